@@ -1,0 +1,58 @@
+# Everything a fresh machine with Python 3.11 or newer needs; `make` alone lists the targets.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: help live run test check lint types soak bench schema clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/runtime.stamp: pyproject.toml | $(BIN)/python
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/dev.stamp: pyproject.toml $(VENV)/runtime.stamp
+	$(PIP) --upgrade 'pip>=25.1'
+	$(PIP) --group dev
+	@touch $@
+
+# What the live tests need beside Python packages: AWS's Runtime Interface Emulator and, where npm is, the
+# AWS SDK for JavaScript. Both are skipped, with the reason printed, where this machine cannot have them.
+RIE := .cache/rie.stamp
+NODE_MODULES := $(if $(shell command -v npm),tests/live/node_modules/.package-lock.json)
+
+$(RIE): tests/live/fetch_rie.py | $(VENV)/dev.stamp
+	$(BIN)/python tests/live/fetch_rie.py .cache/rie
+	@touch $@
+
+tests/live/node_modules/.package-lock.json: tests/live/package.json tests/live/package-lock.json
+	npm ci --prefix tests/live --no-audit --no-fund --ignore-scripts --loglevel=error
+	@touch $@
+
+live: $(VENV)/dev.stamp $(RIE) $(NODE_MODULES) ## fetch what the live tests need (part of `test`)
+
+run: $(VENV)/runtime.stamp ## start the gateway on its embedded demo backend; ARGS="…" adds flags
+	$(BIN)/invoke-gateway serve --backend demo $(ARGS)
+
+test: live ## run the tests
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/dev.stamp ## ruff: style, bugs, import order, format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/dev.stamp ## mypy, strict
+	$(BIN)/mypy
+
+check: lint types test ## what CI runs: lint, types, tests
+
+readme: $(VENV)/dev.stamp ## write the tables of the README anew from the code
+	$(BIN)/python -m tests.support.tables
+
+clean: ## remove what the targets above made
+	rm -rf $(VENV) .cache tests/live/node_modules build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,170 @@
+"""Where objects meet: the only file that names concrete classes, and the chain as one list in running order."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+from urllib.parse import urlsplit
+
+from .asgi import App, Scope
+from .buffers import Buffers
+from .counters.memory import MemoryCounters
+from .exchange import Exchange
+from .middleware.admission import Admission, Lookahead
+from .middleware.answer import Answer
+from .middleware.authenticate import Authenticate
+from .middleware.faults import Faults
+from .middleware.handoff import Handoff
+from .middleware.identify import Identify
+from .middleware.length import Length
+from .middleware.payload import Payload
+from .middleware.record import Record
+from .policy.limits import DEFAULT_ACCOUNT, AccountLimits, FunctionLimits, Limits
+from .policy.payload import PayloadQuotas
+from .settings import Account, Settings
+from .telemetry.log import RefusalSummary, write_access_line
+from .telemetry.metrics import GatewayCollector
+from .telemetry.record import Totals
+from .upstream.forward import Forward, ResponseQuotas
+from .upstream.pool import Pool
+
+Stage = Callable[[App], App]
+
+
+class Gateway:
+    """One gateway: the ASGI application `invoke`, and what the operations listener and the server ask it.
+
+    `backend_url` is the origin of the backend, also where the settings say `demo`.
+    """
+
+    def __init__(self, settings: Settings, *, backend_url: str) -> None:
+        self.settings = settings
+        self.is_draining = False
+        self.buffers = Buffers(settings.buffer_bytes)
+        self.counters = MemoryCounters()
+        self.totals = Totals()
+        self.refusals = RefusalSummary()
+        self.pool = _make_pool(settings, backend_url, self.buffers)
+        self.limits: Limits
+        self.payload_quotas: PayloadQuotas
+        self.response_quotas: ResponseQuotas
+        self.reload(settings)
+        self.collector = GatewayCollector(
+            self.totals,
+            limits=lambda: self.limits,
+            levels=self.counters,
+            buffers=self.buffers,
+            upstream=self.pool,
+        )
+        forward = Forward(
+            self.pool,
+            buffers=self.buffers,
+            quotas=lambda: self.response_quotas,
+            host=None if settings.backend.host_header == "preserve" else urlsplit(backend_url).netloc,
+            function_path=settings.backend.function_path,
+        )
+        self.stages = self._list_stages(settings, forward)
+        self.invoke = _chain(self.stages, forward)
+
+    def _list_stages(self, settings: Settings, forward: App) -> list[partial[Any]]:
+        """The chain in running order. What each stage may rely on is what stands above it."""
+        retry = settings.retry
+        return [
+            partial(Record, tell=self._tell),
+            partial(
+                Answer,
+                retry_after=retry.retry_after,
+                x_amz_retry_after=retry.x_amz_retry_after,
+                longest_retry_seconds=retry.maximum_seconds,
+                decision_header=settings.decision_header,
+            ),
+            partial(Faults),
+            partial(Identify, region=settings.region),
+            partial(Authenticate, limits=lambda: self.limits),
+            partial(Length, quotas=lambda: self.payload_quotas),
+            partial(Lookahead, counters=self.counters),
+            partial(Payload, quotas=lambda: self.payload_quotas, buffers=self.buffers),
+            partial(Handoff, unadmitted=forward),
+            partial(Admission, counters=self.counters),
+        ]
+
+    def reload(self, settings: Settings) -> None:
+        """Put the accounts, credentials and quotas of `settings` in force. Requests under way keep what they have."""
+        self.limits = _make_limits(settings, labelled=self.settings.metric_functions)
+        quotas = settings.quotas
+        self.payload_quotas = PayloadQuotas(
+            quotas.request, quotas.event_request, as_observed=self.settings.payload_error == "as_observed"
+        )
+        self.response_quotas = ResponseQuotas(quotas.response, quotas.streamed_response)
+
+    def _tell(self, exchange: Exchange, scope: Scope) -> None:
+        self.totals.note(exchange)
+        if exchange.refusal is not None:
+            self.refusals.note(exchange)
+        if self.settings.access_log:
+            write_access_line(exchange, scope)
+
+    async def close(self) -> None:
+        self.refusals.report()
+        await self.pool.close()
+
+
+def _chain(stages: list[partial[Any]], last: App) -> App:
+    app = last
+    for stage in reversed(stages):
+        app = stage(app)
+    return app
+
+
+def _make_pool(settings: Settings, backend_url: str, buffers: Buffers) -> Pool:
+    url = urlsplit(backend_url)
+    backend = settings.backend
+    tls = None
+    if url.scheme == "https":
+        authority = backend.certificate_authority
+        tls = ssl.create_default_context(cafile=str(authority) if authority else None)
+    return Pool(
+        url.hostname or "127.0.0.1",
+        url.port or (443 if tls else 80),
+        buffers=buffers,
+        tls=tls,
+        timeout_seconds=backend.timeout_seconds,
+        connect_timeout_seconds=backend.connect_timeout_seconds,
+        keep_alive_seconds=backend.keep_alive_seconds,
+    )
+
+
+def _make_limits(settings: Settings, *, labelled: int) -> Limits:
+    accounts = dict(settings.accounts)
+    default = _make_account(DEFAULT_ACCOUNT, accounts.pop("default"), labelled)
+    named = {account: _make_account(account, limits, settings.metric_functions) for account, limits in accounts.items()}
+    return Limits(default, named, settings.credentials)
+
+
+def _make_account(account: str, settings: Account, labelled: int) -> AccountLimits:
+    made: dict[tuple[int | None, float | None], FunctionLimits] = {}  # a million functions have few distinct limits
+    functions = {}
+    for name, function in settings.functions.items():
+        reserved = function.reserved_concurrent_executions
+        rate = _resolve_rate(function.requests_per_second, reserved)
+        limits = made.get((reserved, rate))
+        if limits is None:
+            limits = made[reserved, rate] = FunctionLimits(reserved, rate)
+        functions[name] = limits
+    return AccountLimits(
+        account,
+        settings.concurrent_executions,
+        functions,
+        requests_per_second=_resolve_rate(settings.requests_per_second, settings.concurrent_executions),
+        caller_requests_per_second=_resolve_rate(settings.caller_requests_per_second, None),
+        labelled=labelled,
+    )
+
+
+def _resolve_rate(rate: str | float, slots: int | None) -> float | None:
+    """AWS's rule for `auto`: ten requests a second for each slot. Without slots there is nothing to refuse twice."""
+    if rate == "off" or (rate == "auto" and not slots):
+        return None
+    return 10.0 * slots if rate == "auto" and slots else float(rate)

@@ -1,0 +1,186 @@
+"""The command line: serve, check, limits and schema."""
+
+import functools
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from pydantic_core import PydanticCustomError
+from rich.console import Console
+from rich.table import Table
+
+from gateway import __version__, flags
+from gateway.live_table import LimitsUnavailable, fetch_limits, render, show_live
+from gateway.settings import Account, Settings, SettingsError, json_schema, load
+from gateway.settings.problems import MOST_SHOWN
+from gateway.settings.values import read_address
+
+BAD_SETTINGS = 2  # exit status, the same as click's for a wrong command line
+UNREACHABLE = 1  # exit status
+UNFOLDED = 140  # columns in which no row of the limits is folded, for those who read them from a pipe
+MOST_ACCOUNTS = 50  # rows of `check`'s table
+
+EXAMPLE = """\b
+Try it with nothing else at hand:
+  invoke-gateway serve --backend demo --concurrent-executions 10 --reserve sleep=2
+  aws lambda invoke --endpoint-url http://127.0.0.1:9001 --function-name echo out.json
+\b
+In front of a backend that speaks AWS Lambda's Invoke API:
+  invoke-gateway serve --backend http://127.0.0.1:4566 --concurrent-executions 10
+"""
+
+
+@click.group(epilog=EXAMPLE, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="invoke-gateway")
+def main() -> None:
+    """AWS Lambda's concurrency, rate and payload quotas in front of any Invoke backend."""
+
+
+class Serve(click.Command):
+    """`serve` with its many options under headings."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        sections = {flag.parameter: flag.section for flag in flags.all_flags()} | {"reserve": "Limits"}
+        titles = ["Settings file", *(title for title, _ in flags.SECTIONS), flags.LAST_SECTION, "Other"]
+        rows: dict[str, list[tuple[str, str]]] = {title: [] for title in titles}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                default = "Settings file" if parameter.name == "config" else "Other"
+                rows[sections.get(parameter.name or "", default)].append(record)
+        for title, records in rows.items():
+            with formatter.section(title):
+                formatter.write_dl(records, col_max=36)
+
+
+@click.pass_context
+def serve(ctx: click.Context, /, config: Path | None, reserve: tuple[str, ...], **given: Any) -> None:
+    """Run the gateway until SIGTERM or Ctrl-C.
+
+    Every key of the settings file is also a flag, and an environment variable: INVOKE_GATEWAY_ and the flag's
+    name in capitals with underscores (INVOKE_GATEWAY_BACKEND, INVOKE_GATEWAY_READ_TIMEOUT_SECONDS,
+    INVOKE_GATEWAY_RESERVE="checkout=2,report=0"). Flags go over environment over file.
+    """
+    overrides, problems = flags.collect(flags.all_flags(), given, reserve, os.environ)
+    try:
+        settings = load(config, overrides, problems)
+    except SettingsError as error:
+        ctx.exit(report(error))
+    from gateway.server import run  # here, so that the other commands need not load the server
+
+    ctx.exit(run(settings, reload=functools.partial(load, config, overrides), config=config))
+
+
+def _serve_command() -> click.Command:
+    config = click.Option(
+        ["--config"],
+        type=click.Path(path_type=Path),
+        envvar=flags.CONFIG_VARIABLE,
+        metavar="FILE",
+        help="YAML file of settings; JSON when its name ends in .json.",
+    )
+    reserve = click.Option(
+        ["--reserve"],
+        multiple=True,
+        metavar="NAME=N",
+        help="Slots kept for a function of the default account, which are also its ceiling; may be repeated.",
+    )
+    options: list[click.Parameter] = [config, reserve, *(flag.option() for flag in flags.all_flags())]
+    return Serve("serve", callback=serve, params=options, help=serve.__doc__)
+
+
+main.add_command(_serve_command())
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.pass_context
+def check(ctx: click.Context, file: Path) -> None:
+    """Check a settings file.
+
+    Prints all mistakes at once, each with its key and its cure, and exits with 2; or what each account gets.
+    """
+    try:
+        settings = load(file)
+    except SettingsError as error:
+        ctx.exit(report(error))
+    click.echo(f"{file}: ok")
+    Console().print(accounts_table(settings))
+
+
+@main.command()
+def schema() -> None:
+    """Print the JSON Schema of the file."""
+    click.echo(json_schema(), nl=False)
+
+
+@main.command()
+@click.option(
+    "--operations",
+    metavar="HOST:PORT",
+    default="127.0.0.1:9002",
+    show_default=True,
+    envvar=f"{flags.PREFIX}OPERATIONS",
+    help="Operations listener of the gateway to ask.",
+)
+@click.option("--once", is_flag=True, help="Print the table once instead of refreshing it every second.")
+@click.option("--json", "as_json", is_flag=True, help="Print the gateway's answer as JSON, once.")
+@click.pass_context
+def limits(ctx: click.Context, operations: str, once: bool, as_json: bool) -> None:
+    """Watch what a running gateway counts.
+
+    Of each account: all, the unreserved pool, then its functions; in flight, ceiling, the age of the oldest
+    call, and throttles by reason.
+    """
+    try:
+        address = read_address(operations)
+    except PydanticCustomError as error:
+        raise click.BadParameter(error.message(), param_hint="--operations") from None
+    console = Console()
+    try:
+        if as_json:
+            click.echo(json.dumps(fetch_limits(address), indent=2))
+        elif once or not console.is_terminal:
+            console.width = max(console.width, UNFOLDED)
+            console.print(render(fetch_limits(address)))
+        else:
+            show_live(console, address)
+    except LimitsUnavailable as error:
+        click.echo(f"invoke-gateway: {error}", err=True)
+        ctx.exit(UNREACHABLE)
+
+
+def report(error: SettingsError) -> int:
+    """Print all mistakes to stderr; the exit status."""
+    count = len(error.problems)
+    click.echo(f"invoke-gateway: {count} mistake{'s' if count > 1 else ''} in the settings", err=True)
+    for problem in error.problems[:MOST_SHOWN]:
+        where = f"{problem.key}  ({problem.source})" if problem.key else problem.source
+        click.echo(f"\n  {where}\n      {problem.message}", err=True)
+        if problem.cure:
+            click.echo(f"      -> {problem.cure}", err=True)
+    if count > MOST_SHOWN:
+        click.echo(f"\n  ... and {count - MOST_SHOWN} more", err=True)
+    return BAD_SETTINGS
+
+
+def accounts_table(settings: Settings) -> Table:
+    """One row per account, in slots."""
+    table = Table("account", *COLUMNS, caption_justify="left")
+    for name, account in list(settings.accounts.items())[:MOST_ACCOUNTS]:
+        table.add_row(name, *(str(number(account)) for number in COLUMNS.values()))
+    if len(settings.accounts) > MOST_ACCOUNTS:
+        table.caption = f"and {len(settings.accounts) - MOST_ACCOUNTS} more accounts"
+    return table
+
+
+COLUMNS: dict[str, Callable[[Account], int]] = {
+    "concurrent executions": lambda account: account.concurrent_executions,
+    "functions": lambda account: len(account.functions),
+    "reserved": lambda account: account.reserved,
+    "unreserved": lambda account: account.unreserved,
+    "floor": lambda account: account.floor,
+}

@@ -1,0 +1,54 @@
+"""What may go wrong between the gateway and its backend. Each class's docstring is its message and names the cure."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class BackendFault(Exception):
+    """The backend could not answer."""
+
+    kind: ClassVar[str] = "fault"
+
+    def __str__(self) -> str:
+        text = " ".join((type(self).__doc__ or "").split())
+        return f"{text} ({self.args[0]})" if self.args else text
+
+
+class BackendUnreachable(BackendFault):
+    """The backend refused the connection. Check that it runs and that backend.url is right."""
+
+    kind = "refused"
+
+
+class BackendConnectTimeout(BackendFault):
+    """The backend did not accept a connection in time. Check the network, or raise backend.connect_timeout_seconds."""
+
+    kind = "connect_timeout"
+
+
+class BackendReset(BackendFault):
+    """The backend closed the connection before its response was complete. The function may have run; see its log."""
+
+    kind = "reset"
+
+
+class BackendGarbage(BackendFault):
+    """The backend's response is not valid HTTP/1.1. Check that backend.url speaks the Invoke API."""
+
+    kind = "garbage"
+
+
+class BackendTimeout(BackendFault):
+    """The backend did not finish within backend.timeout_seconds. Raise it above the function's own time-out."""
+
+    kind = "timeout"
+
+
+class ResponseTooLarge(BackendFault):
+    """The backend's response is above the response quota."""
+
+    kind = "too_large"
+
+
+KINDS = tuple(fault.kind for fault in BackendFault.__subclasses__())

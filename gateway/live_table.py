@@ -1,0 +1,97 @@
+"""The table of `invoke-gateway limits`: what a running gateway counts, from the JSON of its /limits."""
+
+import http.client
+import json
+import time
+import urllib.error
+import urllib.request
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from gateway.settings.values import Address
+
+ANSWER_TIMEOUT = 2.0  # seconds; the gateway answers from memory
+REFRESH = 1.0  # seconds
+# A proxy from the environment must not stand between this command and a gateway on the same machine.
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class LimitsUnavailable(Exception):
+    """The gateway's operations listener gave no usable answer."""
+
+
+def fetch_limits(operations: Address) -> dict[str, Any]:
+    """The answer of /limits. Raises LimitsUnavailable."""
+    url = f"http://{operations}/limits"
+    try:
+        with DIRECT.open(url, timeout=ANSWER_TIMEOUT) as answer:
+            limits = json.load(answer)
+    except urllib.error.HTTPError as error:
+        raise LimitsUnavailable(f"{url} answered {error.code}: is this the operations listener?") from None
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", None) or error
+        hint = "is the gateway running, and is this its operations listener?"
+        raise LimitsUnavailable(f"no gateway answers at {operations} ({reason}): {hint}") from None
+    except ValueError:
+        limits = None
+    if not isinstance(limits, dict) or not isinstance(limits.get("accounts"), list):
+        raise LimitsUnavailable(f"{url} answered something else: is this the operations listener?")
+    return limits
+
+
+def show_live(console: Console, operations: Address) -> None:
+    """Show the table and refresh it until Ctrl-C. Raises LimitsUnavailable when the gateway is gone."""
+    limits = fetch_limits(operations)
+    try:
+        with Live(render(limits), console=console, auto_refresh=False) as live:
+            while True:
+                time.sleep(REFRESH)
+                live.update(render(fetch_limits(operations)), refresh=True)
+    except KeyboardInterrupt:
+        return
+
+
+def render(limits: dict[str, Any]) -> Table:
+    """The table: of each account a row for the whole, a row for its unreserved pool, then its functions."""
+    title = "draining: no new calls are admitted" if limits.get("draining") else None
+    table = Table(title=title, box=SIMPLE_HEAD)
+    for heading in ("account", "function"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("in flight", "ceiling", "oldest call"):
+        table.add_column(heading, justify="right")
+    table.add_column("throttles by reason", overflow="fold")
+    for account in limits["accounts"]:
+        _add_account(table, account)
+    return table
+
+
+def _add_account(table: Table, account: dict[str, Any]) -> None:
+    pool = account.get("unreserved", {})
+    name = Text(str(account.get("account", "")))  # Text: a name is never read as markup
+    _add_row(table, name, Text("all", style="bold"), account, account.get("concurrent_executions"))
+    _add_row(table, Text(), Text("unreserved", style="italic"), pool, pool.get("ceiling"))
+    for function in account.get("functions", ()):
+        _add_row(table, Text(), Text(str(function.get("function", ""))), function, function.get("ceiling"))
+    if left_out := account.get("functions_left_out", 0):
+        table.add_row("", Text(f"and {left_out} more", style="dim"))
+    table.add_section()
+
+
+def _add_row(table: Table, account: Text, name: Text, counts: dict[str, Any], ceiling: object) -> None:
+    in_flight = counts.get("in_flight", 0)
+    shared = "" if counts.get("reserved", True) else " shared"
+    age = counts.get("oldest_seconds")
+    throttles = counts.get("throttles") or {}
+    table.add_row(
+        account,
+        name,
+        Text(str(in_flight), style="bold red" if isinstance(ceiling, int) and in_flight >= ceiling else ""),
+        f"{ceiling}{shared}",
+        "" if age is None else f"{age:.1f} s",
+        Text("\n".join(f"{reason} {count}" for reason, count in throttles.items())),
+    )

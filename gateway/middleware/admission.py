@@ -1,0 +1,65 @@
+"""Takes the slots and tokens of a synchronous invocation, or refuses it.
+
+Slots and tokens are one step, because a request that is refused for any reason must have consumed nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import perf_counter
+
+from ..asgi import EXCHANGE, App, Receive, Scope, Send
+from ..counters.base import Counters
+from ..exchange import Exchange
+from ..policy.concurrency import Full
+
+
+class Lookahead:
+    """Refuses, before the body is read, what is sure to be refused now. Takes nothing."""
+
+    def __init__(self, app: App, *, counters: Counters) -> None:
+        self.app = app
+        self._counters = counters
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange: Exchange = scope[EXCHANGE]
+        invocation = exchange.invocation
+        if invocation is not None and invocation.is_synchronous:
+            assert exchange.plan is not None  # the authenticate stage sets it for every invocation
+            full = self._counters.look(exchange.plan)
+            if full is not None:
+                _refuse(exchange, full)
+                return
+        await self.app(scope, receive, send)
+
+
+class Admission:
+    """`clock` gives seconds for the admission histogram."""
+
+    def __init__(self, app: App, *, counters: Counters, clock: Callable[[], float] = perf_counter) -> None:
+        self.app = app
+        self._counters = counters
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange: Exchange = scope[EXCHANGE]
+        assert exchange.plan is not None  # the authenticate stage sets it for every invocation
+        started = self._clock()
+        taken = await self._counters.take(exchange.plan)
+        exchange.admission_seconds = self._clock() - started
+        if isinstance(taken, Full):
+            _refuse(exchange, taken)
+            return
+        exchange.slot = taken
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            # Once the backend may have the request, the end of the backend's work releases the slot, not ours.
+            if not exchange.is_dispatched:
+                taken.release()
+
+
+def _refuse(exchange: Exchange, full: Full) -> None:
+    exchange.refuse(full.claim.refusal)
+    exchange.retry_seconds = full.retry_seconds
+    exchange.decision = f'limit="{full.claim.limit}", in-use={full.in_use}, ceiling={full.ceiling:g}'

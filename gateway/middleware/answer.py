@@ -1,0 +1,94 @@
+"""Says no: turns a refusal that a stage inside has noted into the response that the client's SDK expects."""
+
+from __future__ import annotations
+
+from random import random
+
+from ..asgi import EXCHANGE, App, Receive, Scope, Send
+from ..exchange import Exchange
+from ..policy.retry import as_retry_after, spread_seconds
+from ..refusals import render
+
+# The server reads and drops this much of an unread body after the response without our help.
+_SMALL_BODY = 65_536
+
+# A refused upload is read to its end, or the SDK would report a broken pipe in place of the refusal; but not for ever.
+DRAIN_BYTES = 64 * 1024 * 1024
+
+
+class Answer:
+    """`longest_retry_seconds` bounds what the two retry headers, which can be switched off, may say."""
+
+    def __init__(
+        self,
+        app: App,
+        *,
+        retry_after: bool = True,
+        x_amz_retry_after: bool = True,
+        decision_header: bool = True,
+        longest_retry_seconds: float = 20,
+    ) -> None:
+        self.app = app
+        self._retry_after = retry_after
+        self._x_amz_retry_after = x_amz_retry_after
+        self._decision_header = decision_header
+        self._longest = longest_retry_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.app(scope, receive, send)
+        exchange: Exchange = scope[EXCHANGE]
+        if exchange.refusal is None or exchange.status:
+            return
+        rendered = render(exchange.refusal, **exchange.refusal_values)
+        exchange.status = rendered.status
+        headers = [*rendered.headers, (b"x-amzn-requestid", exchange.request_id.encode())]
+        self._add_hints(exchange, headers)
+        is_short = _will_end_soon(exchange)
+        if not is_short and not _may_drain(exchange):
+            headers.append((b"connection", b"close"))
+            is_short = True
+        await send({"type": "http.response.start", "status": rendered.status, "headers": headers})
+        if is_short:
+            await send({"type": "http.response.body", "body": rendered.body})
+            return
+        # The client has all of the answer now; what it still uploads is dropped before the response is ended.
+        await send({"type": "http.response.body", "body": rendered.body, "more_body": True})
+        await _drain(receive)
+        await send({"type": "http.response.body", "body": b""})
+
+    def _add_hints(self, exchange: Exchange, headers: list[tuple[bytes, bytes]]) -> None:
+        assert exchange.refusal is not None
+        if exchange.refusal.is_retryable:
+            seconds = spread_seconds(exchange.retry_seconds or 1.0, random(), self._longest)
+            if self._retry_after:
+                headers.append((b"retry-after", b"%d" % as_retry_after(seconds)))
+            if self._x_amz_retry_after:
+                headers.append((b"x-amz-retry-after", b"%d" % max(1, seconds * 1000)))
+        if self._decision_header and exchange.decision is not None:
+            headers.append((b"x-invoke-gateway-decision", exchange.decision.encode()))
+
+
+def _will_end_soon(exchange: Exchange) -> bool:
+    if exchange.body_is_read:
+        return True
+    length = exchange.headers.get(b"content-length")
+    if length is None:
+        return b"transfer-encoding" not in exchange.headers
+    return b"expect" not in exchange.headers and len(length) < 6 and int(length) <= _SMALL_BODY
+
+
+def _may_drain(exchange: Exchange) -> bool:
+    """Whether the rest of the body should be read: not when it waits for our 100, not when it is huge."""
+    if b"expect" in exchange.headers and not exchange.body_is_read:
+        return False
+    length = exchange.headers.get(b"content-length")
+    return length is None or int(length) <= DRAIN_BYTES
+
+
+async def _drain(receive: Receive) -> None:
+    dropped = 0
+    while dropped <= DRAIN_BYTES:
+        message = await receive()
+        if message["type"] != "http.request" or not message.get("more_body", False):
+            return
+        dropped += len(message.get("body", b""))

@@ -1,0 +1,26 @@
+"""Refuses a body that announces itself as too large, before a byte of it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..asgi import EXCHANGE, App, Receive, Scope, Send
+from ..exchange import Exchange
+from ..policy.payload import PayloadQuotas, find_length
+
+
+class Length:
+    def __init__(self, app: App, *, quotas: Callable[[], PayloadQuotas]) -> None:
+        self.app = app
+        self._quotas = quotas
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange: Exchange = scope[EXCHANGE]
+        if exchange.invocation is not None:
+            size = find_length(exchange.headers.get(b"content-length"))
+            if size is not None:
+                quota = self._quotas().of(exchange.invocation)
+                if size > quota.limit:
+                    exchange.refuse(quota.refusal, size=size, limit=quota.limit)
+                    return
+        await self.app(scope, receive, send)

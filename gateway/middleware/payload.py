@@ -1,0 +1,97 @@
+"""Reads the body of an invocation: all of it, within its quota, and only if it is JSON.
+
+It is read before a slot is taken, so that a slow upload uses up no concurrency.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..asgi import EXCHANGE, App, Receive, Scope, Send
+from ..buffers import Buffers
+from ..exchange import Exchange
+from ..policy.json_text import find_json_error
+from ..policy.payload import PayloadQuota, PayloadQuotas, find_length
+from ..refusals import Refusal
+
+
+class Payload:
+    """`buffers` bounds what all requests together may hold in memory."""
+
+    def __init__(self, app: App, *, quotas: Callable[[], PayloadQuotas], buffers: Buffers) -> None:
+        self.app = app
+        self._quotas = quotas
+        self._buffers = buffers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange: Exchange = scope[EXCHANGE]
+        invocation = exchange.invocation
+        if invocation is None:  # passed through, streaming
+            await self.app(scope, receive, send)
+            return
+        body = await self._read(exchange, receive, self._quotas().of(invocation))
+        if body is None:
+            return
+        if body:
+            error = find_json_error(body)
+            if error is not None:
+                exchange.refuse(Refusal.INVALID_JSON, text=error)
+                return
+        exchange.body = body
+        await self.app(scope, receive, send)
+
+    async def _read(self, exchange: Exchange, receive: Receive, quota: PayloadQuota) -> bytes | None:
+        """The whole body, or `None` where the exchange says why not."""
+        declared = find_length(exchange.headers.get(b"content-length")) or 0
+        if not self._buffers.has_room(declared):
+            self._refuse_full(exchange)
+            return None
+        held = _Held(self._buffers, declared)
+        exchange.release_body = held.release
+        pieces: list[bytes] = []
+        size = 0
+        while True:
+            message = await receive()
+            if message["type"] != "http.request":
+                exchange.client_is_gone = True
+                return None
+            piece: bytes = message.get("body", b"")
+            more_body = message.get("more_body", False)
+            exchange.body_is_read = not more_body
+            size += len(piece)
+            if size > quota.limit:
+                exchange.refuse(quota.refusal, size=size, limit=quota.limit)
+                return None
+            if size > declared and not held.grow_to(size):
+                self._refuse_full(exchange)
+                return None
+            if not more_body:
+                return b"".join([*pieces, piece]) if pieces else piece
+            pieces.append(piece)
+
+    def _refuse_full(self, exchange: Exchange) -> None:
+        exchange.refuse(Refusal.BUFFERS_FULL, in_use=self._buffers.in_use, limit=self._buffers.ceiling)
+
+
+class _Held:
+    """The share of the buffers that one body occupies."""
+
+    __slots__ = ("_buffers", "_size")
+
+    def __init__(self, buffers: Buffers, size: int) -> None:
+        self._buffers = buffers
+        self._size = size
+        buffers.take(size)
+
+    def grow_to(self, size: int) -> bool:
+        more = size - self._size
+        if not self._buffers.has_room(more):
+            return False
+        self._buffers.take(more)
+        self._size = size
+        return True
+
+    def release(self) -> None:
+        size, self._size = self._size, 0
+        if size:
+            self._buffers.give(size)

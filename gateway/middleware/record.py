@@ -1,0 +1,32 @@
+"""The outermost stage: opens an exchange for each request and, when all is over, tells once what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+
+from ..asgi import EXCHANGE, App, Receive, Scope, Send
+from ..exchange import Exchange
+
+
+class Record:
+    """`tell` gets every finished exchange; `clock` gives monotonic seconds."""
+
+    def __init__(
+        self, app: App, *, tell: Callable[[Exchange, Scope], None], clock: Callable[[], float] = monotonic
+    ) -> None:
+        self.app = app
+        self._tell = tell
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        exchange = scope[EXCHANGE] = Exchange(self._clock())
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            exchange.release_body()
+            exchange.duration_seconds = self._clock() - exchange.received_at
+            self._tell(exchange, scope)

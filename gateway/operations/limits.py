@@ -1,0 +1,83 @@
+"""The document behind `/limits`: what is in force, what runs, what was refused."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Protocol
+
+from ..policy.limits import AccountLimits, Limits
+from ..telemetry.record import Totals
+
+
+class Levels(Protocol):
+    def in_use(self, counter: str) -> int: ...
+
+    def oldest_seconds(self, counter: str) -> float: ...
+
+    def held(self) -> dict[str, int]: ...
+
+
+def describe_limits(limits: Limits, levels: Levels, totals: Totals, rows: int) -> list[dict[str, object]]:
+    """One entry per account; at most `rows` functions each, the busiest first, then in the order of the settings."""
+    held = levels.held()
+    return [_describe_account(account, levels, held, totals, rows) for account in limits.all()]
+
+
+def _describe_account(
+    account: AccountLimits, levels: Levels, held: dict[str, int], totals: Totals, rows: int
+) -> dict[str, object]:
+    throttles: Counter[str] = Counter()
+    by_label: dict[str, dict[str, int]] = {}
+    for (name, label), counts in list(totals.functions.items()):
+        if name == account.account:
+            by_label[label] = dict(counts.throttles)
+            throttles.update(counts.throttles)
+    functions = _pick_functions(account, held, rows)
+    return {
+        "account": account.account,
+        "concurrent_executions": account.concurrent_executions,
+        "in_flight": levels.in_use(account.account_counter),
+        "unreserved": {
+            "ceiling": account.unreserved_concurrent_executions,
+            "in_flight": levels.in_use(account.pool_counter),
+        },
+        "throttles": dict(throttles),
+        "functions": [_describe_function(account, name, levels, by_label.get(name, {})) for name in functions],
+        "functions_left_out": max(0, _count_functions(account, held) - len(functions)),
+    }
+
+
+def _running(account: AccountLimits, held: dict[str, int]) -> dict[str, int]:
+    prefix = account.function_counter("")
+    return {name.removeprefix(prefix): count for name, count in held.items() if name.startswith(prefix)}
+
+
+def _pick_functions(account: AccountLimits, held: dict[str, int], rows: int) -> list[str]:
+    running = _running(account, held)
+    picked = sorted(running, key=lambda name: (-running[name], name))[:rows]
+    for name in account.functions:
+        if len(picked) >= rows:
+            break
+        if name not in running:
+            picked.append(name)
+    return picked
+
+
+def _count_functions(account: AccountLimits, held: dict[str, int]) -> int:
+    unknown = sum(name not in account.functions for name in _running(account, held))
+    return len(account.functions) + unknown
+
+
+def _describe_function(
+    account: AccountLimits, name: str, levels: Levels, throttles: dict[str, int]
+) -> dict[str, object]:
+    counter = account.function_counter(name)
+    limits = account.functions.get(name)
+    return {
+        "function": name,
+        "in_flight": levels.in_use(counter),
+        "ceiling": account.ceiling(name),
+        "reserved": limits is not None and limits.reserved_concurrent_executions is not None,
+        "oldest_seconds": round(levels.oldest_seconds(counter), 3),
+        "throttles": throttles,
+    }

@@ -1,0 +1,81 @@
+"""The admission rule, as data.
+
+A *claim* is a counter, a ceiling and the refusal to give when the counter stands at the ceiling. A *lane* is a set
+of claims that are taken together. A request's *plan* lists its lanes in order; a store takes the first lane that has
+room for all of it, or nothing, and refuses in the name of the last lane. Policy names counters, stores count.
+
+Every lane claims the function's own counter and the account's, also where they can bind only after the limits have
+changed: calls admitted under an older table keep counting, so a reload can neither lift a running call out of a
+reservation nor put more than `concurrent_executions` into the account.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ..refusals import Refusal
+
+
+class Claim(NamedTuple):
+    """One slot of `counter`, to be had while fewer than `ceiling` are taken; `None` counts without a limit."""
+
+    counter: str
+    ceiling: int | None
+    refusal: Refusal
+    limit: str
+
+
+class Lane(NamedTuple):
+    name: str
+    claims: tuple[Claim, ...]
+
+
+class RateClaim(NamedTuple):
+    """One token of `bucket`, which gains `per_second` tokens a second and holds one second's worth."""
+
+    bucket: str
+    per_second: float
+    refusal: Refusal
+    limit: str
+
+
+class Plan(NamedTuple):
+    """What a synchronous invocation of one function must take: the first free lane, and a token of each rate."""
+
+    account: str
+    label: str
+    function_counter: str
+    lanes: tuple[Lane, ...]
+    rates: tuple[RateClaim, ...]
+
+
+class Full(NamedTuple):
+    """A claim that found no room: which limit, how much of it was in use, when asking again may help."""
+
+    claim: Claim | RateClaim
+    in_use: int
+    ceiling: float
+    retry_seconds: float
+
+
+def reserved_lane(function: str, reserved: int, account: str, concurrent_executions: int) -> Lane:
+    """The lane of a function with a reservation: never more, and never anything from the unreserved pool."""
+    return Lane(
+        "reserved",
+        (
+            Claim(function, reserved, Refusal.RESERVED_CONCURRENCY, "reserved_concurrent_executions"),
+            Claim(account, concurrent_executions, Refusal.CONCURRENCY, "concurrent_executions"),
+        ),
+    )
+
+
+def unreserved_lane(function: str, pool: str, unreserved: int, account: str, concurrent_executions: int) -> Lane:
+    """The lane of every other function: the pool that the reservations leave over."""
+    return Lane(
+        "unreserved",
+        (
+            Claim(pool, unreserved, Refusal.CONCURRENCY, "unreserved_concurrent_executions"),
+            Claim(account, concurrent_executions, Refusal.CONCURRENCY, "concurrent_executions"),
+            Claim(function, None, Refusal.CONCURRENCY, "concurrent_executions"),
+        ),
+    )

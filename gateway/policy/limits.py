@@ -1,0 +1,164 @@
+"""The limits in force: one immutable table with its sums computed when it is built.
+
+A request takes its plan from the table that it found on arrival; a reload replaces the table as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from typing import NamedTuple
+
+from ..invocation import Caller
+from ..refusals import Refusal
+from .concurrency import Plan, RateClaim, reserved_lane, unreserved_lane
+
+DEFAULT_ACCOUNT = "000000000000"
+"""How the pool that all unnamed accounts share is shown."""
+
+OTHER = "other"
+"""The label of every function that has none of its own."""
+
+# A plan is about 1.5 KB and takes about 3 µs to make; this many are kept for functions that are asked for.
+_KEPT_PLANS = 10_000
+
+
+class FunctionLimits(NamedTuple):
+    """Limits of one function: slots, and requests a second (`None`: no limit of its own)."""
+
+    reserved_concurrent_executions: int | None = None
+    requests_per_second: float | None = None
+
+
+class AccountLimits:
+    """Limits of one account, and the plans that follow from them.
+
+    `labelled` bounds how many functions, in the order of the settings, get metric labels of their own.
+    """
+
+    __slots__ = (
+        "_labels",
+        "_plans",
+        "account",
+        "account_counter",
+        "caller_requests_per_second",
+        "concurrent_executions",
+        "functions",
+        "pool_counter",
+        "requests_per_second",
+        "reserved_concurrent_executions",
+        "unreserved_concurrent_executions",
+    )
+
+    def __init__(
+        self,
+        account: str,
+        concurrent_executions: int,
+        functions: Mapping[str, FunctionLimits] | None = None,
+        *,
+        requests_per_second: float | None = None,
+        caller_requests_per_second: float | None = None,
+        labelled: int = 1000,
+    ) -> None:
+        self.account = account
+        self.concurrent_executions = concurrent_executions
+        self.functions: Mapping[str, FunctionLimits] = functions or {}
+        self.requests_per_second = requests_per_second
+        self.caller_requests_per_second = caller_requests_per_second
+        self.reserved_concurrent_executions = sum(
+            limits.reserved_concurrent_executions or 0 for limits in self.functions.values()
+        )
+        self.unreserved_concurrent_executions = max(0, concurrent_executions - self.reserved_concurrent_executions)
+        self.account_counter = f"{account}/account"
+        self.pool_counter = f"{account}/unreserved"
+        self._labels = frozenset(islice(self.functions, labelled))
+        self._plans: dict[str, Plan] = {}
+
+    def function_counter(self, name: str) -> str:
+        return f"{self.account}/function/{name}"
+
+    def is_labelled(self, name: str) -> bool:
+        return name in self._labels
+
+    def labels(self) -> Iterable[str]:
+        """The functions that have metric labels of their own, in the order of the settings."""
+        return (name for name in self.functions if name in self._labels)
+
+    def ceiling(self, name: str) -> int:
+        """How many calls of `name` may run at once: its reservation, or the whole unreserved pool."""
+        reserved = self.functions.get(name, _UNLIMITED).reserved_concurrent_executions
+        return self.unreserved_concurrent_executions if reserved is None else reserved
+
+    def plan(self, name: str) -> Plan:
+        plan = self._plans.get(name)
+        if plan is None:
+            plan = self._make_plan(name)
+            if name in self.functions and len(self._plans) < _KEPT_PLANS:
+                self._plans[name] = plan
+        return plan
+
+    def _make_plan(self, name: str) -> Plan:
+        limits = self.functions.get(name, _UNLIMITED)
+        counter = self.function_counter(name)
+        reserved = limits.reserved_concurrent_executions
+        total = self.concurrent_executions
+        if reserved is None:
+            lane = unreserved_lane(
+                counter, self.pool_counter, self.unreserved_concurrent_executions, self.account_counter, total
+            )
+            refusal = Refusal.FUNCTION_RATE
+        else:
+            lane = reserved_lane(counter, reserved, self.account_counter, total)
+            refusal = Refusal.RESERVED_FUNCTION_RATE
+        rates = [
+            RateClaim(bucket, per_second, refusal, limit)
+            for bucket, per_second, limit in (
+                (counter, limits.requests_per_second, "function_requests_per_second"),
+                (self.account_counter, self.requests_per_second, "requests_per_second"),
+            )
+            if per_second is not None
+        ]
+        label = name if name in self._labels else OTHER
+        return Plan(self.account, label, counter, (lane,), tuple(rates))
+
+    def caller_rate(self, access_key_id: str | None) -> RateClaim | None:
+        """The per-caller rate. Callers whom the settings do not know pass `None` and share one bucket."""
+        if self.caller_requests_per_second is None:
+            return None
+        bucket = f"{self.account}/caller/{access_key_id or ''}"
+        return RateClaim(bucket, self.caller_requests_per_second, Refusal.CALLER_RATE, "caller_requests_per_second")
+
+    def __repr__(self) -> str:
+        return (
+            f"<AccountLimits {self.account} {self.concurrent_executions} = "
+            f"{self.reserved_concurrent_executions} reserved + {self.unreserved_concurrent_executions}>"
+        )
+
+
+_UNLIMITED = FunctionLimits()
+
+
+class Limits:
+    """All accounts' limits. An account that is not named shares the pool of the default one."""
+
+    __slots__ = ("accounts", "credentials", "default")
+
+    def __init__(
+        self,
+        default: AccountLimits,
+        named: Mapping[str, AccountLimits] | None = None,
+        credentials: Mapping[str, str] | None = None,
+    ) -> None:
+        self.default = default
+        self.accounts: dict[str, AccountLimits] = {**(named or {})}
+        self.credentials: Mapping[str, str] = credentials or {}
+
+    def of(self, account: str | None) -> AccountLimits:
+        return self.accounts.get(account, self.default) if account is not None else self.default
+
+    def knows(self, caller: Caller) -> bool:
+        """Whether the settings name this caller, so that it may have a rate of its own."""
+        return caller.access_key_id in self.credentials or caller.account in self.accounts
+
+    def all(self) -> list[AccountLimits]:
+        return [self.default, *self.accounts.values()]

@@ -1,0 +1,43 @@
+"""How large a request may be, and what to say when it is larger."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ..invocation import Invocation, InvocationType, Operation
+from ..refusals import Refusal
+
+# The service model's text for InvokeAsync still says 256 KB, while Event invocations have grown to 1 MB.
+INVOKE_ASYNC_LIMIT = 262_144
+
+
+class PayloadQuota(NamedTuple):
+    """Greatest size in bytes, and the refusal for one byte more."""
+
+    limit: int
+    refusal: Refusal
+
+
+class PayloadQuotas:
+    """Request quotas in bytes by the way of invoking. `as_observed` picks the error code that AWS has been seen to send
+    in place of the modelled one."""
+
+    def __init__(self, request: int, event_request: int, *, as_observed: bool = False) -> None:
+        large, event = (
+            (Refusal.REQUEST_ENTITY_TOO_LARGE, Refusal.EVENT_ENTITY_TOO_LARGE)
+            if as_observed
+            else (Refusal.REQUEST_TOO_LARGE, Refusal.EVENT_TOO_LARGE)
+        )
+        self._request = PayloadQuota(request, large)
+        self._event = PayloadQuota(event_request, event)
+        self._invoke_async = PayloadQuota(min(event_request, INVOKE_ASYNC_LIMIT), event)
+
+    def of(self, invocation: Invocation) -> PayloadQuota:
+        if invocation.type is not InvocationType.EVENT:
+            return self._request
+        return self._invoke_async if invocation.operation is Operation.INVOKE_ASYNC else self._event
+
+
+def find_length(content_length: bytes | None) -> int | None:
+    """The declared size in bytes; `None` when the request does not say (chunked)."""
+    return int(content_length) if content_length is not None else None

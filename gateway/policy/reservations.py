@@ -1,0 +1,39 @@
+"""How an account's concurrency is divided between reservations and the pool that the others share.
+
+A reservation is cut out of the account: what is reserved for one function is never lent to another. AWS
+therefore keeps a minimum unreserved, so that functions without a reservation can run at all, and refuses a
+reservation that would go below it. That minimum is 100 on ordinary accounts. An account whose whole limit is
+100 or less could not reserve anything under that rule, so here it has no minimum unless one is set.
+"""
+
+from collections.abc import Iterable
+
+ORDINARY_FLOOR = 100  # slots; printed in AWS's refusal and in its user guide
+# AWS's answer to PutFunctionConcurrency, recorded from the service; the number is the account's minimum.
+FLOOR_VIOLATION = (
+    "Specified ReservedConcurrentExecutions for function decreases account's "
+    "UnreservedConcurrentExecution below its minimum value of [{floor}]."
+)
+
+
+def default_unreserved_floor(concurrent_executions: int) -> int:
+    """Slots that stay unreserved when nothing else is set: 100, or none in an account of at most 100."""
+    return ORDINARY_FLOOR if concurrent_executions > ORDINARY_FLOOR else 0
+
+
+def unreserved_concurrent_executions(concurrent_executions: int, reservations: Iterable[int]) -> int:
+    """Slots that functions without a reservation share; negative when more is reserved than there is."""
+    return concurrent_executions - sum(reservations)
+
+
+def find_floor_violation(
+    concurrent_executions: int, reservations: Iterable[int], floor: int | None = None
+) -> str | None:
+    """AWS's sentence when the reservations leave fewer than `floor` slots unreserved, otherwise None.
+
+    `floor` is in slots; None means `default_unreserved_floor`.
+    """
+    minimum = default_unreserved_floor(concurrent_executions) if floor is None else floor
+    if unreserved_concurrent_executions(concurrent_executions, reservations) >= minimum:
+        return None
+    return FLOOR_VIOLATION.format(floor=minimum)

@@ -1,0 +1,37 @@
+"""When asking again may help.
+
+A constant answer makes all refused clients come back together, or sleep through free slots. What is known is how
+long calls usually take and how long the oldest has been running; what is left of it is the best guess of when a slot
+comes free. The guess is spread, so that those refused together do not return together.
+"""
+
+from __future__ import annotations
+
+import math
+
+_SHORTEST_SECONDS = 0.05
+_UNKNOWN_SECONDS = 1.0
+_SPREAD = (0.75, 1.5)
+
+
+def estimate_free_seconds(usual_seconds: float | None, oldest_age_seconds: float, in_use: int) -> float:
+    """Seconds until one of `in_use` running calls is expected to end; 1 where nothing is known or nothing runs."""
+    if in_use == 0:
+        return _UNKNOWN_SECONDS
+    if usual_seconds is None:  # nothing has ended yet: a call that has run so long may run as long again
+        return max(oldest_age_seconds, _UNKNOWN_SECONDS)
+    left = usual_seconds - oldest_age_seconds
+    if left <= 0:  # overdue: ends come as the others' do, and not sooner for a call that is long overdue
+        left = max(usual_seconds / in_use, -left / 2)
+    return max(left, _SHORTEST_SECONDS)
+
+
+def spread_seconds(estimate: float, dice: float, longest_seconds: float) -> float:
+    """`estimate` moved by chance (`dice` in 0..1) and never above `longest_seconds`."""
+    low, high = _SPREAD
+    return min(estimate * (low + (high - low) * dice), longest_seconds)
+
+
+def as_retry_after(seconds: float) -> int:
+    """The value of a `Retry-After` header: whole seconds, at least 1."""
+    return max(1, math.ceil(seconds))

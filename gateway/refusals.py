@@ -1,0 +1,143 @@
+"""Every way to say no, in one table, and the one function that renders it.
+
+Lambda spells the message member differently from error to error, and a client's typed fields are filled only by
+the exact case; `Type` is missing from some. Where a text is AWS's own it is given to the letter.
+"""
+
+from __future__ import annotations
+
+import json
+from enum import Enum
+from typing import NamedTuple
+
+
+class Kind(NamedTuple):
+    """Shape of one error: HTTP status, `x-amzn-ErrorType`, text, and which members the body has."""
+
+    status: int
+    code: str
+    message: str
+    member: str = "message"
+    type: str | None = "User"
+    reason: str | None = None
+
+
+_CONCURRENCY_TEXT = "Rate Exceeded."
+_RATE_TEXT = "Rate exceeded"
+_TOO_LARGE = "Request must be smaller than {limit} bytes for the InvokeFunction operation"
+_EVENT_TOO_LARGE = "{size} byte payload is too large for the Event invocation type (limit {limit} bytes)"
+
+
+def _throttle(reason: str, message: str) -> Kind:
+    return Kind(429, "TooManyRequestsException", message, reason=reason)
+
+
+class Refusal(Enum):
+    """Why a request was not served. The value says how the refusal looks on the wire."""
+
+    CONCURRENCY = _throttle("ConcurrentInvocationLimitExceeded", _CONCURRENCY_TEXT)
+    RESERVED_CONCURRENCY = _throttle("ReservedFunctionConcurrentInvocationLimitExceeded", _CONCURRENCY_TEXT)
+    FUNCTION_RATE = _throttle("FunctionInvocationRateLimitExceeded", _RATE_TEXT)
+    RESERVED_FUNCTION_RATE = _throttle("ReservedFunctionInvocationRateLimitExceeded", _RATE_TEXT)
+    CALLER_RATE = _throttle("CallerRateLimitExceeded", _RATE_TEXT)
+
+    REQUEST_TOO_LARGE = Kind(413, "RequestTooLargeException", _TOO_LARGE)
+    EVENT_TOO_LARGE = Kind(413, "RequestTooLargeException", _EVENT_TOO_LARGE)
+    REQUEST_ENTITY_TOO_LARGE = Kind(413, "RequestEntityTooLargeException", _TOO_LARGE)
+    EVENT_ENTITY_TOO_LARGE = Kind(413, "RequestEntityTooLargeException", _EVENT_TOO_LARGE)
+
+    INVALID_JSON = Kind(
+        400,
+        "InvalidRequestContentException",
+        "Could not parse request body into json: Could not parse payload into json: {text}",
+    )
+    AMBIGUOUS_REQUEST = Kind(400, "InvalidRequestContentException", "{text}")
+    VALIDATION = Kind(400, "ValidationException", "{text}", type=None)
+    QUALIFIER_CONFLICT = Kind(
+        400,
+        "InvalidParameterValueException",
+        "The derived qualifier from the function name does not match the specified qualifier.",
+    )
+    WRONG_REGION = Kind(
+        404,
+        "ResourceNotFoundException",
+        "Functions from '{region}' are not reachable in this region ('{here}')",
+        member="Message",
+    )
+
+    MALFORMED = Kind(400, "InvalidRequestContentException", "The request is not valid HTTP/1.1: {text}")
+    HEAD_TOO_LARGE = Kind(
+        431,
+        "InvalidRequestContentException",
+        "The request's header section is above {limit} (max_header_bytes, max_headers).",
+    )
+    READ_TIMEOUT = Kind(
+        408,
+        "RequestTimeoutException",
+        "The request did not arrive within the gateway's read_timeout_seconds ({seconds:g}). Send it again.",
+    )
+    TOO_MANY_CONNECTIONS = Kind(
+        503,
+        "ServiceException",
+        "The gateway has {limit} connections open, its max_connections. Try again, or raise it.",
+        member="Message",
+        type="Service",
+    )
+    BUFFERS_FULL = Kind(
+        503,
+        "ServiceException",
+        "The gateway holds {in_use} of {limit} buffer_bytes. Try again, or raise it.",
+        member="Message",
+        type="Service",
+    )
+    BACKEND_FAULT = Kind(500, "ServiceException", "{text}", member="Message", type="Service")
+    INTERNAL = Kind(
+        500,
+        "ServiceException",
+        "The gateway failed on this request; its log has the details under this request id.",
+        member="Message",
+        type="Service",
+    )
+
+    @property
+    def is_throttle(self) -> bool:
+        return self.value.status == 429
+
+    @property
+    def reason(self) -> str | None:
+        return self.value.reason
+
+    @property
+    def is_retryable(self) -> bool:
+        """Whether waiting may help, so that a pause is suggested: throttles and the gateway's own 5xx."""
+        return self.value.status == 429 or self.value.status >= 500
+
+
+class Rendered(NamedTuple):
+    """A refusal as bytes: status, headers that every instance of it carries, body."""
+
+    status: int
+    headers: tuple[tuple[bytes, bytes], ...]
+    body: bytes
+
+
+def render(refusal: Refusal, **values: object) -> Rendered:
+    """The response for `refusal`; `values` fill its text. Texts without a placeholder are rendered only once."""
+    return _CONSTANT.get(refusal) or _render(refusal.value, refusal.value.message.format(**values))
+
+
+def _render(kind: Kind, message: str) -> Rendered:
+    members = {"Reason": kind.reason, "Type": kind.type, kind.member: message}
+    body = json.dumps({name: text for name, text in members.items() if text is not None}).encode()
+    headers = (
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"x-amzn-errortype", kind.code.encode()),
+    )
+    return Rendered(kind.status, headers, body)
+
+
+# Refusing must stay cheaper than forwarding: a throttle's bytes are always the same, so they are made here.
+_CONSTANT = {
+    refusal: _render(refusal.value, refusal.value.message) for refusal in Refusal if "{" not in refusal.value.message
+}

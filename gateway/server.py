@@ -1,0 +1,303 @@
+"""Runs a gateway: sockets, two uvicorn servers on one event loop, signals, reload and drain."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import resource
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import uvicorn
+import watchfiles
+
+from .app import Gateway
+from .asgi import App
+from .demo import DemoBackend
+from .faults import BackendFault
+from .listener import InvokeProtocol, ListenerLimits, keep_sweeping
+from .operations.app import Operations
+from .operations.limits import describe_limits
+from .settings import Address, Settings, SettingsError, restart_needed
+from .telemetry.log import set_up_logging
+
+log = logging.getLogger("gateway")
+
+_BACKLOG = 4096
+# Garbage comes from cycles only, and a request makes hardly any: collecting less often saves time per request.
+_GC_THRESHOLD = 50_000
+
+
+class CannotListen(Exception):
+    """An address cannot be listened on."""
+
+
+class Server(uvicorn.Server):
+    """uvicorn without signal handlers of its own: there are two servers here, and one who decides."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class RunningGateway:
+    """A gateway that accepts connections. `listen` and `operations` are the addresses really bound."""
+
+    def __init__(self, gateway: Gateway, invoke: Server, invoke_address: Address, operations_address: Address) -> None:
+        self.gateway = gateway
+        self.listen = invoke_address
+        self.operations = operations_address
+        self._invoke = invoke
+
+    def cut_short(self) -> None:
+        """Do not wait for what still runs."""
+        self._invoke.force_exit = True
+
+
+@contextlib.asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[RunningGateway]:
+    """Serve `settings` until the block ends, then drain: finish what was admitted, for `drain_seconds` at most.
+
+    Raises `CannotListen` where an address is taken.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        sockets = [
+            stack.enter_context(contextlib.closing(_bind(address, key)))
+            for key, address in (("listen", settings.listen), ("operations", settings.operations))
+        ]
+        backend_url = settings.backend.url
+        if backend_url == "demo":
+            backend_url = await stack.enter_async_context(_demo_backend())
+        gateway = Gateway(settings, backend_url=backend_url)
+        stack.push_async_callback(gateway.close)
+        operations = Server(_configure(_make_operations(gateway), drain_seconds=1))
+        await stack.enter_async_context(_serving(operations, sockets[1]))
+        invoke = Server(_configure_invoke(gateway, settings))
+        await stack.enter_async_context(_serving(invoke, sockets[0]))
+        connections = cast("set[InvokeProtocol]", invoke.server_state.connections)
+        await stack.enter_async_context(
+            _task(keep_sweeping(connections, settings.read_timeout_seconds), "sweep of stalled clients")
+        )
+        try:
+            yield RunningGateway(gateway, invoke, _address_of(sockets[0]), _address_of(sockets[1]))
+        finally:
+            gateway.is_draining = True
+
+
+def run(settings: Settings, *, reload: Callable[[], Settings], config: Path | None) -> int:
+    """Serve until SIGTERM or SIGINT, then drain. Returns the exit status: 0, or 2 where it could not start."""
+    set_up_logging()
+    _raise_file_limit()
+    with asyncio.Runner(loop_factory=_new_event_loop) as runner:
+        try:
+            runner.run(_run(settings, reload, config.absolute() if config else None))
+        except CannotListen as error:
+            log.error("%s", error)
+            return 2
+    return 0
+
+
+async def _run(settings: Settings, reload: Callable[[], Settings], config: Path | None) -> None:
+    async with running(settings) as server:
+        gateway = server.gateway
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def on_stop() -> None:
+            if stop.is_set():
+                server.cut_short()
+            stop.set()
+
+        reload_now = partial(_reload, gateway, reload)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, on_stop)
+        loop.add_signal_handler(signal.SIGHUP, reload_now)
+        await _announce(server)
+        # What exists now lives as long as the process: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(_GC_THRESHOLD, 20, 20)
+        async with contextlib.AsyncExitStack() as stack:
+            if settings.watch and config is not None:
+                await stack.enter_async_context(_task(_watch(config, reload_now), "watch of the settings file"))
+            await stop.wait()
+        log.info("draining: %d invocations in flight", gateway.pool.busy)
+    log.info("stopped")
+
+
+async def _announce(server: RunningGateway) -> None:
+    gateway = server.gateway
+    log.info("Invoke API on http%s://%s", "s" if gateway.settings.tls else "", server.listen)
+    log.info("operations on http://%s (/metrics /healthz /readyz /limits)", server.operations)
+    log.info("backend %s", gateway.settings.backend.url)
+    try:
+        await gateway.pool.probe()
+    except BackendFault as fault:
+        log.warning("serving all the same: %s", fault)
+
+
+def _reload(gateway: Gateway, read: Callable[[], Settings]) -> None:
+    """Put new limits in force; bad ones leave the old in force and say why."""
+    try:
+        settings = read()
+    except SettingsError as error:
+        log.error("settings not reloaded, the old ones stay in force:\n%s", error)
+        return
+    gateway.reload(settings)
+    log.info("settings reloaded: limits, credentials and quotas are in force")
+    waiting = restart_needed(gateway.settings, settings)
+    if waiting:
+        log.warning("changed, but in force only after a restart: %s", ", ".join(waiting))
+
+
+async def _watch(config: Path, reload_now: Callable[[], None]) -> None:
+    """Reload when the file's bytes change. The folder is watched, because editors and mounts replace the file."""
+    before = _read(config)
+    async for _ in watchfiles.awatch(config.parent, recursive=False):
+        after = _read(config)
+        if after is not None and after != before:
+            before = after
+            reload_now()
+
+
+def _read(config: Path) -> bytes | None:
+    try:
+        return config.read_bytes()
+    except OSError:
+        return None  # between its removal and its replacement
+
+
+def _make_operations(gateway: Gateway) -> App:
+    def limits(rows: int) -> dict[str, object]:
+        accounts = describe_limits(gateway.limits, gateway.counters, gateway.totals, rows)
+        return {"accounts": accounts, "draining": gateway.is_draining}
+
+    operations = Operations(
+        collector=gateway.collector,
+        describe_limits=limits,
+        probe=gateway.pool.probe,
+        is_draining=lambda: gateway.is_draining,
+    )
+    return cast("App", operations.app)
+
+
+def _configure_invoke(gateway: Gateway, settings: Settings) -> uvicorn.Config:
+    limits = ListenerLimits(
+        settings.max_connections,
+        settings.max_header_bytes,
+        settings.max_headers,
+        settings.read_timeout_seconds,
+    )
+    tls = settings.tls
+    return _configure(
+        gateway.invoke,
+        http=partial(InvokeProtocol, limits=limits),
+        keep_alive_seconds=settings.keep_alive_seconds,
+        drain_seconds=settings.drain_seconds,
+        certificate=str(tls.certificate) if tls else None,
+        key=str(tls.key) if tls else None,
+    )
+
+
+def _configure(
+    app: App,
+    *,
+    drain_seconds: float,
+    http: Any = "httptools",
+    keep_alive_seconds: float = 65,
+    certificate: str | None = None,
+    key: str | None = None,
+) -> uvicorn.Config:
+    return uvicorn.Config(
+        cast("Any", app),
+        http=http,
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        date_header=True,
+        log_config=None,
+        timeout_keep_alive=cast("int", keep_alive_seconds),
+        timeout_graceful_shutdown=cast("int", drain_seconds),
+        ssl_certfile=certificate,
+        ssl_keyfile=key,
+    )
+
+
+@contextlib.asynccontextmanager
+async def _serving(server: Server, listener: socket.socket) -> AsyncIterator[None]:
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    while not server.started:
+        if task.done():
+            task.result()
+            raise CannotListen(f"The server on {_address_of(listener)} did not start.")
+        await asyncio.sleep(0.005)
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await task
+
+
+@contextlib.asynccontextmanager
+async def _demo_backend() -> AsyncIterator[str]:
+    """The demo backend on a loopback port of its own; the gateway reaches it like any other."""
+    with contextlib.closing(_bind(Address("127.0.0.1", 0), "backend.url")) as listener:
+        server = Server(_configure(cast("App", DemoBackend()), drain_seconds=1))
+        async with _serving(server, listener):
+            yield f"http://{_address_of(listener)}"
+
+
+@contextlib.asynccontextmanager
+async def _task(work: Any, name: str) -> AsyncIterator[None]:
+    task = asyncio.create_task(work, name=name)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+def _bind(address: Address, key: str) -> socket.socket:
+    try:
+        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol, _, where = found[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(where)
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        raise CannotListen(
+            f"cannot listen on {address} ({key}): {error.strerror}. Choose another address with --{key}, "
+            f"or end the process that has it."
+        ) from error
+    listener.setblocking(False)
+    return listener
+
+
+def _address_of(listener: socket.socket) -> Address:
+    host, port = listener.getsockname()[:2]
+    return Address(host, port)
+
+
+def _new_event_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop
+    except ImportError:  # uvloop has no build for this platform
+        return asyncio.new_event_loop()
+    return cast("asyncio.AbstractEventLoop", uvloop.new_event_loop())
+
+
+def _raise_file_limit() -> None:
+    """An invocation needs two file descriptors; the soft limit is often far below the hard one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,33 @@
+"""Everything that can be set: `load` puts it together, frozen, and reports all mistakes at once.
+
+models    every key with its type, unit and default
+values    what a single value may look like
+keys      the keys, walked off the models, for flags, help and messages
+file      YAML and JSON into plain mappings
+merge     file, environment and flags into one mapping that remembers its sources
+problems  mistakes in plain words
+load      the whole of it
+"""
+
+from gateway.settings.load import json_schema, load, restart_needed
+from gateway.settings.merge import Override
+from gateway.settings.models import Account, Backend, Function, Quotas, Retry, Settings, Tls
+from gateway.settings.problems import Problem, SettingsError
+from gateway.settings.values import Address
+
+__all__ = [
+    "Account",
+    "Address",
+    "Backend",
+    "Function",
+    "Override",
+    "Problem",
+    "Quotas",
+    "Retry",
+    "Settings",
+    "SettingsError",
+    "Tls",
+    "json_schema",
+    "load",
+    "restart_needed",
+]

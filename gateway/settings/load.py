@@ -1,0 +1,88 @@
+"""Putting the settings together: defaults, file, environment and flags, each over the one before."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from gateway.settings.file import read_settings_file
+from gateway.settings.keys import join_key, split_key
+from gateway.settings.merge import Merged, Override, merge
+from gateway.settings.models import Settings
+from gateway.settings.problems import Problem, SettingsError, explain
+
+RELOADABLE = frozenset({"accounts", "credentials", "quotas"})
+
+
+def load(
+    config: Path | None = None,
+    overrides: Mapping[str, Override] | None = None,
+    problems: Iterable[Problem] = (),
+) -> Settings:
+    """The settings of a file with `overrides` (by dotted key, weakest first) on top of it.
+
+    `problems` are mistakes already found, to be reported too. Raises SettingsError with all of them.
+    """
+    in_file, in_reading = read_settings_file(config) if config is not None else ({}, [])
+    paths = {split_key(key): override for key, override in (overrides or {}).items()}
+    merged = merge(in_file, paths, str(config or ""), Settings)
+    settings, refused = _check(merged)
+    if in_reading and not in_file:
+        # Without the file the sums are wrong: of the flags, only what is wrong in itself is worth saying.
+        refused = [problem for problem in refused if merged.is_overridden(split_key(problem.key))]
+    found = [*problems, *in_reading, *refused]
+    if settings is not None and settings.watch and config is None:
+        found.append(Problem("watch", merged.source_of(("watch",)), "has no file to watch", "give --config FILE"))
+    if settings is None or found:
+        raise SettingsError(found)
+    return settings
+
+
+def _check(merged: Merged) -> tuple[Settings | None, list[Problem]]:
+    try:
+        return Settings.model_validate(merged.values), []
+    except ValidationError as error:
+        return None, explain(error, Settings, merged)
+
+
+def restart_needed(old: Settings, new: Settings) -> list[str]:
+    """Dotted keys that differ and take effect only after a restart: all but `RELOADABLE`."""
+    return _differences(old, new, ())
+
+
+def _differences(old: BaseModel, new: BaseModel, path: tuple[str, ...]) -> list[str]:
+    changed = []
+    for name in type(old).model_fields:
+        key, before, after = (*path, name), getattr(old, name), getattr(new, name)
+        if key[0] in RELOADABLE or before == after:
+            continue
+        if isinstance(before, BaseModel) and isinstance(after, BaseModel):
+            changed += _differences(before, after, key)
+        else:
+            changed.append(join_key(key))
+    return changed
+
+
+def json_schema() -> str:
+    """The JSON Schema of the settings file, for editors; shipped as gateway/settings.schema.json."""
+    schema = Settings.model_json_schema()
+    for model in (schema, *schema["$defs"].values()):
+        _complete(model)
+        for field in model.get("properties", {}).values():
+            _complete(field)
+    draft = "https://json-schema.org/draft/2020-12/schema"
+    return json.dumps({"$schema": draft, **schema, "title": "Invoke Gateway settings"}, indent=2) + "\n"
+
+
+def _complete(field: dict[str, Any]) -> None:
+    if "patternProperties" in field:
+        field["additionalProperties"] = False  # a name that does not fit is a mistake, not an extra
+    if "description" not in field:
+        return  # it is the model's own, which stands where the field points to
+    field["description"] = " ".join(field["description"].split())
+    default = field.get("default")
+    if default is not None and not isinstance(default, dict):
+        shown = default if isinstance(default, str) else json.dumps(default)
+        field["description"] += f" Default: {shown}."

@@ -1,0 +1,242 @@
+"""The settings as frozen models: every key with its type, unit and default.
+
+They are also the source of the JSON Schema, of the flags and of the help: the text under a field is its
+description. `values` says what a single value may look like.
+"""
+
+from collections.abc import Iterable
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic.dataclasses import dataclass
+
+from gateway.policy.reservations import (
+    default_unreserved_floor,
+    find_floor_violation,
+    unreserved_concurrent_executions,
+)
+from gateway.settings.values import (
+    AccessKeyId,
+    AccountId,
+    Address,
+    AuthorityFile,
+    BackendUrl,
+    Bytes,
+    CallerRequestRate,
+    Count,
+    FunctionName,
+    ListenAddress,
+    NamedAccount,
+    PositiveCount,
+    ReadableFile,
+    Region,
+    RequestRate,
+    Seconds,
+    SecondsOrNone,
+    Switch,
+    complaint,
+    find_certificate_mistake,
+)
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+# A slotted dataclass, not a Model: a million configured functions cost a fraction of the memory.
+@dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
+class Function:
+    """One function's limits; all its versions and aliases share them."""
+
+    reserved_concurrent_executions: Count | None = None
+    """Slots kept for this function, which are also its ceiling; 0 refuses every call. Not set: the function
+    shares the account's unreserved slots."""
+    requests_per_second: RequestRate = "auto"
+    """Synchronous requests per second. `auto`: 10 x its reservation, or no limit of its own without one.
+    `off`: no limit."""
+
+
+class Account(Model):
+    """The limits of one account."""
+
+    concurrent_executions: Count = 1000
+    """Slots: how many invocations of the account may run at once."""
+    unreserved_floor: Count | None = None
+    """Slots that reservations must leave to functions without one. Not set: 100, as on AWS, or 0 when
+    concurrent_executions is at most 100."""
+    requests_per_second: RequestRate = "auto"
+    """Synchronous requests per second of the account. `auto`: 10 x concurrent_executions. `off`: no limit."""
+    caller_requests_per_second: CallerRequestRate = "off"
+    """Requests per second of each caller (access key id). `off`: no limit."""
+    functions: dict[FunctionName, Function] = Field(default_factory=dict)
+    """Functions with limits of their own, by plain name; all others share what is unreserved."""
+
+    @model_validator(mode="after")
+    def _leave_the_floor(self) -> Self:
+        sentence = find_floor_violation(self.concurrent_executions, self._reservations(), self.unreserved_floor)
+        if sentence is not None:
+            raise complaint(sentence, self._floor_cure())
+        return self
+
+    def _reservations(self) -> Iterable[int]:
+        return (function.reserved_concurrent_executions or 0 for function in self.functions.values())
+
+    def _floor_cure(self) -> str:
+        cure = (
+            f"{self.reserved} of {self.concurrent_executions} concurrent executions are reserved, which "
+            f"leaves {self.unreserved} where {self.floor} must stay unreserved: reserve "
+            f"{self.floor - self.unreserved} fewer, or raise concurrent_executions to "
+            f"{self.reserved + self.floor}"
+        )
+        return cure if self.unreserved < 0 else f"{cure}, or lower unreserved_floor to {self.unreserved}"
+
+    @property
+    def reserved(self) -> int:
+        """Slots kept by reservations, summed over the functions anew at each call."""
+        return sum(self._reservations())
+
+    @property
+    def unreserved(self) -> int:
+        """Slots shared by functions without a reservation, summed anew at each call."""
+        return unreserved_concurrent_executions(self.concurrent_executions, self._reservations())
+
+    @property
+    def floor(self) -> int:
+        """Slots that must stay unreserved, with the default filled in."""
+        if self.unreserved_floor is None:
+            return default_unreserved_floor(self.concurrent_executions)
+        return self.unreserved_floor
+
+
+class Backend(Model):
+    """Where invocations are forwarded to."""
+
+    url: BackendUrl = "demo"
+    """Origin of the backend, http or https, without a path; or `demo` for the embedded demo functions."""
+    timeout_seconds: Seconds = 900
+    """Seconds a call may take. Set it at or above the functions' own time-out: after it the slot is given
+    back because the backend is taken to have ended the call."""
+    connect_timeout_seconds: Seconds = 5
+    """Seconds to open a connection to the backend."""
+    keep_alive_seconds: SecondsOrNone = 4
+    """Seconds an idle connection to the backend stays in use; keep it below the backend's own. 0 uses each
+    connection once."""
+    host_header: Literal["preserve", "backend"] = "preserve"
+    """Host header sent on: the client's (`preserve`; signatures cover it) or the backend's."""
+    function_path: FunctionName | None = None
+    """Function name written into every forwarded path, such as `function` for AWS's Runtime Interface
+    Emulator. Not set: the path is forwarded as it came."""
+    certificate_authority: AuthorityFile | None = None
+    """PEM file of the authorities to trust for an https backend. Not set: the system's authorities."""
+
+
+class Quotas(Model):
+    """Payload quotas; AWS's numbers are the defaults."""
+
+    request: Bytes = 6_291_456
+    """Bytes of a synchronous request's body."""
+    event_request: Bytes = 1_048_576
+    """Bytes of an asynchronous (Event) request's body."""
+    response: Bytes = 6_291_556
+    """Bytes of a buffered response."""
+    streamed_response: Bytes = 209_715_200
+    """Bytes of a streamed response."""
+
+
+class Retry(Model):
+    """What refusals and the gateway's own faults tell clients about trying again."""
+
+    retry_after: Switch = True
+    """Send Retry-After, in seconds: read by the JavaScript and Go SDKs."""
+    x_amz_retry_after: Switch = True
+    """Send x-amz-retry-after, in milliseconds: read by boto3 and the AWS CLI."""
+    maximum_seconds: PositiveCount = 20
+    """Seconds a client is told to wait at most."""
+
+
+class Tls(Model):
+    """Certificate of the Invoke listener."""
+
+    certificate: ReadableFile
+    """PEM file with the certificate and its chain. Not set: plain HTTP."""
+    key: ReadableFile
+    """PEM file with the private key, without a passphrase."""
+
+    @model_validator(mode="after")
+    def _belong_together(self) -> Self:
+        mistake = find_certificate_mistake(self.certificate, self.key)
+        if mistake is not None:
+            raise complaint(mistake, "give the PEM files of one certificate and its unencrypted private key")
+        return self
+
+
+class Settings(Model):
+    """Everything that can be set."""
+
+    listen: ListenAddress = Address("127.0.0.1", 9001)
+    """host:port of the Invoke API; port 0 takes a free one."""
+    operations: ListenAddress = Field(Address("127.0.0.1", 9002), validate_default=True)
+    """host:port of /metrics, /healthz, /readyz and /limits; port 0 takes a free one."""
+    region: Region = "us-east-1"
+    """The one AWS Region that this gateway serves."""
+    tls: Tls | None = None
+    """Certificate of the Invoke listener. Not set: plain HTTP."""
+    backend: Backend = Backend()
+    """Where invocations are forwarded to."""
+    accounts: dict[AccountId, Account] = Field(default_factory=lambda: {"default": Account()})
+    """Limits by 12-digit account id in quotes. `default` is shared by every account not named and is shown as
+    000000000000."""
+    credentials: dict[AccessKeyId, NamedAccount] = Field(default_factory=dict)
+    """Which account a caller belongs to: access key id to 12-digit account id in quotes."""
+    quotas: Quotas = Quotas()
+    """Payload quotas, in bytes."""
+    payload_error: Literal["modelled", "as_observed"] = "modelled"
+    """Code of a refused payload (413). `modelled`: RequestTooLargeException, for which every SDK has a class.
+    `as_observed`: RequestEntityTooLargeException, which AWS has been seen to send."""
+    retry: Retry = Retry()
+    """What clients are told about trying again."""
+    decision_header: Switch = True
+    """Send x-invoke-gateway-decision: which limit refused, with in-use and ceiling."""
+    buffer_bytes: Bytes = 536_870_912
+    """Bytes of payloads held in the process at once; beyond it new requests are refused."""
+    read_timeout_seconds: Seconds = 60
+    """Seconds within which a request's head, and each 64 KiB of its body, must arrive; also how long a client
+    may take nothing of its response."""
+    keep_alive_seconds: SecondsOrNone = 65
+    """Seconds an idle client connection is kept open."""
+    max_connections: PositiveCount = 16384
+    """Client connections at once."""
+    max_header_bytes: PositiveCount = 65536
+    """Bytes of a request's head."""
+    max_headers: PositiveCount = 128
+    """Header lines of a request."""
+    drain_seconds: SecondsOrNone = 30
+    """Seconds that admitted calls may take to finish after SIGTERM."""
+    watch: Switch = False
+    """Reload the limits whenever the settings file changes."""
+    access_log: Switch = False
+    """Write one structured log line per request."""
+    metric_functions: Count = 1000
+    """Functions that get metric labels of their own; the rest are counted as `other`."""
+
+    @field_validator("operations")
+    @classmethod
+    def _be_two_listeners(cls, operations: Address, known: ValidationInfo) -> Address:
+        if operations.port and operations == known.data.get("listen"):
+            raise complaint(f"is {operations}, which is also listen", "give the two listeners different ports")
+        return operations
+
+    @field_validator("backend")
+    @classmethod
+    def _not_forward_to_itself(cls, backend: Backend, known: ValidationInfo) -> Backend:
+        for name in ("listen", "operations"):
+            listener = known.data.get(name)
+            if listener is not None and listener.is_reached_by(backend.url):
+                cure = "give the address of the backend, or move the gateway with listen"
+                raise complaint(f"is {backend.url}, which is the gateway's own {name}", cure, at="url")
+        return backend
+
+    @field_validator("accounts")
+    @classmethod
+    def _have_a_default(cls, accounts: dict[str, Account]) -> dict[str, Account]:
+        return accounts if "default" in accounts else {"default": Account(), **accounts}

@@ -1,0 +1,218 @@
+"""What one value may look like: its type, its bounds, and the words that say so to whoever got it wrong."""
+
+import re
+import ssl
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, PlainValidator
+from pydantic_core import PydanticCustomError
+
+HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?")
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+EVERYWHERE = frozenset({"0.0.0.0", "::"})
+HIGHEST_PORT = 65535
+MOST = 1_000_000_000  # slots or things: far above any use, low enough for every sum of them
+MOST_BYTES = 2**50
+A_DAY = 86_400  # seconds; longer than any invocation may take, and within what event loops can schedule
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """How a kind of value is described in a message: "must be {expected}"."""
+
+    expected: str
+    cure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen; `str()` gives host:port, with an IPv6 host in brackets."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def is_reached_by(self, url: str) -> bool:
+        """Whether a request to this http or https URL would arrive here, as far as names alone can tell."""
+        parts = urlsplit(url)
+        if not self.port or self.port != (parts.port or {"http": 80, "https": 443}.get(parts.scheme)):
+            return False
+        host = parts.hostname or ""
+        return host == self.host or (host in LOOPBACK and self.host in LOOPBACK | EVERYWHERE)
+
+
+def complaint(message: str, cure: str, at: str = "") -> PydanticCustomError:
+    """What a validator raises: both texts reach the user as they are; `at` names the key below, if any."""
+    return PydanticCustomError("complaint", "{message}", {"message": message, "cure": cure, "at": at})
+
+
+def read_address(value: object) -> Address:
+    """The address in a host:port text."""
+    if isinstance(value, Address):
+        return value
+    example = "write host:port, such as 127.0.0.1:9001"
+    if not isinstance(value, str):
+        raise complaint("must be host:port", f"{example}; quotes are needed around [::1]:9001")
+    host, colon, port = value.rpartition(":")
+    if not colon or not host:
+        raise complaint(f"must be host:port; it is {value!r}", f"{example}, or 0.0.0.0:9001 for every interface")
+    if not (port.isascii() and port.isdecimal() and int(port[:6]) <= HIGHEST_PORT and len(port) <= 5):
+        raise complaint(f"has the port {port!r}; a port is a number from 0 to 65535", example)
+    return Address(_read_host(host), int(port))
+
+
+def _read_host(text: str) -> str:
+    host = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    is_ipv6 = _is_ipv6(host)
+    if is_ipv6 and host == text:
+        raise complaint(f"has the IPv6 host {host} without brackets", f"write [{host}]:9001, in quotes")
+    if not is_ipv6 and (host != text or not HOST_NAME.fullmatch(host)):
+        raise complaint(f"has the host {text!r}, which is no name or address", "give a name or address")
+    return host
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        IPv6Address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def read_backend_url(url: str) -> str:
+    """The origin without a closing slash, or the word `demo`."""
+    if url == "demo":
+        return url
+    cure = "give an origin such as http://127.0.0.1:4566, or the word demo"
+    try:
+        parts = urlsplit(url)
+        port_is_usable = parts.port != 0
+    except ValueError:
+        raise complaint("is no URL", cure) from None
+    # Not repeated in the message: what stands before the @ may be a password.
+    if parts.username is not None or parts.password is not None:
+        raise complaint("carries a user name or password", "leave them out: requests are forwarded as signed")
+    if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_usable or not url.isprintable():
+        raise complaint(f"must be an http or https origin; it is {url!r}", cure)
+    if parts.path not in ("", "/") or parts.query or parts.fragment or " " in url:
+        origin = f"{parts.scheme}://{parts.netloc}".strip()
+        raise complaint("has something after the host", f"write {origin}: paths are forwarded as they come")
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def read_file_name(name: str) -> str:
+    """The name of a file that can be opened for reading."""
+    try:
+        with Path(name).open("rb"):
+            return name
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise complaint(f"cannot read {name!r}: {reason}", "give a file that the gateway may read") from None
+
+
+def find_certificate_mistake(certificate: str, key: str) -> str | None:
+    """Why the two PEM files cannot serve TLS, or None when they can."""
+
+    def no_passphrase() -> str:
+        raise PermissionError("the key is protected by a passphrase")
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, no_passphrase)
+    except (OSError, ValueError) as error:
+        return f"certificate and key cannot be used: {getattr(error, 'reason', None) or error}"
+    return None
+
+
+def read_authority_file(name: str) -> str:
+    """The name of a PEM file of certificates."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(read_file_name(name))
+    except OSError:
+        raise complaint(f"{name!r} holds no PEM certificate", "give the authorities' certificates as PEM") from None
+    return name
+
+
+def refuse_displayed_account(account: str) -> str:
+    """Any account but 000000000000."""
+    if account == "000000000000":
+        raise complaint("is how the account `default` is shown", "write default instead of 000000000000")
+    return account
+
+
+def read_bare_off(value: object) -> object:
+    """YAML 1.1 reads a bare `off` as false."""
+    return "off" if value is False else value
+
+
+Switch = Annotated[bool, Field(strict=True), Words("true or false")]
+Count = Annotated[int, Field(strict=True, ge=0, le=MOST), Words("a whole number from 0 to 1000000000")]
+PositiveCount = Annotated[int, Field(strict=True, ge=1, le=MOST), Words("a whole number from 1 to 1000000000")]
+Bytes = Annotated[int, Field(strict=True, ge=1, le=MOST_BYTES), Words("a whole number of bytes, at least 1")]
+Seconds = Annotated[
+    float,
+    Field(strict=True, gt=0, le=A_DAY, allow_inf_nan=False),
+    Words("a number of seconds above 0, at most 86400 (a day)"),
+]
+SecondsOrNone = Annotated[
+    float,
+    Field(strict=True, ge=0, le=A_DAY, allow_inf_nan=False),
+    Words("a number of seconds from 0 to 86400 (a day)"),
+]
+Rate = Annotated[float, Field(strict=True, gt=0, le=MOST, allow_inf_nan=False)]
+RequestRate = Annotated[
+    Literal["auto", "off"] | Rate,
+    BeforeValidator(read_bare_off),
+    Words("auto, off, or a number of requests per second above 0"),
+]
+CallerRequestRate = Annotated[
+    Literal["off"] | Rate,
+    BeforeValidator(read_bare_off),
+    Words("off, or a number of requests per second above 0"),
+]
+ListenAddress = Annotated[
+    Address, PlainValidator(read_address, json_schema_input_type=str), PlainSerializer(str, return_type=str)
+]
+BackendUrl = Annotated[
+    str,
+    Field(strict=True),
+    AfterValidator(read_backend_url),
+    Words("an http or https origin, or the word demo"),
+]
+ReadableFile = Annotated[str, Field(strict=True), AfterValidator(read_file_name), Words("the name of a file")]
+AuthorityFile = Annotated[str, Field(strict=True), AfterValidator(read_authority_file), Words("the name of a PEM file")]
+Region = Annotated[
+    str,
+    Field(strict=True, pattern=r"^[a-z]{2,8}(-[a-z]{1,16}){1,3}-[0-9]{1,2}$"),
+    Words("an AWS Region such as us-east-1"),
+]
+# No validator of ours here: with a million functions, loading would spend its time calling it.
+FunctionName = Annotated[
+    str,
+    Field(strict=True, pattern=r"^[a-zA-Z0-9._-]{1,256}$"),
+    Words(
+        "a plain function name: letters, digits, hyphens, underscores and dots",
+        "leave out ARN, version and alias: all versions of a function share its limits",
+    ),
+]
+NamedAccount = Annotated[
+    str,
+    Field(strict=True, pattern=r"^[0-9]{12}$"),
+    Words("a 12-digit account id in quotes", 'write it as "111122223333"'),
+]
+AccountId = Annotated[
+    str,
+    Field(strict=True, pattern=r"^(default|[0-9]{12})$"),
+    AfterValidator(refuse_displayed_account),
+    Words("`default` or a 12-digit account id in quotes", 'write it as "111122223333"'),
+]
+AccessKeyId = Annotated[
+    str,
+    Field(strict=True, pattern=r"^[^/,=\s]{1,128}$"),
+    Words("an access key id", "write it as clients send it: no slash, comma, equals sign or space"),
+]

@@ -1,0 +1,93 @@
+"""Log lines: one per request on demand, one per ten seconds for refusals. No payload, no Authorization, no query."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections import Counter
+from time import time
+from typing import Any
+
+import msgspec
+
+from ..asgi import Scope
+from ..exchange import Exchange
+
+log = logging.getLogger("gateway")
+access = logging.getLogger("gateway.access")
+
+SUMMARY_SECONDS = 10
+
+
+def set_up_logging() -> None:
+    """Send the gateway's log to standard error; `gateway.access` lines are bare JSON."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    bare = logging.StreamHandler(sys.stderr)
+    bare.setFormatter(logging.Formatter("%(message)s"))
+    access.addHandler(bare)
+    access.setLevel(logging.INFO)
+    access.propagate = False
+    # What uvicorn reports per connection or request is told by the gateway in its own shape.
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+    logging.getLogger("asyncio").addHandler(handler)
+
+
+def write_access_line(exchange: Exchange, scope: Scope) -> None:
+    """One JSON object: who asked for what and how it ended. Durations in seconds, size in bytes."""
+    line: dict[str, Any] = {
+        "time": round(time(), 3),
+        "request_id": exchange.request_id,
+        "client": (scope.get("client") or ("",))[0],
+        "method": scope["method"],
+        "status": exchange.status,
+    }
+    invocation = exchange.invocation
+    if invocation is None:
+        line["path"] = scope["path"]
+    else:
+        line["operation"] = invocation.operation
+        line["function"] = invocation.function.name
+        line["invocation_type"] = invocation.type
+        if exchange.plan is not None:
+            line["account"] = exchange.plan.account
+    if exchange.refusal is not None:
+        line["error"] = exchange.refusal.value.code
+        line["reason"] = exchange.refusal.reason
+        line["decision"] = exchange.decision
+    line["fault"] = exchange.fault
+    line["function_error"] = exchange.function_error or None
+    line["client_is_gone"] = exchange.client_is_gone or None
+    line["backend_seconds"] = exchange.backend_seconds
+    line["duration_seconds"] = exchange.duration_seconds
+    access.info(msgspec.json.encode({key: value for key, value in line.items() if value is not None}).decode())
+
+
+class RefusalSummary:
+    """Counts refusals and reports them together, so that a flood of them is one line and not a flood of lines."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def note(self, exchange: Exchange) -> None:
+        refusal = exchange.refusal
+        if refusal is None:
+            return
+        label = exchange.plan.label if exchange.plan is not None else "-"
+        self._counts[refusal.reason or refusal.value.code, label] += 1
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(SUMMARY_SECONDS, self.report)
+
+    def report(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._counts:
+            parts = [f"{count} x {why} ({label})" for (why, label), count in self._counts.most_common(10)]
+            log.warning("refused %d: %s", self._counts.total(), ", ".join(parts))
+            self._counts.clear()

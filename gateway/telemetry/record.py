@@ -1,0 +1,88 @@
+"""What became of finished requests, as plain numbers.
+
+A request costs a few additions here; names, labels and text are made when somebody scrapes. Functions beyond the
+labelled ones are counted under `other`, so nothing that a client invents can grow this.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+
+from ..exchange import Exchange
+
+# Seconds. The upper end is Lambda's longest time-out; the lower end a function that only returns.
+DURATION_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0)
+ADMISSION_BOUNDS = (0.000_005, 0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_5, 0.001, 0.005, 0.025, 0.1, 0.5)
+
+
+class Histogram:
+    """Counts of observed seconds, by the first bound that is not below them."""
+
+    __slots__ = ("bounds", "counts", "sum")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+
+    def observe(self, seconds: float) -> None:
+        self.counts[bisect_left(self.bounds, seconds)] += 1
+        self.sum += seconds
+
+
+class FunctionCounts:
+    """Totals of one labelled function since the start."""
+
+    __slots__ = ("duration", "errors", "invocations", "throttles")
+
+    def __init__(self) -> None:
+        self.invocations = 0
+        self.errors = 0
+        self.throttles: dict[str, int] = {}
+        self.duration = Histogram(DURATION_BOUNDS)
+
+
+class Totals:
+    """Everything that is counted per request. Keys of `functions` are account and label."""
+
+    def __init__(self) -> None:
+        self.functions: dict[tuple[str, str], FunctionCounts] = {}
+        self.refusals: dict[str, int] = {}
+        self.upstream_errors: dict[str, int] = {}
+        self.client_disconnects = 0
+        self.passed_through = 0
+        self.admission = Histogram(ADMISSION_BOUNDS)
+
+    def of(self, account: str, label: str) -> FunctionCounts:
+        counts = self.functions.get((account, label))
+        if counts is None:
+            counts = self.functions[account, label] = FunctionCounts()
+        return counts
+
+    def note(self, exchange: Exchange) -> None:
+        """Count one finished request under CloudWatch's meanings: a throttle is neither invocation nor error."""
+        if exchange.admission_seconds is not None:
+            self.admission.observe(exchange.admission_seconds)
+        if exchange.fault is not None:
+            _increment(self.upstream_errors, exchange.fault)
+        if exchange.client_is_gone:
+            self.client_disconnects += 1
+        refusal = exchange.refusal
+        plan = exchange.plan
+        if refusal is not None:
+            if plan is not None and refusal.is_throttle:
+                _increment(self.of(plan.account, plan.label).throttles, refusal.value.reason or "")
+            else:
+                _increment(self.refusals, refusal.value.code)
+        elif plan is None:
+            self.passed_through += 1
+        elif exchange.slot is not None and exchange.status == 200:
+            counts = self.of(plan.account, plan.label)
+            counts.invocations += 1
+            counts.errors += exchange.function_error
+            if exchange.backend_seconds is not None:
+                counts.duration.observe(exchange.backend_seconds)
+
+
+def _increment(counts: dict[str, int], name: str) -> None:
+    counts[name] = counts.get(name, 0) + 1

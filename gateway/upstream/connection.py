@@ -1,0 +1,287 @@
+"""One connection to the backend: HTTP/1.1 as a client, one call at a time.
+
+Everything that a broken or hostile backend can send ends here in one of two ways: the call ends with a response, or
+it ends with a `BackendFault`; and the connection is used again only if both sides agree where the response ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+import httptools
+
+from ..faults import BackendFault, BackendGarbage, BackendReset
+from .call import Call
+
+if TYPE_CHECKING:
+    from .pool import Pool
+
+# A response head above this is garbage; real ones are well below 8 KiB.
+MAX_HEAD_BYTES = 128 * 1024
+
+
+class Connection(asyncio.Protocol):
+    __slots__ = (
+        "_drained",
+        "_extra",
+        "_head_bytes",
+        "_is_complete",
+        "_is_informational",
+        "_is_reading",
+        "_is_sending",
+        "_keeps_alive",
+        "_parser",
+        "_pool",
+        "_reads_until_close",
+        "_waits_for_room",
+        "call",
+        "idle_since",
+        "is_closed",
+        "keep_alive_seconds",
+        "transport",
+    )
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._parser = httptools.HttpResponseParser(self)
+        self.transport: asyncio.Transport
+        self.call: Call | None = None
+        self.is_closed = False
+        self.idle_since = 0.0
+        self.keep_alive_seconds: float | None = None
+        self._drained: asyncio.Future[None] | None = None
+        self._is_sending = False
+        self._is_reading = True
+        self._waits_for_room = False
+        self._reset()
+
+    def _reset(self) -> None:
+        self._head_bytes = 0
+        self._is_complete = False
+        self._is_informational = False
+        self._keeps_alive = False
+        self._reads_until_close = False
+        self._extra = False
+
+    # For the pool and the forwarding stage.
+
+    def start(self, call: Call, head: bytes, body: bytes = b"", *, more_body: bool = False) -> None:
+        """Send a request. From here on the backend may have it, so it is never sent again."""
+        if self.is_closed:  # closed between being opened and being used
+            call.end(BackendReset())
+            return
+        self.call = call
+        call.begin(self)
+        self._is_sending = more_body
+        if len(body) > 65536:
+            self.transport.write(head)
+            self.transport.write(body)
+        else:
+            self.transport.write(head + body)
+
+    async def write(self, data: bytes) -> None:
+        """Send a part of a streamed request body, at the backend's speed."""
+        if not self.is_closed:
+            self.transport.write(data)
+            await self.drained()
+
+    def end_body(self) -> None:
+        self._is_sending = False
+
+    async def drained(self) -> None:
+        """Wait until the transport has passed on most of what was written, or the connection is gone."""
+        if self._drained is not None:
+            await asyncio.shield(self._drained)
+
+    def abort(self, fault: BackendFault) -> None:
+        """End the call with `fault` and cut the connection."""
+        self._end(fault)
+        self.transport.abort()
+
+    def close(self) -> None:
+        self.transport.close()
+
+    def resume_if_drained(self) -> None:
+        if not self._is_reading and not self._is_held_back():
+            self._is_reading = True
+            self.transport.resume_reading()
+
+    # Pausable: the process's buffers are full.
+
+    def pause_for_room(self) -> None:
+        self._waits_for_room = True
+        self._pause()
+
+    def resume_for_room(self) -> None:
+        self._waits_for_room = False
+        self.resume_if_drained()
+
+    def _pause(self) -> None:
+        if self._is_reading and not self.is_closed:
+            self._is_reading = False
+            self.transport.pause_reading()
+
+    def _is_held_back(self) -> bool:
+        call = self.call
+        if call is None or self.is_closed:
+            return False
+        return self._waits_for_room or (call.window is not None and call.unread > call.window)
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        call = self.call
+        if call is None:  # bytes that nobody asked for: where a response would start is anyone's guess
+            self.transport.abort()
+            return
+        self._head_bytes += len(data)
+        before = call.unread
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self._extra = True
+            if not self._is_complete:
+                self.abort(BackendGarbage(_describe(error)))
+                return
+        if self._is_complete:
+            added = call.unread - before
+            if added:
+                self._pool.buffers.take(added)
+            self._finish(call)
+            return
+        if not call.has_head:
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self.abort(BackendGarbage("its head is too large"))
+            return
+        added = call.unread - before
+        if added:
+            self._pool.buffers.take_response(added, self)
+        if call.window is not None:
+            call.wake()
+            if self._is_held_back():
+                self._pause()
+
+    def eof_received(self) -> None:
+        """The backend has stopped sending: the transport closes itself, and `connection_lost` tells what it means."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.is_closed = True
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+        self._drained = None
+        call = self.call
+        if call is not None:
+            ended_by_close = call.has_head and self._reads_until_close and exc is None
+            self._end(None if ended_by_close else BackendReset())
+        self._pool.forget(self)
+
+    def pause_writing(self) -> None:
+        if self._drained is None:
+            self._drained = asyncio.get_running_loop().create_future()
+
+    def resume_writing(self) -> None:
+        drained, self._drained = self._drained, None
+        if drained is not None and not drained.done():
+            drained.set_result(None)
+
+    # httptools
+
+    def on_message_begin(self) -> None:
+        if self._is_complete:
+            self._extra = True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        call = self.call
+        if call is not None and not call.has_head and not self._is_complete:  # trailers are dropped
+            call.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        call = self.call
+        if call is None or self._is_complete:
+            return
+        status = self._parser.get_status_code()
+        if status < 200:
+            if status == 101:
+                raise ValueError("it switches protocols unasked")
+            self._is_informational = True
+            call.headers.clear()
+            return
+        if self._head_bytes > MAX_HEAD_BYTES and _size(call.headers) > MAX_HEAD_BYTES:
+            raise ValueError("its head is too large")
+        call.status = status
+        call.has_head = True
+        self._reads_until_close = self._learn(call)
+        if call.is_head_request:  # whatever length it names, no body follows
+            self._extra = True
+            self._is_complete = True
+
+    def _learn(self, call: Call) -> bool:
+        """Note what the head says about the connection; whether the body ends where the connection does."""
+        is_framed = call.status in (204, 304)
+        for name, value in call.headers:
+            size = len(name)
+            if size == 14 or size == 17:
+                is_framed = is_framed or name.lower() in (b"content-length", b"transfer-encoding")
+            elif size == 10 and name.lower() == b"keep-alive":
+                self.keep_alive_seconds = _parse_keep_alive(value)
+        return not is_framed
+
+    def on_body(self, data: bytes) -> None:
+        call = self.call
+        if call is not None and not self._is_complete:
+            call.add(data)
+
+    def on_message_complete(self) -> None:
+        if self._is_informational:
+            self._is_informational = False
+            return
+        self._is_complete = True
+        self._keeps_alive = self._parser.should_keep_alive()  # the parser has forgotten it once we return
+
+    def _finish(self, call: Call) -> None:
+        is_reusable = self._keeps_alive and not self._extra and not self._is_sending and not self.is_closed
+        self.call = None
+        self._pool.buffers.end_response(self)
+        self._waits_for_room = False
+        self.resume_if_drained()
+        if is_reusable:
+            self._reset()
+            self._pool.put_back(self)
+        else:
+            self._pool.forget(self)
+            self.transport.close()
+        call.end()
+
+    def _end(self, fault: BackendFault | None) -> None:
+        call, self.call = self.call, None
+        self._pool.forget(self)
+        self._pool.buffers.end_response(self)
+        if call is not None:
+            call.end(fault)
+
+    def __repr__(self) -> str:
+        state = "closed" if self.is_closed else "busy" if self.call else "idle"
+        return f"<Connection {state} {self.call or ''}>"
+
+
+def _size(headers: list[tuple[bytes, bytes]]) -> int:
+    return sum(len(name) + len(value) + 4 for name, value in headers)
+
+
+def _parse_keep_alive(value: bytes) -> float | None:
+    """Seconds from a `Keep-Alive: timeout=5` header."""
+    for part in value.split(b","):
+        name, _, number = part.strip().partition(b"=")
+        if name.lower() == b"timeout" and number.isdigit():
+            return float(number)
+    return None
+
+
+def _describe(error: BaseException) -> str:
+    """What the parser or one of our callbacks (which it wraps) had against the response."""
+    cause = error.__context__ or error.__cause__
+    return str(cause if isinstance(cause, ValueError) else error) or type(error).__name__

@@ -1,0 +1,224 @@
+"""The last stage: hands a request to the backend and its response to the client.
+
+A buffered invocation is taken whole: the response leaves the backend at the backend's speed, so a client that reads
+slowly keeps no slot, and a response above its quota can still become the function error that Lambda makes of it. A
+streamed invocation runs ahead of its client by a window. All else is passed through, both ways streaming.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+from ..asgi import EXCHANGE, Message, Receive, Scope, Send
+from ..buffers import Buffers
+from ..exchange import Exchange
+from ..faults import BackendReset, ResponseTooLarge
+from .call import Call
+from .headers import Headers, request_head, response_headers
+from .pool import Pool
+
+_NO_LIMIT = 1 << 62
+_LARGE_BODY = 65_536
+_PASSED_WINDOW = 262_144
+_NAME_IN_PATH = re.compile(rb"(/functions/)(.*)(/[a-z-]+)/*\Z")
+
+
+class ResponseQuotas(NamedTuple):
+    """Greatest response in bytes: of a buffered invocation, and of a streamed one."""
+
+    response: int
+    streamed_response: int
+
+
+class Forward:
+    """`host` replaces the client's Host header, `function_path` the function's name in the path."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        *,
+        buffers: Buffers,
+        quotas: Callable[[], ResponseQuotas],
+        host: str | None = None,
+        function_path: str | None = None,
+    ) -> None:
+        self._pool = pool
+        self._buffers = buffers
+        self._quotas = quotas
+        self._host = host.encode("ascii") if host else None
+        self._function_path = function_path.encode("ascii") if function_path else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange: Exchange = scope[EXCHANGE]
+        if exchange.invocation is None:
+            await self._pass_through(exchange, scope, receive, send)
+        elif exchange.invocation.is_streamed:
+            await self._stream(exchange, scope, send)
+        else:
+            await self._exchange_whole(exchange, scope, send)
+
+    async def _exchange_whole(self, exchange: Exchange, scope: Scope, send: Send) -> None:
+        limit = self._quotas().response
+        call = Call(limit=limit, on_end=_releaser(exchange))
+        await self._dispatch(call, exchange, scope)
+        try:
+            body = await call.whole()
+        finally:
+            self._give_back(call.abandon())
+            exchange.backend_seconds = call.seconds
+        try:
+            headers = response_headers(call.headers)
+            if call.is_over_limit:
+                status, answer = 200, _replace_too_large(call, headers, limit)
+            else:
+                status, answer = call.status, body
+            self._note_response(exchange, status, headers)
+            if status != 204 and status != 304:
+                headers.append((b"content-length", b"%d" % len(answer)))
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            if len(answer) > _LARGE_BODY:
+                # Sending nothing more waits until the client has taken most of it: so long it is in memory.
+                await send({"type": "http.response.body", "body": answer, "more_body": True})
+                await send({"type": "http.response.body", "body": b""})
+            else:
+                await send({"type": "http.response.body", "body": answer})
+        finally:
+            self._give_back(len(body))
+
+    async def _stream(self, exchange: Exchange, scope: Scope, send: Send) -> None:
+        quotas = self._quotas()
+        call = Call(limit=quotas.streamed_response, window=quotas.response, on_end=_releaser(exchange))
+        await self._dispatch(call, exchange, scope)
+        await self._return_stream(call, exchange, scope, send)
+
+    async def _pass_through(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
+        call = Call(
+            limit=_NO_LIMIT,
+            window=_PASSED_WINDOW,
+            on_end=_releaser(exchange),
+            is_head_request=scope["method"] == "HEAD",
+        )
+        connection = self._pool.pop_idle() or await self._pool.connect()
+        declared = exchange.headers.get(b"content-length")
+        is_chunked = b"transfer-encoding" in exchange.headers
+        length = None if is_chunked else int(declared or 0)
+        exchange.is_dispatched = True
+        head = self._head(exchange, scope, length, has_body=declared is not None or is_chunked)
+        connection.start(call, head, more_body=length != 0)
+        try:
+            while length != 0 and not call.has_ended:
+                message = await receive()
+                if message["type"] != "http.request":
+                    exchange.client_is_gone = True
+                    connection.abort(BackendReset())  # half a request must not be taken for a whole one
+                    return
+                await connection.write(_chunk(message, is_chunked))
+                if not message.get("more_body", False):
+                    connection.end_body()
+                    exchange.body_is_read = True
+                    break
+        finally:
+            if not call.has_ended and not exchange.body_is_read and length != 0:
+                connection.abort(BackendReset())
+        await self._return_stream(call, exchange, scope, send)
+
+    async def _return_stream(self, call: Call, exchange: Exchange, scope: Scope, send: Send) -> None:
+        try:
+            await call.head()
+            headers = response_headers(call.headers)
+            self._note_response(exchange, call.status, headers)
+            length = _find_content_length(call.headers)
+            if length is not None and call.status != 204:
+                headers.append((b"content-length", length))
+            await send({"type": "http.response.start", "status": call.status, "headers": headers})
+            while data := await call.read():
+                try:
+                    await send({"type": "http.response.body", "body": data, "more_body": True})
+                finally:
+                    self._give_back(len(data))
+            if call.is_over_limit:
+                raise ResponseTooLarge  # ends the response without its last chunk: the client sees that it is cut
+            await send({"type": "http.response.body", "body": b""})
+        finally:
+            self._give_back(call.abandon())
+            exchange.backend_seconds = call.seconds
+
+    async def _dispatch(self, call: Call, exchange: Exchange, scope: Scope) -> None:
+        connection = self._pool.pop_idle() or await self._pool.connect()
+        body, exchange.body = exchange.body, b""
+        head = self._head(exchange, scope, len(body), has_body=True)
+        exchange.is_dispatched = True
+        connection.start(call, head, body)
+        if len(body) > _LARGE_BODY:
+            del body
+            await connection.drained()
+        exchange.release_body()
+
+    def _head(self, exchange: Exchange, scope: Scope, length: int | None, *, has_body: bool) -> bytes:
+        path: bytes = scope["raw_path"]
+        if self._function_path is not None and exchange.invocation is not None:
+            path = _NAME_IN_PATH.sub(rb"\1" + self._function_path + rb"\3", path)
+        query: bytes = scope["query_string"]
+        return request_head(
+            scope["method"].encode("ascii"),
+            path + b"?" + query if query else path,
+            scope["headers"],
+            connection=exchange.headers.get(b"connection"),
+            length=length,
+            host=self._host,
+            has_body=has_body,
+        )
+
+    def _note_response(self, exchange: Exchange, status: int, headers: Headers) -> None:
+        exchange.status = status
+        names = {name for name, _ in headers}
+        exchange.function_error = b"x-amz-function-error" in names
+        if b"x-amzn-requestid" not in names:
+            headers.append((b"x-amzn-requestid", exchange.request_id.encode()))
+
+    def _give_back(self, size: int) -> None:
+        if size:
+            self._buffers.give(size)
+
+
+def _releaser(exchange: Exchange) -> Callable[[], None]:
+    return exchange.slot.release if exchange.slot is not None else _nothing
+
+
+def _nothing() -> None:
+    pass
+
+
+def _find_content_length(headers: Headers) -> bytes | None:
+    for name, value in headers:
+        if len(name) == 14 and name.lower() == b"content-length":
+            return value
+    return None
+
+
+def _chunk(message: Message, is_chunked: bool) -> bytes:
+    body: bytes = message.get("body", b"")
+    if not is_chunked:
+        return body
+    framed = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+    return framed if message.get("more_body", False) else framed + b"0\r\n\r\n"
+
+
+def _replace_too_large(call: Call, headers: Headers, limit: int) -> bytes:
+    """What Lambda makes of a response above its quota: a success whose payload is a function error.
+
+    Changes `headers` to fit and returns the payload.
+    """
+    if call.status != 200:
+        raise ResponseTooLarge(f"status {call.status}, {call.received} bytes, quota {limit}")
+    error = {
+        "errorMessage": f"Response payload size exceeded maximum allowed payload size ({limit} bytes).",
+        "errorType": "Function.ResponseSizeTooLarge",
+    }
+    replaced = (b"content-type", b"content-encoding", b"x-amz-function-error")
+    headers[:] = [header for header in headers if header[0] not in replaced]
+    headers += ((b"content-type", b"application/json"), (b"x-amz-function-error", b"Unhandled"))
+    return json.dumps(error).encode()

@@ -1,0 +1,147 @@
+"""The connections to the backend: kept alive, reused newest first, and given a deadline while they work."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from contextlib import suppress
+
+from ..buffers import Buffers
+from ..faults import BackendConnectTimeout, BackendTimeout, BackendUnreachable
+from .connection import Connection
+
+
+class Pool:
+    """`timeout_seconds` is how long one call may take from its start to the last byte of its response;
+    `keep_alive_seconds` how long an idle connection is trusted (less where the backend announces less)."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        buffers: Buffers,
+        tls: ssl.SSLContext | None = None,
+        timeout_seconds: float = 900,
+        connect_timeout_seconds: float = 5,
+        keep_alive_seconds: float = 4,
+    ) -> None:
+        self.host = host
+        self.port = port
+        self.buffers = buffers
+        self._tls = tls
+        self._timeout = timeout_seconds
+        self._connect_timeout = connect_timeout_seconds
+        self._keep_alive = keep_alive_seconds
+        self._idle: dict[Connection, None] = {}  # the newest last
+        # In order of their start; all have the same time to live, so the first is the first to expire and one
+        # timer serves them all.
+        self._busy: dict[Connection, float] = {}
+        self._deadline_timer: asyncio.TimerHandle | None = None
+        self._idle_timer: asyncio.TimerHandle | None = None
+
+    @property
+    def busy(self) -> int:
+        return len(self._busy)
+
+    @property
+    def idle(self) -> int:
+        return len(self._idle)
+
+    def pop_idle(self) -> Connection | None:
+        """An idle connection that the backend has hardly closed by now, or `None`."""
+        loop = asyncio.get_running_loop()
+        while self._idle:
+            connection, _ = self._idle.popitem()
+            if connection.is_closed or connection.transport.is_closing():
+                continue
+            if loop.time() - connection.idle_since > self._trusted_seconds(connection):
+                connection.close()
+                continue
+            self._track(connection, loop)
+            return connection
+        return None
+
+    async def connect(self) -> Connection:
+        """Open a connection. Raises `BackendUnreachable` or `BackendConnectTimeout`."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._connect_timeout):
+                _, connection = await loop.create_connection(
+                    lambda: Connection(self),
+                    self.host,
+                    self.port,
+                    ssl=self._tls,
+                    server_hostname=self.host if self._tls else None,
+                )
+        except TimeoutError as error:
+            raise BackendConnectTimeout from error
+        except OSError as error:  # ssl.SSLError is one
+            raise BackendUnreachable(error.strerror or str(error)) from error
+        self._track(connection, loop)
+        return connection
+
+    def put_back(self, connection: Connection) -> None:
+        """`connection` has finished a call and can take another."""
+        self._busy.pop(connection, None)
+        loop = asyncio.get_running_loop()
+        connection.idle_since = loop.time()
+        self._idle[connection] = None
+        if self._idle_timer is None:
+            self._idle_timer = loop.call_later(self._keep_alive, self._close_stale)
+
+    def forget(self, connection: Connection) -> None:
+        """`connection` is closed or about to be."""
+        self._busy.pop(connection, None)
+        self._idle.pop(connection, None)
+
+    async def probe(self) -> None:
+        """Whether the backend accepts connections. Raises what `connect` raises."""
+        connection = await self.connect()
+        self.forget(connection)
+        connection.close()
+
+    async def close(self) -> None:
+        """Close everything. Calls that still run end as reset."""
+        for timer in (self._deadline_timer, self._idle_timer):
+            if timer is not None:
+                timer.cancel()
+        for connection in [*self._busy, *self._idle]:
+            connection.transport.abort()
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(0)
+
+    def _track(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
+        self._busy[connection] = loop.time()
+        if self._deadline_timer is None:
+            self._deadline_timer = loop.call_later(self._timeout, self._expire)
+
+    def _expire(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._deadline_timer = None
+        now = loop.time()
+        while self._busy:
+            connection, started = next(iter(self._busy.items()))
+            if started + self._timeout > now:
+                self._deadline_timer = loop.call_at(started + self._timeout, self._expire)
+                return
+            connection.abort(BackendTimeout())
+
+    def _trusted_seconds(self, connection: Connection) -> float:
+        announced = connection.keep_alive_seconds
+        # A backend that closes after N seconds starts counting before its last byte has reached us.
+        return self._keep_alive if announced is None else min(self._keep_alive, announced * 0.8)
+
+    def _close_stale(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._idle_timer = None
+        now = loop.time()
+        for connection in list(self._idle):
+            if now - connection.idle_since >= self._trusted_seconds(connection):
+                del self._idle[connection]
+                connection.close()
+        if self._idle:
+            self._idle_timer = loop.call_later(self._keep_alive / 2, self._close_stale)
+
+    def __repr__(self) -> str:
+        return f"<Pool {self.host}:{self.port} busy={self.busy} idle={self.idle}>"

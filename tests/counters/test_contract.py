@@ -1,0 +1,267 @@
+"""What every store of counters must do, whatever it is made of."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from gateway.counters.memory import MemoryCounters, MemorySlot
+from gateway.policy.concurrency import Claim, Full, Lane, Plan, RateClaim
+from gateway.policy.limits import AccountLimits, FunctionLimits
+from gateway.refusals import Refusal
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def counters(clock: Clock) -> MemoryCounters:
+    return MemoryCounters(clock)
+
+
+def make_account(total: int = 3, **reserved: int | None) -> AccountLimits:
+    return AccountLimits("a", total, {name: FunctionLimits(slots) for name, slots in reserved.items()})
+
+
+async def take(counters: MemoryCounters, plan: Plan) -> MemorySlot:
+    taken = await counters.take(plan)
+    assert isinstance(taken, MemorySlot)
+    return taken
+
+
+async def refuse(counters: MemoryCounters, plan: Plan) -> Full:
+    full = await counters.take(plan)
+    assert isinstance(full, Full)
+    return full
+
+
+async def test_slots_are_given_up_to_the_ceiling_and_not_one_more(counters: MemoryCounters) -> None:
+    plan = make_account(2).plan("f")
+    await take(counters, plan)
+    await take(counters, plan)
+    full = await refuse(counters, plan)
+    assert (full.claim.refusal, full.in_use, full.ceiling) == (Refusal.CONCURRENCY, 2, 2)
+
+
+async def test_a_ceiling_of_zero_refuses_the_first_call(counters: MemoryCounters) -> None:
+    full = await refuse(counters, make_account(3, f=0).plan("f"))
+    assert full.claim.refusal is Refusal.RESERVED_CONCURRENCY
+
+
+async def test_a_released_slot_can_be_taken_again_and_a_second_release_does_nothing(counters: MemoryCounters) -> None:
+    plan = make_account(1).plan("f")
+    slot = await take(counters, plan)
+    slot.release()
+    slot.release()
+    assert counters.held() == {}
+    second = await take(counters, plan)
+    slot.release()
+    assert counters.in_use("a/account") == 1
+    second.release()
+
+
+async def test_a_refused_request_has_taken_nothing_from_any_counter(counters: MemoryCounters) -> None:
+    account = make_account(2, f=2)
+    slot = await take(counters, account.plan("f"))
+    await refuse(counters, account.plan("other"))  # nothing is left unreserved
+    assert counters.held() == {"a/function/f": 1, "a/account": 1}
+    slot.release()
+
+
+async def test_the_first_lane_that_has_room_is_taken_and_the_last_one_refuses(counters: MemoryCounters) -> None:
+    first = Lane("first", (Claim("x", 1, Refusal.CONCURRENCY, "first"),))
+    second = Lane("second", (Claim("y", 1, Refusal.RESERVED_CONCURRENCY, "second"),))
+    plan = Plan("a", "f", "f", (first, second), ())
+    in_first = await take(counters, plan)
+    await take(counters, plan)
+    assert counters.held() == {"x": 1, "y": 1}
+    full = await refuse(counters, plan)
+    assert full.claim.limit == "second"
+    in_first.release()
+    await take(counters, plan)
+    assert counters.held() == {"x": 1, "y": 1}
+
+
+async def test_a_lane_is_taken_whole_or_not_at_all(counters: MemoryCounters) -> None:
+    blocked = Lane("blocked", (Claim("x", 5, Refusal.CONCURRENCY, "x"), Claim("y", 0, Refusal.CONCURRENCY, "y")))
+    await refuse(counters, Plan("a", "f", "f", (blocked,), ()))
+    assert counters.held() == {}
+
+
+async def test_looking_takes_nothing_and_agrees_with_taking(counters: MemoryCounters) -> None:
+    plan = make_account(1).plan("f")
+    assert counters.look(plan) is None
+    assert counters.held() == {}
+    await take(counters, plan)
+    assert counters.look(plan) == await counters.take(plan)
+
+
+def make_rated(per_second: float, slots: int = 100) -> Plan:
+    lane = Lane("only", (Claim("slots", slots, Refusal.CONCURRENCY, "slots"),))
+    return Plan("a", "f", "f", (lane,), (RateClaim("bucket", per_second, Refusal.FUNCTION_RATE, "rate"),))
+
+
+async def test_a_rate_gives_one_second_of_tokens_and_then_refuses(counters: MemoryCounters) -> None:
+    plan = make_rated(5)
+    for _ in range(5):
+        (await take(counters, plan)).release()
+    full = await refuse(counters, plan)
+    assert full.claim.refusal is Refusal.FUNCTION_RATE
+    assert 0 < full.retry_seconds <= 1
+
+
+async def test_a_request_without_a_token_has_taken_no_slot(counters: MemoryCounters) -> None:
+    plan = make_rated(1)
+    (await take(counters, plan)).release()
+    await refuse(counters, plan)
+    assert counters.held() == {}
+
+
+async def test_a_request_without_a_slot_has_taken_no_token(counters: MemoryCounters) -> None:
+    plan = make_rated(2, slots=1)
+    slot = await take(counters, plan)
+    for _ in range(10):
+        await refuse(counters, plan)
+    slot.release()
+    assert isinstance(await counters.take(plan), MemorySlot)
+
+
+async def test_a_rate_of_zero_refuses_everything(counters: MemoryCounters) -> None:
+    assert (await refuse(counters, make_rated(0))).claim.refusal is Refusal.FUNCTION_RATE
+
+
+async def test_a_rate_below_one_a_second_still_admits_one(counters: MemoryCounters) -> None:
+    plan = make_rated(0.01)
+    (await take(counters, plan)).release()
+    await refuse(counters, plan)
+
+
+async def test_a_changed_rate_is_in_force_at_once(counters: MemoryCounters) -> None:
+    (await take(counters, make_rated(1))).release()
+    await refuse(counters, make_rated(1))
+    for _ in range(3):
+        (await take(counters, make_rated(3))).release()
+    await refuse(counters, make_rated(3))
+
+
+async def test_taking_never_waits_even_with_rates(counters: MemoryCounters) -> None:
+    coroutine = counters.take(make_rated(5))
+    with pytest.raises(StopIteration):
+        coroutine.send(None)
+
+
+async def test_a_reservation_that_appears_counts_the_calls_that_already_run(counters: MemoryCounters) -> None:
+    before, after = make_account(5), make_account(5, f=2)
+    slots = [await take(counters, before.plan("f")) for _ in range(3)]
+    full = await refuse(counters, after.plan("f"))
+    assert (full.in_use, full.ceiling) == (3, 2)
+    slots[0].release()
+    await refuse(counters, after.plan("f"))
+    slots[1].release()
+    await take(counters, after.plan("f"))
+
+
+async def test_a_reservation_that_vanishes_does_not_lift_its_calls_out_of_the_account(counters: MemoryCounters) -> None:
+    before, after = make_account(3, f=2), make_account(3)
+    for _ in range(2):
+        await take(counters, before.plan("f"))
+    await take(counters, after.plan("g"))
+    full = await refuse(counters, after.plan("g"))
+    assert full.claim.limit == "concurrent_executions"
+    assert counters.in_use("a/account") == 3
+
+
+async def test_the_hint_of_when_to_retry_follows_the_ages_and_usual_durations(
+    counters: MemoryCounters, clock: Clock
+) -> None:
+    plan = make_account(1).plan("f")
+    slot = await take(counters, plan)
+    clock.now += 10
+    slot.release()
+    await take(counters, plan)
+    clock.now += 4
+    assert (await refuse(counters, plan)).retry_seconds == pytest.approx(6)
+    assert counters.oldest_seconds("a/function/f") == 4
+
+
+async def test_names_that_clients_invent_do_not_pile_up(counters: MemoryCounters) -> None:
+    account = make_account(3)
+    for number in range(21_000):
+        (await take(counters, account.plan(f"invented-{number}"))).release()
+    assert len(counters._levels) <= 20_001
+
+
+NAMES = ("reserved", "empty", "plain", "unknown")
+
+
+class Store(RuleBasedStateMachine):
+    """Any order of takes, releases and reloads, beside a model that counts with plain integers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.counters = MemoryCounters()
+        self.account = make_account(4, reserved=2, empty=0, plain=None)
+        self.running: list[tuple[str, bool, MemorySlot]] = []
+
+    def teardown(self) -> None:
+        for _, _, slot in self.running:
+            slot.release()
+        assert self.counters.held() == {}
+        self.loop.close()
+
+    def count(self, name: str) -> int:
+        return sum(running == name for running, _, _ in self.running)
+
+    @rule(name=st.sampled_from(NAMES))
+    def take(self, name: str) -> None:
+        taken = self.loop.run_until_complete(self.counters.take(self.account.plan(name)))
+        limits = self.account.functions.get(name)
+        reserved = limits.reserved_concurrent_executions if limits else None
+        in_pool = sum(pooled for _, pooled, _ in self.running)
+        if reserved is None:
+            has_room = in_pool < self.account.unreserved_concurrent_executions
+        else:
+            has_room = self.count(name) < reserved
+        has_room = has_room and len(self.running) < self.account.concurrent_executions
+        assert isinstance(taken, MemorySlot) is has_room
+        if isinstance(taken, MemorySlot):
+            self.running.append((name, reserved is None, taken))
+
+    @precondition(lambda self: self.running)
+    @rule(data=st.data())
+    def release(self, data: st.DataObject) -> None:
+        _, _, slot = self.running.pop(data.draw(st.integers(0, len(self.running) - 1)))
+        slot.release()
+        slot.release()
+
+    @rule(total=st.integers(0, 6), reserved=st.integers(0, 3), plain=st.none() | st.integers(0, 2))
+    def reload(self, total: int, reserved: int, plain: int | None) -> None:
+        self.account = make_account(total, reserved=reserved, empty=0, plain=plain)
+
+    @invariant()
+    def every_counter_is_the_number_of_calls_that_hold_it(self) -> None:
+        assert self.counters.in_use("a/account") == len(self.running)
+        assert self.counters.in_use("a/unreserved") == sum(pooled for _, pooled, _ in self.running)
+        for name in NAMES:
+            assert self.counters.in_use(f"a/function/{name}") == self.count(name)
+
+
+TestStore = Store.TestCase
+TestStore.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

@@ -1,0 +1,139 @@
+"""Real processes for the tests: on free loopback ports, waited for, their output kept, ended by their id."""
+
+import http.client
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+LOOPBACK = "127.0.0.1"
+# Below Linux's range for outgoing connections: none of those can take the port between our look and its use.
+PORTS = range(20_000, 32_000)
+GRACE_SECONDS = 5.0  # between asking a process to stop and ending it
+
+
+def free_port() -> int:
+    """A loopback port that nothing listens on."""
+    for port in random.SystemRandom().sample(PORTS, 100):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((LOOPBACK, port))
+            return port
+    raise RuntimeError(f"none of a hundred ports between {PORTS.start} and {PORTS.stop} is free")
+
+
+def listens(port: int) -> bool:
+    """Whether something accepts connections on this loopback port."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((LOOPBACK, port)) == 0
+
+
+def fetch_json(url: str, timeout: float = 2) -> Any:
+    """The JSON that a GET of `url` answers with 200; no proxy of the environment is asked."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=timeout)
+    try:
+        connection.request("GET", parts.path)
+        response = connection.getresponse()
+        body = response.read()
+    finally:
+        connection.close()
+    if response.status != 200:
+        raise http.client.HTTPException(f"{url} answered {response.status}")
+    return json.loads(body)
+
+
+def wait_until(is_true: Callable[[], object], what: str, timeout: float = 15) -> None:
+    """Return once `is_true()` is; AssertionError naming `what` after `timeout` seconds.
+
+    A predicate that cannot ask yet (refused, reset, not JSON) counts as not true yet.
+    """
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        with suppress(OSError, http.client.HTTPException, ValueError):
+            if is_true():
+                return
+        time.sleep(0.01)
+    raise AssertionError(f"{timeout} seconds passed without: {what}")
+
+
+class RunningProcess:
+    """A process with a group of its own, so that stopping it also ends the workers it started."""
+
+    def __init__(self, arguments: Sequence[str], log: Path, environment: Mapping[str, str], cwd: Path) -> None:
+        self.name = Path(arguments[0]).name
+        self.log = log
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(
+                arguments,
+                cwd=cwd,
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def __repr__(self) -> str:
+        return f"<{self.name} pid={self._process.pid} exit={self._process.poll()} log={self.log}>"
+
+    @property
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
+    def wait_until(self, is_true: Callable[[], object], what: str, timeout: float = 15) -> None:
+        """Like `wait_until`, but gives up at once when the process has ended; the error quotes its log."""
+
+        def is_true_or_ended() -> bool:
+            return not self.is_running or bool(is_true())
+
+        try:
+            wait_until(is_true_or_ended, what, timeout)
+            assert self.is_running, f"ended before: {what}"
+        except AssertionError as error:
+            raise AssertionError(f"{self!r}: {error}\n{self.tail()}") from error
+
+    def tail(self, lines: int = 30) -> str:
+        """The last lines of what the process has printed."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    def stop(self) -> int:
+        """Ask, wait, then end what is left of the group; returns the exit code."""
+        with suppress(ProcessLookupError):
+            self._process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(GRACE_SECONDS)
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        return self._process.wait()
+
+
+@contextmanager
+def running(arguments: Sequence[str], log: Path, environment: Mapping[str, str], cwd: Path) -> Iterator[RunningProcess]:
+    """The process for the length of the block, stopped at its end whatever happened."""
+    process = RunningProcess(arguments, log, environment, cwd)
+    try:
+        yield process
+    finally:
+        process.stop()
+
+
+def bare_environment(home: Path) -> dict[str, str]:
+    """An environment without anything of the user's: no AWS settings, no proxies, files in `home`."""
+    return {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "HOME": str(home),
+        "TMPDIR": str(home),
+        "LC_ALL": "C.UTF-8",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }

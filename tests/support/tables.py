@@ -1,0 +1,91 @@
+"""The tables of the README, made from the code. `python -m tests.support.tables` writes them into the README."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel
+
+from gateway.app import Gateway
+from gateway.faults import BackendFault
+from gateway.refusals import Refusal
+from gateway.settings import Function, Settings
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def make_table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def refusals() -> str:
+    rows = []
+    for refusal in Refusal:
+        kind = refusal.value
+        if refusal is Refusal.BACKEND_FAULT:
+            continue
+        text = kind.message if kind.message != "{text}" else "what is wrong, and where"
+        rows.append((str(kind.status), f"`{kind.code}`", f"`{kind.reason}`" if kind.reason else "", text))
+    for fault in BackendFault.__subclasses__():
+        rows.append(("500", "`ServiceException`", "", " ".join((fault.__doc__ or "").split())))
+    return make_table(("Status", "Error", "`Reason`", "Text"), rows)
+
+
+def settings() -> str:
+    rows = [(f"`{key}`", default, text) for key, default, text in _walk(Settings, "")]
+    return make_table(("Key", "Default", "Meaning"), rows)
+
+
+def _walk(model: Any, prefix: str) -> Iterable[tuple[str, str, str]]:
+    for name, field in model.__pydantic_fields__.items():
+        key = f"{prefix}{name}"
+        below = _find_model(field.annotation)
+        if below is not None:
+            yield from _walk(
+                below, f"{key}.ID." if name == "accounts" else f"{key}.NAME." if below is Function else f"{key}."
+            )
+            continue
+        default = field.get_default(call_default_factory=True)
+        shown = (
+            ""
+            if default is None or repr(default).startswith("Pydantic")
+            else f"`{default}`".replace("True", "true").replace("False", "false")
+        )
+        yield key, shown, " ".join((field.description or "").split())
+
+
+def _find_model(annotation: Any) -> Any:
+    for candidate in (annotation, *get_args(annotation)):
+        if isinstance(candidate, type) and (issubclass(candidate, BaseModel) or candidate is Function):
+            return candidate
+    return None
+
+
+def metrics() -> str:
+    gateway = Gateway(Settings(), backend_url="http://127.0.0.1:9")
+    rows = []
+    for family in gateway.collector.collect():
+        name = family.name + ("_total" if family.type == "counter" else "")
+        labels = ", ".join(getattr(family, "_labelnames", ())) or ""
+        rows.append((f"`{name}`", family.type, labels, family.documentation))
+    return make_table(("Metric", "Type", "Labels", "Meaning (CloudWatch)"), rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {"refusals": refusals, "settings": settings, "metrics": metrics}
+
+
+def fill(text: str) -> str:
+    """`text` with every marked table made anew."""
+    for name, make in TABLES.items():
+        marked = re.compile(rf"(<!-- table: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
+        assert marked.search(text), f"the README has no place for the table {name}"
+        text = marked.sub(lambda found, make=make: f"{found[1]}{make()}\n{found[2]}", text)
+    return text
+
+
+if __name__ == "__main__":
+    README.write_text(fill(README.read_text()))

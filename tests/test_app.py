@@ -1,0 +1,69 @@
+"""The chain as a whole: what stands in it, in which order, and that two gateways share nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gateway.app import Gateway
+from gateway.settings import Settings
+
+
+def make_gateway(**values: Any) -> Gateway:
+    return Gateway(Settings.model_validate(values), backend_url="http://127.0.0.1:9")
+
+
+def test_the_chain_runs_in_this_order() -> None:
+    assert [stage.func.__name__ for stage in make_gateway().stages] == [
+        "Record",
+        "Answer",
+        "Faults",
+        "Identify",
+        "Authenticate",
+        "Length",
+        "Lookahead",
+        "Payload",
+        "Handoff",
+        "Admission",
+    ]
+
+
+def test_two_gateways_in_one_process_share_nothing() -> None:
+    first, second = make_gateway(), make_gateway()
+    for name in ("counters", "totals", "buffers", "pool", "limits", "collector"):
+        assert getattr(first, name) is not getattr(second, name)
+
+
+@pytest.mark.parametrize(
+    ("rate", "slots", "expected"), [("auto", 10, 100.0), ("auto", 0, None), ("off", 10, None), (2.5, 10, 2.5)]
+)
+def test_the_accounts_rate_is_ten_a_second_per_slot_unless_it_is_set(
+    rate: str | float, slots: int, expected: float | None
+) -> None:
+    gateway = make_gateway(accounts={"default": {"concurrent_executions": slots, "requests_per_second": rate}})
+    assert gateway.limits.default.requests_per_second == expected
+
+
+def test_a_reservation_has_a_rate_of_its_own_and_other_functions_have_none() -> None:
+    functions = {"checkout": {"reserved_concurrent_executions": 5}, "plain": {}, "zero": {"requests_per_second": 7.0}}
+    gateway = make_gateway(accounts={"default": {"functions": functions}})
+    rates = {name: limits.requests_per_second for name, limits in gateway.limits.default.functions.items()}
+    assert rates == {"checkout": 50.0, "plain": None, "zero": 7.0}
+
+
+def test_a_reload_replaces_limits_and_quotas_and_leaves_everything_else() -> None:
+    gateway = make_gateway()
+    gateway.reload(
+        Settings.model_validate(
+            {
+                "accounts": {"default": {"concurrent_executions": 7}},
+                "quotas": {"request": 10},
+                "payload_error": "as_observed",
+            }
+        )
+    )
+    assert gateway.limits.default.concurrent_executions == 7
+    quota = gateway.payload_quotas._request
+    assert quota.limit == 10
+    assert quota.refusal.value.code == "RequestTooLargeException"

@@ -1,0 +1,415 @@
+"""The command: its flags and variables, its answers and its exit statuses."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+from types import ModuleType
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from rich.console import Console
+
+import gateway
+from gateway import live_table
+from gateway.cli import main
+from gateway.flags import all_flags
+from gateway.settings import Address, Settings, json_schema, load
+from gateway.settings.keys import settable
+
+LIMITS: dict[str, Any] = {
+    "accounts": [
+        {
+            "account": "000000000000",
+            "concurrent_executions": 10,
+            "in_flight": 3,
+            "unreserved": {"ceiling": 8, "in_flight": 1},
+            "throttles": {"ConcurrentInvocationLimitExceeded": 4},
+            "functions": [
+                {
+                    "function": "checkout",
+                    "in_flight": 2,
+                    "ceiling": 2,
+                    "reserved": True,
+                    "oldest_seconds": 1.2,
+                    "throttles": {"ReservedFunctionConcurrentInvocationLimitExceeded": 3},
+                },
+                {"function": "[red]x[/red]", "in_flight": 1, "ceiling": 8, "reserved": False, "throttles": {}},
+            ],
+            "functions_left_out": 7,
+        }
+    ],
+    "draining": False,
+}
+
+
+class Started:
+    """Stands in for gateway.server: keeps what `serve` hands over."""
+
+    def __init__(self) -> None:
+        self.settings: Settings | None = None
+        self.reload: Any = None
+        self.config: Path | None = None
+
+    def run(self, settings: Settings, *, reload: Any, config: Path | None) -> int:
+        self.settings, self.reload, self.config = settings, reload, config
+        return 7
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> Started:
+    started, module = Started(), ModuleType("gateway.server")
+    module.run = started.run  # type: ignore[attr-defined]  # a module made here
+    monkeypatch.setitem(sys.modules, "gateway.server", module)
+    return started
+
+
+def invoke(*arguments: str, **environment: str) -> Result:
+    variables = {f"INVOKE_GATEWAY_{name}": value for name, value in environment.items()}
+    return CliRunner().invoke(main, list(arguments), env=variables, prog_name="invoke-gateway")
+
+
+def serve(started: Started, *arguments: str, **environment: str) -> Settings:
+    result = invoke("serve", *arguments, **environment)
+    assert result.exit_code == 7, result.output
+    assert started.settings is not None
+    return started.settings
+
+
+# serve
+
+
+def test_serve_without_anything_runs_the_defaults_and_exits_with_the_servers_status(started: Started) -> None:
+    assert serve(started) == load()
+    assert started.config is None
+
+
+def test_the_line_from_the_readme_works(started: Started) -> None:
+    line = "--backend http://127.0.0.1:4566 --concurrent-executions 10 --reserve checkout=2"
+    settings = serve(started, *line.split())
+    assert settings.backend.url == "http://127.0.0.1:4566"
+    account = settings.accounts["default"]
+    assert (account.concurrent_executions, account.reserved, account.unreserved) == (10, 2, 8)
+
+
+def test_flags_go_over_environment_over_file(started: Started, tmp_path: Path) -> None:
+    file = tmp_path / "gateway.yaml"
+    file.write_text("max_headers: 1\nmax_connections: 1\ndrain_seconds: 1\n")
+    environment = {"MAX_CONNECTIONS": "2", "DRAIN_SECONDS": "2"}
+    settings = serve(started, "--config", str(file), "--drain-seconds", "3", **environment)
+    assert (settings.max_headers, settings.max_connections, settings.drain_seconds) == (1, 2, 3)
+    assert serve(started, CONFIG=str(file)).max_headers == 1
+    assert started.config == file
+
+
+def test_reload_reads_the_file_again_under_the_same_flags(started: Started, tmp_path: Path) -> None:
+    file = tmp_path / "gateway.yaml"
+    file.write_text("accounts: {default: {concurrent_executions: 10}}")
+    serve(started, "--config", str(file), "--reserve", "checkout=2")
+    file.write_text("accounts: {default: {concurrent_executions: 20}}")
+    account = started.reload().accounts["default"]
+    assert (account.concurrent_executions, account.reserved) == (20, 2)
+
+
+def test_reservations_of_the_environment_and_of_flags_add_up_and_flags_win(started: Started) -> None:
+    settings = serve(started, "--reserve", "b=3", "--reserve", "my.c=4", RESERVE="a=1, b=2,")
+    functions = settings.accounts["default"].functions
+    assert {name: limit.reserved_concurrent_executions for name, limit in functions.items()} == {
+        "a": 1,
+        "b": 3,
+        "my.c": 4,
+    }
+
+
+def test_tables_are_given_as_yaml_and_single_limits_go_into_them(started: Started) -> None:
+    accounts = '{default: {concurrent_executions: 5}, "111122223333": {requests_per_second: off}}'
+    settings = serve(
+        started,
+        *("--accounts", accounts, "--requests-per-second", "2.5"),
+        CREDENTIALS='{"AKIA": "111122223333"}',
+        CONCURRENT_EXECUTIONS="9",  # the flag above replaces the whole table
+    )
+    assert settings.accounts["default"].concurrent_executions == 5
+    assert settings.accounts["default"].requests_per_second == 2.5
+    assert settings.accounts["111122223333"].requests_per_second == "off"
+    assert settings.credentials == {"AKIA": "111122223333"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "key", "value"),
+    [
+        (["--watch", "--no-watch"], {}, "watch", False),
+        (["--no-decision-header"], {"DECISION_HEADER": "true"}, "decision_header", False),
+        ([], {"DECISION_HEADER": "off"}, "decision_header", False),
+        ([], {"ACCESS_LOG": "1"}, "access_log", True),
+        ([], {"MAX_HEADERS": ""}, "max_headers", 128),
+        ([], {"MAX_HEADERS": " 7 "}, "max_headers", 7),
+        (["--listen", "[::1]:0"], {}, "listen", Address("::1", 0)),
+    ],
+)
+def test_text_is_read_by_the_kind_of_its_key(
+    started: Started, arguments: list[str], environment: dict[str, str], key: str, value: object
+) -> None:
+    assert getattr(serve(started, *arguments, **environment), key) == value
+
+
+def test_the_backend_goes_by_its_short_and_its_full_name(started: Started) -> None:
+    assert serve(started, BACKEND="http://a").backend.url == "http://a"
+    assert serve(started, BACKEND_URL="http://b").backend.url == "http://b"
+    assert serve(started, "--backend-url", "http://c").backend.url == "http://c"
+
+
+def test_null_takes_back_what_the_file_sets(started: Started, tmp_path: Path) -> None:
+    file = tmp_path / "gateway.yaml"
+    file.write_text("backend: {function_path: function}")
+    arguments = ["--config", str(file), "--backend-function-path", "null"]
+    assert serve(started, *arguments).backend.function_path is None
+
+
+def test_every_key_has_its_flag_and_its_variable() -> None:
+    flags = {flag.path: flag for flag in all_flags()}
+    assert {path for path, _ in settable(Settings)} <= set(flags)
+    assert flags["read_timeout_seconds",].variables == ("INVOKE_GATEWAY_READ_TIMEOUT_SECONDS",)
+    assert flags["quotas", "event_request"].names == ("quotas-event-request",)
+    assert flags["accounts", "default", "unreserved_floor"].names == ("unreserved-floor",)
+    names = [name for flag in flags.values() for name in flag.names]
+    assert len(names) == len(set(names))
+
+
+def test_the_help_of_serve_shows_every_flag_under_a_heading_with_unit_and_default() -> None:
+    result = invoke("serve", "--help")
+    assert result.exit_code == 0
+    for flag in all_flags():
+        assert f"--{flag.names[0]}" in result.output
+    for heading in ("Listeners:", "Backend:", "Limits:", "Payload quotas:", "Operation:"):
+        assert heading in result.output
+    flat = " ".join(result.output.split())
+    assert "the slot is given back because the backend is taken to have ended the call. [default: 900]" in flat
+    assert "Pydantic" not in flat
+
+
+def test_all_mistakes_of_file_flags_and_environment_are_listed_and_nothing_starts(
+    started: Started, tmp_path: Path
+) -> None:
+    file = tmp_path / "gateway.yaml"
+    file.write_text("lisen: 1\n")
+    arguments = ["--config", str(file), "--max-headers", "many", "--reserve", "checkout", "--reserve", "b=x"]
+    result = invoke("serve", *arguments, DRAIN_SECONDS="long", WACTH="1")
+    assert result.exit_code == 2
+    assert started.settings is None
+    assert result.stdout == ""
+    assert result.stderr.startswith("invoke-gateway: 6 mistakes in the settings\n")
+    for expected in (
+        f"  lisen  ({file})\n      is not a setting\n      -> did you mean listen?\n",
+        "  max_headers  (--max-headers)\n      must be a whole number from 1 to 1000000000; it is the text 'many'\n",
+        "  --reserve\n      'checkout' is not NAME=N\n      -> write it as checkout=50\n",
+        "  accounts.default.functions.b.reserved_concurrent_executions  (--reserve)\n",
+        "  drain_seconds  (INVOKE_GATEWAY_DRAIN_SECONDS)\n",
+        "  INVOKE_GATEWAY_WACTH\n      is not a setting\n      -> did you mean INVOKE_GATEWAY_WATCH?\n",
+    ):
+        assert expected in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--reserve", "a=1", "--reserve", "a=2"],
+        ["--reserve", "=1"],
+        ["--reserve", 'a"b=1'],
+        ["--reserve", "a:1=2"],
+        ["--accounts", "[1"],
+        ["--accounts", "5"],
+        ["--credentials", "{a: 1}"],
+        ["--listen", "\udcff"],
+        ["--config", ""],
+        ["--config", "/nowhere.yaml"],
+        ["--tls-key", "/nowhere.pem"],
+        ["--backend-timeout-seconds", "nan"],
+        ["--no-such-flag"],
+    ],
+)
+def test_whatever_is_wrong_on_the_command_line_ends_in_words_and_status_2(
+    started: Started, arguments: list[str]
+) -> None:
+    result = invoke("serve", *arguments)
+    assert (result.exit_code, started.settings) == (2, None)
+    assert result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_what_kubernetes_puts_into_the_environment_is_no_mistake(started: Started) -> None:
+    serve(
+        started,
+        SERVICE_HOST="10.0.0.1",
+        SERVICE_PORT="9001",
+        SERVICE_PORT_HTTP="9001",
+        PORT="tcp://10.0.0.1:9001",
+        PORT_9001_TCP="tcp://10.0.0.1:9001",
+        PORT_9001_TCP_ADDR="10.0.0.1",
+        OPERATIONS_SERVICE_HOST="10.0.0.2",
+    )
+
+
+# check, schema and the command itself
+
+
+def test_check_says_ok_and_shows_what_each_account_gets(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.yaml"
+    file.write_text('accounts: {"111122223333": {concurrent_executions: 50, unreserved_floor: 10}}')
+    result = invoke("check", str(file))
+    assert result.exit_code == 0
+    assert result.output.startswith(f"{file}: ok\n")
+    rows = [line.replace("│", " ").split() for line in result.output.splitlines()]
+    assert ["default", "1000", "0", "0", "1000", "100"] in rows
+    assert ["111122223333", "50", "0", "0", "50", "10"] in rows
+
+
+def test_check_lists_all_mistakes_and_exits_with_2(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.yaml"
+    file.write_text("lisen: 1\nwatch: 5\n")
+    result = invoke("check", str(file))
+    assert result.exit_code == 2
+    assert "2 mistakes" in result.stderr
+    assert invoke("check", str(tmp_path / "none.yaml")).exit_code == 2
+
+
+def test_check_looks_at_the_file_alone(tmp_path: Path) -> None:
+    file = tmp_path / "gateway.yaml"
+    file.write_text("")
+    assert invoke("check", str(file), MAX_HEADERS="many").exit_code == 0
+
+
+def test_schema_prints_the_shipped_schema() -> None:
+    assert invoke("schema").output == json_schema()
+
+
+def test_the_module_is_the_command_and_without_arguments_helps_with_an_example() -> None:
+    process = subprocess.run([sys.executable, "-m", "gateway"], capture_output=True, text=True, check=False)
+    assert process.returncode == 2
+    assert process.stderr.startswith("Usage: invoke-gateway ")
+    assert "invoke-gateway serve --backend demo" in process.stderr
+
+
+def test_the_version_is_the_distributions() -> None:
+    assert invoke("--version").output == f"invoke-gateway, version {gateway.__version__}\n"
+
+
+# limits
+
+
+@contextmanager
+def operations(answer: str, status: int = 200) -> Iterator[str]:
+    """An operations listener that gives one answer to everything."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = answer.encode()
+            self.send_response(status if self.path == "/limits" else 404)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_limits_shows_account_pool_and_functions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")  # which a local gateway is never asked through
+    with operations(json.dumps(LIMITS)) as address:
+        result = invoke("limits", "--operations", address, "--once")
+    assert result.exit_code == 0, result.output
+    rows = [line.split() for line in result.output.splitlines()]
+    assert ["000000000000", "all", "3", "10", "ConcurrentInvocationLimitExceeded", "4"] in rows
+    assert ["unreserved", "1", "8"] in rows
+    checkout = ["checkout", "2", "2", "1.2", "s", "ReservedFunctionConcurrentInvocationLimitExceeded", "3"]
+    assert checkout in rows
+    assert ["[red]x[/red]", "1", "8", "shared"] in rows
+    assert ["and", "7", "more"] in rows
+
+
+def test_a_full_lane_stands_out() -> None:
+    console = Console(width=160, force_terminal=True, color_system="standard")
+    with console.capture() as capture:
+        console.print(live_table.render(LIMITS))
+    (checkout,) = [line for line in capture.get().splitlines() if "checkout" in line]
+    (unreserved,) = [line for line in capture.get().splitlines() if "unreserved" in line]
+    assert "\x1b[1;31m" in checkout
+    assert "\x1b[1;31m" not in unreserved
+
+
+def test_draining_is_said_above_the_table() -> None:
+    console = Console(width=160)
+    with console.capture() as capture:
+        console.print(live_table.render({"accounts": [], "draining": True}))
+    assert "draining: no new calls are admitted" in capture.get()
+
+
+def test_limits_as_json_is_the_gateways_answer() -> None:
+    with operations(json.dumps(LIMITS)) as address:
+        result = invoke("limits", "--json", OPERATIONS=address)
+    assert json.loads(result.output) == LIMITS
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "words"),
+    [
+        ("{}", 200, "answered something else: is this the operations listener?"),
+        ("<html>", 200, "answered something else"),
+        ("{}", 404, "answered 404: is this the operations listener?"),
+    ],
+)
+def test_an_answer_of_something_else_is_said_and_exits_with_1(answer: str, status: int, words: str) -> None:
+    with operations(answer, status) as address:
+        result = invoke("limits", "--operations", address)
+    assert result.exit_code == 1
+    assert words in result.stderr
+
+
+def test_no_gateway_is_said_and_exits_with_1() -> None:
+    with operations("{}") as address:
+        pass  # closed again: nothing listens there now
+    result = invoke("limits", "--operations", address)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"invoke-gateway: no gateway answers at {address}")
+
+
+def test_a_wrong_operations_address_exits_with_2() -> None:
+    result = invoke("limits", "--operations", "nowhere")
+    assert result.exit_code == 2
+    assert "must be host:port" in result.stderr
+
+
+def test_the_live_table_asks_again_every_second_until_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Address] = []
+    waits: list[float] = []
+
+    def fetch(address: Address) -> dict[str, Any]:
+        asked.append(address)
+        return LIMITS
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(live_table, "fetch_limits", fetch)
+    monkeypatch.setattr(live_table.time, "sleep", wait)
+    console = Console(width=160)
+    with console.capture():
+        live_table.show_live(console, Address("127.0.0.1", 9002))
+    assert len(asked) == 3
+    assert waits == [1.0, 1.0, 1.0]

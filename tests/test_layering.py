@@ -1,0 +1,87 @@
+"""Who may import whom: the rules of gateway/README.md."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent / "gateway"
+CORE = ("asgi", "invocation", "exchange", "refusals", "faults", "buffers", "policy")
+EVERY_FILE = sorted(path for path in ROOT.rglob("*.py") if path.name != "__init__.py")
+
+
+def imports_of(path: Path) -> tuple[set[str], set[str]]:
+    """Modules of the package, relative to it, and top-level names from outside that a file imports at run time."""
+    inside, outside = set(), set()
+    package = path.relative_to(ROOT).parent.parts
+    tree = ast.parse(path.read_text())
+    typing_only = {
+        id(node)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and getattr(block.test, "id", "") == "TYPE_CHECKING"
+        for node in ast.walk(block)
+    }
+    for node in ast.walk(tree):
+        if id(node) in typing_only:
+            continue
+        if isinstance(node, ast.Import):
+            outside |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            if node.level == 0:
+                assert node.module is not None
+                top, _, rest = node.module.partition(".")
+                if top == "gateway":
+                    inside |= {rest} if rest else {alias.name for alias in node.names}
+                else:
+                    outside.add(top)
+            else:
+                base = package[: len(package) - node.level + 1]
+                names = [node.module] if node.module else [alias.name for alias in node.names]
+                inside |= {".".join((*base, name)) for name in names}
+    return inside, outside - {"__future__"}
+
+
+def is_in(module: str, *allowed: str) -> bool:
+    return any(module == name or module.startswith(name + ".") for name in allowed)
+
+
+def files_in(*names: str) -> list[Path]:
+    return [path for path in EVERY_FILE if is_in(".".join(path.relative_to(ROOT).with_suffix("").parts), *names)]
+
+
+@pytest.mark.parametrize("path", files_in(*CORE), ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_core_imports_only_itself_and_does_nothing_but_compute(path: Path) -> None:
+    inside, outside = imports_of(path)
+    assert all(is_in(module, *CORE) for module in inside)
+    # msgspec parses JSON without side effects; the rest of the core needs the standard library only.
+    allowed = {"msgspec"} if path.name == "json_text.py" else set()
+    assert outside <= set(sys.stdlib_module_names) | allowed
+    assert not outside & {"asyncio", "time", "socket", "threading"}
+
+
+@pytest.mark.parametrize("folder", ["counters", "upstream", "telemetry"])
+def test_the_engines_know_the_core_but_not_one_another(folder: str) -> None:
+    for path in files_in(folder):
+        inside, _ = imports_of(path)
+        assert all(is_in(module, *CORE, folder) for module in inside), path
+
+
+def test_a_middleware_knows_the_core_and_the_protocols_of_the_engines() -> None:
+    for path in files_in("middleware"):
+        inside, _ = imports_of(path)
+        assert all(is_in(module, *CORE, "counters.base") for module in inside), path
+
+
+def test_settings_stop_at_the_application() -> None:
+    users = {
+        path.relative_to(ROOT).parts[0] for path in EVERY_FILE if any(is_in(m, "settings") for m in imports_of(path)[0])
+    }
+    assert users <= {"app.py", "server.py", "cli.py", "flags.py", "live_table.py", "settings"}
+
+
+def test_only_the_server_imports_the_application() -> None:
+    users = {str(path.relative_to(ROOT)) for path in EVERY_FILE if is_in("app", *imports_of(path)[0])}
+    assert users == {"server.py"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from .asgi import App, Scope
@@ -33,6 +33,14 @@ from .upstream.pool import Pool
 Stage = Callable[[App], App]
 
 
+class Tables(NamedTuple):
+    """What a reload replaces."""
+
+    limits: Limits
+    payload_quotas: PayloadQuotas
+    response_quotas: ResponseQuotas
+
+
 class Gateway:
     """One gateway: the ASGI application `invoke`, and what the operations listener and the server ask it.
 
@@ -47,13 +55,10 @@ class Gateway:
         self.totals = Totals()
         self.refusals = RefusalSummary()
         self.pool = _make_pool(settings, backend_url, self.buffers)
-        self.limits: Limits
-        self.payload_quotas: PayloadQuotas
-        self.response_quotas: ResponseQuotas
-        self.reload(settings)
+        self.tables = self.make_tables(settings)
         self.collector = GatewayCollector(
             self.totals,
-            limits=lambda: self.limits,
+            limits=lambda: self.tables.limits,
             levels=self.counters,
             buffers=self.buffers,
             upstream=self.pool,
@@ -61,7 +66,7 @@ class Gateway:
         forward = Forward(
             self.pool,
             buffers=self.buffers,
-            quotas=lambda: self.response_quotas,
+            quotas=lambda: self.tables.response_quotas,
             host=None if settings.backend.host_header == "preserve" else urlsplit(backend_url).netloc,
             function_path=settings.backend.function_path,
         )
@@ -82,22 +87,26 @@ class Gateway:
             ),
             partial(Faults),
             partial(Identify, region=settings.region),
-            partial(Authenticate, limits=lambda: self.limits),
-            partial(Length, quotas=lambda: self.payload_quotas),
+            partial(Authenticate, limits=lambda: self.tables.limits),
+            partial(Length, quotas=lambda: self.tables.payload_quotas),
             partial(Lookahead, counters=self.counters),
-            partial(Payload, quotas=lambda: self.payload_quotas, buffers=self.buffers),
+            partial(Payload, quotas=lambda: self.tables.payload_quotas, buffers=self.buffers),
             partial(Handoff, unadmitted=forward),
             partial(Admission, counters=self.counters),
         ]
 
-    def reload(self, settings: Settings) -> None:
-        """Put the accounts, credentials and quotas of `settings` in force. Requests under way keep what they have."""
-        self.limits = _make_limits(settings, labelled=self.settings.metric_functions)
+    def make_tables(self, settings: Settings) -> Tables:
+        """The accounts, credentials and quotas of `settings` as tables. They are in force once `tables` is set to
+        them; requests under way keep what they have. Touches nothing, so another thread may do it: with a million
+        functions it takes a second."""
         quotas = settings.quotas
-        self.payload_quotas = PayloadQuotas(
-            quotas.request, quotas.event_request, as_observed=self.settings.payload_error == "as_observed"
+        return Tables(
+            _make_limits(settings, labelled=self.settings.metric_functions),
+            PayloadQuotas(
+                quotas.request, quotas.event_request, as_observed=self.settings.payload_error == "as_observed"
+            ),
+            ResponseQuotas(quotas.response, quotas.streamed_response),
         )
-        self.response_quotas = ResponseQuotas(quotas.response, quotas.streamed_response)
 
     def _tell(self, exchange: Exchange, scope: Scope) -> None:
         self.totals.note(exchange)

@@ -85,7 +85,7 @@ def _add_account(table: Table, account: dict[str, Any]) -> None:
 def _add_row(table: Table, account: Text, name: Text, counts: dict[str, Any], ceiling: object) -> None:
     in_flight = counts.get("in_flight", 0)
     shared = "" if counts.get("reserved", True) else " shared"
-    age = counts.get("oldest_seconds")
+    age = counts.get("oldest_seconds") if in_flight else None
     throttles = counts.get("throttles") or {}
     table.add_row(
         account,

@@ -114,18 +114,19 @@ async def _run(settings: Settings, reload: Callable[[], Settings], config: Path 
                 server.cut_short()
             stop.set()
 
-        reload_now = partial(_reload, gateway, reload)
+        changed = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, on_stop)
-        loop.add_signal_handler(signal.SIGHUP, reload_now)
+        loop.add_signal_handler(signal.SIGHUP, changed.set)
         await _announce(server)
         # What exists now lives as long as the process: the collector need not look at it again.
         gc.collect()
         gc.freeze()
         gc.set_threshold(_GC_THRESHOLD, 20, 20)
         async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(_task(_keep_reloading(gateway, reload, changed), "reload"))
             if settings.watch and config is not None:
-                await stack.enter_async_context(_task(_watch(config, reload_now), "watch of the settings file"))
+                await stack.enter_async_context(_task(_watch(config, changed), "watch of the settings file"))
             await stop.wait()
         log.info("draining: %d invocations in flight", gateway.pool.busy)
     log.info("stopped")
@@ -135,35 +136,39 @@ async def _announce(server: RunningGateway) -> None:
     gateway = server.gateway
     log.info("Invoke API on http%s://%s", "s" if gateway.settings.tls else "", server.listen)
     log.info("operations on http://%s (/metrics /healthz /readyz /limits)", server.operations)
-    log.info("backend %s", gateway.settings.backend.url)
+    url = gateway.settings.backend.url
+    log.info("backend %s", "demo (embedded: echo, sleep, fail, blob, stream)" if url == "demo" else url)
     try:
         await gateway.pool.probe()
     except BackendFault as fault:
         log.warning("serving all the same: %s", fault)
 
 
-def _reload(gateway: Gateway, read: Callable[[], Settings]) -> None:
-    """Put new limits in force; bad ones leave the old in force and say why."""
-    try:
-        settings = read()
-    except SettingsError as error:
-        log.error("settings not reloaded, the old ones stay in force:\n%s", error)
-        return
-    gateway.reload(settings)
-    log.info("settings reloaded: limits, credentials and quotas are in force")
-    waiting = restart_needed(gateway.settings, settings)
-    if waiting:
-        log.warning("changed, but in force only after a restart: %s", ", ".join(waiting))
+async def _keep_reloading(gateway: Gateway, read: Callable[[], Settings], changed: asyncio.Event) -> None:
+    """Put new limits in force whenever `changed` is set; bad ones leave the old in force and say why."""
+    while True:
+        await changed.wait()
+        changed.clear()
+        try:
+            settings = await asyncio.to_thread(read)
+        except SettingsError as error:
+            log.error("settings not reloaded, the old ones stay in force:\n%s", error)
+            continue
+        gateway.tables = await asyncio.to_thread(gateway.make_tables, settings)
+        log.info("settings reloaded: accounts, credentials and quotas are in force")
+        waiting = restart_needed(gateway.settings, settings)
+        if waiting:
+            log.warning("changed, but in force only after a restart: %s", ", ".join(waiting))
 
 
-async def _watch(config: Path, reload_now: Callable[[], None]) -> None:
-    """Reload when the file's bytes change. The folder is watched, because editors and mounts replace the file."""
+async def _watch(config: Path, changed: asyncio.Event) -> None:
+    """Notice when the file's bytes change. The folder is watched, because editors and mounts replace the file."""
     before = _read(config)
     async for _ in watchfiles.awatch(config.parent, recursive=False):
         after = _read(config)
         if after is not None and after != before:
             before = after
-            reload_now()
+            changed.set()
 
 
 def _read(config: Path) -> bytes | None:
@@ -175,7 +180,7 @@ def _read(config: Path) -> bytes | None:
 
 def _make_operations(gateway: Gateway) -> App:
     def limits(rows: int) -> dict[str, object]:
-        accounts = describe_limits(gateway.limits, gateway.counters, gateway.totals, rows)
+        accounts = describe_limits(gateway.tables.limits, gateway.counters, gateway.totals, rows)
         return {"accounts": accounts, "draining": gateway.is_draining}
 
     operations = Operations(

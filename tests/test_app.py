@@ -31,7 +31,7 @@ def test_the_chain_runs_in_this_order() -> None:
 
 def test_two_gateways_in_one_process_share_nothing() -> None:
     first, second = make_gateway(), make_gateway()
-    for name in ("counters", "totals", "buffers", "pool", "limits", "collector"):
+    for name in ("counters", "totals", "buffers", "pool", "tables", "collector"):
         assert getattr(first, name) is not getattr(second, name)
 
 
@@ -42,19 +42,19 @@ def test_the_accounts_rate_is_ten_a_second_per_slot_unless_it_is_set(
     rate: str | float, slots: int, expected: float | None
 ) -> None:
     gateway = make_gateway(accounts={"default": {"concurrent_executions": slots, "requests_per_second": rate}})
-    assert gateway.limits.default.requests_per_second == expected
+    assert gateway.tables.limits.default.requests_per_second == expected
 
 
 def test_a_reservation_has_a_rate_of_its_own_and_other_functions_have_none() -> None:
     functions = {"checkout": {"reserved_concurrent_executions": 5}, "plain": {}, "zero": {"requests_per_second": 7.0}}
     gateway = make_gateway(accounts={"default": {"functions": functions}})
-    rates = {name: limits.requests_per_second for name, limits in gateway.limits.default.functions.items()}
+    rates = {name: limits.requests_per_second for name, limits in gateway.tables.limits.default.functions.items()}
     assert rates == {"checkout": 50.0, "plain": None, "zero": 7.0}
 
 
 def test_a_reload_replaces_limits_and_quotas_and_leaves_everything_else() -> None:
     gateway = make_gateway()
-    gateway.reload(
+    gateway.tables = gateway.make_tables(
         Settings.model_validate(
             {
                 "accounts": {"default": {"concurrent_executions": 7}},
@@ -63,7 +63,7 @@ def test_a_reload_replaces_limits_and_quotas_and_leaves_everything_else() -> Non
             }
         )
     )
-    assert gateway.limits.default.concurrent_executions == 7
-    quota = gateway.payload_quotas._request
+    assert gateway.tables.limits.default.concurrent_executions == 7
+    quota = gateway.tables.payload_quotas._request
     assert quota.limit == 10
     assert quota.refusal.value.code == "RequestTooLargeException"

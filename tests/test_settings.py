@@ -279,7 +279,7 @@ def test_a_wrong_value_is_named_by_its_key_with_what_it_must_be_and_what_it_is(
 @pytest.mark.parametrize("value", ["on", "fast", "0", "-1", ".inf", "{a: 1}", "[]"])
 def test_a_rate_is_auto_off_or_a_positive_number(tmp_path: Path, value: str) -> None:
     problem = problem_of(tmp_path, f"accounts: {{default: {{requests_per_second: {value}}}}}")
-    assert "must be auto, off, or a number of requests per second above 0" in problem.message
+    assert "must be auto, off, or a number of requests per second, 0 or more" in problem.message
 
 
 def test_a_caller_rate_is_never_auto(tmp_path: Path) -> None:
@@ -616,10 +616,10 @@ def test_every_key_is_described_with_its_default() -> None:
                 assert description.endswith(f"Default: {shown}."), name
 
 
-def test_a_thousand_equal_mistakes_are_listed_up_to_a_bound(tmp_path: Path) -> None:
-    functions = {f"f{number}": {"reserved_concurrent_executions": -1} for number in range(1000)}
+def test_the_same_mistake_many_times_is_listed_up_to_a_bound(tmp_path: Path) -> None:
+    functions = {f"f{number}": {"reserved_concurrent_executions": -1} for number in range(1500)}
     text = json.dumps({"accounts": {"default": {"functions": functions}}})
     with pytest.raises(SettingsError) as raised:
         load(write(tmp_path, text, "gateway.json"))
-    assert len(raised.value.problems) == 1000
-    assert str(raised.value).endswith("... and 950 more")
+    assert raised.value.problems[-1].message == "has 500 more mistakes"
+    assert str(raised.value).endswith("... and 951 more")

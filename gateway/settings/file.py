@@ -17,6 +17,7 @@ from gateway.settings.keys import join_key
 from gateway.settings.problems import Problem
 
 DEEPEST = 32  # levels of nesting; the settings have six
+PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # where PyYAML was built without libyaml: ten times slower
 TEXT_TAG = "tag:yaml.org,2002:str"
 MERGE_TAG = "tag:yaml.org,2002:merge"
 # A key's closing quote is followed by a colon or by white space.
@@ -129,7 +130,7 @@ class YamlText:
     def read(self) -> Any:
         """The document's value, None when there is none."""
         try:
-            events = yaml.parse(self._data, Loader=yaml.CSafeLoader)
+            events = yaml.parse(self._data, Loader=PARSER)
             return self._document(events)
         except yaml.MarkedYAMLError as error:
             raise NotReadable(f"is no YAML: {_explain_yaml(error)}", _yaml_cure(self._data, error)) from None

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 UNKNOWN_KEY = frozenset({"extra_forbidden", "unexpected_keyword_argument", "invalid_key"})
 NOT_IN_VALUES = UNKNOWN_KEY | {"missing", "complaint"}  # may concern a key that was not given
 LONGEST_SHOWN = 60  # characters of a wrong value that a message repeats
+MOST_EXPLAINED = 1000  # a generated file may hold the same mistake a million times
 MOST_SHOWN = 50  # problems that a message lists; whoever generated more sees the pattern in these
 
 
@@ -50,11 +51,14 @@ class SettingsError(Exception):
 
 
 def explain(error: ValidationError, model: type, merged: "Merged") -> list[Problem]:
-    """One Problem for each key that the models refused."""
+    """One Problem for each key that the models refused; beyond `MOST_EXPLAINED` one for all the others."""
+    items = error.errors(include_url=False)
     problems: dict[str, Problem] = {}
-    for item in error.errors(include_url=False):
+    for item in items[:MOST_EXPLAINED]:
         problem = _explain_one(item, model, merged)
         problems.setdefault(problem.key, problem)  # a value that fits no member of a union is reported per member
+    if (more := len(items) - MOST_EXPLAINED) > 0:
+        problems[""] = Problem("", merged.source_of(()), f"has {more} more mistakes", "correct these first")
     return list(problems.values())
 
 

@@ -164,16 +164,16 @@ SecondsOrNone = Annotated[
     Field(strict=True, ge=0, le=A_DAY, allow_inf_nan=False),
     Words("a number of seconds from 0 to 86400 (a day)"),
 ]
-Rate = Annotated[float, Field(strict=True, gt=0, le=MOST, allow_inf_nan=False)]
+Rate = Annotated[float, Field(strict=True, ge=0, le=MOST, allow_inf_nan=False)]
 RequestRate = Annotated[
     Literal["auto", "off"] | Rate,
     BeforeValidator(read_bare_off),
-    Words("auto, off, or a number of requests per second above 0"),
+    Words("auto, off, or a number of requests per second, 0 or more"),
 ]
 CallerRequestRate = Annotated[
     Literal["off"] | Rate,
     BeforeValidator(read_bare_off),
-    Words("off, or a number of requests per second above 0"),
+    Words("off, or a number of requests per second, 0 or more"),
 ]
 ListenAddress = Annotated[
     Address, PlainValidator(read_address, json_schema_input_type=str), PlainSerializer(str, return_type=str)

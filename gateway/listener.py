@@ -12,7 +12,7 @@ from collections.abc import Hashable, Iterable
 from typing import Any, NamedTuple, cast
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from .asgi import Receive, Scope, Send
 from .exchange import new_request_id
@@ -20,6 +20,8 @@ from .refusals import Refusal, render
 
 # A body must bring this much within each read time-out, so that dribbling does not count as progress.
 _PROGRESS_BYTES = 65_536
+
+_VERSIONS = frozenset({"1.1", "1.0"})
 
 # Connections above the ceiling are told so; this many of them at a time, then they are only cut.
 _TOLD = 256
@@ -46,6 +48,8 @@ class InvokeProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, limits: ListenerLimits, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._limits = limits
+        # The request that is being served; `cycle` is the newest one, which may be waiting behind it.
+        self._running: RequestResponseCycle | None = None
         # Bytes since the head or the body last got on; a head, or trailers, of any size would only make this grow.
         self._quiet_bytes = 0
         self._body_bytes = 0
@@ -59,6 +63,11 @@ class InvokeProtocol(HttpToolsProtocol):
             self.app = cast("Any", _Overflow(self._limits.max_connections))
             if excess > _TOLD:
                 transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.pipeline.clear()
+        super().connection_lost(exc)
+        _disconnect(self._running)
 
     def data_received(self, data: bytes) -> None:
         if self.timeout_keep_alive_task is not None:
@@ -83,6 +92,8 @@ class InvokeProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         limits = self._limits
+        if self.parser.get_http_version() not in _VERSIONS:
+            raise _Unacceptable(Refusal.MALFORMED, text="its version is neither 1.1 nor 1.0")
         if len(self.headers) > limits.max_headers:
             raise _Unacceptable(Refusal.HEAD_TOO_LARGE, limit=f"{limits.max_headers} headers")
         if self._quiet_bytes > limits.max_header_bytes:  # rarely: most heads arrive in one small piece
@@ -91,7 +102,12 @@ class InvokeProtocol(HttpToolsProtocol):
                 raise _Unacceptable(Refusal.HEAD_TOO_LARGE, limit=f"{limits.max_header_bytes} bytes")
         self._quiet_bytes = 0
         self._body_bytes = 0
-        super().on_headers_complete()
+        try:
+            super().on_headers_complete()
+        except (httptools.HttpParserError, AttributeError, ValueError) as error:
+            raise _Unacceptable(Refusal.MALFORMED, text="its target is not a path") from error
+        if not self.pipeline:
+            self._running = self.cycle
         # Trailers must not join the headers that have been acted upon.
         self.headers = []
 
@@ -104,19 +120,27 @@ class InvokeProtocol(HttpToolsProtocol):
         self._quiet_bytes = 0
         super().on_message_complete()
 
+    def on_response_complete(self) -> None:
+        if self.pipeline:
+            self._running = self.pipeline[-1][0]
+        super().on_response_complete()
+
     def reject(self, refusal: Refusal, **values: object) -> None:
-        """Answer what cannot become a request, and close. A response that is under way is let finish first."""
+        """Answer what cannot become a request, and close. A request before it that is whole gets its response first."""
         if self.transport.is_closing():
             return
-        cycle = self.cycle
-        if cycle is None or cycle.response_complete:
+        running = self._running
+        if running is None or running.response_complete:
             self._write_refusal(refusal, **values)
-        elif cycle.more_body or cycle.response_started:
-            if not cycle.response_started:
+        elif running is self.cycle and running.more_body:
+            if running.response_started:
+                self.transport.close()
+            else:
                 self._write_refusal(refusal, **values)
-            self.transport.close()
-        else:  # the bytes after a whole request are bad; that request still gets its response
-            cycle.keep_alive = False
+            _disconnect(running)
+        else:
+            running.keep_alive = False
+            self.cycle = running
             self.pipeline.clear()
             self.flow.pause_reading()
 
@@ -151,10 +175,17 @@ class InvokeProtocol(HttpToolsProtocol):
         """The client has stalled for `seconds`: say so where it can still hear it, and close."""
         if self.transport.is_closing() or self.flow.write_paused:
             self.transport.abort()
-        elif self.cycle is None and not self._quiet_bytes:
-            self.transport.close()  # it has never sent a byte
+        elif not self._quiet_bytes and (self.cycle is None or self.cycle.response_complete):
+            self.transport.close()  # no request has begun: an answer would be taken for that to the next one
         else:
             self.reject(Refusal.READ_TIMEOUT, seconds=seconds)
+
+
+def _disconnect(cycle: RequestResponseCycle | None) -> None:
+    """What is still sent in answer goes nowhere, and what is still awaited does not come."""
+    if cycle is not None and not cycle.response_complete:
+        cycle.disconnected = True
+        cycle.message_event.set()
 
 
 def sweep(connections: Iterable[InvokeProtocol], now: float, limit_seconds: float) -> None:
@@ -197,6 +228,7 @@ class _Overflow:
             *rendered.headers,
             (b"x-amzn-requestid", new_request_id().encode()),
             (b"retry-after", b"1"),
+            (b"x-amz-retry-after", b"1000"),
             (b"connection", b"close"),
         ]
         await send({"type": "http.response.start", "status": rendered.status, "headers": headers})

@@ -256,9 +256,10 @@ async def _serving(server: Server, listener: socket.socket) -> AsyncIterator[Non
 async def _demo_backend() -> AsyncIterator[str]:
     """The demo backend on a loopback port of its own; the gateway reaches it like any other."""
     with contextlib.closing(_bind(Address("127.0.0.1", 0), "backend.url")) as listener:
-        server = Server(_configure(cast("App", DemoBackend()), drain_seconds=1))
-        async with _serving(server, listener):
+        demo = DemoBackend()
+        async with _serving(Server(_configure(demo, drain_seconds=1)), listener):
             yield f"http://{_address_of(listener)}"
+            demo.close()  # what still sleeps has nobody waiting for it
 
 
 @contextlib.asynccontextmanager

@@ -276,10 +276,15 @@ def test_a_wrong_value_is_named_by_its_key_with_what_it_must_be_and_what_it_is(
     assert problem.cure
 
 
-@pytest.mark.parametrize("value", ["on", "fast", "0", "-1", ".inf", "{a: 1}", "[]"])
-def test_a_rate_is_auto_off_or_a_positive_number(tmp_path: Path, value: str) -> None:
+@pytest.mark.parametrize("value", ["on", "fast", "-1", ".inf", "{a: 1}", "[]"])
+def test_a_rate_is_auto_off_or_a_number(tmp_path: Path, value: str) -> None:
     problem = problem_of(tmp_path, f"accounts: {{default: {{requests_per_second: {value}}}}}")
     assert "must be auto, off, or a number of requests per second, 0 or more" in problem.message
+
+
+def test_a_rate_of_zero_is_a_rate_and_not_a_missing_one(tmp_path: Path) -> None:
+    (tmp_path / "gateway.yaml").write_text("accounts: {default: {requests_per_second: 0}}")
+    assert load(tmp_path / "gateway.yaml").accounts["default"].requests_per_second == 0
 
 
 def test_a_caller_rate_is_never_auto(tmp_path: Path) -> None:

@@ -53,8 +53,9 @@ class Answer:
             return
         # The client has all of the answer now; what it still uploads is dropped before the response is ended.
         await send({"type": "http.response.body", "body": rendered.body, "more_body": True})
-        await _drain(receive)
-        await send({"type": "http.response.body", "body": b""})
+        if await _drain(receive):
+            await send({"type": "http.response.body", "body": b""})
+        # else the server closes the connection, because the response has not been ended
 
     def _add_hints(self, exchange: Exchange, headers: list[tuple[bytes, bytes]]) -> None:
         assert exchange.refusal is not None
@@ -85,10 +86,14 @@ def _may_drain(exchange: Exchange) -> bool:
     return length is None or int(length) <= DRAIN_BYTES
 
 
-async def _drain(receive: Receive) -> None:
+async def _drain(receive: Receive) -> bool:
+    """Read what the client still uploads; whether that has come to its end."""
     dropped = 0
     while dropped <= DRAIN_BYTES:
         message = await receive()
-        if message["type"] != "http.request" or not message.get("more_body", False):
-            return
+        if message["type"] != "http.request":
+            return False
+        if not message.get("more_body", False):
+            return True
         dropped += len(message.get("body", b""))
+    return False

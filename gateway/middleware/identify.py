@@ -7,6 +7,10 @@ from ..exchange import Exchange
 from ..policy.target import READ_HEADERS, BadTarget, parse_target
 from ..refusals import Refusal
 
+# Digits of the largest number that the parser accepts. More of them are leading zeros, which `int` refuses by the
+# thousand.
+_LONGEST_LENGTH = 20
+
 
 class Identify:
     def __init__(self, app: App, *, region: str) -> None:
@@ -20,6 +24,9 @@ class Identify:
         if len(headers) != len(picked):
             exchange.refuse(Refusal.AMBIGUOUS_REQUEST, text=f"Send {_find_repeated(picked)} only once.")
             return
+        length = headers.get(b"content-length")
+        if length is not None and len(length) > _LONGEST_LENGTH:
+            headers[b"content-length"] = length.lstrip(b"0") or b"0"
         coding = headers.get(b"transfer-encoding")
         if coding is not None and coding.lower() != b"chunked":
             exchange.refuse(Refusal.AMBIGUOUS_REQUEST, text="The only Transfer-Encoding accepted is chunked.")

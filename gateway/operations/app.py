@@ -16,6 +16,8 @@ from starlette.routing import Route
 
 from ..faults import BackendFault
 
+_LONGEST_NUMBER = 9  # digits; more rows than there can be functions
+
 
 class Operations:
     """`describe_limits` returns the document of `/limits`, `probe` raises a `BackendFault` if the backend is away."""
@@ -60,7 +62,7 @@ class Operations:
 
     async def limits(self, request: Request) -> Response:
         functions = request.query_params.get("functions", "1000")
-        if not functions.isdigit():
+        if not (functions.isascii() and functions.isdigit() and len(functions) <= _LONGEST_NUMBER):
             return _json({"error": f"functions={functions} is not a number. Say how many rows you want."}, status=400)
         return _json(self._describe_limits(int(functions)))
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from ..invocation import ANONYMOUS, Caller
 
-_CREDENTIAL = re.compile(rb"Credential=([A-Za-z0-9_\-]{1,128})")
+_CREDENTIAL = re.compile(rb"Credential=([^/,=\s]{1,128})(?:[/,\s]|$)")
 _ACCOUNT_ID = re.compile(r"\d{12}", re.ASCII)
 
 
@@ -23,7 +23,7 @@ def parse_caller(authorization: bytes | None, credentials: Mapping[str, str]) ->
     found = _CREDENTIAL.search(authorization) if authorization else None
     if found is None:
         return ANONYMOUS
-    access_key_id = found[1].decode("ascii")
+    access_key_id = found[1].decode("latin-1")
     account = credentials.get(access_key_id)
     if account is None and _ACCOUNT_ID.fullmatch(access_key_id):
         account = access_key_id

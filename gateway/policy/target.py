@@ -2,7 +2,8 @@
 
 A path that a backend could read as an invocation must be counted as one, or a doubled slash would be a way around
 every limit. So a path that is not canonical is also looked at the way a lenient backend would: decoded, its
-slashes collapsed, dot segments resolved, any API date accepted. The bytes that are forwarded stay as they came.
+slashes collapsed, dot segments resolved, anything accepted for the API's date and whatever follows the operation
+ignored (MiniStack does both). The bytes that are forwarded stay as they came.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _OPERATIONS = {
 }
 _PLAIN_INVOKE = re.compile(rb"/2015-03-31/functions/([a-zA-Z0-9\-_.]{1,256})/invocations")
 _INVOKE_PATH = re.compile(
-    r"/\d{4}-\d{2}-\d{2}/functions/(.*)/(invocations|invoke-async|response-streaming-invocations)", re.DOTALL
+    r"/[^/]+/functions/(.*)/(invocations|invoke-async|response-streaming-invocations)(?:/.*)?", re.DOTALL
 )
 
 # The patterns of the Lambda service model, 2015-03-31; they are also quoted in the texts of refusals.
@@ -57,6 +58,7 @@ READ_HEADERS = frozenset(
         b"connection",
         b"content-length",
         b"expect",
+        b"host",
         b"transfer-encoding",
         b"x-amz-client-context",
         b"x-amz-durable-execution-name",

@@ -1,16 +1,4 @@
-"""The embedded demo backend: five functions behind Lambda's Invoke API, as one small ASGI application.
-
-    echo    returns its event, byte for byte
-    sleep   {"seconds": s}: waits (1 second by default), returns {"slept": s}
-    fail    ends in a function error
-    blob    {"bytes": n}: returns a JSON string of exactly n bytes, its quotes included (1,024 by default)
-    stream  {"chunks": c, "bytes": b, "seconds": s}: writes a JSON string of c × b bytes in c chunks, s
-            seconds apart (by default 3 chunks of 1,024 bytes at once)
-
-It exists for newcomers and load tests: it does as Lambda does where a client or the gateway can tell
-(headers, shapes of errors, invocation types), and it is cheap. Any qualifier is taken for an alias of
-$LATEST.
-"""
+"""The API side of the demo backend: paths, invocation types and headers around the functions."""
 
 from __future__ import annotations
 
@@ -18,166 +6,16 @@ import asyncio
 import base64
 import re
 import uuid
-from collections.abc import AsyncIterator, Callable
 from time import perf_counter
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
 import msgspec
-from msgspec import Meta, Struct
 
 from gateway import eventstream
 from gateway.asgi import Receive, Scope, Send
+from gateway.demo.functions import LONGEST_RUN, Function, FunctionError, Functions
 from gateway.policy.json_text import find_json_error
-
-# ---- the functions ---------------------------------------------------------------------------------------
-
-_LONGEST_RUN = 900  # seconds; Lambda's longest time-out
-_LARGEST_RESULT = 268_435_456  # bytes; a plain Invoke holds its result whole, so it needs some bound
-_BLOCK = b"x" * 1_048_576
-
-_Seconds = Annotated[int, Meta(ge=0, le=_LONGEST_RUN)] | Annotated[float, Meta(ge=0, le=_LONGEST_RUN)]
-
-
-class SleepEvent(Struct):
-    seconds: _Seconds = 1
-
-
-class BlobEvent(Struct):
-    bytes: Annotated[int, Meta(ge=2, le=_LARGEST_RESULT)] = 1_024
-
-
-class StreamEvent(Struct):
-    chunks: Annotated[int, Meta(ge=1, le=1_000_000)] = 3
-    bytes: Annotated[int, Meta(ge=2, le=len(_BLOCK))] = 1_024
-    seconds: _Seconds = 0
-
-    def __post_init__(self) -> None:
-        if self.chunks * self.bytes > _LARGEST_RESULT:
-            raise ValueError(f"Expected at most {_LARGEST_RESULT} bytes in all")
-        if (self.chunks - 1) * self.seconds > _LONGEST_RUN:
-            raise ValueError(f"Expected pauses of at most {_LONGEST_RUN} seconds in all")
-
-
-_SLEEP_EVENT = msgspec.json.Decoder(SleepEvent)
-_BLOB_EVENT = msgspec.json.Decoder(BlobEvent)
-_STREAM_EVENT = msgspec.json.Decoder(StreamEvent)
-
-_Event = TypeVar("_Event")
-Function = Callable[[bytes], AsyncIterator[bytes]]
-
-
-class FunctionError(Exception):
-    """A function ended in an error: a 200 with `X-Amz-Function-Error`, and this as its payload."""
-
-    def __init__(self, type_: str, message: str) -> None:
-        super().__init__(message)
-        self.type = type_
-
-    def payload(self, request_id: str) -> bytes:
-        return msgspec.json.encode(
-            {
-                "errorMessage": str(self),
-                "errorType": self.type,
-                "requestId": request_id,
-                "stackTrace": ['  File "/var/task/demo.py", in handler\n'],
-            }
-        )
-
-
-class Functions:
-    """The five functions, by name. Each takes a JSON text and yields its result, another, in pieces."""
-
-    def __init__(self) -> None:
-        self.by_name: dict[str, Function] = {
-            "echo": self._echo,
-            "sleep": self._sleep,
-            "fail": self._fail,
-            "blob": self._blob,
-            "stream": self._stream,
-        }
-        self._sleepers: set[asyncio.Future[None]] = set()
-        self._is_stopping = False
-
-    def __repr__(self) -> str:
-        return f"<Functions sleeping={len(self._sleepers)}>"
-
-    def start(self) -> None:
-        self._is_stopping = False
-
-    def stop(self) -> None:
-        """Wake what sleeps, and what will, with a FunctionError. May be called twice."""
-        self._is_stopping = True
-        for waking in self._sleepers:
-            if not waking.done():
-                waking.set_exception(_stopping())
-
-    async def _echo(self, event: bytes) -> AsyncIterator[bytes]:
-        yield event
-
-    async def _sleep(self, event: bytes) -> AsyncIterator[bytes]:
-        seconds = _parse_event(_SLEEP_EVENT, event).seconds
-        await self._pause(seconds)
-        yield msgspec.json.encode({"slept": seconds})
-
-    def _fail(self, event: bytes) -> AsyncIterator[bytes]:
-        raise FunctionError("DemoError", "The function fail fails.")
-
-    async def _blob(self, event: bytes) -> AsyncIterator[bytes]:
-        inside = _parse_event(_BLOB_EVENT, event).bytes - 2
-        if inside <= len(_BLOCK) - 2:
-            yield b'"%b"' % _BLOCK[:inside]
-            return
-        yield b'"'
-        for start in range(0, inside, len(_BLOCK)):
-            yield _BLOCK[: inside - start]
-        yield b'"'
-
-    async def _stream(self, event: bytes) -> AsyncIterator[bytes]:
-        wanted = _parse_event(_STREAM_EVENT, event)
-        for number in range(wanted.chunks):
-            if number:
-                await self._pause(wanted.seconds)
-            chunk = bytearray(_BLOCK[: wanted.bytes])
-            if number == 0:
-                chunk[0:1] = b'"'
-            if number == wanted.chunks - 1:
-                chunk[-1:] = b'"'
-            yield bytes(chunk)
-
-    async def _pause(self, seconds: float) -> None:
-        if not seconds:
-            return
-        if self._is_stopping:
-            raise _stopping()
-        loop = asyncio.get_running_loop()
-        waking: asyncio.Future[None] = loop.create_future()
-        timer = loop.call_later(seconds, _wake, waking)
-        self._sleepers.add(waking)
-        try:
-            await waking
-        finally:
-            timer.cancel()
-            self._sleepers.discard(waking)
-
-
-def _wake(waking: asyncio.Future[None]) -> None:
-    if not waking.done():
-        waking.set_result(None)
-
-
-def _stopping() -> FunctionError:
-    return FunctionError("Runtime.ExitError", "The demo backend is stopping.")
-
-
-def _parse_event(decoder: msgspec.json.Decoder[_Event], event: bytes) -> _Event:
-    try:
-        return decoder.decode(event)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise FunctionError("InvalidEvent", f"The event does not suit the function: {error}") from error
-
-
-# ---- the API ---------------------------------------------------------------------------------------------
 
 
 class _Operation(NamedTuple):
@@ -350,7 +188,7 @@ class DemoBackend:
             "FunctionArn": self._arn(name),
             "Version": "$LATEST",
             "Description": "Function of the embedded demo backend",
-            "Timeout": _LONGEST_RUN,
+            "Timeout": LONGEST_RUN,
             "State": "Active",
             "LastUpdateStatus": "Successful",
         }

@@ -50,20 +50,20 @@ class Level:
 class MemorySlot:
     """The claims of one admitted call."""
 
-    __slots__ = ("_counters", "_store", "taken_at")
+    __slots__ = ("_claims", "_store", "taken_at")
 
-    def __init__(self, store: MemoryCounters, counters: tuple[str, ...], taken_at: float) -> None:
+    def __init__(self, store: MemoryCounters, claims: tuple[Claim, ...], taken_at: float) -> None:
         self._store: MemoryCounters | None = store
-        self._counters = counters
+        self._claims = claims
         self.taken_at = taken_at
 
     def release(self) -> None:
         store, self._store = self._store, None
         if store is not None:
-            store.give_back(self, self._counters)
+            store.give_back(self, self._claims)
 
     def __repr__(self) -> str:
-        return f"<MemorySlot {'held' if self._store else 'released'} {self._counters}>"
+        return f"<MemorySlot {'held' if self._store else 'released'} {[claim.counter for claim in self._claims]}>"
 
 
 class MemoryCounters:
@@ -115,27 +115,26 @@ class MemoryCounters:
         """Every counter that at least one slot holds, with how many do."""
         return {name: len(level.running) for name, level in self._levels.items() if level.running}
 
-    def give_back(self, slot: MemorySlot, counters: tuple[str, ...]) -> None:
+    def give_back(self, slot: MemorySlot, claims: tuple[Claim, ...]) -> None:
         seconds = self._clock() - slot.taken_at
-        for name in counters:
-            level = self._levels[name]
+        levels = self._levels
+        for counter, ceiling, _, _ in claims:
+            level = levels[counter]
             del level.running[slot]
-            level.note_duration(seconds)
-            if not level.running and "/function/" in name:
-                self._forget_if_many(name)
-
-    def _forget_if_many(self, name: str) -> None:
-        # An idle counter only remembers how long its calls take. Names come from clients: they must not pile up.
-        if len(self._levels) > 20_000:
-            del self._levels[name]
+            if ceiling is not None:
+                level.note_duration(seconds)
+            elif not level.running:
+                # It can refuse nobody, so nobody will ask how long its calls take. Its name came from a client:
+                # such names must not pile up.
+                del levels[counter]
 
     def _find_full(self, lane: Lane) -> Full | None:
         levels = self._levels
         for claim in lane.claims:
-            ceiling = claim.ceiling
+            counter, ceiling, _, _ = claim
             if ceiling is None:
                 continue
-            level = levels.get(claim.counter)
+            level = levels.get(counter)
             in_use = len(level.running) if level is not None else 0
             if in_use >= ceiling:
                 return self._describe_full(claim, level, in_use, ceiling)
@@ -147,11 +146,11 @@ class MemoryCounters:
 
     def _occupy(self, lane: Lane) -> MemorySlot:
         levels = self._levels
-        slot = MemorySlot(self, tuple([claim.counter for claim in lane.claims]), self._clock())
-        for claim in lane.claims:
-            level = levels.get(claim.counter)
+        slot = MemorySlot(self, lane.claims, self._clock())
+        for counter, _, _, _ in lane.claims:
+            level = levels.get(counter)
             if level is None:
-                level = levels[claim.counter] = Level()
+                level = levels[counter] = Level()
             level.running[slot] = None
         return slot
 

@@ -58,24 +58,23 @@ class Full(NamedTuple):
     retry_seconds: float
 
 
-def reserved_lane(function: str, reserved: int, account: str, concurrent_executions: int) -> Lane:
+def account_claim(account: str, concurrent_executions: int) -> Claim:
+    """A slot of the whole account."""
+    return Claim(account, concurrent_executions, Refusal.CONCURRENCY, "concurrent_executions")
+
+
+def pool_claim(pool: str, unreserved: int) -> Claim:
+    """A slot of the pool that the reservations leave over."""
+    return Claim(pool, unreserved, Refusal.CONCURRENCY, "unreserved_concurrent_executions")
+
+
+def reserved_lane(function: str, reserved: int, account: Claim) -> Lane:
     """The lane of a function with a reservation: never more, and never anything from the unreserved pool."""
-    return Lane(
-        "reserved",
-        (
-            Claim(function, reserved, Refusal.RESERVED_CONCURRENCY, "reserved_concurrent_executions"),
-            Claim(account, concurrent_executions, Refusal.CONCURRENCY, "concurrent_executions"),
-        ),
-    )
+    own = Claim(function, reserved, Refusal.RESERVED_CONCURRENCY, "reserved_concurrent_executions")
+    return Lane("reserved", (own, account))
 
 
-def unreserved_lane(function: str, pool: str, unreserved: int, account: str, concurrent_executions: int) -> Lane:
-    """The lane of every other function: the pool that the reservations leave over."""
-    return Lane(
-        "unreserved",
-        (
-            Claim(pool, unreserved, Refusal.CONCURRENCY, "unreserved_concurrent_executions"),
-            Claim(account, concurrent_executions, Refusal.CONCURRENCY, "concurrent_executions"),
-            Claim(function, None, Refusal.CONCURRENCY, "concurrent_executions"),
-        ),
-    )
+def unreserved_lane(function: str, pool: Claim, account: Claim) -> Lane:
+    """The lane of every other function."""
+    own = Claim(function, None, Refusal.CONCURRENCY, "concurrent_executions")
+    return Lane("unreserved", (pool, account, own))

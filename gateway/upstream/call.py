@@ -24,6 +24,7 @@ class Call:
     response for `whole()`. `seconds` is how long the backend took."""
 
     __slots__ = (
+        "_loop",
         "_on_end",
         "_started_at",
         "_waiter",
@@ -68,13 +69,15 @@ class Call:
         self.fault: BackendFault | None = None
         self.seconds: float | None = None
         self._started_at = 0.0
+        self._loop: asyncio.AbstractEventLoop
         self._on_end: Callable[[], None] | None = on_end
         self._waiter: asyncio.Future[None] | None = None
 
     # What the connection tells.
 
-    def begin(self, connection: Connection) -> None:
+    def begin(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
         self.connection = connection
+        self._loop = loop
         self._started_at = monotonic()
 
     def add(self, data: bytes) -> None:
@@ -152,7 +155,7 @@ class Call:
         return data
 
     async def _wait(self) -> None:
-        self._waiter = asyncio.get_running_loop().create_future()
+        self._waiter = self._loop.create_future()
         try:
             await self._waiter
         finally:

@@ -72,7 +72,7 @@ class Connection(asyncio.Protocol):
             call.end(BackendReset())
             return
         self.call = call
-        call.begin(self)
+        call.begin(self, self._pool.loop)
         self._is_sending = more_body
         if len(body) > 65536:
             self.transport.write(head)

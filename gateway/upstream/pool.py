@@ -39,6 +39,8 @@ class Pool:
         self._busy: dict[Connection, float] = {}
         self._deadline_timer: asyncio.TimerHandle | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
+        # Kept from the first connect on: asking for the running loop costs a system call before Python 3.12.
+        self.loop: asyncio.AbstractEventLoop
 
     @property
     def busy(self) -> int:
@@ -50,21 +52,20 @@ class Pool:
 
     def pop_idle(self) -> Connection | None:
         """An idle connection that the backend has hardly closed by now, or `None`."""
-        loop = asyncio.get_running_loop()
         while self._idle:
             connection, _ = self._idle.popitem()
             if connection.is_closed or connection.transport.is_closing():
                 continue
-            if loop.time() - connection.idle_since > self._trusted_seconds(connection):
+            if self.loop.time() - connection.idle_since > self._trusted_seconds(connection):
                 connection.close()
                 continue
-            self._track(connection, loop)
+            self._track(connection)
             return connection
         return None
 
     async def connect(self) -> Connection:
         """Open a connection. Raises `BackendUnreachable` or `BackendConnectTimeout`."""
-        loop = asyncio.get_running_loop()
+        self.loop = loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._connect_timeout):
                 _, connection = await loop.create_connection(
@@ -78,17 +79,16 @@ class Pool:
             raise BackendConnectTimeout from error
         except OSError as error:  # ssl.SSLError is one
             raise BackendUnreachable(error.strerror or str(error)) from error
-        self._track(connection, loop)
+        self._track(connection)
         return connection
 
     def put_back(self, connection: Connection) -> None:
         """`connection` has finished a call and can take another."""
         self._busy.pop(connection, None)
-        loop = asyncio.get_running_loop()
-        connection.idle_since = loop.time()
+        connection.idle_since = self.loop.time()
         self._idle[connection] = None
         if self._idle_timer is None:
-            self._idle_timer = loop.call_later(self._keep_alive, self._close_stale)
+            self._idle_timer = self.loop.call_later(self._keep_alive, self._close_stale)
 
     def forget(self, connection: Connection) -> None:
         """`connection` is closed or about to be."""
@@ -111,19 +111,18 @@ class Pool:
         with suppress(asyncio.CancelledError):
             await asyncio.sleep(0)
 
-    def _track(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
-        self._busy[connection] = loop.time()
+    def _track(self, connection: Connection) -> None:
+        self._busy[connection] = self.loop.time()
         if self._deadline_timer is None:
-            self._deadline_timer = loop.call_later(self._timeout, self._expire)
+            self._deadline_timer = self.loop.call_later(self._timeout, self._expire)
 
     def _expire(self) -> None:
-        loop = asyncio.get_running_loop()
         self._deadline_timer = None
-        now = loop.time()
+        now = self.loop.time()
         while self._busy:
             connection, started = next(iter(self._busy.items()))
             if started + self._timeout > now:
-                self._deadline_timer = loop.call_at(started + self._timeout, self._expire)
+                self._deadline_timer = self.loop.call_at(started + self._timeout, self._expire)
                 return
             connection.abort(BackendTimeout())
 
@@ -133,15 +132,14 @@ class Pool:
         return self._keep_alive if announced is None else min(self._keep_alive, announced * 0.8)
 
     def _close_stale(self) -> None:
-        loop = asyncio.get_running_loop()
         self._idle_timer = None
-        now = loop.time()
+        now = self.loop.time()
         for connection in list(self._idle):
             if now - connection.idle_since >= self._trusted_seconds(connection):
                 del self._idle[connection]
                 connection.close()
         if self._idle:
-            self._idle_timer = loop.call_later(self._keep_alive / 2, self._close_stale)
+            self._idle_timer = self.loop.call_later(self._keep_alive / 2, self._close_stale)
 
     def __repr__(self) -> str:
         return f"<Pool {self.host}:{self.port} busy={self.busy} idle={self.idle}>"

@@ -202,9 +202,9 @@ async def test_the_hint_of_when_to_retry_follows_the_ages_and_usual_durations(
 
 async def test_names_that_clients_invent_do_not_pile_up(counters: MemoryCounters) -> None:
     account = make_account(3)
-    for number in range(21_000):
+    for number in range(1000):
         (await take(counters, account.plan(f"invented-{number}"))).release()
-    assert len(counters._levels) <= 20_001
+    assert set(counters._levels) == {"a/unreserved", "a/account"}
 
 
 NAMES = ("reserved", "empty", "plain", "unknown")

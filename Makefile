@@ -54,5 +54,13 @@ check: lint types test ## what CI runs: lint, types, tests
 readme: $(VENV)/dev.stamp ## write the tables of the README anew from the code
 	$(BIN)/python -m tests.support.tables
 
+$(VENV)/bench.stamp: pyproject.toml $(VENV)/runtime.stamp
+	$(PIP) --upgrade 'pip>=25.1'
+	$(PIP) --group bench
+	@touch $@
+
+bench: $(VENV)/bench.stamp ## CPU per request beside nginx, HAProxy, Envoy, Traefik, Caddy; ARGS="profile" and others
+	$(BIN)/python -m loadtests.bench $(ARGS)
+
 clean: ## remove what the targets above made
 	rm -rf $(VENV) .cache tests/live/node_modules build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,21 @@
+"""The function that the real backends run: it does what its event says. Standard library only."""
+
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+LONGEST_WAIT_SECONDS = 30
+
+
+def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """`tally`: leave a file per run in this folder. `wait_for`: end when this file exists. `fail`: raise."""
+    if folder := event.get("tally"):
+        Path(folder, uuid.uuid4().hex).touch()
+    if path := event.get("wait_for"):
+        deadline = time.monotonic() + LONGEST_WAIT_SECONDS
+        while not Path(path).exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+    if text := event.get("fail"):
+        raise RuntimeError(text)
+    return {"function": context.function_name, "padding": len(event.get("padding", ""))}

@@ -1,0 +1,111 @@
+"""The real servers: MiniStack, AWS's Runtime Interface Emulator, and the gateway in front of them."""
+
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.support.processes import (
+    LOOPBACK,
+    RunningProcess,
+    bare_environment,
+    fetch_json,
+    free_port,
+    listens,
+    running,
+)
+
+HERE = Path(__file__).parent
+RIE_BINARY = HERE.parent.parent / ".cache" / "rie" / "aws-lambda-rie"
+PROGRAMS = Path(sys.executable).parent  # of this Python environment
+
+
+class Gateway:
+    """A running gateway and what its operations listener says."""
+
+    def __init__(self, url: str, operations: str, process: RunningProcess) -> None:
+        self.url = url
+        self.operations = operations
+        self.process = process
+
+    def __repr__(self) -> str:
+        return f"<Gateway {self.url} {self.process!r}>"
+
+    def account(self, account: str) -> dict[str, Any]:
+        """One account's part of /limits; an account without calls or settings of its own has none."""
+        answer = fetch_json(f"{self.operations}/limits")
+        return next(each for each in answer["accounts"] if each["account"] == account)
+
+    def in_flight(self, account: str) -> int:
+        """Calls that hold a slot of the account now."""
+        return int(self.account(account)["in_flight"])
+
+    def function(self, account: str, function: str) -> dict[str, Any]:
+        """One function's part of its account; functions with a reservation are always listed."""
+        return next(each for each in self.account(account)["functions"] if each["function"] == function)
+
+
+@contextmanager
+def gateway(directory: Path, backend: str, *flags: str, **settings: Any) -> Iterator[Gateway]:
+    """A gateway before `backend` (a URL, or `demo`): `settings` in a file, `flags` on the command line."""
+    directory.mkdir(exist_ok=True)
+    listen, operations = f"{LOOPBACK}:{free_port()}", f"{LOOPBACK}:{free_port()}"
+    command = [str(PROGRAMS / "invoke-gateway"), "serve", "--backend", backend, *flags]
+    command += ["--listen", listen, "--operations", operations]
+    if settings:
+        file = directory / "gateway.yaml"
+        file.write_text(yaml.safe_dump(settings))
+        command += ["--config", str(file)]
+    with running(command, directory / "gateway.log", bare_environment(directory), directory) as process:
+        started = Gateway(f"http://{listen}", f"http://{operations}", process)
+        process.wait_until(lambda: fetch_json(f"{started.operations}/readyz"), "the gateway is ready")
+        yield started
+
+
+@contextmanager
+def ministack(directory: Path) -> Iterator[str]:
+    """The URL of a MiniStack that listens on loopback only and keeps its files in `directory`."""
+    directory.mkdir(exist_ok=True)
+    port = free_port()
+    environment = bare_environment(directory) | {
+        "GATEWAY_PORT": str(port),
+        "BIND_HOST": LOOPBACK,  # without it: all addresses
+        "LAMBDA_EXECUTOR": "local",  # Python functions as plain processes, no Docker
+        "SERVICES": "lambda",
+        "SFTP_ENABLED": "0",  # these two would be listeners of their own
+        "IOT_MTLS_ENABLED": "0",
+        "STATE_DIR": str(directory / "state"),
+        "S3_DATA_DIR": str(directory / "s3"),
+    }
+    log = directory / "ministack.log"
+    url = f"http://{LOOPBACK}:{port}"
+    with running([str(PROGRAMS / "ministack")], log, environment, directory) as process:
+        process.wait_until(lambda: fetch_json(f"{url}/_ministack/health"), "MiniStack is healthy", timeout=30)
+        yield url
+
+
+class RuntimeInterfaceEmulator:
+    """AWS's emulator with one Python function in it; it knows one call at a time and one path."""
+
+    def __init__(self, url: str, process: RunningProcess) -> None:
+        self.url = url
+        self.process = process
+
+
+@contextmanager
+def runtime_interface_emulator(directory: Path) -> Iterator[RuntimeInterfaceEmulator]:
+    """The emulator running handler.py."""
+    directory.mkdir(exist_ok=True)
+    shutil.copy(HERE / "handler.py", directory)
+    port, runtime_port = free_port(), free_port()
+    command = [str(RIE_BINARY), "--runtime-interface-emulator-address", f"{LOOPBACK}:{port}"]
+    command += ["--runtime-api-address", f"{LOOPBACK}:{runtime_port}"]
+    command += [sys.executable, "-m", "awslambdaric", "handler.handle"]
+    environment: Mapping[str, str] = bare_environment(directory) | {"AWS_LAMBDA_FUNCTION_NAME": "probe"}
+    with running(command, directory / "rie.log", environment, directory) as process:
+        process.wait_until(lambda: listens(port), "the Runtime Interface Emulator listens")
+        yield RuntimeInterfaceEmulator(f"http://{LOOPBACK}:{port}", process)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Generator, MutableMapping
 from typing import Any
 
 Scope = MutableMapping[str, Any]
@@ -10,5 +10,17 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class _Done:
+    """An awaitable that has nothing left to do."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield from ()
+
+
+DONE = _Done()
+"""What a stage returns that calls nobody on. A stage that only decides is a plain function that returns what it calls
+on, or this: a coroutine for each such stage would cost as much as its decision."""
 
 EXCHANGE = "invoke_gateway.exchange"

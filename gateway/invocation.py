@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from typing import NamedTuple
 
 
@@ -31,19 +33,20 @@ class Function(NamedTuple):
     region: str | None = None
 
 
-class Invocation(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """`is_synchronous`: the caller waits for the function, so that the call occupies concurrency."""
+
     operation: Operation
     function: Function
     type: InvocationType
+    is_synchronous: bool = field(init=False)
+    is_streamed: bool = field(init=False)
 
-    @property
-    def is_synchronous(self) -> bool:
-        """Whether the caller waits for the function, so that the call occupies concurrency."""
-        return self.type is InvocationType.REQUEST_RESPONSE
-
-    @property
-    def is_streamed(self) -> bool:
-        return self.operation is Operation.INVOKE_WITH_RESPONSE_STREAM
+    def __post_init__(self) -> None:
+        set_field = partial(object.__setattr__, self)  # it is frozen for everyone else
+        set_field("is_synchronous", self.type is InvocationType.REQUEST_RESPONSE)
+        set_field("is_streamed", self.operation is Operation.INVOKE_WITH_RESPONSE_STREAM)
 
 
 class Caller(NamedTuple):

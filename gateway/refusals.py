@@ -32,6 +32,25 @@ def _throttle(reason: str, message: str) -> Kind:
     return Kind(429, "TooManyRequestsException", message, reason=reason)
 
 
+class Rendered(NamedTuple):
+    """A refusal as bytes: status, headers that every instance of it carries, body."""
+
+    status: int
+    headers: tuple[tuple[bytes, bytes], ...]
+    body: bytes
+
+
+def _render(refusal: Refusal, message: str) -> Rendered:
+    members = {"Reason": refusal.reason, "Type": refusal.type, refusal.member: message}
+    body = json.dumps({name: text for name, text in members.items() if text is not None}).encode()
+    headers = (
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"x-amzn-errortype", refusal.code.encode()),
+    )
+    return Rendered(refusal.status, headers, body)
+
+
 class Refusal(Enum):
     """Why a request was not served. The value says how the refusal looks on the wire."""
 
@@ -99,45 +118,29 @@ class Refusal(Enum):
         type="Service",
     )
 
-    @property
-    def is_throttle(self) -> bool:
-        return self.value.status == 429
-
-    @property
-    def reason(self) -> str | None:
-        return self.value.reason
-
-    @property
-    def is_retryable(self) -> bool:
-        """Whether waiting may help, so that a pause is suggested: throttles and the gateway's own 5xx."""
-        return self.value.status == 429 or self.value.status >= 500
-
-
-class Rendered(NamedTuple):
-    """A refusal as bytes: status, headers that every instance of it carries, body."""
-
-    status: int
-    headers: tuple[tuple[bytes, bytes], ...]
-    body: bytes
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        member: str = "message",
+        type_: str | None = "User",
+        reason: str | None = None,
+    ) -> None:
+        # Plain attributes: `value` on a member is a function call.
+        self.status = status
+        self.code = code
+        self.message = message
+        self.member = member
+        self.type = type_
+        self.reason = reason
+        self.is_throttle = status == 429
+        # Whether waiting may help, so that a pause is suggested: throttles and the gateway's own 5xx.
+        self.is_retryable = self.is_throttle or status >= 500
+        # Refusing must stay cheaper than forwarding: a text without a placeholder is rendered once, here.
+        self.rendered = None if "{" in message else _render(self, message)
 
 
 def render(refusal: Refusal, **values: object) -> Rendered:
-    """The response for `refusal`; `values` fill its text. Texts without a placeholder are rendered only once."""
-    return _CONSTANT.get(refusal) or _render(refusal.value, refusal.value.message.format(**values))
-
-
-def _render(kind: Kind, message: str) -> Rendered:
-    members = {"Reason": kind.reason, "Type": kind.type, kind.member: message}
-    body = json.dumps({name: text for name, text in members.items() if text is not None}).encode()
-    headers = (
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"x-amzn-errortype", kind.code.encode()),
-    )
-    return Rendered(kind.status, headers, body)
-
-
-# Refusing must stay cheaper than forwarding: a throttle's bytes are always the same, so they are made here.
-_CONSTANT = {
-    refusal: _render(refusal.value, refusal.value.message) for refusal in Refusal if "{" not in refusal.value.message
-}
+    """The response for `refusal`; `values` fill its text."""
+    return refusal.rendered or _render(refusal, refusal.message.format(**values))

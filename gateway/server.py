@@ -82,7 +82,10 @@ async def running(settings: Settings) -> AsyncIterator[RunningGateway]:
         await stack.enter_async_context(_serving(invoke, sockets[0]))
         connections = cast("set[InvokeProtocol]", invoke.server_state.connections)
         await stack.enter_async_context(
-            _task(keep_sweeping(connections, settings.read_timeout_seconds), "sweep of stalled clients")
+            _task(
+                keep_sweeping(connections, settings.read_timeout_seconds, settings.keep_alive_seconds),
+                "sweep of connections",
+            )
         )
         try:
             yield RunningGateway(gateway, invoke, _address_of(sockets[0]), _address_of(sockets[1]))

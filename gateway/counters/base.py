@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from ..exchange import Held
 from ..policy.concurrency import Full, Plan
-
-
-class Slot(Protocol):
-    """A lane that was taken. Whoever holds it gives it back when the backend has finished."""
-
-    def release(self) -> None:
-        """Give everything back. May be called twice, never raises, never waits."""
 
 
 class Counters(Protocol):
     def look(self, plan: Plan) -> Full | None:
-        """Whether `plan` is sure to be refused now. Takes nothing; `None` promises nothing."""
+        """The claim that has no room now. Takes nothing; `None` promises nothing, for rates are not looked at: a
+        bucket fills while a body is read."""
 
-    async def take(self, plan: Plan) -> Slot | Full:
+    async def take(self, plan: Plan) -> Held | Full:
         """Take every claim of the first lane that has room for all of them, and one token of each rate; or nothing."""

@@ -5,10 +5,10 @@ Slots and tokens are one step, because a request that is refused for any reason 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from time import perf_counter
 
-from ..asgi import EXCHANGE, App, Receive, Scope, Send
+from ..asgi import DONE, EXCHANGE, App, Receive, Scope, Send
 from ..counters.base import Counters
 from ..exchange import Exchange
 from ..policy.concurrency import Full
@@ -21,7 +21,7 @@ class Lookahead:
         self.app = app
         self._counters = counters
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         exchange: Exchange = scope[EXCHANGE]
         invocation = exchange.invocation
         if invocation is not None and invocation.is_synchronous:
@@ -29,8 +29,8 @@ class Lookahead:
             full = self._counters.look(exchange.plan)
             if full is not None:
                 _refuse(exchange, full)
-                return
-        await self.app(scope, receive, send)
+                return DONE
+        return self.app(scope, receive, send)
 
 
 class Admission:
@@ -60,6 +60,5 @@ class Admission:
 
 
 def _refuse(exchange: Exchange, full: Full) -> None:
-    exchange.refuse(full.claim.refusal)
-    exchange.retry_seconds = full.retry_seconds
-    exchange.decision = f'limit="{full.claim.limit}", in-use={full.in_use}, ceiling={full.ceiling:g}'
+    exchange.refusal = full.claim.refusal
+    exchange.full = full

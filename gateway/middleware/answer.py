@@ -7,10 +7,13 @@ from random import random
 from ..asgi import EXCHANGE, App, Receive, Scope, Send
 from ..exchange import Exchange
 from ..policy.retry import as_retry_after, spread_seconds
-from ..refusals import render
+from ..refusals import Refusal, render
 
 # The server reads and drops this much of an unread body after the response without our help.
 _SMALL_BODY = 65_536
+
+# When asking again may help, where nothing is known about it.
+_USUAL_SECONDS = 1.0
 
 # A refused upload is read to its end, or the SDK would report a broken pipe in place of the refusal; but not for ever.
 DRAIN_BYTES = 64 * 1024 * 1024
@@ -44,11 +47,11 @@ class Answer:
         headers = [*rendered.headers, (b"x-amzn-requestid", exchange.request_id.encode())]
         self._add_hints(exchange, headers)
         is_short = _will_end_soon(exchange)
-        if not is_short and not _may_drain(exchange):
+        is_abandoned = not is_short and not _may_drain(exchange)
+        if is_abandoned or exchange.refusal is Refusal.AMBIGUOUS_REQUEST:  # who else read it may see its end elsewhere
             headers.append((b"connection", b"close"))
-            is_short = True
         await send({"type": "http.response.start", "status": rendered.status, "headers": headers})
-        if is_short:
+        if is_short or is_abandoned:
             await send({"type": "http.response.body", "body": rendered.body})
             return
         # The client has all of the answer now; what it still uploads is dropped before the response is ended.
@@ -60,13 +63,14 @@ class Answer:
     def _add_hints(self, exchange: Exchange, headers: list[tuple[bytes, bytes]]) -> None:
         assert exchange.refusal is not None
         if exchange.refusal.is_retryable:
-            seconds = spread_seconds(exchange.retry_seconds or 1.0, random(), self._longest)
+            estimate = exchange.full.retry_seconds if exchange.full is not None else _USUAL_SECONDS
+            seconds = spread_seconds(estimate, random(), self._longest)
             if self._retry_after:
                 headers.append((b"retry-after", b"%d" % as_retry_after(seconds)))
             if self._x_amz_retry_after:
                 headers.append((b"x-amz-retry-after", b"%d" % max(1, seconds * 1000)))
-        if self._decision_header and exchange.decision is not None:
-            headers.append((b"x-invoke-gateway-decision", exchange.decision.encode()))
+        if self._decision_header and exchange.full is not None:
+            headers.append((b"x-invoke-gateway-decision", exchange.full.describe().encode()))
 
 
 def _will_end_soon(exchange: Exchange) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from ..asgi import EXCHANGE, App, Receive, Scope, Send
 from ..exchange import Exchange
@@ -17,15 +17,16 @@ class Authenticate:
         self.app = app
         self._limits = limits
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         exchange: Exchange = scope[EXCHANGE]
         invocation = exchange.invocation
         if invocation is not None:
             limits = self._limits()
-            caller = exchange.caller = parse_caller(exchange.headers.get(b"authorization"), limits.credentials)
-            account = limits.of(invocation.function.account or caller.account)
-            plan = account.plan(invocation.function.name)
-            known = caller.access_key_id if limits.knows(caller) else None
-            rate = account.caller_rate(known)
-            exchange.plan = plan if rate is None else plan._replace(rates=(*plan.rates, rate))
-        await self.app(scope, receive, send)
+            name = invocation.function.name
+            if limits.is_one_for_all:
+                exchange.plan = limits.default.plan(name)
+            else:
+                caller = exchange.caller = parse_caller(exchange.headers.get(b"authorization"), limits.credentials)
+                account = limits.of(invocation.function.account or caller.account)
+                exchange.plan = account.plan_for(name, caller.access_key_id if limits.knows(caller) else None)
+        return self.app(scope, receive, send)

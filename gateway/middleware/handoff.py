@@ -6,6 +6,8 @@ for events would stand here; without one, the backend gets them as they are.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 from ..asgi import EXCHANGE, App, Receive, Scope, Send
 from ..exchange import Exchange
 
@@ -17,10 +19,9 @@ class Handoff:
         self.app = app
         self._unadmitted = unadmitted
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         exchange: Exchange = scope[EXCHANGE]
         invocation = exchange.invocation
         if invocation is not None and invocation.is_synchronous:
-            await self.app(scope, receive, send)
-        else:
-            await self._unadmitted(scope, receive, send)
+            return self.app(scope, receive, send)
+        return self._unadmitted(scope, receive, send)

@@ -2,42 +2,63 @@
 
 from __future__ import annotations
 
-from ..asgi import EXCHANGE, App, Receive, Scope, Send
+from collections.abc import Awaitable
+
+from ..asgi import DONE, EXCHANGE, App, Receive, Scope, Send
 from ..exchange import Exchange
-from ..policy.target import READ_HEADERS, BadTarget, parse_target
+from ..invocation import Invocation
+from ..policy.target import PARAMETER_HEADERS, READ_HEADERS, BadTarget, parse_target
 from ..refusals import Refusal
 
 # Digits of the largest number that the parser accepts. More of them are leading zeros, which `int` refuses by the
 # thousand.
 _LONGEST_LENGTH = 20
 
+# Paths whose meaning follows from them alone, and that are therefore read only once.
+_REMEMBERED = 4096
+
 
 class Identify:
     def __init__(self, app: App, *, region: str) -> None:
         self.app = app
         self._region = region
+        self._plain: dict[bytes, Invocation] = {}
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         exchange: Exchange = scope[EXCHANGE]
         picked = [header for header in scope["headers"] if header[0] in READ_HEADERS]
         headers = exchange.headers = dict(picked)
         if len(headers) != len(picked):
             exchange.refuse(Refusal.AMBIGUOUS_REQUEST, text=f"Send {_find_repeated(picked)} only once.")
-            return
+            return DONE
         length = headers.get(b"content-length")
         if length is not None and len(length) > _LONGEST_LENGTH:
             headers[b"content-length"] = length.lstrip(b"0") or b"0"
         coding = headers.get(b"transfer-encoding")
         if coding is not None and coding.lower() != b"chunked":
             exchange.refuse(Refusal.AMBIGUOUS_REQUEST, text="The only Transfer-Encoding accepted is chunked.")
-            return
+            return DONE
         if scope["method"] == "POST":
-            target = parse_target(scope["raw_path"], scope["query_string"], headers, self._region)
+            target = self._find_target(scope, headers)
             if isinstance(target, BadTarget):
                 exchange.refuse(target.refusal, **target.values)
-                return
+                return DONE
             exchange.invocation = target
-        await self.app(scope, receive, send)
+        return self.app(scope, receive, send)
+
+    def _find_target(self, scope: Scope, headers: dict[bytes, bytes]) -> Invocation | BadTarget | None:
+        path, query = scope["raw_path"], scope["query_string"]
+        if query or not PARAMETER_HEADERS.isdisjoint(headers):
+            return parse_target(path, query, headers, self._region)
+        known = self._plain.get(path)
+        if known is None:
+            target = parse_target(path, query, headers, self._region)
+            if not isinstance(target, Invocation):
+                return target
+            if len(self._plain) >= _REMEMBERED:
+                self._plain.clear()
+            known = self._plain[path] = target
+        return known
 
 
 def _find_repeated(headers: list[tuple[bytes, bytes]]) -> str:

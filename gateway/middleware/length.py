@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
-from ..asgi import EXCHANGE, App, Receive, Scope, Send
+from ..asgi import DONE, EXCHANGE, App, Receive, Scope, Send
 from ..exchange import Exchange
 from ..policy.payload import PayloadQuotas, find_length
 
@@ -14,7 +14,7 @@ class Length:
         self.app = app
         self._quotas = quotas
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         exchange: Exchange = scope[EXCHANGE]
         if exchange.invocation is not None:
             size = find_length(exchange.headers.get(b"content-length"))
@@ -22,5 +22,5 @@ class Length:
                 quota = self._quotas().of(exchange.invocation)
                 if size > quota.limit:
                     exchange.refuse(quota.refusal, size=size, limit=quota.limit)
-                    return
-        await self.app(scope, receive, send)
+                    return DONE
+        return self.app(scope, receive, send)

@@ -51,8 +51,8 @@ class Payload:
         if not self._buffers.has_room(declared):
             self._refuse_full(exchange)
             return None
-        held = _Held(self._buffers, declared)
-        exchange.release_body = held.release
+        held = _Share(self._buffers, declared)
+        exchange.share = held
         exchange.headers.pop(b"expect", None)  # the first receive() lets the client go on: it waits no more
         pieces: list[bytes] = []
         size = 0
@@ -81,7 +81,7 @@ class Payload:
         exchange.refuse(Refusal.BUFFERS_FULL, in_use=self._buffers.in_use, limit=self._buffers.ceiling)
 
 
-class _Held:
+class _Share:
     """The share of the buffers that one body occupies."""
 
     __slots__ = ("_buffers", "_size")

@@ -57,6 +57,10 @@ class Full(NamedTuple):
     ceiling: float
     retry_seconds: float
 
+    def describe(self) -> str:
+        """The decision in the form of a structured field (RFC 8941, a dictionary)."""
+        return f'limit="{self.claim.limit}", in-use={self.in_use}, ceiling={self.ceiling:g}'
+
 
 def account_claim(account: str, concurrent_executions: int) -> Claim:
     """A slot of the whole account."""

@@ -118,6 +118,12 @@ class AccountLimits:
             rates = (RateClaim(counter, per_second, refusal, "function_requests_per_second"), *rates)
         return Plan(self.account, name if name in self._labels else OTHER, counter, (lane,), rates)
 
+    def plan_for(self, name: str, access_key_id: str | None) -> Plan:
+        """The plan with the caller's own rate, where there is one."""
+        plan = self.plan(name)
+        rate = self.caller_rate(access_key_id)
+        return plan if rate is None else plan._replace(rates=(*plan.rates, rate))
+
     def caller_rate(self, access_key_id: str | None) -> RateClaim | None:
         """The per-caller rate. Callers whom the settings do not know pass `None` and share one bucket."""
         if self.caller_requests_per_second is None:
@@ -144,7 +150,7 @@ _UNLIMITED = FunctionLimits()
 class Limits:
     """All accounts' limits. An account that is not named shares the pool of the default one."""
 
-    __slots__ = ("accounts", "credentials", "default")
+    __slots__ = ("accounts", "credentials", "default", "is_one_for_all")
 
     def __init__(
         self,
@@ -155,6 +161,8 @@ class Limits:
         self.default = default
         self.accounts: dict[str, AccountLimits] = {**(named or {})}
         self.credentials: Mapping[str, str] = credentials or {}
+        # Then it does not matter who calls, and nobody need find out.
+        self.is_one_for_all = not self.accounts and default.caller_requests_per_second is None
 
     def of(self, account: str | None) -> AccountLimits:
         return self.accounts.get(account, self.default) if account is not None else self.default

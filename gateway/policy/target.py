@@ -68,7 +68,7 @@ READ_HEADERS = frozenset(
         b"x-amzn-requestid",
     }
 )
-_PARAMETER_HEADERS = frozenset(
+PARAMETER_HEADERS = frozenset(
     {
         b"x-amz-client-context",
         b"x-amz-durable-execution-name",
@@ -95,7 +95,7 @@ def parse_target(
     failures in one message, then the qualifiers' agreement, then the Region.
     """
     plain = _PLAIN_INVOKE.fullmatch(raw_path)
-    if plain is not None and not query and _PARAMETER_HEADERS.isdisjoint(headers):
+    if plain is not None and not query and PARAMETER_HEADERS.isdisjoint(headers):
         return Invocation(Operation.INVOKE, Function(plain[1].decode("ascii")), InvocationType.REQUEST_RESPONSE)
     found = _find_operation(raw_path)
     if found is None:
@@ -127,11 +127,10 @@ def _parse_invocation(
     named_qualifier = parts[_QUALIFIER_GROUP]
     if qualifier is not None and named_qualifier is not None and qualifier != named_qualifier:
         return BadTarget(Refusal.QUALIFIER_CONFLICT, {})
-    named_region = parts[_REGION_GROUP]
-    if named_region is not None and named_region[:-1] != region:
-        return BadTarget(Refusal.WRONG_REGION, {"region": named_region[:-1], "here": region})
-    account = parts[_ACCOUNT_GROUP]
-    function = Function(parts[_NAME_GROUP], named_qualifier or qualifier, account[:-1] if account else None, region)
+    named_region, account = (parts[group] and parts[group][:-1] for group in (_REGION_GROUP, _ACCOUNT_GROUP))
+    if named_region is not None and named_region != region:
+        return BadTarget(Refusal.WRONG_REGION, {"region": named_region, "here": region})
+    function = Function(parts[_NAME_GROUP], named_qualifier or qualifier, account, named_region)
     return Invocation(operation, function, _find_type(operation, headers))
 
 

@@ -56,9 +56,9 @@ def write_access_line(exchange: Exchange, scope: Scope) -> None:
         if exchange.plan is not None:
             line["account"] = exchange.plan.account
     if exchange.refusal is not None:
-        line["error"] = exchange.refusal.value.code
+        line["error"] = exchange.refusal.code
         line["reason"] = exchange.refusal.reason
-        line["decision"] = exchange.decision
+        line["decision"] = exchange.full.describe() if exchange.full is not None else None
     line["fault"] = exchange.fault
     line["function_error"] = exchange.function_error or None
     line["client_is_gone"] = exchange.client_is_gone or None
@@ -79,7 +79,7 @@ class RefusalSummary:
         if refusal is None:
             return
         label = exchange.plan.label if exchange.plan is not None else "-"
-        self._counts[refusal.reason or refusal.value.code, label] += 1
+        self._counts[refusal.reason or refusal.code, label] += 1
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(SUMMARY_SECONDS, self.report)
 

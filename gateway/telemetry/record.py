@@ -71,9 +71,9 @@ class Totals:
         plan = exchange.plan
         if refusal is not None:
             if plan is not None and refusal.is_throttle:
-                _increment(self.of(plan.account, plan.label).throttles, refusal.value.reason or "")
+                _increment(self.of(plan.account, plan.label).throttles, refusal.reason or "")
             else:
-                _increment(self.refusals, refusal.value.code)
+                _increment(self.refusals, refusal.code)
         elif plan is None:
             self.passed_through += 1
         elif exchange.slot is not None and exchange.status == 200:

@@ -144,7 +144,7 @@ class Call:
         self.pieces.clear()
         self.unread = 0
         if self.connection is not None:
-            self.connection.resume_if_drained()
+            self.connection.read_to_end()
         return dropped
 
     def _take_pieces(self) -> bytes:

@@ -69,6 +69,7 @@ class Connection(asyncio.Protocol):
     def start(self, call: Call, head: bytes, body: bytes = b"", *, more_body: bool = False) -> None:
         """Send a request. From here on the backend may have it, so it is never sent again."""
         if self.is_closed:  # closed between being opened and being used
+            self._pool.forget(self)
             call.end(BackendReset())
             return
         self.call = call
@@ -106,6 +107,11 @@ class Connection(asyncio.Protocol):
         if not self._is_reading and not self._is_held_back():
             self._is_reading = True
             self.transport.resume_reading()
+
+    def read_to_end(self) -> None:
+        """Nothing that still comes is kept, so there is no room to wait for, nor to keep others waiting for."""
+        self._pool.buffers.end_response(self)
+        self.resume_for_room()
 
     # Pausable: the process's buffers are full.
 
@@ -145,6 +151,7 @@ class Connection(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._extra = True
             if not self._is_complete:
+                self._pool.buffers.take(call.unread - before)  # whoever waits for the call gives them back
                 self.abort(BackendGarbage(_describe(error)))
                 return
         if self._is_complete:
@@ -166,18 +173,18 @@ class Connection(asyncio.Protocol):
                 self._pause()
 
     def eof_received(self) -> None:
-        """The backend has stopped sending: the transport closes itself, and `connection_lost` tells what it means."""
+        """The backend has stopped sending. What it has not answered by now it never will, even if it reads on."""
+        call = self.call
+        if call is not None:
+            self._end(None if call.has_head and self._reads_until_close else BackendReset())
+        self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_closed = True
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
         self._drained = None
-        call = self.call
-        if call is not None:
-            ended_by_close = call.has_head and self._reads_until_close and exc is None
-            self._end(None if ended_by_close else BackendReset())
-        self._pool.forget(self)
+        self._end(BackendReset())
 
     def pause_writing(self) -> None:
         if self._drained is None:
@@ -204,6 +211,8 @@ class Connection(asyncio.Protocol):
         if call is None or self._is_complete:
             return
         status = self._parser.get_status_code()
+        if not 100 <= status <= 599:
+            raise ValueError(f"its status is {status}")
         if status < 200:
             if status == 101:
                 raise ValueError("it switches protocols unasked")
@@ -224,8 +233,12 @@ class Connection(asyncio.Protocol):
         is_framed = call.status in (204, 304)
         for name, value in call.headers:
             size = len(name)
-            if size == 14 or size == 17:
-                is_framed = is_framed or name.lower() in (b"content-length", b"transfer-encoding")
+            if size == 14:
+                is_framed = is_framed or name.lower() == b"content-length"
+            elif size == 17 and name.lower() == b"transfer-encoding":
+                is_framed = True
+                if value.lower() != b"chunked":  # the client would take the coded bytes for the body
+                    raise ValueError("its Transfer-Encoding is not chunked")
             elif size == 10 and name.lower() == b"keep-alive":
                 self.keep_alive_seconds = _parse_keep_alive(value)
         return not is_framed
@@ -243,7 +256,8 @@ class Connection(asyncio.Protocol):
         self._keeps_alive = self._parser.should_keep_alive()  # the parser has forgotten it once we return
 
     def _finish(self, call: Call) -> None:
-        is_reusable = self._keeps_alive and not self._extra and not self._is_sending and not self.is_closed
+        is_unsent = self._is_sending or self.transport.get_write_buffer_size() > 0
+        is_reusable = self._keeps_alive and not self._extra and not is_unsent and not self.is_closed
         self.call = None
         self._pool.buffers.end_response(self)
         self._waits_for_room = False
@@ -253,7 +267,10 @@ class Connection(asyncio.Protocol):
             self._pool.put_back(self)
         else:
             self._pool.forget(self)
-            self.transport.close()
+            if is_unsent:  # closing would wait for a backend that may never read the rest
+                self.transport.abort()
+            else:
+                self.transport.close()
         call.end()
 
     def _end(self, fault: BackendFault | None) -> None:

@@ -17,6 +17,7 @@ from ..buffers import Buffers
 from ..exchange import Exchange
 from ..faults import BackendReset, ResponseTooLarge
 from .call import Call
+from .connection import Connection
 from .headers import Headers, request_head, response_headers
 from .pool import Pool
 
@@ -63,8 +64,8 @@ class Forward:
     async def _exchange_whole(self, exchange: Exchange, scope: Scope, send: Send) -> None:
         limit = self._quotas().response
         call = Call(limit=limit, on_end=_releaser(exchange))
-        await self._dispatch(call, exchange, scope)
         try:
+            await self._dispatch(call, exchange, scope)
             body = await call.whole()
         finally:
             self._give_back(call.abandon())
@@ -91,8 +92,12 @@ class Forward:
     async def _stream(self, exchange: Exchange, scope: Scope, send: Send) -> None:
         quotas = self._quotas()
         call = Call(limit=quotas.streamed_response, window=quotas.response, on_end=_releaser(exchange))
-        await self._dispatch(call, exchange, scope)
-        await self._return_stream(call, exchange, scope, send)
+        try:
+            await self._dispatch(call, exchange, scope)
+            await self._return_stream(call, exchange, send)
+        finally:
+            self._give_back(call.abandon())
+            exchange.backend_seconds = call.seconds
 
     async def _pass_through(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         call = Call(
@@ -109,42 +114,48 @@ class Forward:
         head = self._head(exchange, scope, length, has_body=declared is not None or is_chunked)
         connection.start(call, head, more_body=length != 0)
         try:
-            while length != 0 and not call.has_ended:
-                message = await receive()
-                if message["type"] != "http.request":
-                    exchange.client_is_gone = True
-                    connection.abort(BackendReset())  # half a request must not be taken for a whole one
-                    return
-                await connection.write(_chunk(message, is_chunked))
-                if not message.get("more_body", False):
-                    connection.end_body()
-                    exchange.body_is_read = True
-                    break
-        finally:
-            if not call.has_ended and not exchange.body_is_read and length != 0:
-                connection.abort(BackendReset())
-        await self._return_stream(call, exchange, scope, send)
-
-    async def _return_stream(self, call: Call, exchange: Exchange, scope: Scope, send: Send) -> None:
-        try:
-            await call.head()
-            headers = response_headers(call.headers)
-            self._note_response(exchange, call.status, headers)
-            length = _find_content_length(call.headers)
-            if length is not None and call.status != 204:
-                headers.append((b"content-length", length))
-            await send({"type": "http.response.start", "status": call.status, "headers": headers})
-            while data := await call.read():
-                try:
-                    await send({"type": "http.response.body", "body": data, "more_body": True})
-                finally:
-                    self._give_back(len(data))
-            if call.is_over_limit:
-                raise ResponseTooLarge  # ends the response without its last chunk: the client sees that it is cut
-            await send({"type": "http.response.body", "body": b""})
+            if length != 0:
+                await self._upload(call, connection, exchange, receive)
+            if not exchange.client_is_gone:
+                await self._return_stream(call, exchange, send)
         finally:
             self._give_back(call.abandon())
             exchange.backend_seconds = call.seconds
+
+    async def _upload(self, call: Call, connection: Connection, exchange: Exchange, receive: Receive) -> None:
+        """Pass the body on as it comes, until its end or until the backend has answered without waiting for it."""
+        is_chunked = b"transfer-encoding" in exchange.headers
+        try:
+            while not call.has_ended and not exchange.body_is_read:
+                message = await receive()
+                if message["type"] != "http.request":
+                    exchange.client_is_gone = True
+                    return
+                await connection.write(_chunk(message, is_chunked))
+                exchange.body_is_read = not message.get("more_body", False)
+            connection.end_body()
+        finally:
+            if not call.has_ended and not exchange.body_is_read:
+                connection.abort(BackendReset())  # half a request must not be taken for a whole one
+
+    async def _return_stream(self, call: Call, exchange: Exchange, send: Send) -> None:
+        await call.head()
+        headers = response_headers(call.headers)
+        self._note_response(exchange, call.status, headers)
+        length = _find_content_length(call.headers)
+        if length is not None and call.status != 204 and call.status != 304:
+            headers.append((b"content-length", length))
+        await send({"type": "http.response.start", "status": call.status, "headers": headers})
+        while data := await call.read():
+            try:
+                await send({"type": "http.response.body", "body": data, "more_body": True})
+                if len(data) > _LARGE_BODY:  # see above
+                    await send({"type": "http.response.body", "body": b"", "more_body": True})
+            finally:
+                self._give_back(len(data))
+        if call.is_over_limit:
+            raise ResponseTooLarge  # ends the response without its last chunk: the client sees that it is cut
+        await send({"type": "http.response.body", "body": b""})
 
     async def _dispatch(self, call: Call, exchange: Exchange, scope: Scope) -> None:
         connection = self._pool.pop_idle() or await self._pool.connect()
@@ -174,9 +185,14 @@ class Forward:
 
     def _note_response(self, exchange: Exchange, status: int, headers: Headers) -> None:
         exchange.status = status
-        names = {name for name, _ in headers}
-        exchange.function_error = b"x-amz-function-error" in names
-        if b"x-amzn-requestid" not in names:
+        has_request_id = False
+        for name, value in headers:
+            if name == b"x-amzn-requestid":
+                has_request_id = True
+                exchange.request_id = value.decode("latin-1")  # the function's own log has this one
+            elif name == b"x-amz-function-error":
+                exchange.function_error = True
+        if not has_request_id:
             headers.append((b"x-amzn-requestid", exchange.request_id.encode()))
 
     def _give_back(self, size: int) -> None:

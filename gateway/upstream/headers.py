@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ..policy.target import READ_HEADERS
+
 Headers = list[tuple[bytes, bytes]]
 
 # They belong to one connection (RFC 9110, 7.6.1), or are rebuilt from what was really received.
@@ -27,6 +29,10 @@ _NOT_RETURNED = _NOT_FORWARDED | {b"date"}
 
 _PERSISTENT = frozenset({b"keep-alive", b"close"})
 
+# What the gateway has acted upon goes on, whatever Connection lists: without its invocation type, an event that took
+# no slot would run as a call that needs one.
+_NOT_DROPPABLE = READ_HEADERS | {b"host"}
+
 
 def request_head(
     method: bytes,
@@ -45,7 +51,7 @@ def request_head(
     """
     dropped = _NOT_FORWARDED
     if connection is not None and connection.lower() not in _PERSISTENT:
-        dropped = dropped | _listed(connection)
+        dropped = dropped | (_listed(connection) - _NOT_DROPPABLE)
     if host is not None:
         dropped = dropped | {b"host"}
     parts = [method, b" ", target, b" HTTP/1.1\r\n"]
@@ -71,7 +77,7 @@ def response_headers(headers: Headers) -> Headers:
         if name not in _NOT_RETURNED:
             kept.append((name, value))
         elif name == b"connection":
-            connection = value
+            connection = value if connection is None else connection + b"," + value
     if connection is not None and connection.lower() not in _PERSISTENT:
         listed = _listed(connection)
         kept = [header for header in kept if header[0] not in listed]

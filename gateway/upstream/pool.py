@@ -7,7 +7,7 @@ import ssl
 from contextlib import suppress
 
 from ..buffers import Buffers
-from ..faults import BackendConnectTimeout, BackendTimeout, BackendUnreachable
+from ..faults import BackendConnectTimeout, BackendReset, BackendTimeout, BackendUnreachable
 from .connection import Connection
 
 
@@ -56,7 +56,7 @@ class Pool:
             connection, _ = self._idle.popitem()
             if connection.is_closed or connection.transport.is_closing():
                 continue
-            if self.loop.time() - connection.idle_since > self._trusted_seconds(connection):
+            if self.loop.time() - connection.idle_since >= self._trusted_seconds(connection):
                 connection.close()
                 continue
             self._track(connection)
@@ -107,7 +107,7 @@ class Pool:
             if timer is not None:
                 timer.cancel()
         for connection in [*self._busy, *self._idle]:
-            connection.transport.abort()
+            connection.abort(BackendReset())
         with suppress(asyncio.CancelledError):
             await asyncio.sleep(0)
 

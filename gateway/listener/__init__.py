@@ -1,0 +1,7 @@
+"""The side that clients see: `protocol` (one connection), `cycle` (one request as ASGI), `sweep` (the time-outs),
+`overflow` (what connections above the ceiling are told)."""
+
+from .protocol import InvokeProtocol, ListenerLimits
+from .sweep import keep_sweeping, sweep
+
+__all__ = ["InvokeProtocol", "ListenerLimits", "keep_sweeping", "sweep"]

@@ -1,0 +1,32 @@
+"""What answers on connections above the ceiling."""
+
+from __future__ import annotations
+
+from ..asgi import Receive, Scope, Send
+from ..exchange import new_request_id
+from ..refusals import Refusal, render
+
+_READ_BYTES = 65_536
+
+
+class Overflow:
+    def __init__(self, max_connections: int) -> None:
+        self._limit = max_connections
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # Closing over unread bytes would reset the connection, and the client would never see why.
+        message = await receive()
+        dropped = 0
+        while message.get("more_body", False) and dropped < _READ_BYTES:
+            dropped += len(message["body"])
+            message = await receive()
+        rendered = render(Refusal.TOO_MANY_CONNECTIONS, limit=self._limit)
+        headers = [
+            *rendered.headers,
+            (b"x-amzn-requestid", new_request_id().encode()),
+            (b"retry-after", b"1"),
+            (b"x-amz-retry-after", b"1000"),
+            (b"connection", b"close"),
+        ]
+        await send({"type": "http.response.start", "status": rendered.status, "headers": headers})
+        await send({"type": "http.response.body", "body": rendered.body})

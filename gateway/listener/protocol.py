@@ -1,0 +1,332 @@
+"""One client connection: HTTP/1.1 into ASGI, within bounds.
+
+uvicorn runs the servers (sockets, TLS, start, drain) and this class stands where its own protocol classes stand. It
+differs in what it bounds: the size and number of headers, trailers, the time that a head or a body may take and the
+time that a response may be left untaken. None of this costs a timer per request: one sweep looks at the open
+connections. And it is lean: a response with its body is one write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Hashable
+from typing import Any, NamedTuple, cast
+from urllib.parse import unquote
+
+import httptools
+from uvicorn.config import Config
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
+from uvicorn.server import ServerState
+
+from ..asgi import App, Scope
+from ..exchange import new_request_id
+from ..refusals import Refusal, render
+from .cycle import STATUS_LINES, Cycle
+from .overflow import Overflow
+
+# A body must bring this much within each read time-out, so that dribbling does not count as progress.
+PROGRESS_BYTES = 65_536
+
+# So many requests may wait on one connection behind the one that is being served.
+_PIPELINED = 16
+
+_VERSIONS = frozenset({"1.1", "1.0"})
+
+# Connections above the ceiling are told so; this many of them at a time, then they are only cut.
+_TOLD = 256
+
+
+class ListenerLimits(NamedTuple):
+    max_connections: int = 16_384
+    max_header_bytes: int = 65_536
+    max_headers: int = 128
+    read_timeout_seconds: float = 60
+
+
+class _Unacceptable(Exception):
+    """Raised inside a parser callback, which ends the parsing."""
+
+    def __init__(self, refusal: Refusal, **values: object) -> None:
+        self.refusal = refusal
+        self.values = values
+
+
+class InvokeProtocol(asyncio.Protocol):
+    """`config`, `server_state` and `app_state` are what uvicorn hands to every protocol class."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        limits: ListenerLimits,
+    ) -> None:
+        self.loop = _loop or asyncio.get_event_loop()
+        self.server_state = server_state
+        self.parser = httptools.HttpRequestParser(self)
+        # Without this, a whole request that is followed by garbage would be lost with it.
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self.transport: asyncio.Transport
+        self.flow: FlowControl
+        self._app = cast("App", config.loaded_app)
+        self._connections = cast("set[InvokeProtocol]", server_state.connections)
+        self._keep_alive_seconds: float = config.timeout_keep_alive
+        self._limits = limits
+        self._server: tuple[str, int | None] | None = None
+        self._client: tuple[str, int] | None = None
+        self._scheme = "http"
+        self._url = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        # The newest request, the one that is being served, and those between them.
+        self._cycle: Cycle | None = None
+        self._running: Cycle | None = None
+        self._waiting: deque[Cycle] = deque()
+        self._date: tuple[object, bytes] = (None, b"")
+        # Bytes since the head or the body last got on; a head, or trailers, of any size would only make this grow.
+        self._quiet_bytes = 0
+        self._body_bytes = 0
+        self._idle_since: float | None = None
+        self.stalled_at: float | None = None
+        self.stalled_in: Hashable = None
+
+    def default_headers(self) -> bytes:
+        """The headers that the server adds to every response, as bytes: the Date, made anew each second."""
+        headers = self.server_state.default_headers
+        if headers is not self._date[0]:
+            self._date = (headers, b"".join(b"%b: %b\r\n" % header for header in headers))
+        return self._date[1]
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self.flow = FlowControl(self.transport)
+        self._connections.add(self)
+        self._server = get_local_addr(self.transport)
+        self._client = get_remote_addr(self.transport)
+        self._scheme = "https" if is_ssl(self.transport) else "http"
+        excess = len(self._connections) - self._limits.max_connections
+        if excess > 0:
+            self._app = Overflow(self._limits.max_connections)
+            if excess > _TOLD:
+                self.transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._connections.discard(self)
+        self._waiting.clear()
+        for cycle in (self._running, self._cycle):
+            if cycle is not None:
+                cycle.disconnect()
+        self.flow.resume_writing()
+        self.transport.close()
+
+    def eof_received(self) -> None:
+        """A client that has closed its side is taken to be gone: the transport closes itself."""
+
+    def pause_writing(self) -> None:
+        self.flow.pause_writing()
+
+    def resume_writing(self) -> None:
+        self.flow.resume_writing()
+
+    def data_received(self, data: bytes) -> None:
+        self._idle_since = None
+        self._quiet_bytes += len(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self.reject(Refusal.MALFORMED, text="Upgrade and CONNECT are not supported")
+        except httptools.HttpParserError as error:
+            cause = error.__context__
+            if isinstance(cause, _Unacceptable):
+                self.reject(cause.refusal, **cause.values)
+            else:
+                self.reject(Refusal.MALFORMED, text=str(error) or type(error).__name__)
+        else:
+            if self._quiet_bytes > self._limits.max_header_bytes:
+                self.reject(Refusal.HEAD_TOO_LARGE, limit=f"{self._limits.max_header_bytes} bytes")
+
+    # httptools
+
+    def on_message_begin(self) -> None:
+        self._url = b""
+        self._headers = []
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        self._check_head()
+        self._quiet_bytes = 0
+        self._body_bytes = 0
+        scope = self._make_scope()
+        keep_alive = scope["http_version"] == "1.1" and self.parser.should_keep_alive()
+        cycle = self._cycle = Cycle(self, scope, keep_alive=keep_alive)
+        # Trailers must not join the headers that have been acted upon.
+        self._headers = []
+        running = self._running
+        if running is None or running.response_complete:
+            self._serve(cycle)
+        else:
+            # Reading goes on, or a client that hangs up would not be noticed; but not for any number of requests.
+            self._waiting.append(cycle)
+            if len(self._waiting) > _PIPELINED:
+                self.flow.pause_reading()
+
+    def on_body(self, body: bytes) -> None:
+        self._quiet_bytes = 0
+        self._body_bytes += len(body)
+        cycle = self._cycle
+        if cycle is not None and not cycle.response_complete:
+            cycle.add_body(body)
+
+    def on_message_complete(self) -> None:
+        self._quiet_bytes = 0
+        cycle = self._cycle
+        if cycle is not None and not cycle.response_complete:
+            cycle.end_body()
+
+    def _check_head(self) -> None:
+        limits = self._limits
+        if self.parser.should_upgrade():  # its body would be taken for the upgraded protocol
+            raise _Unacceptable(Refusal.MALFORMED, text="Upgrade and CONNECT are not supported")
+        if len(self._headers) > limits.max_headers:
+            raise _Unacceptable(Refusal.HEAD_TOO_LARGE, limit=f"{limits.max_headers} headers")
+        if self._quiet_bytes > limits.max_header_bytes:  # rarely: most heads arrive in one small piece
+            size = len(self._url) + sum(len(name) + len(value) + 4 for name, value in self._headers)
+            if size > limits.max_header_bytes:
+                raise _Unacceptable(Refusal.HEAD_TOO_LARGE, limit=f"{limits.max_header_bytes} bytes")
+
+    def _make_scope(self) -> Scope:
+        version = self.parser.get_http_version()
+        if version not in _VERSIONS:
+            raise _Unacceptable(Refusal.MALFORMED, text="its version is neither 1.1 nor 1.0")
+        raw_path, query = self._split_target()
+        path = raw_path.decode("ascii")
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": version,
+            "server": self._server,
+            "client": self._client,
+            "scheme": self._scheme,
+            "root_path": "",
+            "method": self.parser.get_method().decode("ascii"),
+            "path": unquote(path) if "%" in path else path,
+            "raw_path": raw_path,
+            "query_string": query,
+            "headers": self._headers,
+        }
+
+    def _split_target(self) -> tuple[bytes, bytes]:
+        url = self._url
+        if url.startswith(b"/") and b"?" not in url and b"#" not in url:
+            return url, b""
+        try:
+            parsed = httptools.parse_url(url)
+            return bytes(parsed.path), parsed.query or b""
+        except (httptools.HttpParserError, TypeError) as error:
+            raise _Unacceptable(Refusal.MALFORMED, text="its target is not a path") from error
+
+    # Requests in turn.
+
+    def _serve(self, cycle: Cycle) -> None:
+        self._running = cycle
+        cycle.task = self.loop.create_task(cycle.run(self._app))
+        self.server_state.tasks.add(cycle.task)
+
+    def end_task(self, cycle: Cycle) -> None:
+        """The application has returned. uvicorn waits for its tasks when it drains."""
+        if cycle.task is not None:
+            self.server_state.tasks.discard(cycle.task)
+            cycle.task = None
+
+    def end_response(self) -> None:
+        """The response to the running request is complete: the next may be served."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self._waiting:
+            self._serve(self._waiting.popleft())
+        else:
+            self._idle_since = self.loop.time()
+
+    def shutdown(self) -> None:
+        """Called by uvicorn to drain: finish what runs, take nothing more."""
+        cycle = self._cycle
+        if cycle is None or cycle.response_complete:
+            self.transport.close()
+        else:
+            cycle.keep_alive = False
+
+    # What cannot become a request.
+
+    def reject(self, refusal: Refusal, **values: object) -> None:
+        """Answer what cannot become a request, and close. A request before it that is whole gets its response first."""
+        if self.transport.is_closing():
+            return
+        running = self._running
+        if running is None or running.response_complete:
+            self._write_refusal(refusal, **values)
+        elif running is self._cycle and running.more_body:
+            if running.response_started:
+                self.transport.close()
+            else:
+                self._write_refusal(refusal, **values)
+            running.disconnect()
+        else:
+            running.keep_alive = False
+            self._cycle = running
+            self._waiting.clear()
+            self.flow.resume_reading()  # to drop it: closing over unread bytes would reset that response away
+
+    def _write_refusal(self, refusal: Refusal, **values: object) -> None:
+        rendered = render(refusal, **values)
+        headers = [
+            *rendered.headers,
+            (b"x-amzn-requestid", new_request_id().encode()),
+            (b"connection", b"close"),
+        ]
+        lines = [STATUS_LINES[rendered.status], self.default_headers()]
+        for name, value in headers:
+            lines += (name, b": ", value, b"\r\n")
+        self.transport.write(b"".join([*lines, b"\r\n", rendered.body]))
+        self.transport.close()
+
+    # For the sweep.
+
+    def has_idled(self, now: float) -> bool:
+        """Whether the connection has been kept alive for nothing."""
+        return self._idle_since is not None and now - self._idle_since >= self._keep_alive_seconds
+
+    def waits_for_client(self) -> Hashable:
+        """What this connection waits for its client to do; changes with each step that the client makes."""
+        cycle = self._cycle
+        if cycle is None or cycle.response_complete:
+            return None if self._idle_since is not None else ("head", id(cycle))
+        if self.flow.write_paused:
+            return ("take", id(cycle), self.transport.get_write_buffer_size())
+        if cycle.more_body and not self.flow.read_paused:
+            return ("body", id(cycle), self._body_bytes // PROGRESS_BYTES)
+        return None
+
+    def cut(self, seconds: float) -> None:
+        """The client has stalled for `seconds`: say so where it can still hear it, and close."""
+        if self.transport.is_closing() or self.flow.write_paused:
+            self.transport.abort()
+        elif not self._quiet_bytes and (self._cycle is None or self._cycle.response_complete):
+            self.transport.close()  # no request has begun: an answer would be taken for that to the next one
+        else:
+            self.reject(Refusal.READ_TIMEOUT, seconds=seconds)
+
+    def __repr__(self) -> str:
+        state = "idle" if self._idle_since is not None else "busy"
+        return f"<InvokeProtocol {self._client} {state} waiting={len(self._waiting)}>"

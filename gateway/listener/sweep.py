@@ -1,0 +1,33 @@
+"""One look at all open connections in place of a timer for each request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from .protocol import InvokeProtocol
+
+
+def sweep(connections: Iterable[InvokeProtocol], now: float, limit_seconds: float) -> None:
+    """Close what has idled too long; cut every connection that has waited for its client longer than
+    `limit_seconds` without a step. `now` is the event loop's time."""
+    for connection in list(connections):
+        waiting = connection.waits_for_client()
+        if connection.has_idled(now):
+            connection.transport.close()
+        elif waiting is None:
+            connection.stalled_at = None
+        elif connection.stalled_at is None or waiting != connection.stalled_in:
+            connection.stalled_at = now
+        elif now - connection.stalled_at > limit_seconds:
+            connection.cut(limit_seconds)
+        connection.stalled_in = waiting
+
+
+async def keep_sweeping(connections: set[InvokeProtocol], limit_seconds: float, keep_alive_seconds: float) -> None:
+    """Sweep for as long as the server runs, several times in the shorter of the two times."""
+    loop = asyncio.get_running_loop()
+    pause = min(max(min(limit_seconds / 8, keep_alive_seconds / 4), 0.05), 5)
+    while True:
+        await asyncio.sleep(pause)
+        sweep(connections, loop.time(), limit_seconds)

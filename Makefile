@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help live run test check lint types soak bench schema clean
+.PHONY: help live run test check lint types soak bench readme clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ types: $(VENV)/dev.stamp ## mypy, strict
 	$(BIN)/mypy
 
 check: lint types test ## what CI runs: lint, types, tests
+
+soak: $(VENV)/dev.stamp ## 20 seeded bursts with hang-ups and faults, as a table
+	$(BIN)/python -m tests.scenarios.burst --seeds 20
 
 readme: $(VENV)/dev.stamp ## write the tables of the README anew from the code
 	$(BIN)/python -m tests.support.tables

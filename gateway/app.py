@@ -21,6 +21,7 @@ from .middleware.identify import Identify
 from .middleware.length import Length
 from .middleware.payload import Payload
 from .middleware.record import Record
+from .outbox import Outbox
 from .policy.limits import DEFAULT_ACCOUNT, AccountLimits, FunctionLimits, Limits
 from .policy.payload import PayloadQuotas
 from .settings import Account, Settings
@@ -51,10 +52,11 @@ class Gateway:
         self.settings = settings
         self.is_draining = False
         self.buffers = Buffers(settings.buffer_bytes)
+        self.outbox = Outbox()
         self.counters = MemoryCounters()
         self.totals = Totals()
         self.refusals = RefusalSummary()
-        self.pool = _make_pool(settings, backend_url, self.buffers)
+        self.pool = _make_pool(settings, backend_url, self.buffers, self.outbox)
         self.tables = self.make_tables(settings)
         self.collector = GatewayCollector(
             self.totals,
@@ -127,7 +129,7 @@ def _chain(stages: list[partial[Any]], last: App) -> App:
     return app
 
 
-def _make_pool(settings: Settings, backend_url: str, buffers: Buffers) -> Pool:
+def _make_pool(settings: Settings, backend_url: str, buffers: Buffers, outbox: Outbox) -> Pool:
     url = urlsplit(backend_url)
     backend = settings.backend
     tls = None
@@ -138,6 +140,7 @@ def _make_pool(settings: Settings, backend_url: str, buffers: Buffers) -> Pool:
         url.hostname or "127.0.0.1",
         url.port or (443 if tls else 80),
         buffers=buffers,
+        outbox=outbox,
         tls=tls,
         timeout_seconds=backend.timeout_seconds,
         connect_timeout_seconds=backend.connect_timeout_seconds,

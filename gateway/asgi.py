@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator, MutableMapping
-from typing import Any
+from typing import Any, cast
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -15,8 +15,10 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 class _Done:
     """An awaitable that has nothing left to do."""
 
+    _exhausted = cast("Generator[None, None, None]", iter(()))
+
     def __await__(self) -> Generator[None, None, None]:
-        yield from ()
+        return self._exhausted
 
 
 DONE = _Done()

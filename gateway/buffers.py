@@ -1,13 +1,14 @@
 """How many bytes of payload the process holds, and what happens at the ceiling.
 
 New requests are refused. Responses cannot be: their functions have run. They wait instead, all but one, which may
-finish whatever it takes; when it has, the next may. So the sum stays below the ceiling plus one response, and
-something always moves.
+finish whatever it takes. When it has, the next may; but while much of what is held is on its way out, to clients or to
+the backend, that is waited for first, or one finished response after the other would pile up before slow clients. So
+the sum stays below the ceiling and an eighth, plus one response, plus what each of the others brought before it could
+be stopped; and something always moves: either bytes leave, or the favoured response goes on.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Protocol
 
 
@@ -22,13 +23,15 @@ class Pausable(Protocol):
 class Buffers:
     """A running sum of bytes with a ceiling."""
 
-    __slots__ = ("_favoured", "_waiting", "ceiling", "in_use")
+    __slots__ = ("_arriving", "_favoured", "_stuck", "_waiting", "ceiling", "in_use")
 
     def __init__(self, ceiling: int) -> None:
         self.ceiling = ceiling
         self.in_use = 0
         self._favoured: Pausable | None = None
-        self._waiting: deque[Pausable] = deque()
+        self._waiting: dict[Pausable, None] = {}  # in the order of their coming
+        self._arriving: dict[Pausable, int] = {}
+        self._stuck = 0  # the sum of what is arriving: bytes that cannot leave before their response is whole
 
     def has_room(self, size: int) -> bool:
         return self.in_use + size <= self.ceiling
@@ -38,28 +41,42 @@ class Buffers:
 
     def give(self, size: int) -> None:
         self.in_use -= size
-        while self._waiting and self.in_use < self.ceiling:
-            self._waiting.popleft().resume_for_room()
+        if self._waiting:
+            self._let_go_on()
 
-    def take_response(self, size: int, source: Pausable) -> None:
-        """Count bytes that have arrived from a backend, and make `source` wait when the ceiling is reached."""
+    def take_response(self, size: int, source: Pausable, *, stays: bool = True) -> None:
+        """Count bytes that have arrived from a backend, and make `source` wait when the ceiling is reached. They stay
+        until the response is whole, or are on their way out already."""
         self.in_use += size
-        if self.in_use < self.ceiling or source is self._favoured:
-            return
-        if self._favoured is None:
-            self._favoured = source
-        elif source not in self._waiting:
-            self._waiting.append(source)
+        if stays:
+            self._arriving[source] = self._arriving.get(source, 0) + size
+            self._stuck += size
+        if self.in_use >= self.ceiling and source is not self._favoured and source not in self._waiting:
+            self._waiting[source] = None
             source.pause_for_room()
+            self._let_go_on()
 
     def end_response(self, source: Pausable) -> None:
-        """`source` brings nothing more: whoever waits behind it may go on."""
+        """`source` brings nothing more, or not for now: whoever waits behind it may go on."""
+        self._stuck -= self._arriving.pop(source, 0)
+        self._waiting.pop(source, None)
         if source is self._favoured:
-            self._favoured = self._waiting.popleft() if self._waiting else None
-            if self._favoured is not None:
-                self._favoured.resume_for_room()
-        elif self._waiting and source in self._waiting:
-            self._waiting.remove(source)
+            self._favoured = None
+        if self._waiting:
+            self._let_go_on()
+
+    def _let_go_on(self) -> None:
+        while self._waiting and self.in_use < self.ceiling:
+            self._resume_first()
+        on_its_way_out = self.in_use - self._stuck
+        if self._waiting and self._favoured is None and on_its_way_out <= self.ceiling // 8:
+            self._favoured = self._resume_first()
+
+    def _resume_first(self) -> Pausable:
+        source = next(iter(self._waiting))
+        del self._waiting[source]
+        source.resume_for_room()
+        return source
 
     def __repr__(self) -> str:
         return f"<Buffers {self.in_use}/{self.ceiling} waiting={len(self._waiting)}>"

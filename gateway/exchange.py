@@ -31,15 +31,16 @@ def new_request_id() -> str:
     return f"{walked >> 16 & 0xFFFF_FFFF:08x}-{walked & 0xFFFF:04x}-{_REST}"
 
 
-class Held(Protocol):
-    """Something that was taken and must be given back: the slots of a lane, a share of the buffers."""
+class Slot(Protocol):
+    """A lane that was taken. Whoever holds it gives it back when the backend has finished."""
 
     def release(self) -> None:
         """Give everything back. May be called twice, never raises, never waits."""
 
 
 class Exchange:
-    """One request and what became of it. Times are seconds of the gateway's monotonic clock.
+    """One request and what became of it. Times are seconds of the gateway's monotonic clock; `buffered` is how many
+    bytes its body occupies of the buffers.
 
     The defaults stand on the class: most of them are never touched, and setting them all for each request would cost
     more than most stages do.
@@ -54,8 +55,8 @@ class Exchange:
     refusal: Refusal | None = None
     refusal_values: Mapping[str, object] = MappingProxyType({})
     full: Full | None = None
-    slot: Held | None = None
-    share: Held | None = None
+    slot: Slot | None = None
+    buffered: int = 0
     is_dispatched: bool = False
     fault: str | None = None
     status: int = 0
@@ -68,12 +69,6 @@ class Exchange:
     def __init__(self, received_at: float) -> None:
         self.received_at = received_at
         self.headers: dict[bytes, bytes] = {}
-
-    def release_body(self) -> None:
-        """Give back what the body occupies of the buffers."""
-        share, self.share = self.share, None
-        if share is not None:
-            share.release()
 
     @property
     def request_id(self) -> str:

@@ -205,7 +205,7 @@ def _configure_invoke(gateway: Gateway, settings: Settings) -> uvicorn.Config:
     tls = settings.tls
     return _configure(
         gateway.invoke,
-        http=partial(InvokeProtocol, limits=limits),
+        http=partial(InvokeProtocol, limits=limits, outbox=gateway.outbox),
         keep_alive_seconds=settings.keep_alive_seconds,
         drain_seconds=settings.drain_seconds,
         certificate=str(tls.certificate) if tls else None,
@@ -277,6 +277,7 @@ async def _task(work: Any, name: str) -> AsyncIterator[None]:
 
 
 def _bind(address: Address, key: str) -> socket.socket:
+    listener = None
     try:
         found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, protocol, _, where = found[0]
@@ -285,6 +286,8 @@ def _bind(address: Address, key: str) -> socket.socket:
         listener.bind(where)
         listener.listen(_BACKLOG)
     except OSError as error:
+        if listener is not None:
+            listener.close()
         raise CannotListen(
             f"cannot listen on {address} ({key}): {error.strerror}. Choose another address with --{key}, "
             f"or end the process that has it."

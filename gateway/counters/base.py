@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from ..exchange import Held
+from ..exchange import Slot
 from ..policy.concurrency import Full, Plan
 
 
@@ -13,5 +13,5 @@ class Counters(Protocol):
         """The claim that has no room now. Takes nothing; `None` promises nothing, for rates are not looked at: a
         bucket fills while a body is read."""
 
-    async def take(self, plan: Plan) -> Held | Full:
+    async def take(self, plan: Plan) -> Slot | Full:
         """Take every claim of the first lane that has room for all of them, and one token of each rate; or nothing."""

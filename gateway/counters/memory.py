@@ -42,10 +42,6 @@ class Level:
             self.estimated_at = now
         return self.estimate
 
-    def note_duration(self, seconds: float) -> None:
-        usual = self.usual_seconds
-        self.usual_seconds = seconds if usual is None else usual + (seconds - usual) * _NEWEST_WEIGHT
-
 
 class Bucket(AsyncLimiter):
     """A limiter that is never waited for: asked for capacity first, then made to give it, in one go."""
@@ -101,14 +97,13 @@ class MemoryCounters:
         else:
             assert full is not None, "a plan has at least one lane"
             return full
-        rates = plan.rates
-        if rates:
-            empty = self._find_empty_bucket(rates)
-            if empty is not None:
-                return empty
+        buckets = [self._bucket(rate) for rate in plan.rates]
+        for bucket, rate in zip(buckets, plan.rates, strict=True):
+            if not bucket.has_capacity():
+                return _describe_empty(rate)
         slot = self._occupy(lane)
-        for rate in rates:
-            self._bucket(rate).take()
+        for bucket in buckets:
+            bucket.take()
         return slot
 
     def in_use(self, counter: str) -> int:
@@ -131,7 +126,8 @@ class MemoryCounters:
             level = levels[counter]
             del level.running[slot]
             if ceiling is not None:
-                level.note_duration(seconds)
+                usual = level.usual_seconds
+                level.usual_seconds = seconds if usual is None else usual + (seconds - usual) * _NEWEST_WEIGHT
             elif not level.running:
                 # It can refuse nobody, so nobody will ask how long its calls take. Its name came from a client:
                 # such names must not pile up.
@@ -163,22 +159,21 @@ class MemoryCounters:
             level.running[slot] = None
         return slot
 
-    def _find_empty_bucket(self, rates: tuple[RateClaim, ...]) -> Full | None:
-        for rate in rates:
-            if rate.per_second <= 0 or not self._bucket(rate).has_capacity():
-                wait = 1 / rate.per_second if rate.per_second > 0 else estimate_free_seconds(None, 0, 0)
-                return Full(rate, int(max(rate.per_second, 1)) if rate.per_second else 0, rate.per_second, wait)
-        return None
-
     def _bucket(self, rate: RateClaim) -> Bucket:
         known = self._buckets.get(rate.bucket)
         if known is not None and known[0] == rate.per_second:
             return known[1]
-        # A bucket holds one second's worth, but at least the one token that a request needs.
-        burst = max(1.0, rate.per_second)
-        bucket = Bucket(burst, burst / rate.per_second)
+        # A bucket holds one second's worth, but at least the one token that a request needs; unless it is for nobody.
+        burst = max(1.0, rate.per_second) if rate.per_second else 0.0
+        bucket = Bucket(burst, burst / rate.per_second if rate.per_second else 1.0)
         self._buckets[rate.bucket] = (rate.per_second, bucket)
         return bucket
 
     def __repr__(self) -> str:
         return f"<MemoryCounters {self.held()}>"
+
+
+def _describe_empty(rate: RateClaim) -> Full:
+    per_second = rate.per_second
+    wait = 1 / per_second if per_second else estimate_free_seconds(None, 0, 0)
+    return Full(rate, int(max(per_second, 1)) if per_second else 0, per_second, wait)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from ..asgi import App, Message, Scope
+from ..asgi import DONE, App, Message, Scope
 
 if TYPE_CHECKING:
     from .protocol import InvokeProtocol
@@ -38,42 +39,24 @@ class Cycle:
     """`keep_alive` is whether the connection may serve another request after this one. There is one reader: two
     calls of `receive` must not wait at the same time."""
 
-    __slots__ = (
-        "_chunked",
-        "_has_continued",
-        "_has_news",
-        "_head",
-        "_left",
-        "_pieces",
-        "_protocol",
-        "_waiter",
-        "disconnected",
-        "keep_alive",
-        "more_body",
-        "response_complete",
-        "response_started",
-        "scope",
-        "task",
-        "unread",
-    )
+    # The defaults stand on the class: most requests touch few of them.
+    more_body = True
+    disconnected = False
+    response_started = False
+    response_complete = False
+    unread = 0
+    _has_news = False
+    _has_continued = False
+    _waiter: asyncio.Future[None] | None = None
+    _head: bytes | None = None  # of the response, until there is something to send with it
+    _left = 0  # bytes of the response's Content-Length
+    _chunked = False
 
     def __init__(self, protocol: InvokeProtocol, scope: Scope, *, keep_alive: bool) -> None:
         self._protocol = protocol
         self.scope = scope
         self.keep_alive = keep_alive
-        self.more_body = True
-        self.disconnected = False
-        self.response_started = False
-        self.response_complete = False
-        self.unread = 0
-        self.task: asyncio.Task[None] | None = None
         self._pieces: list[bytes] = []
-        self._has_news = False
-        self._has_continued = False
-        self._waiter: asyncio.Future[None] | None = None
-        self._head: bytes | None = None  # of the response, until there is something to send with it
-        self._left = 0  # bytes of the response's Content-Length
-        self._chunked = False
 
     async def run(self, app: App) -> None:
         try:
@@ -83,8 +66,7 @@ class Cycle:
         finally:
             if not self.response_complete and not self.disconnected:
                 # Nothing more will come. Closing tells the client that what it has is not all.
-                self._protocol.transport.close()
-            self._protocol.end_task(self)
+                self._protocol.close()
 
     # What the connection tells.
 
@@ -93,11 +75,15 @@ class Cycle:
         self.unread += len(data)
         if self.unread > _HIGH_WATER_BYTES:
             self._protocol.flow.pause_reading()
-        self._wake()
+        self._has_news = True
+        if self._waiter is not None:
+            self._wake()
 
     def end_body(self) -> None:
         self.more_body = False
-        self._wake()
+        self._has_news = True
+        if self._waiter is not None:
+            self._wake()
 
     def disconnect(self) -> None:
         """What is still sent in answer goes nowhere, and what is still awaited does not come."""
@@ -137,14 +123,22 @@ class Cycle:
             return
         self._has_continued = True
         if any(name == b"expect" and value.lower() == b"100-continue" for name, value in self.scope["headers"]):
-            self._protocol.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._protocol.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    async def send(self, message: Message) -> None:
-        flow = self._protocol.flow
-        if flow.write_paused and not self.disconnected:
-            await flow.drain()
+    def send(self, message: Message) -> Awaitable[None]:
         if self.disconnected:
-            return
+            return DONE
+        if self._protocol.flow.write_paused:
+            return self._send_after_drain(message)
+        self._send(message)
+        return DONE
+
+    async def _send_after_drain(self, message: Message) -> None:
+        await self._protocol.flow.drain()
+        if not self.disconnected:
+            self._send(message)
+
+    def _send(self, message: Message) -> None:
         if message["type"] == "http.response.body":
             self._send_body(message.get("body", b""), message.get("more_body", False))
         else:
@@ -189,22 +183,22 @@ class Cycle:
             self._left -= len(body)
             if self._left < 0 or (self._left and not more_body):
                 raise RuntimeError("a body must be as long as its Content-Length says")
+        self.response_complete = not more_body
         self._write(body)
         if not more_body:
-            self.response_complete = True
-            self._wake()
+            if self._waiter is not None:
+                self._wake()
             if not self.keep_alive:
-                self._protocol.transport.close()
+                self._protocol.close()
             self._protocol.end_response()
 
     def _write(self, body: bytes) -> None:
-        transport = self._protocol.transport
+        protocol = self._protocol
         head, self._head = self._head, None
-        if head is None:
-            if body:
-                transport.write(body)
-        elif len(body) <= _JOINED_BYTES:
-            transport.write(head + body)
-        else:
-            transport.write(head)
-            transport.write(body)
+        if head is not None and self.response_complete and len(body) <= _JOINED_BYTES:
+            protocol.outbox.write(protocol.transport, head + body)
+            return
+        if head is not None:
+            protocol.write(head)
+        if body:
+            protocol.write(body)

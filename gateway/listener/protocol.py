@@ -22,6 +22,7 @@ from uvicorn.server import ServerState
 
 from ..asgi import App, Scope
 from ..exchange import new_request_id
+from ..outbox import Outbox
 from ..refusals import Refusal, render
 from .cycle import STATUS_LINES, Cycle
 from .overflow import Overflow
@@ -29,8 +30,10 @@ from .overflow import Overflow
 # A body must bring this much within each read time-out, so that dribbling does not count as progress.
 PROGRESS_BYTES = 65_536
 
-# So many requests may wait on one connection behind the one that is being served.
+# So many requests may wait on one connection behind the one that is being served; above it no more are read. One read
+# can bring ten thousand small ones all the same: such a flood is not kept.
 _PIPELINED = 16
+_FLOOD = 64
 
 _VERSIONS = frozenset({"1.1", "1.0"})
 
@@ -54,7 +57,7 @@ class _Unacceptable(Exception):
 
 
 class InvokeProtocol(asyncio.Protocol):
-    """`config`, `server_state` and `app_state` are what uvicorn hands to every protocol class."""
+    """`outbox` takes the small responses. The first three are what uvicorn hands to every protocol class."""
 
     def __init__(
         self,
@@ -64,6 +67,7 @@ class InvokeProtocol(asyncio.Protocol):
         _loop: asyncio.AbstractEventLoop | None = None,
         *,
         limits: ListenerLimits,
+        outbox: Outbox,
     ) -> None:
         self.loop = _loop or asyncio.get_event_loop()
         self.server_state = server_state
@@ -75,6 +79,7 @@ class InvokeProtocol(asyncio.Protocol):
         self._app = cast("App", config.loaded_app)
         self._connections = cast("set[InvokeProtocol]", server_state.connections)
         self._keep_alive_seconds: float = config.timeout_keep_alive
+        self.outbox = outbox
         self._limits = limits
         self._server: tuple[str, int | None] | None = None
         self._client: tuple[str, int] | None = None
@@ -85,6 +90,9 @@ class InvokeProtocol(asyncio.Protocol):
         self._cycle: Cycle | None = None
         self._running: Cycle | None = None
         self._waiting: deque[Cycle] = deque()
+        self._worker: asyncio.Task[None] | None = None
+        self._turn: asyncio.Future[None] | None = None
+        self._is_lost = False
         self._date: tuple[object, bytes] = (None, b"")
         # Bytes since the head or the body last got on; a head, or trailers, of any size would only make this grow.
         self._quiet_bytes = 0
@@ -118,6 +126,9 @@ class InvokeProtocol(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._connections.discard(self)
         self._waiting.clear()
+        self._is_lost = True
+        if self._worker is not None:
+            self._wake_worker()
         for cycle in (self._running, self._cycle):
             if cycle is not None:
                 cycle.disconnect()
@@ -150,11 +161,17 @@ class InvokeProtocol(asyncio.Protocol):
             if self._quiet_bytes > self._limits.max_header_bytes:
                 self.reject(Refusal.HEAD_TOO_LARGE, limit=f"{self._limits.max_header_bytes} bytes")
 
-    # httptools
+    def write(self, data: bytes) -> None:
+        """Write at once, behind what is in the outbox."""
+        self.outbox.flush()
+        self.transport.write(data)
 
-    def on_message_begin(self) -> None:
-        self._url = b""
-        self._headers = []
+    def close(self) -> None:
+        """Close once everything is written."""
+        self.outbox.flush()
+        self.transport.close()
+
+    # httptools
 
     def on_url(self, url: bytes) -> None:
         self._url += url
@@ -171,9 +188,11 @@ class InvokeProtocol(asyncio.Protocol):
         cycle = self._cycle = Cycle(self, scope, keep_alive=keep_alive)
         # Trailers must not join the headers that have been acted upon.
         self._headers = []
+        self._url = b""
         running = self._running
         if running is None or running.response_complete:
-            self._serve(cycle)
+            self._running = cycle
+            self._wake_worker()
         else:
             # Reading goes on, or a client that hangs up would not be noticed; but not for any number of requests.
             self._waiting.append(cycle)
@@ -189,12 +208,16 @@ class InvokeProtocol(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         self._quiet_bytes = 0
+        if self._headers:  # trailers; what comes now is the next request
+            self._headers = []
         cycle = self._cycle
         if cycle is not None and not cycle.response_complete:
             cycle.end_body()
 
     def _check_head(self) -> None:
         limits = self._limits
+        if len(self._waiting) >= _FLOOD:
+            raise _Unacceptable(Refusal.MALFORMED, text=f"{_FLOOD} others wait for their responses")
         if self.parser.should_upgrade():  # its body would be taken for the upgraded protocol
             raise _Unacceptable(Refusal.MALFORMED, text="Upgrade and CONNECT are not supported")
         if len(self._headers) > limits.max_headers:
@@ -237,33 +260,49 @@ class InvokeProtocol(asyncio.Protocol):
 
     # Requests in turn.
 
-    def _serve(self, cycle: Cycle) -> None:
-        self._running = cycle
-        cycle.task = self.loop.create_task(cycle.run(self._app))
-        self.server_state.tasks.add(cycle.task)
+    async def _work(self) -> None:
+        """Serve this connection's requests one after the other. One task for all of them: to make one for each is dear,
+        before Python 3.12 above all."""
+        tasks = self.server_state.tasks
+        served: Cycle | None = None
+        while not self._is_lost:
+            cycle = self._running
+            if cycle is served and self._waiting:
+                cycle = self._running = self._waiting.popleft()
+            if cycle is None or cycle is served:
+                self._turn = self.loop.create_future()
+                await self._turn
+                continue
+            served = cycle
+            assert self._worker is not None  # it is this task
+            tasks.add(self._worker)
+            try:
+                await cycle.run(self._app)
+            finally:
+                tasks.discard(self._worker)
 
-    def end_task(self, cycle: Cycle) -> None:
-        """The application has returned. uvicorn waits for its tasks when it drains."""
-        if cycle.task is not None:
-            self.server_state.tasks.discard(cycle.task)
-            cycle.task = None
+    def _wake_worker(self) -> None:
+        if self._worker is None:
+            self._worker = self.loop.create_task(self._work())
+        elif self._turn is not None and not self._turn.done():
+            self._turn.set_result(None)
 
     def end_response(self) -> None:
         """The response to the running request is complete: the next may be served."""
         self.server_state.total_requests += 1
         if self.transport.is_closing():
+            self._waiting.clear()
             return
-        self.flow.resume_reading()
-        if self._waiting:
-            self._serve(self._waiting.popleft())
-        else:
+        if len(self._waiting) <= _PIPELINED:
+            self.flow.resume_reading()
+        if not self._waiting:
             self._idle_since = self.loop.time()
 
     def shutdown(self) -> None:
         """Called by uvicorn to drain: finish what runs, take nothing more."""
         cycle = self._cycle
         if cycle is None or cycle.response_complete:
-            self.transport.close()
+            self.close()
         else:
             cycle.keep_alive = False
 
@@ -278,7 +317,7 @@ class InvokeProtocol(asyncio.Protocol):
             self._write_refusal(refusal, **values)
         elif running is self._cycle and running.more_body:
             if running.response_started:
-                self.transport.close()
+                self.close()
             else:
                 self._write_refusal(refusal, **values)
             running.disconnect()
@@ -298,8 +337,8 @@ class InvokeProtocol(asyncio.Protocol):
         lines = [STATUS_LINES[rendered.status], self.default_headers()]
         for name, value in headers:
             lines += (name, b": ", value, b"\r\n")
-        self.transport.write(b"".join([*lines, b"\r\n", rendered.body]))
-        self.transport.close()
+        self.write(b"".join([*lines, b"\r\n", rendered.body]))
+        self.close()
 
     # For the sweep.
 
@@ -323,7 +362,7 @@ class InvokeProtocol(asyncio.Protocol):
         if self.transport.is_closing() or self.flow.write_paused:
             self.transport.abort()
         elif not self._quiet_bytes and (self._cycle is None or self._cycle.response_complete):
-            self.transport.close()  # no request has begun: an answer would be taken for that to the next one
+            self.close()  # no request has begun: an answer would be taken for that to the next one
         else:
             self.reject(Refusal.READ_TIMEOUT, seconds=seconds)
 

@@ -14,7 +14,7 @@ def sweep(connections: Iterable[InvokeProtocol], now: float, limit_seconds: floa
     for connection in list(connections):
         waiting = connection.waits_for_client()
         if connection.has_idled(now):
-            connection.transport.close()
+            connection.close()
         elif waiting is None:
             connection.stalled_at = None
         elif connection.stalled_at is None or waiting != connection.stalled_in:

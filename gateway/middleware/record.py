@@ -27,6 +27,5 @@ class Record:
         try:
             await self.app(scope, receive, send)
         finally:
-            exchange.release_body()
             exchange.duration_seconds = self._clock() - exchange.received_at
             self._tell(exchange, scope)

@@ -19,7 +19,7 @@ DEFAULT_ACCOUNT = "000000000000"
 OTHER = "other"
 """The label of every function that has none of its own."""
 
-# A plan is about 1 KB and takes about 2 µs to make; this many are kept for functions that are asked for.
+# A plan is about 1 KB and takes about 2 µs to make; this many are kept, of whatever functions are asked for.
 _KEPT_PLANS = 10_000
 
 
@@ -101,8 +101,9 @@ class AccountLimits:
         if plan is None:
             limits = self.functions.get(name)
             plan = self._make_plan(name, limits or _UNLIMITED)
-            if limits is not None and len(self._plans) < _KEPT_PLANS:
-                self._plans[name] = plan
+            if len(self._plans) >= _KEPT_PLANS:
+                self._plans.clear()
+            self._plans[name] = plan
         return plan
 
     def _make_plan(self, name: str, limits: FunctionLimits) -> Plan:

@@ -36,8 +36,3 @@ class PayloadQuotas:
         if invocation.type is not InvocationType.EVENT:
             return self._request
         return self._invoke_async if invocation.operation is Operation.INVOKE_ASYNC else self._event
-
-
-def find_length(content_length: bytes | None) -> int | None:
-    """The declared size in bytes; `None` when the request does not say (chunked)."""
-    return int(content_length) if content_length is not None else None

@@ -8,8 +8,9 @@ taken for exactly as long as the backend works.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import monotonic
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ..faults import BackendFault, BackendReset
@@ -21,57 +22,36 @@ if TYPE_CHECKING:
 class Call:
     """`limit`: most bytes of body that are kept; what comes after them is read and dropped. `window`: for a streamed
     response, how many bytes may wait for a slow client before the backend is slowed down; `None` keeps the whole
-    response for `whole()`. `seconds` is how long the backend took."""
+    response for `take_whole`.
 
-    __slots__ = (
-        "_loop",
-        "_on_end",
-        "_started_at",
-        "_waiter",
-        "connection",
-        "fault",
-        "has_ended",
-        "has_head",
-        "headers",
-        "is_abandoned",
-        "is_head_request",
-        "is_over_limit",
-        "limit",
-        "pieces",
-        "received",
-        "seconds",
-        "status",
-        "unread",
-        "window",
-    )
+    `headers` are the end-to-end headers, names in lower case; `noted` those of them that somebody asks for;
+    `content_length` what the backend said of the body. `seconds` is how long the backend took.
+    """
 
-    def __init__(
-        self,
-        *,
-        limit: int,
-        on_end: Callable[[], None],
-        window: int | None = None,
-        is_head_request: bool = False,
-    ) -> None:
+    # The defaults stand on the class: most are never touched.
+    is_head_request = False
+    connection: Connection | None = None
+    status = 0
+    headers: list[tuple[bytes, bytes]]
+    content_length: bytes | None = None
+    noted: Mapping[bytes, bytes] = MappingProxyType({})
+    received = 0
+    unread = 0
+    has_head = False
+    has_ended = False
+    is_over_limit = False
+    is_abandoned = False
+    fault: BackendFault | None = None
+    seconds: float | None = None
+    _started_at = 0.0
+    _loop: asyncio.AbstractEventLoop
+    _waiter: asyncio.Future[None] | None = None
+
+    def __init__(self, limit: int, on_end: Callable[[], None], window: int | None = None) -> None:
         self.limit = limit
         self.window = window
-        self.is_head_request = is_head_request
-        self.connection: Connection | None = None
-        self.status = 0
-        self.headers: list[tuple[bytes, bytes]] = []
         self.pieces: list[bytes] = []
-        self.received = 0
-        self.unread = 0
-        self.has_head = False
-        self.has_ended = False
-        self.is_over_limit = False
-        self.is_abandoned = False
-        self.fault: BackendFault | None = None
-        self.seconds: float | None = None
-        self._started_at = 0.0
-        self._loop: asyncio.AbstractEventLoop
         self._on_end: Callable[[], None] | None = on_end
-        self._waiter: asyncio.Future[None] | None = None
 
     # What the connection tells.
 
@@ -103,16 +83,19 @@ class Call:
         self.wake()
 
     def wake(self) -> None:
-        waiter = self._waiter
+        waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
     # What the request's task does.
 
-    async def whole(self) -> bytes:
-        """Wait for the end of the response and return its body. Raises the fault that ended it."""
-        if not self.has_ended:
-            await self._wait()
+    def news(self) -> asyncio.Future[None]:
+        """Something to await until the call has got on: for a whole response, until it has ended."""
+        self._waiter = self._loop.create_future()
+        return self._waiter
+
+    def take_whole(self) -> bytes:
+        """The body of a call that has ended. Raises the fault that ended it."""
         if self.fault is not None:
             raise self.fault
         return self._take_pieces()
@@ -120,14 +103,14 @@ class Call:
     async def head(self) -> None:
         """Wait for the status and the headers. Raises the fault that came instead."""
         while not self.has_head and not self.has_ended:
-            await self._wait()
+            await self.news()
         if not self.has_head:
             raise self.fault or BackendReset
 
     async def read(self) -> bytes:
         """The next bytes of a streamed body, empty at its end. Raises the fault that cut it."""
         while not self.pieces and not self.has_ended:
-            await self._wait()
+            await self.news()
         if self.pieces:
             data = self._take_pieces()
             if self.connection is not None:
@@ -141,8 +124,9 @@ class Call:
         """Nobody waits any more: what still comes is read and dropped. Returns how many bytes were never taken."""
         self.is_abandoned = True
         dropped = self.unread
-        self.pieces.clear()
-        self.unread = 0
+        if dropped:
+            self.pieces.clear()
+            self.unread = 0
         if self.connection is not None:
             self.connection.read_to_end()
         return dropped
@@ -153,13 +137,6 @@ class Call:
         pieces.clear()
         self.unread = 0
         return data
-
-    async def _wait(self) -> None:
-        self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
 
     def __repr__(self) -> str:
         state = "ended" if self.has_ended else "running"

@@ -13,6 +13,7 @@ import httptools
 
 from ..faults import BackendFault, BackendGarbage, BackendReset
 from .call import Call
+from .headers import NOT_RETURNED, SINGLED_OUT, Headers, find_listed, is_persistence
 
 if TYPE_CHECKING:
     from .pool import Pool
@@ -20,17 +21,23 @@ if TYPE_CHECKING:
 # A response head above this is garbage; real ones are well below 8 KiB.
 MAX_HEAD_BYTES = 128 * 1024
 
+# A body above this is not copied to be sent together with its head.
+_LARGE_BODY = 65_536
+
 
 class Connection(asyncio.Protocol):
     __slots__ = (
         "_drained",
         "_extra",
         "_head_bytes",
+        "_headers",
         "_is_complete",
         "_is_informational",
         "_is_reading",
         "_is_sending",
         "_keeps_alive",
+        "_noted",
+        "_own_headers",
         "_parser",
         "_pool",
         "_reads_until_close",
@@ -63,6 +70,10 @@ class Connection(asyncio.Protocol):
         self._keeps_alive = False
         self._reads_until_close = False
         self._extra = False
+        # Of the head that is being read: what goes on to the client, what is about this connection, what is noted.
+        self._headers: Headers | None = []
+        self._own_headers: Headers = []
+        self._noted: dict[bytes, bytes] = {}
 
     # For the pool and the forwarding stage.
 
@@ -75,11 +86,12 @@ class Connection(asyncio.Protocol):
         self.call = call
         call.begin(self, self._pool.loop)
         self._is_sending = more_body
-        if len(body) > 65536:
+        if more_body or len(body) > _LARGE_BODY:
             self.transport.write(head)
-            self.transport.write(body)
+            if body:
+                self.transport.write(body)
         else:
-            self.transport.write(head + body)
+            self._pool.outbox.write(self.transport, head + body)
 
     async def write(self, data: bytes) -> None:
         """Send a part of a streamed request body, at the backend's speed."""
@@ -166,10 +178,12 @@ class Connection(asyncio.Protocol):
             return
         added = call.unread - before
         if added:
-            self._pool.buffers.take_response(added, self)
+            self._pool.buffers.take_response(added, self, stays=call.window is None)
         if call.window is not None:
             call.wake()
-            if self._is_held_back():
+            if call.unread > call.window:  # it waits for its client now, and nobody should wait for it
+                self._pool.buffers.end_response(self)
+                self._waits_for_room = False
                 self._pause()
 
     def eof_received(self) -> None:
@@ -202,9 +216,17 @@ class Connection(asyncio.Protocol):
             self._extra = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        call = self.call
-        if call is not None and not call.has_head and not self._is_complete:  # trailers are dropped
-            call.headers.append((name, value))
+        headers = self._headers
+        if headers is None:  # trailers are dropped
+            return
+        name = name.lower()
+        if name not in SINGLED_OUT:
+            headers.append((name, value))
+        elif name in NOT_RETURNED:
+            self._own_headers.append((name, value))
+        else:
+            headers.append((name, value))
+            self._noted[name] = value
 
     def on_headers_complete(self) -> None:
         call = self.call
@@ -217,12 +239,15 @@ class Connection(asyncio.Protocol):
             if status == 101:
                 raise ValueError("it switches protocols unasked")
             self._is_informational = True
-            call.headers.clear()
+            self._headers, self._own_headers, self._noted = [], [], {}
             return
-        if self._head_bytes > MAX_HEAD_BYTES and _size(call.headers) > MAX_HEAD_BYTES:
+        headers, self._headers = self._headers or [], None
+        if self._head_bytes > MAX_HEAD_BYTES and _size(headers + self._own_headers) > MAX_HEAD_BYTES:
             raise ValueError("its head is too large")
         call.status = status
         call.has_head = True
+        call.headers = headers
+        call.noted = self._noted
         self._reads_until_close = self._learn(call)
         if call.is_head_request:  # whatever length it names, no body follows
             self._extra = True
@@ -231,16 +256,22 @@ class Connection(asyncio.Protocol):
     def _learn(self, call: Call) -> bool:
         """Note what the head says about the connection; whether the body ends where the connection does."""
         is_framed = call.status in (204, 304)
-        for name, value in call.headers:
-            size = len(name)
-            if size == 14:
-                is_framed = is_framed or name.lower() == b"content-length"
-            elif size == 17 and name.lower() == b"transfer-encoding":
+        listed = b""
+        for name, value in self._own_headers:
+            if name == b"content-length":
+                is_framed = True
+                call.content_length = value
+            elif name == b"transfer-encoding":
                 is_framed = True
                 if value.lower() != b"chunked":  # the client would take the coded bytes for the body
                     raise ValueError("its Transfer-Encoding is not chunked")
-            elif size == 10 and name.lower() == b"keep-alive":
+            elif name == b"connection":
+                listed = listed + b"," + value if listed else value
+            elif name == b"keep-alive":
                 self.keep_alive_seconds = _parse_keep_alive(value)
+        if listed and not is_persistence(listed):
+            names = find_listed(listed)
+            call.headers = [header for header in call.headers if header[0] not in names]
         return not is_framed
 
     def on_body(self, data: bytes) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from ..asgi import EXCHANGE, Message, Receive, Scope, Send
@@ -18,7 +18,7 @@ from ..exchange import Exchange
 from ..faults import BackendReset, ResponseTooLarge
 from .call import Call
 from .connection import Connection
-from .headers import Headers, request_head, response_headers
+from .headers import Headers, request_head
 from .pool import Pool
 
 _NO_LIMIT = 1 << 62
@@ -52,60 +52,59 @@ class Forward:
         self._host = host.encode("ascii") if host else None
         self._function_path = function_path.encode("ascii") if function_path else None
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         exchange: Exchange = scope[EXCHANGE]
         if exchange.invocation is None:
-            await self._pass_through(exchange, scope, receive, send)
-        elif exchange.invocation.is_streamed:
-            await self._stream(exchange, scope, send)
-        else:
-            await self._exchange_whole(exchange, scope, send)
+            return self._pass_through(exchange, scope, receive, send)
+        if exchange.invocation.is_streamed:
+            return self._stream(exchange, scope, send)
+        return self._exchange_whole(exchange, scope, send)
 
     async def _exchange_whole(self, exchange: Exchange, scope: Scope, send: Send) -> None:
         limit = self._quotas().response
-        call = Call(limit=limit, on_end=_releaser(exchange))
+        call = Call(limit, _releaser(exchange))
         try:
-            await self._dispatch(call, exchange, scope)
-            body = await call.whole()
+            connection = self._pool.pop_idle() or await self._pool.connect()
+            if self._dispatch(call, connection, exchange, scope) > _LARGE_BODY:
+                await connection.drained()
+            self._give_back_request(exchange)
+            if not call.has_ended:
+                await call.news()
+            body = call.take_whole()
         finally:
-            self._give_back(call.abandon())
+            if not call.has_ended or call.unread:
+                self._give_back(call.abandon())
             exchange.backend_seconds = call.seconds
         try:
-            headers = response_headers(call.headers)
-            if call.is_over_limit:
-                status, answer = 200, _replace_too_large(call, headers, limit)
-            else:
-                status, answer = call.status, body
-            self._note_response(exchange, status, headers)
-            if status != 204 and status != 304:
+            answer = _replace_too_large(call, limit) if call.is_over_limit else body
+            headers = self._note_response(exchange, call)
+            if call.status != 204 and call.status != 304:
                 headers.append((b"content-length", b"%d" % len(answer)))
-            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send({"type": "http.response.start", "status": call.status, "headers": headers})
             if len(answer) > _LARGE_BODY:
                 # Sending nothing more waits until the client has taken most of it: so long it is in memory.
                 await send({"type": "http.response.body", "body": answer, "more_body": True})
-                await send({"type": "http.response.body", "body": b""})
-            else:
-                await send({"type": "http.response.body", "body": answer})
+                answer = b""
+            await send({"type": "http.response.body", "body": answer})
         finally:
             self._give_back(len(body))
 
     async def _stream(self, exchange: Exchange, scope: Scope, send: Send) -> None:
         quotas = self._quotas()
-        call = Call(limit=quotas.streamed_response, window=quotas.response, on_end=_releaser(exchange))
+        call = Call(quotas.streamed_response, _releaser(exchange), quotas.response)
         try:
-            await self._dispatch(call, exchange, scope)
+            connection = self._pool.pop_idle() or await self._pool.connect()
+            if self._dispatch(call, connection, exchange, scope) > _LARGE_BODY:
+                await connection.drained()
+            self._give_back_request(exchange)
             await self._return_stream(call, exchange, send)
         finally:
             self._give_back(call.abandon())
             exchange.backend_seconds = call.seconds
 
     async def _pass_through(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
-        call = Call(
-            limit=_NO_LIMIT,
-            window=_PASSED_WINDOW,
-            on_end=_releaser(exchange),
-            is_head_request=scope["method"] == "HEAD",
-        )
+        call = Call(_NO_LIMIT, _releaser(exchange), _PASSED_WINDOW)
+        call.is_head_request = scope["method"] == "HEAD"
         connection = self._pool.pop_idle() or await self._pool.connect()
         declared = exchange.headers.get(b"content-length")
         is_chunked = b"transfer-encoding" in exchange.headers
@@ -140,12 +139,12 @@ class Forward:
 
     async def _return_stream(self, call: Call, exchange: Exchange, send: Send) -> None:
         await call.head()
-        headers = response_headers(call.headers)
-        self._note_response(exchange, call.status, headers)
-        length = _find_content_length(call.headers)
-        if length is not None and call.status != 204 and call.status != 304:
-            headers.append((b"content-length", length))
+        headers = self._note_response(exchange, call)
+        if call.content_length is not None and call.status != 204 and call.status != 304:
+            headers.append((b"content-length", call.content_length))
         await send({"type": "http.response.start", "status": call.status, "headers": headers})
+        if not call.pieces and not call.has_ended:
+            await send({"type": "http.response.body", "body": b"", "more_body": True})  # the head need not wait
         while data := await call.read():
             try:
                 await send({"type": "http.response.body", "body": data, "more_body": True})
@@ -157,16 +156,13 @@ class Forward:
             raise ResponseTooLarge  # ends the response without its last chunk: the client sees that it is cut
         await send({"type": "http.response.body", "body": b""})
 
-    async def _dispatch(self, call: Call, exchange: Exchange, scope: Scope) -> None:
-        connection = self._pool.pop_idle() or await self._pool.connect()
+    def _dispatch(self, call: Call, connection: Connection, exchange: Exchange, scope: Scope) -> int:
+        """Send the request whole. From here on the call holds the slot. Returns the size of the body in bytes."""
         body, exchange.body = exchange.body, b""
         head = self._head(exchange, scope, len(body), has_body=True)
         exchange.is_dispatched = True
         connection.start(call, head, body)
-        if len(body) > _LARGE_BODY:
-            del body
-            await connection.drained()
-        exchange.release_body()
+        return len(body)
 
     def _head(self, exchange: Exchange, scope: Scope, length: int | None, *, has_body: bool) -> bytes:
         path: bytes = scope["raw_path"]
@@ -183,19 +179,26 @@ class Forward:
             has_body=has_body,
         )
 
-    def _note_response(self, exchange: Exchange, status: int, headers: Headers) -> None:
-        exchange.status = status
-        has_request_id = False
-        for name, value in headers:
-            if name == b"x-amzn-requestid":
-                has_request_id = True
-                exchange.request_id = value.decode("latin-1")  # the function's own log has this one
-            elif name == b"x-amz-function-error":
-                exchange.function_error = True
-        if not has_request_id:
+    def _note_response(self, exchange: Exchange, call: Call) -> Headers:
+        """Note what the backend has answered; the headers of the answer, with a request id in any case."""
+        exchange.status = call.status
+        headers = call.headers
+        noted = call.noted
+        request_id = noted.get(b"x-amzn-requestid")
+        if request_id is None:
             headers.append((b"x-amzn-requestid", exchange.request_id.encode()))
+        else:
+            exchange.request_id = request_id.decode("latin-1")  # the function's own log has this one
+        if b"x-amz-function-error" in noted:
+            exchange.function_error = True
+        return headers
 
     def _give_back(self, size: int) -> None:
+        if size:
+            self._buffers.give(size)
+
+    def _give_back_request(self, exchange: Exchange) -> None:
+        size, exchange.buffered = exchange.buffered, 0
         if size:
             self._buffers.give(size)
 
@@ -208,13 +211,6 @@ def _nothing() -> None:
     pass
 
 
-def _find_content_length(headers: Headers) -> bytes | None:
-    for name, value in headers:
-        if len(name) == 14 and name.lower() == b"content-length":
-            return value
-    return None
-
-
 def _chunk(message: Message, is_chunked: bool) -> bytes:
     body: bytes = message.get("body", b"")
     if not is_chunked:
@@ -223,10 +219,10 @@ def _chunk(message: Message, is_chunked: bool) -> bytes:
     return framed if message.get("more_body", False) else framed + b"0\r\n\r\n"
 
 
-def _replace_too_large(call: Call, headers: Headers, limit: int) -> bytes:
+def _replace_too_large(call: Call, limit: int) -> bytes:
     """What Lambda makes of a response above its quota: a success whose payload is a function error.
 
-    Changes `headers` to fit and returns the payload.
+    Changes the call's headers to fit and returns the payload.
     """
     if call.status != 200:
         raise ResponseTooLarge(f"status {call.status}, {call.received} bytes, quota {limit}")
@@ -235,6 +231,7 @@ def _replace_too_large(call: Call, headers: Headers, limit: int) -> bytes:
         "errorType": "Function.ResponseSizeTooLarge",
     }
     replaced = (b"content-type", b"content-encoding", b"x-amz-function-error")
-    headers[:] = [header for header in headers if header[0] not in replaced]
-    headers += ((b"content-type", b"application/json"), (b"x-amz-function-error", b"Unhandled"))
+    kept = [header for header in call.headers if header[0] not in replaced]
+    call.headers = [*kept, (b"content-type", b"application/json"), (b"x-amz-function-error", b"Unhandled")]
+    call.noted = {**call.noted, b"x-amz-function-error": b"Unhandled"}
     return json.dumps(error).encode()

@@ -25,7 +25,10 @@ _NOT_FORWARDED = frozenset(
     }
 )
 # The gateway's own clock stamps every response: a stale Date makes SDKs take any error for clock skew.
-_NOT_RETURNED = _NOT_FORWARDED | {b"date"}
+NOT_RETURNED = _NOT_FORWARDED | {b"date"}
+
+# Response headers that are not just passed on: these, and two that the forwarding stage asks for.
+SINGLED_OUT = NOT_RETURNED | {b"x-amzn-requestid", b"x-amz-function-error"}
 
 _PERSISTENT = frozenset({b"keep-alive", b"close"})
 
@@ -50,39 +53,27 @@ def request_head(
     replaces the client's Host.
     """
     dropped = _NOT_FORWARDED
-    if connection is not None and connection.lower() not in _PERSISTENT:
-        dropped = dropped | (_listed(connection) - _NOT_DROPPABLE)
+    if connection is not None and not is_persistence(connection):
+        dropped = dropped | (find_listed(connection) - _NOT_DROPPABLE)
     if host is not None:
         dropped = dropped | {b"host"}
-    parts = [method, b" ", target, b" HTTP/1.1\r\n"]
-    for name, value in headers:
-        if name not in dropped:
-            parts += (name, b": ", value, b"\r\n")
+    lines = [b"%b %b HTTP/1.1" % (method, target)]
+    lines += [b": ".join(header) for header in headers if header[0] not in dropped]
     if host is not None:
-        parts += (b"host: ", host, b"\r\n")
+        lines.append(b"host: " + host)
     if length is None:
-        parts.append(b"transfer-encoding: chunked\r\n")
+        lines.append(b"transfer-encoding: chunked")
     elif has_body:
-        parts.append(b"content-length: %d\r\n" % length)
-    parts.append(b"\r\n")
-    return b"".join(parts)
+        lines.append(b"content-length: %d" % length)
+    lines.append(b"\r\n")
+    return b"\r\n".join(lines)
 
 
-def response_headers(headers: Headers) -> Headers:
-    """The end-to-end headers of a backend's response, names lower-cased, without its length and its date."""
-    kept = []
-    connection = None
-    for name, value in headers:
-        name = name.lower()
-        if name not in _NOT_RETURNED:
-            kept.append((name, value))
-        elif name == b"connection":
-            connection = value if connection is None else connection + b"," + value
-    if connection is not None and connection.lower() not in _PERSISTENT:
-        listed = _listed(connection)
-        kept = [header for header in kept if header[0] not in listed]
-    return kept
+def is_persistence(connection: bytes) -> bool:
+    """Whether a Connection header only says whether the connection stays open, as nearly all do."""
+    return connection.lower() in _PERSISTENT
 
 
-def _listed(connection: bytes) -> frozenset[bytes]:
+def find_listed(connection: bytes) -> frozenset[bytes]:
+    """The names of other headers that a Connection header lists: they go no further."""
     return frozenset(token.strip().lower() for token in connection.split(b","))

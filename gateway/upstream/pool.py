@@ -8,6 +8,7 @@ from contextlib import suppress
 
 from ..buffers import Buffers
 from ..faults import BackendConnectTimeout, BackendReset, BackendTimeout, BackendUnreachable
+from ..outbox import Outbox
 from .connection import Connection
 
 
@@ -21,6 +22,7 @@ class Pool:
         port: int,
         *,
         buffers: Buffers,
+        outbox: Outbox | None = None,
         tls: ssl.SSLContext | None = None,
         timeout_seconds: float = 900,
         connect_timeout_seconds: float = 5,
@@ -29,6 +31,7 @@ class Pool:
         self.host = host
         self.port = port
         self.buffers = buffers
+        self.outbox = outbox or Outbox()
         self._tls = tls
         self._timeout = timeout_seconds
         self._connect_timeout = connect_timeout_seconds
@@ -56,10 +59,11 @@ class Pool:
             connection, _ = self._idle.popitem()
             if connection.is_closed or connection.transport.is_closing():
                 continue
-            if self.loop.time() - connection.idle_since >= self._trusted_seconds(connection):
+            now = self.loop.time()
+            if now - connection.idle_since >= self._trusted_seconds(connection):
                 connection.close()
                 continue
-            self._track(connection)
+            self._track(connection, now)
             return connection
         return None
 
@@ -79,7 +83,7 @@ class Pool:
             raise BackendConnectTimeout from error
         except OSError as error:  # ssl.SSLError is one
             raise BackendUnreachable(error.strerror or str(error)) from error
-        self._track(connection)
+        self._track(connection, loop.time())
         return connection
 
     def put_back(self, connection: Connection) -> None:
@@ -111,8 +115,8 @@ class Pool:
         with suppress(asyncio.CancelledError):
             await asyncio.sleep(0)
 
-    def _track(self, connection: Connection) -> None:
-        self._busy[connection] = self.loop.time()
+    def _track(self, connection: Connection, now: float) -> None:
+        self._busy[connection] = now
         if self._deadline_timer is None:
             self._deadline_timer = self.loop.call_later(self._timeout, self._expire)
 

@@ -1,0 +1,151 @@
+"""`python -m loadtests.bench [compare|profile|in-flight|million]`, from the repository's root."""
+
+import shlex
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+
+import click
+from rich.console import Console
+
+from loadtests.bench import in_flight, machine, million, report
+from loadtests.bench.compare import WARM_UP_SECONDS, chosen, compare
+from loadtests.bench.peers import GATEWAY, gateway
+from loadtests.bench.processes import Trouble
+from loadtests.bench.profiling import profile
+from loadtests.bench.stage import PATHS
+
+console = Console(width=None if sys.stdout.isatty() else 140)
+
+# Start-up, readiness and the end of all proxies of one path, at most.
+STARTING_SECONDS = 180
+
+
+class OutOfTime(Exception):
+    """The run took longer than it does when all goes well; everything it started is ended."""
+
+
+class CompareByDefault(click.Group):
+    """Without the name of a command the arguments are those of `compare`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        named = args and (args[0] in self.commands or args[0] in ctx.help_option_names)
+        return super().parse_args(ctx, args if named else ["compare", *args])
+
+
+@contextmanager
+def bounded(seconds: float) -> Iterator[None]:
+    """Raise OutOfTime in the block after that long."""
+
+    def ring(number: int, frame: FrameType | None) -> None:
+        raise OutOfTime(f"not done after {seconds:.0f} s")
+
+    signal.signal(signal.SIGALRM, ring)
+    signal.alarm(max(1, round(seconds)))
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+
+
+def leave(number: int, frame: FrameType | None) -> None:
+    """SIGTERM and SIGHUP leave as an exception does: through every block that ends a process."""
+    raise SystemExit(128 + number)
+
+
+def tell(text: str) -> None:
+    console.print(text, style="dim", highlight=False)
+
+
+def publish(found: report.Report, is_whole: bool) -> None:
+    """Print it; write it too when it is a whole run of this checkout's gateway."""
+    found.show(console)
+    if is_whole:
+        found.write(console)
+
+
+def command_line() -> str:
+    return shlex.join(["python", "-m", "loadtests.bench", *sys.argv[1:]])
+
+
+program_option = click.option(
+    "--gateway", "program", help="The invoke-gateway to measure; otherwise the one beside this Python."
+)
+
+
+@click.group(cls=CompareByDefault)
+def main() -> None:
+    """What a request costs. Without a command: `compare`."""
+    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGHUP, leave)
+    machine.raise_descriptor_limit()
+
+
+@main.command("compare")
+@program_option
+@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1))
+@click.option("--seconds", default=4, show_default=True, type=click.IntRange(1), help="Length of one round.")
+@click.option("--only", multiple=True, help="Only this peer, and the gateway; may be repeated.")
+@click.option("--path", "paths", multiple=True, type=click.Choice(PATHS), help="Only this path.")
+def compare_command(program: str | None, rounds: int, seconds: int, only: Sequence[str], paths: Sequence[str]) -> None:
+    """CPU time per request beside nginx, HAProxy, Envoy, Traefik and Caddy.
+
+    A run with --only, --path or --gateway is printed and not written to loadtests/results/.
+    """
+    try:
+        peers = chosen(only, gateway(program))
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--only") from error
+    results = {}
+    for path in paths or PATHS:
+        with bounded(STARTING_SECONDS + 2 * len(peers) * (rounds * seconds + WARM_UP_SECONDS)):
+            results[path] = compare(path, peers, rounds, seconds, tell)
+    is_whole = not (only or paths or program)
+    publish(report.comparison(results, rounds, seconds, command_line()), is_whole)
+    if not all(row.is_good for rows in results.values() for row in rows if row.name == GATEWAY):
+        raise Trouble("the gateway was not measured; the table says why")
+
+
+@main.command("profile")
+@program_option
+@click.option("--seconds", default=8, show_default=True, type=click.IntRange(1))
+@click.option("--path", "paths", multiple=True, type=click.Choice(PATHS), help="Only this path.")
+@click.option("--native", is_flag=True, help="Show functions of C extensions too.")
+def profile_command(program: str | None, seconds: int, paths: Sequence[str], native: bool) -> None:
+    """The gateway's top ten functions under the forwarded and the refused load."""
+    with bounded(STARTING_SECONDS + 4 * seconds):
+        found = [profile(path, gateway(program), seconds, native) for path in paths or PATHS]
+    publish(report.profiles(found, command_line()), is_whole=not (paths or native or program))
+
+
+@main.command("in-flight")
+@program_option
+@click.option("--calls", "count", default=10_000, show_default=True, type=click.IntRange(1))
+def in_flight_command(program: str | None, count: int) -> None:
+    """Many invocations in flight at once in one process: none lost, and the memory of each."""
+    with bounded(STARTING_SECONDS + 5 * in_flight.WAIT_SECONDS):
+        outcome = in_flight.run(count, gateway(program), tell)
+    publish(report.in_flight(outcome, command_line()), is_whole=not program)
+    if not outcome.is_good:
+        raise Trouble("not every call is accounted for: see the lines that say NO")
+
+
+@main.command("million")
+@program_option
+@click.option("--functions", default=million.MILLION, show_default=True, type=click.IntRange(2, 9_999_999))
+@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1))
+@click.option("--seconds", default=4, show_default=True, type=click.IntRange(1), help="Length of one round.")
+def million_command(program: str | None, functions: int, rounds: int, seconds: int) -> None:
+    """A million configured functions: start-up time, memory, and CPU time per request beside one function."""
+    with bounded(2 * million.START_SECONDS + STARTING_SECONDS + 4 * rounds * seconds):
+        found = million.run(functions, gateway(program), rounds, seconds, tell)
+    publish(report.million(found, command_line()), is_whole=not program)
+
+
+if __name__ == "__main__":
+    try:
+        main(prog_name="python -m loadtests.bench")
+    except (Trouble, OutOfTime, OSError) as error:
+        sys.exit(f"Error: {error}")

@@ -1,0 +1,64 @@
+"""One run of wrk against one process, and the CPU time this cost it."""
+
+import json
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from loadtests.bench import machine
+from loadtests.bench.peers import CONFIGS
+from loadtests.bench.processes import Process, Trouble
+
+CONNECTIONS = 32
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One round. `failed` counts answers of 400 and above, `broken` connections refused, cut or timed out."""
+
+    microseconds: float
+    requests: int
+    requests_per_second: float
+    failed: int
+    broken: int
+    p50_ms: float
+    p99_ms: float
+
+
+def measure(process: Process, port: int, request: Path, seconds: float, functions: int = 1) -> Sample:
+    """Load the process for some seconds; the cost is the CPU time of its whole tree over wrk's requests."""
+    before = process.cpu_seconds()
+    counted = _wrk(port, request, seconds, functions)
+    spent = process.cpu_seconds() - before
+    process.check()
+    requests = counted["requests"]
+    if not requests:
+        raise Trouble(f"{process.name} answered nothing")
+    return Sample(
+        microseconds=1e6 * spent / requests,
+        requests=int(requests),
+        requests_per_second=requests / counted["seconds"],
+        failed=int(counted["failed"]),
+        broken=int(counted["broken"]),
+        p50_ms=counted["p50_ms"],
+        p99_ms=counted["p99_ms"],
+    )
+
+
+def _wrk(port: int, request: Path, seconds: float, functions: int) -> dict[str, float]:
+    duration = max(1, round(seconds))  # wrk takes whole seconds
+    script = ("-s", CONFIGS / "load.lua", f"http://127.0.0.1:{port}", "--", request, str(functions))
+    command = ("wrk", "-t1", f"-c{CONNECTIONS}", f"-d{duration}s", *script)
+    try:
+        with machine.on_core(machine.LOAD_CORE):
+            run = subprocess.run(command, capture_output=True, text=True, timeout=duration + 20)
+    except FileNotFoundError as error:
+        raise Trouble("wrk is missing: apt install wrk") from error
+    except subprocess.TimeoutExpired as error:
+        raise Trouble(f"wrk did not end within {duration + 20} s") from error
+    found = re.search(r"^RESULT (.*)$", run.stdout, re.MULTILINE)
+    if not found:
+        raise Trouble(f"wrk failed: {(run.stdout + run.stderr).strip()[-300:]}")
+    counted: dict[str, float] = json.loads(found[1])
+    return counted

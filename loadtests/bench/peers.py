@@ -1,0 +1,191 @@
+"""The proxies that are compared: how each is found, configured with its limit in flight, and started."""
+
+import importlib.metadata
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from loadtests.bench.processes import Trouble, free_port
+
+CONFIGS = Path(__file__).parent / "configs"
+VENV = Path(sys.executable).parent
+NO_PACKAGE = "make bench, or pip install --group bench"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one process runs: its directory, its ports, the backend behind it and how much it may admit."""
+
+    directory: Path
+    backend: int
+    limit: int
+    port: int = field(default_factory=free_port)
+    operations: int = field(default_factory=free_port)
+
+    def fill(self, text: str, **more: str) -> str:
+        """Replace each `@name@` by the value of that name."""
+        values = {**vars(self), "python": sys.executable, **more}
+        return re.sub(r"@([a-z]+)@", lambda found: str(values[found[1]]), text)
+
+    def write(self, config: str, **more: str) -> Path:
+        """Put a file of `configs/`, filled in, into the directory."""
+        path = self.directory / config
+        path.write_text(self.fill((CONFIGS / config).read_text(), **more))
+        return path
+
+
+@dataclass(frozen=True)
+class Peer:
+    """One row of the comparison.
+
+    `holds` is how many calls must be kept waiting before it refuses all others at a limit of 1. `refuses` is
+    the status it refuses with, and `saying` a word of that answer; None for what has no limit (the floor).
+    """
+
+    name: str
+    binary: str
+    arguments: tuple[str, ...]
+    install: str
+    configs: tuple[str, ...] = ()
+    version_arguments: tuple[str, ...] = ("--version",)
+    refuses: int | None = 429
+    saying: bytes = b""
+    holds: int = 1
+    environment: tuple[tuple[str, str], ...] = ()
+
+    def find(self) -> Path | None:
+        """Its program: beside this Python first, then on the search path."""
+        path = f"{VENV}:/usr/local/sbin:/usr/sbin:/sbin"
+        found = shutil.which(self.binary, path=path) or shutil.which(self.binary)
+        return Path(found) if found else None
+
+    def command(self, program: Path, place: Place) -> list[str]:
+        """Write its configuration and return what to run."""
+        for config in self.configs:
+            place.write(config)
+        return [str(program), *(place.fill(argument) for argument in self.arguments)]
+
+    def version(self) -> str:
+        """The version it tells; empty when it is missing."""
+        if self.name == GATEWAY:
+            return importlib.metadata.version("invoke-gateway")
+        program = self.find()
+        if program is None:
+            return ""
+        try:
+            told = subprocess.run([program, *self.version_arguments], capture_output=True, timeout=20)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise Trouble(f"{self.name} does not tell its version: {error}") from error
+        found = re.search(rb"\d+\.\d+\.\d+", told.stdout + told.stderr)
+        return found[0].decode() if found else "?"
+
+
+HOLDING_BACKEND = ("@python@", "-m", "loadtests.bench.backend", "@port@", "@operations@")
+
+GATEWAY = "gateway"
+FLOOR = "uvicorn hello"
+
+_ONE_THREAD = (("GOMAXPROCS", "1"),)
+_TRAEFIK = (
+    "--global.checkNewVersion=false",
+    "--global.sendAnonymousUsage=false",
+    "--log.level=ERROR",
+    "--entryPoints.invoke.address=127.0.0.1:@port@",
+    "--entryPoints.invoke.transport.lifeCycle.graceTimeOut=1s",
+    "--providers.file.filename=@directory@/traefik.yaml",
+    "--providers.file.watch=false",
+)
+
+
+def gateway(program: str | None = None) -> Peer:
+    """The gateway as it is by default: every check and every metric on."""
+    return Peer(
+        GATEWAY,
+        program or str(VENV / "invoke-gateway"),
+        (
+            "serve",
+            "--listen=127.0.0.1:@port@",
+            "--operations=127.0.0.1:@operations@",
+            "--backend=http://127.0.0.1:@backend@",
+            "--concurrent-executions=@limit@",
+        ),
+        install="make run",
+        saying=b'"ConcurrentInvocationLimitExceeded"',
+    )
+
+
+PEERS = (
+    Peer(
+        "nginx",
+        "nginx",
+        ("-e", "stderr", "-p", "@directory@", "-c", "@directory@/nginx.conf"),
+        install="apt install nginx-light",
+        configs=("nginx.conf",),
+        version_arguments=("-v",),
+    ),
+    Peer(
+        "HAProxy",
+        "haproxy",
+        ("-db", "-f", "@directory@/haproxy.cfg"),
+        install="apt install haproxy",
+        configs=("haproxy.cfg",),
+        version_arguments=("-v",),
+    ),
+    Peer(
+        "Envoy",
+        "envoy",
+        ("--concurrency", "1", "--disable-hot-restart", "-l", "error", "-c", "@directory@/envoy.yaml"),
+        install=NO_PACKAGE,
+        configs=("envoy.yaml",),
+        refuses=503,
+        holds=2,
+    ),
+    Peer(
+        "Traefik",
+        "traefik",
+        _TRAEFIK,
+        install=NO_PACKAGE,
+        configs=("traefik.yaml",),
+        version_arguments=("version",),
+        environment=_ONE_THREAD,
+    ),
+    Peer(
+        "Traefik fastProxy",
+        "traefik",
+        (*_TRAEFIK, "--experimental.fastProxy=true"),
+        install=NO_PACKAGE,
+        configs=("traefik.yaml",),
+        version_arguments=("version",),
+        environment=_ONE_THREAD,
+    ),
+    Peer(
+        "Caddy",
+        "caddy",
+        ("run", "--adapter", "caddyfile", "--config", "@directory@/Caddyfile"),
+        install=NO_PACKAGE,
+        configs=("Caddyfile",),
+        version_arguments=("version",),
+        refuses=503,
+        environment=_ONE_THREAD,
+    ),
+    Peer(
+        FLOOR,
+        "uvicorn",
+        (
+            "loadtests.bench.hello:app",
+            "--host=127.0.0.1",
+            "--port=@port@",
+            "--loop=uvloop",
+            "--http=httptools",
+            "--lifespan=off",
+            "--log-level=warning",
+            "--no-access-log",
+            "--no-proxy-headers",
+        ),
+        install="make run",
+        refuses=None,
+    ),
+)

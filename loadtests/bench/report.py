@@ -1,0 +1,238 @@
+"""Tables: one description, printed with rich and written as Markdown and JSON."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from loadtests.bench import goals, machine
+from loadtests.bench.compare import Row
+from loadtests.bench.in_flight import Outcome
+from loadtests.bench.million import AT_MOST, Comparison
+from loadtests.bench.peers import GATEWAY
+from loadtests.bench.profiling import Profile
+from loadtests.bench.stage import FORWARDED
+
+RESULTS = Path(__file__).parent.parent / "results"
+# All other columns hold figures, and stand to the right.
+TEXT_COLUMNS = frozenset({"", "proxy", "version", "function", "configured functions", "file", "note"})
+
+
+@dataclass(frozen=True)
+class Table:
+    title: str
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+
+    def show(self, console: Console) -> None:
+        shown = RichTable(title=self.title, title_justify="left")
+        for column in self.columns:
+            shown.add_column(column, justify="left" if column in TEXT_COLUMNS else "right")
+        for row in self.rows:
+            shown.add_row(*row)
+        console.print(shown)
+
+    def markdown(self) -> str:
+        marks = ["---" if column in TEXT_COLUMNS else "--:" for column in self.columns]
+        lines = [self.columns, marks, *self.rows]
+        return f"## {self.title}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What one benchmark found. `figures` is for machines, tables and lines say the same to people."""
+
+    name: str
+    command: str
+    figures: Mapping[str, Any]
+    tables: Sequence[Table]
+    lines: Sequence[str] = ()
+
+    def show(self, console: Console) -> None:
+        for table in self.tables:
+            table.show(console)
+        for line in self.lines:
+            console.print(line, highlight=False)
+
+    def write(self, console: Console) -> None:
+        """Write NAME.json and NAME.md under `loadtests/results/`."""
+        RESULTS.mkdir(parents=True, exist_ok=True)
+        facts = machine.description()
+        document = {"command": self.command, "machine": facts, **self.figures}
+        (RESULTS / f"{self.name}.json").write_text(json.dumps(document, indent=2) + "\n")
+        parts = [
+            f"# `{self.command}`\n",
+            "\n".join(f"- {name}: {value}" for name, value in facts.items()) + "\n",
+        ]
+        parts += [table.markdown() for table in self.tables]
+        parts += ["\n".join(f"- {line}" for line in self.lines) + "\n"] if self.lines else []
+        (RESULTS / f"{self.name}.md").write_text("\n".join(parts))
+        console.print(f"written: loadtests/results/{self.name}.json and .md", highlight=False)
+
+
+def _bullets(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines) + "\n"
+
+
+def profiles(found: Sequence[Profile], command: str) -> Report:
+    """The report of `profile`: a table per path."""
+    return Report(
+        "profile",
+        command,
+        figures={"paths": [_profile_figures(one) for one in found]},
+        tables=[_profile_table(one) for one in found],
+        lines=[_packages_line(one) for one in found],
+    )
+
+
+def _profile_figures(one: Profile) -> dict[str, Any]:
+    functions = [
+        {"function": function.name, "file": function.file, "share": share} for function, share in one.functions.items()
+    ]
+    return asdict(one) | {"functions": functions}
+
+
+def _profile_table(one: Profile) -> Table:
+    return Table(
+        f"Top functions, {one.path}, by {one.profiler} ({one.microseconds:.0f} µs a request while watched)",
+        ("function", "own µs", "own %", "file"),
+        [
+            (function.name, f"{share * one.microseconds:.1f}", f"{100 * share:.1f}", function.file)
+            for function, share in one.functions.items()
+        ],
+    )
+
+
+def _packages_line(one: Profile) -> str:
+    shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in one.packages.items())
+    return f"{one.path}, by package (`asyncio` is the event loop itself): {shares}"
+
+
+def in_flight(outcome: Outcome, command: str) -> Report:
+    """The report of `in-flight`."""
+    rows = [
+        ("calls in flight at once", f"{outcome.calls}"),
+        ("of them, clients that hung up", f"{outcome.hung_up}"),
+        ("hard limit on open files", f"{outcome.descriptor_limit}"),
+        ("gateway's memory before", mebibytes(outcome.resident_before)),
+        ("gateway's memory at the peak", mebibytes(outcome.resident_at_peak)),
+        ("bytes per call in flight", f"{outcome.bytes_per_call:.0f}"),
+        ("seconds until all were in the backend", f"{outcome.opening_seconds:.1f}"),
+        ("seconds until all were answered", f"{outcome.answering_seconds:.1f}"),
+    ]
+    return Report(
+        "in-flight",
+        command,
+        figures=asdict(outcome) | {"bytes_per_call": outcome.bytes_per_call},
+        tables=[Table("One gateway process, 1 KiB invokes", ("", "seen"), rows)],
+        lines=[f"{'yes' if is_true else 'NO'}: {sentence}" for sentence, is_true in outcome.checks],
+    )
+
+
+def million(found: Comparison, command: str) -> Report:
+    """The report of `million`."""
+    scales = (found.one, found.many)
+    rows = [
+        ("seconds to the first /healthz", *(f"{scale.start_seconds:.2f}" for scale in scales)),
+        ("memory after the start", *(mebibytes(scale.resident_bytes) for scale in scales)),
+        ("highest memory while starting", *(mebibytes(scale.peak_bytes) for scale in scales)),
+        ("memory after the load", *(mebibytes(scale.loaded_bytes) for scale in scales)),
+        ("bytes per function", "", f"{found.bytes_per_function:.0f}"),
+        ("CPU µs per forwarded invoke, median", *(f"{scale.microseconds:.1f}" for scale in scales)),
+        ("min..max", *(_range([sample.microseconds for sample in scale.samples]) for scale in scales)),
+    ]
+    columns = ("configured functions", *(f"{scale.functions:,}" for scale in scales))
+    word = "met" if found.is_good else "MISSED"
+    return Report(
+        "million",
+        command,
+        figures=asdict(found) | {"ratio": found.ratio, "bytes_per_function": found.bytes_per_function},
+        tables=[Table("One function beside many, called at random", columns, rows)],
+        lines=[f"CPU per request {found.ratio:.2f} × that of one, at most {AT_MOST:.2f} wanted: {word}"],
+    )
+
+
+def _range(values: Sequence[float]) -> str:
+    return f"{min(values):.1f}..{max(values):.1f}"
+
+
+def mebibytes(size: float) -> str:
+    return f"{size / 1024**2:.1f} MiB"
+
+
+def comparison(results: Mapping[str, Sequence[Row]], rounds: int, seconds: float, command: str) -> Report:
+    """The report of `compare`: a table per path and the verdict on each goal."""
+    judged = goals.verdicts(results)
+    return Report(
+        "bench",
+        command,
+        figures={
+            "rounds": rounds,
+            "seconds": seconds,
+            "paths": {path: [_figures(rows, row) for row in rows] for path, rows in results.items()},
+            "goals": [{**asdict(one.goal), "ratio": one.ratio, "verdict": one.word} for one in judged],
+        },
+        tables=[_path_table(path, rows) for path, rows in results.items()],
+        lines=[_verdict_line(one) for one in judged],
+    )
+
+
+def _path_table(path: str, rows: Sequence[Row]) -> Table:
+    what = "1 KiB invoke forwarded" if path == FORWARDED else "invoke refused"
+    return Table(
+        f"CPU time per {what}, median of the rounds",
+        ("proxy", "version", "µs", "min..max", f"{GATEWAY} ÷ it", "requests/s", "p99 ms", "note"),
+        [_cells(rows, row) for row in sorted(rows, key=_cost)],
+    )
+
+
+def _cost(row: Row) -> float:
+    return row.microseconds if row.samples else float("inf")
+
+
+def _cells(rows: Sequence[Row], row: Row) -> tuple[str, ...]:
+    if not row.samples:
+        return (row.name, row.version, "", "", "", "", "", row.problem)
+    figures = _figures(rows, row)
+    ratio = figures["gateway_ratio"]
+    return (
+        row.name,
+        row.version,
+        f"{figures['median_us']:.1f}",
+        _range([sample.microseconds for sample in row.samples]),
+        f"{ratio:.2f}" if ratio else "",
+        f"{figures['requests_per_second']:.0f}",
+        f"{figures['p99_ms']:.1f}",
+        row.problem or row.note,
+    )
+
+
+def _figures(rows: Sequence[Row], row: Row) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "name": row.name,
+        "version": row.version,
+        "problem": row.problem,
+        "note": row.note,
+    }
+    if row.samples:
+        lowest, highest = row.spread
+        told |= {
+            "median_us": row.microseconds,
+            "min_us": lowest,
+            "max_us": highest,
+            "gateway_ratio": goals.ratio(rows, row.name),
+            "requests_per_second": median(sample.requests_per_second for sample in row.samples),
+            "p99_ms": median(sample.p99_ms for sample in row.samples),
+            "samples": [asdict(sample) for sample in row.samples],
+        }
+    return told
+
+
+def _verdict_line(one: goals.Verdict) -> str:
+    figure = "" if one.ratio is None else f" {one.ratio:.2f} ×"
+    return f"{one.goal.path}:{figure} {one.goal.peer}, at most {one.goal.at_most:.2f} wanted: {one.word}"

@@ -1,0 +1,137 @@
+"""One path laid out: its backend and the proxies in front of it, each brought to where all calls are alike.
+
+*forwarded*: each proxy has a limit in flight that is never reached. *refused*: its limit is 1 and a waiting
+call holds it, so that every other call is refused. *held*: the limit is the caller's, and the backend keeps calls
+waiting until it is told to let them end.
+"""
+
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import TracebackType
+
+from loadtests.bench import calls, machine
+from loadtests.bench.load import Sample, measure
+from loadtests.bench.peers import HOLDING_BACKEND, Peer, Place
+from loadtests.bench.processes import Process, Processes, Trouble
+
+FORWARDED, REFUSED, HELD = "forwarded", "refused", "held"
+PATHS = (FORWARDED, REFUSED)
+# Ten times this many requests a second is also the gateway's default rate: beyond what a core can do.
+PLENTY = 10_000
+
+
+@dataclass(frozen=True)
+class Running:
+    """A started proxy. `request` is the file with the bytes that wrk sends it."""
+
+    peer: Peer
+    process: Process
+    port: int
+    operations: int
+    request: Path
+    keeps_connections: bool
+
+    def measure(self, seconds: float) -> Sample:
+        return measure(self.process, self.port, self.request, seconds)
+
+
+class Stage:
+    """A block in which a path's backend runs and peers can be started; leaving it ends them all."""
+
+    def __init__(self, path: str, limit: int | None = None) -> None:
+        self.path = path
+        self.limit = limit or (1 if path == REFUSED else PLENTY)
+        self._stack = ExitStack()
+
+    def __enter__(self) -> "Stage":
+        with self._stack as stack:
+            self.directory = Path(stack.enter_context(TemporaryDirectory(prefix="invoke-gateway-bench-")))
+            self.processes = stack.enter_context(Processes())
+            self.backend = self._start_backend()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def start(self, peer: Peer, prefix: Sequence[str] = ()) -> Running:
+        """Start it, check its answers, and on the refused path fill its slot. Raises Trouble."""
+        place = self.place(peer.name)
+        process = self.spawn(peer, place, prefix)
+        process.wait_for(place.port)
+        return self.try_out(peer, process, place, "echo")
+
+    def place(self, name: str) -> Place:
+        """A place of its own in front of the backend."""
+        return Place(self._directory(name), self.backend.port, self.limit)
+
+    def spawn(self, peer: Peer, place: Place, prefix: Sequence[str] = ()) -> Process:
+        """Start it there, with `prefix` before its command. Raises Trouble when it is missing."""
+        program = peer.find()
+        if program is None:
+            raise Trouble(f"missing ({peer.install})")
+        return self.processes.start(
+            peer.name,
+            [*prefix, *peer.command(program, place)],
+            place.directory,
+            core=machine.PROXY_CORE,
+            environment={**dict(peer.environment), "HOME": str(place.directory)},
+        )
+
+    def try_out(self, peer: Peer, process: Process, place: Place, function: str) -> Running:
+        """Bring a process that listens to where it answers this path's calls as it should. Raises Trouble."""
+        call = calls.invocation(function, place.port)
+        answer = calls.ask_until(place.port, call, 200)
+        if self.path == REFUSED and peer.refuses:
+            self._hold(peer, place)
+            answer = calls.ask_until(place.port, call, peer.refuses)
+            if peer.saying not in answer.body:
+                raise Trouble(f"refused, but for another reason: {answer.body[:200].decode(errors='replace')}")
+        request = place.directory / "request"
+        request.write_bytes(call)
+        return Running(peer, process, place.port, place.operations, request, answer.keeps_connection)
+
+    def release(self) -> None:
+        """Let the backend answer the calls that it keeps waiting."""
+        if self.path != FORWARDED:
+            calls.get_json(self.backend.operations, "/release", seconds=30)
+
+    def backend_state(self) -> dict[str, int]:
+        """What the holding backend has seen (backend.py)."""
+        state: dict[str, int] = calls.get_json(self.backend.operations, "/state")
+        return state
+
+    def _start_backend(self) -> Place:
+        place = Place(self._directory("backend"), backend=0, limit=0)
+        if self.path == FORWARDED:
+            config = place.write("backend.conf", answer=calls.ANSWER)
+            command = ["nginx", "-e", "stderr", "-p", str(place.directory), "-c", str(config)]
+            name = "the backend (nginx: apt install nginx-light)"
+        else:
+            command = [place.fill(part) for part in HOLDING_BACKEND]
+            name = "the holding backend"
+        process = self.processes.start(name, command, place.directory, core=machine.LOAD_CORE)
+        process.wait_for(place.port)
+        return place
+
+    def _hold(self, peer: Peer, place: Place) -> None:
+        """Fill the peer's one slot (and its waiting room, where it has one) with calls that do not end."""
+        time.sleep(0.1)  # the slot of the call before must surely be free again
+        before = self.backend_state()["running"]
+        for number in range(peer.holds):
+            held = self._stack.enter_context(calls.hold(place.port))
+            if calls.is_answered(held):
+                raise Trouble(f"call {number + 1} of {peer.holds} was not held")
+        if self.backend_state()["running"] != before + 1:
+            raise Trouble("the call that should fill its slot did not reach the backend")
+
+    def _directory(self, name: str) -> Path:
+        directory = self.directory / name.replace(" ", "-")
+        directory.mkdir()
+        return directory

@@ -1,0 +1,89 @@
+"""Drives one stage of the chain with a request that is made up of plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from gateway.asgi import EXCHANGE, App, Message, Receive, Scope, Send
+from gateway.exchange import Exchange
+from gateway.policy.target import parse_target
+
+ECHO = "/2015-03-31/functions/echo/invocations"
+
+
+class Driven(NamedTuple):
+    """What became of the request: what was sent to the client, and how many times the body was asked for."""
+
+    exchange: Exchange
+    sent: list[Message]
+    reads: int
+
+    @property
+    def head(self) -> Message:
+        return self.sent[0]
+
+    def header(self, name: bytes) -> bytes | None:
+        values = [value for known, value in self.head["headers"] if known == name]
+        assert len(values) < 2
+        return values[0] if values else None
+
+
+class Inside:
+    """The rest of the chain: notes that it was reached, and does what the test says."""
+
+    def __init__(self, do: Callable[[Exchange], object] = lambda exchange: None) -> None:
+        self.exchanges: list[Exchange] = []
+        self._do = do
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.exchanges.append(scope[EXCHANGE])
+        self._do(scope[EXCHANGE])
+
+
+def make_exchange(path: str = ECHO, headers: tuple[tuple[str, str], ...] = (), query: str = "") -> Exchange:
+    """An exchange as the `identify` stage leaves it."""
+    exchange = Exchange(0.0)
+    exchange.headers = {name.encode(): value.encode() for name, value in headers}
+    exchange.invocation = parse_target(path.encode(), query.encode(), exchange.headers, "us-east-1")  # type: ignore[assignment]
+    return exchange
+
+
+async def drive(
+    stage: App,
+    exchange: Exchange | None = None,
+    *pieces: bytes | None,
+    method: str = "POST",
+    path: str = ECHO,
+    query: str = "",
+    headers: tuple[tuple[str, str], ...] = (),
+) -> Driven:
+    """Run `stage` on a request whose body comes in `pieces`; a piece `None` is the client that leaves."""
+    sent: list[Message] = []
+    body = list(pieces) or [b""]
+    reads = 0
+
+    async def receive() -> Message:
+        nonlocal reads
+        reads += 1
+        piece = body.pop(0)
+        if piece is None:
+            return {"type": "http.disconnect"}
+        return {"type": "http.request", "body": piece, "more_body": bool(body)}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    exchange = exchange or Exchange(0.0)
+    scope: dict[str, Any] = {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
+        "headers": [(name.encode(), value.encode()) for name, value in headers],
+        "client": ("127.0.0.1", 1),
+        EXCHANGE: exchange,
+    }
+    await stage(scope, receive, send)
+    return Driven(scope[EXCHANGE], sent, reads)

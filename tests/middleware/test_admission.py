@@ -1,0 +1,109 @@
+"""Slots and tokens are taken for synchronous invocations, and given back by whoever was last responsible."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.counters.memory import MemoryCounters
+from gateway.exchange import Exchange
+from gateway.middleware.admission import Admission, Lookahead
+from gateway.middleware.handoff import Handoff
+from gateway.policy.limits import AccountLimits, FunctionLimits
+from gateway.refusals import Refusal
+from tests.middleware.stages import ECHO, Inside, drive, make_exchange
+
+ONE = AccountLimits("000000000000", 2, {"echo": FunctionLimits(1)})
+EVENT = (("x-amz-invocation-type", "Event"),)
+DRY_RUN = (("x-amz-invocation-type", "DryRun"),)
+ASYNC = "/2014-11-13/functions/echo/invoke-async"
+
+
+def exchange_for(account: AccountLimits, path: str = ECHO, headers: tuple[tuple[str, str], ...] = ()) -> Exchange:
+    exchange = make_exchange(path, headers)
+    assert exchange.invocation is not None
+    exchange.plan = account.plan(exchange.invocation.function.name)
+    return exchange
+
+
+async def test_a_slot_is_held_while_the_rest_of_the_chain_runs_and_given_back_if_nothing_was_sent() -> None:
+    counters = MemoryCounters()
+    held = []
+    await drive(Admission(Inside(lambda exchange: held.append(counters.held())), counters=counters), exchange_for(ONE))
+    assert held == [{"000000000000/function/echo": 1, "000000000000/account": 1}]
+    assert counters.held() == {}
+
+
+async def test_a_slot_comes_back_when_the_rest_of_the_chain_fails_before_it_has_sent_anything() -> None:
+    counters = MemoryCounters()
+
+    def fail(exchange: Exchange) -> None:
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        await drive(Admission(Inside(fail), counters=counters), exchange_for(ONE))
+    assert counters.held() == {}
+
+
+async def test_once_the_backend_may_have_the_request_the_slot_is_the_backends() -> None:
+    """Also when we fail: only the end of the backend's work gives it back."""
+    counters = MemoryCounters()
+
+    def dispatch(exchange: Exchange) -> None:
+        exchange.is_dispatched = True
+        raise RuntimeError
+
+    exchange = exchange_for(ONE)
+    with pytest.raises(RuntimeError):
+        await drive(Admission(Inside(dispatch), counters=counters), exchange)
+    assert counters.held() == {"000000000000/function/echo": 1, "000000000000/account": 1}
+    assert exchange.slot is not None
+    exchange.slot.release()
+    assert counters.held() == {}
+
+
+@pytest.mark.parametrize("stage", [Admission, Lookahead])
+async def test_without_room_the_request_goes_no_further_and_says_why(stage: type[Admission] | type[Lookahead]) -> None:
+    counters = MemoryCounters()
+    taken = await counters.take(ONE.plan("echo"))
+    inside = Inside()
+    driven = await drive(stage(inside, counters=counters), exchange_for(ONE))
+    exchange = driven.exchange
+    assert exchange.refusal is Refusal.RESERVED_CONCURRENCY
+    assert exchange.full is not None
+    assert exchange.full.describe() == 'limit="reserved_concurrent_executions", in-use=1, ceiling=1'
+    assert (inside.exchanges, driven.reads) == ([], 0)
+    assert len(counters.held()) == 2
+    taken.release()  # type: ignore[union-attr]
+
+
+async def test_looking_ahead_takes_nothing() -> None:
+    counters = MemoryCounters()
+    rated = AccountLimits("000000000000", 2, requests_per_second=1)
+    for _ in range(3):
+        driven = await drive(Lookahead(Inside(), counters=counters), exchange_for(rated))
+        assert driven.exchange.refusal is None
+    assert counters.held() == {}
+    assert not isinstance(await counters.take(rated.plan("echo")), tuple)
+
+
+@pytest.mark.parametrize(("path", "headers"), [(ECHO, EVENT), (ECHO, DRY_RUN), (ASYNC, ())])
+async def test_what_takes_no_slot_is_never_throttled(path: str, headers: tuple[tuple[str, str], ...]) -> None:
+    """Event and DryRun go past the limits, also at a reservation of 0."""
+    closed = AccountLimits("000000000000", 0, {"echo": FunctionLimits(0, 0)}, requests_per_second=0)
+    admitted, unadmitted = Inside(), Inside()
+    chain = Lookahead(Handoff(admitted, unadmitted=unadmitted), counters=MemoryCounters())
+    driven = await drive(chain, exchange_for(closed, path, headers))
+    assert (admitted.exchanges, unadmitted.exchanges) == ([], [driven.exchange])
+
+
+async def test_what_is_no_invocation_takes_no_slot() -> None:
+    admitted, unadmitted = Inside(), Inside()
+    chain = Lookahead(Handoff(admitted, unadmitted=unadmitted), counters=MemoryCounters())
+    await drive(chain, make_exchange("/2015-03-31/functions"))
+    assert (len(admitted.exchanges), len(unadmitted.exchanges)) == (0, 1)
+
+
+async def test_the_time_that_taking_took_is_noted() -> None:
+    times = iter([1.0, 1.5])
+    driven = await drive(Admission(Inside(), counters=MemoryCounters(), clock=lambda: next(times)), exchange_for(ONE))
+    assert driven.exchange.admission_seconds == 0.5

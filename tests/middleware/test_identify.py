@@ -1,0 +1,81 @@
+"""What is invoked, and requests that two readers could understand differently."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.invocation import Function, Invocation, InvocationType, Operation
+from gateway.middleware.identify import Identify
+from gateway.policy.target import READ_HEADERS
+from gateway.refusals import Refusal
+from tests.middleware.stages import Inside, drive
+
+REGION = "us-east-1"
+
+
+async def test_an_invocation_is_noted_on_the_exchange() -> None:
+    inside = Inside()
+    await drive(Identify(inside, region=REGION), headers=(("host", "x"), ("x-amz-invocation-type", "Event")))
+    (exchange,) = inside.exchanges
+    assert exchange.invocation == Invocation(Operation.INVOKE, Function("echo"), InvocationType.EVENT)
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "HEAD"])
+async def test_only_a_post_invokes(method: str) -> None:
+    inside = Inside()
+    await drive(Identify(inside, region=REGION), method=method)
+    assert inside.exchanges[0].invocation is None
+
+
+async def test_what_is_no_invocation_goes_on_without_one() -> None:
+    inside = Inside()
+    await drive(Identify(inside, region=REGION), path="/2015-03-31/functions")
+    assert inside.exchanges[0].invocation is None
+
+
+@pytest.mark.parametrize("name", sorted(name.decode() for name in READ_HEADERS))
+@pytest.mark.parametrize("path", ["/2015-03-31/functions/echo/invocations", "/2015-03-31/functions"])
+async def test_a_header_that_a_stage_reads_may_come_only_once(name: str, path: str) -> None:
+    """A backend that takes the other copy would run something else than what was counted."""
+    inside = Inside()
+    driven = await drive(Identify(inside, region=REGION), path=path, headers=((name, "a"), ("x", "y"), (name, "a")))
+    assert driven.exchange.refusal is Refusal.AMBIGUOUS_REQUEST
+    assert driven.exchange.refusal_values == {"text": f"Send {name} only once."}
+    assert inside.exchanges == []
+
+
+async def test_any_other_header_may_come_as_often_as_it_likes() -> None:
+    inside = Inside()
+    await drive(Identify(inside, region=REGION), headers=(("via", "a"), ("via", "b")))
+    assert inside.exchanges[0].refusal is None
+
+
+@pytest.mark.parametrize("coding", ["gzip, chunked", "identity", "chunked, chunked", ""])
+async def test_the_only_transfer_coding_is_chunked(coding: str) -> None:
+    inside = Inside()
+    driven = await drive(Identify(inside, region=REGION), headers=(("transfer-encoding", coding),))
+    assert driven.exchange.refusal is Refusal.AMBIGUOUS_REQUEST
+    assert inside.exchanges == []
+
+
+@pytest.mark.parametrize("coding", ["chunked", "Chunked", "CHUNKED"])
+async def test_chunked_may_be_written_in_any_case(coding: str) -> None:
+    inside = Inside()
+    await drive(Identify(inside, region=REGION), headers=(("transfer-encoding", coding),))
+    assert len(inside.exchanges) == 1
+
+
+@pytest.mark.parametrize(("given", "kept"), [("0" * 5000 + "12", b"12"), ("0" * 5000, b"0"), ("0012", b"0012")])
+async def test_a_length_of_many_zeros_is_cut_to_what_it_says(given: str, kept: bytes) -> None:
+    """`int` refuses thousands of digits."""
+    inside = Inside()
+    await drive(Identify(inside, region=REGION), headers=(("content-length", given),))
+    assert inside.exchanges[0].headers[b"content-length"] == kept
+
+
+async def test_a_bad_target_is_refused_with_its_text() -> None:
+    inside = Inside()
+    driven = await drive(Identify(inside, region=REGION), path="/2015-03-31/functions/no%20name/invocations")
+    assert driven.exchange.refusal is Refusal.VALIDATION
+    assert str(driven.exchange.refusal_values["text"]).startswith("1 validation error detected: Value 'no name' at ")
+    assert inside.exchanges == []

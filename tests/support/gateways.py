@@ -1,0 +1,109 @@
+"""A gateway in the test's own process, behind real sockets, whose counters the test can look at."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from gateway.server import RunningGateway, running
+from gateway.settings import Address, Settings
+
+from . import clients
+
+# Rates would refuse a burst before the slots do; the tests of slots switch them off.
+UNRATED = {"requests_per_second": "off"}
+
+
+def make_settings(backend_url: str, **changes: Any) -> Settings:
+    """Settings on free ports before `backend_url`; `changes` are merged into the mapping, one level deep."""
+    values: dict[str, Any] = {
+        "listen": "127.0.0.1:0",
+        "operations": "127.0.0.1:0",
+        "backend": {"url": backend_url},
+        "accounts": {"default": UNRATED},
+        "drain_seconds": 2,
+    }
+    for key, value in changes.items():
+        values[key] = {**values.get(key, {}), **value} if isinstance(value, dict) else value
+    return Settings.model_validate(values)
+
+
+class GatewayUnderTest:
+    """A running gateway. `listen` and `operations` are its addresses."""
+
+    def __init__(self, server: RunningGateway) -> None:
+        self._server = server
+        self.app = server.gateway
+        self.listen: Address = server.listen
+        self.operations: Address = server.operations
+
+    @property
+    def in_flight(self) -> int:
+        """Slots that are held, over all accounts."""
+        return sum(count for name, count in self.app.counters.held().items() if name.endswith("/account"))
+
+    @property
+    def client_connections(self) -> int:
+        return len(self._server._invoke.server_state.connections)
+
+    @property
+    def requests_under_way(self) -> int:
+        return len(self._server._invoke.server_state.tasks)
+
+    async def limits(self) -> dict[str, Any]:
+        """What /limits says of the default account."""
+        answer = await clients.call(self.operations, "/limits", None, method="GET")
+        described: dict[str, Any] = answer.json()["accounts"][0]
+        return described
+
+    async def metric(self, name: str, **labels: str) -> float:
+        """One sample of /metrics; 0 where it does not exist."""
+        answer = await clients.call(self.operations, "/metrics", None, method="GET")
+        wanted = ",".join(f'{key}="{value}"' for key, value in labels.items())
+        start = f"invoke_gateway_{name}{{{wanted}}} " if wanted else f"invoke_gateway_{name} "
+        lines = answer.body.decode().splitlines()
+        return next((float(line.removeprefix(start)) for line in lines if line.startswith(start)), 0.0)
+
+    def what_is_held(self) -> dict[str, object]:
+        """Everything that must be back when nothing runs; empty when it is."""
+        held = {
+            "slots": self.app.counters.held(),
+            "buffered bytes": self.app.buffers.in_use,
+            "busy backend connections": self.app.pool.busy,
+            "requests": self.requests_under_way,
+        }
+        return {name: value for name, value in held.items() if value}
+
+    async def settled(self, timeout: float = 5) -> None:
+        """Wait until nothing is held any more. Raises AssertionError naming what is."""
+        await eventually(lambda: not self.what_is_held(), self.what_is_held, timeout)
+
+
+@asynccontextmanager
+async def serving(backend_url: str, **changes: Any) -> AsyncIterator[GatewayUnderTest]:
+    """A gateway before `backend_url`, for the length of the block."""
+    async with running(make_settings(backend_url, **changes)) as server:
+        yield GatewayUnderTest(server)
+
+
+async def eventually(is_true: Callable[[], object], what: Callable[[], object] | str, timeout: float = 5) -> None:
+    """Return once `is_true()` is: for what no event tells. AssertionError naming `what` after `timeout` seconds."""
+    deadline = asyncio.get_running_loop().time() + timeout
+    while not is_true():
+        if asyncio.get_running_loop().time() > deadline:
+            raise AssertionError(f"not within {timeout} seconds: {what if isinstance(what, str) else what()}")
+        await asyncio.sleep(0.001)
+
+
+async def stands_still(measure: Callable[[], int], seconds: float = 0.15, timeout: float = 10) -> int:
+    """Wait until `measure()` has not moved for `seconds`; returns where it stands."""
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(timeout):
+        value, since = measure(), loop.time()
+        while loop.time() - since < seconds:
+            await asyncio.sleep(0.01)
+            if (now := measure()) != value:
+                value, since = now, loop.time()
+    return value

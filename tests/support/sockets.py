@@ -1,0 +1,464 @@
+"""Raw bytes to and from a gateway, which runs in a thread of its own on the event loop that it has in production.
+
+`Wire` is a client that sends what it likes, blocks, and reads strictly. `Gateway` is the real thing, with a `Backend`
+behind it that returns each event; functions whose names begin with `hold` answer only when `release()` is called.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import re
+import socket
+import ssl
+import struct
+import threading
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, NamedTuple, Self, TypeVar
+
+import boto3
+import uvloop
+from botocore.config import Config
+
+from gateway.server import RunningGateway, running
+from gateway.settings import Settings
+
+from .backends import BackendCall, ScriptedBackend
+from .gateways import eventually, make_settings
+
+LOOPBACK = "127.0.0.1"
+PATIENCE = 5.0  # seconds after which what should happen has not happened
+
+_STATUS_LINE = re.compile(rb"HTTP/1\.1 (\d{3}) [ -~]*")
+_HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+): ?([\t -~\x80-\xff]*)")
+_T = TypeVar("_T")
+
+
+class Answer(NamedTuple):
+    """One response. Names of headers are lower-case."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+    def header(self, name: str) -> str | None:
+        """The one value of a header, `None` without it."""
+        values = [value for known, value in self.headers if known == name]
+        assert len(values) < 2, f"{name} came {len(values)} times"
+        return values[0] if values else None
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+def refusal_of(answer: Answer) -> tuple[int, str, str]:
+    """Status, error code and text of a refusal, which must be in Lambda's shape."""
+    code = answer.header("x-amzn-errortype")
+    members = answer.json
+    assert code, f"no x-amzn-ErrorType in {answer}"
+    assert answer.header("content-type") == "application/json"
+    assert answer.header("date"), "every answer has a Date"
+    assert uuid.UUID(answer.header("x-amzn-requestid"))
+    assert set(members) <= {"Type", "Reason", "message", "Message"}, members
+    (text,) = [members[name] for name in ("message", "Message") if name in members]
+    return answer.status, code, text
+
+
+class Closed(Exception):
+    """The connection ended where an answer was to come."""
+
+
+class Stream:
+    """Bytes that come in pieces, taken apart as HTTP/1.1 responses. `receive` returns b"" at the end."""
+
+    def __init__(self, receive: Callable[[], bytes]) -> None:
+        self._receive = receive
+        self._bytes = b""
+        self._has_ended = False
+
+    def answer(self, *, of_head_request: bool = False) -> Answer:
+        """The next response, which must be well-formed and whole. Raises `Closed` where there is none."""
+        while b"\r\n\r\n" not in self._bytes:
+            if not self._read():
+                assert not self._bytes, f"the connection ended inside a head: {self._bytes[:200]!r}"
+                raise Closed
+        head, self._bytes = self._bytes.split(b"\r\n\r\n", 1)
+        status_line, *lines = head.split(b"\r\n")
+        found = _STATUS_LINE.fullmatch(status_line)
+        assert found, f"no status line: {status_line[:200]!r}"
+        status = int(found[1])
+        fields = [_HEADER.fullmatch(line) for line in lines]
+        assert all(fields), f"no header: {lines}"
+        headers = [(field[1].decode().lower(), field[2].decode("latin-1").strip()) for field in fields if field]
+        answer = Answer(status, headers, b"")
+        if status < 200 or status in (204, 304) or of_head_request:
+            return answer
+        return answer._replace(body=self._read_body(answer))
+
+    def put(self, data: bytes) -> None:
+        """`data` has been received elsewhere."""
+        self._bytes += data
+
+    def rest(self) -> bytes:
+        """Everything until the connection ends."""
+        while self._read():
+            pass
+        rest, self._bytes = self._bytes, b""
+        return rest
+
+    def _read_body(self, answer: Answer) -> bytes:
+        length, coding = answer.header("content-length"), answer.header("transfer-encoding")
+        assert (length is None) != (coding is None), "exactly one of the two says where the body ends"
+        if length is not None:
+            return self._take(int(length))
+        assert coding == "chunked"
+        pieces = []
+        while size := int(self._take_line(), 16):
+            pieces.append(self._take(size))
+            assert self._take(2) == b"\r\n"
+        assert self._take_line() == b""
+        return b"".join(pieces)
+
+    def _take(self, size: int) -> bytes:
+        while len(self._bytes) < size:
+            assert self._read(), f"the connection ended {size - len(self._bytes)} bytes before the end of the body"
+        taken, self._bytes = self._bytes[:size], self._bytes[size:]
+        return taken
+
+    def _take_line(self) -> bytes:
+        while b"\r\n" not in self._bytes:
+            assert self._read(), "the connection ended inside a chunk's head"
+        line, self._bytes = self._bytes.split(b"\r\n", 1)
+        return line
+
+    def _read(self) -> bool:
+        piece = b"" if self._has_ended else self._receive()
+        self._has_ended = not piece
+        self._bytes += piece
+        return bool(piece)
+
+
+class Wire:
+    """A client's connection. A reset by the gateway reads as the end of the connection."""
+
+    def __init__(self, port: int, *, receive_buffer: int | None = None, tls: ssl.SSLContext | None = None) -> None:
+        self._socket = socket.socket()
+        if receive_buffer is not None:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self._socket.settimeout(PATIENCE)
+        try:
+            self._socket.connect((LOOPBACK, port))
+            if tls is not None:
+                self._socket = tls.wrap_socket(self._socket, server_hostname="localhost")
+        except BaseException:
+            self._socket.close()
+            raise
+        self._stream = Stream(self._receive)
+
+    def __enter__(self) -> Wire:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def send(self, data: bytes) -> Wire:
+        """Send all of `data`, or as much of it as the gateway takes before it closes."""
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self._socket.sendall(data)
+        return self
+
+    def send_until_stuck(self, data: bytes, seconds: float) -> bytes:
+        """Send until nothing more is taken for so long; returns what is left."""
+        self._socket.settimeout(seconds)
+        left = memoryview(data)
+        with contextlib.suppress(TimeoutError):
+            while left:
+                left = left[self._socket.send(left[: 1 << 20]) :]
+        self._socket.settimeout(PATIENCE)
+        return bytes(left)
+
+    def answer(self, *, of_head_request: bool = False) -> Answer:
+        return self._stream.answer(of_head_request=of_head_request)
+
+    def answers(self) -> list[Answer]:
+        """Every response until the connection ends; each must be whole."""
+        answers = []
+        with contextlib.suppress(Closed):
+            while True:
+                answers.append(self.answer())
+        return answers
+
+    def rest(self) -> bytes:
+        return self._stream.rest()
+
+    def take(self, size: int) -> bytes:
+        """Take `size` bytes off the socket, fewer only where the connection ends; `answer()` still sees them."""
+        taken = b""
+        while len(taken) < size and (piece := self._receive(size - len(taken))):
+            taken += piece
+        self._stream.put(taken)
+        return taken
+
+    def has_ended(self) -> bool:
+        """Whether the gateway has closed the connection without another byte. Waits for it."""
+        return self.rest() == b""
+
+    def is_open(self, seconds: float) -> bool:
+        """Whether neither a byte nor the end of the connection comes within `seconds`."""
+        self._socket.settimeout(seconds)
+        try:
+            return self._socket.recv(1, socket.MSG_PEEK) is None
+        except TimeoutError:
+            return True
+        finally:
+            self._socket.settimeout(PATIENCE)
+
+    def finish_sending(self) -> Wire:
+        """Close our half of the connection."""
+        self._socket.shutdown(socket.SHUT_WR)
+        return self
+
+    def reset(self) -> None:
+        """Hang up without a goodbye."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._socket.close()
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def _receive(self, size: int = 1 << 20) -> bytes:
+        try:
+            return self._socket.recv(size)
+        except ConnectionResetError:
+            return b""
+
+
+def invoke(
+    function: str = "echo",
+    body: bytes = b"{}",
+    *headers: str,
+    path: str | None = None,
+    method: str = "POST",
+    length: bool = True,
+) -> bytes:
+    """The bytes of an invocation; with `length=False` without Content-Length, which the caller then gives."""
+    lines = [f"{method} {path or f'/2015-03-31/functions/{function}/invocations'} HTTP/1.1", "Host: gateway", *headers]
+    if length:
+        lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+
+
+def chunked(*pieces: bytes, last: bytes = b"0\r\n\r\n") -> bytes:
+    return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + last
+
+
+class Backend:
+    """A backend in a thread. What is asked of it is asked on its event loop, between two of its steps."""
+
+    def __init__(self) -> None:
+        self.backend = ScriptedBackend(self.answer_call)
+        self._loop: asyncio.AbstractEventLoop
+        self._stop: asyncio.Event
+        self.released: asyncio.Event
+        self._is_up = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._failure: BaseException | None = None
+
+    def start(self) -> Self:
+        self._thread.start()
+        assert self._is_up.wait(PATIENCE), "it did not start"
+        if self._failure is not None:
+            raise self._failure
+        return self
+
+    def stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(PATIENCE)
+        assert not self._thread.is_alive(), "it did not stop"
+        if self._failure is not None:
+            raise self._failure
+
+    def on_loop(self, do: Callable[[], _T]) -> _T:
+        """What `do` returns on the loop."""
+
+        async def call() -> _T:
+            return do()
+
+        return asyncio.run_coroutine_threadsafe(call(), self._loop).result(PATIENCE)
+
+    def until(self, is_true: Callable[[], object], what: str) -> None:
+        """Wait until `is_true()`, asked on the loop, is true."""
+        waiting = asyncio.run_coroutine_threadsafe(eventually(is_true, what, PATIENCE), self._loop)
+        waiting.result(PATIENCE + 1)
+
+    def until_running(self, count: int) -> None:
+        """Wait until the backend works on exactly `count` calls."""
+        self.until(lambda: self.backend.running.total() == 2 * count, f"{count} calls at the backend")
+
+    def release(self) -> None:
+        """Let every call that is held end."""
+
+        def open_and_shut() -> None:
+            self.released.set()
+            self.released = asyncio.Event()
+
+        self.on_loop(open_and_shut)
+
+    def forwarded(self) -> list[BackendCall]:
+        """Everything that has reached the backend, whole or not, since `forget()`."""
+        return self.on_loop(lambda: [*self.backend.requests, *self.backend.broken])
+
+    def forget(self) -> None:
+        self.on_loop(self.backend.requests.clear)
+        self.on_loop(self.backend.broken.clear)
+
+    async def answer_call(self, call: BackendCall) -> None:
+        if (call.function or "").startswith("hold"):
+            await self.released.wait()
+        call.answer(200, call.body, {"Content-Type": "application/json", "X-Amz-Executed-Version": "$LATEST"})
+
+    def _run(self) -> None:
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(self._serve())
+        except BaseException as error:
+            self._failure = error
+        self._is_up.set()
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stop, self.released = asyncio.Event(), asyncio.Event()
+        async with self.backend, self._before_it():
+            self._is_up.set()
+            await self._stop.wait()
+            self.released.set()
+
+    @contextlib.asynccontextmanager
+    async def _before_it(self) -> AsyncIterator[None]:
+        """What else runs on the loop."""
+        yield
+
+
+class Gateway(Backend):
+    """A gateway with such a backend behind it."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__()
+        self._values = settings
+        self.server: RunningGateway
+
+    @contextlib.asynccontextmanager
+    async def _before_it(self) -> AsyncIterator[None]:
+        async with running(self.make_settings()) as self.server:
+            yield
+
+    def make_settings(self, **changes: Any) -> Settings:
+        """The settings that it runs with, changed."""
+        return make_settings(self.backend.url, **{**self._values, **changes})
+
+    def reload(self, **changes: Any) -> None:
+        """Put the limits of other settings in force."""
+        gateway, settings = self.server.gateway, self.make_settings(**changes)
+        self.on_loop(lambda: setattr(gateway, "tables", gateway.make_tables(settings)))
+
+    @property
+    def port(self) -> int:
+        return self.server.listen.port
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.server.listen}"
+
+    @property
+    def connections(self) -> set[Any]:
+        """The clients' connections; look at them with `until` or `on_loop`."""
+        return self.server._invoke.server_state.connections
+
+    def held(self) -> dict[str, int]:
+        return self.on_loop(self.server.gateway.counters.held)
+
+    def buffered(self) -> int:
+        return self.on_loop(lambda: self.server.gateway.buffers.in_use)
+
+    def until_idle(self) -> None:
+        """Wait until no slot is held and no byte buffered."""
+        gateway = self.server.gateway
+        self.until(
+            lambda: not gateway.counters.held() and not gateway.buffers.in_use,
+            f"idle; {gateway.counters} {gateway.buffers}",
+        )
+
+    def send(self, data: bytes) -> Answer:
+        """The answer to one request on a connection of its own."""
+        with Wire(self.port) as wire:
+            return wire.send(data).answer()
+
+    def boto3(self, access_key_id: str = "AKIAEXAMPLE") -> Any:
+        """A real SDK client of this gateway, which does not try again. To be closed."""
+        return boto3.client(
+            "lambda",
+            endpoint_url=self.url,
+            region_name="us-east-1",
+            aws_access_key_id=access_key_id,
+            aws_secret_access_key="secret",
+            config=Config(retries={"total_max_attempts": 1}, read_timeout=PATIENCE, proxies={}),
+        )
+
+    def fetch(self, path: str, method: str = "GET", *headers: str) -> Answer:
+        """What the operations listener says."""
+        return fetch(self.server.operations.port, path, method, *headers)
+
+    def metrics(self) -> dict[str, float]:
+        """Every sample of /metrics by its name without the prefix and its labels, as Prometheus would see it."""
+        lines = self.fetch("/metrics").body.decode().splitlines()
+        samples = (line.removeprefix("invoke_gateway_").rpartition(" ") for line in lines if not line.startswith("#"))
+        return {name: float(value) for name, _, value in samples}
+
+
+def fetch(port: int, path: str, method: str = "GET", *headers: str) -> Answer:
+    """What an operations listener says."""
+    lines = [f"{method} {path} HTTP/1.1", "Host: operations", *headers, "", ""]
+    with Wire(port) as wire:
+        return wire.send("\r\n".join(lines).encode()).answer(of_head_request=method == "HEAD")
+
+
+@contextlib.contextmanager
+def gateway(**settings: Any) -> Iterator[Gateway]:
+    """A gateway with these settings, and a backend behind it, for the length of the block."""
+    started = Gateway(**settings).start()
+    try:
+        yield started
+    finally:
+        started.stop()
+
+
+@contextlib.contextmanager
+def backend() -> Iterator[Backend]:
+    """A backend for the length of the block."""
+    started = Backend().start()
+    try:
+        yield started
+    finally:
+        started.stop()
+
+
+@contextlib.contextmanager
+def calls_under_way(served: Gateway, *functions: str) -> Iterator[None]:
+    """A call of each of these functions, whose names begin with `hold`, runs for the length of the block."""
+    with contextlib.ExitStack() as stack:
+        wires = [stack.enter_context(Wire(served.port)) for _ in functions]
+        for wire, function in zip(wires, functions, strict=True):
+            wire.send(invoke(function))
+        served.until_running(len(functions))
+        yield
+        served.release()
+        assert [wire.answer().status for wire in wires] == [200] * len(functions)
+
+
+def wait_seconds(seconds: float) -> None:
+    """For what is about time itself: a client that pauses."""
+    time.sleep(seconds)

@@ -1,0 +1,151 @@
+"""What is logged of a request, and above all what is not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import Any
+
+import pytest
+
+from gateway.exchange import Exchange
+from gateway.policy.limits import AccountLimits
+from gateway.refusals import Refusal
+from gateway.telemetry import log as telemetry_log
+from gateway.telemetry.log import RefusalSummary
+from tests.support.sockets import Gateway, gateway, invoke
+
+SECRETS = ("hunter2", "AKIASECRET", "f00dfeed", "Credential", "secret-query", "secret-context", "secret-header")
+REQUEST_ID = "0f0e0d0c-0b0a-4908-8706-050403020100"
+HEADERS = (
+    "Authorization: AWS4-HMAC-SHA256 Credential=AKIASECRET/x, Signature=f00dfeed",
+    f"X-Amzn-RequestId: {REQUEST_ID}",
+    "X-Amz-Client-Context: secret-context",
+    "X-Custom: secret-header",
+)
+BODY = b'{"password": "hunter2"}'
+
+
+def lines_of(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+    return [json.loads(record.getMessage()) for record in caplog.records if record.name == "gateway.access"]
+
+
+def send_and_read(served: Gateway, caplog: pytest.LogCaptureFixture, data: bytes) -> dict[str, Any]:
+    """The access line of one request, without what differs from time to time."""
+    caplog.clear()
+    served.send(data)
+    served.until(lambda: len(lines_of(caplog)) == 1, "the line is written")
+    (line,) = lines_of(caplog)
+    assert line.pop("time") > 1.7e9
+    assert line.pop("duration_seconds") > 0
+    assert line.pop("client") == "127.0.0.1"
+    return line
+
+
+def test_one_line_tells_who_asked_for_what_and_how_it_ended(caplog: pytest.LogCaptureFixture) -> None:
+    """And nothing of payload, Authorization, query or any other header."""
+    functions = {"closed": {"reserved_concurrent_executions": 0}}
+    with gateway(access_log=True, accounts={"default": {"functions": functions}}) as served:
+        with caplog.at_level(logging.INFO, "gateway.access"):
+            line = send_and_read(served, caplog, invoke("echo", BODY, *HEADERS))
+            assert line.pop("backend_seconds") > 0
+            common = {"request_id": REQUEST_ID, "method": "POST", "account": "000000000000"}
+            invoked = {"operation": "Invoke", "invocation_type": "RequestResponse"}
+            assert line == {**common, **invoked, "function": "echo", "status": 200}
+
+            path = "/2015-03-31/functions/closed/invocations?Qualifier=secret-query"
+            line = send_and_read(served, caplog, invoke("", BODY, *HEADERS, path=path))
+            assert line == {
+                **common,
+                **invoked,
+                "function": "closed",
+                "status": 429,
+                "error": "TooManyRequestsException",
+                "reason": "ReservedFunctionConcurrentInvocationLimitExceeded",
+                "decision": 'limit="reserved_concurrent_executions", in-use=0, ceiling=0',
+            }
+
+            line = send_and_read(served, caplog, invoke("echo", BODY[:-1], *HEADERS))
+            assert (line["status"], line["error"]) == (400, "InvalidRequestContentException")
+
+            path = "/2015-03-31/functions?Marker=secret-query"
+            line = send_and_read(served, caplog, invoke("", BODY, *HEADERS, path=path))
+            assert line["path"] == "/2015-03-31/functions"
+            assert "function" not in line
+        assert not [secret for secret in SECRETS if secret in caplog.text]
+
+
+def test_a_function_error_a_fault_and_a_client_that_left_are_marked(caplog: pytest.LogCaptureFixture) -> None:
+    with gateway(access_log=True) as served, caplog.at_level(logging.INFO, "gateway.access"):
+
+        async def script(call: Any) -> None:
+            if call.function == "broken":
+                call.reset()
+            call.answer(200, b"{}", {"X-Amz-Function-Error": "Unhandled"})
+
+        served.backend.script = script
+        assert send_and_read(served, caplog, invoke("fails"))["function_error"] is True
+        line = send_and_read(served, caplog, invoke("broken"))
+        assert (line["status"], line["fault"], line["error"]) == (500, "reset", "ServiceException")
+
+
+def test_a_line_is_one_line_whatever_the_path_is(caplog: pytest.LogCaptureFixture) -> None:
+    with gateway(access_log=True) as served, caplog.at_level(logging.INFO, "gateway.access"):
+        line = send_and_read(served, caplog, invoke("", path="/a%0A%0Db%00%22c"))
+        assert line["path"] == '/a\n\rb\0"c'
+        assert "\n" not in next(record.getMessage() for record in caplog.records if record.name == "gateway.access")
+
+
+def test_without_access_log_no_request_has_a_line(caplog: pytest.LogCaptureFixture) -> None:
+    with gateway() as served, caplog.at_level(logging.INFO):
+        served.send(invoke())
+        served.until_idle()
+    assert lines_of(caplog) == []
+
+
+# ---- refusals, summarised -------------------------------------------------------------------------------------
+
+
+def refused(refusal: Refusal) -> Exchange:
+    exchange = Exchange(0.0)
+    exchange.plan = AccountLimits("000000000000", 1).plan("invented")
+    exchange.refuse(refusal)
+    return exchange
+
+
+@pytest.fixture
+def summary() -> RefusalSummary:
+    return RefusalSummary()
+
+
+async def test_a_flood_of_refusals_is_one_line(summary: RefusalSummary, caplog: pytest.LogCaptureFixture) -> None:
+    """With how many there were, why, and of which function."""
+    for _ in range(1000):
+        summary.note(refused(Refusal.CONCURRENCY))
+    summary.note(refused(Refusal.INVALID_JSON))
+    assert caplog.records == []
+    summary.report()
+    summary.report()
+    assert [record.getMessage() for record in caplog.records] == [
+        "refused 1001: 1000 x ConcurrentInvocationLimitExceeded (other), 1 x InvalidRequestContentException (other)"
+    ]
+
+
+async def test_a_summary_comes_by_itself_after_a_while(
+    summary: RefusalSummary, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(telemetry_log, "SUMMARY_SECONDS", 0)
+    summary.note(refused(Refusal.CONCURRENCY))
+    await asyncio.sleep(0.01)
+    assert len(caplog.records) == 1
+    await asyncio.sleep(0.01)
+    assert len(caplog.records) == 1
+
+
+async def test_what_was_not_refused_is_not_summarised(
+    summary: RefusalSummary, caplog: pytest.LogCaptureFixture
+) -> None:
+    summary.note(Exchange(0.0))
+    summary.report()
+    assert caplog.records == []

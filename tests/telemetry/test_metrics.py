@@ -1,0 +1,157 @@
+"""The metrics as Prometheus scrapes them, after calls whose outcome is known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.sockets import Gateway, Wire, calls_under_way, gateway, invoke
+
+NAMED = "111122223333"
+FUNCTIONS = {
+    "hold-reserved": {"reserved_concurrent_executions": 2},
+    "closed": {"reserved_concurrent_executions": 0},
+    "fails": {},
+    "beyond": {"reserved_concurrent_executions": 1},
+}
+ACCOUNTS = {
+    "default": {"concurrent_executions": 10, "functions": FUNCTIONS, "requests_per_second": "off"},
+    NAMED: {"concurrent_executions": 5},
+}
+DEFAULT = '{account="000000000000"}'
+
+
+@pytest.fixture
+def served() -> Iterator[Gateway]:
+    with gateway(accounts=ACCOUNTS, metric_functions=3) as started:
+
+        async def script(call: Any) -> None:
+            if call.function == "fails":
+                call.answer(200, b"{}", {"X-Amz-Function-Error": "Unhandled"})
+            elif call.function == "missing":
+                call.answer(404, b"{}")
+            elif call.function == "breaks":
+                call.reset()
+            else:
+                await started.answer_call(call)
+
+        started.backend.script = script
+        yield started
+
+
+def of(name: str, function: str, account: str = "000000000000") -> str:
+    return f'{name}{{account="{account}",function="{function}"}}'
+
+
+def test_before_the_first_call_the_limits_are_there_and_nothing_else(served: Gateway) -> None:
+    samples = served.metrics()
+    assert samples[f"concurrent_executions_limit{DEFAULT}"] == 10
+    assert samples[f'concurrent_executions_limit{{account="{NAMED}"}}'] == 5
+    assert samples[f"unreserved_concurrent_executions_limit{DEFAULT}"] == 7
+    assert samples[f"unreserved_concurrent_executions{DEFAULT}"] == 0
+    assert samples[f"claimed_account_concurrency{DEFAULT}"] == 3
+    assert samples[of("reserved_concurrent_executions", "hold-reserved")] == 2
+    assert samples[of("reserved_concurrent_executions", "closed")] == 0
+    assert of("reserved_concurrent_executions", "fails") not in samples
+    assert [name for name in samples if name.startswith("concurrent_executions{")] == [
+        of("concurrent_executions", "hold-reserved"),
+        of("concurrent_executions", "closed"),
+        of("concurrent_executions", "fails"),
+        of("concurrent_executions", "other"),
+        of("concurrent_executions", "other", NAMED),
+    ]
+    assert not [name for name in samples if name.startswith(("invocations_total", "throttles_total"))]
+    assert samples["buffered_bytes"] == 0
+    assert samples["admission_seconds_count"] == 0
+
+
+def test_levels_are_those_of_the_moment_of_the_scrape(served: Gateway) -> None:
+    """In flight by function and in all; the claimed concurrency counts reservations whether used or not."""
+    in_default = ("hold-reserved", "hold-a", "hold-b", "hold-a")
+    with calls_under_way(served, *in_default, f"arn:aws:lambda:us-east-1:{NAMED}:function:hold-c"):
+        samples = served.metrics()
+        assert samples[of("concurrent_executions", "hold-reserved")] == 1
+        assert samples[of("concurrent_executions", "other")] == 3
+        assert samples[of("concurrent_executions", "other", NAMED)] == 1
+        assert samples[f"unreserved_concurrent_executions{DEFAULT}"] == 3
+        assert samples[f"claimed_account_concurrency{DEFAULT}"] == 3 + 3
+        assert samples['upstream_connections{state="busy"}'] == 5
+    served.until_idle()
+    samples = served.metrics()
+    assert {value for name, value in samples.items() if name.startswith("concurrent_executions{")} == {0}
+    assert samples['upstream_connections{state="idle"}'] == 5
+
+
+def test_totals_have_cloudwatchs_meanings(served: Gateway) -> None:
+    """Throttles are in neither invocations nor errors; an error is also an invocation."""
+    for name, times in {"echo": 3, "hold-reserved": 0, "fails": 2, "closed": 4, "missing": 1, "breaks": 1}.items():
+        for _ in range(times):
+            served.send(invoke(name))
+    served.send(invoke("echo", b"{}", "X-Amz-Invocation-Type: Event"))
+    served.send(invoke("closed", b"{}", "X-Amz-Invocation-Type: DryRun"))
+    served.send(invoke("echo", b"{bad"))
+    served.send(invoke("echo", b"", "Content-Length: 6291457", length=False))
+    served.send(invoke("bad%20name"))
+    served.send(invoke(path="/2015-03-31/functions"))
+    with Wire(served.port) as wire:
+        wire.send(invoke("echo", b"{", "Content-Length: 9", length=False))
+        served.until(lambda: served.server.gateway.buffers.in_use == 9, "the upload has begun")
+        assert served.metrics()["buffered_bytes"] == 9
+    served.until_idle()
+    samples = served.metrics()
+    counted = {name: value for name, value in samples.items() if "_total" in name}
+    reason = "ReservedFunctionConcurrentInvocationLimitExceeded"
+    assert counted == {
+        of("invocations_total", "other"): 3,
+        of("invocations_total", "fails"): 2,
+        of("invocations_total", "closed"): 0,
+        of("errors_total", "other"): 0,
+        of("errors_total", "fails"): 2,
+        of("errors_total", "closed"): 0,
+        f'throttles_total{{account="000000000000",function="closed",reason="{reason}"}}': 4,
+        'refusals_total{error="ServiceException"}': 1,
+        'refusals_total{error="InvalidRequestContentException"}': 1,
+        'refusals_total{error="RequestTooLargeException"}': 1,
+        'refusals_total{error="ValidationException"}': 1,
+        'upstream_errors_total{kind="reset"}': 1,
+        "client_disconnects_total": 1,
+        "passed_through_total": 1,
+    }
+    assert samples[of("duration_seconds_count", "other")] == 3
+    assert samples[of("duration_seconds_count", "fails")] == 2
+    assert samples[of("duration_seconds_count", "closed")] == 0
+    assert samples["admission_seconds_count"] == 3 + 2 + 1 + 1
+    assert samples["admission_seconds_sum"] < 0.1
+
+
+def test_a_duration_is_the_backends_and_not_the_clients(served: Gateway) -> None:
+    """Whatever time the upload takes before it."""
+    with Wire(served.port) as wire:
+        wire.send(invoke("echo", b"", "Content-Length: 2", length=False))
+        assert wire.is_open(0.3)
+        assert wire.send(b"{}").answer().status == 200
+    served.until_idle()
+    samples = served.metrics()
+    assert samples['duration_seconds_bucket{account="000000000000",function="other",le="0.25"}'] == 1
+    assert samples['duration_seconds_bucket{account="000000000000",function="other",le="+Inf"}'] == 1
+    assert 0 < samples[of("duration_seconds_sum", "other")] < 0.25
+
+
+def test_labels_come_from_the_settings_and_up_to_a_bound(served: Gateway) -> None:
+    """Of four functions three have labels; nothing that a client invents has one."""
+    for name in ("fails", "beyond", "invented", "other"):
+        served.send(invoke(name))
+    labels = {name.partition(",")[2] for name in served.metrics() if name.startswith("invocations_total")}
+    assert labels == {'function="fails"}', 'function="other"}'}
+    assert served.metrics()[of("invocations_total", "other")] == 3
+
+
+def test_a_reload_changes_the_limits_in_the_next_scrape_and_keeps_the_totals(served: Gateway) -> None:
+    served.send(invoke("fails"))
+    served.reload(accounts={"default": {"concurrent_executions": 20, "functions": {"new": {}}}})
+    samples = served.metrics()
+    assert samples[f"concurrent_executions_limit{DEFAULT}"] == 20
+    assert samples[of("concurrent_executions", "new")] == 0
+    assert samples[of("invocations_total", "fails")] == 1

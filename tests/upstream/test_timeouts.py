@@ -1,0 +1,141 @@
+"""A backend that does not finish is taken to have ended at `backend.timeout_seconds`, and not before."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.support.backends import OK, BackendCall, BackendConnection, ScriptedBackend, says
+from tests.support.clients import Client, call, check_is_service_exception, invoke, request, stream_path
+from tests.support.gateways import GatewayUnderTest, eventually, serving
+
+from .faults import RESET, TIMEOUT, check_is_fault
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+BOTH_LOOPS = True
+SECONDS = 0.25
+LARGE = 48_000_000  # bytes: more than sockets hold on their way
+SETTINGS = {"backend": {"timeout_seconds": SECONDS}, "quotas": {"request": LARGE}}
+
+LATE = 0.3  # seconds that a busy machine may add
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        pytest.param(b"", id="before the first byte"),
+        pytest.param(b"HTTP/1.1 100 Continue\r\n\r\n", id="after an informational response"),
+        pytest.param(OK + b"Content-Le", id="in the head"),
+        pytest.param(OK + b"Content-Length: 10\r\n\r\n12345", id="in the body"),
+        pytest.param(OK + b"Transfer-Encoding: chunked\r\n\r\nfffffffffffff\r\n12345", id="in a huge chunk"),
+        pytest.param(OK + b"\r\n12345", id="in a body without a length"),
+    ],
+)
+async def test_a_backend_that_hangs_is_a_time_out(
+    gateway: GatewayUnderTest, backend: ScriptedBackend, sent: bytes
+) -> None:
+    await check_is_fault(gateway, backend, says(sent), "timeout", TIMEOUT)
+
+
+async def test_the_slot_comes_back_exactly_at_the_time_out(gateway: GatewayUnderTest, backend: ScriptedBackend) -> None:
+    backend.script = says(b"")
+    async with Client(gateway.listen) as client:
+        sent_at = now()
+        await client.send(request("/2015-03-31/functions/checkout/invocations"))
+        await backend.request(0)
+        arrived_at = now()
+        assert gateway.in_flight == 1
+        await eventually(lambda: gateway.in_flight == 0, "the slot comes back")
+        assert now() - sent_at >= SECONDS
+        assert now() - arrived_at < SECONDS + LATE
+        check_is_service_exception(await client.read_response(), TIMEOUT)
+
+
+async def test_each_call_has_its_own_time_out(gateway: GatewayUnderTest, backend: ScriptedBackend) -> None:
+    """The first to start is the first to end, and does not take the others with it."""
+    backend.script = says(b"")
+    first = asyncio.create_task(invoke(gateway.listen))
+    await backend.request(0)
+    await asyncio.sleep(SECONDS / 2)
+    started_at = now()
+    second = asyncio.create_task(invoke(gateway.listen))
+    await backend.request(1)
+    check_is_service_exception(await first, TIMEOUT)
+    assert gateway.in_flight == 1
+    check_is_service_exception(await second, TIMEOUT)
+    assert SECONDS <= now() - started_at < SECONDS + LATE
+
+
+async def test_dripping_bytes_does_not_put_the_time_out_off(
+    gateway: GatewayUnderTest, backend: ScriptedBackend
+) -> None:
+    async def script(call: BackendCall) -> None:
+        call.write(OK + b"Content-Length: 1000\r\n\r\n")
+        while not call.connection.reader.at_eof():
+            await call.send(b"x")
+            await asyncio.sleep(0.02)
+
+    await check_is_fault(gateway, backend, script, "timeout", TIMEOUT)
+
+
+async def test_a_slow_drip_that_ends_in_time_is_a_response(gateway: GatewayUnderTest, backend: ScriptedBackend) -> None:
+    async def script(call: BackendCall) -> None:
+        for byte in OK + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n":
+            await call.send(bytes([byte]))
+            await asyncio.sleep(0.001)
+
+    backend.script = script
+    answer = await invoke(gateway.listen)
+    assert (answer.status, answer.body) == (200, b"abc")
+
+
+async def test_a_stream_that_hangs_is_cut_at_the_time_out(gateway: GatewayUnderTest, backend: ScriptedBackend) -> None:
+    backend.script = says(OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+    answer = await call(gateway.listen, stream_path("checkout"))
+    assert (answer.status, answer.body, answer.is_whole) == (200, b"hello", False)
+
+
+async def test_a_backend_that_stops_sending_has_failed_at_once(
+    gateway: GatewayUnderTest, backend: ScriptedBackend
+) -> None:
+    """It can answer no more, also where the rest of a large request still waits to be sent."""
+
+    async def script(call: BackendCall) -> None:
+        call.connection.writer.write_eof()
+        await call.stay()
+
+    backend.on_head = script
+    answer = await invoke(gateway.listen, body=b'"' + b"x" * (LARGE - 2) + b'"')
+    check_is_service_exception(answer, RESET)
+
+
+async def test_a_refused_connection_is_unreachable_and_takes_nothing() -> None:
+    async with ScriptedBackend() as closed:
+        pass
+    async with serving(closed.url) as gateway:
+        answer = await invoke(gateway.listen)
+        check_is_service_exception(answer, "The backend refused the connection.")
+        assert gateway.what_is_held() == {}
+        assert await gateway.metric("upstream_errors_total", kind="refused") == 1
+
+
+async def test_a_connection_that_is_not_opened_in_time_is_a_connect_time_out() -> None:
+    """A backend that accepts and then says nothing has not opened a TLS connection."""
+
+    async def never_shakes_hands(connection: BackendConnection) -> None:
+        await connection.reader.read()
+
+    async with ScriptedBackend() as backend:
+        backend.on_connection = never_shakes_hands
+        url = backend.url.replace("http:", "https:")
+        async with serving(url, backend={"url": url, "connect_timeout_seconds": 0.2}) as gateway:
+            answering = asyncio.create_task(invoke(gateway.listen))
+            await eventually(lambda: gateway.in_flight == 1, "the slot is taken before forwarding")
+            check_is_service_exception(await answering, "The backend did not accept a connection in time.")
+            assert gateway.what_is_held() == {}
+            assert await gateway.metric("upstream_errors_total", kind="connect_timeout") == 1

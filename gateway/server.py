@@ -97,16 +97,17 @@ def run(settings: Settings, *, reload: Callable[[], Settings], config: Path | No
     """Serve until SIGTERM or SIGINT, then drain. Returns the exit status: 0, or 2 where it could not start."""
     set_up_logging()
     _raise_file_limit()
+    content = _read(config) if config is not None else None  # first of all: later bytes are compared with these
     with asyncio.Runner(loop_factory=_new_event_loop) as runner:
         try:
-            runner.run(_run(settings, reload, config.absolute() if config else None))
+            runner.run(_run(settings, reload, config.absolute() if config else None, content))
         except CannotListen as error:
             log.error("%s", error)
             return 2
     return 0
 
 
-async def _run(settings: Settings, reload: Callable[[], Settings], config: Path | None) -> None:
+async def _run(settings: Settings, reload: Callable[[], Settings], config: Path | None, content: bytes | None) -> None:
     async with running(settings) as server:
         gateway = server.gateway
         stop = asyncio.Event()
@@ -129,7 +130,7 @@ async def _run(settings: Settings, reload: Callable[[], Settings], config: Path 
         async with contextlib.AsyncExitStack() as stack:
             await stack.enter_async_context(_task(_keep_reloading(gateway, reload, changed), "reload"))
             if settings.watch and config is not None:
-                await stack.enter_async_context(_task(_watch(config, changed), "watch of the settings file"))
+                await stack.enter_async_context(_task(_watch(config, content, changed), "watch of the settings file"))
             await stop.wait()
         log.info("draining: %d invocations in flight", gateway.pool.busy)
     log.info("stopped")
@@ -164,10 +165,10 @@ async def _keep_reloading(gateway: Gateway, read: Callable[[], Settings], change
             log.warning("changed, but in force only after a restart: %s", ", ".join(waiting))
 
 
-async def _watch(config: Path, changed: asyncio.Event) -> None:
-    """Notice when the file's bytes change. The folder is watched, because editors and mounts replace the file."""
-    before = _read(config)
-    async for _ in watchfiles.awatch(config.parent, recursive=False):
+async def _watch(config: Path, before: bytes | None, changed: asyncio.Event) -> None:
+    """Notice when the file's bytes are no longer those of `before`. The folder is watched, because editors and mounts
+    replace the file; and it is looked at every second all the same, for a change before the watch was set up."""
+    async for _ in watchfiles.awatch(config.parent, recursive=False, rust_timeout=1000, yield_on_timeout=True):
         after = _read(config)
         if after is not None and after != before:
             before = after

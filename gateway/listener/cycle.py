@@ -130,19 +130,15 @@ class Cycle:
             return DONE
         if self._protocol.flow.write_paused:
             return self._send_after_drain(message)
-        self._send(message)
-        return DONE
-
-    async def _send_after_drain(self, message: Message) -> None:
-        await self._protocol.flow.drain()
-        if not self.disconnected:
-            self._send(message)
-
-    def _send(self, message: Message) -> None:
         if message["type"] == "http.response.body":
             self._send_body(message.get("body", b""), message.get("more_body", False))
         else:
             self._start(message["status"], message.get("headers", ()))
+        return DONE
+
+    async def _send_after_drain(self, message: Message) -> None:
+        await self._protocol.flow.drain()
+        await self.send(message)
 
     def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """Keep the head until there is a body to send with it. Header names are lower-case."""

@@ -54,10 +54,14 @@ class Payload:
         if not self._grow_to(exchange, declared):
             return None
         exchange.headers.pop(b"expect", None)  # the first receive() lets the client go on: it waits no more
+        message = await receive()
+        if declared and message["type"] == "http.request" and not message.get("more_body", False):
+            exchange.body_is_read = True  # all of it at once, as nearly always
+            body: bytes = message["body"]
+            return body
         pieces: list[bytes] = []
         size = 0
         while True:
-            message = await receive()
             if message["type"] != "http.request":
                 exchange.client_is_gone = True
                 return None
@@ -75,6 +79,7 @@ class Payload:
             if not more_body:
                 return b"".join([*pieces, piece]) if pieces else piece
             pieces.append(piece)
+            message = await receive()
 
     def _grow_to(self, exchange: Exchange, size: int) -> bool:
         """Let the body occupy `size` bytes of the buffers, or refuse it."""

@@ -80,7 +80,8 @@ class Call:
         on_end, self._on_end = self._on_end, None
         if on_end is not None:
             on_end()
-        self.wake()
+        if self._waiter is not None:
+            self.wake()
 
     def wake(self) -> None:
         waiter, self._waiter = self._waiter, None

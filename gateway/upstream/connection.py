@@ -32,6 +32,7 @@ class Connection(asyncio.Protocol):
         "_head_bytes",
         "_headers",
         "_is_complete",
+        "_is_in_pieces",
         "_is_informational",
         "_is_reading",
         "_is_sending",
@@ -69,6 +70,7 @@ class Connection(asyncio.Protocol):
         self._is_informational = False
         self._keeps_alive = False
         self._reads_until_close = False
+        self._is_in_pieces = False
         self._extra = False
         # Of the head that is being read: what goes on to the client, what is about this connection, what is noted.
         self._headers: Headers | None = []
@@ -177,6 +179,7 @@ class Connection(asyncio.Protocol):
                 self.abort(BackendGarbage("its head is too large"))
             return
         added = call.unread - before
+        self._is_in_pieces = True
         if added:
             self._pool.buffers.take_response(added, self, stays=call.window is None)
         if call.window is not None:
@@ -290,9 +293,10 @@ class Connection(asyncio.Protocol):
         is_unsent = self._is_sending or self.transport.get_write_buffer_size() > 0
         is_reusable = self._keeps_alive and not self._extra and not is_unsent and not self.is_closed
         self.call = None
-        self._pool.buffers.end_response(self)
-        self._waits_for_room = False
-        self.resume_if_drained()
+        if self._is_in_pieces:
+            self._pool.buffers.end_response(self)
+            self._waits_for_room = False
+            self.resume_if_drained()
         if is_reusable:
             self._reset()
             self._pool.put_back(self)

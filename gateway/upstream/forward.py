@@ -67,7 +67,8 @@ class Forward:
             connection = self._pool.pop_idle() or await self._pool.connect()
             if self._dispatch(call, connection, exchange, scope) > _LARGE_BODY:
                 await connection.drained()
-            self._give_back_request(exchange)
+            if exchange.buffered:
+                self._give_back_request(exchange)
             if not call.has_ended:
                 await call.news()
             body = call.take_whole()
@@ -87,7 +88,8 @@ class Forward:
                 answer = b""
             await send({"type": "http.response.body", "body": answer})
         finally:
-            self._give_back(len(body))
+            if body:
+                self._buffers.give(len(body))
 
     async def _stream(self, exchange: Exchange, scope: Scope, send: Send) -> None:
         quotas = self._quotas()

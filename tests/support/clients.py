@@ -14,7 +14,6 @@ import msgspec
 
 from gateway.settings import Address
 
-
 # Seconds after which an answer that has not come does not come. Nothing waits so long unless it fails.
 PATIENCE = 15
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Self
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.buffers import Buffers
 from gateway.faults import BackendFault, BackendGarbage, BackendReset
 from gateway.upstream.call import Call
-from gateway.upstream.connection import Connection
+from gateway.upstream.connection import MAX_HEAD_BYTES, Connection
 from gateway.upstream.pool import Pool
 
 LIMIT = 1000
@@ -178,3 +179,36 @@ async def test_whatever_comes_the_call_ends_once_and_gives_everything_back(
         assert all(b"\r" not in value and b"\n" not in value and b"\0" not in value for _, value in headers)
     assert len(body) <= LIMIT
     assert not is_over_limit or fault or wire.call.received > LIMIT
+
+
+@pytest.mark.parametrize(("size", "fault"), [(MAX_HEAD_BYTES - 1000, None), (MAX_HEAD_BYTES, BackendGarbage)])
+@pytest.mark.parametrize("body", [b"", b"x" * 500])
+async def test_a_head_that_comes_all_at_once_has_the_same_bound(
+    size: int, fault: type[BackendFault] | None, body: bytes
+) -> None:
+    async with Wire() as wire:
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nX-Large: " % len(body)
+        wire.bring(head + b"x" * size + b"\r\n\r\n" + body)
+        wire.end(is_reset=False)
+        assert wire.result()[0] is fault
+
+
+class StandingClock:
+    """An event loop as far as a pool asks for the time, in which none passes."""
+
+    def time(self) -> float:
+        return 1.0
+
+    def call_later(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("seconds", "is_used_again"), [(0, False), (0.001, True)])
+def test_a_keep_alive_of_0_seconds_is_over_at_once(seconds: float, is_used_again: bool) -> None:
+    """Also where the clock of the event loop has not moved since."""
+    pool = Pool("127.0.0.1", 9, buffers=Buffers(1), keep_alive_seconds=seconds)
+    pool.loop = StandingClock()  # type: ignore[assignment]
+    connection = Connection(pool)
+    connection.connection_made(Transport())  # type: ignore[arg-type]
+    pool.put_back(connection)
+    assert (pool.pop_idle() is connection) is is_used_again

@@ -113,6 +113,22 @@ async def test_what_is_not_http_is_garbage(gateway: GatewayUnderTest, backend: S
     await check_is_fault(gateway, backend, says(sent), "garbage", GARBAGE)
 
 
+@pytest.mark.parametrize(
+    ("sent", "reason"),
+    [
+        (b"HTTP/1.1 101 Switching\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n", "it switches protocols unasked"),
+        (b"HTTP/1.1 999 Odd\r\nContent-Length: 0\r\n\r\n", "its status is 999"),
+        (OK + b"X-Large: " + LARGE, "its head is too large"),
+        (OK + b"Transfer-Encoding: gzip\r\n\r\n", "its Transfer-Encoding is not chunked"),
+        (OK + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\n{}", "Content-Length"),
+    ],
+)
+async def test_the_text_says_what_is_wrong_with_it(
+    gateway: GatewayUnderTest, backend: ScriptedBackend, sent: bytes, reason: str
+) -> None:
+    await check_is_fault(gateway, backend, says(sent), "garbage", reason)
+
+
 @pytest.mark.parametrize("size", [5, 5000])
 async def test_garbage_behind_good_chunks_gives_their_bytes_back(
     gateway: GatewayUnderTest, backend: ScriptedBackend, size: int

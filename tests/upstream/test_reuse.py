@@ -106,7 +106,7 @@ async def test_unasked_bytes_on_an_idle_connection_end_it(
 ) -> None:
     await invoke(gateway.listen)
     backend.connections[0].writer.write(unasked)
-    await eventually(lambda: gateway.app.pool.idle == 0, "the gateway drops the connection")
+    await eventually(lambda: gateway.app.pool.idle == 0, "the gateway drops the connection", timeout=1)
     backend.script = says(response(200, b"its own"))
     assert (await invoke(gateway.listen)).body == b"its own"
     assert connections_used(backend) == [0, 1]

@@ -13,7 +13,6 @@ from tests.support.gateways import GatewayUnderTest, eventually, serving
 from .faults import RESET, TIMEOUT, check_is_fault
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-BOTH_LOOPS = True
 SECONDS = 0.25
 LARGE = 48_000_000  # bytes: more than sockets hold on their way
 SETTINGS = {"backend": {"timeout_seconds": SECONDS}, "quotas": {"request": LARGE}}

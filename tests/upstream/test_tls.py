@@ -15,8 +15,6 @@ from tests.support.gateways import GatewayUnderTest, serving
 
 from .faults import RESET
 
-BOTH_LOOPS = True
-
 
 def make_certificate(folder: Path, name: str) -> tuple[Path, Path]:
     """A self-signed certificate for an address or a name, and its key."""
@@ -59,11 +57,10 @@ async def test_an_https_backend_is_reached_with_its_authority(certificate: tuple
             await gateway.settled()
 
 
-@pytest.mark.asyncio(loop_factories=["uvloop"])  # asyncio's own TLS does not tell the two ends apart
 async def test_a_response_without_a_length_counts_as_whole_only_with_tlss_own_goodbye(
     certificate: tuple[Path, Path],
 ) -> None:
-    """Without it anybody on the way could have cut the connection."""
+    """Without it anybody on the way could have cut the connection. (asyncio's own loop does not tell the two apart.)"""
     async with ScriptedBackend(tls=server_side(certificate)) as backend:
         settings = {"url": backend.url, "certificate_authority": str(certificate[0]), "timeout_seconds": 3}
         async with serving(backend.url, backend=settings) as gateway:

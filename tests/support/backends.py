@@ -114,10 +114,11 @@ class BackendCall:
     # What is answered.
 
     def write(self, data: bytes) -> None:
-        self.connection.writer.write(data)
+        if not self.connection.writer.is_closing():
+            self.connection.writer.write(data)
 
     async def send(self, data: bytes) -> None:
-        """Write, and wait until the gateway takes it. Returns also when the gateway has gone."""
+        """Write, and wait until the gateway takes it. Does nothing when the gateway has gone."""
         self.write(data)
         with suppress(ConnectionError):
             await self.connection.writer.drain()

@@ -168,6 +168,44 @@ async def test_a_response_that_comes_before_the_upload_has_ended_is_delivered(
     assert gateway.app.pool.idle == 0, "the rest of the upload would be the start of the next request"
 
 
+async def test_a_response_is_delivered_while_its_upload_still_goes_on(
+    gateway: GatewayUnderTest, backend: ScriptedBackend
+) -> None:
+    """A backend that answers as it reads, and a client that reads as it sends, need never wait for an end."""
+
+    async def echo(call: BackendCall) -> None:
+        call.write(OK + b"Transfer-Encoding: chunked\r\n\r\n")
+        async for piece in call.body_pieces():
+            await call.send(chunk(piece))
+        await call.send(chunk(b""))
+
+    backend.on_head = echo
+    async with Client(gateway.listen) as client:
+        await client.send(request("/echo", None, {"Content-Length": "10"}) + b"first")
+        head = await client.read_head()
+        pieces = client.body_pieces(head)
+        assert await anext(pieces) == b"first"
+        await client.send(b" last")
+        assert [piece async for piece in pieces] == [b" last"]
+    assert gateway.app.pool.idle == 1, "both sides agree that request and response have ended"
+
+
+async def test_an_echo_of_any_size_comes_back_whole(gateway: GatewayUnderTest, backend: ScriptedBackend) -> None:
+    """The backend stops reading until its answer is read, the client until its request is."""
+
+    async def echo(call: BackendCall) -> None:
+        call.write(OK + b"Content-Length: %d\r\n\r\n" % UPLOAD)
+        async for piece in call.body_pieces():
+            await call.send(piece)
+
+    backend.on_head = echo
+    async with Client(gateway.listen) as client:
+        sending = asyncio.create_task(client.send(request("/echo", BLOCK * (UPLOAD // MIB))))
+        answer = await client.read_response()
+        await sending
+    assert answer.body == BLOCK * (UPLOAD // MIB)
+
+
 async def test_a_backend_that_fails_before_the_upload_has_ended_is_a_fault(
     gateway: GatewayUnderTest, backend: ScriptedBackend
 ) -> None:

@@ -97,14 +97,13 @@ class MemoryCounters:
         else:
             assert full is not None, "a plan has at least one lane"
             return full
-        buckets = [self._bucket(rate) for rate in plan.rates]
-        for bucket, rate in zip(buckets, plan.rates, strict=True):
-            if not bucket.has_capacity():
+        rates = plan.rates
+        for rate in rates:
+            if not self._bucket(rate).has_capacity():
                 return _describe_empty(rate)
-        slot = self._occupy(lane)
-        for bucket in buckets:
-            bucket.take()
-        return slot
+        for rate in rates:
+            self._bucket(rate).take()
+        return self._occupy(lane)
 
     def in_use(self, counter: str) -> int:
         """How many slots hold `counter`."""

@@ -8,7 +8,7 @@ from collections.abc import Awaitable
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from ..asgi import DONE, App, Message, Scope
+from ..asgi import DONE, Message, Scope
 
 if TYPE_CHECKING:
     from .protocol import InvokeProtocol
@@ -57,16 +57,6 @@ class Cycle:
         self.scope = scope
         self.keep_alive = keep_alive
         self._pieces: list[bytes] = []
-
-    async def run(self, app: App) -> None:
-        try:
-            await app(self.scope, self.receive, self.send)
-        except Exception:
-            log.exception("the application failed")
-        finally:
-            if not self.response_complete and not self.disconnected:
-                # Nothing more will come. Closing tells the client that what it has is not all.
-                self._protocol.close()
 
     # What the connection tells.
 

@@ -9,6 +9,7 @@ connections. And it is lean: a response with its body is one write.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Hashable
 from typing import Any, NamedTuple, cast
@@ -26,6 +27,8 @@ from ..outbox import Outbox
 from ..refusals import Refusal, render
 from .cycle import STATUS_LINES, Cycle
 from .overflow import Overflow
+
+log = logging.getLogger("gateway")
 
 # A body must bring this much within each read time-out, so that dribbling does not count as progress.
 PROGRESS_BYTES = 65_536
@@ -231,7 +234,11 @@ class InvokeProtocol(asyncio.Protocol):
         version = self.parser.get_http_version()
         if version not in _VERSIONS:
             raise _Unacceptable(Refusal.MALFORMED, text="its version is neither 1.1 nor 1.0")
-        raw_path, query = self._split_target()
+        url = self._url
+        if url.startswith(b"/") and b"?" not in url and b"#" not in url:
+            raw_path, query = url, b""
+        else:
+            raw_path, query = _split_target(url)
         path = raw_path.decode("ascii")
         return {
             "type": "http",
@@ -247,16 +254,6 @@ class InvokeProtocol(asyncio.Protocol):
             "query_string": query,
             "headers": self._headers,
         }
-
-    def _split_target(self) -> tuple[bytes, bytes]:
-        url = self._url
-        if url.startswith(b"/") and b"?" not in url and b"#" not in url:
-            return url, b""
-        try:
-            parsed = httptools.parse_url(url)
-            return bytes(parsed.path), parsed.query or b""
-        except (httptools.HttpParserError, TypeError) as error:
-            raise _Unacceptable(Refusal.MALFORMED, text="its target is not a path") from error
 
     # Requests in turn.
 
@@ -277,9 +274,13 @@ class InvokeProtocol(asyncio.Protocol):
             assert self._worker is not None  # it is this task
             tasks.add(self._worker)
             try:
-                await cycle.run(self._app)
+                await self._app(cycle.scope, cycle.receive, cycle.send)
+            except Exception:
+                log.exception("the application failed")
             finally:
                 tasks.discard(self._worker)
+                if not cycle.response_complete and not cycle.disconnected:
+                    self.close()  # nothing more will come: this tells the client that what it has is not all
 
     def _wake_worker(self) -> None:
         if self._worker is None:
@@ -369,3 +370,11 @@ class InvokeProtocol(asyncio.Protocol):
     def __repr__(self) -> str:
         state = "idle" if self._idle_since is not None else "busy"
         return f"<InvokeProtocol {self._client} {state} waiting={len(self._waiting)}>"
+
+
+def _split_target(url: bytes) -> tuple[bytes, bytes]:
+    try:
+        parsed = httptools.parse_url(url)
+        return bytes(parsed.path), parsed.query or b""
+    except (httptools.HttpParserError, TypeError) as error:
+        raise _Unacceptable(Refusal.MALFORMED, text="its target is not a path") from error

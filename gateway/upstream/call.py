@@ -44,7 +44,7 @@ class Call:
     fault: BackendFault | None = None
     seconds: float | None = None
     _started_at = 0.0
-    _loop: asyncio.AbstractEventLoop
+    loop: asyncio.AbstractEventLoop
     _waiter: asyncio.Future[None] | None = None
 
     def __init__(self, limit: int, on_end: Callable[[], None], window: int | None = None) -> None:
@@ -55,9 +55,8 @@ class Call:
 
     # What the connection tells.
 
-    def begin(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
+    def begin(self, connection: Connection) -> None:
         self.connection = connection
-        self._loop = loop
         self._started_at = monotonic()
 
     def add(self, data: bytes) -> None:
@@ -92,7 +91,7 @@ class Call:
 
     def news(self) -> asyncio.Future[None]:
         """Something to await until the call has got on: for a whole response, until it has ended."""
-        self._waiter = self._loop.create_future()
+        self._waiter = self.loop.create_future()
         return self._waiter
 
     def take_whole(self) -> bytes:

@@ -86,7 +86,8 @@ class Connection(asyncio.Protocol):
             call.end(BackendReset())
             return
         self.call = call
-        call.begin(self, self._pool.loop)
+        call.loop = self._pool.loop
+        call.begin(self)
         self._is_sending = more_body
         if more_body or len(body) > _LARGE_BODY:
             self.transport.write(head)

@@ -7,6 +7,7 @@ streamed invocation runs ahead of its client by a window. All else is passed thr
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable
@@ -114,20 +115,26 @@ class Forward:
         exchange.is_dispatched = True
         head = self._head(exchange, scope, length, has_body=declared is not None or is_chunked)
         connection.start(call, head, more_body=length != 0)
+        uploading = None
+        if length != 0:  # beside the response: a backend may answer, at length, before it has read everything
+            uploading = asyncio.create_task(self._upload(call, connection, exchange, receive))
         try:
-            if length != 0:
-                await self._upload(call, connection, exchange, receive)
+            await self._return_stream(call, exchange, send)
+        except BackendReset:
             if not exchange.client_is_gone:
-                await self._return_stream(call, exchange, send)
+                raise
         finally:
+            if uploading is not None:
+                uploading.cancel()
+                await asyncio.gather(uploading, return_exceptions=True)
             self._give_back(call.abandon())
             exchange.backend_seconds = call.seconds
 
     async def _upload(self, call: Call, connection: Connection, exchange: Exchange, receive: Receive) -> None:
-        """Pass the body on as it comes, until its end or until the backend has answered without waiting for it."""
+        """Pass the body on as it comes, to its end. Cancelled when the backend has answered without waiting for it."""
         is_chunked = b"transfer-encoding" in exchange.headers
         try:
-            while not call.has_ended and not exchange.body_is_read:
+            while not exchange.body_is_read:
                 message = await receive()
                 if message["type"] != "http.request":
                     exchange.client_is_gone = True

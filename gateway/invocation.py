@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import partial
 from typing import NamedTuple
 
 
@@ -33,7 +32,7 @@ class Function(NamedTuple):
     region: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for nearly every request, and freezing triples its price
 class Invocation:
     """`is_synchronous`: the caller waits for the function, so that the call occupies concurrency."""
 
@@ -44,9 +43,8 @@ class Invocation:
     is_streamed: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        set_field = partial(object.__setattr__, self)  # it is frozen for everyone else
-        set_field("is_synchronous", self.type is InvocationType.REQUEST_RESPONSE)
-        set_field("is_streamed", self.operation is Operation.INVOKE_WITH_RESPONSE_STREAM)
+        self.is_synchronous = self.type is InvocationType.REQUEST_RESPONSE
+        self.is_streamed = self.operation is Operation.INVOKE_WITH_RESPONSE_STREAM
 
 
 class Caller(NamedTuple):

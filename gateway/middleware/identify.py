@@ -14,8 +14,9 @@ from ..refusals import Refusal
 # thousand.
 _LONGEST_LENGTH = 20
 
-# Paths whose meaning follows from them alone, and that are therefore read only once.
-_REMEMBERED = 4096
+# Paths whose meaning follows from them alone, and that are therefore read only once. Few, for the reason given for
+# plans in policy/limits.
+_REMEMBERED = 256
 
 
 class Identify:

@@ -19,8 +19,9 @@ DEFAULT_ACCOUNT = "000000000000"
 OTHER = "other"
 """The label of every function that has none of its own."""
 
-# A plan is about 1 KB and takes about 2 µs to make; this many are kept, of whatever functions are asked for.
-_KEPT_PLANS = 10_000
+# A plan takes about 2 µs to make. So many are kept, of whatever functions are asked for, and not more: with names at
+# random each plan that is kept is memory that the next one cannot reuse while it is still in the processor's caches.
+_KEPT_PLANS = 256
 
 
 class FunctionLimits(NamedTuple):
@@ -117,7 +118,8 @@ class AccountLimits:
             refusal, rates = Refusal.RESERVED_FUNCTION_RATE, self._reserved_rates
         if per_second is not None:
             rates = (RateClaim(counter, per_second, refusal, "function_requests_per_second"), *rates)
-        return Plan(self.account, name if name in self._labels else OTHER, counter, (lane,), rates)
+        label = name if name in self._labels else OTHER
+        return tuple.__new__(Plan, (self.account, label, counter, (lane,), rates))
 
     def plan_for(self, name: str, access_key_id: str | None) -> Plan:
         """The plan with the caller's own rate, where there is one."""

@@ -32,11 +32,17 @@ class Scale:
     resident_bytes: int
     peak_bytes: int
     samples: list[Sample] = field(default_factory=list)
+    lone_samples: list[Sample] = field(default_factory=list)
     loaded_bytes: int = 0
 
     @property
     def microseconds(self) -> float:
         return median(sample.microseconds for sample in self.samples)
+
+    @property
+    def lone_microseconds(self) -> float:
+        """The same where only one function is called."""
+        return median(sample.microseconds for sample in self.lone_samples)
 
 
 @dataclass(frozen=True)
@@ -59,13 +65,15 @@ class Comparison:
 
 
 def run(functions: int, gateway: Peer, rounds: int, seconds: float, tell: Tell) -> Comparison:
-    """Both gateways up at once, loaded in turn over all their functions. Raises Trouble."""
+    """Both gateways up at once, loaded in turn with the same calls: to as many names at random as the one has
+    functions, and to a single one. What differs is only what is configured. Raises Trouble."""
     with Stage(FORWARDED) as stage:
         pairs = [_start(stage, gateway, count, tell) for count in (1, functions)]
         for number in range(rounds):
             for scale, running in pairs if number % 2 else reversed(pairs):
                 tell(f"round {number + 1} of {rounds}, functions configured: {scale.functions:,}")
-                scale.samples.append(_measure(running, scale, seconds))
+                scale.samples.append(_measure(running, functions, seconds))
+                scale.lone_samples.append(_measure(running, 1, seconds))
         for scale, running in pairs:
             scale.loaded_bytes = running.process.resident_bytes()
         return Comparison(*(scale for scale, _ in pairs))
@@ -83,7 +91,7 @@ def _start(stage: Stage, gateway: Peer, functions: int, tell: Tell) -> tuple[Sca
     seconds = _wait_for_health(process, place.operations, started)
     scale = Scale(functions, seconds, process.resident_bytes(), process.resident_bytes("VmHWM"))
     running = stage.try_out(peer, process, place, "function-0000000")
-    _measure(running, scale, WARM_UP_SECONDS)
+    _measure(running, functions, WARM_UP_SECONDS)
     return scale, running
 
 
@@ -114,11 +122,12 @@ def _wait_for_health(process: Process, port: int, started: float) -> float:
     return time.monotonic() - started
 
 
-def _measure(running: Running, scale: Scale, seconds: float) -> Sample:
-    sample = measure(running.process, running.port, running.request, seconds, scale.functions)
+def _measure(running: Running, names: int, seconds: float) -> Sample:
+    """One sample of calls to `names` functions at random, of which the gateway need not know any."""
+    sample = measure(running.process, running.port, running.request, seconds, names)
     if sample.broken or sample.failed > REFUSED_SHARE * sample.requests:
         raise Trouble(
-            f"with {scale.functions} functions {sample.failed} of {sample.requests} requests failed"
+            f"over {names} names {sample.failed} of {sample.requests} requests failed"
             f" and {sample.broken} connections broke"
         )
     return sample

@@ -52,6 +52,12 @@ class Comparison:
 
     @property
     def ratio(self) -> float:
+        """All of a million functions called at random, beside the only one called: what the goal is about."""
+        return self.many.microseconds / self.one.lone_microseconds
+
+    @property
+    def configured_ratio(self) -> float:
+        """The part of it that is the configuration's: the same calls to both."""
         return self.many.microseconds / self.one.microseconds
 
     @property

@@ -8,7 +8,7 @@ from random import getrandbits
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
-from .invocation import ANONYMOUS, Caller, Invocation
+from .invocation import ANONYMOUS, Invocation
 from .refusals import Refusal
 
 if TYPE_CHECKING:
@@ -31,6 +31,9 @@ def new_request_id() -> str:
     return f"{walked >> 16 & 0xFFFF_FFFF:08x}-{walked & 0xFFFF:04x}-{_REST}"
 
 
+_NO_VALUES: Mapping[str, object] = MappingProxyType({})
+
+
 class Slot(Protocol):
     """A lane that was taken. Whoever holds it gives it back when the backend has finished."""
 
@@ -40,35 +43,56 @@ class Slot(Protocol):
 
 class Exchange:
     """One request and what became of it. Times are seconds of the gateway's monotonic clock; `buffered` is how many
-    bytes its body occupies of the buffers.
+    bytes its body occupies of the buffers."""
 
-    The defaults stand on the class: most of them are never touched, and setting them all for each request would cost
-    more than most stages do.
-    """
-
-    invocation: Invocation | None = None
-    caller: Caller = ANONYMOUS
-    plan: Plan | None = None
-    body: bytes = b""
-    body_is_read: bool = False
-    client_is_gone: bool = False
-    refusal: Refusal | None = None
-    refusal_values: Mapping[str, object] = MappingProxyType({})
-    full: Full | None = None
-    slot: Slot | None = None
-    buffered: int = 0
-    is_dispatched: bool = False
-    fault: str | None = None
-    status: int = 0
-    function_error: bool = False
-    admission_seconds: float | None = None
-    backend_seconds: float | None = None
-    duration_seconds: float | None = None
-    _request_id: str | None = None
+    __slots__ = (
+        "_request_id",
+        "admission_seconds",
+        "backend_seconds",
+        "body",
+        "body_is_read",
+        "buffered",
+        "caller",
+        "client_is_gone",
+        "duration_seconds",
+        "fault",
+        "full",
+        "function_error",
+        "has_continued",
+        "headers",
+        "invocation",
+        "is_dispatched",
+        "plan",
+        "received_at",
+        "refusal",
+        "refusal_values",
+        "slot",
+        "status",
+    )
 
     def __init__(self, received_at: float) -> None:
         self.received_at = received_at
         self.headers: dict[bytes, bytes] = {}
+        self.invocation: Invocation | None = None
+        self.caller = ANONYMOUS
+        self.plan: Plan | None = None
+        self.body = b""
+        self.body_is_read = False
+        self.has_continued = False
+        self.client_is_gone = False
+        self.refusal: Refusal | None = None
+        self.refusal_values: Mapping[str, object] = _NO_VALUES
+        self.full: Full | None = None
+        self.slot: Slot | None = None
+        self.buffered = 0
+        self.is_dispatched = False
+        self.fault: str | None = None
+        self.status = 0
+        self.function_error = False
+        self.admission_seconds: float | None = None
+        self.backend_seconds: float | None = None
+        self.duration_seconds: float | None = None
+        self._request_id: str | None = None
 
     @property
     def request_id(self) -> str:

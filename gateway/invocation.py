@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -23,6 +23,11 @@ class InvocationType(StrEnum):
     DRY_RUN = "DryRun"
 
 
+# To find a member of an enumeration by its class takes several times as long, before Python 3.12.
+_WITH_RESPONSE_STREAM = Operation.INVOKE_WITH_RESPONSE_STREAM
+_REQUEST_RESPONSE = InvocationType.REQUEST_RESPONSE
+
+
 class Function(NamedTuple):
     """A function as the caller named it. `account` and `region` are set only where an ARN said them."""
 
@@ -32,19 +37,24 @@ class Function(NamedTuple):
     region: str | None = None
 
 
-@dataclass(slots=True)  # not frozen: one is made for nearly every request, and freezing triples its price
+@dataclass(slots=True, init=False)
 class Invocation:
     """`is_synchronous`: the caller waits for the function, so that the call occupies concurrency."""
 
     operation: Operation
     function: Function
     type: InvocationType
-    is_synchronous: bool = field(init=False)
-    is_streamed: bool = field(init=False)
+    is_synchronous: bool
+    is_streamed: bool
 
-    def __post_init__(self) -> None:
-        self.is_synchronous = self.type is InvocationType.REQUEST_RESPONSE
-        self.is_streamed = self.operation is Operation.INVOKE_WITH_RESPONSE_STREAM
+    # One is made for each request. The constructor that a dataclass writes cannot work out the last two without a
+    # second call, and freezing would triple the price.
+    def __init__(self, operation: Operation, function: Function, type_: InvocationType) -> None:
+        self.operation = operation
+        self.function = function
+        self.type = type_
+        self.is_synchronous = type_ is _REQUEST_RESPONSE
+        self.is_streamed = operation is _WITH_RESPONSE_STREAM
 
 
 class Caller(NamedTuple):

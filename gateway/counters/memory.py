@@ -16,6 +16,11 @@ from ..policy.retry import estimate_free_seconds
 # Weight of the latest call in the usual duration: about the last eight calls count.
 _NEWEST_WEIGHT = 0.125
 
+_NEVER = float("-inf")
+
+# So many levels are kept for the functions that are called next.
+_SPARE_LEVELS = 64
+
 # An estimate is good for this long; a burst of refusals must not look for the oldest call each time.
 _ESTIMATE_SECONDS = 0.05
 
@@ -29,7 +34,7 @@ class Level:
         self.running: dict[MemorySlot, None] = {}
         self.usual_seconds: float | None = None
         self.estimate = 0.0
-        self.estimated_at = float("-inf")
+        self.estimated_at = _NEVER
 
     def oldest_seconds(self, now: float) -> float:
         """Age of the oldest call that holds the counter; 0 when none does."""
@@ -46,30 +51,42 @@ class Level:
 class Bucket(AsyncLimiter):
     """A limiter that is never waited for: asked for capacity first, then made to give it, in one go."""
 
-    __slots__ = ()
+    __slots__ = ("per_second",)
+
+    def __init__(self, per_second: float) -> None:
+        self.per_second = per_second
+        # It holds one second's worth, but at least the one token that a request needs; unless it is for nobody.
+        burst = max(1.0, per_second) if per_second else 0.0
+        super().__init__(burst, burst / per_second if per_second else 1.0)
 
     def take(self) -> None:
         """Take the token that `has_capacity` has just found. `acquire` would look again, at twice the price."""
         self._level += 1
 
+    def give_back(self) -> None:
+        """Undo the `take` before."""
+        self._level -= 1
+
 
 class MemorySlot:
     """The claims of one admitted call."""
 
-    __slots__ = ("_claims", "_store", "taken_at")
+    __slots__ = ("_claims", "_own", "_store", "taken_at")
 
-    def __init__(self, store: MemoryCounters, claims: tuple[Claim, ...], taken_at: float) -> None:
+    def __init__(self, store: MemoryCounters, claims: tuple[Claim, ...], own: str, taken_at: float) -> None:
         self._store: MemoryCounters | None = store
         self._claims = claims
+        self._own = own
         self.taken_at = taken_at
 
     def release(self) -> None:
         store, self._store = self._store, None
         if store is not None:
-            store.give_back(self, self._claims)
+            store.give_back(self, self._claims, self._own)
 
     def __repr__(self) -> str:
-        return f"<MemorySlot {'held' if self._store else 'released'} {[claim.counter for claim in self._claims]}>"
+        counters = [claim.counter or self._own for claim in self._claims]
+        return f"<MemorySlot {'held' if self._store else 'released'} {counters}>"
 
 
 class MemoryCounters:
@@ -78,32 +95,33 @@ class MemoryCounters:
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
         self._levels: dict[str, Level] = {}
-        self._buckets: dict[str, tuple[float, Bucket]] = {}
+        self._spare: list[Level] = []
+        self._usual_seconds: dict[str, float] = {}
+        self._buckets: dict[str, Bucket] = {}
 
     def look(self, plan: Plan) -> Full | None:
         full: Full | None = None
         for lane in plan.lanes:
-            full = self._find_full(lane)
+            full = self._find_full(lane, plan.function_counter)
             if full is None:
                 break
         return full
 
     async def take(self, plan: Plan) -> MemorySlot | Full:
         full: Full | None = None
+        own = plan.function_counter
         for lane in plan.lanes:
-            full = self._find_full(lane)
+            full = self._find_full(lane, own)
             if full is None:
                 break
         else:
             assert full is not None, "a plan has at least one lane"
             return full
-        rates = plan.rates
-        for rate in rates:
-            if not self._bucket(rate).has_capacity():
-                return _describe_empty(rate)
-        for rate in rates:
-            self._bucket(rate).take()
-        return self._occupy(lane)
+        if plan.rates:
+            empty = self._take_tokens(plan.rates, own)
+            if empty is not None:
+                return empty
+        return self._occupy(lane, own)
 
     def in_use(self, counter: str) -> int:
         """How many slots hold `counter`."""
@@ -118,27 +136,26 @@ class MemoryCounters:
         """Every counter that at least one slot holds, with how many do."""
         return {name: len(level.running) for name, level in self._levels.items() if level.running}
 
-    def give_back(self, slot: MemorySlot, claims: tuple[Claim, ...]) -> None:
+    def give_back(self, slot: MemorySlot, claims: tuple[Claim, ...], own: str) -> None:
         seconds = self._clock() - slot.taken_at
         levels = self._levels
-        for counter, ceiling, _, _ in claims:
-            level = levels[counter]
-            del level.running[slot]
-            if ceiling is not None:
+        for claim in claims:
+            level = levels[claim.counter or own]
+            running = level.running
+            del running[slot]
+            if claim.ceiling is not None:
                 usual = level.usual_seconds
                 level.usual_seconds = seconds if usual is None else usual + (seconds - usual) * _NEWEST_WEIGHT
-            elif not level.running:
-                # It can refuse nobody, so nobody will ask how long its calls take. Its name came from a client:
-                # such names must not pile up.
-                del levels[counter]
+            if not running and not claim.counter:
+                self._put_away(own, level, claim)
 
-    def _find_full(self, lane: Lane) -> Full | None:
+    def _find_full(self, lane: Lane, own: str) -> Full | None:
         levels = self._levels
         for claim in lane.claims:
-            counter, ceiling, _, _ = claim
+            ceiling = claim.ceiling
             if ceiling is None:
                 continue
-            level = levels.get(counter)
+            level = levels.get(claim.counter or own)
             in_use = len(level.running) if level is not None else 0
             if in_use >= ceiling:
                 return self._describe_full(claim, level, in_use, ceiling)
@@ -148,25 +165,46 @@ class MemoryCounters:
         retry = level.retry_seconds(self._clock()) if level is not None else estimate_free_seconds(None, 0, 0)
         return Full(claim, in_use, ceiling, retry)
 
-    def _occupy(self, lane: Lane) -> MemorySlot:
+    def _occupy(self, lane: Lane, own: str) -> MemorySlot:
         levels = self._levels
-        slot = MemorySlot(self, lane.claims, self._clock())
-        for counter, _, _, _ in lane.claims:
+        claims = lane.claims
+        slot = MemorySlot(self, claims, own, self._clock())
+        for claim in claims:
+            counter = claim.counter or own
             level = levels.get(counter)
             if level is None:
-                level = levels[counter] = Level()
+                level = levels[counter] = self._spare.pop() if self._spare else Level()
+                if claim.ceiling is not None:
+                    level.usual_seconds = self._usual_seconds.get(counter)
             level.running[slot] = None
         return slot
 
-    def _bucket(self, rate: RateClaim) -> Bucket:
-        known = self._buckets.get(rate.bucket)
-        if known is not None and known[0] == rate.per_second:
-            return known[1]
-        # A bucket holds one second's worth, but at least the one token that a request needs; unless it is for nobody.
-        burst = max(1.0, rate.per_second) if rate.per_second else 0.0
-        bucket = Bucket(burst, burst / rate.per_second if rate.per_second else 1.0)
-        self._buckets[rate.bucket] = (rate.per_second, bucket)
-        return bucket
+    def _put_away(self, own: str, level: Level, claim: Claim) -> None:
+        """A function's level exists while calls hold it. What remains is how long they took, where somebody may ask:
+        a function that cannot be refused may be a name that a client invented, and such names must not pile up."""
+        del self._levels[own]
+        if claim.ceiling is not None and level.usual_seconds is not None:
+            self._usual_seconds[own] = level.usual_seconds
+        if len(self._spare) < _SPARE_LEVELS:
+            level.usual_seconds = None
+            level.estimated_at = _NEVER
+            self._spare.append(level)
+
+    def _take_tokens(self, rates: tuple[RateClaim, ...], own: str) -> Full | None:
+        """Take a token of each rate, or none at all and say which rate has none."""
+        taken: list[Bucket] = []
+        for rate in rates:
+            name = rate.bucket or own
+            bucket = self._buckets.get(name)
+            if bucket is None or bucket.per_second != rate.per_second:
+                bucket = self._buckets[name] = Bucket(rate.per_second)
+            if not bucket.has_capacity():
+                for other in taken:
+                    other.give_back()
+                return _describe_empty(rate)
+            bucket.take()
+            taken.append(bucket)
+        return None
 
     def __repr__(self) -> str:
         return f"<MemoryCounters {self.held()}>"

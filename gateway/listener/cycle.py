@@ -39,24 +39,40 @@ class Cycle:
     """`keep_alive` is whether the connection may serve another request after this one. There is one reader: two
     calls of `receive` must not wait at the same time."""
 
-    # The defaults stand on the class: most requests touch few of them.
-    more_body = True
-    disconnected = False
-    response_started = False
-    response_complete = False
-    unread = 0
-    _has_news = False
-    _has_continued = False
-    _waiter: asyncio.Future[None] | None = None
-    _head: bytes | None = None  # of the response, until there is something to send with it
-    _left = 0  # bytes of the response's Content-Length
-    _chunked = False
+    __slots__ = (
+        "_chunked",
+        "_has_continued",
+        "_has_news",
+        "_head",
+        "_left",
+        "_pieces",
+        "_protocol",
+        "_waiter",
+        "disconnected",
+        "keep_alive",
+        "more_body",
+        "response_complete",
+        "response_started",
+        "scope",
+        "unread",
+    )
 
     def __init__(self, protocol: InvokeProtocol, scope: Scope, *, keep_alive: bool) -> None:
         self._protocol = protocol
         self.scope = scope
         self.keep_alive = keep_alive
+        self.more_body = True
+        self.disconnected = False
+        self.response_started = False
+        self.response_complete = False
+        self.unread = 0
         self._pieces: list[bytes] = []
+        self._has_news = False
+        self._has_continued = False
+        self._waiter: asyncio.Future[None] | None = None
+        self._head: bytes | None = None  # of the response, until there is something to send with it
+        self._left = 0  # bytes of the response's Content-Length
+        self._chunked = False
 
     # What the connection tells.
 

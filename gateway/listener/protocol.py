@@ -21,7 +21,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 from uvicorn.server import ServerState
 
-from ..asgi import App, Scope
+from ..asgi import MESSAGE, App, Scope
 from ..exchange import new_request_id
 from ..outbox import Outbox
 from ..refusals import Refusal, render
@@ -97,6 +97,9 @@ class InvokeProtocol(asyncio.Protocol):
         self._turn: asyncio.Future[None] | None = None
         self._is_lost = False
         self._date: tuple[object, bytes] = (None, b"")
+        # How many messages the parser has met.
+        self._begun = 0
+        self._ended = 0
         # Bytes since the head or the body last got on; a head, or trailers, of any size would only make this grow.
         self._quiet_bytes = 0
         self._body_bytes = 0
@@ -150,6 +153,8 @@ class InvokeProtocol(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._idle_since = None
         self._quiet_bytes += len(data)
+        ended = self._ended
+        is_between_messages = self._begun == ended
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -161,6 +166,11 @@ class InvokeProtocol(asyncio.Protocol):
             else:
                 self.reject(Refusal.MALFORMED, text=str(error) or type(error).__name__)
         else:
+            if is_between_messages and self._begun == self._ended == ended + 1:
+                cycle = self._cycle
+                # What follows the last request of a connection is dropped by the parser, and must not be passed on.
+                if cycle is not None and cycle.keep_alive and data.startswith(b"POST /"):
+                    cycle.scope[MESSAGE] = data
             if self._quiet_bytes > self._limits.max_header_bytes:
                 self.reject(Refusal.HEAD_TOO_LARGE, limit=f"{self._limits.max_header_bytes} bytes")
 
@@ -175,6 +185,9 @@ class InvokeProtocol(asyncio.Protocol):
         self.transport.close()
 
     # httptools
+
+    def on_message_begin(self) -> None:
+        self._begun += 1
 
     def on_url(self, url: bytes) -> None:
         self._url += url
@@ -210,6 +223,7 @@ class InvokeProtocol(asyncio.Protocol):
             cycle.add_body(body)
 
     def on_message_complete(self) -> None:
+        self._ended += 1
         self._quiet_bytes = 0
         if self._headers:  # trailers; what comes now is the next request
             self._headers = []

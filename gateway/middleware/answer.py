@@ -79,15 +79,19 @@ def _will_end_soon(exchange: Exchange) -> bool:
     length = exchange.headers.get(b"content-length")
     if length is None:
         return b"transfer-encoding" not in exchange.headers
-    return b"expect" not in exchange.headers and len(length) < 6 and int(length) <= _SMALL_BODY
+    return not _waits_to_continue(exchange) and len(length) < 6 and int(length) <= _SMALL_BODY
 
 
 def _may_drain(exchange: Exchange) -> bool:
     """Whether the rest of the body should be read: not when it waits for our 100, not when it is huge."""
-    if b"expect" in exchange.headers and not exchange.body_is_read:
+    if _waits_to_continue(exchange):
         return False
     length = exchange.headers.get(b"content-length")
     return length is None or int(length) <= DRAIN_BYTES
+
+
+def _waits_to_continue(exchange: Exchange) -> bool:
+    return b"expect" in exchange.headers and not exchange.has_continued
 
 
 async def _drain(receive: Receive) -> bool:

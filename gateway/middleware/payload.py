@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from ..asgi import EXCHANGE, App, Receive, Scope, Send
+from ..asgi import EXCHANGE, App, Message, Receive, Scope, Send
 from ..buffers import Buffers
 from ..exchange import Exchange
 from ..policy.json_text import find_json_error
-from ..policy.payload import PayloadQuota, PayloadQuotas
+from ..policy.payload import PayloadQuotas
 from ..refusals import Refusal
 
 # Checking 6 MiB takes 5 ms, and 300 ms where it is made to hurt: so long nobody else would be served.
@@ -34,9 +34,18 @@ class Payload:
             await self.app(scope, receive, send)
             return
         try:
-            body = await self._read(exchange, receive, self._quotas().of(invocation))
-            if body is None:
+            declared = int(exchange.headers.get(b"content-length", b"0"))
+            if not self._grow_to(exchange, declared):
                 return
+            exchange.has_continued = True  # the first receive() lets a client that waits for it go on
+            message = await receive()
+            if declared and message["type"] == "http.request" and not message.get("more_body", False):
+                exchange.body_is_read = True  # all of it at once, as nearly always
+                body = message["body"]
+            else:
+                body = await self._read(exchange, receive, message, declared)
+                if body is None:
+                    return
             if body:
                 is_long = len(body) > _LONG_BODY
                 error = await asyncio.to_thread(find_json_error, body) if is_long else find_json_error(body)
@@ -48,17 +57,10 @@ class Payload:
         finally:
             self._give_back(exchange)
 
-    async def _read(self, exchange: Exchange, receive: Receive, quota: PayloadQuota) -> bytes | None:
-        """The whole body, or `None` where the exchange says why not."""
-        declared = int(exchange.headers.get(b"content-length", b"0"))
-        if not self._grow_to(exchange, declared):
-            return None
-        exchange.headers.pop(b"expect", None)  # the first receive() lets the client go on: it waits no more
-        message = await receive()
-        if declared and message["type"] == "http.request" and not message.get("more_body", False):
-            exchange.body_is_read = True  # all of it at once, as nearly always
-            body: bytes = message["body"]
-            return body
+    async def _read(self, exchange: Exchange, receive: Receive, message: Message, declared: int) -> bytes | None:
+        """The whole body from its first message on, or `None` where the exchange says why not."""
+        assert exchange.invocation is not None
+        quota = self._quotas().of(exchange.invocation)
         pieces: list[bytes] = []
         size = 0
         while True:

@@ -7,16 +7,24 @@ room for all of it, or nothing, and refuses in the name of the last lane. Policy
 Every lane claims the function's own counter and the account's, also where they can bind only after the limits have
 changed: calls admitted under an older table keep counting, so a reload can neither lift a running call out of a
 reservation nor put more than `concurrent_executions` into the account.
+
+A lane does not name the function's own counter, the plan does. So functions with equal limits share one lane, and the
+plan of a function that was never seen before is as quick to make as any other.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..refusals import Refusal
 
+OWN = ""
+"""Stands in claims for the counter or the bucket of the plan's own function."""
 
-class Claim(NamedTuple):
+
+@dataclass(frozen=True, slots=True)
+class Claim:
     """One slot of `counter`, to be had while fewer than `ceiling` are taken; `None` counts without a limit."""
 
     counter: str
@@ -25,12 +33,14 @@ class Claim(NamedTuple):
     limit: str
 
 
-class Lane(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Lane:
     name: str
     claims: tuple[Claim, ...]
 
 
-class RateClaim(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class RateClaim:
     """One token of `bucket`, which gains `per_second` tokens a second and holds one second's worth."""
 
     bucket: str
@@ -39,7 +49,8 @@ class RateClaim(NamedTuple):
     limit: str
 
 
-class Plan(NamedTuple):
+@dataclass(slots=True)  # not frozen: one is made for each request, and freezing triples its price
+class Plan:
     """What a synchronous invocation of one function must take: the first free lane, and a token of each rate."""
 
     account: str
@@ -62,10 +73,6 @@ class Full(NamedTuple):
         return f'limit="{self.claim.limit}", in-use={self.in_use}, ceiling={self.ceiling:g}'
 
 
-# A named tuple's constructor costs three times the tuple; these are made for every function that is not remembered.
-_new = tuple.__new__
-
-
 def account_claim(account: str, concurrent_executions: int) -> Claim:
     """A slot of the whole account."""
     return Claim(account, concurrent_executions, Refusal.CONCURRENCY, "concurrent_executions")
@@ -76,13 +83,12 @@ def pool_claim(pool: str, unreserved: int) -> Claim:
     return Claim(pool, unreserved, Refusal.CONCURRENCY, "unreserved_concurrent_executions")
 
 
-def reserved_lane(function: str, reserved: int, account: Claim) -> Lane:
+def reserved_lane(reserved: int, account: Claim) -> Lane:
     """The lane of a function with a reservation: never more, and never anything from the unreserved pool."""
-    own = Claim(function, reserved, Refusal.RESERVED_CONCURRENCY, "reserved_concurrent_executions")
+    own = Claim(OWN, reserved, Refusal.RESERVED_CONCURRENCY, "reserved_concurrent_executions")
     return Lane("reserved", (own, account))
 
 
-def unreserved_lane(function: str, pool: Claim, account: Claim) -> Lane:
+def unreserved_lane(pool: Claim, account: Claim) -> Lane:
     """The lane of every other function."""
-    own = _new(Claim, (function, None, Refusal.CONCURRENCY, "concurrent_executions"))
-    return _new(Lane, ("unreserved", (pool, account, own)))
+    return Lane("unreserved", (pool, account, Claim(OWN, None, Refusal.CONCURRENCY, "concurrent_executions")))

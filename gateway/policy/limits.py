@@ -6,22 +6,19 @@ A request takes its plan from the table that it found on arrival; a reload repla
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import NamedTuple
 
 from ..invocation import Caller
 from ..refusals import Refusal
-from .concurrency import Plan, RateClaim, account_claim, pool_claim, reserved_lane, unreserved_lane
+from .concurrency import OWN, Claim, Lane, Plan, RateClaim, account_claim, pool_claim, reserved_lane, unreserved_lane
 
 DEFAULT_ACCOUNT = "000000000000"
 """How the pool that all unnamed accounts share is shown."""
 
 OTHER = "other"
 """The label of every function that has none of its own."""
-
-# A plan takes about 2 µs to make. So many are kept, of whatever functions are asked for, and not more: with names at
-# random each plan that is kept is memory that the next one cannot reuse while it is still in the processor's caches.
-_KEPT_PLANS = 256
 
 
 class FunctionLimits(NamedTuple):
@@ -31,6 +28,17 @@ class FunctionLimits(NamedTuple):
     requests_per_second: float | None = None
 
 
+_UNLIMITED = FunctionLimits()
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """The part of a plan that all functions with the same limits share."""
+
+    lanes: tuple[Lane, ...]
+    rates: tuple[RateClaim, ...]
+
+
 class AccountLimits:
     """Limits of one account, and the plans that follow from them.
 
@@ -38,13 +46,10 @@ class AccountLimits:
     """
 
     __slots__ = (
-        "_account_claim",
         "_function_prefix",
         "_labels",
-        "_plans",
-        "_pool_claim",
-        "_rates",
-        "_reserved_rates",
+        "_rules",
+        "_unlimited",
         "account",
         "account_counter",
         "caller_requests_per_second",
@@ -78,12 +83,8 @@ class AccountLimits:
         self.account_counter = f"{account}/account"
         self.pool_counter = f"{account}/unreserved"
         self._function_prefix = f"{account}/function/"
-        self._account_claim = account_claim(self.account_counter, concurrent_executions)
-        self._pool_claim = pool_claim(self.pool_counter, self.unreserved_concurrent_executions)
-        self._rates = self._make_account_rate(Refusal.FUNCTION_RATE)
-        self._reserved_rates = self._make_account_rate(Refusal.RESERVED_FUNCTION_RATE)
         self._labels = frozenset(islice(self.functions, labelled))
-        self._plans: dict[str, Plan] = {}
+        self._unlimited, self._rules = self._make_rules()
 
     def function_counter(self, name: str) -> str:
         return self._function_prefix + name
@@ -98,34 +99,15 @@ class AccountLimits:
         return self.unreserved_concurrent_executions if reserved is None else reserved
 
     def plan(self, name: str) -> Plan:
-        plan = self._plans.get(name)
-        if plan is None:
-            limits = self.functions.get(name)
-            plan = self._make_plan(name, limits or _UNLIMITED)
-            if len(self._plans) >= _KEPT_PLANS:
-                self._plans.clear()
-            self._plans[name] = plan
-        return plan
-
-    def _make_plan(self, name: str, limits: FunctionLimits) -> Plan:
-        counter = self._function_prefix + name
-        reserved, per_second = limits
-        if reserved is None:
-            lane = unreserved_lane(counter, self._pool_claim, self._account_claim)
-            refusal, rates = Refusal.FUNCTION_RATE, self._rates
-        else:
-            lane = reserved_lane(counter, reserved, self._account_claim)
-            refusal, rates = Refusal.RESERVED_FUNCTION_RATE, self._reserved_rates
-        if per_second is not None:
-            rates = (RateClaim(counter, per_second, refusal, "function_requests_per_second"), *rates)
+        rule = self._rules.get(name, self._unlimited)
         label = name if name in self._labels else OTHER
-        return tuple.__new__(Plan, (self.account, label, counter, (lane,), rates))
+        return Plan(self.account, label, self._function_prefix + name, rule.lanes, rule.rates)
 
     def plan_for(self, name: str, access_key_id: str | None) -> Plan:
         """The plan with the caller's own rate, where there is one."""
         plan = self.plan(name)
         rate = self.caller_rate(access_key_id)
-        return plan if rate is None else plan._replace(rates=(*plan.rates, rate))
+        return plan if rate is None else replace(plan, rates=(*plan.rates, rate))
 
     def caller_rate(self, access_key_id: str | None) -> RateClaim | None:
         """The per-caller rate. Callers whom the settings do not know pass `None` and share one bucket."""
@@ -134,20 +116,40 @@ class AccountLimits:
         bucket = f"{self.account}/caller/{access_key_id or ''}"
         return RateClaim(bucket, self.caller_requests_per_second, Refusal.CALLER_RATE, "caller_requests_per_second")
 
-    def _make_account_rate(self, refusal: Refusal) -> tuple[RateClaim, ...]:
-        """The account's rate, refused in the name of the kind of function that asks."""
-        if self.requests_per_second is None:
-            return ()
-        return (RateClaim(self.account_counter, self.requests_per_second, refusal, "requests_per_second"),)
+    def _make_rules(self) -> tuple[Rule, dict[str, Rule]]:
+        """The rule of functions without limits of their own, and the others' by name: a function that is only named
+        in the settings need not be looked for in a large table."""
+        account = account_claim(self.account_counter, self.concurrent_executions)
+        pool = pool_claim(self.pool_counter, self.unreserved_concurrent_executions)
+        rules = {_UNLIMITED: self._make_rule(_UNLIMITED, account, pool)}
+        by_name = {}
+        for name, limits in self.functions.items():
+            if limits != _UNLIMITED:
+                rule = rules.get(limits)
+                if rule is None:
+                    rule = rules[limits] = self._make_rule(limits, account, pool)
+                by_name[name] = rule
+        return rules[_UNLIMITED], by_name
+
+    def _make_rule(self, limits: FunctionLimits, account: Claim, pool: Claim) -> Rule:
+        reserved, per_second = limits
+        # The account's rate is refused in the name of the kind of function that asks.
+        if reserved is None:
+            lane, refusal = unreserved_lane(pool, account), Refusal.FUNCTION_RATE
+        else:
+            lane, refusal = reserved_lane(reserved, account), Refusal.RESERVED_FUNCTION_RATE
+        rates = []
+        if per_second is not None:
+            rates.append(RateClaim(OWN, per_second, refusal, "function_requests_per_second"))
+        if self.requests_per_second is not None:
+            rates.append(RateClaim(self.account_counter, self.requests_per_second, refusal, "requests_per_second"))
+        return Rule((lane,), tuple(rates))
 
     def __repr__(self) -> str:
         return (
             f"<AccountLimits {self.account} {self.concurrent_executions} = "
             f"{self.reserved_concurrent_executions} reserved + {self.unreserved_concurrent_executions}>"
         )
-
-
-_UNLIMITED = FunctionLimits()
 
 
 class Limits:

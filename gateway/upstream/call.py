@@ -18,6 +18,8 @@ from ..faults import BackendFault, BackendReset
 if TYPE_CHECKING:
     from .connection import Connection
 
+_NOTHING_NOTED: Mapping[bytes, bytes] = MappingProxyType({})
+
 
 class Call:
     """`limit`: most bytes of body that are kept; what comes after them is read and dropped. `window`: for a streamed
@@ -28,30 +30,52 @@ class Call:
     `content_length` what the backend said of the body. `seconds` is how long the backend took.
     """
 
-    # The defaults stand on the class: most are never touched.
-    is_head_request = False
-    connection: Connection | None = None
-    status = 0
-    headers: list[tuple[bytes, bytes]]
-    content_length: bytes | None = None
-    noted: Mapping[bytes, bytes] = MappingProxyType({})
-    received = 0
-    unread = 0
-    has_head = False
-    has_ended = False
-    is_over_limit = False
-    is_abandoned = False
-    fault: BackendFault | None = None
-    seconds: float | None = None
-    _started_at = 0.0
-    loop: asyncio.AbstractEventLoop
-    _waiter: asyncio.Future[None] | None = None
+    __slots__ = (
+        "_on_end",
+        "_started_at",
+        "_waiter",
+        "connection",
+        "content_length",
+        "fault",
+        "has_ended",
+        "has_head",
+        "headers",
+        "is_abandoned",
+        "is_head_request",
+        "is_over_limit",
+        "limit",
+        "loop",
+        "noted",
+        "pieces",
+        "received",
+        "seconds",
+        "status",
+        "unread",
+        "window",
+    )
 
     def __init__(self, limit: int, on_end: Callable[[], None], window: int | None = None) -> None:
         self.limit = limit
         self.window = window
+        self.is_head_request = False
+        self.connection: Connection | None = None
+        self.loop: asyncio.AbstractEventLoop
+        self.status = 0
+        self.headers: list[tuple[bytes, bytes]]
+        self.noted = _NOTHING_NOTED
+        self.content_length: bytes | None = None
         self.pieces: list[bytes] = []
+        self.received = 0
+        self.unread = 0
+        self.has_head = False
+        self.has_ended = False
+        self.is_over_limit = False
+        self.is_abandoned = False
+        self.fault: BackendFault | None = None
+        self.seconds: float | None = None
+        self._started_at = 0.0
         self._on_end: Callable[[], None] | None = on_end
+        self._waiter: asyncio.Future[None] | None = None
 
     # What the connection tells.
 

@@ -89,12 +89,12 @@ class Connection(asyncio.Protocol):
         call.loop = self._pool.loop
         call.begin(self)
         self._is_sending = more_body
-        if more_body or len(body) > _LARGE_BODY:
+        if more_body or len(head) + len(body) > _LARGE_BODY:
             self.transport.write(head)
             if body:
                 self.transport.write(body)
         else:
-            self._pool.outbox.write(self.transport, head + body)
+            self._pool.outbox.write(self.transport, head + body if body else head)
 
     async def write(self, data: bytes) -> None:
         """Send a part of a streamed request body, at the backend's speed."""

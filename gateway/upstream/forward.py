@@ -13,13 +13,13 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from ..asgi import EXCHANGE, Message, Receive, Scope, Send
+from ..asgi import EXCHANGE, MESSAGE, Message, Receive, Scope, Send
 from ..buffers import Buffers
 from ..exchange import Exchange
 from ..faults import BackendReset, ResponseTooLarge
 from .call import Call
 from .connection import Connection
-from .headers import Headers, request_head
+from .headers import Headers, is_end_to_end, request_head
 from .pool import Pool
 
 _NO_LIMIT = 1 << 62
@@ -52,6 +52,7 @@ class Forward:
         self._quotas = quotas
         self._host = host.encode("ascii") if host else None
         self._function_path = function_path.encode("ascii") if function_path else None
+        self._is_transparent = host is None and function_path is None
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         exchange: Exchange = scope[EXCHANGE]
@@ -168,9 +169,14 @@ class Forward:
     def _dispatch(self, call: Call, connection: Connection, exchange: Exchange, scope: Scope) -> int:
         """Send the request whole. From here on the call holds the slot. Returns the size of the body in bytes."""
         body, exchange.body = exchange.body, b""
-        head = self._head(exchange, scope, len(body), has_body=True)
-        exchange.is_dispatched = True
-        connection.start(call, head, body)
+        message: bytes | None = scope.pop(MESSAGE, None)
+        if message is not None and self._is_transparent and is_end_to_end(exchange.headers):
+            exchange.is_dispatched = True
+            connection.start(call, message)
+        else:
+            head = self._head(exchange, scope, len(body), has_body=True)
+            exchange.is_dispatched = True
+            connection.start(call, head, body)
         return len(body)
 
     def _head(self, exchange: Exchange, scope: Scope, length: int | None, *, has_body: bool) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from ..policy.target import READ_HEADERS
 
@@ -67,6 +67,15 @@ def request_head(
         lines.append(b"content-length: %d" % length)
     lines.append(b"\r\n")
     return b"\r\n".join(lines)
+
+
+_OF_THE_CONNECTION = _NOT_FORWARDED - {b"content-length"}
+
+
+def is_end_to_end(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether a request with these headers can go on as it is: its length is known and nothing in its head is about the
+    client's connection."""
+    return b"content-length" in headers and headers.keys().isdisjoint(_OF_THE_CONNECTION)
 
 
 def is_persistence(connection: bytes) -> bool:

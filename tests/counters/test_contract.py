@@ -160,6 +160,38 @@ async def test_a_changed_rate_is_in_force_at_once(counters: MemoryCounters) -> N
     await refuse(counters, make_rated(3))
 
 
+async def test_a_request_without_one_of_its_tokens_has_taken_none_of_the_others(counters: MemoryCounters) -> None:
+    account = AccountLimits("a", 9, {"slow": FunctionLimits(None, 1.0)}, requests_per_second=3.0)
+    (await take(counters, account.plan("slow"))).release()
+    for _ in range(10):
+        assert (await refuse(counters, account.plan("slow"))).claim.limit == "function_requests_per_second"
+    for _ in range(2):
+        (await take(counters, account.plan("other"))).release()
+    assert (await refuse(counters, account.plan("other"))).claim.limit == "requests_per_second"
+    assert counters.held() == {}
+
+
+async def test_the_last_rate_of_several_gives_the_first_ones_tokens_back(counters: MemoryCounters) -> None:
+    account = AccountLimits("a", 9, {"f": FunctionLimits(None, 3.0)}, requests_per_second=1.0)
+    plan = account.plan("f")
+    (await take(counters, plan)).release()
+    for _ in range(10):
+        assert (await refuse(counters, plan)).claim.limit == "requests_per_second"
+    relaxed = AccountLimits("a", 9, {"f": FunctionLimits(None, 3.0)}).plan("f")
+    for _ in range(2):
+        (await take(counters, relaxed)).release()
+    assert (await refuse(counters, relaxed)).claim.limit == "function_requests_per_second"
+
+
+async def test_functions_with_equal_limits_share_a_lane_and_no_counter(counters: MemoryCounters) -> None:
+    account = make_account(9, f=1, g=1)
+    assert account.plan("f").lanes is account.plan("g").lanes
+    await take(counters, account.plan("f"))
+    await take(counters, account.plan("g"))
+    assert (await refuse(counters, account.plan("g"))).in_use == 1
+    assert counters.held() == {"a/function/f": 1, "a/function/g": 1, "a/account": 2}
+
+
 async def test_taking_never_waits_even_with_rates(counters: MemoryCounters) -> None:
     coroutine = counters.take(make_rated(5))
     with pytest.raises(StopIteration):
@@ -200,11 +232,30 @@ async def test_the_hint_of_when_to_retry_follows_the_ages_and_usual_durations(
     assert counters.oldest_seconds("a/function/f") == 4
 
 
+async def test_how_long_a_reserved_functions_calls_take_is_known_after_a_pause(
+    counters: MemoryCounters, clock: Clock
+) -> None:
+    account = make_account(9, f=1, g=1)
+    slot = await take(counters, account.plan("f"))
+    clock.now += 10
+    slot.release()
+    assert counters.in_use("a/function/f") == 0
+    other = await take(counters, account.plan("g"))  # where it may take up what the first has left
+    clock.now += 3
+    assert (await refuse(counters, account.plan("g"))).retry_seconds == pytest.approx(3)
+    other.release()
+    await take(counters, account.plan("f"))
+    clock.now += 4
+    assert (await refuse(counters, account.plan("f"))).retry_seconds == pytest.approx(6)
+
+
 async def test_names_that_clients_invent_do_not_pile_up(counters: MemoryCounters) -> None:
     account = make_account(3)
     for number in range(1000):
         (await take(counters, account.plan(f"invented-{number}"))).release()
     assert set(counters._levels) == {"a/unreserved", "a/account"}
+    assert len(counters._spare) <= 64
+    assert counters._usual_seconds == {}
 
 
 NAMES = ("reserved", "empty", "plain", "unknown")

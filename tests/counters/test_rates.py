@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.counters.memory import MemoryCounters, MemorySlot
+from gateway.counters.memory import Bucket, MemoryCounters, MemorySlot
 from gateway.policy.concurrency import Claim, Lane, Plan, RateClaim
 from gateway.refusals import Refusal
 
@@ -39,7 +39,8 @@ def test_a_bucket_gives_at_most_its_burst_plus_rate_times_time(rate: float, paus
     loop = Loop()
     counters = MemoryCounters()
     claim = RateClaim("bucket", rate, Refusal.FUNCTION_RATE, "rate")
-    counters._bucket(claim)._event_loop = loop  # type: ignore[assignment]  # only its time is asked for
+    counters._buckets["bucket"] = bucket = Bucket(rate)
+    bucket._event_loop = loop  # type: ignore[assignment]  # only its time is asked for
     plan = Plan("a", "f", "f", (Lane("only", (Claim("slots", 1000, Refusal.CONCURRENCY, "slots"),)),), (claim,))
     admitted = 0
     for pause in pauses:

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.invocation import Caller
+from gateway.policy.concurrency import OWN
 from gateway.policy.limits import DEFAULT_ACCOUNT, OTHER, AccountLimits, FunctionLimits, Limits
 from gateway.refusals import Refusal
 
@@ -23,8 +24,9 @@ def test_the_unreserved_pool_is_what_the_reservations_leave_over() -> None:
 def test_a_function_with_a_reservation_claims_its_own_slots_and_none_of_the_pool() -> None:
     plan = make_account(10, checkout=2).plan("checkout")
     (lane,) = plan.lanes
+    assert plan.function_counter == "111122223333/function/checkout"
     assert [(claim.counter, claim.ceiling, claim.refusal) for claim in lane.claims] == [
-        ("111122223333/function/checkout", 2, Refusal.RESERVED_CONCURRENCY),
+        (OWN, 2, Refusal.RESERVED_CONCURRENCY),
         ("111122223333/account", 10, Refusal.CONCURRENCY),
     ]
 
@@ -102,8 +104,8 @@ def test_no_mix_of_lanes_can_admit_more_than_the_account_has(total: int, reserve
         for lane in account.plan(name).lanes:
             ceilings = {claim.counter: claim.ceiling for claim in lane.claims}
             assert ceilings[account.account_counter] == total
-            assert account.function_counter(name) in ceilings
+            assert OWN in ceilings
             slots = reserved.get(name)
             assert (account.pool_counter in ceilings) is (slots is None)
             if slots is not None:
-                assert ceilings[account.function_counter(name)] == slots
+                assert ceilings[OWN] == slots

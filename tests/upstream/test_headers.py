@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from tests.support.backends import BackendCall, ScriptedBackend, says
@@ -42,10 +44,109 @@ async def test_end_to_end_headers_arrive_untouched_and_in_order(
     assert (await call(gateway.listen, TARGET, b"{}", END_TO_END)).status == 200
     arrived = [(name.decode(), value.decode()) for name, value in backend.requests[0].headers]
     assert arrived == [
-        ("host", "lambda.us-east-1.amazonaws.com"),
+        ("Host", "lambda.us-east-1.amazonaws.com"),
         *END_TO_END.items(),
-        ("content-length", "2"),
+        ("Content-Length", "2"),
     ]
+
+
+ODD = (
+    b"POST /2015-03-31/functions/checkout/invocations?#part HTTP/1.1\r\n"
+    b"hOST:here\r\nX-B:\t spaced \t\r\nx-a: \r\nContent-Length:  00007\r\nX-a: 2\r\n\r\n"
+    b'{"a":1}'
+)
+
+
+async def test_a_request_that_comes_in_one_piece_goes_on_as_the_same_bytes(
+    gateway: GatewayUnderTest, backend: ScriptedBackend
+) -> None:
+    async with Client(gateway.listen) as client:
+        await client.send(ODD)
+        assert (await client.read_response()).status == 200
+    (arrived,) = backend.requests
+    assert arrived.head + arrived.body == ODD
+
+
+async def test_a_request_that_comes_in_two_pieces_says_the_same_wherever_it_is_cut(
+    gateway: GatewayUnderTest, backend: ScriptedBackend
+) -> None:
+    expected = [(b"host", b"here"), (b"x-b", b"spaced"), (b"x-a", b""), (b"x-a", b"2"), (b"content-length", b"7")]
+    async with Client(gateway.listen) as client:
+        for cut in range(1, len(ODD)):
+            await client.send(ODD[:cut])
+            await asyncio.sleep(0.001)
+            await client.send(ODD[cut:])
+            assert (await client.read_response()).status == 200
+    assert len(backend.requests) == len(ODD) - 1
+    for arrived in backend.requests:
+        assert arrived.body == b'{"a":1}'
+        headers = [(name.lower(), value) for name, value in arrived.headers]
+        assert sorted(headers) in (sorted(expected), sorted([*expected[:-1], (b"content-length", b"00007")]))
+
+
+FIRST = b"POST %b HTTP/1.1\r\nHost: here\r\nContent-Length: 2\r\n" % TARGET.encode()
+SECOND = b"POST /2015-03-31/functions/hidden/invocations HTTP/1.1\r\nHost: here\r\nContent-Length: 2\r\n\r\n{}"
+
+
+@pytest.mark.parametrize(
+    "alone",
+    [
+        FIRST + b"Connection: close\r\n\r\n{}",
+        FIRST.replace(b"HTTP/1.1", b"HTTP/1.0") + b"\r\n{}",
+        b"\r\n\r\n" + FIRST.replace(b"HTTP/1.1", b"HTTP/1.0") + b"\r\n{}",
+    ],
+)
+async def test_what_follows_the_last_request_of_a_connection_does_not_go_on_with_it(
+    gateway: GatewayUnderTest, backend: ScriptedBackend, alone: bytes
+) -> None:
+    """It would be a call that nobody has counted."""
+    async with Client(gateway.listen) as client:
+        await client.send(alone + SECOND)
+        assert (await client.read_response()).status == 200
+    await call(gateway.listen, TARGET, b'"next"')
+    assert [(arrived.function, arrived.body) for arrived in backend.requests] == [
+        ("checkout", b"{}"),
+        ("checkout", b'"next"'),
+    ]
+
+
+async def test_a_piece_that_looks_like_a_request_is_none(gateway: GatewayUnderTest, backend: ScriptedBackend) -> None:
+    body = b'{"log": "POST /2015-03-31/functions/hidden/invocations HTTP/1.1"}'
+    whole = request(TARGET, body)
+    cut = whole.index(b"POST /", 1)
+    async with Client(gateway.listen) as client:
+        await client.send(whole[:cut])
+        await asyncio.sleep(0.05)
+        await client.send(whole[cut:])
+        assert (await client.read_response()).status == 200
+    (arrived,) = backend.requests
+    assert (arrived.function, arrived.body) == ("checkout", body)
+
+
+@pytest.mark.parametrize("between", [b"", b"\r\n", b"\r\n\r\n"])
+async def test_requests_that_come_together_go_on_one_by_one(
+    gateway: GatewayUnderTest, backend: ScriptedBackend, between: bytes
+) -> None:
+    running = []
+
+    async def script(arrived: BackendCall) -> None:
+        running.append(gateway.app.counters.in_use("000000000000/account"))
+        arrived.answer()
+
+    backend.script = script
+    async with Client(gateway.listen) as client:
+        await client.send(between.join([FIRST + b"\r\n{}", SECOND, FIRST + b"\r\n[]", b""]))
+        for _ in range(3):
+            assert (await client.read_response()).status == 200
+        await client.send(SECOND + between)
+        assert (await client.read_response()).status == 200
+    assert [(arrived.function, arrived.body) for arrived in backend.requests] == [
+        ("checkout", b"{}"),
+        ("hidden", b"{}"),
+        ("checkout", b"[]"),
+        ("hidden", b"{}"),
+    ]
+    assert running == [1, 1, 1, 1]
 
 
 async def test_hop_by_hop_headers_stay_behind(gateway: GatewayUnderTest, backend: ScriptedBackend) -> None:
@@ -99,7 +200,7 @@ async def test_repeated_headers_arrive_as_often_as_they_were_sent(
 ) -> None:
     lines = [f"POST {TARGET} HTTP/1.1".encode(), b"Host: here", b"X-A: 1", b"X-B: 2", b"X-A: 3"]
     await send_raw(gateway, lines)
-    assert backend.requests[0].headers[1:-1] == [(b"x-a", b"1"), (b"x-b", b"2"), (b"x-a", b"3")]
+    assert backend.requests[0].headers[1:-1] == [(b"X-A", b"1"), (b"X-B", b"2"), (b"X-A", b"3")]
 
 
 async def test_bytes_beyond_ascii_in_a_header_arrive_as_they_were_sent(

@@ -15,7 +15,6 @@ from .exchange import Exchange
 from .middleware.admission import Admission, Lookahead
 from .middleware.answer import Answer
 from .middleware.authenticate import Authenticate
-from .middleware.faults import Faults
 from .middleware.handoff import Handoff
 from .middleware.identify import Identify
 from .middleware.length import Length
@@ -55,7 +54,7 @@ class Gateway:
         self.outbox = Outbox()
         self.counters = MemoryCounters()
         self.totals = Totals()
-        self.refusals = RefusalSummary()
+        self.refusals = RefusalSummary(self.totals)
         self.pool = _make_pool(settings, backend_url, self.buffers, self.outbox)
         self.tables = self.make_tables(settings)
         self.collector = GatewayCollector(
@@ -87,7 +86,6 @@ class Gateway:
                 longest_retry_seconds=retry.maximum_seconds,
                 decision_header=settings.decision_header,
             ),
-            partial(Faults),
             partial(Identify, region=settings.region),
             partial(Authenticate, limits=lambda: self.tables.limits),
             partial(Length, quotas=lambda: self.tables.payload_quotas),
@@ -113,7 +111,7 @@ class Gateway:
     def _tell(self, exchange: Exchange, scope: Scope) -> None:
         self.totals.note(exchange)
         if exchange.refusal is not None:
-            self.refusals.note(exchange)
+            self.refusals.note()
         if self.settings.access_log:
             write_access_line(exchange, scope)
 

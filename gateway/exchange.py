@@ -27,8 +27,8 @@ _REST = f"4{getrandbits(12):03x}-{getrandbits(14) | 0x8000:04x}-{getrandbits(48)
 
 def new_request_id() -> str:
     """A UUID, version 4, lower-case and hyphenated as AWS writes it."""
-    walked = next(_WALK)
-    return f"{walked >> 16 & 0xFFFF_FFFF:08x}-{walked & 0xFFFF:04x}-{_REST}"
+    walked = "%012x" % (next(_WALK) & 0xFFFF_FFFF_FFFF)
+    return f"{walked[:8]}-{walked[8:]}-{_REST}"
 
 
 _NO_VALUES: Mapping[str, object] = MappingProxyType({})

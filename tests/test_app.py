@@ -18,7 +18,6 @@ def test_the_chain_runs_in_this_order() -> None:
     assert [stage.func.__name__ for stage in make_gateway().stages] == [
         "Record",
         "Answer",
-        "Faults",
         "Identify",
         "Authenticate",
         "Length",

@@ -1,13 +1,18 @@
-"""Says no: turns a refusal that a stage inside has noted into the response that the client's SDK expects."""
+"""Says no: turns a refusal that a stage inside has noted, or a fault that came from inside, into the response that the
+client's SDK expects."""
 
 from __future__ import annotations
 
+import logging
 from random import random
 
 from ..asgi import EXCHANGE, App, Receive, Scope, Send
 from ..exchange import Exchange
+from ..faults import BackendFault
 from ..policy.retry import as_retry_after, spread_seconds
 from ..refusals import Refusal, render
+
+log = logging.getLogger("gateway")
 
 # The server reads and drops this much of an unread body after the response without our help.
 _SMALL_BODY = 65_536
@@ -38,11 +43,17 @@ class Answer:
         self._longest = longest_retry_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self.app(scope, receive, send)
         exchange: Exchange = scope[EXCHANGE]
+        try:
+            await self.app(scope, receive, send)
+        except BackendFault as fault:
+            _note_fault(exchange, fault.kind, Refusal.BACKEND_FAULT, text=str(fault))
+        except Exception:
+            log.exception("request %s failed inside the gateway", exchange.request_id)
+            _note_fault(exchange, "internal", Refusal.INTERNAL)
         if exchange.refusal is None or exchange.status:
             return
-        rendered = render(exchange.refusal, **exchange.refusal_values)
+        rendered = exchange.refusal.rendered or render(exchange.refusal, **exchange.refusal_values)
         exchange.status = rendered.status
         headers = [*rendered.headers, (b"x-amzn-requestid", exchange.request_id.encode())]
         self._add_hints(exchange, headers)
@@ -71,6 +82,12 @@ class Answer:
                 headers.append((b"x-amz-retry-after", b"%d" % max(1, seconds * 1000)))
         if self._decision_header and exchange.full is not None:
             headers.append((b"x-invoke-gateway-decision", exchange.full.describe().encode()))
+
+
+def _note_fault(exchange: Exchange, kind: str, refusal: Refusal, **values: object) -> None:
+    exchange.fault = kind
+    if not exchange.status:  # otherwise the response is under way and can only be cut
+        exchange.refuse(refusal, **values)
 
 
 def _will_end_soon(exchange: Exchange) -> bool:

@@ -15,6 +15,7 @@ plan of a function that was never seen before is as quick to make as any other.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from ..refusals import Refusal
@@ -70,7 +71,12 @@ class Full(NamedTuple):
 
     def describe(self) -> str:
         """The decision in the form of a structured field (RFC 8941, a dictionary)."""
-        return f'limit="{self.claim.limit}", in-use={self.in_use}, ceiling={self.ceiling:g}'
+        return _describe(self.claim.limit, self.in_use, self.ceiling)
+
+
+@lru_cache(1024)  # in a burst of refusals it is nearly always the same
+def _describe(limit: str, in_use: int, ceiling: float) -> str:
+    return f'limit="{limit}", in-use={in_use}, ceiling={ceiling:g}'
 
 
 def account_claim(account: str, concurrent_executions: int) -> Claim:

@@ -72,7 +72,7 @@ READ_HEADERS = frozenset(
         b"x-amzn-requestid",
     }
 )
-_PARAMETER_HEADERS = frozenset(
+PARAMETER_HEADERS = frozenset(
     {
         b"x-amz-client-context",
         b"x-amz-durable-execution-name",
@@ -103,7 +103,7 @@ def parse_target(
         if (
             0 < len(plain) <= _NAME_LENGTH
             and not plain.translate(None, _PLAIN_CHARACTERS)
-            and headers.keys().isdisjoint(_PARAMETER_HEADERS)
+            and headers.keys().isdisjoint(PARAMETER_HEADERS)
         ):
             return Invocation(_INVOKE, Function(plain.decode("ascii")), _REQUEST_RESPONSE)
     found = _find_operation(raw_path)

@@ -13,6 +13,7 @@ import msgspec
 
 from ..asgi import Scope
 from ..exchange import Exchange
+from .record import Totals
 
 log = logging.getLogger("gateway")
 access = logging.getLogger("gateway.access")
@@ -68,18 +69,16 @@ def write_access_line(exchange: Exchange, scope: Scope) -> None:
 
 
 class RefusalSummary:
-    """Counts refusals and reports them together, so that a flood of them is one line and not a flood of lines."""
+    """Reports refusals together, so that a flood of them is one line and not a flood of lines. How many there were is
+    what the totals have gained since the last report."""
 
-    def __init__(self) -> None:
-        self._counts: Counter[tuple[str, str]] = Counter()
+    def __init__(self, totals: Totals) -> None:
+        self._totals = totals
+        self._reported: Counter[str] = Counter()
         self._timer: asyncio.TimerHandle | None = None
 
-    def note(self, exchange: Exchange) -> None:
-        refusal = exchange.refusal
-        if refusal is None:
-            return
-        label = exchange.plan.label if exchange.plan is not None else "-"
-        self._counts[refusal.reason or refusal.code, label] += 1
+    def note(self) -> None:
+        """There was one, and the totals have it."""
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(SUMMARY_SECONDS, self.report)
 
@@ -87,7 +86,9 @@ class RefusalSummary:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._counts:
-            parts = [f"{count} x {why} ({label})" for (why, label), count in self._counts.most_common(10)]
-            log.warning("refused %d: %s", self._counts.total(), ", ".join(parts))
-            self._counts.clear()
+        refused = self._totals.refused()
+        new = refused - self._reported
+        self._reported = refused
+        if new:
+            parts = [f"{count} x {why}" for why, count in new.most_common(10)]
+            log.warning("refused %d: %s", new.total(), ", ".join(parts))

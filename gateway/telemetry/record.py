@@ -7,6 +7,7 @@ labelled ones are counted under `other`, so nothing that a client invents can gr
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 
 from ..exchange import Exchange
 
@@ -58,6 +59,14 @@ class Totals:
         if counts is None:
             counts = self.functions[account, label] = FunctionCounts()
         return counts
+
+    def refused(self) -> Counter[str]:
+        """Refusals since the start: throttles by reason and function, the others by their error code."""
+        refused = Counter(self.refusals)
+        for (_, label), counts in self.functions.items():
+            for reason, count in counts.throttles.items():
+                refused[f"{reason} ({label})"] += count
+        return refused
 
     def note(self, exchange: Exchange) -> None:
         """Count one finished request under CloudWatch's meanings: a throttle is neither invocation nor error."""

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.exchange import Exchange
 from gateway.faults import BackendReset, BackendTimeout
-from gateway.middleware.faults import Faults
+from gateway.middleware.answer import Answer
 from gateway.refusals import Refusal
 from tests.middleware.stages import Inside, drive, make_exchange
 from tests.support.sockets import gateway, invoke, refusal_of
@@ -23,7 +23,7 @@ def failing(error: BaseException, status: int = 0) -> Inside:
 
 
 async def test_a_fault_of_the_backend_is_refused_with_its_own_text_and_kind() -> None:
-    driven = await drive(Faults(failing(BackendTimeout())))
+    driven = await drive(Answer(failing(BackendTimeout())))
     assert driven.exchange.refusal is Refusal.BACKEND_FAULT
     assert driven.exchange.refusal_values == {"text": str(BackendTimeout())}
     assert driven.exchange.fault == "timeout"
@@ -31,7 +31,7 @@ async def test_a_fault_of_the_backend_is_refused_with_its_own_text_and_kind() ->
 
 async def test_a_response_that_is_under_way_can_only_be_cut() -> None:
     for error in (BackendReset(), RuntimeError()):
-        driven = await drive(Faults(failing(error, status=200)))
+        driven = await drive(Answer(failing(error, status=200)))
         assert driven.exchange.refusal is None
         assert driven.exchange.fault is not None
 
@@ -39,7 +39,7 @@ async def test_a_response_that_is_under_way_can_only_be_cut() -> None:
 async def test_a_surprise_is_an_internal_error_that_the_log_explains(caplog: pytest.LogCaptureFixture) -> None:
     """Under the request's id."""
     exchange = make_exchange()
-    driven = await drive(Faults(failing(RuntimeError("surprise"))), exchange)
+    driven = await drive(Answer(failing(RuntimeError("surprise"))), exchange)
     assert driven.exchange.refusal is Refusal.INTERNAL
     (record,) = caplog.records
     assert record.getMessage() == f"request {exchange.request_id} failed inside the gateway"
@@ -49,11 +49,11 @@ async def test_a_surprise_is_an_internal_error_that_the_log_explains(caplog: pyt
 async def test_what_ends_the_process_is_passed_on() -> None:
     for error in (KeyboardInterrupt(), SystemExit()):
         with pytest.raises(type(error)):
-            await drive(Faults(failing(error)))
+            await drive(Answer(failing(error)))
 
 
 async def test_without_a_fault_nothing_is_noted() -> None:
-    driven = await drive(Faults(Inside()))
+    driven = await drive(Answer(Inside()))
     assert (driven.exchange.refusal, driven.exchange.fault) == (None, None)
 
 

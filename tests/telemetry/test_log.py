@@ -14,6 +14,7 @@ from gateway.policy.limits import AccountLimits
 from gateway.refusals import Refusal
 from gateway.telemetry import log as telemetry_log
 from gateway.telemetry.log import RefusalSummary
+from gateway.telemetry.record import Totals
 from tests.support.sockets import Gateway, gateway, invoke
 
 SECRETS = ("hunter2", "AKIASECRET", "f00dfeed", "Credential", "secret-query", "secret-context", "secret-header")
@@ -115,37 +116,61 @@ def refused(refusal: Refusal) -> Exchange:
 
 
 @pytest.fixture
-def summary() -> RefusalSummary:
-    return RefusalSummary()
+def totals() -> Totals:
+    return Totals()
 
 
-async def test_a_flood_of_refusals_is_one_line(summary: RefusalSummary, caplog: pytest.LogCaptureFixture) -> None:
-    """With how many there were, why, and of which function."""
+@pytest.fixture
+def summary(totals: Totals) -> RefusalSummary:
+    return RefusalSummary(totals)
+
+
+async def test_a_flood_of_refusals_is_one_line(
+    totals: Totals, summary: RefusalSummary, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With how many there were since the last line, why, and of which function."""
     for _ in range(1000):
-        summary.note(refused(Refusal.CONCURRENCY))
-    summary.note(refused(Refusal.INVALID_JSON))
+        totals.note(refused(Refusal.CONCURRENCY))
+        summary.note()
+    totals.note(refused(Refusal.INVALID_JSON))
+    summary.note()
     assert caplog.records == []
     summary.report()
     summary.report()
+    totals.note(refused(Refusal.CONCURRENCY))
+    summary.report()
     assert [record.getMessage() for record in caplog.records] == [
-        "refused 1001: 1000 x ConcurrentInvocationLimitExceeded (other), 1 x InvalidRequestContentException (other)"
+        "refused 1001: 1000 x ConcurrentInvocationLimitExceeded (other), 1 x InvalidRequestContentException",
+        "refused 1: 1 x ConcurrentInvocationLimitExceeded (other)",
     ]
 
 
 async def test_a_summary_comes_by_itself_after_a_while(
-    summary: RefusalSummary, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    totals: Totals, summary: RefusalSummary, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(telemetry_log, "SUMMARY_SECONDS", 0)
-    summary.note(refused(Refusal.CONCURRENCY))
-    await asyncio.sleep(0.01)
-    assert len(caplog.records) == 1
-    await asyncio.sleep(0.01)
-    assert len(caplog.records) == 1
+    for lines in (1, 2):
+        totals.note(refused(Refusal.CONCURRENCY))
+        summary.note()
+        await asyncio.sleep(0.01)
+        assert len(caplog.records) == lines
+        await asyncio.sleep(0.01)
+        assert len(caplog.records) == lines
+
+
+def test_a_refusal_is_in_the_summary_that_the_end_brings(caplog: pytest.LogCaptureFixture) -> None:
+    closed = {"closed": {"reserved_concurrent_executions": 0}}
+    with gateway(accounts={"default": {"functions": closed}}) as served:
+        served.send(invoke("closed"))
+        served.send(invoke("open"))
+    assert [record.getMessage() for record in caplog.records if record.getMessage().startswith("refused")] == [
+        "refused 1: 1 x ReservedFunctionConcurrentInvocationLimitExceeded (closed)"
+    ]
 
 
 async def test_what_was_not_refused_is_not_summarised(
-    summary: RefusalSummary, caplog: pytest.LogCaptureFixture
+    totals: Totals, summary: RefusalSummary, caplog: pytest.LogCaptureFixture
 ) -> None:
-    summary.note(Exchange(0.0))
+    totals.note(Exchange(0.0))
     summary.report()
     assert caplog.records == []

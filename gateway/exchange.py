@@ -42,8 +42,8 @@ class Slot(Protocol):
 
 
 class Exchange:
-    """One request and what became of it. Times are seconds of the gateway's monotonic clock; `buffered` is how many
-    bytes its body occupies of the buffers."""
+    """One request and what became of it. Times are seconds of the gateway's monotonic clock; `content_length`
+    is what the client said, in bytes; `buffered` how many bytes its body occupies of the buffers."""
 
     __slots__ = (
         "_request_id",
@@ -54,6 +54,7 @@ class Exchange:
         "buffered",
         "caller",
         "client_is_gone",
+        "content_length",
         "duration_seconds",
         "fault",
         "full",
@@ -73,6 +74,7 @@ class Exchange:
     def __init__(self, received_at: float) -> None:
         self.received_at = received_at
         self.headers: dict[bytes, bytes] = {}
+        self.content_length: int | None = None
         self.invocation: Invocation | None = None
         self.caller = ANONYMOUS
         self.plan: Plan | None = None

@@ -21,6 +21,9 @@ _HIGH_WATER_BYTES = 65_536
 # A body up to this size is sent in one piece with its head: one system call instead of two.
 _JOINED_BYTES = 65_536
 
+# Headers of a response that the connection acts upon.
+_FRAMING = frozenset({b"content-length", b"connection"})
+
 _DISCONNECT: Message = {"type": "http.disconnect"}
 
 
@@ -155,12 +158,13 @@ class Cycle:
         has_length = False
         says_close = False
         for name, value in headers:
-            if name == b"content-length":
-                self._left = int(value)
-                has_length = True
-            elif name == b"connection":
-                says_close = b"close" in value.lower()
-                self.keep_alive = self.keep_alive and not says_close
+            if name in _FRAMING:
+                if name == b"content-length":
+                    self._left = int(value)
+                    has_length = True
+                else:
+                    says_close = b"close" in value.lower()
+                    self.keep_alive = self.keep_alive and not says_close
             parts += (name, b": ", value, b"\r\n")
         if not self.keep_alive and not says_close:
             parts.append(b"connection: close\r\n")

@@ -308,7 +308,7 @@ class InvokeProtocol(asyncio.Protocol):
         if self.transport.is_closing():
             self._waiting.clear()
             return
-        if len(self._waiting) <= _PIPELINED:
+        if self.flow.read_paused and len(self._waiting) <= _PIPELINED:
             self.flow.resume_reading()
         if not self._waiting:
             self._idle_since = self.loop.time()

@@ -93,18 +93,17 @@ def _note_fault(exchange: Exchange, kind: str, refusal: Refusal, **values: objec
 def _will_end_soon(exchange: Exchange) -> bool:
     if exchange.body_is_read:
         return True
-    length = exchange.headers.get(b"content-length")
+    length = exchange.content_length
     if length is None:
         return b"transfer-encoding" not in exchange.headers
-    return not _waits_to_continue(exchange) and len(length) < 6 and int(length) <= _SMALL_BODY
+    return length <= _SMALL_BODY and not _waits_to_continue(exchange)
 
 
 def _may_drain(exchange: Exchange) -> bool:
     """Whether the rest of the body should be read: not when it waits for our 100, not when it is huge."""
     if _waits_to_continue(exchange):
         return False
-    length = exchange.headers.get(b"content-length")
-    return length is None or int(length) <= DRAIN_BYTES
+    return exchange.content_length is None or exchange.content_length <= DRAIN_BYTES
 
 
 def _waits_to_continue(exchange: Exchange) -> bool:

@@ -7,8 +7,7 @@ from collections.abc import Awaitable
 
 from ..asgi import DONE, EXCHANGE, MESSAGE, App, Receive, Scope, Send
 from ..exchange import Exchange
-from ..invocation import Invocation
-from ..policy.target import PARAMETER_HEADERS, READ_HEADERS, BadTarget, parse_target
+from ..policy.target import READ_HEADERS, BadTarget, parse_target
 from ..refusals import Refusal
 
 # Digits of the largest number that the parser accepts. More of them are leading zeros, which `int` refuses by the
@@ -16,16 +15,10 @@ from ..refusals import Refusal
 _LONGEST_LENGTH = 20
 
 
-# Paths whose meaning follows from them alone, and that are therefore read only once. The first ones stay: to keep
-# changing them for those of ever new functions would cost more than it saves.
-_REMEMBERED = 256
-
-
 class Identify:
     def __init__(self, app: App, *, region: str) -> None:
         self.app = app
         self._region = region
-        self._plain: dict[bytes, Invocation] = {}
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         exchange: Exchange = scope[EXCHANGE]
@@ -36,32 +29,22 @@ class Identify:
                 exchange.refuse(Refusal.AMBIGUOUS_REQUEST, text=f"Send {repeated} only once.")
                 return DONE
         length = headers.get(b"content-length")
-        if length is not None and len(length) > _LONGEST_LENGTH:
-            headers[b"content-length"] = length.lstrip(b"0") or b"0"
-            scope.pop(MESSAGE, None)
+        if length is not None:  # the parser lets nothing but digits pass
+            if len(length) > _LONGEST_LENGTH:
+                length = length.lstrip(b"0") or b"0"
+                scope.pop(MESSAGE, None)
+            exchange.content_length = int(length)
         coding = headers.get(b"transfer-encoding")
         if coding is not None and coding.lower() != b"chunked":
             exchange.refuse(Refusal.AMBIGUOUS_REQUEST, text="The only Transfer-Encoding accepted is chunked.")
             return DONE
         if scope["method"] == "POST":
-            target = self._find_target(scope, headers)
+            target = parse_target(scope["raw_path"], scope["query_string"], headers, self._region)
             if isinstance(target, BadTarget):
                 exchange.refuse(target.refusal, **target.values)
                 return DONE
             exchange.invocation = target
         return self.app(scope, receive, send)
-
-    def _find_target(self, scope: Scope, headers: dict[bytes, bytes]) -> Invocation | BadTarget | None:
-        path, query = scope["raw_path"], scope["query_string"]
-        if query or not headers.keys().isdisjoint(PARAMETER_HEADERS):
-            return parse_target(path, query, headers, self._region)
-        target = self._plain.get(path)
-        if target is not None:
-            return target
-        found = parse_target(path, query, headers, self._region)
-        if len(self._plain) < _REMEMBERED and isinstance(found, Invocation):
-            self._plain[path] = found
-        return found
 
 
 def _find_repeated(headers: list[tuple[bytes, bytes]]) -> str | None:

@@ -17,9 +17,8 @@ class Length:
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         exchange: Exchange = scope[EXCHANGE]
         if exchange.invocation is not None:
-            length = exchange.headers.get(b"content-length")
-            if length is not None:
-                size = int(length)  # the parser lets nothing but digits pass
+            size = exchange.content_length
+            if size is not None:
                 quota = self._quotas().of(exchange.invocation)
                 if size > quota.limit:
                     exchange.refuse(quota.refusal, size=size, limit=quota.limit)

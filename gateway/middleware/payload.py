@@ -34,7 +34,7 @@ class Payload:
             await self.app(scope, receive, send)
             return
         try:
-            declared = int(exchange.headers.get(b"content-length", b"0"))
+            declared = exchange.content_length or 0
             if not self._grow_to(exchange, declared):
                 return
             exchange.has_continued = True  # the first receive() lets a client that waits for it go on

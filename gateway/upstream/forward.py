@@ -110,9 +110,9 @@ class Forward:
         call = Call(_NO_LIMIT, _releaser(exchange), _PASSED_WINDOW)
         call.is_head_request = scope["method"] == "HEAD"
         connection = self._pool.pop_idle() or await self._pool.connect()
-        declared = exchange.headers.get(b"content-length")
+        declared = exchange.content_length
         is_chunked = b"transfer-encoding" in exchange.headers
-        length = None if is_chunked else int(declared or 0)
+        length = None if is_chunked else declared or 0
         exchange.is_dispatched = True
         head = self._head(exchange, scope, length, has_body=declared is not None or is_chunked)
         connection.start(call, head, more_body=length != 0)

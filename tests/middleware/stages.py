@@ -45,6 +45,8 @@ def make_exchange(path: str = ECHO, headers: tuple[tuple[str, str], ...] = (), q
     """An exchange as the `identify` stage leaves it."""
     exchange = Exchange(0.0)
     exchange.headers = {name.encode(): value.encode() for name, value in headers}
+    length = exchange.headers.get(b"content-length")
+    exchange.content_length = None if length is None else int(length)
     exchange.invocation = parse_target(path.encode(), query.encode(), exchange.headers, "us-east-1")  # type: ignore[assignment]
     return exchange
 

@@ -142,6 +142,8 @@ def _make_pool(settings: Settings, backend_url: str, buffers: Buffers, outbox: O
         tls=tls,
         timeout_seconds=backend.timeout_seconds,
         connect_timeout_seconds=backend.connect_timeout_seconds,
+        first_byte_timeout_seconds=backend.first_byte_timeout_seconds,
+        idle_timeout_seconds=backend.idle_timeout_seconds,
         keep_alive_seconds=backend.keep_alive_seconds,
     )
 

@@ -45,6 +45,20 @@ class BackendTimeout(BackendFault):
     kind = "timeout"
 
 
+class BackendFirstByteTimeout(BackendFault):
+    """The backend sent nothing within backend.first_byte_timeout_seconds. Raise it, or leave it out, if functions take
+    longer."""
+
+    kind = "first_byte_timeout"
+
+
+class BackendIdleTimeout(BackendFault):
+    """The backend stopped within its response for backend.idle_timeout_seconds. Raise it, or leave it out, if functions
+    pause longer."""
+
+    kind = "idle_timeout"
+
+
 class ResponseTooLarge(BackendFault):
     """The backend's response is above the response quota."""
 

@@ -39,6 +39,8 @@ backend:
   url: https://localhost:4566/
   timeout_seconds: 30
   connect_timeout_seconds: 0.5
+  first_byte_timeout_seconds: 10
+  idle_timeout_seconds: 2.5
   keep_alive_seconds: 0
   host_header: backend
   function_path: function

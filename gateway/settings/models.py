@@ -118,6 +118,11 @@ class Backend(Model):
     back because the backend is taken to have ended the call."""
     connect_timeout_seconds: Seconds = 5
     """Seconds to open a connection to the backend."""
+    first_byte_timeout_seconds: Seconds | None = None
+    """Seconds until a response must begin. Most backends send nothing before the function has ended. Not set:
+    timeout_seconds."""
+    idle_timeout_seconds: Seconds | None = None
+    """Seconds that a response may pause between two pieces. Not set: timeout_seconds."""
     keep_alive_seconds: SecondsOrNone = 4
     """Seconds an idle connection to the backend stays in use; keep it below the backend's own. 0 uses each
     connection once."""

@@ -128,6 +128,15 @@ class Connection(asyncio.Protocol):
         self._pool.buffers.end_response(self)
         self.resume_for_room()
 
+    @property
+    def received(self) -> int:
+        """Bytes of the response to the present call, its head included."""
+        return self._head_bytes
+
+    def waits_for_backend(self) -> bool:
+        """Whether the next step is the backend's: the request is sent, and its response may come."""
+        return self._is_reading and not self._is_sending and not self.transport.get_write_buffer_size()
+
     # Pausable: the process's buffers are full.
 
     def pause_for_room(self) -> None:

@@ -10,6 +10,7 @@ from ..buffers import Buffers
 from ..faults import BackendConnectTimeout, BackendReset, BackendTimeout, BackendUnreachable
 from ..outbox import Outbox
 from .connection import Connection
+from .silence import Silence
 
 
 class Pool:
@@ -26,6 +27,8 @@ class Pool:
         tls: ssl.SSLContext | None = None,
         timeout_seconds: float = 900,
         connect_timeout_seconds: float = 5,
+        first_byte_timeout_seconds: float | None = None,
+        idle_timeout_seconds: float | None = None,
         keep_alive_seconds: float = 4,
     ) -> None:
         self.host = host
@@ -40,6 +43,7 @@ class Pool:
         # In order of their start; all have the same time to live, so the first is the first to expire and one
         # timer serves them all.
         self._busy: dict[Connection, float] = {}
+        self._silence = Silence(self._busy, first_byte_timeout_seconds, idle_timeout_seconds)
         self._deadline_timer: asyncio.TimerHandle | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
         # Kept from the first connect on: asking for the running loop costs a system call before Python 3.12.
@@ -110,6 +114,7 @@ class Pool:
         for timer in (self._deadline_timer, self._idle_timer):
             if timer is not None:
                 timer.cancel()
+        self._silence.stop()
         for connection in [*self._busy, *self._idle]:
             connection.abort(BackendReset())
         with suppress(asyncio.CancelledError):
@@ -119,6 +124,7 @@ class Pool:
         self._busy[connection] = now
         if self._deadline_timer is None:
             self._deadline_timer = self.loop.call_later(self._timeout, self._expire)
+            self._silence.watch(self.loop)
 
     def _expire(self) -> None:
         self._deadline_timer = None

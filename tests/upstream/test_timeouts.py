@@ -1,4 +1,5 @@
-"""A backend that does not finish is taken to have ended at `backend.timeout_seconds`, and not before."""
+"""A backend that does not finish is taken to have ended at `backend.timeout_seconds`, and not before; one that falls
+silent, at the limit of that silence, where one is set."""
 
 from __future__ import annotations
 
@@ -138,3 +139,103 @@ async def test_a_connection_that_is_not_opened_in_time_is_a_connect_time_out() -
             check_is_service_exception(await answering, "The backend did not accept a connection in time.")
             assert gateway.what_is_held() == {}
             assert await gateway.metric("upstream_errors_total", kind="connect_timeout") == 1
+
+
+# ---- silence --------------------------------------------------------------------------------------------------
+
+FIRST_BYTE = "The backend sent nothing within backend.first_byte_timeout_seconds."
+IDLE = "The backend stopped within its response for backend.idle_timeout_seconds."
+
+
+def patient(backend: ScriptedBackend, **seconds: float) -> dict[str, object]:
+    return {"backend": {"url": backend.url, "timeout_seconds": 10, **seconds}, "quotas": {"request": LARGE}}
+
+
+@pytest.mark.parametrize(
+    ("sent", "kind", "text"),
+    [
+        pytest.param(b"", "first_byte_timeout", FIRST_BYTE, id="before the first byte"),
+        pytest.param(OK + b"Content-Le", "idle_timeout", IDLE, id="in the head"),
+        pytest.param(OK + b"Content-Length: 10\r\n\r\n12345", "idle_timeout", IDLE, id="in the body"),
+    ],
+)
+async def test_a_backend_that_falls_silent_is_cut_long_before_the_time_out(sent: bytes, kind: str, text: str) -> None:
+    """And not before its time."""
+    async with ScriptedBackend() as backend:
+        settings = patient(backend, first_byte_timeout_seconds=SECONDS, idle_timeout_seconds=SECONDS)
+        async with serving(backend.url, **settings) as gateway:
+            started_at = now()
+            await check_is_fault(gateway, backend, says(sent), kind, text)
+            assert SECONDS <= now() - started_at < 2 * SECONDS + LATE
+            backend.script = says(b"")
+            check_is_service_exception(await invoke(gateway.listen), FIRST_BYTE)  # also after a pause without calls
+
+
+async def test_each_silence_has_its_own_limit() -> None:
+    """A function that takes long before it answers is not cut for a pause that it does not make."""
+
+    async def script(call: BackendCall) -> None:
+        await asyncio.sleep(2 * SECONDS)
+        call.answer()
+
+    async with ScriptedBackend() as backend:
+        backend.script = script
+        async with serving(backend.url, **patient(backend, idle_timeout_seconds=SECONDS / 2)) as gateway:
+            assert (await invoke(gateway.listen)).status == 200
+
+    async def stutter(call: BackendCall) -> None:
+        await call.send(OK + b"Content-Length: 2\r\n\r\n1")
+        await asyncio.sleep(2 * SECONDS)
+        await call.send(b"2")
+
+    async with ScriptedBackend() as backend:
+        backend.script = stutter
+        async with serving(backend.url, **patient(backend, first_byte_timeout_seconds=SECONDS / 2)) as gateway:
+            assert (await invoke(gateway.listen)).body == b"12"
+
+
+async def test_a_drip_is_no_silence() -> None:
+    async def script(call: BackendCall) -> None:
+        await call.send(OK + b"Content-Length: 20\r\n\r\n")
+        for _ in range(20):
+            await asyncio.sleep(SECONDS / 8)
+            await call.send(b"x")
+
+    async with ScriptedBackend() as backend:
+        backend.script = script
+        async with serving(backend.url, **patient(backend, idle_timeout_seconds=SECONDS)) as gateway:
+            assert (await invoke(gateway.listen)).body == b"x" * 20
+
+
+async def test_a_backend_that_waits_for_us_is_not_silent() -> None:
+    """It has begun to read a large request late, and we have not sent all of it before."""
+
+    async def script(call: BackendCall) -> None:
+        await asyncio.sleep(3 * SECONDS)
+        async for _ in call.body_pieces():
+            pass
+        call.answer()
+
+    async with ScriptedBackend() as backend:
+        backend.on_head = script
+        settings = patient(backend, first_byte_timeout_seconds=SECONDS, idle_timeout_seconds=SECONDS)
+        async with serving(backend.url, **settings) as gateway:
+            body = b'"' + b"x" * (LARGE - 2) + b'"'
+            assert (await call(gateway.listen, "/2015-03-31/functions/checkout/invocations", body)).status == 200
+
+
+async def test_a_stream_that_waits_for_its_client_is_not_silent() -> None:
+    """The backend is not read from then, so that it cannot get on."""
+    size = 8_000_000
+
+    async def script(call: BackendCall) -> None:
+        await call.send(OK + b"Content-Length: %d\r\n\r\n" % size + b"x" * size)
+
+    async with ScriptedBackend() as backend:
+        backend.script = script
+        settings = patient(backend, idle_timeout_seconds=SECONDS) | {"quotas": {"response": 100_000}}
+        async with serving(backend.url, **settings) as gateway, Client(gateway.listen, receive_buffer=4096) as client:
+            await client.send(request(stream_path("checkout")))
+            assert (await client.read_head()).status == 200
+            await asyncio.sleep(3 * SECONDS)
+            assert len(await client.reader.readexactly(size)) == size

@@ -21,6 +21,12 @@ class BackendUnreachable(BackendFault):
     kind = "refused"
 
 
+class BackendUntrusted(BackendFault):
+    """No trusted TLS connection to the backend. Check its certificate and backend.certificate_authority."""
+
+    kind = "tls"
+
+
 class BackendConnectTimeout(BackendFault):
     """The backend did not accept a connection in time. Check the network, or raise backend.connect_timeout_seconds."""
 

@@ -7,7 +7,7 @@ import ssl
 from contextlib import suppress
 
 from ..buffers import Buffers
-from ..faults import BackendConnectTimeout, BackendReset, BackendTimeout, BackendUnreachable
+from ..faults import BackendConnectTimeout, BackendReset, BackendTimeout, BackendUnreachable, BackendUntrusted
 from ..outbox import Outbox
 from .connection import Connection
 from .silence import Silence
@@ -72,7 +72,7 @@ class Pool:
         return None
 
     async def connect(self) -> Connection:
-        """Open a connection. Raises `BackendUnreachable` or `BackendConnectTimeout`."""
+        """Open a connection. Raises `BackendUnreachable`, `BackendUntrusted` or `BackendConnectTimeout`."""
         self.loop = loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._connect_timeout):
@@ -85,7 +85,9 @@ class Pool:
                 )
         except TimeoutError as error:
             raise BackendConnectTimeout from error
-        except OSError as error:  # ssl.SSLError is one
+        except ssl.SSLError as error:
+            raise BackendUntrusted(getattr(error, "verify_message", "") or error.reason or str(error)) from error
+        except OSError as error:
             raise BackendUnreachable(error.strerror or str(error)) from error
         self._track(connection, loop.time())
         return connection

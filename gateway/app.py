@@ -20,6 +20,7 @@ from .middleware.identify import Identify
 from .middleware.length import Length
 from .middleware.payload import Payload
 from .middleware.record import Record
+from .operations.holds import Holds
 from .outbox import Outbox
 from .policy.limits import DEFAULT_ACCOUNT, AccountLimits, FunctionLimits, Limits
 from .policy.payload import PayloadQuotas
@@ -57,6 +58,7 @@ class Gateway:
         self.refusals = RefusalSummary(self.totals)
         self.pool = _make_pool(settings, backend_url, self.buffers, self.outbox)
         self.tables = self.make_tables(settings)
+        self.holds = Holds(self.counters, limits=lambda: self.tables.limits)
         self.collector = GatewayCollector(
             self.totals,
             limits=lambda: self.tables.limits,
@@ -116,6 +118,7 @@ class Gateway:
             write_access_line(exchange, scope)
 
     async def close(self) -> None:
+        self.holds.close()
         self.refusals.report()
         await self.pool.close()
 

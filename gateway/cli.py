@@ -1,11 +1,12 @@
-"""The command line: serve, check, limits and schema."""
+"""The command line: serve, check, schema, limits, hold and release."""
 
 import functools
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 from pydantic_core import PydanticCustomError
@@ -13,15 +14,17 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway import __version__, flags
+from gateway.holding import HoldFailed, describe_hold, release_hold, take_hold, wait_for_end
 from gateway.live_table import LimitsUnavailable, fetch_limits, render, show_live
-from gateway.settings import Account, Settings, SettingsError, json_schema, load
+from gateway.settings import Account, Address, Settings, SettingsError, json_schema, load
 from gateway.settings.problems import MOST_SHOWN
 from gateway.settings.values import read_address
 
 BAD_SETTINGS = 2  # exit status, the same as click's for a wrong command line
-UNREACHABLE = 1  # exit status
+UNREACHABLE = 1  # exit status, also where the gateway says no
 UNFOLDED = 140  # columns in which no row of the limits is folded, for those who read them from a pipe
 MOST_ACCOUNTS = 50  # rows of `check`'s table
+OPERATIONS = "127.0.0.1:9002"  # where a gateway listens that was told nothing else
 
 EXAMPLE = """\b
 Try it with nothing else at hand:
@@ -117,40 +120,111 @@ def schema() -> None:
     click.echo(json_schema(), nl=False)
 
 
-@main.command()
-@click.option(
+def parse_operations(ctx: click.Context, parameter: click.Parameter, value: str) -> Address:
+    try:
+        return read_address(value)
+    except PydanticCustomError as error:
+        raise click.BadParameter(error.message(), param_hint="--operations") from None
+
+
+asks_gateway = click.option(
     "--operations",
     metavar="HOST:PORT",
-    default="127.0.0.1:9002",
+    default=OPERATIONS,
     show_default=True,
     envvar=f"{flags.PREFIX}OPERATIONS",
+    callback=parse_operations,
     help="Operations listener of the gateway to ask.",
 )
+
+
+@main.command()
+@asks_gateway
 @click.option("--once", is_flag=True, help="Print the table once instead of refreshing it every second.")
 @click.option("--json", "as_json", is_flag=True, help="Print the gateway's answer as JSON, once.")
 @click.pass_context
-def limits(ctx: click.Context, operations: str, once: bool, as_json: bool) -> None:
+def limits(ctx: click.Context, operations: Address, once: bool, as_json: bool) -> None:
     """Watch what a running gateway counts.
 
     Of each account: all, the unreserved pool, then its functions; in flight, ceiling, the age of the oldest
     call, and throttles by reason.
     """
-    try:
-        address = read_address(operations)
-    except PydanticCustomError as error:
-        raise click.BadParameter(error.message(), param_hint="--operations") from None
     console = Console()
     try:
         if as_json:
-            click.echo(json.dumps(fetch_limits(address), indent=2))
+            click.echo(json.dumps(fetch_limits(operations), indent=2))
         elif once or not console.is_terminal:
             console.width = max(console.width, UNFOLDED)
-            console.print(render(fetch_limits(address)))
+            console.print(render(fetch_limits(operations)))
         else:
-            show_live(console, address)
+            show_live(console, operations)
     except LimitsUnavailable as error:
-        click.echo(f"invoke-gateway: {error}", err=True)
-        ctx.exit(UNREACHABLE)
+        give_up(ctx, error)
+
+
+@main.command()
+@click.argument("function", required=False)
+@click.option("--slots", type=click.IntRange(1, 1_000_000), default=1, show_default=True, help="How many to hold.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0, 3600, min_open=True),
+    default=30,
+    show_default=True,
+    help="How long; then the gateway ends the hold by itself.",
+)
+@click.option("--account", metavar="ID", help="Account whose slots are held; the default one without it.")
+@click.option("--detach", is_flag=True, help="Print the hold's id and return at once.")
+@asks_gateway
+@click.pass_context
+def hold(
+    ctx: click.Context,
+    function: str | None,
+    slots: int,
+    seconds: float,
+    account: str | None,
+    detach: bool,
+    operations: Address,
+) -> None:
+    """Hold slots of FUNCTION, so that calls are throttled for certain.
+
+    Without FUNCTION, slots of the account's unreserved pool. All of them are taken, or none; Ctrl-C gives them back.
+    """
+    wanted = {"function": function, "slots": slots, "seconds": seconds, **({"account": account} if account else {})}
+    try:
+        taken = take_hold(str(operations), wanted)
+        if detach:
+            click.echo(taken["id"])
+            return
+        try:
+            address = "" if str(operations) == OPERATIONS else f" --operations {operations}"
+            click.echo(describe_hold(taken, wanted, f"invoke-gateway release {taken['id']}{address}"))
+            wait_for_end(seconds, is_terminal=sys.stdout.isatty())
+        finally:
+            release_hold(str(operations), taken["id"])  # it may have ended by itself a moment ago
+    except HoldFailed as error:
+        give_up(ctx, error)
+
+
+@main.command()
+@click.argument("hold")
+@asks_gateway
+@click.pass_context
+def release(ctx: click.Context, hold: str, operations: Address) -> None:
+    """End the hold with the id HOLD before its time is over."""
+    try:
+        if not release_hold(str(operations), hold):
+            raise HoldFailed(
+                f"there is no hold {hold}: it has ended, or never was. http://{operations}/holds lists all."
+            )
+    except HoldFailed as error:
+        give_up(ctx, error)
+    click.echo(f"released {hold}")
+
+
+def give_up(ctx: click.Context, error: Exception) -> NoReturn:
+    """Say in one line that the gateway did not do it."""
+    click.echo(f"invoke-gateway: {error}", err=True)
+    ctx.exit(UNREACHABLE)
 
 
 def report(error: SettingsError) -> int:

@@ -37,13 +37,15 @@ _NO_VALUES: Mapping[str, object] = MappingProxyType({})
 class Slot(Protocol):
     """A lane that was taken. Whoever holds it gives it back when the backend has finished."""
 
-    def release(self) -> None:
-        """Give everything back. May be called twice, never raises, never waits."""
+    def release(self, *, was_call: bool = True) -> None:
+        """Give everything back. May be called twice, never raises, never waits. What was no call says nothing about how
+        long calls take."""
 
 
 class Exchange:
     """One request and what became of it. Times are seconds of the gateway's monotonic clock; `content_length`
-    is what the client said, in bytes; `buffered` how many bytes its body occupies of the buffers."""
+    is what the client said, in bytes; `buffered` how many bytes its body occupies of the buffers. `client_is_gone`
+    before its request had arrived; `response_is_lost` when it went before the response was sent whole."""
 
     __slots__ = (
         "_request_id",
@@ -67,6 +69,7 @@ class Exchange:
         "received_at",
         "refusal",
         "refusal_values",
+        "response_is_lost",
         "slot",
         "status",
     )
@@ -82,6 +85,7 @@ class Exchange:
         self.body_is_read = False
         self.has_continued = False
         self.client_is_gone = False
+        self.response_is_lost = False
         self.refusal: Refusal | None = None
         self.refusal_values: Mapping[str, object] = _NO_VALUES
         self.full: Full | None = None

@@ -34,14 +34,19 @@ def fetch_limits(operations: Address) -> dict[str, Any]:
     except urllib.error.HTTPError as error:
         raise LimitsUnavailable(f"{url} answered {error.code}: is this the operations listener?") from None
     except (OSError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", None) or error
-        hint = "is the gateway running, and is this its operations listener?"
-        raise LimitsUnavailable(f"no gateway answers at {operations} ({reason}): {hint}") from None
+        raise LimitsUnavailable(describe_silence(operations, error)) from None
     except ValueError:
         limits = None
     if not isinstance(limits, dict) or not isinstance(limits.get("accounts"), list):
         raise LimitsUnavailable(f"{url} answered something else: is this the operations listener?")
     return limits
+
+
+def describe_silence(operations: object, error: Exception) -> str:
+    """Why nothing came from the address of an operations listener."""
+    reason = getattr(error, "reason", None) or error
+    hint = "is the gateway running, and is this its operations listener?"
+    return f"no gateway answers at {operations} ({reason}): {hint}"
 
 
 def show_live(console: Console, operations: Address) -> None:
@@ -83,14 +88,15 @@ def _add_account(table: Table, account: dict[str, Any]) -> None:
 
 
 def _add_row(table: Table, account: Text, name: Text, counts: dict[str, Any], ceiling: object) -> None:
-    in_flight = counts.get("in_flight", 0)
+    in_flight, holds = counts.get("in_flight", 0), counts.get("holds", 0)
+    shown = f"{in_flight} ({holds} held)" if holds else str(in_flight)
     shared = "" if counts.get("reserved", True) else " shared"
     age = counts.get("oldest_seconds") if in_flight else None
     throttles = counts.get("throttles") or {}
     table.add_row(
         account,
         name,
-        Text(str(in_flight), style="bold red" if isinstance(ceiling, int) and in_flight >= ceiling else ""),
+        Text(shown, style="bold red" if isinstance(ceiling, int) and in_flight >= ceiling else ""),
         f"{ceiling}{shared}",
         "" if age is None else f"{age:.1f} s",
         Text("\n".join(f"{reason} {count}" for reason, count in throttles.items())),

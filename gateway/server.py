@@ -25,6 +25,7 @@ from .listener import InvokeProtocol, ListenerLimits, keep_sweeping
 from .operations.app import Operations
 from .operations.limits import describe_limits
 from .settings import Address, Settings, SettingsError, restart_needed
+from .telemetry.lag import keep_measuring_lag
 from .telemetry.log import set_up_logging
 
 log = logging.getLogger("gateway")
@@ -87,6 +88,7 @@ async def running(settings: Settings) -> AsyncIterator[RunningGateway]:
                 "sweep of connections",
             )
         )
+        await stack.enter_async_context(_task(keep_measuring_lag(gateway.totals.loop_lag), "event loop lag"))
         try:
             yield RunningGateway(gateway, invoke, _address_of(sockets[0]), _address_of(sockets[1]))
         finally:
@@ -139,7 +141,7 @@ async def _run(settings: Settings, reload: Callable[[], Settings], config: Path 
 async def _announce(server: RunningGateway) -> None:
     gateway = server.gateway
     log.info("Invoke API on http%s://%s", "s" if gateway.settings.tls else "", server.listen)
-    log.info("operations on http://%s (/metrics /healthz /readyz /limits)", server.operations)
+    log.info("operations on http://%s (/metrics /healthz /readyz /limits /holds)", server.operations)
     url = gateway.settings.backend.url
     log.info("backend %s", "demo (embedded: echo, sleep, fail, blob, stream)" if url == "demo" else url)
     try:
@@ -184,12 +186,14 @@ def _read(config: Path) -> bytes | None:
 
 def _make_operations(gateway: Gateway) -> App:
     def limits(rows: int) -> dict[str, object]:
-        accounts = describe_limits(gateway.tables.limits, gateway.counters, gateway.totals, rows)
+        held = gateway.holds.by_counter()
+        accounts = describe_limits(gateway.tables.limits, gateway.counters, gateway.totals, rows, held)
         return {"accounts": accounts, "draining": gateway.is_draining}
 
     operations = Operations(
         collector=gateway.collector,
         describe_limits=limits,
+        holds=gateway.holds,
         probe=gateway.pool.probe,
         is_draining=lambda: gateway.is_draining,
     )

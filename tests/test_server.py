@@ -247,7 +247,7 @@ def test_an_upload_under_way_is_finished_too(start: Callable[..., Process], behi
     process = start("--backend", behind.backend.url).until_up()
     with Wire(process.port) as wire:
         wire.send(invoke("echo", b'"half', "Content-Length: 10", length=False))
-        wait_until(lambda: b"buffered_bytes 10.0" in fetch(process.operations_port, "/metrics").body, "it has begun")
+        wait_until(lambda: b"buffered_bytes 10\n" in fetch(process.operations_port, "/metrics").body, "it has begun")
         process.signal(signal.SIGTERM)
         wait_until(lambda: is_refused(process.port), "new connections are refused")
         assert wire.send(b' way"').answer().body == b'"half way"'

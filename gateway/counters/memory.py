@@ -79,10 +79,10 @@ class MemorySlot:
         self._own = own
         self.taken_at = taken_at
 
-    def release(self) -> None:
+    def release(self, *, was_call: bool = True) -> None:
         store, self._store = self._store, None
         if store is not None:
-            store.give_back(self, self._claims, self._own)
+            store.give_back(self, self._claims, self._own, was_call)
 
     def __repr__(self) -> str:
         counters = [claim.counter or self._own for claim in self._claims]
@@ -136,14 +136,14 @@ class MemoryCounters:
         """Every counter that at least one slot holds, with how many do."""
         return {name: len(level.running) for name, level in self._levels.items() if level.running}
 
-    def give_back(self, slot: MemorySlot, claims: tuple[Claim, ...], own: str) -> None:
+    def give_back(self, slot: MemorySlot, claims: tuple[Claim, ...], own: str, was_call: bool) -> None:
         seconds = self._clock() - slot.taken_at
         levels = self._levels
         for claim in claims:
             level = levels[claim.counter or own]
             running = level.running
             del running[slot]
-            if claim.ceiling is not None:
+            if was_call and claim.ceiling is not None:
                 usual = level.usual_seconds
                 level.usual_seconds = seconds if usual is None else usual + (seconds - usual) * _NEWEST_WEIGHT
             if not running and not claim.counter:

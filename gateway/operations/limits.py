@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Protocol
 
 from ..policy.limits import AccountLimits, Limits
@@ -17,14 +18,24 @@ class Levels(Protocol):
     def held(self) -> dict[str, int]: ...
 
 
-def describe_limits(limits: Limits, levels: Levels, totals: Totals, rows: int) -> list[dict[str, object]]:
-    """One entry per account; at most `rows` functions each, the busiest first, then in the order of the settings."""
+def describe_limits(
+    limits: Limits, levels: Levels, totals: Totals, rows: int, holds: Mapping[str, int]
+) -> list[dict[str, object]]:
+    """One entry per account; at most `rows` functions each, the busiest first, then in the order of the settings.
+
+    `holds` says how many of each counter's slots are held on purpose; they are in flight as well.
+    """
     held = levels.held()
-    return [_describe_account(account, levels, held, totals, rows) for account in limits.all()]
+    return [_describe_account(account, levels, held, totals, rows, holds) for account in limits.all()]
 
 
 def _describe_account(
-    account: AccountLimits, levels: Levels, held: dict[str, int], totals: Totals, rows: int
+    account: AccountLimits,
+    levels: Levels,
+    held: dict[str, int],
+    totals: Totals,
+    rows: int,
+    holds: Mapping[str, int],
 ) -> dict[str, object]:
     throttles: Counter[str] = Counter()
     by_label: dict[str, dict[str, int]] = {}
@@ -37,12 +48,14 @@ def _describe_account(
         "account": account.account,
         "concurrent_executions": account.concurrent_executions,
         "in_flight": levels.in_use(account.account_counter),
+        "holds": holds.get(account.account_counter, 0),
         "unreserved": {
             "ceiling": account.unreserved_concurrent_executions,
             "in_flight": levels.in_use(account.pool_counter),
+            "holds": holds.get(account.pool_counter, 0),
         },
         "throttles": dict(throttles),
-        "functions": [_describe_function(account, name, levels, by_label.get(name, {})) for name in functions],
+        "functions": [_describe_function(account, name, levels, by_label.get(name, {}), holds) for name in functions],
         "functions_left_out": max(0, _count_functions(account, held) - len(functions)),
     }
 
@@ -69,13 +82,14 @@ def _count_functions(account: AccountLimits, held: dict[str, int]) -> int:
 
 
 def _describe_function(
-    account: AccountLimits, name: str, levels: Levels, throttles: dict[str, int]
+    account: AccountLimits, name: str, levels: Levels, throttles: dict[str, int], holds: Mapping[str, int]
 ) -> dict[str, object]:
     counter = account.function_counter(name)
     limits = account.functions.get(name)
     return {
         "function": name,
         "in_flight": levels.in_use(counter),
+        "holds": holds.get(counter, 0),
         "ceiling": account.ceiling(name),
         "reserved": limits is not None and limits.reserved_concurrent_executions is not None,
         "oldest_seconds": round(levels.oldest_seconds(counter), 3),

@@ -4,7 +4,7 @@ A *claim* is a counter, a ceiling and the refusal to give when the counter stand
 of claims that are taken together. A request's *plan* lists its lanes in order; a store takes the first lane that has
 room for all of it, or nothing, and refuses in the name of the last lane. Policy names counters, stores count.
 
-Every lane claims the function's own counter and the account's, also where they can bind only after the limits have
+Every lane of a function claims its own counter and the account's, also where they can bind only after the limits have
 changed: calls admitted under an older table keep counting, so a reload can neither lift a running call out of a
 reservation nor put more than `concurrent_executions` into the account.
 

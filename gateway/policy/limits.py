@@ -91,7 +91,7 @@ class AccountLimits:
 
     def labels(self) -> Iterable[str]:
         """The functions that have metric labels of their own, in the order of the settings."""
-        return (name for name in self.functions if name in self._labels)
+        return islice(self.functions, len(self._labels))
 
     def ceiling(self, name: str) -> int:
         """How many calls of `name` may run at once: its reservation, or the whole unreserved pool."""
@@ -102,6 +102,12 @@ class AccountLimits:
         rule = self._rules.get(name, self._unlimited)
         label = name if name in self._labels else OTHER
         return Plan(self.account, label, self._function_prefix + name, rule.lanes, rule.rates)
+
+    def pool_plan(self) -> Plan:
+        """What a slot of the unreserved pool itself must take, in the name of no function."""
+        pool = pool_claim(self.pool_counter, self.unreserved_concurrent_executions)
+        account = account_claim(self.account_counter, self.concurrent_executions)
+        return Plan(self.account, OTHER, self.pool_counter, (Lane("unreserved", (pool, account)),), ())
 
     def plan_for(self, name: str, access_key_id: str | None) -> Plan:
         """The plan with the caller's own rate, where there is one."""

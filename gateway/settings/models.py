@@ -181,7 +181,7 @@ class Settings(Model):
     listen: ListenAddress = Address("127.0.0.1", 9001)
     """host:port of the Invoke API; port 0 takes a free one."""
     operations: ListenAddress = Field(Address("127.0.0.1", 9002), validate_default=True)
-    """host:port of /metrics, /healthz, /readyz and /limits; port 0 takes a free one."""
+    """host:port of /metrics, /healthz, /readyz, /limits and /holds; port 0 takes a free one."""
     region: Region = "us-east-1"
     """The one AWS Region that this gateway serves."""
     tls: Tls | None = None

@@ -1,30 +1,29 @@
-"""The Prometheus view: reads totals and current levels at scrape time. Help texts name the CloudWatch counterpart."""
+"""The Prometheus view: reads totals and current levels at scrape time. Help texts say the unit, and the CloudWatch
+counterpart where there is one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from itertools import accumulate
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Protocol
 
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
+from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from ..buffers import Buffers
 from ..policy.limits import OTHER, AccountLimits, Limits
-from .record import Histogram, Totals
+from .exposition import Family, Row, as_metric
+from .record import FunctionCounts, Totals
 
 PREFIX = "invoke_gateway_"
+_BY_ACCOUNT = ("account",)
+_BY_FUNCTION = ("account", "function")
 
 
 class Levels(Protocol):
     """What a store of counters tells about now."""
 
-    def in_use(self, counter: str) -> int: ...
+    def held(self) -> Mapping[str, int]:
+        """Every counter that at least one slot holds, with how many do."""
 
 
 class Upstream(Protocol):
@@ -54,113 +53,157 @@ class GatewayCollector(Collector):
         self._upstream = upstream
 
     def collect(self) -> Iterable[Metric]:
-        yield from self._collect_functions()
-        yield from self._collect_accounts(self._limits().all())
-        yield from self._collect_process()
+        """For prometheus-client, at its price (exposition.py)."""
+        return map(as_metric, self.families())
 
-    def _collect_functions(self) -> Iterator[Metric]:
-        by_function = ["account", "function"]
-        invocations = _counter(
-            "invocations", "Invocations that ran: success or function error (Invocations).", by_function
+    def families(self) -> Iterator[Family]:
+        """Every metric. Rows are read while the text is made, and requests run in between: what must agree is taken
+        together, before the first row."""
+        yield from self._list_functions(list(self._totals.functions.items()))
+        yield from self._list_accounts(self._limits().all(), self._levels.held())
+        yield from self._list_process()
+
+    def _list_functions(self, functions: list[tuple[tuple[str, str], FunctionCounts]]) -> Iterator[Family]:
+        yield _counter(
+            "invocations",
+            "Invocations that ran: success or function error (CloudWatch: Invocations).",
+            _BY_FUNCTION,
+            ((key, counts.invocations) for key, counts in functions),
         )
-        errors = _counter("errors", "Invocations that ended in a function error (Errors).", by_function)
-        throttles = _counter(
+        yield _counter(
+            "errors",
+            "Invocations that ended in a function error (CloudWatch: Errors).",
+            _BY_FUNCTION,
+            ((key, counts.errors) for key, counts in functions),
+        )
+        yield _counter(
             "throttles",
-            "Invocations refused with TooManyRequestsException, by its Reason (Throttles).",
-            [*by_function, "reason"],
+            "Invocations refused with TooManyRequestsException, by its Reason (CloudWatch: Throttles).",
+            (*_BY_FUNCTION, "reason"),
+            (((*key, reason), count) for key, counts in functions for reason, count in list(counts.throttles.items())),
         )
-        duration = HistogramMetricFamily(
-            PREFIX + "duration_seconds",
-            "Seconds that the backend took for an invocation (Duration, with cold starts).",
-            labels=by_function,
+        yield _counter(
+            "retry_requests",
+            "Invocations, served or refused, that are an SDK's second or later attempt, as amz-sdk-request says.",
+            _BY_FUNCTION,
+            ((key, counts.retries) for key, counts in functions),
         )
-        for (account, label), counts in list(self._totals.functions.items()):
-            key = [account, label]
-            invocations.add_metric(key, counts.invocations)
-            errors.add_metric(key, counts.errors)
-            for reason, count in list(counts.throttles.items()):
-                throttles.add_metric([*key, reason], count)
-            _add_histogram(duration, key, counts.duration)
-        yield from (invocations, errors, throttles, duration)
+        yield _histogram(
+            "duration_seconds",
+            "Seconds that the backend took for an invocation, cold start included (CloudWatch: Duration, there in ms).",
+            _BY_FUNCTION,
+            ((key, counts.duration) for key, counts in functions),
+        )
 
-    def _collect_accounts(self, accounts: list[AccountLimits]) -> Iterator[Metric]:
-        running = _gauge(
-            "concurrent_executions", "Invocations in flight (ConcurrentExecutions).", ["account", "function"]
+    def _list_accounts(self, accounts: list[AccountLimits], held: Mapping[str, int]) -> Iterator[Family]:
+        yield _gauge(
+            "concurrent_executions",
+            "Invocations in flight (CloudWatch: ConcurrentExecutions).",
+            _BY_FUNCTION,
+            (row for account in accounts for row in _count_running(account, held)),
         )
-        reserved = _gauge(
+        yield _gauge(
             "reserved_concurrent_executions",
-            "Slots reserved for a function (ReservedConcurrentExecutions).",
-            ["account", "function"],
+            "Slots reserved for a function (its ReservedConcurrentExecutions).",
+            _BY_FUNCTION,
+            (row for account in accounts for row in _list_reserved(account)),
         )
-        limit = _gauge("concurrent_executions_limit", "Slots that the account has in all.", ["account"])
-        unreserved = _gauge(
+        yield _gauge(
+            "concurrent_executions_limit",
+            "Slots that the account has in all.",
+            _BY_ACCOUNT,
+            (((account.account,), account.concurrent_executions) for account in accounts),
+        )
+        yield _gauge(
             "unreserved_concurrent_executions",
-            "Invocations in flight of functions without a reservation (UnreservedConcurrentExecutions).",
-            ["account"],
+            "Invocations in flight of functions without a reservation (CloudWatch: UnreservedConcurrentExecutions).",
+            _BY_ACCOUNT,
+            (((account.account,), held.get(account.pool_counter, 0)) for account in accounts),
         )
-        unreserved_limit = _gauge(
-            "unreserved_concurrent_executions_limit", "Slots that the reservations leave over.", ["account"]
+        yield _gauge(
+            "unreserved_concurrent_executions_limit",
+            "Slots that the reservations leave over.",
+            _BY_ACCOUNT,
+            (((account.account,), account.unreserved_concurrent_executions) for account in accounts),
         )
-        claimed = _gauge(
+        yield _gauge(
             "claimed_account_concurrency",
-            "Unreserved invocations in flight plus all reservations (ClaimedAccountConcurrency).",
-            ["account"],
+            "Slots: unreserved invocations in flight plus all reservations (CloudWatch: ClaimedAccountConcurrency).",
+            _BY_ACCOUNT,
+            (
+                ((account.account,), held.get(account.pool_counter, 0) + account.reserved_concurrent_executions)
+                for account in accounts
+            ),
         )
-        for account in accounts:
-            key = [account.account]
-            self._add_functions(account, running, reserved)
-            in_pool = self._levels.in_use(account.pool_counter)
-            limit.add_metric(key, account.concurrent_executions)
-            unreserved.add_metric(key, in_pool)
-            unreserved_limit.add_metric(key, account.unreserved_concurrent_executions)
-            claimed.add_metric(key, in_pool + account.reserved_concurrent_executions)
-        yield from (running, reserved, limit, unreserved, unreserved_limit, claimed)
 
-    def _add_functions(self, account: AccountLimits, running: GaugeMetricFamily, reserved: GaugeMetricFamily) -> None:
-        labelled = 0
-        for name in account.labels():
-            in_use = self._levels.in_use(account.function_counter(name))
-            labelled += in_use
-            running.add_metric([account.account, name], in_use)
-            slots = account.functions[name].reserved_concurrent_executions
-            if slots is not None:
-                reserved.add_metric([account.account, name], slots)
-        total = self._levels.in_use(account.account_counter)
-        running.add_metric([account.account, OTHER], total - labelled)
-
-    def _collect_process(self) -> Iterator[Metric]:
+    def _list_process(self) -> Iterator[Family]:
         totals = self._totals
-        refusals = _counter("refusals", "Requests refused for another cause than a throttle.", ["error"])
-        for code, count in list(totals.refusals.items()):
-            refusals.add_metric([code], count)
-        upstream = _counter("upstream_errors", "Requests that the backend did not answer, by kind.", ["kind"])
-        for kind, count in list(totals.upstream_errors.items()):
-            upstream.add_metric([kind], count)
-        gone = _counter("client_disconnects", "Clients that left before their request had arrived.", [])
-        gone.add_metric([], totals.client_disconnects)
-        passed = _counter("passed_through", "Requests that are no invocation, handed on as they came.", [])
-        passed.add_metric([], totals.passed_through)
-        admission = HistogramMetricFamily(
-            PREFIX + "admission_seconds", "Seconds that taking the slots and tokens took.", labels=[]
+        yield _counter(
+            "refusals",
+            "Requests refused for another cause than a throttle, by error code.",
+            ("error",),
+            [((code,), count) for code, count in totals.refusals.items()],
         )
-        _add_histogram(admission, [], totals.admission)
-        buffered = _gauge("buffered_bytes", "Bytes of payload held in memory.", [])
-        buffered.add_metric([], self._buffers.in_use)
-        connections = _gauge("upstream_connections", "Connections to the backend, by state.", ["state"])
-        connections.add_metric(["busy"], self._upstream.busy)
-        connections.add_metric(["idle"], self._upstream.idle)
-        yield from (refusals, upstream, gone, passed, admission, buffered, connections)
+        yield _counter(
+            "upstream_errors",
+            "Requests that the backend did not answer, by kind.",
+            ("kind",),
+            [((kind,), count) for kind, count in totals.upstream_errors.items()],
+        )
+        yield _counter(
+            "client_disconnects",
+            "Requests whose client left, or was cut off, before the request had arrived whole (request) or the response"
+            " was sent whole (response).",
+            ("phase",),
+            [(("request",), totals.client_disconnects), (("response",), totals.lost_responses)],
+        )
+        yield _counter(
+            "passed_through",
+            "Requests that are no invocation, handed on as they came.",
+            (),
+            [((), totals.passed_through)],
+        )
+        yield _histogram(
+            "admission_seconds", "Seconds that taking the slots and tokens took.", (), [((), totals.admission)]
+        )
+        yield _histogram(
+            "event_loop_lag_seconds",
+            "Seconds by which the event loop woke a timer too late, ten times a second: so long requests waited.",
+            (),
+            [((), totals.loop_lag)],
+        )
+        yield _gauge("buffered_bytes", "Bytes of payload held in memory.", (), [((), self._buffers.in_use)])
+        yield _gauge(
+            "upstream_connections",
+            "Connections to the backend, by state.",
+            ("state",),
+            [(("busy",), self._upstream.busy), (("idle",), self._upstream.idle)],
+        )
 
 
-def _counter(name: str, documentation: str, labels: list[str]) -> CounterMetricFamily:
-    return CounterMetricFamily(PREFIX + name, documentation, labels=labels)
+def _count_running(account: AccountLimits, held: Mapping[str, int]) -> Iterator[Row]:
+    labelled = 0
+    for name in account.labels():
+        in_use = held.get(account.function_counter(name), 0)
+        labelled += in_use
+        yield (account.account, name), in_use
+    yield (account.account, OTHER), held.get(account.account_counter, 0) - labelled
 
 
-def _gauge(name: str, documentation: str, labels: list[str]) -> GaugeMetricFamily:
-    return GaugeMetricFamily(PREFIX + name, documentation, labels=labels)
+def _list_reserved(account: AccountLimits) -> Iterator[Row]:
+    for name in account.labels():
+        slots = account.functions[name].reserved_concurrent_executions
+        if slots is not None:
+            yield (account.account, name), slots
 
 
-def _add_histogram(family: HistogramMetricFamily, key: list[str], histogram: Histogram) -> None:
-    bounds = [*map(repr, histogram.bounds), "+Inf"]
-    counts: list[float] = list(accumulate(histogram.counts))
-    family.add_metric(key, list(zip(bounds, counts, strict=True)), histogram.sum)
+def _counter(name: str, documentation: str, labels: tuple[str, ...], rows: Iterable[Row]) -> Family:
+    return Family(PREFIX + name, "counter", documentation, labels, rows)
+
+
+def _gauge(name: str, documentation: str, labels: tuple[str, ...], rows: Iterable[Row]) -> Family:
+    return Family(PREFIX + name, "gauge", documentation, labels, rows)
+
+
+def _histogram(name: str, documentation: str, labels: tuple[str, ...], rows: Iterable[Row]) -> Family:
+    return Family(PREFIX + name, "histogram", documentation, labels, rows)

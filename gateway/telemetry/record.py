@@ -6,6 +6,7 @@ labelled ones are counted under `other`, so nothing that a client invents can gr
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections import Counter
 
@@ -14,6 +15,10 @@ from ..exchange import Exchange
 # Seconds. The upper end is Lambda's longest time-out; the lower end a function that only returns.
 DURATION_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0)
 ADMISSION_BOUNDS = (0.000_005, 0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_5, 0.001, 0.005, 0.025, 0.1, 0.5)
+LAG_BOUNDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5)
+
+# SDKs write `attempt=2; max=3`, some with `ttl=20260101T000000Z; ` before it.
+_ATTEMPT = re.compile(rb"(?:\A|;)[ \t]*attempt=([1-9][0-9]{0,8})[ \t]*(?:;|\Z)")
 
 
 class Histogram:
@@ -34,25 +39,29 @@ class Histogram:
 class FunctionCounts:
     """Totals of one labelled function since the start."""
 
-    __slots__ = ("duration", "errors", "invocations", "throttles")
+    __slots__ = ("duration", "errors", "invocations", "retries", "throttles")
 
     def __init__(self) -> None:
         self.invocations = 0
         self.errors = 0
+        self.retries = 0
         self.throttles: dict[str, int] = {}
         self.duration = Histogram(DURATION_BOUNDS)
 
 
 class Totals:
-    """Everything that is counted per request. Keys of `functions` are account and label."""
+    """Everything that is counted per request, and how late the event loop is. Keys of `functions` are account and
+    label. `client_disconnects` left before their request had arrived, `lost_responses` before its answer was sent."""
 
     def __init__(self) -> None:
         self.functions: dict[tuple[str, str], FunctionCounts] = {}
         self.refusals: dict[str, int] = {}
         self.upstream_errors: dict[str, int] = {}
         self.client_disconnects = 0
+        self.lost_responses = 0
         self.passed_through = 0
         self.admission = Histogram(ADMISSION_BOUNDS)
+        self.loop_lag = Histogram(LAG_BOUNDS)
 
     def of(self, account: str, label: str) -> FunctionCounts:
         counts = self.functions.get((account, label))
@@ -76,8 +85,14 @@ class Totals:
             _increment(self.upstream_errors, exchange.fault)
         if exchange.client_is_gone:
             self.client_disconnects += 1
+        elif exchange.response_is_lost and (exchange.refusal is None or exchange.body_is_read):
+            self.lost_responses += 1  # who breaks off an upload at its refusal has read the answer
         refusal = exchange.refusal
         plan = exchange.plan
+        attempt = exchange.headers.get(b"amz-sdk-request")
+        # Nearly always it is the first; `find` sees that in half the time of `in`.
+        if attempt is not None and attempt.find(b"attempt=1;") < 0 and plan is not None and _is_retry(attempt):
+            self.of(plan.account, plan.label).retries += 1
         if refusal is not None:
             if plan is not None and refusal.is_throttle:
                 _increment(self.of(plan.account, plan.label).throttles, refusal.reason or "")
@@ -91,6 +106,12 @@ class Totals:
             counts.errors += exchange.function_error
             if exchange.backend_seconds is not None:
                 counts.duration.observe(exchange.backend_seconds)
+
+
+def _is_retry(header: bytes) -> bool:
+    """Whether `amz-sdk-request` tells of an attempt after the first. What cannot be read tells of none."""
+    found = _ATTEMPT.search(header)
+    return found is not None and found[1] != b"1"
 
 
 def _increment(counts: dict[str, int], name: str) -> None:

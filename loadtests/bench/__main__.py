@@ -1,4 +1,4 @@
-"""`python -m loadtests.bench [compare|profile|in-flight|million]`, from the repository's root."""
+"""`python -m loadtests.bench [compare|profile|in-flight|million|scrape]`, from the repository's root."""
 
 import shlex
 import signal
@@ -10,7 +10,7 @@ from types import FrameType
 import click
 from rich.console import Console
 
-from loadtests.bench import in_flight, machine, million, report
+from loadtests.bench import in_flight, machine, million, report, scrape
 from loadtests.bench.compare import WARM_UP_SECONDS, chosen, compare
 from loadtests.bench.peers import GATEWAY, gateway
 from loadtests.bench.processes import Trouble
@@ -142,6 +142,17 @@ def million_command(program: str | None, functions: int, rounds: int, seconds: i
     with bounded(2 * million.START_SECONDS + STARTING_SECONDS + 4 * rounds * seconds):
         found = million.run(functions, gateway(program), rounds, seconds, tell)
     publish(report.million(found, command_line()), is_whole=not program)
+
+
+@main.command("scrape")
+@program_option
+@click.option("--functions", default=scrape.FUNCTIONS, show_default=True, type=click.IntRange(2, 1_000_000))
+@click.option("--scrapes", default=15, show_default=True, type=click.IntRange(1))
+def scrape_command(program: str | None, functions: int, scrapes: int) -> None:
+    """Scrapes of /metrics with ten thousand labelled functions: how long one takes, and how long requests wait."""
+    with bounded(STARTING_SECONDS + 20 * scrapes):
+        found = scrape.run(functions, gateway(program), scrapes, tell)
+    publish(scrape.report(found, command_line()), is_whole=not program)
 
 
 if __name__ == "__main__":

@@ -232,6 +232,18 @@ async def test_the_hint_of_when_to_retry_follows_the_ages_and_usual_durations(
     assert counters.oldest_seconds("a/function/f") == 4
 
 
+async def test_what_was_no_call_does_not_change_how_long_calls_take(counters: MemoryCounters, clock: Clock) -> None:
+    plan = make_account(1).plan("f")
+    slot = await take(counters, plan)
+    clock.now += 2
+    slot.release()
+    held = await take(counters, plan)
+    clock.now += 3000
+    held.release(was_call=False)
+    await take(counters, plan)
+    assert (await refuse(counters, plan)).retry_seconds == pytest.approx(2)
+
+
 async def test_how_long_a_reserved_functions_calls_take_is_known_after_a_pause(
     counters: MemoryCounters, clock: Clock
 ) -> None:

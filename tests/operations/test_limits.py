@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.support.sockets import Gateway, calls_under_way, gateway, invoke
+from gateway.operations.holds import Hold, Wanted
+from tests.support.sockets import PATIENCE, Gateway, calls_under_way, gateway, invoke
 
 NAMED = "111122223333"
 ACCOUNTS: dict[str, Any] = {
@@ -23,6 +25,12 @@ ACCOUNTS: dict[str, Any] = {
 }
 
 
+def take_hold(served: Gateway, wanted: Wanted) -> None:
+    holds = served.server.gateway.holds
+    taken = asyncio.run_coroutine_threadsafe(holds.take(wanted), served._loop).result(PATIENCE)
+    assert isinstance(taken, Hold), taken
+
+
 @pytest.fixture
 def served() -> Iterator[Gateway]:
     with gateway(accounts=ACCOUNTS) as started:
@@ -33,7 +41,7 @@ def test_at_rest_it_shows_the_settings_in_their_order(served: Gateway) -> None:
     default, named = served.fetch("/limits").json["accounts"]
     assert default["account"] == "000000000000"
     assert (default["concurrent_executions"], default["in_flight"]) == (10, 0)
-    assert default["unreserved"] == {"ceiling": 8, "in_flight": 0}
+    assert default["unreserved"] == {"ceiling": 8, "in_flight": 0, "holds": 0}
     assert default["throttles"] == {}
     assert [(row["function"], row["ceiling"], row["reserved"]) for row in default["functions"]] == [
         ("closed", 0, True),
@@ -58,11 +66,31 @@ def test_what_runs_is_shown_busiest_first_with_the_age_of_its_oldest_call(served
     rows = {row["function"]: row for row in default["functions"]}
     assert list(rows) == ["hold-a", "hold-reserved", "closed", "rated"]
     assert rows["hold-a"].pop("oldest_seconds") >= 0
-    assert rows["hold-a"] == {"function": "hold-a", "in_flight": 3, "ceiling": 8, "reserved": False, "throttles": {}}
+    assert rows["hold-a"] == {
+        "function": "hold-a",
+        "in_flight": 3,
+        "holds": 0,
+        "ceiling": 8,
+        "reserved": False,
+        "throttles": {},
+    }
     assert rows["hold-reserved"]["throttles"] == {reason: 1}
     served.until_idle()
     (default, _) = served.fetch("/limits").json["accounts"]
     assert "hold-a" not in [row["function"] for row in default["functions"]]
+
+
+def test_slots_held_on_purpose_are_in_flight_and_also_counted_apart(served: Gateway) -> None:
+    """Of the account, of its pool and of each function; beside calls that hold slots of the same function."""
+    with calls_under_way(served, "hold-a"):
+        for wanted in (Wanted("hold-a", 2), Wanted("hold-reserved", 1), Wanted(None, 3), Wanted("x", 1, 30, NAMED)):
+            take_hold(served, wanted)
+        default, named = served.fetch("/limits").json["accounts"]
+    assert (default["in_flight"], default["holds"]) == (7, 6)
+    assert default["unreserved"] == {"ceiling": 8, "in_flight": 6, "holds": 5}
+    rows = {row["function"]: (row["in_flight"], row["holds"]) for row in default["functions"]}
+    assert rows == {"hold-a": (3, 2), "hold-reserved": (1, 1), "closed": (0, 0), "rated": (0, 0)}
+    assert (named["in_flight"], named["holds"], named["functions"][0]["holds"]) == (1, 1, 1)
 
 
 @pytest.mark.parametrize(("rows", "shown", "left_out"), [(0, [], 3), (2, ["closed", "hold-reserved"], 1)])

@@ -40,6 +40,18 @@ def test_every_other_function_claims_the_pool_known_or_not() -> None:
         assert lane.claims[0].refusal is Refusal.CONCURRENCY
 
 
+def test_a_slot_of_the_pool_itself_claims_pool_and_account_but_no_function_and_no_token() -> None:
+    account = AccountLimits("111122223333", 10, {"checkout": FunctionLimits(2)}, requests_per_second=1.0)
+    plan = account.pool_plan()
+    (lane,) = plan.lanes
+    assert [(claim.counter, claim.ceiling, claim.refusal) for claim in lane.claims] == [
+        ("111122223333/unreserved", 8, Refusal.CONCURRENCY),
+        ("111122223333/account", 10, Refusal.CONCURRENCY),
+    ]
+    assert plan.rates == ()
+    assert plan.function_counter == account.pool_counter
+
+
 def test_a_reservation_of_zero_is_a_ceiling_of_zero_and_not_a_missing_one() -> None:
     assert make_account(10, report=0).plan("report").lanes[0].claims[0].ceiling == 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -95,6 +96,8 @@ def test_totals_have_cloudwatchs_meanings(served: Gateway) -> None:
     served.send(invoke("echo", b"", "Content-Length: 6291457", length=False))
     served.send(invoke("bad%20name"))
     served.send(invoke(path="/2015-03-31/functions"))
+    for name in ("echo", "closed"):
+        served.send(invoke(name, b"{}", "amz-sdk-request: attempt=2; max=3"))
     with Wire(served.port) as wire:
         wire.send(invoke("echo", b"{", "Content-Length: 9", length=False))
         served.until(lambda: served.server.gateway.buffers.in_use == 9, "the upload has begun")
@@ -104,25 +107,29 @@ def test_totals_have_cloudwatchs_meanings(served: Gateway) -> None:
     counted = {name: value for name, value in samples.items() if "_total" in name}
     reason = "ReservedFunctionConcurrentInvocationLimitExceeded"
     assert counted == {
-        of("invocations_total", "other"): 3,
+        of("invocations_total", "other"): 3 + 1,
         of("invocations_total", "fails"): 2,
         of("invocations_total", "closed"): 0,
         of("errors_total", "other"): 0,
         of("errors_total", "fails"): 2,
         of("errors_total", "closed"): 0,
-        f'throttles_total{{account="000000000000",function="closed",reason="{reason}"}}': 4,
+        f'throttles_total{{account="000000000000",function="closed",reason="{reason}"}}': 4 + 1,
+        of("retry_requests_total", "other"): 1,
+        of("retry_requests_total", "fails"): 0,
+        of("retry_requests_total", "closed"): 1,
         'refusals_total{error="ServiceException"}': 1,
         'refusals_total{error="InvalidRequestContentException"}': 1,
         'refusals_total{error="RequestTooLargeException"}': 1,
         'refusals_total{error="ValidationException"}': 1,
         'upstream_errors_total{kind="reset"}': 1,
-        "client_disconnects_total": 1,
+        'client_disconnects_total{phase="request"}': 1,
+        'client_disconnects_total{phase="response"}': 0,
         "passed_through_total": 1,
     }
-    assert samples[of("duration_seconds_count", "other")] == 3
+    assert samples[of("duration_seconds_count", "other")] == 3 + 1
     assert samples[of("duration_seconds_count", "fails")] == 2
     assert samples[of("duration_seconds_count", "closed")] == 0
-    assert samples["admission_seconds_count"] == 3 + 2 + 1 + 1
+    assert samples["admission_seconds_count"] == 3 + 2 + 1 + 1 + 1
     assert samples["admission_seconds_sum"] < 0.1
 
 
@@ -155,3 +162,33 @@ def test_a_reload_changes_the_limits_in_the_next_scrape_and_keeps_the_totals(ser
     assert samples[f"concurrent_executions_limit{DEFAULT}"] == 20
     assert samples[of("concurrent_executions", "new")] == 0
     assert samples[of("invocations_total", "fails")] == 1
+
+
+@pytest.mark.parametrize("function", ["hold-whole", "hold-streamed"])
+def test_a_client_that_leaves_before_its_answer_is_counted_in_the_phase_response(
+    served: Gateway, function: str
+) -> None:
+    """The invocation counts all the same: it ran."""
+    path = "/2021-11-15/functions/hold-streamed/response-streaming-invocations" if "streamed" in function else None
+    with Wire(served.port) as wire:
+        wire.send(invoke(function, path=path))
+        served.until_running(1)
+    served.until(lambda: not served.connections, "the gateway knows that the client has left")
+    served.release()
+    served.until_idle()
+    samples = served.metrics()
+    assert samples['client_disconnects_total{phase="request"}'] == 0
+    assert samples['client_disconnects_total{phase="response"}'] == 1
+    assert samples[of("invocations_total", "other")] == 1
+
+
+def test_a_client_that_leaves_after_its_answer_is_not_counted(served: Gateway) -> None:
+    served.send(invoke())
+    served.until(lambda: not served.connections, "the client has left")
+    assert served.metrics()['client_disconnects_total{phase="response"}'] == 0
+
+
+def test_the_lag_of_the_event_loop_is_measured_while_the_gateway_runs(served: Gateway) -> None:
+    served.until(lambda: any(served.server.gateway.totals.loop_lag.counts), "the lag was measured")
+    assert served.metrics()["event_loop_lag_seconds_count"] >= 1
+    assert "event loop lag" in served.on_loop(lambda: {task.get_name() for task in asyncio.all_tasks()})

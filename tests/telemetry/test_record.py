@@ -83,6 +83,73 @@ def test_a_client_that_left_is_counted() -> None:
     assert count(finished(client_is_gone=True)).client_disconnects == 1
 
 
+def test_a_client_that_left_before_its_answer_was_sent_is_counted_apart() -> None:
+    totals = count(finished(response_is_lost=True))
+    assert (totals.client_disconnects, totals.lost_responses) == (0, 1)
+
+
+def test_a_client_that_breaks_off_its_upload_at_the_refusal_has_its_answer() -> None:
+    """Only the rest of the upload, which the response's end waits for, is missing."""
+    refused = {"refusal": Refusal.REQUEST_TOO_LARGE, "response_is_lost": True}
+    assert count(finished(**refused)).lost_responses == 0
+    assert count(finished(**refused, body_is_read=True)).lost_responses == 1
+
+
+def test_a_client_that_left_in_its_request_is_counted_once() -> None:
+    """Its answer is lost as well."""
+    totals = count(finished(client_is_gone=True, response_is_lost=True))
+    assert (totals.client_disconnects, totals.lost_responses) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"attempt=2; max=3",
+        b"ttl=20260101T000000Z; attempt=2; max=3",
+        b"attempt=10; max=12",
+        b"attempt=3",
+        b"max=3;attempt=2",
+    ],
+)
+def test_a_later_attempt_is_a_retry(header: bytes) -> None:
+    """Also when it is refused: then it is the load that throttling causes."""
+    headers = {b"amz-sdk-request": header}
+    served = finished(headers=headers, slot=object(), status=200)
+    refused = finished(headers=headers, refusal=Refusal.CONCURRENCY, status=429)
+    assert of_checkout(count(served, refused)).retries == 2
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"attempt=1; max=3",
+        b"ttl=20260101T000000Z; attempt=1; max=3",
+        b"attempt=1",
+        b"attempt=0; max=3",
+        b"attempt=02",
+        b"attempt=-2",
+        b"attempt=2x",
+        b"attempt=2.5; max=3",
+        b"attempt=; max=3",
+        b"attempt = 2",
+        b"lastattempt=2",
+        b"max=2",
+        b"attempt=" + b"9" * 5000,
+        b"attempt=\xb2",
+        b";" * 5000,
+        b"",
+    ],
+    ids=lambda header: header[:24].decode("latin-1"),
+)
+def test_a_first_attempt_and_what_cannot_be_read_are_none(header: bytes) -> None:
+    assert of_checkout(count(finished(headers={b"amz-sdk-request": header}))).retries == 0
+
+
+def test_what_is_no_invocation_is_no_retry() -> None:
+    totals = count(finished(None, headers={b"amz-sdk-request": b"attempt=2; max=3"}, status=200))
+    assert totals.functions == {}
+
+
 def test_what_is_no_invocation_is_only_counted_as_passed_through() -> None:
     totals = count(finished(None, status=200), finished(None, status=404))
     assert (totals.passed_through, totals.functions) == (2, {})

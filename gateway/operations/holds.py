@@ -1,0 +1,232 @@
+"""Holds: slots that somebody takes on purpose, so that the next calls are throttled for certain.
+
+A test of how code behaves when it is throttled must not race against other calls. Held slots are taken from the same
+counters, by the same rule, as those of calls; so they count in everything that is decided and shown. They end when
+they are released, when their time is over, or with the gateway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from time import monotonic
+from typing import Annotated, Any, Protocol
+
+import msgspec
+
+from ..counters.base import Counters
+from ..exchange import Slot
+from ..policy.concurrency import Full, Plan
+from ..policy.limits import Limits
+
+MOST_SLOTS = 1_000_000
+LONGEST_SECONDS = 3600  # a hold that somebody forgot ends within the hour
+
+# How much of a name that makes no sense is repeated to whoever sent it.
+_MOST_REPEATED = 64
+
+
+class BadHold(Exception):
+    """What was asked for is no hold; the text names the key and the cure."""
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """A hold that is asked for; without a function it is of the account's unreserved pool."""
+
+    function: str | None = None
+    slots: int = 1
+    seconds: float = 30.0
+    account: str | None = None
+
+
+# Of each key: its type, and what must stand there, in words.
+_KEYS: dict[str, tuple[Any, str]] = {
+    "function": (
+        Annotated[str, msgspec.Meta(pattern=r"^[a-zA-Z0-9._-]{1,256}\Z")] | None,
+        "a plain function name (at most 256 letters, digits, hyphens, underscores and dots), or null for the pool",
+    ),
+    "slots": (
+        Annotated[int, msgspec.Meta(ge=1, le=MOST_SLOTS)],
+        f"a whole number from 1 to {MOST_SLOTS}; leave it out for 1",
+    ),
+    "seconds": (
+        Annotated[float, msgspec.Meta(gt=0, le=LONGEST_SECONDS)],
+        f"a number above 0, at most {LONGEST_SECONDS}; leave it out for 30",
+    ),
+    "account": (
+        Annotated[str, msgspec.Meta(pattern=r"^[0-9]{12}\Z")],
+        "a text of 12 digits; leave it out for the default account",
+    ),
+}
+
+
+def read_wanted(body: bytes) -> Wanted:
+    """The hold that a JSON document asks for. Raises `BadHold`."""
+    example = 'Send an object such as {"function": "checkout", "slots": 2, "seconds": 30}.'
+    try:
+        document = msgspec.json.decode(body)
+    except (msgspec.DecodeError, ValueError, RecursionError):  # ValueError: bad UTF-8, or a number without end
+        raise BadHold(f"The body is no JSON. {example}") from None
+    if not isinstance(document, dict):
+        raise BadHold(f"The body is no JSON object. {example}")
+    return Wanted(**{key: _read_value(key, value) for key, value in document.items()})
+
+
+def _read_value(key: str, value: object) -> Any:
+    if key not in _KEYS:
+        # Its repr, for a key may hold what cannot be written as UTF-8.
+        raise BadHold(f"A hold has no key {key[:_MOST_REPEATED]!r}. Its keys are {', '.join(_KEYS)}.")
+    kind, words = _KEYS[key]
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        raise BadHold(f"{key} must be {words}.") from None
+
+
+class Timer(Protocol):
+    def cancel(self) -> None: ...
+
+
+def call_later(seconds: float, do: Callable[[], object]) -> Timer:
+    return asyncio.get_running_loop().call_later(seconds, do)
+
+
+class Hold:
+    """Slots that are held. `counters` are the names of the counters that each of them occupies."""
+
+    __slots__ = ("account", "counters", "ends_at", "function", "id", "slots", "timer")
+
+    def __init__(self, id: str, account: str, function: str | None, plan: Plan, slots: list[Slot], ends_at: float):
+        self.id = id
+        self.account = account
+        self.function = function
+        # Every plan has one lane today: with more, the slot would have to say which of them it took.
+        self.counters = [claim.counter or plan.function_counter for claim in plan.lanes[0].claims]
+        self.slots = slots
+        self.ends_at = ends_at
+        self.timer: Timer | None = None
+
+    def __repr__(self) -> str:
+        return f"<Hold {self.id}: {len(self.slots)} of {self.counters}>"
+
+
+class Holds:
+    """All holds of one gateway. `limits` gives the table in force, `clock` monotonic seconds, and `call_later` calls
+    a function after so many seconds."""
+
+    def __init__(
+        self,
+        counters: Counters,
+        *,
+        limits: Callable[[], Limits],
+        clock: Callable[[], float] = monotonic,
+        call_later: Callable[[float, Callable[[], object]], Timer] = call_later,
+    ) -> None:
+        self._counters = counters
+        self._limits = limits
+        self._clock = clock
+        self._call_later = call_later
+        self._holds: dict[str, Hold] = {}
+        self._latest = 0
+        self._is_closed = False
+
+    async def take(self, wanted: Wanted) -> Hold | Full:
+        """Take all slots, or none and say which limit has no room; what is in use does not include this hold's own.
+
+        With the embedded store nothing else runs meanwhile, so no call is throttled by a hold that is then refused.
+        """
+        account = self._limits().of(wanted.account)
+        plan = account.pool_plan() if wanted.function is None else account.plan(wanted.function)
+        plan = replace(plan, rates=())  # holding is not calling: it uses no tokens
+        slots: list[Slot] = []
+        hold: Hold | None = None
+        try:
+            full = await self._take_slots(plan, wanted.slots, slots)
+            if full is not None:
+                return full
+            if self._is_closed:
+                raise RuntimeError("The gateway has been closed: nothing can be held any more.")
+            hold = self._keep(account.account, plan, wanted, slots)
+            return hold
+        finally:
+            if hold is None:
+                _release(slots)
+
+    async def _take_slots(self, plan: Plan, count: int, slots: list[Slot]) -> Full | None:
+        """Append `count` slots to `slots`, which is the caller's: also after an error it knows what was taken."""
+        for _ in range(count):
+            taken = await self._counters.take(plan)
+            if isinstance(taken, Full):
+                return taken._replace(in_use=max(0, taken.in_use - len(slots)))
+            slots.append(taken)
+        return None
+
+    def _keep(self, account: str, plan: Plan, wanted: Wanted, slots: list[Slot]) -> Hold:
+        self._latest += 1
+        id = str(self._latest)
+        hold = Hold(id, account, wanted.function, plan, slots, self._clock() + wanted.seconds)
+        hold.timer = self._call_later(wanted.seconds, lambda: self.release(id))
+        self._holds[id] = hold
+        return hold
+
+    def release(self, id: str) -> bool:
+        """End a hold; whether there was one. May be called twice."""
+        hold = self._holds.pop(id, None)
+        if hold is None:
+            return False
+        if hold.timer is not None:
+            hold.timer.cancel()
+        _release(hold.slots)
+        return True
+
+    def close(self) -> None:
+        """End all holds, for good."""
+        self._is_closed = True
+        for id in list(self._holds):
+            self.release(id)
+
+    def describe(self, hold: Hold) -> dict[str, object]:
+        return {
+            "id": hold.id,
+            "account": hold.account,
+            "function": hold.function,
+            "slots": len(hold.slots),
+            "seconds_left": round(max(0.0, hold.ends_at - self._clock()), 3),
+        }
+
+    def describe_all(self) -> list[dict[str, object]]:
+        return [self.describe(hold) for hold in self._holds.values()]
+
+    def by_counter(self) -> Counter[str]:
+        """How many slots of each counter are held on purpose."""
+        held: Counter[str] = Counter()
+        for hold in self._holds.values():
+            held.update(dict.fromkeys(hold.counters, len(hold.slots)))
+        return held
+
+    def __repr__(self) -> str:
+        return f"<Holds {list(self._holds.values())}>"
+
+
+def _release(slots: list[Slot]) -> None:
+    for slot in slots:
+        slot.release(was_call=False)
+
+
+def describe_no_room(wanted: Wanted, full: Full) -> dict[str, object]:
+    """Why a hold was not to be had, as a document."""
+    ceiling = int(full.ceiling)
+    what = wanted.function or "the unreserved pool"
+    slots = "a slot" if wanted.slots == 1 else f"{wanted.slots} slots"
+    return {
+        "error": (
+            f"{full.claim.limit} leaves no room for {slots} of {what}: {full.in_use} of {ceiling} in use, "
+            f"{max(0, ceiling - full.in_use)} free. Hold fewer, wait until calls end, end a hold (GET /holds lists "
+            f"them), or raise the limit."
+        ),
+        "limit": full.claim.limit,
+        "in_use": full.in_use,
+        "ceiling": ceiling,
+    }

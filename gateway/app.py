@@ -51,6 +51,7 @@ class Gateway:
     def __init__(self, settings: Settings, *, backend_url: str) -> None:
         self.settings = settings
         self.is_draining = False
+        self._has_access_log = settings.access_log
         self.buffers = Buffers(settings.buffer_bytes)
         self.outbox = Outbox()
         self.counters = MemoryCounters()
@@ -114,7 +115,7 @@ class Gateway:
         self.totals.note(exchange)
         if exchange.refusal is not None:
             self.refusals.note()
-        if self.settings.access_log:
+        if self._has_access_log:
             write_access_line(exchange, scope)
 
     async def close(self) -> None:

@@ -27,6 +27,9 @@ on, or this: a coroutine for each such stage would cost as much as its decision.
 
 EXCHANGE = "invoke_gateway.exchange"
 
+LOST = "invoke_gateway.lost"
+"""A scope has this key once its client has gone before the response was sent whole."""
+
 MESSAGE = "invoke_gateway.message"
 """Where a scope has the whole of a POST request, head and body, as the bytes that came: if they came in one piece, in
 origin form and HTTP/1.1, and nothing came with them but line ends."""

@@ -8,7 +8,7 @@ from collections.abc import Awaitable
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from ..asgi import DONE, Message, Scope
+from ..asgi import DONE, LOST, Message, Scope
 
 if TYPE_CHECKING:
     from .protocol import InvokeProtocol
@@ -98,6 +98,7 @@ class Cycle:
         """What is still sent in answer goes nowhere, and what is still awaited does not come."""
         if not self.response_complete:
             self.disconnected = True
+            self.scope[LOST] = True
             self._wake()
 
     def _wake(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from time import monotonic
 
-from ..asgi import EXCHANGE, App, Receive, Scope, Send
+from ..asgi import EXCHANGE, LOST, App, Receive, Scope, Send
 from ..exchange import Exchange
 
 
@@ -28,7 +28,6 @@ class Record:
             await self.app(scope, receive, send)
         finally:
             exchange.duration_seconds = self._clock() - exchange.received_at
-            # The listener's request knows, and `receive` is its method: asking it costs next to nothing, where a
-            # wrapped `send` would cost every request.
-            exchange.response_is_lost = getattr(getattr(receive, "__self__", None), "disconnected", False)
+            if LOST in scope:
+                exchange.response_is_lost = True
             self._tell(exchange, scope)

@@ -11,7 +11,7 @@ import math
 
 _SHORTEST_SECONDS = 0.05
 _UNKNOWN_SECONDS = 1.0
-_SPREAD = (0.75, 1.5)
+_LEAST, _MOST = 0.75, 1.5
 
 
 def estimate_free_seconds(usual_seconds: float | None, oldest_age_seconds: float, in_use: int) -> float:
@@ -28,10 +28,10 @@ def estimate_free_seconds(usual_seconds: float | None, oldest_age_seconds: float
 
 def spread_seconds(estimate: float, dice: float, longest_seconds: float) -> float:
     """`estimate` moved by chance (`dice` in 0..1) and never above `longest_seconds`."""
-    low, high = _SPREAD
-    return min(estimate * (low + (high - low) * dice), longest_seconds)
+    seconds = estimate * (_LEAST + (_MOST - _LEAST) * dice)
+    return seconds if seconds < longest_seconds else longest_seconds
 
 
 def as_retry_after(seconds: float) -> int:
     """The value of a `Retry-After` header: whole seconds, at least 1."""
-    return max(1, math.ceil(seconds))
+    return math.ceil(seconds) or 1

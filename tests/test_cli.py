@@ -68,7 +68,7 @@ class Started:
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> Started:
     started, module = Started(), ModuleType("gateway.server")
-    module.run = started.run  # type: ignore[attr-defined]  # a module made here
+    module.run = started.run  # a module made here
     monkeypatch.setitem(sys.modules, "gateway.server", module)
     return started
 

@@ -177,7 +177,7 @@ def test_a_function_name_with_a_dot_is_written_in_quotes_inside_a_key() -> None:
 
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        load().region = "eu-west-1"  # type: ignore[misc]  # that is the point
+        load().region = "eu-west-1"  # that is the point
 
 
 # The floor

@@ -289,7 +289,7 @@ class InvokeProtocol(asyncio.Protocol):
             tasks.add(self._worker)
             try:
                 await self._app(cycle.scope, cycle.receive, cycle.send)
-            except Exception:
+            except Exception:  # whatever it is, the requests that wait behind this one get their turn
                 log.exception("the application failed")
             finally:
                 tasks.discard(self._worker)

@@ -50,7 +50,7 @@ class Answer:
             await self.app(scope, receive, send)
         except BackendFault as fault:
             _note_fault(exchange, fault.kind, Refusal.BACKEND_FAULT, text=str(fault))
-        except Exception:
+        except Exception:  # a mistake of ours: the client gets Lambda's ServiceException, the log the traceback
             log.exception("request %s failed inside the gateway", exchange.request_id)
             _note_fault(exchange, "internal", Refusal.INTERNAL)
         if exchange.refusal is None or exchange.status:

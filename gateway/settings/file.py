@@ -212,7 +212,7 @@ class YamlText:
             return text  # in quotes
         if event.tag is None and text in self._meanings:
             return self._meanings[text]
-        tag = event.tag or self._scalars.resolve(yaml.ScalarNode, text, event.implicit)  # type: ignore[no-untyped-call]
+        tag = event.tag or self._scalars.resolve(yaml.ScalarNode, text, event.implicit)  # type: ignore[no-untyped-call]  # its stubs
         if tag in (TEXT_TAG, MERGE_TAG):
             return text
         try:

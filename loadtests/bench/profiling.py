@@ -110,7 +110,7 @@ def _function(frame: str) -> Function | None:
 
 def _from_statistics(path: Path) -> Costs:
     timings: Mapping[tuple[str, int, str], tuple[int, int, float, float, object]]
-    timings = pstats.Stats(str(path)).stats  # type: ignore[attr-defined]  # typeshed leaves it out
+    timings = pstats.Stats(str(path)).stats  # typeshed leaves it out
     costs: dict[Function, float] = {}
     for (file, _, name), (_, _, own, _, _) in timings.items():
         function = Function(name, _short(file))

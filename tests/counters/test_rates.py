@@ -40,7 +40,7 @@ def test_a_bucket_gives_at_most_its_burst_plus_rate_times_time(rate: float, paus
     counters = MemoryCounters()
     claim = RateClaim("bucket", rate, Refusal.FUNCTION_RATE, "rate")
     counters._buckets["bucket"] = bucket = Bucket(rate)
-    bucket._event_loop = loop  # type: ignore[assignment]  # only its time is asked for
+    bucket._event_loop = loop  # only its time is asked for
     plan = Plan("a", "f", "f", (Lane("only", (Claim("slots", 1000, Refusal.CONCURRENCY, "slots"),)),), (claim,))
     admitted = 0
     for pause in pauses:

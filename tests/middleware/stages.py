@@ -47,7 +47,7 @@ def make_exchange(path: str = ECHO, headers: tuple[tuple[str, str], ...] = (), q
     exchange.headers = {name.encode(): value.encode() for name, value in headers}
     length = exchange.headers.get(b"content-length")
     exchange.content_length = None if length is None else int(length)
-    exchange.invocation = parse_target(path.encode(), query.encode(), exchange.headers, "us-east-1")  # type: ignore[assignment]
+    exchange.invocation = parse_target(path.encode(), query.encode(), exchange.headers, "us-east-1")
     return exchange
 
 

@@ -73,7 +73,7 @@ async def test_without_room_the_request_goes_no_further_and_says_why(stage: type
     assert exchange.full.describe() == 'limit="reserved_concurrent_executions", in-use=1, ceiling=1'
     assert (inside.exchanges, driven.reads) == ([], 0)
     assert len(counters.held()) == 2
-    taken.release()  # type: ignore[union-attr]
+    taken.release()
 
 
 async def test_looking_ahead_takes_nothing() -> None:

@@ -43,7 +43,7 @@ class Client:
             "headers": [(b"host", b"here"), (b"content-length", b"%d" % len(body))],
         }
         if "event" in target:
-            self.scope["headers"].append((b"x-amz-invocation-type", b"Event"))  # type: ignore[union-attr]
+            self.scope["headers"].append((b"x-amz-invocation-type", b"Event"))
         self._pieces = [body[start : start + 2_000_000] for start in range(0, len(body), 2_000_000)] or [b""]
         self.sent: list[MutableMapping[str, Any]] = []
 
@@ -97,7 +97,7 @@ class Bench:
     async def run(self, case: str, step: int, *, late: bool) -> bool:
         """One request, cancelled at `step`. Returns whether it came so far."""
         client = Client(*CASES[case])
-        work = Stepped(self.gateway.invoke(client.scope, client.receive, client.send), step, late=late)  # type: ignore[arg-type]
+        work = Stepped(self.gateway.invoke(client.scope, client.receive, client.send), step, late=late)
         try:
             await work.end()
         except Cancelled:

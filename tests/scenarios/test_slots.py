@@ -155,7 +155,7 @@ async def test_a_client_that_leaves_before_its_request_is_whole_has_taken_nothin
     async with Client(gateway.listen) as client:
         await client.send(whole[: int(len(whole) * share)])
         await eventually(lambda: gateway.client_connections == 1, "the gateway has accepted")
-        leave(client)  # type: ignore[operator]
+        leave(client)
         await eventually(lambda: gateway.client_connections == 0, "the gateway knows that the client has left")
     await gateway.settled()
     assert backend.requests == backend.broken == backend.connections == []
@@ -221,7 +221,7 @@ async def test_hanging_up_keeps_the_slot_until_the_backend_ends(
         await client.send(request(PATH))
     await backend.until(lambda backend: len(backend.requests) == POOL)
     for client in clients:
-        leave(client)  # type: ignore[operator]
+        leave(client)
     await eventually(lambda: gateway.client_connections == 0, "the gateway knows that they have left")
     assert gateway.in_flight == backend.running[ACCOUNT] == POOL
     check_is_throttle(await invoke(gateway.listen), OF_POOL)
@@ -291,7 +291,7 @@ async def test_hanging_up_in_the_middle_of_a_response_keeps_the_slot_until_its_e
     async with Client(gateway.listen) as client:
         await client.send(request(PATH))
         await eventually(lambda: gateway.app.buffers.in_use == 99, "most of the response has come")
-        leave(client)  # type: ignore[operator]
+        leave(client)
         await eventually(lambda: gateway.client_connections == 0, "the gateway knows that the client has left")
     assert gateway.in_flight == 1
     may_end.set()
@@ -328,6 +328,6 @@ async def test_a_client_that_leaves_in_its_response_leaves_nothing_behind(
     async with Client(gateway.listen, receive_buffer=65_536) as client:
         await client.send(request(PATH))
         await client.read_head()
-        leave(client)  # type: ignore[operator]
+        leave(client)
         await gateway.settled()
     assert gateway.app.pool.idle == 1

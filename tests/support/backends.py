@@ -92,7 +92,7 @@ class BackendCall:
             self.body += piece
         return self.body
 
-    async def body_pieces(self, largest: int = 1 << 18):  # type: ignore[no-untyped-def]
+    async def body_pieces(self, largest: int = 1 << 18):
         """The body in pieces of at most `largest` bytes, read from the socket only as fast as they are taken."""
         reader = self.connection.reader
         if self.header(b"transfer-encoding") is not None:

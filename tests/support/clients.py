@@ -160,7 +160,7 @@ class Client:
             return response._replace(body=b"".join(pieces), is_whole=False)
         return response._replace(body=b"".join(pieces))
 
-    async def body_pieces(self, response: Response, largest: int = 1 << 18):  # type: ignore[no-untyped-def]
+    async def body_pieces(self, response: Response, largest: int = 1 << 18):
         """The body behind `response`'s head in pieces. Raises IncompleteReadError where it is cut."""
         if response.header("transfer-encoding") == "chunked":
             while size := int(await self.reader.readuntil(b"\r\n"), 16):

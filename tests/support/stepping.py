@@ -51,7 +51,7 @@ class Stepped:
                 value = yield waits_for
                 send = work.send
             except BaseException as error:
-                send, value = work.throw, error  # type: ignore[assignment]
+                send, value = work.throw, error
 
     def _cancel_at(self, waits_for: asyncio.Future[Any] | None) -> None:
         if self._late and waits_for is not None:

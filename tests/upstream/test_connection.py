@@ -56,7 +56,7 @@ class Wire:
         self.pool.loop = asyncio.get_running_loop()
         self.transport = Transport()
         self.connection = Connection(self.pool)
-        self.connection.connection_made(self.transport)  # type: ignore[arg-type]
+        self.connection.connection_made(self.transport)
         self.endings = 0
         self.call = Call(limit=LIMIT, on_end=self._count)
         self.connection.start(self.call, b"POST / HTTP/1.1\r\n\r\n")
@@ -207,8 +207,8 @@ class StandingClock:
 def test_a_keep_alive_of_0_seconds_is_over_at_once(seconds: float, is_used_again: bool) -> None:
     """Also where the clock of the event loop has not moved since."""
     pool = Pool("127.0.0.1", 9, buffers=Buffers(1), keep_alive_seconds=seconds)
-    pool.loop = StandingClock()  # type: ignore[assignment]
+    pool.loop = StandingClock()
     connection = Connection(pool)
-    connection.connection_made(Transport())  # type: ignore[arg-type]
+    connection.connection_made(Transport())
     pool.put_back(connection)
     assert (pool.pop_idle() is connection) is is_used_again

@@ -185,7 +185,7 @@ async def test_a_stream_whose_client_has_left_is_read_to_its_end_and_keeps_its_s
         await client.send(request(STREAM))
         await client.read_head()
         await stands_still(lambda: sent)
-        leave(client)  # type: ignore[operator]
+        leave(client)
     await eventually(lambda: sent == STREAM_QUOTA, "the rest is taken off the backend")
     await eventually(lambda: gateway.client_connections == 0, "the gateway knows that the client has left")
     assert gateway.in_flight == 1

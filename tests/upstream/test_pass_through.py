@@ -125,7 +125,7 @@ async def test_a_client_that_leaves_in_its_upload_breaks_the_request(
     async with Client(gateway.listen) as client:
         await client.send(request(CREATE, None, framing) + (chunk(b"x" * 500) if is_chunked else b"x" * 500))
         await eventually(lambda: b"".join(pieces) == b"x" * 500, "the backend has what was sent")
-        leave(client)  # type: ignore[operator]
+        leave(client)
         await backend.until(lambda backend: backend.broken)
     assert backend.requests == []
     await gateway.settled()

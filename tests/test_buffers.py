@@ -280,5 +280,5 @@ class BuffersMachine(RuleBasedStateMachine):
         assert repr(self.buffers) == f"<Buffers 0/{self.CEILING} waiting=0>"
 
 
-BuffersMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
+BuffersMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=50)
 TestBuffersMachine = BuffersMachine.TestCase

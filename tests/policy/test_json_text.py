@@ -3,7 +3,7 @@ import random
 import string
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.policy.json_text import find_json_error
@@ -415,11 +415,12 @@ def test_fragments_in_any_order_are_judged_as_the_standard_library_judges_them(t
 
 @given(st.lists(st.sampled_from([b"[", b"]", b'{"":', b"}", b",", b',"":', b"1", b"[]"]), max_size=30))
 @settings(max_examples=300)
+@example([b"]", b",", b"["])
 def test_brackets_and_commas_in_any_order_are_judged_alike_deep_and_shallow(tokens: list[bytes]) -> None:
     text = b"[" + b"".join(tokens) + b"]"
-    is_valid = standard_library_accepts(text)
-    assert (find_json_error(text) is None) == is_valid
-    assert (find_json_error(b'{"":[' * 700 + text + b"]}" * 700) is None) == is_valid
+    assert (find_json_error(text) is None) == standard_library_accepts(text)
+    shallow = b'{"":[' + text + b"]}"  # `[],[]` is no JSON by itself, but may stand in an array
+    assert (find_json_error(b'{"":[' * 700 + text + b"]}" * 700) is None) == standard_library_accepts(shallow)
 
 
 @given(st.binary(max_size=200) | st.text(string.printable).map(str.encode))

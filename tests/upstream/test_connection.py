@@ -123,7 +123,7 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
 
 
 @given(st.sampled_from(HEADS), st.sampled_from(BODIES), st.sampled_from(BEHIND), st.booleans(), cuts)
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 async def test_however_a_response_is_cut_it_ends_the_same(
     head: bytes, body: bytes, behind: bytes, is_reset: bool, places: list[int]
 ) -> None:
@@ -163,7 +163,7 @@ def mangled(draw: st.DrawFn) -> bytes:
 @given(mangled(), cuts, st.booleans())
 @example(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nZ\r\n", [], False)
 @example(b"HTTP/1.1 999 Odd\r\nContent-Length: 0\r\n\r\n", [], False)
-@settings(deadline=None, max_examples=500)
+@settings(max_examples=500)
 async def test_whatever_comes_the_call_ends_once_and_gives_everything_back(
     data: bytes, places: list[int], is_reset: bool
 ) -> None:

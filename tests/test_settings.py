@@ -542,7 +542,7 @@ SHAPES = st.recursive(
 )
 
 
-@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(NAMES, SHAPES, max_size=4))
 def test_whatever_yaml_can_say_ends_in_settings_or_in_problems(tmp_path: Path, values: dict[str, Any]) -> None:
     path = tmp_path / "gateway.yaml"
@@ -550,7 +550,7 @@ def test_whatever_yaml_can_say_ends_in_settings_or_in_problems(tmp_path: Path, v
     _settle(path)
 
 
-@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=40), st.sampled_from(["yaml", "json"]))
 def test_whatever_bytes_a_file_holds_end_in_settings_or_in_problems(tmp_path: Path, data: bytes, suffix: str) -> None:
     path = tmp_path / f"gateway.{suffix}"

@@ -1,4 +1,4 @@
-"""`python -m loadtests.bench [compare|profile|in-flight|million|scrape]`, from the repository's root."""
+"""`python -m loadtests.bench [compare|profile|in-flight|million|scrape|metrics]`, from the repository's root."""
 
 import shlex
 import signal
@@ -10,7 +10,7 @@ from types import FrameType
 import click
 from rich.console import Console
 
-from loadtests.bench import in_flight, machine, million, report, scrape
+from loadtests.bench import in_flight, machine, metrics, million, report, scrape
 from loadtests.bench.compare import WARM_UP_SECONDS, chosen, compare
 from loadtests.bench.peers import GATEWAY, gateway
 from loadtests.bench.processes import Trouble
@@ -153,6 +153,18 @@ def scrape_command(program: str | None, functions: int, scrapes: int) -> None:
     with bounded(STARTING_SECONDS + 20 * scrapes):
         found = scrape.run(functions, gateway(program), scrapes, tell)
     publish(scrape.report(found, command_line()), is_whole=not program)
+
+
+@main.command("metrics")
+@program_option
+@click.option("--functions", default=scrape.FUNCTIONS, show_default=True, type=click.IntRange(2, 1_000_000))
+@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1))
+@click.option("--seconds", default=4, show_default=True, type=click.IntRange(1), help="Length of one round.")
+def metrics_command(program: str | None, functions: int, rounds: int, seconds: int) -> None:
+    """What metrics cost: CPU time per invoke with the counting and without it, and CPU time of a scrape."""
+    with bounded(STARTING_SECONDS + 8 * rounds * seconds):
+        found = metrics.run(functions, gateway(program), rounds, seconds, tell)
+    publish(metrics.report(found, command_line()), is_whole=not program)
 
 
 if __name__ == "__main__":

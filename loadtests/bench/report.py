@@ -144,7 +144,7 @@ def million(found: Comparison, command: str) -> Report:
         ("memory after the load", *(mebibytes(scale.loaded_bytes) for scale in scales)),
         ("bytes per function", "", f"{found.bytes_per_function:.0f}"),
         ("CPU µs per invoke, a million names at random, median", *(f"{scale.microseconds:.1f}" for scale in scales)),
-        ("min..max", *(_range([sample.microseconds for sample in scale.samples]) for scale in scales)),
+        ("min..max", *(spread_of([sample.microseconds for sample in scale.samples]) for scale in scales)),
         ("CPU µs per invoke, one name, median", *(f"{scale.lone_microseconds:.1f}" for scale in scales)),
     ]
     columns = ("configured functions", *(f"{scale.functions:,}" for scale in scales))
@@ -161,7 +161,8 @@ def million(found: Comparison, command: str) -> Report:
     )
 
 
-def _range(values: Sequence[float]) -> str:
+def spread_of(values: Sequence[float]) -> str:
+    """The least and the greatest of them."""
     return f"{min(values):.1f}..{max(values):.1f}"
 
 
@@ -208,7 +209,7 @@ def _cells(rows: Sequence[Row], row: Row) -> tuple[str, ...]:
         row.name,
         row.version,
         f"{figures['median_us']:.1f}",
-        _range([sample.microseconds for sample in row.samples]),
+        spread_of([sample.microseconds for sample in row.samples]),
         f"{ratio:.2f}" if ratio else "",
         f"{figures['requests_per_second']:.0f}",
         f"{figures['p99_ms']:.1f}",

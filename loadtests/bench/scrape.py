@@ -96,7 +96,7 @@ def _watch(
     stage: Stage, gateway: Peer, functions: int, scrapes: int, scraper: ProcessPoolExecutor, tell: Tell
 ) -> Scale:
     tell(f"labelled functions: {functions:,}: starting, calling each")
-    running = _start(stage, gateway, functions)
+    running = start(stage, gateway, functions)
     scale = Scale(functions)
     with machine.on_core(machine.LOAD_CORE), Pinger(running.port) as pinger:
         for number in range(functions):
@@ -176,8 +176,9 @@ def scrape(port: int) -> Scrape:
     return Scrape(began, time.monotonic() - began, size)
 
 
-def _start(stage: Stage, gateway: Peer, functions: int) -> Running:
-    place = stage.place(f"gateway-{functions}")
+def start(stage: Stage, gateway: Peer, functions: int) -> Running:
+    """A gateway with that many labelled functions, all below their limits. Raises Trouble."""
+    place = stage.place(f"{gateway.name}-{functions}")
     settings = place.directory / "settings.json"
     document = {
         "backend": {"url": f"http://127.0.0.1:{place.backend}"},
@@ -191,7 +192,8 @@ def _start(stage: Stage, gateway: Peer, functions: int) -> Running:
     }
     settings.write_text(json.dumps(document))
     listeners = (f"--listen=127.0.0.1:{place.port}", f"--operations=127.0.0.1:{place.operations}")
-    peer = replace(gateway, arguments=("serve", f"--config={settings}", *listeners))
+    before = gateway.arguments[: gateway.arguments.index("serve")]
+    peer = replace(gateway, arguments=(*before, "serve", f"--config={settings}", *listeners))
     process = stage.spawn(peer, place)
     process.wait_for(place.port, START_SECONDS)
     return stage.try_out(peer, process, place, _name(0))

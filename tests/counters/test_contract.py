@@ -230,6 +230,8 @@ async def test_the_hint_of_when_to_retry_follows_the_ages_and_usual_durations(
     clock.now += 4
     assert (await refuse(counters, plan)).retry_seconds == pytest.approx(6)
     assert counters.oldest_seconds("a/function/f") == 4
+    clock.now += 1
+    assert (await refuse(counters, plan)).retry_seconds == pytest.approx(5)
 
 
 async def test_what_was_no_call_does_not_change_how_long_calls_take(counters: MemoryCounters, clock: Clock) -> None:

@@ -17,11 +17,13 @@ from .middleware.answer import Answer
 from .middleware.authenticate import Authenticate
 from .middleware.handoff import Handoff
 from .middleware.identify import Identify
+from .middleware.inject import Delay, Inject
 from .middleware.length import Length
 from .middleware.payload import Payload
 from .middleware.record import Record
 from .operations.holds import Holds
 from .outbox import Outbox
+from .policy.fault_script import FaultScripts
 from .policy.limits import DEFAULT_ACCOUNT, AccountLimits, FunctionLimits, Limits
 from .policy.payload import PayloadQuotas
 from .settings import Account, Settings
@@ -74,10 +76,12 @@ class Gateway:
             host=None if settings.backend.host_header == "preserve" else urlsplit(backend_url).netloc,
             function_path=settings.backend.function_path,
         )
-        self.stages = self._list_stages(settings, forward)
-        self.invoke = _chain(self.stages, forward)
+        self.fault_scripts = FaultScripts() if settings.faults else None
+        last: App = forward if self.fault_scripts is None else Delay(forward)
+        self.stages = self._list_stages(settings, last)
+        self.invoke = _chain(self.stages, last)
 
-    def _list_stages(self, settings: Settings, forward: App) -> list[partial[Any]]:
+    def _list_stages(self, settings: Settings, last: App) -> list[partial[Any]]:
         """The chain in running order. What each stage may rely on is what stands above it."""
         retry = settings.retry
         return [
@@ -91,11 +95,26 @@ class Gateway:
             ),
             partial(Identify, region=settings.region),
             partial(Authenticate, limits=lambda: self.tables.limits),
+            *self._list_injection(settings),
             partial(Length, quotas=lambda: self.tables.payload_quotas),
             partial(Lookahead, counters=self.counters),
             partial(Payload, quotas=lambda: self.tables.payload_quotas, buffers=self.buffers),
-            partial(Handoff, unadmitted=forward),
+            partial(Handoff, unadmitted=last),
             partial(Admission, counters=self.counters),
+        ]
+
+    def _list_injection(self, settings: Settings) -> list[partial[Any]]:
+        """Nothing, unless fault scripts are allowed."""
+        if self.fault_scripts is None:
+            return []
+        return [
+            partial(
+                Inject,
+                scripts=self.fault_scripts,
+                tell=self.totals.note_injected,
+                region=settings.region,
+                decision_header=settings.decision_header,
+            )
         ]
 
     def make_tables(self, settings: Settings) -> Tables:

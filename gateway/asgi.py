@@ -27,6 +27,9 @@ on, or this: a coroutine for each such stage would cost as much as its decision.
 
 EXCHANGE = "invoke_gateway.exchange"
 
+INJECTED = "invoke_gateway.injected"
+"""Where a scope has what a fault script does to this call, where one does something (`policy/fault_script.py`)."""
+
 LOST = "invoke_gateway.lost"
 """A scope has this key once its client has gone before the response was sent whole."""
 

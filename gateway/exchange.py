@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 from .invocation import ANONYMOUS, Invocation
-from .refusals import Refusal
+from .refusals import ErrorAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,7 +86,7 @@ class Exchange:
         self.has_continued = False
         self.client_is_gone = False
         self.response_is_lost = False
-        self.refusal: Refusal | None = None
+        self.refusal: ErrorAnswer | None = None
         self.refusal_values: Mapping[str, object] = _NO_VALUES
         self.full: Full | None = None
         self.slot: Slot | None = None
@@ -113,12 +113,12 @@ class Exchange:
     def request_id(self, value: str) -> None:
         self._request_id = value
 
-    def refuse(self, refusal: Refusal, **values: object) -> None:
+    def refuse(self, refusal: ErrorAnswer, **values: object) -> None:
         """Note that the request is not served; the `answer` stage says so to the client."""
         self.refusal = refusal
         self.refusal_values = values
 
     def __repr__(self) -> str:
         name = self.invocation.function.name if self.invocation else "-"
-        outcome = self.refusal.name if self.refusal else self.fault or self.status
+        outcome = self.refusal.code if self.refusal else self.fault or self.status
         return f"<Exchange {name} {outcome}>"

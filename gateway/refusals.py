@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 
 class Kind(NamedTuple):
-    """Shape of one error: HTTP status, `x-amzn-ErrorType`, text, and which members the body has."""
+    """Shape of one error: HTTP status, `x-amzn-ErrorType`, text, and which members the body has; `extra` are such as
+    only this error has."""
 
     status: int
     code: str
@@ -20,6 +21,7 @@ class Kind(NamedTuple):
     member: str = "message"
     type: str | None = "User"
     reason: str | None = None
+    extra: tuple[tuple[str, str], ...] = ()
 
 
 _CONCURRENCY_TEXT = "Rate Exceeded."
@@ -40,8 +42,8 @@ class Rendered(NamedTuple):
     body: bytes
 
 
-def _render(refusal: Refusal, message: str) -> Rendered:
-    members = {"Reason": refusal.reason, "Type": refusal.type, refusal.member: message}
+def _render(refusal: ErrorAnswer, message: str) -> Rendered:
+    members = {"Reason": refusal.reason, "Type": refusal.type, refusal.member: message, **dict(refusal.extra)}
     body = json.dumps({name: text for name, text in members.items() if text is not None}).encode()
     headers = (
         (b"content-type", b"application/json"),
@@ -51,7 +53,37 @@ def _render(refusal: Refusal, message: str) -> Rendered:
     return Rendered(refusal.status, headers, body)
 
 
-class Refusal(Enum):
+class ErrorAnswer:
+    """An answer that says no: what `Kind` says, as plain attributes (`value` on a member of an enumeration is a
+    function call), and what follows from it."""
+
+    is_injected = False
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        member: str = "message",
+        type_: str | None = "User",
+        reason: str | None = None,
+        extra: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        self.status = status
+        self.code = code
+        self.message = message
+        self.member = member
+        self.type = type_
+        self.reason = reason
+        self.extra = extra
+        self.is_throttle = status == 429
+        # Whether waiting may help, so that a pause is suggested: throttles and the gateway's own 5xx.
+        self.is_retryable = self.is_throttle or status >= 500
+        # Refusing must stay cheaper than forwarding: a text without a placeholder is rendered once, here.
+        self.rendered = None if "{" in message else _render(self, message)
+
+
+class Refusal(ErrorAnswer, Enum):
     """Why a request was not served. The value says how the refusal looks on the wire."""
 
     CONCURRENCY = _throttle("ConcurrentInvocationLimitExceeded", _CONCURRENCY_TEXT)
@@ -118,29 +150,7 @@ class Refusal(Enum):
         type="Service",
     )
 
-    def __init__(
-        self,
-        status: int,
-        code: str,
-        message: str,
-        member: str = "message",
-        type_: str | None = "User",
-        reason: str | None = None,
-    ) -> None:
-        # Plain attributes: `value` on a member is a function call.
-        self.status = status
-        self.code = code
-        self.message = message
-        self.member = member
-        self.type = type_
-        self.reason = reason
-        self.is_throttle = status == 429
-        # Whether waiting may help, so that a pause is suggested: throttles and the gateway's own 5xx.
-        self.is_retryable = self.is_throttle or status >= 500
-        # Refusing must stay cheaper than forwarding: a text without a placeholder is rendered once, here.
-        self.rendered = None if "{" in message else _render(self, message)
 
-
-def render(refusal: Refusal, **values: object) -> Rendered:
+def render(refusal: ErrorAnswer, **values: object) -> Rendered:
     """The response for `refusal`; `values` fill its text."""
     return refusal.rendered or _render(refusal, refusal.message.format(**values))

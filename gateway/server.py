@@ -23,6 +23,7 @@ from .demo import DemoBackend
 from .faults import BackendFault
 from .listener import InvokeProtocol, ListenerLimits, keep_sweeping
 from .operations.app import Operations
+from .operations.fault_scripts import FaultEndpoint
 from .operations.limits import describe_limits
 from .settings import Address, Settings, SettingsError, restart_needed
 from .telemetry.lag import keep_measuring_lag
@@ -141,7 +142,8 @@ async def _run(settings: Settings, reload: Callable[[], Settings], config: Path 
 async def _announce(server: RunningGateway) -> None:
     gateway = server.gateway
     log.info("Invoke API on http%s://%s", "s" if gateway.settings.tls else "", server.listen)
-    log.info("operations on http://%s (/metrics /healthz /readyz /limits /holds)", server.operations)
+    faults = " /faults" if gateway.fault_scripts is not None else ""
+    log.info("operations on http://%s (/metrics /healthz /readyz /limits /holds%s)", server.operations, faults)
     url = gateway.settings.backend.url
     log.info("backend %s", "demo (embedded: echo, sleep, fail, blob, stream)" if url == "demo" else url)
     try:
@@ -194,6 +196,11 @@ def _make_operations(gateway: Gateway) -> App:
         collector=gateway.collector,
         describe_limits=limits,
         holds=gateway.holds,
+        faults=FaultEndpoint(
+            gateway.fault_scripts,
+            find_account=lambda account: gateway.tables.limits.of(account).account,
+            is_draining=lambda: gateway.is_draining,
+        ),
         probe=gateway.pool.probe,
         is_draining=lambda: gateway.is_draining,
     )

@@ -28,6 +28,25 @@ def test_the_chain_runs_in_this_order() -> None:
     ]
 
 
+def test_fault_scripts_are_no_part_of_it_unless_they_are_switched_on() -> None:
+    without = [stage.func for stage in make_gateway(faults=False).stages]
+    with_scripts = [stage.func.__name__ for stage in make_gateway(faults=True).stages]
+    at = with_scripts.index("Inject")
+    assert with_scripts[at - 1 : at + 2] == ["Authenticate", "Inject", "Length"]
+    assert with_scripts[:at] + with_scripts[at + 1 :] == [stage.__name__ for stage in without]
+
+
+@pytest.mark.parametrize(("faults", "last"), [(False, "Forward"), (True, "Delay")])
+def test_what_stands_behind_admission_is_what_events_go_to_as_well(faults: bool, last: str) -> None:
+    gateway = make_gateway(faults=faults)
+    (handoff,) = [stage for stage in gateway.stages if stage.func.__name__ == "Handoff"]
+    stage: Any = gateway.invoke
+    while hasattr(stage, "app") and type(stage).__name__ != "Delay":
+        stage = stage.app
+    assert stage is handoff.keywords["unadmitted"]
+    assert type(stage).__name__ == last
+
+
 def test_two_gateways_in_one_process_share_nothing() -> None:
     first, second = make_gateway(), make_gateway()
     for name in ("counters", "totals", "buffers", "pool", "tables", "collector"):

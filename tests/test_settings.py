@@ -65,6 +65,7 @@ max_connections: 3
 max_header_bytes: 4
 max_headers: 5
 drain_seconds: 0
+faults: true
 watch: true
 access_log: true
 metric_functions: 0

@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 from random import random
 
-from ..asgi import EXCHANGE, App, Receive, Scope, Send
+from ..asgi import EXCHANGE, INJECTED, App, Receive, Scope, Send
 from ..exchange import Exchange
 from ..faults import BackendFault
 from ..policy.retry import as_retry_after, spread_seconds
@@ -58,7 +58,7 @@ class Answer:
         rendered = exchange.refusal.rendered or render(exchange.refusal, **exchange.refusal_values)
         exchange.status = rendered.status
         headers = [*rendered.headers, (b"x-amzn-requestid", exchange.request_id.encode())]
-        self._add_hints(exchange, headers)
+        self._add_hints(exchange, scope, headers)
         is_short = _will_end_soon(exchange)
         is_abandoned = not is_short and not _may_drain(exchange)
         if is_abandoned or exchange.refusal is _AMBIGUOUS:  # who else read it may see its end elsewhere
@@ -73,7 +73,7 @@ class Answer:
             await send({"type": "http.response.body", "body": b""})
         # else the server closes the connection, because the response has not been ended
 
-    def _add_hints(self, exchange: Exchange, headers: list[tuple[bytes, bytes]]) -> None:
+    def _add_hints(self, exchange: Exchange, scope: Scope, headers: list[tuple[bytes, bytes]]) -> None:
         assert exchange.refusal is not None
         if exchange.refusal.is_retryable:
             estimate = exchange.full.retry_seconds if exchange.full is not None else _USUAL_SECONDS
@@ -82,8 +82,12 @@ class Answer:
                 headers.append((b"retry-after", b"%d" % as_retry_after(seconds)))
             if self._x_amz_retry_after:
                 headers.append((b"x-amz-retry-after", b"%d" % (int(seconds * 1000) or 1)))
-        if self._decision_header and exchange.full is not None:
-            headers.append((b"x-invoke-gateway-decision", exchange.full.describe().encode()))
+        if self._decision_header:
+            decided = exchange.full
+            if decided is None and exchange.refusal.is_injected:
+                decided = scope[INJECTED]
+            if decided is not None:
+                headers.append((b"x-invoke-gateway-decision", decided.describe().encode()))
 
 
 def _note_fault(exchange: Exchange, kind: str, refusal: Refusal, **values: object) -> None:

@@ -1,14 +1,13 @@
-"""The operations listener: metrics, health, readiness, the live limits and holds. It is a server of its own, so nothing
-of it can be reached through the Invoke listener."""
+"""The operations listener: metrics, health, readiness, the live limits, holds and fault scripts. It is a server of
+its own, so nothing of it can be reached through the Invoke listener."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
-import msgspec
 from starlette.applications import Starlette
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
@@ -16,15 +15,13 @@ from ..faults import BackendFault
 from ..policy.concurrency import Full
 from ..telemetry.exposition import choose_format, render
 from ..telemetry.metrics import GatewayCollector
-from .holds import BadHold, Holds, describe_no_room, read_wanted
+from .documents import MOST_REPEATED, BadDocument, read_body
+from .documents import answer_error as _error
+from .documents import answer_json as _json
+from .fault_scripts import FaultEndpoint
+from .holds import Holds, describe_no_room, read_wanted
 
 _LONGEST_NUMBER = 9  # digits; more rows than there can be functions
-
-# Bytes of a request's body; the longest hold that makes sense has a few hundred.
-_MOST_BYTES = 64 * 1024
-
-# How much of an id that is none is repeated to whoever sent it.
-_MOST_REPEATED = 64
 
 
 class Operations:
@@ -36,6 +33,7 @@ class Operations:
         collector: GatewayCollector,
         describe_limits: Callable[[int], dict[str, object]],
         holds: Holds,
+        faults: FaultEndpoint,
         probe: Callable[[], Awaitable[None]],
         is_draining: Callable[[], bool],
     ) -> None:
@@ -52,6 +50,7 @@ class Operations:
                 Route("/limits", self.limits),
                 Route("/holds", self.holds, methods=["GET", "POST"]),
                 Route("/holds/{id}", self.release, methods=["DELETE"]),
+                *faults.routes(),
             ]
         )
 
@@ -84,20 +83,10 @@ class Operations:
         return _json({"holds": self._holds.describe_all()})
 
     async def _hold(self, request: Request) -> Response:
-        # A browser lets pages of any origin post forms and plain text, but asks first before it sends JSON. Nobody
-        # here gives it leave.
-        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if media_type != "application/json":
-            return _error("A hold is asked for in JSON. Send it with Content-Type: application/json.", 415)
         try:
-            body = await _read_body(request)
-            wanted = read_wanted(body) if body is not None else None
-        except ClientDisconnect:
-            return _error("The body ended early. Send all of it.", 400)  # which nobody will read
-        except BadHold as error:
-            return _error(str(error), 400)
-        if wanted is None:
-            return _error(f"The body is longer than {_MOST_BYTES} bytes. Send one hold per request.", 413)
+            wanted = read_wanted(await read_body(request, "A hold", "one hold per request"))
+        except BadDocument as error:
+            return _error(str(error), error.status)
         if self._is_draining():
             return _error("The gateway is draining. Hold slots of the one that takes its place.", 503)
         hold = await self._holds.take(wanted)
@@ -109,18 +98,8 @@ class Operations:
         id = request.path_params["id"]
         if self._holds.release(id):
             return Response(status_code=204)
-        shown = id[:_MOST_REPEATED]
+        shown = id[:MOST_REPEATED]
         return _error(f"There is no hold {shown!r}: it has ended, or never was. GET /holds lists those there are.", 404)
-
-
-async def _read_body(request: Request) -> bytes | None:
-    """The whole body; `None` where it is too long."""
-    body = b""
-    async for piece in request.stream():
-        body += piece
-        if len(body) > _MOST_BYTES:
-            return None
-    return body
 
 
 async def _in_turns(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
@@ -128,12 +107,3 @@ async def _in_turns(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
     for piece in pieces:
         yield piece
         await asyncio.sleep(0)
-
-
-def _json(document: dict[str, object], status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    body = msgspec.json.encode(document)
-    return Response(body, status_code=status, headers=headers, media_type="application/json")
-
-
-def _error(text: str, status: int) -> Response:
-    return _json({"error": text}, status)

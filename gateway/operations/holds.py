@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from time import monotonic
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Protocol
 
 import msgspec
 
@@ -20,16 +20,10 @@ from ..counters.base import Counters
 from ..exchange import Slot
 from ..policy.concurrency import Full, Plan
 from ..policy.limits import Limits
+from .documents import ACCOUNT, FUNCTION, FUNCTION_WORDS, Keys, read_object, read_values
 
 MOST_SLOTS = 1_000_000
 LONGEST_SECONDS = 3600  # a hold that somebody forgot ends within the hour
-
-# How much of a name that makes no sense is repeated to whoever sent it.
-_MOST_REPEATED = 64
-
-
-class BadHold(Exception):
-    """What was asked for is no hold; the text names the key and the cure."""
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -41,12 +35,8 @@ class Wanted(msgspec.Struct, frozen=True):
     account: str | None = None
 
 
-# Of each key: its type, and what must stand there, in words.
-_KEYS: dict[str, tuple[Any, str]] = {
-    "function": (
-        Annotated[str, msgspec.Meta(pattern=r"^[a-zA-Z0-9._-]{1,256}\Z")] | None,
-        "a plain function name (at most 256 letters, digits, hyphens, underscores and dots), or null for the pool",
-    ),
+_KEYS: Keys = {
+    "function": (FUNCTION | None, f"{FUNCTION_WORDS}, or null for the pool"),
     "slots": (
         Annotated[int, msgspec.Meta(ge=1, le=MOST_SLOTS)],
         f"a whole number from 1 to {MOST_SLOTS}; leave it out for 1",
@@ -55,34 +45,14 @@ _KEYS: dict[str, tuple[Any, str]] = {
         Annotated[float, msgspec.Meta(gt=0, le=LONGEST_SECONDS)],
         f"a number above 0, at most {LONGEST_SECONDS}; leave it out for 30",
     ),
-    "account": (
-        Annotated[str, msgspec.Meta(pattern=r"^[0-9]{12}\Z")],
-        "a text of 12 digits; leave it out for the default account",
-    ),
+    "account": ACCOUNT,
 }
 
 
 def read_wanted(body: bytes) -> Wanted:
-    """The hold that a JSON document asks for. Raises `BadHold`."""
-    example = 'Send an object such as {"function": "checkout", "slots": 2, "seconds": 30}.'
-    try:
-        document = msgspec.json.decode(body)
-    except (msgspec.DecodeError, ValueError, RecursionError):  # ValueError: bad UTF-8, or a number without end
-        raise BadHold(f"The body is no JSON. {example}") from None
-    if not isinstance(document, dict):
-        raise BadHold(f"The body is no JSON object. {example}")
-    return Wanted(**{key: _read_value(key, value) for key, value in document.items()})
-
-
-def _read_value(key: str, value: object) -> Any:
-    if key not in _KEYS:
-        # Its repr, for a key may hold what cannot be written as UTF-8.
-        raise BadHold(f"A hold has no key {key[:_MOST_REPEATED]!r}. Its keys are {', '.join(_KEYS)}.")
-    kind, words = _KEYS[key]
-    try:
-        return msgspec.convert(value, kind)
-    except msgspec.ValidationError:
-        raise BadHold(f"{key} must be {words}.") from None
+    """The hold that a JSON document asks for. Raises `BadDocument`."""
+    document = read_object(body, 'Send an object such as {"function": "checkout", "slots": 2, "seconds": 30}.')
+    return Wanted(**read_values(document, _KEYS, "A hold"))
 
 
 class Timer(Protocol):

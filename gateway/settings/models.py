@@ -181,7 +181,7 @@ class Settings(Model):
     listen: ListenAddress = Address("127.0.0.1", 9001)
     """host:port of the Invoke API; port 0 takes a free one."""
     operations: ListenAddress = Field(Address("127.0.0.1", 9002), validate_default=True)
-    """host:port of /metrics, /healthz, /readyz, /limits and /holds; port 0 takes a free one."""
+    """host:port of /metrics, /healthz, /readyz, /limits, /holds and /faults; port 0 takes a free one."""
     region: Region = "us-east-1"
     """The one AWS Region that this gateway serves."""
     tls: Tls | None = None
@@ -217,6 +217,8 @@ class Settings(Model):
     """Header lines of a request."""
     drain_seconds: SecondsOrNone = 30
     """Seconds that admitted calls may take to finish after SIGTERM."""
+    faults: Switch = False
+    """Accept fault scripts on /faults of the operations listener: calls then fail, are late or cut as they say."""
     watch: Switch = False
     """Reload the limits whenever the settings file changes."""
     access_log: Switch = False

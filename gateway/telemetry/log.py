@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from ..asgi import Scope
+from ..asgi import INJECTED, Scope
 from ..exchange import Exchange
 from .record import Totals
 
@@ -59,7 +59,9 @@ def write_access_line(exchange: Exchange, scope: Scope) -> None:
     if exchange.refusal is not None:
         line["error"] = exchange.refusal.code
         line["reason"] = exchange.refusal.reason
-        line["decision"] = exchange.full.describe() if exchange.full is not None else None
+    has_failed_by_itself = exchange.refusal is not None and not exchange.refusal.is_injected
+    decided = exchange.full if has_failed_by_itself else scope.get(INJECTED)
+    line["decision"] = decided.describe() if decided is not None else None
     line["fault"] = exchange.fault
     line["function_error"] = exchange.function_error or None
     line["client_is_gone"] = exchange.client_is_gone or None

@@ -145,6 +145,12 @@ class GatewayCollector(Collector):
             [((code,), count) for code, count in totals.refusals.items()],
         )
         yield _counter(
+            "injected_faults",
+            "Calls to which a fault script did something: the error code, latency or cut. None of them is a throttle.",
+            (*_BY_FUNCTION, "fault"),
+            list(totals.injected_faults.items()),
+        )
+        yield _counter(
             "upstream_errors",
             "Requests that the backend did not answer, by kind.",
             ("kind",),

@@ -11,6 +11,8 @@ from bisect import bisect_left
 from collections import Counter
 
 from ..exchange import Exchange
+from ..policy.concurrency import Plan
+from ..policy.fault_script import CUT, LATENCY, Injected
 
 # Seconds. The upper end is Lambda's longest time-out; the lower end a function that only returns.
 DURATION_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0)
@@ -51,12 +53,14 @@ class FunctionCounts:
 
 class Totals:
     """Everything that is counted per request, and how late the event loop is. Keys of `functions` are account and
-    label. `client_disconnects` left before their request had arrived, `lost_responses` before its answer was sent."""
+    label; of `injected_faults`, account, label and what the fault is. `client_disconnects` left before their request
+    had arrived, `lost_responses` before its answer was sent."""
 
     def __init__(self) -> None:
         self.functions: dict[tuple[str, str], FunctionCounts] = {}
         self.refusals: dict[str, int] = {}
         self.upstream_errors: dict[str, int] = {}
+        self.injected_faults: dict[tuple[str, str, str], int] = {}
         self.client_disconnects = 0
         self.lost_responses = 0
         self.passed_through = 0
@@ -72,10 +76,19 @@ class Totals:
     def refused(self) -> Counter[str]:
         """Refusals since the start: throttles by reason and function, the others by their error code."""
         refused = Counter(self.refusals)
+        for (_, label, fault), count in self.injected_faults.items():
+            if fault not in (LATENCY, CUT):
+                refused[f"injected {fault} ({label})"] += count
         for (_, label), counts in self.functions.items():
             for reason, count in counts.throttles.items():
                 refused[f"{reason} ({label})"] += count
         return refused
+
+    def note_injected(self, plan: Plan, injected: Injected) -> None:
+        """Count a call to which a fault script does something."""
+        for fault in injected.step.faults:
+            key = (plan.account, plan.label, fault)
+            self.injected_faults[key] = self.injected_faults.get(key, 0) + 1
 
     def note(self, exchange: Exchange) -> None:
         """Count one finished request under CloudWatch's meanings: a throttle is neither invocation nor error."""
@@ -96,7 +109,7 @@ class Totals:
         if refusal is not None:
             if plan is not None and refusal.is_throttle:
                 _increment(self.of(plan.account, plan.label).throttles, refusal.reason or "")
-            else:
+            elif not refusal.is_injected:  # those have been counted
                 _increment(self.refusals, refusal.code)
         elif plan is None:
             self.passed_through += 1

@@ -16,7 +16,7 @@ from gateway.settings import Settings
 from tests.support.sockets import Answer, Gateway, Wire, gateway, invoke
 
 READ_ONLY = ("/metrics", "/healthz", "/readyz", "/limits")
-PATHS = (*READ_ONLY, "/holds", "/holds/1")
+PATHS = (*READ_ONLY, "/holds", "/holds/1", "/faults", "/faults/1")
 
 
 HOLDABLE = {"default": {"concurrent_executions": 5, "functions": {"checkout": {"reserved_concurrent_executions": 2}}}}

@@ -9,7 +9,8 @@ from itertools import count
 import pytest
 
 from gateway.counters.memory import MemoryCounters, MemorySlot
-from gateway.operations.holds import BadHold, Hold, Holds, Wanted, describe_no_room, read_wanted
+from gateway.operations.documents import BadDocument
+from gateway.operations.holds import Hold, Holds, Wanted, describe_no_room, read_wanted
 from gateway.policy.concurrency import Full, Plan
 from gateway.policy.limits import DEFAULT_ACCOUNT, AccountLimits, FunctionLimits, Limits
 from tests.support.gateways import eventually
@@ -295,6 +296,6 @@ def test_all_keys_are_read() -> None:
     ids=lambda value: value[:30].decode("latin-1") if isinstance(value, bytes) else "",
 )
 def test_what_is_no_hold_is_refused_with_the_key_and_the_cure(body: bytes, text: str) -> None:
-    with pytest.raises(BadHold) as caught:
+    with pytest.raises(BadDocument) as caught:
         read_wanted(body)
     assert str(caught.value).startswith(text)

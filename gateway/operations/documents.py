@@ -1,0 +1,89 @@
+"""JSON documents in and out of the operations listener, and what is wrong with those that come in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+# Bytes of a request's body; the longest hold that makes sense has a few hundred, a script of faults a few thousand.
+_MOST_BYTES = 64 * 1024
+
+# How much of a name that makes no sense is repeated to whoever sent it.
+MOST_REPEATED = 64
+
+Keys = Mapping[str, tuple[Any, str]]
+"""Of each key of a document: its type, and what must stand there, in words."""
+
+FUNCTION = Annotated[str, msgspec.Meta(pattern=r"^[a-zA-Z0-9._-]{1,256}\Z")]
+FUNCTION_WORDS = "a plain function name (at most 256 letters, digits, hyphens, underscores and dots)"
+ACCOUNT = (
+    Annotated[str, msgspec.Meta(pattern=r"^[0-9]{12}\Z")],
+    "a text of 12 digits; leave it out for the default account",
+)
+
+
+class BadDocument(Exception):
+    """What was sent is not what is wanted here; the text names the key and the cure."""
+
+    def __init__(self, text: str, status: int = 400) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+async def read_body(request: Request, what: str, at_most: str) -> bytes:
+    """The whole body of a request for `what`, which must be called JSON. Raises `BadDocument`."""
+    # A browser lets pages of any origin post forms and plain text, but asks first before it sends JSON. Nobody here
+    # gives it leave.
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise BadDocument(f"{what} is asked for in JSON. Send it with Content-Type: application/json.", 415)
+    body = b""
+    try:
+        async for piece in request.stream():
+            body += piece
+            if len(body) > _MOST_BYTES:
+                raise BadDocument(f"The body is longer than {_MOST_BYTES} bytes. Send {at_most}.", 413)
+    except ClientDisconnect:
+        raise BadDocument("The body ended early. Send all of it.") from None  # which nobody will read
+    return body
+
+
+def read_object(body: bytes, example: str) -> dict[str, Any]:
+    """The JSON object that `body` is. Raises `BadDocument`, with `example` as the cure."""
+    try:
+        document = msgspec.json.decode(body)
+    except (msgspec.DecodeError, ValueError, RecursionError):  # ValueError: bad UTF-8, or a number without end
+        raise BadDocument(f"The body is no JSON. {example}") from None
+    if not isinstance(document, dict):
+        raise BadDocument(f"The body is no JSON object. {example}")
+    return document
+
+
+def read_values(document: Mapping[str, Any], keys: Keys, what: str, where: str = "") -> dict[str, Any]:
+    """The values of `document`, which is `what`, each of its key's type. `where` goes before the key in a complaint.
+    Raises `BadDocument`."""
+    return {key: _read_value(key, value, keys, what, where) for key, value in document.items()}
+
+
+def _read_value(key: str, value: object, keys: Keys, what: str, where: str) -> Any:
+    if key not in keys:
+        # Its repr, for a key may hold what cannot be written as UTF-8.
+        raise BadDocument(f"{what} has no key {key[:MOST_REPEATED]!r}. Its keys are {', '.join(keys)}.")
+    kind, words = keys[key]
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        raise BadDocument(f"{where}{key} must be {words}.") from None
+
+
+def answer_json(document: dict[str, object], status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    body = msgspec.json.encode(document)
+    return Response(body, status_code=status, headers=headers, media_type="application/json")
+
+
+def answer_error(text: str, status: int) -> Response:
+    return answer_json({"error": text}, status)

@@ -1,0 +1,212 @@
+"""`/faults`: fault scripts in and out (what they do is in `policy/fault_script.py`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from ..policy.fault_script import MOST_SCRIPTS, FaultScript, FaultScripts, Step, TooManyScripts
+from ..policy.invoke_errors import ERROR_NAMES, THROTTLE_REASONS, InjectedError, find_error, takes_reason
+from .documents import (
+    ACCOUNT,
+    FUNCTION,
+    FUNCTION_WORDS,
+    MOST_REPEATED,
+    BadDocument,
+    Keys,
+    answer_error,
+    answer_json,
+    read_body,
+    read_object,
+    read_values,
+)
+
+MOST_STEPS = 500
+MOST_CALLS = 1_000_000  # of one step
+LONGEST_SECONDS = 900  # Lambda's longest time-out
+MOST_BYTES = 209_715_200  # Lambda's longest streamed response
+
+_EXAMPLE = 'Send an object such as {"function": "checkout", "steps": [{"pass": 1}, {"error": "ServiceException"}]}.'
+_OFF = (
+    "Fault scripts are off. Start the gateway with --faults (or INVOKE_GATEWAY_FAULTS=true, or faults: true in its "
+    "settings file)."
+)
+
+_COUNT = Annotated[int, msgspec.Meta(ge=1, le=MOST_CALLS)]
+
+KEYS: Keys = {
+    "function": (FUNCTION | None, f"{FUNCTION_WORDS}, or null for all functions of the account"),
+    "account": ACCOUNT,
+    "seed": (Annotated[int, msgspec.Meta(ge=0, le=2**53)], "a whole number from 0 to 2^53; leave it out for 0"),
+    "loop": (bool, "true or false; leave it out for false"),
+    "steps": (
+        Annotated[list[dict[str, Any]], msgspec.Meta(min_length=1, max_length=MOST_STEPS)],
+        f'a list of 1 to {MOST_STEPS} objects, such as [{{"pass": 1}}, {{"error": "ServiceException"}}]',
+    ),
+}
+
+STEP_KEYS: Keys = {
+    "pass": (_COUNT, f"a whole number of calls from 1 to {MOST_CALLS}"),
+    "error": (str, "the name of an exception, such as TooManyRequestsException"),
+    "reason": (str, f"one of {', '.join(THROTTLE_REASONS)}"),
+    "latency_seconds": (
+        Annotated[float, msgspec.Meta(gt=0, le=LONGEST_SECONDS)],
+        f"a number above 0, at most {LONGEST_SECONDS}",
+    ),
+    "cut_after_bytes": (
+        Annotated[int, msgspec.Meta(ge=0, le=MOST_BYTES)],
+        f"a whole number of bytes from 0 to {MOST_BYTES}",
+    ),
+    "repeat": (_COUNT, f"a whole number of calls from 1 to {MOST_CALLS}; leave it out for 1"),
+    "probability": (Annotated[float, msgspec.Meta(gt=0, le=1)], "a number above 0, at most 1; leave it out for 1"),
+}
+
+_FAULTS = ("error", "latency_seconds", "cut_after_bytes")
+
+
+class WantedScript(msgspec.Struct, frozen=True):
+    """A script that is asked for; without a function it is for all of the account's."""
+
+    steps: list[Step]
+    function: str | None = None
+    account: str | None = None
+    seed: int = 0
+    loop: bool = False
+
+
+def read_script(body: bytes) -> WantedScript:
+    """The script that a JSON document asks for. Raises `BadDocument`."""
+    values = read_values(read_object(body, _EXAMPLE), KEYS, "A fault script")
+    if "steps" not in values:
+        raise BadDocument(f"steps is missing. {_EXAMPLE}")
+    steps = [_read_step(step, f"steps[{index}].") for index, step in enumerate(values.pop("steps"))]
+    return WantedScript(steps, **values)
+
+
+def _read_step(document: dict[str, Any], where: str) -> Step:
+    step = read_values(document, STEP_KEYS, "A step", where)
+    place = where.removesuffix(".")
+    if "pass" in step:
+        if len(step) > 1:
+            raise BadDocument(f"{place} has pass and something else. Make two steps of it.")
+        return Step(step["pass"])
+    if not any(key in step for key in _FAULTS):
+        raise BadDocument(f"{place} does nothing. Give it one of pass, {', '.join(_FAULTS)}.")
+    if "error" in step and "cut_after_bytes" in step:
+        raise BadDocument(f"{place} has error and cut_after_bytes. Errors are not cut: make two steps of it.")
+    return Step(
+        step.get("repeat", 1),
+        step.get("probability", 1.0),
+        _read_error(step, where),
+        step.get("latency_seconds", 0.0),
+        step.get("cut_after_bytes"),
+    )
+
+
+def _read_error(step: dict[str, Any], where: str) -> InjectedError | None:
+    name, reason = step.get("error"), step.get("reason")
+    if name is not None and name not in ERROR_NAMES:
+        shown = name[:MOST_REPEATED]
+        raise BadDocument(f"{where}error is {shown!r}, which Invoke does not have. It has {', '.join(ERROR_NAMES)}.")
+    if name is None or not takes_reason(name):
+        if reason is not None:
+            raise BadDocument(f"{where}reason belongs to TooManyRequestsException alone. Leave it out.")
+        return find_error(name) if name is not None else None
+    error = find_error(name, reason)
+    if error is None:
+        raise BadDocument(f"{where}reason must be one of {', '.join(THROTTLE_REASONS)}.")
+    return error
+
+
+def describe_step(step: Step) -> dict[str, object]:
+    """The step as the document that asks for it."""
+    if step.passes:
+        return {"pass": step.calls}
+    error = step.error
+    values: dict[str, object] = {
+        "error": error.code if error is not None else None,
+        "reason": error.reason if error is not None else None,
+        "latency_seconds": step.latency_seconds or None,
+        "cut_after_bytes": step.cut_after_bytes,
+        "repeat": step.calls if step.calls > 1 else None,
+        "probability": step.probability if step.probability < 1 else None,
+    }
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def describe_script(script: FaultScript) -> dict[str, object]:
+    return {
+        "id": script.id,
+        "account": script.account,
+        "function": script.function,
+        "seed": script.seed,
+        "loop": script.loop,
+        "steps": [describe_step(step) for step in script.steps],
+        "calls": script.calls,
+        "injected": script.injected,
+        "position": script.position,
+        "is_over": script.is_over,
+    }
+
+
+class FaultEndpoint:
+    """`scripts` is `None` where fault scripts are off; `find_account` gives the account whose limits apply to one that
+    is asked for."""
+
+    def __init__(
+        self,
+        scripts: FaultScripts | None,
+        *,
+        find_account: Callable[[str | None], str],
+        is_draining: Callable[[], bool],
+    ) -> None:
+        self._scripts = scripts
+        self._find_account = find_account
+        self._is_draining = is_draining
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/faults", self.all, methods=["GET", "POST", "DELETE"]),
+            Route("/faults/{id}", self.end, methods=["DELETE"]),
+        ]
+
+    async def all(self, request: Request) -> Response:
+        if self._scripts is None:
+            return answer_error(_OFF, 403)
+        if request.method == "POST":
+            return await self._add(request, self._scripts)
+        if request.method == "DELETE":
+            self._scripts.end_all()
+            return Response(status_code=204)
+        return answer_json({"faults": [describe_script(script) for script in self._scripts.all()]})
+
+    async def _add(self, request: Request, scripts: FaultScripts) -> Response:
+        try:
+            wanted = read_script(await read_body(request, "A fault script", "fewer steps"))
+        except BadDocument as error:
+            return answer_error(str(error), error.status)
+        if self._is_draining():
+            return answer_error("The gateway is draining. Send the script to the one that takes its place.", 503)
+        account = self._find_account(wanted.account)
+        try:
+            script, replaced = scripts.add(account, wanted.function, wanted.steps, seed=wanted.seed, loop=wanted.loop)
+        except TooManyScripts:
+            text = f"There are {MOST_SCRIPTS} fault scripts, and none is over. End some: DELETE /faults ends all."
+            return answer_error(text, 409)
+        document = {**describe_script(script), "replaced": replaced.id if replaced is not None else None}
+        return answer_json(document, 201, {"location": f"/faults/{script.id}"})
+
+    async def end(self, request: Request) -> Response:
+        if self._scripts is None:
+            return answer_error(_OFF, 403)
+        id = request.path_params["id"]
+        if self._scripts.end(id):
+            return Response(status_code=204)
+        shown = id[:MOST_REPEATED]
+        text = f"There is no fault script {shown!r}: it was ended or replaced, or never was. GET /faults lists all."
+        return answer_error(text, 404)

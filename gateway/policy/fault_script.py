@@ -1,0 +1,175 @@
+"""Fault scripts: what happens to the calls of a function, one after the other, as somebody wrote it down.
+
+A script is a row of steps. Each call takes one turn, whatever becomes of it, and taking is one synchronous action: two
+calls that come together take two turns. A turn draws one number, needed or not. So what happens to the n-th call
+follows from the script, its seed and n alone; a change to one step moves no other step's luck.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+from .invoke_errors import InjectedError
+
+MOST_SCRIPTS = 1000
+
+LATENCY = "latency"
+CUT = "cut"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What `calls` calls in a row meet, each with `probability`: an error, a latency in seconds, a response that is cut
+    after so many bytes of its body. Nothing of it: they pass."""
+
+    calls: int = 1
+    probability: float = 1.0
+    error: InjectedError | None = None
+    latency_seconds: float = 0.0
+    cut_after_bytes: int | None = None
+
+    @property
+    def passes(self) -> bool:
+        return self.error is None and not self.latency_seconds and self.cut_after_bytes is None
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """What is done to a call, as metrics name it."""
+        latency = (LATENCY,) if self.latency_seconds else ()
+        cut = (CUT,) if self.cut_after_bytes is not None else ()
+        return (*latency, *((self.error.code,) if self.error is not None else ()), *cut)
+
+
+@dataclass(frozen=True, slots=True)
+class Injected:
+    """What one call meets, and which step of which script says so; steps count from 1."""
+
+    script: str
+    number: int
+    step: Step
+
+    def describe(self) -> str:
+        """The decision in the form of a structured field (RFC 8941, a dictionary)."""
+        return f'fault-script="{self.script}", step={self.number}'
+
+
+class FaultScript:
+    """A script and how far it has got. `function` is `None` for all functions of the account. Random() of a whole
+    number gives the same row on every machine and version of Python."""
+
+    def __init__(
+        self,
+        id: str,
+        account: str,
+        function: str | None,
+        steps: Sequence[Step],
+        *,
+        seed: int = 0,
+        loop: bool = False,
+    ) -> None:
+        self.id = id
+        self.account = account
+        self.function = function
+        self.seed = seed
+        self.steps = tuple(steps)
+        self.loop = loop
+        self.calls = 0
+        self.injected = 0
+        self._done = [Injected(id, number, step) for number, step in enumerate(self.steps, 1)]
+        self._position = 0
+        self._left = self.steps[0].calls
+        self._draw = Random(seed).random
+
+    @property
+    def is_over(self) -> bool:
+        return self._position == len(self.steps)
+
+    @property
+    def position(self) -> int | None:
+        """Number of the step whose turn is next; `None` when all are over."""
+        return None if self.is_over else self._position + 1
+
+    def take(self) -> Injected | None:
+        """What the next call meets, `None` if it passes. Not to be asked of a script that is over."""
+        injected = self._done[self._position]
+        self._left -= 1
+        if not self._left:
+            self._go_on()
+        self.calls += 1
+        if self._draw() >= injected.step.probability or injected.step.passes:
+            return None
+        self.injected += 1
+        return injected
+
+    def _go_on(self) -> None:
+        self._position += 1
+        if self.is_over and self.loop:
+            self._position = 0
+        if not self.is_over:
+            self._left = self.steps[self._position].calls
+
+    def __repr__(self) -> str:
+        where = "over" if self.is_over else f"at step {self.position} of {len(self.steps)}"
+        return f"<FaultScript {self.id} {self.account}/{self.function or '*'} {where}>"
+
+
+class TooManyScripts(Exception):
+    """There are as many fault scripts as there may be, and none of them is over. End some of them."""
+
+
+class FaultScripts:
+    """All scripts of one gateway. A function has one, and all functions of an account together have one."""
+
+    def __init__(self) -> None:
+        self._scripts: dict[str, FaultScript] = {}
+        self._by_target: dict[tuple[str, str | None], FaultScript] = {}
+        self._latest = 0
+
+    def add(
+        self, account: str, function: str | None, steps: Sequence[Step], *, seed: int = 0, loop: bool = False
+    ) -> tuple[FaultScript, FaultScript | None]:
+        """A new script, and the one that it replaces. Raises `TooManyScripts`."""
+        replaced = self._by_target.get((account, function))
+        if replaced is not None:
+            self.end(replaced.id)
+        elif len(self._scripts) >= MOST_SCRIPTS:
+            self._forget_one()
+        self._latest += 1
+        script = FaultScript(str(self._latest), account, function, steps, seed=seed, loop=loop)
+        self._scripts[script.id] = self._by_target[account, function] = script
+        return script, replaced
+
+    def end(self, id: str) -> bool:
+        """End a script; whether there was one."""
+        script = self._scripts.pop(id, None)
+        if script is None:
+            return False
+        del self._by_target[script.account, script.function]
+        return True
+
+    def end_all(self) -> None:
+        self._scripts.clear()
+        self._by_target.clear()
+
+    def all(self) -> list[FaultScript]:
+        """Every script, also those that are over, in the order of their coming."""
+        return list(self._scripts.values())
+
+    def take(self, account: str, function: str) -> Injected | None:
+        """What the next call of `function` meets: by its own script until that is over, else by the account's."""
+        for target in ((account, function), (account, None)):
+            script = self._by_target.get(target)
+            if script is not None and not script.is_over:
+                return script.take()
+        return None
+
+    def _forget_one(self) -> None:
+        over = next((script for script in self._scripts.values() if script.is_over), None)
+        if over is None:
+            raise TooManyScripts
+        self.end(over.id)
+
+    def __repr__(self) -> str:
+        return f"<FaultScripts {self.all()}>"

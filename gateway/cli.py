@@ -14,8 +14,9 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway import __version__, flags
+from gateway.asking import LimitsUnavailable, fetch_limits
 from gateway.holding import HoldFailed, describe_hold, release_hold, take_hold, wait_for_end
-from gateway.live_table import LimitsUnavailable, fetch_limits, render, show_live
+from gateway.live_table import render, show_live
 from gateway.settings import Account, Address, Settings, SettingsError, json_schema, load
 from gateway.settings.problems import MOST_SHOWN
 from gateway.settings.values import read_address

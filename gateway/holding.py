@@ -1,20 +1,16 @@
-"""What `invoke-gateway hold` and `release` say to a running gateway's operations listener, and the wait between."""
+"""What is said of holds to a running gateway's operations listener, and how `invoke-gateway hold` waits."""
 
 from __future__ import annotations
 
-import http.client
 import json
 import time
-import urllib.error
-import urllib.request
 from typing import Any
 from urllib.parse import quote
 
 import click
 
-from gateway.live_table import DIRECT, describe_silence
+from gateway.asking import NoAnswer, ask, describe_failure, read_error
 
-ANSWER_TIMEOUT = 10.0  # seconds; a hold of a million slots takes some of them
 TICK = 1.0  # seconds between two counts of what is left
 
 
@@ -26,7 +22,7 @@ def take_hold(operations: str, wanted: dict[str, Any]) -> dict[str, Any]:
     """Take a hold at the operations listener, host:port; the gateway's description of it. Raises `HoldFailed`."""
     status, hold = _ask(operations, "/holds", "POST", json.dumps(wanted).encode())
     if status != 201 or not isinstance(hold, dict) or not hold.keys() >= {"id", "account", "function", "slots"}:
-        raise HoldFailed(_describe_failure(operations, "/holds", status, hold))
+        raise HoldFailed(describe_failure(operations, "/holds", status, hold))
     return hold
 
 
@@ -46,11 +42,20 @@ def release_hold(operations: str, id: str) -> bool:
     """End a hold; False where there is none, for it may have ended by itself. Raises `HoldFailed`."""
     path = f"/holds/{quote(id, safe='', errors='replace')}"
     status, answer = _ask(operations, path, "DELETE")
-    if status == 404 and _read_error(answer):
+    if status == 404 and read_error(answer):
         return False
     if status != 204:
-        raise HoldFailed(_describe_failure(operations, path, status, answer))
+        raise HoldFailed(describe_failure(operations, path, status, answer))
     return True
+
+
+def list_holds(operations: str) -> list[dict[str, Any]]:
+    """The gateway's descriptions of all holds that last. Raises `HoldFailed`."""
+    status, answer = _ask(operations, "/holds")
+    if status != 200 or not isinstance(answer, dict) or not isinstance(answer.get("holds"), list):
+        raise HoldFailed(describe_failure(operations, "/holds", status, answer))
+    holds: list[dict[str, Any]] = answer["holds"]
+    return holds
 
 
 def wait_for_end(seconds: float, *, is_terminal: bool) -> None:
@@ -68,32 +73,8 @@ def wait_for_end(seconds: float, *, is_terminal: bool) -> None:
             click.echo(f"\r{' ' * 14}\r", nl=False)
 
 
-def _ask(operations: str, path: str, method: str, body: bytes | None = None) -> tuple[int, Any]:
-    """Status and JSON of the answer, `None` where it is no JSON."""
-    request = urllib.request.Request(f"http://{operations}{path}", body, method=method)
-    request.add_header("Content-Type", "application/json")
+def _ask(operations: str, path: str, method: str = "GET", body: bytes | None = None) -> tuple[int, Any]:
     try:
-        try:
-            with DIRECT.open(request, timeout=ANSWER_TIMEOUT) as answer:
-                return answer.status, _read_json(answer.read())
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, _read_json(error.read())
-    except (OSError, http.client.HTTPException) as error:
-        raise HoldFailed(describe_silence(operations, error)) from None
-
-
-def _read_json(body: bytes) -> Any:
-    try:
-        return json.loads(body)
-    except ValueError:
-        return None
-
-
-def _read_error(answer: Any) -> str | None:
-    error = answer.get("error") if isinstance(answer, dict) else None
-    return error if isinstance(error, str) else None
-
-
-def _describe_failure(operations: str, path: str, status: int, answer: Any) -> str:
-    return _read_error(answer) or f"http://{operations}{path} answered {status}: is this the operations listener?"
+        return ask(operations, path, method, body)
+    except NoAnswer as error:
+        raise HoldFailed(str(error)) from None

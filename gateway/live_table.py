@@ -1,10 +1,6 @@
 """The table of `invoke-gateway limits`: what a running gateway counts, from the JSON of its /limits."""
 
-import http.client
-import json
 import time
-import urllib.error
-import urllib.request
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -13,43 +9,12 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from gateway.settings.values import Address
+from gateway.asking import fetch_limits
 
-ANSWER_TIMEOUT = 2.0  # seconds; the gateway answers from memory
 REFRESH = 1.0  # seconds
-# A proxy from the environment must not stand between this command and a gateway on the same machine.
-DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-class LimitsUnavailable(Exception):
-    """The gateway's operations listener gave no usable answer."""
-
-
-def fetch_limits(operations: Address) -> dict[str, Any]:
-    """The answer of /limits. Raises LimitsUnavailable."""
-    url = f"http://{operations}/limits"
-    try:
-        with DIRECT.open(url, timeout=ANSWER_TIMEOUT) as answer:
-            limits = json.load(answer)
-    except urllib.error.HTTPError as error:
-        raise LimitsUnavailable(f"{url} answered {error.code}: is this the operations listener?") from None
-    except (OSError, http.client.HTTPException) as error:
-        raise LimitsUnavailable(describe_silence(operations, error)) from None
-    except ValueError:
-        limits = None
-    if not isinstance(limits, dict) or not isinstance(limits.get("accounts"), list):
-        raise LimitsUnavailable(f"{url} answered something else: is this the operations listener?")
-    return limits
-
-
-def describe_silence(operations: object, error: Exception) -> str:
-    """Why nothing came from the address of an operations listener."""
-    reason = getattr(error, "reason", None) or error
-    hint = "is the gateway running, and is this its operations listener?"
-    return f"no gateway answers at {operations} ({reason}): {hint}"
-
-
-def show_live(console: Console, operations: Address) -> None:
+def show_live(console: Console, operations: object) -> None:
     """Show the table and refresh it until Ctrl-C. Raises LimitsUnavailable when the gateway is gone."""
     limits = fetch_limits(operations)
     try:

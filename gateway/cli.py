@@ -1,4 +1,4 @@
-"""The command line: serve, check, schema, limits, hold and release."""
+"""The command line: serve, check, schema, limits, hold, release and fault."""
 
 import functools
 import json
@@ -15,6 +15,8 @@ from rich.table import Table
 
 from gateway import __version__, flags
 from gateway.asking import LimitsUnavailable, fetch_limits
+from gateway.fault_command import make_and_show, read_wanted, refuse_both, show_or_end
+from gateway.faulting import FaultFailed
 from gateway.holding import HoldFailed, describe_hold, release_hold, take_hold, wait_for_end
 from gateway.live_table import render, show_live
 from gateway.settings import Account, Address, Settings, SettingsError, json_schema, load
@@ -220,6 +222,62 @@ def release(ctx: click.Context, hold: str, operations: Address) -> None:
     except HoldFailed as error:
         give_up(ctx, error)
     click.echo(f"released {hold}")
+
+
+@main.command()
+@click.argument("function", required=False)
+@click.argument("steps", nargs=-1)
+@click.option("--file", type=click.Path(path_type=Path), help="YAML or JSON file of a script, or of its steps alone.")
+@click.option("--seed", type=int, help="Decides where a probability hits; 0 without it.")
+@click.option("--loop", is_flag=True, default=None, help="Begin with the first step again after the last.")
+@click.option("--account", metavar="ID", help="Account whose function it is; the default one without it.")
+@click.option("--list", "as_list", is_flag=True, help="Show all scripts and how far they are.")
+@click.option("--json", "as_json", is_flag=True, help="Print the gateway's answer as JSON.")
+@click.option("--end", metavar="ID", help="End the script with this id; `all` ends all.")
+@asks_gateway
+@click.pass_context
+def fault(
+    ctx: click.Context,
+    function: str | None,
+    steps: tuple[str, ...],
+    file: Path | None,
+    seed: int | None,
+    loop: bool | None,
+    account: str | None,
+    as_list: bool,
+    as_json: bool,
+    end: str | None,
+    operations: Address,
+) -> None:
+    """Make the next calls of FUNCTION fail, late or cut, one step after the other.
+
+    FUNCTION '*' is every function of the account that has no script of its own. A script replaces the one before it.
+    The gateway must allow it (serve --faults).
+
+    \b
+      invoke-gateway fault checkout "pass 2" "error EC2ThrottledException repeat 3" "latency 2" "cut 40960"
+      invoke-gateway fault checkout "error TooManyRequestsException CallerRateLimitExceeded probability 0.5" --seed 7
+
+    \b
+    Steps:
+      pass CALLS              so many calls pass
+      error NAME [REASON]     the call fails with this exception of Invoke
+      latency SECONDS         the call is late and keeps its slot; goes with error or cut
+      cut BYTES               the response is cut after so many bytes of its body
+      ... repeat CALLS        so many calls in a row, instead of one
+      ... probability CHANCE  each only with this chance; the others pass
+    """
+    given = {"seed": seed, "loop": loop, "account": account}
+    try:
+        if as_list or end is not None:
+            refuse_both(as_list and end is not None, function, file, *given.values())
+            show_or_end(str(operations), end, as_json=as_json)
+        else:
+            address = "" if str(operations) == OPERATIONS else f" --operations {operations}"
+            wanted = read_wanted(steps, file, function=function, **given)
+            make_and_show(str(operations), wanted, address, as_json=as_json)
+    except FaultFailed as error:
+        give_up(ctx, error)
 
 
 def give_up(ctx: click.Context, error: Exception) -> NoReturn:

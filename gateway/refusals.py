@@ -54,10 +54,8 @@ def _render(refusal: ErrorAnswer, message: str) -> Rendered:
 
 
 class ErrorAnswer:
-    """An answer that says no: what `Kind` says, as plain attributes (`value` on a member of an enumeration is a
-    function call), and what follows from it."""
-
-    is_injected = False
+    """An answer that says no: what `Kind` says, as plain attributes, and what follows from it. (On a member of an
+    enumeration `value` is a function call, and what its class has takes ten times as long to find.)"""
 
     def __init__(
         self,
@@ -76,6 +74,7 @@ class ErrorAnswer:
         self.type = type_
         self.reason = reason
         self.extra = extra
+        self.is_injected = False
         self.is_throttle = status == 429
         # Whether waiting may help, so that a pause is suggested: throttles and the gateway's own 5xx.
         self.is_retryable = self.is_throttle or status >= 500

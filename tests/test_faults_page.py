@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 from pathlib import Path
 
-from gateway.operations.fault_scripts import KEYS, STEP_KEYS
+import yaml
+
+from gateway.cli import main
+from gateway.fault_words import parse_step
+from gateway.operations.fault_scripts import KEYS, STEP_KEYS, read_script
 from gateway.policy.invoke_errors import ERROR_NAMES, THROTTLE_REASONS, find_error, takes_reason
 
 TEXT = (Path(__file__).parent.parent / "docs" / "faults.md").read_text()
@@ -21,3 +27,19 @@ def test_it_lists_every_error_beside_its_status() -> None:
     errors = [find_error(name, THROTTLE_REASONS[0] if takes_reason(name) else None) for name in ERROR_NAMES]
     assert listed == {(error.status, error.code) for error in errors if error is not None}
     assert all(f"`{reason}`" in TEXT.rpartition("`Reason` of")[2] for reason in THROTTLE_REASONS)
+
+
+def test_every_command_and_flag_that_it_shows_exists_and_its_steps_are_read() -> None:
+    shown = re.findall(r"^\$ invoke-gateway (\w+)(.*)", TEXT, re.MULTILINE)
+    assert {command for command, _ in shown} == {"serve", "fault"}
+    for command, arguments in shown:
+        options = {name for parameter in main.commands[command].params for name in parameter.opts}
+        assert set(re.findall(r"--[a-z-]+", arguments)) <= options, command
+    (words,) = [shlex.split(arguments)[1:] for command, arguments in shown if "pass" in arguments]
+    assert read_script(json.dumps({"steps": [parse_step(step) for step in words]}).encode()).steps
+
+
+def test_its_scripts_are_scripts() -> None:
+    (example,) = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
+    assert read_script(json.dumps(yaml.safe_load(example)).encode()).seed == 7
+    assert [read_script(body.encode()).function for body in re.findall(r"-d '(.*)'", TEXT)] == ["echo"]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from ..refusals import ErrorAnswer, Kind, Refusal
 
-_INJECTED = "{code}, as a fault script of Invoke Gateway was told to answer"
+_INJECTED = "This {code} was injected by a fault script of Invoke Gateway."
 _THROTTLE = "TooManyRequestsException"
 
 # Of each status and message member, the exceptions that have them. From 500 on the fault is the service's.
@@ -88,10 +88,9 @@ _SNAPSHOTS = "ConcurrentSnapshotCreateLimitExceeded"
 class InjectedError(ErrorAnswer):
     """An error that a fault script gives. It is no throttle of the gateway's, whatever it says, and counts as none."""
 
-    is_injected = True
-
     def __init__(self, kind: Kind) -> None:
         super().__init__(*kind)
+        self.is_injected = True
         self.is_throttle = False
 
     def __repr__(self) -> str:

@@ -1,0 +1,54 @@
+"""Steps of fault scripts in words, such as `error ServiceException repeat 2`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# Of each word: the key of a step that it stands for, and what follows it.
+_WORDS: dict[str, tuple[str, type, str]] = {
+    "pass": ("pass", int, "a number of calls"),
+    "error": ("error", str, "the name of an exception"),
+    "latency": ("latency_seconds", float, "a number of seconds"),
+    "cut": ("cut_after_bytes", int, "a number of bytes"),
+    "repeat": ("repeat", int, "a number of calls"),
+    "probability": ("probability", float, "a number up to 1"),
+}
+
+
+class BadStep(Exception):
+    """These words are no step; the text says what is wrong with them."""
+
+
+def parse_step(text: str) -> dict[str, Any]:
+    """The step that words ask for, as the gateway wants it; whether it makes sense is the gateway's to say. Raises
+    `BadStep`."""
+    step: dict[str, Any] = {}
+    words = text.split()
+    while words:
+        word = words.pop(0)
+        if word not in _WORDS:
+            raise BadStep(f"{text!r}: {word!r} is none of {', '.join(_WORDS)}")
+        key, kind, what = _WORDS[word]
+        if key in step:
+            raise BadStep(f"{text!r} says {word} twice")
+        try:
+            step[key] = kind(words.pop(0))
+        except (IndexError, ValueError):
+            raise BadStep(f"{text!r}: {word} needs {what} behind it") from None
+        if word == "error" and words and words[0] not in _WORDS:
+            step["reason"] = words.pop(0)
+    if not step:
+        raise BadStep("a step must not be empty")
+    return step
+
+
+def describe_step(step: dict[str, Any]) -> str:
+    """A step in the words that ask for it."""
+    parts = []
+    for word, (key, _, _) in _WORDS.items():
+        if key in step:
+            value = step[key]
+            parts.append(f"{word} {int(value) if isinstance(value, float) and value.is_integer() else value}")
+            if word == "error" and "reason" in step:
+                parts.append(step["reason"])
+    return " ".join(parts)

@@ -90,6 +90,27 @@ async def test_an_event_that_is_late_takes_no_slot(gateway: GatewayUnderTest, ba
     assert loop.time() - started >= 0.1
 
 
+async def test_an_error_that_is_late_takes_no_slot_and_outlives_its_client(
+    gateway: GatewayUnderTest, backend: ScriptedBackend
+) -> None:
+    await add(
+        gateway.operations, "checkout", {"error": "EFSMountTimeoutException", "latency_seconds": 0.1, "repeat": 2}
+    )
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    async with Client(gateway.listen) as client, Client(gateway.listen) as leaving:
+        for each in (client, leaving):
+            await each.send(request(invoke_path("checkout"), b'"' + b"x" * 500_000 + b'"'))
+        await eventually(lambda: gateway.requests_under_way == 2, "both wait")
+        assert gateway.in_flight == 0
+        leaving.reset()
+        assert (await client.read_response()).status == 408
+        assert loop.time() - started >= 0.1
+        assert (await client.call(invoke_path("checkout"))).status == 200
+    await gateway.settled()
+    assert len(backend.requests) == 1
+
+
 async def test_a_call_that_is_refused_for_another_cause_has_taken_its_step(
     gateway: GatewayUnderTest, backend: ScriptedBackend
 ) -> None:

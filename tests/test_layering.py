@@ -79,9 +79,26 @@ def test_settings_stop_at_the_application() -> None:
     users = {
         path.relative_to(ROOT).parts[0] for path in EVERY_FILE if any(is_in(m, "settings") for m in imports_of(path)[0])
     }
-    assert users <= {"app.py", "server.py", "cli.py", "flags.py", "live_table.py", "settings"}
+    assert users <= {"app.py", "server.py", "cli.py", "flags.py", "settings"}
 
 
 def test_only_the_server_imports_the_application() -> None:
     users = {str(path.relative_to(ROOT)) for path in EVERY_FILE if is_in("app", *imports_of(path)[0])}
     assert users == {"server.py"}
+
+
+def test_what_tests_of_others_import_asks_a_gateway_and_has_none_of_it_inside() -> None:
+    clients = ("asking", "holding", "testing")
+    for path in files_in(*clients):
+        inside, outside = imports_of(path)
+        # child.py is the gateway, in a process of its own; click is what `holding` says the seconds with.
+        started = {"cli", "flags"} if path.name == "child.py" else set()
+        assert all(is_in(module, *clients, *started) for module in inside), path
+        assert outside <= set(sys.stdlib_module_names) | {"click"}, path
+
+
+def test_nothing_of_the_gateway_knows_that_it_is_tested() -> None:
+    users = {
+        path.relative_to(ROOT).parts[0] for path in EVERY_FILE if any(is_in(m, "testing") for m in imports_of(path)[0])
+    }
+    assert users <= {"testing"}

@@ -1,0 +1,35 @@
+"""How code that calls Lambda behaves when Lambda throttles it.
+
+Needs `pip install invoke-gateway pytest boto3` and nothing else: the gateway starts on its embedded demo functions.
+"""
+
+import boto3
+import pytest
+from botocore.config import Config
+
+
+def make_client(gateway):
+    """boto3's Lambda client as an application would make it: at most three attempts."""
+    retries = {"mode": "standard", "total_max_attempts": 3}
+    return boto3.client("lambda", **gateway.client_settings, config=Config(retries=retries))
+
+
+def test_a_call_that_stays_throttled_is_given_up_after_three_attempts(invoke_gateway):
+    client = make_client(invoke_gateway)
+    with invoke_gateway.hold_all(), pytest.raises(client.exceptions.TooManyRequestsException) as caught:
+        client.invoke(FunctionName="echo", Payload=b"{}")
+    response = caught.value.response
+    assert response["Reason"] == "ConcurrentInvocationLimitExceeded"
+    assert response["ResponseMetadata"]["RetryAttempts"] == 2
+
+
+def test_a_busy_reservation_throttles_its_own_function_only(make_invoke_gateway):
+    gateway = make_invoke_gateway(concurrent_executions=10, reserve={"echo": 2})
+    client = make_client(gateway)
+    with gateway.hold("echo", slots=2):
+        with pytest.raises(client.exceptions.TooManyRequestsException) as caught:
+            client.invoke(FunctionName="echo", Payload=b"{}")
+        assert caught.value.response["Reason"] == "ReservedFunctionConcurrentInvocationLimitExceeded"
+        assert client.invoke(FunctionName="blob", Payload=b"{}")["StatusCode"] == 200
+    assert client.invoke(FunctionName="echo", Payload=b"{}")["StatusCode"] == 200
+    assert gateway.in_flight() == 0

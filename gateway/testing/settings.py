@@ -1,0 +1,52 @@
+"""The settings of a gateway under test: those of the settings file, and what a test wants to be otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+ON_FREE_PORTS = {"listen": "127.0.0.1:0", "operations": "127.0.0.1:0"}
+
+
+def make_settings(
+    backend: str | Mapping[str, Any] = "demo",
+    concurrent_executions: int | None = None,
+    reserve: Mapping[str, int] | None = None,
+    **settings: Any,
+) -> dict[str, Any]:
+    """The settings file, as a mapping.
+
+    `concurrent_executions` and `reserve` (slots by function) are those of the default account. Where `settings` does
+    not say otherwise, listeners are on free ports, request rates are off (a test must not be throttled because the
+    machine is fast), and whoever is throttled is told to come back within a second (a test must not wait longer).
+    """
+    accounts: dict[str, Any] = {"default": {}, **settings.pop("accounts", {})}
+    default = dict(accounts["default"])
+    if concurrent_executions is not None:
+        default["concurrent_executions"] = concurrent_executions
+    if reserve:
+        default["functions"] = dict(default.get("functions", {}))
+        for name, slots in reserve.items():
+            function = default["functions"].get(name, {})
+            default["functions"][name] = {**function, "reserved_concurrent_executions": slots}
+    accounts["default"] = default
+    return {
+        **ON_FREE_PORTS,
+        **settings,
+        "retry": {"maximum_seconds": 1, **settings.get("retry", {})},
+        "backend": {"url": backend} if isinstance(backend, str) else dict(backend),
+        "accounts": {name: _without_rates(account) for name, account in accounts.items()},
+    }
+
+
+def _without_rates(account: Any) -> Any:
+    if not isinstance(account, Mapping):
+        return account  # a mistake, which the gateway explains
+    unrated: dict[str, Any] = {"requests_per_second": "off", **account}
+    functions = unrated.get("functions")
+    if isinstance(functions, Mapping):
+        unrated["functions"] = {
+            name: {"requests_per_second": "off", **function} if isinstance(function, Mapping) else function
+            for name, function in functions.items()
+        }
+    return unrated

@@ -1,0 +1,198 @@
+"""A gateway for tests, without pytest: what it says of itself, and what one can do to it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from gateway.testing import GatewayNotStarted, HoldFailed, InvokeGateway, running_gateway
+from tests.support.processes import fetch_json, wait_until
+
+ONE_ATTEMPT = Config(retries={"total_max_attempts": 1})
+OTHER = "111122223333"
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[InvokeGateway]:
+    accounts = {OTHER: {"concurrent_executions": 3}}
+    with running_gateway(concurrent_executions=10, reserve={"echo": 2}, accounts=accounts, region="eu-west-1") as made:
+        yield made
+
+
+@pytest.fixture
+def gateway(shared: InvokeGateway) -> Iterator[InvokeGateway]:
+    yield shared
+    shared.reset()
+
+
+def why_throttled(gateway: InvokeGateway, function: str) -> str | None:
+    """The reason with which a call of the function is throttled."""
+    client = boto3.client("lambda", **gateway.client_settings, config=ONE_ATTEMPT)
+    try:
+        client.invoke(FunctionName=function, Payload=b"1")
+    except client.exceptions.TooManyRequestsException as error:
+        return str(error.response["Reason"])
+    finally:
+        client.close()
+    return None
+
+
+def test_a_hold_throttles_until_its_block_ends(gateway: InvokeGateway) -> None:
+    with gateway.hold("echo", slots=2) as hold:
+        assert (hold.function, hold.slots, hold.account) == ("echo", 2, "000000000000")
+        assert why_throttled(gateway, "echo") == "ReservedFunctionConcurrentInvocationLimitExceeded"
+    assert why_throttled(gateway, "echo") is None
+
+
+def test_a_hold_may_be_released_twice(gateway: InvokeGateway) -> None:
+    hold = gateway.hold("echo", slots=2)
+    assert gateway.in_flight("echo") == 2
+    hold.release()
+    hold.release()
+    assert gateway.in_flight("echo") == 0
+
+
+def test_a_hold_lasts_as_long_as_any_test_unless_told_otherwise(gateway: InvokeGateway) -> None:
+    gateway.hold("echo")
+    gateway.hold("echo", seconds=7)
+    left = [hold["seconds_left"] for hold in fetch_json(f"{gateway.operations_url}/holds")["holds"]]
+    assert 3590 < left[0] <= 3600
+    assert 0 < left[1] <= 7
+
+
+def test_all_free_slots_of_a_function_are_held_at_once(gateway: InvokeGateway) -> None:
+    gateway.hold("echo")
+    assert gateway.hold_all("echo").slots == 1
+    assert why_throttled(gateway, "echo") == "ReservedFunctionConcurrentInvocationLimitExceeded"
+
+
+@pytest.mark.parametrize("function", ["blob", None])
+def test_all_free_slots_of_what_has_no_reservation_are_the_pools(gateway: InvokeGateway, function: str | None) -> None:
+    assert gateway.hold_all(function).slots == 8
+    assert why_throttled(gateway, "blob") == "ConcurrentInvocationLimitExceeded"
+    assert why_throttled(gateway, "echo") is None
+
+
+def test_a_hold_of_another_account_is_its_own(gateway: InvokeGateway) -> None:
+    hold = gateway.hold_all(account=OTHER)
+    assert (hold.account, hold.slots) == (OTHER, 3)
+    assert (gateway.in_flight(account=OTHER), gateway.in_flight()) == (3, 0)
+
+
+def test_a_hold_without_room_is_the_gateways_own_text(gateway: InvokeGateway) -> None:
+    with pytest.raises(
+        HoldFailed, match=r"^reserved_concurrent_executions leaves no room for 3 slots of echo: 0 of 2 in use"
+    ):
+        gateway.hold("echo", slots=3)
+    with gateway.hold_all("echo"), pytest.raises(HoldFailed, match="2 of 2 in use"):
+        gateway.hold_all("echo")
+    assert gateway.in_flight() == 0
+
+
+def test_a_hold_that_makes_no_sense_is_the_gateways_own_text(gateway: InvokeGateway) -> None:
+    with pytest.raises(HoldFailed, match=r"^slots must be a whole number"):
+        gateway.hold("echo", slots=0)
+
+
+def test_reset_ends_every_hold_whoever_took_it(gateway: InvokeGateway) -> None:
+    gateway.hold("echo")
+    command = [sys.executable, "-m", "gateway", "hold", "--slots", "3", "--detach"]
+    operations = gateway.operations_url.removeprefix("http://")
+    subprocess.run([*command, "--operations", operations], check=True, capture_output=True)
+    assert gateway.in_flight() == 4
+    gateway.reset()
+    assert gateway.in_flight() == 0
+
+
+def test_limits_are_the_document_of_the_operations_listener(gateway: InvokeGateway) -> None:
+    account = gateway.limits()["accounts"][0]
+    assert account["concurrent_executions"] == 10
+    assert account["unreserved"]["ceiling"] == 8
+
+
+def test_the_environment_is_enough_for_a_client(gateway: InvokeGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in gateway.environment.items():
+        monkeypatch.setenv(name, value)
+    client = boto3.client("lambda", config=ONE_ATTEMPT)
+    assert client.invoke(FunctionName="echo", Payload=b'"hello"')["Payload"].read() == b'"hello"'
+    assert client.meta.region_name == "eu-west-1"
+    client.close()
+
+
+def test_settings_of_the_environment_are_for_other_gateways(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INVOKE_GATEWAY_CONCURRENT_EXECUTIONS", "7")
+    monkeypatch.setenv("INVOKE_GATEWAY_LISTEN", "wrong")
+    with running_gateway() as gateway:
+        assert gateway.limits()["accounts"][0]["concurrent_executions"] == 1000
+
+
+def test_a_gateway_that_cannot_start_says_what_it_printed_with_the_cure() -> None:
+    with pytest.raises(GatewayNotStarted) as caught, running_gateway(drain_second=1):
+        pass
+    first, *printed = str(caught.value).splitlines()
+    assert first == "invoke-gateway ended with status 2:"
+    assert [line.strip() for line in printed][-2:] == ["is not a setting", "-> did you mean drain_seconds?"]
+
+
+def test_an_address_that_is_taken_is_said(gateway: InvokeGateway) -> None:
+    taken = gateway.url.removeprefix("http://")
+    with pytest.raises(GatewayNotStarted, match=f"cannot listen on {taken}"), running_gateway(listen=taken):
+        pass
+
+
+def test_a_gateway_that_has_ended_is_said_by_check() -> None:
+    with running_gateway() as gateway:
+        pid = pid_of(gateway)
+        os.kill(pid, signal.SIGKILL)
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        with pytest.raises(GatewayNotStarted, match="ended before its time"):
+            gateway.check()
+        with pytest.raises(HoldFailed, match="no gateway answers"):
+            gateway.reset()
+
+
+def test_a_gateway_ends_when_who_started_it_is_killed(tmp_path: Path) -> None:
+    program = tmp_path / "starts_and_waits.py"
+    program.write_text(
+        "import time\n"
+        "from gateway.testing import running_gateway\n"
+        "with running_gateway() as gateway:\n"
+        "    print(gateway._process.pid, flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, str(program)], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        parent.kill()
+    wait_until(lambda: not exists(pid), "the gateway has ended")
+
+
+def test_nothing_of_it_is_left_after_the_block() -> None:
+    with running_gateway() as gateway:
+        pid, folder = pid_of(gateway), Path(gateway._process._folder.name)
+        assert exists(pid)
+        assert folder.exists()
+    assert not exists(pid)
+    assert not folder.exists()
+
+
+def pid_of(gateway: InvokeGateway) -> int:
+    pid = gateway._process.pid
+    assert pid is not None
+    return pid
+
+
+def exists(pid: int) -> bool:
+    """Whether the process runs; one that has ended and that nobody has asked about does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,78 @@
+"""The built wheel in a fresh environment, used by a project that knows nothing of this one's source."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ("pyproject.toml", "README.md", "LICENSE", "pytest_invoke_gateway.py")
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of an environment with the wheel, pytest, pytest-xdist and boto3."""
+    folder = tmp_path_factory.mktemp("outside")
+    source, wheels, environment = folder / "source", folder / "wheels", folder / "environment"
+    source.mkdir()
+    for name in SOURCE:
+        shutil.copy(ROOT / name, source)
+    shutil.copytree(ROOT / "gateway", source / "gateway", ignore=shutil.ignore_patterns("__pycache__"))
+    run(sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", str(wheels), str(source))
+    (wheel,) = wheels.glob("*.whl")
+    run(sys.executable, "-m", "venv", "--without-pip", str(environment))
+    into = environment / "bin" / "python"
+    group = f"{ROOT / 'pyproject.toml'}:outside"
+    run(sys.executable, "-m", "pip", "--python", str(into), "install", str(wheel), "--group", group)
+    return into
+
+
+def run(*command: str, cwd: Path | None = None) -> str:
+    # The variables of this test run are not the other project's.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PYTHON"))}
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output
+    return output
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """The documented example, under a configuration that makes every warning an error."""
+    shutil.copy(ROOT / "docs" / "examples" / "test_retries.py", tmp_path)
+    (tmp_path / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")
+    return tmp_path
+
+
+def test_the_documented_example_passes_with_the_wheel(python: Path, project: Path) -> None:
+    where = "import gateway, pytest_invoke_gateway; print(gateway.__file__, pytest_invoke_gateway.__file__)"
+    assert run(str(python), "-c", where, cwd=project).count(str(python.parents[1])) == 2
+    output = run(str(python), "-m", "pytest", "-v", cwd=project)
+    print(output)
+    assert f"{count_of_examples()} passed" in output
+
+
+def test_every_worker_of_xdist_has_a_gateway_of_its_own(python: Path, project: Path) -> None:
+    (project / "test_retries.py").unlink()
+    (project / "test_workers.py").write_text(
+        "from pathlib import Path\n"
+        "import pytest\n"
+        "@pytest.mark.parametrize('number', range(4))\n"
+        "def test_url(invoke_gateway, worker_id, number):\n"
+        "    assert invoke_gateway.hold_all().slots == 1000\n"
+        "    Path(f'{worker_id}-{invoke_gateway._process.pid}').touch()\n"
+    )
+    output = run(str(python), "-m", "pytest", "-n", "2", "--dist", "each", cwd=project)
+    assert "8 passed" in output  # `each`: every worker runs all four
+    workers = sorted(path.name for path in project.glob("gw*"))
+    assert [name.partition("-")[0] for name in workers] == ["gw0", "gw1"]
+    assert len({name.partition("-")[2] for name in workers}) == 2
+
+
+def count_of_examples() -> int:
+    return (ROOT / "docs" / "examples" / "test_retries.py").read_text().count("\ndef test_")

@@ -1,25 +1,30 @@
-"""`python -m gateway.testing.child serve …`: the command, which ends when whoever started it does.
+"""`python -m gateway.testing.child FOLDER`: serves FOLDER/settings.json, until whoever started it ends.
 
-Its parent holds the other end of its standard input and never writes to it. When the parent ends, however it ends, the
-kernel closes that end: no crash of a test run leaves a gateway behind. A gateway has nothing to put away, so it exits
-at once.
+The parent holds the other end of the standard input and never writes to it. When the parent ends, however it ends, the
+kernel closes that end: no crash of a test run leaves a gateway behind. A gateway has nothing to put away but the
+folder, so it exits at once.
 """
 
 import os
+import shutil
+import sys
+from pathlib import Path
 from threading import Thread
 
 from gateway import flags
 from gateway.cli import main
 
 
-def end_with_parent() -> None:
+def end_with_parent(folder: Path) -> None:
     while os.read(0, 1):  # not sys.stdin, whose lock this thread would still have when the interpreter ends
         pass
+    shutil.rmtree(folder, ignore_errors=True)  # its parent may be about to do the same
     os._exit(0)
 
 
 if __name__ == "__main__":
-    Thread(target=end_with_parent, daemon=True).start()
+    folder = Path(sys.argv[1])
+    Thread(target=end_with_parent, args=[folder], daemon=True).start()
     for name in [name for name in os.environ if name.startswith(flags.PREFIX)]:
         del os.environ[name]  # settings for another gateway: they would go over those of the test
-    main(prog_name="invoke-gateway")
+    main(["serve", "--config", str(folder / "settings.json")], prog_name="invoke-gateway")

@@ -73,10 +73,9 @@ class GatewayProcess:
         self._folder.cleanup()
 
     def _start(self, settings: Mapping[str, Any]) -> subprocess.Popen[bytes]:
-        file = Path(self._folder.name, "settings.json")
-        file.write_text(json.dumps(settings, default=os.fspath))
+        Path(self._folder.name, "settings.json").write_text(json.dumps(settings, default=os.fspath))
         # -P: a folder named `gateway` in the directory of the tests is not this package.
-        command = [sys.executable, "-P", "-m", "gateway.testing.child", "serve", "--config", str(file)]
+        command = [sys.executable, "-P", "-m", "gateway.testing.child", self._folder.name]
         # Warnings of the gateway's own are nobody's error here.
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONWARNINGS"}
         with self._log.open("wb") as log:

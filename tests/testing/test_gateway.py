@@ -134,6 +134,15 @@ def test_settings_of_the_environment_are_for_other_gateways(monkeypatch: pytest.
         assert gateway.limits()["accounts"][0]["concurrent_executions"] == 1000
 
 
+def test_a_file_in_the_current_directory_does_not_stand_in_for_the_package(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "gateway.py").write_text("raise SystemExit('not this one')")
+    monkeypatch.chdir(tmp_path)
+    with running_gateway() as gateway:
+        assert gateway.in_flight() == 0
+
+
 def test_a_gateway_that_cannot_start_says_what_it_printed_with_the_cure() -> None:
     with pytest.raises(GatewayNotStarted) as caught, running_gateway(drain_second=1):
         pass
@@ -165,14 +174,16 @@ def test_a_gateway_ends_when_who_started_it_is_killed(tmp_path: Path) -> None:
         "import time\n"
         "from gateway.testing import running_gateway\n"
         "with running_gateway() as gateway:\n"
-        "    print(gateway._process.pid, flush=True)\n"
+        "    print(gateway._process.pid, gateway._process._folder.name, flush=True)\n"
         "    time.sleep(60)\n"
     )
     with subprocess.Popen([sys.executable, str(program)], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
-        pid = int(parent.stdout.readline())
+        pid, folder = parent.stdout.readline().split()
+        assert Path(folder).exists()
         parent.kill()
-    wait_until(lambda: not exists(pid), "the gateway has ended")
+    wait_until(lambda: not exists(int(pid)), "the gateway has ended")
+    assert not Path(folder).exists()
 
 
 def test_nothing_of_it_is_left_after_the_block() -> None:

@@ -184,12 +184,17 @@ def test_those_who_do_not_use_it_import_nothing_of_it() -> None:
     assert done.stdout == "[]\n"
 
 
-def test_a_project_with_a_package_of_the_same_name_is_not_disturbed(project: pytest.Pytester) -> None:
+PROGRAM = [str(Path(sys.executable).with_name("pytest"))]  # does not put the current directory before all packages
+MODULE = [sys.executable, "-m", "pytest"]  # does
+
+
+@pytest.mark.parametrize("command", [PROGRAM, MODULE], ids=["pytest", "python -m pytest"])
+def test_a_project_with_a_package_of_the_same_name_is_not_disturbed(
+    project: pytest.Pytester, command: list[str]
+) -> None:
     project.makepyfile(
         **{"gateway/__init__": "MINE = True", "test_own": "import gateway\ndef test_own(): assert gateway.MINE"}
     )
-    # Away from the source folder, which must not stand before the project's own.
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
     done = subprocess.run(command, cwd=project.path, capture_output=True, text=True)
     assert "1 passed" in done.stdout, done.stdout + done.stderr
 

@@ -88,7 +88,7 @@ def test_only_the_server_imports_the_application() -> None:
 
 
 def test_what_tests_of_others_import_asks_a_gateway_and_has_none_of_it_inside() -> None:
-    clients = ("asking", "holding", "testing")
+    clients = ("asking", "holding", "faulting", "testing")
     for path in files_in(*clients):
         inside, outside = imports_of(path)
         # child.py is the gateway, in a process of its own; click is what `holding` says the seconds with.

@@ -6,6 +6,7 @@ Needs `pip install invoke-gateway pytest boto3` and nothing else: the gateway st
 import boto3
 import pytest
 from botocore.config import Config
+from botocore.exceptions import IncompleteReadError, ResponseStreamingError
 
 
 def make_client(gateway):
@@ -33,3 +34,29 @@ def test_a_busy_reservation_throttles_its_own_function_only(make_invoke_gateway)
         assert client.invoke(FunctionName="blob", Payload=b"{}")["StatusCode"] == 200
     assert client.invoke(FunctionName="echo", Payload=b"{}")["StatusCode"] == 200
     assert gateway.in_flight() == 0
+
+
+def test_the_third_attempt_succeeds_after_two_throttles(invoke_gateway):
+    client = make_client(invoke_gateway)
+    throttled = {"error": "TooManyRequestsException", "reason": "ReservedFunctionInvocationRateLimitExceeded"}
+    fault = invoke_gateway.fault("echo", {**throttled, "repeat": 2})
+    answer = client.invoke(FunctionName="echo", Payload=b'"hello"')
+    assert answer["Payload"].read() == b'"hello"'
+    assert answer["ResponseMetadata"]["RetryAttempts"] == 2
+    assert fault.is_over
+
+
+def test_an_error_that_is_the_callers_own_is_not_tried_again(invoke_gateway):
+    client = make_client(invoke_gateway)
+    with invoke_gateway.fault("echo", {"error": "ResourceConflictException", "repeat": 2}) as fault:
+        with pytest.raises(client.exceptions.ResourceConflictException):
+            client.invoke(FunctionName="echo", Payload=b"{}")
+        assert fault.calls == 1
+
+
+def test_a_response_that_is_cut_is_an_error_of_the_reader(invoke_gateway):
+    client = make_client(invoke_gateway)
+    invoke_gateway.fault("blob", {"cut_after_bytes": 40_960})
+    answer = client.invoke(FunctionName="blob", Payload=b'{"bytes": 100000}')
+    with pytest.raises((ResponseStreamingError, IncompleteReadError)):
+        answer["Payload"].read()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 from gateway.asking import fetch_limits
+from gateway.faulting import end_all_scripts, send_script
 from gateway.holding import list_holds, release_hold, take_hold
+from gateway.testing.fault import Fault
+from gateway.testing.hold import Hold
 from gateway.testing.process import GatewayNotStarted, GatewayProcess
 from gateway.testing.settings import make_settings
 
@@ -16,39 +18,14 @@ LONGEST_HOLD = 3600.0  # seconds; the longest that a gateway keeps one
 DEFAULT_ACCOUNT = "000000000000"
 
 
-class Hold:
-    """Slots that are held: until `release()`, the end of a `with` block, the end of the test, or `seconds`."""
-
-    def __init__(self, operations: str, taken: Mapping[str, Any]) -> None:
-        self._operations = operations
-        self.id = str(taken["id"])
-        self.function: str | None = taken["function"]
-        self.slots = int(taken["slots"])
-        self.account = str(taken["account"])
-
-    def __repr__(self) -> str:
-        return f"<Hold {self.id}: {self.slots} of {self.function or 'the unreserved pool'} in {self.account}>"
-
-    def release(self) -> None:
-        """Give the slots back. May be called twice, and after the hold has ended by itself."""
-        release_hold(self._operations, self.id)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.release()
-
-
 class InvokeGateway:
     """A running gateway: where it is, and what a test may do to it."""
 
-    def __init__(self, process: GatewayProcess, region: str) -> None:
+    def __init__(self, process: GatewayProcess, settings: Mapping[str, Any]) -> None:
         self._process = process
         self._operations = process.addresses.operations
-        self._region = region
+        self._region = str(settings.get("region", "us-east-1"))
+        self._takes_faults = bool(settings["faults"])
 
     def __repr__(self) -> str:
         return f"<InvokeGateway {self.url} {self._process!r}>"
@@ -111,6 +88,25 @@ class InvokeGateway:
         lane = self._lane(function, account)
         return self.hold(function, max(1, lane["ceiling"] - lane["in_flight"]), account=account)
 
+    def fault(
+        self,
+        function: str | None,
+        *steps: Mapping[str, Any],
+        seed: int = 0,
+        loop: bool = False,
+        account: str | None = None,
+    ) -> Fault:
+        """Let the next calls of a function, or of all functions (`None`), meet one step each, in order: `{"pass": 1}`,
+        `{"error": "EC2ThrottledException", "repeat": 2}` and so on (docs/faults.md).
+
+        A script for the same function that is in force is replaced. Raises `FaultFailed` with the gateway's text where
+        a step makes no sense.
+        """
+        wanted = {"function": function, "steps": steps, "seed": seed, "loop": loop}
+        return Fault(
+            self._operations, send_script(self._operations, wanted | ({"account": account} if account else {}))
+        )
+
     def limits(self) -> dict[str, Any]:
         """The document of /limits: of each account what is in force, what runs and what was refused.
 
@@ -127,9 +123,11 @@ class InvokeGateway:
         return int(part["in_flight"])
 
     def reset(self) -> None:
-        """End all holds."""
+        """End all holds and fault scripts."""
         for hold in list_holds(self._operations):
             release_hold(self._operations, hold["id"])
+        if self._takes_faults:
+            end_all_scripts(self._operations)
 
     def check(self) -> None:
         """Raises `GatewayNotStarted` where the gateway has ended since."""
@@ -177,6 +175,6 @@ def running_gateway(
     complete = make_settings(backend, concurrent_executions, reserve, **settings)
     process = GatewayProcess(complete)
     try:
-        yield InvokeGateway(process, str(complete.get("region", "us-east-1")))
+        yield InvokeGateway(process, complete)
     finally:
         process.stop()

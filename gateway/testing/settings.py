@@ -17,8 +17,9 @@ def make_settings(
     """The settings file, as a mapping.
 
     `concurrent_executions` and `reserve` (slots by function) are those of the default account. Where `settings` does
-    not say otherwise, listeners are on free ports, request rates are off (a test must not be throttled because the
-    machine is fast), and whoever is throttled is told to come back within a second (a test must not wait longer).
+    not say otherwise, listeners are on free ports and fault scripts are accepted; request rates are off (a test must
+    not be throttled because the machine is fast), and whoever is throttled is told to come back within a second (a test
+    must not wait longer).
     """
     accounts: dict[str, Any] = {"default": {}, **settings.pop("accounts", {})}
     default = dict(accounts["default"])
@@ -32,6 +33,7 @@ def make_settings(
     accounts["default"] = default
     return {
         **ON_FREE_PORTS,
+        "faults": True,
         **settings,
         "retry": {"maximum_seconds": 1, **settings.get("retry", {})},
         "backend": {"url": backend} if isinstance(backend, str) else dict(backend),

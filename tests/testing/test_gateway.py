@@ -12,8 +12,9 @@ from pathlib import Path
 import boto3
 import pytest
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
-from gateway.testing import GatewayNotStarted, HoldFailed, InvokeGateway, running_gateway
+from gateway.testing import FaultFailed, GatewayNotStarted, HoldFailed, InvokeGateway, running_gateway
 from tests.support.processes import fetch_json, wait_until
 
 ONE_ATTEMPT = Config(retries={"total_max_attempts": 1})
@@ -100,6 +101,72 @@ def test_a_hold_without_room_is_the_gateways_own_text(gateway: InvokeGateway) ->
 def test_a_hold_that_makes_no_sense_is_the_gateways_own_text(gateway: InvokeGateway) -> None:
     with pytest.raises(HoldFailed, match=r"^slots must be a whole number"):
         gateway.hold("echo", slots=0)
+
+
+def test_calls_meet_the_steps_of_a_fault_one_after_the_other(gateway: InvokeGateway) -> None:
+    throttled = {"error": "TooManyRequestsException", "reason": "CallerRateLimitExceeded"}
+    fault = gateway.fault("echo", {"pass": 1}, throttled)
+    assert (fault.function, fault.account, fault.calls, fault.is_over) == ("echo", "000000000000", 0, False)
+    assert [why_throttled(gateway, "echo") for _ in range(3)] == [None, "CallerRateLimitExceeded", None]
+    assert (fault.calls, fault.is_over) == (2, True)
+
+
+def test_a_fault_ends_with_its_block_and_may_be_ended_twice(gateway: InvokeGateway) -> None:
+    fault = gateway.fault("echo", {"error": "ServiceException"}, loop=True)
+    with fault, pytest.raises(ClientError, match="ServiceException"):
+        why_throttled(gateway, "echo")
+    assert why_throttled(gateway, "echo") is None
+    fault.end()
+    assert (fault.calls, fault.is_over) == (0, True)
+
+
+def test_a_fault_of_no_function_is_for_all(gateway: InvokeGateway) -> None:
+    gateway.fault(None, {"error": "EC2ThrottledException", "repeat": 2})
+    for function in ("echo", "blob"):
+        with pytest.raises(ClientError, match="EC2ThrottledException"):
+            why_throttled(gateway, function)
+
+
+def test_chance_is_the_same_for_the_same_seed(gateway: InvokeGateway) -> None:
+    step = {"error": "TooManyRequestsException", "reason": "CallerRateLimitExceeded", "probability": 0.5, "repeat": 12}
+
+    def hits(seed: int) -> list[bool]:
+        with gateway.fault("echo", step, seed=seed):
+            return [why_throttled(gateway, "echo") is not None for _ in range(12)]
+
+    first = hits(7)
+    assert any(first)
+    assert not all(first)
+    assert hits(7) == first
+    assert hits(8) != first
+
+
+def test_a_fault_of_another_account_is_its_own(gateway: InvokeGateway) -> None:
+    fault = gateway.fault("echo", {"error": "ServiceException"}, account=OTHER)
+    assert fault.account == OTHER
+    assert why_throttled(gateway, "echo") is None
+    assert fault.calls == 0
+
+
+def test_a_step_that_makes_no_sense_is_the_gateways_own_text(gateway: InvokeGateway) -> None:
+    with pytest.raises(FaultFailed, match=r"^steps\[0\].error is 'Wrong', which Invoke does not have"):
+        gateway.fault("echo", {"error": "Wrong"})
+
+
+def test_faults_that_are_switched_off_say_how_to_switch_them_on() -> None:
+    with running_gateway(faults=False) as gateway:
+        gateway.hold()
+        gateway.reset()
+        assert gateway.in_flight() == 0
+        with pytest.raises(FaultFailed, match="Fault scripts are off"):
+            gateway.fault("echo", {"pass": 1})
+
+
+def test_reset_ends_every_fault(gateway: InvokeGateway) -> None:
+    gateway.fault("echo", {"error": "ServiceException"}, loop=True)
+    gateway.reset()
+    assert why_throttled(gateway, "echo") is None
+    assert fetch_json(f"{gateway.operations_url}/faults") == {"faults": []}
 
 
 def test_reset_ends_every_hold_whoever_took_it(gateway: InvokeGateway) -> None:

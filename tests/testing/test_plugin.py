@@ -24,15 +24,20 @@ def test_all_tests_of_a_run_share_one_gateway_and_a_failing_one_leaves_nothing_b
 ) -> None:
     project.makepyfile(
         test_one="""
+        import urllib.request
+
         seen = set()
 
         def test_first(invoke_gateway):
             seen.add(invoke_gateway.url)
             invoke_gateway.hold_all()
+            invoke_gateway.fault("echo", {"error": "ServiceException"}, loop=True)
             assert 0, "on purpose"
 
         def test_second(invoke_gateway):
             assert invoke_gateway.in_flight() == 0
+            with urllib.request.urlopen(f"{invoke_gateway.operations_url}/faults") as answer:
+                assert answer.read() == b'{"faults":[]}'
             seen.add(invoke_gateway.url)
             assert len(seen) == 1
         """,

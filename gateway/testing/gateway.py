@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from gateway.asking import fetch_limits
-from gateway.faulting import end_all_scripts, send_script
+from gateway.faulting import end_all_scripts, make_script
 from gateway.holding import list_holds, release_hold, take_hold
 from gateway.testing.fault import Fault
 from gateway.testing.hold import Hold
@@ -104,7 +104,7 @@ class InvokeGateway:
         """
         wanted = {"function": function, "steps": steps, "seed": seed, "loop": loop}
         return Fault(
-            self._operations, send_script(self._operations, wanted | ({"account": account} if account else {}))
+            self._operations, make_script(self._operations, wanted | ({"account": account} if account else {}))
         )
 
     def limits(self) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def why_throttled(gateway: InvokeGateway, function: str) -> str | None:
     """The reason with which a call of the function is throttled."""
     client = boto3.client("lambda", **gateway.client_settings, config=ONE_ATTEMPT)
     try:
-        client.invoke(FunctionName=function, Payload=b"1")
+        client.invoke(FunctionName=function, Payload=b"{}")["Payload"].read()
     except client.exceptions.TooManyRequestsException as error:
         return str(error.response["Reason"])
     finally:

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import re
 import uuid
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs
@@ -15,6 +16,7 @@ import msgspec
 from gateway import eventstream
 from gateway.asgi import Receive, Scope, Send
 from gateway.demo.functions import LONGEST_RUN, Function, FunctionError, Functions
+from gateway.demo.overlap import Overlap
 from gateway.policy.json_text import find_json_error
 
 
@@ -78,6 +80,7 @@ class DemoBackend:
         self._region = region
         self._account = account
         self._functions = Functions()
+        self._overlap = Overlap()
         self._events: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
@@ -145,7 +148,8 @@ class DemoBackend:
         invocation_type = headers.get(b"x-amz-invocation-type") or b"RequestResponse"
         if operation is _INVOKE_ASYNC:
             invocation_type = b"Event"
-        function = self._functions.by_name.get(name) or self._functions.by_name.get(_Name.parse(name).name)
+        short = name if name in self._functions.by_name else _Name.parse(name).name
+        function = self._functions.find(short)
         event = body or b"{}"
         if invocation_type not in operation.types:
             await reply.json(400, _invalid_type(invocation_type, operation.types), "ValidationException")
@@ -163,7 +167,9 @@ class DemoBackend:
             await reply.whole(202, (_NO_BODY,))
         else:
             run = _run_streamed if operation is _INVOKE_WITH_RESPONSE_STREAM else _run
-            await run(function, event, reply, headers.get(b"x-amz-log-type") == b"Tail")
+            with self._overlap.running(short) as overlap:
+                reply.add(overlap.header)
+                await run(function, event, reply, headers.get(b"x-amz-log-type") == b"Tail", overlap.end)
 
     def _start(self, function: Function, event: bytes) -> None:
         task = asyncio.create_task(_run_to_end(function, event))
@@ -171,7 +177,7 @@ class DemoBackend:
         task.add_done_callback(self._events.discard)
 
     async def _get(self, name: str, reply: _Reply) -> None:
-        if (short := _Name.parse(name).name) in self._functions.by_name:
+        if self._functions.find(short := _Name.parse(name).name):
             await reply.json(200, {"Configuration": self._describe(short)})
         else:  # unlike Invoke's, this text has no $LATEST
             await reply.not_found(f"Function not found: {self._arn(name)}")
@@ -205,7 +211,8 @@ async def _run_to_end(function: Function, event: bytes) -> None:
         pass  # nobody waits for the result of an Event
 
 
-async def _run(function: Function, event: bytes, reply: _Reply, is_log_wanted: bool) -> None:
+async def _run(function: Function, event: bytes, reply: _Reply, is_log_wanted: bool, end: Callable[[], None]) -> None:
+    """`end` is called before anything of the response is written."""
     began = perf_counter()
     headers: Headers = (_JSON, _EXECUTED_VERSION)
     try:
@@ -215,11 +222,14 @@ async def _run(function: Function, event: bytes, reply: _Reply, is_log_wanted: b
         headers += ((b"x-amz-function-error", b"Unhandled"),)
     if is_log_wanted:
         headers += ((b"x-amz-log-result", _log(reply.request_id, perf_counter() - began).encode()),)
+    end()
     await reply.whole(200, (*headers, (b"content-length", b"%d" % len(result))), result)
 
 
-async def _run_streamed(function: Function, event: bytes, reply: _Reply, is_log_wanted: bool) -> None:
-    """As Lambda streams: an error of the function comes in the last message, after a 200."""
+async def _run_streamed(
+    function: Function, event: bytes, reply: _Reply, is_log_wanted: bool, end: Callable[[], None]
+) -> None:
+    """As Lambda streams: an error of the function comes in the last message, after a 200. `end` is called before it."""
     began = perf_counter()
     await reply.begin(200, (_EVENT_STREAM, _EXECUTED_VERSION))
     complete: dict[str, str] = {}
@@ -232,6 +242,7 @@ async def _run_streamed(function: Function, event: bytes, reply: _Reply, is_log_
     if is_log_wanted:
         complete["LogResult"] = _log(reply.request_id, perf_counter() - began)
     payload = msgspec.json.encode(complete)
+    end()
     await reply.write(eventstream.encode(eventstream.INVOKE_COMPLETE, payload, "application/json"), more=False)
 
 
@@ -265,6 +276,10 @@ class _Reply:
         own = request_id if _REQUEST_ID.fullmatch(request_id) else str(uuid.uuid4()).encode()
         self.request_id = own.decode()
         self._headers: Headers = ((b"x-amzn-requestid", own),)
+
+    def add(self, header: tuple[bytes, bytes]) -> None:
+        """One more header of the response."""
+        self._headers += (header,)
 
     async def begin(self, status: int, headers: Headers) -> None:
         await self._send({"type": "http.response.start", "status": status, "headers": [*self._headers, *headers]})

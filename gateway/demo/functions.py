@@ -76,6 +76,10 @@ class Functions:
         self._sleepers: set[asyncio.Future[None]] = set()
         self._is_stopping = False
 
+    def find(self, name: str) -> Function | None:
+        """The function of that name; `sleep-checkout` is `sleep` under another one."""
+        return self.by_name.get(name) or self.by_name.get(name.partition("-")[0])
+
     def __repr__(self) -> str:
         return f"<Functions sleeping={len(self._sleepers)}>"
 

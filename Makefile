@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help live run test check lint types soak bench readme clean
+.PHONY: help live run test check lint types soak load bench readme clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,14 @@ check: lint types test ## what CI runs: lint, types, tests
 
 soak: $(VENV)/dev.stamp ## 20 seeded bursts with hang-ups and faults, as a table
 	$(BIN)/python -m tests.scenarios.burst --seeds 20
+
+$(VENV)/load.stamp: pyproject.toml $(VENV)/runtime.stamp
+	$(PIP) --upgrade 'pip>=25.1'
+	$(PIP) --group load
+	@touch $@
+
+load: $(VENV)/load.stamp ## load tests with Locust: one table, a picture and a report each; ARGS="burst ramp" and others
+	$(BIN)/python -m loadtests.load $(ARGS)
 
 readme: $(VENV)/dev.stamp ## write the tables of the README anew from the code
 	$(BIN)/python -m tests.support.tables

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -69,13 +70,13 @@ class Processes:
         command: Sequence[str | Path],
         directory: Path,
         *,
-        core: int,
+        core: int | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> Process:
-        """Start it on one core, its output in `directory/output.log`. Raises Trouble when it cannot start."""
+        """Start it on `core`, if given; output to `directory/output.log`. Raises Trouble when it cannot."""
         log = directory / "output.log"
         try:
-            with log.open("wb") as output, machine.on_core(core):
+            with log.open("wb") as output, machine.on_core(core) if core is not None else nullcontext():
                 popen = subprocess.Popen(
                     [str(part) for part in command],
                     stdin=subprocess.DEVNULL,

@@ -1,0 +1,104 @@
+"""What is asked of the gateway's operations listener: live limits, metrics, and holds of everything there is."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from loadtests.load.judging import Ceilings
+
+HOLD_SECONDS = 10
+
+
+class Silence(Exception):
+    """The operations listener does not answer as one; the text says what it did."""
+
+
+class Operations:
+    """One keep-alive connection to `address`, host:port."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address.removeprefix("http://").rstrip("/")
+        self._connection = http.client.HTTPConnection(self.address, timeout=10)
+
+    def ask(self, method: str, path: str, document: object = None) -> tuple[int, bytes]:
+        """Status and body. Raises Silence."""
+        body = None if document is None else json.dumps(document).encode()
+        headers = {} if body is None else {"Content-Type": "application/json"}
+        try:
+            self._connection.request(method, path, body, headers)
+            response = self._connection.getresponse()
+            return response.status, response.read()
+        except (OSError, http.client.HTTPException) as error:
+            self._connection.close()
+            raise Silence(f"http://{self.address}{path} does not answer: {error!r}") from error
+
+    def account(self) -> dict[str, Any]:
+        """The default account's entry of `/limits`. Raises Silence."""
+        status, body = self.ask("GET", "/limits")
+        try:
+            entry: dict[str, Any] = json.loads(body)["accounts"][0]
+            Ceilings.read(entry)
+        except (ValueError, LookupError, TypeError) as error:
+            raise Silence(f"http://{self.address}/limits answered {status}, and not as a gateway does") from error
+        return entry
+
+    def metric(self, name: str) -> float:
+        """All samples of one metric, summed; 0 where there are none. Raises Silence."""
+        _, body = self.ask("GET", "/metrics")
+        samples = (line.rpartition(" ") for line in body.decode().splitlines() if not line.startswith("#"))
+        return sum(float(value) for series, _, value in samples if series.partition("{")[0] == name)
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def in_flight_of(account: dict[str, Any]) -> dict[str, int]:
+    """Slots in use by the names of `Ceilings.by_counter`, and by every other function that runs."""
+    functions = {one["function"]: one["in_flight"] for one in account["functions"]}
+    return {"account": account["in_flight"], "unreserved": account["unreserved"]["in_flight"], **functions}
+
+
+class Quiet(NamedTuple):
+    """`leaked` slots are taken though nothing runs; `notes` tell what could not be looked at."""
+
+    leaked: int
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def look_for_leaks(operations: Operations, seconds: float, sleep: Callable[[float], None] = time.sleep) -> Quiet:
+    """Wait, at most so long, until nothing is in flight; then see whether every slot there is can be taken."""
+    deadline = time.monotonic() + seconds
+    while (in_flight := operations.account()["in_flight"]) and time.monotonic() < deadline:
+        sleep(0.05)
+    if in_flight:
+        return Quiet(in_flight, (f"{in_flight} slots are still in flight {seconds:.0f} s after the last call",))
+    return _take_everything(operations)
+
+
+def _take_everything(operations: Operations) -> Quiet:
+    ceilings = Ceilings.read(operations.account())
+    wanted = [({"function": name}, slots) for name, slots in ceilings.reserved.items() if slots]
+    wanted += [({}, ceilings.pool)] if ceilings.pool else []
+    leaked, problems, held = 0, [], []
+    try:
+        for what, slots in wanted:
+            status, body = operations.ask("POST", "/holds", {**what, "slots": slots, "seconds": HOLD_SECONDS})
+            if status == 404 or status == 405:
+                return Quiet(0, notes=("no /holds: only seen that nothing is in flight",))
+            if status == 201:
+                held.append(json.loads(body)["id"])
+            else:
+                leaked += max(1, json.loads(body).get("in_use", 1)) if status == 409 else 1
+                problems.append(f"not all {slots} slots of {what.get('function', 'the pool')} can be taken: {body!r}")
+    finally:
+        for id in held:
+            operations.ask("DELETE", f"/holds/{id}")
+    left = operations.account()["in_flight"]
+    if left:
+        problems.append(f"{left} slots are in flight after all holds have been released")
+    return Quiet(leaked + left, tuple(problems))

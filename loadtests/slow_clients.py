@@ -133,7 +133,7 @@ class HangUpUser(RoundsUser):
 def too_early(status: int, seconds_left: float) -> str | None:
     if status == 429 or seconds_left < 0:
         return None
-    return f"admitted {seconds_left:.2f} s before the backend can have ended the call that has the only slot"
+    return "admitted before the backend can have ended the call that has the only slot"
 
 
 def verdict(row: str, problem: str | None) -> Verdict:

@@ -81,20 +81,23 @@ def look_for_leaks(operations: Operations, seconds: float, sleep: Callable[[floa
 
 
 def _take_everything(operations: Operations) -> Quiet:
+    """Take all slots there are, and try to take one more of each limit; then give all back."""
     ceilings = Ceilings.read(operations.account())
-    wanted = [({"function": name}, slots) for name, slots in ceilings.reserved.items() if slots]
-    wanted += [({}, ceilings.pool)] if ceilings.pool else []
+    limits = {**ceilings.reserved, None: ceilings.pool or 0}
     leaked, problems, held = 0, [], []
     try:
-        for what, slots in wanted:
-            status, body = operations.ask("POST", "/holds", {**what, "slots": slots, "seconds": HOLD_SECONDS})
-            if status == 404 or status == 405:
+        for function, slots in limits.items():
+            if not slots:
+                continue
+            status, answer = _hold(operations, function, slots, held)
+            if status in (404, 405):
                 return Quiet(0, notes=("no /holds: only seen that nothing is in flight",))
-            if status == 201:
-                held.append(json.loads(body)["id"])
-            else:
-                leaked += max(1, json.loads(body).get("in_use", 1)) if status == 409 else 1
-                problems.append(f"not all {slots} slots of {what.get('function', 'the pool')} can be taken: {body!r}")
+            if status != 201:
+                leaked += max(1, answer.get("in_use", 1))
+                problems.append(f"not all {slots} slots of {function or 'the pool'} can be taken: {answer}")
+        for function, slots in limits.items():
+            if _hold(operations, function, 1, held)[0] == 201 and not problems:
+                problems.append(f"more than the {slots} slots of {function or 'the pool'} can be taken")
     finally:
         for id in held:
             operations.ask("DELETE", f"/holds/{id}")
@@ -102,3 +105,16 @@ def _take_everything(operations: Operations) -> Quiet:
     if left:
         problems.append(f"{left} slots are in flight after all holds have been released")
     return Quiet(leaked + left, tuple(problems))
+
+
+def _hold(operations: Operations, function: str | None, slots: int, held: list[str]) -> tuple[int, dict[str, Any]]:
+    """Status and answer; the id of a hold that was taken is added to `held`."""
+    wanted = {"function": function, "slots": slots, "seconds": HOLD_SECONDS}
+    status, body = operations.ask("POST", "/holds", wanted)
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        answer = {}
+    if status == 201:
+        held.append(answer["id"])
+    return status, answer

@@ -38,10 +38,13 @@ class Highest:
     def __init__(self) -> None:
         self.seen: Counter[str] = Counter()
 
-    def see(self, counts: dict[str, int], ceilings: Ceilings) -> str | None:
-        """Note them; what is above its ceiling, in words."""
+    def see(self, counts: dict[str, int], ceilings: Ceilings, blamed: str | None = None) -> str | None:
+        """Note them; what is above its ceiling, in words. With a function to be `blamed`: of its own limits only."""
         too_many: list[str] = []
         limits = ceilings.by_counter()
+        if blamed is not None:
+            own = {"account", blamed if blamed in ceilings.reserved else "unreserved"}
+            limits = {name: ceiling for name, ceiling in limits.items() if name in own}
         for name, count in counts.items():
             if count > self.seen[name]:
                 self.seen[name] = count

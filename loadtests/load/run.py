@@ -70,16 +70,16 @@ class Run:
         if verdict.problem is None and (problem := find_problem(answer)):
             verdict = verdict._replace(kind=judging.UNEXPECTED, problem=problem)
         if verdict.problem is None and HEADER in answer.headers:
-            above = self._truth.see(
-                running_by_counter(read_running(answer.headers[HEADER]), self.ceilings), self.ceilings
-            )
+            running = running_by_counter(read_running(answer.headers[HEADER]), self.ceilings)
+            above = self._truth.see(running, self.ceilings, blamed=function)
             if above:
                 verdict = verdict._replace(kind=judging.UNEXPECTED, problem=f"a {answer.status} {above}")
         self.count(verdict, function)
         return verdict
 
     def count(self, verdict: Verdict, function: str) -> None:
-        self._rows[verdict.row] = (verdict.kind, verdict.what)
+        if verdict.problem is None:
+            self._rows[verdict.row] = (verdict.kind, verdict.what)
         self.counts[function][verdict.kind] += 1
         if verdict.kind == ADMITTED:
             self.admitted += 1
@@ -158,9 +158,10 @@ class Run:
             self.fail(problem)
 
     def _of_limits(self, highest: Highest) -> dict[str, int]:
-        return {name: highest.seen[name] for name in self.ceilings.by_counter() if highest.seen}
+        return {name: highest.seen[name] for name in self.ceilings.by_counter()}
 
     def _lines(self) -> list[Line]:
+        """What was as expected; the times are those of all answers in the same rows."""
         merged: dict[tuple[str, str], StatsEntry] = {}
         for (name, _), entry in self.environment.stats.entries.items():
             if (outcome := self._rows.get(name)) is None:
@@ -169,7 +170,12 @@ class Run:
                 merged[outcome] = StatsEntry(None, name, "", use_response_times_cache=False)
             merged[outcome].extend(entry)
         return [
-            Line(kind, what, entry.num_requests, *(_percentile(entry, share) for share in (0.5, 0.99)))
+            Line(
+                kind,
+                what,
+                entry.num_requests - entry.num_failures,
+                *(_percentile(entry, share) for share in (0.5, 0.99)),
+            )
             for (kind, what), entry in sorted(merged.items())
         ]
 

@@ -46,15 +46,25 @@ def build_table(outcomes: Sequence[Outcome]) -> Table:
 
 def describe_verdict(outcome: Outcome) -> str:
     """The verdict in a line: of the fullest limit how much was taken, and what went wrong."""
-    # The account's number is the sum of the others': it tells least.
-    ceilings = {name: count for name, count in outcome.ceilings.items() if count}
-    fullest = max(
-        ceilings, key=lambda name: (outcome.highest.get(name, 0) / ceilings[name], ceilings[name]), default=None
-    )
-    highest = f"highest {outcome.highest.get(fullest, 0)} of {ceilings[fullest]}" if fullest else "limits unknown"
+    fullest = _find_fullest(outcome)
+    highest = f"highest {_highest(outcome, fullest)} of {outcome.ceilings[fullest]}" if fullest else "limits unknown"
     leaked = "not checked" if outcome.leaked is None else outcome.leaked
     unexpected = sum(outcome.failures.values())
     return f"{highest}, overshoot {outcome.overshoot}, leaked {leaked}, unexpected {unexpected}"
+
+
+def _find_fullest(outcome: Outcome) -> str | None:
+    """The limit that was exceeded most, or else the one that was fullest; of equals, the largest."""
+
+    def fullness(name: str) -> tuple[int, float, int]:
+        highest, ceiling = _highest(outcome, name), outcome.ceilings[name]
+        return max(0, highest - ceiling), highest / ceiling if ceiling else 0.0, ceiling
+
+    return max(outcome.ceilings, key=fullness, default=None)
+
+
+def _highest(outcome: Outcome, name: str) -> int:
+    return max(outcome.highest.get(name, 0), outcome.truly_highest.get(name, 0))
 
 
 def _cells(outcome: Outcome) -> tuple[str, ...]:

@@ -63,6 +63,18 @@ async def test_a_slot_that_only_the_limits_do_not_show_is_found_by_taking_everyt
     assert "not all 4 slots of checkout can be taken" in quiet.problems[0]
 
 
+async def test_a_ceiling_that_lets_one_more_through_is_found(
+    gateway: GatewayUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if a `>=` had become a `>`: the gateway gives 4 slots where it says that there are 3."""
+    told = await ask(gateway, lambda operations: operations.account())
+    told["functions"][0]["ceiling"] = 3
+    monkeypatch.setattr(Operations, "account", lambda self: told)
+    quiet = await ask(gateway, lambda operations: look_for_leaks(operations, 1))
+    assert quiet == (0, ("more than the 3 slots of checkout can be taken",), ())
+    assert gateway.what_is_held() == {}
+
+
 async def test_metrics_are_summed_over_their_labels(gateway: GatewayUnderTest) -> None:
     assert await ask(gateway, lambda operations: operations.metric("invoke_gateway_no_such_metric")) == 0
     limit = await ask(gateway, lambda operations: operations.metric("invoke_gateway_concurrent_executions_limit"))

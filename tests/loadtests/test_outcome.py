@@ -61,6 +61,11 @@ def test_overshoot_leaks_failures_and_silence_are_not_good(changes: dict[str, ob
     assert (outcome.overshoot, outcome.is_good) == (overshoot, False)
 
 
+def test_the_verdict_is_about_the_limit_that_was_exceeded_even_where_it_is_zero() -> None:
+    outcome = replace(GOOD, ceilings={**GOOD.ceilings, "off": 0}, highest={**GOOD.highest, "off": 1})
+    assert table.describe_verdict(outcome).startswith("highest 1 of 0, overshoot 1")
+
+
 def test_an_outcome_is_read_as_it_was_written(tmp_path: Path) -> None:
     GOOD.write(tmp_path / "summary.json")
     assert Outcome.read(tmp_path / "summary.json") == GOOD
@@ -110,7 +115,7 @@ def test_a_picture_is_a_png_and_a_small_svg_with_the_verdict_in_words(tmp_path: 
 
 def test_the_picture_of_a_broken_limit_says_so(tmp_path: Path) -> None:
     svg, _ = draw(replace(GOOD, truly_highest={"unreserved": 13}), "", tmp_path)
-    assert "burst: BROKEN – highest 12 of 12, overshoot 1" in " ".join(ElementTree.parse(svg).getroot().itertext())
+    assert "burst: BROKEN – highest 13 of 12, overshoot 1" in " ".join(ElementTree.parse(svg).getroot().itertext())
 
 
 def test_there_is_no_picture_of_what_nobody_saw(tmp_path: Path) -> None:

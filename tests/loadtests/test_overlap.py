@@ -35,6 +35,14 @@ def test_a_call_at_the_ceiling_is_well_and_one_above_it_is_told() -> None:
     assert highest.seen == {"account": 21, "unreserved": 13, "checkout": 9}
 
 
+def test_a_call_is_blamed_for_its_own_limits_only() -> None:
+    counts = {"account": 20, "unreserved": 12, "checkout": 9}
+    assert Highest().see(counts, CEILINGS, blamed="search") is None
+    assert "9 of 8 (checkout)" in str(Highest().see(counts, CEILINGS, blamed="checkout"))
+    assert "13 of 12 (unreserved)" in str(Highest().see({"unreserved": 13}, CEILINGS, blamed="search"))
+    assert "21 of 20 (account)" in str(Highest().see({"account": 21}, CEILINGS, blamed="checkout"))
+
+
 def test_a_single_call_of_a_function_whose_reservation_is_zero_is_too_many() -> None:
     ceilings = Ceilings(account=20, pool=20, reserved={"off": 0})
     assert "1 of 0 (off)" in str(Highest().see({"off": 1}, ceilings))

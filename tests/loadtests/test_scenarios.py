@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
 from gateway import eventstream
+from loadtests.load.outcome import Outcome
 from loadtests.load.scenarios import SCENARIOS, choose
-from loadtests.load.stage import ROOT, run_scenario
+from loadtests.load.stage import ROOT, Target, run_scenario
 from loadtests.load.streaming import plan_stream
 
 FOLDER = ROOT / "loadtests"
@@ -67,3 +74,66 @@ def test_a_burst_against_a_real_gateway_stays_within_its_limits_and_is_reported(
     assert len(outcome.samples) > 10
     report = (tmp_path / "burst.html").read_text()
     assert "sleep-checkout 429 ReservedFunctionConcurrentInvocationLimitExceeded" in report
+
+
+class LyingGateway(BaseHTTPRequestHandler):
+    """Says that nothing is in flight and all is free, and lets every call through to a backend that sees too many."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        account = {
+            "concurrent_executions": 2,
+            "in_flight": 0,
+            "unreserved": {"ceiling": 1, "in_flight": 0},
+            "functions": [{"function": "sleep-checkout", "in_flight": 0, "ceiling": 1, "reserved": True}],
+        }
+        self.answer(200, {"accounts": [account]})
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        if self.path == "/holds":
+            self.answer(404, {})
+        else:
+            self.answer(200, {}, {"x-amzn-requestid": "one", "x-demo-running": "all=2, sleep-search=2"})
+
+    def answer(self, status: int, document: object, headers: Mapping[str, str] = MappingProxyType({})) -> None:
+        body = json.dumps(document).encode()
+        self.send_response(status)
+        for name, value in {**headers, "content-length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing: pytest's output is not this server's log."""
+
+
+@pytest.fixture
+def lying() -> Iterator[Target]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), LyingGateway) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        address = f"127.0.0.1:{server.server_port}"
+        yield Target(f"http://{address}", address)
+        server.shutdown()
+        thread.join()
+
+
+def test_a_gateway_that_lies_is_found_out_by_what_its_backend_saw(tmp_path: Path, lying: Target) -> None:
+    steady = replace(choose(("steady",))[0], locust=("--users=2", "--function=sleep-search"))
+    outcome: Outcome = run_scenario(steady, tmp_path, lying, 1, lambda seconds: None)
+    assert (outcome.overshoot, outcome.is_good) == (1, False)
+    assert outcome.highest["unreserved"] == 0
+    assert outcome.truly_highest["unreserved"] == 2
+    assert any("a 200 above the limit: 2 of 1 (unreserved) ran at once" in text for text in outcome.failures)
+    assert outcome.notes == ["no /holds: only seen that nothing is in flight"]
+
+
+def test_the_runner_ends_with_1_and_says_why_when_nobody_answers(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "loadtests.load", "steady", "--length=0.2", f"--results={tmp_path}"]
+    command += ["--host=http://127.0.0.1:9", "--operations=127.0.0.1:9"]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert found.returncode == 1, found.stdout + found.stderr
+    assert "sleep-checkout no answer" in found.stdout
+    assert "limits and leaks are not checked" in found.stdout

@@ -6,10 +6,10 @@ Each user has one call at a time, so all is admitted up to as many users as slot
 stays where it is and the rest is refused.
 """
 
-from locust import LoadTestShape, constant, events, task
+from locust import LoadTestShape, between, events, task
 from locust.argument_parser import LocustArgumentParser
 
-from loadtests.load.knee import Step, describe_knee
+from loadtests.load.knee import Step, describe_knee, find_knee
 from loadtests.load.run import Run
 from loadtests.load.users import InvokeUser, options_of
 
@@ -35,7 +35,7 @@ class Ramp(LoadTestShape):
 
 
 class RampUser(InvokeUser):
-    wait_time = constant(0.05)
+    wait_time = between(0.0, 0.1)
 
     def on_start(self) -> None:
         self.expected = self.expecting()
@@ -46,4 +46,7 @@ class RampUser(InvokeUser):
 
     @classmethod
     def describe_run(cls, run: Run) -> list[str]:
-        return [describe_knee(Step.find_all(run.samples))]
+        steps = Step.find_all(run.samples)
+        if knee := find_knee(steps):
+            run.marks[f"knee: {knee.users} users"] = knee.end
+        return [describe_knee(steps)]

@@ -20,7 +20,7 @@ from loadtests.load.picture import draw
 from loadtests.load.scenarios import SCENARIOS, Scenario, choose
 from loadtests.load.stage import ROOT, Target, run_scenario
 
-console = Console(width=None if sys.stdout.isatty() else 150)
+console = Console(width=None if sys.stdout.isatty() else 160)
 SCENARIO_LIST = "\n".join(f"  {scenario.name:16} {scenario.question}" for scenario in SCENARIOS)
 
 

@@ -10,10 +10,11 @@ from loadtests.load.outcome import Sample
 
 
 class Step(NamedTuple):
-    """The time for which so many users ran; the rates are calls a second."""
+    """The time for which so many users ran, and when it ended, in seconds; the rates are calls a second."""
 
     users: int
     seconds: float
+    end: float
     admitted: float
     refused: float
 
@@ -27,7 +28,9 @@ class Step(NamedTuple):
             seconds = last.seconds - first.seconds
             if users and seconds > 0:
                 refused = sum(last.refused.values()) - sum(first.refused.values())
-                found.append(cls(users, seconds, (last.admitted - first.admitted) / seconds, refused / seconds))
+                found.append(
+                    cls(users, seconds, last.seconds, (last.admitted - first.admitted) / seconds, refused / seconds)
+                )
         return found
 
 

@@ -33,7 +33,8 @@ class Sample:
 @dataclass
 class Outcome:
     """`highest` and `truly_highest`: in flight at most, by the gateway's word and by the backend's, of each limit in
-    `ceilings`. `failures`: what was unexpected, with how often."""
+    `ceilings`. `failures`: what was unexpected, with how often. `marks`: moments, in seconds, that the picture points
+    out."""
 
     scenario: str
     lines: list[Line] = field(default_factory=list)
@@ -44,6 +45,7 @@ class Outcome:
     failures: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
+    marks: dict[str, float] = field(default_factory=dict)
 
     @property
     def overshoot(self) -> int:

@@ -67,7 +67,7 @@ def _draw_in_flight(axes: Axes, outcome: Outcome) -> None:
     names = {name: None for sample in outcome.samples for name in sample.in_flight} | dict.fromkeys(ceilings)
     names.pop("account", None)
     others = [name for name in names if name not in ceilings]
-    if len(others) == 1:  # then the pool's line is the same
+    if len(others) == 1 or len(ceilings) == 1:  # then the pool's line is the same, or there is nobody to compare with
         others = []
     for name, colour in zip([*ceilings, *others], _COLOURS * 4, strict=False):
         counts = [sample.in_flight.get(name, 0) for sample in outcome.samples]
@@ -84,6 +84,12 @@ def _draw_in_flight(axes: Axes, outcome: Outcome) -> None:
         label = f"account: {max(counts)} of {account}"
         axes.plot(seconds, counts, color=_ACCOUNT, drawstyle="steps-post", lw=0.8, label=label, zorder=1)
         axes.axhline(account, color=_ACCOUNT, linestyle="--", lw=1.3)
+    if outcome.marks:
+        users = [sample.users for sample in outcome.samples]
+        axes.plot(seconds, users, color="black", linestyle=":", lw=1.2, label=f"users: {max(users)}")
+    for text, moment in outcome.marks.items():
+        axes.axvline(moment, color=_BAD, lw=1.2)
+        axes.text(moment, 1, f" {text}", color=_BAD, va="top", transform=axes.get_xaxis_transform())
     axes.set_ylim(0, None)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.margins(x=0)
@@ -107,7 +113,7 @@ def _draw_rates(axes: Axes, samples: Sequence[Sample]) -> None:
     admitted = per_second(seconds, [sample.admitted for sample in samples])[1]
     axes.plot(middles, admitted, color=_GOOD, drawstyle="steps-mid", lw=1.4, label="admitted")
     axes.set_ylim(0, None)
-    axes.set_ylabel("refused per second" if stacks else "per second\n(nothing was refused)")
+    axes.set_ylabel("calls per second\n(filled: refused)" if stacks else "calls per second\n(nothing was refused)")
     axes.set_xlabel("seconds")
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, title="by reason", alignment="left")
 

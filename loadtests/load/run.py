@@ -37,6 +37,7 @@ class Run:
         self.refused: Counter[str] = Counter()
         self.admitted = 0
         self.notes: list[str] = []
+        self.marks: dict[str, float] = {}
         self._truth = Highest()
         self._told = Highest()
         self.samples: list[Sample] = []
@@ -104,11 +105,13 @@ class Run:
 
     def end(self) -> Outcome:
         """Once no user runs and nobody watches: look for leaks and sum up."""
-        outcome = Outcome(self.scenario, samples=self.samples, notes=self.notes, ceilings=self.ceilings.by_counter())
+        outcome = Outcome(self.scenario, samples=self.samples, notes=self.notes, marks=self.marks)
+        outcome.ceilings = self.ceilings.by_counter()
         if self.operations is not None:
             self._look_for_leaks(self.operations, outcome)
         if not self._truth.seen and self.admitted:
-            self.notes.append(f"the backend sends no {HEADER}: checked against /limits alone")
+            word = "checked against /limits alone" if self.operations else "nothing checks how many calls ran at once"
+            self.notes.append(f"the backend sends no {HEADER}: {word}")
         outcome.highest = self._of_limits(self._told)
         outcome.truly_highest = self._of_limits(self._truth)
         if outcome.overshoot:

@@ -43,7 +43,7 @@ SCENARIOS = (
     Scenario(
         "ramp",
         "four more callers at each step, 12 slots: where is the knee?",
-        (*_SMALL, *_UNRATED),
+        ("--concurrent-executions=12", *_UNRATED),
         ("--rates=off", "--steps=8", "--users-per-step=4", "--step-seconds=1.5"),
         seconds=12,
     ),

@@ -113,6 +113,13 @@ def test_a_picture_is_a_png_and_a_small_svg_with_the_verdict_in_words(tmp_path: 
     assert "unreserved: 8 of 12" in text
 
 
+def test_a_picture_has_its_marks_in_words(tmp_path: Path) -> None:
+    svg, _ = draw(replace(GOOD, marks={"knee: 12 users": 0.4}), "", tmp_path)
+    text = " ".join(ElementTree.parse(svg).getroot().itertext())
+    assert "knee: 12 users" in text
+    assert "users: 4" in text
+
+
 def test_the_picture_of_a_broken_limit_says_so(tmp_path: Path) -> None:
     svg, _ = draw(replace(GOOD, truly_highest={"unreserved": 13}), "", tmp_path)
     assert "burst: BROKEN – highest 13 of 12, overshoot 1" in " ".join(ElementTree.parse(svg).getroot().itertext())
@@ -137,7 +144,7 @@ def ramp(*steps: tuple[int, int, int]) -> list[Sample]:
 
 def test_the_knee_is_the_last_step_before_the_first_refusal() -> None:
     steps = Step.find_all(ramp((4, 40, 0), (8, 80, 0), (12, 90, 30), (16, 95, 0)))
-    assert find_knee(steps) == Step(8, 1.0, 80.0, 0.0)
+    assert find_knee(steps) == Step(8, 1.0, 3.0, 80.0, 0.0)
     assert describe_knee(steps) == "knee at 8 users: 80 calls/s admitted; at 16 users 95 admitted and 0 refused"
 
 

@@ -8,7 +8,7 @@ The other function without one shares the pool with the noise, and the figures s
 
 from typing import Any
 
-from locust import constant, events, task
+from locust import between, events, task
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 
@@ -36,7 +36,7 @@ def count_users(environment: Environment, **_: Any) -> None:
 
 
 class NoisyUser(InvokeUser):
-    wait_time = constant(0.05)
+    wait_time = between(0.0, 0.1)
 
     @task
     def call(self) -> None:
@@ -45,7 +45,7 @@ class NoisyUser(InvokeUser):
 
 class ReservedUser(InvokeUser):
     fixed_count = 6
-    wait_time = constant(0.02)
+    wait_time = between(0.0, 0.05)
 
     @task
     def call(self) -> None:
@@ -54,7 +54,7 @@ class ReservedUser(InvokeUser):
 
 class BystanderUser(InvokeUser):
     fixed_count = 4
-    wait_time = constant(0.1)
+    wait_time = between(0.0, 0.2)
 
     @task
     def call(self) -> None:

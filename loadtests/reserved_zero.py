@@ -6,7 +6,7 @@ Another function is called meanwhile: its calls must all be admitted, and the ba
 comes with their answers, must never name the function that is off.
 """
 
-from locust import constant, events, task
+from locust import between, events, task
 from locust.argument_parser import LocustArgumentParser
 
 from loadtests.load.overlap import HEADER, read_running
@@ -24,7 +24,7 @@ def options(parser: LocustArgumentParser) -> None:
 
 class RefusedUser(InvokeUser):
     weight = 3
-    wait_time = constant(0.05)
+    wait_time = between(0.0, 0.1)
 
     @task
     def call(self) -> None:
@@ -33,7 +33,7 @@ class RefusedUser(InvokeUser):
 
 
 class OtherUser(InvokeUser):
-    wait_time = constant(0.05)
+    wait_time = between(0.0, 0.1)
 
     @task
     def call(self) -> None:

@@ -5,7 +5,7 @@
 A slot is free again before its caller has the answer; so with no more users than slots, a single refusal is a failure.
 """
 
-from locust import constant, events, task
+from locust import between, events, task
 from locust.argument_parser import LocustArgumentParser
 
 from loadtests.load.users import InvokeUser
@@ -20,7 +20,7 @@ def options(parser: LocustArgumentParser) -> None:
 
 
 class SteadyUser(InvokeUser):
-    wait_time = constant(0.02)
+    wait_time = between(0.0, 0.05)
 
     def on_start(self) -> None:
         self.expected = self.expecting(throttled=False)

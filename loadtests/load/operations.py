@@ -6,6 +6,7 @@ import http.client
 import json
 import time
 from collections.abc import Callable
+from threading import Lock
 from typing import Any, NamedTuple
 
 from loadtests.load.judging import Ceilings
@@ -23,15 +24,17 @@ class Operations:
     def __init__(self, address: str) -> None:
         self.address = address.removeprefix("http://").rstrip("/")
         self._connection = http.client.HTTPConnection(self.address, timeout=10)
+        self._turn = Lock()  # a run may end while its first question is still on its way
 
     def ask(self, method: str, path: str, document: object = None) -> tuple[int, bytes]:
         """Status and body. Raises Silence."""
         body = None if document is None else json.dumps(document).encode()
         headers = {} if body is None else {"Content-Type": "application/json"}
         try:
-            self._connection.request(method, path, body, headers)
-            response = self._connection.getresponse()
-            return response.status, response.read()
+            with self._turn:
+                self._connection.request(method, path, body, headers)
+                response = self._connection.getresponse()
+                return response.status, response.read()
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
             raise Silence(f"http://{self.address}{path} does not answer: {error!r}") from error

@@ -51,8 +51,8 @@ types: $(VENV)/dev.stamp ## mypy, strict
 
 check: lint types test ## what CI runs: lint, types, tests
 
-soak: $(VENV)/dev.stamp ## 20 seeded bursts with hang-ups and faults, as a table
-	$(BIN)/python -m tests.scenarios.burst --seeds 20
+soak: $(VENV)/dev.stamp ## `prove` with 20 seeds: 500 clients at 20 slots, hostile clients, backend faults; ARGS="…" adds flags
+	$(BIN)/invoke-gateway prove --seeds 20 --first 100 $(ARGS)
 
 $(VENV)/load.stamp: pyproject.toml $(VENV)/runtime.stamp
 	$(PIP) --upgrade 'pip>=25.1'

@@ -1,4 +1,4 @@
-"""The command line: serve, check, schema, limits, hold, release and fault."""
+"""The command line: serve, check, schema, limits, hold, release, fault and prove."""
 
 import functools
 import json
@@ -39,7 +39,23 @@ In front of a backend that speaks AWS Lambda's Invoke API:
 """
 
 
-@click.group(epilog=EXAMPLE, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+class Commands(click.Group):
+    """The commands; `prove`, which is much code that nobody else needs, is loaded when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), "prove"])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name == "prove":
+            from gateway.proving.command import prove
+
+            return prove
+        return super().get_command(ctx, cmd_name)
+
+
+@click.group(
+    cls=Commands, epilog=EXAMPLE, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(__version__, prog_name="invoke-gateway")
 def main() -> None:
     """AWS Lambda's concurrency, rate and payload quotas in front of any Invoke backend."""

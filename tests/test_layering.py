@@ -82,6 +82,17 @@ def test_settings_stop_at_the_application() -> None:
     assert users <= {"app.py", "server.py", "cli.py", "flags.py", "settings"}
 
 
+def test_the_proof_judges_from_outside_and_only_the_command_line_knows_it() -> None:
+    for path in files_in("proving"):
+        inside, outside = imports_of(path)
+        assert all(is_in(module, "proving") for module in inside), path
+        assert outside <= set(sys.stdlib_module_names) | {"click", "msgspec", "rich", "uvloop"}, path
+    users = {
+        path.relative_to(ROOT).parts[0] for path in EVERY_FILE if any(is_in(m, "proving") for m in imports_of(path)[0])
+    }
+    assert users == {"cli.py", "proving"}
+
+
 def test_only_the_server_imports_the_application() -> None:
     users = {str(path.relative_to(ROOT)) for path in EVERY_FILE if is_in("app", *imports_of(path)[0])}
     assert users == {"server.py"}

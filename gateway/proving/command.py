@@ -1,0 +1,154 @@
+"""`invoke-gateway prove`: its options, and how they make a plan."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import click
+from rich.console import Console
+
+from .progress import Progress, print_verdict
+from .quotas import Unusable
+from .report import write_report
+from .run import ANY_PORT, CLIENTS, LONGEST_TIMEOUT_SECONDS, Plan, run
+from .subject import Died
+from .verdict import FAILED, MISUSED
+from .wire import Endpoint
+
+UNFOLDED = 120  # columns of the tables in a pipe
+
+
+def read_endpoint(context: click.Context, parameter: click.Parameter, value: str | None) -> Endpoint | None:
+    """HOST:PORT, or http://HOST:PORT. Raises `click.BadParameter`."""
+    if value is None:
+        return None
+    try:
+        parts = urlsplit(value if "//" in value else f"http://{value}")
+        port = parts.port
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r}: {error}") from None
+    if parts.scheme != "http" or not parts.hostname or port is None or parts.path.strip("/") or parts.query:
+        raise click.BadParameter(f"{value!r} is not HOST:PORT or http://HOST:PORT (prove speaks plain HTTP)")
+    return Endpoint(parts.hostname, port)
+
+
+@click.command()
+@click.option("--seed", "named", type=int, multiple=True, help="A seed to run; may be repeated.")
+@click.option("--seeds", type=click.IntRange(1, 10_000), help="Run so many seeds, counted up from a random one.")
+@click.option("--first", type=int, help="The first of --seeds, in place of a random one.")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(0, 24 * 60),
+    default=0,
+    help="Time for all seeds together; each does as many whole rounds as come nearest to its share. Without it, one.",
+)
+@click.option(
+    "--clients", type=click.IntRange(10, 5000), default=CLIENTS, show_default=True, help="Clients of a burst at once."
+)
+@click.option("--gateway", callback=read_endpoint, metavar="URL", help="Invoke API of a running gateway to judge.")
+@click.option("--operations", callback=read_endpoint, metavar="HOST:PORT", help="Its operations listener.")
+@click.option(
+    "--backend-listen",
+    callback=read_endpoint,
+    metavar="HOST:PORT",
+    help="Where prove's backend listens; the gateway to judge must forward to it.",
+)
+@click.option(
+    "--backend-timeout",
+    type=click.FloatRange(1, LONGEST_TIMEOUT_SECONDS),
+    metavar="SECONDS",
+    help="The judged gateway's backend.timeout_seconds, 1 to 30. Without it no backend hangs (it may be 900).",
+)
+@click.option("--report", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write an HTML report.")
+@click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
+@click.pass_context
+def prove(
+    ctx: click.Context,
+    named: tuple[int, ...],
+    seeds: int | None,
+    first: int | None,
+    minutes: float,
+    clients: int,
+    gateway: Endpoint | None,
+    operations: Endpoint | None,
+    backend_listen: Endpoint | None,
+    backend_timeout: float | None,
+    report: Path | None,
+    as_json: bool,
+) -> None:
+    """Find out whether a gateway really holds its limits.
+
+    Starts a gateway, or is pointed at one with --gateway, --operations and --backend-listen; sends it hostile clients
+    and a failing backend, and counts at the backend what truly ran at once. Exits with 0 only if no limit was
+    overshot, no slot lost and nothing else went wrong; 1 if something did; 2 if it cannot judge.
+
+    \b
+    A gateway of your own needs request rates off, nobody else's calls, and prove's backend behind it:
+      invoke-gateway serve --backend http://127.0.0.1:9009 --concurrent-executions 20 --requests-per-second off &
+      invoke-gateway prove --backend-listen 127.0.0.1:9009 --gateway http://127.0.0.1:9001 --operations 127.0.0.1:9002
+    """
+    if named and (seeds is not None or first is not None):
+        raise click.UsageError("--seed names each seed; --seeds and --first count them: give one or the other.")
+    pointed = {"--gateway": gateway, "--operations": operations, "--backend-listen": backend_listen}
+    missing = [name for name, value in pointed.items() if value is None]
+    if missing and (len(missing) < len(pointed) or backend_timeout is not None):
+        raise click.UsageError(
+            f"To judge a running gateway, also give {' and '.join(missing)}; for one that prove starts, none of "
+            "--gateway, --operations, --backend-listen, --backend-timeout."
+        )
+    plan = Plan(
+        seeds=named or choose_seeds(seeds, first),
+        seconds=minutes * 60,
+        clients=clients,
+        gateway=gateway,
+        operations=operations,
+        backend_listen=backend_listen or ANY_PORT,
+        timeout_seconds=backend_timeout,
+    )
+    if report is not None:
+        check_is_writable(report)
+    ctx.exit(run_and_tell(plan, report, as_json=as_json))
+
+
+def choose_seeds(count: int | None, first: int | None) -> range:
+    start = secrets.randbelow(1_000_000) if first is None else first
+    return range(start, start + (count or 1))
+
+
+def check_is_writable(report: Path) -> None:
+    """Raises `click.BadParameter` before minutes are spent on what cannot be written."""
+    try:
+        with report.open("a"):
+            pass
+    except OSError as error:
+        raise click.BadParameter(f"{report}: {error.strerror}", param_hint="--report") from None
+
+
+def run_and_tell(plan: Plan, report: Path | None, *, as_json: bool) -> int:
+    """The exit status."""
+    errors = Console(stderr=True)
+    names = [str(seed) for seed in plan.seeds]
+    shown = ", ".join(names) if len(names) <= 10 else f"{names[0]} to {names[-1]}"
+    errors.print(f"seed{'s' if len(names) > 1 else ''} {shown}", markup=False, highlight=False)
+    try:
+        verdict = run(plan, Progress(errors, len(plan.seeds)))
+    except Unusable as error:
+        click.echo(f"invoke-gateway: {error}", err=True)
+        return MISUSED
+    except Died as error:
+        click.echo(f"invoke-gateway: {error}", err=True)
+        return FAILED
+    if report is not None:
+        write_report(report, verdict, " ".join(["invoke-gateway", *sys.argv[1:]]))
+    if as_json:
+        click.echo(json.dumps(verdict.as_json(), indent=2))
+    else:
+        console = Console()
+        if not console.is_terminal:
+            console.width = max(console.width, UNFOLDED)
+        print_verdict(console, verdict)
+    return verdict.status

@@ -1,0 +1,48 @@
+"""What must not happen, counted, with a few examples of each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from enum import Enum
+
+MOST_EXAMPLES = 5
+
+
+class Fault(Enum):
+    """The value is the row's name in the verdict."""
+
+    OVERSHOOT = "calls above a limit"
+    MISSING = "slots missing or in flight after quiet"
+    REASON = "refusals with a wrong Reason"
+    WAS_FREE = "calls refused while slots were free"
+    NO_FAULT = "5xx without a backend fault"
+    TWICE = "calls that reached the backend twice"
+    REFUSED_AND_RUN = "calls refused, yet run"
+    NOT_WHOLE = "calls run that were never sent whole"
+    WRONG_CLIENT = "responses of another call"
+    UNANSWERED = "requests that never got an answer"
+    UNEXPECTED = "answers that nothing explains"
+    NOT_JUDGED = "checks that came to no result"
+
+    def __repr__(self) -> str:
+        return f"<{self.name}>"
+
+
+class Faults:
+    """Counts and examples of one seed."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[Fault] = Counter()
+        self.examples: dict[Fault, list[str]] = {}
+
+    def add(self, fault: Fault, example: str, count: int = 1) -> None:
+        self.counts[fault] += count
+        examples = self.examples.setdefault(fault, [])
+        if len(examples) < MOST_EXAMPLES:
+            examples.append(example)
+
+    def __bool__(self) -> bool:
+        return any(self.counts.values())
+
+    def __repr__(self) -> str:
+        return f"<Faults {dict(self.counts)}>"

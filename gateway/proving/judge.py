@@ -1,0 +1,78 @@
+"""Whether an answer is one that its call may get."""
+
+from __future__ import annotations
+
+import msgspec
+
+from .backend import Payload, encode_result
+from .faults import Fault
+from .ledger import Call, Ending, Ledger
+from .wire import Answer
+
+# A backend that failed like this has never sent a whole answer.
+_NEVER_ANSWER = (Ending.RESETS, Ending.BREAKS_OFF, Ending.GARBAGE, Ending.HANGS, Ending.LATE_GARBAGE)
+
+
+def judge(ledger: Ledger, call: Call, answer: Answer | None) -> None:
+    """Note what is wrong with what the client of `call` got, and that the call is over. A client that left does not
+    come here."""
+    if answer is None:
+        ledger.answers["none"] += 1
+        ledger.faults.add(Fault.UNANSWERED, f"{call}: the connection ended, or stood still, without an answer")
+        return
+    ledger.answers[str(answer.status)] += 1
+    if not answer.is_whole:
+        if not (call.is_streamed and call.ending.is_fault):
+            ledger.faults.add(Fault.UNANSWERED, f"{call}: its answer broke off after {len(answer.body)} bytes")
+        return
+    if answer.status == 200:
+        _judge_result(ledger, call, answer)
+    elif answer.status == 429:
+        _judge_refusal(ledger, call, answer)
+    elif answer.status >= 500:
+        _judge_failure(ledger, call, answer)
+    else:
+        ledger.faults.add(Fault.UNEXPECTED, describe(call, answer))
+    ledger.answered(call)
+
+
+def _judge_result(ledger: Ledger, call: Call, answer: Answer) -> None:
+    try:
+        id = msgspec.json.decode(answer.body, type=Payload).id
+    except msgspec.MsgspecError:
+        id = None
+    if id is not None and id != call.id:
+        ledger.faults.add(Fault.WRONG_CLIENT, f"{call} got the response of {id}")
+    elif call.arrivals == 0:
+        ledger.faults.add(Fault.UNEXPECTED, f"{describe(call, answer)}: it never reached the backend")
+    elif call.ending in _NEVER_ANSWER or answer.body != encode_result(call):
+        ledger.faults.add(Fault.UNEXPECTED, describe(call, answer))
+
+
+def _judge_refusal(ledger: Ledger, call: Call, answer: Answer) -> None:
+    call.is_refused = True
+    try:
+        reason = msgspec.json.decode(answer.body).get("Reason")
+    except (msgspec.MsgspecError, AttributeError):
+        reason = None
+    code = answer.headers.get("x-amzn-errortype")
+    ledger.rate_refusals += "RateLimitExceeded" in str(reason)
+    if reason != call.lane.reason or code != "TooManyRequestsException":
+        ledger.faults.add(Fault.REASON, f"{call} got {code} {reason}, expected {call.lane.reason}")
+    if call.arrivals:
+        ledger.faults.add(Fault.REFUSED_AND_RUN, f"{call} was refused and run")
+    elif call.ending is not Ending.WAITS and ledger.was_free(call):  # see quiet.py for those that fill
+        decision = answer.headers.get("x-invoke-gateway-decision", "no decision header")
+        ledger.faults.add(Fault.WAS_FREE, f"{call}: fewer than {call.lane.ceiling} could be in flight; {decision}")
+
+
+def _judge_failure(ledger: Ledger, call: Call, answer: Answer) -> None:
+    is_late = call.sent_at is not None and ledger.clock() - call.sent_at >= ledger.timeout_seconds
+    if not call.ending.is_fault and not is_late:  # on a starved machine the time-out may hit any call
+        ledger.faults.add(Fault.NO_FAULT, describe(call, answer))
+    elif call.ending.is_fault and answer.headers.get("x-amzn-errortype") != "ServiceException":
+        ledger.faults.add(Fault.UNEXPECTED, f"{describe(call, answer)}: not in Lambda's shape")
+
+
+def describe(call: Call, answer: Answer) -> str:
+    return f"{call} got {answer.status} {answer.body[:120]!r}"

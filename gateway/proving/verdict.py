@@ -1,0 +1,143 @@
+"""What the seeds came to, and whether it holds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from .faults import Fault, Faults
+from .ledger import Ledger
+
+PASSED, FAILED, MISUSED = 0, 1, 2
+
+
+@dataclass
+class Peak:
+    """One limit and the highest true overlap of it."""
+
+    account: str
+    name: str
+    ceiling: int
+    highest: int
+
+    @property
+    def overshoot(self) -> int:
+        return max(0, self.highest - self.ceiling)
+
+
+@dataclass
+class SeedResult:
+    """`phases`: name and seconds from the seed's start; `series`: of each peak the changes, in the same seconds."""
+
+    seed: int
+    seconds: float
+    calls: int
+    answers: Counter[str]
+    endings: Counter[str]
+    peaks: list[Peak]
+    faults: Faults
+    phases: list[tuple[str, float]] = field(default_factory=list)
+    series: list[list[tuple[float, int]]] = field(default_factory=list)
+
+
+def sum_up(seed: int, ledger: Ledger, started: float, phases: list[tuple[str, float]]) -> SeedResult:
+    """The result of a seed whose ledger is closed."""
+    levels = list(ledger.levels.values())
+    return SeedResult(
+        seed,
+        ledger.clock() - started,
+        len(ledger.calls),
+        ledger.answers,
+        ledger.endings,
+        [Peak(level.account, level.name, level.ceiling, level.highest) for level in levels],
+        ledger.faults,
+        phases,
+        [[(at - started, running) for at, running in level.series] for level in levels],
+    )
+
+
+@dataclass
+class Verdict:
+    """`subject` says what was judged, `notes` what could not be."""
+
+    subject: str
+    results: list[SeedResult]
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def peaks(self) -> list[Peak]:
+        highest: dict[tuple[str, str], Peak] = {}
+        for result in self.results:
+            for peak in result.peaks:
+                known = highest.setdefault((peak.account, peak.name), Peak(peak.account, peak.name, peak.ceiling, 0))
+                known.highest = max(known.highest, peak.highest)
+        return list(highest.values())
+
+    @property
+    def counts(self) -> dict[Fault, int]:
+        """Of every fault how often it was seen, also where that is 0."""
+        return {fault: sum(result.faults.counts[fault] for result in self.results) for fault in Fault}
+
+    @property
+    def examples(self) -> list[tuple[int, Fault, str]]:
+        return [
+            (result.seed, fault, example)
+            for result in self.results
+            for fault, examples in result.faults.examples.items()
+            for example in examples
+        ]
+
+    @property
+    def holds(self) -> bool:
+        return bool(self.results) and not any(self.counts.values()) and not any(peak.overshoot for peak in self.peaks)
+
+    @property
+    def status(self) -> int:
+        return PASSED if self.holds else FAILED
+
+    @property
+    def calls(self) -> int:
+        return sum(result.calls for result in self.results)
+
+    @property
+    def sentence(self) -> str:
+        seeds = f"{len(self.results)} seed{'s' if len(self.results) != 1 else ''}, {self.calls} calls"
+        if self.holds:
+            return f"It holds: {seeds}, and nothing went wrong."
+        wrong = [f"{count} {fault.value}" for fault, count in self.counts.items() if count]
+        return f"It does not hold: {seeds}; {', '.join(wrong) or 'nothing was run'}."
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "holds": self.holds,
+            "subject": self.subject,
+            "notes": self.notes,
+            "limits": [_peak_as_json(peak) for peak in self.peaks],
+            "faults": {fault.name.lower(): count for fault, count in self.counts.items()},
+            "examples": [
+                {"seed": seed, "fault": fault.name.lower(), "text": text} for seed, fault, text in self.examples
+            ],
+            "seeds": [
+                {
+                    "seed": result.seed,
+                    "seconds": round(result.seconds, 1),
+                    "calls": result.calls,
+                    "answers": dict(result.answers),
+                    "backend": dict(result.endings),
+                    "limits": [_peak_as_json(peak) for peak in result.peaks],
+                    "faults": {fault.name.lower(): count for fault, count in result.faults.counts.items()},
+                }
+                for result in self.results
+            ],
+        }
+
+
+def _peak_as_json(peak: Peak) -> dict[str, Any]:
+    return {
+        "account": peak.account,
+        "limit": peak.name,
+        "ceiling": peak.ceiling,
+        "highest": peak.highest,
+        "overshoot": peak.overshoot,
+    }

@@ -1,0 +1,171 @@
+"""One connection to the gateway, byte by byte."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import NamedTuple, Self
+
+from .backend import encode_request
+from .ledger import Call
+from .quotas import DEFAULT_ACCOUNT
+
+# Seconds after which an answer that has not come does not come. So long waits only what fails.
+PATIENCE = 60.0
+_MOST_HEAD_BYTES = 65_536
+
+
+class Endpoint(NamedTuple):
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+class Head(NamedTuple):
+    """Header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+
+
+class Answer(NamedTuple):
+    """`is_whole` is False when the connection ended before the response did."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    is_whole: bool = True
+
+
+def encode_head(call: Call, *, chunked: bool = False) -> bytes:
+    """The head of `call`'s request: Invoke or InvokeWithResponseStream, the account as an emulator's access key id."""
+    date, operation = (
+        ("2021-11-15", "response-streaming-invocations") if call.is_streamed else ("2015-03-31", "invocations")
+    )
+    lines = [
+        f"POST /{date}/functions/{call.function}/{operation} HTTP/1.1",
+        "Host: lambda.us-east-1.amazonaws.com",
+        "Content-Type: application/json",
+    ]
+    account = call.lane.account
+    if account != DEFAULT_ACCOUNT:
+        scope = f"{account}/20260101/us-east-1/lambda/aws4_request"
+        lines.append(f"Authorization: AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0")
+    length = len(encode_request(call))
+    lines.append("Transfer-Encoding: chunked" if chunked else f"Content-Length: {length}")
+    return "\r\n".join([*lines, "", ""]).encode("ascii")
+
+
+class Connection:
+    """`async with Connection(endpoint) as connection`. Raises OSError where nobody listens."""
+
+    def __init__(self, endpoint: Endpoint, *, receive_buffer: int | None = None) -> None:
+        self._endpoint = endpoint
+        self._receive_buffer = receive_buffer
+        self.reader: asyncio.StreamReader
+        self.writer: asyncio.StreamWriter
+
+    async def __aenter__(self) -> Self:
+        plain = await self._connect()
+        self.reader, self.writer = await asyncio.open_connection(sock=plain, limit=_MOST_HEAD_BYTES)
+        return self
+
+    async def _connect(self) -> socket.socket:
+        loop = asyncio.get_running_loop()
+        family, kind, protocol, _, address = (await loop.getaddrinfo(*self._endpoint, type=socket.SOCK_STREAM))[0]
+        plain = socket.socket(family, kind, protocol)
+        plain.setblocking(False)
+        if self._receive_buffer is not None:
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive_buffer)
+        try:
+            await loop.sock_connect(plain, address)
+        except BaseException:
+            plain.close()
+            raise
+        return plain
+
+    async def __aexit__(self, *_: object) -> None:
+        self.writer.close()
+        with suppress(OSError):
+            await self.writer.wait_closed()
+
+    async def send(self, data: bytes) -> None:
+        """Raises ConnectionError where the gateway has gone."""
+        self.writer.write(data)
+        await self.writer.drain()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the gateway has closed its side, or the connection failed."""
+        return self.reader.at_eof() or self.reader.exception() is not None
+
+    def half_close(self) -> None:
+        self.writer.write_eof()
+
+    def hang_up(self) -> None:
+        self.writer.close()
+
+    def reset(self) -> None:
+        plain: socket.socket | None = self.writer.get_extra_info("socket")
+        if plain is not None and not self.writer.is_closing():
+            with suppress(OSError):
+                plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.writer.transport.abort()
+
+    async def read_head(self) -> Head | None:
+        """`None` when the connection ended, or nothing came in time. Raises ValueError for what is not HTTP."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while True:
+                    raw = await self.reader.readuntil(b"\r\n\r\n")
+                    head = _parse_head(raw)
+                    if head.status >= 200:
+                        return head
+        except (asyncio.IncompleteReadError, OSError, TimeoutError):
+            return None
+        except asyncio.LimitOverrunError as error:
+            raise ValueError("a head above 64 KiB") from error
+
+    async def read_answer(self, pause: float = 0.0) -> Answer | None:
+        """The answer; after each piece of its body `pause` seconds. `None` when none came."""
+        head = await self.read_head()
+        return None if head is None else await self.read_rest(head, pause)
+
+    async def read_rest(self, head: Head, pause: float = 0.0) -> Answer:
+        pieces: list[bytes] = []
+        try:
+            async with asyncio.timeout(PATIENCE):
+                if head.headers.get("transfer-encoding", "").lower() == "chunked":
+                    while size := int(await self.reader.readuntil(b"\r\n"), 16):
+                        await self._read_piece(size, pieces, pause)
+                        await self.reader.readexactly(2)
+                    await self.reader.readexactly(2)
+                else:
+                    await self._read_piece(int(head.headers.get("content-length", "0")), pieces, pause)
+        except (asyncio.IncompleteReadError, OSError, TimeoutError):
+            return Answer(head.status, head.headers, b"".join(pieces), is_whole=False)
+        return Answer(head.status, head.headers, b"".join(pieces))
+
+    async def _read_piece(self, left: int, pieces: list[bytes], pause: float) -> None:
+        while left:
+            piece = await self.reader.read(min(left, 65_536))
+            if not piece:
+                raise asyncio.IncompleteReadError(b"", left)
+            pieces.append(piece)
+            left -= len(piece)
+            if pause:
+                await asyncio.sleep(pause)
+
+
+def _parse_head(raw: bytes) -> Head:
+    line, *rest = raw[:-4].decode("latin-1").split("\r\n")
+    version, status, *_ = line.split(" ")
+    if version != "HTTP/1.1":
+        raise ValueError(f"{line[:60]!r} is not HTTP/1.1")
+    headers = {name.lower(): value.strip() for name, _, value in (field.partition(":") for field in rest)}
+    return Head(int(status), headers)

@@ -1,0 +1,132 @@
+"""The proof as a whole: it passes what holds, and sees each thing that does not."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from gateway.proving import quiet
+from gateway.proving.faults import Fault
+from gateway.proving.progress import Progress
+from gateway.proving.quotas import Account, Unusable
+from gateway.proving.run import Plan, prove
+from gateway.proving.verdict import Verdict
+from gateway.proving.wire import Endpoint
+from tests.support.gateways import UNRATED, serving
+from tests.support.processes import free_port
+
+from .fake_gateway import FakeGateway, Flaw
+
+CLIENTS = 80
+LOOPBACK = "127.0.0.1"
+SMALL = [Account("000000000000", 6, {"checkout": 2}), Account("111122223333", 3, {"closed": 0})]
+
+
+def silent() -> Progress:
+    return Progress(Console(file=io.StringIO()), 1)
+
+
+async def judge_fake(flaw: Flaw, *, timeout_seconds: float | None = None) -> Verdict:
+    backend = Endpoint(LOOPBACK, free_port())
+    async with FakeGateway(backend, flaw, timeout_seconds or 10) as fake:
+        endpoint = Endpoint(LOOPBACK, fake.port)
+        plan = Plan([1], 0, CLIENTS, endpoint, endpoint, backend, timeout_seconds)
+        return await prove(plan, silent())
+
+
+async def test_a_gateway_started_for_it_holds_against_clients_and_backends_that_do_everything_wrong() -> None:
+    verdict = await prove(Plan([1], clients=CLIENTS, timeout_seconds=2.0, accounts=SMALL), silent())
+    assert verdict.examples == []
+    assert verdict.holds
+    assert [(peak.name, peak.highest) for peak in verdict.peaks] == [
+        ("account", 6),
+        ("unreserved", 4),
+        ("checkout", 2),
+        ("account", 3),
+        ("unreserved", 3),
+        ("closed", 0),
+    ]
+    (result,) = verdict.results
+    assert min(result.answers[kind] for kind in ("200", "429", "500", "left")) > 5, f"too tame: {result.answers}"
+    assert [name for name, _ in result.phases] == ["at the limit", "burst", "hostile", "quiet"]
+
+
+async def test_a_running_gateway_can_be_judged_when_it_forwards_to_the_backend_of_the_proof() -> None:
+    backend = Endpoint(LOOPBACK, free_port())
+    limits = {"default": {"concurrent_executions": 4, **UNRATED}}
+    async with serving(f"http://{backend}", accounts=limits) as gateway:
+        operations = Endpoint(LOOPBACK, gateway.operations.port)
+        plan = Plan([1], 0, CLIENTS, Endpoint(LOOPBACK, gateway.listen.port), operations, backend)
+        verdict = await prove(plan, silent())
+    assert verdict.examples == []
+    assert verdict.holds
+    assert "No backend hung" in verdict.notes[0]
+
+
+async def test_each_broken_rule_of_another_gateway_is_seen_and_nothing_where_none_is_broken() -> None:
+    flaws = {
+        Flaw.ONE_TOO_MANY: {Fault.OVERSHOOT},
+        Flaw.FREES_ON_HANG_UP: {Fault.OVERSHOOT},
+        Flaw.ONE_TOO_FEW: {Fault.WAS_FREE, Fault.MISSING},
+        Flaw.LOSES_SLOTS: {Fault.MISSING},
+        Flaw.SWAPS_REASONS: {Fault.REASON},
+        Flaw.SENDS_TWICE: {Fault.TWICE},
+        Flaw.RUNS_REFUSED: {Fault.REFUSED_AND_RUN},
+        Flaw.MIXES_ANSWERS: {Fault.WRONG_CLIENT},
+        Flaw.SWALLOWS: {Fault.UNANSWERED},
+        Flaw.FAILS: {Fault.NO_FAULT},
+    }
+    honest, *verdicts = await asyncio.gather(*(judge_fake(flaw) for flaw in (Flaw.NONE, *flaws)))
+    assert honest.examples == []
+    assert honest.holds
+    for (flaw, faults), verdict in zip(flaws.items(), verdicts, strict=True):
+        seen = {fault for fault, count in verdict.counts.items() if count}
+        assert faults <= seen, f"{flaw}: {seen}"
+        assert verdict.status == 1
+        assert "does not hold" in verdict.sentence
+
+
+async def test_slots_that_limits_shows_after_quiet_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quiet, "PATIENCE", 0.2)
+    verdict = await judge_fake(Flaw.KEEPS_SLOTS, timeout_seconds=1.0)
+    assert verdict.counts[Fault.MISSING] > 0
+    assert any("in flight after quiet" in text for _, _, text in verdict.examples)
+
+
+async def test_a_rate_of_the_gateway_is_told_apart_from_its_slots() -> None:
+    with pytest.raises(Unusable, match="requests_per_second to off"):
+        await judge_fake(Flaw.RATES)
+
+
+async def test_a_gateway_that_forwards_elsewhere_is_not_judged() -> None:
+    elsewhere, here = (Endpoint(LOOPBACK, free_port()) for _ in range(2))
+    async with FakeGateway(elsewhere, Flaw.NONE) as fake:
+        endpoint = Endpoint(LOOPBACK, fake.port)
+        with pytest.raises(Unusable, match=f"--backend http://{here}"):
+            await prove(Plan([1], 0, CLIENTS, endpoint, endpoint, here), silent())
+
+
+async def test_the_command_tells_its_seed_and_verdict_and_writes_a_report(tmp_path: Path) -> None:
+    report = tmp_path / "out.html"
+    backend = Endpoint(LOOPBACK, free_port())
+    async with FakeGateway(backend, Flaw.ONE_TOO_MANY) as fake:
+        where = f"--gateway http://127.0.0.1:{fake.port} --operations 127.0.0.1:{fake.port} --backend-listen {backend}"
+        options = f"-m gateway prove --seed 3 --clients 50 --json --report {report} {where}"
+        ran = await asyncio.create_subprocess_exec(
+            sys.executable, *options.split(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        stdout, stderr = await ran.communicate()
+    assert ran.returncode == 1, stderr
+    verdict = json.loads(stdout)
+    assert not verdict["holds"]
+    assert verdict["faults"]["overshoot"] > 0
+    assert [row["overshoot"] for row in verdict["limits"]] == [2, 1, 1]
+    assert b"seed 3" in stderr
+    assert "It does not hold" in report.read_text()

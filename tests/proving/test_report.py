@@ -1,0 +1,130 @@
+"""The verdict's arithmetic, its exit status, and what a person is shown."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+
+from gateway.cli import main
+from gateway.proving.faults import Fault, Faults
+from gateway.proving.ledger import Ending
+from gateway.proving.overlap import highest_in_columns
+from gateway.proving.progress import print_verdict
+from gateway.proving.report import render, write_report
+from gateway.proving.verdict import Peak, SeedResult, Verdict
+
+
+def result(seed: int, highest: int, faults: Faults | None = None) -> SeedResult:
+    return SeedResult(
+        seed,
+        10.0,
+        100,
+        Counter({"200": 90, "429": 10}),
+        Counter({Ending.ANSWERS: 90}),
+        [Peak("000000000000", "account", 20, highest)],
+        faults or Faults(),
+        [("burst", 0.0)],
+        [[(1.0, highest), (2.0, 0)]],
+    )
+
+
+def broken() -> Faults:
+    faults = Faults()
+    faults.add(Fault.REASON, "<script>alert(1)</script>", 3)
+    return faults
+
+
+def test_it_holds_only_when_no_limit_was_overshot_and_no_fault_seen() -> None:
+    good = Verdict("x", [result(1, 19), result(2, 20)])
+    assert (good.holds, good.status, good.peaks[0].highest) == (True, 0, 20)
+    for bad in (Verdict("x", [result(1, 21)]), Verdict("x", [result(1, 20, broken())]), Verdict("x", [])):
+        assert (bad.holds, bad.status) == (False, 1)
+
+
+@pytest.mark.parametrize("fault", list(Fault))
+def test_every_kind_of_fault_fails_the_verdict(fault: Fault) -> None:
+    faults = Faults()
+    faults.add(fault, "one")
+    assert Verdict("x", [result(1, 20), result(2, 20, faults)]).status == 1
+
+
+def test_a_fault_keeps_its_count_and_only_a_few_examples() -> None:
+    faults = Faults()
+    for number in range(100):
+        faults.add(Fault.TWICE, str(number))
+    verdict = Verdict("x", [result(1, 20, faults)])
+    assert verdict.counts[Fault.TWICE] == 100
+    assert len(verdict.examples) == 5
+    assert verdict.sentence == "It does not hold: 1 seed, 100 calls; 100 calls that reached the backend twice."
+
+
+def test_a_peak_of_any_length_stays_in_the_picture() -> None:
+    series = [(1.0, 3), (5.0, 9), (5.000001, 3), (9.0, 0)]
+    assert highest_in_columns(series, 10.0, 10) == [0, 3, 3, 3, 3, 9, 3, 3, 3, 3]
+    assert highest_in_columns([], 10.0, 3) == [0, 0, 0]
+
+
+class Page(HTMLParser):
+    """What a browser would fetch or run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: Counter[str] = Counter()
+        self.outside: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        self.outside += [str(value) for name, value in attrs if name in ("src", "href", "data", "action")]
+
+
+def test_the_report_stands_alone_and_takes_nothing_for_markup(tmp_path: Path) -> None:
+    path = tmp_path / "out.html"
+    write_report(path, Verdict("x", [result(1, 20), result(2, 21, broken())]), "invoke-gateway prove --seeds 2")
+    text = path.read_text()
+    page = Page()
+    page.feed(text)
+    assert page.outside == []
+    assert "url(" not in text
+    assert (page.tags["script"], page.tags["svg"], page.tags["details"]) == (0, 2, 2)
+    assert "&lt;script&gt;" in text
+    assert "prefers-color-scheme:dark" in text
+    assert "It does not hold" in text
+    assert "It holds" in render(Verdict("x", [result(1, 20)]), "prove")
+
+
+def test_the_tables_name_every_limit_and_every_kind_of_fault() -> None:
+    console = Console(width=120, record=True, file=io.StringIO())
+    print_verdict(console, Verdict("x", [result(7, 21, broken())], ["a note"]))
+    text = console.export_text()
+    assert all(fault.value in text for fault in Fault)
+    assert "<script>alert(1)</script>" in text
+    assert "a note" in text
+    assert "invoke-gateway prove --seed 7" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ("--seed 1 --seeds 2", "one or the other"),
+        ("--gateway http://127.0.0.1:1", "also give --operations and --backend-listen"),
+        ("--backend-timeout 3", "also give --gateway"),
+        ("--gateway https://x:1 --operations x:2 --backend-listen x:3", "plain HTTP"),
+        ("--gateway x --operations x:2 --backend-listen x:3", "HOST:PORT"),
+        ("--seeds 0", "0 is not in the range"),
+        ("--minutes -1", "not in the range"),
+        ("--report /nowhere/out.html", "No such file"),
+        ("--gateway 127.0.0.1:1 --operations 127.0.0.1:1 --backend-listen 127.0.0.1:0", "no gateway answers"),
+        ("--gateway 127.0.0.1:1 --operations 127.0.0.1:1 --backend-listen 192.0.2.1:1", "cannot listen on"),
+    ],
+)
+def test_wrong_use_says_what_to_do_and_exits_with_2(options: str, text: str) -> None:
+    ran = CliRunner().invoke(main, ["prove", *options.split()])
+    assert ran.exit_code == 2
+    assert text in " ".join(ran.output.split())
+    assert "Traceback" not in ran.output

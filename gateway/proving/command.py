@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 import sys
@@ -139,6 +140,9 @@ def run_and_tell(plan: Plan, report: Path | None, *, as_json: bool) -> int:
     except Unusable as error:
         click.echo(f"invoke-gateway: {error}", err=True)
         return MISUSED
+    except asyncio.CancelledError:
+        click.echo("invoke-gateway: ended before there was a verdict", err=True)
+        return FAILED
     except Died as error:
         click.echo(f"invoke-gateway: {error}", err=True)
         return FAILED

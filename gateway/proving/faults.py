@@ -22,6 +22,7 @@ class Fault(Enum):
     WRONG_CLIENT = "responses of another call"
     UNANSWERED = "requests that never got an answer"
     UNEXPECTED = "answers that nothing explains"
+    DIED = "gateways that ended by themselves"
     NOT_JUDGED = "checks that came to no result"
 
     def __repr__(self) -> str:

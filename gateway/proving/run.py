@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import resource
+import signal
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -18,7 +18,7 @@ from .phases import Phases
 from .progress import Progress
 from .quiet import Quiet
 from .quotas import Account, Unusable, read_accounts
-from .subject import OWN_ACCOUNTS, OWN_TIMEOUT_SECONDS, Died, Subject, find_reason_to_wait, started
+from .subject import OWN_ACCOUNTS, OWN_TIMEOUT_SECONDS, Died, Silent, Subject, find_reason_to_wait, started
 from .verdict import SeedResult, Verdict, sum_up
 from .wire import Endpoint
 
@@ -151,8 +151,8 @@ class Proof:
             while round == 0 or (monotonic() - began) * (1 + 0.5 / round) < share:
                 round += 1
                 await self._run_round(seed, round, ledger, began, phases)
-        except Died as error:
-            ledger.faults.add(Fault.UNANSWERED, str(error))
+        except (Died, Silent) as error:
+            ledger.faults.add(Fault.DIED, str(error))
             return sum_up(seed, ledger, began, phases), True
         return sum_up(seed, ledger, began, phases), False
 
@@ -190,12 +190,17 @@ class Proof:
         if not self.hangs:
             notes.append("No backend hung: --backend-timeout was not given, or is above 30 s.")
         if len(results) < len(self.plan.seeds):
-            notes.append(f"The gateway ended by itself: {len(self.plan.seeds) - len(results)} seeds were not run.")
+            left = len(self.plan.seeds) - len(results)
+            notes.append(f"The gateway ended by itself: {left} seed{'s were' if left > 1 else ' was'} not run.")
         return notes
 
 
 def _allow_many_sockets() -> None:
     """As many open files as this process may have: every client and every slot needs one."""
+    try:
+        import resource
+    except ImportError:  # not on Windows, which has no such limit
+        return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 16_384 if hard == resource.RLIM_INFINITY else min(hard, 16_384)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -203,10 +208,19 @@ def _allow_many_sockets() -> None:
 
 
 def run(plan: Plan, progress: Progress) -> Verdict:
-    """`prove` on an event loop of its own."""
+    """`prove` on an event loop of its own. Raises `asyncio.CancelledError` after SIGTERM."""
     try:
         import uvloop
     except ImportError:  # uvloop has no build for this platform
-        return asyncio.run(prove(plan, progress))
-    verdict: Verdict = uvloop.run(prove(plan, progress))
+        return asyncio.run(_prove_until_told(plan, progress))
+    verdict: Verdict = uvloop.run(_prove_until_told(plan, progress))
     return verdict
+
+
+async def _prove_until_told(plan: Plan, progress: Progress) -> Verdict:
+    """SIGTERM ends it as Ctrl-C does: the gateway that was started must not stay behind."""
+    task = asyncio.current_task()
+    if task is not None:
+        with contextlib.suppress(NotImplementedError):  # on Windows
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await prove(plan, progress)

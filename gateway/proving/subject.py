@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from time import monotonic
 from typing import Any, NamedTuple
 
 from .quotas import Account, Unusable, count_in_flight
@@ -42,7 +43,7 @@ class Subject(NamedTuple):
     check: Callable[[], None]
 
     async def fetch_limits(self) -> dict[str, Any]:
-        """The answer of /limits. Raises `Unusable`."""
+        """The answer of /limits. Raises `Silent`, or `Died`."""
         self.check()
         url = f"http://{self.operations}/limits"
         try:
@@ -51,16 +52,20 @@ class Subject(NamedTuple):
                 answer = await connection.read_answer()
             limits = json.loads(answer.body) if answer is not None and answer.status == 200 else None
         except OSError as error:
-            raise Unusable(f"no gateway answers at {self.operations} ({error.strerror or error})") from None
+            raise Silent(f"no gateway answers at {self.operations} ({error.strerror or error})") from None
         except ValueError:
             limits = None
         if not isinstance(limits, dict) or not isinstance(limits.get("accounts"), list):
-            raise Unusable(f"{url} does not answer as an operations listener: is this one?")
+            raise Silent(f"{url} does not answer as an operations listener: is this one?")
         return limits
 
 
+class Silent(Unusable):
+    """Nothing answers as a gateway's operations listener."""
+
+
 class Died(Exception):
-    """The gateway that was started has ended by itself."""
+    """The gateway that was started has ended by itself, or never came up."""
 
 
 def write_settings(accounts: list[Account], backend_url: str, timeout_seconds: float) -> dict[str, Any]:
@@ -132,10 +137,12 @@ async def started(backend_url: str, accounts: list[Account], timeout_seconds: fl
     with tempfile.TemporaryDirectory(prefix="invoke-gateway-prove-") as folder:
         process = Process(write_settings(accounts, backend_url, timeout_seconds), Path(folder))
         try:
-            async with asyncio.timeout(START_SECONDS):
-                while (listeners := process.find_listeners()) is None:
-                    process.check()
-                    await asyncio.sleep(PAUSE)
+            deadline = monotonic() + START_SECONDS
+            while (listeners := process.find_listeners()) is None:
+                process.check()
+                if monotonic() > deadline:
+                    raise Died(f"the gateway does not listen after {START_SECONDS:g} s")
+                await asyncio.sleep(PAUSE)
             yield Subject(*listeners, timeout_seconds, process.check)
         finally:
             await asyncio.to_thread(process.stop)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import os
+import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,15 +15,17 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from gateway.proving import quiet
+from gateway.proving import quiet, subject
 from gateway.proving.faults import Fault
+from gateway.proving.ledger import Ledger
 from gateway.proving.progress import Progress
 from gateway.proving.quotas import Account, Unusable
 from gateway.proving.run import Plan, prove
+from gateway.proving.subject import Process
 from gateway.proving.verdict import Verdict
 from gateway.proving.wire import Endpoint
 from tests.support.gateways import UNRATED, serving
-from tests.support.processes import free_port
+from tests.support.processes import free_port, listens, wait_until
 
 from .fake_gateway import FakeGateway, Flaw
 
@@ -111,6 +116,46 @@ async def test_a_gateway_that_forwards_elsewhere_is_not_judged() -> None:
         endpoint = Endpoint(LOOPBACK, fake.port)
         with pytest.raises(Unusable, match=f"--backend http://{here}"):
             await prove(Plan([1], 0, CLIENTS, endpoint, endpoint, here), silent())
+
+
+async def test_a_gateway_that_dies_fails_the_proof(monkeypatch: pytest.MonkeyPatch) -> None:
+    processes: list[Process] = []
+
+    class Recorded(Process):
+        def __init__(self, settings: dict[str, object], folder: Path) -> None:
+            super().__init__(settings, folder)
+            processes.append(self)
+
+    class Killing(Progress):
+        def begin(self, seed: int, round: int, phase: str, ledger: Ledger) -> None:
+            if phase == "hostile":
+                processes[0]._process.kill()
+
+    monkeypatch.setattr(subject, "Process", Recorded)
+    plan = Plan([1, 2], clients=10, timeout_seconds=1.0, accounts=[Account("000000000000", 2)])
+    verdict = await prove(plan, Killing(Console(file=io.StringIO()), 1))
+    assert verdict.status == 1
+    assert any("has ended with status -9" in text for _, fault, text in verdict.examples if fault is Fault.DIED)
+    assert verdict.notes == ["The gateway ended by itself: 1 seed was not run."]
+
+
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
+def test_ended_early_it_leaves_no_gateway_behind(by: signal.Signals, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "gateway", "prove"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, env={**os.environ, "TMPDIR": str(tmp_path)}) as ran:
+        listening = re.compile(r"operations on http://127.0.0.1:(\d+)")
+
+        def find_ports() -> list[str]:
+            return [port for log in tmp_path.glob("*/log") for port in listening.findall(log.read_text())]
+
+        wait_until(find_ports, "the gateway listens", timeout=60)
+        (port,) = find_ports()
+        ran.send_signal(by)
+        _, stderr = ran.communicate(timeout=60)
+    assert ran.returncode == 1
+    assert b"Traceback" not in stderr
+    assert not listens(int(port))
+    assert list(tmp_path.iterdir()) == []
 
 
 async def test_the_command_tells_its_seed_and_verdict_and_writes_a_report(tmp_path: Path) -> None:

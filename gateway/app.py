@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import platform
 import ssl
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from . import __version__
 from .asgi import App, Scope
 from .buffers import Buffers
 from .counters.memory import MemoryCounters
@@ -28,7 +30,7 @@ from .policy.limits import DEFAULT_ACCOUNT, AccountLimits, FunctionLimits, Limit
 from .policy.payload import PayloadQuotas
 from .settings import Account, Settings
 from .telemetry.log import RefusalSummary, write_access_line
-from .telemetry.metrics import GatewayCollector
+from .telemetry.metrics import Facts, GatewayCollector
 from .telemetry.record import Totals
 from .upstream.forward import Forward, ResponseQuotas
 from .upstream.pool import Pool
@@ -53,6 +55,7 @@ class Gateway:
     def __init__(self, settings: Settings, *, backend_url: str) -> None:
         self.settings = settings
         self.is_draining = False
+        self.degraded = {"settings_invalid": False, "restart_needed": False}
         self._has_access_log = settings.access_log
         self.buffers = Buffers(settings.buffer_bytes)
         self.outbox = Outbox()
@@ -66,8 +69,11 @@ class Gateway:
             self.totals,
             limits=lambda: self.tables.limits,
             levels=self.counters,
+            holds=self.holds.by_counter,
             buffers=self.buffers,
             upstream=self.pool,
+            degraded=self.degraded,
+            facts=Facts(__version__, platform.python_version(), settings.backend.timeout_seconds),
         )
         forward = Forward(
             self.pool,

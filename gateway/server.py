@@ -160,11 +160,13 @@ async def _keep_reloading(gateway: Gateway, read: Callable[[], Settings], change
         try:
             settings = await asyncio.to_thread(read)
         except SettingsError as error:
+            gateway.degraded["settings_invalid"] = True
             log.error("settings not reloaded, the old ones stay in force:\n%s", error)
             continue
         gateway.tables = await asyncio.to_thread(gateway.make_tables, settings)
-        log.info("settings reloaded: accounts, credentials and quotas are in force")
         waiting = restart_needed(gateway.settings, settings)
+        gateway.degraded |= {"settings_invalid": False, "restart_needed": bool(waiting)}
+        log.info("settings reloaded: accounts, credentials and quotas are in force")
         if waiting:
             log.warning("changed, but in force only after a restart: %s", ", ".join(waiting))
 

@@ -93,6 +93,11 @@ class Process:
         document: dict[str, Any] = fetch(self.operations_port, "/limits").json["accounts"][0]
         return document
 
+    def causes_of_degradation(self) -> list[str]:
+        """Those that the metrics tell of."""
+        text = fetch(self.operations_port, "/metrics").body.decode()
+        return re.findall(r'^invoke_gateway_degraded{cause="(\w+)"} 1$', text, re.MULTILINE)
+
     def end(self) -> None:
         if not self.has_ended:
             self._process.kill()
@@ -275,6 +280,7 @@ def test_sighup_puts_new_limits_in_force_without_dropping_a_request(
         process.signal(signal.SIGHUP)
         process.until_logged("settings reloaded: accounts, credentials and quotas are in force")
         process.until_logged("WARNING changed, but in force only after a restart: listen")
+        assert process.causes_of_degradation() == ["restart_needed"]
         assert process.limits()["concurrent_executions"] == 20
         assert other.send(invoke("hold")).answer().json["Reason"] == RESERVED
         assert other.send(invoke("echo")).answer().status == 200
@@ -308,10 +314,12 @@ def test_an_invalid_file_leaves_the_old_limits_in_force_and_says_why(
         return
     process.until_logged(r"ERROR settings not reloaded, the old ones stay in force:\n[^$]*" + re.escape(why))
     assert process.limits()["concurrent_executions"] == 7
+    assert process.causes_of_degradation() == ["settings_invalid"]
     process.write(accounts={"default": limits(8)})
     process.signal(signal.SIGHUP)
     process.until_logged("settings reloaded")
     assert process.limits()["concurrent_executions"] == 8
+    assert process.causes_of_degradation() == []
     assert "Traceback" not in process.log
 
 

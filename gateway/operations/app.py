@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from itertools import chain
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -15,6 +16,7 @@ from ..faults import BackendFault
 from ..policy.concurrency import Full
 from ..telemetry.exposition import choose_format, render
 from ..telemetry.metrics import GatewayCollector
+from ..telemetry.process import read_process
 from .documents import MOST_REPEATED, BadDocument, read_body
 from .documents import answer_error as _error
 from .documents import answer_json as _json
@@ -56,7 +58,8 @@ class Operations:
 
     async def metrics(self, request: Request) -> Response:
         is_openmetrics, content_type = choose_format(request.headers.get("accept", ""))
-        pieces = render(self._collector.families(), is_openmetrics=is_openmetrics)
+        process = await asyncio.to_thread(read_process)
+        pieces = render(chain(self._collector.families(), process), is_openmetrics=is_openmetrics)
         return StreamingResponse(_in_turns(pieces), headers={"content-type": content_type})
 
     async def healthz(self, request: Request) -> Response:

@@ -4,12 +4,13 @@ counterpart where there is one."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from ..buffers import Buffers
+from ..faults import KINDS
 from ..policy.limits import OTHER, AccountLimits, Limits
 from .exposition import Family, Row, as_metric
 from .record import FunctionCounts, Totals
@@ -25,6 +26,9 @@ class Levels(Protocol):
     def held(self) -> Mapping[str, int]:
         """Every counter that at least one slot holds, with how many do."""
 
+    def oldest_seconds(self, counter: str) -> float:
+        """Age of the oldest slot that holds the counter; 0 when none does."""
+
 
 class Upstream(Protocol):
     """What a pool of backend connections tells about now."""
@@ -36,21 +40,38 @@ class Upstream(Protocol):
     def idle(self) -> int: ...
 
 
+class Facts(NamedTuple):
+    """Versions of the gateway and of Python, and how long a call to the backend may take."""
+
+    version: str
+    python: str
+    backend_timeout_seconds: float
+
+
 class GatewayCollector(Collector):
+    """`holds` says how many slots of each counter are held on purpose, `degraded` of each cause whether it is so now;
+    `facts` are what does not change while the process runs."""
+
     def __init__(
         self,
         totals: Totals,
         *,
         limits: Callable[[], Limits],
         levels: Levels,
+        holds: Callable[[], Mapping[str, int]],
         buffers: Buffers,
         upstream: Upstream,
+        degraded: Mapping[str, bool],
+        facts: Facts,
     ) -> None:
         self._totals = totals
         self._limits = limits
         self._levels = levels
+        self._holds = holds
         self._buffers = buffers
         self._upstream = upstream
+        self._degraded = degraded
+        self._facts = facts
 
     def collect(self) -> Iterable[Metric]:
         """For prometheus-client, at its price (exposition.py)."""
@@ -61,7 +82,9 @@ class GatewayCollector(Collector):
         together, before the first row."""
         yield from self._list_functions(list(self._totals.functions.items()))
         yield from self._list_accounts(self._limits().all(), self._levels.held())
+        yield from self._list_ages(self._limits().all(), self._holds())
         yield from self._list_process()
+        yield from self._list_state()
 
     def _list_functions(self, functions: list[tuple[tuple[str, str], FunctionCounts]]) -> Iterator[Family]:
         yield _counter(
@@ -136,6 +159,20 @@ class GatewayCollector(Collector):
             ),
         )
 
+    def _list_ages(self, accounts: list[AccountLimits], holds: Mapping[str, int]) -> Iterator[Family]:
+        yield _gauge(
+            "oldest_execution_age_seconds",
+            "Seconds for which the oldest invocation in flight has held its slot; 0 when none is.",
+            _BY_ACCOUNT,
+            (((account.account,), self._levels.oldest_seconds(account.account_counter)) for account in accounts),
+        )
+        yield _gauge(
+            "held_concurrent_executions",
+            "Slots held on purpose by way of /holds; they count as in flight.",
+            _BY_ACCOUNT,
+            (((account.account,), holds.get(account.account_counter, 0)) for account in accounts),
+        )
+
     def _list_process(self) -> Iterator[Family]:
         totals = self._totals
         yield _counter(
@@ -154,7 +191,8 @@ class GatewayCollector(Collector):
             "upstream_errors",
             "Requests that the backend did not answer, by kind.",
             ("kind",),
-            [((kind,), count) for kind, count in totals.upstream_errors.items()],
+            # Also those that have not happened: of a series that begins at 1, Prometheus cannot see the rise.
+            [((kind,), totals.upstream_errors.get(kind, 0)) for kind in KINDS],
         )
         yield _counter(
             "client_disconnects",
@@ -180,10 +218,38 @@ class GatewayCollector(Collector):
         )
         yield _gauge("buffered_bytes", "Bytes of payload held in memory.", (), [((), self._buffers.in_use)])
         yield _gauge(
+            "buffered_bytes_limit",
+            "Bytes of payload that may be held in memory; beyond it requests are refused.",
+            (),
+            [((), self._buffers.ceiling)],
+        )
+        yield _gauge(
             "upstream_connections",
             "Connections to the backend, by state.",
             ("state",),
             [(("busy",), self._upstream.busy), (("idle",), self._upstream.idle)],
+        )
+
+    def _list_state(self) -> Iterator[Family]:
+        version, python, backend_timeout_seconds = self._facts
+        yield _gauge(
+            "backend_timeout_seconds",
+            "Seconds that a call to the backend may take.",
+            (),
+            [((), backend_timeout_seconds)],
+        )
+        yield _gauge(
+            "degraded",
+            "1 while the gateway does not run as it was told to: its settings file has mistakes and the old limits stay"
+            " in force (settings_invalid), or has changes that wait for a restart (restart_needed).",
+            ("cause",),
+            [((cause,), int(is_so)) for cause, is_so in self._degraded.items()],
+        )
+        yield _gauge(
+            "build_info",
+            "1, with the versions of the gateway and of Python as labels.",
+            ("python", "version"),
+            [((python, version), 1)],
         )
 
 

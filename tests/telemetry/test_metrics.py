@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import platform
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gateway import __version__
+from gateway.faults import KINDS
 from tests.support.sockets import Gateway, Wire, calls_under_way, gateway, invoke
 
 NAMED = "111122223333"
@@ -65,6 +70,11 @@ def test_before_the_first_call_the_limits_are_there_and_nothing_else(served: Gat
     ]
     assert not [name for name in samples if name.startswith(("invocations_total", "throttles_total"))]
     assert samples["buffered_bytes"] == 0
+    assert samples["buffered_bytes_limit"] == 536870912
+    assert samples[f"oldest_execution_age_seconds{DEFAULT}"] == 0
+    assert samples[f"held_concurrent_executions{DEFAULT}"] == 0
+    assert samples["backend_timeout_seconds"] == 900
+    assert samples['degraded{cause="settings_invalid"}'] == samples['degraded{cause="restart_needed"}'] == 0
     assert samples["admission_seconds_count"] == 0
 
 
@@ -104,7 +114,7 @@ def test_totals_have_cloudwatchs_meanings(served: Gateway) -> None:
         assert served.metrics()["buffered_bytes"] == 9
     served.until_idle()
     samples = served.metrics()
-    counted = {name: value for name, value in samples.items() if "_total" in name}
+    counted = {name: value for name, value in samples.items() if "_total" in name and not name.startswith("process_")}
     reason = "ReservedFunctionConcurrentInvocationLimitExceeded"
     assert counted == {
         of("invocations_total", "other"): 3 + 1,
@@ -121,7 +131,7 @@ def test_totals_have_cloudwatchs_meanings(served: Gateway) -> None:
         'refusals_total{error="InvalidRequestContentException"}': 1,
         'refusals_total{error="RequestTooLargeException"}': 1,
         'refusals_total{error="ValidationException"}': 1,
-        'upstream_errors_total{kind="reset"}': 1,
+        **{f'upstream_errors_total{{kind="{kind}"}}': int(kind == "reset") for kind in KINDS},
         'client_disconnects_total{phase="request"}': 1,
         'client_disconnects_total{phase="response"}': 0,
         "passed_through_total": 1,
@@ -192,3 +202,40 @@ def test_the_lag_of_the_event_loop_is_measured_while_the_gateway_runs(served: Ga
     served.until(lambda: any(served.server.gateway.totals.loop_lag.counts), "the lag was measured")
     assert served.metrics()["event_loop_lag_seconds_count"] >= 1
     assert "event loop lag" in served.on_loop(lambda: {task.get_name() for task in asyncio.all_tasks()})
+
+
+def test_the_age_of_the_oldest_call_is_told_by_account(served: Gateway) -> None:
+    """That of the first of two, in an account of its own; with it gone, nobody's."""
+    oldest = "oldest_execution_age_seconds"
+    with calls_under_way(served, "hold-a", "hold-b"):
+        first = served.metrics()
+        second = served.metrics()
+        assert 0 < first[f"{oldest}{DEFAULT}"] < second[f"{oldest}{DEFAULT}"] < 5
+        assert second[f'{oldest}{{account="{NAMED}"}}'] == 0
+    served.until_idle()
+    assert served.metrics()[f"{oldest}{DEFAULT}"] == 0
+
+
+def test_slots_that_are_held_on_purpose_are_told_apart(served: Gateway) -> None:
+    with Wire(served.server.operations.port) as wire:
+        body = b'{"function": "hold-reserved", "slots": 2}'
+        wire.send(invoke("", body, "Content-Type: application/json", path="/holds"))
+        assert wire.answer().status == 201
+    samples = served.metrics()
+    assert samples[f"held_concurrent_executions{DEFAULT}"] == 2
+    assert samples[f'held_concurrent_executions{{account="{NAMED}"}}'] == 0
+    assert samples[of("concurrent_executions", "hold-reserved")] == 2
+
+
+def test_the_versions_are_labels_of_a_one(served: Gateway) -> None:
+    assert served.metrics()[f'build_info{{python="{platform.python_version()}",version="{__version__}"}}'] == 1
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="this system has no /proc, which these are read from")
+def test_the_process_has_the_metrics_that_every_prometheus_client_has(served: Gateway) -> None:
+    before, now = served.metrics(), time.time()
+    assert before["process_resident_memory_bytes"] > 10 * 1024 * 1024
+    assert now - 3600 * 24 < before["process_start_time_seconds"] < now
+    assert 0 < before["process_open_fds"] < before["process_max_fds"]
+    while served.metrics()["process_cpu_seconds_total"] == before["process_cpu_seconds_total"]:
+        pass  # it is told in hundredths of a second

@@ -4,10 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help live run test check lint types soak load bench readme clean
+.PHONY: help live run test check lint types soak load bench readme dashboards clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -64,6 +64,9 @@ load: $(VENV)/load.stamp ## load tests with Locust: one table, a picture and a r
 
 readme: $(VENV)/dev.stamp ## write the tables of the README anew from the code
 	$(BIN)/python -m tests.support.tables
+
+dashboards: $(VENV)/dev.stamp ## write Grafana's dashboards anew from their code
+	$(BIN)/python -m grafana.build
 
 $(VENV)/bench.stamp: pyproject.toml $(VENV)/runtime.stamp
 	$(PIP) --upgrade 'pip>=25.1'

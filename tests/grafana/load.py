@@ -1,0 +1,179 @@
+"""Gateways under every kind of load that the metrics tell of, for as long as somebody looks.
+
+One gateway has the demo backend, and an account for each limit that is to be reached; another has a backend that is not
+there. The functions are the demo backend's own.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.support import processes
+from tests.support.sockets import Answer, Wire, invoke
+
+from .expressions import ROOT
+
+ACCOUNT = "000000000000"
+FULL = "111122223333"
+CALLER = "444455556666"
+
+# Of the default account: `sleep` uses up its reservation, `blob` and `echo` their rates; `fail` fails.
+_FUNCTIONS: dict[str, dict[str, Any]] = {
+    "sleep": {"reserved_concurrent_executions": 2, "requests_per_second": "off"},
+    "blob": {"reserved_concurrent_executions": 5, "requests_per_second": 2},
+    "echo": {"requests_per_second": 4},
+    "fail": {},
+}
+SETTINGS: dict[str, Any] = {
+    "backend": {"url": "demo", "timeout_seconds": 30},
+    "accounts": {
+        "default": {"concurrent_executions": 200, "requests_per_second": "off", "functions": _FUNCTIONS},
+        FULL: {"concurrent_executions": 2, "requests_per_second": "off"},
+        CALLER: {"concurrent_executions": 20, "requests_per_second": "off", "caller_requests_per_second": 2},
+    },
+    "credentials": {f"AKIA{FULL}": FULL, f"AKIA{CALLER}": CALLER},
+}
+REASONS = {
+    "ReservedFunctionConcurrentInvocationLimitExceeded",
+    "ConcurrentInvocationLimitExceeded",
+    "ReservedFunctionInvocationRateLimitExceeded",
+    "FunctionInvocationRateLimitExceeded",
+    "CallerRateLimitExceeded",
+}
+_RETRY = "amz-sdk-request: attempt=2; max=3"
+
+
+class Load:
+    """Calls, some forty in each round, one round after the other in a thread of its own. `reasons` are those of the
+    refusals so far."""
+
+    def __init__(self, gateway: Process, broken: Process) -> None:
+        self.gateway = gateway
+        self.broken = broken
+        self.reasons: set[str] = set()
+        self._is_over = threading.Event()
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def until_all_is_refused(self) -> None:
+        """Wait until there has been a refusal for each reason."""
+        processes.wait_until(lambda: self._failure or self.reasons == REASONS, f"refusals, not only {self.reasons}")
+
+    def stop(self) -> None:
+        self._is_over.set()
+        self._thread.join(30)
+        if self._failure is not None:
+            raise self._failure
+
+    def _run(self) -> None:
+        try:
+            while not self._is_over.wait(0.2):
+                self._call_all()
+        except BaseException as error:
+            self._failure = error
+
+    def _call_all(self) -> None:
+        with ExitStack() as stack:
+            wires = [stack.enter_context(Wire(self.gateway.port)) for _ in range(4)]
+            for wire, account in zip(wires, (ACCOUNT, ACCOUNT, FULL, FULL), strict=True):
+                wire.send(invoke("sleep", b'{"seconds": 0.5}', *_of(account)))
+            for _ in range(2):
+                self._call("sleep")
+                self._call("sleep", _RETRY)
+                self._call("sleep", _RETRY, *_of(FULL))
+                for _ in range(3):
+                    self._call("echo", *_of(CALLER))
+                for function in ("echo", "echo", "echo", "blob", "blob", "fail"):
+                    self._call(function, _RETRY)
+            self._call("echo", body=b"{bad")
+            self._send(self.gateway, invoke(path="/2015-03-31/functions", method="GET", body=b""))
+            self._leave(invoke("echo", b"{", "Content-Length: 9", length=False))
+            self._leave(invoke("stream", b'{"chunks": 3, "bytes": 100, "seconds": 0.1}'))
+            self._send(self.broken, invoke())
+            for wire in wires:
+                self._note(wire.answer())
+
+    def _call(self, function: str, *headers: str, body: bytes = b'{"seconds": 0}') -> None:
+        self._note(self._send(self.gateway, invoke(function, body, *headers)))
+
+    def _send(self, gateway: Process, data: bytes) -> Answer:
+        with Wire(gateway.port) as wire:
+            return wire.send(data).answer()
+
+    def _note(self, answer: Answer) -> None:
+        if answer.status == 429:
+            self.reasons.add(answer.json["Reason"])
+
+    def _leave(self, data: bytes) -> None:
+        """Send it, and be gone while the gateway works on it."""
+        wire = Wire(self.gateway.port).send(data)
+        assert wire.is_open(0.02)
+        wire.reset()
+
+
+def _of(account: str) -> tuple[str, ...]:
+    """The header that says that the caller is of this account."""
+    if account == ACCOUNT:
+        return ()
+    credential = f"AKIA{account}/20260101/us-east-1/lambda/aws4_request"
+    return (f"Authorization: AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host, Signature=0",)
+
+
+class Process:
+    """A gateway in a process of its own. `port` is that of the Invoke API."""
+
+    def __init__(self, folder: Path, name: str, settings: dict[str, Any]) -> None:
+        self.port, self.operations_port = processes.free_port(), processes.free_port()
+        self.target = f"127.0.0.1:{self.operations_port}"
+        self.file = folder / f"{name}.json"
+        listeners = {"listen": f"127.0.0.1:{self.port}", "operations": self.target}
+        self.file.write_text(json.dumps({**settings, **listeners, "watch": True}))
+
+    @contextmanager
+    def run(self) -> Iterator[Process]:
+        """It runs for the length of the block."""
+        arguments = [sys.executable, "-m", "gateway", "serve", f"--config={self.file}"]
+        folder = self.file.parent
+        log = self.file.with_suffix(".log")
+        with processes.running(arguments, log, processes.bare_environment(folder), ROOT) as process:
+            ports = (self.port, self.operations_port)
+            process.wait_until(lambda: all(map(processes.listens, ports)), "it listens")
+            yield self
+
+    def hold_a_slot(self) -> None:
+        body = b'{"seconds": 600}'
+        with Wire(self.operations_port) as wire:
+            wire.send(invoke("", body, "Content-Type: application/json", path="/holds"))
+            assert wire.answer().status == 201
+
+    def become_degraded(self) -> None:
+        """Its settings file has mistakes from now on."""
+        self.file.write_text("{")
+
+
+@contextmanager
+def under_load(folder: Path) -> Iterator[Load]:
+    """Both gateways and the load on them, for the length of the block. A slot is held, and the gateway whose backend is
+    not there is degraded as well."""
+    nowhere = {"backend": {"url": f"http://127.0.0.1:{processes.free_port()}"}}
+    with (
+        Process(folder, "gateway", SETTINGS).run() as gateway,
+        Process(folder, "broken", nowhere).run() as broken,
+    ):
+        gateway.hold_a_slot()
+        broken.become_degraded()
+        load = Load(gateway, broken)
+        load.start()
+        try:
+            yield load
+        finally:
+            load.stop()

@@ -1,0 +1,82 @@
+"""A real Prometheus scrapes gateways under load; every expression of the dashboards and the rules must return data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.processes import wait_until
+
+from .answers import ask, list_expressions, summarize, watched
+from .load import ACCOUNT, FULL, REASONS
+from .prometheus import CURE, Prometheus, is_installed
+
+pytestmark = pytest.mark.skipif(not is_installed(), reason=f"prometheus is not installed: {CURE}")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    with watched(tmp_path_factory.mktemp("prometheus")) as started:
+        yield started
+
+
+def value(server: Prometheus, query: str) -> float:
+    """That of the one series; 0 where there is none."""
+    found = server.ask("query", query=query)["result"]
+    assert len(found) < 2, f"{query}: {found}"
+    return float(found[0]["value"][1]) if found else 0.0
+
+
+def test_every_expression_returns_data(server: Prometheus) -> None:
+    """`python -m tests.grafana` prints them one by one."""
+    answers = [ask(server, expression) for expression in list_expressions()]
+    print(summarize(answers))
+    assert [answer for answer in answers if answer.error or not answer.series] == []
+    assert len(answers) > 100
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *(f'sum(invoke_gateway_throttles_total{{reason="{reason}"}})' for reason in sorted(REASONS)),
+        'sum(invoke_gateway_retry_requests_total{function="sleep"})',
+        'sum(invoke_gateway_errors_total{function="fail"})',
+        'sum(invoke_gateway_client_disconnects_total{phase="request"})',
+        'sum(invoke_gateway_client_disconnects_total{phase="response"})',
+        'sum(invoke_gateway_upstream_errors_total{kind="refused"})',
+        'sum(invoke_gateway_refusals_total{error="InvalidRequestContentException"})',
+        "sum(invoke_gateway_passed_through_total)",
+        'max(invoke_gateway_degraded{cause="settings_invalid"})',
+        f'sum(invoke_gateway_held_concurrent_executions{{account="{ACCOUNT}"}})',
+        f'max(max_over_time(invoke_gateway_oldest_execution_age_seconds{{account="{FULL}"}}[5m]))',
+        "max(max_over_time(instance:invoke_gateway_upstream_errors:ratio_rate5m[5m]))",
+        "max(max_over_time(instance_account_function:invoke_gateway_reserved_concurrency:ratio[5m])) >= 1",
+        "max(max_over_time(instance_account:invoke_gateway_unreserved_concurrency:ratio[5m])) >= 1",
+        "sum(process_cpu_seconds_total)",
+    ],
+)
+def test_the_load_was_of_every_kind(server: Prometheus, query: str) -> None:
+    """Or a series of noughts would pass for data."""
+    wait_until(lambda: value(server, query) > 0, query)
+
+
+@pytest.mark.parametrize("alert", ["InvokeGatewayDegraded", "InvokeGatewayUpstreamErrors"])
+def test_an_alert_with_a_cause_is_pending_for_the_gateway_that_has_it(server: Prometheus, alert: str) -> None:
+    """The other gateway has none."""
+    wait_until(lambda: value(server, f'count(ALERTS{{alertname="{alert}"}})') == 1, alert)
+
+
+@pytest.mark.parametrize("alert", ["InvokeGatewayDown", "InvokeGatewayAbsent", "InvokeGatewaySlotHeldTooLong"])
+def test_an_alert_without_a_cause_is_not_pending(server: Prometheus, alert: str) -> None:
+    assert value(server, f'count(ALERTS{{alertname="{alert}"}})') == 0
+
+
+def test_what_is_no_expression_is_an_error_and_not_just_empty(server: Prometheus) -> None:
+    expression = list_expressions()[0]
+    assert "parse error" in ask(server, expression._replace(text="sum(", kind="range")).error
+    assert ask(server, expression._replace(text="sum(no_such_metric)", kind="range")) == (
+        expression._replace(text="sum(no_such_metric)", kind="range"),
+        0,
+        "",
+    )

@@ -40,7 +40,7 @@ run: $(VENV)/runtime.stamp ## start the gateway on its embedded demo backend; AR
 	$(BIN)/invoke-gateway serve --backend demo $(ARGS)
 
 test: live ## run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: $(VENV)/dev.stamp ## ruff: style, bugs, import order, format
 	$(BIN)/ruff check .

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import http.client
 import json
 import logging
@@ -415,7 +416,9 @@ def test_the_log_of_a_streaming_function_comes_in_the_last_message(client: Any) 
 
 
 def test_a_streaming_function_can_be_run_dry_but_not_as_an_event(client: Any) -> None:
-    assert client.invoke_with_response_stream(FunctionName="echo", InvocationType="DryRun")["StatusCode"] == 204
+    answer = client.invoke_with_response_stream(FunctionName="echo", InvocationType="DryRun")
+    with contextlib.closing(answer["EventStream"]):
+        assert answer["StatusCode"] == 204
     with pytest.raises(ClientError, match=r"enum value set: \[RequestResponse, DryRun\]"):
         client.invoke_with_response_stream(FunctionName="echo", InvocationType="Event")
 

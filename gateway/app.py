@@ -23,12 +23,16 @@ from .middleware.inject import Delay, Inject
 from .middleware.length import Length
 from .middleware.payload import Payload
 from .middleware.record import Record
+from .operations.history import History
 from .operations.holds import Holds
+from .operations.live import LiveView
+from .operations.watchers import Watchers
 from .outbox import Outbox
 from .policy.fault_script import FaultScripts
 from .policy.limits import DEFAULT_ACCOUNT, AccountLimits, FunctionLimits, Limits
 from .policy.payload import PayloadQuotas
 from .settings import Account, Settings
+from .telemetry.last_refusals import LastRefusals
 from .telemetry.log import RefusalSummary, write_access_line
 from .telemetry.metrics import Facts, GatewayCollector
 from .telemetry.record import Totals
@@ -65,6 +69,19 @@ class Gateway:
         self.pool = _make_pool(settings, backend_url, self.buffers, self.outbox)
         self.tables = self.make_tables(settings)
         self.holds = Holds(self.counters, limits=lambda: self.tables.limits)
+        self.last_refusals = LastRefusals(self.counters, holds=self.holds.by_counter)
+        self.history = History(self.counters)
+        self.watchers = Watchers(
+            LiveView(
+                limits=lambda: self.tables.limits,
+                levels=self.counters,
+                totals=self.totals,
+                history=self.history,
+                holds=self.holds.by_counter,
+                refusals=self.last_refusals,
+                is_draining=lambda: self.is_draining,
+            )
+        )
         self.collector = GatewayCollector(
             self.totals,
             limits=lambda: self.tables.limits,
@@ -140,6 +157,8 @@ class Gateway:
         self.totals.note(exchange)
         if exchange.refusal is not None:
             self.refusals.note()
+            if exchange.fault is None:  # else the backend failed, and nothing was refused
+                self.last_refusals.note(exchange)
         if self._has_access_log:
             write_access_line(exchange, scope)
 

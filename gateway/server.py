@@ -24,6 +24,8 @@ from .faults import BackendFault
 from .listener import InvokeProtocol, ListenerLimits, keep_sweeping
 from .operations.app import Operations
 from .operations.fault_scripts import FaultEndpoint
+from .operations.history import keep_looking
+from .operations.host import LoopbackNames
 from .operations.limits import describe_limits
 from .settings import Address, Settings, SettingsError, restart_needed
 from .telemetry.lag import keep_measuring_lag
@@ -80,6 +82,8 @@ async def running(settings: Settings) -> AsyncIterator[RunningGateway]:
         stack.push_async_callback(gateway.close)
         operations = Server(_configure(_make_operations(gateway), drain_seconds=1))
         await stack.enter_async_context(_serving(operations, sockets[1]))
+        await stack.enter_async_context(_task(keep_looking(gateway.history), "history"))
+        stack.callback(gateway.watchers.close)  # after the drain, which they see; their streams hold nobody up
         invoke = Server(_configure_invoke(gateway, settings))
         await stack.enter_async_context(_serving(invoke, sockets[0]))
         connections = cast("set[InvokeProtocol]", invoke.server_state.connections)
@@ -143,7 +147,9 @@ async def _announce(server: RunningGateway) -> None:
     gateway = server.gateway
     log.info("Invoke API on http%s://%s", "s" if gateway.settings.tls else "", server.listen)
     faults = " /faults" if gateway.fault_scripts is not None else ""
-    log.info("operations on http://%s (/metrics /healthz /readyz /limits /holds%s)", server.operations, faults)
+    log.info("live page on http://%s/", server.operations)
+    paths = f"/metrics /healthz /readyz /limits /holds /refusals{faults}"
+    log.info("operations on http://%s (%s)", server.operations, paths)
     url = gateway.settings.backend.url
     log.info("backend %s", "demo (embedded: echo, sleep, fail, blob, stream)" if url == "demo" else url)
     try:
@@ -203,10 +209,12 @@ def _make_operations(gateway: Gateway) -> App:
             find_account=lambda account: gateway.tables.limits.of(account).account,
             is_draining=lambda: gateway.is_draining,
         ),
+        watchers=gateway.watchers,
+        refusals=gateway.last_refusals,
         probe=gateway.pool.probe,
         is_draining=lambda: gateway.is_draining,
     )
-    return cast("App", operations.app)
+    return LoopbackNames(cast("App", operations.app))
 
 
 def _configure_invoke(gateway: Gateway, settings: Settings) -> uvicorn.Config:

@@ -6,11 +6,12 @@ A counter's value is the number of slots that hold it: there is no second number
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 from time import monotonic
 
 from aiolimiter import AsyncLimiter
 
-from ..policy.concurrency import Claim, Full, Lane, Plan, RateClaim
+from ..policy.concurrency import Claim, Full, Lane, Occupant, Plan, RateClaim
 from ..policy.retry import estimate_free_seconds
 
 # Weight of the latest call in the usual duration: about the last eight calls count.
@@ -135,6 +136,21 @@ class MemoryCounters:
     def held(self) -> dict[str, int]:
         """Every counter that at least one slot holds, with how many do."""
         return {name: len(level.running) for name, level in self._levels.items() if level.running}
+
+    def occupants(self, counter: str, most: int) -> list[Occupant]:
+        """Who holds `counter`, those with the most slots first. Only its `most` oldest slots are looked at."""
+        level = self._levels.get(counter)
+        if level is None:
+            return []
+        now = self._clock()
+        slots: dict[str, int] = {}
+        oldest: dict[str, float] = {}
+        for slot in islice(level.running, most):
+            own = slot._own
+            slots[own] = slots.get(own, 0) + 1
+            oldest.setdefault(own, now - slot.taken_at)
+        found = [Occupant(own, count, oldest[own]) for own, count in slots.items()]
+        return sorted(found, key=lambda occupant: (-occupant.slots, -occupant.oldest_seconds))
 
     def give_back(self, slot: MemorySlot, claims: tuple[Claim, ...], own: str, was_call: bool) -> None:
         seconds = self._clock() - slot.taken_at

@@ -1,5 +1,5 @@
-"""The operations listener: metrics, health, readiness, the live limits, holds and fault scripts. It is a server of
-its own, so nothing of it can be reached through the Invoke listener."""
+"""The operations listener: the live page, metrics, health, readiness, the live limits, holds and fault scripts. It is a
+server of its own, so nothing of it can be reached through the Invoke listener."""
 
 from __future__ import annotations
 
@@ -15,15 +15,20 @@ from starlette.routing import Route
 from ..faults import BackendFault
 from ..policy.concurrency import Full
 from ..telemetry.exposition import choose_format, render
+from ..telemetry.last_refusals import LastRefusals
 from ..telemetry.metrics import GatewayCollector
 from ..telemetry.process import read_process
-from .documents import MOST_REPEATED, BadDocument, read_body
-from .documents import answer_error as _error
-from .documents import answer_json as _json
+from .documents import MOST_REPEATED, BadDocument, answer_error, answer_json, read_body
 from .fault_scripts import FaultEndpoint
 from .holds import Holds, describe_no_room, read_wanted
+from .live import BadQuestion, read_question
+from .page import load_page
+from .watchers import EventStream, Watchers
 
 _LONGEST_NUMBER = 9  # digits; more rows than there can be functions
+
+# What is true now only. No header lets other origins read it, so a browser keeps it from their pages.
+_FRESH = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 
 
 class Operations:
@@ -36,16 +41,23 @@ class Operations:
         describe_limits: Callable[[int], dict[str, object]],
         holds: Holds,
         faults: FaultEndpoint,
+        watchers: Watchers,
+        refusals: LastRefusals,
         probe: Callable[[], Awaitable[None]],
         is_draining: Callable[[], bool],
     ) -> None:
         self._collector = collector
         self._describe_limits = describe_limits
         self._holds = holds
+        self._watchers = watchers
+        self._refusals = refusals
         self._probe = probe
         self._is_draining = is_draining
         self.app = Starlette(
             routes=[
+                Route("/", self.page),
+                Route("/live", self.live),
+                Route("/refusals", self.refusals),
                 Route("/metrics", self.metrics),
                 Route("/healthz", self.healthz),
                 Route("/readyz", self.readyz),
@@ -55,6 +67,25 @@ class Operations:
                 *faults.routes(),
             ]
         )
+
+    async def page(self, request: Request) -> Response:
+        page = load_page()
+        return Response(page.html, headers=page.headers)
+
+    async def live(self, request: Request) -> Response:
+        try:
+            question = read_question(request.query_params)
+        except BadQuestion as error:
+            return answer_error(str(error), 400)
+        why_not = self._watchers.why_not()
+        if why_not is not None:
+            return answer_json({"error": why_not}, 503, {"retry-after": "10"})
+        if request.method == "HEAD":
+            return Response(media_type="text/event-stream", headers=_FRESH)
+        return EventStream(self._watchers, question, _FRESH)
+
+    async def refusals(self, request: Request) -> Response:
+        return answer_json({"refusals": self._refusals.newest_first()}, headers=_FRESH)
 
     async def metrics(self, request: Request) -> Response:
         is_openmetrics, content_type = choose_format(request.headers.get("accept", ""))
@@ -67,42 +98,46 @@ class Operations:
 
     async def readyz(self, request: Request) -> Response:
         if self._is_draining():
-            return _json({"ready": False, "why": "The gateway is draining."}, status=503)
+            return answer_json({"ready": False, "why": "The gateway is draining."}, status=503)
         try:
             await self._probe()
         except BackendFault as fault:
-            return _json({"ready": False, "why": str(fault)}, status=503)
-        return _json({"ready": True})
+            return answer_json({"ready": False, "why": str(fault)}, status=503)
+        return answer_json({"ready": True})
 
     async def limits(self, request: Request) -> Response:
         functions = request.query_params.get("functions", "1000")
         if not (functions.isascii() and functions.isdigit() and len(functions) <= _LONGEST_NUMBER):
-            return _json({"error": f"functions={functions} is not a number. Say how many rows you want."}, status=400)
-        return _json(self._describe_limits(int(functions)))
+            return answer_json(
+                {"error": f"functions={functions} is not a number. Say how many rows you want."}, status=400
+            )
+        return answer_json(self._describe_limits(int(functions)))
 
     async def holds(self, request: Request) -> Response:
         if request.method == "POST":
             return await self._hold(request)
-        return _json({"holds": self._holds.describe_all()})
+        return answer_json({"holds": self._holds.describe_all()})
 
     async def _hold(self, request: Request) -> Response:
         try:
             wanted = read_wanted(await read_body(request, "A hold", "one hold per request"))
         except BadDocument as error:
-            return _error(str(error), error.status)
+            return answer_error(str(error), error.status)
         if self._is_draining():
-            return _error("The gateway is draining. Hold slots of the one that takes its place.", 503)
+            return answer_error("The gateway is draining. Hold slots of the one that takes its place.", 503)
         hold = await self._holds.take(wanted)
         if isinstance(hold, Full):
-            return _json(describe_no_room(wanted, hold), 409)
-        return _json(self._holds.describe(hold), 201, {"location": f"/holds/{hold.id}"})
+            return answer_json(describe_no_room(wanted, hold), 409)
+        return answer_json(self._holds.describe(hold), 201, {"location": f"/holds/{hold.id}"})
 
     async def release(self, request: Request) -> Response:
         id = request.path_params["id"]
         if self._holds.release(id):
             return Response(status_code=204)
         shown = id[:MOST_REPEATED]
-        return _error(f"There is no hold {shown!r}: it has ended, or never was. GET /holds lists those there are.", 404)
+        return answer_error(
+            f"There is no hold {shown!r}: it has ended, or never was. GET /holds lists those there are.", 404
+        )
 
 
 async def _in_turns(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:

@@ -55,7 +55,7 @@ def _describe_account(
             "holds": holds.get(account.pool_counter, 0),
         },
         "throttles": dict(throttles),
-        "functions": [_describe_function(account, name, levels, by_label.get(name, {}), holds) for name in functions],
+        "functions": [describe_function(account, name, levels, by_label.get(name, {}), holds) for name in functions],
         "functions_left_out": max(0, _count_functions(account, held) - len(functions)),
     }
 
@@ -81,9 +81,10 @@ def _count_functions(account: AccountLimits, held: dict[str, int]) -> int:
     return len(account.functions) + unknown
 
 
-def _describe_function(
+def describe_function(
     account: AccountLimits, name: str, levels: Levels, throttles: dict[str, int], holds: Mapping[str, int]
 ) -> dict[str, object]:
+    """One function of `account`, which need not be in the settings."""
     counter = account.function_counter(name)
     limits = account.functions.get(name)
     return {

@@ -79,6 +79,14 @@ def _describe(limit: str, in_use: int, ceiling: float) -> str:
     return f'limit="{limit}", in-use={in_use}, ceiling={ceiling:g}'
 
 
+class Occupant(NamedTuple):
+    """Slots of some counter that one plan took: its own counter, how many, the age in seconds of the oldest."""
+
+    own: str
+    slots: int
+    oldest_seconds: float
+
+
 def account_claim(account: str, concurrent_executions: int) -> Claim:
     """A slot of the whole account."""
     return Claim(account, concurrent_executions, Refusal.CONCURRENCY, "concurrent_executions")

@@ -15,7 +15,7 @@ from gateway.server import _make_operations
 from gateway.settings import Settings
 from tests.support.sockets import Answer, Gateway, Wire, gateway, invoke
 
-READ_ONLY = ("/metrics", "/healthz", "/readyz", "/limits")
+READ_ONLY = ("/", "/live", "/refusals", "/metrics", "/healthz", "/readyz", "/limits")
 PATHS = (*READ_ONLY, "/holds", "/holds/1", "/faults", "/faults/1")
 
 
@@ -100,7 +100,7 @@ def test_a_number_of_rows_that_is_none_is_refused(served: Gateway, number: str) 
     assert "is not a number. Say how many rows you want." in answer.json["error"]
 
 
-@pytest.mark.parametrize("path", ["/", "/metrics/", "/limits/x", "/2015-03-31/functions/echo/invocations"])
+@pytest.mark.parametrize("path", ["/metrics/", "/limits/x", "/2015-03-31/functions/echo/invocations"])
 def test_there_is_nothing_else(served: Gateway, path: str) -> None:
     served.forget()
     assert served.fetch(path).status in (307, 404)

@@ -33,6 +33,8 @@ class Stoppable:
                     pass
             except ConnectionRefusedError:
                 return
+            except ConnectionResetError:
+                continue  # it came in the moment in which the socket was closed
             await asyncio.sleep(0.01)
         raise AssertionError("it still accepts connections")
 
@@ -50,9 +52,11 @@ async def stoppable(backend: ScriptedBackend, **settings: Any) -> AsyncIterator[
     task = asyncio.create_task(serve())
     server = Stoppable(await started, stop)
     server.ended = task
-    yield server
-    stop.set()
-    await task
+    try:
+        yield server
+    finally:
+        stop.set()
+        await task
 
 
 async def test_what_was_admitted_is_finished_and_nothing_new_is_accepted() -> None:
@@ -79,7 +83,7 @@ async def test_what_was_admitted_is_finished_and_nothing_new_is_accepted() -> No
         await server.stop()
         assert not server.ended.done()
         assert server.gateway.in_flight == 2
-        ready = await call(server.gateway.operations, "/readyz", None, method="GET")
+        ready = await call(server.gateway.operations, "/readyz", None, method="GET", host="localhost")
         assert ready.status == 503, "whoever balances the load must know"
         gate.open()
         may_end.set()

@@ -17,6 +17,9 @@ from gateway.settings import Address
 # Seconds after which an answer that has not come does not come. Nothing waits so long unless it fails.
 PATIENCE = 15
 
+AWS = "lambda.us-east-1.amazonaws.com"
+"""The host that SDKs name; the operations listener answers to no such name."""
+
 
 class Response(NamedTuple):
     """What came back. `is_whole` is False when the connection ended before the response did."""
@@ -66,9 +69,10 @@ def request(
     headers: Mapping[str, str] | None = None,
     *,
     method: str = "POST",
+    host: str = AWS,
 ) -> bytes:
     """One whole request. A `body` of `None` sends no length at all."""
-    lines = [f"{method} {target} HTTP/1.1", "Host: lambda.us-east-1.amazonaws.com"]
+    lines = [f"{method} {target} HTTP/1.1", f"Host: {host}"]
     lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
     if body is not None:
         lines.append(f"Content-Length: {len(body)}")
@@ -130,8 +134,9 @@ class Client:
         headers: Mapping[str, str] | None = None,
         *,
         method: str = "POST",
+        host: str = AWS,
     ) -> Response:
-        await self.send(request(target, body, headers, method=method))
+        await self.send(request(target, body, headers, method=method, host=host))
         return await self.read_response(has_body=method != "HEAD")
 
     async def read_head(self) -> Response:
@@ -192,10 +197,11 @@ async def call(
     headers: Mapping[str, str] | None = None,
     *,
     method: str = "POST",
+    host: str = AWS,
 ) -> Response:
     """One request on a connection of its own."""
     async with Client(address) as client:
-        return await client.call(target, body, headers, method=method)
+        return await client.call(target, body, headers, method=method, host=host)
 
 
 async def invoke(

@@ -54,13 +54,13 @@ class GatewayUnderTest:
 
     async def limits(self) -> dict[str, Any]:
         """What /limits says of the default account."""
-        answer = await clients.call(self.operations, "/limits", None, method="GET")
+        answer = await clients.call(self.operations, "/limits", None, method="GET", host="localhost")
         described: dict[str, Any] = answer.json()["accounts"][0]
         return described
 
     async def metric(self, name: str, **labels: str) -> float:
         """One sample of /metrics; 0 where it does not exist."""
-        answer = await clients.call(self.operations, "/metrics", None, method="GET")
+        answer = await clients.call(self.operations, "/metrics", None, method="GET", host="localhost")
         wanted = ",".join(f'{key}="{value}"' for key, value in labels.items())
         start = f"invoke_gateway_{name}{{{wanted}}} " if wanted else f"invoke_gateway_{name} "
         lines = answer.body.decode().splitlines()

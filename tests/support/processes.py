@@ -105,6 +105,10 @@ class RunningProcess:
         """The last lines of what the process has printed."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
+    def kill(self) -> None:
+        """End it without a word."""
+        self._process.kill()
+
     def stop(self) -> int:
         """Ask, wait, then end what is left of the group; returns the exit code."""
         with suppress(ProcessLookupError):

@@ -1,0 +1,47 @@
+"""Keeps web sites from reaching the operations listener through a browser on the same machine.
+
+A site can let its own name lead to 127.0.0.1 once its page has been loaded ("DNS rebinding"). The browser then takes
+the listener for that site, and lets the page read it and take holds. The name is in the Host header, though.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+from starlette.responses import JSONResponse
+
+from ..asgi import App, Receive, Scope, Send
+
+
+class LoopbackNames:
+    """Refuses, with 421, requests that reach a loopback address under a name that others may have given it."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and _is_address((scope.get("server") or ("",))[0], loopback=True):
+            host = next((value for name, value in scope["headers"] if name == b"host"), b"").decode("latin-1")
+            if not is_own_name(host):
+                refusal = JSONResponse(
+                    {"error": "This listener is on loopback. Reach it as 127.0.0.1 or localhost, not by another name."},
+                    status_code=421,
+                )
+                await refusal(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+
+def is_own_name(host: str) -> bool:
+    """Whether a Host header is one that no site can have: an address, localhost, or a name without a dot."""
+    name = host.partition("]")[0].removeprefix("[") if host.startswith("[") else host.partition(":")[0]
+    name = name.removesuffix(".").lower()
+    return "." not in name or name.endswith(".localhost") or _is_address(name)
+
+
+def _is_address(text: str, *, loopback: bool = False) -> bool:
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return False
+    return address.is_loopback or not loopback

@@ -1,0 +1,112 @@
+"""The last refusals, and of those for want of slots who held them then: for people who ask why they were throttled.
+
+In a flood of refusals only a sample is kept. What is not kept costs one look into a small table; what is kept costs a
+look at the slots in question, and the spacing bounds how often that happens.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from time import time
+from typing import Any, Protocol
+
+from ..exchange import Exchange
+from ..policy.concurrency import Claim, Full, Occupant
+
+KEPT = 100
+# Seconds between two refusals that are kept: by the same limit, so that a flood at one does not hide the others; and
+# of all, so that a flood at many costs nothing either.
+SAME_SECONDS = 1.0
+ANY_SECONDS = 0.1
+
+_MOST_SLOTS_LOOKED_AT = 1000  # about 0.1 ms
+_MOST_OCCUPANTS = 4
+_MOST_LIMITS = 1000  # whose spacing is kept; a caller's rate has no lasting identity, so there may be any number
+
+
+class Levels(Protocol):
+    def occupants(self, counter: str, most: int) -> list[Occupant]: ...
+
+
+class LastRefusals:
+    """`holds` says how many slots of each counter are held on purpose; `now` gives seconds since the epoch."""
+
+    def __init__(
+        self, levels: Levels, *, holds: Callable[[], Mapping[str, int]], now: Callable[[], float] = time
+    ) -> None:
+        self._levels = levels
+        self._holds = holds
+        self._now = now
+        self._kept: deque[dict[str, Any]] = deque(maxlen=KEPT)
+        self._next_at: dict[int, float] = {}
+        self._next_of_any = float("-inf")
+        self._flooded: object = None
+        self._flooded_until = 0.0
+        self._latest = 0
+
+    def note(self, exchange: Exchange) -> None:
+        """A request was refused; keep it, unless its like was kept a moment ago. Its time of arrival tells, so that no
+        clock need be asked."""
+        full = exchange.full
+        limit = full.claim if full is not None else exchange.refusal
+        if limit is self._flooded and exchange.received_at < self._flooded_until:  # the way of nearly all in a flood
+            return
+        at = exchange.received_at
+        # An id may come to mean another limit after a reload; then one refusal is kept too few.
+        next_at = self._next_at.get(id(limit), at)
+        self._flooded, self._flooded_until = limit, next_at
+        if at < next_at or at < self._next_of_any:
+            return
+        if len(self._next_at) >= _MOST_LIMITS:
+            self._next_at.clear()
+        self._next_at[id(limit)] = self._flooded_until = at + SAME_SECONDS
+        self._next_of_any = at + ANY_SECONDS
+        self._latest += 1
+        self._kept.append(self._describe(exchange, full))
+
+    def newest_first(self) -> list[dict[str, Any]]:
+        """What is kept, as documents (docs/live-page.md)."""
+        return list(reversed(self._kept))
+
+    def _describe(self, exchange: Exchange, full: Full | None) -> dict[str, Any]:
+        refusal, plan, invocation = exchange.refusal, exchange.plan, exchange.invocation
+        assert refusal is not None
+        refused: dict[str, Any] = {
+            "id": self._latest,
+            "at": round(self._now(), 3),
+            "account": plan.account if plan is not None else None,
+            "function": invocation.function.name if invocation is not None else None,
+            "status": refusal.status,
+            "error": refusal.code,
+            "reason": refusal.reason,
+        }
+        if full is not None:
+            refused |= {"limit": full.claim.limit, "in_use": full.in_use, "ceiling": full.ceiling}
+            if isinstance(full.claim, Claim) and plan is not None:
+                refused |= self._describe_occupants(full.claim.counter or plan.function_counter)
+        else:
+            # Numbers only: a text may repeat what the client sent.
+            numbers = exchange.refusal_values.items()
+            refused |= {
+                f"{name}_bytes": value for name, value in numbers if name in ("limit", "size") and type(value) is int
+            }
+        return refused
+
+    def _describe_occupants(self, counter: str) -> dict[str, object]:
+        held = self._holds()
+        occupants = self._levels.occupants(counter, _MOST_SLOTS_LOOKED_AT)
+        shown = occupants[:_MOST_OCCUPANTS]
+        return {
+            "held": held.get(counter, 0),
+            "occupied_by": [
+                {
+                    "function": occupant.own.partition("/function/")[2] or None,
+                    "slots": occupant.slots,
+                    "held": min(occupant.slots, held.get(occupant.own, 0)),
+                    "oldest_seconds": round(occupant.oldest_seconds, 3),
+                }
+                for occupant in shown
+            ],
+            "others": len(occupants) - len(shown),
+        }

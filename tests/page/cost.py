@@ -1,0 +1,101 @@
+"""What the live page costs the event loop: `python -m tests.page.cost` prints the numbers of docs/live-page.md."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import statistics
+from collections.abc import Callable
+from time import thread_time
+from timeit import repeat
+
+import msgspec
+
+from gateway.app import Gateway
+from gateway.exchange import Exchange
+from gateway.operations.live import Question, find_configured
+from gateway.telemetry.last_refusals import SAME_SECONDS
+from tests.support.gateways import make_settings
+
+FUNCTIONS = 10_000
+ACTIVE = 500
+NOWHERE = "http://127.0.0.1:1"
+
+
+def measure(what: str, do: Callable[[], object], times: int = 100) -> None:
+    """Print the median and the longest CPU time of so many runs."""
+    seconds = []
+    for _ in range(times):
+        began = thread_time()
+        do()
+        seconds.append(thread_time() - began)
+    print(f"{what:58} {statistics.median(seconds) * 1e3:8.3f} ms, at most {max(seconds) * 1e3:8.3f} ms")
+
+
+async def make_gateway(labelled: int, throttled: int) -> Gateway:
+    functions: dict[str, object] = {f"function-{number:05}": {} for number in range(FUNCTIONS)}
+    accounts = {"default": {"concurrent_executions": 5000, "functions": functions}}
+    settings = make_settings(NOWHERE, accounts=accounts, metric_functions=labelled)
+    gateway = Gateway(settings, backend_url=NOWHERE)
+    account = gateway.tables.limits.default
+    for number in range(ACTIVE):
+        for _ in range(1 + number % 5):
+            await gateway.counters.take(account.plan(f"function-{number:05}"))
+    for number in range(labelled):
+        counts = gateway.totals.of(account.account, f"function-{number:05}")
+        if number < throttled:
+            counts.throttles["ConcurrentInvocationLimitExceeded"] = 1 + number
+    for _ in range(300):
+        gateway.history.look()
+    return gateway
+
+
+async def measure_answers(labelled: int, throttled: int) -> None:
+    gateway = await make_gateway(labelled, throttled)
+    view = gateway.watchers._view
+    print(f"{FUNCTIONS} functions, {ACTIVE} active, {labelled} with metrics, {throttled} throttled")
+    measure("  a look for the sparklines", gateway.history.look)
+    measure("  what all questions share", view.look)
+    for question in (Question(), Question(search="9"), Question(top=200)):
+        configured = await find_configured(gateway.tables.limits, question)
+        moment = view.look()
+
+        def answer(question=question, moment=moment, configured=configured) -> bytes:  # type: ignore[no-untyped-def]  # bound
+            return msgspec.json.encode(view.describe(question, moment, configured))
+
+        measure(f"  answer: top {question.top}, search {question.search!r}, {len(answer())} bytes", answer)
+
+
+async def measure_refusals() -> None:
+    gateway = await make_gateway(0, 0)
+    account = gateway.tables.limits.default
+    plan = account.plan("function-00001")
+    while not (full := gateway.counters.look(plan)):
+        await gateway.counters.take(plan)
+    exchange = Exchange(1.0)
+    exchange.plan, exchange.full, exchange.refusal = plan, full, full.claim.refusal
+
+    def keep() -> None:
+        exchange.received_at += SAME_SECONDS
+        gateway.last_refusals.note(exchange)
+
+    measure("a refusal that is kept, 5000 slots taken", keep)
+    note = gateway.last_refusals.note
+    times = 1_000_000
+    nothing = min(repeat(lambda: None, number=times, repeat=5, timer=thread_time))
+    nanoseconds = (
+        (min(repeat(lambda: note(exchange), number=times, repeat=5, timer=thread_time)) - nothing) / times * 1e9
+    )
+    print(f"a refusal that is not kept {nanoseconds:36.0f} ns")
+
+
+async def main() -> None:
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)  # as the server does
+    await measure_answers(1000, 500)
+    await measure_answers(10_000, 5000)
+    await measure_refusals()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

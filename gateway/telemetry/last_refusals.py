@@ -80,6 +80,7 @@ class LastRefusals:
             "status": refusal.status,
             "error": refusal.code,
             "reason": refusal.reason,
+            "injected": refusal.is_injected,
         }
         if full is not None:
             refused |= {"limit": full.claim.limit, "in_use": full.in_use, "ceiling": full.ceiling}

@@ -20,7 +20,7 @@ LATENCY = 0.4  # seconds
 
 async def add(operations: Any, function: str | None, *steps: dict[str, Any]) -> None:
     body = json.dumps({"function": function, "steps": steps}).encode()
-    answer = await call(operations, "/faults", body, {"Content-Type": "application/json"})
+    answer = await call(operations, "/faults", body, {"Content-Type": "application/json"}, host="localhost")
     assert answer.status == 201, answer
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from gateway.counters.memory import MemoryCounters
 from gateway.exchange import Exchange
 from gateway.invocation import Function, Invocation, InvocationType, Operation
+from gateway.policy.invoke_errors import find_error
 from gateway.policy.limits import AccountLimits, FunctionLimits
 from gateway.refusals import Refusal
 from gateway.telemetry.last_refusals import ANY_SECONDS, KEPT, SAME_SECONDS, LastRefusals
@@ -62,6 +63,7 @@ async def test_a_refusal_is_kept_with_its_limit_and_who_held_it() -> None:
             "status": 429,
             "error": "TooManyRequestsException",
             "reason": "ConcurrentInvocationLimitExceeded",
+            "injected": False,
             "limit": "unreserved_concurrent_executions",
             "in_use": 4,
             "ceiling": 4,
@@ -74,6 +76,15 @@ async def test_a_refusal_is_kept_with_its_limit_and_who_held_it() -> None:
             "others": 0,
         }
     ]
+
+
+def test_an_error_of_a_fault_script_is_told_apart() -> None:
+    case = Case()
+    exchange = case.exchange("a")
+    exchange.refusal = find_error("TooManyRequestsException", "ConcurrentInvocationLimitExceeded")
+    case.kept.note(exchange)
+    (kept,) = case.kept.newest_first()
+    assert (kept["reason"], kept["injected"]) == ("ConcurrentInvocationLimitExceeded", True)
 
 
 async def test_slots_that_are_held_on_purpose_are_told_apart() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SOURCE = ("pyproject.toml", "README.md", "LICENSE", "pytest_invoke_gateway.py")
+SOURCE = ("pyproject.toml", "README.md", "LICENSE")
 
 
 @pytest.fixture(scope="module")

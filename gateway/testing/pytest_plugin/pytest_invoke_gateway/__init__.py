@@ -1,7 +1,8 @@
 """The pytest plugin: fixtures that start a gateway for tests. What they do is in `gateway.testing`.
 
 pytest loads this file at every start in an environment that has it, for people who do not use it too. So it imports
-nothing before a fixture is asked for, and is installed beside the package `gateway`, not in it: a project may have one of that name.
+nothing before a fixture is asked for, and is installed beside the package `gateway`, not in it: a project may have one
+of that name.
 """
 
 from __future__ import annotations

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import uvicorn
-import watchfiles
 
 from .app import Gateway
 from .asgi import App
@@ -27,7 +26,8 @@ from .operations.fault_scripts import FaultEndpoint
 from .operations.history import keep_looking
 from .operations.host import LoopbackNames
 from .operations.limits import describe_limits
-from .settings import Address, Settings, SettingsError, restart_needed
+from .reloading import keep_reloading, read_bytes, watch
+from .settings import Address, Settings
 from .telemetry.lag import keep_measuring_lag
 from .telemetry.log import set_up_logging
 
@@ -104,7 +104,7 @@ def run(settings: Settings, *, reload: Callable[[], Settings], config: Path | No
     """Serve until SIGTERM or SIGINT, then drain. Returns the exit status: 0, or 2 where it could not start."""
     set_up_logging()
     _raise_file_limit()
-    content = _read(config) if config is not None else None  # first of all: later bytes are compared with these
+    content = read_bytes(config) if config is not None else None  # first of all: later bytes are compared with these
     with asyncio.Runner(loop_factory=_new_event_loop) as runner:
         try:
             runner.run(_run(settings, reload, config.absolute() if config else None, content))
@@ -135,9 +135,9 @@ async def _run(settings: Settings, reload: Callable[[], Settings], config: Path 
         gc.freeze()
         gc.set_threshold(_GC_THRESHOLD, 20, 20)
         async with contextlib.AsyncExitStack() as stack:
-            await stack.enter_async_context(_task(_keep_reloading(gateway, reload, changed), "reload"))
+            await stack.enter_async_context(_task(keep_reloading(gateway, reload, changed), "reload"))
             if settings.watch and config is not None:
-                await stack.enter_async_context(_task(_watch(config, content, changed), "watch of the settings file"))
+                await stack.enter_async_context(_task(watch(config, content, changed), "watch of the settings file"))
             await stop.wait()
         log.info("draining: %d invocations in flight", gateway.pool.busy)
     log.info("stopped")
@@ -156,42 +156,6 @@ async def _announce(server: RunningGateway) -> None:
         await gateway.pool.probe()
     except BackendFault as fault:
         log.warning("serving all the same: %s", fault)
-
-
-async def _keep_reloading(gateway: Gateway, read: Callable[[], Settings], changed: asyncio.Event) -> None:
-    """Put new limits in force whenever `changed` is set; bad ones leave the old in force and say why."""
-    while True:
-        await changed.wait()
-        changed.clear()
-        try:
-            settings = await asyncio.to_thread(read)
-        except SettingsError as error:
-            gateway.degraded["settings_invalid"] = True
-            log.error("settings not reloaded, the old ones stay in force:\n%s", error)
-            continue
-        gateway.tables = await asyncio.to_thread(gateway.make_tables, settings)
-        waiting = restart_needed(gateway.settings, settings)
-        gateway.degraded |= {"settings_invalid": False, "restart_needed": bool(waiting)}
-        log.info("settings reloaded: accounts, credentials and quotas are in force")
-        if waiting:
-            log.warning("changed, but in force only after a restart: %s", ", ".join(waiting))
-
-
-async def _watch(config: Path, before: bytes | None, changed: asyncio.Event) -> None:
-    """Notice when the file's bytes are no longer those of `before`. The folder is watched, because editors and mounts
-    replace the file; and it is looked at every second all the same, for a change before the watch was set up."""
-    async for _ in watchfiles.awatch(config.parent, recursive=False, rust_timeout=1000, yield_on_timeout=True):
-        after = _read(config)
-        if after is not None and after != before:
-            before = after
-            changed.set()
-
-
-def _read(config: Path) -> bytes | None:
-    try:
-        return config.read_bytes()
-    except OSError:
-        return None  # between its removal and its replacement
 
 
 def _make_operations(gateway: Gateway) -> App:

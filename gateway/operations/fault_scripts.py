@@ -92,9 +92,9 @@ def _read_step(document: dict[str, Any], where: str) -> Step:
     step = read_values(document, STEP_KEYS, "A step", where)
     place = where.removesuffix(".")
     if "pass" in step:
-        if len(step) > 1:
+        if step.keys() - {"pass", "repeat"}:
             raise BadDocument(f"{place} has pass and something else. Make two steps of it.")
-        return Step(step["pass"])
+        return Step(step["pass"] * step.get("repeat", 1))
     if not any(key in step for key in _FAULTS):
         raise BadDocument(f"{place} does nothing. Give it one of pass, {', '.join(_FAULTS)}.")
     if "error" in step and "cut_after_bytes" in step:

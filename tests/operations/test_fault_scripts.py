@@ -73,6 +73,10 @@ def test_a_script_needs_no_more_than_its_steps() -> None:
     assert (wanted.function, wanted.account, wanted.seed, wanted.loop) == (None, None, 0, False)
 
 
+def test_passing_can_be_repeated_like_any_other_step() -> None:
+    assert read_script(b'{"steps": [{"pass": 2, "repeat": 3}]}').steps == [Step(6)]
+
+
 def a_step(text: str) -> bytes:
     return b'{"function": "x", "steps": [{"pass": 1}, ' + text.encode() + b"]}"
 
@@ -100,7 +104,7 @@ def a_step(text: str) -> bytes:
         (a_step('{"fail": 1}'), "A step has no key 'fail'. Its keys are pass, error, reason,"),
         (a_step('{"pass": 0}'), "steps[1].pass must be a whole number of calls from 1 to 1000000"),
         (a_step('{"pass": true}'), "steps[1].pass must be"),
-        (a_step('{"pass": 1, "repeat": 2}'), "steps[1] has pass and something else. Make two steps of it."),
+        (a_step('{"pass": 1, "latency_seconds": 2}'), "steps[1] has pass and something else. Make two steps of it."),
         (a_step('{"error": "NoSuchException"}'), "steps[1].error is 'NoSuchException', which Invoke does not have. It"),
         (a_step('{"error": "' + "x" * 99 + '"}'), f"steps[1].error is '{'x' * 64}', which"),
         (a_step('{"error": null}'), "steps[1].error must be the name of an exception"),

@@ -140,6 +140,20 @@ class Refusal(ErrorAnswer, Enum):
         member="Message",
         type="Service",
     )
+    COUNTERS_AWAY = Kind(
+        500,
+        "ServiceException",
+        "The shared counters do not answer, and without them the gateway admits no call. Try again.",
+        member="Message",
+        type="Service",
+    )
+    COUNTERS_REFILLING = Kind(
+        500,
+        "ServiceException",
+        "The shared counters began anew, and until every gateway has told what it runs none admits a call. Try again.",
+        member="Message",
+        type="Service",
+    )
     BACKEND_FAULT = Kind(500, "ServiceException", "{text}", member="Message", type="Service")
     INTERNAL = Kind(
         500,

@@ -5,7 +5,19 @@ from __future__ import annotations
 from typing import Protocol
 
 from ..exchange import Slot
-from ..policy.concurrency import Full, Plan
+from ..policy.concurrency import Full, Plan, RateClaim
+from ..refusals import Refusal
+
+
+class Away(Full):
+    """The store can say neither yes nor no, and without it nothing is admitted. `claim.limit` is the state it is in."""
+
+    def describe(self) -> str:
+        return f"counters={self.claim.limit}"
+
+
+AWAY = Away(RateClaim("", 0, Refusal.COUNTERS_AWAY, "away"), 0, 0, 1.0)
+REFILLING = Away(RateClaim("", 0, Refusal.COUNTERS_REFILLING, "refilling"), 0, 0, 1.0)
 
 
 class Counters(Protocol):

@@ -217,7 +217,7 @@ class MemoryCounters:
             if not bucket.has_capacity():
                 for other in taken:
                     other.give_back()
-                return _describe_empty(rate)
+                return describe_empty(rate)
             bucket.take()
             taken.append(bucket)
         return None
@@ -226,7 +226,8 @@ class MemoryCounters:
         return f"<MemoryCounters {self.held()}>"
 
 
-def _describe_empty(rate: RateClaim) -> Full:
+def describe_empty(rate: RateClaim) -> Full:
+    """The refusal for want of a token."""
     per_second = rate.per_second
     wait = 1 / per_second if per_second else estimate_free_seconds(None, 0, 0)
     return Full(rate, int(max(per_second, 1)) if per_second else 0, per_second, wait)

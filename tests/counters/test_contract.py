@@ -1,18 +1,26 @@
-"""What every store of counters must do, whatever it is made of."""
+"""What every store of counters must do, whatever it is made of: memory, and real servers of Redis and Valkey.
+
+What needs a clock of ours or looks inside is memory's own, below; what only networks do is in test_shared_*.py.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from gateway.counters.memory import MemoryCounters, MemorySlot
+from gateway.counters.shared import SharedCounters, SharedTerms
 from gateway.policy.concurrency import Claim, Full, Lane, Plan, RateClaim
-from gateway.policy.limits import AccountLimits, FunctionLimits
+from gateway.policy.limits import AccountLimits, FunctionLimits, Limits
 from gateway.refusals import Refusal
+
+from ..support.stores import KINDS, Store, running_store
 
 
 class Clock:
@@ -30,9 +38,53 @@ def clock() -> Clock:
     return Clock()
 
 
+class Stores:
+    """The servers that tests asked for, each started once."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._running: dict[str, Store] = {}
+
+    def of(self, kind: str) -> Store:
+        store = self._running.get(kind)
+        if store is None:
+            store = self._running[kind] = self._stack.enter_context(running_store(kind))
+        return store
+
+
+@pytest.fixture(scope="module")
+def stores() -> Iterator[Stores]:
+    with ExitStack() as stack:
+        yield Stores(stack)
+
+
+async def share(store: Store) -> SharedCounters:
+    store.clear("a")
+    limits = Limits(AccountLimits("a", 3))
+    counters = SharedCounters(SharedTerms(store.url, timeout_seconds=5), limits=lambda: limits, degraded={})
+    await counters.start()
+    assert counters.why_away is None
+    return counters
+
+
 @pytest.fixture
-def counters(clock: Clock) -> MemoryCounters:
+def memory(clock: Clock) -> MemoryCounters:
     return MemoryCounters(clock)
+
+
+@pytest.fixture(params=("memory", *KINDS))
+async def counters(request: pytest.FixtureRequest, stores: Stores) -> AsyncIterator[MemoryCounters]:
+    if request.param == "memory":
+        yield MemoryCounters()
+        return
+    store = stores.of(request.param)
+    shared = await share(store)
+    yield shared
+    await told(shared)
+    await shared.read_sums()
+    assert shared.sums == shared.held()
+    await shared.close()
+    assert store.sums("a") == {}
 
 
 def make_account(total: int = 3, **reserved: int | None) -> AccountLimits:
@@ -192,8 +244,8 @@ async def test_functions_with_equal_limits_share_a_lane_and_no_counter(counters:
     assert counters.held() == {"a/function/f": 1, "a/function/g": 1, "a/account": 2}
 
 
-async def test_taking_never_waits_even_with_rates(counters: MemoryCounters) -> None:
-    coroutine = counters.take(make_rated(5))
+async def test_taking_never_waits_even_with_rates(memory: MemoryCounters) -> None:
+    coroutine = memory.take(make_rated(5))
     with pytest.raises(StopIteration):
         coroutine.send(None)
 
@@ -220,70 +272,73 @@ async def test_a_reservation_that_vanishes_does_not_lift_its_calls_out_of_the_ac
 
 
 async def test_the_hint_of_when_to_retry_follows_the_ages_and_usual_durations(
-    counters: MemoryCounters, clock: Clock
+    memory: MemoryCounters, clock: Clock
 ) -> None:
     plan = make_account(1).plan("f")
-    slot = await take(counters, plan)
+    slot = await take(memory, plan)
     clock.now += 10
     slot.release()
-    await take(counters, plan)
+    await take(memory, plan)
     clock.now += 4
-    assert (await refuse(counters, plan)).retry_seconds == pytest.approx(6)
-    assert counters.oldest_seconds("a/function/f") == 4
+    assert (await refuse(memory, plan)).retry_seconds == pytest.approx(6)
+    assert memory.oldest_seconds("a/function/f") == 4
     clock.now += 1
-    assert (await refuse(counters, plan)).retry_seconds == pytest.approx(5)
+    assert (await refuse(memory, plan)).retry_seconds == pytest.approx(5)
 
 
-async def test_what_was_no_call_does_not_change_how_long_calls_take(counters: MemoryCounters, clock: Clock) -> None:
+async def test_what_was_no_call_does_not_change_how_long_calls_take(memory: MemoryCounters, clock: Clock) -> None:
     plan = make_account(1).plan("f")
-    slot = await take(counters, plan)
+    slot = await take(memory, plan)
     clock.now += 2
     slot.release()
-    held = await take(counters, plan)
+    held = await take(memory, plan)
     clock.now += 3000
     held.release(was_call=False)
-    await take(counters, plan)
-    assert (await refuse(counters, plan)).retry_seconds == pytest.approx(2)
+    await take(memory, plan)
+    assert (await refuse(memory, plan)).retry_seconds == pytest.approx(2)
 
 
 async def test_how_long_a_reserved_functions_calls_take_is_known_after_a_pause(
-    counters: MemoryCounters, clock: Clock
+    memory: MemoryCounters, clock: Clock
 ) -> None:
     account = make_account(9, f=1, g=1)
-    slot = await take(counters, account.plan("f"))
+    slot = await take(memory, account.plan("f"))
     clock.now += 10
     slot.release()
-    assert counters.in_use("a/function/f") == 0
-    other = await take(counters, account.plan("g"))  # where it may take up what the first has left
+    assert memory.in_use("a/function/f") == 0
+    other = await take(memory, account.plan("g"))  # where it may take up what the first has left
     clock.now += 3
-    assert (await refuse(counters, account.plan("g"))).retry_seconds == pytest.approx(3)
+    assert (await refuse(memory, account.plan("g"))).retry_seconds == pytest.approx(3)
     other.release()
-    await take(counters, account.plan("f"))
+    await take(memory, account.plan("f"))
     clock.now += 4
-    assert (await refuse(counters, account.plan("f"))).retry_seconds == pytest.approx(6)
+    assert (await refuse(memory, account.plan("f"))).retry_seconds == pytest.approx(6)
 
 
-async def test_names_that_clients_invent_do_not_pile_up(counters: MemoryCounters) -> None:
+async def test_names_that_clients_invent_do_not_pile_up(memory: MemoryCounters) -> None:
     account = make_account(3)
     for number in range(1000):
-        (await take(counters, account.plan(f"invented-{number}"))).release()
-    assert set(counters._levels) == {"a/unreserved", "a/account"}
-    assert len(counters._spare) <= 64
-    assert counters._usual_seconds == {}
+        (await take(memory, account.plan(f"invented-{number}"))).release()
+    assert set(memory._levels) == {"a/unreserved", "a/account"}
+    assert len(memory._spare) <= 64
+    assert memory._usual_seconds == {}
 
 
 NAMES = ("reserved", "empty", "plain", "unknown")
 
 
-class Store(RuleBasedStateMachine):
+class CountersMachine(RuleBasedStateMachine):
     """Any order of takes, releases and reloads, beside a model that counts with plain integers."""
 
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
-        self.counters = MemoryCounters()
+        self.counters = self.make_counters()
         self.account = make_account(4, reserved=2, empty=0, plain=None)
         self.running: list[tuple[str, bool, MemorySlot]] = []
+
+    def make_counters(self) -> MemoryCounters:
+        return MemoryCounters()
 
     def teardown(self) -> None:
         for _, _, slot in self.running:
@@ -328,5 +383,43 @@ class Store(RuleBasedStateMachine):
             assert self.counters.in_use(f"a/function/{name}") == self.count(name)
 
 
-TestStore = Store.TestCase
-TestStore.settings = settings(max_examples=60, stateful_step_count=40)
+class SharedMachine(CountersMachine):
+    """The same on a real server, whose sums are looked at after every step."""
+
+    _store: Store
+
+    def make_counters(self) -> MemoryCounters:
+        return self.loop.run_until_complete(share(self._store))
+
+    def teardown(self) -> None:
+        assert isinstance(self.counters, SharedCounters)
+        for _, _, slot in self.running:
+            slot.release()
+        self.running.clear()
+        self.the_store_has_the_same_numbers()
+        self.loop.run_until_complete(self.counters.close())
+        self.loop.close()
+
+    @invariant()
+    def the_store_has_the_same_numbers(self) -> None:
+        assert isinstance(self.counters, SharedCounters)
+        self.loop.run_until_complete(told(self.counters))
+        assert self._store.sums("a") == self.counters.held()
+
+
+async def told(counters: SharedCounters) -> None:
+    """Wait until the store has heard everything."""
+    while not all(tally.is_idle for tally in counters._tallies.values()):  # noqa: ASYNC110 (no event tells of it)
+        await asyncio.sleep(0)
+
+
+TestMemory = CountersMachine.TestCase
+TestMemory.settings = settings(max_examples=60, stateful_step_count=40)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_any_order_of_takes_releases_and_reloads_is_counted_on_a_server(kind: str, stores: Stores) -> None:
+    class Machine(SharedMachine):
+        _store = stores.of(kind)
+
+    run_state_machine_as_test(Machine, settings=settings(max_examples=15, stateful_step_count=30))

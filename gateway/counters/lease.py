@@ -1,0 +1,99 @@
+"""The heartbeat: renews the leases from a thread and a connection of its own, so that an event loop which is busy with
+bodies does not lose what its calls hold."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+
+from .link import Link, StoreAway
+from .script import RENEW, base_key
+from .tally import Renewed, Tally, read_renewal
+
+_BEATS = 4  # renewals in one lease: one may be lost, and another, and the lease still lives
+
+
+class Lease:
+    """`tallies` lists what has to be renewed, `limits` tells of an account in words what it may. `tell` and
+    `tell_away` are called in the thread: with each answer, and when there is none."""
+
+    def __init__(
+        self,
+        link: Link,
+        *,
+        seconds: float,
+        timeout_seconds: float,
+        tallies: Callable[[], list[Tally]],
+        limits: Callable[[str], str],
+        tell: Callable[[Tally, int, Renewed], None],
+        tell_away: Callable[[str], None],
+    ) -> None:
+        self._link = link
+        self._pause = seconds / _BEATS
+        self._timeout = timeout_seconds
+        self._tallies = tallies
+        self._limits = limits
+        self._tell = tell
+        self._tell_away = tell_away
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._bell: asyncio.Event | None = None
+        self._is_ending = False
+        self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def hurry(self) -> None:
+        """There is a new lease: do not wait for the next beat."""
+        loop, bell = self._loop, self._bell
+        if loop is not None and bell is not None and not self._is_ending:
+            loop.call_soon_threadsafe(bell.set)
+
+    async def close(self) -> None:
+        """End the thread and wait for it, which takes no longer than one call to the store."""
+        self.hurry()
+        self._is_ending = True
+        await asyncio.to_thread(self._thread.join)
+
+    def _run(self) -> None:
+        asyncio.run(self._keep_renewing())
+
+    async def _keep_renewing(self) -> None:
+        self._bell = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        try:
+            while not self._is_ending:
+                pause = self._pause if await self._renew() else self._pause / _BEATS
+                try:
+                    async with asyncio.timeout(pause):
+                        await self._bell.wait()
+                    self._bell.clear()
+                except TimeoutError:
+                    pass
+        finally:
+            await self._link.close()
+
+    async def _renew(self) -> bool:
+        """Renew what there is; whether the store answered."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                if not self._link.is_open:
+                    await self._link.open()
+                asked = []
+                for tally in self._tallies():
+                    renewal = tally.make_renewal(self._link.run, self._limits(tally.account))
+                    if renewal is not None:
+                        asked.append((tally, *renewal))
+                replies = await self._link.call(
+                    ("EVALSHA", RENEW.sha, 1, base_key(tally.account), argument) for tally, _, argument in asked
+                )
+        except (StoreAway, TimeoutError) as error:
+            self._tell_away(str(error) or f"no answer within {self._timeout:g} s")
+            return False
+        for (tally, epoch, _), reply in zip(asked, replies, strict=True):
+            self._tell(tally, epoch, read_renewal(reply))
+        return True
+
+    def __repr__(self) -> str:
+        return f"<Lease every {self._pause:g} s, {'ending' if self._is_ending else 'running'}>"

@@ -1,0 +1,89 @@
+-- prelude: what every script begins with: the keys of one account, the store's clock, and how a gateway's slots go back.
+--
+-- KEYS[1] is `invoke-gateway:{account}`. All other keys begin with it, so one account lies on one shard.
+--   :sums     hash    counter -> slots over all gateways; always the sum of the next one over all gateways
+--   :of:<id>  hash    counter -> slots of one gateway
+--   :leases   zset    gateway -> when its slots go back unless it says that it lives (ms)
+--   :seq      hash    gateway -> `epoch:number` of the batch applied last; `<id>/reply` -> the reply to it
+--   :state    hash    run -> the server process that has this state; refill -> until when nobody is admitted (ms)
+--   :limits   hash    gateway -> the limits it was told, in words
+--   :rate:<tokens a second>:<bucket>  string  `level time` of a leaky bucket (tokens, microseconds)
+-- ARGV[1] is one MessagePack array; so is each reply.
+local BASE = KEYS[1]
+local SUMS, LEASES, SEQ, STATE, LIMITS =
+  BASE .. ':sums', BASE .. ':leases', BASE .. ':seq', BASE .. ':state', BASE .. ':limits'
+local OK, FENCED, REFILLING = 0, 1, 2
+local call = redis.call
+
+local time = call('TIME')
+local now_us = time[1] * 1000000 + time[2]
+local now = math.floor(now_us / 1000)
+
+local function key_of(gateway)
+  return BASE .. ':of:' .. gateway
+end
+
+-- Add to one gateway's count and to the sum, never below zero. Returns the new sum.
+local function add(key, counter, slots)
+  local mine = call('HINCRBY', key, counter, slots)
+  if mine < 0 then
+    slots = slots - mine
+    mine = 0
+  end
+  if mine == 0 then
+    call('HDEL', key, counter)
+  end
+  local sum = call('HINCRBY', SUMS, counter, slots)
+  if sum <= 0 then
+    call('HDEL', SUMS, counter)
+    sum = 0
+  end
+  return sum
+end
+
+-- Give back everything that a gateway holds, and forget it.
+local function forget(gateway)
+  local key = key_of(gateway)
+  local held = call('HGETALL', key)
+  for i = 1, #held, 2 do
+    add(key, held[i], -held[i + 1])
+  end
+  call('DEL', key)
+  call('ZREM', LEASES, gateway)
+  call('HDEL', SEQ, gateway, gateway .. '/reply')
+  call('HDEL', LIMITS, gateway)
+end
+
+-- Forget the gateways whose lease has ended. But where nobody at all was heard for half a lease, it is the store that was
+-- away (or its clock that jumped), not they: then each gets a whole lease to say that it lives.
+local function prune(lease, keep)
+  local ended = call('ZRANGEBYSCORE', LEASES, '-inf', now)
+  if #ended == 0 then
+    return
+  end
+  local freshest = call('ZREVRANGE', LEASES, 0, 0, 'WITHSCORES')
+  if freshest[2] - keep < now + lease / 2 then
+    for _, gateway in ipairs(call('ZRANGE', LEASES, 0, -1)) do
+      call('ZADD', LEASES, now + lease + keep, gateway)
+    end
+    return
+  end
+  for _, gateway in ipairs(ended) do
+    forget(gateway)
+  end
+end
+
+local function renew(gateway, lease, keep)
+  call('ZADD', LEASES, now + lease + keep, gateway)
+end
+
+-- Milliseconds for which nobody is admitted. A server process that has not had this state before (new, emptied,
+-- restarted, or a replica that took over) may lack what its gateways hold: they get a lease to say so.
+local function refilling(run, lease)
+  local state = call('HMGET', STATE, 'run', 'refill')
+  if state[1] ~= run then
+    call('HSET', STATE, 'run', run, 'refill', now + lease)
+    return lease
+  end
+  return math.max(0, state[2] - now)
+end

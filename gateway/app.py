@@ -6,7 +6,7 @@ import platform
 import ssl
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from . import __version__
@@ -39,6 +39,9 @@ from .telemetry.record import Totals
 from .upstream.forward import Forward, ResponseQuotas
 from .upstream.pool import Pool
 
+if TYPE_CHECKING:
+    from .counters.shared import SharedCounters
+
 Stage = Callable[[App], App]
 
 
@@ -63,7 +66,8 @@ class Gateway:
         self._has_access_log = settings.access_log
         self.buffers = Buffers(settings.buffer_bytes)
         self.outbox = Outbox()
-        self.counters = MemoryCounters()
+        self.shared = _make_shared(settings, lambda: self.tables.limits, self.degraded)
+        self.counters: MemoryCounters = self.shared or MemoryCounters()
         self.totals = Totals()
         self.refusals = RefusalSummary(self.totals)
         self.pool = _make_pool(settings, backend_url, self.buffers, self.outbox)
@@ -90,6 +94,7 @@ class Gateway:
             buffers=self.buffers,
             upstream=self.pool,
             degraded=self.degraded,
+            store=self.shared.totals if self.shared else None,
             facts=Facts(__version__, platform.python_version(), settings.backend.timeout_seconds),
         )
         forward = Forward(
@@ -162,10 +167,16 @@ class Gateway:
         if self._has_access_log:
             write_access_line(exchange, scope)
 
+    async def start(self) -> None:
+        if self.shared is not None:
+            await self.shared.start()
+
     async def close(self) -> None:
         self.holds.close()
         self.refusals.report()
         await self.pool.close()
+        if self.shared is not None:  # last: until here calls end and slots go back
+            await self.shared.close()
 
 
 def _chain(stages: list[partial[Any]], last: App) -> App:
@@ -173,6 +184,23 @@ def _chain(stages: list[partial[Any]], last: App) -> App:
     for stage in reversed(stages):
         app = stage(app)
     return app
+
+
+def _make_shared(settings: Settings, limits: Callable[[], Limits], degraded: dict[str, bool]) -> SharedCounters | None:
+    """The counters on a store; None where they are in memory, and then redis-py is not even imported."""
+    if settings.counters == "memory":
+        return None
+    from .counters.shared import SharedCounters, SharedTerms
+
+    shared = settings.shared
+    terms = SharedTerms(
+        settings.counters,
+        shared.lease_seconds,
+        shared.store_timeout_seconds,
+        shared.when_store_is_away,
+        settings.backend.timeout_seconds if shared.heal_after == "timeout" else 0.0,
+    )
+    return SharedCounters(terms, limits=limits, degraded=degraded)
 
 
 def _make_pool(settings: Settings, backend_url: str, buffers: Buffers, outbox: Outbox) -> Pool:

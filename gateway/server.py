@@ -80,6 +80,7 @@ async def running(settings: Settings) -> AsyncIterator[RunningGateway]:
             backend_url = await stack.enter_async_context(_demo_backend())
         gateway = Gateway(settings, backend_url=backend_url)
         stack.push_async_callback(gateway.close)
+        await gateway.start()
         operations = Server(_configure(_make_operations(gateway), drain_seconds=1))
         await stack.enter_async_context(_serving(operations, sockets[1]))
         await stack.enter_async_context(_task(keep_looking(gateway.history), "history"))
@@ -161,12 +162,18 @@ async def _announce(server: RunningGateway) -> None:
 def _make_operations(gateway: Gateway) -> App:
     def limits(rows: int) -> dict[str, object]:
         held = gateway.holds.by_counter()
-        accounts = describe_limits(gateway.tables.limits, gateway.counters, gateway.totals, rows, held)
-        return {"accounts": accounts, "draining": gateway.is_draining}
+        shared = gateway.shared
+        sums = shared.sums if shared else None
+        accounts = describe_limits(gateway.tables.limits, gateway.counters, gateway.totals, rows, held, sums)
+        document: dict[str, object] = {"accounts": accounts, "draining": gateway.is_draining}
+        if shared is not None:
+            document["shared"] = shared.describe()
+        return document
 
     operations = Operations(
         collector=gateway.collector,
         describe_limits=limits,
+        shared=gateway.shared,
         holds=gateway.holds,
         faults=FaultEndpoint(
             gateway.fault_scripts,

@@ -58,6 +58,12 @@ quotas: {request: 1, event_request: 2, response: 3, streamed_response: 4}
 payload_error: as_observed
 retry: {retry_after: false, x_amz_retry_after: false, maximum_seconds: 5}
 decision_header: false
+counters: rediss://gateway:p%23@redis.example:6380/2
+shared:
+  lease_seconds: 4
+  store_timeout_seconds: 1
+  when_store_is_away: share
+  heal_after: timeout
 buffer_bytes: 1000
 read_timeout_seconds: 1
 keep_alive_seconds: 2
@@ -115,6 +121,33 @@ def test_every_key_can_be_set_in_the_file(tmp_path: Path) -> None:
 
 
 RELOADED = {"accounts", "credentials", "quotas"}
+
+
+@pytest.mark.parametrize(
+    ("url", "what"),
+    [
+        ("http://secret@host", "begins with redis://"),
+        ("redis://:secret@:1", "names no host"),
+        ("redis://:secret@host:99999", "is no URL"),
+        ("redis://:secret@host/first", "not the number of a database"),
+        ("redis://:secret@host#1", "after a #"),
+        ("unix://", "names no socket"),
+        ("valkey", "begins with redis://"),
+    ],
+)
+def test_a_wrong_url_of_counters_is_refused_without_repeating_what_may_be_a_password(
+    tmp_path: Path, url: str, what: str
+) -> None:
+    problem = problem_of(tmp_path, f"counters: {json.dumps(url)}")
+    assert problem.key == "counters"
+    assert what in problem.message
+    assert "secret" not in str(problem)
+
+
+def test_the_store_must_answer_well_within_the_lease(tmp_path: Path) -> None:
+    problem = problem_of(tmp_path, "shared: {lease_seconds: 2, store_timeout_seconds: 0.6}")
+    assert problem.key == "shared.store_timeout_seconds"
+    assert "lower it to 0.5" in problem.cure
 
 
 def test_json_says_the_same_as_yaml(tmp_path: Path) -> None:

@@ -6,12 +6,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from itertools import chain
+from typing import Protocol
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from ..counters.base import Away
 from ..faults import BackendFault
 from ..policy.concurrency import Full
 from ..telemetry.exposition import choose_format, render
@@ -31,6 +33,21 @@ _LONGEST_NUMBER = 9  # digits; more rows than there can be functions
 _FRESH = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 
 
+class Shared(Protocol):
+    """Counters that gateways share, as far as this listener asks them."""
+
+    @property
+    def why_not_ready(self) -> str | None:
+        """What keeps every call from being admitted; None where calls are."""
+
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong with the store, also where calls are admitted without it."""
+
+    async def read_sums(self) -> None:
+        """Ask the store what all gateways hold, so that it is known; without an answer the last one stays."""
+
+
 class Operations:
     """`describe_limits` returns the document of `/limits`, `probe` raises a `BackendFault` if the backend is away."""
 
@@ -45,7 +62,9 @@ class Operations:
         refusals: LastRefusals,
         probe: Callable[[], Awaitable[None]],
         is_draining: Callable[[], bool],
+        shared: Shared | None = None,
     ) -> None:
+        self._shared = shared
         self._collector = collector
         self._describe_limits = describe_limits
         self._holds = holds
@@ -103,6 +122,12 @@ class Operations:
             await self._probe()
         except BackendFault as fault:
             return answer_json({"ready": False, "why": str(fault)}, status=503)
+        if self._shared is not None:
+            why_not = self._shared.why_not_ready
+            if why_not is not None:
+                return answer_json({"ready": False, "why": why_not}, status=503)
+            if self._shared.trouble is not None:
+                return answer_json({"ready": True, "degraded": self._shared.trouble})
         return answer_json({"ready": True})
 
     async def limits(self, request: Request) -> Response:
@@ -111,6 +136,8 @@ class Operations:
             return answer_json(
                 {"error": f"functions={functions} is not a number. Say how many rows you want."}, status=400
             )
+        if self._shared is not None:
+            await self._shared.read_sums()
         return answer_json(self._describe_limits(int(functions)))
 
     async def holds(self, request: Request) -> Response:
@@ -126,6 +153,8 @@ class Operations:
         if self._is_draining():
             return answer_error("The gateway is draining. Hold slots of the one that takes its place.", 503)
         hold = await self._holds.take(wanted)
+        if isinstance(hold, Away):
+            return answer_error(hold.claim.refusal.message, 503)
         if isinstance(hold, Full):
             return answer_json(describe_no_room(wanted, hold), 409)
         return answer_json(self._holds.describe(hold), 201, {"location": f"/holds/{hold.id}"})

@@ -18,13 +18,46 @@ class Levels(Protocol):
     def held(self) -> dict[str, int]: ...
 
 
+class _Everywhere:
+    """The levels of all gateways, by the store's sums; nowhere below those of this one, `here`, which are newer."""
+
+    def __init__(self, here: Levels, sums: Mapping[str, int]) -> None:
+        self.here = here
+        self._sums = sums
+
+    def in_use(self, counter: str) -> int:
+        return max(self._sums.get(counter, 0), self.here.in_use(counter))
+
+    def oldest_seconds(self, counter: str) -> float:
+        return self.here.oldest_seconds(counter)
+
+    def held(self) -> dict[str, int]:
+        return {counter: self.in_use(counter) for counter in self._sums.keys() | self.here.held().keys()}
+
+
+def _count_in_flight(levels: Levels, counter: str) -> dict[str, object]:
+    counted: dict[str, object] = {"in_flight": levels.in_use(counter)}
+    if isinstance(levels, _Everywhere):
+        counted["in_flight_here"] = levels.here.in_use(counter)
+    return counted
+
+
 def describe_limits(
-    limits: Limits, levels: Levels, totals: Totals, rows: int, holds: Mapping[str, int]
+    limits: Limits,
+    levels: Levels,
+    totals: Totals,
+    rows: int,
+    holds: Mapping[str, int],
+    sums: Mapping[str, int] | None = None,
 ) -> list[dict[str, object]]:
     """One entry per account; at most `rows` functions each, the busiest first, then in the order of the settings.
 
-    `holds` says how many of each counter's slots are held on purpose; they are in flight as well.
+    `holds` says how many of each counter's slots are held on purpose; they are in flight as well. Where counters are
+    shared, `sums` are the slots of all gateways: then those are in flight, and what this gateway has of them stands
+    beside it as `in_flight_here`.
     """
+    if sums is not None:
+        levels = _Everywhere(levels, sums)
     held = levels.held()
     return [_describe_account(account, levels, held, totals, rows, holds) for account in limits.all()]
 
@@ -47,11 +80,11 @@ def _describe_account(
     return {
         "account": account.account,
         "concurrent_executions": account.concurrent_executions,
-        "in_flight": levels.in_use(account.account_counter),
+        **_count_in_flight(levels, account.account_counter),
         "holds": holds.get(account.account_counter, 0),
         "unreserved": {
             "ceiling": account.unreserved_concurrent_executions,
-            "in_flight": levels.in_use(account.pool_counter),
+            **_count_in_flight(levels, account.pool_counter),
             "holds": holds.get(account.pool_counter, 0),
         },
         "throttles": dict(throttles),
@@ -89,7 +122,7 @@ def describe_function(
     limits = account.functions.get(name)
     return {
         "function": name,
-        "in_flight": levels.in_use(counter),
+        **_count_in_flight(levels, counter),
         "holds": holds.get(counter, 0),
         "ceiling": account.ceiling(name),
         "reserved": limits is not None and limits.reserved_concurrent_executions is not None,

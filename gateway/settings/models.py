@@ -24,7 +24,9 @@ from gateway.settings.values import (
     Bytes,
     CallerRequestRate,
     Count,
+    CountersUrl,
     FunctionName,
+    LeaseSeconds,
     ListenAddress,
     NamedAccount,
     PositiveCount,
@@ -159,6 +161,31 @@ class Retry(Model):
     """Seconds a client is told to wait at most."""
 
 
+class Shared(Model):
+    """How counters are shared; without effect where they are in memory."""
+
+    lease_seconds: LeaseSeconds = 10
+    """Seconds after which the slots of a gateway process that is not heard any more are given back."""
+    store_timeout_seconds: Seconds = 0.25
+    """Seconds that the store may take to answer; at most a quarter of lease_seconds."""
+    when_store_is_away: Literal["closed", "share", "open"] = "closed"
+    """What calls meet while the store does not answer. `closed`: ServiceException. `share`: each gateway admits up to
+    its part of every limit. `open`: each gateway admits as if it were alone."""
+    heal_after: Literal["lease", "timeout"] = "lease"
+    """When the slots of a dead gateway are given back. `lease`: at once, though the backend may still run its calls.
+    `timeout`: backend.timeout_seconds later, when none of them can still run."""
+
+    @model_validator(mode="after")
+    def _answer_within_the_lease(self) -> Self:
+        if self.store_timeout_seconds > self.lease_seconds / 4:
+            raise complaint(
+                f"is {self.store_timeout_seconds:g}, more than a quarter of lease_seconds ({self.lease_seconds:g})",
+                f"lower it to {self.lease_seconds / 4:g}, or raise lease_seconds",
+                at="store_timeout_seconds",
+            )
+        return self
+
+
 class Tls(Model):
     """Certificate of the Invoke listener."""
 
@@ -202,6 +229,11 @@ class Settings(Model):
     """What clients are told about trying again."""
     decision_header: Switch = True
     """Send x-invoke-gateway-decision: which limit refused, with in-use and ceiling."""
+    counters: CountersUrl = "memory"
+    """Where slots and tokens are counted. `memory`: in this process. redis://, rediss:// (TLS) or unix://: on a Redis
+    or Valkey that all gateways share, which then hold the limits together."""
+    shared: Shared = Shared()
+    """How counters are shared; without effect where they are in memory."""
     buffer_bytes: Bytes = 536_870_912
     """Bytes of payloads held in the process at once; beyond it new requests are refused."""
     read_timeout_seconds: Seconds = 60

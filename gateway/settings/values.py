@@ -106,6 +106,33 @@ def read_backend_url(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
+def read_counters_url(url: str) -> str:
+    """The word `memory`, or the URL of a Redis or Valkey."""
+    if url == "memory":
+        return url
+    cure = "write redis://127.0.0.1:6379/0, rediss://… for TLS, unix:///run/valkey.sock, or the word memory"
+    try:
+        parts = urlsplit(url)
+        port_is_usable = parts.port != 0
+    except ValueError:
+        raise complaint("is no URL", cure) from None
+    # The URL is not repeated: it may hold a password.
+    if parts.scheme not in ("redis", "rediss", "unix"):
+        raise complaint("must be memory, or a URL that begins with redis://, rediss:// or unix://", cure)
+    if parts.scheme == "unix":
+        if not parts.path.strip("/"):
+            raise complaint("names no socket", "write unix:///run/valkey.sock, with three slashes")
+        return url
+    if not parts.hostname or not port_is_usable or not url.isprintable() or " " in url:
+        raise complaint("names no host or has a port that is none", cure)
+    database = parts.path.removeprefix("/")
+    if database and not (database.isascii() and database.isdecimal()):
+        raise complaint("has something after the host that is not the number of a database", cure)
+    if parts.fragment:
+        raise complaint("has something after a #", "write a # in a password as %23")
+    return url
+
+
 def read_file_name(name: str) -> str:
     """The name of a file that can be opened for reading."""
     try:
@@ -186,6 +213,17 @@ BackendUrl = Annotated[
 ]
 ReadableFile = Annotated[str, Field(strict=True), AfterValidator(read_file_name), Words("the name of a file")]
 AuthorityFile = Annotated[str, Field(strict=True), AfterValidator(read_authority_file), Words("the name of a PEM file")]
+CountersUrl = Annotated[
+    str,
+    Field(strict=True),
+    AfterValidator(read_counters_url),
+    Words("memory, or a redis://, rediss:// or unix:// URL"),
+]
+LeaseSeconds = Annotated[
+    float,
+    Field(strict=True, ge=0.5, le=3600, allow_inf_nan=False),
+    Words("a number of seconds from 0.5 to 3600"),
+]
 Region = Annotated[
     str,
     Field(strict=True, pattern=r"^[a-z]{2,8}(-[a-z]{1,16}){1,3}-[0-9]{1,2}$"),

@@ -40,6 +40,16 @@ class Upstream(Protocol):
     def idle(self) -> int: ...
 
 
+class Store(Protocol):
+    """What shared counters tell of their store, since the start."""
+
+    batches: int
+    seconds: float
+    operations: int
+    failures: int
+    alone: dict[str, int]
+
+
 class Facts(NamedTuple):
     """Versions of the gateway and of Python, and how long a call to the backend may take."""
 
@@ -63,6 +73,7 @@ class GatewayCollector(Collector):
         upstream: Upstream,
         degraded: Mapping[str, bool],
         facts: Facts,
+        store: Store | None = None,
     ) -> None:
         self._totals = totals
         self._limits = limits
@@ -72,6 +83,7 @@ class GatewayCollector(Collector):
         self._upstream = upstream
         self._degraded = degraded
         self._facts = facts
+        self._store = store
 
     def collect(self) -> Iterable[Metric]:
         """For prometheus-client, at its price (exposition.py)."""
@@ -84,6 +96,7 @@ class GatewayCollector(Collector):
         yield from self._list_accounts(self._limits().all(), self._levels.held())
         yield from self._list_ages(self._limits().all(), self._holds())
         yield from self._list_process()
+        yield from self._list_store(self._store)
         yield from self._list_state()
 
     def _list_functions(self, functions: list[tuple[tuple[str, str], FunctionCounts]]) -> Iterator[Family]:
@@ -230,6 +243,37 @@ class GatewayCollector(Collector):
             [(("busy",), self._upstream.busy), (("idle",), self._upstream.idle)],
         )
 
+    def _list_store(self, store: Store | None) -> Iterator[Family]:
+        """Without rows where counters are in memory."""
+        totals = [] if store is None else [store]
+        yield _counter(
+            "store_batches",
+            "Round trips to the store of the shared counters; each carries what there is to say.",
+            (),
+            [((), store.batches) for store in totals],
+        )
+        yield _counter(
+            "store_seconds", "Seconds that these round trips took.", (), [((), store.seconds) for store in totals]
+        )
+        yield _counter(
+            "store_takes",
+            "Calls whose slots and tokens the store was asked for; by batches, how many one carries.",
+            (),
+            [((), store.operations) for store in totals],
+        )
+        yield _counter(
+            "store_failures",
+            "Round trips to the store that failed or took longer than shared.store_timeout_seconds.",
+            (),
+            [((), store.failures) for store in totals],
+        )
+        yield _counter(
+            "calls_without_store",
+            "Calls that were answered without the store, by what they were told (shared.when_store_is_away).",
+            ("answer",),
+            [((answer,), count) for store in totals for answer, count in store.alone.items()],
+        )
+
     def _list_state(self) -> Iterator[Family]:
         version, python, backend_timeout_seconds = self._facts
         yield _gauge(
@@ -241,7 +285,8 @@ class GatewayCollector(Collector):
         yield _gauge(
             "degraded",
             "1 while the gateway does not run as it was told to: its settings file has mistakes and the old limits stay"
-            " in force (settings_invalid), or has changes that wait for a restart (restart_needed).",
+            " in force (settings_invalid), or has changes that wait for a restart (restart_needed); or the store of its"
+            " shared counters does not answer (store_away) or began anew (store_refilling).",
             ("cause",),
             [((cause,), int(is_so)) for cause, is_so in self._degraded.items()],
         )

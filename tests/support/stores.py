@@ -9,7 +9,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,12 @@ class Store:
              "--dir", str(self._folder), *self._arguments],
             stdout=subprocess.DEVNULL,
         )  # fmt: skip
-        wait_until(lambda: self.client().ping(), f"{self.kind} answers")
+        wait_until(self._answers, f"{self.kind} answers")
+
+    def _answers(self) -> bool:
+        with self.client() as client, suppress(redis.ConnectionError):
+            return bool(client.ping())
+        return False
 
     def client(self) -> Any:
         """A plain client, to look and to interfere with."""

@@ -1,0 +1,143 @@
+"""A TCP relay between one gateway and the store, which can do to the traffic what networks do, without root.
+
+TCP delivers in order or not at all. So nothing is lost from the middle: traffic is late, stands still (and may come
+after all), is swallowed from some moment until the connection ends, or ends, in one direction or in both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from contextlib import suppress
+from enum import Enum
+from random import Random
+
+from .wire import Endpoint
+
+PIECE = 65_536
+
+
+class Flow(Enum):
+    """What happens to one direction."""
+
+    PASSES = "passes"
+    HOLDS = "holds"  # and delivers when it passes again
+    SWALLOWS = "swallows"
+
+
+class Relay:
+    """`delay`: the least and the most seconds that each piece of either direction is late. `to_store` and `to_gateway`:
+    the two directions of every connection, also of new ones. Nothing is changed for good: see `clear`."""
+
+    def __init__(self, store: Endpoint, dice: Random) -> None:
+        self.store = store
+        self.endpoint: Endpoint
+        self.delay = (0.0, 0.0)
+        self.refuses = False
+        self._dice = dice
+        self._flows = {"to store": Flow.PASSES, "to gateway": Flow.PASSES}
+        self._moves = {name: asyncio.Event() for name in self._flows}
+        for event in self._moves.values():
+            event.set()
+        self._pairs: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server
+
+    def __repr__(self) -> str:
+        return f"<Relay {self._flows} delay={self.delay} refuses={self.refuses} connections={len(self._pairs)}>"
+
+    async def start(self) -> Endpoint:
+        """Where it listens, a free port of loopback."""
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.endpoint = Endpoint(*self._server.sockets[0].getsockname()[:2])
+        return self.endpoint
+
+    async def stop(self) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def set_flows(self, to_store: Flow, to_gateway: Flow) -> None:
+        for name, flow in (("to store", to_store), ("to gateway", to_gateway)):
+            self._flows[name] = flow
+            if flow is Flow.HOLDS:
+                self._moves[name].clear()
+            else:
+                self._moves[name].set()
+
+    def clear(self) -> None:
+        """Traffic passes at once again; what was held is delivered. A connection of which something was swallowed must
+        be reset before that: what follows would be taken for what is missing."""
+        self.refuses = False
+        self.delay = (0.0, 0.0)
+        self.set_flows(Flow.PASSES, Flow.PASSES)
+
+    def reset(self) -> None:
+        """End all connections, both sides, with a reset; what was held is lost."""
+        for pair in list(self._pairs):
+            for writer in pair:
+                _reset(writer)
+
+    def half_close(self, *, towards_store: bool) -> None:
+        """Say to one side of each connection that nothing more comes; the other direction stays open."""
+        for gateway, store in self._pairs:
+            writer = store if towards_store else gateway
+            if not writer.is_closing():
+                with suppress(OSError):
+                    writer.write_eof()
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.refuses:
+            _reset(writer)
+            return
+        try:
+            store_reader, store_writer = await asyncio.open_connection(*self.store)
+        except OSError:
+            _reset(writer)
+            return
+        pair = (writer, store_writer)
+        self._pairs.add(pair)
+        try:
+            await asyncio.gather(
+                self._pump("to store", reader, store_writer), self._pump("to gateway", store_reader, writer)
+            )
+        except OSError:
+            for end in pair:
+                _reset(end)
+        finally:
+            self._pairs.discard(pair)
+            for end in pair:
+                end.close()
+
+    async def _pump(self, name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            piece = await reader.read(PIECE)
+            await self._moves[name].wait()
+            if self._flows[name] is Flow.SWALLOWS:
+                if not piece:
+                    return
+                continue
+            if self.delay[1]:
+                await asyncio.sleep(self._dice.uniform(*self.delay))
+            if not piece:
+                break
+            writer.write(piece)
+            await writer.drain()
+        if not writer.is_closing():
+            with suppress(OSError):
+                writer.write_eof()
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    plain: socket.socket | None = writer.get_extra_info("socket")
+    if plain is not None and not writer.is_closing():
+        with suppress(OSError):
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()

@@ -1,7 +1,7 @@
 """The backend that a proof runs on: it does with each call what the call's plan says, and tells the ledger the truth.
 
 It stops counting a call before it sends what may end the call for the gateway. What a function has begun it finishes,
-whether or not the gateway still listens, as on Lambda.
+whether or not the gateway still listens or lives, as on Lambda.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from contextlib import suppress
 
 import msgspec
 
+from .calls import Call, Ending, Run
 from .faults import Fault
-from .ledger import Call, Ending, Ledger, Run
+from .ledger import Ledger
 
 MAX_HEAD_BYTES = 1024 * 1024
 # More than one read of a connection, so that a response can be left, or break off, in its middle.
@@ -173,6 +174,8 @@ class Function:
             with suppress(OSError, TimeoutError):
                 async with asyncio.timeout(late + GIVE_UP_SECONDS):
                     await self.reader.read(1)
+            # A gateway that was killed hangs up early; the function knows nothing of that.
+            await asyncio.sleep(started + self.ledger.function_seconds - self.ledger.clock())
             self._reset()
             return
         await asyncio.sleep(max(0.0, late))

@@ -7,12 +7,12 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from enum import StrEnum
 from random import Random
-from typing import NamedTuple
 
 from .backend import encode_request
+from .calls import Call
 from .faults import Fault
-from .judge import judge
-from .ledger import Call, Ledger
+from .judge import judge, note_silence
+from .ledger import Ledger
 from .wire import Answer, Connection, Endpoint, encode_head
 
 SMALL_RECEIVE_BUFFER = 4096
@@ -36,11 +36,16 @@ class Manner(StrEnum):
     HALF_CLOSES = "half-closes"
 
 
-class Target(NamedTuple):
+class Target:
     """Where clients call, and who keeps the books."""
 
-    endpoint: Endpoint
-    ledger: Ledger
+    def __init__(self, endpoint: Endpoint, ledger: Ledger) -> None:
+        self.endpoint = endpoint
+        self.ledger = ledger
+
+    def direct(self, call: Call) -> Endpoint:
+        """Where this call goes."""
+        return self.endpoint
 
 
 async def invoke(target: Target, call: Call, manner: Manner, dice: Random) -> Answer | None:
@@ -48,12 +53,11 @@ async def invoke(target: Target, call: Call, manner: Manner, dice: Random) -> An
     ledger = target.ledger
     buffer = SMALL_RECEIVE_BUFFER if manner in (Manner.STALLS_IN_READING, Manner.READS_SLOWLY) else None
     try:
-        async with Connection(target.endpoint, receive_buffer=buffer) as connection:
+        async with Connection(target.direct(call), receive_buffer=buffer) as connection:
             ledger.open(call)
             return await _MANNERS[manner](Visit(target, call, dice, connection))
     except OSError as error:
-        ledger.answers["none"] += 1
-        ledger.faults.add(Fault.UNANSWERED, f"{call}: {error or type(error).__name__}")
+        note_silence(ledger, call, f"{error or type(error).__name__}")
     except ValueError as error:
         ledger.faults.add(Fault.UNEXPECTED, f"{call} got what is not HTTP: {error}")
     return None
@@ -63,8 +67,9 @@ async def invoke_pipelined(target: Target, calls: list[Call]) -> None:
     """Make these calls in one write on one connection; their answers must come in order."""
     ledger = target.ledger
     try:
-        async with Connection(target.endpoint) as connection:
+        async with Connection(target.direct(calls[0])) as connection:
             for call in calls:
+                call.through = calls[0].through
                 ledger.open(call)
             for call in calls:
                 ledger.send(call)
@@ -73,9 +78,11 @@ async def invoke_pipelined(target: Target, calls: list[Call]) -> None:
                 answer = await connection.read_answer()
                 judge(ledger, call, answer)
                 if answer is None or not answer.is_whole or answer.headers.get("connection") == "close":
-                    return
+                    break
+            for call in calls:
+                ledger.left(call)  # those behind one whose answer ended the connection
     except OSError as error:
-        ledger.faults.add(Fault.UNANSWERED, f"{calls[0]} and those behind it: {error or type(error).__name__}")
+        note_silence(ledger, calls[0], f"it and those behind it: {error or type(error).__name__}")
     except ValueError as error:
         ledger.faults.add(Fault.UNEXPECTED, f"{calls[0]} and those behind it got what is not HTTP: {error}")
 
@@ -102,6 +109,7 @@ class Visit:
 
     def leave(self) -> None:
         self.ledger.answers["left"] += 1
+        self.ledger.left(self.call)
         self.dice.choice((self.connection.hang_up, self.connection.reset))()
 
     async def stall(self) -> None:

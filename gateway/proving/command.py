@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 import click
 from rich.console import Console
 
+from .damage import LEASE, TIMEOUT
+from .fleet import LEASE_SECONDS, Sharing
 from .progress import Progress, print_verdict
 from .quotas import Unusable
 from .report import write_report
@@ -64,6 +66,25 @@ def read_endpoint(context: click.Context, parameter: click.Parameter, value: str
     metavar="SECONDS",
     help="The judged gateway's backend.timeout_seconds, 1 to 30. Without it no backend hangs (it may be 900).",
 )
+@click.option("--gateways", type=click.IntRange(1, 16), default=1, show_default=True, help="So many share a store.")
+@click.option(
+    "--redis",
+    "store",
+    metavar="spawn|URL",
+    help="Their store: `spawn` starts a Redis or Valkey server; redis://HOST:PORT/0 is one for this only, as it is "
+    "emptied several times.",
+)
+@click.option(
+    "--lease",
+    type=click.FloatRange(1, 60),
+    metavar="SECONDS",
+    help=f"Lease of the gateways on a store.  [default: {LEASE_SECONDS:g}]",
+)
+@click.option(
+    "--heal-after",
+    type=click.Choice([LEASE, TIMEOUT]),
+    help=f"When they give the slots of a dead gateway to others.  [default: {LEASE}]",
+)
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write an HTML report.")
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
 @click.pass_context
@@ -78,6 +99,10 @@ def prove(
     operations: Endpoint | None,
     backend_listen: Endpoint | None,
     backend_timeout: float | None,
+    gateways: int,
+    store: str | None,
+    lease: float | None,
+    heal_after: str | None,
     report: Path | None,
     as_json: bool,
 ) -> None:
@@ -86,6 +111,10 @@ def prove(
     Starts a gateway, or is pointed at one with --gateway, --operations and --backend-listen; sends it hostile clients
     and a failing backend, and counts at the backend what truly ran at once. Exits with 0 only if no limit was
     overshot, no slot lost and nothing else went wrong; 1 if something did; 2 if it cannot judge.
+
+    \b
+    Several gateways on one store, which are killed, stopped and cut off while their store is restarted and emptied:
+      invoke-gateway prove --gateways 3 --redis spawn
 
     \b
     A gateway of your own needs request rates off, nobody else's calls, and prove's backend behind it:
@@ -101,6 +130,9 @@ def prove(
             f"To judge a running gateway, also give {' and '.join(missing)}; for one that prove starts, none of "
             "--gateway, --operations, --backend-listen, --backend-timeout."
         )
+    sharing = read_sharing(gateways, store, lease, heal_after)
+    if sharing is not None and len(missing) < len(pointed):
+        raise click.UsageError("--redis starts gateways, and --gateway is one that runs: give one or the other.")
     plan = Plan(
         seeds=named or choose_seeds(seeds, first),
         seconds=minutes * 60,
@@ -109,10 +141,23 @@ def prove(
         operations=operations,
         backend_listen=backend_listen or ANY_PORT,
         timeout_seconds=backend_timeout,
+        sharing=sharing,
     )
     if report is not None:
         check_is_writable(report)
     ctx.exit(run_and_tell(plan, report, as_json=as_json))
+
+
+def read_sharing(gateways: int, store: str | None, lease: float | None, heal_after: str | None) -> Sharing | None:
+    """`None` for one gateway that counts by itself. Raises `click.UsageError`."""
+    if store is None:
+        if gateways > 1 or lease is not None or heal_after is not None:
+            raise click.UsageError(
+                "--gateways, --lease and --heal-after are for gateways that share a store: give --redis spawn, or "
+                "--redis redis://HOST:PORT/0 of one that is there for this only."
+            )
+        return None
+    return Sharing(gateways, store, LEASE_SECONDS if lease is None else lease, heal_after or LEASE)
 
 
 def choose_seeds(count: int | None, first: int | None) -> range:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from .backend import Payload, encode_result
+from .calls import Call, Ending
 from .faults import Fault
-from .ledger import Call, Ending, Ledger
+from .ledger import Ledger
 from .wire import Answer
 
 # A backend that failed like this has never sent a whole answer.
@@ -17,12 +18,12 @@ def judge(ledger: Ledger, call: Call, answer: Answer | None) -> None:
     """Note what is wrong with what the client of `call` got, and that the call is over. A client that left does not
     come here."""
     if answer is None:
-        ledger.answers["none"] += 1
-        ledger.faults.add(Fault.UNANSWERED, f"{call}: the connection ended, or stood still, without an answer")
+        note_silence(ledger, call, "the connection ended, or stood still, without an answer")
         return
     ledger.answers[str(answer.status)] += 1
     if not answer.is_whole:
-        if not (call.is_streamed and call.ending.is_fault):
+        ledger.left(call)
+        if not (call.is_streamed and call.ending.is_fault) and not _explains_silence(ledger, call):
             ledger.faults.add(Fault.UNANSWERED, f"{call}: its answer broke off after {len(answer.body)} bytes")
         return
     if answer.status == 200:
@@ -34,6 +35,18 @@ def judge(ledger: Ledger, call: Call, answer: Answer | None) -> None:
     else:
         ledger.faults.add(Fault.UNEXPECTED, describe(call, answer))
     ledger.answered(call)
+
+
+def note_silence(ledger: Ledger, call: Call, why: str) -> None:
+    """The client stayed, and got no answer."""
+    ledger.answers["none"] += 1
+    ledger.left(call)
+    if not _explains_silence(ledger, call):
+        ledger.faults.add(Fault.UNANSWERED, f"{call}: {why}")
+
+
+def _explains_silence(ledger: Ledger, call: Call) -> bool:
+    return ledger.damage is not None and ledger.damage.explains_silence(call)
 
 
 def _judge_result(ledger: Ledger, call: Call, answer: Answer) -> None:
@@ -61,16 +74,19 @@ def _judge_refusal(ledger: Ledger, call: Call, answer: Answer) -> None:
         ledger.faults.add(Fault.REASON, f"{call} got {code} {reason}, expected {call.lane.reason}")
     if call.arrivals:
         ledger.faults.add(Fault.REFUSED_AND_RUN, f"{call} was refused and run")
-    elif call.ending is not Ending.WAITS and ledger.was_free(call):  # see quiet.py for those that fill
+    elif call.ending is Ending.WAITS or (ledger.damage and ledger.damage.explains_refusal(call, ledger.clock())):
+        return  # see quiet.py for those that fill
+    elif ledger.was_free(call):
         decision = answer.headers.get("x-invoke-gateway-decision", "no decision header")
         ledger.faults.add(Fault.WAS_FREE, f"{call}: fewer than {call.lane.ceiling} could be in flight; {decision}")
 
 
 def _judge_failure(ledger: Ledger, call: Call, answer: Answer) -> None:
     is_late = call.sent_at is not None and ledger.clock() - call.sent_at >= ledger.timeout_seconds
-    if not call.ending.is_fault and not is_late:  # on a starved machine the time-out may hit any call
+    is_struck = ledger.damage is not None and ledger.damage.explains_failure(call, ledger.clock())
+    if not call.ending.is_fault and not is_late and not is_struck:  # on a starved machine the time-out may hit any call
         ledger.faults.add(Fault.NO_FAULT, describe(call, answer))
-    elif call.ending.is_fault and answer.headers.get("x-amzn-errortype") != "ServiceException":
+    elif (call.ending.is_fault or is_struck) and answer.headers.get("x-amzn-errortype") != "ServiceException":
         ledger.faults.add(Fault.UNEXPECTED, f"{describe(call, answer)}: not in Lambda's shape")
 
 

@@ -12,38 +12,19 @@ along, from the refused call's first byte to its answer, fewer others than there
 
 from __future__ import annotations
 
-import asyncio
 import heapq
 from collections import Counter
 from collections.abc import Callable, Sequence
-from enum import StrEnum
+from itertools import count
 from time import monotonic
 
+from .calls import Call, Run
+from .damage import Damage
 from .faults import Fault, Faults
 from .quotas import WHOLE, Account, Lane
 
-
-class Ending(StrEnum):
-    """What the backend does with a call."""
-
-    ANSWERS = "answers"
-    TRICKLES = "trickles"
-    RESETS = "resets"
-    BREAKS_OFF = "breaks off"
-    GARBAGE = "garbage"
-    HANGS = "hangs"
-    LATE_ANSWER = "late answer"
-    LATE_GARBAGE = "late garbage"
-    WAITS = "waits"
-
-    @property
-    def is_fault(self) -> bool:
-        return self not in (Ending.ANSWERS, Ending.TRICKLES, Ending.WAITS)
-
-    @property
-    def takes_long(self) -> bool:
-        """Whether the gateway's own time-out is what ends it."""
-        return self in (Ending.HANGS, Ending.LATE_ANSWER, Ending.LATE_GARBAGE)
+# Where gateways share a count, a slot that a call has given back is on its way to the store for a while.
+RELEASE_SECONDS = 1.0
 
 
 class Level:
@@ -55,13 +36,26 @@ class Level:
         self.ceiling = ceiling
         self.running = 0
         self.highest = 0
+        self.highest_with_lost = 0  # also counting what runs on for gateways that have lost its slots
+        self.runs: set[Run] = set()
         self.series: list[tuple[float, int]] = []
         # Of possible holders: each change since all was quiet; the last is the present number.
         self.possible: list[int] = [0]
 
-    def change(self, by: int, now: float) -> None:
+    def begin(self, run: Run, now: float, lost: int = 0) -> int:
+        """How many run now, this one included, but for the `lost` that need not count."""
+        self.runs.add(run)
+        self._change(+1, now)
+        self.highest = max(self.highest, self.running - lost)
+        self.highest_with_lost = max(self.highest_with_lost, self.running)
+        return self.running - lost
+
+    def end(self, run: Run, now: float) -> None:
+        self.runs.discard(run)
+        self._change(-1, now)
+
+    def _change(self, by: int, now: float) -> None:
         self.running += by
-        self.highest = max(self.highest, self.running)
         self.series.append((now, self.running))
 
     def may_hold(self, by: int) -> None:
@@ -75,50 +69,6 @@ class Level:
         return f"<Level {self.account}/{self.name} {self.running}/{self.ceiling} highest={self.highest}>"
 
 
-class Call:
-    """One call as its client plans it. `seconds`: how long its function runs; `padding`: bytes of its request."""
-
-    def __init__(
-        self,
-        id: str,
-        lane: Lane,
-        function: str,
-        *,
-        ending: Ending = Ending.ANSWERS,
-        seconds: float = 0.0,
-        is_large: bool = False,
-        is_streamed: bool = False,
-        padding: int = 0,
-    ) -> None:
-        self.id = id
-        self.lane = lane
-        self.function = function
-        self.ending = ending
-        self.seconds = seconds
-        self.is_large = is_large
-        self.is_streamed = is_streamed
-        self.padding = padding
-        self.sent_at: float | None = None
-        self.arrivals = 0
-        self.arrived = asyncio.Event()
-        self.is_refused = False
-        self.opened_index = 0
-        self.sent_index: int | None = None
-
-    def __repr__(self) -> str:
-        return f"<{self.id} {self.lane.account}/{self.function} {self.ending}{' streamed' if self.is_streamed else ''}>"
-
-
-class Run:
-    """A call that arrived at the backend."""
-
-    __slots__ = ("call", "is_over")
-
-    def __init__(self, call: Call) -> None:
-        self.call = call
-        self.is_over = False
-
-
 class Ledger:
     """`function_seconds`: the functions' own time-out, which must be below the gateway's `timeout_seconds`."""
 
@@ -128,10 +78,13 @@ class Ledger:
         function_seconds: float,
         timeout_seconds: float,
         clock: Callable[[], float] = monotonic,
+        damage: Damage | None = None,
     ) -> None:
         self.function_seconds = function_seconds
         self.timeout_seconds = timeout_seconds
         self.clock = clock
+        self.damage = damage
+        self.release_seconds = RELEASE_SECONDS if damage else 0.0
         self.faults = Faults()
         self.calls: dict[str, Call] = {}
         self.answers: Counter[str] = Counter()
@@ -142,7 +95,8 @@ class Ledger:
             for lane in account.lanes:
                 self._add_level(account.account, lane.name, lane.ceiling)
         self._deadlines: list[tuple[float, int, Run]] = []
-        self._arrivals = 0
+        self._letting_go: list[tuple[float, int, Call]] = []
+        self._numbers = count()  # so that no two entries of a heap are equal
         self.rate_refusals = 0
         self.last_sent_at = clock()
 
@@ -160,6 +114,8 @@ class Ledger:
     def open(self, call: Call) -> None:
         """The first byte is about to be sent."""
         self.calls[call.id] = call
+        call.opened_at = self.clock()
+        self._let_go(call.opened_at)
         call.opened_index = len(self.level(call.lane).possible)
 
     def send(self, call: Call) -> None:
@@ -170,9 +126,28 @@ class Ledger:
         level.may_hold(+1)
 
     def answered(self, call: Call) -> None:
-        """Its client has the whole answer, so the call holds no slot any more."""
+        """Its client has the whole answer, so the call holds no slot any more; where gateways share a count, not after
+        a while."""
+        self._let_go_at(self.clock() + self.release_seconds, call)
+
+    def left(self, call: Call) -> None:
+        """Its client has gone. Where gateways share a count, it may hold a slot until its function has ended, or the
+        gateway's time-out has; with one gateway, until all is quiet."""
+        if self.damage is not None and call.sent_at is not None:
+            call.has_left = True
+            self._let_go_at(call.sent_at + self.timeout_seconds + self.release_seconds, call)
+
+    def _let_go_at(self, at: float, call: Call) -> None:
         if call.sent_index is not None:
-            self.level(call.lane).may_hold(-1)
+            heapq.heappush(self._letting_go, (at, next(self._numbers), call))
+            self._let_go(self.clock())
+
+    def _let_go(self, now: float) -> None:
+        while self._letting_go and self._letting_go[0][0] <= now:
+            _, _, call = heapq.heappop(self._letting_go)
+            if not call.is_let_go:
+                call.is_let_go = True
+                self.level(call.lane).may_hold(-1)
 
     def was_free(self, call: Call) -> bool:
         """Whether all the time since `call` was opened fewer others than there are slots could hold one. To be asked
@@ -186,6 +161,7 @@ class Ledger:
 
     def quiet(self) -> None:
         """Nothing runs and nothing is under way: no call holds a slot."""
+        self._letting_go.clear()
         for level in self.levels.values():
             level.possible = [0]
 
@@ -205,15 +181,22 @@ class Ledger:
             run.is_over = True
             return run
         for level in self._levels(call):
-            level.change(+1, now)
-            if level.running > level.ceiling:
+            counted = level.begin(run, now, self._count_lost(level, call, now))
+            if counted > level.ceiling:
                 self.faults.add(
-                    Fault.OVERSHOOT,
-                    f"{level.account}/{level.name}: {call} is number {level.running} of {level.ceiling}",
+                    Fault.OVERSHOOT, f"{level.account}/{level.name}: {call} is number {counted} of {level.ceiling}"
                 )
-        self._arrivals += 1
-        heapq.heappush(self._deadlines, (deadline, self._arrivals, run))
+        if self.damage is not None:
+            level = self.level(call.lane)
+            self.damage.note_arrival(call, now, level.ceiling, (run.call for run in level.runs))
+        heapq.heappush(self._deadlines, (deadline, next(self._numbers), run))
         return run
+
+    def _count_lost(self, level: Level, call: Call, now: float) -> int:
+        """Where one more is above the limit: how many, this one included, the gateways need not count."""
+        if self.damage is None or level.running < level.ceiling:
+            return 0
+        return sum(self.damage.has_lost(other, now) for other in (call, *(run.call for run in level.runs)))
 
     def _note_arrival(self, call: Call) -> None:
         if call.arrivals > 1:
@@ -240,7 +223,9 @@ class Ledger:
             return
         run.is_over = True
         for level in self._levels(run.call):
-            level.change(-1, at)
+            level.end(run, at)
+        if run.call.has_left:
+            self._let_go_at(at + self.release_seconds, run.call)
 
     def __repr__(self) -> str:
         return f"<Ledger {len(self.calls)} calls {list(self.levels.values())} {self.faults}>"

@@ -12,8 +12,8 @@ import asyncio
 from random import Random
 from typing import TypeVar
 
+from .calls import Call, Ending
 from .clients import Manner, Target, invoke, invoke_pipelined
-from .ledger import Call, Ending
 from .quotas import POOL, Account, Lane
 
 T = TypeVar("T")
@@ -23,7 +23,7 @@ LONGEST_HOSTILE_CALL = 0.15
 ABANDONED_SECONDS = (0.1, 0.25)  # that a function goes on whose client leaves: long enough for others to come
 RETRY_SECONDS = (0.02, 0.3)
 ATTEMPTS = 25
-CALLS_AT_THE_LIMIT = 6  # of each client
+CALLS_AT_THE_LIMIT, PAUSED_CALLS_AT_THE_LIMIT = 6, 3  # of each client
 HOSTILE_CLIENTS_PER_SLOT = 8
 MOST_PIPELINED = 5
 
@@ -48,15 +48,25 @@ _ENDINGS = {
 
 
 class Phases:
-    """`hangs`: whether the gateway's time-out is known and short enough for backends that hang."""
+    """`hangs`: whether the gateway's time-out is known and short enough for backends that hang. `pause`: seconds that a
+    patient client waits between two calls, until its slot has surely been given back."""
 
     def __init__(
-        self, target: Target, accounts: list[Account], seed: int, round: int, *, clients: int, hangs: bool
+        self,
+        target: Target,
+        accounts: list[Account],
+        seed: int,
+        round: int,
+        *,
+        clients: int,
+        hangs: bool,
+        pause: float = 0.0,
     ) -> None:
         self.target = target
         self.accounts = accounts
         self.script = f"{seed}.{round}"
         self.clients = clients
+        self.pause = pause
         self.endings = {ending: weight for ending, weight in _ENDINGS.items() if hangs or not ending.takes_long}
 
     def dice(self, *where: object) -> Random:
@@ -71,12 +81,13 @@ class Phases:
 
     async def _call_patiently(self, lane: Lane, number: int) -> None:
         dice = self.dice("limit", lane.account, lane.name, number)
-        for attempt in range(CALLS_AT_THE_LIMIT):
+        for attempt in range(PAUSED_CALLS_AT_THE_LIMIT if self.pause else CALLS_AT_THE_LIMIT):
             id = f"{self.script}.limit.{lane.account}.{lane.name}.{number}.{attempt}"
             call = self._plan(id, lane, dice)
             if call.ending.is_fault:
                 call.is_streamed = False  # a stream that is cut does not tell its client when the slot is free
             await invoke(self.target, call, Manner.STAYS, dice)
+            await asyncio.sleep(self.pause)
 
     # Burst.
 

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .ledger import Ledger
-from .verdict import Peak, SeedResult, Verdict
+from .verdict import SeedResult, Verdict
 
 REFRESHES = 4  # per second
 MOST_EXAMPLES = 10
@@ -57,6 +57,11 @@ class Progress:
                 f"{seconds:6.1f} s  {self._phase}: {describe(self._ledger)}", markup=False, soft_wrap=True
             )
 
+    def tell(self, text: str) -> None:
+        """Something happened within the phase."""
+        seconds = monotonic() - self._began
+        self._console.print(f"{seconds:6.1f} s  {self._phase}: {text}", markup=False, soft_wrap=True)
+
     def end_seed(self, result: SeedResult) -> None:
         self._done.append(result)
         if self._live is not None:
@@ -92,7 +97,9 @@ def describe(ledger: Ledger) -> str:
 
 
 def print_verdict(console: Console, verdict: Verdict) -> None:
-    console.print(_limits_table(verdict.peaks))
+    console.print(_limits_table(verdict))
+    if verdict.is_shared:
+        console.print(_healing_table(verdict))
     console.print(_faults_table(verdict))
     for seed, _, text in verdict.examples[:MOST_EXAMPLES]:
         console.print(f"  seed {seed}: {text}", markup=False, highlight=False, soft_wrap=True)
@@ -106,13 +113,14 @@ def print_verdict(console: Console, verdict: Verdict) -> None:
         console.print(f"The same script again: invoke-gateway prove {again}", markup=False, soft_wrap=True)
 
 
-def _limits_table(peaks: list[Peak]) -> Table:
+def _limits_table(verdict: Verdict) -> Table:
     table = Table(box=SIMPLE_HEAD)
     for heading in ("account", "limit"):
         table.add_column(heading, overflow="fold")
-    for heading in ("ceiling", "highest true overlap", "overshoot"):
+    with_lost = ("with calls of lost gateways",) if verdict.is_shared else ()
+    for heading in ("ceiling", "highest true overlap", "overshoot", *with_lost):
         table.add_column(heading, justify="right")
-    for peak in peaks:
+    for peak in verdict.peaks:
         style = "bold red" if peak.overshoot else ""
         table.add_row(
             Text(peak.account),
@@ -120,6 +128,23 @@ def _limits_table(peaks: list[Peak]) -> Table:
             str(peak.ceiling),
             str(peak.highest),
             Text(str(peak.overshoot), style=style),
+            *([str(peak.highest_with_lost)] if verdict.is_shared else []),
+        )
+    return table
+
+
+def _healing_table(verdict: Verdict) -> Table:
+    table = Table(box=SIMPLE_HEAD)
+    table.add_column("blow", overflow="fold")
+    for heading in ("seed", "at second", "whole ceiling again after", "promised"):
+        table.add_column(heading, justify="right")
+    for seed, healing in verdict.slowest_healings:
+        table.add_row(
+            Text(healing.name),
+            str(seed),
+            f"{healing.at:.1f}",
+            Text(healing.took, style="" if healing.is_kept else "bold red"),
+            f"{healing.promise:g} s",
         )
     return table
 

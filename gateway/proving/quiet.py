@@ -14,9 +14,9 @@ from random import Random
 from typing import Any, NamedTuple
 
 from .backend import Backend
+from .calls import Call, Ending
 from .clients import Manner, Target, invoke
 from .faults import Fault
-from .ledger import Call, Ending
 from .quotas import Account, Lane, count_in_flight
 
 PATIENCE = 30.0  # seconds in which a gateway may get to 0 in flight once nothing runs any more
@@ -82,6 +82,7 @@ class Quiet:
             if in_flight and clock() > deadline:
                 return in_flight
             await asyncio.sleep(PAUSE)
+        await asyncio.sleep(self.ledger.release_seconds)
         self.ledger.expire(clock())
         self.ledger.quiet()
         return 0

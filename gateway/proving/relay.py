@@ -40,6 +40,7 @@ class Relay:
         self._moves = {name: asyncio.Event() for name in self._flows}
         for event in self._moves.values():
             event.set()
+        self._finished: set[asyncio.StreamWriter] = set()  # to these nothing more can be written
         self._pairs: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server
@@ -84,9 +85,13 @@ class Relay:
         """Say to one side of each connection that nothing more comes; the other direction stays open."""
         for gateway, store in self._pairs:
             writer = store if towards_store else gateway
-            if not writer.is_closing():
-                with suppress(OSError):
-                    writer.write_eof()
+            self._finish(writer)
+
+    def _finish(self, writer: asyncio.StreamWriter) -> None:
+        if not writer.is_closing() and writer not in self._finished:
+            self._finished.add(writer)
+            with suppress(OSError):
+                writer.write_eof()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
@@ -113,6 +118,7 @@ class Relay:
                 _reset(end)
         finally:
             self._pairs.discard(pair)
+            self._finished -= {*pair}
             for end in pair:
                 end.close()
 
@@ -127,12 +133,11 @@ class Relay:
             if self.delay[1]:
                 await asyncio.sleep(self._dice.uniform(*self.delay))
             if not piece:
-                break
-            writer.write(piece)
-            await writer.drain()
-        if not writer.is_closing():
-            with suppress(OSError):
-                writer.write_eof()
+                self._finish(writer)
+                return
+            if writer not in self._finished:
+                writer.write(piece)
+                await writer.drain()
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from pathlib import Path
 
-from .ledger import Ending
+from .calls import Ending
 from .overlap import draw
 from .verdict import SeedResult, Verdict
 
@@ -45,6 +45,7 @@ def render(verdict: Verdict, command: str) -> str:
         "<h2>Limits</h2>",
         "<p class=dim>The highest number of calls that truly ran at once, as the backend counted them.</p>",
         _limits(verdict),
+        _healings(verdict),
         "<h2>What must not happen</h2>",
         _faults(verdict),
         _examples(verdict),
@@ -70,9 +71,24 @@ def _limits(verdict: Verdict) -> str:
     rows = [
         f"<tr{' class=bad' if peak.overshoot else ''}><td>{escape(peak.account)}<td>{escape(peak.name)}"
         f"<td class=n>{peak.ceiling}<td class=n>{peak.highest}<td class=n>{peak.overshoot}"
+        + (f"<td class=n>{peak.highest_with_lost}" if verdict.is_shared else "")
         for peak in verdict.peaks
     ]
-    return _table(("account", "limit", "*ceiling", "*highest true overlap", "*overshoot"), rows)
+    with_lost = ("*with calls of lost gateways",) if verdict.is_shared else ()
+    return _table(("account", "limit", "*ceiling", "*highest true overlap", "*overshoot", *with_lost), rows)
+
+
+def _healings(verdict: Verdict) -> str:
+    """Every blow, where gateways were struck."""
+    rows = [
+        f"<tr{'' if healed.is_kept else ' class=bad'}><td>{escape(healed.name)}<td class=n>{result.seed}"
+        f"<td class=n>{healed.at:.1f} s<td class=n>{healed.took}<td class=n>{healed.promise:g} s"
+        for result in verdict.results
+        for healed in result.healed
+    ]
+    if not rows:
+        return ""
+    return "<h2>Blows</h2>" + _table(("blow", "*seed", "*at", "*whole ceiling again after", "*promised"), rows)
 
 
 def _faults(verdict: Verdict) -> str:

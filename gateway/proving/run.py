@@ -5,21 +5,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from random import Random
 from time import monotonic
 
 from .backend import Backend
-from .clients import Manner, Target, invoke
+from .blows import Kind
+from .damage import Damage
 from .faults import Fault
-from .ledger import Call, Ending, Ledger
+from .fleet import Fleet, Sharing, started_fleet
+from .ledger import Ledger
 from .phases import Phases
 from .progress import Progress
 from .quiet import Quiet
 from .quotas import Account, Unusable, read_accounts
-from .subject import OWN_ACCOUNTS, OWN_TIMEOUT_SECONDS, Died, Silent, Subject, find_reason_to_wait, started
+from .siege import Siege
+from .subject import OWN_ACCOUNTS, OWN_TIMEOUT_SECONDS, SERVE, Died, Silent, Subject, find_reason_to_wait, started
 from .verdict import SeedResult, Verdict, sum_up
+from .way import check_the_way
 from .wire import Endpoint
 
 # Where nothing is said of the gateway's time-out it may be AWS's 900 s: then no backend hangs, and half of this is only
@@ -28,14 +32,16 @@ UNKNOWN_TIMEOUT_SECONDS = 10.0
 LONGEST_TIMEOUT_SECONDS = 30.0
 CLIENTS = 500
 
+PHASES = ("at the limit", "burst", "hostile", "siege", "quiet")
 ANY_PORT = Endpoint("127.0.0.1", 0)
 
 
 @dataclass(frozen=True)
 class Plan:
     """What to prove. `gateway` and `operations`: a running gateway, which forwards to `backend_listen`; without them
-    one is started, whose `accounts` and `timeout_seconds` these are. `seconds`: for all seeds together; each has at
-    least one round. `clients`: of the burst, on the largest account."""
+    one is started by the command `serve`, whose `accounts` and `timeout_seconds` these are; with `sharing`, several,
+    which share a store; `kinds` of blows are dealt to these. `seconds`: for all seeds together; each has at
+    least one round, of these `phases`. `clients`: of the burst, on the largest account."""
 
     seeds: Sequence[int]
     seconds: float = 0.0
@@ -45,6 +51,10 @@ class Plan:
     backend_listen: Endpoint = ANY_PORT
     timeout_seconds: float | None = None
     accounts: Sequence[Account] = tuple(OWN_ACCOUNTS)
+    sharing: Sharing | None = None
+    kinds: Collection[str] = tuple(Kind)
+    phases: Collection[str] = PHASES
+    serve: Sequence[str] = SERVE
 
 
 async def prove(plan: Plan, progress: Progress) -> Verdict:
@@ -63,7 +73,12 @@ async def prove(plan: Plan, progress: Progress) -> Verdict:
 
 
 @contextlib.asynccontextmanager
-async def _subject(plan: Plan, backend: Backend, url: str) -> AsyncIterator[tuple[Subject, list[Account]]]:
+async def _subject(plan: Plan, backend: Backend, url: str) -> AsyncIterator[tuple[Subject | Fleet, list[Account]]]:
+    if plan.sharing is not None:
+        dice = Random(f"{plan.seeds[0]}/relays")
+        async with started_fleet(plan.sharing, url, list(plan.accounts), dice, plan.serve) as fleet:
+            yield fleet, await fleet.read_accounts()
+        return
     if plan.gateway is None or plan.operations is None:
         seconds = plan.timeout_seconds or OWN_TIMEOUT_SECONDS
         async with started(url, list(plan.accounts), seconds) as subject:
@@ -75,56 +90,24 @@ async def _subject(plan: Plan, backend: Backend, url: str) -> AsyncIterator[tupl
     if reason is not None:
         raise Unusable(reason)
     accounts = read_accounts(limits)
-    await _check_the_way(subject, accounts, backend, url)
+    await check_the_way(subject, accounts, backend, url)
     yield subject, accounts
-
-
-async def _check_the_way(subject: Subject, accounts: list[Account], backend: Backend, url: str) -> None:
-    """A call of each account must come to our backend, and count in that account. Raises `Unusable`."""
-    seconds = UNKNOWN_TIMEOUT_SECONDS
-    for account in accounts:
-        lane = next((lane for lane in account.lanes if lane.ceiling), None)
-        if lane is None:
-            continue
-        backend.ledger = ledger = Ledger(accounts, seconds, seconds)
-        backend.gate = asyncio.Event()
-        call = Call(f"probe.{account.account}", lane, lane.functions[0], ending=Ending.WAITS)
-        task = asyncio.create_task(invoke(Target(subject.invoke, ledger), call, Manner.STAYS, Random(0)))
-        arrival = asyncio.ensure_future(call.arrived.wait())
-        await asyncio.wait([task, arrival], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        arrival.cancel()
-        limits = await subject.fetch_limits() if call.arrivals else {"accounts": []}
-        backend.gate.set()
-        if not call.arrivals:
-            task.cancel()
-            said = next((example for examples in ledger.faults.examples.values() for example in examples), "no answer")
-            raise Unusable(
-                f"a call to {subject.invoke} did not come to prove's backend ({said}): start that gateway with "
-                f"--backend {url}, and give its Invoke API as --gateway"
-            )
-        await task
-        counted = [row["account"] for row in limits["accounts"] if row["in_flight"] == 1]
-        if counted != [account.account]:
-            raise Unusable(
-                f"a call of account {account.account} counts in {', '.join(counted) or 'none'} at http://"
-                f"{subject.operations}/limits: give --gateway and --operations of one gateway, which nobody else uses"
-            )
 
 
 class Proof:
     def __init__(
-        self, plan: Plan, progress: Progress, backend: Backend, subject: Subject, accounts: list[Account]
+        self, plan: Plan, progress: Progress, backend: Backend, subject: Subject | Fleet, accounts: list[Account]
     ) -> None:
         self.plan = plan
         self.progress = progress
         self.backend = backend
         self.subject = subject
         self.accounts = accounts
-        self.hangs = subject.timeout_seconds is not None and subject.timeout_seconds <= LONGEST_TIMEOUT_SECONDS
-        # Without hangs the gateway's time-out plays no part, as long as it is longer than this.
-        self.timeout_seconds = (
-            subject.timeout_seconds if self.hangs and subject.timeout_seconds else UNKNOWN_TIMEOUT_SECONDS
-        )
+        self.fleet = subject if isinstance(subject, Fleet) else None
+        known = subject.timeout_seconds
+        self.hangs = self.fleet is None and known is not None and known <= LONGEST_TIMEOUT_SECONDS
+        # Without hangs one gateway's time-out plays no part, as long as it is longer than this.
+        self.timeout_seconds = known if known and (self.hangs or self.fleet) else UNKNOWN_TIMEOUT_SECONDS
 
     async def run(self) -> Verdict:
         results: list[SeedResult] = []
@@ -140,8 +123,7 @@ class Proof:
 
     async def _run_seed(self, seed: int, share: float) -> tuple[SeedResult, bool]:
         """The seed's result, and whether the gateway is dead."""
-        # Half of the gateway's time-out: what a slow event loop takes off the gateway's own is far less.
-        ledger = Ledger(self.accounts, self.timeout_seconds / 2, self.timeout_seconds)
+        ledger = self._open_ledger()
         self.backend.ledger = ledger
         began = monotonic()
         phases: list[tuple[str, float]] = []
@@ -156,19 +138,50 @@ class Proof:
             return sum_up(seed, ledger, began, phases), True
         return sum_up(seed, ledger, began, phases), False
 
+    def _open_ledger(self) -> Ledger:
+        seconds = self.timeout_seconds
+        if self.fleet is None:
+            # Half of the gateway's time-out: what a slow event loop takes off the gateway's own is far less.
+            return Ledger(self.accounts, seconds / 2, seconds)
+        sharing = self.fleet.sharing
+        damage = Damage(self.accounts, sharing.lease_seconds, seconds, sharing.heal_after)
+        return Ledger(self.accounts, sharing.function_seconds, seconds, damage=damage)
+
     async def _run_round(
         self, seed: int, round: int, ledger: Ledger, began: float, phases: list[tuple[str, float]]
     ) -> None:
-        target = Target(self.subject.invoke, ledger)
-        script = Phases(target, self.accounts, seed, round, clients=self.plan.clients, hangs=self.hangs)
+        target = self.subject.target(ledger)
+        script = Phases(
+            target,
+            self.accounts,
+            seed,
+            round,
+            clients=self.plan.clients,
+            hangs=self.hangs,
+            pause=1.5 * ledger.release_seconds,
+        )
         quiet = Quiet(target, self.backend, self.accounts, f"{seed}.{round}", self.subject.fetch_limits)
         steps = {
             "at the limit": script.at_the_limit,
             "burst": script.burst,
             "hostile": script.hostile,
-            "quiet": quiet.check,
         }
+        if self.fleet is not None and ledger.damage is not None:
+            siege = Siege(
+                target,
+                self.fleet,
+                self.accounts,
+                ledger.damage,
+                f"{seed}.{round}",
+                kinds=self.plan.kinds,
+                begin=lambda name: phases.append((name, monotonic() - began)),
+                tell=self.progress.tell,
+            )
+            steps["siege"] = siege.run
+        steps["quiet"] = quiet.check
         for name, step in steps.items():
+            if name not in self.plan.phases:
+                continue
             phases.append((name, monotonic() - began))
             self.progress.begin(seed, round, name, ledger)
             await step()
@@ -183,11 +196,19 @@ class Proof:
     def _describe(self) -> str:
         if self.plan.gateway is not None:
             return f"the gateway at {self.plan.gateway}"
+        if self.fleet is not None:
+            sharing = self.fleet.sharing
+            return (
+                f"{sharing.gateways} gateways on one store, started for this; lease {sharing.lease_seconds:g} s, "
+                f"heal_after {sharing.heal_after}"
+            )
         return "a gateway started for this (python -m gateway serve)"
 
     def _notes(self, results: list[SeedResult]) -> list[str]:
         notes = []
-        if not self.hangs:
+        if self.fleet is not None:
+            notes.append("No backend hung: that is proven with one gateway (no --redis).")
+        elif not self.hangs:
             notes.append("No backend hung: --backend-timeout was not given, or is above 30 s.")
         if len(results) < len(self.plan.seeds):
             left = len(self.plan.seeds) - len(results)

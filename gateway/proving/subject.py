@@ -7,16 +7,19 @@ import contextlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from time import monotonic
 from typing import Any, NamedTuple
 
+from .clients import Target
+from .ledger import Ledger
 from .quotas import Account, Unusable, count_in_flight
-from .wire import Connection, Endpoint
+from .wire import Answer, Connection, Endpoint
 
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0
@@ -31,6 +34,7 @@ OWN_ACCOUNTS = [
 OWN_TIMEOUT_SECONDS = 3.0
 
 LOOPBACK = "127.0.0.1"
+SERVE = (sys.executable, "-m", "gateway", "serve")
 _LISTENING = re.compile(r"(Invoke API|operations) on http://127\.0\.0\.1:(\d+)")
 
 
@@ -42,22 +46,34 @@ class Subject(NamedTuple):
     timeout_seconds: float | None
     check: Callable[[], None]
 
+    def target(self, ledger: Ledger) -> Target:
+        return Target(self.invoke, ledger)
+
     async def fetch_limits(self) -> dict[str, Any]:
         """The answer of /limits. Raises `Silent`, or `Died`."""
         self.check()
-        url = f"http://{self.operations}/limits"
-        try:
-            async with Connection(self.operations) as connection:
-                await connection.send(b"GET /limits HTTP/1.1\r\nHost: %b\r\n\r\n" % str(self.operations).encode())
-                answer = await connection.read_answer()
-            limits = json.loads(answer.body) if answer is not None and answer.status == 200 else None
-        except OSError as error:
-            raise Silent(f"no gateway answers at {self.operations} ({error.strerror or error})") from None
-        except ValueError:
-            limits = None
-        if not isinstance(limits, dict) or not isinstance(limits.get("accounts"), list):
-            raise Silent(f"{url} does not answer as an operations listener: is this one?")
-        return limits
+        return await fetch_limits(self.operations)
+
+
+async def fetch_limits(operations: Endpoint) -> dict[str, Any]:
+    """The answer of /limits. Raises `Silent`."""
+    try:
+        answer = await ask(operations, "/limits")
+        limits = json.loads(answer.body) if answer is not None and answer.status == 200 else None
+    except OSError as error:
+        raise Silent(f"no gateway answers at {operations} ({error.strerror or error})") from None
+    except ValueError:
+        limits = None
+    if not isinstance(limits, dict) or not isinstance(limits.get("accounts"), list):
+        raise Silent(f"http://{operations}/limits does not answer as an operations listener: is this one?")
+    return limits
+
+
+async def ask(operations: Endpoint, path: str) -> Answer | None:
+    """The answer to a GET. Raises OSError; ValueError for what is not HTTP."""
+    async with Connection(operations) as connection:
+        await connection.send(b"GET %b HTTP/1.1\r\nHost: %b\r\n\r\n" % (path.encode(), str(operations).encode()))
+        return await connection.read_answer()
 
 
 class Silent(Unusable):
@@ -93,13 +109,13 @@ def write_settings(accounts: list[Account], backend_url: str, timeout_seconds: f
 class Process:
     """A gateway process. Its settings and what it prints lie in `folder`."""
 
-    def __init__(self, settings: dict[str, Any], folder: Path) -> None:
+    def __init__(self, settings: dict[str, Any], folder: Path, serve: Sequence[str] = SERVE) -> None:
         config, self._log = folder / "gateway.json", folder / "log"
         config.write_text(json.dumps(settings))
         environment = {name: value for name, value in os.environ.items() if not name.startswith("INVOKE_GATEWAY_")}
         with self._log.open("wb") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "gateway", "serve", "--config", str(config)],
+                [*serve, "--config", str(config)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -120,6 +136,19 @@ class Process:
             return None
         return Endpoint(LOOPBACK, int(ports["Invoke API"])), Endpoint(LOOPBACK, int(ports["operations"]))
 
+    async def wait_for_listeners(self) -> tuple[Endpoint, Endpoint]:
+        """Raises `Died` where it ends, or takes too long."""
+        deadline = monotonic() + START_SECONDS
+        while (listeners := self.find_listeners()) is None:
+            self.check()
+            if monotonic() > deadline:
+                raise Died(f"the gateway does not listen after {START_SECONDS:g} s")
+            await asyncio.sleep(PAUSE)
+        return listeners
+
+    def send(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
     def _printed(self) -> str:
         return self._log.read_text(errors="replace")
 
@@ -127,6 +156,9 @@ class Process:
         self._process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(STOP_SECONDS)
+        self.kill()
+
+    def kill(self) -> None:
         self._process.kill()
         self._process.wait()
 
@@ -137,13 +169,7 @@ async def started(backend_url: str, accounts: list[Account], timeout_seconds: fl
     with tempfile.TemporaryDirectory(prefix="invoke-gateway-prove-") as folder:
         process = Process(write_settings(accounts, backend_url, timeout_seconds), Path(folder))
         try:
-            deadline = monotonic() + START_SECONDS
-            while (listeners := process.find_listeners()) is None:
-                process.check()
-                if monotonic() > deadline:
-                    raise Died(f"the gateway does not listen after {START_SECONDS:g} s")
-                await asyncio.sleep(PAUSE)
-            yield Subject(*listeners, timeout_seconds, process.check)
+            yield Subject(*await process.wait_for_listeners(), timeout_seconds, process.check)
         finally:
             await asyncio.to_thread(process.stop)
 

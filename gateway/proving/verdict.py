@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,20 +12,42 @@ from .faults import Fault, Faults
 from .ledger import Ledger
 
 PASSED, FAILED, MISUSED = 0, 1, 2
+_WHO = re.compile(r"^gateway \d+ ")
 
 
 @dataclass
 class Peak:
-    """One limit and the highest true overlap of it."""
+    """One limit and the highest true overlap of it; `highest_with_lost`: with calls that run on for gateways which have
+    lost their slots."""
 
     account: str
     name: str
     ceiling: int
     highest: int
+    highest_with_lost: int = 0
 
     @property
     def overshoot(self) -> int:
         return max(0, self.highest - self.ceiling)
+
+
+@dataclass
+class Healed:
+    """One blow and how soon all could be used again. `at`: seconds from the seed's start; `seconds`: `None` for
+    never."""
+
+    name: str
+    at: float
+    seconds: float | None
+    promise: float
+
+    @property
+    def is_kept(self) -> bool:
+        return self.seconds is not None and self.seconds <= self.promise
+
+    @property
+    def took(self) -> str:
+        return "never" if self.seconds is None else f"{self.seconds:.1f} s"
 
 
 @dataclass
@@ -39,6 +63,7 @@ class SeedResult:
     faults: Faults
     phases: list[tuple[str, float]] = field(default_factory=list)
     series: list[list[tuple[float, int]]] = field(default_factory=list)
+    healed: list[Healed] = field(default_factory=list)
 
 
 def sum_up(seed: int, ledger: Ledger, started: float, phases: list[tuple[str, float]]) -> SeedResult:
@@ -50,10 +75,14 @@ def sum_up(seed: int, ledger: Ledger, started: float, phases: list[tuple[str, fl
         len(ledger.calls),
         ledger.answers,
         ledger.endings,
-        [Peak(level.account, level.name, level.ceiling, level.highest) for level in levels],
+        [Peak(level.account, level.name, level.ceiling, level.highest, level.highest_with_lost) for level in levels],
         ledger.faults,
         phases,
         [[(at - started, running) for at, running in level.series] for level in levels],
+        [
+            Healed(healing.name, healing.since - started, healing.seconds, healing.promise)
+            for healing in (ledger.damage.healings if ledger.damage else [])
+        ],
     )
 
 
@@ -72,12 +101,31 @@ class Verdict:
             for peak in result.peaks:
                 known = highest.setdefault((peak.account, peak.name), Peak(peak.account, peak.name, peak.ceiling, 0))
                 known.highest = max(known.highest, peak.highest)
+                known.highest_with_lost = max(known.highest_with_lost, peak.highest_with_lost)
         return list(highest.values())
 
     @property
     def counts(self) -> dict[Fault, int]:
         """Of every fault how often it was seen, also where that is 0."""
-        return {fault: sum(result.faults.counts[fault] for result in self.results) for fault in Fault}
+        faults = [fault for fault in Fault if self.is_shared or fault is not Fault.NOT_HEALED]
+        return {fault: sum(result.faults.counts[fault] for result in self.results) for fault in faults}
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether several gateways, or their store, were struck."""
+        return any(result.healed for result in self.results)
+
+    @property
+    def slowest_healings(self) -> list[tuple[int, Healed]]:
+        """Of each kind of blow, whomever it struck, the one that took longest, and its seed."""
+        slowest: dict[str, tuple[int, Healed]] = {}
+        for result in self.results:
+            for healed in result.healed:
+                kind = _WHO.sub("", healed.name)
+                known = slowest.get(kind)
+                if known is None or _seconds(healed) > _seconds(known[1]):
+                    slowest[kind] = (result.seed, healed)
+        return list(slowest.values())
 
     @property
     def examples(self) -> list[tuple[int, Fault, str]]:
@@ -113,7 +161,10 @@ class Verdict:
             "holds": self.holds,
             "subject": self.subject,
             "notes": self.notes,
-            "limits": [_peak_as_json(peak) for peak in self.peaks],
+            "limits": [
+                _peak_as_json(peak) | ({"highest_with_lost": peak.highest_with_lost} if self.is_shared else {})
+                for peak in self.peaks
+            ],
             "faults": {fault.name.lower(): count for fault, count in self.counts.items()},
             "examples": [
                 {"seed": seed, "fault": fault.name.lower(), "text": text} for seed, fault, text in self.examples
@@ -127,10 +178,24 @@ class Verdict:
                     "backend": dict(result.endings),
                     "limits": [_peak_as_json(peak) for peak in result.peaks],
                     "faults": {fault.name.lower(): count for fault, count in result.faults.counts.items()},
+                    **({"healed": [_healed_as_json(healed) for healed in result.healed]} if result.healed else {}),
                 }
                 for result in self.results
             ],
         }
+
+
+def _seconds(healed: Healed) -> float:
+    return math.inf if healed.seconds is None else healed.seconds
+
+
+def _healed_as_json(healed: Healed) -> dict[str, Any]:
+    return {
+        "blow": healed.name,
+        "at": round(healed.at, 2),
+        "seconds": None if healed.seconds is None else round(healed.seconds, 2),
+        "promise": healed.promise,
+    }
 
 
 def _peak_as_json(peak: Peak) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import NamedTuple, Self
 
 from .backend import encode_request
-from .ledger import Call
+from .calls import Call
 from .quotas import DEFAULT_ACCOUNT
 
 # Seconds after which an answer that has not come does not come. So long waits only what fails.

@@ -11,8 +11,9 @@ import pytest
 import pytest_asyncio
 
 from gateway.proving.backend import Backend, encode_request
+from gateway.proving.calls import Call, Ending
 from gateway.proving.faults import Fault
-from gateway.proving.ledger import Call, Ending, Ledger
+from gateway.proving.ledger import Ledger
 from gateway.proving.quotas import WHOLE, Account
 from gateway.proving.wire import Connection, Endpoint, encode_head
 

@@ -7,9 +7,10 @@ import json
 import pytest
 
 from gateway.proving.backend import encode_result
+from gateway.proving.calls import Call, Ending
 from gateway.proving.faults import Fault
 from gateway.proving.judge import judge
-from gateway.proving.ledger import Call, Ending, Ledger
+from gateway.proving.ledger import Ledger
 from gateway.proving.quotas import RESERVED_REASON, UNRESERVED_REASON, Account
 from gateway.proving.wire import Answer
 

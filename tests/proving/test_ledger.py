@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.proving.calls import Call, Ending
 from gateway.proving.faults import Fault
-from gateway.proving.ledger import Call, Ending, Ledger
+from gateway.proving.ledger import Ledger
 from gateway.proving.quotas import POOL, WHOLE, Account, Lane
 
 ACCOUNT = "000000000000"

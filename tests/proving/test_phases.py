@@ -8,8 +8,9 @@ from random import Random
 import pytest
 
 from gateway.proving import phases
+from gateway.proving.calls import Call, Ending
 from gateway.proving.clients import Manner, Target
-from gateway.proving.ledger import Call, Ending, Ledger
+from gateway.proving.ledger import Ledger
 from gateway.proving.phases import Phases
 from gateway.proving.quotas import Account
 from gateway.proving.wire import Endpoint

@@ -12,8 +12,8 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from gateway.cli import main
+from gateway.proving.calls import Ending
 from gateway.proving.faults import Fault, Faults
-from gateway.proving.ledger import Ending
 from gateway.proving.overlap import highest_in_columns
 from gateway.proving.progress import print_verdict
 from gateway.proving.report import render, write_report

@@ -1,0 +1,236 @@
+"""The blows of a round: which, in which order, how long, against whom; and how each is dealt. All from the seed."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from enum import StrEnum
+from random import Random
+from typing import NamedTuple
+
+from .damage import LEASE, Blow, Damage
+from .fleet import Fleet, Member
+from .relay import Flow
+from .store import OwnServer
+
+CALM_SECONDS = (0.4, 1.2)
+LONGEST_DELAY = 0.4  # seconds that a piece is late on a slow line
+
+
+class Kind(StrEnum):
+    KILLED = "killed (-9)"
+    STOPPED = "stopped for longer than the lease"
+    STOPPED_SHORTLY = "stopped for less than the lease"
+    RESTARTED = "store restarted empty"
+    FLUSHED = "store emptied (FLUSHALL)"
+    FLUSHED_MEANWHILE = "stopped while the store was emptied"
+    CUT_OFF = "cut off for longer than the lease"
+    CUT_OFF_SHORTLY = "cut off for less than the lease"
+    ALL_CUT_OFF = "all cut off from the store"
+    SLOW = "slow line to the store"
+    REPLIES_LOST = "replies of the store lost"
+    RESET = "connections to the store reset"
+    HALF_CLOSED = "connections to the store half-closed"
+
+
+class Step(NamedTuple):
+    """`victim`: number of the gateway; `seconds`: how long; `calm`: seconds before it."""
+
+    kind: Kind
+    victim: int
+    seconds: float
+    calm: float
+    dice: Random
+
+
+def plan(script: str, gateways: int, lease_seconds: float) -> list[Step]:
+    """Every kind once, in an order of this script's."""
+    dice = Random(f"{script}/blows")
+    kinds = list(Kind)
+    dice.shuffle(kinds)
+    return [
+        Step(
+            kind,
+            dice.randrange(gateways),
+            _choose_seconds(kind, lease_seconds, dice),
+            dice.uniform(*CALM_SECONDS),
+            Random(f"{script}/{kind}"),
+        )
+        for kind in kinds
+    ]
+
+
+def _choose_seconds(kind: Kind, lease: float, dice: Random) -> float:
+    if kind in (Kind.STOPPED, Kind.CUT_OFF, Kind.ALL_CUT_OFF):
+        return lease + dice.uniform(1.5, 2.5)  # so that the others' healing, due a second after the lease, is seen
+    if kind is Kind.RESTARTED:
+        return dice.uniform(0.1, 1.0)
+    # Less than the three quarters of a lease that are left at least when a blow begins.
+    return lease * dice.uniform(0.2, 0.4)
+
+
+class Blows:
+    """Deals the blows of one round; each method returns when the blow is over. What must be seen to heal it has been
+    said to `damage` then."""
+
+    def __init__(self, fleet: Fleet, damage: Damage, clock: Callable[[], float]) -> None:
+        self.fleet = fleet
+        self.damage = damage
+        self.clock = clock
+        self._ways: dict[Kind, Callable[[Step, Member], Awaitable[Blow]]] = {
+            Kind.KILLED: self._kill,
+            Kind.STOPPED: self._stop,
+            Kind.STOPPED_SHORTLY: self._stop,
+            Kind.RESTARTED: self._restart_store,
+            Kind.FLUSHED: self._flush,
+            Kind.FLUSHED_MEANWHILE: self._flush_meanwhile,
+            Kind.CUT_OFF: self._cut_off,
+            Kind.CUT_OFF_SHORTLY: self._cut_off,
+            Kind.ALL_CUT_OFF: self._cut_all_off,
+            Kind.SLOW: self._slow_down,
+            Kind.REPLIES_LOST: self._lose_replies,
+            Kind.RESET: self._reset,
+            Kind.HALF_CLOSED: self._half_close,
+        }
+
+    async def deal(self, step: Step) -> Blow:
+        member = self.fleet.members[step.victim]
+        try:
+            return await self._ways[step.kind](step, member)
+        finally:
+            member.relay.clear()
+
+    def _strike(self, step: Step, members: list[Member], *, is_cut: bool = False) -> Blow:
+        who = f"{members[0].gateway.name} " if len(members) == 1 else ""
+        gateways = [member.gateway for member in members]
+        return self.damage.strike(f"{who}{step.kind}", gateways, self.clock(), is_cut=is_cut)
+
+    def _return(self, blow: Blow, name: str = "") -> Blow:
+        """It is over; from now on every gateway must come to admit."""
+        blow.ended = self.clock()
+        self.damage.expect(name or blow.name, self.fleet.gateways, blow.ended)
+        return blow
+
+    def _expect_others(self, blow: Blow, name: str, promise: float) -> None:
+        others = [gateway for gateway in self.fleet.gateways if gateway not in blow.gateways]
+        if others:
+            self.damage.expect(name, others, blow.began, promise)
+
+    async def _kill(self, step: Step, member: Member) -> Blow:
+        blow = self._strike(step, [member], is_cut=True)
+        member.kill(self.clock())
+        self._expect_others(blow, blow.name, self.damage.promise_for_lost)
+        await member.start()
+        name = f"{member.gateway.name} started anew"
+        self.damage.expect(name, [member.gateway], self.clock(), self.damage.promise_for_lost)
+        return blow
+
+    async def _stop(self, step: Step, member: Member) -> Blow:
+        blow = self._strike(step, [member], is_cut=True)
+        member.send(signal.SIGSTOP)
+        try:
+            self._expect_others_of_long(step, blow)
+            await asyncio.sleep(step.seconds)
+        finally:
+            member.send(signal.SIGCONT)
+        return self._return(blow, self._name_of_return(step, member))
+
+    async def _cut_off(self, step: Step, member: Member) -> Blow:
+        blow = self._strike(step, [member], is_cut=True)
+        member.relay.set_flows(Flow.HOLDS, Flow.HOLDS)
+        self._expect_others_of_long(step, blow)
+        await asyncio.sleep(step.seconds)
+        self._reconnect(step, member)
+        return self._return(blow, self._name_of_return(step, member))
+
+    def _expect_others_of_long(self, step: Step, blow: Blow) -> None:
+        if self._is_long(step) and self.damage.heal_after == LEASE:
+            self._expect_others(blow, f"{blow.name}: the others", self.damage.promise_for_lost)
+
+    def _name_of_return(self, step: Step, member: Member) -> str:
+        return f"{member.gateway.name} {step.kind}" + (": its return" if self._is_long(step) else "")
+
+    def _is_long(self, step: Step) -> bool:
+        return step.seconds > self.damage.lease_seconds
+
+    def _reconnect(self, step: Step, member: Member) -> None:
+        """What was held comes late, or never."""
+        if step.dice.random() < 0.5:
+            member.relay.reset()
+        member.relay.clear()
+
+    async def _cut_all_off(self, step: Step, _: Member) -> Blow:
+        blow = self._strike(step, self.fleet.members, is_cut=True)
+        for member in self.fleet.members:
+            member.relay.set_flows(Flow.HOLDS, Flow.HOLDS)
+        try:
+            await asyncio.sleep(step.seconds)
+        finally:
+            for member in self.fleet.members:
+                self._reconnect(step, member)
+        return self._return(blow)
+
+    async def _restart_store(self, step: Step, _: Member) -> Blow:
+        blow = self._strike(step, self.fleet.members)
+        store = self.fleet.store
+        if isinstance(store, OwnServer):
+            store.kill()
+            await asyncio.sleep(step.seconds)
+            await store.start()
+            return self._return(blow)
+        for member in self.fleet.members:  # to the gateways the same, of a store that is not ours to end
+            member.relay.refuses = True
+            member.relay.reset()
+        await store.flush()
+        await asyncio.sleep(step.seconds)
+        for member in self.fleet.members:
+            member.relay.clear()
+        return self._return(blow)
+
+    async def _flush(self, step: Step, _: Member) -> Blow:
+        blow = self._strike(step, self.fleet.members)
+        await self.fleet.store.flush()
+        return self._return(blow)
+
+    async def _flush_meanwhile(self, step: Step, member: Member) -> Blow:
+        """Nobody may give away the slots of a gateway that could not yet say what it holds."""
+        blow = self._strike(step, self.fleet.members)
+        member.send(signal.SIGSTOP)
+        try:
+            await self.fleet.store.flush()
+            await asyncio.sleep(step.seconds)
+        finally:
+            member.send(signal.SIGCONT)
+        return self._return(blow, f"{member.gateway.name} {step.kind}")
+
+    async def _slow_down(self, step: Step, member: Member) -> Blow:
+        blow = self._strike(step, [member])
+        member.relay.delay = (0.0, min(LONGEST_DELAY, self.damage.lease_seconds / 6))
+        await asyncio.sleep(step.seconds)
+        member.relay.clear()
+        return self._return(blow)
+
+    async def _lose_replies(self, step: Step, member: Member) -> Blow:
+        blow = self._strike(step, [member])
+        while self.clock() - blow.began < step.seconds:
+            member.relay.set_flows(Flow.PASSES, Flow.SWALLOWS)
+            await asyncio.sleep(step.dice.uniform(0.02, 0.15))
+            member.relay.reset()
+            member.relay.clear()
+            await asyncio.sleep(step.dice.uniform(0.02, 0.1))
+        return self._return(blow)
+
+    async def _reset(self, step: Step, member: Member) -> Blow:
+        blow = self._strike(step, [member])
+        while self.clock() - blow.began < step.seconds:
+            member.relay.reset()
+            await asyncio.sleep(step.dice.uniform(0.01, 0.2))
+        return self._return(blow)
+
+    async def _half_close(self, step: Step, member: Member) -> Blow:
+        blow = self._strike(step, [member])
+        while self.clock() - blow.began < step.seconds:
+            member.relay.half_close(towards_store=step.dice.random() < 0.5)
+            await asyncio.sleep(step.dice.uniform(0.02, 0.3))
+        return self._return(blow)

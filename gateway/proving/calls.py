@@ -1,0 +1,93 @@
+"""One call, from its plan to its end."""
+
+from __future__ import annotations
+
+import asyncio
+from enum import StrEnum
+
+from .quotas import Lane
+
+
+class Gateway:
+    """One gateway process; the one that is started in its place is another."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.killed_at: float | None = None
+
+    def __repr__(self) -> str:
+        return f"<Gateway {self.name}{'' if self.killed_at is None else ' killed'}>"
+
+
+class Ending(StrEnum):
+    """What the backend does with a call."""
+
+    ANSWERS = "answers"
+    TRICKLES = "trickles"
+    RESETS = "resets"
+    BREAKS_OFF = "breaks off"
+    GARBAGE = "garbage"
+    HANGS = "hangs"
+    LATE_ANSWER = "late answer"
+    LATE_GARBAGE = "late garbage"
+    WAITS = "waits"
+
+    @property
+    def is_fault(self) -> bool:
+        return self not in (Ending.ANSWERS, Ending.TRICKLES, Ending.WAITS)
+
+    @property
+    def takes_long(self) -> bool:
+        """Whether the gateway's own time-out is what ends it."""
+        return self in (Ending.HANGS, Ending.LATE_ANSWER, Ending.LATE_GARBAGE)
+
+
+class Call:
+    """One call as its client plans it. `seconds`: how long its function runs; `padding`: bytes of its request. Where
+    there are several gateways, `home`: the number of the one it goes to while that is up; `through`: the one it went
+    to."""
+
+    def __init__(
+        self,
+        id: str,
+        lane: Lane,
+        function: str,
+        *,
+        ending: Ending = Ending.ANSWERS,
+        seconds: float = 0.0,
+        is_large: bool = False,
+        is_streamed: bool = False,
+        padding: int = 0,
+    ) -> None:
+        self.id = id
+        self.lane = lane
+        self.function = function
+        self.ending = ending
+        self.seconds = seconds
+        self.is_large = is_large
+        self.is_streamed = is_streamed
+        self.padding = padding
+        self.home: int | None = None
+        self.through: Gateway | None = None
+        self.opened_at = 0.0
+        self.sent_at: float | None = None
+        self.arrivals = 0
+        self.arrived = asyncio.Event()
+        self.is_refused = False
+        self.opened_index = 0
+        self.sent_index: int | None = None
+        self.has_left = False
+        self.is_let_go = False
+
+    def __repr__(self) -> str:
+        return f"<{self.id} {self.lane.account}/{self.function} {self.ending}{' streamed' if self.is_streamed else ''}>"
+
+
+class Run:
+    """A call that arrived at the backend."""
+
+    __slots__ = ("call", "is_over")
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+        self.is_over = False

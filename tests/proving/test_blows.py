@@ -1,0 +1,28 @@
+"""The script of blows."""
+
+from __future__ import annotations
+
+from gateway.proving.blows import Kind, plan
+
+LEASE_SECONDS = 4.0
+
+
+def test_a_seed_gives_the_same_blows_again_and_another_gives_others() -> None:
+    assert [step[:4] for step in plan("7.1", 3, LEASE_SECONDS)] == [step[:4] for step in plan("7.1", 3, LEASE_SECONDS)]
+    assert [step[:4] for step in plan("7.1", 3, LEASE_SECONDS)] != [step[:4] for step in plan("8.1", 3, LEASE_SECONDS)]
+
+
+def test_each_kind_falls_once_a_round_and_on_every_gateway_in_some_round() -> None:
+    rounds = [plan(f"7.{number}", 3, LEASE_SECONDS) for number in range(20)]
+    assert all(sorted(step.kind for step in steps) == sorted(Kind) for steps in rounds)
+    assert {step.victim for steps in rounds for step in steps if step.kind is Kind.KILLED} == {0, 1, 2}
+
+
+def test_what_is_to_outlast_a_lease_does_so_by_more_than_the_promise_and_the_rest_never_comes_near_it() -> None:
+    long = {Kind.STOPPED, Kind.CUT_OFF, Kind.ALL_CUT_OFF}
+    for number in range(50):
+        for step in plan(f"7.{number}", 3, LEASE_SECONDS):
+            if step.kind in long:
+                assert step.seconds > LEASE_SECONDS + 1
+            elif step.kind is not Kind.RESTARTED:
+                assert step.seconds < LEASE_SECONDS / 2

@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 
 import pytest_invoke_gateway
-
 from gateway.testing import InvokeGateway, running_gateway
 
 DOCS = Path(__file__).parents[2] / "docs"

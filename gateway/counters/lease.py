@@ -4,12 +4,16 @@ bodies does not lose what its calls hold."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import threading
 from collections.abc import Callable
 
 from .link import Link, StoreAway
 from .script import RENEW, base_key
 from .tally import Renewed, Tally, read_renewal
+
+log = logging.getLogger("gateway")
 
 _BEATS = 4  # renewals in one lease: one may be lost, and another, and the lease still lives
 
@@ -47,13 +51,14 @@ class Lease:
     def hurry(self) -> None:
         """There is a new lease: do not wait for the next beat."""
         loop, bell = self._loop, self._bell
-        if loop is not None and bell is not None and not self._is_ending:
-            loop.call_soon_threadsafe(bell.set)
+        if loop is not None and bell is not None:
+            with contextlib.suppress(RuntimeError):  # it has ended
+                loop.call_soon_threadsafe(bell.set)
 
     async def close(self) -> None:
         """End the thread and wait for it, which takes no longer than one call to the store."""
-        self.hurry()
         self._is_ending = True
+        self.hurry()
         await asyncio.to_thread(self._thread.join)
 
     def _run(self) -> None:
@@ -77,9 +82,10 @@ class Lease:
     async def _renew(self) -> bool:
         """Renew what there is; whether the store answered."""
         try:
-            async with asyncio.timeout(self._timeout):
-                if not self._link.is_open:
+            if not self._link.is_open:
+                async with asyncio.timeout(max(self._timeout, self._pause)):
                     await self._link.open()
+            async with asyncio.timeout(self._timeout):
                 asked = []
                 for tally in self._tallies():
                     renewal = tally.make_renewal(self._link.run, self._limits(tally.account))
@@ -90,6 +96,10 @@ class Lease:
                 )
         except (StoreAway, TimeoutError) as error:
             self._tell_away(str(error) or f"no answer within {self._timeout:g} s")
+            return False
+        except Exception:  # a mistake of ours must not end the heartbeat
+            log.exception("renewing the leases failed")
+            await self._link.close()
             return False
         for (tally, epoch, _), reply in zip(asked, replies, strict=True):
             self._tell(tally, epoch, read_renewal(reply))

@@ -121,12 +121,13 @@ class SharedCounters(MemoryCounters):
         still run in the backend."""
         self._is_closed = True
         if self._task is not None:
-            self._task.cancel()
+            async with self._is_free:  # what is under way is heard to its end
+                self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
             await self._lease.close()
         self._answer_all_alone()
-        if self._link.is_open and self.why_away is None:
+        if self.why_away is None:
             with contextlib.suppress(StoreAway, TimeoutError):
                 await self._leave()
         await self._link.close()
@@ -136,6 +137,8 @@ class SharedCounters(MemoryCounters):
             await self._exchange()
             return
         async with asyncio.timeout(self.terms.timeout_seconds):
+            if not self._link.is_open:
+                await self._link.open()
             await self._link.call(
                 ("EVALSHA", FORGET.sha, 1, base_key(account), encode_forget(self.gateway)) for account in self._tallies
             )
@@ -230,12 +233,22 @@ class SharedCounters(MemoryCounters):
         except (StoreAway, TimeoutError) as error:
             self._note_away(str(error) or f"no answer within {self.terms.timeout_seconds:g} s")
             return False
+        except Exception:  # a mistake of ours: nobody may wait for ever
+            log.exception("talking to the shared counters failed")
+            await self._link.close()
+            for tally in self._tallies.values():
+                tally.lose()
+            self._note_away("a mistake in the gateway; its log has the details")
+            return False
         self._note_back()
         return True
 
     async def _exchange(self) -> None:
         """One round trip, and a second where the connection turns out to have been closed meanwhile."""
-        async with asyncio.timeout(self.terms.timeout_seconds), self._is_free:
+        bound = self.terms.timeout_seconds
+        if self.why_away is not None:  # nobody waits: a connection may take its time
+            bound = max(bound, self.terms.lease_seconds / 8)
+        async with asyncio.timeout(bound), self._is_free:
             try:
                 if self._link.is_open:
                     await self._exchange_once()
@@ -280,15 +293,28 @@ class SharedCounters(MemoryCounters):
         self.totals.operations += len(answers)
         for take, answer in answers:
             assert isinstance(take, _Asked), "nobody else asks"
-            self._deliver(tally, take, answer)
+            try:
+                self._deliver(tally, take, answer)
+            except Exception as error:  # a mistake of ours: one request fails by it, and not those that follow
+                if not take.answer.done():
+                    take.answer.set_exception(error)
         if tally.acknowledged is None and was is not None:
-            log.warning("shared counters: %s is not known there any more; it tells anew what it holds", self.gateway)
+            self._tell_fenced(tally)
         elif was is None and tally.acknowledged is not None:
             self._lease.hurry()
         if tally.refill_until > now:
             self._note_refill(tally.refill_until - now)
         if not tally.is_idle:
             self._ring(tally)
+
+    def _tell_fenced(self, tally: Tally) -> None:
+        log.warning(
+            "shared counters do not know %s any more: it was not heard for a lease, or they lost it; it runs %d calls "
+            "of account %s and tells so before it admits another",
+            self.gateway,
+            self.in_use(f"{tally.account}/account"),
+            tally.account,
+        )
 
     def _deliver(self, tally: Tally, asked: _Asked, answer: Answer) -> None:
         given: MemorySlot | Full
@@ -405,7 +431,10 @@ class SharedCounters(MemoryCounters):
         self._bell.set()
 
     def _note_renewal(self, tally: Tally, epoch: int, renewed: Renewed) -> None:
+        was = tally.acknowledged
         tally.note_renewal(epoch, renewed)
+        if was is not None and tally.acknowledged is None:
+            self._tell_fenced(tally)
         if renewed.refill_ms:
             tally.refill_until = max(tally.refill_until, self._clock() + renewed.refill_ms / 1000)
             self._note_refill(renewed.refill_ms / 1000)

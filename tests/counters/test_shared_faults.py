@@ -426,3 +426,32 @@ async def test_tls_is_spoken_where_the_url_says_so(store: Store, tmp_path: Path)
         async with sharing(store, url=url, timeout_seconds=2) as counters:
             assert counters.why_away is not None
             assert "certificate" in counters.why_away
+
+
+async def test_a_mistake_of_ours_lets_nobody_wait_for_ever(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with sharing(store) as counters:
+        tally = counters._tallies["a"]
+
+        def fail(*_: Any) -> Any:
+            raise ZeroDivisionError
+
+        with monkeypatch.context() as patched:
+            patched.setattr(tally, "receive", fail)
+            assert isinstance(await refuse(counters), Away)
+        assert any(record.exc_info for record in caplog.records)
+        await eventually(lambda: counters.why_away is None, "answers again")
+        await take(counters)
+        await counted(store, 1)
+
+
+async def test_what_is_under_way_at_a_clean_stop_is_given_back_too(store: Store) -> None:
+    async with sharing(store) as counters:
+        slots = [await take(counters) for _ in range(3)]
+        asking = asyncio.create_task(counters.take(PLAN))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # it has been sent
+        slots[0].release()
+    assert store.sums("a") == {}
+    await asking

@@ -18,9 +18,13 @@ log = logging.getLogger("gateway")
 _BEATS = 4  # renewals in one lease: one may be lost, and another, and the lease still lives
 
 
+Heard = tuple[Tally, int, Renewed]
+"""The answer to a renewal of a tally in an epoch."""
+
+
 class Lease:
     """`tallies` lists what has to be renewed, `limits` tells of an account in words what it may. `tell` and
-    `tell_away` are called in the thread: with each answer, and when there is none."""
+    `tell_away` are called in the thread: with the answers, and when there are none."""
 
     def __init__(
         self,
@@ -30,7 +34,7 @@ class Lease:
         timeout_seconds: float,
         tallies: Callable[[], list[Tally]],
         limits: Callable[[str], str],
-        tell: Callable[[Tally, int, Renewed], None],
+        tell: Callable[[list[Heard]], None],
         tell_away: Callable[[str], None],
     ) -> None:
         self._link = link
@@ -101,8 +105,8 @@ class Lease:
             log.exception("renewing the leases failed")
             await self._link.close()
             return False
-        for (tally, epoch, _), reply in zip(asked, replies, strict=True):
-            self._tell(tally, epoch, read_renewal(reply))
+        heard = zip(asked, replies, strict=True)
+        self._tell([(tally, epoch, read_renewal(reply)) for (tally, epoch, _), reply in heard])
         return True
 
     def __repr__(self) -> str:

@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple
 from ..policy.concurrency import Claim, Full, Lane, Plan, RateClaim
 from ..policy.limits import Limits
 from .base import AWAY, REFILLING
-from .lease import Lease
+from .lease import Heard, Lease
 from .link import Link, StoreAway, describe_url
 from .memory import MemoryCounters, MemorySlot, describe_empty
 from .script import FORGET, base_key
@@ -96,7 +96,7 @@ class SharedCounters(MemoryCounters):
             timeout_seconds=terms.timeout_seconds,
             tallies=lambda: list(self._tallies.values()),
             limits=self._words.of,
-            tell=self._hear_renewal,
+            tell=self._hear_renewals,
             tell_away=self._hear_silence,
         )
         self._away_since: float | None = None
@@ -415,8 +415,8 @@ class SharedCounters(MemoryCounters):
 
     # What the thread of the lease tells.
 
-    def _hear_renewal(self, tally: Tally, epoch: int, renewed: Renewed) -> None:
-        self._call_soon(self._note_renewal, tally, epoch, renewed)
+    def _hear_renewals(self, heard: list[Heard]) -> None:
+        self._call_soon(self._note_renewals, heard)
 
     def _hear_silence(self, why: str) -> None:
         self._call_soon(self._note_silence)
@@ -429,6 +429,11 @@ class SharedCounters(MemoryCounters):
         """Look whether it is the same for the calls."""
         self._must_ask = True
         self._bell.set()
+
+    def _note_renewals(self, heard: list[Heard]) -> None:
+        for tally, epoch, renewed in heard:
+            self._note_renewal(tally, epoch, renewed)
+        self._open_accounts()
 
     def _note_renewal(self, tally: Tally, epoch: int, renewed: Renewed) -> None:
         was = tally.acknowledged
@@ -443,7 +448,6 @@ class SharedCounters(MemoryCounters):
         warning = self._words.compare(tally.account, renewed.other, renewed.other_limits)
         if warning:
             log.warning("%s", warning)
-        self._open_accounts()
 
     def _open_accounts(self) -> None:
         """A reload may have brought accounts: their tallies register before somebody needs them."""

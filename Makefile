@@ -53,6 +53,7 @@ check: lint types test ## what CI runs: lint, types, tests
 
 soak: $(VENV)/dev.stamp ## `prove` with 20 seeds: 500 clients at 20 slots, hostile clients, backend faults; ARGS="…" adds flags
 	$(BIN)/invoke-gateway prove --seeds 20 --first 100 $(ARGS)
+	$(BIN)/invoke-gateway prove --seeds 10 --first 100 --gateways 3 --redis spawn $(ARGS)
 
 $(VENV)/load.stamp: pyproject.toml $(VENV)/runtime.stamp
 	$(PIP) --upgrade 'pip>=25.1'

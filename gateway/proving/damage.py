@@ -159,5 +159,14 @@ class Damage:
         """Whether a call may be refused although others hold too few slots: something was struck, or heals."""
         return any(blow.overlaps(call.opened_at, now) for blow in self.blows)
 
+    def tell_when(self, call: Call, now: float) -> str:
+        """Through whom a call went, and what had been struck last."""
+        who = call.through.name if call.through else "no gateway"
+        last = self.blows[-1] if self.blows else None
+        if last is None:
+            return f"; {who}, before any blow"
+        healed = "not over" if last.over is None else f"over for {now - last.over:.2f} s"
+        return f"; {who}, {now - last.began:.2f} s after {last.name!r}, which was {healed}"
+
     def __repr__(self) -> str:
         return f"<Damage {self.blows} {self.healings}>"

@@ -48,9 +48,22 @@ class Sharing:
     def timeout_seconds(self) -> float:
         return self.lease_seconds + TIMEOUT_BEYOND_LEASE
 
+    @property
+    def options(self) -> str:
+        """The same on the command line; a URL may have a password, which is not repeated."""
+        store = SPAWN if self.store == SPAWN else "redis://..."
+        heal = f" --heal-after {self.heal_after}" if self.heal_after != LEASE else ""
+        return f" --gateways {self.gateways} --redis {store} --lease {self.lease_seconds:g}{heal}"
+
     def settings(self, url: str) -> dict[str, Any]:
-        """What a gateway's settings say of it."""
-        return {"counters": url, "shared": {"lease_seconds": self.lease_seconds, "heal_after": self.heal_after}}
+        """What a gateway's settings say of it. The store has as long as a gateway may give it, for a machine that is
+        busy with all this stands still for more than the default 250 ms now and then."""
+        shared = {
+            "lease_seconds": self.lease_seconds,
+            "store_timeout_seconds": self.lease_seconds / 4,
+            "heal_after": self.heal_after,
+        }
+        return {"counters": url, "shared": shared}
 
 
 class Member:

@@ -8,6 +8,7 @@ from .backend import Payload, encode_result
 from .calls import Call, Ending
 from .faults import Fault
 from .ledger import Ledger
+from .quotas import UNRESERVED_REASON
 from .wire import Answer
 
 # A backend that failed like this has never sent a whole answer.
@@ -70,11 +71,14 @@ def _judge_refusal(ledger: Ledger, call: Call, answer: Answer) -> None:
         reason = None
     code = answer.headers.get("x-amzn-errortype")
     ledger.rate_refusals += "RateLimitExceeded" in str(reason)
-    if reason != call.lane.reason or code != "TooManyRequestsException":
+    is_struck = ledger.damage is not None and ledger.damage.explains_refusal(call, ledger.clock())
+    # Calls that come back beyond a limit may fill the account before this reservation is full.
+    is_right = reason == call.lane.reason or (is_struck and reason == UNRESERVED_REASON)
+    if not is_right or code != "TooManyRequestsException":
         ledger.faults.add(Fault.REASON, f"{call} got {code} {reason}, expected {call.lane.reason}")
     if call.arrivals:
         ledger.faults.add(Fault.REFUSED_AND_RUN, f"{call} was refused and run")
-    elif call.ending is Ending.WAITS or (ledger.damage and ledger.damage.explains_refusal(call, ledger.clock())):
+    elif call.ending is Ending.WAITS or is_struck:
         return  # see quiet.py for those that fill
     elif ledger.was_free(call):
         decision = answer.headers.get("x-invoke-gateway-decision", "no decision header")
@@ -85,7 +89,8 @@ def _judge_failure(ledger: Ledger, call: Call, answer: Answer) -> None:
     is_late = call.sent_at is not None and ledger.clock() - call.sent_at >= ledger.timeout_seconds
     is_struck = ledger.damage is not None and ledger.damage.explains_failure(call, ledger.clock())
     if not call.ending.is_fault and not is_late and not is_struck:  # on a starved machine the time-out may hit any call
-        ledger.faults.add(Fault.NO_FAULT, describe(call, answer))
+        when = ledger.damage.tell_when(call, ledger.clock()) if ledger.damage else ""
+        ledger.faults.add(Fault.NO_FAULT, describe(call, answer) + when)
     elif (call.ending.is_fault or is_struck) and answer.headers.get("x-amzn-errortype") != "ServiceException":
         ledger.faults.add(Fault.UNEXPECTED, f"{describe(call, answer)}: not in Lambda's shape")
 

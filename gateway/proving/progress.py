@@ -110,7 +110,9 @@ def print_verdict(console: Console, verdict: Verdict) -> None:
     if not verdict.holds:
         seeds = [result.seed for result in verdict.results if result.faults]
         again = " ".join(f"--seed {seed}" for seed in seeds[:3])
-        console.print(f"The same script again: invoke-gateway prove {again}", markup=False, soft_wrap=True)
+        console.print(
+            f"The same script again: invoke-gateway prove {again}{verdict.options}", markup=False, soft_wrap=True
+        )
 
 
 def _limits_table(verdict: Verdict) -> Table:

@@ -113,7 +113,7 @@ class Relay:
             await asyncio.gather(
                 self._pump("to store", reader, store_writer), self._pump("to gateway", store_reader, writer)
             )
-        except OSError:
+        except (OSError, RuntimeError):  # uvloop raises the latter for a write after a reset
             for end in pair:
                 _reset(end)
         finally:

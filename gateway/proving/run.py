@@ -119,7 +119,8 @@ class Proof:
                 self.progress.end_seed(result)
                 if is_over:
                     break
-        return Verdict(self._describe(), results, self._notes(results))
+        options = self.fleet.sharing.options if self.fleet is not None else ""
+        return Verdict(self._describe(), results, self._notes(results), options)
 
     async def _run_seed(self, seed: int, share: float) -> tuple[SeedResult, bool]:
         """The seed's result, and whether the gateway is dead."""

@@ -88,11 +88,13 @@ def sum_up(seed: int, ledger: Ledger, started: float, phases: list[tuple[str, fl
 
 @dataclass
 class Verdict:
-    """`subject` says what was judged, `notes` what could not be."""
+    """`subject` says what was judged, `notes` what could not be, `options` with what else beside its seed the same is
+    run again."""
 
     subject: str
     results: list[SeedResult]
     notes: list[str] = field(default_factory=list)
+    options: str = ""
 
     @property
     def peaks(self) -> list[Peak]:
@@ -113,7 +115,7 @@ class Verdict:
     @property
     def is_shared(self) -> bool:
         """Whether several gateways, or their store, were struck."""
-        return any(result.healed for result in self.results)
+        return any(result.healed or result.faults.counts[Fault.NOT_HEALED] for result in self.results)
 
     @property
     def slowest_healings(self) -> list[tuple[int, Healed]]:

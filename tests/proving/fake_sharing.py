@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from tests.proving.fake_gateway import CEILINGS, REASONS, FakeGateway, Flaw, answer, read_body, throttle
 
-STORE_SECONDS = 0.25
+STORE_SECONDS = 0.5
 
 
 class SharedFlaw(StrEnum):
@@ -117,6 +117,8 @@ class SharedFake(FakeGateway):
         """One command, after a registration where one is due. Raises `Away`."""
         async with self.lock:
             if self.must_register:
+                if self.shared_flaw is SharedFlaw.OPEN and command == "take":
+                    raise Away  # at once: a heartbeat will find out when it is back
                 await self.register()
             reply = await self.send(command, *words)
             if reply == "FENCED":

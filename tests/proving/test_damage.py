@@ -229,6 +229,14 @@ def test_a_refusal_while_slots_are_free_is_wrong_only_in_calm_times(scene: Scene
     assert faults_of(scene, scene.call(scene.one), FULL) == {Fault.WAS_FREE}
 
 
+def test_the_account_may_be_full_before_a_reservation_only_while_calls_come_back_beyond_the_limit(scene: Scene) -> None:
+    blow = scene.damage.strike("cut off", [scene.one], scene.now)
+    assert faults_of(scene, scene.call(scene.two, CHECKOUT), FULL) == set()
+    blow.over = 0.5
+    scene.now = 5.0
+    assert Fault.REASON in faults_of(scene, scene.call(scene.two, CHECKOUT), FULL)
+
+
 def test_a_slot_is_known_to_be_free_only_when_its_release_has_had_time(scene: Scene) -> None:
     for call in [scene.call(scene.one), scene.call(scene.one)]:
         scene.ledger.answered(call)

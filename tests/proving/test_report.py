@@ -17,7 +17,7 @@ from gateway.proving.faults import Fault, Faults
 from gateway.proving.overlap import highest_in_columns
 from gateway.proving.progress import print_verdict
 from gateway.proving.report import render, write_report
-from gateway.proving.verdict import Peak, SeedResult, Verdict
+from gateway.proving.verdict import Healed, Peak, SeedResult, Verdict
 
 
 def result(seed: int, highest: int, faults: Faults | None = None) -> SeedResult:
@@ -102,10 +102,41 @@ def test_the_tables_name_every_limit_and_every_kind_of_fault() -> None:
     console = Console(width=120, record=True, file=io.StringIO())
     print_verdict(console, Verdict("x", [result(7, 21, broken())], ["a note"]))
     text = console.export_text()
-    assert all(fault.value in text for fault in Fault)
+    assert all(fault.value in text for fault in Fault if fault is not Fault.NOT_HEALED)
+    assert Fault.NOT_HEALED.value not in text, "nothing was struck"
     assert "<script>alert(1)</script>" in text
     assert "a note" in text
     assert "invoke-gateway prove --seed 7" in text
+
+
+def test_of_each_kind_of_blow_the_slowest_healing_is_shown_and_all_are_in_the_report() -> None:
+    healed = [
+        [Healed("gateway 1 killed (-9)", 3.0, 2.5, 4.0), Healed("store emptied", 9.0, 3.25, 4.0)],
+        [Healed("gateway 2 killed (-9)", 5.0, 3.5, 4.0), Healed("store emptied", 8.0, None, 4.0)],
+    ]
+    results = [result(seed, 20) for seed in (7, 8)]
+    for one, rows in zip(results, healed, strict=True):
+        one.healed = rows
+        one.peaks[0].highest_with_lost = 23
+    results[1].faults.add(Fault.NOT_HEALED, "store emptied: not healed")
+    verdict = Verdict("x", results, options=" --gateways 3 --redis spawn")
+    told = io.StringIO()
+    print_verdict(Console(file=told, width=120), verdict)
+    rows = [line.split() for line in told.getvalue().splitlines()]
+    assert ["gateway", "2", "killed", "(-9)", "8", "5.0", "3.5", "s", "4", "s"] in rows
+    assert ["store", "emptied", "8", "8.0", "never", "4", "s"] in rows
+    assert not any("3.2" in row or "2.5" in row for row in rows)
+    assert ["000000000000", "account", "20", "20", "0", "23"] in rows
+    assert "prove --seed 8 --gateways 3 --redis spawn" in told.getvalue()
+    assert verdict.status == 1
+    report = render(verdict, "prove")
+    assert all(name in report for name in ("gateway 1 killed (-9)", "gateway 2 killed (-9)", "never", ">23"))
+    assert verdict.as_json()["seeds"][0]["healed"][1] == {
+        "blow": "store emptied",
+        "at": 9.0,
+        "seconds": 3.25,
+        "promise": 4.0,
+    }
 
 
 @pytest.mark.parametrize(
@@ -116,6 +147,13 @@ def test_the_tables_name_every_limit_and_every_kind_of_fault() -> None:
         ("--backend-timeout 3", "also give --gateway"),
         ("--gateway https://x:1 --operations x:2 --backend-listen x:3", "plain HTTP"),
         ("--gateway x --operations x:2 --backend-listen x:3", "HOST:PORT"),
+        ("--gateways 3", "give --redis spawn"),
+        ("--lease 5", "give --redis spawn"),
+        ("--heal-after timeout", "give --redis spawn"),
+        ("--redis spawn --lease 0.1", "not in the range"),
+        ("--redis rediss://x:1/0", "is not redis://HOST:PORT/DATABASE"),
+        ("--redis redis://127.0.0.1:1/0", "cannot be used"),
+        ("--redis spawn --gateway x:1 --operations x:2 --backend-listen x:3", "one or the other"),
         ("--seeds 0", "0 is not in the range"),
         ("--minutes -1", "not in the range"),
         ("--report /nowhere/out.html", "No such file"),

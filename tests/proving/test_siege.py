@@ -10,7 +10,7 @@ from collections.abc import Awaitable
 import pytest
 from rich.console import Console
 
-from gateway.proving import siege
+from gateway.proving import damage, siege
 from gateway.proving.blows import Kind
 from gateway.proving.damage import TIMEOUT
 from gateway.proving.faults import Fault
@@ -25,6 +25,7 @@ from .fake_sharing import SharedFlaw
 
 SMALL = [Account("000000000000", 6, {"checkout": 2})]
 LEASE_SECONDS = 1.0
+GRACE_SECONDS = 3.0  # many processes start at once here
 AT_ONCE = 6  # of the judgings: each starts a store and its gateways
 
 
@@ -44,7 +45,8 @@ async def judge_fakes(
 
 
 async def test_gateways_that_share_exactly_pass_and_each_flaw_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(siege, "PATIENCE", 0.5)
+    monkeypatch.setattr(siege, "PATIENCE", 0.0)
+    monkeypatch.setattr(damage, "GRACE_SECONDS", GRACE_SECONDS)
     flaws = {
         (SharedFlaw.ONE_TOO_MANY, Kind.SLOW): Fault.OVERSHOOT,
         (SharedFlaw.NO_FENCE, Kind.STOPPED): Fault.OVERSHOOT,
@@ -84,15 +86,14 @@ async def test_gateways_that_share_exactly_pass_and_each_flaw_is_seen(monkeypatc
     assert kept.examples == []
     killed = next(healed for healed in kept.results[0].healed if "killed" in healed.name)
     assert killed.seconds is not None
-    assert killed.seconds > 7.0 > LEASE_SECONDS + 1.0, "7 s are the time-out"
+    assert killed.seconds > 7.0 > LEASE_SECONDS + GRACE_SECONDS, "7 s are the time-out"
     assert broken.counts[Fault.OVERSHOOT] > 0, "what is promised after the time-out must not happen after the lease"
     told = io.StringIO()
     print_verdict(Console(file=told, width=120), verdicts[4])
     for text in (told.getvalue(), render(verdicts[4], "prove")):
         assert "killed (-9)" in text
         assert "never" in text
-        assert "3 s" not in text
-        assert "2 s" in text, "the promise"
+        assert "4 s" in text, "the promise"
 
 
 async def test_a_store_that_does_not_answer_is_said_to_be_of_no_use() -> None:

@@ -73,7 +73,7 @@ class Link:
         try:
             await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
             return [await connection.read_response() for _ in commands]
-        except (RedisError, OSError) as error:
+        except (RedisError, OSError, RuntimeError) as error:  # the last from uvloop, for a write after a reset
             await self.close()
             raise StoreAway(_first_line(error)) from error
         except BaseException:

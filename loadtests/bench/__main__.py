@@ -1,4 +1,4 @@
-"""`python -m loadtests.bench [compare|profile|in-flight|million|scrape|metrics]`, from the repository's root."""
+"""`python -m loadtests.bench [compare|profile|in-flight|million|scrape|metrics|shared]`, from the repository's root."""
 
 import shlex
 import signal
@@ -10,7 +10,7 @@ from types import FrameType
 import click
 from rich.console import Console
 
-from loadtests.bench import in_flight, machine, metrics, million, report, scrape
+from loadtests.bench import in_flight, machine, metrics, million, report, scrape, shared
 from loadtests.bench.compare import WARM_UP_SECONDS, chosen, compare
 from loadtests.bench.peers import GATEWAY, gateway
 from loadtests.bench.processes import Trouble
@@ -165,6 +165,17 @@ def metrics_command(program: str | None, functions: int, rounds: int, seconds: i
     with bounded(STARTING_SECONDS + 8 * rounds * seconds):
         found = metrics.run(functions, gateway(program), rounds, seconds, tell)
     publish(metrics.report(found, command_line()), is_whole=not program)
+
+
+@main.command("shared")
+@program_option
+@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1))
+@click.option("--seconds", default=4, show_default=True, type=click.IntRange(1), help="Length of one round.")
+def shared_command(program: str | None, rounds: int, seconds: int) -> None:
+    """Counters in a shared store beside counters in memory: CPU time per invoke, added time, admissions alone."""
+    with bounded(STARTING_SECONDS + 12 * rounds * seconds):
+        found = shared.run(gateway(program), rounds, seconds, tell)
+    publish(shared.report(found, command_line()), is_whole=not program)
 
 
 if __name__ == "__main__":

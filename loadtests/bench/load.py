@@ -26,10 +26,13 @@ class Sample:
     p99_ms: float
 
 
-def measure(process: Process, port: int, request: Path, seconds: float, functions: int = 1) -> Sample:
-    """Load the process for some seconds; the cost is the CPU time of its whole tree over wrk's requests."""
+def measure(
+    process: Process, port: int, request: Path, seconds: float, functions: int = 1, pause_ms: float = 0
+) -> Sample:
+    """Load the process for some seconds; the cost is the CPU time of its whole tree over wrk's requests. `pause_ms` is
+    how long each connection waits before a request, in the mean."""
     before = process.cpu_seconds()
-    counted = _wrk(port, request, seconds, functions)
+    counted = _wrk(port, request, seconds, functions, pause_ms)
     spent = process.cpu_seconds() - before
     process.check()
     requests = counted["requests"]
@@ -46,9 +49,9 @@ def measure(process: Process, port: int, request: Path, seconds: float, function
     )
 
 
-def _wrk(port: int, request: Path, seconds: float, functions: int) -> dict[str, float]:
+def _wrk(port: int, request: Path, seconds: float, functions: int, pause_ms: float) -> dict[str, float]:
     duration = max(1, round(seconds))  # wrk takes whole seconds
-    script = ("-s", CONFIGS / "load.lua", f"http://127.0.0.1:{port}", "--", request, str(functions))
+    script = ("-s", CONFIGS / "load.lua", f"http://127.0.0.1:{port}", "--", request, str(functions), str(pause_ms))
     command = ("wrk", "-t1", f"-c{CONNECTIONS}", f"-d{duration}s", *script)
     try:
         with machine.on_core(machine.LOAD_CORE):

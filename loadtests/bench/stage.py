@@ -5,6 +5,7 @@ call holds it, so that every other call is refused. *held*: the limit is the cal
 waiting until it is told to let them end.
 """
 
+import socket
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -96,6 +97,10 @@ class Stage:
         request = place.directory / "request"
         request.write_bytes(call)
         return Running(peer, process, place.port, place.operations, request, answer.keeps_connection)
+
+    def keep(self, connection: socket.socket) -> None:
+        """Close it when the block is left, not before."""
+        self._stack.enter_context(connection)
 
     def release(self) -> None:
         """Let the backend answer the calls that it keeps waiting."""

@@ -177,6 +177,21 @@ async def test_a_connection_that_ended_unseen_costs_no_call(store: Store) -> Non
         assert counters.totals.alone == {"refused": 0, "admitted": 0}
 
 
+async def test_a_write_after_a_reset_counts_as_a_lost_connection(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """uvloop raises RuntimeError for it. The question goes again on a new connection, and takes one slot."""
+    async with sharing(store) as counters:
+        (await take(counters)).release()
+        await counted(store, 0)
+
+        async def fail(*arguments: object, **more: object) -> None:
+            raise RuntimeError("the handler is closed")
+
+        monkeypatch.setattr(counters._link._connection, "send_packed_command", fail)
+        await take(counters)
+        await counted(store, 1)
+        assert counters.totals.alone == {"refused": 0, "admitted": 0}
+
+
 async def test_closed_refuses_within_the_time_bound_and_recovers_by_itself(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,5 +1,6 @@
 -- wrk sends the bytes of one file; with a count above 1 the function's name in them varies pseudo-randomly.
--- wrk -s load.lua URL -- FILE COUNT
+-- With a pause, in milliseconds, each connection waits so long before its next request.
+-- wrk -s load.lua URL -- FILE COUNT PAUSE
 local text, head, tail, count
 
 function init(args)
@@ -9,6 +10,11 @@ function init(args)
   count = tonumber(args[2])
   head, tail = text:match("^(.-)function%-0000000(.*)$")
   math.randomseed(20150331)
+  local pause = tonumber(args[3])
+  if pause > 0 then
+    -- by chance, or all connections would go on together
+    delay = function() return math.floor(pause * 2 * math.random() + 0.5) end
+  end
 end
 
 function request()

@@ -1,4 +1,4 @@
-"""`python -m loadtests.bench [compare|profile|in-flight|million|scrape|metrics|shared]`, from the repository's root."""
+"""What a request costs: `python -m loadtests.bench COMMAND`, from the repository's root; --help lists them."""
 
 import shlex
 import signal
@@ -10,7 +10,8 @@ from types import FrameType
 import click
 from rich.console import Console
 
-from loadtests.bench import in_flight, machine, metrics, million, report, scrape, shared
+from gateway.proving.store import find_server
+from loadtests.bench import in_flight, machine, metrics, million, report, scrape, shared, store
 from loadtests.bench.compare import WARM_UP_SECONDS, chosen, compare
 from loadtests.bench.peers import GATEWAY, gateway
 from loadtests.bench.processes import Trouble
@@ -176,6 +177,17 @@ def shared_command(program: str | None, rounds: int, seconds: int) -> None:
     with bounded(STARTING_SECONDS + 12 * rounds * seconds):
         found = shared.run(gateway(program), rounds, seconds, tell)
     publish(shared.report(found, command_line()), is_whole=not program)
+
+
+@main.command("store")
+@click.option("--server", "program", help="The redis-server or valkey-server to measure; otherwise the first found.")
+@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1))
+@click.option("--seconds", default=2.0, show_default=True, type=click.FloatRange(0.1), help="Length of one round.")
+def store_command(program: str | None, rounds: int, seconds: float) -> None:
+    """What an admission costs with shared counters, in the client and in the store, by size of the batch."""
+    with bounded(STARTING_SECONDS + (len(store.BATCHES) + len(store.GATEWAYS)) * rounds * seconds):
+        found = store.run(program or find_server(), rounds, seconds, tell)
+    click.echo(store.describe(found))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,208 @@
+"""The store and the tally broken on purpose, each in one way: a simulation that cannot see these proves nothing."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+from gateway.counters import tally
+
+from .course import run
+from .store import Library
+from .world import Violation
+
+
+class Break(NamedTuple):
+    """`was` becomes `now` in a file: `tally.py`, or one of the scripts with the prelude before it. Tests look for
+    it from seed `first` on; `python -m tests.simulation --broken` tells which sees it first."""
+
+    name: str
+    file: str
+    was: str
+    now: str
+    first: int = 0
+
+    def core(self) -> ModuleType:
+        if self.file != "tally.py":
+            return tally
+        assert tally.__file__ is not None
+        broken = ModuleType(f"{tally.__name__}_broken")
+        broken.__package__ = tally.__package__
+        sys.modules[broken.__name__] = broken  # annotations are looked up there
+        exec(compile(self._apply(Path(tally.__file__).read_text("utf-8")), self.name, "exec"), broken.__dict__)
+        return broken
+
+    def library(self) -> Library:
+        if self.file == "tally.py":
+            return Library()
+        found = []
+
+        def change(name: str, source: str) -> str:
+            if self.file not in (f"{name}.lua", "prelude.lua"):
+                return source
+            found.append(name)
+            return self._apply(source)
+
+        library = Library(change)
+        assert found, self.file
+        return library
+
+    def _apply(self, source: str) -> str:
+        if source.count(self.was) != 1:
+            raise ValueError(f"{self.name}: {self.was!r} is not once in {self.file} any more; break it in another way")
+        return source.replace(self.was, self.now)
+
+
+BREAKS = (
+    Break(
+        "a ceiling that lets one more in",
+        "take.lua",
+        "if sum >= ceiling then",
+        "if sum > ceiling then",
+    ),
+    Break(
+        "no check of the number",
+        "take.lua",
+        "if at ~= epoch .. ':' .. (number - 1) then",
+        "if (at or ''):match('^%d+') ~= tostring(epoch) then",
+        first=2,
+    ),
+    Break(
+        "no check of the epoch",
+        "take.lua",
+        "if at ~= epoch .. ':' .. (number - 1) then",
+        "if (at or ''):match('%d+$') ~= tostring(number - 1) then",
+        first=1612,
+    ),
+    Break(
+        "a late register is believed",
+        "register.lua",
+        "if at and tonumber(at:match('^%d+')) >= epoch then",
+        "if false then",
+        first=24,
+    ),
+    Break(
+        "sums keep what ended leases held",
+        "prelude.lua",
+        "    add(key, held[i], -held[i + 1])\n",
+        "    call('HDEL', key, held[i])\n",
+    ),
+    Break(
+        "nothing is ever pruned",
+        "prelude.lua",
+        "if #ended == 0 then",
+        "if true then",
+        first=16,
+    ),
+    Break(
+        "no lease for all after the store was away",
+        "prelude.lua",
+        "if freshest[2] - keep < now + lease / 2 then",
+        "if false then",
+        first=149,
+    ),
+    Break(
+        "no refill",
+        "prelude.lua",
+        "'refill', now + lease)\n    return lease",
+        "'refill', now)\n    return 0",
+        first=17,
+    ),
+    Break(
+        "a renewal brings a lost lease back",
+        "renew.lua",
+        "if tonumber(known_epoch) ~= epoch or",
+        "if false and",
+        first=19,
+    ),
+    Break(
+        "a renewal does not look at the number",
+        "renew.lua",
+        "or tonumber(known_number) < number then",
+        "then",
+        first=19,
+    ),
+    Break(
+        "rates are not asked",
+        "take.lua",
+        "if bucket.level + 1 > bucket.burst then",
+        "if false then",
+    ),
+    Break(
+        "late grants are kept",
+        "tally.py",
+        "is_late = now - self._sent_at >= self._terms.patience_seconds",
+        "is_late = False",
+        first=312,
+    ),
+    Break(
+        "abandoned grants are not given back",
+        "tally.py",
+        "                self._owe(self._changes, claim.counter or plan.function_counter, -1)\n",
+        "                pass\n",
+    ),
+    Break(
+        "a lost batch gets a new number",
+        "tally.py",
+        "        self._is_awaited = False\n        self._is_registering = False\n\n    def",
+        (
+            "        self._is_awaited = False\n"
+            "        self._is_registering = False\n"
+            "        if self._under_way:\n"
+            "            self._number += 1\n"
+            "            self._under_way = self._under_way._replace(number=self._number)\n"
+            "\n"
+            "    def"
+        ),
+    ),
+    Break(
+        "a lost batch is forgotten",
+        "tally.py",
+        "        self._is_awaited = False\n        self._is_registering = False\n\n    def",
+        (
+            "        self._is_awaited = False\n"
+            "        self._is_registering = False\n"
+            "        if self._under_way:\n"
+            "            self._number -= 1\n"
+            "            self._queue.extendleft(reversed(self._under_way.takes))\n"
+            "            self._under_way = None\n"
+            "\n"
+            "    def"
+        ),
+    ),
+    Break(
+        "fenced, and it goes on",
+        "tally.py",
+        "        if epoch == self.epoch:\n            self.acknowledged = None\n",
+        "        return\n",
+    ),
+    Break(
+        "changes are told twice",
+        "tally.py",
+        "        self._void()\n        self._changes.clear()\n",
+        "        self._void()\n",
+        first=6,
+    ),
+    Break(
+        "what is held is not told",
+        "tally.py",
+        "keep_ms, run, self.held))",
+        "keep_ms, run, {}))",
+        first=2,
+    ),
+)
+
+
+def find(breakage: Break, seeds: range) -> tuple[int, str] | None:
+    """The first seed that sees it, and what it says."""
+    core, library = breakage.core(), breakage.library()
+    for seed in seeds:
+        try:
+            run(seed, core, library)
+        except Violation as violation:
+            return seed, str(violation)
+        except Exception as error:  # a broken core may also fail by itself
+            return seed, f"seed {seed}: {type(error).__name__}: {error}"
+    return None

@@ -1,0 +1,189 @@
+"""One seed's course of events: traffic and faults, then calm, then every slot is taken once more and given back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import ModuleType
+
+from gateway.counters import tally
+from gateway.policy.limits import AccountLimits, FunctionLimits
+
+from .faults import Faults
+from .gateway import Asked, Gateway
+from .ledger import Ledger
+from .network import Network, Server
+from .rules import Rules
+from .store import Library
+from .world import World
+
+_LIBRARY = Library()
+_NAMES = ("checkout", "report", "mail", "thumbnail")
+
+
+@dataclass
+class Summary:
+    """What one seed came to."""
+
+    seed: int
+    gateways: int
+    scripts: int
+    fenced: int
+    again: int
+    calls: int
+    excused: int
+    heal_seconds: float
+    faults: dict[str, int]
+    answers: dict[str, int] = field(default_factory=dict)
+
+
+class Course:
+    """Raises `Violation` from `run`."""
+
+    def __init__(self, seed: int, core: ModuleType = tally, library: Library = _LIBRARY) -> None:
+        world = self.world = World(seed)
+        random = world.random
+        self.core = core
+        self.lease = random.choice([1.0, 2.0, 4.0])
+        self.keep = random.choice([0.0, 0.0, 1.0]) * self.lease
+        self.policy = random.choice(["closed"] * 6 + ["share", "open"])
+        self.patience = random.choice([0.05, 0.25])
+        self.calm_from = 4.0 * self.lease + random.uniform(0, 2)
+        terms = core.Terms("", int(self.lease * 1000), int(self.keep * 1000), self.patience)
+        self._terms = terms
+        self.limits = AccountLimits(
+            "a",
+            random.choice([4, 8, 12]),
+            {
+                "checkout": FunctionLimits(2),
+                "report": FunctionLimits(1, requests_per_second=random.choice([2.0, 5.0])),
+                "mail": FunctionLimits(None, requests_per_second=random.choice([0.5, 8.0])),
+            },
+        )
+        self.network = Network(world, library, "a", self.calm_from)
+        self.network.server = Server(world, "run-1", random.uniform(-5, 5))
+        self.network.loss = random.choice([0.0, 0.0, 0.01, 0.05])
+        self.network.slow = random.choice([0.0, 0.02, 0.2])
+        self.network.most_late = random.choice([0.3, 3.0])
+        self.ledger = Ledger()
+        self.rules = Rules(world, self.network, self.ledger, terms.lease_ms, terms.keep_ms)
+        self.gateways: list[Gateway] = []
+        self.requests: list[tuple[Gateway, Asked]] = []
+        self.faults = Faults(self)
+        self._gap = 1 / random.choice([2.0, 10.0, 40.0])
+        self._weights: list[float] = []
+
+    def add_gateway(self) -> Gateway:
+        name = f"g-{len(self.gateways) + 1}"
+        gateway = Gateway(
+            name,
+            self.world,
+            self.network,
+            self.ledger,
+            self.rules,
+            self.core,
+            self._terms._replace(gateway=name),
+            self.policy,
+        )
+        self.gateways.append(gateway)
+        # Some hear little from clients, or have long calls: then only heartbeats tell that the store has lost them.
+        self._weights.append(self.world.random.choice([0.02, 0.1, 1.0]))
+        gateway.has_long_calls = not self.keep and self.world.chance(0.3)
+        self.world.note("{} starts", name)
+        return gateway
+
+    def send_nobody_to(self, gateway: Gateway) -> None:
+        self._weights[self.gateways.index(gateway)] = 0.0
+
+    def run(self) -> Summary:
+        world = self.world
+        for _ in range(world.random.randint(1, 4)):
+            self.add_gateway()
+        self.faults.plan(self.calm_from)
+        self._arrive()
+        world.run(self.calm_from)
+        if not any(gateway.is_alive for gateway in self.gateways):
+            self.add_gateway()
+        # Calm: traffic goes on, so that somebody notices what was lost.
+        heal_seconds = self.lease + self.keep + 1.0 + self.faults.behind
+        world.run(self.calm_from + heal_seconds)
+        self._check_answers()
+        self._check_free()
+        self._take_everything()
+        answers: dict[str, int] = {}
+        for _, asked in self.requests:
+            answers[asked.answer or "died"] = answers.get(asked.answer or "died", 0) + 1
+        return Summary(
+            world.seed, len(self.gateways), self.rules.scripts, self.rules.fenced, self.rules.again, self.ledger.began,
+            self.ledger.excused, heal_seconds, self.faults.counts, answers,
+        )  # fmt: skip
+
+    # Traffic.
+
+    def _arrive(self) -> None:
+        world, random = self.world, self.world.random
+        still = self.calm_from + self.lease + self.keep + self.faults.behind
+        if world.now > still:
+            return
+        # Bursts come in one tick.
+        for _ in range(random.choice([1, 1, 1, 2, 6])):
+            longest = random.choice([0.02, 0.2, 0.2, self.lease * 0.9, self.lease * 4])
+            run_seconds = random.uniform(0, longest)
+            if self.keep:
+                run_seconds = min(run_seconds, self.keep)  # the function time-out
+            patience = random.uniform(0, 0.01) if world.chance(0.05) else 60.0
+            self._ask(random.choice(_NAMES), run_seconds, patience)
+        world.after(random.expovariate(1 / self._gap), self._arrive)
+
+    def _ask(self, name: str, run_seconds: float, patience: float) -> Asked | None:
+        is_calm = self.world.now > self.calm_from
+        able = [
+            max(weight, is_calm) * gateway.is_alive
+            for gateway, weight in zip(self.gateways, self._weights, strict=True)
+        ]
+        if not any(able):
+            return None
+        (gateway,) = self.world.random.choices(self.gateways, able)
+        asked = Asked(self.limits.plan(name), run_seconds, patience, self.world.now)
+        self.requests.append((gateway, asked))
+        gateway.request(asked)
+        return asked
+
+    # What must be so in the end.
+
+    def _check_answers(self) -> None:
+        for gateway, asked in self.requests:
+            if gateway.is_alive and asked.answer is None and asked.began_at < self.world.now - 5 * self.patience:
+                self.world.fail(f"{gateway!r} has not answered a call for {asked.plan.function_counter}")
+
+    def _check_free(self) -> None:
+        server = self.network.server
+        assert server is not None, "faults are over"
+        # Those that are being admitted now are of no interest.
+        self.world.run(self.world.now + 0.5)
+        sums = self.rules.sums(server)
+        if sums or self.ledger.running():
+            self.world.fail(f"{self.ledger.running()} calls run, and the store counts {sums}: {self.gateways}")
+        for gateway in self.gateways:
+            if gateway.is_alive and (gateway.tally.held or not gateway.tally.is_idle):
+                self.world.fail(f"nothing runs, and there is {gateway.tally!r}")
+
+    def _take_everything(self) -> None:
+        """Exactly the ceilings, and no more, by whichever gateways are asked."""
+        limits = self.limits
+        expected: dict[str, int] = {}
+        asked: list[tuple[str, Asked | None]] = []
+        for name in ("checkout", "thumbnail"):
+            expected[name] = limits.ceiling(name)
+            asked += [(name, self._ask(name, 0.5, 60.0)) for _ in range(expected[name] + 2)]
+        self.world.run(self.world.now + 0.3)
+        for name, most in expected.items():
+            answers = [one.answer if one else None for of, one in asked if of == name]
+            if answers.count("admitted") != most or None in answers:
+                self.world.fail(f"of {most + 2} calls for {name}, whose ceiling is {most}: {answers}; {self.gateways}")
+        self.world.run(self.world.now + 1.0)
+        self._check_free()
+
+
+def run(seed: int, core: ModuleType = tally, library: Library = _LIBRARY) -> Summary:
+    """One seed; raises `Violation`."""
+    return Course(seed, core, library).run()

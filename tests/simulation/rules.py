@@ -1,0 +1,203 @@
+"""What is promised, held against the ledger whenever a script has run or a call begins.
+
+The promise. At no moment do more calls run than a ceiling allows, over all gateways. Excused are, and only:
+
+- a call of a gateway that the store has not understood for a whole lease (killed, stopped, cut off; with `keep`, for
+  that much longer), by the store's clock. A server that begins (empty, restarted, a replica that took over) gives
+  everybody a lease from the first word that it hears, and so does one that nobody has reached for a lease;
+- a call of a gateway that was told to stop, or whose slots somebody released by hand;
+- a call that was admitted without the store, as `share` and `open` say. It counts nevertheless once the store knows it.
+
+An excused call counts in the store as soon as its gateway has registered again: so nothing is admitted beside it that
+would not fit. And always: sums are the sums of the copies, nothing is negative, each gateway's copy and what it has not
+told yet are what it holds, rates give no token twice, and a refusal takes none.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from gateway.counters.script import FORGET, REGISTER, RENEW, TAKE, Script
+
+from .ledger import Call, Ledger
+from .network import Network, Server
+from .world import World
+
+if TYPE_CHECKING:
+    from .gateway import Gateway
+
+_decode = msgspec.msgpack.decode
+_OK, FENCED = 0, 1
+
+
+class Rules:
+    def __init__(self, world: World, network: Network, ledger: Ledger, lease_ms: int, keep_ms: int) -> None:
+        self.world = world
+        self.network = network
+        self.ledger = ledger
+        self._lease_ms = lease_ms
+        self._keep_ms = keep_ms
+        self._tokens: dict[tuple[Server, int, str], tuple[float | None, float]] = {}
+        self.scripts = 0
+        self.fenced = 0
+        self.again = 0
+        self._epochs: dict[tuple[Server, int, str], int] = {}
+        network.watch = self.after_script
+
+    # The store.
+
+    def after_script(self, server: Server, gateway: str, script: Script, argument: bytes, reply: bytes) -> None:
+        self.scripts += 1
+        said = _decode(reply)
+        status = said[0]
+        if server.now_ms - server.heard_any_ms >= self._lease_ms + self._keep_ms:
+            for other in server.heard:
+                server.heard[other] = server.now_ms
+        server.heard_any_ms = server.now_ms
+        if script is FORGET:
+            self.ledger.excuse(gateway, "released")
+            server.heard.pop(gateway, None)
+        elif status == FENCED:
+            self.fenced += 1
+        else:
+            server.heard[gateway] = server.now_ms
+        asked = _decode(argument)
+        if script is not RENEW or status == FENCED:
+            where = f"{asked[1]}:{asked[2]}" if script is TAKE else ""
+            self.world.note("store {}: {} {} of {}: {}", server, script.name, where, gateway, said)
+        self.check_sums(server)
+        leases = server.redis.hash(f"{self.network.key}:leases")
+        for known in [known for known in self._epochs if known[0] is server and known[2] not in leases]:
+            del self._epochs[known]
+        if script in (TAKE, REGISTER) and status != FENCED:
+            self._check_epoch(server, gateway, asked[1])
+        if script is TAKE and status == _OK:
+            self._check_answers(server, gateway, asked, said[1])
+
+    def copies(self, server: Server) -> dict[str, dict[str, str]]:
+        start = f"{self.network.key}:of:"
+        return {key[len(start) :]: value for key, value in server.redis.keys.items() if key.startswith(start)}
+
+    def sums(self, server: Server) -> dict[str, int]:
+        return {counter: int(slots) for counter, slots in server.redis.hash(f"{self.network.key}:sums").items()}
+
+    def check_sums(self, server: Server) -> None:
+        sums = self.sums(server)
+        total: Counter[str] = Counter()
+        leases = server.redis.hash(f"{self.network.key}:leases")
+        for gateway, copy in self.copies(server).items():
+            if gateway not in leases:
+                self.world.fail(f"{gateway} has slots in the store and no lease: {copy}")
+            for counter, slots in copy.items():
+                total[counter] += int(slots)
+                if int(slots) <= 0:
+                    self.world.fail(f"the store counts {slots} slots of {counter} for {gateway}")
+        if sums != total:
+            self.world.fail(f"sums are {sums}, the copies together {dict(total)}")
+
+    def _check_epoch(self, server: Server, gateway: str, epoch: int) -> None:
+        """What belongs to an epoch that is over is void wherever it was, unless the store has forgotten the gateway."""
+        last = self._epochs.get((server, server.lives, gateway), 0)
+        if epoch < last:
+            self.world.fail(f"the store does what {gateway} said in epoch {epoch}, after it began epoch {last}")
+        self._epochs[server, server.lives, gateway] = epoch
+
+    @staticmethod
+    def is_grant(script: Script, reply: bytes) -> bool:
+        said = _decode(reply)
+        return script is TAKE and said[0] == _OK and any(isinstance(answer, int) for answer in said[1])
+
+    def _check_answers(self, server: Server, gateway: str, asked: Any, answers: Any) -> None:
+        _, epoch, number, _, _, _, _, shapes, takes = asked
+        if server.applied.get(gateway) == (epoch, number):
+            self.again += 1
+            return  # the reply was given again
+        server.applied[gateway] = (epoch, number)
+        given: dict[str, int] = {}
+        for own, shape, answer in zip(takes[::2], takes[1::2], answers, strict=True):
+            lanes, rates = shapes[shape]
+            self._check_rates(server, own, rates, answer)
+            if isinstance(answer, int):
+                lane = lanes[answer]
+                given |= {(name or own): ceiling for name, ceiling in zip(lane[::2], lane[1::2], strict=True)}
+            elif answer[0] == 0 and answer[2] < lanes[-1][answer[1] * 2 + 1]:
+                self.world.fail(f"refused {own} with {answer}, and there was room")
+        if given:
+            self._check_covered(server)
+        sums = self.sums(server)
+        for counter, ceiling in given.items():
+            if 0 <= ceiling < sums.get(counter, 0):
+                self.world.fail(f"admitted to {counter}, which is now {sums[counter]} of {ceiling}")
+
+    def _check_rates(self, server: Server, own: str, rates: list[Any], answer: Any) -> None:
+        for index, (name, per_second) in enumerate(zip(rates[::2], rates[1::2], strict=True)):
+            key = (server, server.lives, name or own)
+            at = server.clock_us() / 1e6
+            level, since = self._tokens.get(key, (None, at))
+            burst = max(1.0, per_second)
+            left = None if level is None else max(0.0, level - (at - since) * per_second)
+            if isinstance(answer, int):
+                if left is not None and left + 1 > burst + 1e-6:
+                    self.world.fail(f"a token of {name or own} too many: {left + 1:.3f} of {burst}")
+                self._tokens[key] = ((left or 0.0) + 1, at)
+            elif answer == [1, index] and not server.has_past and (left or 0.0) + 1 < burst - 1e-3:
+                self.world.fail(f"no token of {name or own}, and {left or 0.0:.3f} of {burst} were used")
+
+    def _check_covered(self, server: Server) -> None:
+        """Whoever runs something that the store does not count while it admits must have been silent for a lease."""
+        copies = self.copies(server)
+        leases = server.redis.hash(f"{self.network.key}:leases")
+        for gateway, running in self.ledger.counted_of.items():
+            copy = copies.get(gateway, {})
+            if any(slots > int(copy.get(counter, 0)) for counter, slots in running.items()):
+                begun = server.begun_ms or 0.0
+                heard = server.heard.get(gateway, begun)
+                silent = server.now_ms - heard
+                # A server that begins cannot know of more than a lease; else slots are kept, where that was asked for.
+                bound = self._lease_ms + (self._keep_ms if gateway in server.heard else 0)
+                if silent < bound - 1:
+                    known = "with a lease" if gateway in leases else "without a lease"
+                    self.world.fail(
+                        f"the store admits, and {gateway} ({known}), understood {silent:.0f} ms ago, runs"
+                        f" {dict(+running)}; counted are {copy}"
+                    )
+                self.world.note("excused: {} was silent for {:.0f} ms", gateway, silent)
+                self.ledger.excuse(gateway, "silent")
+
+    # The gateways.
+
+    def begin(
+        self, call: Call, granted_by: tuple[Server, int, int] | None, standing: tuple[Server, int, int] | None
+    ) -> None:
+        """A call begins that `granted_by` admitted, at a time when the store stands so."""
+        excess = self.ledger.begin(call)
+        if excess is not None:
+            self.world.fail(f"{excess.running} calls run on {excess.counter}, whose ceiling is {excess.ceiling}")
+        if granted_by is None or granted_by != standing:
+            return  # admitted without the store, or the store has begun anew since
+        copy = self.copies(granted_by[0]).get(call.gateway, {})
+        for counter, slots in self.ledger.counted_of[call.gateway].items():
+            if slots > int(copy.get(counter, 0)):
+                self.world.fail(
+                    f"{call.gateway} begins call {call.number} and runs {slots} of {counter}; the store counts {copy}"
+                )
+
+    def after_reply(self, gateway: Gateway) -> None:
+        """Copy and changes not yet told are what is held, when nothing is under way."""
+        tally, server = gateway.tally, self.network.server
+        if gateway.holds != tally.held:
+            self.world.fail(f"{gateway.name} has slots {dict(gateway.holds)}, its tally {dict(tally.held)}")
+        if server is None or tally.acknowledged is None or tally._under_way is not None or tally._is_awaited:
+            return
+        at = server.redis.hash(f"{self.network.key}:seq").get(gateway.name)
+        if at != "{}:{}".format(*tally.acknowledged):
+            return
+        copy = {counter: int(slots) for counter, slots in self.copies(server).get(gateway.name, {}).items()}
+        both = Counter(copy)
+        for counter, slots in tally._changes.items():
+            both[counter] += slots
+        if {counter: slots for counter, slots in both.items() if slots} != dict(tally.held):
+            self.world.fail(f"{tally!r} and the store counts {copy}")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from itertools import islice
 from os import cpu_count
 
 import click
@@ -31,14 +32,14 @@ def _run_chunk(seeds: list[int]) -> list[Summary | str]:
 
 def _run_all(first: int, seeds: int, minutes: float | None, processes: int) -> Iterator[Summary | str]:
     end = time.monotonic() + minutes * 60 if minutes else float("inf")
-    chunks = [list(range(at, min(at + _CHUNK, first + seeds))) for at in range(first, first + seeds, _CHUNK)]
+    chunks = (range(at, min(at + _CHUNK, first + seeds)) for at in range(first, first + seeds, _CHUNK))
     with ProcessPoolExecutor(processes) as pool:
-        futures = [pool.submit(_run_chunk, chunk) for chunk in chunks]
-        for future in futures:
-            if time.monotonic() > end:
-                pool.shutdown(wait=False, cancel_futures=True)
-                return
-            yield from future.result()
+        running = deque(pool.submit(_run_chunk, list(chunk)) for chunk in islice(chunks, 2 * processes))
+        while running:
+            yield from running.popleft().result()
+            chunk = next(chunks, None)
+            if chunk is not None and time.monotonic() < end:
+                running.append(pool.submit(_run_chunk, list(chunk)))
 
 
 def _tell_broken(seeds: range) -> None:

@@ -115,7 +115,7 @@ class Watchers:
             await asyncio.sleep(self._tick_seconds)
             try:
                 await self.tick()
-            except Exception:
+            except Exception:  # a mistake of ours must not end the page for all who watch
                 log.exception("the live page could not be brought up to date")
 
     async def tick(self) -> None:

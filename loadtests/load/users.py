@@ -63,7 +63,7 @@ def _begin(environment: Environment, **_: Any) -> None:
     options = options_of(environment)
     operations = None if options.operations == "off" else Operations(options.operations)
     scenario = Path(environment.parsed_locustfiles[0]).stem if environment.parsed_locustfiles else "run"
-    environment.gateway_run = Run(scenario, environment, operations, options.look_seconds)  # type: ignore[attr-defined]
+    environment.gateway_run = Run(scenario, environment, operations, options.look_seconds)
     run_of(environment).begin()
 
 
@@ -88,7 +88,7 @@ def options_of(environment: Environment) -> argparse.Namespace:
 
 def run_of(environment: Environment) -> Run:
     """The run that lasts, or the last one."""
-    run: Run = environment.gateway_run  # type: ignore[attr-defined]
+    run: Run = environment.gateway_run
     return run
 
 
@@ -180,7 +180,7 @@ class RoundsUser(InvokeUser):
         return []
 
     def do_round(self) -> None:
-        raise NotImplementedError
+        raise NotImplementedError  # each scenario has its own round
 
 
 def _answer_of(response: Any) -> Answer:

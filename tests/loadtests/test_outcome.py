@@ -36,7 +36,7 @@ GOOD = Outcome(
 def shown(*outcomes: Outcome) -> str:
     console = Console(file=io.StringIO(), width=150)
     table.show(outcomes, console)
-    text: str = console.file.getvalue()  # type: ignore[attr-defined]  # it is the StringIO above
+    text: str = console.file.getvalue()
     return text
 
 
@@ -57,7 +57,7 @@ def test_a_run_within_its_limits_is_good() -> None:
     ],
 )
 def test_overshoot_leaks_failures_and_silence_are_not_good(changes: dict[str, object], overshoot: int) -> None:
-    outcome = replace(GOOD, **changes)  # type: ignore[arg-type]  # the parameters above have the right types
+    outcome = replace(GOOD, **changes)
     assert (outcome.overshoot, outcome.is_good) == (overshoot, False)
 
 

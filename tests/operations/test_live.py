@@ -198,7 +198,7 @@ async def test_watchers_with_the_same_question_share_one_answer() -> None:
     await watchers.tick()
     assert case.looks == looks + 1
     for client in clients:
-        await client.until(lambda client=client: len(client.documents()) == 2)  # type: ignore[misc]
+        await client.until(lambda client=client: len(client.documents()) == 2)
         assert client.documents()[-1]["functions"][0]["in_flight"] == 1
     assert clients[0].received[-1] is clients[1].received[-1]
     for client in clients:

@@ -60,7 +60,7 @@ async def measure_answers(labelled: int, throttled: int) -> None:
         configured = await find_configured(gateway.tables.limits, question)
         moment = view.look()
 
-        def answer(question=question, moment=moment, configured=configured) -> bytes:  # type: ignore[no-untyped-def]  # bound
+        def answer(question=question, moment=moment, configured=configured) -> bytes:
             return msgspec.json.encode(view.describe(question, moment, configured))
 
         measure(f"  answer: top {question.top}, search {question.search!r}, {len(answer())} bytes", answer)

@@ -39,7 +39,7 @@ def busy_shop() -> Iterator[Shop]:
         yield started
 
 
-def row(page: Page, name: str):  # type: ignore[no-untyped-def]  # Playwright's own word for it says nothing more
+def row(page: Page, name: str):
     return page.locator("tr.row").filter(has=page.get_by_role("button", name=name, exact=True))
 
 

@@ -30,7 +30,7 @@ async def backend() -> AsyncIterator[tuple[Backend, Endpoint]]:
 
 
 def plan(backend: Backend, ending: Ending, **more: object) -> Call:
-    call = Call(f"{ending}-{Random().random()}", POOL, "prove-one", ending=ending, **more)  # type: ignore[arg-type]
+    call = Call(f"{ending}-{Random().random()}", POOL, "prove-one", ending=ending, **more)
     backend.ledger.open(call)
     backend.ledger.send(call)
     return call

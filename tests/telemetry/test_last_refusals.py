@@ -139,7 +139,7 @@ async def test_floods_at_many_limits_are_sampled_too() -> None:
     for _ in range(1000):
         exchange = case.exchange("a")
         alive.append(exchange)
-        exchange.full = await case.counters.take(ACCOUNT.plan_for("a", None))  # type: ignore[assignment]  # it is full
+        exchange.full = await case.counters.take(ACCOUNT.plan_for("a", None))
         exchange.refusal = Refusal.CALLER_RATE
         case.now += 0.001
         case.kept.note(exchange)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import platform
 import ssl
 from collections.abc import Callable
@@ -56,23 +57,25 @@ class Tables(NamedTuple):
 class Gateway:
     """One gateway: the ASGI application `invoke`, and what the operations listener and the server ask it.
 
-    `backend_url` is the origin of the backend, also where the settings say `demo`.
+    `backend_url` is the origin of the backend, also where the settings say `demo`; `name` is how gateways that share
+    counters know it, one that nobody else has unless it is given.
     """
 
-    def __init__(self, settings: Settings, *, backend_url: str) -> None:
+    def __init__(self, settings: Settings, *, backend_url: str, name: str | None = None) -> None:
         self.settings = settings
         self.is_draining = False
         self.degraded = {"settings_invalid": False, "restart_needed": False}
         self._has_access_log = settings.access_log
         self.buffers = Buffers(settings.buffer_bytes)
         self.outbox = Outbox()
-        self.shared = _make_shared(settings, lambda: self.tables.limits, self.degraded)
+        self.shared = _make_shared(settings, name, lambda: self.tables.limits, self.degraded)
         self.counters: MemoryCounters = self.shared or MemoryCounters()
         self.totals = Totals()
         self.refusals = RefusalSummary(self.totals)
         self.pool = _make_pool(settings, backend_url, self.buffers, self.outbox)
         self.tables = self.make_tables(settings)
-        self.holds = Holds(self.counters, limits=lambda: self.tables.limits)
+        place = (name or "").partition(".")[2]  # of a worker
+        self.holds = Holds(self.counters, limits=lambda: self.tables.limits, prefix=f"{place}-" if place else "")
         self.last_refusals = LastRefusals(self.counters, holds=self.holds.by_counter)
         self.history = History(self.counters)
         self.watchers = Watchers(
@@ -151,12 +154,16 @@ class Gateway:
         functions it takes a second."""
         quotas = settings.quotas
         return Tables(
-            _make_limits(settings, labelled=self.settings.metric_functions),
+            make_limits(settings, labelled=self.settings.metric_functions),
             PayloadQuotas(
                 quotas.request, quotas.event_request, as_observed=self.settings.payload_error == "as_observed"
             ),
             ResponseQuotas(quotas.response, quotas.streamed_response),
         )
+
+    async def adopt(self, settings: Settings) -> None:
+        """Put the accounts, credentials and quotas of `settings` in force."""
+        self.tables = await asyncio.to_thread(self.make_tables, settings)
 
     def _tell(self, exchange: Exchange, scope: Scope) -> None:
         self.totals.note(exchange)
@@ -186,7 +193,9 @@ def _chain(stages: list[partial[Any]], last: App) -> App:
     return app
 
 
-def _make_shared(settings: Settings, limits: Callable[[], Limits], degraded: dict[str, bool]) -> SharedCounters | None:
+def _make_shared(
+    settings: Settings, name: str | None, limits: Callable[[], Limits], degraded: dict[str, bool]
+) -> SharedCounters | None:
     """The counters on a store; None where they are in memory, and then redis-py is not even imported."""
     if settings.counters == "memory":
         return None
@@ -199,6 +208,7 @@ def _make_shared(settings: Settings, limits: Callable[[], Limits], degraded: dic
         shared.store_timeout_seconds,
         shared.when_store_is_away,
         settings.backend.timeout_seconds if shared.heal_after == "timeout" else 0.0,
+        name,
     )
     return SharedCounters(terms, limits=limits, degraded=degraded)
 
@@ -224,10 +234,11 @@ def _make_pool(settings: Settings, backend_url: str, buffers: Buffers, outbox: O
     )
 
 
-def _make_limits(settings: Settings, *, labelled: int) -> Limits:
+def make_limits(settings: Settings, *, labelled: int) -> Limits:
+    """The table of all accounts; so many functions of each have metric labels of their own."""
     accounts = dict(settings.accounts)
     default = _make_account(DEFAULT_ACCOUNT, accounts.pop("default"), labelled)
-    named = {account: _make_account(account, limits, settings.metric_functions) for account, limits in accounts.items()}
+    named = {account: _make_account(account, limits, labelled) for account, limits in accounts.items()}
     return Limits(default, named, settings.credentials)
 
 

@@ -37,7 +37,7 @@ SECTIONS = (
     ("Backend", ("backend",)),
     ("Limits", ("accounts", "credentials")),
     ("Payload quotas", ("quotas", "payload_error")),
-    ("Shared counters", ("counters", "shared")),
+    ("Shared counters", ("counters", "shared", "workers")),
     ("What clients are told", ("retry", "decision_header")),
     (
         "Protection of the gateway itself",

@@ -7,19 +7,26 @@ import asyncio
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import watchfiles
 
 from .settings import Settings, SettingsError, restart_needed
 
-if TYPE_CHECKING:
-    from .app import Gateway
-
 log = logging.getLogger("gateway")
 
 
-async def keep_reloading(gateway: Gateway, read: Callable[[], Settings], changed: asyncio.Event) -> None:
+class Reloadable(Protocol):
+    """What can take new limits. `settings` are those of its start; `degraded` says of each cause whether it is so."""
+
+    settings: Settings
+    degraded: dict[str, bool]
+
+    async def adopt(self, settings: Settings) -> None:
+        """Put the accounts, credentials and quotas of `settings` in force."""
+
+
+async def keep_reloading(gateway: Reloadable, read: Callable[[], Settings], changed: asyncio.Event) -> None:
     """Put new limits in force whenever `changed` is set; bad ones leave the old in force and say why."""
     while True:
         await changed.wait()
@@ -30,7 +37,7 @@ async def keep_reloading(gateway: Gateway, read: Callable[[], Settings], changed
             gateway.degraded["settings_invalid"] = True
             log.error("settings not reloaded, the old ones stay in force:\n%s", error)
             continue
-        gateway.tables = await asyncio.to_thread(gateway.make_tables, settings)
+        await gateway.adopt(settings)
         waiting = restart_needed(gateway.settings, settings)
         gateway.degraded |= {"settings_invalid": False, "restart_needed": bool(waiting)}
         log.info("settings reloaded: accounts, credentials and quotas are in force")

@@ -79,7 +79,8 @@ def test_settings_stop_at_the_application() -> None:
     users = {
         path.relative_to(ROOT).parts[0] for path in EVERY_FILE if any(is_in(m, "settings") for m in imports_of(path)[0])
     }
-    assert users <= {"app.py", "server.py", "reloading.py", "cli.py", "flags.py", "settings"}
+    serving = {"server.py", "serving.py", "listening.py", "reloading.py", "workers"}
+    assert users <= {"app.py", *serving, "cli.py", "flags.py", "settings"}
 
 
 def test_the_proof_judges_from_outside_and_only_the_command_line_knows_it() -> None:
@@ -93,9 +94,9 @@ def test_the_proof_judges_from_outside_and_only_the_command_line_knows_it() -> N
     assert users == {"cli.py", "proving"}
 
 
-def test_only_the_server_imports_the_application() -> None:
-    users = {str(path.relative_to(ROOT)) for path in EVERY_FILE if is_in("app", *imports_of(path)[0])}
-    assert users == {"server.py"}
+def test_only_what_serves_it_imports_the_application() -> None:
+    users = {path.relative_to(ROOT).parts[0] for path in EVERY_FILE if is_in("app", *imports_of(path)[0])}
+    assert users == {"server.py", "serving.py", "workers"}
 
 
 def test_what_tests_of_others_import_asks_a_gateway_and_has_none_of_it_inside() -> None:

@@ -31,13 +31,15 @@ log = logging.getLogger("gateway")
 
 class SharedTerms(NamedTuple):
     """How counters are shared. `keep_seconds`: how much longer than the lease the slots of a dead gateway stay taken;
-    `timeout_seconds`: how long the store may take to answer."""
+    `timeout_seconds`: how long the store may take to answer; `gateway`: an id that no other process has, made if not
+    given."""
 
     url: str
     lease_seconds: float = 10.0
     timeout_seconds: float = 0.25
     when_away: Literal["closed", "share", "open"] = "closed"
     keep_seconds: float = 0.0
+    gateway: str | None = None
 
 
 class StoreTotals:
@@ -74,7 +76,7 @@ class SharedCounters(MemoryCounters):
         clock: Callable[[], float] = monotonic,
     ) -> None:
         super().__init__(clock)
-        self.gateway = f"g-{token_hex(4)}"
+        self.gateway = terms.gateway or f"g-{token_hex(4)}"
         self.terms = terms
         self.totals = StoreTotals()
         self.sums: Mapping[str, int] = {}
@@ -136,11 +138,15 @@ class SharedCounters(MemoryCounters):
         if self.terms.keep_seconds and self.held():
             await self._exchange()
             return
-        async with asyncio.timeout(self.terms.timeout_seconds):
+        await self.forget(self.gateway)
+
+    async def forget(self, gateway: str) -> None:
+        """Give back everything that a gateway holds. Raises `StoreAway` or `TimeoutError`."""
+        async with asyncio.timeout(self.terms.timeout_seconds), self._is_free:
             if not self._link.is_open:
                 await self._link.open()
             await self._link.call(
-                ("EVALSHA", FORGET.sha, 1, base_key(account), encode_forget(self.gateway)) for account in self._tallies
+                ("EVALSHA", FORGET.sha, 1, base_key(account), encode_forget(gateway)) for account in self._tallies
             )
 
     # What the chain asks.

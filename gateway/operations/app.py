@@ -4,7 +4,7 @@ server of its own, so nothing of it can be reached through the Invoke listener."
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from itertools import chain
 from typing import Protocol
 
@@ -13,17 +13,12 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from ..counters.base import Away
 from ..faults import BackendFault
-from ..policy.concurrency import Full
-from ..telemetry.exposition import choose_format, render
-from ..telemetry.last_refusals import LastRefusals
+from ..telemetry.exposition import Family, choose_format, render
 from ..telemetry.metrics import GatewayCollector
 from ..telemetry.process import read_process
-from .documents import MOST_REPEATED, BadDocument, answer_error, answer_json, read_body
-from .fault_scripts import FaultEndpoint
-from .holds import Holds, describe_no_room, read_wanted
-from .live import BadQuestion, read_question
+from .documents import answer_error, answer_json
+from .live import BadQuestion, Refusals, read_question
 from .page import load_page
 from .watchers import EventStream, Watchers
 
@@ -49,29 +44,33 @@ class Shared(Protocol):
 
 
 class Operations:
-    """`describe_limits` returns the document of `/limits`, `probe` raises a `BackendFault` if the backend is away."""
+    """`describe_limits` returns the document of `/limits`, `probe` raises a `BackendFault` if the backend is away.
+    `endpoints` are those of holds and of whatever else there is. Where others know what is shown, `refresh` asks them,
+    and `read_processes` reads the metrics that are of processes."""
 
     def __init__(
         self,
         *,
         collector: GatewayCollector,
         describe_limits: Callable[[int], dict[str, object]],
-        holds: Holds,
-        faults: FaultEndpoint,
         watchers: Watchers,
-        refusals: LastRefusals,
+        refusals: Refusals,
         probe: Callable[[], Awaitable[None]],
         is_draining: Callable[[], bool],
+        endpoints: Iterable[Route],
         shared: Shared | None = None,
+        refresh: Callable[[], Awaitable[None]] | None = None,
+        read_processes: Callable[[], Awaitable[Iterable[Family]]] | None = None,
     ) -> None:
         self._shared = shared
         self._collector = collector
         self._describe_limits = describe_limits
-        self._holds = holds
         self._watchers = watchers
         self._refusals = refusals
         self._probe = probe
         self._is_draining = is_draining
+        self._refresh = refresh or _know_already
+        self._read_processes = read_processes or _read_process
         self.app = Starlette(
             routes=[
                 Route("/", self.page),
@@ -81,9 +80,7 @@ class Operations:
                 Route("/healthz", self.healthz),
                 Route("/readyz", self.readyz),
                 Route("/limits", self.limits),
-                Route("/holds", self.holds, methods=["GET", "POST"]),
-                Route("/holds/{id}", self.release, methods=["DELETE"]),
-                *faults.routes(),
+                *endpoints,
             ]
         )
 
@@ -104,12 +101,13 @@ class Operations:
         return EventStream(self._watchers, question, _FRESH)
 
     async def refusals(self, request: Request) -> Response:
+        await self._refresh()
         return answer_json({"refusals": self._refusals.newest_first()}, headers=_FRESH)
 
     async def metrics(self, request: Request) -> Response:
         is_openmetrics, content_type = choose_format(request.headers.get("accept", ""))
-        process = await asyncio.to_thread(read_process)
-        pieces = render(chain(self._collector.families(), process), is_openmetrics=is_openmetrics)
+        processes = await self._read_processes()
+        pieces = render(chain(self._collector.families(), processes), is_openmetrics=is_openmetrics)
         return StreamingResponse(_in_turns(pieces), headers={"content-type": content_type})
 
     async def healthz(self, request: Request) -> Response:
@@ -118,6 +116,7 @@ class Operations:
     async def readyz(self, request: Request) -> Response:
         if self._is_draining():
             return answer_json({"ready": False, "why": "The gateway is draining."}, status=503)
+        await self._refresh()
         try:
             await self._probe()
         except BackendFault as fault:
@@ -140,33 +139,13 @@ class Operations:
             await self._shared.read_sums()
         return answer_json(self._describe_limits(int(functions)))
 
-    async def holds(self, request: Request) -> Response:
-        if request.method == "POST":
-            return await self._hold(request)
-        return answer_json({"holds": self._holds.describe_all()})
 
-    async def _hold(self, request: Request) -> Response:
-        try:
-            wanted = read_wanted(await read_body(request, "A hold", "one hold per request"))
-        except BadDocument as error:
-            return answer_error(str(error), error.status)
-        if self._is_draining():
-            return answer_error("The gateway is draining. Hold slots of the one that takes its place.", 503)
-        hold = await self._holds.take(wanted)
-        if isinstance(hold, Away):
-            return answer_error(hold.claim.refusal.message, 503)
-        if isinstance(hold, Full):
-            return answer_json(describe_no_room(wanted, hold), 409)
-        return answer_json(self._holds.describe(hold), 201, {"location": f"/holds/{hold.id}"})
+async def _know_already() -> None:
+    """In one process what is shown is at hand."""
 
-    async def release(self, request: Request) -> Response:
-        id = request.path_params["id"]
-        if self._holds.release(id):
-            return Response(status_code=204)
-        shown = id[:MOST_REPEATED]
-        return answer_error(
-            f"There is no hold {shown!r}: it has ended, or never was. GET /holds lists those there are.", 404
-        )
+
+async def _read_process() -> Iterable[Family]:
+    return await asyncio.to_thread(read_process)
 
 
 async def _in_turns(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:

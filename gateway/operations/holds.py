@@ -15,12 +15,27 @@ from time import monotonic
 from typing import Annotated, Protocol
 
 import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
-from ..counters.base import Counters
+from ..counters.base import Away, Counters
 from ..exchange import Slot
 from ..policy.concurrency import Full, Plan
 from ..policy.limits import Limits
-from .documents import ACCOUNT, FUNCTION, FUNCTION_WORDS, Keys, read_object, read_values
+from .documents import (
+    ACCOUNT,
+    FUNCTION,
+    FUNCTION_WORDS,
+    MOST_REPEATED,
+    BadDocument,
+    Keys,
+    answer_error,
+    answer_json,
+    read_body,
+    read_object,
+    read_values,
+)
 
 MOST_SLOTS = 1_000_000
 LONGEST_SECONDS = 3600  # a hold that somebody forgot ends within the hour
@@ -83,19 +98,21 @@ class Hold:
 
 
 class Holds:
-    """All holds of one gateway. `limits` gives the table in force, `clock` monotonic seconds, and `call_later` calls
-    a function after so many seconds."""
+    """All holds of one process. `limits` gives the table in force, `prefix` begins every id, `clock` gives monotonic
+    seconds, and `call_later` calls a function after so many seconds."""
 
     def __init__(
         self,
         counters: Counters,
         *,
         limits: Callable[[], Limits],
+        prefix: str = "",
         clock: Callable[[], float] = monotonic,
         call_later: Callable[[float, Callable[[], object]], Timer] = call_later,
     ) -> None:
         self._counters = counters
         self._limits = limits
+        self._prefix = prefix
         self._clock = clock
         self._call_later = call_later
         self._holds: dict[str, Hold] = {}
@@ -135,7 +152,7 @@ class Holds:
 
     def _keep(self, account: str, plan: Plan, wanted: Wanted, slots: list[Slot]) -> Hold:
         self._latest += 1
-        id = str(self._latest)
+        id = f"{self._prefix}{self._latest}"
         hold = Hold(id, account, wanted.function, plan, slots, self._clock() + wanted.seconds)
         hold.timer = self._call_later(wanted.seconds, lambda: self.release(id))
         self._holds[id] = hold
@@ -200,3 +217,45 @@ def describe_no_room(wanted: Wanted, full: Full) -> dict[str, object]:
         "in_use": full.in_use,
         "ceiling": ceiling,
     }
+
+
+class HoldEndpoint:
+    """`/holds`: what is held, and slots to hold and to release."""
+
+    def __init__(self, holds: Holds, *, is_draining: Callable[[], bool]) -> None:
+        self._holds = holds
+        self._is_draining = is_draining
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/holds", self.all, methods=["GET", "POST"]),
+            Route("/holds/{id}", self.release, methods=["DELETE"]),
+        ]
+
+    async def all(self, request: Request) -> Response:
+        if request.method == "POST":
+            return await self._hold(request)
+        return answer_json({"holds": self._holds.describe_all()})
+
+    async def _hold(self, request: Request) -> Response:
+        try:
+            wanted = read_wanted(await read_body(request, "A hold", "one hold per request"))
+        except BadDocument as error:
+            return answer_error(str(error), error.status)
+        if self._is_draining():
+            return answer_error("The gateway is draining. Hold slots of the one that takes its place.", 503)
+        hold = await self._holds.take(wanted)
+        if isinstance(hold, Away):
+            return answer_error(hold.claim.refusal.message, 503)
+        if isinstance(hold, Full):
+            return answer_json(describe_no_room(wanted, hold), 409)
+        return answer_json(self._holds.describe(hold), 201, {"location": f"/holds/{hold.id}"})
+
+    async def release(self, request: Request) -> Response:
+        id = request.path_params["id"]
+        if self._holds.release(id):
+            return Response(status_code=204)
+        shown = id[:MOST_REPEATED]
+        return answer_error(
+            f"There is no hold {shown!r}: it has ended, or never was. GET /holds lists those there are.", 404
+        )

@@ -9,10 +9,9 @@ import asyncio
 from collections.abc import Callable, Mapping
 from heapq import nsmallest
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from ..policy.limits import OTHER, AccountLimits, Limits
-from ..telemetry.last_refusals import LastRefusals
 from ..telemetry.record import Totals
 from .history import STEP_SECONDS, STEPS, History
 from .limits import Levels, describe_function
@@ -155,6 +154,10 @@ class Moment:
         return -sum(self.throttles[key].values()), key
 
 
+class Refusals(Protocol):
+    def newest_first(self) -> list[dict[str, Any]]: ...
+
+
 class LiveView:
     """Answers questions about one gateway. `limits` and `holds` give what is in force and held at the moment."""
 
@@ -166,7 +169,7 @@ class LiveView:
         totals: Totals,
         history: History,
         holds: Callable[[], Mapping[str, int]],
-        refusals: LastRefusals,
+        refusals: Refusals,
         is_draining: Callable[[], bool],
     ) -> None:
         self._limits = limits

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from time import monotonic
 
 import msgspec
@@ -50,10 +50,18 @@ class Board:
 
 
 class Watchers:
-    """All watchers of one gateway."""
+    """All watchers of one gateway. `refresh` brings up to date what the view shows, where others know it."""
 
-    def __init__(self, view: LiveView, *, tick_seconds: float = TICK_SECONDS, most: int = MOST_WATCHERS) -> None:
+    def __init__(
+        self,
+        view: LiveView,
+        *,
+        tick_seconds: float = TICK_SECONDS,
+        most: int = MOST_WATCHERS,
+        refresh: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self._view = view
+        self._refresh = refresh
         self._tick_seconds = tick_seconds
         self._most = most
         self._boards: dict[Question, Board] = {}
@@ -120,6 +128,8 @@ class Watchers:
 
     async def tick(self) -> None:
         """Answer every question anew. Requests are served in between."""
+        if self._refresh is not None:
+            await self._refresh()
         moment = self._view.look()
         await asyncio.sleep(0)
         for board in list(self._boards.values()):

@@ -9,13 +9,14 @@ problems  mistakes in plain words
 load      the whole of it
 """
 
-from gateway.settings.load import json_schema, load, restart_needed
+from gateway.settings.load import RELOADABLE, json_schema, load, restart_needed
 from gateway.settings.merge import Override
 from gateway.settings.models import Account, Backend, Function, Quotas, Retry, Settings, Tls
 from gateway.settings.problems import Problem, SettingsError
 from gateway.settings.values import Address
 
 __all__ = [
+    "RELOADABLE",
     "Account",
     "Address",
     "Backend",

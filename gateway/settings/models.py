@@ -36,6 +36,7 @@ from gateway.settings.values import (
     Seconds,
     SecondsOrNone,
     Switch,
+    WorkerCount,
     complaint,
     find_certificate_mistake,
 )
@@ -234,15 +235,17 @@ class Settings(Model):
     or Valkey that all gateways share, which then hold the limits together."""
     shared: Shared = Shared()
     """How counters are shared; without effect where they are in memory."""
+    workers: WorkerCount = 1
+    """Processes that serve the Invoke API; one that dies is replaced. More than one need counters that they share."""
     buffer_bytes: Bytes = 536_870_912
-    """Bytes of payloads held in the process at once; beyond it new requests are refused."""
+    """Bytes of payloads held in a process at once; beyond it new requests are refused."""
     read_timeout_seconds: Seconds = 60
     """Seconds within which a request's head, and each 64 KiB of its body, must arrive; also how long a client
     may take nothing of its response."""
     keep_alive_seconds: SecondsOrNone = 65
     """Seconds an idle client connection is kept open."""
     max_connections: PositiveCount = 16384
-    """Client connections at once."""
+    """Client connections of a process at once."""
     max_header_bytes: PositiveCount = 65536
     """Bytes of a request's head."""
     max_headers: PositiveCount = 128
@@ -274,6 +277,27 @@ class Settings(Model):
                 cure = "give the address of the backend, or move the gateway with listen"
                 raise complaint(f"is {backend.url}, which is the gateway's own {name}", cure, at="url")
         return backend
+
+    @field_validator("workers")
+    @classmethod
+    def _count_together(cls, workers: int, known: ValidationInfo) -> int:
+        if workers > 1 and known.data.get("counters") == "memory":
+            raise complaint(
+                f"is {workers}, but counters are in memory: each worker would admit up to every limit by itself",
+                "give counters a Redis or Valkey that they share (redis://127.0.0.1:6379/0), or run one worker",
+            )
+        return workers
+
+    @field_validator("faults")
+    @classmethod
+    def _count_steps_in_one_process(cls, faults: bool, known: ValidationInfo) -> bool:
+        workers = known.data.get("workers", 1)
+        if faults and workers > 1:
+            raise complaint(
+                f"is true with {workers} workers, but a fault script counts its calls in one process",
+                "run one worker where faults are scripted, or leave faults out",
+            )
+        return faults
 
     @field_validator("accounts")
     @classmethod

@@ -180,6 +180,7 @@ def read_bare_off(value: object) -> object:
 Switch = Annotated[bool, Field(strict=True), Words("true or false")]
 Count = Annotated[int, Field(strict=True, ge=0, le=MOST), Words("a whole number from 0 to 1000000000")]
 PositiveCount = Annotated[int, Field(strict=True, ge=1, le=MOST), Words("a whole number from 1 to 1000000000")]
+WorkerCount = Annotated[int, Field(strict=True, ge=1, le=256), Words("a whole number from 1 to 256")]
 Bytes = Annotated[int, Field(strict=True, ge=1, le=MOST_BYTES), Words("a whole number of bytes, at least 1")]
 Seconds = Annotated[
     float,

@@ -21,10 +21,10 @@ access = logging.getLogger("gateway.access")
 SUMMARY_SECONDS = 10
 
 
-def set_up_logging() -> None:
-    """Send the gateway's log to standard error; `gateway.access` lines are bare JSON."""
+def set_up_logging(prefix: str = "") -> None:
+    """Send the gateway's log to standard error, each message after `prefix`; `gateway.access` lines are bare JSON."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)s {prefix.replace('%', '%%')}%(message)s"))
     log.addHandler(handler)
     log.setLevel(logging.INFO)
     log.propagate = False

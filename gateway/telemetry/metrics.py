@@ -9,7 +9,6 @@ from typing import NamedTuple, Protocol
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from ..buffers import Buffers
 from ..faults import KINDS
 from ..policy.limits import OTHER, AccountLimits, Limits
 from .exposition import Family, Row, as_metric
@@ -28,6 +27,16 @@ class Levels(Protocol):
 
     def oldest_seconds(self, counter: str) -> float:
         """Age of the oldest slot that holds the counter; 0 when none does."""
+
+
+class Buffered(Protocol):
+    """How many bytes of payload are held, and how many may be."""
+
+    @property
+    def in_use(self) -> int: ...
+
+    @property
+    def ceiling(self) -> int: ...
 
 
 class Upstream(Protocol):
@@ -69,7 +78,7 @@ class GatewayCollector(Collector):
         limits: Callable[[], Limits],
         levels: Levels,
         holds: Callable[[], Mapping[str, int]],
-        buffers: Buffers,
+        buffers: Buffered,
         upstream: Upstream,
         degraded: Mapping[str, bool],
         facts: Facts,

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 
 from gateway.app import Gateway as Application
-from gateway.server import _make_operations
+from gateway.serving import make_operations
 from gateway.settings import Settings
 from tests.support.sockets import Answer, Gateway, Wire, gateway, invoke
 
@@ -243,7 +243,7 @@ async def test_a_client_that_hangs_up_within_its_hold_takes_nothing() -> None:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    await _make_operations(application)(scope, receive, send)
+    await make_operations(application).app(scope, receive, send)
     assert sent[0]["status"] == 400
     assert application.holds.describe_all() == []
     await application.close()

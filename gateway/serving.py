@@ -1,0 +1,140 @@
+"""One process that serves the Invoke API. A gateway is one such process, or several workers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import resource
+import socket
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import cast
+
+import uvicorn
+
+from .app import Gateway
+from .listener import InvokeProtocol, ListenerLimits, keep_sweeping
+from .listening import Server, configure, serving, task
+from .operations.app import Operations
+from .operations.fault_scripts import FaultEndpoint
+from .operations.history import keep_looking
+from .operations.holds import HoldEndpoint
+from .operations.limits import describe_limits
+from .settings import Settings
+from .telemetry.lag import keep_measuring_lag
+
+# Garbage comes from cycles only, and a request makes hardly any: collecting less often saves time per request.
+_GC_THRESHOLD = 50_000
+
+
+class ServingGateway:
+    """A gateway that accepts connections."""
+
+    def __init__(self, gateway: Gateway, server: Server) -> None:
+        self.gateway = gateway
+        self.server = server
+
+    def cut_short(self) -> None:
+        """Do not wait for what still runs."""
+        self.server.force_exit = True
+
+
+@contextlib.asynccontextmanager
+async def started(settings: Settings, backend_url: str, name: str | None = None) -> AsyncIterator[Gateway]:
+    """A gateway whose counters are in use, until the block ends. `backend_url` is where its backend is, `name` how
+    gateways that share counters know it."""
+    gateway = Gateway(settings, backend_url=backend_url, name=name)
+    try:
+        await gateway.start()
+        async with task(keep_looking(gateway.history), "history"):
+            yield gateway
+    finally:
+        await gateway.close()
+
+
+@contextlib.asynccontextmanager
+async def serving_invoke(gateway: Gateway, listener: socket.socket) -> AsyncIterator[ServingGateway]:
+    """Serve the Invoke API on a bound socket until the block ends, then drain: finish what was admitted, for
+    `drain_seconds` at most. Raises `CannotListen`."""
+    settings = gateway.settings
+    server = Server(_configure_invoke(gateway, settings))
+    async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(serving(server, listener))
+        connections = cast("set[InvokeProtocol]", server.server_state.connections)
+        sweep = keep_sweeping(connections, settings.read_timeout_seconds, settings.keep_alive_seconds)
+        await stack.enter_async_context(task(sweep, "sweep of connections"))
+        await stack.enter_async_context(task(keep_measuring_lag(gateway.totals.loop_lag), "event loop lag"))
+        try:
+            yield ServingGateway(gateway, server)
+        finally:
+            gateway.is_draining = True
+
+
+def make_operations(gateway: Gateway) -> Operations:
+    """What the operations listener says of one process."""
+
+    def limits(rows: int) -> dict[str, object]:
+        held = gateway.holds.by_counter()
+        shared = gateway.shared
+        sums = shared.sums if shared else None
+        accounts = describe_limits(gateway.tables.limits, gateway.counters, gateway.totals, rows, held, sums)
+        document: dict[str, object] = {"accounts": accounts, "draining": gateway.is_draining}
+        if shared is not None:
+            document["shared"] = shared.describe()
+        return document
+
+    faults = FaultEndpoint(
+        gateway.fault_scripts,
+        find_account=lambda account: gateway.tables.limits.of(account).account,
+        is_draining=lambda: gateway.is_draining,
+    )
+    return Operations(
+        collector=gateway.collector,
+        describe_limits=limits,
+        shared=gateway.shared,
+        endpoints=[*HoldEndpoint(gateway.holds, is_draining=lambda: gateway.is_draining).routes(), *faults.routes()],
+        watchers=gateway.watchers,
+        refusals=gateway.last_refusals,
+        probe=gateway.pool.probe,
+        is_draining=lambda: gateway.is_draining,
+    )
+
+
+def _configure_invoke(gateway: Gateway, settings: Settings) -> uvicorn.Config:
+    limits = ListenerLimits(
+        settings.max_connections,
+        settings.max_header_bytes,
+        settings.max_headers,
+        settings.read_timeout_seconds,
+    )
+    tls = settings.tls
+    return configure(
+        gateway.invoke,
+        http=partial(InvokeProtocol, limits=limits, outbox=gateway.outbox),
+        keep_alive_seconds=settings.keep_alive_seconds,
+        drain_seconds=settings.drain_seconds,
+        certificate=str(tls.certificate) if tls else None,
+        key=str(tls.key) if tls else None,
+    )
+
+
+def freeze_garbage() -> None:
+    """What exists now lives as long as the process: the collector need not look at it again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_GC_THRESHOLD, 20, 20)
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop
+    except ImportError:  # uvloop has no build for this platform
+        return asyncio.new_event_loop()
+    return cast("asyncio.AbstractEventLoop", uvloop.new_event_loop())
+
+
+def raise_file_limit() -> None:
+    """An invocation needs two file descriptors; the soft limit is often far below the hard one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,189 @@
+"""A worker: a process that serves the Invoke API, told by its supervisor what and asked how it is. It ends, after its
+calls have, when the supervisor says so, at SIGTERM, and when the supervisor is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import signal
+import socket
+import sys
+from typing import Any, NamedTuple, cast
+
+from ..app import Gateway
+from ..asgi import App, Message, Scope
+from ..faults import BackendFault
+from ..listening import CannotListen
+from ..serving import ServingGateway, freeze_garbage, make_operations, new_event_loop, serving_invoke, started
+from ..settings import Settings
+from ..telemetry.log import set_up_logging
+from .channel import Channel, answer_all
+from .state import describe_now, describe_process, describe_totals
+
+
+class Start(NamedTuple):
+    """What a worker serves. Goes from a supervisor to its own child, so it may be pickled."""
+
+    settings: Settings
+    backend_url: str
+    name: str
+
+
+class Worker:
+    """The life of one worker, and the answers it gives. Each `on_…` is a question of the supervisor."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        self._listener = listener
+        self._start: asyncio.Future[Start | None] = loop.create_future()
+        self._serving: asyncio.Future[ServingGateway] = loop.create_future()
+        self._farewell: asyncio.Future[list[bytes]] = loop.create_future()
+        self._stop = asyncio.Event()
+
+    async def live(self) -> None:
+        """Serve from the start that is told until the end."""
+        start = await self._start
+        if start is None:
+            return
+        try:
+            await self._serve(start)
+        except Exception as error:
+            if self._serving.done():
+                raise
+            self._serving.set_exception(error)  # the supervisor is told, and says so
+
+    async def _serve(self, start: Start) -> None:
+        async with started(start.settings, start.backend_url, start.name) as gateway:
+            async with serving_invoke(gateway, self._listener) as serving:
+                self._operations = cast("App", make_operations(gateway).app)
+                freeze_garbage()
+                self._serving.set_result(serving)
+                await self._stop.wait()
+            gateway.watchers.close()
+        self._farewell.set_result(await describe_totals(gateway.totals))
+        await asyncio.sleep(0)  # the farewell is written before the channel is closed
+
+    def stop(self) -> None:
+        """Finish what was admitted, then end."""
+        if not self._start.done():
+            self._start.set_result(None)
+        self._stop.set()
+
+    async def answer(self, question: str, argument: Any) -> Any:
+        return await getattr(self, f"on_{question}")(argument)
+
+    @property
+    def _gateway(self) -> Gateway:
+        return self._serving.result().gateway
+
+    async def on_start(self, pickled: bytes) -> str | None:
+        """Serve; the answer, when it does, is None, or else why it cannot."""
+        self._start.set_result(pickle.loads(pickled))
+        try:
+            await asyncio.shield(self._serving)
+        except CannotListen as error:
+            return str(error)
+        return None
+
+    async def on_farewell(self, _: None) -> list[bytes]:
+        """The last totals, when all is over."""
+        return await asyncio.shield(self._farewell)
+
+    async def on_stop(self, _: None) -> None:
+        self.stop()
+
+    async def on_cut_short(self, _: None) -> None:
+        """Whoever asks does not want to wait for what still runs."""
+        self._serving.result().cut_short()
+        self.stop()
+
+    async def on_now(self, _: None) -> dict[str, Any]:
+        return describe_now(self._gateway)
+
+    async def on_totals(self, _: None) -> tuple[list[bytes], dict[str, Any]]:
+        return await describe_totals(self._gateway.totals), await describe_process()
+
+    async def on_sums(self, _: None) -> tuple[dict[str, int], dict[str, object]]:
+        """The slots of all gateways, as the store knows them, and what is known of the store."""
+        shared = self._gateway.shared
+        assert shared is not None, "workers share counters"
+        await shared.read_sums()
+        return dict(shared.sums), shared.describe()
+
+    async def on_adopt(self, pickled: bytes) -> None:
+        """New limits."""
+        await self._gateway.adopt(pickle.loads(pickled))
+
+    async def on_degraded(self, causes: dict[str, bool]) -> None:
+        """What the supervisor knows to be wrong."""
+        self._gateway.degraded |= causes
+
+    async def on_forget(self, name: str) -> None:
+        """Give back what a worker held that is dead."""
+        shared = self._gateway.shared
+        assert shared is not None, "workers share counters"
+        await shared.forget(name)
+
+    async def on_probe(self, _: None) -> bytes | None:
+        """None where the backend can be reached; else why not, pickled."""
+        try:
+            await self._gateway.pool.probe()
+        except BackendFault as fault:
+            return pickle.dumps(fault)
+        return None
+
+    async def on_request(
+        self, request: tuple[str, str, str, list[tuple[bytes, bytes]], bytes]
+    ) -> tuple[int, Any, bytes]:
+        """Answer a request to the operations listener: method, path, query, headers, body. The answer is status,
+        headers, body."""
+        method, path, query, headers, body = request
+        scope: Scope = {
+            "type": "http",
+            "method": method,
+            "path": path,
+            "query_string": query.encode(),
+            "headers": [(bytes(name), bytes(value)) for name, value in headers],
+        }
+        status: int = 500
+        given: list[tuple[bytes, bytes]] = []
+        pieces: list[bytes] = []
+
+        messages: list[Message] = [{"type": "http.request", "body": body}]
+        forever = asyncio.get_running_loop().create_future()
+
+        async def receive() -> Message:
+            return messages.pop() if messages else await forever
+
+        async def send(message: Message) -> None:
+            nonlocal status, given
+            if message["type"] == "http.response.start":
+                status, given = message["status"], message["headers"]
+            else:
+                pieces.append(message.get("body", b""))
+
+        await self._operations(scope, receive, send)
+        return status, given, b"".join(pieces)
+
+
+async def work(end: socket.socket, listener: socket.socket) -> None:
+    """Be a worker of the supervisor at the other end of the socket pair."""
+    channel = await Channel.open(end)
+    worker = Worker(listener)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
+    answering = asyncio.create_task(answer_all(channel, worker.answer), name="answers to the supervisor")
+    answering.add_done_callback(lambda _: worker.stop())
+    try:
+        await worker.live()
+        await asyncio.sleep(0)  # what was asked last is answered
+    finally:
+        await channel.close()
+        await answering
+
+
+def main() -> None:
+    """`… CHANNEL LISTENER NUMBER`: two file descriptors, and what the log calls this worker."""
+    channel, listener, number = sys.argv[1:4]
+    set_up_logging(f"worker {number}: ")
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(work(socket.socket(fileno=int(channel)), socket.socket(fileno=int(listener))))

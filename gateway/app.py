@@ -199,7 +199,8 @@ def _make_shared(
     """The counters on a store; None where they are in memory, and then redis-py is not even imported."""
     if settings.counters == "memory":
         return None
-    from .counters.shared import SharedCounters, SharedTerms
+    from .counters.shared import SharedCounters
+    from .counters.terms import SharedTerms
 
     shared = settings.shared
     terms = SharedTerms(

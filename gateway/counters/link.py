@@ -29,7 +29,7 @@ def describe_url(url: str) -> str:
 
 class Link:
     """One connection. `run` names the server process it leads to; a server that restarted or took over has another.
-    Bounds on time are the caller's: cancelling a method closes the connection."""
+    `where` is its address for people. Bounds on time are the caller's: cancelling a method closes the connection."""
 
     def __init__(self, url: str) -> None:
         arguments: dict[str, Any] = dict(parse_url(url))
@@ -38,6 +38,7 @@ class Link:
         ours = {"protocol": 2, "decode_responses": False, "socket_timeout": None, "socket_connect_timeout": None}
         self._arguments = {**arguments, **ours}
         self._connection: AbstractConnection | None = None
+        self.where = describe_url(url)
         self.run = ""
         self.warning: str | None = None
 

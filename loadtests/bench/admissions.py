@@ -10,7 +10,8 @@ import time
 
 import uvloop
 
-from gateway.counters.shared import SharedCounters, SharedTerms
+from gateway.counters.shared import SharedCounters
+from gateway.counters.terms import SharedTerms
 from gateway.policy.concurrency import Full, Plan
 from gateway.policy.limits import DEFAULT_ACCOUNT, AccountLimits, Limits
 

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from gateway.counters.memory import MemoryCounters, MemorySlot
-from gateway.counters.shared import SharedCounters, SharedTerms
+from gateway.counters.shared import SharedCounters
+from gateway.counters.terms import SharedTerms
 from gateway.policy.concurrency import Claim, Full, Lane, Plan, RateClaim
 from gateway.policy.limits import AccountLimits, FunctionLimits, Limits
 from gateway.refusals import Refusal

@@ -19,7 +19,9 @@ import pytest
 
 from gateway.counters.base import Away
 from gateway.counters.memory import MemorySlot
-from gateway.counters.shared import SharedCounters, SharedTerms
+from gateway.counters.shard import Shard
+from gateway.counters.shared import SharedCounters
+from gateway.counters.terms import SharedTerms
 from gateway.policy.concurrency import Full, Plan
 from gateway.policy.limits import AccountLimits, Limits
 from gateway.refusals import Refusal
@@ -57,6 +59,10 @@ async def sharing(store: Store, limits: AccountLimits = ACCOUNT, **terms: Any) -
         yield counters
     finally:
         await counters.close()
+
+
+def shard_of(counters: SharedCounters) -> Shard:
+    return counters._tallies["a"].shard
 
 
 async def take(counters: SharedCounters, plan: Plan = PLAN) -> MemorySlot:
@@ -142,14 +148,15 @@ async def test_a_take_that_is_cancelled_when_its_answer_has_come_is_given_back(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with sharing(store) as counters:
-        deliver = counters._deliver
+        shard = shard_of(counters)
+        deliver = shard._deliver
 
         def deliver_and_cancel(*arguments: Any) -> None:
             deliver(*arguments)
             assert counters.held() != {}
             asking.cancel()  # granted, and the task has not run since
 
-        monkeypatch.setattr(counters, "_deliver", deliver_and_cancel)
+        monkeypatch.setattr(shard, "_deliver", deliver_and_cancel)
         asking = asyncio.create_task(counters.take(PLAN))
         with pytest.raises(asyncio.CancelledError):
             await asking
@@ -186,7 +193,7 @@ async def test_a_write_after_a_reset_counts_as_a_lost_connection(store: Store, m
         async def fail(*arguments: object, **more: object) -> None:
             raise RuntimeError("the handler is closed")
 
-        monkeypatch.setattr(counters._link._connection, "send_packed_command", fail)
+        monkeypatch.setattr(shard_of(counters)._link._connection, "send_packed_command", fail)
         await take(counters)
         await counted(store, 1)
         assert counters.totals.alone == {"refused": 0, "admitted": 0}
@@ -272,7 +279,9 @@ async def test_a_store_that_came_back_empty_is_refilled_before_anybody_is_admitt
             slots = [await take(one) for _ in range(3)]
             store.restart()
             restarted = time.monotonic()
-            await eventually(lambda: one.why_away is None and two.why_away is None and not one._dirty, "they are back")
+            await eventually(
+                lambda: one.why_away is None and two.why_away is None and not shard_of(one)._dirty, "they are back"
+            )
             refused = await refuse(two)
             assert isinstance(refused, Away)
             assert refused.claim.refusal is Refusal.COUNTERS_REFILLING
@@ -333,11 +342,12 @@ async def test_slots_are_kept_for_the_calls_of_a_dead_gateway_where_that_is_want
 
 async def die(counters: SharedCounters) -> None:
     """End a gateway without a word to the store, as kill -9 does."""
-    await counters._lease.close()
-    assert counters._task is not None
-    counters._task.cancel()
-    await asyncio.gather(counters._task, return_exceptions=True)
-    await counters._link.close()
+    shard = shard_of(counters)
+    await shard._lease.close()
+    assert shard._task is not None
+    shard._task.cancel()
+    await asyncio.gather(shard._task, return_exceptions=True)
+    await shard._link.close()
 
 
 async def test_a_clean_stop_gives_everything_back_at_once(store: Store) -> None:

@@ -1,4 +1,4 @@
-"""A gateway: a real tally, driven as gateway/counters/shared.py and lease.py drive it, in a process that may be
+"""A gateway: a real tally, driven as gateway/counters/shard.py and lease.py drive it, in a process that may be
 stopped, be too busy, or die at any moment."""
 
 from __future__ import annotations

@@ -129,7 +129,14 @@ RELOADED = {"accounts", "credentials", "quotas"}
     [
         ("http://secret@host", "begins with redis://"),
         ("redis://:secret@:1", "names no host"),
-        ("redis://:secret@host:99999", "is no URL"),
+        ("redis://:secret@host:99999", "a port that is none"),
+        ("redis://:secret@one,two", "names several hosts"),
+        ("redis+sentinel://:secret@one,two", "what the sentinels call the primary"),
+        ("redis+sentinel://:secret@one,two:0/mymaster", "a port that is none"),
+        ("redis+sentinel://:secret@one/mymaster/first", "not the number of a database"),
+        ("redis+cluster://:secret@one,,two", "names no host"),
+        ("redis+cluster://:secret@one/1", "a cluster has only 0"),
+        ("redis+ring://:secret@one", "begins with redis://"),
         ("redis://:secret@host/first", "not the number of a database"),
         ("redis://:secret@host#1", "after a #"),
         ("unix://", "names no socket"),
@@ -143,6 +150,22 @@ def test_a_wrong_url_of_counters_is_refused_without_repeating_what_may_be_a_pass
     assert problem.key == "counters"
     assert what in problem.message
     assert "secret" not in str(problem)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://user:p%40ss@[::1]:6379/0",
+        "rediss://host?ssl_ca_certs=/etc/ca.pem",
+        "unix:///run/valkey.sock?db=0",
+        "redis+sentinel://user:p%40ss@s1,s2:26379,[::1]:26379/mymaster/0?sentinel_password=other",
+        "rediss+sentinel://s1/mymaster",
+        "redis+cluster://user:pass@h1:6379,h2",
+        "rediss+cluster://h1:6379/0",
+    ],
+)
+def test_the_urls_of_servers_sentinels_and_clusters_are_taken_as_they_are(tmp_path: Path, url: str) -> None:
+    assert load(write(tmp_path, f"counters: {json.dumps(url)}"), {}).counters == url
 
 
 def test_the_store_must_answer_well_within_the_lease(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from .link import Link, StoreAway
+from .link import Elsewhere, Link, StoreAway
 from .script import RENEW, base_key
 from .tally import Renewed, Tally, read_renewal
 
@@ -18,13 +18,14 @@ log = logging.getLogger("gateway")
 _BEATS = 4  # renewals in one lease: one may be lost, and another, and the lease still lives
 
 
-Heard = tuple[Tally, int, Renewed]
+Heard = tuple[Tally, int, Renewed | Elsewhere]
 """The answer to a renewal of a tally in an epoch."""
 
 
 class Lease:
-    """`tallies` lists what has to be renewed, `limits` tells of an account in words what it may. `tell` and
-    `tell_away` are called in the thread: with the answers, and when there are none."""
+    """`tallies` lists what has to be renewed, `limits` tells of an account in words what it may. `tell`,
+    `tell_away` and `tell_moved` are called in the thread: with the answers, when there are none, and when another
+    server has taken over though this one still answers."""
 
     def __init__(
         self,
@@ -36,6 +37,7 @@ class Lease:
         limits: Callable[[str], str],
         tell: Callable[[list[Heard]], None],
         tell_away: Callable[[str], None],
+        tell_moved: Callable[[], None],
     ) -> None:
         self._link = link
         self._pause = seconds / _BEATS
@@ -44,6 +46,7 @@ class Lease:
         self._limits = limits
         self._tell = tell
         self._tell_away = tell_away
+        self._tell_moved = tell_moved
         self._loop: asyncio.AbstractEventLoop | None = None
         self._bell: asyncio.Event | None = None
         self._is_ending = False
@@ -86,8 +89,11 @@ class Lease:
     async def _renew(self) -> bool:
         """Renew what there is; whether the store answered."""
         try:
-            if not self._link.is_open:
-                async with asyncio.timeout(max(self._timeout, self._pause)):
+            async with asyncio.timeout(max(self._timeout, self._pause)):
+                if self._link.is_open and await self._link.has_moved():
+                    await self._link.close()
+                    self._tell_moved()
+                if not self._link.is_open:
                     await self._link.open()
             async with asyncio.timeout(self._timeout):
                 asked = []
@@ -106,8 +112,12 @@ class Lease:
             await self._link.close()
             return False
         heard = zip(asked, replies, strict=True)
-        self._tell([(tally, epoch, read_renewal(reply)) for (tally, epoch, _), reply in heard])
+        self._tell([(tally, epoch, _read(reply)) for (tally, epoch, _), reply in heard])
         return True
 
     def __repr__(self) -> str:
         return f"<Lease every {self._pause:g} s, {'ending' if self._is_ending else 'running'}>"
+
+
+def _read(reply: bytes | Elsewhere) -> Renewed | Elsewhere:
+    return reply if isinstance(reply, Elsewhere) else read_renewal(reply)

@@ -3,13 +3,13 @@ parses; its client is left out, because it takes more than 100 µs for a command
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
-from urllib.parse import urlsplit
 
 from redis.asyncio.connection import AbstractConnection, Connection, parse_url
-from redis.exceptions import AuthenticationError, RedisError
+from redis.exceptions import AskError, AuthenticationError, ClusterDownError, MovedError, RedisError, TryAgainError
 
+from ..policy.store_url import Host, split_store_url
 from .script import ALL
 
 _OLDEST = (6, 2)
@@ -21,24 +21,42 @@ class StoreAway(Exception):
     """The store did not answer, or not as it must."""
 
 
-def describe_url(url: str) -> str:
-    """The store's address without user name and password."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+class Elsewhere:
+    """The reply of a node of a cluster which does not count this account now; `host` does, where that was said. The
+    command was not carried out."""
+
+    def __init__(self, error: AskError | TryAgainError | ClusterDownError) -> None:
+        self.host: Host | None = (error.host, error.port) if isinstance(error, MovedError) else None
+        if isinstance(error, MovedError):
+            self.why = f"its slot is at {error.host}:{error.port}"
+        elif isinstance(error, AskError | TryAgainError):
+            self.why = "its slot is being moved to another node"
+        else:
+            self.why = f"the cluster is down: {_first_line(error)}"
+
+    def __repr__(self) -> str:
+        return f"<Elsewhere {self.why}>"
 
 
 class Link:
     """One connection. `run` names the server process it leads to; a server that restarted or took over has another.
-    `where` is its address for people. Bounds on time are the caller's: cancelling a method closes the connection."""
+    `where` is its address for people. `find` tells, each time, where the server is now, and may raise `StoreAway`;
+    without it, it is where the URL says. Only of a cluster's node (`is_node`) are replies `Elsewhere`. Bounds on time
+    are the caller's: cancelling a method closes the connection."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(
+        self, url: str, *, find: Callable[[], Awaitable[Host]] | None = None, is_node: bool = False, where: str = ""
+    ) -> None:
         arguments: dict[str, Any] = dict(parse_url(url))
         self._class: type[AbstractConnection] = arguments.pop("connection_class", Connection)
         # Ours, whatever the URL's query says: the bounds, and replies as bytes.
         ours = {"protocol": 2, "decode_responses": False, "socket_timeout": None, "socket_connect_timeout": None}
         self._arguments = {**arguments, **ours}
+        self._find = find
+        self._is_node = is_node
+        self._found_at: Host | None = None
         self._connection: AbstractConnection | None = None
-        self.where = describe_url(url)
+        self.where = where or split_store_url(url).where
         self.run = ""
         self.warning: str | None = None
 
@@ -47,9 +65,23 @@ class Link:
         return self._connection is not None
 
     async def open(self) -> None:
-        """Connect and bring the scripts. Raises `StoreAway`."""
+        """Connect to a primary and bring the scripts. Raises `StoreAway`."""
+        await self.connect()
+        facts, *_ = await self.call([("INFO",), *(("SCRIPT", "LOAD", script.source) for script in ALL)])
         try:
-            connection = self._connection = self._class(**self._arguments)
+            self._read_facts(facts)
+        except StoreAway:
+            await self.close()
+            raise
+
+    async def connect(self) -> None:
+        """Connect, and no more. Raises `StoreAway`."""
+        arguments = self._arguments
+        if self._find is not None:
+            host, port = self._found_at = await self._find()
+            arguments = {**arguments, "host": host, "port": port}
+        try:
+            connection = self._connection = self._class(**arguments)
         except (TypeError, ValueError) as error:
             raise StoreAway(f"the query of its URL is not understood: {error}") from error
         try:
@@ -61,8 +93,15 @@ class Link:
         except BaseException:
             await self.close()
             raise
-        facts, *_ = await self.call([("INFO",), *(("SCRIPT", "LOAD", script.source) for script in ALL)])
-        self._read_facts(facts)
+
+    async def has_moved(self) -> bool:
+        """Whether the server is found at another address now. False where nobody can say."""
+        if self._find is None:
+            return False
+        try:
+            return await self._find() != self._found_at
+        except StoreAway:
+            return False
 
     async def call(self, commands: Iterable[Command]) -> list[Any]:
         """Send all commands at once and return their replies. Raises `StoreAway`, and then the connection is closed:
@@ -71,15 +110,23 @@ class Link:
         if connection is None:
             raise StoreAway("not connected")
         commands = list(commands)
+        replies: list[Any] = []
         try:
             await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
-            return [await connection.read_response() for _ in commands]
+            for _ in commands:
+                try:
+                    replies.append(await connection.read_response())
+                except (AskError, TryAgainError, ClusterDownError) as error:
+                    if not self._is_node:
+                        raise StoreAway("it is a node of a cluster; write redis+cluster:// for that") from error
+                    replies.append(Elsewhere(error))
         except (RedisError, OSError, RuntimeError) as error:  # the last from uvloop, for a write after a reset
             await self.close()
             raise StoreAway(_first_line(error)) from error
         except BaseException:
             await self.close()
             raise
+        return replies
 
     async def close(self) -> None:
         connection, self._connection = self._connection, None
@@ -88,6 +135,11 @@ class Link:
 
     def _read_facts(self, info: bytes) -> None:
         facts = dict(line.split(":", 1) for line in info.decode(errors="replace").splitlines() if ":" in line)
+        if facts.get("role", "master") != "master":
+            raise StoreAway(
+                f"it is a replica of {facts.get('master_host')}:{facts.get('master_port')}, which may not be written; "
+                "give the address of the primary, or of sentinels, which follow it (redis+sentinel://)"
+            )
         self.run = facts.get("run_id", "")[:16]
         version = facts.get("redis_version", "")
         numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())

@@ -7,53 +7,46 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
-from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
 from .lease import Heard, Lease
-from .link import Command, Link, StoreAway
+from .link import Command, Elsewhere, Link, StoreAway
+from .place import AccountTally, Context
 from .script import FORGET, base_key
-from .standing import Standing
-from .tally import Answer, Renewed, Take, Tally, encode_forget
-from .terms import SharedTerms, StoreTotals
-from .words import LimitsInWords
+from .tally import Renewed, encode_forget
 
 log = logging.getLogger("gateway")
 
 
-class AccountTally(Tally):
-    """A tally, and the server that counts its account."""
+class Guide(Protocol):
+    """Who knows which node of a cluster counts an account."""
 
-    shard: Shard
+    def take_in(self, tally: AccountTally, reply: Elsewhere) -> None:
+        """A node does not count this account now, and it was dropped there."""
+
+    def look(self, reply: Elsewhere) -> None:
+        """A node does not count one of its accounts now."""
 
 
 class Shard:
-    """`make_link` makes connections to the server. `deliver` is told the answer to a take (None: neither yes nor no),
-    `tell` that its standing has changed, and `heard` that a heartbeat was answered."""
+    """`make_link` makes connections to the server. A node of a cluster has a `guide`."""
 
     def __init__(
         self,
         make_link: Callable[[], Link],
-        terms: SharedTerms,
-        gateway: str,
+        context: Context,
         *,
-        words: LimitsInWords,
-        totals: StoreTotals,
-        deliver: Callable[[AccountTally, Take, Answer], None],
-        tell: Callable[[], None],
-        heard: Callable[[], None],
-        clock: Callable[[], float] = monotonic,
+        guide: Guide | None = None,
     ) -> None:
         self.tallies: dict[str, AccountTally] = {}
         self._link = make_link()
-        self.standing = Standing(self._link.where, gateway, terms.when_away, tell=tell, clock=clock)
-        self._terms = terms
-        self._gateway = gateway
-        self._words = words
-        self._totals = totals
-        self._deliver = deliver
-        self._heard = heard
-        self._clock = clock
+        self.standing = context.make_standing(self._link.where)
+        self._terms = terms = context.terms
+        self._context = context
+        self._guide = guide
+        self._totals = context.totals
+        self._deliver = context.deliver
+        self._clock = context.clock
         self._dirty: dict[AccountTally, None] = {}
         self._bell = asyncio.Event()
         self._is_free = asyncio.Lock()
@@ -62,18 +55,25 @@ class Shard:
             seconds=terms.lease_seconds,
             timeout_seconds=terms.timeout_seconds,
             tallies=lambda: list(self.tallies.values()),
-            limits=words.of,
+            limits=context.words.of,
             tell=self._hear_renewals,
             tell_away=self._hear_silence,
+            tell_moved=self._hear_move,
         )
         self._must_ask = True
+        self._must_reopen = False
         self._loop: asyncio.AbstractEventLoop
         self._task: asyncio.Task[None] | None = None
 
     # Its life.
 
+    @property
+    def is_started(self) -> bool:
+        return self._task is not None
+
     async def start(self) -> None:
-        """Begin to talk. Does not fail where the server is away: `why_away` tells, and it is tried again."""
+        """Begin to talk, and return after the first exchange. Does not fail where the server is away: `standing`
+        tells, and it is tried again."""
         self._loop = asyncio.get_running_loop()
         await self._talk()
         self._task = asyncio.create_task(self._keep_talking(), name="shared counters")
@@ -89,7 +89,7 @@ class Shard:
                 await self._task
             await self._lease.close()
         self._answer_all_alone()
-        if self.standing.why_away is None:
+        if self.standing.why_away is None and self.tallies:
             with contextlib.suppress(StoreAway, TimeoutError):
                 await self._leave()
         await self._link.close()
@@ -101,20 +101,27 @@ class Shard:
         async with asyncio.timeout(self._terms.timeout_seconds):
             if not self._link.is_open:
                 await self._link.open()
-            await self._link.call(
-                ("EVALSHA", FORGET.sha, 1, base_key(account), encode_forget(self._gateway)) for account in self.tallies
-            )
+            argument = encode_forget(self._context.gateway)
+            await self._link.call(("EVALSHA", FORGET.sha, 1, base_key(account), argument) for account in self.tallies)
 
     # What is said.
 
     def adopt(self, tally: AccountTally) -> None:
-        """Count an account here."""
         tally.shard = self
         self.tallies[tally.account] = tally
         self.ring(tally)
+        self._lease.hurry()
+
+    async def release(self, tally: AccountTally) -> None:
+        """Count an account here no longer. What is under way is heard to its end."""
+        async with self._is_free:
+            self._drop(tally)
+
+    def _drop(self, tally: AccountTally) -> None:
+        self.tallies.pop(tally.account, None)
+        self._dirty.pop(tally, None)
 
     def ring(self, tally: AccountTally) -> None:
-        """There may be something to say."""
         self._dirty[tally] = None
         self._bell.set()
 
@@ -161,12 +168,14 @@ class Shard:
             bound = max(bound, self._terms.lease_seconds / 8)
         async with asyncio.timeout(bound), self._is_free:
             try:
-                if self._link.is_open:
+                if self._link.is_open and not self._must_reopen:
                     await self._exchange_once()
                     return
             except StoreAway:
                 pass  # an idle connection may end without a sign; what was sent on it goes again as it was
+            await self._link.close()
             await self._link.open()
+            self._must_reopen = False
             if self._link.warning:
                 log.warning("shared counters at %s: %s", self._link.where, self._link.warning)
             self._dirty = dict.fromkeys(self.tallies.values())
@@ -196,7 +205,10 @@ class Shard:
         self._totals.batches += 1
         self._totals.seconds += heard_at - now
         for tally, reply in zip(asked, replies, strict=False):  # of a PING there is no tally
-            self._receive(tally, reply, heard_at)
+            if isinstance(reply, Elsewhere):
+                self._send_elsewhere(tally, reply)
+            else:
+                self._receive(tally, reply, heard_at)
 
     # What is heard.
 
@@ -215,19 +227,24 @@ class Shard:
         if not tally.is_idle:
             self.ring(tally)
 
+    def _send_elsewhere(self, tally: AccountTally, reply: Elsewhere) -> None:
+        tally.lose()
+        self._drop(tally)
+        assert self._guide is not None, "only a node of a cluster says so"
+        self._guide.take_in(tally, reply)
+
     def _tell_fenced(self, tally: AccountTally) -> None:
         log.warning(
             "shared counters do not know %s any more: it was not heard for a lease, or they lost it; it runs %d calls "
             "of account %s and tells so before it admits another",
-            self._gateway,
+            self._context.gateway,
             tally.held[f"{tally.account}/account"],
             tally.account,
         )
 
     def _answer_all_alone(self) -> None:
         for tally in self.tallies.values():
-            for take in tally.take_back():
-                self._deliver(tally, take, None)
+            self._context.answer_alone(tally)
 
     def _note_away(self, why: str) -> None:
         self.standing.note_away(why)
@@ -243,6 +260,9 @@ class Shard:
     def _hear_silence(self, why: str) -> None:
         self._call_soon(self._note_silence)
 
+    def _hear_move(self) -> None:
+        self._call_soon(self._note_move)
+
     def _call_soon(self, do: Callable[..., None], *arguments: Any) -> None:
         with contextlib.suppress(RuntimeError):  # the event loop has ended, and with it this gateway
             self._loop.call_soon_threadsafe(do, *arguments)
@@ -252,12 +272,21 @@ class Shard:
         self._must_ask = True
         self._bell.set()
 
+    def _note_move(self) -> None:
+        """Another server has taken over, though this one still answers: go there before it admits by itself."""
+        self._must_reopen = True
+        self._note_silence()
+
     def _note_renewals(self, heard: list[Heard]) -> None:
         for tally, epoch, renewed in heard:
             mine = self.tallies.get(tally.account)
-            if mine is not None:
+            if mine is None:  # counted elsewhere meanwhile
+                continue
+            if not isinstance(renewed, Elsewhere):
                 self._note_renewal(mine, epoch, renewed)
-        self._heard()
+            elif self._guide is not None:
+                self._guide.look(renewed)
+        self._context.heard()
 
     def _note_renewal(self, tally: AccountTally, epoch: int, renewed: Renewed) -> None:
         was = tally.acknowledged
@@ -269,7 +298,7 @@ class Shard:
             self.standing.note_refill(renewed.refill_ms / 1000)
         if tally.acknowledged is None:
             self.ring(tally)
-        warning = self._words.compare(tally.account, renewed.other, renewed.other_limits)
+        warning = self._context.words.compare(tally.account, renewed.other, renewed.other_limits)
         if warning:
             log.warning("%s", warning)
 

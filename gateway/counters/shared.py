@@ -16,10 +16,9 @@ from ..policy.concurrency import Claim, Full, Lane, Plan, RateClaim
 from ..policy.limits import Limits
 from .alone import choose_part
 from .base import AWAY, REFILLING
-from .link import Link
 from .memory import MemoryCounters, MemorySlot, describe_empty
-from .script import base_key
-from .shard import AccountTally, Shard
+from .place import AccountTally, Context
+from .servers import make_servers, read_sums
 from .tally import Answer, Take, Terms
 from .terms import SharedTerms, StoreTotals
 from .words import LimitsInWords
@@ -58,16 +57,17 @@ class SharedCounters(MemoryCounters):
         degraded |= {"store_away": False, "store_refilling": False}
         self._tallies: dict[str, AccountTally] = {}
         self._tally_of: dict[MemorySlot, AccountTally] = {}
-        self._shard = Shard(
-            lambda: Link(terms.url),
-            terms,
-            self.gateway,
-            words=LimitsInWords(limits),
-            totals=self.totals,
-            deliver=self._deliver,
-            tell=self._note_standing,
-            heard=self._open_accounts,
-            clock=clock,
+        self._servers = make_servers(
+            Context(
+                terms=terms,
+                gateway=self.gateway,
+                words=LimitsInWords(limits),
+                totals=self.totals,
+                deliver=self._deliver,
+                tell=self._note_standing,
+                heard=self._open_accounts,
+                clock=clock,
+            )
         )
         self._is_closed = False
         self._loop: asyncio.AbstractEventLoop
@@ -76,13 +76,13 @@ class SharedCounters(MemoryCounters):
         """Begin to talk to the store. Does not fail where that is away: `trouble` tells, and it is tried again."""
         self._loop = asyncio.get_running_loop()
         self._open_accounts()
-        await self._shard.start()
+        await self._servers.start()
 
     async def close(self) -> None:
         """Give everything back, so that nobody waits for the lease to end; unless slots are to be kept for calls that
         still run in the backend."""
         self._is_closed = True
-        await self._shard.close()
+        await self._servers.close()
 
     # What the chain asks.
 
@@ -117,17 +117,20 @@ class SharedCounters(MemoryCounters):
 
     async def read_sums(self) -> None:
         """Bring `sums` up to date, if the store answers."""
-        replies = await self._shard.ask([("HGETALL", f"{base_key(account)}:sums") for account in self._tallies])
-        if replies is None:
+        sums = await read_sums(self._servers)
+        if sums is None:
             return
-        flat = [item for reply in replies for item in reply]
-        self.sums = {counter.decode(): int(slots) for counter, slots in zip(flat[::2], flat[1::2], strict=True)}
+        self.sums = sums
         self._sums_at = self._clock()
 
     @property
     def why_away(self) -> str | None:
-        """Why the store does not answer; None while it does."""
-        return self._shard.standing.why_away
+        """Why the store, or a part of it, does not answer; None while it does."""
+        standings = [place.standing for place in self._servers.places()]
+        reasons = [(standing.where, standing.why_away) for standing in standings if standing.why_away is not None]
+        if len(standings) == 1:
+            return reasons[0][1] if reasons else None
+        return "; ".join(f"{where}: {why}" for where, why in reasons) or None
 
     @property
     def gateways(self) -> int:
@@ -145,8 +148,11 @@ class SharedCounters(MemoryCounters):
 
     @property
     def why_not_ready(self) -> str | None:
-        """The trouble, where it keeps calls from being admitted."""
-        return self.trouble if self.terms.when_away == "closed" else None
+        """The trouble, where it keeps calls of every account from being admitted."""
+        if self.terms.when_away != "closed":
+            return None
+        places = [place for place in self._servers.places() if place.tallies]
+        return None if any(place.standing.counts for place in places) else self.trouble
 
     def describe(self) -> dict[str, object]:
         """For /limits: who this is, how many share the counters, and how old the sums are in seconds."""
@@ -211,8 +217,9 @@ class SharedCounters(MemoryCounters):
         return self._enter(plan, lane, tally)
 
     def _note_standing(self) -> None:
-        standing = self._shard.standing
-        self._degraded |= {"store_away": standing.why_away is not None, "store_refilling": standing.is_refilling}
+        standings = [place.standing for place in self._servers.places()]
+        self._degraded["store_away"] = any(standing.why_away is not None for standing in standings)
+        self._degraded["store_refilling"] = any(standing.is_refilling for standing in standings)
 
     # Accounts.
 
@@ -228,8 +235,8 @@ class SharedCounters(MemoryCounters):
             account,
             Terms(self.gateway, int(terms.lease_seconds * 1000), int(terms.keep_seconds * 1000), terms.timeout_seconds),
         )
-        self._shard.adopt(tally)
+        self._servers.place(tally)
         return tally
 
     def __repr__(self) -> str:
-        return f"<SharedCounters {self.gateway} {self._shard!r}>"
+        return f"<SharedCounters {self.gateway} {self._servers!r}>"

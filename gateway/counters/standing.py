@@ -28,6 +28,11 @@ class Standing:
         self._away_since: float | None = None
         self._refill_until = 0.0
 
+    @property
+    def counts(self) -> bool:
+        """Whether calls may be admitted by it."""
+        return self.why_away is None and not self.is_refilling
+
     def note_away(self, why: str) -> None:
         if self.why_away is None or self._away_since is None:
             self._away_since = self._clock()

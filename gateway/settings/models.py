@@ -232,7 +232,8 @@ class Settings(Model):
     """Send x-invoke-gateway-decision: which limit refused, with in-use and ceiling."""
     counters: CountersUrl = "memory"
     """Where slots and tokens are counted. `memory`: in this process. redis://, rediss:// (TLS) or unix://: on a Redis
-    or Valkey that all gateways share, which then hold the limits together."""
+    or Valkey that all gateways share, which then hold the limits together; redis+sentinel:// and redis+cluster:// where
+    sentinels or a cluster do."""
     shared: Shared = Shared()
     """How counters are shared; without effect where they are in memory."""
     workers: WorkerCount = 1

@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, PlainValidator
 from pydantic_core import PydanticCustomError
 
+from gateway.policy.store_url import SCHEMES, split_store_url
+
 HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?")
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 EVERYWHERE = frozenset({"0.0.0.0", "::"})
@@ -107,30 +109,43 @@ def read_backend_url(url: str) -> str:
 
 
 def read_counters_url(url: str) -> str:
-    """The word `memory`, or the URL of a Redis or Valkey."""
+    """The word `memory`, or the URL of a Redis or Valkey: of one server, of its sentinels, or of a cluster."""
     if url == "memory":
         return url
-    cure = "write redis://127.0.0.1:6379/0, rediss://… for TLS, unix:///run/valkey.sock, or the word memory"
-    try:
-        parts = urlsplit(url)
-        port_is_usable = parts.port != 0
-    except ValueError:
-        raise complaint("is no URL", cure) from None
+    scheme = url.partition("://")[0]
+    cure = _COUNTERS_CURES.get(scheme.rpartition("+")[2], _COUNTERS_CURE)
     # The URL is not repeated: it may hold a password.
-    if parts.scheme not in ("redis", "rediss", "unix"):
-        raise complaint("must be memory, or a URL that begins with redis://, rediss:// or unix://", cure)
-    if parts.scheme == "unix":
-        if not parts.path.strip("/"):
+    if "://" not in url or scheme not in SCHEMES:
+        raise complaint(f"must be memory, or a URL that begins with {_SCHEMES_IN_WORDS}", cure)
+    if "#" in url:
+        raise complaint("has something after a #", "write a # in a password as %23")
+    if scheme == "unix":
+        if not urlsplit(url).path.strip("/"):
             raise complaint("names no socket", "write unix:///run/valkey.sock, with three slashes")
         return url
-    if not parts.hostname or not port_is_usable or not url.isprintable() or " " in url:
-        raise complaint("names no host or has a port that is none", cure)
-    database = parts.path.removeprefix("/")
-    if database and not (database.isascii() and database.isdecimal()):
+    if not url.isprintable() or " " in url:
+        raise complaint("has blanks or characters that cannot be seen", cure)
+    try:
+        store = split_store_url(url)
+    except ValueError:
+        raise complaint("names no host or has a port that is none", cure) from None
+    if len(store.hosts) > 1 and store.kind == "server":
+        raise complaint("names several hosts", "write redis+sentinel:// or redis+cluster:// for what they are")
+    if store.kind == "sentinel" and not store.service:
+        raise complaint("does not say what the sentinels call the primary", cure)
+    if store.database and not (store.database.isascii() and store.database.isdecimal()):
         raise complaint("has something after the host that is not the number of a database", cure)
-    if parts.fragment:
-        raise complaint("has something after a #", "write a # in a password as %23")
+    if store.kind == "cluster" and store.database.strip("0"):
+        raise complaint("names a database, and a cluster has only 0", cure)
     return url
+
+
+_COUNTERS_CURE = "write redis://127.0.0.1:6379/0, rediss://… for TLS, unix:///run/valkey.sock, or the word memory"
+_COUNTERS_CURES = {
+    "sentinel": "write redis+sentinel://sentinel1:26379,sentinel2:26379,sentinel3:26379/mymaster/0",
+    "cluster": "write redis+cluster://node1:6379,node2:6379,node3:6379",
+}
+_SCHEMES_IN_WORDS = "redis://, rediss://, redis+sentinel://, redis+cluster:// or unix://"
 
 
 def read_file_name(name: str) -> str:
@@ -218,7 +233,7 @@ CountersUrl = Annotated[
     str,
     Field(strict=True),
     AfterValidator(read_counters_url),
-    Words("memory, or a redis://, rediss:// or unix:// URL"),
+    Words("memory, or a redis://, rediss://, redis+sentinel://, redis+cluster:// or unix:// URL"),
 ]
 LeaseSeconds = Annotated[
     float,

@@ -33,15 +33,15 @@ def find_binary(kind: str) -> Path:
 class Store:
     """A server process. `url` is what the setting `counters` takes."""
 
-    def __init__(self, kind: str, *arguments: str, is_tcp: bool = False) -> None:
+    def __init__(self, kind: str, *arguments: str, is_tcp: bool = False, port: int = 0) -> None:
         self.kind = kind
         self._folder = Path(tempfile.mkdtemp(prefix="store-"))  # short: the path of a Unix socket has 107 bytes
         self._arguments = arguments
-        self._port = free_port() if is_tcp else 0
+        self.port = port or (free_port() if is_tcp else 0)
         self._process: subprocess.Popen[bytes] | None = None
         path = self._folder / "s"
-        self.url = f"redis://{LOOPBACK}:{self._port}/0" if is_tcp else f"unix://{path}"
-        self._where = ["--port", str(self._port), "--unixsocket", str(path)]
+        self.url = f"redis://{LOOPBACK}:{self.port}/0" if self.port else f"unix://{path}"
+        self._where = ["--port", str(self.port), "--unixsocket", str(path)]
 
     def start(self) -> None:
         """Start the server, empty."""
@@ -60,6 +60,10 @@ class Store:
     def client(self) -> Any:
         """A plain client, to look and to interfere with."""
         return redis.Redis(unix_socket_path=str(self._folder / "s"), decode_responses=True, protocol=2)
+
+    def info(self) -> dict[str, Any]:
+        with self.client() as client:
+            return dict(client.info())
 
     def kill(self) -> None:
         process, self._process = self._process, None

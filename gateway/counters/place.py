@@ -1,0 +1,52 @@
+"""Where an account is counted, and what the places of a gateway have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from .standing import Standing
+from .tally import Answer, Take, Tally
+from .terms import SharedTerms, StoreTotals
+from .words import LimitsInWords
+
+
+class Place(Protocol):
+    """Where accounts are counted."""
+
+    standing: Standing
+    tallies: dict[str, AccountTally]
+
+    def adopt(self, tally: AccountTally) -> None:
+        """Count an account here."""
+
+    def ring(self, tally: AccountTally) -> None:
+        """There may be something to say."""
+
+
+class AccountTally(Tally):
+    """A tally, and where its account is counted."""
+
+    shard: Place
+
+
+class Context(NamedTuple):
+    """What all shards of a gateway share. `deliver` is told the answer to a take (None: neither yes nor no), `tell`
+    that a standing has changed, and `heard` that a heartbeat was answered; `clock` gives monotonic seconds."""
+
+    terms: SharedTerms
+    gateway: str
+    words: LimitsInWords
+    totals: StoreTotals
+    deliver: Callable[[AccountTally, Take, Answer], None]
+    tell: Callable[[], None]
+    heard: Callable[[], None]
+    clock: Callable[[], float]
+
+    def make_standing(self, where: str) -> Standing:
+        return Standing(where, self.gateway, self.terms.when_away, tell=self.tell, clock=self.clock)
+
+    def answer_alone(self, tally: AccountTally) -> None:
+        """The store says nothing to those who wait."""
+        for take in tally.take_back():
+            self.deliver(tally, take, None)

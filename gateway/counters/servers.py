@@ -1,0 +1,82 @@
+"""The servers of a store: one, found by its address or through sentinels, or a cluster's nodes."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from ..policy.store_url import split_store_url
+from .cluster import Cluster
+from .link import Link
+from .place import AccountTally, Context, Place
+from .script import base_key
+from .sentinel import Sentinels
+from .shard import Shard
+
+
+class Servers(Protocol):
+    """Whose matter it is where an account is counted."""
+
+    async def start(self) -> None:
+        """Begin to talk, and return once each server was asked. Does not fail where one is away."""
+
+    async def close(self) -> None:
+        """Give everything back, as `Shard.close` says."""
+
+    def place(self, tally: AccountTally) -> None:
+        """Find an account its place."""
+
+    def places(self) -> list[Place]:
+        """All that count an account, or that wait until they can."""
+
+    def shards(self) -> list[Shard]:
+        """The servers that are talked to."""
+
+
+class OneServer:
+    """A server by itself, or whichever is the primary of those that sentinels watch."""
+
+    def __init__(self, context: Context) -> None:
+        url = split_store_url(context.terms.url)
+        find = None
+        if url.kind == "sentinel":
+            find = Sentinels(url, context.terms.timeout_seconds / 2).find_primary
+        self._shard = Shard(lambda: Link(url.connection, find=find, where=url.where), context)
+
+    async def start(self) -> None:
+        await self._shard.start()
+
+    async def close(self) -> None:
+        await self._shard.close()
+
+    def place(self, tally: AccountTally) -> None:
+        self._shard.adopt(tally)
+
+    def places(self) -> list[Place]:
+        return [self._shard]
+
+    def shards(self) -> list[Shard]:
+        return [self._shard]
+
+    def __repr__(self) -> str:
+        return repr(self._shard)
+
+
+def make_servers(context: Context) -> Servers:
+    is_cluster = split_store_url(context.terms.url).kind == "cluster"
+    return Cluster(context) if is_cluster else OneServer(context)
+
+
+async def read_sums(servers: Servers) -> dict[str, int] | None:
+    """The slots over all gateways, by counter; None when no server answers."""
+    replies = await asyncio.gather(*(_ask_sums(shard) for shard in servers.shards()))
+    heard = [sums for sums in replies if sums is not None]
+    return {counter: slots for sums in heard for counter, slots in sums.items()} if heard else None
+
+
+async def _ask_sums(shard: Shard) -> dict[str, int] | None:
+    replies = await shard.ask([("HGETALL", f"{base_key(account)}:sums") for account in shard.tallies])
+    if replies is None:
+        return None
+    flat = [item for reply in replies if isinstance(reply, list) for item in reply]
+    return {counter.decode(): int(slots) for counter, slots in zip(flat[::2], flat[1::2], strict=True)}

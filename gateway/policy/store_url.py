@@ -1,0 +1,58 @@
+"""What the URL of a store of counters says: one server, a primary that sentinels know, or a cluster."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+
+Host = tuple[str, int]
+Kind = Literal["server", "sentinel", "cluster"]
+
+_PORTS: dict[Kind, int] = {"server": 6379, "sentinel": 26379, "cluster": 6379}
+SCHEMES = (
+    *("redis", "redis+sentinel", "redis+cluster"),
+    *("rediss", "rediss+sentinel", "rediss+cluster"),
+    "unix",
+)
+
+
+class StoreUrl(NamedTuple):
+    """`hosts`: of the server, of sentinels, or of some nodes of a cluster; none for a Unix socket. `service`: what
+    sentinels call the primary. `connection`: a URL for one connection, to the first host and as redis-py reads it.
+    `database` as it was written. `sentinel`: user name and password for the sentinels themselves."""
+
+    kind: Kind
+    hosts: tuple[Host, ...]
+    service: str
+    database: str
+    connection: str
+    sentinel: dict[str, str]
+    where: str
+
+
+def split_store_url(url: str) -> StoreUrl:
+    """Take the URL apart. Raises `ValueError` where a port is none or a host is missing."""
+    parts = urlsplit(url)
+    scheme, _, way = parts.scheme.partition("+")
+    kind: Kind = "sentinel" if way == "sentinel" else "cluster" if way == "cluster" else "server"
+    secrets, at, netloc = parts.netloc.rpartition("@")
+    where = f"{parts.scheme}://{netloc}{parts.path}"
+    if scheme == "unix":
+        return StoreUrl(kind, (), "", "", url, {}, where)
+    hosts = tuple(_read_host(host, _PORTS[kind]) for host in netloc.split(","))
+    service, database = "", parts.path.removeprefix("/")
+    if kind == "sentinel":
+        service, _, database = database.partition("/")
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    sentinel = {key: query.pop(f"sentinel_{key}") for key in ("username", "password") if f"sentinel_{key}" in query}
+    host, port = hosts[0]
+    connection = f"{scheme}://{secrets}{at}{f'[{host}]' if ':' in host else host}:{port}/{database}?{urlencode(query)}"
+    return StoreUrl(kind, hosts, unquote(service), database, url if kind == "server" else connection, sentinel, where)
+
+
+def _read_host(text: str, usual_port: int) -> Host:
+    parts = urlsplit(f"//{text}")
+    port = usual_port if parts.port is None else parts.port
+    if not parts.hostname or not port:
+        raise ValueError(f"{text!r} is no host")
+    return parts.hostname, port

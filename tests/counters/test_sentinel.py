@@ -1,0 +1,103 @@
+"""Counters on a primary that sentinels watch: a failover heals without a restart, and nothing is admitted above the
+limit meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from gateway.counters.base import Away
+from gateway.counters.memory import MemorySlot
+from gateway.counters.shared import SharedCounters
+from gateway.counters.terms import SharedTerms
+from gateway.policy.limits import AccountLimits, Limits
+
+from ..support.clusters import Watched, watched_store
+from ..support.gateways import eventually
+
+LEASE = 1.5
+LIMIT = 4
+ACCOUNT = AccountLimits("a", LIMIT)
+PLAN = ACCOUNT.plan("f")
+SECRET = "s3cret&more"
+
+
+@pytest.fixture(scope="module")
+def watched() -> Iterator[Watched]:
+    with watched_store("redis", password=SECRET) as store:
+        store.primary.clear("a")
+        yield store
+
+
+@asynccontextmanager
+async def sharing(url: str) -> AsyncIterator[SharedCounters]:
+    table = Limits(ACCOUNT)
+    counters = SharedCounters(SharedTerms(url, LEASE, LEASE / 4), limits=lambda: table, degraded={})
+    await counters.start()
+    try:
+        yield counters
+    finally:
+        await counters.close()
+
+
+async def take(counters: SharedCounters, count: int) -> list[MemorySlot]:
+    taken = [await counters.take(PLAN) for _ in range(count)]
+    return [slot for slot in taken if isinstance(slot, MemorySlot)]
+
+
+async def fill(counters: SharedCounters) -> list[MemorySlot]:
+    """Ask until the limit is reached, through whatever is away meanwhile."""
+    taken = []
+    end = time.monotonic() + 15
+    while isinstance(answer := await counters.take(PLAN), MemorySlot | Away):
+        if isinstance(answer, MemorySlot):
+            taken.append(answer)
+        assert time.monotonic() < end, counters
+        await asyncio.sleep(0.01)
+    return taken
+
+
+async def test_what_is_wrong_with_the_sentinels_or_the_primary_is_told(watched: Watched) -> None:
+    for url, words in (
+        (watched.url.replace("mymaster", "other"), "check the name"),
+        ("redis+sentinel://127.0.0.1:1/mymaster", "check that they run"),
+        (f"{watched.url}&ssl_colour=red", "is not understood"),
+        (watched.url.replace("s3cret", "wrong-one"), "check sentinel_username and sentinel_password"),
+        (f"redis://127.0.0.1:{watched.replica.port}/0", f"it is a replica of 127.0.0.1:{watched.primary.port}"),
+    ):
+        async with sharing(url) as counters:
+            assert words in (counters.trouble or ""), url
+            assert "wrong-one" not in (counters.trouble or "")
+
+
+async def test_a_primary_that_is_made_a_replica_is_left_for_the_new_one(watched: Watched) -> None:
+    """An orderly failover, for maintenance: the old primary lives on, and may not be written."""
+    async with sharing(watched.url) as one, sharing(watched.url) as two:
+        held = await take(one, 3)
+        watched.sentinels[0].fail_over()
+        await eventually(lambda: watched.replica.info()["role"] == "master", "it took over", 10)
+        await eventually(lambda: one.trouble is not None, "it is seen", LEASE)
+        held += await fill(two)
+        assert len(held) == LIMIT
+        assert watched.replica.sums("a")["a/account"] == LIMIT
+        await eventually(lambda: one.trouble is two.trouble is None, "all is well")
+
+
+async def test_a_dead_primary_is_left_for_the_replica_that_takes_over() -> None:
+    with watched_store("valkey") as store:
+        store.primary.clear("a")
+        async with sharing(store.url) as one, sharing(store.url) as two:
+            assert one.trouble is None
+            held = await take(one, 3)
+            store.sentinels[0].close()  # two are enough to agree, and to be asked
+            store.primary.kill()
+            held += await fill(two)
+            assert len(held) == LIMIT
+            assert store.replica.sums("a")["a/account"] == LIMIT
+            held.pop().release()
+            await eventually(lambda: store.replica.sums("a")["a/account"] == LIMIT - 1, "a slot is given back")
+            await eventually(lambda: one.trouble is two.trouble is None, "all is well")

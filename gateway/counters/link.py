@@ -26,7 +26,8 @@ class Elsewhere:
     command was not carried out."""
 
     def __init__(self, error: AskError | TryAgainError | ClusterDownError) -> None:
-        self.host: Host | None = (error.host, error.port) if isinstance(error, MovedError) else None
+        # A node that does not know the other's name says none.
+        self.host: Host | None = (error.host, error.port) if isinstance(error, MovedError) and error.host else None
         if isinstance(error, MovedError):
             self.why = f"its slot is at {error.host}:{error.port}"
         elif isinstance(error, AskError | TryAgainError):

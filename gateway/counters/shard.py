@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from .bound import Bound
 from .lease import Heard, Lease
 from .link import Command, Elsewhere, Link, StoreAway
 from .place import AccountTally, Context
@@ -50,6 +51,7 @@ class Shard:
         self._dirty: dict[AccountTally, None] = {}
         self._bell = asyncio.Event()
         self._is_free = asyncio.Lock()
+        self._bound = Bound()
         self._lease = Lease(
             make_link(),
             seconds=terms.lease_seconds,
@@ -93,6 +95,7 @@ class Shard:
             with contextlib.suppress(StoreAway, TimeoutError):
                 await self._leave()
         await self._link.close()
+        self._bound.close()
 
     async def _leave(self) -> None:
         if self._terms.keep_seconds and any(tally.held for tally in self.tallies.values()):
@@ -166,20 +169,24 @@ class Shard:
         bound = self._terms.timeout_seconds
         if self.standing.why_away is not None:  # nobody waits: a connection may take its time
             bound = max(bound, self._terms.lease_seconds / 8)
-        async with asyncio.timeout(bound), self._is_free:
-            try:
-                if self._link.is_open and not self._must_reopen:
-                    await self._exchange_once()
-                    return
-            except StoreAway:
-                pass  # an idle connection may end without a sign; what was sent on it goes again as it was
-            await self._link.close()
-            await self._link.open()
-            self._must_reopen = False
-            if self._link.warning:
-                log.warning("shared counters at %s: %s", self._link.where, self._link.warning)
-            self._dirty = dict.fromkeys(self.tallies.values())
-            await self._exchange_once()
+        async with self._is_free:
+            with self._bound.within(bound):
+                await self._exchange_now()
+
+    async def _exchange_now(self) -> None:
+        try:
+            if self._link.is_open and not self._must_reopen:
+                await self._exchange_once()
+                return
+        except StoreAway:
+            pass  # an idle connection may end without a sign; what was sent on it goes again as it was
+        await self._link.close()
+        await self._link.open()
+        self._must_reopen = False
+        if self._link.warning:
+            log.warning("shared counters at %s: %s", self._link.where, self._link.warning)
+        self._dirty = dict.fromkeys(self.tallies.values())
+        await self._exchange_once()
 
     async def _exchange_once(self) -> None:
         dirty, self._dirty = self._dirty, {}

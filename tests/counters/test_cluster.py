@@ -128,6 +128,26 @@ async def test_a_dead_node_hurts_its_accounts_only_until_it_is_back(cluster: Clu
 
 
 @with_redis
+async def test_a_node_that_hangs_holds_up_nobody_else(cluster: Cluster) -> None:
+    hurt, *well = cluster.accounts()
+    node = cluster.node_of(hurt)
+    async with sharing(cluster) as counters:
+        node.pause()
+        try:
+            waiting = asyncio.create_task(ask(counters, hurt))
+            await asyncio.sleep(0.02)
+            for account in well:
+                started = time.monotonic()
+                (await take(counters, account)).release()
+                assert time.monotonic() - started < LEASE / 8
+            assert not waiting.done()
+            assert isinstance(await waiting, Away)
+        finally:
+            node.resume()
+        assert len(await fill(counters, hurt)) == LIMIT
+
+
+@with_redis
 @pytest.mark.parametrize("with_keys", [True, False], ids=["with its keys", "without them"])
 async def test_a_slot_that_moves_takes_its_account_along(cluster: Cluster, with_keys: bool) -> None:
     moving, beside, _ = cluster.accounts()

@@ -25,6 +25,7 @@ from .middleware.length import Length
 from .middleware.payload import Payload
 from .middleware.record import Record
 from .operations.history import History
+from .operations.holders import OwnReports
 from .operations.holds import Holds
 from .operations.live import LiveView
 from .operations.watchers import Watchers
@@ -76,6 +77,7 @@ class Gateway:
         self.tables = self.make_tables(settings)
         place = (name or "").partition(".")[2]  # of a worker
         self.holds = Holds(self.counters, limits=lambda: self.tables.limits, prefix=f"{place}-" if place else "")
+        self.reports = OwnReports(self.counters, find_account=lambda account: self.tables.limits.of(account).account)
         self.last_refusals = LastRefusals(self.counters, holds=self.holds.by_counter)
         self.history = History(self.counters)
         self.watchers = Watchers(

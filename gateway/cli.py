@@ -1,4 +1,4 @@
-"""The command line: serve, check, schema, limits, hold, release, fault and prove."""
+"""The command line: serve, check, schema, limits, holders, hold, release, fault and prove."""
 
 import functools
 import json
@@ -17,6 +17,7 @@ from gateway import __version__, flags
 from gateway.asking import LimitsUnavailable, fetch_limits
 from gateway.fault_command import make_and_show, read_wanted, refuse_both, show_or_end
 from gateway.faulting import FaultFailed
+from gateway.holders_command import HoldersFailed, fetch_holders, show_holders
 from gateway.holding import HoldFailed, describe_hold, release_hold, take_hold, wait_for_end
 from gateway.live_table import render, show_live
 from gateway.settings import Account, Address, Settings, SettingsError, json_schema, load
@@ -221,6 +222,27 @@ def hold(
         finally:
             release_hold(str(operations), taken["id"])  # it may have ended by itself a moment ago
     except HoldFailed as error:
+        give_up(ctx, error)
+
+
+@main.command()
+@click.argument("function", required=False)
+@click.option("--account", metavar="ID", help="Account whose slots are meant; all accounts without it.")
+@click.option("--most", type=click.IntRange(1, 1000), default=100, show_default=True, help="Rows to show.")
+@click.option("--json", "as_json", is_flag=True, help="Print the gateway's answer as JSON.")
+@asks_gateway
+@click.pass_context
+def holders(
+    ctx: click.Context, function: str | None, account: str | None, most: int, as_json: bool, operations: Address
+) -> None:
+    """Show who holds the slots of FUNCTION, or all slots.
+
+    Of each call the gateway, its worker, the request id, how long it has its slot, and the caller's access key id; the
+    oldest first. Where gateways share counters, the calls of all of them.
+    """
+    try:
+        show_holders(fetch_holders(str(operations), function=function, account=account, most=most), as_json=as_json)
+    except HoldersFailed as error:
         give_up(ctx, error)
 
 

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 from .invocation import ANONYMOUS, Invocation
+from .policy.access import parse_caller
 from .refusals import ErrorAnswer
 
 if TYPE_CHECKING:
@@ -31,11 +32,25 @@ def new_request_id() -> str:
     return f"{walked[:8]}-{walked[8:]}-{_REST}"
 
 
+# Characters of a request id that are shown; a backend may have answered with any text as its id.
+MOST_SHOWN = 64
+
 _NO_VALUES: Mapping[str, object] = MappingProxyType({})
 
 
+class Holder(Protocol):
+    """What a slot was taken for."""
+
+    def describe_holder(self) -> dict[str, object]:
+        """For people who ask who holds the slots: `request_id` and `caller` of a call, or `hold` and how many `slots`
+        it has."""
+
+
 class Slot(Protocol):
-    """A lane that was taken. Whoever holds it gives it back when the backend has finished."""
+    """A lane that was taken. Whoever holds it gives it back when the backend has finished. `holder` is what it was
+    taken for, set by whoever took it; a slot that was given back keeps nothing alive."""
+
+    holder: Holder | None
 
     def release(self, *, was_call: bool = True) -> None:
         """Give everything back. May be called twice, never raises, never waits. What was no call says nothing about how
@@ -117,6 +132,12 @@ class Exchange:
         """Note that the request is not served; the `answer` stage says so to the client."""
         self.refusal = refusal
         self.refusal_values = values
+
+    def describe_holder(self) -> dict[str, object]:
+        caller = self.caller
+        if caller is ANONYMOUS:  # nobody needed to know until now
+            caller = parse_caller(self.headers.get(b"authorization"), {})
+        return {"request_id": self.request_id[:MOST_SHOWN], "caller": caller.access_key_id}
 
     def __repr__(self) -> str:
         name = self.invocation.function.name if self.invocation else "-"

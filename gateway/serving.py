@@ -19,6 +19,7 @@ from .listening import Server, configure, serving, task
 from .operations.app import Operations
 from .operations.fault_scripts import FaultEndpoint
 from .operations.history import keep_looking
+from .operations.holders import HoldersEndpoint
 from .operations.holds import HoldEndpoint
 from .operations.limits import describe_limits
 from .settings import Settings
@@ -93,7 +94,11 @@ def make_operations(gateway: Gateway) -> Operations:
         collector=gateway.collector,
         describe_limits=limits,
         shared=gateway.shared,
-        endpoints=[*HoldEndpoint(gateway.holds, is_draining=lambda: gateway.is_draining).routes(), *faults.routes()],
+        endpoints=[
+            *HoldEndpoint(gateway.holds, is_draining=lambda: gateway.is_draining).routes(),
+            *HoldersEndpoint(gateway.reports).routes(),
+            *faults.routes(),
+        ],
         watchers=gateway.watchers,
         refusals=gateway.last_refusals,
         probe=gateway.pool.probe,

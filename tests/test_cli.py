@@ -20,6 +20,7 @@ import gateway
 from gateway import holding, live_table
 from gateway.cli import main
 from gateway.flags import all_flags
+from gateway.operations.holders import merge
 from gateway.operations.holds import Wanted
 from gateway.settings import Address, Settings, json_schema, load
 from gateway.settings.keys import settable
@@ -557,8 +558,10 @@ def test_a_wrong_option_of_hold_exits_with_2(arguments: tuple[str, ...]) -> None
 def test_every_command_and_flag_in_the_page_on_holds_exists() -> None:
     text = (Path(__file__).parent.parent / "docs" / "holds.md").read_text()
     shown = re.findall(r"^\$ invoke-gateway (\w+)(.*)", text, re.MULTILINE)
-    assert {command for command, _ in shown} == {"serve", "hold", "limits", "release"}
+    assert {command for command, _ in shown} == {"serve", "hold", "holders", "limits", "release"}
     for command, arguments in shown:
         options = {name for parameter in main.commands[command].params for name in parameter.opts}
         assert set(re.findall(r"--[a-z-]+", arguments)) <= options, command
-    assert re.findall(r"^\| `(\w+)`", text, re.MULTILINE) == list(Wanted.__struct_fields__)
+    of_holds, _, of_holders = text.partition("## Who holds the slots")
+    assert re.findall(r"^\| `(\w+)`", of_holds, re.MULTILINE) == list(Wanted.__struct_fields__)
+    assert re.findall(r"^\| `(\w+)`", of_holders, re.MULTILINE) == [*merge([], 1), "trouble"]

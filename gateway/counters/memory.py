@@ -11,6 +11,7 @@ from time import monotonic
 
 from aiolimiter import AsyncLimiter
 
+from ..exchange import Holder
 from ..policy.concurrency import Claim, Full, Lane, Occupant, Plan, RateClaim
 from ..policy.retry import estimate_free_seconds
 
@@ -70,23 +71,26 @@ class Bucket(AsyncLimiter):
 
 
 class MemorySlot:
-    """The claims of one admitted call."""
+    """The claims of one admitted call; `own` is its plan's own counter."""
 
-    __slots__ = ("_claims", "_own", "_store", "taken_at")
+    __slots__ = ("_claims", "_store", "holder", "own", "taken_at")
+
+    holder: Holder | None  # not there until somebody has set it, so that taking a slot costs no more
 
     def __init__(self, store: MemoryCounters, claims: tuple[Claim, ...], own: str, taken_at: float) -> None:
         self._store: MemoryCounters | None = store
         self._claims = claims
-        self._own = own
+        self.own = own
         self.taken_at = taken_at
 
     def release(self, *, was_call: bool = True) -> None:
         store, self._store = self._store, None
+        self.holder = None  # which knows this slot, and what the client has sent
         if store is not None:
-            store.give_back(self, self._claims, self._own, was_call)
+            store.give_back(self, self._claims, self.own, was_call)
 
     def __repr__(self) -> str:
-        counters = [claim.counter or self._own for claim in self._claims]
+        counters = [claim.counter or self.own for claim in self._claims]
         return f"<MemorySlot {'held' if self._store else 'released'} {counters}>"
 
 
@@ -146,11 +150,17 @@ class MemoryCounters:
         slots: dict[str, int] = {}
         oldest: dict[str, float] = {}
         for slot in islice(level.running, most):
-            own = slot._own
+            own = slot.own
             slots[own] = slots.get(own, 0) + 1
             oldest.setdefault(own, now - slot.taken_at)
         found = [Occupant(own, count, oldest[own]) for own, count in slots.items()]
         return sorted(found, key=lambda occupant: (-occupant.slots, -occupant.oldest_seconds))
+
+    def oldest_slots(self, counter: str, most: int) -> list[tuple[MemorySlot, float]]:
+        """The slots that hold `counter` with their ages in seconds, oldest first. No more than `most` are looked at."""
+        level = self._levels.get(counter)
+        now = self._clock()
+        return [(slot, now - slot.taken_at) for slot in islice(level.running, most)] if level is not None else []
 
     def give_back(self, slot: MemorySlot, claims: tuple[Claim, ...], own: str, was_call: bool) -> None:
         seconds = self._clock() - slot.taken_at

@@ -51,6 +51,7 @@ class Admission:
             _refuse(exchange, taken)
             return
         exchange.slot = taken
+        taken.holder = exchange
         try:
             await self.app(scope, receive, send)
         finally:

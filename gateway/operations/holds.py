@@ -93,6 +93,9 @@ class Hold:
         self.ends_at = ends_at
         self.timer: Timer | None = None
 
+    def describe_holder(self) -> dict[str, object]:
+        return {"hold": self.id, "slots": len(self.slots)}
+
     def __repr__(self) -> str:
         return f"<Hold {self.id}: {len(self.slots)} of {self.counters}>"
 
@@ -154,6 +157,8 @@ class Holds:
         self._latest += 1
         id = f"{self._prefix}{self._latest}"
         hold = Hold(id, account, wanted.function, plan, slots, self._clock() + wanted.seconds)
+        for slot in slots:
+            slot.holder = hold
         hold.timer = self._call_later(wanted.seconds, lambda: self.release(id))
         self._holds[id] = hold
         return hold

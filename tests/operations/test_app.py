@@ -15,7 +15,7 @@ from gateway.serving import make_operations
 from gateway.settings import Settings
 from tests.support.sockets import Answer, Gateway, Wire, gateway, invoke
 
-READ_ONLY = ("/", "/live", "/refusals", "/metrics", "/healthz", "/readyz", "/limits")
+READ_ONLY = ("/", "/live", "/refusals", "/metrics", "/healthz", "/readyz", "/limits", "/holders")
 PATHS = (*READ_ONLY, "/holds", "/holds/1", "/faults", "/faults/1")
 
 

@@ -1,0 +1,122 @@
+"""`/holders`: who holds the slots, and giving back what a dead gateway still holds.
+
+What processes know of it comes as reports (`counters/holders.py`), which are plain data; `merge` makes one document of
+them, wherever they come from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from ..counters.holders import Report, accounts_of, report_own
+from ..counters.memory import MemoryCounters
+from .documents import ACCOUNT, FUNCTION, FUNCTION_WORDS, BadDocument, Keys, answer_error, answer_json, read_values
+
+USUAL_ROWS = 100
+MOST_ROWS = 1000
+
+_KEYS: Keys = {
+    "function": (FUNCTION, f"{FUNCTION_WORDS}; leave it out for all functions"),
+    "account": (ACCOUNT[0], "twelve digits; leave it out for all accounts"),
+    "most": (str, "a number"),
+}
+
+
+class Question(NamedTuple):
+    """Whose slots are asked for: of one function or all, of one account or all; and how many rows at most."""
+
+    function: str | None = None
+    account: str | None = None
+    most: int = USUAL_ROWS
+
+
+class Reports(Protocol):
+    """Where reports come from."""
+
+    async def report(self, question: Question) -> tuple[list[Report], str | None]:
+        """What is known, and what keeps the rest from being known. Of two reports of the same gateway and account the
+        later in the list is the better."""
+
+
+def read_question(parameters: Mapping[str, str]) -> Question:
+    """The question in a query string; empty values ask for nothing special. Raises `BadDocument`."""
+    values = read_values({key: value for key, value in parameters.items() if value}, _KEYS, "The query")
+    most = values.pop("most", str(USUAL_ROWS))
+    if not (most.isascii() and most.isdigit() and len(most) <= len(str(MOST_ROWS)) and 1 <= int(most) <= MOST_ROWS):
+        raise BadDocument(f"most must be a number of rows from 1 to {MOST_ROWS}.")
+    return Question(**values, most=int(most))
+
+
+def merge(reports: Iterable[Report], most: int) -> dict[str, Any]:
+    """The document: the `most` oldest rows of all reports, how many slots are not among them, and who holds how many.
+
+    Of a gateway and an account that several reports tell of, the last one is taken: ask those first that know less.
+    """
+    known: dict[tuple[str | None, str], Report] = {}
+    for report in reports:
+        key = (report.gateway, report.account)
+        before = known.get(key)
+        if before is not None and report.seconds_left is None:
+            report = msgspec.structs.replace(report, seconds_left=before.seconds_left)
+        known[key] = report
+    holding = [report for report in known.values() if report.slots]
+    rows = sorted(
+        (_split(report.gateway) | row for report in holding for row in report.rows),
+        key=lambda row: -float(row["age_seconds"]),
+    )[:most]
+    slots = sum(report.slots for report in holding)
+    return {
+        "holders": rows,
+        "left_out": max(0, slots - sum(row["slots"] for row in rows)),
+        "gateways": [_describe(report) for report in sorted(holding, key=lambda one: (one.gateway or "", one.account))],
+    }
+
+
+def _describe(report: Report) -> dict[str, Any]:
+    return _split(report.gateway) | {
+        "account": report.account,
+        "slots": report.slots,
+        "listed_seconds_ago": report.listed_seconds_ago,
+        "seconds_left": report.seconds_left,
+        "is_alive": report.is_alive,
+    }
+
+
+def _split(id: str | None) -> dict[str, Any]:
+    """The gateway that users start, and which of its workers, where it has some."""
+    gateway, _, worker = (id or "").partition(".")
+    return {"gateway": gateway or None, "worker": worker or None}
+
+
+class OwnReports:
+    """What this process alone knows: its counters are in memory. `find_account` says whose slots an account has."""
+
+    def __init__(self, counters: MemoryCounters, *, find_account: Callable[[str], str]) -> None:
+        self._counters = counters
+        self._find_account = find_account
+
+    async def report(self, question: Question) -> tuple[list[Report], str | None]:
+        accounts = [self._find_account(question.account)] if question.account else accounts_of(self._counters)
+        return report_own(self._counters, None, accounts, question.function, question.most), None
+
+
+class HoldersEndpoint:
+    def __init__(self, reports: Reports) -> None:
+        self._reports = reports
+
+    def routes(self) -> list[Route]:
+        return [Route("/holders", self.show)]
+
+    async def show(self, request: Request) -> Response:
+        try:
+            question = read_question(request.query_params)
+        except BadDocument as error:
+            return answer_error(str(error), error.status)
+        reports, trouble = await self._reports.report(question)
+        return answer_json(merge(reports, question.most) | {"trouble": trouble})

@@ -25,9 +25,9 @@ from .middleware.length import Length
 from .middleware.payload import Payload
 from .middleware.record import Record
 from .operations.history import History
-from .operations.holders import OwnReports
 from .operations.holds import Holds
 from .operations.live import LiveView
+from .operations.reports import OwnReports, SharedReports
 from .operations.watchers import Watchers
 from .outbox import Outbox
 from .policy.fault_script import FaultScripts
@@ -77,7 +77,7 @@ class Gateway:
         self.tables = self.make_tables(settings)
         place = (name or "").partition(".")[2]  # of a worker
         self.holds = Holds(self.counters, limits=lambda: self.tables.limits, prefix=f"{place}-" if place else "")
-        self.reports = OwnReports(self.counters, find_account=lambda account: self.tables.limits.of(account).account)
+        self.reports = self._make_reports(self.shared)
         self.last_refusals = LastRefusals(self.counters, holds=self.holds.by_counter)
         self.history = History(self.counters)
         self.watchers = Watchers(
@@ -161,6 +161,20 @@ class Gateway:
                 quotas.request, quotas.event_request, as_observed=self.settings.payload_error == "as_observed"
             ),
             ResponseQuotas(quotas.response, quotas.streamed_response),
+        )
+
+    def _make_reports(self, shared: SharedCounters | None) -> OwnReports | SharedReports:
+        def find_account(account: str) -> str:
+            return self.tables.limits.of(account).account
+
+        if shared is None:
+            return OwnReports(self.counters, find_account=find_account)
+        return SharedReports(
+            shared,
+            shared.inquiry,
+            gateway=shared.gateway,
+            accounts=lambda: shared.accounts,
+            find_account=find_account,
         )
 
     async def adopt(self, settings: Settings) -> None:

@@ -13,11 +13,11 @@ from pydantic_core import PydanticCustomError
 from rich.console import Console
 from rich.table import Table
 
-from gateway import __version__, flags
+from gateway import __version__, flags, holders_command
 from gateway.asking import LimitsUnavailable, fetch_limits
 from gateway.fault_command import make_and_show, read_wanted, refuse_both, show_or_end
 from gateway.faulting import FaultFailed
-from gateway.holders_command import HoldersFailed, fetch_holders, show_holders
+from gateway.holders_command import HoldersFailed
 from gateway.holding import HoldFailed, describe_hold, release_hold, take_hold, wait_for_end
 from gateway.live_table import render, show_live
 from gateway.settings import Account, Address, Settings, SettingsError, json_schema, load
@@ -241,25 +241,46 @@ def holders(
     oldest first. Where gateways share counters, the calls of all of them.
     """
     try:
-        show_holders(fetch_holders(str(operations), function=function, account=account, most=most), as_json=as_json)
+        document = holders_command.fetch_holders(str(operations), function=function, account=account, most=most)
+        holders_command.show_holders(document, as_json=as_json)
     except HoldersFailed as error:
         give_up(ctx, error)
 
 
 @main.command()
-@click.argument("hold")
+@click.argument("hold", required=False)
+@click.option("--gateway", metavar="ID", help="Give back what this gateway, which has died, still holds.")
+@click.option("--account", metavar="ID", help="With --gateway: of this account only.")
+@click.option("--force", is_flag=True, help="With --gateway: also if it lives; it then counts its calls again.")
 @asks_gateway
 @click.pass_context
-def release(ctx: click.Context, hold: str, operations: Address) -> None:
-    """End the hold with the id HOLD before its time is over."""
+def release(
+    ctx: click.Context, hold: str | None, gateway: str | None, account: str | None, force: bool, operations: Address
+) -> None:
+    """End the hold with the id HOLD before its time is over; or give back the slots of a dead gateway.
+
+    \b
+      invoke-gateway release 1
+      invoke-gateway release --gateway g-7f3a2b1c       with all its workers
+      invoke-gateway release --gateway g-7f3a2b1c.2     one worker alone
+
+    What a dead gateway holds comes back by itself when its lease has ended, and with `heal_after: timeout` the
+    backend's time-out later. Give it back at once where you know that its calls are over. Any gateway on the same
+    store can be asked to; `invoke-gateway holders` shows the ids.
+    """
+    holders_command.check_release(hold, gateway, has_more=account is not None or force)
     try:
-        if not release_hold(str(operations), hold):
+        if hold is None:
+            released = holders_command.release_gateway(str(operations), gateway or "", account, force=force)
+            click.echo("\n".join(holders_command.describe_released(released)))
+        elif release_hold(str(operations), hold):
+            click.echo(f"released {hold}")
+        else:
             raise HoldFailed(
                 f"there is no hold {hold}: it has ended, or never was. http://{operations}/holds lists all."
             )
-    except HoldFailed as error:
+    except (HoldFailed, HoldersFailed) as error:
         give_up(ctx, error)
-    click.echo(f"released {hold}")
 
 
 @main.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import click
 from rich.box import SIMPLE_HEAD
@@ -41,7 +41,7 @@ def show_holders(document: dict[str, Any], *, as_json: bool) -> None:
     if document["holders"]:
         console.print(holders_table(document["holders"]))
     for line in describe_rest(document):
-        console.print(Text(line))
+        click.echo(line)
 
 
 def holders_table(rows: list[dict[str, Any]]) -> Table:
@@ -109,6 +109,38 @@ def _printable(value: object) -> Text:
     """Text, so that nothing is read as markup; and clients have chosen some of it, so nothing commands the terminal."""
     shown = "" if value is None else str(value)
     return Text("".join(letter if letter.isprintable() else "?" for letter in shown))
+
+
+def release_gateway(operations: str, gateway: str, account: str | None, *, force: bool) -> dict[str, Any]:
+    """Give back what a gateway holds; the answer of the one at host:port. Raises `HoldersFailed`."""
+    query = urlencode({"account": account or "", "force": "true" if force else ""}, errors="replace")
+    path = f"/holders/{quote(gateway, safe='', errors='replace')}"
+    status, document = _ask(operations, f"{path}?{query}", "DELETE")
+    if status != 200 or not isinstance(document, dict) or not isinstance(document.get("released"), list):
+        raise HoldersFailed(describe_failure(operations, path, status, document))
+    return document
+
+
+def describe_released(document: dict[str, Any]) -> list[str]:
+    """A line for each process and account: how many slots were given back."""
+    lines = []
+    for row in document["released"]:
+        slots = row.get("slots", 0)
+        line = f"{join_id(row)}: gave back {_count(slots)} of account {row.get('account')}"
+        if row.get("is_alive"):
+            line += "; it lives, and counts its running calls again, also above the limit"
+        lines.append(line)
+    return lines
+
+
+def check_release(hold: str | None, gateway: str | None, *, has_more: bool) -> None:
+    """Raises `UsageError` unless one of HOLD and --gateway is given, and what belongs to the latter only with it."""
+    if hold is not None and gateway is not None:
+        raise click.UsageError("HOLD and --gateway are two things: a hold that ends, or a dead gateway. Give one.")
+    if hold is None and not gateway:
+        raise click.UsageError("Which slots? Give HOLD, the id of a hold, or --gateway ID, a gateway that has died.")
+    if hold is not None and has_more:
+        raise click.UsageError("--account and --force belong to --gateway.")
 
 
 def _ask(operations: str, path: str, method: str) -> tuple[int, Any]:

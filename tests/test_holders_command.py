@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from rich.console import Console
 
 from gateway.cli import main
-from gateway.holders_command import describe_rest, holders_table
+from gateway.holders_command import describe_released, describe_rest, holders_table
 from tests.support.sockets import Gateway, calls_under_way
 from tests.support.sockets import gateway as serving
 
@@ -122,3 +122,54 @@ def test_a_mistake_is_one_line_and_exits_with_1(served: Gateway) -> None:
     away = CliRunner().invoke(main, ["holders", "--operations", "127.0.0.1:1"])
     assert away.exit_code == 1
     assert away.stderr.startswith("invoke-gateway: no gateway answers at 127.0.0.1:1")
+
+
+# release --gateway
+
+
+def test_what_was_given_back_is_a_line_for_each_process_and_account() -> None:
+    rows = [
+        {"gateway": "g-1", "worker": "2r1", "account": "a", "slots": 12, "is_alive": False},
+        {"gateway": "g-1", "worker": None, "account": "b", "slots": 1, "is_alive": True},
+    ]
+    assert describe_released({"released": rows}) == [
+        "g-1.2r1: gave back 12 slots of account a",
+        "g-1: gave back 1 slot of account b; it lives, and counts its running calls again, also above the limit",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((), "Which slots? Give HOLD, the id of a hold, or --gateway ID"),
+        (("--gateway", ""), "Which slots?"),
+        (("1", "--gateway", "g-1"), "HOLD and --gateway are two things"),
+        (("1", "--force"), "--account and --force belong to --gateway."),
+        (("1", "--account", "000000000000"), "--account and --force belong to --gateway."),
+    ],
+)
+def test_release_is_of_a_hold_or_of_a_gateway(arguments: tuple[str, ...], says: str) -> None:
+    result = CliRunner().invoke(main, ["release", *arguments])
+    assert result.exit_code == 2
+    assert says in result.stderr
+
+
+def test_a_gateway_that_counts_in_memory_has_nothing_of_another_one(served: Gateway) -> None:
+    result = ask(served, "release", "--gateway", "g-7f3a2b1c", "--force")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("invoke-gateway: This gateway counts in its own memory")
+    assert served.fetch("/holders/g-7f3a2b1c", "DELETE").status == 409
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("?force=1", "force must be true or false."),
+        ("?account=1", "account must be twelve digits"),
+        ("?all=true", "The query has no key 'all'. Its keys are account, force."),
+    ],
+)
+def test_a_release_that_makes_no_sense_is_told_what_would(served: Gateway, query: str, says: str) -> None:
+    answer = served.fetch(f"/holders/g-1{query}", "DELETE")
+    assert answer.status == 400
+    assert answer.json["error"].startswith(says)

@@ -8,6 +8,11 @@ import msgspec
 
 from .memory import MemoryCounters
 
+
+class NoAnswer(Exception):
+    """Those who know did not answer; the text says why."""
+
+
 Row = dict[str, Any]
 """One call: `account`, `function` (None: the pool itself), `request_id`, `caller`, `slots` and `age_seconds`. Or slots
 that are held on purpose: `hold` instead of `request_id` and `caller`."""
@@ -68,7 +73,11 @@ def report_own(
 ) -> list[Report]:
     """What this process holds now. No more than `most` slots of each account are looked at."""
     return [
-        Report(gateway, account, slots, list_rows(counters, account, function, most))
+        Report(
+            gateway,
+            account,
+            counters.in_use(counter_of(account, function)),
+            list_rows(counters, account, function, most),
+        )
         for account in accounts
-        if (slots := counters.in_use(counter_of(account, function)))
     ]

@@ -9,7 +9,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from .link import Elsewhere, Link, StoreAway
+from .link import Command, Elsewhere, Link, StoreAway
 from .script import RENEW, base_key
 from .tally import Renewed, Tally, read_renewal
 
@@ -23,9 +23,9 @@ Heard = tuple[Tally, int, Renewed | Elsewhere]
 
 
 class Lease:
-    """`tallies` lists what has to be renewed, `limits` tells of an account in words what it may. `tell`,
-    `tell_away` and `tell_moved` are called in the thread: with the answers, when there are none, and when another
-    server has taken over though this one still answers."""
+    """`tallies` lists what has to be renewed, `limits` tells of an account in words what it may, `more` is what else
+    there is to tell the store. All are called in the thread, as are `tell` with the answers, `tell_away` when there
+    are none, and `tell_moved` when another server has taken over though this one still answers."""
 
     def __init__(
         self,
@@ -35,6 +35,7 @@ class Lease:
         timeout_seconds: float,
         tallies: Callable[[], list[Tally]],
         limits: Callable[[str], str],
+        more: Callable[[], list[Command]],
         tell: Callable[[list[Heard]], None],
         tell_away: Callable[[str], None],
         tell_moved: Callable[[], None],
@@ -44,6 +45,7 @@ class Lease:
         self._timeout = timeout_seconds
         self._tallies = tallies
         self._limits = limits
+        self._more = more
         self._tell = tell
         self._tell_away = tell_away
         self._tell_moved = tell_moved
@@ -101,9 +103,10 @@ class Lease:
                     renewal = tally.make_renewal(self._link.run, self._limits(tally.account))
                     if renewal is not None:
                         asked.append((tally, *renewal))
-                replies = await self._link.call(
+                renewals: list[Command] = [
                     ("EVALSHA", RENEW.sha, 1, base_key(tally.account), argument) for tally, _, argument in asked
-                )
+                ]
+                replies = await self._link.call([*renewals, *self._more()])
         except (StoreAway, TimeoutError) as error:
             self._tell_away(str(error) or f"no answer within {self._timeout:g} s")
             return False
@@ -111,7 +114,7 @@ class Lease:
             log.exception("renewing the leases failed")
             await self._link.close()
             return False
-        heard = zip(asked, replies, strict=True)
+        heard = zip(asked, replies, strict=False)  # what it says to `more` is no matter
         self._tell([(tally, epoch, _read(reply)) for (tally, epoch, _), reply in heard])
         return True
 

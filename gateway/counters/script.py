@@ -24,8 +24,10 @@ TAKE = Script("take")
 REGISTER = Script("register")
 RENEW = Script("renew")
 FORGET = Script("forget")
+PUBLISH = Script("publish")
+HOLDERS = Script("holders")
 
-ALL = (TAKE, REGISTER, RENEW, FORGET)
+ALL = (TAKE, REGISTER, RENEW, FORGET, PUBLISH, HOLDERS)
 
 
 def base_key(account: str) -> str:

@@ -339,6 +339,6 @@ def read_renewal(reply: bytes) -> Renewed:
     return Renewed(*_decode(reply))
 
 
-def encode_forget(gateway: str) -> bytes:
-    """The argument of `forget`."""
-    return _encode((gateway,))
+def encode_forget(gateway: str, counter: str = "", lease_ms: int = 0, keep_ms: int = 0) -> bytes:
+    """The argument of `forget`; with a lease it leaves a gateway alone that was heard within half of it."""
+    return _encode((gateway, counter, lease_ms, keep_ms))

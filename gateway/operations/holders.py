@@ -1,21 +1,20 @@
 """`/holders`: who holds the slots, and giving back what a dead gateway still holds.
 
 What processes know of it comes as reports (`counters/holders.py`), which are plain data; `merge` makes one document of
-them, wherever they come from.
+them, wherever they come from. `reports.py` asks this process and the store for them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ..counters.holders import Report, accounts_of, report_own
-from ..counters.memory import MemoryCounters
+from ..counters.holders import Report
 from .documents import ACCOUNT, FUNCTION, FUNCTION_WORDS, BadDocument, Keys, answer_error, answer_json, read_values
 
 USUAL_ROWS = 100
@@ -28,6 +27,20 @@ _KEYS: Keys = {
 }
 
 
+_RELEASE_KEYS: Keys = {
+    "account": _KEYS["account"],
+    "force": (Literal["true", "false"], "true or false"),
+}
+
+
+class NotReleased(Exception):
+    """Nothing was given back; the text says why and what helps."""
+
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(text)
+        self.status = status
+
+
 class Question(NamedTuple):
     """Whose slots are asked for: of one function or all, of one account or all; and how many rows at most."""
 
@@ -37,11 +50,15 @@ class Question(NamedTuple):
 
 
 class Reports(Protocol):
-    """Where reports come from."""
+    """Where reports come from, and who gives back what a dead gateway holds."""
 
     async def report(self, question: Question) -> tuple[list[Report], str | None]:
         """What is known, and what keeps the rest from being known. Of two reports of the same gateway and account the
         later in the list is the better."""
+
+    async def release(self, gateway: str, account: str | None, *, force: bool) -> list[Report]:
+        """Give back what `gateway` and its workers hold, of one account or all: what was given back. Raises
+        `NotReleased`."""
 
 
 def read_question(parameters: Mapping[str, str]) -> Question:
@@ -51,6 +68,12 @@ def read_question(parameters: Mapping[str, str]) -> Question:
     if not (most.isascii() and most.isdigit() and len(most) <= len(str(MOST_ROWS)) and 1 <= int(most) <= MOST_ROWS):
         raise BadDocument(f"most must be a number of rows from 1 to {MOST_ROWS}.")
     return Question(**values, most=int(most))
+
+
+def read_release(parameters: Mapping[str, str]) -> tuple[str | None, bool]:
+    """Account, and whether by force, in a query string. Raises `BadDocument`."""
+    values = read_values({key: value for key, value in parameters.items() if value}, _RELEASE_KEYS, "The query")
+    return values.get("account"), values.get("force") == "true"
 
 
 def merge(reports: Iterable[Report], most: int) -> dict[str, Any]:
@@ -88,22 +111,14 @@ def _describe(report: Report) -> dict[str, Any]:
     }
 
 
+def _describe_released(report: Report) -> dict[str, Any]:
+    return _split(report.gateway) | {"account": report.account, "slots": report.slots, "is_alive": report.is_alive}
+
+
 def _split(id: str | None) -> dict[str, Any]:
     """The gateway that users start, and which of its workers, where it has some."""
     gateway, _, worker = (id or "").partition(".")
     return {"gateway": gateway or None, "worker": worker or None}
-
-
-class OwnReports:
-    """What this process alone knows: its counters are in memory. `find_account` says whose slots an account has."""
-
-    def __init__(self, counters: MemoryCounters, *, find_account: Callable[[str], str]) -> None:
-        self._counters = counters
-        self._find_account = find_account
-
-    async def report(self, question: Question) -> tuple[list[Report], str | None]:
-        accounts = [self._find_account(question.account)] if question.account else accounts_of(self._counters)
-        return report_own(self._counters, None, accounts, question.function, question.most), None
 
 
 class HoldersEndpoint:
@@ -111,7 +126,10 @@ class HoldersEndpoint:
         self._reports = reports
 
     def routes(self) -> list[Route]:
-        return [Route("/holders", self.show)]
+        return [
+            Route("/holders", self.show),
+            Route("/holders/{gateway}", self.release, methods=["DELETE"]),
+        ]
 
     async def show(self, request: Request) -> Response:
         try:
@@ -120,3 +138,12 @@ class HoldersEndpoint:
             return answer_error(str(error), error.status)
         reports, trouble = await self._reports.report(question)
         return answer_json(merge(reports, question.most) | {"trouble": trouble})
+
+    async def release(self, request: Request) -> Response:
+        gateway = request.path_params["gateway"]
+        try:
+            account, force = read_release(request.query_params)
+            released = await self._reports.release(gateway, account, force=force)
+        except (BadDocument, NotReleased) as error:
+            return answer_error(str(error), error.status)
+        return answer_json({"gateway": gateway, "released": [_describe_released(report) for report in released]})

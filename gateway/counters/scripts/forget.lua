@@ -1,5 +1,14 @@
 -- forget: give back everything that a gateway holds: it has stopped, or somebody knows that it is dead.
 --
--- Request: gateway. Reply: status. A gateway that lives all the same is fenced by it, and registers again.
-forget(cmsgpack.unpack(ARGV[1])[1])
-return cmsgpack.pack({ OK })
+-- Request: gateway, and who asks about another one: counter, lease ms, keep ms. With a lease above 0 a gateway that was
+-- heard within half of it is left alone. Reply: status, slots of the counter that were given back.
+-- A gateway that lives all the same is fenced by it, and registers again.
+local gateway, counter, lease, keep = unpack(cmsgpack.unpack(ARGV[1]))
+
+local ends = call('ZSCORE', LEASES, gateway)
+if lease > 0 and ends and ends - keep > now + lease / 2 then
+  return cmsgpack.pack({ ALIVE, 0 })
+end
+local slots = tonumber(call('HGET', key_of(gateway), counter) or 0)
+forget(gateway)
+return cmsgpack.pack({ OK, slots })

@@ -7,12 +7,13 @@
 --   :seq      hash    gateway -> `epoch:number` of the batch applied last; `<id>/reply` -> the reply to it
 --   :state    hash    run -> the server process that has this state; refill -> until when nobody is admitted (ms)
 --   :limits   hash    gateway -> the limits it was told, in words
+--   :holders:<id>  string  `time list`: the oldest calls of one gateway, for people (ms, JSON); nothing is decided by it
 --   :rate:<tokens a second>:<bucket>  string  `level time` of a leaky bucket (tokens, microseconds)
 -- ARGV[1] is one MessagePack array; so is each reply.
 local BASE = KEYS[1]
 local SUMS, LEASES, SEQ, STATE, LIMITS =
   BASE .. ':sums', BASE .. ':leases', BASE .. ':seq', BASE .. ':state', BASE .. ':limits'
-local OK, FENCED, REFILLING = 0, 1, 2
+local OK, FENCED, REFILLING, ALIVE = 0, 1, 2, 3
 local call = redis.call
 
 local time = call('TIME')
@@ -21,6 +22,10 @@ local now = math.floor(now_us / 1000)
 
 local function key_of(gateway)
   return BASE .. ':of:' .. gateway
+end
+
+local function listing_of(gateway)
+  return BASE .. ':holders:' .. gateway
 end
 
 -- Add to one gateway's count and to the sum, never below zero. Returns the new sum.
@@ -48,7 +53,7 @@ local function forget(gateway)
   for i = 1, #held, 2 do
     add(key, held[i], -held[i + 1])
   end
-  call('DEL', key)
+  call('DEL', key, listing_of(gateway))
   call('ZREM', LEASES, gateway)
   call('HDEL', SEQ, gateway, gateway .. '/reply')
   call('HDEL', LIMITS, gateway)

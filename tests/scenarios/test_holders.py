@@ -1,0 +1,117 @@
+"""Two gateways on one store, as users start them; one is killed with calls in flight. The other shows its calls, and
+gives its slots back when somebody says that they are over."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from gateway.cli import main
+from tests.scenarios.test_shared_counters import ACCOUNT, LEASE, LIMIT, Process, gateways, hold
+from tests.support.processes import wait_until
+from tests.support.sockets import Backend, Wire, backend, invoke
+from tests.support.stores import Store, running_store
+
+ID = "12345678-abcd-4000-8000-123456789abc"
+FLAGS = ("--shared-heal-after", "timeout", "--backend-timeout-seconds", "600")  # by itself it would take ten minutes
+LOOKS = 1 + LEASE  # seconds after which a call is listed in the store, on a machine that is not too busy
+
+
+@pytest.fixture
+def store() -> Iterator[Store]:
+    with running_store("redis") as started:
+        yield started
+
+
+@pytest.fixture
+def behind() -> Iterator[Backend]:
+    with backend() as started:
+        yield started
+
+
+def run(gateway: Process, *arguments: str) -> Result:
+    address = gateway._operations.removeprefix("http://")
+    return CliRunner().invoke(main, [*arguments, "--operations", address])
+
+
+def holders(gateway: Process, *arguments: str) -> dict[str, Any]:
+    result = run(gateway, "holders", "--json", *arguments)
+    assert result.exit_code == 0, result.stderr
+    document: dict[str, Any] = json.loads(result.output)
+    return document
+
+
+def name_of(gateway: Process) -> str:
+    name: str = gateway.ask("/limits")["shared"]["gateway"]
+    return name
+
+
+def is_alive(gateway: Process, name: str) -> bool:
+    (found,) = (one for one in holders(gateway)["gateways"] if one["gateway"] == name)
+    return bool(found["is_alive"])
+
+
+def until(is_true: Any, what: str) -> None:
+    wait_until(is_true, what, timeout=4 * LOOKS)
+
+
+def test_what_a_killed_gateway_ran_is_shown_by_another_which_gives_its_slots_back_when_told_to(
+    store: Store, behind: Backend, tmp_path: Path
+) -> None:
+    with gateways(2, store, behind, tmp_path, *FLAGS) as (one, two), ExitStack() as stack:
+        dead, living = name_of(one), name_of(two)
+        stack.enter_context(Wire(one.port)).send(invoke("hold", b"{}", f"x-amzn-RequestId: {ID}"))
+        behind.until_running(1)
+        hold(stack, one, behind, LIMIT - 2, already=1)
+        calls = hold(stack, two, behind, 1, already=LIMIT - 1)
+        until(lambda: len(holders(two)["holders"]) == LIMIT, "all calls are known to the other")
+
+        refused = run(two, "release", "--gateway", dead)
+        assert refused.exit_code == 1
+        assert refused.stderr.startswith(f"invoke-gateway: {dead} lives: it was heard within half a lease.")
+        assert store.sums(ACCOUNT)[f"{ACCOUNT}/account"] == LIMIT
+
+        one.process.kill()
+        until(lambda: not is_alive(two, dead), "it is missed")
+        time.sleep(2 * LEASE)  # its lease is over, and its slots are kept
+        document = holders(two, "hold")
+        assert [row["gateway"] for row in document["holders"]] == [dead] * (LIMIT - 1) + [living]
+        assert document["holders"][0]["request_id"] == ID
+        assert document["holders"][0]["age_seconds"] > 2 * LEASE
+        text = run(two, "holders").output
+        assert f"{dead} holds {LIMIT - 1} slots of account {ACCOUNT}; it is not heard any more" in text
+        assert two.call().status == 429
+
+        released = run(two, "release", "--gateway", dead)
+        assert released.output == f"{dead}: gave back {LIMIT - 1} slots of account {ACCOUNT}\n"
+        assert two.call().status == 200
+        assert store.sums(ACCOUNT)[f"{ACCOUNT}/account"] == 1
+
+        again = run(two, "release", "--gateway", dead)
+        assert again.exit_code == 1
+        assert f"No gateway '{dead}' holds anything" in again.stderr
+        assert f"Those known: {living}." in again.stderr
+        behind.release()
+        assert [wire.answer().status for wire in calls] == [200]
+        two.process.wait_until(lambda: store.sums(ACCOUNT) == {}, "everything is back")
+
+
+def test_a_living_gateway_that_is_released_by_force_counts_its_calls_again(
+    store: Store, behind: Backend, tmp_path: Path
+) -> None:
+    with gateways(2, store, behind, tmp_path) as (one, two), ExitStack() as stack:
+        name = name_of(one)
+        calls = hold(stack, one, behind, 2)
+        released = run(two, "release", "--gateway", name, "--force")
+        assert released.exit_code == 0, released.stderr
+        assert released.output.startswith(f"{name}: gave back 2 slots of account {ACCOUNT}; it lives, and counts")
+        until(lambda: store.sums(ACCOUNT).get(f"{ACCOUNT}/account") == 2, "it has registered again")
+        behind.release()
+        assert [wire.answer().status for wire in calls] == [200, 200]

@@ -36,6 +36,9 @@ class _Nowhere:
         self.tallies: dict[str, AccountTally] = {}
         self._context = context
 
+    def make_link(self) -> Link:
+        raise StoreAway(self.standing.why_away or "no node of the cluster counts the account now")
+
     def adopt(self, tally: AccountTally) -> None:
         """At the start; after that, who comes here is answered."""
         tally.shard = self

@@ -1,4 +1,4 @@
-"""What people ask the store about gateways, on a connection of its own, so that no call waits behind their question."""
+"""What people ask the store about gateways, on connections of its own, so that no call waits behind their question."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from .holders import NoAnswer, Report, Row, account_counter, counter_of
-from .link import Link, StoreAway
+from .link import Elsewhere, Link, StoreAway
 from .script import FORGET, HOLDERS, Script, base_key
 from .tally import encode_forget
 
@@ -18,13 +18,18 @@ _ALIVE = 3
 
 
 class Inquiry:
-    """`keep_seconds`: how much longer than the lease the slots of a dead gateway stay taken. Its methods raise
-    `NoAnswer`."""
+    """`find_server` gives what makes connections to the server that counts an account. `keep_seconds`: how much longer
+    than the lease the slots of a dead gateway stay taken. Its methods raise `NoAnswer`."""
 
     def __init__(
-        self, make_link: Callable[[], Link], *, lease_seconds: float, keep_seconds: float, timeout_seconds: float
+        self,
+        find_server: Callable[[str], Callable[[], Link]],
+        *,
+        lease_seconds: float,
+        keep_seconds: float,
+        timeout_seconds: float,
     ) -> None:
-        self._make_link = make_link
+        self._find_server = find_server
         self._lease_ms = int(lease_seconds * 1000)
         self._keep_ms = int(keep_seconds * 1000)
         # It connects first, and nothing waits for it but whoever asks.
@@ -74,19 +79,33 @@ class Inquiry:
 
     async def _ask(self, script: Script, questions: list[tuple[str, bytes]]) -> list[Any]:
         """The decoded reply to each question, which is an account and the script's argument."""
+        by_server: dict[Callable[[], Link], list[int]] = {}
+        for index, (account, _) in enumerate(questions):
+            by_server.setdefault(self._find_server(account), []).append(index)
+        replies: list[Any] = [None] * len(questions)
         try:
             async with asyncio.timeout(self._timeout), self._is_free:
-                link = self._make_link()
-                try:
-                    await link.open()
-                    replies = await link.call(
-                        ("EVALSHA", script.sha, 1, base_key(account), argument) for account, argument in questions
-                    )
-                finally:
-                    await link.close()
+                for make_link, indices in by_server.items():
+                    asked = [questions[index] for index in indices]
+                    for index, reply in zip(indices, await _ask_one(make_link, script, asked), strict=True):
+                        replies[index] = _decode(reply)
         except (StoreAway, TimeoutError) as error:
             raise NoAnswer(str(error) or f"no answer within {self._timeout:g} s") from None
-        return [_decode(reply) for reply in replies]
+        return replies
 
     def __repr__(self) -> str:
         return f"<Inquiry within {self._timeout:g} s>"
+
+
+async def _ask_one(make_link: Callable[[], Link], script: Script, questions: list[tuple[str, bytes]]) -> list[bytes]:
+    link = make_link()
+    try:
+        await link.open()
+        replies = await link.call(
+            ("EVALSHA", script.sha, 1, base_key(account), argument) for account, argument in questions
+        )
+    finally:
+        await link.close()
+    if any(isinstance(reply, Elsewhere) for reply in replies):
+        raise StoreAway("an account moves to another node of the cluster just now; ask again")
+    return replies

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol
 
+from .link import Command, Link
 from .standing import Standing
 from .tally import Answer, Take, Tally
 from .terms import SharedTerms, StoreTotals
@@ -16,6 +17,9 @@ class Place(Protocol):
 
     standing: Standing
     tallies: dict[str, AccountTally]
+
+    def make_link(self) -> Link:
+        """Another connection to the server. Raises `StoreAway` where there is none now."""
 
     def adopt(self, tally: AccountTally) -> None:
         """Count an account here."""
@@ -31,13 +35,15 @@ class AccountTally(Tally):
 
 
 class Context(NamedTuple):
-    """What all shards of a gateway share. `deliver` is told the answer to a take (None: neither yes nor no), `tell`
+    """What all shards of a gateway share. `more` lists what else a heartbeat, which is in another thread, tells of
+    accounts; `deliver` is told the answer to a take (None: neither yes nor no), `tell`
     that a standing has changed, and `heard` that a heartbeat was answered; `clock` gives monotonic seconds."""
 
     terms: SharedTerms
     gateway: str
     words: LimitsInWords
     totals: StoreTotals
+    more: Callable[[Iterable[str]], list[Command]]
     deliver: Callable[[AccountTally, Take, Answer], None]
     tell: Callable[[], None]
     heard: Callable[[], None]

@@ -40,6 +40,7 @@ class Shard:
         guide: Guide | None = None,
     ) -> None:
         self.tallies: dict[str, AccountTally] = {}
+        self.make_link = make_link
         self._link = make_link()
         self.standing = context.make_standing(self._link.where)
         self._terms = terms = context.terms
@@ -58,6 +59,7 @@ class Shard:
             timeout_seconds=terms.timeout_seconds,
             tallies=lambda: list(self.tallies.values()),
             limits=context.words.of,
+            more=lambda: context.more(list(self.tallies)),
             tell=self._hear_renewals,
             tell_away=self._hear_silence,
             tell_moved=self._hear_move,

@@ -16,6 +16,8 @@ from ..policy.concurrency import Claim, Full, Lane, Plan, RateClaim
 from ..policy.limits import Limits
 from .alone import choose_part
 from .base import AWAY, REFILLING
+from .inquiry import Inquiry
+from .listing import Listing
 from .memory import MemoryCounters, MemorySlot, describe_empty
 from .place import AccountTally, Context
 from .servers import make_servers, read_sums
@@ -57,12 +59,26 @@ class SharedCounters(MemoryCounters):
         degraded |= {"store_away": False, "store_refilling": False}
         self._tallies: dict[str, AccountTally] = {}
         self._tally_of: dict[MemorySlot, AccountTally] = {}
+        self._listing = Listing(
+            self,
+            gateway=self.gateway,
+            accounts=lambda: self._tallies,
+            kept_seconds=2 * terms.lease_seconds + terms.keep_seconds + 2,  # longer than its slots, then it ends
+            clock=clock,
+        )
+        self.inquiry = Inquiry(
+            lambda account: self._tallies[account].shard.make_link,
+            lease_seconds=terms.lease_seconds,
+            keep_seconds=terms.keep_seconds,
+            timeout_seconds=terms.timeout_seconds,
+        )
         self._servers = make_servers(
             Context(
                 terms=terms,
                 gateway=self.gateway,
                 words=LimitsInWords(limits),
                 totals=self.totals,
+                more=self._listing.commands,
                 deliver=self._deliver,
                 tell=self._note_standing,
                 heard=self._open_accounts,
@@ -77,11 +93,13 @@ class SharedCounters(MemoryCounters):
         self._loop = asyncio.get_running_loop()
         self._open_accounts()
         await self._servers.start()
+        self._listing.start()
 
     async def close(self) -> None:
         """Give everything back, so that nobody waits for the lease to end; unless slots are to be kept for calls that
         still run in the backend."""
         self._is_closed = True
+        self._listing.close()
         await self._servers.close()
 
     # What the chain asks.
@@ -131,6 +149,11 @@ class SharedCounters(MemoryCounters):
         if len(standings) == 1:
             return reasons[0][1] if reasons else None
         return "; ".join(f"{where}: {why}" for where, why in reasons) or None
+
+    @property
+    def accounts(self) -> list[str]:
+        """The accounts that this gateway counts."""
+        return list(self._tallies)
 
     @property
     def gateways(self) -> int:

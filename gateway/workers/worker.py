@@ -122,7 +122,7 @@ class Worker:
         """Give back what a worker held that is dead."""
         shared = self._gateway.shared
         assert shared is not None, "workers share counters"
-        await shared.forget(name)
+        await shared.inquiry.forget(((name, account) for account in shared.accounts), force=True)
 
     async def on_probe(self, _: None) -> bytes | None:
         """None where the backend can be reached; else why not, pickled."""

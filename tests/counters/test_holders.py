@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def listing_of(counters: MemoryCounters, clock: Clock, *accounts: str) -> Listin
 def told(listing: Listing) -> dict[str, list[Any]]:
     """What the commands say, by key: gateway, age and keep in ms, rows."""
     said = {}
-    for _, _, _, key, argument in listing.commands():
+    for _, _, _, key, argument in listing.commands(listing._accounts()):
         assert isinstance(argument, bytes)
         *numbers, rows = msgspec.msgpack.decode(argument)
         said[str(key)] = [*numbers, msgspec.json.decode(rows)]
@@ -143,8 +144,9 @@ async def sharing(store: Store, url: str | None = None, **terms: Any) -> AsyncIt
 
 
 def ask(store: Store, keep_seconds: float = 0.0, timeout_seconds: float = 1.0) -> Inquiry:
+    make_link = partial(Link, store.url)
     return Inquiry(
-        lambda: Link(store.url), lease_seconds=LEASE, keep_seconds=keep_seconds, timeout_seconds=timeout_seconds
+        lambda account: make_link, lease_seconds=LEASE, keep_seconds=keep_seconds, timeout_seconds=timeout_seconds
     )
 
 
@@ -174,7 +176,7 @@ def held(function: str, slots: int) -> dict[str, int]:
 async def publish(counters: SharedCounters) -> None:
     """Look now, and say so."""
     counters._listing.look()
-    await send(counters.terms.url, counters._listing.commands())
+    await send(counters.terms.url, counters._listing.commands(counters.accounts))
 
 
 async def test_the_calls_of_one_gateway_are_found_by_another(store: Store) -> None:
@@ -282,7 +284,8 @@ async def test_a_store_that_hangs_is_no_answer_within_the_bound(store: Store) ->
 
 
 async def test_an_address_where_nothing_listens_is_no_answer() -> None:
-    inquiry = Inquiry(lambda: Link("redis://127.0.0.1:1/0"), lease_seconds=LEASE, keep_seconds=0, timeout_seconds=0.1)
+    nowhere = partial(Link, "redis://127.0.0.1:1/0")
+    inquiry = Inquiry(lambda account: nowhere, lease_seconds=LEASE, keep_seconds=0, timeout_seconds=0.1)
     with pytest.raises(NoAnswer, match="check that it runs"):
         await inquiry.report(["a"], None)
 

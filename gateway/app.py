@@ -7,6 +7,7 @@ import platform
 import ssl
 from collections.abc import Callable
 from functools import partial
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ from . import __version__
 from .asgi import App, Scope
 from .buffers import Buffers
 from .counters.memory import MemoryCounters
+from .counters.store_name import name_store
 from .exchange import Exchange
 from .middleware.admission import Admission, Lookahead
 from .middleware.answer import Answer
@@ -38,6 +40,7 @@ from .telemetry.last_refusals import LastRefusals
 from .telemetry.log import RefusalSummary, write_access_line
 from .telemetry.metrics import Facts, GatewayCollector
 from .telemetry.record import Totals
+from .telemetry.store_metrics import Counters
 from .upstream.forward import Forward, ResponseQuotas
 from .upstream.pool import Pool
 
@@ -99,7 +102,7 @@ class Gateway:
             buffers=self.buffers,
             upstream=self.pool,
             degraded=self.degraded,
-            store=self.shared.totals if self.shared else None,
+            counters=_describe_counters(settings, self.shared),
             facts=Facts(__version__, platform.python_version(), settings.backend.timeout_seconds),
         )
         forward = Forward(
@@ -228,6 +231,14 @@ def _make_shared(
         name,
     )
     return SharedCounters(terms, limits=limits, degraded=degraded)
+
+
+def _describe_counters(settings: Settings, shared: SharedCounters | None) -> Counters:
+    """With counters in memory a store of its own, by a name that no other gateway has."""
+    if shared is None:
+        gateway = f"g-{token_hex(4)}"
+        return Counters(lambda: [gateway], store=gateway)
+    return Counters(lambda: [shared.gateway], name_store(settings.counters), shared, settings.shared.lease_seconds)
 
 
 def _make_pool(settings: Settings, backend_url: str, buffers: Buffers, outbox: Outbox) -> Pool:

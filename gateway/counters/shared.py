@@ -37,8 +37,9 @@ class _Asked(Take):
 
 
 class SharedCounters(MemoryCounters):
-    """`limits` gives the table in force. `degraded` is told whether the store is away or being refilled. `clock` gives
-    monotonic seconds. Levels, ages and occupants are those of this process; `sums` are those of all, when last read."""
+    """`limits` gives the table in force. `degraded` is told whether the store is away or being refilled, and whether
+    another gateway has other limits. `clock` gives monotonic seconds. Levels, ages and occupants are those of this
+    process; `sums` are those of all, when last read."""
 
     def __init__(
         self,
@@ -56,9 +57,10 @@ class SharedCounters(MemoryCounters):
         self._sums_at: float | None = None
         self._limits = limits
         self._degraded = degraded
-        degraded |= {"store_away": False, "store_refilling": False}
+        degraded |= {"store_away": False, "store_refilling": False, "limits_differ": False}
         self._tallies: dict[str, AccountTally] = {}
         self._tally_of: dict[MemorySlot, AccountTally] = {}
+        self._words = LimitsInWords(limits)
         self._listing = Listing(
             self,
             gateway=self.gateway,
@@ -76,12 +78,12 @@ class SharedCounters(MemoryCounters):
             Context(
                 terms=terms,
                 gateway=self.gateway,
-                words=LimitsInWords(limits),
+                words=self._words,
                 totals=self.totals,
                 more=self._listing.commands,
                 deliver=self._deliver,
                 tell=self._note_standing,
-                heard=self._open_accounts,
+                heard=self._note_heartbeat,
                 clock=clock,
             )
         )
@@ -243,6 +245,10 @@ class SharedCounters(MemoryCounters):
         standings = [place.standing for place in self._servers.places()]
         self._degraded["store_away"] = any(standing.why_away is not None for standing in standings)
         self._degraded["store_refilling"] = any(standing.is_refilling for standing in standings)
+
+    def _note_heartbeat(self) -> None:
+        self._degraded["limits_differ"] = self._words.differ
+        self._open_accounts()
 
     # Accounts.
 

@@ -43,6 +43,11 @@ class LimitsInWords:
             known = self._known[account] = limits, describe_limits(limits)
         return known[1]
 
+    @property
+    def differ(self) -> bool:
+        """Whether another gateway had other limits of any account when they were last compared."""
+        return bool(self._told)
+
     def compare(self, account: str, other: str, other_words: str) -> str | None:
         """A warning where another gateway has other limits, once for each difference."""
         ours = self.of(account)

@@ -12,9 +12,10 @@ from prometheus_client.registry import Collector
 from ..faults import KINDS
 from ..policy.limits import OTHER, AccountLimits, Limits
 from .exposition import Family, Row, as_metric
+from .families import counter, gauge, histogram
 from .record import FunctionCounts, Totals
+from .store_metrics import Counters, list_counters
 
-PREFIX = "invoke_gateway_"
 _BY_ACCOUNT = ("account",)
 _BY_FUNCTION = ("account", "function")
 
@@ -49,16 +50,6 @@ class Upstream(Protocol):
     def idle(self) -> int: ...
 
 
-class Store(Protocol):
-    """What shared counters tell of their store, since the start."""
-
-    batches: int
-    seconds: float
-    operations: int
-    failures: int
-    alone: dict[str, int]
-
-
 class Facts(NamedTuple):
     """Versions of the gateway and of Python, and how long a call to the backend may take."""
 
@@ -69,7 +60,7 @@ class Facts(NamedTuple):
 
 class GatewayCollector(Collector):
     """`holds` says how many slots of each counter are held on purpose, `degraded` of each cause whether it is so now;
-    `facts` are what does not change while the process runs."""
+    `facts` are what does not change while the process runs, `counters` where its slots are counted."""
 
     def __init__(
         self,
@@ -82,7 +73,7 @@ class GatewayCollector(Collector):
         upstream: Upstream,
         degraded: Mapping[str, bool],
         facts: Facts,
-        store: Store | None = None,
+        counters: Counters,
     ) -> None:
         self._totals = totals
         self._limits = limits
@@ -92,7 +83,7 @@ class GatewayCollector(Collector):
         self._upstream = upstream
         self._degraded = degraded
         self._facts = facts
-        self._store = store
+        self._counters = counters
 
     def collect(self) -> Iterable[Metric]:
         """For prometheus-client, at its price (exposition.py)."""
@@ -105,35 +96,35 @@ class GatewayCollector(Collector):
         yield from self._list_accounts(self._limits().all(), self._levels.held())
         yield from self._list_ages(self._limits().all(), self._holds())
         yield from self._list_process()
-        yield from self._list_store(self._store)
+        yield from list_counters(self._counters)
         yield from self._list_state()
 
     def _list_functions(self, functions: list[tuple[tuple[str, str], FunctionCounts]]) -> Iterator[Family]:
-        yield _counter(
+        yield counter(
             "invocations",
             "Invocations that ran: success or function error (CloudWatch: Invocations).",
             _BY_FUNCTION,
             ((key, counts.invocations) for key, counts in functions),
         )
-        yield _counter(
+        yield counter(
             "errors",
             "Invocations that ended in a function error (CloudWatch: Errors).",
             _BY_FUNCTION,
             ((key, counts.errors) for key, counts in functions),
         )
-        yield _counter(
+        yield counter(
             "throttles",
             "Invocations refused with TooManyRequestsException, by its Reason (CloudWatch: Throttles).",
             (*_BY_FUNCTION, "reason"),
             (((*key, reason), count) for key, counts in functions for reason, count in list(counts.throttles.items())),
         )
-        yield _counter(
+        yield counter(
             "retry_requests",
             "Invocations, served or refused, that are an SDK's second or later attempt, as amz-sdk-request says.",
             _BY_FUNCTION,
             ((key, counts.retries) for key, counts in functions),
         )
-        yield _histogram(
+        yield histogram(
             "duration_seconds",
             "Seconds that the backend took for an invocation, cold start included (CloudWatch: Duration, there in ms).",
             _BY_FUNCTION,
@@ -141,37 +132,37 @@ class GatewayCollector(Collector):
         )
 
     def _list_accounts(self, accounts: list[AccountLimits], held: Mapping[str, int]) -> Iterator[Family]:
-        yield _gauge(
+        yield gauge(
             "concurrent_executions",
             "Invocations in flight (CloudWatch: ConcurrentExecutions).",
             _BY_FUNCTION,
             (row for account in accounts for row in _count_running(account, held)),
         )
-        yield _gauge(
+        yield gauge(
             "reserved_concurrent_executions",
             "Slots reserved for a function (its ReservedConcurrentExecutions).",
             _BY_FUNCTION,
             (row for account in accounts for row in _list_reserved(account)),
         )
-        yield _gauge(
+        yield gauge(
             "concurrent_executions_limit",
             "Slots that the account has in all.",
             _BY_ACCOUNT,
             (((account.account,), account.concurrent_executions) for account in accounts),
         )
-        yield _gauge(
+        yield gauge(
             "unreserved_concurrent_executions",
             "Invocations in flight of functions without a reservation (CloudWatch: UnreservedConcurrentExecutions).",
             _BY_ACCOUNT,
             (((account.account,), held.get(account.pool_counter, 0)) for account in accounts),
         )
-        yield _gauge(
+        yield gauge(
             "unreserved_concurrent_executions_limit",
             "Slots that the reservations leave over.",
             _BY_ACCOUNT,
             (((account.account,), account.unreserved_concurrent_executions) for account in accounts),
         )
-        yield _gauge(
+        yield gauge(
             "claimed_account_concurrency",
             "Slots: unreserved invocations in flight plus all reservations (CloudWatch: ClaimedAccountConcurrency).",
             _BY_ACCOUNT,
@@ -182,13 +173,13 @@ class GatewayCollector(Collector):
         )
 
     def _list_ages(self, accounts: list[AccountLimits], holds: Mapping[str, int]) -> Iterator[Family]:
-        yield _gauge(
+        yield gauge(
             "oldest_execution_age_seconds",
             "Seconds for which the oldest invocation in flight has held its slot; 0 when none is.",
             _BY_ACCOUNT,
             (((account.account,), self._levels.oldest_seconds(account.account_counter)) for account in accounts),
         )
-        yield _gauge(
+        yield gauge(
             "held_concurrent_executions",
             "Slots held on purpose by way of /holds; they count as in flight.",
             _BY_ACCOUNT,
@@ -197,109 +188,79 @@ class GatewayCollector(Collector):
 
     def _list_process(self) -> Iterator[Family]:
         totals = self._totals
-        yield _counter(
+        yield counter(
             "refusals",
             "Requests refused for another cause than a throttle, by error code.",
             ("error",),
             [((code,), count) for code, count in totals.refusals.items()],
         )
-        yield _counter(
+        yield counter(
             "injected_faults",
             "Calls to which a fault script did something: the error code, latency or cut. None of them is a throttle.",
             (*_BY_FUNCTION, "fault"),
             list(totals.injected_faults.items()),
         )
-        yield _counter(
+        yield counter(
             "upstream_errors",
             "Requests that the backend did not answer, by kind.",
             ("kind",),
             # Also those that have not happened: of a series that begins at 1, Prometheus cannot see the rise.
             [((kind,), totals.upstream_errors.get(kind, 0)) for kind in KINDS],
         )
-        yield _counter(
+        yield counter(
             "client_disconnects",
             "Requests whose client left, or was cut off, before the request had arrived whole (request) or the response"
             " was sent whole (response).",
             ("phase",),
             [(("request",), totals.client_disconnects), (("response",), totals.lost_responses)],
         )
-        yield _counter(
+        yield counter(
             "passed_through",
             "Requests that are no invocation, handed on as they came.",
             (),
             [((), totals.passed_through)],
         )
-        yield _histogram(
+        yield histogram(
             "admission_seconds", "Seconds that taking the slots and tokens took.", (), [((), totals.admission)]
         )
-        yield _histogram(
+        yield histogram(
             "event_loop_lag_seconds",
             "Seconds by which the event loop woke a timer too late, ten times a second: so long requests waited.",
             (),
             [((), totals.loop_lag)],
         )
-        yield _gauge("buffered_bytes", "Bytes of payload held in memory.", (), [((), self._buffers.in_use)])
-        yield _gauge(
+        yield gauge("buffered_bytes", "Bytes of payload held in memory.", (), [((), self._buffers.in_use)])
+        yield gauge(
             "buffered_bytes_limit",
             "Bytes of payload that may be held in memory; beyond it requests are refused.",
             (),
             [((), self._buffers.ceiling)],
         )
-        yield _gauge(
+        yield gauge(
             "upstream_connections",
             "Connections to the backend, by state.",
             ("state",),
             [(("busy",), self._upstream.busy), (("idle",), self._upstream.idle)],
         )
 
-    def _list_store(self, store: Store | None) -> Iterator[Family]:
-        """Without rows where counters are in memory."""
-        totals = [] if store is None else [store]
-        yield _counter(
-            "store_batches",
-            "Round trips to the store of the shared counters; each carries what there is to say.",
-            (),
-            [((), store.batches) for store in totals],
-        )
-        yield _counter(
-            "store_seconds", "Seconds that these round trips took.", (), [((), store.seconds) for store in totals]
-        )
-        yield _counter(
-            "store_takes",
-            "Calls whose slots and tokens the store was asked for; by batches, how many one carries.",
-            (),
-            [((), store.operations) for store in totals],
-        )
-        yield _counter(
-            "store_failures",
-            "Round trips to the store that failed or took longer than shared.store_timeout_seconds.",
-            (),
-            [((), store.failures) for store in totals],
-        )
-        yield _counter(
-            "calls_without_store",
-            "Calls that were answered without the store, by what they were told (shared.when_store_is_away).",
-            ("answer",),
-            [((answer,), count) for store in totals for answer, count in store.alone.items()],
-        )
-
     def _list_state(self) -> Iterator[Family]:
         version, python, backend_timeout_seconds = self._facts
-        yield _gauge(
+        yield gauge(
             "backend_timeout_seconds",
             "Seconds that a call to the backend may take.",
             (),
             [((), backend_timeout_seconds)],
         )
-        yield _gauge(
+        yield gauge(
             "degraded",
             "1 while the gateway does not run as it was told to: its settings file has mistakes and the old limits stay"
             " in force (settings_invalid), or has changes that wait for a restart (restart_needed); or the store of its"
-            " shared counters does not answer (store_away) or began anew (store_refilling).",
+            " shared counters does not answer (store_away) or began anew (store_refilling), or a gateway that shares"
+            " them has other limits (limits_differ).",
             ("cause",),
             [((cause,), int(is_so)) for cause, is_so in self._degraded.items()],
         )
-        yield _gauge(
+        yield gauge(
             "build_info",
             "1, with the versions of the gateway and of Python as labels.",
             ("python", "version"),
@@ -321,15 +282,3 @@ def _list_reserved(account: AccountLimits) -> Iterator[Row]:
         slots = account.functions[name].reserved_concurrent_executions
         if slots is not None:
             yield (account.account, name), slots
-
-
-def _counter(name: str, documentation: str, labels: tuple[str, ...], rows: Iterable[Row]) -> Family:
-    return Family(PREFIX + name, "counter", documentation, labels, rows)
-
-
-def _gauge(name: str, documentation: str, labels: tuple[str, ...], rows: Iterable[Row]) -> Family:
-    return Family(PREFIX + name, "gauge", documentation, labels, rows)
-
-
-def _histogram(name: str, documentation: str, labels: tuple[str, ...], rows: Iterable[Row]) -> Family:
-    return Family(PREFIX + name, "histogram", documentation, labels, rows)

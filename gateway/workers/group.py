@@ -14,15 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..app import make_limits
+from ..counters.store_name import name_store
 from ..operations.history import History
 from ..operations.limits import describe_limits
 from ..operations.live import LiveView
 from ..operations.watchers import Watchers
 from ..settings import Settings
 from ..telemetry.exposition import Family
+from ..telemetry.families import counter, gauge
 from ..telemetry.last_refusals import KEPT
-from ..telemetry.metrics import PREFIX, Facts, GatewayCollector
+from ..telemetry.metrics import Facts, GatewayCollector
 from ..telemetry.record import Totals
+from ..telemetry.store_metrics import Counters
 from .channel import WorkerGone
 from .state import Levels, add_throttles, describe_process, encode_totals, read_totals, sum_processes
 
@@ -50,10 +53,15 @@ class Buffered:
 
 
 class StoreSums:
-    """What the store was asked by all workers, those that have ended included."""
+    """What the store was asked by all workers, those that have ended included; and how many gateways share it."""
 
     def __init__(self) -> None:
+        self.gateways = 1
         self.clear()
+
+    @property
+    def totals(self) -> StoreSums:
+        return self
 
     def clear(self) -> None:
         self.batches = self.operations = self.failures = 0
@@ -80,7 +88,6 @@ class Group:
         self._retired_store = StoreSums()
         self._refusals: list[dict[str, Any]] = []
         self._shared: dict[str, Any] = {}
-        self.gateways = settings.workers
         self.trouble: str | None = None
         self.why_not_ready: str | None = None
         self.limits = make_limits(settings, labelled=settings.metric_functions)
@@ -115,7 +122,12 @@ class Group:
             buffers=self.buffered,
             upstream=self.connections,
             degraded=self.degraded,
-            store=self.store,
+            counters=Counters(
+                lambda: [worker.name for worker in supervisor.serving()],
+                name_store(settings.counters),
+                self.store,
+                settings.shared.lease_seconds,
+            ),
             facts=Facts(__version__, platform.python_version(), settings.backend.timeout_seconds),
         )
 
@@ -148,10 +160,9 @@ class Group:
         vars(self.totals).update(vars(read_totals(self._retired, *(worker.totals for worker in workers))))
         used = [self._retired_usage, *(worker.usage for worker in workers)]
         return [
-            Family(f"{PREFIX}workers", "gauge", "Worker processes that serve.", (), [((), len(workers))]),
-            Family(
-                f"{PREFIX}worker_replacements",
-                "counter",
+            gauge("workers", "Worker processes that serve.", (), [((), len(workers))]),
+            counter(
+                "worker_replacements",
                 "Workers that took the place of one that had died.",
                 (),
                 [((), self._supervisor.replaced)],
@@ -213,7 +224,7 @@ class Group:
         for cause in {cause for now in said for cause in now["degraded"]}:
             self.degraded[cause] = any(now["degraded"].get(cause, False) for now in said)
         self.degraded |= self._supervisor.degraded
-        self.gateways = max((now["gateways"] for now in said), default=1)
+        self.store.gateways = max((now["gateways"] for now in said), default=1)
         missing = self._supervisor.settings.workers - len(workers)
         troubles = [now["trouble"] for now in said if now["trouble"]]
         if missing and not self._supervisor.is_draining:

@@ -6,8 +6,8 @@ from grafana_foundation_sdk.builders.dashboard import Dashboard
 from grafana_foundation_sdk.models import units
 
 from .panels import FULL, RED, YELLOW, Query, choice, heat, lines, make_dashboard, single
+from .sharing import GATEWAYS, sum_limits
 
-GATEWAYS = 'job="$job", instance=~"$instance"'
 ACCOUNT = f'{GATEWAYS}, account="$account"'
 FUNCTION = f'{ACCOUNT}, function="$function"'
 
@@ -26,11 +26,10 @@ THROTTLES = f"({rate('throttles_total')} or 0 * {INVOCATIONS})"
 CALLS = f"({INVOCATIONS} + {THROTTLES} > 0)"
 
 IN_FLIGHT = f"sum(invoke_gateway_concurrent_executions{{{FUNCTION}}})"
+RESERVED = sum_limits("reserved_concurrent_executions", "account, function", 'account="$account", function="$function"')
+POOL = sum_limits("unreserved_concurrent_executions_limit", "account", 'account="$account"')
 # A function without a reservation may use the whole pool.
-CEILING = (
-    f"(sum(invoke_gateway_reserved_concurrent_executions{{{FUNCTION}}})"
-    f" or sum(invoke_gateway_unreserved_concurrent_executions_limit{{{ACCOUNT}}}))"
-)
+CEILING = f"(sum({RESERVED}) or sum({POOL}))"
 
 AT_A_GLANCE = [
     single(

@@ -6,9 +6,10 @@ from grafana_foundation_sdk.builders.dashboard import Dashboard
 from grafana_foundation_sdk.models import units
 
 from .panels import FULL, RED, YELLOW, Query, choice, lines, make_dashboard, ranking, single
+from .sharing import GATEWAYS, STORES, sum_limits
 
-GATEWAYS = 'job="$job", instance=~"$instance"'
-ACCOUNTS = f'{GATEWAYS}, account=~"$account"'
+ACCOUNT = 'account=~"$account"'
+ACCOUNTS = f"{GATEWAYS}, {ACCOUNT}"
 
 INVOCATIONS = f"invoke_gateway_invocations_total{{{ACCOUNTS}}}[$__rate_interval]"
 ERRORS = f"invoke_gateway_errors_total{{{ACCOUNTS}}}[$__rate_interval]"
@@ -18,8 +19,13 @@ DURATION = f"invoke_gateway_duration_seconds_bucket{{{ACCOUNTS}}}[$__rate_interv
 
 
 def gauge(name: str, by: str = "account") -> str:
-    """A level, summed over the gateways: each counts for itself."""
+    """A level, summed over the gateways: each tells what it runs itself."""
     return f"sum by ({by}) (invoke_gateway_{name}{{{ACCOUNTS}}})"
+
+
+def limit(name: str, by: str = "account") -> str:
+    """A limit, summed over the stores: the gateways of one hold it together."""
+    return sum_limits(name, by, ACCOUNT)
 
 
 def throttles(by: str) -> str:
@@ -36,19 +42,23 @@ def quantile(share: float) -> str:
     return f"histogram_quantile({share}, sum by (le) (rate({DURATION})))"
 
 
-CLAIMED = f"{gauge('claimed_account_concurrency')} / {gauge('concurrent_executions_limit')}"
-POOL = f"{gauge('unreserved_concurrent_executions')} / ({gauge('unreserved_concurrent_executions_limit')} > 0)"
+# Not the gateways' own claimed_account_concurrency, which has all reservations at each of them.
+CLAIMED = f"({gauge('unreserved_concurrent_executions')} + {limit('reserved_concurrent_executions')})"
+CLAIMED_SHARE = f"{CLAIMED} / {limit('concurrent_executions_limit')}"
+POOL = f"{gauge('unreserved_concurrent_executions')} / ({limit('unreserved_concurrent_executions_limit')} > 0)"
 BY_FUNCTION = "account, function"
 RESERVED = (
-    f"{gauge('concurrent_executions', BY_FUNCTION)} / ({gauge('reserved_concurrent_executions', BY_FUNCTION)} > 0)"
+    f"{gauge('concurrent_executions', BY_FUNCTION)} / ({limit('reserved_concurrent_executions', BY_FUNCTION)} > 0)"
 )
 
 AT_A_GLANCE = [
     single(
         "Gateways up",
-        "How many of the gateways answer their scrapes.",
+        "How many of the gateways answer their scrapes, and in how many places they count: those that share their "
+        "counters count in one. Each place has limits of its own; here they are added up.",
         units.Short,
         Query(f"sum(up{{{GATEWAYS}}})", "up"),
+        Query(f"count(count by (store) ({STORES}{{{GATEWAYS}}}))", "places"),
         below=RED,
         steps=((1, "green"),),
         no_value="none",
@@ -65,7 +75,7 @@ AT_A_GLANCE = [
         "Share of the slots that are reserved or used by functions without a reservation; of the account with the "
         "largest share. CloudWatch: ClaimedAccountConcurrency.",
         units.PercentUnit,
-        Query(f"max({CLAIMED})", "claimed"),
+        Query(f"max({CLAIMED_SHARE})", "claimed"),
         steps=FULL,
     ),
     single(
@@ -112,16 +122,16 @@ CONCURRENCY = [
         "Slots: all reservations, used or not, and the unreserved ones in use, against the account's limit; and what "
         "really runs.",
         units.Short,
-        Query(gauge("claimed_account_concurrency"), "claimed {{account}}"),
+        Query(CLAIMED, "claimed {{account}}"),
         Query(gauge("concurrent_executions"), "in flight {{account}}"),
-        Query(gauge("concurrent_executions_limit"), "limit {{account}}"),
+        Query(limit("concurrent_executions_limit"), "limit {{account}}"),
     ),
     lines(
         "Unreserved pool",
         "Slots in use by functions without a reservation, against what the reservations leave over.",
         units.Short,
         Query(gauge("unreserved_concurrent_executions"), "in flight {{account}}"),
-        Query(gauge("unreserved_concurrent_executions_limit"), "limit {{account}}"),
+        Query(limit("unreserved_concurrent_executions_limit"), "limit {{account}}"),
     ),
     lines(
         "Busiest functions",

@@ -6,6 +6,7 @@ from grafana_foundation_sdk.builders.dashboard import Dashboard
 from grafana_foundation_sdk.models import units
 
 from .panels import FULL, GREEN, RED, YELLOW, Query, heat, lines, make_dashboard, single
+from .sharing import STORE
 
 GATEWAYS = '{job="$job", instance=~"$instance"}'
 
@@ -47,7 +48,7 @@ AT_A_GLANCE = [
     single(
         "Degraded",
         "settings_invalid: the settings file has mistakes, and the old limits stay in force. restart_needed: it has "
-        "changes that wait for a restart.",
+        "changes that wait for a restart. store_away, store_refilling, limits_differ: see Shared counters.",
         units.NoUnit,
         Query(f"max by (cause) ({ours('degraded')})", "{{cause}}"),
         words={"0": ("no", GREEN), "1": ("yes", RED)},
@@ -187,7 +188,14 @@ def make_gateway() -> Dashboard:
     return make_dashboard(
         "invoke-gateway-process",
         "Invoke Gateway: gateway",
-        "The processes: CPU, memory, event loop, buffers; their backend; and what they did not admit.",
+        "The processes: CPU, memory, event loop, buffers; the store that they share; their backend; and what they did "
+        "not admit.",
         [],
-        [("", AT_A_GLANCE), ("Process", PROCESS), ("Backend", BACKEND), ("Clients", CLIENTS)],
+        [
+            ("", AT_A_GLANCE),
+            ("Process", PROCESS),
+            ("Shared counters", STORE),
+            ("Backend", BACKEND),
+            ("Clients", CLIENTS),
+        ],
     )

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from tests.support.processes import wait_until
 
-from .expressions import DASHBOARDS, Expression, in_dashboard, in_rules
+from .expressions import DASHBOARDS, Expression, in_dashboard, in_monitoring, in_rules
 from .load import ACCOUNT, under_load
 from .prometheus import Prometheus, prometheus
 
@@ -37,7 +37,7 @@ class Answer(NamedTuple):
 @contextmanager
 def watched(folder: Path) -> Iterator[Prometheus]:
     """A Prometheus that has scraped gateways under load, and still does."""
-    with under_load(folder) as load, prometheus(folder, [load.gateway.target, load.broken.target]) as server:
+    with under_load(folder) as load, prometheus(folder, load.targets) as server:
         load.until_all_is_refused()
         samples = f'min(count_over_time(up{{job="invoke-gateway"}}[10m])) >= {SCRAPES}'
         wait_until(lambda: server.ask("query", query=samples)["result"], "scrapes", timeout=60)
@@ -51,7 +51,7 @@ def list_expressions() -> list[Expression]:
         for chosen in CHOSEN[path.name]
         for expression in in_dashboard(path, {**VARIABLES, **chosen})
     ]
-    return list(dict.fromkeys([*dashboards, *in_rules()]))
+    return list(dict.fromkeys([*dashboards, *in_rules(), *in_monitoring()]))
 
 
 def ask(server: Prometheus, expression: Expression) -> Answer:

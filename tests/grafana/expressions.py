@@ -1,7 +1,8 @@
 """Every expression of the dashboards and the rules, with its variables filled in, and what Prometheus says to it.
 
 An alert's expression returns nothing while the alert does not fire. So it is taken apart: at `and`, `or` and `unless`,
-then at its comparison; both sides of that are asked for, unless they are numbers, and of `absent(x)` the x.
+then at its comparison; both sides of that are asked for, unless they are numbers, and of `absent(x)` the x. What an
+alert compares with an hour ago is asked for now.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "grafana" / "rules.yml"
+MONITORING = ROOT / "docs" / "monitoring.md"
 DASHBOARDS = sorted((ROOT / "grafana" / "dashboards").glob("*.json"))
 
 _OPENING, _CLOSING = "([{", ")]}"
-_SET_OPERATOR = re.compile(r"\s+(?:and|or|unless)\s+")
+_SET_OPERATOR = re.compile(r"\s+(?:and|or|unless)\s+(?:on\s*\([^)]*\)\s*)?")
 _COMPARISON = re.compile(r"\s*(?:==|!=|>=|<=|>|<)\s*(?:on\s*\([^)]*\)\s*)?(?:group_left\s*\([^)]*\)\s*)?")
+_OFFSET = re.compile(r"\s+offset\s+\w+")
 _ABSENT = re.compile(r"absent\((.*)\)", re.DOTALL)
 _LABEL_VALUES = re.compile(r"label_values\((.*), (\w+)\)")
 _VARIABLE = re.compile(r"\$(?:\{(\w+)(?::\w+)?\}|(\w+))")
@@ -69,12 +72,21 @@ def in_rules() -> Iterator[Expression]:
                     yield Expression(RULES.name, rule["alert"], part, "instant")
 
 
+def in_monitoring() -> Iterator[Expression]:
+    """The queries that the page on monitoring shows: one in a line where comments stand between them, else one in all."""
+    for block in re.findall(r"```promql\n(.*?)```", MONITORING.read_text(), re.DOTALL):
+        queries = block.splitlines() if block.startswith("#") else [block]
+        for query in queries:
+            if query and not query.startswith("#"):
+                yield Expression(MONITORING.name, "", query, "instant")
+
+
 def take_apart(text: str) -> list[str]:
     """What an alert compares, without numbers."""
     parts = []
     for operand in _split(text.strip(), _SET_OPERATOR):
         for side in _split(operand, _COMPARISON):
-            side = side.strip()
+            side = _OFFSET.sub("", side.strip())
             absent = _ABSENT.fullmatch(side)
             if not _NUMBER.fullmatch(side):
                 parts.append(absent[1] if absent else side)

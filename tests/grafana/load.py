@@ -1,7 +1,7 @@
 """Gateways under every kind of load that the metrics tell of, for as long as somebody looks.
 
-One gateway has the demo backend, and an account for each limit that is to be reached; another has a backend that is not
-there. The functions are the demo backend's own.
+One gateway has the demo backend, and an account for each limit that is to be reached; a second shares its counters, and
+nobody calls it; a third counts by itself and has a backend that is not there. The functions are the demo backend's own.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 from tests.support import processes
 from tests.support.sockets import Answer, Wire, invoke
+from tests.support.stores import running_store
 
 from .expressions import ROOT
 
@@ -53,8 +54,9 @@ class Load:
     """Calls, some forty in each round, one round after the other in a thread of its own. `reasons` are those of the
     refusals so far."""
 
-    def __init__(self, gateway: Process, broken: Process) -> None:
+    def __init__(self, gateway: Process, sharing: Process, broken: Process) -> None:
         self.gateway = gateway
+        self.targets = [gateway.target, sharing.target, broken.target]
         self.broken = broken
         self.reasons: set[str] = set()
         self._is_over = threading.Event()
@@ -162,16 +164,20 @@ class Process:
 
 @contextmanager
 def under_load(folder: Path) -> Iterator[Load]:
-    """Both gateways and the load on them, for the length of the block. A slot is held, and the gateway whose backend is
+    """The gateways and the load on them, for the length of the block. A slot is held, and the gateway whose backend is
     not there is degraded as well."""
     nowhere = {"backend": {"url": f"http://127.0.0.1:{processes.free_port()}"}}
-    with (
-        Process(folder, "gateway", SETTINGS).run() as gateway,
-        Process(folder, "broken", nowhere).run() as broken,
-    ):
+    with running_store("valkey") as store, ExitStack() as stack:
+        store.clear(ACCOUNT, FULL, CALLER)
+        # A busy machine is no store that is away.
+        shared = {**SETTINGS, "counters": store.url, "shared": {"store_timeout_seconds": 1}}
+        gateway, sharing, broken = (
+            stack.enter_context(Process(folder, name, settings).run())
+            for name, settings in (("gateway", shared), ("sharing", shared), ("broken", nowhere))
+        )
         gateway.hold_a_slot()
         broken.become_degraded()
-        load = Load(gateway, broken)
+        load = Load(gateway, sharing, broken)
         load.start()
         try:
             yield load

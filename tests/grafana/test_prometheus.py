@@ -51,8 +51,9 @@ def test_every_expression_returns_data(server: Prometheus) -> None:
         f'sum(invoke_gateway_held_concurrent_executions{{account="{ACCOUNT}"}})',
         f'max(max_over_time(invoke_gateway_oldest_execution_age_seconds{{account="{FULL}"}}[5m]))',
         "max(max_over_time(instance:invoke_gateway_upstream_errors:ratio_rate5m[5m]))",
-        "max(max_over_time(instance_account_function:invoke_gateway_reserved_concurrency:ratio[5m])) >= 1",
-        "max(max_over_time(instance_account:invoke_gateway_unreserved_concurrency:ratio[5m])) >= 1",
+        "max(max_over_time(store_account_function:invoke_gateway_reserved_concurrency:ratio[5m])) >= 1",
+        "max(max_over_time(store_account:invoke_gateway_unreserved_concurrency:ratio[5m])) >= 1",
+        "sum(invoke_gateway_store_takes_total)",
         "sum(process_cpu_seconds_total)",
     ],
 )
@@ -67,9 +68,31 @@ def test_an_alert_with_a_cause_is_pending_for_the_gateway_that_has_it(server: Pr
     wait_until(lambda: value(server, f'count(ALERTS{{alertname="{alert}"}})') == 1, alert)
 
 
-@pytest.mark.parametrize("alert", ["InvokeGatewayDown", "InvokeGatewayAbsent", "InvokeGatewaySlotHeldTooLong"])
+@pytest.mark.parametrize(
+    "alert",
+    [
+        "InvokeGatewayDown",
+        "InvokeGatewayAbsent",
+        "InvokeGatewaySlotHeldTooLong",
+        "InvokeGatewayLimitsDiffer",
+        "InvokeGatewayCountsAlone",
+        "InvokeGatewayCountersSplit",
+    ],
+)
 def test_an_alert_without_a_cause_is_not_pending(server: Prometheus, alert: str) -> None:
     assert value(server, f'count(ALERTS{{alertname="{alert}"}})') == 0
+
+
+def test_two_gateways_that_share_have_their_limits_once_and_the_third_has_its_own(server: Prometheus) -> None:
+    limit = f'store_account:invoke_gateway_concurrent_executions_limit:max{{account="{ACCOUNT}"}}'
+    found = server.ask("query", query=limit)["result"]
+    by_store = {series["metric"]["store"]: float(series["value"][1]) for series in found}
+    (own,) = (store for store in by_store if not store.startswith("unix://"))
+    (shared,) = by_store.keys() - {own}
+    assert own.startswith("127.0.0.1:")
+    assert by_store == {own: 1000, shared: 200}
+    assert value(server, f'store:invoke_gateway_sharing_gateways:min{{store="{shared}"}}') == 2
+    assert value(server, f'store:invoke_gateway_gateways:count{{store="{shared}"}}') == 2
 
 
 def test_what_is_no_expression_is_an_error_and_not_just_empty(server: Prometheus) -> None:

@@ -79,12 +79,13 @@ def test_an_alert_is_taken_apart_at_what_it_compares() -> None:
     """Not within brackets or quotes; numbers are left out."""
     assert take_apart("rate(a[5m]) / (b > 0) > 0.5\n  and on (x) c >= 1 unless d{e='f and g > 1'} != h + 1") == [
         "rate(a[5m]) / (b > 0)",
-        "on (x) c",
+        "c",
         "d{e='f and g > 1'}",
         "h + 1",
     ]
     assert take_apart("a > on (job) group_left () (b + 60)") == ["a", "(b + 60)"]
     assert take_apart('absent(up{job="x"}) == 1') == ['up{job="x"}']
+    assert take_apart("a > a offset 1h and on (job) b") == ["a", "a", "b"]
 
 
 def test_the_names_of_metrics_in_the_rules_are_the_gateways() -> None:

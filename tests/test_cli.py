@@ -367,6 +367,47 @@ def test_slots_held_on_purpose_are_marked() -> None:
     assert ["checkout", "3", "(2", "held)", "3"] in rows
 
 
+def render_shared(**shared: object) -> str:
+    """The table of a gateway that has two of three calls."""
+    row = {"function": "checkout", "in_flight": 3, "in_flight_here": 2, "ceiling": 3, "oldest_seconds": 1.5}
+    other = {"function": "search", "in_flight": 1, "in_flight_here": 0, "ceiling": 9, "oldest_seconds": 0.0}
+    account = {
+        "account": "000000000000",
+        "concurrent_executions": 10,
+        "in_flight": 4,
+        "in_flight_here": 2,
+        "functions": [row, other],
+    }
+    described = {"gateway": "g-7f3a2b1c", "gateways": 3, "sums_age_seconds": 0.01, "trouble": None, **shared}
+    console = Console(width=160)
+    with console.capture() as capture:
+        console.print(live_table.render({"accounts": [account], "shared": described}))
+    return capture.get()
+
+
+def test_of_shared_counters_the_table_has_the_calls_of_all_gateways_and_those_here() -> None:
+    rows = [line.split() for line in render_shared().splitlines()]
+    assert rows[1][:8] == ["account", "function", "in", "flight", "here", "ceiling", "oldest", "call"]
+    assert ["000000000000", "all", "4", "2", "10"] in rows
+    assert ["checkout", "3", "2", "3", "1.5", "s"] in rows
+    assert ["search", "1", "0", "9"] in rows  # the age of a call elsewhere is not known here
+
+
+def test_of_shared_counters_the_table_says_whose_calls_they_are() -> None:
+    text = render_shared()
+    assert "3 gateways share these counters; here 2 of 4" in text
+    assert "ages and throttles are of this gateway, g-7f3a2b1c" in text
+    assert "no other gateway shares these counters now; here 2 of 4" in render_shared(gateways=1)
+
+
+def test_of_shared_counters_the_table_says_what_is_wrong_with_the_store() -> None:
+    trouble = "The shared counters do not answer: no answer within 0.25 s."
+    assert trouble in render_shared(trouble=trouble)
+    assert "what other gateways run was so 75 s ago" in render_shared(sums_age_seconds=75.2)
+    assert "the store has not said yet what other gateways run" in render_shared(sums_age_seconds=None)
+    assert not any(words in render_shared() for words in (trouble, "ago", "not said"))
+
+
 def test_draining_is_said_above_the_table() -> None:
     console = Console(width=160)
     with console.capture() as capture:

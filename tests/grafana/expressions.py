@@ -73,7 +73,7 @@ def in_rules() -> Iterator[Expression]:
 
 
 def in_monitoring() -> Iterator[Expression]:
-    """The queries that the page on monitoring shows: one in a line where comments stand between them, else one in all."""
+    """The queries that the page on monitoring shows: one in a line where comments stand between them, else one."""
     for block in re.findall(r"```promql\n(.*?)```", MONITORING.read_text(), re.DOTALL):
         queries = block.splitlines() if block.startswith("#") else [block]
         for query in queries:

@@ -92,7 +92,9 @@ class Gateway:
                 holds=self.holds.by_counter,
                 refusals=self.last_refusals,
                 is_draining=lambda: self.is_draining,
-            )
+                shared=self.shared,
+            ),
+            read_sums=self.shared.read_sums if self.shared else None,
         )
         self.collector = GatewayCollector(
             self.totals,

@@ -18,7 +18,7 @@ class Levels(Protocol):
     def held(self) -> dict[str, int]: ...
 
 
-class _Everywhere:
+class Everywhere:
     """The levels of all gateways, by the store's sums; nowhere below those of this one, `here`, which are newer."""
 
     def __init__(self, here: Levels, sums: Mapping[str, int]) -> None:
@@ -32,12 +32,17 @@ class _Everywhere:
         return self.here.oldest_seconds(counter)
 
     def held(self) -> dict[str, int]:
-        return {counter: self.in_use(counter) for counter in self._sums.keys() | self.here.held().keys()}
+        held = dict(self._sums)
+        for counter, slots in self.here.held().items():
+            if slots > held.get(counter, 0):
+                held[counter] = slots
+        return held
 
 
-def _count_in_flight(levels: Levels, counter: str) -> dict[str, object]:
+def count_in_flight(levels: Levels, counter: str) -> dict[str, object]:
+    """`in_flight`, and where that is over all gateways also `in_flight_here`."""
     counted: dict[str, object] = {"in_flight": levels.in_use(counter)}
-    if isinstance(levels, _Everywhere):
+    if isinstance(levels, Everywhere):
         counted["in_flight_here"] = levels.here.in_use(counter)
     return counted
 
@@ -57,7 +62,7 @@ def describe_limits(
     beside it as `in_flight_here`.
     """
     if sums is not None:
-        levels = _Everywhere(levels, sums)
+        levels = Everywhere(levels, sums)
     held = levels.held()
     return [_describe_account(account, levels, held, totals, rows, holds) for account in limits.all()]
 
@@ -80,11 +85,11 @@ def _describe_account(
     return {
         "account": account.account,
         "concurrent_executions": account.concurrent_executions,
-        **_count_in_flight(levels, account.account_counter),
+        **count_in_flight(levels, account.account_counter),
         "holds": holds.get(account.account_counter, 0),
         "unreserved": {
             "ceiling": account.unreserved_concurrent_executions,
-            **_count_in_flight(levels, account.pool_counter),
+            **count_in_flight(levels, account.pool_counter),
             "holds": holds.get(account.pool_counter, 0),
         },
         "throttles": dict(throttles),
@@ -122,7 +127,7 @@ def describe_function(
     limits = account.functions.get(name)
     return {
         "function": name,
-        **_count_in_flight(levels, counter),
+        **count_in_flight(levels, counter),
         "holds": holds.get(counter, 0),
         "ceiling": account.ceiling(name),
         "reserved": limits is not None and limits.reserved_concurrent_executions is not None,

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 from ..policy.limits import OTHER, AccountLimits, Limits
 from ..telemetry.record import Totals
 from .history import STEP_SECONDS, STEPS, History
-from .limits import Levels, describe_function
+from .limits import Everywhere, Levels, count_in_flight, describe_function
 
 MOST_ROWS = 200
 USUAL_ROWS = 50
@@ -24,6 +24,9 @@ MOST_REFUSALS = 20
 # Digits of a number of rows, and characters of a search: more make no sense, and must not be worked on.
 _LONGEST_NUMBER = 9
 _LONGEST_SEARCH = 256
+
+OLD_SECONDS = 5
+"""Sums of all gateways that are older are said to be so: they are read once a second."""
 
 _RECENT_STEPS = 12  # a minute: a row must not lose its place when its function pauses
 _NAMES_AT_ONCE = 5000  # about 1 ms
@@ -158,8 +161,18 @@ class Refusals(Protocol):
     def newest_first(self) -> list[dict[str, Any]]: ...
 
 
+class Shared(Protocol):
+    """Counters that gateways share: the slots of all of them when the store last told, and who they are."""
+
+    @property
+    def sums(self) -> Mapping[str, int]: ...
+
+    def describe(self) -> dict[str, object]: ...
+
+
 class LiveView:
-    """Answers questions about one gateway. `limits` and `holds` give what is in force and held at the moment."""
+    """Answers questions about one gateway; where its counters are `shared`, calls in flight are those of all gateways.
+    `limits` and `holds` give what is in force and held at the moment."""
 
     def __init__(
         self,
@@ -171,6 +184,7 @@ class LiveView:
         holds: Callable[[], Mapping[str, int]],
         refusals: Refusals,
         is_draining: Callable[[], bool],
+        shared: Shared | None = None,
     ) -> None:
         self._limits = limits
         self._levels = levels
@@ -179,17 +193,19 @@ class LiveView:
         self._holds = holds
         self._refusals = refusals
         self._is_draining = is_draining
+        self._shared = shared
 
     def limits(self) -> Limits:
         return self._limits()
 
     def look(self) -> Moment:
-        return Moment(self._limits(), self._levels, self._totals, self._history, self._holds())
+        levels = self._levels if self._shared is None else Everywhere(self._levels, self._shared.sums)
+        return Moment(self._limits(), levels, self._totals, self._history, self._holds())
 
     def describe(self, question: Question, moment: Moment, configured: Configured) -> dict[str, object]:
         """The document of docs/live-page.md."""
         accounts = [account for account in moment.accounts.values() if question.account in (None, account.account)]
-        in_flight = self._levels.in_use
+        in_flight = moment.levels.in_use
         shown = nsmallest(MOST_ACCOUNTS, accounts, key=lambda account: -in_flight(account.account_counter))
         rows = [self._describe_row(moment, *key) for key in moment.rank(question, configured)]
         refused = (
@@ -199,6 +215,7 @@ class LiveView:
         )
         return {
             "draining": self._is_draining(),
+            "shared": None if self._shared is None else _describe_sharing(self._shared),
             "step_seconds": STEP_SECONDS,
             "steps": STEPS,
             "accounts": [self._describe_account(moment, account) for account in accounts if account in shown],
@@ -209,19 +226,19 @@ class LiveView:
         }
 
     def _describe_account(self, moment: Moment, account: AccountLimits) -> dict[str, object]:
-        in_use, holds = self._levels.in_use, moment.holds
-        pool = in_use(account.pool_counter)
+        levels, holds = moment.levels, moment.holds
+        pool = levels.in_use(account.pool_counter)
         others = {} if OTHER in account.functions else moment.throttles.get((account.account, OTHER), {})
         return {
             "account": account.account,
             "is_default": account is moment.limits.default,
             "concurrent_executions": account.concurrent_executions,
-            "in_flight": in_use(account.account_counter),
+            **count_in_flight(levels, account.account_counter),
             "holds": holds.get(account.account_counter, 0),
             "reserved": account.reserved_concurrent_executions,
             "claimed": account.reserved_concurrent_executions + pool,
             "unreserved": {
-                "in_flight": pool,
+                **count_in_flight(levels, account.pool_counter),
                 "ceiling": account.unreserved_concurrent_executions,
                 "holds": holds.get(account.pool_counter, 0),
             },
@@ -234,10 +251,19 @@ class LiveView:
         account = moment.accounts[account_name]
         is_labelled = account.plan(name).label == name
         throttles = moment.throttles.get((account_name, name), {}) if is_labelled else {}
-        row = describe_function(account, name, self._levels, dict(throttles), moment.holds)
+        row = describe_function(account, name, moment.levels, dict(throttles), moment.holds)
         return {
             "account": account_name,
             **row,
             "throttles_are_counted": is_labelled,
             "history": self._history.of(account.function_counter(name)),
         }
+
+
+def _describe_sharing(shared: Shared) -> dict[str, object]:
+    """With the age of the sums only where they are old: while they are fresh, nothing is to change by it."""
+    described = shared.describe()
+    age = described["sums_age_seconds"]
+    if isinstance(age, float):
+        described["sums_age_seconds"] = int(age) if age >= OLD_SECONDS else 0
+    return described

@@ -2,7 +2,7 @@
 
 While somebody watches, each question is answered a few times a second, once for all who ask it. A watcher who reads
 slowly is not written to until he has read, and then gets the latest answer: nothing piles up. While nobody watches,
-nothing runs.
+nothing runs. Counters that gateways share are meanwhile asked once a second for the calls of all of them.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ log = logging.getLogger("gateway")
 
 MOST_WATCHERS = 50
 TICK_SECONDS = 0.5
+SUMS_SECONDS = 1.0
 # An answer that has not changed is sent so often all the same: the page takes a longer silence for a lost connection.
 BEAT_SECONDS = 3.0
 RETRY_MILLISECONDS = 1000
@@ -50,7 +51,7 @@ class Board:
 
 
 class Watchers:
-    """All watchers of one gateway. `refresh` brings up to date what the view shows, where others know it."""
+    """All watchers of one gateway. `read_sums` asks a store that gateways share what all of them hold."""
 
     def __init__(
         self,
@@ -58,10 +59,13 @@ class Watchers:
         *,
         tick_seconds: float = TICK_SECONDS,
         most: int = MOST_WATCHERS,
-        refresh: Callable[[], Awaitable[None]] | None = None,
+        read_sums: Callable[[], Awaitable[None]] | None = None,
+        sums_seconds: float = SUMS_SECONDS,
     ) -> None:
         self._view = view
-        self._refresh = refresh
+        self._read_sums = read_sums
+        self._sums_seconds = sums_seconds
+        self._reader: asyncio.Task[None] | None = None
         self._tick_seconds = tick_seconds
         self._most = most
         self._boards: dict[Question, Board] = {}
@@ -89,6 +93,8 @@ class Watchers:
         board.watchers += 1
         if self._ticker is None:
             self._ticker = asyncio.create_task(self._keep_ticking(), name="live updates")
+        if self._read_sums is not None and (self._reader is None or self._reader.done()):
+            self._reader = asyncio.create_task(self._keep_reading(self._read_sums), name="sums of all gateways")
         return board
 
     def leave(self, board: Board) -> None:
@@ -102,6 +108,8 @@ class Watchers:
     def close(self) -> None:
         """End all streams, for good."""
         self._is_closed = True
+        if self._reader is not None:
+            self._reader.cancel()
         self._wake()
 
     async def events(self, board: Board) -> AsyncIterator[bytes]:
@@ -126,10 +134,17 @@ class Watchers:
             except Exception:  # a mistake of ours must not end the page for all who watch
                 log.exception("the live page could not be brought up to date")
 
+    async def _keep_reading(self, read_sums: Callable[[], Awaitable[None]]) -> None:
+        """Ends by itself once nobody watches: cancelling a read would close the connection that calls wait for."""
+        while self._boards and not self._is_closed:
+            try:
+                await read_sums()
+            except Exception:  # as above
+                log.exception("what all gateways run could not be read for the live page")
+            await asyncio.sleep(self._sums_seconds)
+
     async def tick(self) -> None:
         """Answer every question anew. Requests are served in between."""
-        if self._refresh is not None:
-            await self._refresh()
         moment = self._view.look()
         await asyncio.sleep(0)
         for board in list(self._boards.values()):

@@ -111,8 +111,9 @@ class Group:
                 holds=lambda: self.held,
                 refusals=self,
                 is_draining=lambda: supervisor.is_draining,
+                shared=self,
             ),
-            refresh=self.refresh,
+            read_sums=self.read_sums,
         )
         self.collector = GatewayCollector(
             self.totals,
@@ -241,13 +242,17 @@ class Group:
 
     def describe_limits(self, rows: int) -> dict[str, object]:
         """The document of /limits."""
-        supervisor = self._supervisor
-        own = {"gateway": supervisor.name, "workers": len(supervisor.serving()), "trouble": self.trouble}
         return {
             "accounts": describe_limits(self.limits, self.levels, self.throttles, rows, self.held, self.sums),
-            "draining": supervisor.is_draining,
-            "shared": {**self._shared, **own},
+            "draining": self._supervisor.is_draining,
+            "shared": self.describe(),
         }
+
+    def describe(self) -> dict[str, object]:
+        """Of the store, and of this gateway as one of those that share it."""
+        supervisor = self._supervisor
+        own = {"gateway": supervisor.name, "workers": len(supervisor.serving()), "trouble": self.trouble}
+        return {**self._shared, **own}
 
     # What the supervisor tells.
 

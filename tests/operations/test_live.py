@@ -32,10 +32,29 @@ REASON = "ConcurrentInvocationLimitExceeded"
 FEW = {name: FunctionLimits() for name in ("alpha", "beta", "gamma", "delta")}
 
 
+class Shared:
+    """Says what all gateways hold."""
+
+    def __init__(self, **slots: int) -> None:
+        self.sums: dict[str, int] = {f"000000000000/{counter}": number for counter, number in slots.items()}
+        self.age: float | None = 0.4
+        self.reads = 0
+
+    def describe(self) -> dict[str, object]:
+        return {"gateway": "g-7f3a2b1c", "gateways": 3, "sums_age_seconds": self.age, "trouble": None}
+
+    async def read_sums(self) -> None:
+        self.reads += 1
+        if self.reads == 1:
+            raise ValueError("what it said makes no sense")
+
+
 class Case:
     """A view of counters that a test fills."""
 
-    def __init__(self, *named: AccountLimits, labelled: int = 1000, **functions: FunctionLimits) -> None:
+    def __init__(
+        self, *named: AccountLimits, labelled: int = 1000, shared: Shared | None = None, **functions: FunctionLimits
+    ) -> None:
         self.account = AccountLimits("000000000000", 20, functions or FEW, labelled=labelled)
         self.limits = Limits(self.account, {each.account: each for each in named})
         self.counters = MemoryCounters()
@@ -49,6 +68,7 @@ class Case:
             holds=dict,
             refusals=LastRefusals(self.counters, holds=dict),
             is_draining=lambda: False,
+            shared=shared,
         )
 
     def _look(self) -> Limits:
@@ -216,6 +236,56 @@ async def test_nothing_runs_while_nobody_watches() -> None:
     await client.task
     await asyncio.sleep(0)  # a turn in which a task that is told to end does so
     assert [task for task in asyncio.all_tasks() if task.get_name() == "live updates" and not task.done()] == []
+
+
+async def test_of_shared_counters_what_is_in_flight_is_of_all_gateways_beside_this_ones() -> None:
+    """Also of functions that run elsewhere only. What this gateway has just begun counts before the store says so."""
+    shared = Shared(account=9, unreserved=9, **{"function/beta": 4, "function/alpha": 1})
+    case = Case(shared=shared)
+    await case.run("alpha", "alpha", "alpha", "fresh")
+    document = await case.ask()
+    assert document["shared"] == {"gateway": "g-7f3a2b1c", "gateways": 3, "sums_age_seconds": 0, "trouble": None}
+    (account,) = document["accounts"]
+    assert (account["in_flight"], account["in_flight_here"], account["claimed"]) == (9, 4, 9)
+    assert (account["unreserved"]["in_flight"], account["unreserved"]["in_flight_here"]) == (9, 4)
+    rows = [(row["function"], row["in_flight"], row["in_flight_here"]) for row in document["functions"][:3]]
+    assert rows == [("beta", 4, 0), ("alpha", 3, 3), ("fresh", 1, 1)]
+
+
+async def test_the_age_of_sums_changes_the_document_only_once_they_are_old() -> None:
+    shared = Shared()
+    case = Case(shared=shared)
+    ages = []
+    for shared.age in (None, 0.2, 4.9, 5.2, 75.9):
+        ages.append((await case.ask())["shared"]["sums_age_seconds"])
+    assert ages == [None, 0, 0, 5, 75]
+
+
+async def test_counters_in_memory_have_nothing_of_other_gateways() -> None:
+    case = Case()
+    await case.run("alpha")
+    document = await case.ask()
+    assert document["shared"] is None
+    assert "in_flight_here" not in document["accounts"][0]
+    assert "in_flight_here" not in document["functions"][0]
+
+
+async def test_the_sums_are_read_while_somebody_watches_and_a_failure_ends_nothing() -> None:
+    shared = Shared()
+    case = Case(shared=shared)
+    watchers = Watchers(case.view, tick_seconds=3600, read_sums=shared.read_sums, sums_seconds=0.001)
+    await asyncio.sleep(0.01)
+    assert shared.reads == 0
+    first, second = Client(watchers, Question()), Client(watchers, Question(search="a"))
+    await first.until(lambda: shared.reads > 3)
+    readers = [task for task in asyncio.all_tasks() if task.get_name() == "sums of all gateways"]
+    assert len(readers) == 1
+    for client in (first, second):
+        client.has_left.set()
+        await client.task
+    await asyncio.wait_for(
+        readers[0], 5
+    )  # it ends by itself: a read that is cut off would cost the calls their connection
 
 
 async def test_who_does_not_read_is_not_written_to_and_then_gets_the_latest() -> None:

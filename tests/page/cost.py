@@ -16,6 +16,7 @@ from gateway.exchange import Exchange
 from gateway.operations.live import Question, find_configured
 from gateway.telemetry.last_refusals import SAME_SECONDS
 from tests.support.gateways import make_settings
+from tests.support.stores import running_store
 
 FUNCTIONS = 10_000
 ACTIVE = 500
@@ -66,6 +67,28 @@ async def measure_answers(labelled: int, throttled: int) -> None:
         measure(f"  answer: top {question.top}, search {question.search!r}, {len(answer())} bytes", answer)
 
 
+async def measure_sums() -> None:
+    """What a store says once a second of the functions that run anywhere."""
+    with running_store("valkey") as store:
+        store.clear("000000000000")
+        gateway = Gateway(make_settings(NOWHERE, counters=store.url), backend_url=NOWHERE)
+        assert gateway.shared is not None
+        await gateway.start()
+        account = gateway.tables.limits.default
+        with store.client() as client:
+            sums = {account.function_counter(f"function-{number:05}"): 1 + number % 5 for number in range(ACTIVE)}
+            client.hset("invoke-gateway:{000000000000}:sums", mapping=sums)
+        seconds = []
+        for _ in range(100):
+            began = thread_time()
+            await gateway.shared.read_sums()
+            seconds.append(thread_time() - began)
+        assert len(gateway.shared.sums) == ACTIVE
+        median, longest = statistics.median(seconds) * 1e3, max(seconds) * 1e3
+        print(f"{f'the sums of {ACTIVE} functions read':58} {median:8.3f} ms, at most {longest:8.3f} ms")
+        await gateway.close()
+
+
 async def measure_refusals() -> None:
     gateway = await make_gateway(0, 0)
     account = gateway.tables.limits.default
@@ -94,6 +117,7 @@ async def main() -> None:
     gc.set_threshold(50_000, 20, 20)  # as the server does
     await measure_answers(1000, 500)
     await measure_answers(10_000, 5000)
+    await measure_sums()
     await measure_refusals()
 
 

@@ -18,6 +18,7 @@ from tests.page.browser import Watched, watched_page
 from tests.page.traffic import Shop, shop
 from tests.support.processes import LOOPBACK, RunningProcess, bare_environment, fetch_json, free_port, running
 from tests.support.sockets import Gateway, calls_under_way, gateway, invoke, refusal_of
+from tests.support.stores import Store, running_store
 
 Open = Callable[..., Watched]
 
@@ -116,8 +117,59 @@ def test_the_bar_shows_reserved_used_and_claimed_in_their_proportions(served: Ga
     with calls_under_way(served, "hold-a", "hold-b", "hold-c", "hold-d"):
         expect(page.locator(".account .claimed")).to_have_text("5 of 10 claimed · 4 in flight")
         widths = page.eval_on_selector_all(".account .bar i", "all => all.map(each => each.style.width)")
-        assert widths == ["10%", "0%", "10%", "30%", "0%"]
+        assert widths == ["10%", "0%", "0%", "10%", "30%", "0%", "0%"]
         assert page.locator(".account .edge u").evaluate("each => each.style.width") == "50%"
+
+
+@contextmanager
+def two_sharing() -> Iterator[tuple[Store, Gateway, Gateway]]:
+    """Two gateways such as `served`, which share their counters."""
+    with running_store("valkey") as store:
+        store.clear("000000000000")
+        shared = {"accounts": RESERVED, "counters": store.url, "shared": {"lease_seconds": 4}}
+        with gateway(**shared) as one, gateway(**shared) as other:
+            yield store, one, other
+
+
+def test_of_shared_counters_it_shows_the_calls_of_all_gateways_and_this_ones_part(open_page: Open) -> None:
+    with two_sharing() as (_, one, other):
+        page = open_page(one, reduced_motion="reduce").page
+        expect(page.locator("#sharing")).to_contain_text("2 gateways share these counters.")
+        expect(page.locator("#sharing")).to_contain_text(one.server.gateway.shared.gateway)
+        with (
+            calls_under_way(one, "hold-a", "hold-b"),
+            calls_under_way(other, "hold-a", "hold-c", "hold-c"),
+        ):
+            expect(page.locator(".account .claimed")).to_have_text("5 of 10 claimed · 5 in flight, 2 here")
+            expect(row(page, "hold-a").locator(".numbers")).to_have_text("2 / 2 full")
+            expect(row(page, "hold-a").locator(".where")).to_have_text("reserved · 1 here")
+            expect(row(page, "hold-c").locator(".where")).to_have_text("shared pool · 0 here")
+            expect(row(page, "hold-c").locator(".oldest")).to_have_text("")
+            widths = page.eval_on_selector_all(".account .bar i", "all => all.map(each => each.style.width)")
+            assert widths == ["10%", "10%", "0%", "0%", "10%", "20%", "0%"]
+            of_row = row(page, "hold-a").locator(".bar i")
+            assert [each.evaluate("each => each.style.width") for each in of_row.all()] == ["50%", "50%", "0%"]
+            assert min(contrasts(page).values()) >= 4.5
+        expect(page.locator(".account .claimed")).to_have_text("2 of 10 claimed · 0 in flight, 0 here")
+
+
+def test_of_shared_counters_it_says_what_is_wrong_with_the_store(open_page: Open) -> None:
+    with two_sharing() as (store, one, _):
+        page = open_page(one).page
+        expect(page.locator("#sharing")).to_be_visible()
+        expect(page.locator("#trouble")).to_be_hidden()
+        store.kill()
+        expect(page.locator("#trouble")).to_contain_text("The shared counters do not answer")
+        expect(page.locator("#trouble")).to_contain_text("What other gateways run was so", timeout=10_000)
+
+
+def test_of_counters_in_memory_it_says_nothing_of_other_gateways(served: Gateway, open_page: Open) -> None:
+    page = open_page(served).page
+    with calls_under_way(served, "hold-a"):
+        expect(row(page, "hold-a").locator(".where")).to_have_text("reserved")
+        expect(page.locator("#sharing")).to_be_hidden()
+        expect(page.locator("#trouble")).to_be_hidden()
+        expect(page.get_by_text("other gateways")).to_be_hidden()
 
 
 def test_it_asks_nobody_but_its_gateway(busy_shop: Shop, open_page: Open) -> None:

@@ -49,7 +49,11 @@ def _describe_sharing(shared: dict[str, Any], accounts: list[dict[str, Any]]) ->
     gateways, age = shared.get("gateways", 1), shared.get("sums_age_seconds")
     everywhere = sum(account.get("in_flight", 0) for account in accounts)
     here = sum(account.get("in_flight_here", 0) for account in accounts)
-    who = f"{gateways} gateways share these counters" if gateways > 1 else "no other gateway shares these counters now"
+    who = "no other gateway shares these counters now"
+    if gateways > 1:
+        who = f"{gateways} gateways share these counters"
+    elif everywhere > here:  # how many there are comes with the heartbeat, later than their calls
+        who = "other gateways share these counters"
     words = Text(f"{who}; here {here} of {everywhere}", style="dim")
     words.append(f"\nages and throttles are of this gateway, {shared.get('gateway', '')}")
     if trouble := shared.get("trouble"):

@@ -397,7 +397,12 @@ def test_of_shared_counters_the_table_says_whose_calls_they_are() -> None:
     text = render_shared()
     assert "3 gateways share these counters; here 2 of 4" in text
     assert "ages and throttles are of this gateway, g-7f3a2b1c" in text
-    assert "no other gateway shares these counters now; here 2 of 4" in render_shared(gateways=1)
+    assert "other gateways share these counters; here 2 of 4" in render_shared(gateways=1)
+    alone = {"accounts": [], "shared": {"gateway": "g-7f3a2b1c", "gateways": 1, "sums_age_seconds": 0.0}}
+    console = Console(width=160)
+    with console.capture() as capture:
+        console.print(live_table.render(alone))
+    assert "no other gateway shares these counters now; here 0 of 0" in capture.get()
 
 
 def test_of_shared_counters_the_table_says_what_is_wrong_with_the_store() -> None:

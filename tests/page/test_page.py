@@ -150,7 +150,17 @@ def test_of_shared_counters_it_shows_the_calls_of_all_gateways_and_this_ones_par
             of_row = row(page, "hold-a").locator(".bar i")
             assert [each.evaluate("each => each.style.width") for each in of_row.all()] == ["50%", "50%", "0%"]
             assert min(contrasts(page).values()) >= 4.5
+            page.set_viewport_size({"width": 360, "height": 800})
+            assert not has_sideways_scroll(page)
         expect(page.locator(".account .claimed")).to_have_text("2 of 10 claimed · 0 in flight, 0 here")
+
+
+def test_of_shared_counters_that_nobody_else_shares_it_says_so(open_page: Open) -> None:
+    with running_store("valkey") as store:
+        store.clear("000000000000")
+        with gateway(accounts=RESERVED, counters=store.url) as alone:
+            page = open_page(alone).page
+            expect(page.locator("#sharing")).to_contain_text("No other gateway shares these counters now.")
 
 
 def test_of_shared_counters_it_says_what_is_wrong_with_the_store(open_page: Open) -> None:

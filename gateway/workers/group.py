@@ -87,7 +87,7 @@ class Group:
         self._retired_usage: dict[str, Any] = {}
         self._retired_store = StoreSums()
         self._refusals: list[dict[str, Any]] = []
-        self._shared: dict[str, Any] = {}
+        self._shared: dict[str, Any] = {"gateways": settings.workers, "sums_age_seconds": None}
         self.trouble: str | None = None
         self.why_not_ready: str | None = None
         self.limits = make_limits(settings, labelled=settings.metric_functions)

@@ -55,6 +55,8 @@ class WorkersEndpoint:
         return [
             Route("/holds", self.holds, methods=["GET", "POST"]),
             Route("/holds/{id}", self.release, methods=["DELETE"]),
+            Route("/holders", self.holders),
+            Route("/holders/{gateway}", self.holders, methods=["DELETE"]),
             Route("/workers", self.workers),
             Route("/workers/{number:int}/{what}", self.of_one),
         ]
@@ -78,6 +80,10 @@ class WorkersEndpoint:
             f"There is no hold {id[:MOST_REPEATED]!r}: it has ended, or never was. GET /holds lists those there are.",
             404,
         )
+
+    async def holders(self, request: Request) -> Response:
+        """Any worker can ask the store about all of them."""
+        return await self._ask_any(request, b"")
 
     async def workers(self, request: Request) -> Response:
         """Each worker: its number, its name in the store, its process, for how long it serves, and what it runs."""

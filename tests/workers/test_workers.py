@@ -321,6 +321,20 @@ def test_slots_are_held_and_released_whichever_worker_has_them(gateway: Workers)
     assert "--faults" in gateway.send("POST", "/faults", {}).json["error"]
 
 
+def test_holders_are_those_of_all_workers(gateway: Workers, behind: Backend) -> None:
+    with ExitStack() as stack:
+        hold(stack, gateway, behind, 4)
+        names = {worker["gateway"] for worker in gateway.workers()}
+        gateway.process.wait_until(lambda: len(gateway.ask("/holders")["holders"]) == 4, "the lists are told")
+        assert {row["function"] for row in gateway.ask("/holders")["holders"]} == {"hold"}
+        shown = json.dumps(gateway.ask("/holders"))
+        assert all(name.rpartition(".")[2] in shown for name in names)
+        refused = gateway.send("DELETE", f"/holders/{min(names)}")
+        assert (refused.status, "force" in refused.json["error"]) == (409, True)
+        assert gateway.send("DELETE", "/holders/g-none").status == 404
+        behind.release()
+
+
 def test_the_live_page_shows_all_workers(gateway: Workers, behind: Backend) -> None:
     with ExitStack() as stack:
         hold(stack, gateway, behind, 4)

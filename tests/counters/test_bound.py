@@ -54,6 +54,23 @@ async def test_being_cancelled_from_outside_stays_that() -> None:
     bound.close()
 
 
+async def test_being_cancelled_when_it_takes_too_long_stays_being_cancelled() -> None:
+    bound = Bound()
+
+    async def wait() -> None:
+        with bound.within(60):
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(wait())
+    await asyncio.sleep(0)
+    task.cancel()
+    bound._deadline = 0.0
+    bound._look()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    bound.close()
+
+
 async def test_another_failure_stays_what_it_is() -> None:
     bound = Bound()
     with pytest.raises(ZeroDivisionError), bound.within(60):

@@ -155,10 +155,9 @@ async def test_a_slot_that_moves_takes_its_account_along(cluster: Cluster, with_
     async with sharing(cluster) as one, sharing(cluster) as two:
         held = [await take(one, moving) for _ in range(3)]
         with cluster.moving(moving, target, with_keys=with_keys):
-            held[0].release()  # told to nobody yet: neither node counts the account while it is on the way
-            await eventually(lambda: one.trouble is not None, "it is seen")
+            assert isinstance(await refuse(one, moving), Away)  # neither node counts it while it is on the way
             assert "being moved" in (one.trouble or "")
-            assert isinstance(await refuse(one, moving), Away)
+            held[0].release()
             (await take(one, beside)).release()
         began = time.monotonic()
         assert len(await fill(two, moving)) == LIMIT - 2
@@ -176,6 +175,8 @@ async def test_an_account_that_says_nothing_follows_its_slot_by_its_heartbeat(cl
         await take(counters, account)
         with cluster.moving(account, target):
             pass
+        await counters.read_sums()
+        assert f"{account}/account" not in counters.sums  # its old node says that it is elsewhere
         await eventually(lambda: target.sums(account).get(f"{account}/account") == 1, "it is told", LEASE)
         where = f"node 127.0.0.1:{target.port}"
         await eventually(lambda: counters._tallies[account].shard.standing.where == where, "it follows", LEASE)

@@ -12,9 +12,11 @@ import pytest
 
 from gateway.counters.base import Away
 from gateway.counters.memory import MemorySlot
+from gateway.counters.sentinel import Sentinels
 from gateway.counters.shared import SharedCounters
 from gateway.counters.terms import SharedTerms
 from gateway.policy.limits import AccountLimits, Limits
+from gateway.policy.store_url import Host, split_store_url
 
 from ..support.clusters import Watched, watched_store
 from ..support.gateways import eventually
@@ -72,6 +74,19 @@ async def test_what_is_wrong_with_the_sentinels_or_the_primary_is_told(watched: 
         async with sharing(url) as counters:
             assert words in (counters.trouble or ""), url
             assert "wrong-one" not in (counters.trouble or "")
+
+
+async def test_the_sentinel_that_saw_the_latest_failover_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = {"s1": (3, ("old", 1)), "s2": (4, ("new", 2)), "s3": None}
+
+    async def answer(self: Sentinels, host: Host) -> tuple[int, Host] | None:
+        if host[0] == "s4":
+            raise OSError
+        return answers[host[0]]
+
+    monkeypatch.setattr(Sentinels, "_ask", answer)
+    sentinels = Sentinels(split_store_url("redis+sentinel://s1,s2,s3,s4/mymaster"), 1.0)
+    assert await sentinels.find_primary() == ("new", 2)
 
 
 async def test_a_primary_that_is_made_a_replica_is_left_for_the_new_one(watched: Watched) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol
 
-from .link import Command, Link
+from .link import Command, Elsewhere, Link
 from .standing import Standing
 from .tally import Answer, Take, Tally
 from .terms import SharedTerms, StoreTotals
@@ -56,3 +56,13 @@ class Context(NamedTuple):
         """The store says nothing to those who wait."""
         for take in tally.take_back():
             self.deliver(tally, take, None)
+
+
+class Guide(Protocol):
+    """Who knows which node of a cluster counts an account."""
+
+    def take_in(self, tally: AccountTally, reply: Elsewhere) -> None:
+        """A node does not count this account now, and it was dropped there."""
+
+    def look(self, reply: Elsewhere) -> None:
+        """A node does not count one of its accounts now."""

@@ -68,15 +68,25 @@ def make_servers(context: Context) -> Servers:
 
 
 async def read_sums(servers: Servers) -> dict[str, int] | None:
-    """The slots over all gateways, by counter; None when no server answers."""
-    replies = await asyncio.gather(*(_ask_sums(shard) for shard in servers.shards()))
-    heard = [sums for sums in replies if sums is not None]
-    return {counter: slots for sums in heard for counter, slots in sums.items()} if heard else None
+    """The slots over all gateways, by counter; None when no server answers. Of an account whose server does not, those
+    of this gateway."""
+    own = {tally.account: dict(tally.held) for place in servers.places() for tally in place.tallies.values()}
+    answers = await asyncio.gather(*(_ask_sums(shard) for shard in servers.shards()))
+    heard = [sums for sums in answers if sums is not None]
+    if not heard:
+        return None
+    accounts = own | {account: sums for sums_of in heard for account, sums in sums_of.items()}
+    return {counter: slots for sums in accounts.values() for counter, slots in sums.items()}
 
 
-async def _ask_sums(shard: Shard) -> dict[str, int] | None:
-    replies = await shard.ask([("HGETALL", f"{base_key(account)}:sums") for account in shard.tallies])
+async def _ask_sums(shard: Shard) -> dict[str, dict[str, int]] | None:
+    """By account."""
+    accounts = list(shard.tallies)
+    replies = await shard.ask([("HGETALL", f"{base_key(account)}:sums") for account in accounts])
     if replies is None:
         return None
-    flat = [item for reply in replies if isinstance(reply, list) for item in reply]
-    return {counter.decode(): int(slots) for counter, slots in zip(flat[::2], flat[1::2], strict=True)}
+    return {
+        account: {counter.decode(): int(slots) for counter, slots in zip(reply[::2], reply[1::2], strict=True)}
+        for account, reply in zip(accounts, replies, strict=True)
+        if isinstance(reply, list)  # else it is elsewhere
+    }

@@ -7,26 +7,16 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from .bound import Bound
-from .lease import Heard, Lease
+from .heartbeat import Heartbeat, tell_fenced
 from .link import Command, Elsewhere, Link, StoreAway
-from .place import AccountTally, Context
+from .place import AccountTally, Context, Guide
 from .script import FORGET, base_key
-from .tally import Renewed, encode_forget
+from .tally import encode_forget
 
 log = logging.getLogger("gateway")
-
-
-class Guide(Protocol):
-    """Who knows which node of a cluster counts an account."""
-
-    def take_in(self, tally: AccountTally, reply: Elsewhere) -> None:
-        """A node does not count this account now, and it was dropped there."""
-
-    def look(self, reply: Elsewhere) -> None:
-        """A node does not count one of its accounts now."""
 
 
 class Shard:
@@ -43,7 +33,7 @@ class Shard:
         self.make_link = make_link
         self._link = make_link()
         self.standing = context.make_standing(self._link.where)
-        self._terms = terms = context.terms
+        self._terms = context.terms
         self._context = context
         self._guide = guide
         self._totals = context.totals
@@ -53,20 +43,18 @@ class Shard:
         self._bell = asyncio.Event()
         self._is_free = asyncio.Lock()
         self._bound = Bound()
-        self._lease = Lease(
+        self._heartbeat = Heartbeat(
             make_link(),
-            seconds=terms.lease_seconds,
-            timeout_seconds=terms.timeout_seconds,
-            tallies=lambda: list(self.tallies.values()),
-            limits=context.words.of,
-            more=lambda: context.more(list(self.tallies)),
-            tell=self._hear_renewals,
-            tell_away=self._hear_silence,
-            tell_moved=self._hear_move,
+            context,
+            self.tallies,
+            self.standing,
+            guide,
+            ring=self.ring,
+            look=self._look,
+            leave=self._reopen,
         )
         self._must_ask = True
         self._must_reopen = False
-        self._loop: asyncio.AbstractEventLoop
         self._task: asyncio.Task[None] | None = None
 
     # Its life.
@@ -78,10 +66,9 @@ class Shard:
     async def start(self) -> None:
         """Begin to talk, and return after the first exchange. Does not fail where the server is away: `standing`
         tells, and it is tried again."""
-        self._loop = asyncio.get_running_loop()
         await self._talk()
         self._task = asyncio.create_task(self._keep_talking(), name="shared counters")
-        self._lease.start()
+        self._heartbeat.start()
 
     async def close(self) -> None:
         """Give everything back, so that nobody waits for the lease to end; unless slots are to be kept for calls that
@@ -91,7 +78,7 @@ class Shard:
                 self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
-            await self._lease.close()
+            await self._heartbeat.close()
         self._answer_all_alone()
         if self.standing.why_away is None and self.tallies:
             with contextlib.suppress(StoreAway, TimeoutError):
@@ -115,7 +102,7 @@ class Shard:
         tally.shard = self
         self.tallies[tally.account] = tally
         self.ring(tally)
-        self._lease.hurry()
+        self._heartbeat.hurry()
 
     async def release(self, tally: AccountTally) -> None:
         """Count an account here no longer. What is under way is heard to its end."""
@@ -228,9 +215,9 @@ class Shard:
         for take, answer in answers:
             self._deliver(tally, take, answer)
         if tally.acknowledged is None and was is not None:
-            self._tell_fenced(tally)
+            tell_fenced(self._context.gateway, tally)
         elif was is None and tally.acknowledged is not None:
-            self._lease.hurry()
+            self._heartbeat.hurry()
         if tally.refill_until > now:
             self.standing.note_refill(tally.refill_until - now)
         if not tally.is_idle:
@@ -242,15 +229,6 @@ class Shard:
         assert self._guide is not None, "only a node of a cluster says so"
         self._guide.take_in(tally, reply)
 
-    def _tell_fenced(self, tally: AccountTally) -> None:
-        log.warning(
-            "shared counters do not know %s any more: it was not heard for a lease, or they lost it; it runs %d calls "
-            "of account %s and tells so before it admits another",
-            self._context.gateway,
-            tally.held[f"{tally.account}/account"],
-            tally.account,
-        )
-
     def _answer_all_alone(self) -> None:
         for tally in self.tallies.values():
             self._context.answer_alone(tally)
@@ -261,55 +239,17 @@ class Shard:
         self._must_ask = True
         self._bell.set()
 
-    # What the thread of the lease tells.
+    # What the heartbeat tells.
 
-    def _hear_renewals(self, heard: list[Heard]) -> None:
-        self._call_soon(self._note_renewals, heard)
-
-    def _hear_silence(self, why: str) -> None:
-        self._call_soon(self._note_silence)
-
-    def _hear_move(self) -> None:
-        self._call_soon(self._note_move)
-
-    def _call_soon(self, do: Callable[..., None], *arguments: Any) -> None:
-        with contextlib.suppress(RuntimeError):  # the event loop has ended, and with it this gateway
-            self._loop.call_soon_threadsafe(do, *arguments)
-
-    def _note_silence(self) -> None:
-        """Look whether it is the same for the calls."""
+    def _look(self) -> None:
+        """It was not answered: look whether it is the same for the calls."""
         self._must_ask = True
         self._bell.set()
 
-    def _note_move(self) -> None:
+    def _reopen(self) -> None:
         """Another server has taken over, though this one still answers: go there before it admits by itself."""
         self._must_reopen = True
-        self._note_silence()
-
-    def _note_renewals(self, heard: list[Heard]) -> None:
-        for tally, epoch, renewed in heard:
-            mine = self.tallies.get(tally.account)
-            if mine is None:  # counted elsewhere meanwhile
-                continue
-            if not isinstance(renewed, Elsewhere):
-                self._note_renewal(mine, epoch, renewed)
-            elif self._guide is not None:
-                self._guide.look(renewed)
-        self._context.heard()
-
-    def _note_renewal(self, tally: AccountTally, epoch: int, renewed: Renewed) -> None:
-        was = tally.acknowledged
-        tally.note_renewal(epoch, renewed)
-        if was is not None and tally.acknowledged is None:
-            self._tell_fenced(tally)
-        if renewed.refill_ms:
-            tally.refill_until = max(tally.refill_until, self._clock() + renewed.refill_ms / 1000)
-            self.standing.note_refill(renewed.refill_ms / 1000)
-        if tally.acknowledged is None:
-            self.ring(tally)
-        warning = self._context.words.compare(tally.account, renewed.other, renewed.other_limits)
-        if warning:
-            log.warning("%s", warning)
+        self._look()
 
     def __repr__(self) -> str:
         return f"<Shard {self.standing!r} {list(self.tallies.values())}>"

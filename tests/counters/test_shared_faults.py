@@ -343,7 +343,7 @@ async def test_slots_are_kept_for_the_calls_of_a_dead_gateway_where_that_is_want
 async def die(counters: SharedCounters) -> None:
     """End a gateway without a word to the store, as kill -9 does."""
     shard = shard_of(counters)
-    await shard._lease.close()
+    await shard._heartbeat.close()
     assert shard._task is not None
     shard._task.cancel()
     await asyncio.gather(shard._task, return_exceptions=True)

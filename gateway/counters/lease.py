@@ -86,7 +86,7 @@ class Lease:
                 except TimeoutError:
                     pass
         finally:
-            await self._link.close()
+            await self._link.close(self._timeout)
 
     async def _renew(self) -> bool:
         """Renew what there is; whether the store answered."""

@@ -3,6 +3,8 @@ parses; its client is left out, because it takes more than 100 µs for a command
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
@@ -129,10 +131,14 @@ class Link:
             raise
         return replies
 
-    async def close(self) -> None:
+    async def close(self, patience_seconds: float = 0) -> None:
+        """With patience it returns once the connection has ended, which with TLS takes a farewell from both sides: an
+        event loop that ends before that leaves a socket behind."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            await connection.disconnect(nowait=True)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(patience_seconds or None):
+                    await connection.disconnect(nowait=not patience_seconds)
 
     def _read_facts(self, info: bytes) -> None:
         facts = dict(line.split(":", 1) for line in info.decode(errors="replace").splitlines() if ":" in line)

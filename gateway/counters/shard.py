@@ -83,7 +83,7 @@ class Shard:
         if self.standing.why_away is None and self.tallies:
             with contextlib.suppress(StoreAway, TimeoutError):
                 await self._leave()
-        await self._link.close()
+        await self._link.close(self._terms.timeout_seconds)
         self._bound.close()
 
     async def _leave(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import click
 import yaml
 
 from gateway.cli import main
@@ -30,7 +31,9 @@ def test_every_command_and_flag_that_it_shows_exists() -> None:
     )
     assert len(shown) >= 5
     for command, arguments in shown:
-        options = {name for parameter in main.commands[command].params for name in parameter.opts}
+        found = main.get_command(click.Context(main), command)
+        assert found is not None, command
+        options = {name for parameter in found.params for name in parameter.opts}
         assert set(re.findall(r"--[a-z-]+", arguments)) <= options, command
 
 

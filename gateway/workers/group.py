@@ -161,13 +161,7 @@ class Group:
         vars(self.totals).update(vars(read_totals(self._retired, *(worker.totals for worker in workers))))
         used = [self._retired_usage, *(worker.usage for worker in workers)]
         return [
-            gauge("workers", "Worker processes that serve.", (), [((), len(workers))]),
-            counter(
-                "worker_replacements",
-                "Workers that took the place of one that had died.",
-                (),
-                [((), self._supervisor.replaced)],
-            ),
+            *list_workers(len(workers), self._supervisor.replaced),
             *sum_processes(await describe_process(), used),
         ]
 
@@ -269,6 +263,14 @@ class Group:
                 self._retired_usage[name] = (kind, help, before + value)
         if worker.now:
             self._retired_store.add(worker.now["store"])
+
+
+def list_workers(serving: int, replaced: int) -> list[Family]:
+    """The metrics that only a gateway of several workers has."""
+    return [
+        gauge("workers", "Worker processes that serve, where there are several.", (), [((), serving)]),
+        counter("worker_replacements", "Workers that took the place of one that had died.", (), [((), replaced)]),
+    ]
 
 
 def _sum_pairs(pairs: Iterable[tuple[int, int]]) -> tuple[int, int]:

@@ -10,9 +10,9 @@ from typing import Any
 
 from .lease import Heard, Lease
 from .link import Elsewhere, Link
+from .messages import Renewed
 from .place import AccountTally, Context, Guide
 from .standing import Standing
-from .tally import Renewed
 
 log = logging.getLogger("gateway")
 

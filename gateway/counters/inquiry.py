@@ -10,8 +10,8 @@ import msgspec
 
 from .holders import NoAnswer, Report, Row, account_counter, counter_of
 from .link import Elsewhere, Link, StoreAway
+from .messages import encode_forget
 from .script import FORGET, HOLDERS, Script, base_key
-from .tally import encode_forget
 
 _decode = msgspec.msgpack.decode
 _ALIVE = 3

@@ -10,8 +10,9 @@ import threading
 from collections.abc import Callable
 
 from .link import Command, Elsewhere, Link, StoreAway
+from .messages import Renewed, read_renewal
 from .script import RENEW, base_key
-from .tally import Renewed, Tally, read_renewal
+from .tally import Tally
 
 log = logging.getLogger("gateway")
 

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol
 
 from .link import Command, Elsewhere, Link
+from .messages import Answer, Take
 from .standing import Standing
-from .tally import Answer, Take, Tally
+from .tally import Tally
 from .terms import SharedTerms, StoreTotals
 from .words import LimitsInWords
 

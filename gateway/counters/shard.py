@@ -12,9 +12,9 @@ from typing import Any
 from .bound import Bound
 from .heartbeat import Heartbeat, tell_fenced
 from .link import Command, Elsewhere, Link, StoreAway
+from .messages import encode_forget
 from .place import AccountTally, Context, Guide
 from .script import FORGET, base_key
-from .tally import encode_forget
 
 log = logging.getLogger("gateway")
 

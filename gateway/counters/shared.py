@@ -19,9 +19,9 @@ from .base import AWAY, REFILLING
 from .inquiry import Inquiry
 from .listing import Listing
 from .memory import MemoryCounters, MemorySlot, describe_empty
+from .messages import Answer, Take, Terms
 from .place import AccountTally, Context
 from .servers import make_servers, read_sums
-from .tally import Answer, Take, Terms
 from .terms import SharedTerms, StoreTotals
 from .words import LimitsInWords
 

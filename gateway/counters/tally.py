@@ -27,63 +27,14 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ..policy.concurrency import Claim, Plan, RateClaim
+from .messages import FENCED, OK, RATE, REFILLING, Answer, Refused, Renewed, Take, Terms, describe_takes
 from .script import REGISTER, TAKE, Script
 
 _encode = msgspec.msgpack.encode
 _decode = msgspec.msgpack.decode
 
-_OK, _FENCED, _REFILLING = range(3)
-_RATE = 1
-
 # Takes in one batch. A script keeps the store from everybody else; so many take about a millisecond.
 MOST_TAKES = 500
-
-
-class Terms(NamedTuple):
-    """What a gateway says of itself with each request: its id; for how many milliseconds it lives without saying so,
-    and how much longer its slots are kept; and within how many seconds a reply is good."""
-
-    gateway: str
-    lease_ms: int
-    keep_ms: int
-    patience_seconds: float
-
-
-class Take:
-    """One plan that is to be taken. `is_waiting` until it is answered, or nobody waits any more."""
-
-    __slots__ = ("is_waiting", "plan")
-
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-        self.is_waiting = True
-
-    def abandon(self) -> None:
-        """Nobody waits any more: should the store grant it, the slot is given back."""
-        self.is_waiting = False
-
-
-class Refused(NamedTuple):
-    """The store had no room: the claim that was full with the slots in use, or the rate that had no token."""
-
-    claim: Claim | RateClaim
-    in_use: int
-
-
-Answer = int | Refused | None
-"""The index of the lane that was taken, what was full, or None: the store said neither yes nor no."""
-
-
-class Renewed(NamedTuple):
-    """The answer to a renewal; `other` has other limits, or is empty."""
-
-    status: int
-    refill_ms: int
-    gateways: int
-    rank: int
-    other: str
-    other_limits: str
 
 
 class _Batch(NamedTuple):
@@ -166,19 +117,19 @@ class Tally:
         self.refill_until = now + refill_ms / 1000
         if self._is_registering:
             self._is_registering = False
-            if status == _OK:
+            if status == OK:
                 self.acknowledged = (self.epoch, 0)
             return []
         batch = self._under_way
         assert batch is not None, "a reply without a request"
-        if status == _FENCED:
+        if status == FENCED:
             self._void()
             return []
         self._under_way = None
         if self.acknowledged is not None:  # else fenced meanwhile: what follows is told anew
             self.acknowledged = (self.epoch, batch.number)
         is_late = now - self._sent_at >= self._terms.patience_seconds
-        if status == _REFILLING:
+        if status == REFILLING:
             answers = [None] * len(batch.takes)
         return [
             (take, answer)
@@ -218,7 +169,7 @@ class Tally:
         return acknowledged[0], _encode((gateway, *acknowledged, lease_ms, keep_ms, run, limits))
 
     def note_renewal(self, epoch: int, renewed: Renewed) -> None:
-        if renewed.status == _FENCED:
+        if renewed.status == FENCED:
             self.fence(epoch)
         else:
             self.gateways, self.rank = max(1, renewed.gateways), renewed.rank
@@ -272,18 +223,7 @@ class Tally:
         return _Batch(self._number, changes, takes)
 
     def _encode_batch(self, batch: _Batch, run: str) -> bytes:
-        shapes: list[object] = []
-        known: dict[tuple[int, int], int] = {}  # by identity, which is quick: the batch keeps the plans alive
-        takes: list[object] = []
-        for take in batch.takes:
-            plan = take.plan
-            key = (id(plan.lanes), id(plan.rates))
-            index = known.get(key)
-            if index is None:
-                index = known[key] = len(shapes)
-                shapes.append(_describe_shape(plan))
-            takes.append(plan.function_counter)
-            takes.append(index)
+        shapes, takes = describe_takes(batch.takes)
         gateway, lease_ms, keep_ms, _ = self._terms
         return _encode((gateway, self.epoch, batch.number, lease_ms, keep_ms, run, batch.changes, shapes, takes))
 
@@ -303,7 +243,7 @@ class Tally:
             return None if is_heard else _UNHEARD
         if not is_heard:
             return _UNHEARD
-        if raw[0] == _RATE:
+        if raw[0] == RATE:
             return Refused(plan.rates[raw[1]], 0)
         return Refused(plan.lanes[-1].claims[raw[1]], raw[2])
 
@@ -318,27 +258,3 @@ class Tally:
 
 
 _UNHEARD = object()
-
-
-def _describe_shape(plan: Plan) -> tuple[list[list[object]], list[object]]:
-    lanes: list[list[object]] = []
-    for lane in plan.lanes:
-        described: list[object] = []
-        for claim in lane.claims:
-            described.append(claim.counter)
-            described.append(-1 if claim.ceiling is None else claim.ceiling)
-        lanes.append(described)
-    rates: list[object] = []
-    for rate in plan.rates:
-        rates.append(rate.bucket)
-        rates.append(rate.per_second)
-    return lanes, rates
-
-
-def read_renewal(reply: bytes) -> Renewed:
-    return Renewed(*_decode(reply))
-
-
-def encode_forget(gateway: str, counter: str = "", lease_ms: int = 0, keep_ms: int = 0) -> bytes:
-    """The argument of `forget`; with a lease it leaves a gateway alone that was heard within half of it."""
-    return _encode((gateway, counter, lease_ms, keep_ms))

@@ -18,8 +18,9 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from gateway.counters.link import Link, StoreAway
+from gateway.counters.messages import Take, Terms
 from gateway.counters.script import RENEW, base_key
-from gateway.counters.tally import Take, Tally, Terms
+from gateway.counters.tally import Tally
 from gateway.policy.limits import AccountLimits, FunctionLimits
 from loadtests.bench.processes import Trouble
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from gateway.counters.messages import encode_forget
 from gateway.counters.script import FORGET
 
 from .network import Server
@@ -106,7 +107,7 @@ class Faults:
         if gateway is not None and server is not None:
             self._world.note("FAULT {} is released by hand", gateway.name)
             gateway.forgotten += 1
-            self._network.run_script(server, gateway.name, FORGET, self._course.core.encode_forget(gateway.name))
+            self._network.run_script(server, gateway.name, FORGET, encode_forget(gateway.name))
 
     # The network.
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Generator
 from typing import Any
 
+from gateway.counters.messages import encode_forget, read_renewal
 from gateway.counters.script import FORGET, RENEW, Script
 from gateway.policy.concurrency import Lane, Plan
 
@@ -365,7 +366,7 @@ class Gateway:
         reply = yield self._reply(lambda then: link.ask(self._work((RENEW, argument)), then), deadline)
         if isinstance(reply, Trouble):
             return self._hear_silence()
-        self._world.after(0, self.do, self._note_renewal, epoch, self._core.read_renewal(reply[0]))
+        self._world.after(0, self.do, self._note_renewal, epoch, read_renewal(reply[0]))
         return True
 
     def _hear_silence(self) -> bool:
@@ -395,7 +396,7 @@ class Gateway:
         for asked in list(self.asked):
             self._hang_up(asked)
         if self._link is not None and self._link.is_open and self.why_away is None:
-            self._link.ask(self._work((FORGET, self._core.encode_forget(self.name))), lambda reply: None)
+            self._link.ask(self._work((FORGET, encode_forget(self.name))), lambda reply: None)
         self.is_alive = False
 
     def __repr__(self) -> str:

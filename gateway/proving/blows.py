@@ -10,7 +10,7 @@ from random import Random
 from typing import NamedTuple
 
 from .damage import LEASE, Blow, Damage
-from .fleet import Fleet, Member
+from .fleet import STOPPED_LEASES, Fleet, Member
 from .relay import Flow
 from .store import OwnServer
 
@@ -20,7 +20,7 @@ LONGEST_DELAY = 0.4  # seconds that a piece is late on a slow line
 
 class Kind(StrEnum):
     KILLED = "killed (-9)"
-    STOPPED = "stopped for longer than the lease"
+    STOPPED = "stopped for 3 leases"
     STOPPED_SHORTLY = "stopped for less than the lease"
     RESTARTED = "store restarted empty"
     FLUSHED = "store emptied (FLUSHALL)"
@@ -33,6 +33,11 @@ class Kind(StrEnum):
     RESET = "connections to the store reset"
     HALF_CLOSED = "connections to the store half-closed"
 
+    @property
+    def word(self) -> str:
+        """Its name among the options."""
+        return self.name.lower().replace("_", "-")
+
 
 class Step(NamedTuple):
     """`victim`: number of the gateway; `seconds`: how long; `calm`: seconds before it."""
@@ -44,8 +49,9 @@ class Step(NamedTuple):
     dice: Random
 
 
-def plan(script: str, gateways: int, lease_seconds: float) -> list[Step]:
-    """Every kind once, in an order of this script's."""
+def plan(script: str, gateways: int, lease_seconds: float, cut_seconds: float = 0.0) -> list[Step]:
+    """Every kind once, in an order of this script's. One gateway is cut off for `cut_seconds` if that is longer than
+    its lease."""
     dice = Random(f"{script}/blows")
     kinds = list(Kind)
     dice.shuffle(kinds)
@@ -53,7 +59,7 @@ def plan(script: str, gateways: int, lease_seconds: float) -> list[Step]:
         Step(
             kind,
             dice.randrange(gateways),
-            _choose_seconds(kind, lease_seconds, dice),
+            _choose_seconds(kind, lease_seconds, cut_seconds, dice),
             dice.uniform(*CALM_SECONDS),
             Random(f"{script}/{kind}"),
         )
@@ -61,9 +67,12 @@ def plan(script: str, gateways: int, lease_seconds: float) -> list[Step]:
     ]
 
 
-def _choose_seconds(kind: Kind, lease: float, dice: Random) -> float:
-    if kind in (Kind.STOPPED, Kind.CUT_OFF, Kind.ALL_CUT_OFF):
-        return lease + dice.uniform(1.5, 2.5)  # so that the others' healing, due a second after the lease, is seen
+def _choose_seconds(kind: Kind, lease: float, cut: float, dice: Random) -> float:
+    if kind is Kind.STOPPED:
+        return STOPPED_LEASES * lease
+    if kind in (Kind.CUT_OFF, Kind.ALL_CUT_OFF):
+        past = lease + dice.uniform(1.5, 2.5)  # so that the others' healing, due a second after the lease, is seen
+        return max(past, cut) if kind is Kind.CUT_OFF else past
     if kind is Kind.RESTARTED:
         return dice.uniform(0.1, 1.0)
     # Less than the three quarters of a lease that are left at least when a blow begins.
@@ -109,13 +118,13 @@ class Blows:
     def _return(self, blow: Blow, name: str = "") -> Blow:
         """It is over; from now on every gateway must come to admit."""
         blow.ended = self.clock()
-        self.damage.expect(name or blow.name, self.fleet.gateways, blow.ended)
+        self.damage.expect(name or blow.name, self.fleet.gateways, blow.ended, blow=blow)
         return blow
 
     def _expect_others(self, blow: Blow, name: str, promise: float) -> None:
         others = [gateway for gateway in self.fleet.gateways if gateway not in blow.gateways]
         if others:
-            self.damage.expect(name, others, blow.began, promise)
+            self.damage.expect(name, others, blow.began, promise, blow)
 
     async def _kill(self, step: Step, member: Member) -> Blow:
         blow = self._strike(step, [member], is_cut=True)
@@ -123,7 +132,7 @@ class Blows:
         self._expect_others(blow, blow.name, self.damage.promise_for_lost)
         await member.start()
         name = f"{member.gateway.name} started anew"
-        self.damage.expect(name, [member.gateway], self.clock(), self.damage.promise_for_lost)
+        self.damage.expect(name, [member.gateway], self.clock(), self.damage.promise_for_lost, blow)
         return blow
 
     async def _stop(self, step: Step, member: Member) -> Blow:

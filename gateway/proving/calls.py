@@ -75,6 +75,7 @@ class Call:
         self.arrived = asyncio.Event()
         self.is_refused = False
         self.opened_index = 0
+        self.opened_at_change = 0
         self.sent_index: int | None = None
         self.has_left = False
         self.is_let_go = False

@@ -12,17 +12,21 @@ from urllib.parse import urlsplit
 import click
 from rich.console import Console
 
+from .blows import Kind
 from .damage import LEASE, TIMEOUT
 from .fleet import LEASE_SECONDS, Sharing
-from .progress import Progress, print_verdict
+from .progress import Progress
 from .quotas import Unusable
 from .report import write_report
 from .run import ANY_PORT, CLIENTS, LONGEST_TIMEOUT_SECONDS, Plan, run
 from .subject import Died
+from .tables import print_verdict
 from .verdict import FAILED, MISUSED
 from .wire import Endpoint
 
-UNFOLDED = 120  # columns of the tables in a pipe
+UNFOLDED = 130  # columns of the tables in a pipe
+CUT_SECONDS = 30.0  # for which a gateway is cut off where a seed has
+CUT_SECONDS_NEED = 120.0
 
 
 def read_endpoint(context: click.Context, parameter: click.Parameter, value: str | None) -> Endpoint | None:
@@ -37,6 +41,18 @@ def read_endpoint(context: click.Context, parameter: click.Parameter, value: str
     if parts.scheme != "http" or not parts.hostname or port is None or parts.path.strip("/") or parts.query:
         raise click.BadParameter(f"{value!r} is not HOST:PORT or http://HOST:PORT (prove speaks plain HTTP)")
     return Endpoint(parts.hostname, port)
+
+
+def read_kinds(context: click.Context, parameter: click.Parameter, value: str | None) -> list[Kind] | None:
+    """The blows of a list of their words. Raises `click.BadParameter`."""
+    if value is None:
+        return None
+    words = {kind.word: kind for kind in Kind}
+    wanted = [word.strip() for word in value.split(",")]
+    unknown = [word for word in wanted if word not in words]
+    if unknown:
+        raise click.BadParameter(f"{', '.join(map(repr, unknown))}: the blows are {', '.join(words)}")
+    return [words[word] for word in wanted]
 
 
 @click.command()
@@ -85,6 +101,19 @@ def read_endpoint(context: click.Context, parameter: click.Parameter, value: str
     type=click.Choice([LEASE, TIMEOUT]),
     help=f"When they give the slots of a dead gateway to others.  [default: {LEASE}]",
 )
+@click.option(
+    "--only",
+    callback=read_kinds,
+    metavar="BLOW,...",
+    help=f"Deal these blows only: {', '.join(kind.word for kind in Kind)}.",
+)
+@click.option(
+    "--cut-seconds",
+    type=click.FloatRange(0, 600),
+    metavar="SECONDS",
+    help=f"How long one gateway is cut off from the store.  [default: {CUT_SECONDS:g} where a seed has 2 minutes, else "
+    "just longer than its lease]",
+)
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write an HTML report.")
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
 @click.pass_context
@@ -103,6 +132,8 @@ def prove(
     store: str | None,
     lease: float | None,
     heal_after: str | None,
+    only: list[Kind] | None,
+    cut_seconds: float | None,
     report: Path | None,
     as_json: bool,
 ) -> None:
@@ -131,10 +162,13 @@ def prove(
             "--gateway, --operations, --backend-listen, --backend-timeout."
         )
     sharing = read_sharing(gateways, store, lease, heal_after)
+    if sharing is None and (only is not None or cut_seconds is not None):
+        raise click.UsageError("--only and --cut-seconds are about blows to gateways on a store: give --redis spawn.")
+    seeds_to_run = named or choose_seeds(seeds, first)
     if sharing is not None and len(missing) < len(pointed):
         raise click.UsageError("--redis starts gateways, and --gateway is one that runs: give one or the other.")
     plan = Plan(
-        seeds=named or choose_seeds(seeds, first),
+        seeds=seeds_to_run,
         seconds=minutes * 60,
         clients=clients,
         gateway=gateway,
@@ -142,6 +176,8 @@ def prove(
         backend_listen=backend_listen or ANY_PORT,
         timeout_seconds=backend_timeout,
         sharing=sharing,
+        kinds=tuple(Kind) if only is None else only,
+        cut_seconds=choose_cut_seconds(cut_seconds, minutes * 60 / len(seeds_to_run)),
     )
     if report is not None:
         check_is_writable(report)
@@ -158,6 +194,12 @@ def read_sharing(gateways: int, store: str | None, lease: float | None, heal_aft
             )
         return None
     return Sharing(gateways, store, LEASE_SECONDS if lease is None else lease, heal_after or LEASE)
+
+
+def choose_cut_seconds(wanted: float | None, seconds_of_seed: float) -> float:
+    if wanted is not None:
+        return wanted
+    return CUT_SECONDS if seconds_of_seed >= CUT_SECONDS_NEED else 0.0
 
 
 def choose_seeds(count: int | None, first: int | None) -> range:

@@ -25,7 +25,9 @@ AFTER_SECONDS = 0.2  # in which a failure may still come of a blow that has heal
 class Blow:
     """One fault, on the ledger's clock, in seconds. `gateways`: whom it strikes. `is_cut`: nothing of these gets
     through meanwhile. `ended`: when they were back; `None` while it lasts, and for ever after a kill. `over`: when all
-    was healed, or the waiting for that."""
+    was healed, or the waiting for that. What was seen of `began` to `over`: by how many calls a limit was overshot (and
+    by how many with the calls of lost gateways), calls refused while fewer than the limit ran, calls failed for want of
+    the store, calls that never got an answer."""
 
     def __init__(self, name: str, gateways: Sequence[Gateway], began: float, *, is_cut: bool) -> None:
         self.name = name
@@ -34,6 +36,11 @@ class Blow:
         self.is_cut = is_cut
         self.ended: float | None = None
         self.over: float | None = None
+        self.overshoot = 0
+        self.overshoot_with_lost = 0
+        self.refused_while_free = 0
+        self.failed = 0
+        self.unanswered = 0
 
     def __repr__(self) -> str:
         return f"<Blow {self.name} {self.began:.1f} to {self.ended}>"
@@ -47,9 +54,16 @@ class Healing:
     """What must be seen before a blow counts as healed, since `since`. Its time is a row of the verdict."""
 
     def __init__(
-        self, name: str, since: float, promise: float, lanes: Iterable[Lane], gateways: Iterable[Gateway]
+        self,
+        name: str,
+        since: float,
+        promise: float,
+        lanes: Iterable[Lane],
+        gateways: Iterable[Gateway],
+        blow: Blow | None = None,
     ) -> None:
         self.name = name
+        self.blow = blow
         self.since = since
         self.promise = promise
         self.healed_at: float | None = None
@@ -109,8 +123,15 @@ class Damage:
         self.blows.append(blow)
         return blow
 
-    def expect(self, name: str, gateways: Iterable[Gateway], since: float, promise: float | None = None) -> Healing:
-        healing = Healing(name, since, self.promise if promise is None else promise, self._lanes, gateways)
+    def expect(
+        self,
+        name: str,
+        gateways: Iterable[Gateway],
+        since: float,
+        promise: float | None = None,
+        blow: Blow | None = None,
+    ) -> Healing:
+        healing = Healing(name, since, self.promise if promise is None else promise, self._lanes, gateways, blow)
         self.healings.append(healing)
         return healing
 
@@ -123,6 +144,30 @@ class Damage:
             is_full = sum(not self._is_away(other) for other in running) >= ceiling
             for healing in pending:
                 healing.note(call, now, is_full=is_full)
+
+    def note_excess(self, counted: int, running: int, now: float) -> None:
+        """So many more than a limit run, `counted` without those of lost gateways."""
+        for blow in self._on(now, now):
+            blow.overshoot = max(blow.overshoot, counted)
+            blow.overshoot_with_lost = max(blow.overshoot_with_lost, running)
+
+    def note_free_refusal(self, call: Call, now: float) -> None:
+        """A call was refused while fewer than the limit ran, which `explains_refusal`."""
+        for blow in self._on(call.opened_at, now):
+            blow.refused_while_free += 1
+
+    def note_failure(self, call: Call, now: float) -> None:
+        """A call was answered with an error, which `explains_failure`."""
+        for blow in self._on(call.opened_at, now):
+            blow.failed += call.through in blow.gateways
+
+    def note_silence(self, call: Call) -> None:
+        """A call got no answer, which `explains_silence`."""
+        for blow in self.blows:
+            blow.unanswered += blow.is_cut and blow.ended is None and call.through in blow.gateways
+
+    def _on(self, start: float, now: float) -> list[Blow]:
+        return [blow for blow in self.blows if blow.overlaps(start, now)]
 
     # What that explains.
 

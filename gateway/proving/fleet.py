@@ -26,8 +26,10 @@ from .wire import Endpoint
 
 # Short, so that a round is: each blow that is longer than a lease takes two of them.
 LEASE_SECONDS = 3.0
-# Calls of the siege run for up to four seconds more than the lease, so that those of a killed gateway outlive it.
-FUNCTION_BEYOND_LEASE, TIMEOUT_BEYOND_LEASE = 4.5, 6.0
+# Long calls of the siege outlive a lease, and some the longest stop, which a gateway must count when it is back.
+LONG_CALL_BEYOND_LEASE, LONG_CALL_BEYOND_STOP = 2.0, 4.0
+FUNCTION_BEYOND_STOP, TIMEOUT_BEYOND_STOP = 4.5, 6.0
+STOPPED_LEASES = 3
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,22 @@ class Sharing:
     heal_after: str = LEASE
 
     @property
+    def stop_seconds(self) -> float:
+        """How long a gateway is stopped at the longest."""
+        return STOPPED_LEASES * self.lease_seconds
+
+    @property
+    def long_call_seconds(self) -> tuple[float, float]:
+        """The shortest and the longest that a long call runs."""
+        return self.lease_seconds + LONG_CALL_BEYOND_LEASE, self.stop_seconds + LONG_CALL_BEYOND_STOP
+
+    @property
     def function_seconds(self) -> float:
-        return self.lease_seconds + FUNCTION_BEYOND_LEASE
+        return self.stop_seconds + FUNCTION_BEYOND_STOP
 
     @property
     def timeout_seconds(self) -> float:
-        return self.lease_seconds + TIMEOUT_BEYOND_LEASE
+        return self.stop_seconds + TIMEOUT_BEYOND_STOP
 
     @property
     def options(self) -> str:

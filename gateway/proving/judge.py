@@ -47,7 +47,10 @@ def note_silence(ledger: Ledger, call: Call, why: str) -> None:
 
 
 def _explains_silence(ledger: Ledger, call: Call) -> bool:
-    return ledger.damage is not None and ledger.damage.explains_silence(call)
+    if ledger.damage is None or not ledger.damage.explains_silence(call):
+        return False
+    ledger.damage.note_silence(call)
+    return True
 
 
 def _judge_result(ledger: Ledger, call: Call, answer: Answer) -> None:
@@ -78,8 +81,11 @@ def _judge_refusal(ledger: Ledger, call: Call, answer: Answer) -> None:
         ledger.faults.add(Fault.REASON, f"{call} got {code} {reason}, expected {call.lane.reason}")
     if call.arrivals:
         ledger.faults.add(Fault.REFUSED_AND_RUN, f"{call} was refused and run")
-    elif call.ending is Ending.WAITS or is_struck:
+    elif call.ending is Ending.WAITS:
         return  # see quiet.py for those that fill
+    elif is_struck and ledger.damage is not None:
+        if not ledger.ran_full(call):
+            ledger.damage.note_free_refusal(call, ledger.clock())
     elif ledger.was_free(call):
         decision = answer.headers.get("x-invoke-gateway-decision", "no decision header")
         ledger.faults.add(Fault.WAS_FREE, f"{call}: fewer than {call.lane.ceiling} could be in flight; {decision}")
@@ -91,7 +97,10 @@ def _judge_failure(ledger: Ledger, call: Call, answer: Answer) -> None:
     if not call.ending.is_fault and not is_late and not is_struck:  # on a starved machine the time-out may hit any call
         when = ledger.damage.tell_when(call, ledger.clock()) if ledger.damage else ""
         ledger.faults.add(Fault.NO_FAULT, describe(call, answer) + when)
-    elif (call.ending.is_fault or is_struck) and answer.headers.get("x-amzn-errortype") != "ServiceException":
+        return
+    if is_struck and not call.ending.is_fault and ledger.damage is not None:
+        ledger.damage.note_failure(call, ledger.clock())
+    if (call.ending.is_fault or is_struck) and answer.headers.get("x-amzn-errortype") != "ServiceException":
         ledger.faults.add(Fault.UNEXPECTED, f"{describe(call, answer)}: not in Lambda's shape")
 
 

@@ -116,7 +116,8 @@ class Ledger:
         self.calls[call.id] = call
         call.opened_at = self.clock()
         self._let_go(call.opened_at)
-        call.opened_index = len(self.level(call.lane).possible)
+        level = self.level(call.lane)
+        call.opened_index, call.opened_at_change = len(level.possible), len(level.series)
 
     def send(self, call: Call) -> None:
         """The last byte is about to be sent: from now on the gateway may hold a slot for it."""
@@ -159,6 +160,12 @@ class Ledger:
             most = max(most, max(possible[sent:]) - 1)
         return most < call.lane.ceiling
 
+    def ran_full(self, call: Call) -> bool:
+        """Whether at any time since `call` was opened as many truly ran as there are slots."""
+        level = self.level(call.lane)
+        since = level.series[max(0, call.opened_at_change - 1) :]
+        return max((running for _, running in since), default=0) >= level.ceiling
+
     def quiet(self) -> None:
         """Nothing runs and nothing is under way: no call holds a slot."""
         self._letting_go.clear()
@@ -186,6 +193,8 @@ class Ledger:
                 self.faults.add(
                     Fault.OVERSHOOT, f"{level.account}/{level.name}: {call} is number {counted} of {level.ceiling}"
                 )
+            if self.damage is not None and level.running > level.ceiling:
+                self.damage.note_excess(counted - level.ceiling, level.running - level.ceiling, now)
         if self.damage is not None:
             level = self.level(call.lane)
             self.damage.note_arrival(call, now, level.ceiling, (run.call for run in level.runs))

@@ -1,4 +1,4 @@
-"""How far a proof is: a live table where a person waits, a line per phase elsewhere; then the verdict as tables."""
+"""How far a proof is: a live table where a person waits, a line per phase elsewhere."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from .ledger import Ledger
-from .verdict import SeedResult, Verdict
+from .verdict import SeedResult
 
 REFRESHES = 4  # per second
-MOST_EXAMPLES = 10
 
 
 class Progress:
@@ -94,67 +93,3 @@ def describe(ledger: Ledger) -> str:
     answers = ", ".join(f"{count} x {kind}" for kind, count in sorted(ledger.answers.items()))
     peaks = " ".join(f"{level.highest}/{level.ceiling}" for level in ledger.levels.values())
     return f"{len(ledger.calls)} calls ({answers}); at once {peaks}; {sum(ledger.faults.counts.values())} wrong"
-
-
-def print_verdict(console: Console, verdict: Verdict) -> None:
-    console.print(_limits_table(verdict))
-    if verdict.is_shared:
-        console.print(_healing_table(verdict))
-    console.print(_faults_table(verdict))
-    for seed, _, text in verdict.examples[:MOST_EXAMPLES]:
-        console.print(f"  seed {seed}: {text}", markup=False, highlight=False, soft_wrap=True)
-    for note in verdict.notes:
-        console.print(note, markup=False, soft_wrap=True)
-    style = "bold green" if verdict.holds else "bold red"
-    console.print(Text(verdict.sentence, style=style), soft_wrap=True)
-    if not verdict.holds:
-        seeds = [result.seed for result in verdict.results if result.faults]
-        again = " ".join(f"--seed {seed}" for seed in seeds[:3])
-        console.print(
-            f"The same script again: invoke-gateway prove {again}{verdict.options}", markup=False, soft_wrap=True
-        )
-
-
-def _limits_table(verdict: Verdict) -> Table:
-    table = Table(box=SIMPLE_HEAD)
-    for heading in ("account", "limit"):
-        table.add_column(heading, overflow="fold")
-    with_lost = ("with calls of lost gateways",) if verdict.is_shared else ()
-    for heading in ("ceiling", "highest true overlap", "overshoot", *with_lost):
-        table.add_column(heading, justify="right")
-    for peak in verdict.peaks:
-        style = "bold red" if peak.overshoot else ""
-        table.add_row(
-            Text(peak.account),
-            Text(peak.name),
-            str(peak.ceiling),
-            str(peak.highest),
-            Text(str(peak.overshoot), style=style),
-            *([str(peak.highest_with_lost)] if verdict.is_shared else []),
-        )
-    return table
-
-
-def _healing_table(verdict: Verdict) -> Table:
-    table = Table(box=SIMPLE_HEAD)
-    table.add_column("blow", overflow="fold")
-    for heading in ("seed", "at second", "whole ceiling again after", "promised"):
-        table.add_column(heading, justify="right")
-    for seed, healing in verdict.slowest_healings:
-        table.add_row(
-            Text(healing.name),
-            str(seed),
-            f"{healing.at:.1f}",
-            Text(healing.took, style="" if healing.is_kept else "bold red"),
-            f"{healing.promise:g} s",
-        )
-    return table
-
-
-def _faults_table(verdict: Verdict) -> Table:
-    table = Table(box=SIMPLE_HEAD)
-    table.add_column("what must not happen", overflow="fold")
-    table.add_column("seen", justify="right")
-    for fault, count in verdict.counts.items():
-        table.add_row(Text(fault.value), Text(str(count), style="bold red" if count else "green"))
-    return table

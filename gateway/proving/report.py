@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 
 from .calls import Ending
 from .overlap import draw
+from .struck import Struck
 from .verdict import SeedResult, Verdict
 
 _STYLE = """
@@ -45,7 +47,7 @@ def render(verdict: Verdict, command: str) -> str:
         "<h2>Limits</h2>",
         "<p class=dim>The highest number of calls that truly ran at once, as the backend counted them.</p>",
         _limits(verdict),
-        _healings(verdict),
+        _blows(verdict),
         "<h2>What must not happen</h2>",
         _faults(verdict),
         _examples(verdict),
@@ -78,17 +80,28 @@ def _limits(verdict: Verdict) -> str:
     return _table(("account", "limit", "*ceiling", "*highest true overlap", "*overshoot", *with_lost), rows)
 
 
-def _healings(verdict: Verdict) -> str:
+def _blows(verdict: Verdict) -> str:
     """Every blow, where gateways were struck."""
-    rows = [
-        f"<tr{'' if healed.is_kept else ' class=bad'}><td>{escape(healed.name)}<td class=n>{result.seed}"
-        f"<td class=n>{healed.at:.1f} s<td class=n>{healed.took}<td class=n>{healed.promise:g} s"
-        for result in verdict.results
-        for healed in result.healed
-    ]
+    rows = [row for result in verdict.results for blow in result.blows for row in _blow(result.seed, blow)]
     if not rows:
         return ""
-    return "<h2>Blows</h2>" + _table(("blow", "*seed", "*at", "*whole ceiling again after", "*promised"), rows)
+    headings = ("blow", "*seed", "*at", "*lasted", "*overshoot", "*refused while slots were free")
+    return "<h2>Blows</h2>" + _table((*headings, "*failed", "*no answer", "what healed", "*after", "*promised"), rows)
+
+
+def _blow(seed: int, blow: Struck) -> Iterator[str]:
+    counts = (blow.overshoot, blow.refused_while_free, blow.failed, blow.unanswered)
+    cells = (
+        f"<td>{escape(blow.name)}<td class=n>{seed}<td class=n>{blow.at:.1f} s<td class=n>{blow.duration}"
+        + "".join(f"<td class=n>{count}" for count in counts)
+    )
+    for healed in blow.healed:
+        is_bad = blow.overshoot or not healed.is_kept
+        yield (
+            f"<tr{' class=bad' if is_bad else ''}>{cells}<td>{escape(healed.name.removeprefix(blow.name).strip(': '))}"
+            f"<td class=n>{healed.took}<td class=n>{healed.promise:g} s"
+        )
+        cells = "<td>" * 8
 
 
 def _faults(verdict: Verdict) -> str:

@@ -40,7 +40,8 @@ ANY_PORT = Endpoint("127.0.0.1", 0)
 class Plan:
     """What to prove. `gateway` and `operations`: a running gateway, which forwards to `backend_listen`; without them
     one is started by the command `serve`, whose `accounts` and `timeout_seconds` these are; with `sharing`, several,
-    which share a store; `kinds` of blows are dealt to these. `seconds`: for all seeds together; each has at
+    which share a store; `kinds` of blows are dealt to these, and one of them is cut off for
+    `cut_seconds` if that is longer than its lease. `seconds`: for all seeds together; each has at
     least one round, of these `phases`. `clients`: of the burst, on the largest account."""
 
     seeds: Sequence[int]
@@ -53,6 +54,7 @@ class Plan:
     accounts: Sequence[Account] = tuple(OWN_ACCOUNTS)
     sharing: Sharing | None = None
     kinds: Collection[str] = tuple(Kind)
+    cut_seconds: float = 0.0
     phases: Collection[str] = PHASES
     serve: Sequence[str] = SERVE
 
@@ -175,6 +177,7 @@ class Proof:
                 ledger.damage,
                 f"{seed}.{round}",
                 kinds=self.plan.kinds,
+                cut_seconds=self.plan.cut_seconds,
                 begin=lambda name: phases.append((name, monotonic() - began)),
                 tell=self.progress.tell,
             )

@@ -1,7 +1,8 @@
 """The siege: more calls than slots at every gateway, all the time, while one blow after the other falls.
 
 Of each lane about a third of the slots are wanted by clients whose calls outlive a lease, so that a killed
-gateway leaves calls behind that still run when its slots are given to others; the rest turn over fast, so that a lane
+gateway leaves calls behind that still run when its slots are given to others, and one that was stopped for leases
+still runs some when it comes back; the rest turn over fast, so that a lane
 which can be full is full within moments.
 """
 
@@ -15,13 +16,12 @@ from random import Random
 from .blows import Blows, Step, plan
 from .calls import Call, Ending
 from .clients import Manner, Target, invoke
-from .damage import Damage, Healing
+from .damage import Blow, Damage, Healing
 from .faults import Fault
 from .fleet import Fleet
 from .quotas import Account, Lane
 
 CALL_SECONDS = (0.1, 0.5)
-BEYOND_LEASE = (2.0, 4.0)  # seconds that a long call runs longer than a lease
 RETRY_SECONDS = (0.08, 0.16)
 CLOSED_RETRY_SECONDS = (0.4, 0.8)
 PATIENCE = 10.0  # seconds beyond the promise in which a blow may still be seen to heal
@@ -51,6 +51,7 @@ class Siege:
         script: str,
         *,
         kinds: Collection[str],
+        cut_seconds: float,
         begin: Callable[[str], None],
         tell: Callable[[str], None],
     ) -> None:
@@ -60,6 +61,7 @@ class Siege:
         self.script = script
         self.is_over = False
         self._kinds = kinds
+        self._cut_seconds = cut_seconds
         self._begin = begin
         self._tell = tell
         self._lanes = [lane for account in accounts for lane in account.lanes]
@@ -82,7 +84,7 @@ class Siege:
     async def _deal_blows(self) -> None:
         healing = self.damage.expect("load alone", self.fleet.gateways, self._clock())
         await self._wait_for([healing])
-        for step in plan(self.script, len(self.fleet.members), self.damage.lease_seconds):
+        for step in plan(self.script, len(self.fleet.members), self.damage.lease_seconds, self._cut_seconds):
             if step.kind not in self._kinds:
                 continue
             await asyncio.sleep(step.calm)
@@ -94,7 +96,17 @@ class Siege:
         known = len(self.damage.healings)
         blow = await self._blows.deal(step)
         await self._wait_for(self.damage.healings[known:])
+        await self._wait_for_excess(blow)
         blow.over = self._clock()
+
+    async def _wait_for_excess(self, blow: Blow) -> None:
+        """Calls that came back beyond a limit keep it full, and their account, for as long as they run."""
+        ledger = self.target.ledger
+        while blow.is_cut and blow.ended is not None and self._clock() < blow.ended + ledger.function_seconds:
+            ledger.expire(self._clock())
+            if all(level.running <= level.ceiling for level in ledger.levels.values()):
+                return
+            await asyncio.sleep(PAUSE)
 
     async def _wait_for(self, healings: list[Healing]) -> None:
         for healing in healings:
@@ -134,7 +146,7 @@ class Siege:
         ending = dice.choices(list(_ENDINGS), list(_ENDINGS.values()))[0]
         seconds = dice.uniform(*CALL_SECONDS)
         if is_long:
-            ending, seconds = Ending.ANSWERS, self.damage.lease_seconds + dice.uniform(*BEYOND_LEASE)
+            ending, seconds = Ending.ANSWERS, dice.uniform(*self.fleet.sharing.long_call_seconds)
         elif ending is Ending.TRICKLES or ending is Ending.BREAKS_OFF:
             seconds /= 2
         return Call(

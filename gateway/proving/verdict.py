@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
 from .faults import Fault, Faults
 from .ledger import Ledger
+from .struck import Struck, list_blows
 
 PASSED, FAILED, MISUSED = 0, 1, 2
-_WHO = re.compile(r"^gateway \d+ ")
 
 
 @dataclass
@@ -32,25 +30,6 @@ class Peak:
 
 
 @dataclass
-class Healed:
-    """One blow and how soon all could be used again. `at`: seconds from the seed's start; `seconds`: `None` for
-    never."""
-
-    name: str
-    at: float
-    seconds: float | None
-    promise: float
-
-    @property
-    def is_kept(self) -> bool:
-        return self.seconds is not None and self.seconds <= self.promise
-
-    @property
-    def took(self) -> str:
-        return "never" if self.seconds is None else f"{self.seconds:.1f} s"
-
-
-@dataclass
 class SeedResult:
     """`phases`: name and seconds from the seed's start; `series`: of each peak the changes, in the same seconds."""
 
@@ -63,7 +42,7 @@ class SeedResult:
     faults: Faults
     phases: list[tuple[str, float]] = field(default_factory=list)
     series: list[list[tuple[float, int]]] = field(default_factory=list)
-    healed: list[Healed] = field(default_factory=list)
+    blows: list[Struck] = field(default_factory=list)
 
 
 def sum_up(seed: int, ledger: Ledger, started: float, phases: list[tuple[str, float]]) -> SeedResult:
@@ -79,10 +58,7 @@ def sum_up(seed: int, ledger: Ledger, started: float, phases: list[tuple[str, fl
         ledger.faults,
         phases,
         [[(at - started, running) for at, running in level.series] for level in levels],
-        [
-            Healed(healing.name, healing.since - started, healing.seconds, healing.promise)
-            for healing in (ledger.damage.healings if ledger.damage else [])
-        ],
+        list_blows(ledger.damage, started) if ledger.damage else [],
     )
 
 
@@ -115,19 +91,18 @@ class Verdict:
     @property
     def is_shared(self) -> bool:
         """Whether several gateways, or their store, were struck."""
-        return any(result.healed or result.faults.counts[Fault.NOT_HEALED] for result in self.results)
+        return any(result.blows or result.faults.counts[Fault.NOT_HEALED] for result in self.results)
 
     @property
-    def slowest_healings(self) -> list[tuple[int, Healed]]:
-        """Of each kind of blow, whomever it struck, the one that took longest, and its seed."""
-        slowest: dict[str, tuple[int, Healed]] = {}
+    def worst_blows(self) -> list[tuple[int, Struck]]:
+        """Of each kind of blow, whomever it struck, the one that overshot most, else healed slowest; and its seed."""
+        worst: dict[str, tuple[int, Struck]] = {}
         for result in self.results:
-            for healed in result.healed:
-                kind = _WHO.sub("", healed.name)
-                known = slowest.get(kind)
-                if known is None or _seconds(healed) > _seconds(known[1]):
-                    slowest[kind] = (result.seed, healed)
-        return list(slowest.values())
+            for blow in result.blows:
+                known = worst.get(blow.kind)
+                if known is None or blow.badness > known[1].badness:
+                    worst[blow.kind] = (result.seed, blow)
+        return list(worst.values())
 
     @property
     def examples(self) -> list[tuple[int, Fault, str]]:
@@ -180,24 +155,11 @@ class Verdict:
                     "backend": dict(result.endings),
                     "limits": [_peak_as_json(peak) for peak in result.peaks],
                     "faults": {fault.name.lower(): count for fault, count in result.faults.counts.items()},
-                    **({"healed": [_healed_as_json(healed) for healed in result.healed]} if result.healed else {}),
+                    **({"blows": [blow.as_json() for blow in result.blows]} if result.blows else {}),
                 }
                 for result in self.results
             ],
         }
-
-
-def _seconds(healed: Healed) -> float:
-    return math.inf if healed.seconds is None else healed.seconds
-
-
-def _healed_as_json(healed: Healed) -> dict[str, Any]:
-    return {
-        "blow": healed.name,
-        "at": round(healed.at, 2),
-        "seconds": None if healed.seconds is None else round(healed.seconds, 2),
-        "promise": healed.promise,
-    }
 
 
 def _peak_as_json(peak: Peak) -> dict[str, Any]:

@@ -189,6 +189,35 @@ def test_calls_of_a_gateway_that_is_away_fill_nothing(scene: Scene) -> None:
     assert not healing.is_kept
 
 
+def test_what_happens_during_a_blow_is_its_own_and_nothing_of_it_after(scene: Scene) -> None:
+    scene.runs(scene.one)
+    scene.runs(scene.one)
+    blow = scene.damage.strike("killed", [scene.one], scene.now, is_cut=True)
+    scene.one.killed_at = scene.now
+    scene.now = 1.5
+    free = scene.call(scene.two, CHECKOUT)
+    judge(scene.ledger, free, FULL)
+    judge(scene.ledger, scene.call(scene.one), AWAY)
+    judge(scene.ledger, scene.call(scene.one), None)
+    scene.runs(scene.two)
+    assert (blow.overshoot, blow.overshoot_with_lost) == (0, 1)
+    assert (blow.refused_while_free, blow.failed, blow.unanswered) == (1, 1, 1)
+    blow.over = scene.now
+    scene.now = 4.0
+    scene.runs(scene.two)
+    scene.runs(scene.two)
+    assert scene.overshoot == 1
+    assert (blow.overshoot, blow.overshoot_with_lost) == (0, 1)
+
+
+def test_an_overshoot_is_of_the_blow_during_which_it_was_seen(scene: Scene) -> None:
+    blow = scene.damage.strike("emptied", [scene.one, scene.two], scene.now)
+    for _ in range(4):
+        scene.runs(scene.one)
+    assert blow.overshoot == 2
+    assert blow.refused_while_free == 0
+
+
 def faults_of(scene: Scene, call: Call, answer: Answer | None) -> set[Fault]:
     judge(scene.ledger, call, answer)
     return {fault for fault, count in scene.ledger.faults.counts.items() if count}

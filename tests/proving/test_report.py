@@ -15,9 +15,10 @@ from gateway.cli import main
 from gateway.proving.calls import Ending
 from gateway.proving.faults import Fault, Faults
 from gateway.proving.overlap import highest_in_columns
-from gateway.proving.progress import print_verdict
 from gateway.proving.report import render, write_report
-from gateway.proving.verdict import Healed, Peak, SeedResult, Verdict
+from gateway.proving.struck import Healed, Struck
+from gateway.proving.tables import print_verdict
+from gateway.proving.verdict import Peak, SeedResult, Verdict
 
 
 def result(seed: int, highest: int, faults: Faults | None = None) -> SeedResult:
@@ -109,33 +110,50 @@ def test_the_tables_name_every_limit_and_every_kind_of_fault() -> None:
     assert "invoke-gateway prove --seed 7" in text
 
 
-def test_of_each_kind_of_blow_the_slowest_healing_is_shown_and_all_are_in_the_report() -> None:
-    healed = [
-        [Healed("gateway 1 killed (-9)", 3.0, 2.5, 4.0), Healed("store emptied", 9.0, 3.25, 4.0)],
-        [Healed("gateway 2 killed (-9)", 5.0, 3.5, 4.0), Healed("store emptied", 8.0, None, 4.0)],
-    ]
+def killed(who: int, at: float, seconds: float, overshoot: int = 0) -> Struck:
+    name = f"gateway {who} killed (-9)"
+    again = Healed(f"gateway {who} started anew", at + 1, 1.25, 4.0)
+    return Struck(name, at, None, overshoot, 7, 11, 2, 3, [Healed(name, at, seconds, 4.0), again])
+
+
+def cut_off(at: float, seconds: float | None) -> Struck:
+    name = "gateway 1 cut off for longer than the lease"
+    return Struck(name, at, 30.0, healed=[Healed(f"{name}: its return", at + 30, seconds, 4.0)])
+
+
+def test_of_each_kind_of_blow_the_worst_is_shown_and_all_are_in_the_report() -> None:
     results = [result(seed, 20) for seed in (7, 8)]
-    for one, rows in zip(results, healed, strict=True):
-        one.healed = rows
+    results[0].blows = [killed(1, 3.0, 2.5, overshoot=1), cut_off(9.0, 3.25)]
+    results[1].blows = [killed(2, 5.0, 3.5), cut_off(8.0, None)]
+    for one in results:
         one.peaks[0].highest_with_lost = 23
-    results[1].faults.add(Fault.NOT_HEALED, "store emptied: not healed")
+    results[1].faults.add(Fault.NOT_HEALED, "cut off: not healed")
     verdict = Verdict("x", results, options=" --gateways 3 --redis spawn")
     told = io.StringIO()
-    print_verdict(Console(file=told, width=120), verdict)
-    rows = [line.split() for line in told.getvalue().splitlines()]
-    assert ["gateway", "2", "killed", "(-9)", "8", "5.0", "3.5", "s", "4", "s"] in rows
-    assert ["store", "emptied", "8", "8.0", "never", "4", "s"] in rows
-    assert not any("3.2" in row or "2.5" in row for row in rows)
-    assert ["000000000000", "account", "20", "20", "0", "23"] in rows
+    print_verdict(Console(file=told, width=130), verdict)
+    rows = [" ".join(line.split()) for line in told.getvalue().splitlines()]
+    assert "gateway 1 killed (-9) 7 3.0 s for good 1 11 5 2.5 s 4 s yes" in rows
+    assert "gateway 1 started anew 1.2 s 4 s yes" in rows
+    assert "gateway 1 cut off for longer than the lease 8 8.0 s 30.0 s 0 0 0 never 4 s no" in rows
+    assert not any("3.2 s" in row or "3.5 s" in row for row in rows)
+    assert "000000000000 account 20 20 0 23" in rows
     assert "prove --seed 8 --gateways 3 --redis spawn" in told.getvalue()
     assert verdict.status == 1
     report = render(verdict, "prove")
     assert all(name in report for name in ("gateway 1 killed (-9)", "gateway 2 killed (-9)", "never", ">23"))
-    assert verdict.as_json()["seeds"][0]["healed"][1] == {
-        "blow": "store emptied",
-        "at": 9.0,
-        "seconds": 3.25,
-        "promise": 4.0,
+    assert verdict.as_json()["seeds"][0]["blows"][0] == {
+        "blow": "gateway 1 killed (-9)",
+        "at": 3.0,
+        "lasted": None,
+        "overshoot": 1,
+        "overshoot_with_calls_of_lost_gateways": 7,
+        "refused_while_slots_were_free": 11,
+        "failed_for_want_of_the_store": 2,
+        "unanswered": 3,
+        "healed": [
+            {"what": "gateway 1 killed (-9)", "since": 3.0, "seconds": 2.5, "promise": 4.0, "kept": True},
+            {"what": "gateway 1 started anew", "since": 4.0, "seconds": 1.25, "promise": 4.0, "kept": True},
+        ],
     }
 
 
@@ -150,6 +168,9 @@ def test_of_each_kind_of_blow_the_slowest_healing_is_shown_and_all_are_in_the_re
         ("--gateways 3", "give --redis spawn"),
         ("--lease 5", "give --redis spawn"),
         ("--heal-after timeout", "give --redis spawn"),
+        ("--only killed", "give --redis spawn"),
+        ("--cut-seconds 30", "give --redis spawn"),
+        ("--redis spawn --only killed,shot", "'shot': the blows are killed, stopped, stopped-shortly"),
         ("--redis spawn --lease 0.1", "not in the range"),
         ("--redis rediss://x:1/0", "is not redis://HOST:PORT/DATABASE"),
         ("--redis redis://127.0.0.1:1/0", "cannot be used"),

@@ -15,10 +15,11 @@ from gateway.proving.blows import Kind
 from gateway.proving.damage import TIMEOUT
 from gateway.proving.faults import Fault
 from gateway.proving.fleet import Sharing
-from gateway.proving.progress import Progress, print_verdict
+from gateway.proving.progress import Progress
 from gateway.proving.quotas import Account, Unusable
 from gateway.proving.report import render
 from gateway.proving.run import Plan, prove
+from gateway.proving.tables import print_verdict
 from gateway.proving.verdict import Verdict
 
 from .fake_sharing import SharedFlaw
@@ -73,20 +74,22 @@ async def test_gateways_that_share_exactly_pass_and_each_flaw_is_seen(monkeypatc
     assert honest.holds
     assert [(peak.name, peak.highest) for peak in honest.peaks] == [("account", 6), ("unreserved", 4), ("checkout", 2)]
     (result,) = honest.results
-    assert sorted(healed.name.partition(" ")[2].lstrip("0123456789 ") for healed in result.healed) == [
-        "alone",
-        "killed (-9)",
-        "replies of the store lost",
-        "started anew",
-    ]
-    assert all(healed.is_kept for healed in result.healed)
+    assert result.blows[0].name == "load alone"
+    assert sorted(blow.kind for blow in result.blows[1:]) == [Kind.KILLED, Kind.REPLIES_LOST]
+    assert all(healed.is_kept for blow in result.blows for healed in blow.healed)
+    killed = next(blow for blow in result.blows if blow.kind == Kind.KILLED)
+    assert killed.lasted is None
+    assert [healed.name.partition(" started")[1] for healed in killed.healed] == ["", " started"]
+    assert killed.unanswered > 0, "nobody called it when it was killed"
+    assert killed.refused_while_free > 0, "its slots were idle until its lease had ended"
     for (what, fault), verdict in zip(flaws.items(), verdicts, strict=True):
         assert verdict.counts[fault] > 0, f"{what}: {verdict.sentence} {verdict.examples}"
         assert verdict.status == 1
+    assert any(blow.overshoot for blow in verdicts[1].results[0].blows if blow.kind == Kind.STOPPED)
     assert kept.examples == []
-    killed = next(healed for healed in kept.results[0].healed if "killed" in healed.name)
-    assert killed.seconds is not None
-    assert killed.seconds > 7.0 > LEASE_SECONDS + GRACE_SECONDS, "7 s are the time-out"
+    waited = next(blow.healed[0].seconds for blow in kept.results[0].blows if blow.kind == Kind.KILLED)
+    assert waited is not None
+    assert waited > 9.0 > LEASE_SECONDS + GRACE_SECONDS, "9 s are the time-out"
     assert broken.counts[Fault.OVERSHOOT] > 0, "what is promised after the time-out must not happen after the lease"
     told = io.StringIO()
     print_verdict(Console(file=told, width=120), verdicts[4])

@@ -4,55 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import json
-import secrets
 import sys
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import click
 from rich.console import Console
 
 from .blows import Kind
 from .damage import LEASE, TIMEOUT
-from .fleet import LEASE_SECONDS, Sharing
+from .fleet import LEASE_SECONDS
+from .options import (
+    CUT_SECONDS,
+    check_is_writable,
+    choose_cut_seconds,
+    choose_seeds,
+    read_endpoint,
+    read_kinds,
+    read_sharing,
+)
+from .plan import ANY_PORT, CLIENTS, LONGEST_TIMEOUT_SECONDS, Plan
 from .progress import Progress
 from .quotas import Unusable
 from .report import write_report
-from .run import ANY_PORT, CLIENTS, LONGEST_TIMEOUT_SECONDS, Plan, run
+from .run import run
 from .subject import Died
 from .tables import print_verdict
 from .verdict import FAILED, MISUSED
 from .wire import Endpoint
 
 UNFOLDED = 130  # columns of the tables in a pipe
-CUT_SECONDS = 30.0  # for which a gateway is cut off where a seed has
-CUT_SECONDS_NEED = 120.0
-
-
-def read_endpoint(context: click.Context, parameter: click.Parameter, value: str | None) -> Endpoint | None:
-    """HOST:PORT, or http://HOST:PORT. Raises `click.BadParameter`."""
-    if value is None:
-        return None
-    try:
-        parts = urlsplit(value if "//" in value else f"http://{value}")
-        port = parts.port
-    except ValueError as error:
-        raise click.BadParameter(f"{value!r}: {error}") from None
-    if parts.scheme != "http" or not parts.hostname or port is None or parts.path.strip("/") or parts.query:
-        raise click.BadParameter(f"{value!r} is not HOST:PORT or http://HOST:PORT (prove speaks plain HTTP)")
-    return Endpoint(parts.hostname, port)
-
-
-def read_kinds(context: click.Context, parameter: click.Parameter, value: str | None) -> list[Kind] | None:
-    """The blows of a list of their words. Raises `click.BadParameter`."""
-    if value is None:
-        return None
-    words = {kind.word: kind for kind in Kind}
-    wanted = [word.strip() for word in value.split(",")]
-    unknown = [word for word in wanted if word not in words]
-    if unknown:
-        raise click.BadParameter(f"{', '.join(map(repr, unknown))}: the blows are {', '.join(words)}")
-    return [words[word] for word in wanted]
 
 
 @click.command()
@@ -108,6 +88,12 @@ def read_kinds(context: click.Context, parameter: click.Parameter, value: str | 
     help=f"Deal these blows only: {', '.join(kind.word for kind in Kind)}.",
 )
 @click.option(
+    "--around",
+    callback=read_kinds,
+    metavar="BLOW,...",
+    help="Show these blows second by second.  [default: killed]",
+)
+@click.option(
     "--cut-seconds",
     type=click.FloatRange(0, 600),
     metavar="SECONDS",
@@ -133,6 +119,7 @@ def prove(
     lease: float | None,
     heal_after: str | None,
     only: list[Kind] | None,
+    around: list[Kind] | None,
     cut_seconds: float | None,
     report: Path | None,
     as_json: bool,
@@ -162,8 +149,10 @@ def prove(
             "--gateway, --operations, --backend-listen, --backend-timeout."
         )
     sharing = read_sharing(gateways, store, lease, heal_after)
-    if sharing is None and (only is not None or cut_seconds is not None):
-        raise click.UsageError("--only and --cut-seconds are about blows to gateways on a store: give --redis spawn.")
+    if sharing is None and any(option is not None for option in (only, around, cut_seconds)):
+        raise click.UsageError(
+            "--only, --around and --cut-seconds are about blows to gateways on a store: give --redis spawn."
+        )
     seeds_to_run = named or choose_seeds(seeds, first)
     if sharing is not None and len(missing) < len(pointed):
         raise click.UsageError("--redis starts gateways, and --gateway is one that runs: give one or the other.")
@@ -177,43 +166,12 @@ def prove(
         timeout_seconds=backend_timeout,
         sharing=sharing,
         kinds=tuple(Kind) if only is None else only,
+        around=[Kind.KILLED] if around is None else around,
         cut_seconds=choose_cut_seconds(cut_seconds, minutes * 60 / len(seeds_to_run)),
     )
     if report is not None:
         check_is_writable(report)
     ctx.exit(run_and_tell(plan, report, as_json=as_json))
-
-
-def read_sharing(gateways: int, store: str | None, lease: float | None, heal_after: str | None) -> Sharing | None:
-    """`None` for one gateway that counts by itself. Raises `click.UsageError`."""
-    if store is None:
-        if gateways > 1 or lease is not None or heal_after is not None:
-            raise click.UsageError(
-                "--gateways, --lease and --heal-after are for gateways that share a store: give --redis spawn, or "
-                "--redis redis://HOST:PORT/0 of one that is there for this only."
-            )
-        return None
-    return Sharing(gateways, store, LEASE_SECONDS if lease is None else lease, heal_after or LEASE)
-
-
-def choose_cut_seconds(wanted: float | None, seconds_of_seed: float) -> float:
-    if wanted is not None:
-        return wanted
-    return CUT_SECONDS if seconds_of_seed >= CUT_SECONDS_NEED else 0.0
-
-
-def choose_seeds(count: int | None, first: int | None) -> range:
-    start = secrets.randbelow(1_000_000) if first is None else first
-    return range(start, start + (count or 1))
-
-
-def check_is_writable(report: Path) -> None:
-    """Raises `click.BadParameter` before minutes are spent on what cannot be written."""
-    try:
-        with report.open("a"):
-            pass
-    except OSError as error:
-        raise click.BadParameter(f"{report}: {error.strerror}", param_hint="--report") from None
 
 
 def run_and_tell(plan: Plan, report: Path | None, *, as_json: bool) -> int:

@@ -12,13 +12,16 @@ counting calls of gateways that are away; and each gateway that is there has adm
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from .calls import Call, Gateway
 from .quotas import Account, Lane
+from .recording import Second
 
 LEASE, TIMEOUT = "lease", "timeout"
 GRACE_SECONDS = 1.0  # of every promise
+_WHO = re.compile(r"^gateway \d+ ")
 AFTER_SECONDS = 0.2  # in which a failure may still come of a blow that has healed
 
 
@@ -27,10 +30,11 @@ class Blow:
     through meanwhile. `ended`: when they were back; `None` while it lasts, and for ever after a kill. `over`: when all
     was healed, or the waiting for that. What was seen of `began` to `over`: by how many calls a limit was overshot (and
     by how many with the calls of lost gateways), calls refused while fewer than the limit ran, calls failed for want of
-    the store, calls that never got an answer."""
+    the store, calls that never got an answer. `around`: second by second, where that was recorded."""
 
     def __init__(self, name: str, gateways: Sequence[Gateway], began: float, *, is_cut: bool) -> None:
         self.name = name
+        self.kind = _WHO.sub("", name)  # what was done, whomever it struck
         self.gateways = gateways
         self.began = began
         self.is_cut = is_cut
@@ -41,6 +45,7 @@ class Blow:
         self.refused_while_free = 0
         self.failed = 0
         self.unanswered = 0
+        self.around: list[Second] = []
 
     def __repr__(self) -> str:
         return f"<Blow {self.name} {self.began:.1f} to {self.ended}>"
@@ -203,6 +208,18 @@ class Damage:
     def explains_refusal(self, call: Call, now: float) -> bool:
         """Whether a call may be refused although others hold too few slots: something was struck, or heals."""
         return any(blow.overlaps(call.opened_at, now) for blow in self.blows)
+
+    def marks(self, blow: Blow) -> list[tuple[float, str]]:
+        """The moments of a blow that a reader of its seconds wants to see."""
+        marks = [(blow.began, blow.kind)]
+        if blow.is_cut and (blow.ended is None or blow.ended - blow.began > self.lease_seconds):
+            marks.append((blow.began + self.lease_seconds, "lease over"))
+        if blow.ended is not None:
+            marks.append((blow.ended, "it is over"))
+        for healing in self.healings:
+            if healing.blow is blow and healing.healed_at is not None:
+                marks.append((healing.healed_at, f"{healing.name.removeprefix(blow.name)} healed".lstrip(": ")))
+        return marks
 
     def tell_when(self, call: Call, now: float) -> str:
         """Through whom a call went, and what had been struck last."""

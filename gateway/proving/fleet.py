@@ -30,6 +30,7 @@ LEASE_SECONDS = 3.0
 LONG_CALL_BEYOND_LEASE, LONG_CALL_BEYOND_STOP = 2.0, 4.0
 FUNCTION_BEYOND_STOP, TIMEOUT_BEYOND_STOP = 4.5, 6.0
 STOPPED_LEASES = 3
+TELL_SECONDS = 0.4  # within which a gateway must say what is in flight
 
 
 @dataclass(frozen=True)
@@ -178,12 +179,31 @@ class Fleet:
         documents = [await fetch_limits(member.operations) for member in self.members]
         return {"accounts": [account for document in documents for account in document["accounts"]]}
 
+    async def count_in_flight(self) -> tuple[int | None, int | None]:
+        """All in flight by the store, as a gateway tells that is up and answers soon, and what those that do hold by
+        themselves; `None` where none tells."""
+        up = [member for member in self.members if member.is_up]
+        told = await asyncio.gather(*(_count_in_flight(member.operations) for member in up))
+        sums = [count for count in told if count is not None]
+        held = [here for _, here in sums if here is not None]
+        return (sums[0][0] if sums else None), (sum(held) if held else None)
+
     async def read_accounts(self) -> list[Account]:
         """Raises `Unusable` where the gateways do not say the same."""
         told = [read_accounts(await fetch_limits(member.operations)) for member in self.members]
         if any(accounts != told[0] for accounts in told):
             raise Unusable(f"the gateways do not have the same limits: {told}")
         return told[0]
+
+
+async def _count_in_flight(operations: Endpoint) -> tuple[int, int | None] | None:
+    try:
+        async with asyncio.timeout(TELL_SECONDS):
+            accounts = (await fetch_limits(operations))["accounts"]
+    except (Unusable, TimeoutError):
+        return None
+    here = [account["in_flight_here"] for account in accounts if "in_flight_here" in account]
+    return sum(account["in_flight"] for account in accounts), sum(here) if here else None
 
 
 @contextlib.asynccontextmanager

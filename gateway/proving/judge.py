@@ -9,6 +9,7 @@ from .calls import Call, Ending
 from .faults import Fault
 from .ledger import Ledger
 from .quotas import UNRESERVED_REASON
+from .recording import FAILED, FAILED_BY_BACKEND, UNANSWERED
 from .wire import Answer
 
 # A backend that failed like this has never sent a whole answer.
@@ -23,6 +24,7 @@ def judge(ledger: Ledger, call: Call, answer: Answer | None) -> None:
         return
     ledger.answers[str(answer.status)] += 1
     if not answer.is_whole:
+        ledger.note_answer(UNANSWERED)
         ledger.left(call)
         if not (call.is_streamed and call.ending.is_fault) and not _explains_silence(ledger, call):
             ledger.faults.add(Fault.UNANSWERED, f"{call}: its answer broke off after {len(answer.body)} bytes")
@@ -41,6 +43,7 @@ def judge(ledger: Ledger, call: Call, answer: Answer | None) -> None:
 def note_silence(ledger: Ledger, call: Call, why: str) -> None:
     """The client stayed, and got no answer."""
     ledger.answers["none"] += 1
+    ledger.note_answer(UNANSWERED)
     ledger.left(call)
     if not _explains_silence(ledger, call):
         ledger.faults.add(Fault.UNANSWERED, f"{call}: {why}")
@@ -73,6 +76,7 @@ def _judge_refusal(ledger: Ledger, call: Call, answer: Answer) -> None:
     except (msgspec.MsgspecError, AttributeError):
         reason = None
     code = answer.headers.get("x-amzn-errortype")
+    ledger.note_answer(str(reason))
     ledger.rate_refusals += "RateLimitExceeded" in str(reason)
     is_struck = ledger.damage is not None and ledger.damage.explains_refusal(call, ledger.clock())
     # Calls that come back beyond a limit may fill the account before this reservation is full.
@@ -92,6 +96,7 @@ def _judge_refusal(ledger: Ledger, call: Call, answer: Answer) -> None:
 
 
 def _judge_failure(ledger: Ledger, call: Call, answer: Answer) -> None:
+    ledger.note_answer(FAILED_BY_BACKEND if call.ending.is_fault else FAILED)
     is_late = call.sent_at is not None and ledger.clock() - call.sent_at >= ledger.timeout_seconds
     is_struck = ledger.damage is not None and ledger.damage.explains_failure(call, ledger.clock())
     if not call.ending.is_fault and not is_late and not is_struck:  # on a starved machine the time-out may hit any call

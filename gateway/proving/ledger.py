@@ -21,52 +21,12 @@ from time import monotonic
 from .calls import Call, Run
 from .damage import Damage
 from .faults import Fault, Faults
+from .level import Level
 from .quotas import WHOLE, Account, Lane
+from .recording import Recording
 
 # Where gateways share a count, a slot that a call has given back is on its way to the store for a while.
 RELEASE_SECONDS = 1.0
-
-
-class Level:
-    """One limit: how many run now, how many at most did, the changes over time, how many may hold a slot."""
-
-    def __init__(self, account: str, name: str, ceiling: int) -> None:
-        self.account = account
-        self.name = name
-        self.ceiling = ceiling
-        self.running = 0
-        self.highest = 0
-        self.highest_with_lost = 0  # also counting what runs on for gateways that have lost its slots
-        self.runs: set[Run] = set()
-        self.series: list[tuple[float, int]] = []
-        # Of possible holders: each change since all was quiet; the last is the present number.
-        self.possible: list[int] = [0]
-
-    def begin(self, run: Run, now: float, lost: int = 0) -> int:
-        """How many run now, this one included, but for the `lost` that need not count."""
-        self.runs.add(run)
-        self._change(+1, now)
-        self.highest = max(self.highest, self.running - lost)
-        self.highest_with_lost = max(self.highest_with_lost, self.running)
-        return self.running - lost
-
-    def end(self, run: Run, now: float) -> None:
-        self.runs.discard(run)
-        self._change(-1, now)
-
-    def _change(self, by: int, now: float) -> None:
-        self.running += by
-        self.series.append((now, self.running))
-
-    def may_hold(self, by: int) -> None:
-        self.possible.append(self.possible[-1] + by)
-
-    @property
-    def overshoot(self) -> int:
-        return max(0, self.highest - self.ceiling)
-
-    def __repr__(self) -> str:
-        return f"<Level {self.account}/{self.name} {self.running}/{self.ceiling} highest={self.highest}>"
 
 
 class Ledger:
@@ -84,6 +44,7 @@ class Ledger:
         self.timeout_seconds = timeout_seconds
         self.clock = clock
         self.damage = damage
+        self.recording: Recording | None = None
         self.release_seconds = RELEASE_SECONDS if damage else 0.0
         self.faults = Faults()
         self.calls: dict[str, Call] = {}
@@ -102,6 +63,12 @@ class Ledger:
 
     def _add_level(self, account: str, name: str, ceiling: int) -> None:
         self.levels[account, name] = Level(account, name, ceiling)
+
+    @property
+    def running(self) -> list[Call]:
+        """The calls that run now."""
+        wholes = (level for (_, name), level in self.levels.items() if name == WHOLE)
+        return [run.call for level in wholes for run in level.runs]
 
     def level(self, lane: Lane) -> Level:
         return self.levels[lane.account, lane.name]
@@ -166,6 +133,11 @@ class Ledger:
         since = level.series[max(0, call.opened_at_change - 1) :]
         return max((running for _, running in since), default=0) >= level.ceiling
 
+    def note_answer(self, kind: str) -> None:
+        """A client got an answer, or none: for the recording, where one is made."""
+        if self.recording is not None:
+            self.recording.note_answer(kind, self.clock())
+
     def quiet(self) -> None:
         """Nothing runs and nothing is under way: no call holds a slot."""
         self._letting_go.clear()
@@ -195,6 +167,8 @@ class Ledger:
                 )
             if self.damage is not None and level.running > level.ceiling:
                 self.damage.note_excess(counted - level.ceiling, level.running - level.ceiling, now)
+        if self.recording is not None:
+            self.recording.note_begin(call, now)
         if self.damage is not None:
             level = self.level(call.lane)
             self.damage.note_arrival(call, now, level.ceiling, (run.call for run in level.runs))
@@ -233,6 +207,8 @@ class Ledger:
         run.is_over = True
         for level in self._levels(run.call):
             level.end(run, at)
+        if self.recording is not None:
+            self.recording.note_end(run.call, at)
         if run.call.has_left:
             self._let_go_at(at + self.release_seconds, run.call)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from .calls import Ending
 from .overlap import draw
+from .recording import FAILED, FAILED_BY_BACKEND, UNANSWERED, Second
 from .struck import Struck
 from .verdict import SeedResult, Verdict
 
@@ -104,6 +105,31 @@ def _blow(seed: int, blow: Struck) -> Iterator[str]:
         cells = "<td>" * 8
 
 
+def _around(result: SeedResult) -> str:
+    """The seconds of the blows that were recorded."""
+    return "".join(
+        f"<h3>{escape(blow.name)}, seed {result.seed}, second by second</h3>{_seconds(blow.around)}"
+        for blow in result.blows
+        if blow.around
+    )
+
+
+def _seconds(seconds: list[Second]) -> str:
+    reasons = sorted({reason for second in seconds for reason in second.refusals})
+    refused = [f"*429 {reason}" for reason in reasons]
+    kinds = (FAILED, FAILED_BY_BACKEND, UNANSWERED)
+    counted = ("*truly in flight", "*of it by the struck", "*by the store", "*by the gateways")
+    rows = []
+    for second in seconds:
+        numbers = [second.admitted, *(second.answers[kind] for kind in (*reasons, *kinds))]
+        cells = [*numbers, "{} to {}".format(*second.running), second.struck]
+        cells += ["" if count is None else count for count in (second.store, second.gateways)]
+        marks = "<br>".join(map(escape, second.marks))
+        rows.append(f"<tr><td class=n>{second.at}" + "".join(f"<td class=n>{cell}" for cell in cells) + f"<td>{marks}")
+    headings = ("*second", "*admitted", *map(escape, refused), *(f"*{kind}" for kind in kinds), *counted, "what")
+    return _table(headings, rows)
+
+
 def _faults(verdict: Verdict) -> str:
     rows = [
         f"<tr{' class=bad' if count else ''}><td>{escape(fault.value)}<td class=n>{count}"
@@ -140,7 +166,8 @@ def _seed(result: SeedResult, *, is_open: bool) -> str:
     return (
         f"<details{' open' if is_open else ''}><summary>Seed {result.seed}: {result.calls} calls in "
         f"{result.seconds:.1f} s, {said}</summary>"
-        f"<p class=dim>Clients got: {answers}.</p><p class=dim>The backend did: {backend}.</p>{figures}</details>"
+        f"<p class=dim>Clients got: {answers}.</p><p class=dim>The backend did: {backend}.</p>"
+        f"{figures}{_around(result)}</details>"
     )
 
 

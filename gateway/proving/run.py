@@ -5,58 +5,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from random import Random
 from time import monotonic
 
 from .backend import Backend
-from .blows import Kind
 from .damage import Damage
 from .faults import Fault
-from .fleet import Fleet, Sharing, started_fleet
+from .fleet import Fleet, started_fleet
 from .ledger import Ledger
 from .phases import Phases
+from .plan import LONGEST_TIMEOUT_SECONDS, Plan
 from .progress import Progress
 from .quiet import Quiet
 from .quotas import Account, Unusable, read_accounts
 from .siege import Siege
-from .subject import OWN_ACCOUNTS, OWN_TIMEOUT_SECONDS, SERVE, Died, Silent, Subject, find_reason_to_wait, started
+from .subject import OWN_TIMEOUT_SECONDS, Died, Silent, Subject, find_reason_to_wait, started
 from .verdict import SeedResult, Verdict, sum_up
 from .way import check_the_way
-from .wire import Endpoint
 
 # Where nothing is said of the gateway's time-out it may be AWS's 900 s: then no backend hangs, and half of this is only
 # the time after which our functions count as ended. The gateway's must be at or above it.
 UNKNOWN_TIMEOUT_SECONDS = 10.0
-LONGEST_TIMEOUT_SECONDS = 30.0
-CLIENTS = 500
-
-PHASES = ("at the limit", "burst", "hostile", "siege", "quiet")
-ANY_PORT = Endpoint("127.0.0.1", 0)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What to prove. `gateway` and `operations`: a running gateway, which forwards to `backend_listen`; without them
-    one is started by the command `serve`, whose `accounts` and `timeout_seconds` these are; with `sharing`, several,
-    which share a store; `kinds` of blows are dealt to these, and one of them is cut off for
-    `cut_seconds` if that is longer than its lease. `seconds`: for all seeds together; each has at
-    least one round, of these `phases`. `clients`: of the burst, on the largest account."""
-
-    seeds: Sequence[int]
-    seconds: float = 0.0
-    clients: int = CLIENTS
-    gateway: Endpoint | None = None
-    operations: Endpoint | None = None
-    backend_listen: Endpoint = ANY_PORT
-    timeout_seconds: float | None = None
-    accounts: Sequence[Account] = tuple(OWN_ACCOUNTS)
-    sharing: Sharing | None = None
-    kinds: Collection[str] = tuple(Kind)
-    cut_seconds: float = 0.0
-    phases: Collection[str] = PHASES
-    serve: Sequence[str] = SERVE
 
 
 async def prove(plan: Plan, progress: Progress) -> Verdict:
@@ -178,6 +148,7 @@ class Proof:
                 f"{seed}.{round}",
                 kinds=self.plan.kinds,
                 cut_seconds=self.plan.cut_seconds,
+                around=self.plan.around,
                 begin=lambda name: phases.append((name, monotonic() - began)),
                 tell=self.progress.tell,
             )

@@ -20,6 +20,7 @@ from .damage import Blow, Damage, Healing
 from .faults import Fault
 from .fleet import Fleet
 from .quotas import Account, Lane
+from .recording import AFTER_SECONDS, BEFORE_SECONDS, SAMPLE_SECONDS, Recording
 
 CALL_SECONDS = (0.1, 0.5)
 RETRY_SECONDS = (0.08, 0.16)
@@ -52,6 +53,7 @@ class Siege:
         *,
         kinds: Collection[str],
         cut_seconds: float,
+        around: Collection[str],
         begin: Callable[[str], None],
         tell: Callable[[str], None],
     ) -> None:
@@ -62,6 +64,7 @@ class Siege:
         self.is_over = False
         self._kinds = kinds
         self._cut_seconds = cut_seconds
+        self._around = around
         self._begin = begin
         self._tell = tell
         self._lanes = [lane for account in accounts for lane in account.lanes]
@@ -89,15 +92,39 @@ class Siege:
                 continue
             await asyncio.sleep(step.calm)
             self._begin(step.kind)
-            await self._deal(step)
+            await (self._deal_recorded(step) if step.kind in self._around else self._deal(step))
         await asyncio.sleep(LAST_CALM_SECONDS)
 
-    async def _deal(self, step: Step) -> None:
+    async def _deal_recorded(self, step: Step) -> None:
+        """With a table of each second from three before the blow until three after all was healed."""
+        ledger = self.target.ledger
+        ledger.recording = recording = Recording(ledger.running)
+        sampling = asyncio.create_task(self._sample(recording))
+        try:
+            await asyncio.sleep(BEFORE_SECONDS)
+            blow = await self._deal(step)
+            marks = self.damage.marks(blow)
+            last = max(at for at, _ in marks)
+            await asyncio.sleep(blow.began + math.floor(last - blow.began) + AFTER_SECONDS + 1 - self._clock())
+        finally:
+            ledger.recording = None
+            sampling.cancel()
+            await asyncio.gather(sampling, return_exceptions=True)
+        ledger.expire(self._clock())
+        blow.around = recording.table(blow.began, self._clock(), blow.gateways, marks)
+
+    async def _sample(self, recording: Recording) -> None:
+        while True:
+            recording.note_counted(self._clock(), *await self.fleet.count_in_flight())
+            await asyncio.sleep(SAMPLE_SECONDS)
+
+    async def _deal(self, step: Step) -> Blow:
         known = len(self.damage.healings)
         blow = await self._blows.deal(step)
         await self._wait_for(self.damage.healings[known:])
         await self._wait_for_excess(blow)
         blow.over = self._clock()
+        return blow
 
     async def _wait_for_excess(self, blow: Blow) -> None:
         """Calls that came back beyond a limit keep it full, and their account, for as long as they run."""

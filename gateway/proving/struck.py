@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from .damage import Blow, Damage, Healing
-
-_WHO = re.compile(r"^gateway \d+ ")
+from .recording import Second
 
 
 @dataclass
@@ -51,6 +49,7 @@ class Struck:
     """One blow. `at`: seconds from the seed's start; `lasted`: seconds, `None` for good. For the rest see `Blow`."""
 
     name: str
+    kind: str
     at: float
     lasted: float | None = 0.0
     overshoot: int = 0
@@ -59,11 +58,7 @@ class Struck:
     failed: int = 0
     unanswered: int = 0
     healed: list[Healed] = field(default_factory=list)
-
-    @property
-    def kind(self) -> str:
-        """What was done, whomever it struck."""
-        return _WHO.sub("", self.name)
+    around: list[Second] = field(default_factory=list)
 
     @property
     def badness(self) -> tuple[int, float]:
@@ -85,13 +80,14 @@ class Struck:
             "failed_for_want_of_the_store": self.failed,
             "unanswered": self.unanswered,
             "healed": [healed.as_json() for healed in self.healed],
+            **({"around": [second.as_json() for second in self.around]} if self.around else {}),
         }
 
 
 def list_blows(damage: Damage, started: float) -> list[Struck]:
     """A row for each blow, in the order in which they fell; one for the load alone, which is no blow, before them."""
     alone = [
-        Struck(healing.name, healing.since - started, healed=[_describe(healing, started)])
+        Struck(healing.name, healing.name, healing.since - started, healed=[_describe(healing, started)])
         for healing in damage.healings
         if healing.blow is None
     ]
@@ -101,6 +97,7 @@ def list_blows(damage: Damage, started: float) -> list[Struck]:
 def _list_blow(blow: Blow, healings: Iterable[Healing], started: float) -> Struck:
     return Struck(
         blow.name,
+        blow.kind,
         blow.began - started,
         None if blow.ended is None else blow.ended - blow.began,
         blow.overshoot,
@@ -109,6 +106,7 @@ def _list_blow(blow: Blow, healings: Iterable[Healing], started: float) -> Struc
         blow.failed,
         blow.unanswered,
         [_describe(healing, started) for healing in healings if healing.blow is blow],
+        blow.around,
     )
 
 

@@ -7,16 +7,24 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from .quotas import RESERVED_REASON, UNRESERVED_REASON
+from .recording import FAILED, FAILED_BY_BACKEND, UNANSWERED, Second
 from .struck import Healed
 from .verdict import Verdict
 
 MOST_EXAMPLES = 10
+SHORT = {RESERVED_REASON: "function", UNRESERVED_REASON: "account"}
+IN_FLIGHT = ("truly in\nflight", "of it\nstruck", "by the\nstore", "by the\ngateways")
 
 
 def print_verdict(console: Console, verdict: Verdict) -> None:
     console.print(_limits_table(verdict))
     if verdict.is_shared:
         console.print(_blows_table(verdict))
+        for seed, blow in verdict.worst_blows:
+            if blow.around:
+                console.print(f"  {blow.name}, seed {seed}, second by second", markup=False, highlight=False)
+                console.print(_seconds_table(blow.around))
     console.print(_faults_table(verdict))
     for seed, _, text in verdict.examples[:MOST_EXAMPLES]:
         console.print(f"  seed {seed}: {text}", markup=False, highlight=False, soft_wrap=True)
@@ -90,6 +98,25 @@ def _describe_healing(healed: Healed) -> list[Text | str]:
         f"{healed.promise:g} s",
         Text("yes" if healed.is_kept else "no", style=style),
     ]
+
+
+def _seconds_table(seconds: list[Second]) -> Table:
+    """In flight are: by the backend's own count the least and the most, and how many of it through the struck gateway;
+    then what the store and what the gateways say."""
+    table = Table(box=SIMPLE_HEAD)
+    reasons = sorted({reason for second in seconds for reason in second.refusals})
+    headings = [f"429\n{SHORT.get(reason, reason)}" for reason in reasons]
+    for heading in ("second", "ad-\nmitted", *headings, "5xx", "backend's\n5xx", "no\nanswer", *IN_FLIGHT):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("what")
+    for second in seconds:
+        refused = [str(second.answers[reason]) for reason in reasons]
+        other = [str(second.answers[kind]) for kind in (FAILED, FAILED_BY_BACKEND, UNANSWERED)]
+        counted = ["-" if count is None else str(count) for count in (second.store, second.gateways)]
+        running = ["{} to {}".format(*second.running), str(second.struck)]
+        cells = [str(second.at), str(second.admitted), *refused, *other, *running, *counted]
+        table.add_row(*cells, Text(", ".join(second.marks)))
+    return table
 
 
 def _faults_table(verdict: Verdict) -> Table:

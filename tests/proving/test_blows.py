@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.proving.blows import Kind, plan
-from gateway.proving.command import choose_cut_seconds
+from gateway.proving.options import choose_cut_seconds
 
 LEASE_SECONDS = 4.0
 

@@ -12,6 +12,7 @@ from gateway.proving.faults import Fault
 from gateway.proving.judge import judge
 from gateway.proving.ledger import RELEASE_SECONDS, Ledger
 from gateway.proving.quotas import POOL, WHOLE, Account, Lane
+from gateway.proving.recording import FAILED, FAILED_BY_BACKEND, UNANSWERED, Recording
 from gateway.proving.wire import Answer
 
 LEASE_SECONDS, FUNCTION_SECONDS, TIMEOUT_SECONDS = 2.0, 9.0, 10.0
@@ -216,6 +217,54 @@ def test_an_overshoot_is_of_the_blow_during_which_it_was_seen(scene: Scene) -> N
         scene.runs(scene.one)
     assert blow.overshoot == 2
     assert blow.refused_while_free == 0
+
+
+def test_what_clients_get_is_recorded_by_what_it_was(scene: Scene) -> None:
+    scene.ledger.recording = recording = Recording(scene.ledger.running)
+    scene.damage.strike("emptied", [scene.one], scene.now)
+    run = scene.ledger.begin(scene.call(scene.one))
+    judge(scene.ledger, scene.call(scene.one), FULL)
+    judge(scene.ledger, scene.call(scene.one), AWAY)
+    broken = scene.call(scene.one)
+    broken.ending = Ending.RESETS
+    judge(scene.ledger, broken, AWAY)
+    judge(scene.ledger, scene.call(scene.one), None)
+    judge(scene.ledger, scene.call(scene.one), Answer(200, {}, b"{", is_whole=False))
+    scene.now = 0.5
+    scene.ledger.end(run)
+    (second,) = recording.table(0.0, 1.0, [], [])[3:]
+    assert second.answers == {
+        "ConcurrentInvocationLimitExceeded": 1,
+        FAILED: 1,
+        FAILED_BY_BACKEND: 1,
+        UNANSWERED: 2,
+    }
+    assert (second.admitted, second.running) == (1, (0, 1))
+
+
+def test_a_refusal_while_the_lane_is_full_strands_nothing(scene: Scene) -> None:
+    blow = scene.damage.strike("emptied", [scene.one], scene.now)
+    scene.runs(scene.two)
+    refused = scene.call(scene.one)
+    scene.ledger.end(scene.ledger.begin(scene.call(scene.two)))
+    judge(scene.ledger, refused, FULL)
+    assert blow.refused_while_free == 0, "for a moment both slots were taken"
+    judge(scene.ledger, scene.call(scene.one), FULL)
+    assert blow.refused_while_free == 1
+
+
+def test_the_moments_of_a_blow_are_its_begin_the_end_of_the_lease_its_end_and_its_healings(scene: Scene) -> None:
+    blow = scene.damage.strike("gateway 1 stopped", [scene.one], 1.0, is_cut=True)
+    others = scene.damage.expect("gateway 1 stopped: the others", [scene.two], 1.0, blow=blow)
+    back = scene.damage.expect("gateway 1 stopped", [scene.two], 7.0, blow=blow)
+    blow.ended, others.healed_at, back.healed_at = 7.0, 3.5, 7.5
+    assert scene.damage.marks(blow) == [
+        (1.0, "stopped"),
+        (3.0, "lease over"),
+        (7.0, "it is over"),
+        (3.5, "the others healed"),
+        (7.5, "healed"),
+    ]
 
 
 def faults_of(scene: Scene, call: Call, answer: Answer | None) -> set[Fault]:

@@ -18,9 +18,10 @@ from rich.console import Console
 from gateway.proving import quiet, subject
 from gateway.proving.faults import Fault
 from gateway.proving.ledger import Ledger
+from gateway.proving.plan import Plan
 from gateway.proving.progress import Progress
 from gateway.proving.quotas import Account, Unusable
-from gateway.proving.run import Plan, prove
+from gateway.proving.run import prove
 from gateway.proving.subject import Process
 from gateway.proving.verdict import Verdict
 from gateway.proving.wire import Endpoint

@@ -15,6 +15,8 @@ from gateway.cli import main
 from gateway.proving.calls import Ending
 from gateway.proving.faults import Fault, Faults
 from gateway.proving.overlap import highest_in_columns
+from gateway.proving.quotas import RESERVED_REASON, UNRESERVED_REASON
+from gateway.proving.recording import FAILED, Second
 from gateway.proving.report import render, write_report
 from gateway.proving.struck import Healed, Struck
 from gateway.proving.tables import print_verdict
@@ -110,15 +112,22 @@ def test_the_tables_name_every_limit_and_every_kind_of_fault() -> None:
     assert "invoke-gateway prove --seed 7" in text
 
 
+SECONDS = [
+    Second(-1, 56, Counter({UNRESERVED_REASON: 216, RESERVED_REASON: 139}), (26, 28), 12, 28, None),
+    Second(0, 28, Counter({FAILED: 3, UNRESERVED_REASON: 281}), (17, 31), 13, 27, 26, ["killed (-9) at 0.0 s"]),
+]
+
+
 def killed(who: int, at: float, seconds: float, overshoot: int = 0) -> Struck:
     name = f"gateway {who} killed (-9)"
     again = Healed(f"gateway {who} started anew", at + 1, 1.25, 4.0)
-    return Struck(name, at, None, overshoot, 7, 11, 2, 3, [Healed(name, at, seconds, 4.0), again])
+    healed = [Healed(name, at, seconds, 4.0), again]
+    return Struck(name, "killed (-9)", at, None, overshoot, 7, 11, 2, 3, healed, SECONDS)
 
 
 def cut_off(at: float, seconds: float | None) -> Struck:
     name = "gateway 1 cut off for longer than the lease"
-    return Struck(name, at, 30.0, healed=[Healed(f"{name}: its return", at + 30, seconds, 4.0)])
+    return Struck(name, "cut off", at, 30.0, healed=[Healed(f"{name}: its return", at + 30, seconds, 4.0)])
 
 
 def test_of_each_kind_of_blow_the_worst_is_shown_and_all_are_in_the_report() -> None:
@@ -135,13 +144,20 @@ def test_of_each_kind_of_blow_the_worst_is_shown_and_all_are_in_the_report() -> 
     assert "gateway 1 killed (-9) 7 3.0 s for good 1 11 5 2.5 s 4 s yes" in rows
     assert "gateway 1 started anew 1.2 s 4 s yes" in rows
     assert "gateway 1 cut off for longer than the lease 8 8.0 s 30.0 s 0 0 0 never 4 s no" in rows
+    assert "gateway 1 killed (-9), seed 7, second by second" in rows
+    assert "-1 56 216 139 0 0 0 26 to 28 12 28 -" in rows
+    assert "0 28 281 0 3 0 0 17 to 31 13 27 26 killed (-9) at 0.0 s" in rows
     assert not any("3.2 s" in row or "3.5 s" in row for row in rows)
     assert "000000000000 account 20 20 0 23" in rows
     assert "prove --seed 8 --gateways 3 --redis spawn" in told.getvalue()
     assert verdict.status == 1
     report = render(verdict, "prove")
-    assert all(name in report for name in ("gateway 1 killed (-9)", "gateway 2 killed (-9)", "never", ">23"))
-    assert verdict.as_json()["seeds"][0]["blows"][0] == {
+    assert all(
+        name in report for name in ("gateway 1 killed (-9)", "gateway 2 killed (-9)", "never", ">23", ">17 to 31<")
+    )
+    described = verdict.as_json()["seeds"][0]["blows"][0]
+    assert [second["second"] for second in described.pop("around")] == [-1, 0]
+    assert described == {
         "blow": "gateway 1 killed (-9)",
         "at": 3.0,
         "lasted": None,

@@ -15,10 +15,11 @@ from gateway.proving.blows import Kind
 from gateway.proving.damage import TIMEOUT
 from gateway.proving.faults import Fault
 from gateway.proving.fleet import Sharing
+from gateway.proving.plan import Plan
 from gateway.proving.progress import Progress
-from gateway.proving.quotas import Account, Unusable
+from gateway.proving.quotas import UNRESERVED_REASON, Account, Unusable
 from gateway.proving.report import render
-from gateway.proving.run import Plan, prove
+from gateway.proving.run import prove
 from gateway.proving.tables import print_verdict
 from gateway.proving.verdict import Verdict
 
@@ -79,6 +80,16 @@ async def test_gateways_that_share_exactly_pass_and_each_flaw_is_seen(monkeypatc
     assert all(healed.is_kept for blow in result.blows for healed in blow.healed)
     killed = next(blow for blow in result.blows if blow.kind == Kind.KILLED)
     assert killed.lasted is None
+    table = {second.at: second for second in killed.around}
+    assert [*table][0:4] == [-3, -2, -1, 0]
+    assert any("killed" in mark for mark in table[0].marks)
+    assert any("lease over" in mark for at in (0, 1) for mark in table[at].marks)
+    assert all(table[at].running[1] == 6 for at in (-3, -2, -1)), "the load fills every slot"
+    assert max(second.struck for second in killed.around) > 0, "nothing ran through it when it was killed"
+    assert table[max(table)].struck <= table[0].struck
+    assert sum(second.admitted for second in killed.around) > 0
+    assert sum(second.refusals.get(UNRESERVED_REASON, 0) for second in killed.around) > 0
+    assert any(second.store is not None for second in killed.around)
     assert [healed.name.partition(" started")[1] for healed in killed.healed] == ["", " started"]
     assert killed.unanswered > 0, "nobody called it when it was killed"
     assert killed.refused_while_free > 0, "its slots were idle until its lease had ended"

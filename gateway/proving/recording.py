@@ -1,0 +1,119 @@
+"""What happens around a blow, second by second: calls admitted and refused, how many truly run, how many are counted.
+
+Second 0 begins with the blow. *Admitted* are calls that arrived at the backend; *running* is the backend's own count;
+*counted* is what the gateways' /limits show meanwhile: the store's sum, and what the gateways say that they hold.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from .calls import Call, Gateway
+
+BEFORE_SECONDS, AFTER_SECONDS = 3, 3
+SAMPLE_SECONDS = 0.25
+FAILED, FAILED_BY_BACKEND, UNANSWERED = "5xx", "5xx of the backend's", "no answer"
+
+
+@dataclass
+class Second:
+    """`at`: seconds from the blow. `answers`: how often each was given, by `Reason` for refusals. `running`: the lowest
+    and the highest number that truly ran; `struck`: the highest of those sent through a gateway that was struck.
+    `store` and `gateways`: in flight by the store, and by the gateways together; `None` where none told."""
+
+    at: int
+    admitted: int = 0
+    answers: Counter[str] = field(default_factory=Counter)
+    running: tuple[int, int] = (0, 0)
+    struck: int = 0
+    store: int | None = None
+    gateways: int | None = None
+    marks: list[str] = field(default_factory=list)
+
+    @property
+    def refusals(self) -> dict[str, int]:
+        others = (FAILED, FAILED_BY_BACKEND, UNANSWERED)
+        return {reason: count for reason, count in sorted(self.answers.items()) if reason not in others}
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "second": self.at,
+            "admitted": self.admitted,
+            "refused": self.refusals,
+            "failed": self.answers[FAILED],
+            "failed_by_the_backend": self.answers[FAILED_BY_BACKEND],
+            "unanswered": self.answers[UNANSWERED],
+            "running": list(self.running),
+            "running_of_struck_gateways": self.struck,
+            "in_flight_by_the_store": self.store,
+            "in_flight_by_the_gateways": self.gateways,
+            "marks": self.marks,
+        }
+
+
+class Recording:
+    """Takes notes from when it is made; `running` are the calls that run then. Times are the ledger's."""
+
+    def __init__(self, running: Iterable[Call]) -> None:
+        self._before = Counter(call.through for call in running)
+        self._changes: list[tuple[float, int, Gateway | None]] = []
+        self._answers: list[tuple[float, str]] = []
+        self._samples: list[tuple[float, int | None, int | None]] = []
+
+    def note_begin(self, call: Call, now: float) -> None:
+        self._changes.append((now, +1, call.through))
+
+    def note_end(self, call: Call, at: float) -> None:
+        self._changes.append((at, -1, call.through))
+
+    def note_answer(self, kind: str, now: float) -> None:
+        """`kind`: a `Reason`, or one of the words above."""
+        self._answers.append((now, kind))
+
+    def note_counted(self, now: float, store: int | None, gateways: int | None) -> None:
+        self._samples.append((now, store, gateways))
+
+    def table(
+        self, began: float, until: float, struck: Collection[Gateway], marks: Iterable[tuple[float, str]]
+    ) -> list[Second]:
+        """A row for each whole second from three before `began`; `until` is the end of the notes."""
+        last = math.floor(until - began) - 1
+        rows = {at: Second(at) for at in range(-BEFORE_SECONDS, last + 1)}
+
+        def row(when: float) -> Second:
+            return rows.get(math.floor(when - began)) or Second(0)  # what is outside is written into the void
+
+        self._fill_running(rows, began, struck)
+        for when, kind in self._answers:
+            row(when).answers[kind] += 1
+        for when, store, gateways in self._samples:
+            row(when).store, row(when).gateways = store, gateways
+        for when, mark in sorted(marks):
+            row(when).marks.append(f"{mark} at {when - began:.1f} s")
+        return list(rows.values())
+
+    def _fill_running(self, rows: dict[int, Second], began: float, struck: Collection[Gateway]) -> None:
+        changes = sorted(self._changes, key=lambda change: change[0])
+        total = self._before.total()
+        of_struck = sum(count for gateway, count in self._before.items() if gateway in struck)
+        at = 0
+        for row in rows.values():
+            lowest = highest = total
+            row.struck = of_struck
+            while at < len(changes) and changes[at][0] < began + row.at + 1:
+                when, by, gateway = changes[at]
+                at += 1
+                total += by
+                of_struck += by if gateway in struck else 0
+                if when < began + row.at:  # before the first row
+                    lowest = highest = total
+                    row.struck = of_struck
+                    continue
+                row.admitted += by > 0
+                lowest, highest = min(lowest, total), max(highest, total)
+                row.struck = max(row.struck, of_struck)
+            row.running = (lowest, highest)

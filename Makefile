@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help live run test check lint types soak simulate load bench readme dashboards clean
+.PHONY: help live run test check lint types soak broken simulate load bench readme dashboards clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ check: lint types test ## what CI runs: lint, types, tests
 soak: $(VENV)/dev.stamp ## `prove` with 20 seeds: 500 clients at 20 slots, hostile clients, backend faults; ARGS="…" adds flags
 	$(BIN)/invoke-gateway prove --seeds 20 --first 100 $(ARGS)
 	$(BIN)/invoke-gateway prove --seeds 10 --first 100 --gateways 3 --redis spawn $(ARGS)
+
+broken: $(VENV)/dev.stamp ## break rules of the gateway on purpose, one after the other: `prove` must see each
+	$(BIN)/python -m tests.proving.broken $(ARGS)
 
 simulate: $(VENV)/dev.stamp ## gateways and their shared store in virtual time, 5,000 seeds of faults; ARGS="…" adds flags
 	$(BIN)/python -m tests.simulation $(ARGS)

@@ -76,6 +76,8 @@ def _choose_seconds(kind: Kind, lease: float, cut: float, dice: Random) -> float
     if kind is Kind.RESTARTED:
         return dice.uniform(0.1, 1.0)
     # Less than the three quarters of a lease that are left at least when a blow begins.
+    if kind in (Kind.REPLIES_LOST, Kind.RESET):
+        return lease * dice.uniform(0.5, 0.7)  # one loss in many meets a batch that takes a slot
     return lease * dice.uniform(0.2, 0.4)
 
 

@@ -12,6 +12,7 @@ counting calls of gateways that are away; and each gateway that is there has adm
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 
@@ -56,7 +57,8 @@ class Blow:
 
 
 class Healing:
-    """What must be seen before a blow counts as healed, since `since`. Its time is a row of the verdict."""
+    """What must be seen before a blow counts as healed, since `since`. Its time is a row of the verdict. `lag`: seconds
+    that this process lagged, where the healing was late by less."""
 
     def __init__(
         self,
@@ -72,6 +74,7 @@ class Healing:
         self.since = since
         self.promise = promise
         self.healed_at: float | None = None
+        self.lag = 0.0
         self._lanes = {lane for lane in lanes if lane.ceiling}
         self._gateways = set(gateways)
 
@@ -80,8 +83,13 @@ class Healing:
         return None if self.healed_at is None else self.healed_at - self.since
 
     @property
+    def beyond(self) -> float:
+        """Seconds above the promise; below 0 when it was kept."""
+        return math.inf if self.seconds is None else self.seconds - self.promise
+
+    @property
     def is_kept(self) -> bool:
-        return self.seconds is not None and self.seconds <= self.promise
+        return self.beyond <= 0
 
     @property
     def missing(self) -> str:

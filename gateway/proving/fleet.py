@@ -44,6 +44,12 @@ class Sharing:
     heal_after: str = LEASE
 
     @property
+    def store_timeout_seconds(self) -> float:
+        """As long as a gateway may give the store, for a machine that is busy with all this stands still for more than
+        the default 250 ms now and then."""
+        return self.lease_seconds / 4
+
+    @property
     def stop_seconds(self) -> float:
         """How long a gateway is stopped at the longest."""
         return STOPPED_LEASES * self.lease_seconds
@@ -69,11 +75,10 @@ class Sharing:
         return f" --gateways {self.gateways} --redis {store} --lease {self.lease_seconds:g}{heal}"
 
     def settings(self, url: str) -> dict[str, Any]:
-        """What a gateway's settings say of it. The store has as long as a gateway may give it, for a machine that is
-        busy with all this stands still for more than the default 250 ms now and then."""
+        """What a gateway's settings say of it."""
         shared = {
             "lease_seconds": self.lease_seconds,
-            "store_timeout_seconds": self.lease_seconds / 4,
+            "store_timeout_seconds": self.store_timeout_seconds,
             "heal_after": self.heal_after,
         }
         return {"counters": url, "shared": shared}

@@ -92,7 +92,10 @@ def _judge_refusal(ledger: Ledger, call: Call, answer: Answer) -> None:
             ledger.damage.note_free_refusal(call, ledger.clock())
     elif ledger.was_free(call):
         decision = answer.headers.get("x-invoke-gateway-decision", "no decision header")
-        ledger.faults.add(Fault.WAS_FREE, f"{call}: fewer than {call.lane.ceiling} could be in flight; {decision}")
+        text = f"{call}: fewer than {call.lane.ceiling} could be in flight; {decision}"
+        # A release that is on its way for longer than it may be is late by as much as that is.
+        since = call.opened_at - ledger.release_seconds
+        ledger.add_unless_starved(Fault.WAS_FREE, text, since, ledger.release_seconds / 2)
 
 
 def _judge_failure(ledger: Ledger, call: Call, answer: Answer) -> None:
@@ -101,7 +104,11 @@ def _judge_failure(ledger: Ledger, call: Call, answer: Answer) -> None:
     is_struck = ledger.damage is not None and ledger.damage.explains_failure(call, ledger.clock())
     if not call.ending.is_fault and not is_late and not is_struck:  # on a starved machine the time-out may hit any call
         when = ledger.damage.tell_when(call, ledger.clock()) if ledger.damage else ""
-        ledger.faults.add(Fault.NO_FAULT, describe(call, answer) + when)
+        text = describe(call, answer) + when
+        if answer.headers.get("x-amzn-errortype") == "ServiceException":  # the store may have been too slow
+            ledger.add_unless_starved(Fault.NO_FAULT, text, call.opened_at - ledger.release_seconds)
+        else:
+            ledger.faults.add(Fault.NO_FAULT, text)
         return
     if is_struck and not call.ending.is_fault and ledger.damage is not None:
         ledger.damage.note_failure(call, ledger.clock())

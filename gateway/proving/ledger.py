@@ -21,6 +21,7 @@ from time import monotonic
 from .calls import Call, Run
 from .damage import Damage
 from .faults import Fault, Faults
+from .lag import Lag
 from .level import Level
 from .quotas import WHOLE, Account, Lane
 from .recording import Recording
@@ -44,6 +45,7 @@ class Ledger:
         self.timeout_seconds = timeout_seconds
         self.clock = clock
         self.damage = damage
+        self.lag: Lag | None = None
         self.recording: Recording | None = None
         self.release_seconds = RELEASE_SECONDS if damage else 0.0
         self.faults = Faults()
@@ -137,6 +139,20 @@ class Ledger:
         """A client got an answer, or none: for the recording, where one is made."""
         if self.recording is not None:
             self.recording.note_answer(kind, self.clock())
+
+    def starved_since(self, since: float) -> float:
+        """The longest lag since then in seconds; 0 where none explains anything."""
+        return self.lag.starved_since(since) if self.lag is not None else 0.0
+
+    def add_unless_starved(self, fault: Fault, example: str, since: float, least: float = 0.0) -> float:
+        """Count what may be wrong for want of time only: as not judged, where this process lagged by more than `least`
+        seconds since then. Returns that lag, or 0."""
+        lag = self.starved_since(since)
+        if lag <= least:
+            self.faults.add(fault, example)
+            return 0.0
+        self.faults.add(Fault.NOT_JUDGED, f"not judged: the machine was starved (lag {lag:.1f} s): {example}")
+        return lag
 
     def quiet(self) -> None:
         """Nothing runs and nothing is under way: no call holds a slot."""

@@ -42,7 +42,7 @@ def render(verdict: Verdict, command: str) -> str:
     parts = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width,initial-scale=1">',
-        f"<title>{'It holds' if verdict.holds else 'It does not hold'} · invoke-gateway prove</title>",
+        f"<title>{verdict.headline} · invoke-gateway prove</title>",
         f"<style>{_STYLE}</style></head><body>",
         _head(verdict, command),
         "<h2>Limits</h2>",
@@ -64,7 +64,7 @@ def _head(verdict: Verdict, command: str) -> str:
     notes = "".join(f"<p>{escape(note)}</p>" for note in verdict.notes)
     return (
         f'<div class="verdict{"" if verdict.holds else " bad"}">'
-        f"<h1>{'It holds' if verdict.holds else 'It does not hold'}</h1>"
+        f"<h1>{verdict.headline}</h1>"
         f"<p>{escape(verdict.sentence)}</p>{notes}"
         f"<p class=dim>Judged: {escape(verdict.subject)}, by <code>{escape(command)}</code></p></div>"
     )

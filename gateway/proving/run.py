@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import signal
 from collections.abc import AsyncIterator
 from random import Random
@@ -13,6 +14,7 @@ from .backend import Backend
 from .damage import Damage
 from .faults import Fault
 from .fleet import Fleet, started_fleet
+from .lag import Lag
 from .ledger import Ledger
 from .phases import Phases
 from .plan import LONGEST_TIMEOUT_SECONDS, Plan
@@ -38,8 +40,8 @@ async def prove(plan: Plan, progress: Progress) -> Verdict:
     except OSError as error:
         raise Unusable(f"cannot listen on {plan.backend_listen} ({error.strerror}): choose another address") from None
     try:
-        async with _subject(plan, backend, url) as (subject, accounts):
-            return await Proof(plan, progress, backend, subject, accounts).run()
+        async with _subject(plan, backend, url) as (subject, accounts), Lag(_longest_lag(plan)) as lag:
+            return await Proof(plan, progress, backend, subject, accounts, lag).run()
     finally:
         await backend.stop()
 
@@ -66,15 +68,27 @@ async def _subject(plan: Plan, backend: Backend, url: str) -> AsyncIterator[tupl
     yield subject, accounts
 
 
+def _longest_lag(plan: Plan) -> float:
+    """Seconds of lag that explain nothing: a quarter of the time in which the store must answer."""
+    return plan.sharing.store_timeout_seconds / 4 if plan.sharing is not None else math.inf
+
+
 class Proof:
     def __init__(
-        self, plan: Plan, progress: Progress, backend: Backend, subject: Subject | Fleet, accounts: list[Account]
+        self,
+        plan: Plan,
+        progress: Progress,
+        backend: Backend,
+        subject: Subject | Fleet,
+        accounts: list[Account],
+        lag: Lag,
     ) -> None:
         self.plan = plan
         self.progress = progress
         self.backend = backend
         self.subject = subject
         self.accounts = accounts
+        self.lag = lag
         self.fleet = subject if isinstance(subject, Fleet) else None
         known = subject.timeout_seconds
         self.hangs = self.fleet is None and known is not None and known <= LONGEST_TIMEOUT_SECONDS
@@ -92,7 +106,7 @@ class Proof:
                 if is_over:
                     break
         options = self.fleet.sharing.options if self.fleet is not None else ""
-        return Verdict(self._describe(), results, self._notes(results), options)
+        return Verdict(self._describe(), results, self._notes(results), options, self.lag.longest)
 
     async def _run_seed(self, seed: int, share: float) -> tuple[SeedResult, bool]:
         """The seed's result, and whether the gateway is dead."""
@@ -118,7 +132,9 @@ class Proof:
             return Ledger(self.accounts, seconds / 2, seconds)
         sharing = self.fleet.sharing
         damage = Damage(self.accounts, sharing.lease_seconds, seconds, sharing.heal_after)
-        return Ledger(self.accounts, sharing.function_seconds, seconds, damage=damage)
+        ledger = Ledger(self.accounts, sharing.function_seconds, seconds, damage=damage)
+        ledger.lag = self.lag
+        return ledger
 
     async def _run_round(
         self, seed: int, round: int, ledger: Ledger, began: float, phases: list[tuple[str, float]]
@@ -183,6 +199,10 @@ class Proof:
         notes = []
         if self.fleet is not None:
             notes.append("No backend hung: that is proven with one gateway (no --redis).")
+            notes.append(
+                "Longest lag: {:.2f} s of prove's event loop, {:.2f} s of a thread".format(*self.lag.longest)
+                + f"; what is late for want of time is not judged above {self.lag.limit:.2f} s."
+            )
         elif not self.hangs:
             notes.append("No backend hung: --backend-timeout was not given, or is above 30 s.")
         if len(results) < len(self.plan.seeds):

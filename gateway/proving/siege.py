@@ -136,13 +136,15 @@ class Siege:
             await asyncio.sleep(PAUSE)
 
     async def _wait_for(self, healings: list[Healing]) -> None:
+        ledger = self.target.ledger
         for healing in healings:
-            while healing.healed_at is None and self._clock() < healing.since + healing.promise + PATIENCE:
+            latest = healing.since + healing.promise + PATIENCE
+            while healing.healed_at is None and self._clock() < latest + ledger.starved_since(healing.since):
                 self.fleet.check()
                 await asyncio.sleep(PAUSE)
             self._tell(str(healing))
             if not healing.is_kept:
-                self.target.ledger.faults.add(Fault.NOT_HEALED, str(healing))
+                healing.lag = ledger.add_unless_starved(Fault.NOT_HEALED, str(healing), healing.since, healing.beyond)
 
     # The load.
 

@@ -14,16 +14,21 @@ from .recording import Second
 @dataclass
 class Healed:
     """How soon all could be used again after a blow. `at`: seconds from the seed's start; `seconds`: `None` for
-    never."""
+    never; `lag`: for how long the machine was starved, where that may be why it was late."""
 
     name: str
     at: float
     seconds: float | None
     promise: float
+    lag: float = 0.0
 
     @property
     def is_kept(self) -> bool:
         return self.seconds is not None and self.seconds <= self.promise
+
+    @property
+    def judgement(self) -> str:
+        return "yes" if self.is_kept else "not judged" if self.lag else "no"
 
     @property
     def took(self) -> str:
@@ -41,6 +46,7 @@ class Healed:
             "seconds": None if self.seconds is None else round(self.seconds, 2),
             "promise": self.promise,
             "kept": self.is_kept,
+            **({"lag": round(self.lag, 2)} if self.lag else {}),
         }
 
 
@@ -111,4 +117,4 @@ def _list_blow(blow: Blow, healings: Iterable[Healing], started: float) -> Struc
 
 
 def _describe(healing: Healing, started: float) -> Healed:
-    return Healed(healing.name, healing.since - started, healing.seconds, healing.promise)
+    return Healed(healing.name, healing.since - started, healing.seconds, healing.promise, healing.lag)

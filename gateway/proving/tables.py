@@ -96,7 +96,7 @@ def _describe_healing(healed: Healed) -> list[Text | str]:
     return [
         Text(healed.took, style=style),
         f"{healed.promise:g} s",
-        Text("yes" if healed.is_kept else "no", style=style),
+        Text(healed.judgement, style=style),
     ]
 
 

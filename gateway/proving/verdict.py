@@ -10,7 +10,9 @@ from .faults import Fault, Faults
 from .ledger import Ledger
 from .struck import Struck, list_blows
 
-PASSED, FAILED, MISUSED = 0, 1, 2
+PASSED, FAILED, UNJUDGED, MISUSED = 0, 1, 2, 2
+
+LAGS = ("event_loop_seconds", "thread_seconds")
 
 
 @dataclass
@@ -65,12 +67,13 @@ def sum_up(seed: int, ledger: Ledger, started: float, phases: list[tuple[str, fl
 @dataclass
 class Verdict:
     """`subject` says what was judged, `notes` what could not be, `options` with what else beside its seed the same is
-    run again."""
+    run again; `lag`: the longest lag in seconds, of this process's event loop and of a thread of it."""
 
     subject: str
     results: list[SeedResult]
     notes: list[str] = field(default_factory=list)
     options: str = ""
+    lag: tuple[float, float] | None = None
 
     @property
     def peaks(self) -> list[Peak]:
@@ -118,8 +121,18 @@ class Verdict:
         return bool(self.results) and not any(self.counts.values()) and not any(peak.overshoot for peak in self.peaks)
 
     @property
+    def is_unjudged(self) -> bool:
+        """Whether checks came to no result, and nothing else is wrong."""
+        wrong = {fault for fault, count in self.counts.items() if count}
+        return wrong == {Fault.NOT_JUDGED} and not any(peak.overshoot for peak in self.peaks)
+
+    @property
     def status(self) -> int:
-        return PASSED if self.holds else FAILED
+        return PASSED if self.holds else UNJUDGED if self.is_unjudged else FAILED
+
+    @property
+    def headline(self) -> str:
+        return "It holds" if self.holds else "It could not be judged" if self.is_unjudged else "It does not hold"
 
     @property
     def calls(self) -> int:
@@ -129,14 +142,17 @@ class Verdict:
     def sentence(self) -> str:
         seeds = f"{len(self.results)} seed{'s' if len(self.results) != 1 else ''}, {self.calls} calls"
         if self.holds:
-            return f"It holds: {seeds}, and nothing went wrong."
+            return f"{self.headline}: {seeds}, and nothing went wrong."
         wrong = [f"{count} {fault.value}" for fault, count in self.counts.items() if count]
-        return f"It does not hold: {seeds}; {', '.join(wrong) or 'nothing was run'}."
+        also = ", and nothing else was wrong" if self.is_unjudged else ""
+        return f"{self.headline}: {seeds}; {', '.join(wrong) or 'nothing was run'}{also}."
 
     def as_json(self) -> dict[str, Any]:
         return {
             "holds": self.holds,
+            "judged": not self.is_unjudged,
             "subject": self.subject,
+            "lag": None if self.lag is None else {name: round(s, 3) for name, s in zip(LAGS, self.lag, strict=True)},
             "notes": self.notes,
             "limits": [
                 _peak_as_json(peak) | ({"highest_with_lost": peak.highest_with_lost} if self.is_shared else {})

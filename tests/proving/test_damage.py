@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 
@@ -10,6 +11,7 @@ from gateway.proving.calls import Call, Ending, Gateway
 from gateway.proving.damage import LEASE, TIMEOUT, Damage
 from gateway.proving.faults import Fault
 from gateway.proving.judge import judge
+from gateway.proving.lag import Lag
 from gateway.proving.ledger import RELEASE_SECONDS, Ledger
 from gateway.proving.quotas import POOL, WHOLE, Account, Lane
 from gateway.proving.recording import FAILED, FAILED_BY_BACKEND, UNANSWERED, Recording
@@ -265,6 +267,64 @@ def test_the_moments_of_a_blow_are_its_begin_the_end_of_the_lease_its_end_and_it
         (3.5, "the others healed"),
         (7.5, "healed"),
     ]
+
+
+class Lagging(Lag):
+    """This process was late by so many seconds, all the time."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(0.1)
+        self.seconds = seconds
+
+    def starved_since(self, since: float) -> float:
+        return self.seconds
+
+
+@pytest.mark.parametrize(("lag", "fault"), [(0.0, Fault.NO_FAULT), (0.3, Fault.NOT_JUDGED)])
+def test_an_error_of_a_gateway_is_not_judged_where_the_store_may_have_been_too_slow(lag: float, fault: Fault) -> None:
+    scene = Scene()
+    scene.ledger.lag = Lagging(lag)
+    assert faults_of(scene, scene.call(scene.one), AWAY) == {fault}
+
+
+def test_an_error_that_no_slow_store_explains_is_a_fault_on_any_machine(scene: Scene) -> None:
+    scene.ledger.lag = Lagging(5.0)
+    assert faults_of(scene, scene.call(scene.one), Answer(502, {}, b"")) == {Fault.NO_FAULT}
+
+
+@pytest.mark.parametrize(("lag", "fault"), [(0.4, Fault.WAS_FREE), (0.6, Fault.NOT_JUDGED)])
+def test_a_refusal_while_slots_are_free_is_not_judged_where_the_release_may_be_late(lag: float, fault: Fault) -> None:
+    scene = Scene()
+    scene.ledger.lag = Lagging(lag)
+    assert faults_of(scene, scene.call(scene.one), FULL) == {fault}
+
+
+def test_an_overshoot_is_one_on_any_machine(scene: Scene) -> None:
+    scene.ledger.lag = Lagging(60.0)
+    for _ in range(3):
+        scene.runs(scene.one)
+    assert scene.overshoot == 1
+
+
+@pytest.mark.parametrize(
+    ("beyond", "lag", "fault"),
+    [
+        (0.5, 0.0, Fault.NOT_HEALED),
+        (0.5, 0.4, Fault.NOT_HEALED),
+        (0.5, 0.6, Fault.NOT_JUDGED),
+        (math.inf, 60.0, Fault.NOT_HEALED),
+    ],
+)
+def test_a_healing_is_not_judged_only_when_it_was_late_by_less_than_the_machine(
+    beyond: float, lag: float, fault: Fault
+) -> None:
+    scene = Scene()
+    scene.ledger.lag = Lagging(lag)
+    told = scene.ledger.add_unless_starved(Fault.NOT_HEALED, "killed: healed late", 0.0, beyond)
+    assert dict(scene.ledger.faults.counts) == {fault: 1}
+    assert told == (lag if fault is Fault.NOT_JUDGED else 0.0)
+    (example,) = scene.ledger.faults.examples[fault]
+    assert ("the machine was starved (lag 0.6 s)" in example) is (fault is Fault.NOT_JUDGED)
 
 
 def faults_of(scene: Scene, call: Call, answer: Answer | None) -> set[Fault]:

@@ -54,7 +54,25 @@ def test_it_holds_only_when_no_limit_was_overshot_and_no_fault_seen() -> None:
 def test_every_kind_of_fault_fails_the_verdict(fault: Fault) -> None:
     faults = Faults()
     faults.add(fault, "one")
-    assert Verdict("x", [result(1, 20), result(2, 20, faults)]).status == 1
+    verdict = Verdict("x", [result(1, 20), result(2, 20, faults)])
+    assert not verdict.holds
+    assert verdict.status == (2 if fault is Fault.NOT_JUDGED else 1)
+
+
+def test_what_could_not_be_judged_is_neither_a_pass_nor_a_failure_and_a_failure_beside_it_is_one() -> None:
+    starved = Faults()
+    starved.add(Fault.NOT_JUDGED, "not judged: the machine was starved (lag 0.8 s): late", 2)
+    verdict = Verdict("x", [result(1, 20, starved)], lag=(0.8123, 0.01))
+    assert (verdict.holds, verdict.status) == (False, 2)
+    assert verdict.sentence == (
+        "It could not be judged: 1 seed, 100 calls; 2 checks that came to no result, and nothing else was wrong."
+    )
+    assert "<h1>It could not be judged</h1>" in render(verdict, "prove")
+    assert verdict.as_json()["lag"] == {"event_loop_seconds": 0.812, "thread_seconds": 0.01}
+    assert verdict.as_json()["judged"] is False
+    assert Verdict("x", [result(1, 21, starved)]).status == 1, "an overshoot is one on any machine"
+    starved.add(Fault.MISSING, "a slot")
+    assert Verdict("x", [result(1, 20, starved)]).status == 1
 
 
 def test_a_fault_keeps_its_count_and_only_a_few_examples() -> None:
@@ -123,6 +141,13 @@ def killed(who: int, at: float, seconds: float, overshoot: int = 0) -> Struck:
     again = Healed(f"gateway {who} started anew", at + 1, 1.25, 4.0)
     healed = [Healed(name, at, seconds, 4.0), again]
     return Struck(name, "killed (-9)", at, None, overshoot, 7, 11, 2, 3, healed, SECONDS)
+
+
+def test_a_healing_that_was_late_on_a_starved_machine_is_not_judged() -> None:
+    late = Healed("killed", 1.0, 4.5, 4.0, lag=0.8)
+    assert (late.is_kept, late.judgement, late.as_json()["lag"]) == (False, "not judged", 0.8)
+    assert Healed("killed", 1.0, 4.5, 4.0).judgement == "no"
+    assert Healed("killed", 1.0, 3.5, 4.0).judgement == "yes"
 
 
 def cut_off(at: float, seconds: float | None) -> Struck:

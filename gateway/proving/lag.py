@@ -1,0 +1,97 @@
+"""How late this process is: what a promise in seconds may be late for no fault of the gateways.
+
+Two clocks should tick every 50 ms: a timer of the event loop, which shows when this process, busy as gateways are, gets
+no CPU; and a thread, which shows when the whole machine stands still. Each tick that is too late is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+from types import TracebackType
+from typing import NamedTuple, Self
+
+TICK_SECONDS = 0.05
+MOST_KEPT = 5_000
+
+
+class Late(NamedTuple):
+    """A tick that was due at `due` and came at `came`."""
+
+    due: float
+    came: float
+
+
+class Ticks:
+    """One clock; ticks that are late by more than `limit` seconds are kept."""
+
+    def __init__(self, now: float, limit: float) -> None:
+        self.longest = 0.0
+        self._limit = limit
+        self._due = now + TICK_SECONDS
+        self._late: deque[Late] = deque(maxlen=MOST_KEPT)
+
+    def tick(self, now: float) -> None:
+        seconds = now - self._due
+        self.longest = max(self.longest, seconds)
+        if seconds > self._limit:
+            self._late.append(Late(self._due, now))
+        self._due = now + TICK_SECONDS
+
+    def longest_since(self, since: float, now: float) -> float:
+        """The most seconds above the limit that a tick was late between `since` and `now`, also one that is due and has
+        not come; 0 where none was."""
+        kept = [*self._late, Late(self._due, now)]  # a copy in one go, for another thread may add one
+        late = (late.came - late.due for late in kept if late.came >= since)
+        return max((seconds for seconds in late if seconds > self._limit), default=0.0)
+
+
+class Lag:
+    """`async with Lag(limit)` measures. `limit`: seconds of lag above which a machine is called starved."""
+
+    def __init__(self, limit: float, clock: Callable[[], float] = monotonic) -> None:
+        self.limit = limit
+        self._clock = clock
+        self._loop_ticks = Ticks(clock(), limit)
+        self._thread_ticks = Ticks(clock(), limit)
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._tick_in_thread, name="lag", daemon=True)
+        self._task: asyncio.Task[None]
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._tick_on_loop())
+        self._thread.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._is_over.set()
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        await asyncio.to_thread(self._thread.join)
+
+    @property
+    def longest(self) -> tuple[float, float]:
+        """Seconds: of the event loop, and of the thread."""
+        return self._loop_ticks.longest, self._thread_ticks.longest
+
+    def starved_since(self, since: float) -> float:
+        """The longest lag since then in seconds, or 0 where the machine was not starved. On the monotonic clock."""
+        now = self._clock()
+        return max(ticks.longest_since(since, now) for ticks in (self._loop_ticks, self._thread_ticks))
+
+    async def _tick_on_loop(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            self._loop_ticks.tick(self._clock())
+
+    def _tick_in_thread(self) -> None:
+        while not self._is_over.wait(TICK_SECONDS):
+            self._thread_ticks.tick(self._clock())
+
+    def __repr__(self) -> str:
+        return "<Lag loop {:.2f} s, thread {:.2f} s>".format(*self.longest)

@@ -1,94 +1,33 @@
-"""The blows of a round: which, in which order, how long, against whom; and how each is dealt. All from the seed."""
+"""How each blow is dealt."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable
-from enum import StrEnum
-from random import Random
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable, Sequence
 
-from .damage import LEASE, Blow, Damage
-from .fleet import STOPPED_LEASES, Fleet, Member
+from .blow import Blow
+from .calls import Call
+from .damage import LEASE, Damage
+from .fleet import Fleet, Member
+from .kinds import Kind, Step
 from .relay import Flow
 from .store import OwnServer
 
-CALM_SECONDS = (0.4, 1.2)
 LONGEST_DELAY = 0.4  # seconds that a piece is late on a slow line
-
-
-class Kind(StrEnum):
-    KILLED = "killed (-9)"
-    STOPPED = "stopped for 3 leases"
-    STOPPED_SHORTLY = "stopped for less than the lease"
-    RESTARTED = "store restarted empty"
-    FLUSHED = "store emptied (FLUSHALL)"
-    FLUSHED_MEANWHILE = "stopped while the store was emptied"
-    CUT_OFF = "cut off for longer than the lease"
-    CUT_OFF_SHORTLY = "cut off for less than the lease"
-    ALL_CUT_OFF = "all cut off from the store"
-    SLOW = "slow line to the store"
-    REPLIES_LOST = "replies of the store lost"
-    RESET = "connections to the store reset"
-    HALF_CLOSED = "connections to the store half-closed"
-
-    @property
-    def word(self) -> str:
-        """Its name among the options."""
-        return self.name.lower().replace("_", "-")
-
-
-class Step(NamedTuple):
-    """`victim`: number of the gateway; `seconds`: how long; `calm`: seconds before it."""
-
-    kind: Kind
-    victim: int
-    seconds: float
-    calm: float
-    dice: Random
-
-
-def plan(script: str, gateways: int, lease_seconds: float, cut_seconds: float = 0.0) -> list[Step]:
-    """Every kind once, in an order of this script's. One gateway is cut off for `cut_seconds` if that is longer than
-    its lease."""
-    dice = Random(f"{script}/blows")
-    kinds = list(Kind)
-    dice.shuffle(kinds)
-    return [
-        Step(
-            kind,
-            dice.randrange(gateways),
-            _choose_seconds(kind, lease_seconds, cut_seconds, dice),
-            dice.uniform(*CALM_SECONDS),
-            Random(f"{script}/{kind}"),
-        )
-        for kind in kinds
-    ]
-
-
-def _choose_seconds(kind: Kind, lease: float, cut: float, dice: Random) -> float:
-    if kind is Kind.STOPPED:
-        return STOPPED_LEASES * lease
-    if kind in (Kind.CUT_OFF, Kind.ALL_CUT_OFF):
-        past = lease + dice.uniform(1.5, 2.5)  # so that the others' healing, due a second after the lease, is seen
-        return max(past, cut) if kind is Kind.CUT_OFF else past
-    if kind is Kind.RESTARTED:
-        return dice.uniform(0.1, 1.0)
-    # Less than the three quarters of a lease that are left at least when a blow begins.
-    if kind in (Kind.REPLIES_LOST, Kind.RESET):
-        return lease * dice.uniform(0.5, 0.7)  # one loss in many meets a batch that takes a slot
-    return lease * dice.uniform(0.2, 0.4)
 
 
 class Blows:
     """Deals the blows of one round; each method returns when the blow is over. What must be seen to heal it has been
-    said to `damage` then."""
+    said to `damage` then. `running`: the calls that run in the backend."""
 
-    def __init__(self, fleet: Fleet, damage: Damage, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, fleet: Fleet, damage: Damage, clock: Callable[[], float], running: Callable[[], Sequence[Call]]
+    ) -> None:
         self.fleet = fleet
         self.damage = damage
         self.clock = clock
+        self.running = running
         self._ways: dict[Kind, Callable[[Step, Member], Awaitable[Blow]]] = {
             Kind.KILLED: self._kill,
             Kind.STOPPED: self._stop,
@@ -131,6 +70,7 @@ class Blows:
     async def _kill(self, step: Step, member: Member) -> Blow:
         blow = self._strike(step, [member], is_cut=True)
         member.kill(self.clock())
+        self.damage.keep(blow, self.running())
         self._expect_others(blow, blow.name, self.damage.promise_for_lost)
         await member.start()
         name = f"{member.gateway.name} started anew"

@@ -10,9 +10,9 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from .blows import Kind
 from .damage import LEASE, TIMEOUT
 from .fleet import LEASE_SECONDS
+from .kinds import Kind
 from .options import (
     CUT_SECONDS,
     check_is_writable,

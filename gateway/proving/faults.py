@@ -23,6 +23,7 @@ class Fault(Enum):
     UNANSWERED = "requests that never got an answer"
     UNEXPECTED = "answers that nothing explains"
     DIED = "gateways that ended by themselves"
+    GIVEN_AWAY = "slots of a dead gateway given away too early"
     NOT_HEALED = "blows not healed within the promise"
     NOT_JUDGED = "checks that came to no result"
 

@@ -187,7 +187,12 @@ class Ledger:
             self.recording.note_begin(call, now)
         if self.damage is not None:
             level = self.level(call.lane)
-            self.damage.note_arrival(call, now, level.ceiling, (run.call for run in level.runs))
+            running = [other.call for other in level.runs]
+            self.damage.note_arrival(call, now, level.ceiling, running)
+            if given := self.damage.count_given_away(call, now, running):
+                self.faults.add(
+                    Fault.GIVEN_AWAY, f"{call} arrived with {given} slots too few: a dead gateway's are kept longer"
+                )
         heapq.heappush(self._deadlines, (deadline, next(self._numbers), run))
         return run
 

@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 import click
 
-from .blows import Kind
 from .damage import LEASE
 from .fleet import LEASE_SECONDS, Sharing
+from .kinds import Kind
 from .wire import Endpoint
 
 CUT_SECONDS = 30.0  # for which a gateway is cut off where a seed has

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from .blows import Kind
 from .fleet import Sharing
+from .kinds import Kind
 from .quotas import Account
 from .subject import OWN_ACCOUNTS, SERVE
 from .wire import Endpoint

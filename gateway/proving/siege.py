@@ -13,12 +13,14 @@ import math
 from collections.abc import Callable, Collection, Coroutine, Iterator
 from random import Random
 
-from .blows import Blows, Step, plan
+from .blow import Blow, Healing
+from .blows import Blows
 from .calls import Call, Ending
 from .clients import Manner, Target, invoke
-from .damage import Blow, Damage, Healing
+from .damage import Damage
 from .faults import Fault
 from .fleet import Fleet
+from .kinds import Step, plan
 from .quotas import Account, Lane
 from .recording import AFTER_SECONDS, BEFORE_SECONDS, SAMPLE_SECONDS, Recording
 
@@ -69,7 +71,7 @@ class Siege:
         self._tell = tell
         self._lanes = [lane for account in accounts for lane in account.lanes]
         self._clock = target.ledger.clock
-        self._blows = Blows(fleet, damage, self._clock)
+        self._blows = Blows(fleet, damage, self._clock, lambda: target.ledger.running)
 
     async def run(self) -> None:
         """Deal every blow of the script under load. Raises `Died`."""

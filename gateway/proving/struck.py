@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from .damage import Blow, Damage, Healing
+from .blow import Blow, Healing
+from .damage import Damage
 from .recording import Second
 
 

@@ -12,6 +12,7 @@ from .struck import Struck, list_blows
 
 PASSED, FAILED, UNJUDGED, MISUSED = 0, 1, 2, 2
 
+OF_SHARED = (Fault.GIVEN_AWAY, Fault.NOT_HEALED)  # these only where several gateways are
 LAGS = ("event_loop_seconds", "thread_seconds")
 
 
@@ -88,13 +89,13 @@ class Verdict:
     @property
     def counts(self) -> dict[Fault, int]:
         """Of every fault how often it was seen, also where that is 0."""
-        faults = [fault for fault in Fault if self.is_shared or fault is not Fault.NOT_HEALED]
+        faults = [fault for fault in Fault if self.is_shared or fault not in OF_SHARED]
         return {fault: sum(result.faults.counts[fault] for result in self.results) for fault in faults}
 
     @property
     def is_shared(self) -> bool:
         """Whether several gateways, or their store, were struck."""
-        return any(result.blows or result.faults.counts[Fault.NOT_HEALED] for result in self.results)
+        return any(result.blows or any(result.faults.counts[fault] for fault in OF_SHARED) for result in self.results)
 
     @property
     def worst_blows(self) -> list[tuple[int, Struck]]:

@@ -92,7 +92,7 @@ BREAKS = {
     "no waiting for the time-out: heal_after counts for nothing": Break(
         [Edit(SHARED_COUNTERS, "int(terms.keep_seconds * 1000)", "0")],
         f"{SHARED} --only killed --heal-after timeout",
-        [Fault.OVERSHOOT],
+        [Fault.GIVEN_AWAY],
     ),
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.proving.blows import Kind, plan
+from gateway.proving.kinds import Kind, plan
 from gateway.proving.options import choose_cut_seconds
 
 LEASE_SECONDS = 4.0

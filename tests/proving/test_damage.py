@@ -110,6 +110,35 @@ def test_with_the_promise_to_wait_for_the_time_out_no_call_is_ever_lost() -> Non
     assert scene.damage.promise_for_lost == LEASE_SECONDS + TIMEOUT_SECONDS + 1
 
 
+def test_slots_of_a_killed_gateway_are_kept_until_the_time_out_also_when_its_calls_have_ended() -> None:
+    scene = Scene(TIMEOUT)
+    run = scene.ledger.begin(scene.call(scene.one))
+    blow = scene.damage.strike("killed", [scene.one], scene.now, is_cut=True)
+    scene.damage.keep(blow, scene.ledger.running)
+    scene.ledger.end(run)
+    scene.now = LEASE_SECONDS / 2 + TIMEOUT_SECONDS - 0.1
+    scene.runs(scene.two, CHECKOUT)
+    kept = scene.ledger.begin(scene.call(scene.two))
+    assert scene.ledger.faults.counts == {}, "one of two, and one is kept"
+    scene.runs(scene.two)
+    assert dict(scene.ledger.faults.counts) == {Fault.GIVEN_AWAY: 1}
+    scene.ledger.end(kept)
+    scene.now += 0.2
+    scene.runs(scene.two)
+    assert dict(scene.ledger.faults.counts) == {Fault.GIVEN_AWAY: 1}, "the time is over"
+
+
+def test_with_the_promise_of_the_lease_nothing_is_kept_beyond_it(scene: Scene) -> None:
+    run = scene.ledger.begin(scene.call(scene.one))
+    blow = scene.damage.strike("killed", [scene.one], scene.now, is_cut=True)
+    scene.damage.keep(blow, scene.ledger.running)
+    scene.ledger.end(run)
+    scene.now = LEASE_SECONDS
+    scene.runs(scene.two)
+    scene.runs(scene.two)
+    assert scene.ledger.faults.counts == {}
+
+
 @pytest.mark.parametrize(("lasted", "lost"), [(0.9, False), (3.0, True)])
 def test_a_stop_shorter_than_half_a_lease_loses_nothing_and_a_long_one_does(lasted: float, lost: bool) -> None:
     scene = Scene()

@@ -11,10 +11,10 @@ import pytest
 from rich.console import Console
 
 from gateway.proving import damage, siege
-from gateway.proving.blows import Kind
 from gateway.proving.damage import TIMEOUT
 from gateway.proving.faults import Fault
 from gateway.proving.fleet import Sharing
+from gateway.proving.kinds import Kind
 from gateway.proving.plan import Plan
 from gateway.proving.progress import Progress
 from gateway.proving.quotas import UNRESERVED_REASON, Account, Unusable
@@ -101,6 +101,7 @@ async def test_gateways_that_share_exactly_pass_and_each_flaw_is_seen(monkeypatc
     waited = next(blow.healed[0].seconds for blow in kept.results[0].blows if blow.kind == Kind.KILLED)
     assert waited is not None
     assert waited > 9.0 > LEASE_SECONDS + GRACE_SECONDS, "9 s are the time-out"
+    assert broken.counts[Fault.GIVEN_AWAY] > 0
     assert broken.counts[Fault.OVERSHOOT] > 0, "what is promised after the time-out must not happen after the lease"
     told = io.StringIO()
     print_verdict(Console(file=told, width=120), verdicts[4])

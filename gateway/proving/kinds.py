@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from enum import StrEnum
 from random import Random
 from typing import NamedTuple
@@ -25,11 +26,19 @@ class Kind(StrEnum):
     REPLIES_LOST = "replies of the store lost"
     RESET = "connections to the store reset"
     HALF_CLOSED = "connections to the store half-closed"
+    TWO_KILLED = "two gateways killed at once"
+    KILLED_WHILE_AWAY = "killed while the store was away"
+    CUT_OFF_AT_RESTART = "cut off while the store restarted empty"
 
     @property
     def word(self) -> str:
         """Its name among the options."""
         return self.name.lower().replace("_", "-")
+
+
+# Of these, where two blows fall at once, one falls in each round.
+TOGETHER = (Kind.TWO_KILLED, Kind.KILLED_WHILE_AWAY, Kind.CUT_OFF_AT_RESTART)
+FEWEST_GATEWAYS = {Kind.TWO_KILLED: 3, Kind.KILLED_WHILE_AWAY: 2, Kind.CUT_OFF_AT_RESTART: 2}
 
 
 class Step(NamedTuple):
@@ -42,13 +51,22 @@ class Step(NamedTuple):
     dice: Random
 
 
-def plan(script: str, gateways: int, lease_seconds: float, cut_seconds: float = 0.0) -> list[Step]:
-    """Every kind once, in an order of this script's. One gateway is cut off for `cut_seconds` if that is longer than
-    its lease."""
+def plan(
+    script: str,
+    gateways: int,
+    lease_seconds: float,
+    cut_seconds: float = 0.0,
+    wanted: Collection[str] = tuple(Kind),
+) -> list[Step]:
+    """Every wanted kind once, but only one of those that fall together, in an order of this script's. One gateway is
+    cut off for `cut_seconds` if that is longer than its lease."""
     dice = Random(f"{script}/blows")
-    kinds = list(Kind)
+    kinds = [kind for kind in Kind if kind not in TOGETHER]
+    together = [kind for kind in TOGETHER if kind in wanted and gateways >= FEWEST_GATEWAYS[kind]]
+    if together:
+        kinds.append(dice.choice(together))
     dice.shuffle(kinds)
-    return [
+    steps = [
         Step(
             kind,
             dice.randrange(gateways),
@@ -58,12 +76,13 @@ def plan(script: str, gateways: int, lease_seconds: float, cut_seconds: float = 
         )
         for kind in kinds
     ]
+    return [step for step in steps if step.kind in wanted]
 
 
 def _choose_seconds(kind: Kind, lease: float, cut: float, dice: Random) -> float:
     if kind is Kind.STOPPED:
         return STOPPED_LEASES * lease
-    if kind in (Kind.CUT_OFF, Kind.ALL_CUT_OFF):
+    if kind in (Kind.CUT_OFF, Kind.ALL_CUT_OFF, Kind.KILLED_WHILE_AWAY, Kind.CUT_OFF_AT_RESTART):
         past = lease + dice.uniform(1.5, 2.5)  # so that the others' healing, due a second after the lease, is seen
         return max(past, cut) if kind is Kind.CUT_OFF else past
     if kind is Kind.RESTARTED:

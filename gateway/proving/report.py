@@ -103,6 +103,8 @@ def _blow(seed: int, blow: Struck) -> Iterator[str]:
             f"<td class=n>{healed.took}<td class=n>{healed.promise:g} s"
         )
         cells = "<td>" * 8
+    if not blow.healed:
+        yield f"<tr{' class=bad' if blow.overshoot else ''}>{cells}<td><td><td>"
 
 
 def _around(result: SeedResult) -> str:

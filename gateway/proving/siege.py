@@ -14,15 +14,15 @@ from collections.abc import Callable, Collection, Coroutine, Iterator
 from random import Random
 
 from .blow import Blow, Healing
-from .blows import Blows
 from .calls import Call, Ending
 from .clients import Manner, Target, invoke
-from .damage import Damage
+from .damage import TIMEOUT, Damage
 from .faults import Fault
 from .fleet import Fleet
-from .kinds import Step, plan
+from .kinds import Kind, Step, plan
 from .quotas import Account, Lane
 from .recording import AFTER_SECONDS, BEFORE_SECONDS, SAMPLE_SECONDS, Recording
+from .together import Together
 
 CALL_SECONDS = (0.1, 0.5)
 RETRY_SECONDS = (0.08, 0.16)
@@ -71,7 +71,7 @@ class Siege:
         self._tell = tell
         self._lanes = [lane for account in accounts for lane in account.lanes]
         self._clock = target.ledger.clock
-        self._blows = Blows(fleet, damage, self._clock, lambda: target.ledger.running)
+        self._blows = Together(fleet, damage, self._clock, lambda: target.ledger.running)
 
     async def run(self) -> None:
         """Deal every blow of the script under load. Raises `Died`."""
@@ -89,9 +89,10 @@ class Siege:
     async def _deal_blows(self) -> None:
         healing = self.damage.expect("load alone", self.fleet.gateways, self._clock())
         await self._wait_for([healing])
-        for step in plan(self.script, len(self.fleet.members), self.damage.lease_seconds, self._cut_seconds):
-            if step.kind not in self._kinds:
-                continue
+        # What is kept for a gateway that cannot speak is not in an empty store: that is no promise of the time-out.
+        kinds = {*self._kinds} - ({Kind.CUT_OFF_AT_RESTART} if self.damage.heal_after == TIMEOUT else set())
+        members, lease = len(self.fleet.members), self.damage.lease_seconds
+        for step in plan(self.script, members, lease, self._cut_seconds, kinds):
             await asyncio.sleep(step.calm)
             self._begin(step.kind)
             await (self._deal_recorded(step) if step.kind in self._around else self._deal(step))
@@ -125,7 +126,9 @@ class Siege:
         blow = await self._blows.deal(step)
         await self._wait_for(self.damage.healings[known:])
         await self._wait_for_excess(blow)
-        blow.over = self._clock()
+        for struck in self.damage.blows:
+            if struck.over is None:
+                struck.over = self._clock()
         return blow
 
     async def _wait_for_excess(self, blow: Blow) -> None:

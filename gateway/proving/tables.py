@@ -14,6 +14,7 @@ from .verdict import Verdict
 
 MOST_EXAMPLES = 10
 SHORT = {RESERVED_REASON: "function", UNRESERVED_REASON: "account"}
+SEEN = ("over-\nshoot", "refused\nwhile\nfree", "failed")
 IN_FLIGHT = ("truly in\nflight", "of it\nstruck", "by the\nstore", "by the\ngateways")
 
 
@@ -63,18 +64,9 @@ def _limits_table(verdict: Verdict) -> Table:
 def _blows_table(verdict: Verdict) -> Table:
     table = Table(box=SIMPLE_HEAD)
     table.add_column("blow", no_wrap=True)
-    for heading in (
-        "seed",
-        "at",
-        "lasted",
-        "over-\nshoot",
-        "refused\nthough free",
-        "failed",
-        "healed\nafter",
-        "promised",
-    ):
+    for heading in ("seed", "at", "lasted", *SEEN, "healed\nafter", "prom-\nised"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("kept")
+    table.add_column("kept", no_wrap=True)
     for seed, blow in verdict.worst_blows:
         overshoot = Text(str(blow.overshoot), style="bold red" if blow.overshoot else "")
         counts = [str(blow.refused_while_free), str(blow.failed + blow.unanswered)]
@@ -83,6 +75,8 @@ def _blows_table(verdict: Verdict) -> Table:
             if healed is not blow.healed[0]:
                 cells = [Text(f"  {_shorten(healed.name, blow.name)}"), *[""] * 6]
             table.add_row(*cells, *_describe_healing(healed))
+        if not blow.healed:
+            table.add_row(*cells)
     return table
 
 

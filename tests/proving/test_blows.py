@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.proving.kinds import Kind, plan
+from gateway.proving.kinds import TOGETHER, Kind, plan
 from gateway.proving.options import choose_cut_seconds
 
 LEASE_SECONDS = 4.0
@@ -15,8 +15,23 @@ def test_a_seed_gives_the_same_blows_again_and_another_gives_others() -> None:
 
 def test_each_kind_falls_once_a_round_and_on_every_gateway_in_some_round() -> None:
     rounds = [plan(f"7.{number}", 3, LEASE_SECONDS) for number in range(20)]
-    assert all(sorted(step.kind for step in steps) == sorted(Kind) for steps in rounds)
+    alone = sorted(kind for kind in Kind if kind not in TOGETHER)
+    assert all(sorted(step.kind for step in steps if step.kind not in TOGETHER) == alone for steps in rounds)
     assert {step.victim for steps in rounds for step in steps if step.kind is Kind.KILLED} == {0, 1, 2}
+
+
+def test_of_those_that_fall_together_one_is_in_each_round_where_there_are_gateways_enough() -> None:
+    for gateways, kinds in ((3, {*TOGETHER}), (2, {*TOGETHER} - {Kind.TWO_KILLED}), (1, set())):
+        rounds = [plan(f"7.{number}", gateways, LEASE_SECONDS) for number in range(30)]
+        together = [[step.kind for step in steps if step.kind in TOGETHER] for steps in rounds]
+        assert {len(of_round) for of_round in together} == {1 if kinds else 0}
+        assert {kind for of_round in together for kind in of_round} == kinds
+
+
+def test_only_those_that_are_wanted_fall() -> None:
+    (step,) = plan("7.1", 3, LEASE_SECONDS, wanted=[Kind.KILLED])
+    assert step.kind is Kind.KILLED
+    assert [step.kind for step in plan("7.1", 3, LEASE_SECONDS, wanted=[Kind.TWO_KILLED])] == [Kind.TWO_KILLED]
 
 
 def test_a_gateway_is_stopped_for_three_leases_and_cut_off_for_as_long_as_was_said() -> None:
@@ -34,7 +49,7 @@ def test_with_two_minutes_for_a_seed_a_gateway_is_cut_off_for_thirty_seconds() -
 
 
 def test_what_is_to_outlast_a_lease_does_so_by_more_than_the_promise_and_the_rest_never_comes_near_it() -> None:
-    long = {Kind.STOPPED, Kind.CUT_OFF, Kind.ALL_CUT_OFF}
+    long = {Kind.STOPPED, Kind.CUT_OFF, Kind.ALL_CUT_OFF, *TOGETHER} - {Kind.TWO_KILLED}
     for number in range(50):
         for step in plan(f"7.{number}", 3, LEASE_SECONDS):
             if step.kind in long:

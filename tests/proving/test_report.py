@@ -151,7 +151,7 @@ def test_a_healing_that_was_late_on_a_starved_machine_is_not_judged() -> None:
 
 
 def cut_off(at: float, seconds: float | None) -> Struck:
-    name = "gateway 1 cut off for longer than the lease"
+    name = "gateway 1 cut off for longer than the lease"  # about as long as they come
     return Struck(name, "cut off", at, 30.0, healed=[Healed(f"{name}: its return", at + 30, seconds, 4.0)])
 
 
@@ -173,6 +173,7 @@ def test_of_each_kind_of_blow_the_worst_is_shown_and_all_are_in_the_report() -> 
     assert "-1 56 216 139 0 0 0 26 to 28 12 28 -" in rows
     assert "0 28 281 0 3 0 0 17 to 31 13 27 26 killed (-9) at 0.0 s" in rows
     assert not any("3.2 s" in row or "3.5 s" in row for row in rows)
+    assert "blow seed at lasted shoot free failed after ised kept" in rows, "all columns fit"
     assert "000000000000 account 20 20 0 23" in rows
     assert "prove --seed 8 --gateways 3 --redis spawn" in told.getvalue()
     assert verdict.status == 1

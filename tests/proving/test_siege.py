@@ -67,10 +67,13 @@ async def test_gateways_that_share_exactly_pass_and_each_flaw_is_seen(monkeypatc
     judgings = [
         judge_fakes(SharedFlaw.NONE, Kind.KILLED, heal_after=TIMEOUT),
         judge_fakes(SharedFlaw.NONE, Kind.KILLED, Kind.REPLIES_LOST, gateways=3, phases=("siege", "quiet")),
+        judge_fakes(SharedFlaw.NONE, Kind.TWO_KILLED, gateways=3),
+        judge_fakes(SharedFlaw.NONE, Kind.CUT_OFF_AT_RESTART),
+        judge_fakes(SharedFlaw.NO_REFILL, Kind.CUT_OFF_AT_RESTART),
         judge_fakes(SharedFlaw.PRUNES_AT_LEASE, Kind.KILLED, heal_after=TIMEOUT),
         *(judge_fakes(flaw, kind) for flaw, kind in flaws),
     ]
-    kept, honest, broken, *verdicts = await asyncio.gather(*map(in_turn, judgings))
+    kept, honest, two, cut, unfilled, broken, *verdicts = await asyncio.gather(*map(in_turn, judgings))
     assert honest.examples == []
     assert honest.holds
     assert [(peak.name, peak.highest) for peak in honest.peaks] == [("account", 6), ("unreserved", 4), ("checkout", 2)]
@@ -93,6 +96,14 @@ async def test_gateways_that_share_exactly_pass_and_each_flaw_is_seen(monkeypatc
     assert [healed.name.partition(" started")[1] for healed in killed.healed] == ["", " started"]
     assert killed.unanswered > 0, "nobody called it when it was killed"
     assert killed.refused_while_free > 0, "its slots were idle until its lease had ended"
+    for verdict, names in (
+        (two, [Kind.TWO_KILLED]),
+        (cut, [Kind.CUT_OFF_AT_RESTART, "store restarted empty meanwhile"]),
+    ):
+        assert verdict.examples == []
+        assert [blow.kind for blow in verdict.results[0].blows] == ["load alone", *names]
+        assert all(blow.healed for blow in verdict.results[0].blows)
+    assert unfilled.counts[Fault.OVERSHOOT] > 0
     for (what, fault), verdict in zip(flaws.items(), verdicts, strict=True):
         assert verdict.counts[fault] > 0, f"{what}: {verdict.sentence} {verdict.examples}"
         assert verdict.status == 1

@@ -53,7 +53,8 @@ class Healed:
 
 @dataclass
 class Struck:
-    """One blow. `at`: seconds from the seed's start; `lasted`: seconds, `None` for good. For the rest see `Blow`."""
+    """One blow. `at` and `over`: seconds from the seed's start; `lasted`: seconds, `None` for good. For the rest see
+    `Blow`."""
 
     name: str
     kind: str
@@ -66,6 +67,7 @@ class Struck:
     unanswered: int = 0
     healed: list[Healed] = field(default_factory=list)
     around: list[Second] = field(default_factory=list)
+    over: float | None = None
 
     @property
     def badness(self) -> tuple[int, float]:
@@ -81,6 +83,7 @@ class Struck:
             "blow": self.name,
             "at": round(self.at, 2),
             "lasted": None if self.lasted is None else round(self.lasted, 2),
+            "over": None if self.over is None else round(self.over, 2),
             "overshoot": self.overshoot,
             "overshoot_with_calls_of_lost_gateways": self.overshoot_with_lost,
             "refused_while_slots_were_free": self.refused_while_free,
@@ -114,6 +117,7 @@ def _list_blow(blow: Blow, healings: Iterable[Healing], started: float) -> Struc
         blow.unanswered,
         [_describe(healing, started) for healing in healings if healing.blow is blow],
         blow.around,
+        None if blow.over is None else blow.over - started,
     )
 
 

@@ -128,6 +128,23 @@ def test_slots_of_a_killed_gateway_are_kept_until_the_time_out_also_when_its_cal
     assert dict(scene.ledger.faults.counts) == {Fault.GIVEN_AWAY: 1}, "the time is over"
 
 
+def test_a_call_of_the_dead_that_still_runs_is_not_another_beside_its_slot() -> None:
+    scene = Scene(TIMEOUT)
+    scene.runs(scene.one)
+    blow = scene.damage.strike("killed", [scene.one], scene.now, is_cut=True)
+    scene.damage.keep(blow, scene.ledger.running)
+    scene.now = 1.0
+    scene.runs(scene.two)
+    assert scene.ledger.faults.counts == {}
+
+
+def test_an_error_counts_for_the_blow_that_struck_its_gateway_when_two_fall_at_once(scene: Scene) -> None:
+    one = scene.damage.strike("cut off", [scene.one], scene.now)
+    two = scene.damage.strike("killed", [scene.two], scene.now)
+    judge(scene.ledger, scene.call(scene.one), AWAY)
+    assert (one.failed, two.failed) == (1, 0)
+
+
 def test_with_the_promise_of_the_lease_nothing_is_kept_beyond_it(scene: Scene) -> None:
     run = scene.ledger.begin(scene.call(scene.one))
     blow = scene.damage.strike("killed", [scene.one], scene.now, is_cut=True)

@@ -16,8 +16,8 @@ from gateway.proving.quotas import Account
 from gateway.proving.siege import Siege
 from gateway.proving.wire import Endpoint
 
-ACCOUNT = Account("000000000000", 1)
-(POOL,) = ACCOUNT.lanes
+ACCOUNT = Account("000000000000", 2, {"checkout": 1})
+POOL = ACCOUNT.lanes[0]
 ONE = Gateway("gateway 1")
 
 

@@ -140,7 +140,7 @@ def killed(who: int, at: float, seconds: float, overshoot: int = 0) -> Struck:
     name = f"gateway {who} killed (-9)"
     again = Healed(f"gateway {who} started anew", at + 1, 1.25, 4.0)
     healed = [Healed(name, at, seconds, 4.0), again]
-    return Struck(name, "killed (-9)", at, None, overshoot, 7, 11, 2, 3, healed, SECONDS)
+    return Struck(name, "killed (-9)", at, None, overshoot, 7, 11, 2, 3, healed, SECONDS, at + 5)
 
 
 def test_a_healing_that_was_late_on_a_starved_machine_is_not_judged() -> None:
@@ -187,6 +187,7 @@ def test_of_each_kind_of_blow_the_worst_is_shown_and_all_are_in_the_report() -> 
         "blow": "gateway 1 killed (-9)",
         "at": 3.0,
         "lasted": None,
+        "over": 8.0,
         "overshoot": 1,
         "overshoot_with_calls_of_lost_gateways": 7,
         "refused_while_slots_were_free": 11,

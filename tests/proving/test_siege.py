@@ -103,6 +103,8 @@ async def test_gateways_that_share_exactly_pass_and_each_flaw_is_seen(monkeypatc
         assert verdict.examples == []
         assert [blow.kind for blow in verdict.results[0].blows] == ["load alone", *names]
         assert all(blow.healed for blow in verdict.results[0].blows)
+        over = [blow.over for blow in verdict.results[0].blows[1:]]
+        assert None not in over, "from then on nothing is explained by a blow any more"
     assert unfilled.counts[Fault.OVERSHOOT] > 0
     for (what, fault), verdict in zip(flaws.items(), verdicts, strict=True):
         assert verdict.counts[fault] > 0, f"{what}: {verdict.sentence} {verdict.examples}"

@@ -16,17 +16,21 @@ AFTER_SECONDS = 0.2  # in which a failure may still come of a blow that has heal
 
 class Blow:
     """One fault, on the ledger's clock, in seconds. `gateways`: whom it strikes. `is_cut`: nothing of these gets
-    through meanwhile. `ended`: when they were back; `None` while it lasts, and for ever after a kill. `over`: when all
-    was healed, or the waiting for that. What was seen of `began` to `over`: by how many calls a limit was overshot (and
-    by how many with the calls of lost gateways), calls refused while fewer than the limit ran, calls failed for want of
-    the store, calls that never got an answer. `around`: second by second, where that was recorded."""
+    through meanwhile; `is_partial`: nothing of a part of each, whose slots are others' at once. `ended`: when they were
+    back; `None` while it lasts, and for ever after a kill. `over`: when all was healed, or the waiting for that. What
+    was seen of `began` to `over`: by how many calls a limit was overshot (and by how many with the calls of lost
+    gateways), calls refused while fewer than the limit ran, calls failed for want of the store, calls that never got an
+    answer. `around`: second by second, where that was recorded."""
 
-    def __init__(self, name: str, gateways: Sequence[Gateway], began: float, *, is_cut: bool) -> None:
+    def __init__(
+        self, name: str, gateways: Sequence[Gateway], began: float, *, is_cut: bool, is_partial: bool = False
+    ) -> None:
         self.name = name
         self.kind = _WHO.sub("", name)  # what was done, whomever it struck
         self.gateways = gateways
         self.began = began
         self.is_cut = is_cut
+        self.is_partial = is_partial
         self.ended: float | None = None
         self.over: float | None = None
         self.overshoot = 0

@@ -14,6 +14,7 @@ from .kinds import Kind, Step
 from .relay import Flow
 from .store import OwnServer
 
+AT_ONCE_SECONDS = 2.0  # within which nothing is left of a worker that was killed
 LONGEST_DELAY = 0.4  # seconds that a piece is late on a slow line
 
 
@@ -42,6 +43,7 @@ class Blows:
             Kind.REPLIES_LOST: self._lose_replies,
             Kind.RESET: self._reset,
             Kind.HALF_CLOSED: self._half_close,
+            Kind.WORKER_KILLED: self._kill_worker,
         }
 
     async def deal(self, step: Step) -> Blow:
@@ -75,6 +77,17 @@ class Blows:
         await member.start()
         name = f"{member.gateway.name} started anew"
         self.damage.expect(name, [member.gateway], self.clock(), self.damage.promise_for_lost, blow)
+        return blow
+
+    async def _kill_worker(self, step: Step, member: Member) -> Blow:
+        """The rest of its gateway goes on, and gives back at once what the dead one held."""
+        name = f"{member.gateway.name} {step.kind}"
+        blow = self.damage.strike(name, [member.gateway], self.clock(), is_cut=True, is_partial=True)
+        member.kill_worker(step.dice)
+        promise = AT_ONCE_SECONDS if self.damage.heal_after == LEASE else self.damage.promise_for_lost
+        self.damage.expect(blow.name, self.fleet.gateways, blow.began, promise, blow)
+        await member.wait_for_worker()
+        blow.ended = self.clock()
         return blow
 
     async def _stop(self, step: Step, member: Member) -> Blow:

@@ -64,6 +64,9 @@ UNFOLDED = 130  # columns of the tables in a pipe
 )
 @click.option("--gateways", type=click.IntRange(1, 16), default=1, show_default=True, help="So many share a store.")
 @click.option(
+    "--workers", type=click.IntRange(1, 8), default=1, show_default=True, help="Worker processes of each of them."
+)
+@click.option(
     "--redis",
     "store",
     metavar="spawn|URL",
@@ -115,6 +118,7 @@ def prove(
     backend_listen: Endpoint | None,
     backend_timeout: float | None,
     gateways: int,
+    workers: int,
     store: str | None,
     lease: float | None,
     heal_after: str | None,
@@ -148,7 +152,7 @@ def prove(
             f"To judge a running gateway, also give {' and '.join(missing)}; for one that prove starts, none of "
             "--gateway, --operations, --backend-listen, --backend-timeout."
         )
-    sharing = read_sharing(gateways, store, lease, heal_after)
+    sharing = read_sharing(gateways, workers, store, lease, heal_after)
     if sharing is None and any(option is not None for option in (only, around, cut_seconds)):
         raise click.UsageError(
             "--only, --around and --cut-seconds are about blows to gateways on a store: give --redis spawn."

@@ -4,7 +4,8 @@
 its calls go on in the backend: with `heal_after: lease` more may run for a while than the limit counts. Such a call is
 lost when it was sent before its gateway was cut off, from half a lease after that (the lease was renewed at most a
 quarter of it before) until a lease and a second after the gateway's return: then it must count again. With `heal_after:
-timeout` no call is ever lost.
+timeout` no call is ever lost. Of a worker that was killed its gateway knows at once that it is dead: so its calls are
+lost at once (which of the gateway's they were cannot be seen from outside).
 
 *Kept.* With `heal_after: timeout` what a killed gateway held stays taken until the backend's time-out has passed after
 its lease. A call that ran when its gateway was killed held a slot.
@@ -24,6 +25,7 @@ from .quotas import Account, Lane
 
 LEASE, TIMEOUT = "lease", "timeout"
 GRACE_SECONDS = 1.0  # of every promise
+QUEUED_SECONDS = 0.5  # within which the kernel may still give a connection to a worker that was killed
 
 
 class Damage:
@@ -42,8 +44,10 @@ class Damage:
         self._kept_seconds = lease_seconds / 2 + timeout_seconds if heal_after == TIMEOUT else 0.0
         self._kept: list[tuple[float, Blow, Counter[Lane]]] = []
 
-    def strike(self, name: str, gateways: Sequence[Gateway], now: float, *, is_cut: bool = False) -> Blow:
-        blow = Blow(name, gateways, now, is_cut=is_cut)
+    def strike(
+        self, name: str, gateways: Sequence[Gateway], now: float, *, is_cut: bool = False, is_partial: bool = False
+    ) -> Blow:
+        blow = Blow(name, gateways, now, is_cut=is_cut, is_partial=is_partial)
         self.blows.append(blow)
         return blow
 
@@ -118,6 +122,8 @@ class Damage:
         return any(self._loses(blow, now) for blow in self._cuts(call))
 
     def _loses(self, blow: Blow, now: float) -> bool:
+        if blow.is_partial:
+            return True
         half = self.lease_seconds / 2
         if blow.ended is None:
             return now >= blow.began + half
@@ -133,8 +139,13 @@ class Damage:
                 yield blow
 
     def explains_silence(self, call: Call) -> bool:
-        """Whether a call may have no answer: its gateway was killed."""
-        return call.through is not None and call.through.killed_at is not None
+        """Whether a call may have no answer: its gateway was killed, or it may have been with the part that was."""
+        if call.through is None:
+            return False
+        return call.through.killed_at is not None or any(
+            blow.is_partial and call.through in blow.gateways and call.opened_at <= blow.began + QUEUED_SECONDS
+            for blow in self.blows
+        )
 
     def explains_failure(self, call: Call, now: float) -> bool:
         """Whether a call may be answered with a ServiceException: its own gateway was struck meanwhile."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+import os
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Sequence
@@ -36,12 +38,13 @@ TELL_SECONDS = 0.4  # within which a gateway must say what is in flight
 @dataclass(frozen=True)
 class Sharing:
     """How many gateways share which store ("spawn", or its URL); seconds of a lease; when a dead gateway's slots come
-    back: "lease" or "timeout"."""
+    back: "lease" or "timeout"; how many worker processes each gateway has."""
 
     gateways: int
     store: str = SPAWN
     lease_seconds: float = LEASE_SECONDS
     heal_after: str = LEASE
+    workers: int = 1
 
     @property
     def store_timeout_seconds(self) -> float:
@@ -72,7 +75,8 @@ class Sharing:
         """The same on the command line; a URL may have a password, which is not repeated."""
         store = SPAWN if self.store == SPAWN else "redis://..."
         heal = f" --heal-after {self.heal_after}" if self.heal_after != LEASE else ""
-        return f" --gateways {self.gateways} --redis {store} --lease {self.lease_seconds:g}{heal}"
+        workers = f" --workers {self.workers}" if self.workers > 1 else ""
+        return f" --gateways {self.gateways}{workers} --redis {store} --lease {self.lease_seconds:g}{heal}"
 
     def settings(self, url: str) -> dict[str, Any]:
         """What a gateway's settings say of it."""
@@ -81,7 +85,7 @@ class Sharing:
             "store_timeout_seconds": self.store_timeout_seconds,
             "heal_after": self.heal_after,
         }
-        return {"counters": url, "shared": shared}
+        return {"counters": url, "shared": shared, "workers": self.workers}
 
 
 class Member:
@@ -98,6 +102,7 @@ class Member:
         self._folder = folder
         self._serve = serve
         self._process: Process | None = None
+        self._workers: list[int] = []
 
     def __repr__(self) -> str:
         return f"<Member {self.number} {'up' if self.is_up else 'down'} {self._process}>"
@@ -113,6 +118,7 @@ class Member:
             if monotonic() > deadline:
                 raise Died(f"{self.gateway.name} is not ready after {START_SECONDS:g} s (GET /readyz)")
             await asyncio.sleep(PAUSE)
+        await self._find_workers()
         self.is_up = True
 
     async def _is_ready(self) -> bool:
@@ -121,15 +127,49 @@ class Member:
             return answer is not None and answer.status == 200
         return False
 
+    async def _find_workers(self) -> None:
+        """Wait until all of its workers serve. Raises `Died`."""
+        wanted = self._settings["workers"]
+        if wanted == 1:
+            return
+        deadline = monotonic() + START_SECONDS
+        while len(self._workers) < wanted:
+            answer = await ask(self.operations, "/workers")
+            workers = json.loads(answer.body)["workers"] if answer is not None and answer.status == 200 else []
+            if len(workers) == wanted:
+                self._workers = [worker["pid"] for worker in workers]
+            elif monotonic() > deadline:
+                raise Died(f"{self.gateway.name} has {len(workers)} of {wanted} workers after {START_SECONDS:g} s")
+            else:
+                await asyncio.sleep(PAUSE)
+
     def kill(self, now: float) -> None:
         self.is_up = False
         self.gateway.killed_at = now
         if self._process is not None:
-            self._process.kill()
+            self._process.kill()  # first, so that nobody notices what its workers die of
+        self._send_workers(signal.SIGKILL)
+        self._workers = []
 
     def send(self, number: signal.Signals) -> None:
         if self._process is not None:
             self._process.send(number)
+        self._send_workers(number)
+
+    def kill_worker(self, dice: Random) -> None:
+        """One of them; `wait_for_worker` waits until another has taken its place."""
+        victim = dice.choice(self._workers)
+        os.kill(victim, signal.SIGKILL)
+        self._workers = []
+
+    async def wait_for_worker(self) -> None:
+        """Raises `Died`."""
+        await self._find_workers()
+
+    def _send_workers(self, number: signal.Signals) -> None:
+        for pid in self._workers:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def check(self) -> None:
         """Raises `Died` where it ended and nobody killed it."""
@@ -138,7 +178,7 @@ class Member:
 
     def stop(self) -> None:
         if self._process is not None:
-            self._process.send(signal.SIGCONT)
+            self.send(signal.SIGCONT)
             self._process.stop()
 
 

@@ -29,6 +29,7 @@ class Kind(StrEnum):
     TWO_KILLED = "two gateways killed at once"
     KILLED_WHILE_AWAY = "killed while the store was away"
     CUT_OFF_AT_RESTART = "cut off while the store restarted empty"
+    WORKER_KILLED = "one of its workers killed (-9)"
 
     @property
     def word(self) -> str:
@@ -57,11 +58,13 @@ def plan(
     lease_seconds: float,
     cut_seconds: float = 0.0,
     wanted: Collection[str] = tuple(Kind),
+    *,
+    workers: int = 1,
 ) -> list[Step]:
     """Every wanted kind once, but only one of those that fall together, in an order of this script's. One gateway is
-    cut off for `cut_seconds` if that is longer than its lease."""
+    cut off for `cut_seconds` if that is longer than its lease. `workers`: how many each gateway has."""
     dice = Random(f"{script}/blows")
-    kinds = [kind for kind in Kind if kind not in TOGETHER]
+    kinds = [kind for kind in Kind if kind not in TOGETHER and (workers > 1 or kind is not Kind.WORKER_KILLED)]
     together = [kind for kind in TOGETHER if kind in wanted and gateways >= FEWEST_GATEWAYS[kind]]
     if together:
         kinds.append(dice.choice(together))

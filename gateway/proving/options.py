@@ -43,16 +43,18 @@ def read_kinds(context: click.Context, parameter: click.Parameter, value: str | 
     return [words[word] for word in wanted]
 
 
-def read_sharing(gateways: int, store: str | None, lease: float | None, heal_after: str | None) -> Sharing | None:
+def read_sharing(
+    gateways: int, workers: int, store: str | None, lease: float | None, heal_after: str | None
+) -> Sharing | None:
     """`None` for one gateway that counts by itself. Raises `click.UsageError`."""
     if store is None:
-        if gateways > 1 or lease is not None or heal_after is not None:
+        if gateways > 1 or workers > 1 or lease is not None or heal_after is not None:
             raise click.UsageError(
-                "--gateways, --lease and --heal-after are for gateways that share a store: give --redis spawn, or "
-                "--redis redis://HOST:PORT/0 of one that is there for this only."
+                "--gateways, --workers, --lease and --heal-after are for gateways that share a store: give --redis "
+                "spawn, or --redis redis://HOST:PORT/0 of one that is there for this only."
             )
         return None
-    return Sharing(gateways, store, LEASE_SECONDS if lease is None else lease, heal_after or LEASE)
+    return Sharing(gateways, store, LEASE_SECONDS if lease is None else lease, heal_after or LEASE, workers)
 
 
 def choose_cut_seconds(wanted: float | None, seconds_of_seed: float) -> float:

@@ -92,7 +92,8 @@ class Siege:
         # What is kept for a gateway that cannot speak is not in an empty store: that is no promise of the time-out.
         kinds = {*self._kinds} - ({Kind.CUT_OFF_AT_RESTART} if self.damage.heal_after == TIMEOUT else set())
         members, lease = len(self.fleet.members), self.damage.lease_seconds
-        for step in plan(self.script, members, lease, self._cut_seconds, kinds):
+        workers = self.fleet.sharing.workers
+        for step in plan(self.script, members, lease, self._cut_seconds, kinds, workers=workers):
             await asyncio.sleep(step.calm)
             self._begin(step.kind)
             await (self._deal_recorded(step) if step.kind in self._around else self._deal(step))

@@ -15,7 +15,7 @@ def test_a_seed_gives_the_same_blows_again_and_another_gives_others() -> None:
 
 def test_each_kind_falls_once_a_round_and_on_every_gateway_in_some_round() -> None:
     rounds = [plan(f"7.{number}", 3, LEASE_SECONDS) for number in range(20)]
-    alone = sorted(kind for kind in Kind if kind not in TOGETHER)
+    alone = sorted(kind for kind in Kind if kind not in TOGETHER and kind is not Kind.WORKER_KILLED)
     assert all(sorted(step.kind for step in steps if step.kind not in TOGETHER) == alone for steps in rounds)
     assert {step.victim for steps in rounds for step in steps if step.kind is Kind.KILLED} == {0, 1, 2}
 
@@ -26,6 +26,11 @@ def test_of_those_that_fall_together_one_is_in_each_round_where_there_are_gatewa
         together = [[step.kind for step in steps if step.kind in TOGETHER] for steps in rounds]
         assert {len(of_round) for of_round in together} == {1 if kinds else 0}
         assert {kind for of_round in together for kind in of_round} == kinds
+
+
+def test_a_worker_is_killed_where_gateways_have_several() -> None:
+    assert Kind.WORKER_KILLED in [step.kind for step in plan("7.1", 3, LEASE_SECONDS, workers=2)]
+    assert plan("7.1", 3, LEASE_SECONDS, wanted=[Kind.WORKER_KILLED]) == []
 
 
 def test_only_those_that_are_wanted_fall() -> None:

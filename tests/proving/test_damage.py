@@ -71,6 +71,20 @@ def kill(scene: Scene) -> None:
     scene.one.killed_at = scene.now
 
 
+def test_calls_of_a_killed_worker_need_not_count_from_then_on_but_those_sent_since_must(scene: Scene) -> None:
+    scene.runs(scene.one)
+    scene.now = 1.0
+    waiting = scene.call(scene.one)
+    scene.damage.strike("worker killed", [scene.one], scene.now, is_cut=True, is_partial=True)
+    assert scene.damage.explains_silence(waiting)
+    scene.runs(scene.two)
+    scene.runs(scene.two)
+    assert (scene.overshoot, scene.peaks) == (0, (2, 3))
+    scene.now = 2.0
+    assert not scene.damage.explains_silence(scene.runs(scene.one))
+    assert scene.overshoot == 1
+
+
 def test_calls_of_a_killed_gateway_need_not_count_once_its_lease_can_have_ended(scene: Scene) -> None:
     scene.runs(scene.one)
     scene.runs(scene.one)

@@ -23,6 +23,7 @@ def quantile(share: float, histogram: str, by: str = "instance, le") -> str:
     return f"histogram_quantile({share}, {rate(f'invoke_gateway_{histogram}_bucket', by)})"
 
 
+CPU = f"{rate('process_cpu_seconds_total')} / on (instance) clamp_min({ours('workers')}, 1)"
 FAILED = rate("invoke_gateway_upstream_errors_total")
 # A gateway that has not had one invocation yet has no series of them.
 ANSWERED = (
@@ -56,9 +57,9 @@ AT_A_GLANCE = [
     ),
     single(
         "CPU",
-        "Of one core, which is all that a gateway can use; of the busiest.",
+        "Of one core for each process, which is all that it can use; of the busiest gateway.",
         units.PercentUnit,
-        Query(f"max({rate('process_cpu_seconds_total')})", "cpu"),
+        Query(f"max({CPU})", "cpu"),
         steps=FULL,
     ),
     single(
@@ -94,9 +95,9 @@ AT_A_GLANCE = [
 PROCESS = [
     lines(
         "CPU",
-        "Of one core, which is all that a gateway can use: above 90 %, requests wait.",
+        "Of one core for each process, which is all that it can use: above 90 %, requests wait.",
         units.PercentUnit,
-        Query(rate("process_cpu_seconds_total"), "{{instance}}"),
+        Query(CPU, "{{instance}}"),
         steps=((0.9, RED),),
         highest=1,
     ),
@@ -134,6 +135,18 @@ PROCESS = [
         units.Short,
         Query(f"process_open_fds{GATEWAYS}", "open {{instance}}"),
         Query(f"process_max_fds{GATEWAYS}", "limit {{instance}}"),
+    ),
+    lines(
+        "Workers",
+        "Processes that serve the Invoke API.",
+        units.Short,
+        Query(ours("workers"), "{{instance}}"),
+    ),
+    lines(
+        "Workers replaced",
+        "Workers a second that took the place of one that had died.",
+        units.Short,
+        Query(rate("invoke_gateway_worker_replacements_total"), "{{instance}}"),
     ),
 ]
 

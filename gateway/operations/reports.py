@@ -11,6 +11,7 @@ from .documents import MOST_REPEATED
 from .holders import NotReleased, Question
 
 _MOST_NAMED = 20  # gateways in a text
+_FEWEST_CHARACTERS = 4  # of the beginning of a name: `g-` and two more
 
 
 class Inquiry(Protocol):
@@ -71,6 +72,7 @@ class SharedReports:
     async def release(self, gateway: str, account: str | None, *, force: bool) -> list[Report]:
         try:
             known = await self._inquiry.report(self._choose(account), None)
+            gateway = _complete(gateway, known)
             dead = [report for report in known if _is_meant(gateway, report)]
             _check(gateway, dead, known, force=force)
             slots = await self._inquiry.forget([(report.gateway or "", report.account) for report in dead], force=force)
@@ -89,6 +91,18 @@ class SharedReports:
 
     def _choose(self, account: str | None) -> list[str]:
         return [self._find_account(account)] if account else self._accounts()
+
+
+def _complete(gateway: str, known: list[Report]) -> str:
+    """The name of the one gateway that begins so; what was given where there is none, or one of exactly this name.
+    Raises `NotReleased` where there are several."""
+    names = {(report.gateway or "").partition(".")[0] for report in known}
+    if gateway in names or "." in gateway or len(gateway) < _FEWEST_CHARACTERS:
+        return gateway
+    begun = {name for name in names if name.startswith(gateway)}
+    if len(begun) > 1:
+        raise NotReleased(f"{gateway[:MOST_REPEATED]!r} is the beginning of {_join(begun)}. Say which.", 409)
+    return next(iter(begun), gateway)
 
 
 def _is_meant(gateway: str, report: Report) -> bool:

@@ -60,7 +60,8 @@ class Facts(NamedTuple):
 
 class GatewayCollector(Collector):
     """`holds` says how many slots of each counter are held on purpose, `degraded` of each cause whether it is so now;
-    `facts` are what does not change while the process runs, `counters` where its slots are counted."""
+    `facts` are what does not change while the process runs, `counters` where its slots are counted, and
+    `workers` gives how many processes serve, and how many took the place of one that died."""
 
     def __init__(
         self,
@@ -74,6 +75,7 @@ class GatewayCollector(Collector):
         degraded: Mapping[str, bool],
         facts: Facts,
         counters: Counters,
+        workers: Callable[[], tuple[int, int]] = lambda: (1, 0),
     ) -> None:
         self._totals = totals
         self._limits = limits
@@ -84,6 +86,7 @@ class GatewayCollector(Collector):
         self._degraded = degraded
         self._facts = facts
         self._counters = counters
+        self._workers = workers
 
     def collect(self) -> Iterable[Metric]:
         """For prometheus-client, at its price (exposition.py)."""
@@ -251,6 +254,9 @@ class GatewayCollector(Collector):
             (),
             [((), backend_timeout_seconds)],
         )
+        serving, replaced = self._workers()
+        yield gauge("workers", "Processes that serve the Invoke API.", (), [((), serving)])
+        yield counter("worker_replacements", "Workers that took the place of one that had died.", (), [((), replaced)])
         yield gauge(
             "degraded",
             "1 while the gateway does not run as it was told to: its settings file has mistakes and the old limits stay"

@@ -21,7 +21,6 @@ from ..operations.live import LiveView
 from ..operations.watchers import Watchers
 from ..settings import Settings
 from ..telemetry.exposition import Family
-from ..telemetry.families import counter, gauge
 from ..telemetry.last_refusals import KEPT
 from ..telemetry.metrics import Facts, GatewayCollector
 from ..telemetry.record import Totals
@@ -129,6 +128,7 @@ class Group:
                 self.store,
                 settings.shared.lease_seconds,
             ),
+            workers=lambda: (len(supervisor.serving()), supervisor.replaced),
             facts=Facts(__version__, platform.python_version(), settings.backend.timeout_seconds),
         )
 
@@ -154,16 +154,13 @@ class Group:
         self._add_up([worker for worker in workers if worker.now])
 
     async def read_totals(self) -> list[Family]:
-        """Bring `totals` and the rest up to date; what is only said of workers, and of all processes together."""
+        """Bring `totals` and the rest up to date; what the processes use together."""
         await self.refresh()
         await self._ask_totals()
         workers = self._supervisor.serving()
         vars(self.totals).update(vars(read_totals(self._retired, *(worker.totals for worker in workers))))
         used = [self._retired_usage, *(worker.usage for worker in workers)]
-        return [
-            *list_workers(len(workers), self._supervisor.replaced),
-            *sum_processes(await describe_process(), used),
-        ]
+        return sum_processes(await describe_process(), used)
 
     async def read_sums(self) -> None:
         """Bring everything but `totals` up to date, and what the store knows of all gateways."""
@@ -263,14 +260,6 @@ class Group:
                 self._retired_usage[name] = (kind, help, before + value)
         if worker.now:
             self._retired_store.add(worker.now["store"])
-
-
-def list_workers(serving: int, replaced: int) -> list[Family]:
-    """The metrics that only a gateway of several workers has."""
-    return [
-        gauge("workers", "Worker processes that serve, where there are several.", (), [((), serving)]),
-        counter("worker_replacements", "Workers that took the place of one that had died.", (), [((), replaced)]),
-    ]
 
 
 def _sum_pairs(pairs: Iterable[tuple[int, int]]) -> tuple[int, int]:

@@ -64,6 +64,16 @@ async def test_a_gateways_name_means_its_workers_too_and_no_other_gateway() -> N
     ], "what was really given back, and not what was seen before"
 
 
+async def test_the_beginning_of_a_name_is_enough_where_one_gateway_has_it() -> None:
+    store = Store(dead("g-7f3a2b1c.1"), dead("g-7f3a2b1c.2"), dead("g-7fff0000"), alive("g-me"))
+    await reports_on(store).release("g-7f3a", None, force=False)
+    assert store.forgotten == [("g-7f3a2b1c.1", "a"), ("g-7f3a2b1c.2", "a")]
+    with pytest.raises(NotReleased, match="is the beginning of g-7f3a2b1c, g-7fff0000"):
+        await reports_on(store).release("g-7f", None, force=False)
+    with pytest.raises(NotReleased, match="No gateway 'g-7' holds anything"):
+        await reports_on(store).release("g-7", None, force=False)
+
+
 async def test_a_workers_name_means_that_worker_alone() -> None:
     store = Store(dead("g-1.2"), dead("g-1.2r1"), alive("g-1.1"))
     await reports_on(store).release("g-1.2", None, force=False)

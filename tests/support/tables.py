@@ -13,8 +13,6 @@ from gateway.app import Gateway
 from gateway.faults import BackendFault
 from gateway.refusals import Refusal
 from gateway.settings import Function, Settings
-from gateway.telemetry.exposition import as_metric
-from gateway.workers.group import list_workers
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -70,7 +68,7 @@ def _find_model(annotation: Any) -> Any:
 def metrics() -> str:
     gateway = Gateway(Settings(), backend_url="http://127.0.0.1:9")
     rows = []
-    for family in (*gateway.collector.collect(), *map(as_metric, list_workers(0, 0))):
+    for family in gateway.collector.collect():
         name = family.name + ("_total" if family.type == "counter" else "")
         labels = ", ".join(getattr(family, "_labelnames", ())) or ""
         rows.append((f"`{name}`", family.type, labels, family.documentation))

@@ -135,6 +135,7 @@ def test_totals_have_cloudwatchs_meanings(served: Gateway) -> None:
         'client_disconnects_total{phase="request"}': 1,
         'client_disconnects_total{phase="response"}': 0,
         "passed_through_total": 1,
+        "worker_replacements_total": 0,
     }
     assert samples[of("duration_seconds_count", "other")] == 3 + 1
     assert samples[of("duration_seconds_count", "fails")] == 2

@@ -141,8 +141,8 @@ class Supervisor:
                 replacement += 1
                 try:
                     worker = await self._start(worker.number, self._name_of(worker.number, replacement))
-                except CannotListen as error:
-                    log.error("%s; another attempt follows", error)
+                except (CannotListen, OSError) as error:  # the latter where there are too many processes or files
+                    log.error("worker %d is not back (%s); another attempt follows", worker.number, error)
             self.replaced += 1
             log.info("worker %d is back, as process %d", worker.number, worker.process.pid)
             if self.is_draining:
@@ -156,9 +156,14 @@ class Supervisor:
         await self._end(worker)
         if self.is_draining:
             return
-        how = f"killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
-        log.error("worker %d (process %d) was %s; another takes its place", worker.number, worker.process.pid, how)
-        if self.settings.shared.heal_after == "lease":
+        level, how = logging.ERROR, f"ended with status {status}"
+        if status < 0:
+            how = f"was killed by {signal.Signals(-status).name}"
+        elif status == 0:
+            level, how = logging.INFO, "was told to end"
+        pid = worker.process.pid
+        log.log(level, "worker %d (process %d) %s; another takes its place", worker.number, pid, how)
+        if status and self.settings.shared.heal_after == "lease":
             await self._forget(worker.name)
 
     async def _forget(self, name: str) -> None:

@@ -20,7 +20,7 @@ class Blow:
     back; `None` while it lasts, and for ever after a kill. `over`: when all was healed, or the waiting for that. What
     was seen of `began` to `over`: by how many calls a limit was overshot (and by how many with the calls of lost
     gateways), calls refused while fewer than the limit ran, calls failed for want of the store, calls that never got an
-    answer. `around`: second by second, where that was recorded."""
+    answer (`silenced`). `around`: second by second, where that was recorded."""
 
     def __init__(
         self, name: str, gateways: Sequence[Gateway], began: float, *, is_cut: bool, is_partial: bool = False
@@ -38,6 +38,7 @@ class Blow:
         self.refused_while_free = 0
         self.failed = 0
         self.unanswered = 0
+        self.silenced: set[Call] = set()
         self.around: list[Second] = []
 
     def __repr__(self) -> str:

@@ -108,7 +108,9 @@ class Damage:
     def note_silence(self, call: Call) -> None:
         """A call got no answer, which `explains_silence`."""
         for blow in self.blows:
-            blow.unanswered += blow.is_cut and blow.ended is None and call.through in blow.gateways
+            if blow.is_cut and blow.ended is None and call.through in blow.gateways:
+                blow.unanswered += 1
+                blow.silenced.add(call)
 
     def _on(self, start: float, now: float) -> list[Blow]:
         return [blow for blow in self.blows if blow.overlaps(start, now)]
@@ -130,7 +132,10 @@ class Damage:
         return blow.ended - blow.began >= half and blow.began + half <= now <= blow.ended + self.promise
 
     def _is_away(self, call: Call) -> bool:
-        return any(blow.ended is None for blow in self._cuts(call))
+        return any(
+            call in blow.silenced or call.has_left if blow.is_partial else blow.ended is None
+            for blow in self._cuts(call)
+        )
 
     def _cuts(self, call: Call) -> Iterable[Blow]:
         """The blows that cut the gateway of this call off when the call had been sent."""

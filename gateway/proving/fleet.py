@@ -103,6 +103,7 @@ class Member:
         self._serve = serve
         self._process: Process | None = None
         self._workers: list[int] = []
+        self._dead_worker: int | None = None
 
     def __repr__(self) -> str:
         return f"<Member {self.number} {'up' if self.is_up else 'down'} {self._process}>"
@@ -136,8 +137,9 @@ class Member:
         while len(self._workers) < wanted:
             answer = await ask(self.operations, "/workers")
             workers = json.loads(answer.body)["workers"] if answer is not None and answer.status == 200 else []
-            if len(workers) == wanted:
-                self._workers = [worker["pid"] for worker in workers]
+            pids = [worker["pid"] for worker in workers]
+            if len(pids) == wanted and self._dead_worker not in pids:
+                self._workers = pids
             elif monotonic() > deadline:
                 raise Died(f"{self.gateway.name} has {len(workers)} of {wanted} workers after {START_SECONDS:g} s")
             else:
@@ -158,8 +160,8 @@ class Member:
 
     def kill_worker(self, dice: Random) -> None:
         """One of them; `wait_for_worker` waits until another has taken its place."""
-        victim = dice.choice(self._workers)
-        os.kill(victim, signal.SIGKILL)
+        self._dead_worker = dice.choice(self._workers)
+        os.kill(self._dead_worker, signal.SIGKILL)
         self._workers = []
 
     async def wait_for_worker(self) -> None:

@@ -32,6 +32,7 @@ SHARED_FOR_LONGER = "--gateways 2 --redis spawn --lease 4"  # what lasts for a p
 
 TAKE, PRELUDE, RENEW = (f"counters/scripts/{name}.lua" for name in ("take", "prelude", "renew"))
 MEMORY, SHARED_COUNTERS = "counters/memory.py", "counters/shared.py"
+SUPERVISOR = "workers/supervisor.py"
 
 
 class Edit(NamedTuple):
@@ -93,6 +94,11 @@ BREAKS = {
         [Edit(SHARED_COUNTERS, "int(terms.keep_seconds * 1000)", "0")],
         f"{SHARED} --only killed --heal-after timeout",
         [Fault.GIVEN_AWAY],
+    ),
+    "no giving back: a dead worker's slots wait for its lease": Break(
+        [Edit(SUPERVISOR, "            await self._forget(worker.name)\n", "            pass\n")],
+        f"{SHARED_FOR_LONGER} --workers 2 --only worker-killed",
+        [Fault.NOT_HEALED],
     ),
 }
 

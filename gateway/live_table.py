@@ -50,7 +50,10 @@ def _describe_sharing(shared: dict[str, Any], accounts: list[dict[str, Any]]) ->
     everywhere = sum(account.get("in_flight", 0) for account in accounts)
     here = sum(account.get("in_flight_here", 0) for account in accounts)
     who = "no other gateway shares these counters now"
-    if gateways > 1:
+    workers = shared.get("workers")
+    if workers:
+        who = f"{gateways} processes share these counters, {workers} of them workers of this gateway"
+    elif gateways > 1:
         who = f"{gateways} gateways share these counters"
     elif everywhere > here:  # how many there are comes with the heartbeat, later than their calls
         who = "other gateways share these counters"

@@ -398,6 +398,8 @@ def test_of_shared_counters_the_table_says_whose_calls_they_are() -> None:
     assert "3 gateways share these counters; here 2 of 4" in text
     assert "ages and throttles are of this gateway, g-7f3a2b1c" in text
     assert "other gateways share these counters; here 2 of 4" in render_shared(gateways=1)
+    workers = "3 processes share these counters, 2 of them workers of this gateway; here 2 of 4"
+    assert workers in render_shared(workers=2)
     alone = {"accounts": [], "shared": {"gateway": "g-7f3a2b1c", "gateways": 1, "sums_age_seconds": 0.0}}
     console = Console(width=160)
     with console.capture() as capture:

@@ -112,19 +112,21 @@ def _serve(settings: Settings) -> AbstractAsyncContextManager[Running]:
 
 
 async def _run(settings: Settings, reload: Callable[[], Settings], config: Path | None, content: bytes | None) -> None:
+    stop, changed = asyncio.Event(), asyncio.Event()
+    up: Running | None = None
+
+    def on_stop() -> None:
+        if stop.is_set() and up is not None:
+            up.cut_short()
+        stop.set()
+
+    # Before anybody can know that it runs: who then sends a signal must not end it by that.
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_stop)
+    loop.add_signal_handler(signal.SIGHUP, changed.set)
     async with _serve(settings) as server:
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-
-        def on_stop() -> None:
-            if stop.is_set():
-                server.cut_short()
-            stop.set()
-
-        changed = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, on_stop)
-        loop.add_signal_handler(signal.SIGHUP, changed.set)
+        up = server
         await _announce(server)
         freeze_garbage()
         async with contextlib.AsyncExitStack() as stack:

@@ -283,6 +283,17 @@ async def test_a_store_that_hangs_is_no_answer_within_the_bound(store: Store) ->
         store.resume()
 
 
+async def test_each_server_is_asked_for_its_accounts_and_answers_stand_in_the_order_of_the_questions() -> None:
+    with running_store("redis") as one, running_store("redis") as other:
+        for store, slots in ((one, 3), (other, 5)):
+            store.clear("a")
+            await register(store, "g-1", {"a/account": slots})
+        makers = {"a": partial(Link, one.url), "b": partial(Link, other.url)}
+        inquiry = Inquiry(makers.__getitem__, lease_seconds=LEASE, keep_seconds=0, timeout_seconds=1.0)
+        assert await inquiry.forget([("g-1", "b"), ("g-1", "a")], force=True) == [0, 3], "of b the other knows nothing"
+        assert await inquiry.forget([("g-1", "a"), ("g-1", "b")], force=True) == [0, 0]
+
+
 async def test_an_address_where_nothing_listens_is_no_answer() -> None:
     nowhere = partial(Link, "redis://127.0.0.1:1/0")
     inquiry = Inquiry(lambda account: nowhere, lease_seconds=LEASE, keep_seconds=0, timeout_seconds=0.1)

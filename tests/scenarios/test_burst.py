@@ -8,8 +8,9 @@ import io
 import pytest
 from rich.console import Console
 
+from gateway.proving.plan import CLIENTS, Plan
 from gateway.proving.progress import Progress
-from gateway.proving.run import CLIENTS, Plan, prove
+from gateway.proving.run import prove
 from gateway.proving.wire import Endpoint
 from tests.support.gateways import UNRATED, eventually, serving
 from tests.support.processes import free_port

@@ -40,7 +40,8 @@ run: $(VENV)/runtime.stamp ## start the gateway on its embedded demo backend; AR
 	$(BIN)/invoke-gateway serve --backend demo $(ARGS)
 
 test: live ## run the tests
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	@# One more than there are cores: many tests wait for processes.
+	$(BIN)/python -m pytest --numprocesses $$($(BIN)/python -c 'import os; print((os.cpu_count() or 1) + 1)') --dist loadfile
 
 lint: $(VENV)/dev.stamp ## ruff: style, bugs, import order, format
 	$(BIN)/ruff check .

@@ -47,10 +47,10 @@ class Worker:
             return
         try:
             await self._serve(start)
-        except Exception as error:
+        except Exception as error:  # whatever it is, the supervisor is told, and says so
             if self._serving.done():
                 raise
-            self._serving.set_exception(error)  # the supervisor is told, and says so
+            self._serving.set_exception(error)
 
     async def _serve(self, start: Start) -> None:
         async with started(start.settings, start.backend_url, start.name) as gateway:

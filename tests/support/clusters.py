@@ -63,7 +63,7 @@ class Cluster:
         for replica in self.nodes[3:]:
             with replica.client() as client:
                 client.execute_command("CLUSTER", "REPLICATE", self.id_of(self.nodes[0]))
-            wait_until(lambda: replica.info()["master_link_status"] == "up", "the replica copies")  # noqa: B023
+            wait_until(lambda: replica.info()["master_link_status"] == "up", "the replica copies")  # noqa: B023 - it is called within this turn
 
     def _is_complete(self, node: Store) -> bool:
         with node.client() as client:

@@ -1,7 +1,19 @@
 """What holds for every test."""
 
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import settings
+
+from tests.support.sockets import Backend, backend
 
 # Machines that run tests are shared: how long one example takes says nothing about the code.
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
+
+
+@pytest.fixture
+def behind() -> Iterator[Backend]:
+    """A backend for gateways in processes of their own; what it does, it is told by functions' names."""
+    with backend() as started:
+        yield started

@@ -27,7 +27,6 @@ from tests.support.sockets import (
     Backend,
     Gateway,
     Wire,
-    backend,
     calls_under_way,
     fetch,
     gateway,
@@ -102,12 +101,6 @@ class Process:
         if not self.has_ended:
             self._process.kill()
         self._process.wait()
-
-
-@pytest.fixture
-def behind() -> Iterator[Backend]:
-    with backend() as started:
-        yield started
 
 
 @pytest.fixture

@@ -26,17 +26,8 @@ _HISTOGRAMS = ("admission", "loop_lag")
 def describe_now(gateway: Gateway) -> dict[str, Any]:
     """Everything about this moment that is shown: asked for about once a second."""
     shared = gateway.shared
+    assert shared is not None, "workers share counters"
     counters = gateway.counters
-    store = None
-    if shared is not None:
-        totals = shared.totals
-        store = {
-            "batches": totals.batches,
-            "seconds": totals.seconds,
-            "operations": totals.operations,
-            "failures": totals.failures,
-            "alone": totals.alone,
-        }
     return {
         "levels": {name: (slots, counters.oldest_seconds(name)) for name, slots in counters.held().items()},
         "held": gateway.holds.by_counter(),
@@ -48,10 +39,10 @@ def describe_now(gateway: Gateway) -> dict[str, Any]:
         "degraded": gateway.degraded,
         "buffered": (gateway.buffers.in_use, gateway.buffers.ceiling),
         "connections": (gateway.pool.busy, gateway.pool.idle),
-        "store": store,
-        "gateways": shared.gateways if shared is not None else 1,
-        "trouble": shared.trouble if shared is not None else None,
-        "why_not_ready": shared.why_not_ready if shared is not None else None,
+        "store": vars(shared.totals),
+        "gateways": shared.gateways,
+        "trouble": shared.trouble,
+        "why_not_ready": shared.why_not_ready,
     }
 
 

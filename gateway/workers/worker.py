@@ -114,10 +114,6 @@ class Worker:
         """New limits."""
         await self._gateway.adopt(pickle.loads(pickled))
 
-    async def on_degraded(self, causes: dict[str, bool]) -> None:
-        """What the supervisor knows to be wrong."""
-        self._gateway.degraded |= causes
-
     async def on_forget(self, name: str) -> None:
         """Give back what a worker held that is dead."""
         shared = self._gateway.shared

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from gateway.cli import main
 from tests.scenarios.test_shared_counters import ACCOUNT, LEASE, LIMIT, Process, gateways, hold
 from tests.support.processes import wait_until
-from tests.support.sockets import Backend, Wire, backend, invoke
+from tests.support.sockets import Backend, Wire, invoke
 from tests.support.stores import Store, running_store
 
 ID = "12345678-abcd-4000-8000-123456789abc"
@@ -27,12 +27,6 @@ LOOKS = 1 + LEASE  # seconds after which a call is listed in the store, on a mac
 @pytest.fixture
 def store() -> Iterator[Store]:
     with running_store("redis") as started:
-        yield started
-
-
-@pytest.fixture
-def behind() -> Iterator[Backend]:
-    with backend() as started:
         yield started
 
 

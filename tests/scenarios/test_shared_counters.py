@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.support.processes import RunningProcess, bare_environment, fetch_json, free_port, running
-from tests.support.sockets import Answer, Backend, Wire, backend, invoke, refusal_of
+from tests.support.sockets import Answer, Backend, Wire, invoke, refusal_of
 from tests.support.stores import KINDS, Store, running_store
 
 ROOT = Path(__file__).parents[2]
@@ -73,12 +73,6 @@ def store(request: pytest.FixtureRequest) -> Iterator[Store]:
         yield started
 
 
-@pytest.fixture
-def behind() -> Iterator[Backend]:
-    with backend() as started:
-        yield started
-
-
 def hold(stack: ExitStack, gateway: Process, behind: Backend, count: int, already: int = 0) -> list[Wire]:
     """Calls that run until the backend is told to let them end."""
     wires = [stack.enter_context(Wire(gateway.port)).send(invoke("hold")) for _ in range(count)]
@@ -108,7 +102,7 @@ def test_a_gateway_that_was_stopped_for_leases_counts_its_calls_again_before_it_
     with gateways(2, store, behind, tmp_path) as (one, two), ExitStack() as stack:
         calls = hold(stack, one, behind, 3)
         one.signal(signal.SIGSTOP)
-        time.sleep(3 * LEASE)
+        time.sleep(3 * LEASE)  # it is stopped for so long: nothing can tell of it
         calls += hold(stack, two, behind, 3, already=3)  # the store has given the slots of the stopped one back
         one.signal(signal.SIGCONT)
         with Wire(one.port) as wire:

@@ -23,7 +23,7 @@ from botocore.config import Config
 from gateway.workers import supervisor
 from tests.support.gateways import eventually, make_settings
 from tests.support.processes import RunningProcess, bare_environment, fetch_json, free_port, running, wait_until
-from tests.support.sockets import LOOPBACK, Answer, Backend, Closed, Wire, backend, fetch, invoke, refusal_of
+from tests.support.sockets import LOOPBACK, Answer, Backend, Closed, Wire, fetch, invoke, refusal_of
 from tests.support.stores import Store, running_store
 
 ROOT = Path(__file__).parents[2]
@@ -102,12 +102,6 @@ def workers(store: Store, behind: Backend, folder: Path, *flags: str) -> Iterato
 @pytest.fixture(scope="module")
 def store() -> Iterator[Store]:
     with running_store("redis") as started:
-        yield started
-
-
-@pytest.fixture
-def behind() -> Iterator[Backend]:
-    with backend() as started:
         yield started
 
 

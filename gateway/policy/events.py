@@ -1,0 +1,85 @@
+"""What becomes next of an asynchronous invocation.
+
+Two kinds of failure, and they are counted apart. The function ran and failed: it is run again a fixed number of times,
+after fixed pauses. It was throttled, or the system failed: the event goes back to the queue and is tried again ever more
+seldom, and that uses up no attempt. Both end when the event would be too old: a retry is scheduled only if the event is
+young enough at the time of that retry. (Lambda's developer guide, asynchronous invocation; recordings of AWS for the
+look ahead and for a reservation of 0.)
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+Condition = Literal["Success", "RetriesExhausted", "EventAgeExceeded", "ZeroReservedConcurrency", "RecursiveInvocation"]
+"""How an event ended. The first four are AWS's words in a destination's record; of a loop no record is known."""
+
+Kind = Literal["dead_letter_queue", "on_success", "on_failure"]
+"""Where what became of an event is told, by the settings' keys."""
+
+
+class Targets(NamedTuple):
+    """Where what becomes of events is told: URLs as the settings have them."""
+
+    dead_letter_queue: str | None = None
+    on_success: str | None = None
+    on_failure: str | None = None
+
+    def of(self, condition: Condition) -> tuple[Kind, ...]:
+        """Whom to tell of such an end: a dead-letter queue and a destination are both fed."""
+        wanted: tuple[Kind, ...] = ("on_success",) if condition == "Success" else ("dead_letter_queue", "on_failure")
+        return tuple(kind for kind in wanted if getattr(self, kind) is not None)
+
+
+class EventRules(NamedTuple):
+    """A function's rules. `maximum_retry_attempts` is how often it is run again after it has failed."""
+
+    maximum_retry_attempts: int = 2
+    maximum_event_age_seconds: float = 21_600
+    targets: Targets = Targets()
+
+
+class Delays(NamedTuple):
+    """Seconds. `function_error`: before the second run, the third and so on; the last one stays. `shortest` doubles with
+    each return to the queue, up to `longest`."""
+
+    function_error: tuple[float, ...] = (60.0, 120.0)
+    shortest: float = 1.0
+    longest: float = 300.0
+
+
+def after_function_error(runs: int, age_seconds: float, rules: EventRules, delays: Delays) -> float | Condition:
+    """Seconds until the function is run again, or how the event ends. `runs`: how often it has run and failed by now."""
+    if runs > rules.maximum_retry_attempts:
+        return "RetriesExhausted"
+    delay = delays.function_error[min(runs, len(delays.function_error)) - 1]
+    return delay if age_seconds + delay < rules.maximum_event_age_seconds else "EventAgeExceeded"
+
+
+def after_return(
+    returns: int, age_seconds: float, rules: EventRules, delays: Delays, dice: float
+) -> float | Literal["EventAgeExceeded"]:
+    """Seconds until an event that was throttled, or met a system error, is tried again, or how it ends. `returns`: how
+    often it has come back by now, this time included; `dice` in 0..1 spreads those that came back together."""
+    delay = back_off(returns, delays, dice)
+    return delay if age_seconds + delay < rules.maximum_event_age_seconds else "EventAgeExceeded"
+
+
+def back_off(tries: int, delays: Delays, dice: float) -> float:
+    """Seconds to wait after so many failures in a row: doubling, bounded, and up to a quarter shorter by chance."""
+    doubled = delays.shortest * 2.0 ** min(tries - 1, 32)
+    return min(doubled, delays.longest) * (1 - dice / 4)
+
+
+class Share(NamedTuple):
+    """How many slots of a limit a backlog may have while synchronous calls are refused by that limit.
+
+    A backlog takes every free slot, until a call that somebody waits for finds none. For `seconds` after each such
+    refusal events leave at least the part `1 - part` of the limit to others; one slot they may always have, or a backlog
+    would starve. Where the limit is one slot, they share its time: an event waits after another as long as that ran."""
+
+    part: float = 0.5
+    seconds: float = 10.0
+
+    def most(self, ceiling: int) -> int:
+        return max(1, int(ceiling * self.part))

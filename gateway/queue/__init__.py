@@ -1,0 +1,9 @@
+"""Asynchronous invocations: kept on disk or on Redis, run when there is a slot, retried, and delivered when they end.
+
+event       what is kept of one, and the bytes of it
+base        what a store of events promises
+sqlite      one gateway's events in a file
+streams     many gateways' events on a Redis or Valkey
+lanes       who is next: fair between functions, and between a backlog and those who wait for an answer
+dispatcher  takes events from the store, runs them, and writes down what became of them
+"""

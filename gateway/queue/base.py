@@ -1,0 +1,91 @@
+"""What the dispatcher asks of a store of events. A file and a Redis are two ways to keep the same promise:
+
+- `put` returns only when the event survives what the store is there to survive, and raises with nothing kept.
+- An event that `fetch` has handed out is *claimed*: nobody is handed it again until `postpone` or `give_back`, or until
+  its claimer is dead. `finish` ends it for good.
+- Within a lane, events are handed out by `due_at`, then in the order of their coming.
+
+A store knows nothing of functions, retries or outcomes: a lane is a name, and an event bytes with a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple, Protocol
+
+from .event import Event
+
+
+class StoreFault(Exception):
+    """The store could not do it, and nothing of it is kept. `kind` is for metrics; the text says what helps."""
+
+    def __init__(self, kind: Literal["full", "bound", "locked", "damaged", "away", "failed"], text: str) -> None:
+        super().__init__(text)
+        self.kind = kind
+
+
+class CannotOpen(Exception):
+    """The store cannot be used at all; the text says what helps."""
+
+
+class Waiting(NamedTuple):
+    """What waits in a lane, unclaimed: how many events, how many of them had a run before, the earliest `due_at`, and
+    the earliest `received_at`."""
+
+    lane: str
+    events: int
+    retrying: int
+    due_at: float
+    received_at: float
+
+
+class Fetched(NamedTuple):
+    """Claimed events. `next_due_at`: of the earliest one that stays in the lane, also where that is now; None: no more."""
+
+    events: list[Event]
+    next_due_at: float | None
+
+
+class Store(Protocol):
+    async def open(self, hear: Callable[[str, int, float], None]) -> list[Waiting]:
+        """Begin; what waits. From now on `hear(lane, events, due_at)` is called, on the event loop, when events come
+        into a lane by others than this object: those of other gateways, and the claims of dead ones. Raises
+        `CannotOpen`."""
+
+    async def put(self, event: Event) -> None:
+        """Keep a new event, durably; sets its `key`, and it is claimed by nobody. Raises `StoreFault`."""
+
+    async def put_claimed(self, event: Event) -> None:
+        """The same, but claimed by this process from the start. Raises `StoreFault`."""
+
+    async def fetch(self, lane: str, now: float, most: int, most_bytes: int) -> Fetched:
+        """Claim up to `most` events of the lane that are due, of about so many bytes, one at least. Raises
+        `StoreFault`."""
+
+    async def finish(self, event: Event) -> None:
+        """A claimed event has ended for good. Does not fail: it is tried again until it is done; returns then."""
+
+    async def postpone(self, event: Event) -> None:
+        """Write a claimed event back as it is now, into its `lane` at its `due_at`; nobody claims it then. Does not
+        fail, as `finish`."""
+
+    async def rewrite(self, event: Event) -> None:
+        """Write a claimed event as it is now; it stays claimed. Does not fail, as `finish`."""
+
+    async def give_back(self, events: list[Event]) -> None:
+        """Claim these no longer; they are as they were when they were fetched. Does not fail."""
+
+    async def waiting(self) -> list[Waiting]:
+        """What waits in every lane that has something, of all gateways. Raises `StoreFault`."""
+
+    async def find(self, request_id: str, most: int) -> list[tuple[Event, bool]]:
+        """Events with this request id, and of each whether somebody has claimed it. Raises `StoreFault`."""
+
+    async def take(self, key: bytes | int) -> Event | None:
+        """Claim one event, due or not; None where it is claimed or gone. Raises `StoreFault`."""
+
+    async def oldest(self, lane: str, most: int) -> list[tuple[Event, bool]]:
+        """The first events of a lane, claimed ones too; of each whether somebody has claimed it. Raises `StoreFault`."""
+
+    async def close(self) -> None:
+        """Give back what is claimed, write what is still to be written, and end."""

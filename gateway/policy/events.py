@@ -1,10 +1,10 @@
 """What becomes next of an asynchronous invocation.
 
-Two kinds of failure, and they are counted apart. The function ran and failed: it is run again a fixed number of times,
-after fixed pauses. It was throttled, or the system failed: the event goes back to the queue and is tried again ever more
-seldom, and that uses up no attempt. Both end when the event would be too old: a retry is scheduled only if the event is
-young enough at the time of that retry. (Lambda's developer guide, asynchronous invocation; recordings of AWS for the
-look ahead and for a reservation of 0.)
+Two kinds of failure, and they are counted apart. The function ran and failed: it is run again a fixed number of
+times, after fixed pauses. It was throttled, or the system failed: the event goes back to the queue and is tried again
+ever more seldom, and that uses up no attempt. Both end when the event would be too old: a retry is scheduled only if
+the event is young enough at the time of that retry. (Lambda's developer guide, asynchronous invocation; recordings of
+AWS for the look ahead and for a reservation of 0.)
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class EventRules(NamedTuple):
 
 
 class Delays(NamedTuple):
-    """Seconds. `function_error`: before the second run, the third and so on; the last one stays. `shortest` doubles with
-    each return to the queue, up to `longest`."""
+    """Seconds. `function_error`: before the second run, the third and so on; the last one stays. `shortest` doubles
+    with each return to the queue, up to `longest`."""
 
     function_error: tuple[float, ...] = (60.0, 120.0)
     shortest: float = 1.0
@@ -49,7 +49,7 @@ class Delays(NamedTuple):
 
 
 def after_function_error(runs: int, age_seconds: float, rules: EventRules, delays: Delays) -> float | Condition:
-    """Seconds until the function is run again, or how the event ends. `runs`: how often it has run and failed by now."""
+    """Seconds until the function is run again, or how the event ends. `runs`: how often it has run and failed."""
     if runs > rules.maximum_retry_attempts:
         return "RetriesExhausted"
     delay = delays.function_error[min(runs, len(delays.function_error)) - 1]
@@ -75,8 +75,9 @@ class Share(NamedTuple):
     """How many slots of a limit a backlog may have while synchronous calls are refused by that limit.
 
     A backlog takes every free slot, until a call that somebody waits for finds none. For `seconds` after each such
-    refusal events leave at least the part `1 - part` of the limit to others; one slot they may always have, or a backlog
-    would starve. Where the limit is one slot, they share its time: an event waits after another as long as that ran."""
+    refusal events leave at least the part `1 - part` of the limit to others; one slot they may always have, or a
+    backlog would starve. Where the limit is one slot, they share its time: an event waits after another as long as that
+    ran."""
 
     part: float = 0.5
     seconds: float = 10.0

@@ -40,7 +40,8 @@ class Waiting(NamedTuple):
 
 
 class Fetched(NamedTuple):
-    """Claimed events. `next_due_at`: of the earliest one that stays in the lane, also where that is now; None: no more."""
+    """Claimed events. `next_due_at`: of the earliest one that stays in the lane, also where that is now; None where
+    none does."""
 
     events: list[Event]
     next_due_at: float | None
@@ -85,7 +86,7 @@ class Store(Protocol):
         """Claim one event, due or not; None where it is claimed or gone. Raises `StoreFault`."""
 
     async def oldest(self, lane: str, most: int) -> list[tuple[Event, bool]]:
-        """The first events of a lane, claimed ones too; of each whether somebody has claimed it. Raises `StoreFault`."""
+        """The first events of a lane, claimed ones too; of each whether it is claimed. Raises `StoreFault`."""
 
     async def close(self) -> None:
         """Give back what is claimed, write what is still to be written, and end."""

@@ -20,7 +20,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 class Outcome(msgspec.Struct):
     """How an event ended. `error_code` and `error_message` are what a dead-letter message says; `answer` is None where
-    the function never answered. `pending`: whom to tell still; `tries` is how often telling has failed, and `trouble` why."""
+    the function never answered. `pending`: whom to tell still; `tries`: how often telling failed; `trouble`: why."""
 
     condition: Condition
     ended_at: float

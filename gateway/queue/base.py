@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, NamedTuple, Protocol
 
+from ..policy.events import Kind
 from .event import Event
 
 
@@ -90,3 +91,13 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Give back what is claimed, write what is still to be written, and end."""
+
+
+class DeliveryFailed(Exception):
+    """A target did not take a message; the text says why, with what helps. It is tried again."""
+
+
+class Deliver(Protocol):
+    async def __call__(self, kind: Kind, target: str, event: Event) -> None:
+        """Tell `target`, a URL of the settings, what became of an event, which has its `outcome`. May be done twice for
+        the same event and kind, after a crash. Raises `DeliveryFailed`."""

@@ -103,6 +103,8 @@ class MemoryCounters:
         self._spare: list[Level] = []
         self._usual_seconds: dict[str, float] = {}
         self._buckets: dict[str, Bucket] = {}
+        self.on_free: Callable[[tuple[Claim, ...], str], None] | None = None
+        """Told, with the plan's own counter, whenever slots of these claims have come free."""
 
     def look(self, plan: Plan) -> Full | None:
         full: Full | None = None
@@ -174,6 +176,8 @@ class MemoryCounters:
                 level.usual_seconds = seconds if usual is None else usual + (seconds - usual) * _NEWEST_WEIGHT
             if not running and not claim.counter:
                 self._put_away(own, level, claim)
+        if self.on_free is not None:
+            self.on_free(claims, own)
 
     def _find_full(self, lane: Lane, own: str) -> Full | None:
         levels = self._levels

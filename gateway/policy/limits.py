@@ -98,6 +98,10 @@ class AccountLimits:
         reserved = self.functions.get(name, _UNLIMITED).reserved_concurrent_executions
         return self.unreserved_concurrent_executions if reserved is None else reserved
 
+    def is_switched_off(self, name: str) -> bool:
+        """Whether the function's reservation is 0, so that no call of it is ever admitted."""
+        return self.functions.get(name, _UNLIMITED).reserved_concurrent_executions == 0
+
     def plan(self, name: str) -> Plan:
         rule = self._rules.get(name, self._unlimited)
         label = name if name in self._labels else OTHER

@@ -40,7 +40,8 @@ class Event(msgspec.Struct):
     """Times are seconds since the epoch. `lane` is where it waits: its function's counter, or the deliveries of that
     function once it has ended. `path`, `query` and `headers` are those of the synchronous invocation that runs it;
     `runs` counts how often the function was run and failed, `returns` how often it came back unrun or by a system
-    error. `key` is the store's own name for it, `request_id` is the client's and need not be unique."""
+    error; `answer` is the function's last, where it has failed. `key` is the store's own name for it, `request_id` is
+    the client's and need not be unique."""
 
     request_id: str
     account: str
@@ -55,13 +56,14 @@ class Event(msgspec.Struct):
     lane: str
     runs: int = 0
     returns: int = 0
+    answer: Answer | None = None
     outcome: Outcome | None = None
     key: bytes | int | None = None
 
     @property
     def size(self) -> int:
         """Bytes of memory, about."""
-        answer = self.outcome.answer if self.outcome is not None else None
+        answer = self.outcome.answer if self.outcome is not None else self.answer
         return 1_024 + len(self.body) + (len(answer.payload) if answer is not None else 0)
 
 
@@ -80,6 +82,7 @@ class _Head(msgspec.Struct, array_like=True, omit_defaults=True):
     lane: str
     runs: int = 0
     returns: int = 0
+    answer: Answer | None = None
     outcome: Outcome | None = None
 
 
@@ -107,6 +110,7 @@ def encode_head(event: Event) -> bytes:
             event.lane,
             event.runs,
             event.returns,
+            event.answer,
             event.outcome,
         )
     )
@@ -120,5 +124,5 @@ def decode_event(head: bytes, body: bytes, key: bytes | int) -> Event:
         raise UnreadableEvent(str(error)) from error
     return Event(
         h.request_id, h.account, h.function, h.arn, h.path, h.query, h.headers, body, h.received_at, h.due_at, h.lane,
-        h.runs, h.returns, h.outcome, key,
+        h.runs, h.returns, h.answer, h.outcome, key,
     )  # fmt: skip

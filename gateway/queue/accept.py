@@ -1,0 +1,75 @@
+"""What is kept of a request: the synchronous invocation that runs it later."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from ..asgi import Scope
+from ..exchange import Exchange
+from ..invocation import Function, Operation
+from .event import Event, Headers
+from .lanes import Work, name_lane
+
+# What was said of this request and not of the invocation: an asynchronous one has neither log tail nor client context,
+# its attempts are ours to count, and the rest is rebuilt from what is sent.
+_NOT_KEPT = frozenset(
+    {
+        b"amz-sdk-request",
+        b"content-length",
+        b"expect",
+        b"transfer-encoding",
+        b"x-amz-client-context",
+        b"x-amz-invocation-type",
+        b"x-amz-log-type",
+        b"x-amzn-requestid",
+    }
+)
+
+
+def make_event(exchange: Exchange, scope: Scope, *, region: str, now: float) -> Event:
+    """The event of an `Event` invocation whose body is read and whose plan is known. `now`: seconds since the epoch."""
+    invocation, plan = exchange.invocation, exchange.plan
+    assert invocation is not None
+    assert plan is not None
+    function = invocation.function
+    body, exchange.body = exchange.body, b""
+    path, query = scope["raw_path"], scope["query_string"]
+    if invocation.operation is Operation.INVOKE_ASYNC:
+        path, query = _invoke_path(function), b""
+    return Event(
+        request_id=exchange.request_id,
+        account=plan.account,
+        function=function.name,
+        arn=make_arn(function, region=region, account=plan.account),
+        path=path,
+        query=query,
+        headers=_keep_headers(exchange, scope),
+        body=body,
+        received_at=now,
+        due_at=now,
+        lane=name_lane(plan.account, Work.RUN, function.name),
+    )
+
+
+def make_arn(function: Function, *, region: str, account: str) -> str:
+    """The function's ARN, always with a qualifier, as in AWS's records."""
+    owner, qualifier = function.account or account, function.qualifier or "$LATEST"
+    return f"arn:aws:lambda:{function.region or region}:{owner}:function:{function.name}:{qualifier}"
+
+
+def _keep_headers(exchange: Exchange, scope: Scope) -> Headers:
+    kept = [header for header in scope["headers"] if header[0] not in _NOT_KEPT]
+    kept.append((b"x-amzn-requestid", exchange.request_id.encode()))
+    return kept
+
+
+def _invoke_path(function: Function) -> bytes:
+    """InvokeAsync has a path of its own, by which nothing can be run and waited for."""
+    name = function.name
+    if function.account is not None:
+        name = f"{function.account}:function:{name}"
+        if function.region is not None:
+            name = f"arn:aws:lambda:{function.region}:{name}"
+    if function.qualifier is not None:
+        name = f"{name}:{function.qualifier}"
+    return f"/2015-03-31/functions/{quote(name, safe='')}/invocations".encode()

@@ -69,6 +69,14 @@ def test_the_engines_know_the_core_but_not_one_another(folder: str) -> None:
         assert all(is_in(module, *CORE, "outbox", folder) for module in inside), path
 
 
+def test_the_store_in_a_file_knows_the_core_its_queue_and_its_own_library() -> None:
+    for path in files_in("queue"):
+        if path.stem.startswith(("sqlite", "statements", "base", "event")):
+            inside, outside = imports_of(path)
+            assert all(is_in(module, *CORE, "queue") for module in inside), path
+            assert outside <= set(sys.stdlib_module_names) | {"msgspec"}, path
+
+
 def test_a_middleware_knows_the_core_and_the_protocols_of_the_engines() -> None:
     for path in files_in("middleware"):
         inside, _ = imports_of(path)

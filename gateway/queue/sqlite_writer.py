@@ -1,0 +1,121 @@
+"""Writing many events as one transaction, with one fsync. It runs in the writer's thread.
+
+Each call into SQLite lets go of the interpreter's lock and has to win it back from a busy event loop. So there are few
+calls: the rows of a batch go in by statements of up to 64 rows, all ends by one.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from .base import StoreFault
+from .sqlite_file import fault_of
+from .statements import STATEMENTS
+
+Row = tuple[int, str, float, float, bool, str, bytes, bytes]
+"""An event as the table has it, the key first."""
+
+Rows = dict[int, Row | None]
+"""By key; None is the end of an event."""
+
+CHECKPOINT_PAGES = 2_000  # of 4 KiB: the log stays at about 8 MB
+KEPT_LOG_BYTES = 64 * 1024 * 1024  # a log that grew behind a long read is cut to this
+SHRINK_PAGES = 16_384  # of 4 KiB: a file of 64 MB is worth to be made small
+_SIZES = tuple(2**n for n in range(6, -1, -1))
+_VALUES = "(?, ?, ?, ?, ?, ?, ?, ?)"
+_WRITE = {size: STATEMENTS["write"] + f", {_VALUES}" * (size - 1) for size in _SIZES}
+
+
+class Written(NamedTuple):
+    """What became of a batch: the fault of its puts, that of the rest, and how many events are gone."""
+
+    puts: StoreFault | None
+    rest: StoreFault | None
+    deleted: int
+
+
+class Writer:
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._connection = connection
+        self._path = path
+        self._execute = connection.execute
+        self._execute("PRAGMA wal_autocheckpoint = 0")  # it would be done before a batch is answered
+        self._execute(f"PRAGMA journal_size_limit = {KEPT_LOG_BYTES}")
+        self._execute("PRAGMA cache_size = -16384")  # KiB: the leaves of many lanes' index
+        self._pages = 0
+
+    @property
+    def log_is_long(self) -> bool:
+        return self._pages >= CHECKPOINT_PAGES
+
+    def write(self, puts: Rows, rest: Rows) -> Written:
+        """All as one transaction; where that fails, `rest` alone, without what it says of these puts."""
+        fault, deleted = self._transaction({**puts, **rest})
+        if fault is None:
+            return Written(None, None, deleted)
+        if fault.kind == "full":
+            self._checkpoint("RESTART")  # so that the log can be written from its start again
+        rest = {seq: row for seq, row in rest.items() if seq not in puts}
+        if not rest or (not puts and fault.kind != "full"):
+            return Written(fault, fault if rest else None, 0)
+        return Written(fault, *self._transaction(rest))
+
+    def _transaction(self, rows: Rows) -> tuple[StoreFault | None, int]:
+        try:
+            self._execute("BEGIN IMMEDIATE")
+            self._insert([row for row in rows.values() if row is not None])
+            deleted = self._delete([seq for seq, row in rows.items() if row is None])
+            self._execute("COMMIT")
+        except (sqlite3.Error, MemoryError) as error:
+            self._roll_back()
+            return fault_of(error, self._path), 0
+        return None, deleted
+
+    def _insert(self, rows: list[Row]) -> None:
+        at = 0
+        self._pages += 4 + sum(3 + len(row[7]) // 4_096 for row in rows)  # about, rather too many
+        for size in _SIZES:
+            while len(rows) - at >= size:
+                self._execute(_WRITE[size], [value for row in rows[at : at + size] for value in row])
+                at += size
+
+    def _delete(self, keys: list[int]) -> int:
+        self._pages += 2 * len(keys)
+        return self._execute(STATEMENTS["delete"], (json.dumps(keys),)).rowcount if keys else 0
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            with suppress(sqlite3.Error):
+                self._execute("ROLLBACK")
+
+    def probe(self) -> StoreFault | None:
+        """Whether anything can be written: the first page, as it is."""
+        try:
+            (version,) = self._execute("PRAGMA user_version").fetchone()
+            self._execute(f"PRAGMA user_version = {version}")
+        except sqlite3.Error as error:
+            return fault_of(error, self._path)
+        return None
+
+    def tidy(self, is_empty: bool) -> None:
+        """Keep the log short, and make a drained file small: for when a batch has been answered.
+
+        An empty file is written anew in no time, so nothing has to be paid for with every event, as automatic vacuum
+        would have it: that keeps a map of all pages. What fails here is done the next time."""
+        if self.log_is_long:
+            self._checkpoint("PASSIVE")
+        if is_empty:
+            with suppress(sqlite3.Error):
+                (pages,) = self._execute("PRAGMA page_count").fetchone()
+                if pages > SHRINK_PAGES:
+                    self._execute("VACUUM")
+                    self._checkpoint("TRUNCATE")
+
+    def _checkpoint(self, how: str) -> None:
+        self._pages = 0
+        with suppress(sqlite3.Error):
+            self._execute(f"PRAGMA wal_checkpoint({how})").fetchall()

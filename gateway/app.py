@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Callable
 from functools import partial
 from secrets import token_hex
+from time import monotonic, time
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -20,9 +21,9 @@ from .exchange import Exchange
 from .middleware.admission import Admission, Lookahead
 from .middleware.answer import Answer
 from .middleware.authenticate import Authenticate
-from .middleware.handoff import Handoff
+from .middleware.handoff import Handoff, Keep
 from .middleware.identify import Identify
-from .middleware.inject import Delay, Inject
+from .middleware.inject import Delay, Inject, LateKeep
 from .middleware.length import Length
 from .middleware.payload import Payload
 from .middleware.record import Record
@@ -32,10 +33,20 @@ from .operations.live import LiveView
 from .operations.reports import OwnReports, SharedReports
 from .operations.watchers import Watchers
 from .outbox import Outbox
+from .policy.events import Delays, EventRules, RuleBook, Targets
 from .policy.fault_script import FaultScripts
 from .policy.limits import DEFAULT_ACCOUNT, AccountLimits, FunctionLimits, Limits
 from .policy.payload import PayloadQuotas
-from .settings import Account, Settings
+from .queue.accept import make_event
+from .queue.base import DeliveryFailed, Store
+from .queue.deliveries import Deliveries
+from .queue.dispatcher import Dispatcher
+from .queue.event import Event
+from .queue.place import find_file
+from .queue.room import Room
+from .queue.run import RUN, Admitted, Runner
+from .settings import Account, Function, Settings
+from .telemetry.events import EventTotals
 from .telemetry.last_refusals import LastRefusals
 from .telemetry.log import RefusalSummary, write_access_line
 from .telemetry.metrics import Facts, GatewayCollector
@@ -56,6 +67,7 @@ class Tables(NamedTuple):
     limits: Limits
     payload_quotas: PayloadQuotas
     response_quotas: ResponseQuotas
+    event_rules: RuleBook
 
 
 class Gateway:
@@ -68,6 +80,7 @@ class Gateway:
     def __init__(self, settings: Settings, *, backend_url: str, name: str | None = None) -> None:
         self.settings = settings
         self.is_draining = False
+        self._drained_by = 0.0
         self.degraded = {"settings_invalid": False, "restart_needed": False}
         self._has_access_log = settings.access_log
         self.buffers = Buffers(settings.buffer_bytes)
@@ -116,6 +129,8 @@ class Gateway:
         )
         self.fault_scripts = FaultScripts() if settings.faults else None
         last: App = forward if self.fault_scripts is None else Delay(forward)
+        self.event_totals = EventTotals()
+        self.events = self._make_events(settings, last)
         self.stages = self._list_stages(settings, last)
         self.invoke = _chain(self.stages, last)
 
@@ -137,7 +152,7 @@ class Gateway:
             partial(Length, quotas=lambda: self.tables.payload_quotas),
             partial(Lookahead, counters=self.counters),
             partial(Payload, quotas=lambda: self.tables.payload_quotas, buffers=self.buffers),
-            partial(Handoff, unadmitted=last),
+            partial(Handoff, unadmitted=last, keep=self._choose_keep()),
             partial(Admission, counters=self.counters),
         ]
 
@@ -166,6 +181,7 @@ class Gateway:
                 quotas.request, quotas.event_request, as_observed=self.settings.payload_error == "as_observed"
             ),
             ResponseQuotas(quotas.response, quotas.streamed_response),
+            make_event_rules(settings),
         )
 
     def _make_reports(self, shared: SharedCounters | None) -> OwnReports | SharedReports:
@@ -185,6 +201,39 @@ class Gateway:
     async def adopt(self, settings: Settings) -> None:
         """Put the accounts, credentials and quotas of `settings` in force."""
         self.tables = await asyncio.to_thread(self.make_tables, settings)
+        if self.events is not None:
+            self.events.note_limits()
+
+    def _make_events(self, settings: Settings, last: App) -> Dispatcher | None:
+        """The queue of asynchronous invocations; None where the backend has one."""
+        if settings.async_.mode == "forward" or settings.event_store_is_shared:
+            return None
+        events = settings.async_
+        delays = Delays(
+            events.function_error_delays_seconds, events.shortest_delay_seconds, events.longest_delay_seconds
+        )
+        dispatcher = Dispatcher(
+            _make_store(settings),
+            # The same way to a slot as a call's: it may wait for nothing else.
+            runner=Runner(Admission(Admitted(last), counters=self.counters), tell=self._tell),
+            room=Room(self.counters),
+            deliveries=Deliveries(_deliver_nothing, attempts=events.delivery_attempts, delays=delays),
+            limits=lambda: self.tables.limits,
+            rules=lambda account, function: self.tables.event_rules.of(account, function),
+            tell=self.event_totals,
+            delays=delays,
+        )
+        self.counters.on_free = dispatcher.note_free
+        return dispatcher
+
+    def _choose_keep(self) -> Keep | None:
+        if self.events is None:
+            return None
+        return self._keep_event if self.fault_scripts is None else LateKeep(self._keep_event)
+
+    async def _keep_event(self, exchange: Exchange, scope: Scope) -> None:
+        assert self.events is not None
+        await self.events.accept(make_event(exchange, scope, region=self.settings.region, now=time()))
 
     def _tell(self, exchange: Exchange, scope: Scope) -> None:
         self.totals.note(exchange)
@@ -192,14 +241,28 @@ class Gateway:
             self.refusals.note()
             if exchange.fault is None:  # else the backend failed, and nothing was refused
                 self.last_refusals.note(exchange)
+            if self.events is not None and exchange.full is not None and exchange.plan is not None and RUN not in scope:
+                self.events.note_refusal(exchange.full, exchange.plan)
         if self._has_access_log:
             write_access_line(exchange, scope)
 
     async def start(self) -> None:
+        """Open what the calls need. Raises `CannotOpen` where events cannot be kept."""
         if self.shared is not None:
             await self.shared.start()
+        if self.events is not None:
+            await self.events.start()
+
+    def drain(self) -> None:
+        """Finish what runs, and start nothing else."""
+        self.is_draining = True
+        self._drained_by = monotonic() + self.settings.drain_seconds
+        if self.events is not None:
+            self.events.stop()
 
     async def close(self) -> None:
+        if self.events is not None:
+            await self.events.close(max(self._drained_by - monotonic(), 0.0))
         self.holds.close()
         self.refusals.report()
         await self.pool.close()
@@ -270,6 +333,36 @@ def make_limits(settings: Settings, *, labelled: int) -> Limits:
     default = _make_account(DEFAULT_ACCOUNT, accounts.pop("default"), labelled)
     named = {account: _make_account(account, limits, labelled) for account, limits in accounts.items()}
     return Limits(default, named, settings.credentials)
+
+
+def make_event_rules(settings: Settings) -> RuleBook:
+    """The rules of asynchronous invocations, of those functions that have some of their own."""
+    usual = EventRules()
+    named = {}
+    for account, limits in settings.accounts.items():
+        rules = {name: _make_rules(function) for name, function in limits.functions.items()}
+        own = {name: rule for name, rule in rules.items() if rule != usual}
+        if own:
+            named[DEFAULT_ACCOUNT if account == "default" else account] = own
+    return RuleBook(named)
+
+
+def _make_rules(function: Function) -> EventRules:
+    targets = Targets(function.dead_letter_queue, function.on_success, function.on_failure)
+    return EventRules(function.maximum_retry_attempts, function.maximum_event_age_seconds, targets)
+
+
+def _make_store(settings: Settings) -> Store:
+    url = settings.event_store
+    events = settings.async_
+    from .queue.sqlite import SqliteStore
+
+    path, is_temporary = find_file(url, settings.listen.port)
+    return SqliteStore(path, maximum_events=events.maximum_events, is_temporary=is_temporary)
+
+
+async def _deliver_nothing(kind: str, target: str, event: Event) -> None:
+    raise DeliveryFailed("there are no targets yet")
 
 
 def _make_account(account: str, settings: Account, labelled: int) -> AccountLimits:

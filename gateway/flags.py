@@ -37,6 +37,7 @@ SECTIONS = (
     ("Backend", ("backend",)),
     ("Limits", ("accounts", "credentials")),
     ("Payload quotas", ("quotas", "payload_error")),
+    ("Asynchronous invocations", ("async",)),
     ("Shared counters", ("counters", "shared", "workers")),
     ("What clients are told", ("retry", "decision_header")),
     (
@@ -188,12 +189,22 @@ def read_value(annotation: Any, value: object, source: str, problems: list[Probl
             return text.lower() in TRUE
         if kind is dict:
             return _read_mapping(text, source, problems)
+        if kind is tuple:
+            return _read_numbers(text)
         try:
             if kind is int or kind is float:
                 return kind(text)
         except ValueError:
             continue
     return text
+
+
+def _read_numbers(text: str) -> object:
+    """The numbers between commas; the text itself where one is none."""
+    try:
+        return [float(part) for part in text.strip("[] ").split(",")]
+    except ValueError:
+        return text
 
 
 def _read_mapping(text: str, source: str, problems: list[Problem]) -> object:
@@ -203,7 +214,8 @@ def _read_mapping(text: str, source: str, problems: list[Problem]) -> object:
 
 
 def kinds(annotation: Any) -> Iterator[Any]:
-    """The plain types that a value may have: bool, int, float, str, dict, or the texts of a choice."""
+    """The plain types that a value may have: bool, int, float, str, dict, tuple (of numbers), or the texts of a
+    choice."""
     origin = get_origin(annotation)
     if origin is Annotated:
         yield from kinds(get_args(annotation)[0])
@@ -218,5 +230,5 @@ def kinds(annotation: Any) -> Iterator[Any]:
 
 def metavar(annotation: Any) -> str:
     """What stands for the value in the help."""
-    words = {int: "N", float: "NUMBER", str: "TEXT", dict: "YAML"}
+    words = {int: "N", float: "NUMBER", str: "TEXT", dict: "YAML", tuple: "N,N,…"}
     return "|".join(words.get(kind, kind if isinstance(kind, str) else "HOST:PORT") for kind in kinds(annotation))

@@ -16,6 +16,7 @@ from .asgi import App
 from .faults import BackendFault
 from .listening import CannotListen, Server, address_of, bind, configure, demo_backend, serving, task
 from .operations.host import LoopbackNames
+from .queue.base import CannotOpen
 from .reloading import Reloadable, keep_reloading, read_bytes, watch
 from .serving import (
     ServingGateway,
@@ -97,7 +98,7 @@ def run(settings: Settings, *, reload: Callable[[], Settings], config: Path | No
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         try:
             runner.run(_run(settings, reload, config.absolute() if config else None, content))
-        except CannotListen as error:
+        except (CannotListen, CannotOpen) as error:
             log.error("%s", error)
             return 2
     return 0

@@ -69,7 +69,7 @@ async def serving_invoke(gateway: Gateway, listener: socket.socket) -> AsyncIter
         try:
             yield ServingGateway(gateway, server)
         finally:
-            gateway.is_draining = True
+            gateway.drain()
 
 
 def make_operations(gateway: Gateway) -> Operations:

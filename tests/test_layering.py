@@ -80,7 +80,7 @@ def test_the_store_in_a_file_knows_the_core_its_queue_and_its_own_library() -> N
 def test_a_middleware_knows_the_core_and_the_protocols_of_the_engines() -> None:
     for path in files_in("middleware"):
         inside, _ = imports_of(path)
-        assert all(is_in(module, *CORE, "counters.base") for module in inside), path
+        assert all(is_in(module, *CORE, "counters.base", "queue.base") for module in inside), path
 
 
 def test_settings_stop_at_the_application() -> None:

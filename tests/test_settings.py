@@ -64,6 +64,14 @@ shared:
   store_timeout_seconds: 1
   when_store_is_away: share
   heal_after: timeout
+async:
+  mode: forward
+  store: sqlite:///var/lib/invoke-gateway/queue.db
+  function_error_delays_seconds: [1, 2.5]
+  shortest_delay_seconds: 0.5
+  longest_delay_seconds: 60
+  delivery_attempts: 3
+  maximum_events: 1000
 buffer_bytes: 1000
 read_timeout_seconds: 1
 keep_alive_seconds: 2

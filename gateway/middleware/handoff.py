@@ -1,27 +1,58 @@
-"""Separates invocations that occupy concurrency from all else.
+"""Separates invocations that occupy concurrency now from all else.
 
-`Event` and `DryRun` take no slot: AWS accepts an event whatever the concurrency, also at a reservation of 0. A queue
-for events would stand here; without one, the backend gets them as they are.
+`DryRun` takes no slot. Nor does an `Event` on arrival: AWS accepts one whatever the concurrency, also at a reservation
+of 0. It is kept, and answered once it is; or, where the backend has a queue of its own, handed on as it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
 from ..asgi import EXCHANGE, App, Receive, Scope, Send
 from ..exchange import Exchange
+from ..invocation import InvocationType, Operation
+from ..queue.base import StoreFault
+from ..refusals import Refusal
+
+Keep = Callable[[Exchange, Scope], Awaitable[None]]
+
+_EVENT = InvocationType.EVENT
+_STATUS = b'{"Status": 202}'  # the body of InvokeAsync; Invoke has none
+_ACCEPTED = ((b"content-length", b"0"), (b"x-amzn-remapped-content-length", b"0"))
+_ACCEPTED_WITH_STATUS = ((b"content-type", b"application/json"), (b"content-length", b"%d" % len(_STATUS)))
 
 
 class Handoff:
-    """`app` is the rest of the chain for synchronous invocations, `unadmitted` for everything else."""
+    """`app` is the rest of the chain for synchronous invocations, `unadmitted` for everything else; `keep` stores an
+    event durably or raises `StoreFault`, None: events are not kept here."""
 
-    def __init__(self, app: App, *, unadmitted: App) -> None:
+    def __init__(self, app: App, *, unadmitted: App, keep: Keep | None = None) -> None:
         self.app = app
         self._unadmitted = unadmitted
+        self._keep = keep
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         exchange: Exchange = scope[EXCHANGE]
         invocation = exchange.invocation
-        if invocation is not None and invocation.is_synchronous:
-            return self.app(scope, receive, send)
+        if invocation is not None:
+            if invocation.is_synchronous:
+                return self.app(scope, receive, send)
+            if self._keep is not None and invocation.type is _EVENT:
+                return self._accept(self._keep, exchange, scope, send)
         return self._unadmitted(scope, receive, send)
+
+    async def _accept(self, keep: Keep, exchange: Exchange, scope: Scope, send: Send) -> None:
+        try:
+            await keep(exchange, scope)
+        except StoreFault as fault:
+            exchange.refuse(Refusal.EVENT_NOT_KEPT, text=str(fault))
+            return
+        assert exchange.invocation is not None
+        is_old = exchange.invocation.operation is Operation.INVOKE_ASYNC
+        exchange.status = 202
+        headers = [
+            *(_ACCEPTED_WITH_STATUS if is_old else _ACCEPTED),
+            (b"x-amzn-requestid", exchange.request_id.encode()),
+        ]
+        await send({"type": "http.response.start", "status": 202, "headers": headers})
+        await send({"type": "http.response.body", "body": _STATUS if is_old else b""})

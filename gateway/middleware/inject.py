@@ -105,6 +105,20 @@ class _ChangedResponse:
         raise ResponseCut
 
 
+class LateKeep:
+    """The same for events that are kept: a late one is answered late."""
+
+    def __init__(self, keep: Callable[[Exchange, Scope], Awaitable[None]], *, sleep: Sleep = asyncio.sleep) -> None:
+        self._keep = keep
+        self._sleep = sleep
+
+    async def __call__(self, exchange: Exchange, scope: Scope) -> None:
+        injected: Injected | None = scope.get(INJECTED)
+        if injected is not None and injected.step.latency_seconds:
+            await self._sleep(injected.step.latency_seconds)
+        await self._keep(exchange, scope)
+
+
 class Delay:
     """The last stage before the backend for calls that a script makes late."""
 

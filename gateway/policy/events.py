@@ -9,6 +9,7 @@ AWS for the look ahead and for a reservation of 0.)
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 Condition = Literal["Success", "RetriesExhausted", "EventAgeExceeded", "ZeroReservedConcurrency", "RecursiveInvocation"]
@@ -37,6 +38,20 @@ class EventRules(NamedTuple):
     maximum_retry_attempts: int = 2
     maximum_event_age_seconds: float = 21_600
     targets: Targets = Targets()
+
+
+class RuleBook:
+    """The rules of every function: of those that have some of their own, by account and name, and of all others."""
+
+    def __init__(self, named: Mapping[str, Mapping[str, EventRules]] | None = None) -> None:
+        self._named = named or {}
+
+    def of(self, account: str, function: str) -> EventRules:
+        named = self._named.get(account)
+        return _USUAL if named is None else named.get(function, _USUAL)
+
+
+_USUAL = EventRules()
 
 
 class Delays(NamedTuple):

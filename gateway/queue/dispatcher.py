@@ -129,8 +129,10 @@ class Dispatcher:
             lane.arriving += 1
             try:
                 await self.store.put_claimed(event)
-            except BaseException:
+            except BaseException as error:
                 self._ready_bytes -= event.size
+                if isinstance(error, asyncio.CancelledError) and event.key is not None:  # perhaps it is stored
+                    self._spawn(self._give_back(lane, [event]))
                 raise
             finally:
                 lane.arriving -= 1
@@ -281,7 +283,14 @@ class Dispatcher:
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._forget)
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:  # a mistake of ours
+            log.error("the dispatcher of events has failed at something", exc_info=error)
+        if self._turns.has_blocked and self._turns.offer(_TASKS):
+            self._pump_soon()
 
     # Running.
 
@@ -352,7 +361,6 @@ class Dispatcher:
             lane.running -= 1
             if not entry.was_admitted:
                 lane.note_refused()
-            self._turns.offer(_TASKS)
         await self._settle(lane, event, plan, ran)
         self._give_turn(lane)
 

@@ -127,6 +127,8 @@ class OwnedFile:
         for suffix in ("", "-wal", "-shm", ".lock"):
             with suppress(FileNotFoundError):
                 os.unlink(f"{self.path}{suffix}")
+        with suppress(OSError):  # somebody else's files are in it
+            self.path.parent.rmdir()
 
     def _acquire_lock(self) -> None:
         name = f"{self.path}.lock"

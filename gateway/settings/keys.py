@@ -33,11 +33,12 @@ class Place:
 
     @property
     def fields(self) -> dict[str, FieldInfo] | None:
-        """The keys below, when a model stands here."""
+        """The keys below, when a model stands here; one that is a word of Python has an alias."""
         members = () if self.table is not None else get_args(self.annotation)
         for candidate in (self.annotation, *members):
             if isinstance(candidate, type) and hasattr(candidate, "__pydantic_fields__"):
-                return dict(candidate.__pydantic_fields__)
+                fields: dict[str, FieldInfo] = candidate.__pydantic_fields__
+                return {field.alias or name: field for name, field in fields.items()}
         return None
 
     @property

@@ -54,8 +54,8 @@ def restart_needed(old: Settings, new: Settings) -> list[str]:
 
 def _differences(old: BaseModel, new: BaseModel, path: tuple[str, ...]) -> list[str]:
     changed = []
-    for name in type(old).model_fields:
-        key, before, after = (*path, name), getattr(old, name), getattr(new, name)
+    for name, field in type(old).model_fields.items():
+        key, before, after = (*path, field.alias or name), getattr(old, name), getattr(new, name)
         if key[0] in RELOADABLE or before == after:
             continue
         if isinstance(before, BaseModel) and isinstance(after, BaseModel):

@@ -25,6 +25,9 @@ from gateway.settings.values import (
     CallerRequestRate,
     Count,
     CountersUrl,
+    Delays,
+    EventAge,
+    EventStoreUrl,
     FunctionName,
     LeaseSeconds,
     ListenAddress,
@@ -33,6 +36,7 @@ from gateway.settings.values import (
     ReadableFile,
     Region,
     RequestRate,
+    RetryAttempts,
     Seconds,
     SecondsOrNone,
     Switch,
@@ -57,6 +61,17 @@ class Function:
     requests_per_second: RequestRate = "auto"
     """Synchronous requests per second. `auto`: 10 x its reservation, or no limit of its own without one.
     `off`: no limit."""
+    maximum_retry_attempts: RetryAttempts = 2
+    """How often an asynchronous invocation is run again after the function has failed."""
+    maximum_event_age_seconds: EventAge = 21_600
+    """Seconds that an asynchronous invocation is kept and tried at most."""
+    dead_letter_queue: str | None = None
+    """Where events go that could not be run: sqs+http://host:port/account/queue, file:///path,
+    redis://host:port/0?stream=name, http://… or function:name. Not set: nowhere."""
+    on_success: str | None = None
+    """Where the record of an event that was run goes. Not set: nowhere."""
+    on_failure: str | None = None
+    """Where the record of an event that could not be run goes. Not set: nowhere."""
 
 
 class Account(Model):
@@ -187,6 +202,28 @@ class Shared(Model):
         return self
 
 
+class Async(Model):
+    """Asynchronous (Event) invocations."""
+
+    mode: Literal["queue", "forward"] = "queue"
+    """`queue`: kept here, answered with 202, run when there is a slot, retried. `forward`: handed to the backend as
+    they are, for one that has a queue of its own."""
+    store: EventStoreUrl | None = None
+    """Where events are kept: sqlite:///path/of/a/file, or a redis://, rediss:// or unix:// URL for gateways that share
+    them. Not set: a file in the state folder ($XDG_STATE_HOME or ~/.local/state), or the store of `counters` where
+    several workers need one."""
+    function_error_delays_seconds: Delays = (60, 120)
+    """Seconds before the second run of a function that failed, before the third and so on."""
+    shortest_delay_seconds: Seconds = 1
+    """Seconds before an event that was throttled, or met a system error, is tried again; doubled each time."""
+    longest_delay_seconds: Seconds = 300
+    """Seconds between two tries at most."""
+    delivery_attempts: PositiveCount = 10
+    """How often a dead-letter queue or destination is tried; then the event is kept until somebody says what to do."""
+    maximum_events: PositiveCount = 10_000_000
+    """Events that may be kept at once; beyond it new ones are refused."""
+
+
 class Tls(Model):
     """Certificate of the Invoke listener."""
 
@@ -223,6 +260,8 @@ class Settings(Model):
     """Which account a caller belongs to: access key id to 12-digit account id in quotes."""
     quotas: Quotas = Quotas()
     """Payload quotas, in bytes."""
+    async_: Async = Field(Async(), alias="async")
+    """Asynchronous (Event) invocations."""
     payload_error: Literal["modelled", "as_observed"] = "modelled"
     """Code of a refused payload (413). `modelled`: RequestTooLargeException, for which every SDK has a class.
     `as_observed`: RequestEntityTooLargeException, which AWS has been seen to send."""
@@ -288,6 +327,36 @@ class Settings(Model):
                 "give counters a Redis or Valkey that they share (redis://127.0.0.1:6379/0), or run one worker",
             )
         return workers
+
+    @model_validator(mode="after")
+    def _share_events(self) -> Self:
+        events = self.async_
+        if self.workers == 1 or events.mode == "forward":
+            return self
+        if events.store is not None and events.store.startswith("sqlite:"):
+            raise complaint(
+                f"is a file, which one process has for itself, and there are {self.workers} workers",
+                "give a Redis or Valkey that they share (redis://127.0.0.1:6379/0), or run one worker",
+                at="async.store",
+            )
+        if events.store is None and "+" in self.counters.partition("://")[0]:
+            raise complaint(
+                f"is not set, {self.workers} workers need one, and events cannot be kept where the counters are",
+                "give the URL of one Redis or Valkey, or set async.mode to forward",
+                at="async.store",
+            )
+        return self
+
+    @property
+    def event_store_is_shared(self) -> bool:
+        return self.event_store is not None and not self.event_store.startswith("sqlite:")
+
+    @property
+    def event_store(self) -> str | None:
+        """The URL of the store of events; None for a file of this gateway's own."""
+        if self.async_.store is not None:
+            return self.async_.store
+        return self.counters if self.workers > 1 else None
 
     @field_validator("faults")
     @classmethod

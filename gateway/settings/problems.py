@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from gateway.settings.keys import Place, all_paths, find_place, join_key
+from gateway.settings.keys import Place, all_paths, find_place, join_key, split_key
 
 if TYPE_CHECKING:
     from gateway.settings.merge import Merged
@@ -67,7 +67,7 @@ def _explain_one(item: ErrorDetails, model: type, merged: "Merged") -> Problem:
     source = merged.source_of(path)
     if item["type"] == "complaint":
         context = item["ctx"]
-        below = (*path, context["at"]) if context["at"] else path
+        below = (*path, *split_key(context["at"]))
         return Problem(join_key(below), merged.source_of(below), context["message"], context["cure"])
     if item["type"] in UNKNOWN_KEY:
         return Problem(join_key(path), source, "is not a setting", did_you_mean(path, model))

@@ -148,6 +148,20 @@ _COUNTERS_CURES = {
 _SCHEMES_IN_WORDS = "redis://, rediss://, redis+sentinel://, redis+cluster:// or unix://"
 
 
+def read_event_store_url(url: str) -> str:
+    """The URL of a SQLite file, by its absolute path, or of one Redis or Valkey."""
+    cure = "write sqlite:///var/lib/invoke-gateway/queue.db, redis://127.0.0.1:6379/0 or unix:///run/valkey.sock"
+    scheme, colon, rest = url.partition("://")
+    if scheme == "sqlite" and colon:
+        path = rest.split("?")[0]
+        if not path.startswith("/") or path.endswith("/") or not path.isprintable():
+            raise complaint("does not name a file by its absolute path", cure)
+        return url
+    if scheme not in ("redis", "rediss", "unix") or not colon:
+        raise complaint("must begin with sqlite:///, redis://, rediss:// or unix://", cure)
+    return read_counters_url(url)
+
+
 def read_file_name(name: str) -> str:
     """The name of a file that can be opened for reading."""
     try:
@@ -234,6 +248,19 @@ CountersUrl = Annotated[
     Field(strict=True),
     AfterValidator(read_counters_url),
     Words("memory, or a redis://, rediss://, redis+sentinel://, redis+cluster:// or unix:// URL"),
+]
+EventStoreUrl = Annotated[
+    str,
+    Field(strict=True),
+    AfterValidator(read_event_store_url),
+    Words("a sqlite:///path, redis://, rediss:// or unix:// URL"),
+]
+RetryAttempts = Annotated[int, Field(strict=True, ge=0, le=2), Words("0, 1 or 2")]
+EventAge = Annotated[int, Field(strict=True, ge=60, le=21_600), Words("a whole number of seconds from 60 to 21600")]
+Delays = Annotated[
+    tuple[Seconds, ...],
+    Field(min_length=1, max_length=10),
+    Words("a list of one to ten numbers of seconds, such as [60, 120]"),
 ]
 LeaseSeconds = Annotated[
     float,

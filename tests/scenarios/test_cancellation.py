@@ -115,6 +115,7 @@ async def bench() -> AsyncIterator[Bench]:
         settings = make_settings(
             backend.url,
             quotas={"request": 2 * LARGE},
+            **{"async": {"mode": "forward"}},
             accounts={"default": {"concurrent_executions": 1, "requests_per_second": 1_000_000}},
         )
         gateway = Gateway(settings, backend_url=backend.url)

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 LIMIT = 4
 RESERVED = 1
 SETTINGS = {
+    "async": {"mode": "forward"},
     "backend": {"timeout_seconds": 10},
     "read_timeout_seconds": 10,
     "accounts": {

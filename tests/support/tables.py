@@ -42,7 +42,7 @@ def settings() -> str:
 
 def _walk(model: Any, prefix: str) -> Iterable[tuple[str, str, str]]:
     for name, field in model.__pydantic_fields__.items():
-        key = f"{prefix}{name}"
+        key = f"{prefix}{field.alias or name}"
         below = _find_model(field.annotation)
         if below is not None:
             yield from _walk(

@@ -11,7 +11,8 @@ from tests.support.clients import Client, Response, call, invoke_path, request, 
 from tests.support.gateways import GatewayUnderTest, serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-SETTINGS = {"backend": {"timeout_seconds": 3}}
+FORWARDED = {"async": {"mode": "forward"}}  # of an event that is kept, another request comes of it
+SETTINGS = {"backend": {"timeout_seconds": 3}, **FORWARDED}
 
 TARGET = invoke_path("checkout")
 END_TO_END = {
@@ -297,7 +298,7 @@ async def test_function_path_replaces_the_name_in_the_path_of_an_invocation() ->
     }
     async with (
         ScriptedBackend() as backend,
-        serving(backend.url, backend={"url": backend.url, "function_path": "function"}) as gateway,
+        serving(backend.url, backend={"function_path": "function"}, **FORWARDED) as gateway,
     ):
         for target in expected:
             assert (await call(gateway.listen, target)).status == 200

@@ -1,0 +1,33 @@
+"""Where a gateway keeps its events when it is not told."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from secrets import token_hex
+from urllib.parse import unquote, urlsplit
+
+from .base import CannotOpen
+
+
+def find_file(url: str | None, port: int) -> tuple[Path, bool]:
+    """The file of a sqlite:// URL, or of the gateway that listens on `port`; and whether it is to be removed at the
+    end, because nobody can come back to it: a gateway on a free port is another one each time. Raises `CannotOpen`."""
+    if url is not None:
+        return Path(unquote(urlsplit(url).path)), False
+    if not port:
+        folder = Path(tempfile.gettempdir()) / f"invoke-gateway-{os.getpid()}-{token_hex(4)}"
+        return folder / "events.db", True
+    return _state_folder() / f"events-{port}.db", False
+
+
+def _state_folder() -> Path:
+    given = os.environ.get("XDG_STATE_HOME", "")
+    if given.startswith("/"):
+        return Path(given) / "invoke-gateway"
+    try:
+        return Path.home() / ".local" / "state" / "invoke-gateway"
+    except RuntimeError:
+        cure = "set HOME or XDG_STATE_HOME, or async.store to sqlite:///a/path/that/stays"
+        raise CannotOpen(f"No home folder to keep events in: {cure}.") from None

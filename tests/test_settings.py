@@ -11,6 +11,7 @@ import yaml
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 
 import gateway
 from gateway.settings import (
@@ -25,6 +26,7 @@ from gateway.settings import (
 )
 from gateway.settings.file import read_text
 from gateway.settings.keys import join_key, settable, split_key
+from gateway.settings.values import TargetUrl
 
 RESERVED = "accounts.default.functions.checkout.reserved_concurrent_executions"
 FLOOR_SENTENCE = (
@@ -174,6 +176,17 @@ def test_a_wrong_url_of_counters_is_refused_without_repeating_what_may_be_a_pass
 )
 def test_the_urls_of_servers_sentinels_and_clusters_are_taken_as_they_are(tmp_path: Path, url: str) -> None:
     assert load(write(tmp_path, f"counters: {json.dumps(url)}"), {}).counters == url
+
+
+def test_a_wrong_target_of_events_is_refused_with_its_cure_and_a_right_one_is_taken_as_it_is() -> None:
+    reader = TypeAdapter(TargetUrl)
+    assert reader.validate_python("redis://:secret@h/0?stream=a") == "redis://:secret@h/0?stream=a"
+    with pytest.raises(ValidationError) as raised:
+        reader.validate_python("redis://:secret@h/0")
+    context = raised.value.errors()[0]["ctx"]
+    assert context["message"] == "does not say which stream"
+    assert "?stream=name" in context["cure"]
+    assert "secret" not in json.dumps(context)
 
 
 def test_the_store_must_answer_well_within_the_lease(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, Pl
 from pydantic_core import PydanticCustomError
 
 from gateway.policy.store_url import SCHEMES, split_store_url
+from gateway.policy.target_url import KINDS_CURE, KINDS_IN_WORDS, BadTargetUrl, parse_target_url
 
 HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?")
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -162,6 +163,15 @@ def read_event_store_url(url: str) -> str:
     return read_counters_url(url)
 
 
+def read_target_url(url: str) -> str:
+    """Where what became of an asynchronous invocation is told."""
+    try:
+        parse_target_url(url)
+    except BadTargetUrl as bad:
+        raise complaint(str(bad), bad.cure) from None
+    return url
+
+
 def read_file_name(name: str) -> str:
     """The name of a file that can be opened for reading."""
     try:
@@ -261,6 +271,12 @@ Delays = Annotated[
     tuple[Seconds, ...],
     Field(min_length=1, max_length=10),
     Words("a list of one to ten numbers of seconds, such as [60, 120]"),
+]
+TargetUrl = Annotated[
+    str,
+    Field(strict=True),
+    AfterValidator(read_target_url),
+    Words(f"a text that begins with {KINDS_IN_WORDS}", KINDS_CURE),
 ]
 LeaseSeconds = Annotated[
     float,

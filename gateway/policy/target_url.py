@@ -1,0 +1,233 @@
+"""Where what became of an asynchronous invocation may be told, as the settings say it: one URL a target.
+
+URLs may hold passwords, so no message repeats one; what people may see of a target is its `shown`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+
+from .store_url import split_store_url
+
+KINDS_IN_WORDS = "sqs+http://, sqs+https://, http://, https://, file://, redis://, rediss://, unix:// or function:"
+KINDS_CURE = (
+    "write sqs+https://… (a queue's URL behind sqs+), https://… (an endpoint), file:///…/name.jsonl, "
+    "redis://…?stream=name, or function:name"
+)
+
+_QUEUE_CURE = "write sqs+ and the queue's URL, such as sqs+http://127.0.0.1:4566/000000000000/report-dlq"
+_ENDPOINT_CURE = "write an address to POST to, such as https://hooks.example/lambda"
+_FILE_CURE = "write the absolute path of a file, such as file:///var/log/invoke-gateway/report.jsonl"
+_STREAM_CURE = "write redis://127.0.0.1:6379/0?stream=name, rediss://… for TLS, or unix:///run/valkey.sock?stream=name"
+_FUNCTION_CURE = "write function:name, function:name:alias, or the function's ARN"
+
+_QUEUE_PATH = re.compile(r"(?:/[^/]+)+/(?P<name>[a-zA-Z0-9_-]{1,80}|[a-zA-Z0-9_-]{1,75}\.fifo)")
+_QUEUE_ARN = re.compile(r"arn:(aws[a-zA-Z-]*):sqs:([a-z0-9-]+):([0-9]{12}):([a-zA-Z0-9_.-]+)")
+_OF_AWS = re.compile(r"(?:.+\.)?(?:amazonaws\.com(?:\.cn)?|api\.aws)")
+_REGION = re.compile(r"(?:^|\.)([a-z]{2,8}(?:-[a-z]+){1,3}-[0-9]{1,2})\.")
+_FUNCTION = re.compile(
+    r"(?:arn:aws[a-zA-Z-]*:lambda:(?P<region>[a-z0-9-]+):(?P<account>[0-9]{12}):)?function:"
+    r"(?P<name>[a-zA-Z0-9._-]{1,256})(?::(?P<qualifier>\$LATEST(?:\.PUBLISHED)?|[a-zA-Z0-9_-]{1,128}))?"
+)
+
+
+class BadTargetUrl(ValueError):
+    """The message says what is wrong ("has …", "must be …") and `cure` what to write; neither repeats the URL."""
+
+    def __init__(self, message: str, cure: str) -> None:
+        super().__init__(message)
+        self.cure = cure
+
+
+class Queue(NamedTuple):
+    """An SQS queue. `endpoint` is the origin of its URL; `region` is None where the host does not name one."""
+
+    url: str
+    endpoint: str
+    name: str
+    region: str | None
+    is_of_aws: bool
+
+    @property
+    def shown(self) -> str:
+        return f"sqs+{self.url}"
+
+    @property
+    def is_fifo(self) -> bool:
+        return self.name.endswith(".fifo")
+
+
+class Endpoint(NamedTuple):
+    """An address to POST to. `authority` is what the Host header says; `resource` path and query; `credentials` user
+    name and password for Basic authentication."""
+
+    is_tls: bool
+    host: str
+    port: int
+    authority: str
+    resource: str
+    credentials: str | None
+
+    @property
+    def shown(self) -> str:
+        # Not the query: it is where tokens of webhooks are.
+        return f"{'https' if self.is_tls else 'http'}://{self.authority}{self.resource.partition('?')[0]}"
+
+
+class File(NamedTuple):
+    path: str
+
+    @property
+    def shown(self) -> str:
+        return f"file://{self.path}"
+
+
+class Stream(NamedTuple):
+    """A stream of one Redis or Valkey. `connection` is its URL as redis-py reads it."""
+
+    connection: str
+    name: str
+    shown: str
+
+
+class OtherFunction(NamedTuple):
+    """A function through the gateway. `account` and `region` are None where no ARN says them: the event's own."""
+
+    account: str | None
+    region: str | None
+    name: str
+    qualifier: str | None
+
+    @property
+    def shown(self) -> str:
+        arn = f"arn:aws:lambda:{self.region}:{self.account}:" if self.region else ""
+        return f"{arn}function:{self.name}" + (f":{self.qualifier}" if self.qualifier else "")
+
+
+Target = Queue | Endpoint | File | Stream | OtherFunction
+
+
+def parse_target_url(text: str) -> Target:
+    """The target that a setting names. Raises `BadTargetUrl`."""
+    if text.startswith(("arn:", "function:")):
+        return _read_function(text)
+    if not text.isprintable() or " " in text:
+        raise BadTargetUrl("has blanks or characters that cannot be seen", "write them as %20 and the like")
+    if "#" in text:
+        raise BadTargetUrl("has something after a #", "write a # that is meant as %23")
+    try:
+        parts = urlsplit(text)
+        _ = parts.port  # raises where it is no number
+    except ValueError:
+        raise BadTargetUrl("has a host or a port that is none", KINDS_CURE) from None
+    read = _READERS.get(parts.scheme)
+    if read is None or "://" not in text:
+        raise _unknown(text, parts.scheme)
+    return read(parts)
+
+
+def names_function(target: str, function: str, account: str | None = None) -> bool:
+    """Whether the target is this function, whatever its qualifier: "You can't specify the function as a destination for
+    itself" (Lambda's console and developer guide). Where `account` is given, another account's function of that name is
+    another function. False where the text is no target at all."""
+    try:
+        parsed = parse_target_url(target)
+    except BadTargetUrl:
+        return False
+    if not isinstance(parsed, OtherFunction) or parsed.name != function:
+        return False
+    return account is None or parsed.account is None or parsed.account == account
+
+
+def _unknown(text: str, scheme: str) -> BadTargetUrl:
+    if scheme.startswith(("redis", "unix")) and "+" in scheme:
+        return BadTargetUrl("names a cluster or sentinels", f"a stream is on one server: {_STREAM_CURE}")
+    if scheme == "sqs":
+        return BadTargetUrl("does not say by which protocol the queue is reached", _QUEUE_CURE)
+    if text.startswith("/"):
+        return BadTargetUrl("is a path", _FILE_CURE)
+    return BadTargetUrl(f"must begin with {KINDS_IN_WORDS}", KINDS_CURE)
+
+
+def _read_function(text: str) -> OtherFunction:
+    if found := _FUNCTION.fullmatch(text):
+        return OtherFunction(found["account"], found["region"], found["name"], found["qualifier"])
+    if queue := _QUEUE_ARN.fullmatch(text):
+        partition, region, account, name = queue.groups()
+        domain = "amazonaws.com.cn" if partition == "aws-cn" else "amazonaws.com"
+        cure = f"write the queue's URL behind sqs+: sqs+https://sqs.{region}.{domain}/{account}/{name}"
+        raise BadTargetUrl("is the ARN of a queue, which does not say where it is reached", cure)
+    service = text.split(":")[2] if text.startswith("arn:") and text.count(":") > 1 else ""
+    if service not in ("", "lambda"):
+        raise BadTargetUrl(f"is an ARN of {service!r}, which the gateway does not deliver to", KINDS_CURE)
+    raise BadTargetUrl("names no function", _FUNCTION_CURE)
+
+
+def _read_queue(parts: SplitResult) -> Queue:
+    if parts.username is not None:
+        raise BadTargetUrl("carries a user name or password", "leave them out: requests are signed as boto3 finds keys")
+    path = _QUEUE_PATH.fullmatch(parts.path)
+    if not parts.hostname or parts.port == 0 or path is None or parts.query:
+        raise BadTargetUrl("is not the URL of a queue", _QUEUE_CURE)
+    is_of_aws = _OF_AWS.fullmatch(parts.hostname) is not None
+    region = _REGION.search(parts.hostname) if is_of_aws else None
+    endpoint = f"{parts.scheme.removeprefix('sqs+')}://{parts.netloc}"
+    return Queue(endpoint + parts.path, endpoint, path["name"], region and region[1], is_of_aws)
+
+
+def _read_endpoint(parts: SplitResult) -> Endpoint:
+    if not parts.hostname or parts.port == 0:
+        raise BadTargetUrl("names no host", _ENDPOINT_CURE)
+    if not urlunsplit(parts).isascii():
+        raise BadTargetUrl("has characters outside of ASCII", "write them as %C3%A4 and the like")
+    secrets, at, authority = parts.netloc.rpartition("@")
+    is_tls = parts.scheme == "https"
+    resource = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    port = parts.port or (443 if is_tls else 80)
+    return Endpoint(is_tls, parts.hostname, port, authority, resource, unquote(secrets) if at else None)
+
+
+def _read_file(parts: SplitResult) -> File:
+    path = unquote(parts.path)
+    if parts.netloc not in ("", "localhost"):
+        raise BadTargetUrl("has a path that is not absolute", f"{_FILE_CURE}, with three slashes")
+    if parts.query or path.endswith("/") or not path.startswith("/") or not path.isprintable():
+        raise BadTargetUrl("names no file", _FILE_CURE)
+    return File(path)
+
+
+def _read_stream(parts: SplitResult) -> Stream:
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    name = query.pop("stream", "")
+    if not name:
+        raise BadTargetUrl("does not say which stream", _STREAM_CURE)
+    try:
+        store = split_store_url(urlunsplit(parts._replace(query="")))
+    except ValueError:
+        raise BadTargetUrl("names no host", _STREAM_CURE) from None
+    is_socket = parts.scheme == "unix"
+    if is_socket and not parts.path.strip("/"):
+        raise BadTargetUrl("names no socket", f"{_STREAM_CURE}, with three slashes")
+    if len(store.hosts) > 1:
+        raise BadTargetUrl("names several hosts", f"a stream is on one server: {_STREAM_CURE}")
+    if store.database and not (store.database.isascii() and store.database.isdecimal()):
+        raise BadTargetUrl("has something after the host that is not the number of a database", _STREAM_CURE)
+    connection = urlunsplit(parts._replace(query=urlencode(query)))
+    # urlunsplit drops an empty host, and redis-py reads unix: by its slashes.
+    connection = connection if "://" in connection else connection.replace(":", "://", 1)
+    return Stream(connection, name, f"{store.where}?{urlencode({'stream': name})}")
+
+
+_READERS: Mapping[str, Callable[[SplitResult], Target]] = {
+    "sqs+http": _read_queue,
+    "sqs+https": _read_queue,
+    "http": _read_endpoint,
+    "https": _read_endpoint,
+    "file": _read_file,
+    "redis": _read_stream,
+    "rediss": _read_stream,
+    "unix": _read_stream,
+}

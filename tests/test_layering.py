@@ -77,6 +77,15 @@ def test_the_store_in_a_file_knows_the_core_its_queue_and_its_own_library() -> N
             assert outside <= set(sys.stdlib_module_names) | {"msgspec"}, path
 
 
+def test_destinations_know_what_an_event_is_and_nothing_of_who_delivers() -> None:
+    libraries = {"boto3", "botocore", "httptools", "msgspec", "redis"}
+    for path in files_in("destinations"):
+        inside, outside = imports_of(path)
+        told = ("queue.base", "queue.event", "queue.records")
+        assert all(is_in(module, *CORE, *told, "destinations") for module in inside), path
+        assert outside <= set(sys.stdlib_module_names) | libraries, path
+
+
 def test_a_middleware_knows_the_core_and_the_protocols_of_the_engines() -> None:
     for path in files_in("middleware"):
         inside, _ = imports_of(path)

@@ -67,15 +67,16 @@ def gateway(directory: Path, backend: str, *flags: str, **settings: Any) -> Iter
 
 
 @contextmanager
-def ministack(directory: Path) -> Iterator[str]:
-    """The URL of a MiniStack that listens on loopback only and keeps its files in `directory`."""
+def ministack(directory: Path, *services: str) -> Iterator[str]:
+    """The URL of a MiniStack that listens on loopback only and keeps its files in `directory`; it has Lambda, and the
+    services named."""
     directory.mkdir(exist_ok=True)
     port = free_port()
     environment = bare_environment(directory) | {
         "GATEWAY_PORT": str(port),
         "BIND_HOST": LOOPBACK,  # without it: all addresses
         "LAMBDA_EXECUTOR": "local",  # Python functions as plain processes, no Docker
-        "SERVICES": "lambda",
+        "SERVICES": ",".join(("lambda", *services)),
         "SFTP_ENABLED": "0",  # these two would be listeners of their own
         "IOT_MTLS_ENABLED": "0",
         "STATE_DIR": str(directory / "state"),

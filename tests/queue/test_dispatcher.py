@@ -27,7 +27,7 @@ from gateway.queue.event import Event
 from gateway.queue.room import Room
 from gateway.queue.run import Admitted, Runner
 from gateway.telemetry.events import EventTotals
-from tests.support.events import Clock, MemoryStore, settle
+from tests.support.dispatching import Clock, MemoryStore, settle
 
 Answer = tuple[int, bytes, dict[bytes, bytes]] | Exception
 OK: Answer = (200, b'"done"', {b"x-amz-executed-version": b"$LATEST"})

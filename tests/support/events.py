@@ -1,135 +1,28 @@
-"""Events for tests: a store in memory, a clock that is moved by hand, and a backend that does what it is told."""
+"""Events that have ended, for the tests of what is told of them."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
-from copy import deepcopy
-from itertools import count
+from gateway.policy.events import Condition
+from gateway.queue.event import Answer, Event, Outcome
 
-from gateway.queue.base import Fetched, StoreFault, Waiting
-from gateway.queue.event import Event
-
-
-class MemoryStore:
-    """Keeps the promises of a store for as long as the test runs. `fault` is raised by `put` while it is set."""
-
-    def __init__(self) -> None:
-        self.events: dict[int, Event] = {}
-        self.claimed: set[int] = set()
-        self.fault: StoreFault | None = None
-        self.finished: list[Event] = []
-        self.postponed: list[Event] = []
-        self._keys = count(1)
-
-    async def open(self, hear: Callable[[str, int, float], None]) -> list[Waiting]:
-        self.hear = hear
-        return await self.waiting()
-
-    async def put(self, event: Event) -> None:
-        await asyncio.sleep(0)
-        if self.fault is not None:
-            raise self.fault
-        event.key = next(self._keys)
-        self.events[event.key] = deepcopy(event)
-
-    async def put_claimed(self, event: Event) -> None:
-        await self.put(event)
-        self.claimed.add(event.key)
-
-    async def fetch(self, lane: str, now: float, most: int, most_bytes: int) -> Fetched:
-        await asyncio.sleep(0)
-        free = sorted(
-            (e for e in self.events.values() if e.lane == lane and e.key not in self.claimed),
-            key=lambda e: (e.due_at, e.key),
-        )
-        due = [e for e in free if e.due_at <= now][:most]
-        self.claimed |= {e.key for e in due}
-        rest = free[len(due) :]
-        return Fetched([deepcopy(e) for e in due], rest[0].due_at if rest else None)
-
-    async def finish(self, event: Event) -> None:
-        await asyncio.sleep(0)
-        del self.events[event.key]
-        self.claimed.remove(event.key)
-        self.finished.append(event)
-
-    async def postpone(self, event: Event) -> None:
-        await self.rewrite(event)
-        self.claimed.remove(event.key)
-        self.postponed.append(deepcopy(event))
-
-    async def rewrite(self, event: Event) -> None:
-        await asyncio.sleep(0)
-        assert event.key in self.claimed
-        self.events[event.key] = deepcopy(event)
-
-    async def give_back(self, events: list[Event]) -> None:
-        self.claimed -= {event.key for event in events}
-
-    async def waiting(self) -> list[Waiting]:
-        found: dict[str, list[Event]] = {}
-        for event in self.events.values():
-            if event.key not in self.claimed:
-                found.setdefault(event.lane, []).append(event)
-        return [
-            Waiting(
-                lane,
-                len(events),
-                sum(bool(e.runs) for e in events),
-                min(e.due_at for e in events),
-                min(e.received_at for e in events),
-            )
-            for lane, events in found.items()
-        ]
-
-    async def close(self) -> None:
-        self.claimed.clear()
+ARN = "arn:aws:lambda:us-east-1:000000000000:function:report"
+FAILURE = b'{"errorMessage":"no such report","errorType":"ValueError","stackTrace":[]}'
+FAILED = Answer(200, FAILURE, "Unhandled", "$LATEST")
 
 
-class Clock:
-    """Seconds since the epoch, and timers that ring when it is moved."""
-
-    def __init__(self, now: float = 1_000_000.0) -> None:
-        self.now = now
-        self._timers: list[_Timer] = []
-
-    def __call__(self) -> float:
-        return self.now
-
-    def call_later(self, seconds: float, ring: Callable[[], None]) -> _Timer:
-        timer = _Timer(self.now + seconds, ring)
-        self._timers.append(timer)
-        return timer
-
-    async def advance(self, seconds: float) -> None:
-        """Move on, and ring on the way for every timer that is due."""
-        until = self.now + seconds
-        await settle()
-        while True:
-            due = [timer for timer in self._timers if not timer.is_cancelled and timer.at <= until]
-            if not due:
-                break
-            timer = min(due, key=lambda timer: timer.at)
-            self._timers.remove(timer)
-            self.now = max(self.now, timer.at)
-            timer.ring()
-            await settle()
-        self.now = until
-        await settle()
-
-
-class _Timer:
-    def __init__(self, at: float, ring: Callable[[], None]) -> None:
-        self.at = at
-        self.ring = ring
-        self.is_cancelled = False
-
-    def cancel(self) -> None:
-        self.is_cancelled = True
-
-
-async def settle() -> None:
-    """Let everything happen that needs no time."""
-    for _ in range(60):
-        await asyncio.sleep(0)
+def ended(
+    condition: Condition = "RetriesExhausted",
+    answer: Answer | None = FAILED,
+    *,
+    body: bytes = b'{"id":7}',
+    runs: int = 3,
+    arn: str = ARN,
+    code: int = 200,
+    message: str = "the function failed",
+    received_at: float = 1_700_000_000.25,
+) -> Event:
+    """An event that was run three times and failed each time, or what else became of it."""
+    event = Event("0a5c5f5e-0000-4000-8000-000000000001", "000000000000", "report", arn, b"/p", b"", [], body,
+                  received_at, received_at, "lane", runs=runs)  # fmt: skip
+    event.outcome = Outcome(condition, 1_700_000_180.0625, code, message, answer)
+    return event

@@ -1,0 +1,35 @@
+"""Another function as a target: an asynchronous invocation of it, through the gateway's own queue."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ..policy.target_url import OtherFunction
+from ..queue.base import DeliveryFailed, StoreFault
+from .message import Message
+
+
+class Invoke(Protocol):
+    async def __call__(self, function: str, qualifier: str | None, payload: bytes, *, account: str) -> None:
+        """Accept an `Event` invocation; returns when it is kept. Raises `StoreFault` or `DeliveryFailed`."""
+
+
+class Functions:
+    """`region` is the gateway's, which no other region's function is behind."""
+
+    def __init__(self, invoke: Invoke, region: str) -> None:
+        self._invoke = invoke
+        self._region = region
+
+    async def deliver(self, function: OtherFunction, message: Message) -> None:
+        """Invoke it with the record, or with a dead letter's body. Raises `DeliveryFailed`."""
+        if function.region not in (None, self._region):
+            raise DeliveryFailed(f"it is in {function.region}, and this gateway in {self._region}; correct the ARN")
+        account = function.account or message.event.account
+        try:
+            await self._invoke(function.name, function.qualifier, message.body, account=account)
+        except StoreFault as fault:
+            raise DeliveryFailed(f"the queue of asynchronous invocations did not take it: {fault}") from fault
+
+    async def close(self) -> None:
+        """Nothing is kept open."""

@@ -1,0 +1,73 @@
+"""Streams of a Redis or Valkey."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Any
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, ConnectionError, RedisError, TimeoutError
+
+from ..policy.target_url import Stream
+from ..queue.base import DeliveryFailed
+from .message import Message
+
+REMEMBERED_SECONDS = 86_400  # how long a message is not appended again
+
+_SCRIPT = (files(__package__) / "deliver_once.lua").read_text("utf-8")
+
+
+class Streams:
+    """Streams, and one client for each server, which is kept."""
+
+    def __init__(self, timeout_seconds: float) -> None:
+        self._timeout = timeout_seconds
+        self._clients: dict[str, Any] = {}
+
+    async def deliver(self, stream: Stream, message: Message) -> None:
+        """Append an entry, once in a day. Raises `DeliveryFailed`."""
+        entry = [part for field in make_fields(message).items() for part in field]
+        mark = f"invoke-gateway:delivered:{stream.name}:{message.id}"
+        try:
+            client = self._clients.get(stream.connection)
+            if client is None:
+                client = self._clients[stream.connection] = self._make_client(stream.connection)
+            await client.eval(_SCRIPT, 2, stream.name, mark, REMEMBERED_SECONDS, *entry)
+        except (RedisError, OSError, TypeError, ValueError) as error:
+            raise DeliveryFailed(f"{(str(error) or type(error).__name__).splitlines()[0]}; {_cure(error)}") from error
+
+    async def close(self) -> None:
+        clients, self._clients = self._clients, {}
+        for client in clients.values():
+            await client.aclose()
+
+    def _make_client(self, url: str) -> Any:
+        # One more attempt, for a connection that the server has closed since: the mark makes that harmless.
+        return Redis.from_url(
+            url,
+            protocol=2,
+            socket_timeout=self._timeout,
+            socket_connect_timeout=self._timeout,
+            retry=Retry(NoBackoff(), 1),
+        )
+
+
+def make_fields(message: Message) -> dict[str, str | int | bytes]:
+    """The fields of an entry, in their order."""
+    fields: dict[str, str | int | bytes] = {"kind": message.kind, "id": message.id, "function": message.event.arn}
+    if message.attributes is None:
+        return {**fields, "record": message.body}
+    return {**fields, **message.attributes, "body": message.body}
+
+
+def _cure(error: Exception) -> str:
+    match error:
+        case AuthenticationError():
+            return "check user name and password"
+        case ConnectionError() | TimeoutError() | OSError():
+            return "check that it runs"
+        case TypeError() | ValueError():
+            return "check the query of its URL"
+    return "check the stream and the server's settings"

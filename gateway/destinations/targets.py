@@ -1,0 +1,67 @@
+"""Telling a target what became of an event, whatever kind of target it is."""
+
+from __future__ import annotations
+
+import asyncio
+
+from ..policy.events import Kind
+from ..policy.target_url import BadTargetUrl, Endpoint, File, OtherFunction, Queue, Stream, Target, parse_target_url
+from ..queue.base import DeliveryFailed
+from ..queue.event import Event
+from .endpoint import Endpoints
+from .file import Files
+from .function import Functions, Invoke
+from .message import Message, make_message
+from .sqs import Queues
+from .stream import Streams
+
+
+class Targets:
+    """Delivers, as `queue.base.Deliver` says. `region` is the gateway's; `invoke` accepts an asynchronous invocation;
+    `timeout_seconds` is how long one delivery may take, whatever the target. What it opens it keeps until `close`."""
+
+    def __init__(self, *, region: str, invoke: Invoke, timeout_seconds: float = 10) -> None:
+        self._timeout = timeout_seconds
+        self._parsed: dict[str, Target] = {}
+        self._queues = Queues(region, timeout_seconds)
+        self._endpoints = Endpoints()
+        self._files = Files(timeout_seconds)
+        self._streams = Streams(timeout_seconds)
+        self._functions = Functions(invoke, region)
+
+    async def __call__(self, kind: Kind, target: str, event: Event) -> None:
+        parsed = self._parse(target)
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._deliver(parsed, make_message(kind, event))
+        except TimeoutError as error:
+            raise DeliveryFailed(f"{parsed.shown}: no answer within {self._timeout:g} s; check that it runs") from error
+        except DeliveryFailed as failure:
+            raise DeliveryFailed(f"{parsed.shown}: {failure}") from failure.__cause__
+
+    async def close(self) -> None:
+        """End what is open. A delivery that is under way then may fail."""
+        for kind in (self._queues, self._endpoints, self._files, self._streams, self._functions):
+            await kind.close()
+
+    def _parse(self, target: str) -> Target:
+        parsed = self._parsed.get(target)
+        if parsed is None:
+            try:
+                parsed = self._parsed[target] = parse_target_url(target)
+            except BadTargetUrl as bad:
+                raise DeliveryFailed(f"the target {bad}; {bad.cure}") from bad
+        return parsed
+
+    async def _deliver(self, target: Target, message: Message) -> None:
+        match target:
+            case Queue():
+                await self._queues.deliver(target, message)
+            case Endpoint():
+                await self._endpoints.deliver(target, message)
+            case File():
+                await self._files.deliver(target, message)
+            case Stream():
+                await self._streams.deliver(target, message)
+            case OtherFunction():
+                await self._functions.deliver(target, message)

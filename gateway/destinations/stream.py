@@ -35,7 +35,7 @@ class Streams:
             if client is None:
                 client = self._clients[stream.connection] = self._make_client(stream.connection)
             await client.eval(_SCRIPT, 2, stream.name, mark, REMEMBERED_SECONDS, *entry)
-        except (RedisError, OSError, TypeError, ValueError) as error:
+        except (RedisError, OSError, RuntimeError, TypeError, ValueError) as error:  # the third is uvloop's
             raise DeliveryFailed(f"{(str(error) or type(error).__name__).splitlines()[0]}; {_cure(error)}") from error
 
     async def close(self) -> None:
@@ -66,7 +66,7 @@ def _cure(error: Exception) -> str:
     match error:
         case AuthenticationError():
             return "check user name and password"
-        case ConnectionError() | TimeoutError() | OSError():
+        case ConnectionError() | TimeoutError() | OSError() | RuntimeError():
             return "check that it runs"
         case TypeError() | ValueError():
             return "check the query of its URL"

@@ -74,8 +74,8 @@ def make_line(message: Message) -> bytes:
 def _locked(path: str, deadline: float) -> Iterator[int]:
     """The file, open and locked, and the one that has the name now. Raises `OSError`, `DeliveryFailed`."""
     while True:
-        # Not blocking: opening a named pipe would wait for its reader.
-        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, _RIGHTS)
+        # For reading too: a named pipe that is opened only for writing would wait for its reader.
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _RIGHTS)
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise DeliveryFailed("it is no plain file; give the name of one, or of none yet")

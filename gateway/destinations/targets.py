@@ -25,7 +25,7 @@ class Targets:
         self._parsed: dict[str, Target] = {}
         self._queues = Queues(region, timeout_seconds)
         self._endpoints = Endpoints()
-        self._files = Files(timeout_seconds)
+        self._files = Files(timeout_seconds * 0.8)  # so that it is said that it was the lock
         self._streams = Streams(timeout_seconds)
         self._functions = Functions(invoke, region)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -139,8 +140,9 @@ async def test_a_server_that_never_answers_is_given_up_and_its_connection_closed
     make_targets: Callable[..., Targets], server: ScriptedBackend
 ) -> None:
     server.script = says(b"")
-    with pytest.raises(DeliveryFailed, match=r"no answer within 0\.2 s"):
-        await make_targets(timeout_seconds=0.2)("on_failure", server.url, ended())
+    async with asyncio.timeout(5):
+        with pytest.raises(DeliveryFailed, match=r"no answer within 0\.2 s"):
+            await make_targets(timeout_seconds=0.2)("on_failure", server.url, ended())
     await server.until(lambda backend: backend.connections[0].closed.is_set())
 
 

@@ -40,7 +40,7 @@ class Targets:
             raise DeliveryFailed(f"{parsed.shown}: {failure}") from failure.__cause__
 
     async def close(self) -> None:
-        """End what is open. A delivery that is under way then may fail."""
+        """End what is open, when nothing is being delivered any more."""
         for kind in (self._queues, self._endpoints, self._files, self._streams, self._functions):
             await kind.close()
 

@@ -16,7 +16,7 @@ from gateway.queue.base import DeliveryFailed
 from gateway.queue.event import Answer
 from gateway.queue.records import make_record
 from tests.live import servers
-from tests.support.backends import ScriptedBackend, response, says
+from tests.support.backends import ScriptedBackend, says
 from tests.support.events import ended
 from tests.support.processes import free_port
 
@@ -164,12 +164,24 @@ async def test_a_server_error_is_not_tried_again_by_boto3(
     targets: Targets, server: ScriptedBackend, queue: str
 ) -> None:
     async def fail(call: Any) -> None:
-        call.write(response(503, b""))
+        call.answer(503, b"")
 
     server.script = fail
     with pytest.raises(DeliveryFailed, match="it answered 503"):
         await targets("on_failure", queue, ended())
     assert len(server.requests) == 1
+
+
+async def test_the_queues_of_an_endpoint_share_a_connection_that_is_kept_until_the_targets_are_closed(
+    targets: Targets, server: ScriptedBackend, queue: str
+) -> None:
+    server.script = refuse
+    for target in (queue, queue, f"{queue}-too"):
+        with pytest.raises(DeliveryFailed, match="it answered 400"):
+            await targets("on_failure", target, ended())
+    assert (len(server.requests), len(server.connections)) == (3, 1)
+    await targets.close()
+    await server.until(lambda backend: backend.connections[0].closed.is_set())
 
 
 async def test_an_emulator_is_called_with_its_account_where_there_are_no_credentials(
@@ -198,7 +210,7 @@ async def test_credentials_that_boto3_finds_are_used(
 
 
 async def refuse(call: Any) -> None:
-    call.write(response(400, b"{}"))
+    call.answer(400, b"{}")
 
 
 async def test_a_queue_of_aws_is_never_called_without_credentials(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -11,7 +12,7 @@ from gateway.destinations.targets import Targets
 from gateway.queue.base import DeliveryFailed
 from gateway.queue.records import make_record
 from tests.support.events import ARN, ended
-from tests.support.processes import free_port
+from tests.support.processes import free_port, wait_until
 from tests.support.stores import KINDS, Store, running_store
 
 ID = "0a5c5f5e-0000-4000-8000-000000000001"
@@ -105,6 +106,18 @@ async def test_a_server_that_restarted_is_found_again(targets: Targets, store: S
     store.restart()
     await targets("on_failure", url, ended())
     assert len(entries(store)) == 1
+
+
+async def test_a_connection_is_kept_until_the_targets_are_closed(targets: Targets, store: Store, url: str) -> None:
+    def connections() -> int:
+        with store.client() as client:
+            return len([each for each in client.client_list() if each["addr"].startswith("127.0.0.1")])
+
+    for received_at in range(5):
+        await targets("on_failure", url, ended(received_at=received_at))
+    assert connections() == 1
+    await targets.close()
+    await asyncio.to_thread(wait_until, lambda: connections() == 0, "the connection is closed")
 
 
 async def test_a_server_that_hangs_is_given_up(make_targets: Callable[..., Targets], store: Store, url: str) -> None:

@@ -38,6 +38,8 @@ class Endpoints:
             raise DeliveryFailed("what it answered is not HTTP/1.1; check that it is an HTTP server") from error
         except ssl.SSLCertVerificationError as error:
             raise DeliveryFailed(f"{error.verify_message}; have SSL_CERT_FILE name its authority") from error
+        except ssl.SSLError as error:
+            raise DeliveryFailed(f"{error.reason or error}; check that it speaks TLS") from error
         # The second comes from names that no resolver takes, the third from uvloop, for a write after a reset.
         except (OSError, UnicodeError, RuntimeError) as error:
             raise DeliveryFailed(f"{error}; check that it runs and is reachable") from error

@@ -84,7 +84,7 @@ class _Endpoint:
         except ClientError as error:
             raise DeliveryFailed(_describe(error.response)) from error
         except EndpointConnectionError as error:
-            raise DeliveryFailed(f"{error} Check that it runs and is reachable") from error
+            raise DeliveryFailed(f"{error}; check that it runs and is reachable") from error
         except BotoCoreError as error:
             raise DeliveryFailed(str(error)) from error
 
@@ -160,5 +160,5 @@ def _describe(response: Any) -> str:
     said = response.get("Error", {})
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     code = said.get("Code", "Unknown")
-    text = f"it answered {status}: {code}: {said.get('Message', '')}"
+    text = f"it answered {status}: {code}: {said.get('Message', '')}".rstrip(".")
     return f"{text}; {_CURES[code]}" if code in _CURES else text

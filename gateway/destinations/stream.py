@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 from typing import Any
 
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, ConnectionError, RedisError, TimeoutError
@@ -15,6 +15,7 @@ from ..queue.base import DeliveryFailed
 from .message import Message
 
 REMEMBERED_SECONDS = 86_400  # how long a message is not appended again
+_CONNECTIONS = 8  # to a server; more deliveries wait for one
 
 _SCRIPT = (files(__package__) / "deliver_once.lua").read_text("utf-8")
 
@@ -36,7 +37,8 @@ class Streams:
                 client = self._clients[stream.connection] = self._make_client(stream.connection)
             await client.eval(_SCRIPT, 2, stream.name, mark, REMEMBERED_SECONDS, *entry)
         except (RedisError, OSError, RuntimeError, TypeError, ValueError) as error:  # the third is uvloop's
-            raise DeliveryFailed(f"{(str(error) or type(error).__name__).splitlines()[0]}; {_cure(error)}") from error
+            said = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+            raise DeliveryFailed(f"{said}; {_cure(error)}") from error
 
     async def close(self) -> None:
         clients, self._clients = self._clients, {}
@@ -45,13 +47,16 @@ class Streams:
 
     def _make_client(self, url: str) -> Any:
         # One more attempt, for a connection that the server has closed since: the mark makes that harmless.
-        return Redis.from_url(
+        pool = BlockingConnectionPool.from_url(
             url,
+            max_connections=_CONNECTIONS,
+            timeout=self._timeout,
             protocol=2,
             socket_timeout=self._timeout,
             socket_connect_timeout=self._timeout,
             retry=Retry(NoBackoff(), 1),
         )
+        return Redis.from_pool(pool)
 
 
 def make_fields(message: Message) -> dict[str, str | int | bytes]:

@@ -12,7 +12,15 @@ import pytest
 from gateway.destinations.targets import Targets
 from gateway.queue.base import DeliveryFailed
 from gateway.queue.records import make_record
-from tests.support.backends import BackendCall, ScriptedBackend, response, says, says_and_closes, says_and_resets
+from tests.support.backends import (
+    BackendCall,
+    BackendConnection,
+    ScriptedBackend,
+    response,
+    says,
+    says_and_closes,
+    says_and_resets,
+)
 from tests.support.certificates import make_certificate
 from tests.support.events import ARN, ended
 from tests.support.processes import free_port
@@ -144,6 +152,18 @@ async def test_a_server_that_never_answers_is_given_up_and_its_connection_closed
         with pytest.raises(DeliveryFailed, match=r"no answer within 0\.2 s"):
             await make_targets(timeout_seconds=0.2)("on_failure", server.url, ended())
     await server.until(lambda backend: backend.connections[0].closed.is_set())
+
+
+async def test_a_server_that_speaks_no_tls_is_a_failure(targets: Targets, server: ScriptedBackend) -> None:
+    server.on_connection = hang_up_in_plain_text
+    with pytest.raises(DeliveryFailed, match="check that it speaks TLS"):
+        await targets("on_failure", server.url.replace("http:", "https:"), ended())
+
+
+async def hang_up_in_plain_text(connection: BackendConnection) -> None:
+    await connection.reader.read(1)
+    connection.writer.write(response(400, b""))
+    connection.writer.close()
 
 
 async def test_tls_is_checked(

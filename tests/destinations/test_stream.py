@@ -116,6 +116,9 @@ async def test_a_connection_is_kept_until_the_targets_are_closed(targets: Target
     for received_at in range(5):
         await targets("on_failure", url, ended(received_at=received_at))
     assert connections() == 1
+    await asyncio.gather(*(targets("on_success", url, ended("Success", received_at=at)) for at in range(300)))
+    assert 1 < connections() <= 8
+    assert len(entries(store)) == 305
     await targets.close()
     await asyncio.to_thread(wait_until, lambda: connections() == 0, "the connection is closed")
 

@@ -1,8 +1,8 @@
 """One gateway's events in a file of SQLite.
 
-The event loop collects what is to be written; a thread writes all of it as one transaction, with one fsync, while the
-next batch collects. Whoever put an event is answered after that. Ends, postponements and rewritings are kept in memory
-when they cannot be written, and tried again with growing pauses; events that were put are refused instead.
+The event loop collects what is to be written (sqlite_journal.py); a thread writes all of it as one transaction, with
+one fsync, while the next batch collects. Whoever put an event is answered after that. A second thread reads what is
+handed out; a third answers questions that go through the whole file, so that no lane waits for them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -21,34 +20,13 @@ from .base import CannotOpen, Fetched, StoreFault, Waiting
 from .event import Event, encode_head
 from .sqlite_claims import Claims
 from .sqlite_file import OwnedFile, fault_of
+from .sqlite_journal import Change, Journal
 from .sqlite_reader import Found, Reader
-from .sqlite_writer import Row, Writer, Written
+from .sqlite_writer import Row, Writer
 
 log = logging.getLogger("gateway")
 
-SHORTEST_PAUSE_SECONDS = 0.1
-LONGEST_PAUSE_SECONDS = 5.0
-CLOSE_SECONDS = 5.0  # how long what cannot be written holds up the end
-BATCH_EVENTS = 1_024
-BATCH_BYTES = 16 * 1024 * 1024
-
 T = TypeVar("T")
-
-
-class _Change:
-    """What is to be written of an event: `row` as it shall be, or None for its end."""
-
-    __slots__ = ("done", "event", "is_claimed", "is_put", "row", "seq")
-
-    def __init__(
-        self, event: Event, seq: int, row: Row | None, is_put: bool, is_claimed: bool, done: asyncio.Future[None]
-    ) -> None:
-        self.event = event
-        self.seq = seq
-        self.row = row
-        self.is_put = is_put
-        self.is_claimed = is_claimed  # afterwards
-        self.done = done
 
 
 class SqliteStore:
@@ -61,31 +39,20 @@ class SqliteStore:
         *,
         maximum_events: int = 10_000_000,
         is_temporary: bool = False,
-        now: Callable[[], float] = time.time,
     ) -> None:
         self._path = path
         self._maximum_events = maximum_events
         self._is_temporary = is_temporary
-        self._now = now
         self._file = OwnedFile(path)
         self._claims = Claims()
-        self._events = 0  # in the file, or on their way into it
         self._last = 0  # key
         self._is_open = False
-        self._changes: list[_Change] = []
-        self._writing: list[_Change] = []
-        self._is_flush_due = False
-        self._retry: asyncio.TimerHandle | None = None
-        self._pause = SHORTEST_PAUSE_SECONDS
-        self._trouble: StoreFault | None = None
-        self._damage: StoreFault | None = None
         self._reads = asyncio.Lock()
-        self._quiet: asyncio.Future[None] | None = None
 
     @property
     def trouble(self) -> str | None:
         """Why nothing can be written just now, and what helps; None where it can."""
-        fault = self._damage or self._trouble
+        fault = self._journal.fault if self._is_open else None
         return None if fault is None else str(fault)
 
     async def open(self, hear: Callable[[str, int, float], None]) -> list[Waiting]:
@@ -100,7 +67,8 @@ class SqliteStore:
         except BaseException:
             self._end_threads()
             raise
-        self._events = sum(lane.events for lane in waiting)
+        self._journal = Journal(self._writer, self._writer_thread, self._written, self._refused)
+        self._journal.events = sum(lane.events for lane in waiting)
         self._is_open = True
         return waiting
 
@@ -134,20 +102,22 @@ class SqliteStore:
         await self._put(event, is_claimed=True)
 
     def _put(self, event: Event, is_claimed: bool) -> asyncio.Future[None]:
-        if self._damage is not None:
-            raise StoreFault(self._damage.kind, str(self._damage))
         if not self._is_open:
             raise StoreFault("failed", "The queue is closed.")
-        if self._events >= self._maximum_events:
+        if self._journal.damage is not None:
+            raise StoreFault("damaged", str(self._journal.damage))
+        if self._journal.events >= self._maximum_events:
             raise StoreFault(
                 "bound",
-                f"The queue holds {self._events} events, its bound. Let it drain, or raise maximum_events.",
+                f"The queue holds {self._journal.events} events, its bound. Let it drain, or raise maximum_events.",
             )
-        self._events += 1
-        self._last = event.key = seq = self._last + 1
+        seq = self._last + 1
+        row = _row(seq, event)
+        self._journal.events += 1
+        self._last = event.key = seq
         if is_claimed:
             self._claims.add(seq, event.lane, event.due_at)
-        return self._change(event, _row(seq, event), is_put=True, is_claimed=is_claimed)
+        return self._change(event, row, is_put=True, is_claimed=is_claimed)
 
     async def finish(self, event: Event) -> None:
         await self._change(event, None)
@@ -162,119 +132,36 @@ class SqliteStore:
         self, event: Event, row: Row | None, is_put: bool = False, is_claimed: bool = False
     ) -> asyncio.Future[None]:
         done = self._loop.create_future()
-        self._changes.append(_Change(event, _key(event), row, is_put, is_claimed, done))
-        # While it cannot be written, what is kept waits for its pause; a put is tried at once, and answered.
-        if not self._is_flush_due and not self._writing and (is_put or self._retry is None):
-            self._is_flush_due = True
-            self._loop.call_soon(self._flush)
+        self._journal.add(Change(event, _key(event), row, is_put, is_claimed, done))
         return done
 
-    def _flush(self) -> None:
-        """Hand over what has been collected; one batch is written at a time."""
-        self._is_flush_due = False
-        if self._writing or not self._changes:
-            return
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
-        self._writing = batch = self._next_batch()
-        puts = {change.seq: change.row for change in batch if change.is_put}
-        rest = {change.seq: change.row for change in batch if not change.is_put}
-        write = self._loop.run_in_executor(self._writer_thread, self._writer.write, puts, rest)
-        write.add_done_callback(self._written)
-
-    def _next_batch(self) -> list[_Change]:
-        size = count = 0
-        for change in self._changes:
-            if count == BATCH_EVENTS or size > BATCH_BYTES:
-                break
-            count += 1
-            size += len(change.row[7]) if change.row is not None else 0
-        batch, self._changes = self._changes[:count], self._changes[count:]
-        return batch
-
-    def _written(self, write: asyncio.Future[Written]) -> None:
-        written = write.result()
-        batch, self._writing = self._writing, []
-        puts = {change.seq for change in batch if change.is_put}
-        if written.puts is not None:
-            batch = self._refuse(batch, puts, written.puts)
-            puts = set()
-        if written.rest is not None:
-            self._changes[:0] = batch
-        else:
-            self._events -= written.deleted
-            for change in batch:
-                self._settle(change, change.seq in puts)
-        self._note(written.puts or written.rest, written.rest is not None)
-        if self._writer.log_is_long or not self._events:
-            self._writer_thread.submit(self._writer.tidy, not self._events)
-        if self._quiet is not None and not (self._changes or self._writing or self._quiet.done()):
-            self._quiet.set_result(None)
-
-    def _refuse(self, batch: list[_Change], puts: set[int], fault: StoreFault) -> list[_Change]:
-        """The puts have failed, and with them all that has been said of these events since. The rest of the batch."""
-        self._events -= len(puts)
-        for change in [*batch, *self._changes]:
-            if change.seq not in puts:
-                continue
-            self._claims.remove(change.seq)
-            if change.done.done():
-                continue
-            if change.is_put:
-                change.event.key = None
-                change.done.set_exception(StoreFault(fault.kind, str(fault)))
-            else:
-                change.done.set_result(None)
-        self._changes = [change for change in self._changes if change.seq not in puts]
-        return [change for change in batch if change.seq not in puts]
-
-    def _settle(self, change: _Change, was_put: bool) -> None:
-        """It is written: what others may know of it."""
+    def _written(self, change: Change) -> None:
+        """What others may know of an event now."""
         row, seq = change.row, change.seq
         if row is None:
             self._claims.remove(seq)
-            if was_put:
-                self._events -= 1  # it came and ended in one batch
-        elif change.is_put and change.done.cancelled():
-            self._claims.remove(seq)
-            self._claims.came(seq, row[1], row[2])
-            self._hear(row[1], 1, row[2])
+        elif change.is_put:
+            self._came(change, row)
         elif change.is_claimed:
             self._claims.move(seq, row[1], row[2])
         else:
             self._claims.remove(seq)
             self._claims.came(seq, row[1], row[2])
-        if not change.done.done():
-            change.done.set_result(None)
 
-    def _note(self, fault: StoreFault | None, is_kept: bool) -> None:
-        """Remember the trouble, and when to try again; or that it is over."""
-        if fault is None:
-            if self._trouble is not None:
-                log.warning("the queue's file %s can be written again", self._path)
-            self._trouble, self._pause = None, SHORTEST_PAUSE_SECONDS
-            if self._changes:
-                self._flush()
-            return
-        if self._trouble is None or self._trouble.kind != fault.kind:
-            log.error("%s", fault)
-        self._trouble = fault
-        if fault.kind == "damaged":
-            self._damage = fault
-        if any(change.is_put for change in self._changes) and self._damage is None:
-            self._flush()
-        elif self._retry is None:
-            self._retry = self._loop.call_later(self._pause, self._try_again)
-            self._pause = min(self._pause * 2, LONGEST_PAUSE_SECONDS)
+    def _came(self, change: Change, row: Row) -> None:
+        """A new event. A fetch that read behind the commit may have claimed it by now."""
+        is_forgotten = change.done.cancelled()
+        if is_forgotten and change.is_claimed:
+            self._claims.remove(change.seq)
+        if change.seq not in self._claims:
+            self._claims.came(change.seq, row[1], row[2])
+            if is_forgotten:
+                self._hear(row[1], 1, row[2])
 
-    def _try_again(self) -> None:
-        self._retry = None
-        if self._changes:
-            self._flush()
-        elif self._is_open and self._damage is None and not self._writing:
-            probe = self._loop.run_in_executor(self._writer_thread, self._writer.probe)
-            probe.add_done_callback(lambda done: self._note(done.result(), False) if not self._writing else None)
+    def _refused(self, change: Change) -> None:
+        self._claims.remove(change.seq)
+        if change.is_put:
+            change.event.key = None
 
     async def fetch(self, lane: str, now: float, most: int, most_bytes: int) -> Fetched:
         async with self._reads:
@@ -302,7 +189,7 @@ class SqliteStore:
         return events[0] if events else None
 
     async def give_back(self, events: list[Event]) -> None:
-        unwritten = {change.seq: change.done for change in (*self._writing, *self._changes)}
+        unwritten = self._journal.unwritten()
         for event in events:
             seq = _key(event)
             if seq in unwritten:
@@ -323,13 +210,14 @@ class SqliteStore:
         return self._with_claims(await self._read(self._inquiry_thread, self._inquirer.oldest, lane, most))
 
     async def _read(self, thread: ThreadPoolExecutor, read: Callable[..., T], *values: object) -> T:
+        if not self._is_open:
+            raise StoreFault("failed", "The queue is closed.")
         try:
             return await self._loop.run_in_executor(thread, read, *values)
         except sqlite3.Error as error:
             fault = fault_of(error, self._path)
-            if fault.kind == "damaged" and self._damage is None:
-                log.error("%s", fault)
-                self._damage = fault
+            if fault.kind == "damaged":
+                self._journal.note_damage(fault)
             raise fault from error
 
     def _readable(self, found: Iterable[Found]) -> list[Event]:
@@ -346,14 +234,7 @@ class SqliteStore:
         if not self._is_open:
             return
         self._is_open = False
-        if self._writing or self._changes:
-            self._quiet = self._loop.create_future()
-            await asyncio.wait([self._quiet], timeout=CLOSE_SECONDS)
-        if self._retry is not None:
-            self._retry.cancel()
-        lost, self._changes = self._changes, []
-        if lost:
-            log.error("%s changes of events could not be written; these events run again. %s", len(lost), self.trouble)
+        await self._journal.close()
         await self._loop.run_in_executor(self._writer_thread, self._close)
         self._end_threads()
 
@@ -371,7 +252,7 @@ class SqliteStore:
             thread.shutdown(wait=False)
 
     def __repr__(self) -> str:
-        return f"<SqliteStore {self._path} events={self._events} claimed={len(self._claims.keys)} {self.trouble or ''}>"
+        return f"<SqliteStore {self._path} claimed={len(self._claims.keys)} {self.trouble or ''}>"
 
 
 def _key(event: Event) -> int:

@@ -81,11 +81,9 @@ class OwnedFile:
             raise
 
     def connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
+        return sqlite3.connect(
             self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=64
         )
-        connection.execute("PRAGMA synchronous = FULL")
-        return connection
 
     def check(self, connection: sqlite3.Connection) -> None:
         """Whether it is a queue of this version and as long as it says. Raises `CannotOpen`."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Container
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -22,20 +23,24 @@ Row = tuple[int, str, float, float, bool, str, bytes, bytes]
 Rows = dict[int, Row | None]
 """By key; None is the end of an event."""
 
-CHECKPOINT_PAGES = 2_000  # of 4 KiB: the log stays at about 8 MB
+CHECKPOINT_PAGES = 8_000  # of 4 KiB, as counted too high below: the log stays at 4 to 32 MB
 KEPT_LOG_BYTES = 64 * 1024 * 1024  # a log that grew behind a long read is cut to this
 SHRINK_PAGES = 16_384  # of 4 KiB: a file of 64 MB is worth to be made small
+FEW_EVENTS = 1_000  # only then is looked whether it can be
+MOVED_PAGES = 2_048  # of 4 KiB: writing 8 MB anew for that takes some 50 ms
 _SIZES = tuple(2**n for n in range(6, -1, -1))
 _VALUES = "(?, ?, ?, ?, ?, ?, ?, ?)"
 _WRITE = {size: STATEMENTS["write"] + f", {_VALUES}" * (size - 1) for size in _SIZES}
 
 
 class Written(NamedTuple):
-    """What became of a batch: the fault of its puts, that of the rest, and how many events are gone."""
+    """What became of a batch: the fault of its puts, that of the rest, and how many events are gone. `alone`: what of
+    the rest was written all the same."""
 
     puts: StoreFault | None
     rest: StoreFault | None
     deleted: int
+    alone: Container[int] = ()
 
 
 class Writer:
@@ -43,14 +48,17 @@ class Writer:
         self._connection = connection
         self._path = path
         self._execute = connection.execute
+        self._execute("PRAGMA synchronous = FULL")  # each commit is followed by an fsync
         self._execute("PRAGMA wal_autocheckpoint = 0")  # it would be done before a batch is answered
         self._execute(f"PRAGMA journal_size_limit = {KEPT_LOG_BYTES}")
         self._execute("PRAGMA cache_size = -16384")  # KiB: the leaves of many lanes' index
-        self._pages = 0
+        self._log_pages = 0  # about
+        self._file_pages = 0  # at the last look
+        self._measure()
 
-    @property
-    def log_is_long(self) -> bool:
-        return self._pages >= CHECKPOINT_PAGES
+    def is_untidy(self, events: int) -> bool:
+        """Whether `tidy` has something to do, where the file holds so many events."""
+        return self._log_pages >= CHECKPOINT_PAGES or (self._file_pages > SHRINK_PAGES and events < FEW_EVENTS)
 
     def write(self, puts: Rows, rest: Rows) -> Written:
         """All as one transaction; where that fails, `rest` alone, without what it says of these puts."""
@@ -60,9 +68,24 @@ class Writer:
         if fault.kind == "full":
             self._checkpoint("RESTART")  # so that the log can be written from its start again
         rest = {seq: row for seq, row in rest.items() if seq not in puts}
-        if not rest or (not puts and fault.kind != "full"):
-            return Written(fault, fault if rest else None, 0)
-        return Written(fault, *self._transaction(rest))
+        if not rest:
+            return Written(fault, None, 0)
+        if puts or fault.kind == "full":
+            again, deleted = self._transaction(rest)
+            if again is None:
+                return Written(fault if puts else None, None, deleted)
+        return self._one_by_one(rest, fault) if fault.kind == "damaged" else Written(fault, fault, 0)
+
+    def _one_by_one(self, rest: Rows, fault: StoreFault) -> Written:
+        """Where one page is damaged, what is on others can still be written."""
+        done = set()
+        gone = 0
+        for seq, row in rest.items():
+            again, deleted = self._transaction({seq: row})
+            if again is None:
+                done.add(seq)
+                gone += deleted
+        return Written(fault, fault, gone, done)
 
     def _transaction(self, rows: Rows) -> tuple[StoreFault | None, int]:
         try:
@@ -70,21 +93,21 @@ class Writer:
             self._insert([row for row in rows.values() if row is not None])
             deleted = self._delete([seq for seq, row in rows.items() if row is None])
             self._execute("COMMIT")
-        except (sqlite3.Error, MemoryError) as error:
+        except Exception as error:  # whatever it is, somebody waits to be told
             self._roll_back()
             return fault_of(error, self._path), 0
         return None, deleted
 
     def _insert(self, rows: list[Row]) -> None:
         at = 0
-        self._pages += 4 + sum(3 + len(row[7]) // 4_096 for row in rows)  # about, rather too many
+        self._log_pages += 4 + sum(3 + len(row[7]) // 4_096 for row in rows)  # about, rather too many
         for size in _SIZES:
             while len(rows) - at >= size:
                 self._execute(_WRITE[size], [value for row in rows[at : at + size] for value in row])
                 at += size
 
     def _delete(self, keys: list[int]) -> int:
-        self._pages += 2 * len(keys)
+        self._log_pages += 2 * len(keys)
         return self._execute(STATEMENTS["delete"], (json.dumps(keys),)).rowcount if keys else 0
 
     def _roll_back(self) -> None:
@@ -101,21 +124,25 @@ class Writer:
             return fault_of(error, self._path)
         return None
 
-    def tidy(self, is_empty: bool) -> None:
+    def tidy(self) -> None:
         """Keep the log short, and make a drained file small: for when a batch has been answered.
 
-        An empty file is written anew in no time, so nothing has to be paid for with every event, as automatic vacuum
-        would have it: that keeps a map of all pages. What fails here is done the next time."""
-        if self.log_is_long:
+        What little is left is written anew in no time, so nothing has to be paid for with every event, as automatic
+        vacuum would have it: that keeps a map of all pages. What fails here is done the next time."""
+        if self._log_pages >= CHECKPOINT_PAGES:
             self._checkpoint("PASSIVE")
-        if is_empty:
-            with suppress(sqlite3.Error):
-                (pages,) = self._execute("PRAGMA page_count").fetchone()
-                if pages > SHRINK_PAGES:
-                    self._execute("VACUUM")
-                    self._checkpoint("TRUNCATE")
+        with suppress(sqlite3.Error):
+            self._measure()
+            (free,) = self._execute("PRAGMA freelist_count").fetchone()
+            if self._file_pages > SHRINK_PAGES and self._file_pages - free < MOVED_PAGES:
+                self._execute("VACUUM")
+                self._checkpoint("TRUNCATE")
+                self._measure()
+
+    def _measure(self) -> None:
+        (self._file_pages,) = self._execute("PRAGMA page_count").fetchone()
 
     def _checkpoint(self, how: str) -> None:
-        self._pages = 0
+        self._log_pages = 0
         with suppress(sqlite3.Error):
             self._execute(f"PRAGMA wal_checkpoint({how})").fetchall()

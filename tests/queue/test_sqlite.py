@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import math
+import os
+import sqlite3
+import stat
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
-from gateway.queue.base import Waiting
+from gateway.queue.base import CannotOpen, StoreFault, Waiting
 from gateway.queue.event import Answer, Event, Outcome
 from gateway.queue.sqlite import SqliteStore
+from gateway.queue.statements import STATEMENTS
+
+Make = Callable[[Path], object]
 
 LANE = "default/function/f"
 PLENTY = 1_000_000_000
@@ -96,3 +105,303 @@ async def test_what_was_claimed_waits_again_after_the_file_is_opened_anew(path: 
     assert await store.open(lambda *_: None) == [Waiting(LANE, 2, 0, 1.0, 1.0)]
     assert await ids(store) == ["1", "2"]
     await store.close()
+
+
+async def test_a_fetch_is_bounded_by_bytes_and_gives_one_event_at_least(store: SqliteStore) -> None:
+    for number in range(4):
+        await store.put(event(str(number), float(number), body=b"x" * 10_000))
+    assert (await store.fetch(LANE, 9.0, 9, 1)).next_due_at == 1.0
+    fetched = await store.fetch(LANE, 9.0, 9, 15_000)
+    assert ([one.request_id for one in fetched.events], fetched.next_due_at) == (["1", "2"], 3.0)
+
+
+async def test_an_event_that_is_never_due_stays(store: SqliteStore) -> None:
+    await store.put(event("never", math.inf))
+    assert await store.fetch(LANE, 1e12, 9, PLENTY) == ([], math.inf)
+    assert [one.due_at for one in await store.waiting()] == [math.inf]
+
+
+async def test_what_waits_is_told_by_lane_without_what_is_claimed(store: SqliteStore) -> None:
+    old = event("old", 5.0)
+    old.runs, old.received_at = 1, 2.0
+    for one in (event("claimed", 1.0), old, event("b", 7.0), event("other", 3.0, "another")):
+        await store.put(one)
+    await store.fetch(LANE, 1.0, 1, PLENTY)
+    assert await store.waiting() == [Waiting("another", 1, 0, 3.0, 3.0), Waiting(LANE, 2, 1, 5.0, 2.0)]
+
+
+async def test_rewriting_moves_a_claimed_event_and_keeps_its_claim(path: Path) -> None:
+    store = await opened(path)
+    mine = event("a", 1.0)
+    await store.put_claimed(mine)
+    assert await ids(store) == []
+    mine.lane, mine.outcome = "delivery", Outcome("Success", 3.0, 200, "", None)
+    await store.rewrite(mine)
+    assert await ids(store) == await ids(store, lane="delivery") == []
+    await store.give_back([mine])
+    assert await ids(store, lane="delivery") == ["a"]
+    await store.close()
+    store = await opened(path)
+    assert (await store.fetch("delivery", 9.0, 1, PLENTY)).events == [mine]
+    await store.close()
+
+
+async def test_events_are_found_by_their_request_id_and_taken_by_their_key(store: SqliteStore) -> None:
+    for one in (event("twice", 1.0), event("twice", 2.0, "another"), event("once", 3.0)):
+        await store.put(one)
+    await store.fetch(LANE, 1.0, 1, PLENTY)
+    claimed, free = await store.find("twice", 9)
+    assert (claimed[1], free[1], free[0].lane) == (True, False, "another")
+    assert claimed[0].key is not None
+    assert free[0].key is not None
+    assert await store.take(claimed[0].key) is None
+    assert await store.take(free[0].key) == free[0]
+    assert await store.take(free[0].key) is None
+    assert await store.take(b"1-0") is None
+    assert await store.find("nobody", 9) == []
+    assert len(await store.find("twice", 1)) == 1
+
+
+async def test_the_oldest_of_a_lane_are_shown_with_their_claims(store: SqliteStore) -> None:
+    for number in range(3):
+        await store.put(event(str(number), float(number)))
+    await store.fetch(LANE, 0.0, 1, PLENTY)
+    shown = [(one.request_id, is_claimed) for one, is_claimed in await store.oldest(LANE, 2)]
+    assert shown == [("0", True), ("1", False)]
+
+
+async def test_an_event_may_end_or_be_postponed_before_its_put_is_answered(store: SqliteStore) -> None:
+    ended, postponed, left = (event(name) for name in ("ended", "postponed", "left"))
+    puts = [asyncio.create_task(store.put_claimed(one)) for one in (ended, postponed, left)]
+    await asyncio.sleep(0)
+    postponed.due_at = 50.0
+    await asyncio.gather(store.finish(ended), store.postpone(postponed), *puts)
+    assert await store.fetch(LANE, 50.0, 9, PLENTY) == ([postponed], None)
+    assert [one.events for one in await store.waiting()] == []
+    await store.give_back([left])
+    assert await ids(store) == ["left"]
+
+
+async def test_the_bound_is_exact_and_counts_what_is_on_its_way(path: Path) -> None:
+    store = await opened(path, maximum_events=3)
+    results = await asyncio.gather(*(store.put(event(str(n))) for n in range(5)), return_exceptions=True)
+    refused = [one for one in results if isinstance(one, StoreFault)]
+    assert [one.kind for one in refused] == ["bound"] * 2
+    assert "raise maximum_events" in str(refused[0])
+    first, _ = (await store.fetch(LANE, 99.0, 2, PLENTY)).events
+    await asyncio.gather(store.finish(first), store.finish(first))
+    await store.put(event("room"))
+    with pytest.raises(StoreFault):
+        await store.put(event("none"))
+    await store.close()
+    store = await opened(path, maximum_events=3)
+    with pytest.raises(StoreFault):
+        await store.put(event("none"))
+    both = event("both")
+    (first, *_) = (await store.fetch(LANE, 99.0, 1, PLENTY)).events
+    await store.finish(first)
+    await asyncio.gather(store.put_claimed(both), end_soon(store, both))
+    await store.put(event("room"))
+    with pytest.raises(StoreFault):
+        await store.put(event("none"))
+    await store.close()
+
+
+async def end_soon(store: SqliteStore, one: Event) -> None:
+    await store.finish(one)
+
+
+async def test_a_put_nobody_waits_for_any_more_is_kept_and_told(path: Path) -> None:
+    heard = []
+    store = SqliteStore(path)
+    await store.open(lambda *what: heard.append(what))
+    for put in (store.put, store.put_claimed):
+        task = asyncio.create_task(put(event()))
+        await asyncio.sleep(0)
+        task.cancel()
+    await store.put(event("after"))
+    assert heard == [(LANE, 1, 10.0)] * 2
+    assert await ids(store) == ["r", "r", "after"]
+    await store.close()
+
+
+async def test_each_event_is_handed_out_once_while_others_come_and_go(store: SqliteStore) -> None:
+    """Fetches read behind commits of which the loop has not heard yet, and before those it has heard of."""
+    handed: Counter[str] = Counter()
+    came = 0
+
+    async def putter(name: int) -> None:
+        nonlocal came
+        for number in range(150):
+            await store.put(event(f"{name}-{number}", float(number % 7)))
+            came += 1
+
+    async def worker() -> None:
+        while sum(handed.values()) < 8 * 150:
+            for one in (await store.fetch(LANE, 10.0, 5, PLENTY)).events:
+                handed[one.request_id] += 1
+                if one.returns == 0 and hash(one.request_id) % 5 == 0:
+                    handed[one.request_id] -= 1
+                    one.returns = 1
+                    await store.postpone(one)
+                elif hash(one.request_id) % 3 == 0:
+                    await store.finish(one)
+
+    await asyncio.gather(*(putter(name) for name in range(8)), *(worker() for _ in range(3)))
+    assert (came, len(handed), set(handed.values())) == (1_200, 1_200, {1})
+    assert await store.fetch(LANE, 10.0, 5, PLENTY) == ([], None)
+
+
+async def test_a_fetch_that_ran_beside_a_postponement_says_when_that_is_due(store: SqliteStore) -> None:
+    for number in range(300):
+        mine = event(str(number), 1.0)
+        await store.put_claimed(mine)
+        fetched, _ = await asyncio.gather(store.fetch(LANE, 1.0, 1, PLENTY), store.postpone(mine))
+        if fetched.events:
+            assert fetched.events == [mine]
+        elif fetched.next_due_at is None:  # it was not there yet, and its postpone had not returned
+            (mine,) = (await store.fetch(LANE, 1.0, 1, PLENTY)).events
+        else:
+            assert fetched.next_due_at == 1.0
+            (mine,) = (await store.fetch(LANE, 1.0, 1, PLENTY)).events
+        await store.finish(mine)
+
+
+async def test_the_file_is_its_owners_alone(path: Path) -> None:
+    store = await opened(path)
+    await store.put(event())
+    modes = {name.name: stat.S_IMODE(name.stat().st_mode) for name in path.parent.iterdir()}
+    assert modes == {f"queue.db{suffix}": 0o600 for suffix in ("", "-wal", "-shm", ".lock")}
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    await store.close()
+
+
+async def test_a_temporary_file_ends_with_its_store(path: Path) -> None:
+    store = await opened(path, is_temporary=True)
+    await store.put(event())
+    await store.close()
+    assert list(path.parent.iterdir()) == []
+
+
+async def test_a_second_owner_is_refused_and_told_who_has_it(path: Path) -> None:
+    store = await opened(path)
+    with pytest.raises(CannotOpen, match=rf"process {os.getpid()} owns .*a file of its own"):
+        await opened(path)
+    await store.close()
+    await (await opened(path)).close()
+
+
+async def test_a_closed_store_says_so(path: Path) -> None:
+    store = await opened(path)
+    mine = event()
+    await store.put_claimed(mine)
+    await store.close()
+    for call in (store.put(event()), store.fetch(LANE, 1.0, 1, 1), store.waiting()):
+        with pytest.raises(StoreFault, match="closed"):
+            await call
+    await store.finish(mine)
+    await store.close()
+    store = await opened(path)
+    assert await ids(store) == ["r"]
+    await store.close()
+
+
+async def test_closing_writes_what_was_still_to_be_written(path: Path) -> None:
+    store = await opened(path)
+    mine = event("mine")
+    await store.put_claimed(mine)
+    ends = [asyncio.create_task(store.finish(mine)), asyncio.create_task(store.put(event("last")))]
+    await asyncio.sleep(0)
+    await store.close()
+    await asyncio.gather(*ends)
+    store = await opened(path)
+    assert await ids(store) == ["last"]
+    await store.close()
+
+
+async def test_an_event_that_cannot_be_read_is_kept_told_once_and_does_not_stop_the_others(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = await opened(path)
+    for number in range(3):
+        await store.put(event(str(number)))
+    await store.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE events SET head = x'c1' WHERE seq = 2")
+    connection.close()
+    store = await opened(path)
+    for _ in range(2):
+        fetched = await store.fetch(LANE, 10.0, 9, PLENTY)
+        await store.give_back(fetched.events)
+        assert ([one.request_id for one in fetched.events], fetched.next_due_at) == (["0", "2"], None)
+    assert caplog.text.count("event 2 of the queue's file") == 1
+    assert [one.events for one in await store.waiting()] == [2]
+    assert len(await store.oldest(LANE, 9)) == 2
+    await store.close()
+    store = await opened(path)
+    assert await store.take(2) is None
+    assert [one.events for one in await store.waiting()] == [2]
+    await store.close()
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda path: path.write_bytes(b""), "is empty"),
+        (lambda path: path.write_text("lane,events\n" * 1_000), "is no database of SQLite"),
+        (lambda path: run_sql(path, "CREATE TABLE t (x)"), "no queue of this gateway"),
+        (lambda path: run_sql(path, "PRAGMA application_id = 1229410609; PRAGMA user_version = 2"), "format 2"),
+        (lambda path: path.mkdir(), "cannot be"),
+        (lambda path: path.with_name("queue.db-wal").write_bytes(b"events"), "to which it belongs"),
+    ],
+)
+async def test_what_is_no_queue_is_refused_in_words_and_left_as_it_is(path: Path, make: Make, text: str) -> None:
+    path.parent.mkdir()
+    make(path)
+    before = {name: name.stat().st_size for name in path.parent.iterdir()}
+    for _ in range(2):
+        with pytest.raises(CannotOpen, match=text):
+            await opened(path)
+    after = {name: name.stat().st_size for name in path.parent.iterdir() if name.suffix != ".lock"}
+    assert after == before
+
+
+def run_sql(path: Path, text: str) -> None:
+    connection = sqlite3.connect(path)
+    connection.executescript(text)
+    connection.close()
+
+
+def size_of(path: Path) -> int:
+    return path.stat().st_size
+
+
+async def test_a_drained_file_is_small_again_and_the_log_stays_short(path: Path) -> None:
+    store = await opened(path)
+    for _ in range(40):
+        await asyncio.gather(*(store.put(event(body=b"x" * 60_000)) for _ in range(50)))
+        assert size_of(path.with_name("queue.db-wal")) < 48_000_000
+    assert size_of(path) > 64_000_000
+    await store.put(event("left"))
+    while len(events := (await store.fetch(LANE, 10.0, 100, PLENTY)).events) == 100:
+        await asyncio.gather(*(store.finish(one) for one in events))
+    await store.close()
+    assert size_of(path) < 10_000_000
+    store = await opened(path)
+    assert await ids(store) == ["left"]
+    await store.close()
+
+
+async def test_who_is_next_and_what_waits_are_answered_by_the_index(path: Path) -> None:
+    store = await opened(path)
+    connection = sqlite3.connect(path)
+    plans = {
+        name: " ".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {STATEMENTS[name]}", values))
+        for name, values in (("lane", ("l", 1.0, 1)), ("waiting", ("[]",)), ("find", ("r", 1)))
+    }
+    connection.close()
+    await store.close()
+    assert "USING COVERING INDEX events_by_lane (lane=? AND due_at>?)" in plans["lane"]
+    assert "USING COVERING INDEX events_by_lane" in plans["waiting"]
+    assert "USING COVERING INDEX events_by_lane" in plans["find"]
+    assert "TEMP B-TREE" not in plans["lane"] + plans["waiting"]

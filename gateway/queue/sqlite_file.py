@@ -47,8 +47,8 @@ def fault_of(error: Exception, path: Path) -> StoreFault:
 
 def _rescue(path: Path) -> str:
     return (
-        f"Stop the gateway, move {path} away with its -wal, and start again with a new one; "
-        f"`sqlite3 <moved file> .recover` shows what can be saved."
+        f"Stop the gateway, move {path} away with its -wal and start again, with a new one; "
+        "`sqlite3 <moved file> .recover` gives what can be saved."
     )
 
 
@@ -107,12 +107,18 @@ class OwnedFile:
         (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
         if mode != "wal":
             raise CannotOpen(f"{self.path} is where SQLite can keep no log (WAL). Put it on a local file system.")
-        busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        self._check_length(connection)
+
+    def _check_length(self, connection: sqlite3.Connection) -> None:
+        try:
+            busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.OperationalError:
+            return  # on a full disk, say: what is there can be handed out all the same
         expected = _pragma(connection, "page_count") * _pragma(connection, "page_size")
-        if not busy and self.path.stat().st_size < expected:
+        length = self.path.stat().st_size
+        if not busy and length < expected:
             raise CannotOpen(
-                f"The queue's file {self.path} is cut off: it has {self.path.stat().st_size} of {expected} bytes. "
-                + _rescue(self.path)
+                f"The queue's file {self.path} is cut off: it has {length} of {expected} bytes. {_rescue(self.path)}"
             )
 
     def release(self) -> None:

@@ -17,7 +17,10 @@ from .asgi import App, Scope
 from .buffers import Buffers
 from .counters.memory import MemoryCounters
 from .counters.store_name import name_store
+from .destinations.sqs import missing_extra
+from .destinations.targets import Targets as Destinations
 from .exchange import Exchange
+from .invocation import Function, Invocation, InvocationType, Operation
 from .middleware.admission import Admission, Lookahead
 from .middleware.answer import Answer
 from .middleware.authenticate import Authenticate
@@ -37,15 +40,15 @@ from .policy.events import Delays, EventRules, RuleBook, Targets
 from .policy.fault_script import FaultScripts
 from .policy.limits import DEFAULT_ACCOUNT, AccountLimits, FunctionLimits, Limits
 from .policy.payload import PayloadQuotas
-from .queue.accept import make_event
-from .queue.base import DeliveryFailed, Store
+from .queue.accept import invoke_scope, make_event
+from .queue.base import CannotOpen, Store
 from .queue.deliveries import Deliveries
 from .queue.dispatcher import Dispatcher
-from .queue.event import Event
 from .queue.place import find_file
 from .queue.room import Room
 from .queue.run import RUN, Admitted, Runner
-from .settings import Account, Function, Settings
+from .settings import Account, Settings
+from .settings import Function as FunctionSettings
 from .telemetry.events import EventTotals
 from .telemetry.last_refusals import LastRefusals
 from .telemetry.log import RefusalSummary, write_access_line
@@ -130,6 +133,7 @@ class Gateway:
         self.fault_scripts = FaultScripts() if settings.faults else None
         last: App = forward if self.fault_scripts is None else Delay(forward)
         self.event_totals = EventTotals()
+        self._targets = Destinations(region=settings.region, invoke=self._invoke_function)
         self.events = self._make_events(settings, last)
         self.stages = self._list_stages(settings, last)
         self.invoke = _chain(self.stages, last)
@@ -217,7 +221,7 @@ class Gateway:
             # The same way to a slot as a call's: it may wait for nothing else.
             runner=Runner(Admission(Admitted(last), counters=self.counters), tell=self._tell),
             room=Room(self.counters),
-            deliveries=Deliveries(_deliver_nothing, attempts=events.delivery_attempts, delays=delays),
+            deliveries=Deliveries(self._targets, attempts=events.delivery_attempts, delays=delays),
             limits=lambda: self.tables.limits,
             rules=lambda account, function: self.tables.event_rules.of(account, function),
             tell=self.event_totals,
@@ -230,6 +234,16 @@ class Gateway:
         if self.events is None:
             return None
         return self._keep_event if self.fault_scripts is None else LateKeep(self._keep_event)
+
+    async def _invoke_function(self, function: str, qualifier: str | None, payload: bytes, *, account: str) -> None:
+        """Keep an event for a function that is the destination of another's."""
+        assert self.events is not None
+        invocation = Invocation(Operation.INVOKE, Function(function, qualifier), InvocationType.EVENT)
+        exchange = Exchange(monotonic())
+        exchange.invocation, exchange.body = invocation, payload
+        exchange.plan = self.tables.limits.of(account).plan(function)
+        event = make_event(exchange, invoke_scope(invocation.function), region=self.settings.region, now=time())
+        await self.events.accept(event)
 
     async def _keep_event(self, exchange: Exchange, scope: Scope) -> None:
         assert self.events is not None
@@ -251,6 +265,9 @@ class Gateway:
         if self.shared is not None:
             await self.shared.start()
         if self.events is not None:
+            missing = missing_extra(self.tables.event_rules.targets())
+            if missing is not None:
+                raise CannotOpen(missing)
             await self.events.start()
 
     def drain(self) -> None:
@@ -263,6 +280,7 @@ class Gateway:
     async def close(self) -> None:
         if self.events is not None:
             await self.events.close(max(self._drained_by - monotonic(), 0.0))
+        await self._targets.close()
         self.holds.close()
         self.refusals.report()
         await self.pool.close()
@@ -340,14 +358,22 @@ def make_event_rules(settings: Settings) -> RuleBook:
     usual = EventRules()
     named = {}
     for account, limits in settings.accounts.items():
-        rules = {name: _make_rules(function) for name, function in limits.functions.items()}
-        own = {name: rule for name, rule in rules.items() if rule != usual}
+        functions = limits.functions.items()  # perhaps a million, of which hardly one has rules
+        own = {name: _make_rules(function) for name, function in functions if _has_rules(function, usual)}
         if own:
             named[DEFAULT_ACCOUNT if account == "default" else account] = own
     return RuleBook(named)
 
 
-def _make_rules(function: Function) -> EventRules:
+def _has_rules(function: FunctionSettings, usual: EventRules) -> bool:
+    return (
+        function.maximum_retry_attempts != usual.maximum_retry_attempts
+        or function.maximum_event_age_seconds != usual.maximum_event_age_seconds
+        or function.has_targets
+    )
+
+
+def _make_rules(function: FunctionSettings) -> EventRules:
     targets = Targets(function.dead_letter_queue, function.on_success, function.on_failure)
     return EventRules(function.maximum_retry_attempts, function.maximum_event_age_seconds, targets)
 
@@ -359,10 +385,6 @@ def _make_store(settings: Settings) -> Store:
 
     path, is_temporary = find_file(url, settings.listen.port)
     return SqliteStore(path, maximum_events=events.maximum_events, is_temporary=is_temporary)
-
-
-async def _deliver_nothing(kind: str, target: str, event: Event) -> None:
-    raise DeliveryFailed("there are no targets yet")
 
 
 def _make_account(account: str, settings: Account, labelled: int) -> AccountLimits:

@@ -9,7 +9,7 @@ AWS for the look ahead and for a reservation of 0.)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
 
 Condition = Literal["Success", "RetriesExhausted", "EventAgeExceeded", "ZeroReservedConcurrency", "RecursiveInvocation"]
@@ -45,6 +45,12 @@ class RuleBook:
 
     def __init__(self, named: Mapping[str, Mapping[str, EventRules]] | None = None) -> None:
         self._named = named or {}
+
+    def targets(self) -> Iterator[str]:
+        """Every target of every function."""
+        for functions in self._named.values():
+            for rules in functions.values():
+                yield from (target for target in rules.targets if target is not None)
 
     def of(self, account: str, function: str) -> EventRules:
         named = self._named.get(account)

@@ -51,6 +51,11 @@ def make_event(exchange: Exchange, scope: Scope, *, region: str, now: float) -> 
     )
 
 
+def invoke_scope(function: Function) -> Scope:
+    """The scope of an invocation that no client has sent."""
+    return {"raw_path": _invoke_path(function), "query_string": b"", "headers": []}
+
+
 def make_arn(function: Function, *, region: str, account: str) -> str:
     """The function's ARN, always with a qualifier, as in AWS's records."""
     owner, qualifier = function.account or account, function.qualifier or "$LATEST"
@@ -64,7 +69,7 @@ def _keep_headers(exchange: Exchange, scope: Scope) -> Headers:
 
 
 def _invoke_path(function: Function) -> bytes:
-    """InvokeAsync has a path of its own, by which nothing can be run and waited for."""
+    """Where the function is invoked; InvokeAsync has another path, by which nothing can be run and waited for."""
     name = function.name
     if function.account is not None:
         name = f"{function.account}:function:{name}"

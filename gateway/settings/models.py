@@ -15,6 +15,8 @@ from gateway.policy.reservations import (
     find_floor_violation,
     unreserved_concurrent_executions,
 )
+from gateway.policy.target_url import names_function
+from gateway.settings.keys import join_key
 from gateway.settings.values import (
     AccessKeyId,
     AccountId,
@@ -40,6 +42,7 @@ from gateway.settings.values import (
     Seconds,
     SecondsOrNone,
     Switch,
+    TargetUrl,
     WorkerCount,
     complaint,
     find_certificate_mistake,
@@ -65,13 +68,19 @@ class Function:
     """How often an asynchronous invocation is run again after the function has failed."""
     maximum_event_age_seconds: EventAge = 21_600
     """Seconds that an asynchronous invocation is kept and tried at most."""
-    dead_letter_queue: str | None = None
+    dead_letter_queue: TargetUrl | None = None
     """Where events go that could not be run: sqs+http://host:port/account/queue, file:///path,
     redis://host:port/0?stream=name, http://… or function:name. Not set: nowhere."""
-    on_success: str | None = None
+    on_success: TargetUrl | None = None
     """Where the record of an event that was run goes. Not set: nowhere."""
-    on_failure: str | None = None
+    on_failure: TargetUrl | None = None
     """Where the record of an event that could not be run goes. Not set: nowhere."""
+
+    @property
+    def has_targets(self) -> bool:
+        """Whether anybody is told what becomes of its events."""
+        targets = (self.dead_letter_queue, self.on_success, self.on_failure)
+        return targets != (None, None, None)
 
 
 class Account(Model):
@@ -95,6 +104,22 @@ class Account(Model):
         if sentence is not None:
             raise complaint(sentence, self._floor_cure())
         return self
+
+    @field_validator("functions")
+    @classmethod
+    def _tell_others(cls, functions: dict[str, Function]) -> dict[str, Function]:
+        for name, function in functions.items():
+            if not function.has_targets:
+                continue
+            for key in ("dead_letter_queue", "on_success", "on_failure"):
+                target = getattr(function, key)
+                if target is not None and names_function(target, name):
+                    raise complaint(
+                        "You can't specify the function as a destination for itself.",
+                        "name another function, or a queue",
+                        at=join_key((name, key)),
+                    )
+        return functions
 
     def _reservations(self) -> Iterable[int]:
         return (function.reserved_concurrent_executions or 0 for function in self.functions.values())

@@ -30,6 +30,7 @@ from .middleware.inject import Delay, Inject, LateKeep
 from .middleware.length import Length
 from .middleware.payload import Payload
 from .middleware.record import Record
+from .middleware.recursion import Recursion
 from .operations.history import History
 from .operations.holds import Holds
 from .operations.live import LiveView
@@ -127,6 +128,7 @@ class Gateway:
             self.pool,
             buffers=self.buffers,
             quotas=lambda: self.tables.response_quotas,
+            region=settings.region,
             host=None if settings.backend.host_header == "preserve" else urlsplit(backend_url).netloc,
             function_path=settings.backend.function_path,
         )
@@ -152,6 +154,13 @@ class Gateway:
             ),
             partial(Identify, region=settings.region),
             partial(Authenticate, limits=lambda: self.tables.limits),
+            partial(
+                Recursion,
+                region=settings.region,
+                limits=lambda: self.tables.limits,
+                tell=self.totals.note_recursive,
+                queues_events=False,
+            ),
             *self._list_injection(settings),
             partial(Length, quotas=lambda: self.tables.payload_quotas),
             partial(Lookahead, counters=self.counters),
@@ -388,15 +397,13 @@ def _make_store(settings: Settings) -> Store:
 
 
 def _make_account(account: str, settings: Account, labelled: int) -> AccountLimits:
-    made: dict[tuple[int | None, float | None], FunctionLimits] = {}  # a million functions have few distinct limits
+    made: dict[FunctionLimits, FunctionLimits] = {}  # a million functions have few distinct limits
     functions = {}
     for name, function in settings.functions.items():
         reserved = function.reserved_concurrent_executions
         rate = _resolve_rate(function.requests_per_second, reserved)
-        limits = made.get((reserved, rate))
-        if limits is None:
-            limits = made[reserved, rate] = FunctionLimits(reserved, rate)
-        functions[name] = limits
+        limits = FunctionLimits(reserved, rate, function.recursive_loop == "Allow")
+        functions[name] = made.setdefault(limits, limits)
     return AccountLimits(
         account,
         settings.concurrent_executions,

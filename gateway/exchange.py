@@ -60,7 +60,8 @@ class Slot(Protocol):
 class Exchange:
     """One request and what became of it. Times are seconds of the gateway's monotonic clock; `content_length`
     is what the client said, in bytes; `buffered` how many bytes its body occupies of the buffers. `client_is_gone`
-    before its request had arrived; `response_is_lost` when it went before the response was sent whole."""
+    before its request had arrived; `response_is_lost` when it went before the response was sent whole. `is_recursive`:
+    an event that is one turn of a loop, which is accepted but never run."""
 
     __slots__ = (
         "_request_id",
@@ -80,6 +81,7 @@ class Exchange:
         "headers",
         "invocation",
         "is_dispatched",
+        "is_recursive",
         "plan",
         "received_at",
         "refusal",
@@ -107,6 +109,7 @@ class Exchange:
         self.slot: Slot | None = None
         self.buffered = 0
         self.is_dispatched = False
+        self.is_recursive = False
         self.fault: str | None = None
         self.status = 0
         self.function_error = False

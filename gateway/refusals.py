@@ -115,6 +115,14 @@ class Refusal(ErrorAnswer, Enum):
         member="Message",
     )
 
+    RECURSIVE = Kind(
+        400,
+        "RecursiveInvocationException",
+        "The gateway stopped this call of {function}, which is one turn of a loop (Lineage of X-Amzn-Trace-Id). End the"
+        " loop, or set the function's recursive_loop to Allow.",
+        member="Message",
+    )
+
     MALFORMED = Kind(400, "InvalidRequestContentException", "The request is not valid HTTP/1.1: {text}")
     HEAD_TOO_LARGE = Kind(
         431,

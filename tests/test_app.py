@@ -20,6 +20,7 @@ def test_the_chain_runs_in_this_order() -> None:
         "Answer",
         "Identify",
         "Authenticate",
+        "Recursion",
         "Length",
         "Lookahead",
         "Payload",
@@ -32,7 +33,7 @@ def test_fault_scripts_are_no_part_of_it_unless_they_are_switched_on() -> None:
     without = [stage.func for stage in make_gateway(faults=False).stages]
     with_scripts = [stage.func.__name__ for stage in make_gateway(faults=True).stages]
     at = with_scripts.index("Inject")
-    assert with_scripts[at - 1 : at + 2] == ["Authenticate", "Inject", "Length"]
+    assert with_scripts[at - 1 : at + 2] == ["Recursion", "Inject", "Length"]
     assert with_scripts[:at] + with_scripts[at + 1 :] == [stage.__name__ for stage in without]
 
 

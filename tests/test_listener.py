@@ -179,7 +179,7 @@ def test_a_trailer_is_no_header(served: Gateway) -> None:
         served.release()
         assert wire.answer().body == b"{}"
     (call,) = served.forwarded()
-    assert [name for name, _ in call.headers] == [b"host", b"content-length"]
+    assert [name for name, _ in call.headers] == [b"x-amzn-trace-id", b"host", b"content-length"]
 
 
 def test_many_zeros_before_a_length_are_only_zeros(served: Gateway) -> None:

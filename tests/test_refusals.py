@@ -20,6 +20,7 @@ UNMODELLED = {"ValidationException", "RequestEntityTooLargeException", "RequestT
 # The gateway's own conditions, which HTTP has a better status for than the one that the model gives their code.
 OWN_STATUS = {Refusal.HEAD_TOO_LARGE: 431, Refusal.TOO_MANY_CONNECTIONS: 503, Refusal.BUFFERS_FULL: 503}
 VALUES = {"text": "why", "limit": 1, "in_use": 2, "size": 3, "seconds": 4, "region": "eu-west-1", "here": "us-east-1"}
+VALUES |= {"function": "checkout"}
 THROTTLES = [refusal for refusal in Refusal if refusal.is_throttle]
 
 

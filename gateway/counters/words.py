@@ -14,7 +14,7 @@ def describe_limits(limits: AccountLimits) -> str:
     digest = sha1(usedforsecurity=False)
     count = 0
     for name in sorted(limits.functions):
-        reserved, rate = limits.functions[name]
+        reserved, rate, _ = limits.functions[name]
         if reserved is not None or rate is not None:
             digest.update(f"{name} {reserved} {rate}\n".encode())
             count += 1

@@ -22,10 +22,12 @@ OTHER = "other"
 
 
 class FunctionLimits(NamedTuple):
-    """Limits of one function: slots, and requests a second (`None`: no limit of its own)."""
+    """Limits of one function: slots, and requests a second (`None`: no limit of its own). `may_recurse`: its loops are
+    not stopped."""
 
     reserved_concurrent_executions: int | None = None
     requests_per_second: float | None = None
+    may_recurse: bool = False
 
 
 _UNLIMITED = FunctionLimits()
@@ -102,6 +104,9 @@ class AccountLimits:
         """Whether the function's reservation is 0, so that no call of it is ever admitted."""
         return self.functions.get(name, _UNLIMITED).reserved_concurrent_executions == 0
 
+    def may_recurse(self, name: str) -> bool:
+        return self.functions.get(name, _UNLIMITED).may_recurse
+
     def plan(self, name: str) -> Plan:
         rule = self._rules.get(name, self._unlimited)
         label = name if name in self._labels else OTHER
@@ -142,7 +147,7 @@ class AccountLimits:
         return rules[_UNLIMITED], by_name
 
     def _make_rule(self, limits: FunctionLimits, account: Claim, pool: Claim) -> Rule:
-        reserved, per_second = limits
+        reserved, per_second = limits.reserved_concurrent_executions, limits.requests_per_second
         # The account's rate is refused in the name of the kind of function that asks.
         if reserved is None:
             lane, refusal = unreserved_lane(pool, account), Refusal.FUNCTION_RATE

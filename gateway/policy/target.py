@@ -71,6 +71,7 @@ READ_HEADERS = frozenset(
         b"x-amz-log-type",
         b"x-amz-tenant-id",
         b"x-amzn-requestid",
+        b"x-amzn-trace-id",
     }
 )
 _PARAMETER_HEADERS = frozenset(

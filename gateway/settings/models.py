@@ -82,6 +82,10 @@ class Function:
         targets = (self.dead_letter_queue, self.on_success, self.on_failure)
         return targets != (None, None, None)
 
+    recursive_loop: Literal["Terminate", "Allow"] = "Terminate"
+    """What becomes of a call whose chain of calls has invoked this function about 16 times. `Terminate`:
+    RecursiveInvocationException. `Allow`: it runs."""
+
 
 class Account(Model):
     """The limits of one account."""

@@ -204,6 +204,12 @@ class GatewayCollector(Collector):
             list(totals.injected_faults.items()),
         )
         yield counter(
+            "recursive_invocations_dropped",
+            "Invocations that are not run, being one turn of a loop (CloudWatch: RecursiveInvocationsDropped).",
+            _BY_FUNCTION,
+            list(totals.recursive_invocations_dropped.items()),
+        )
+        yield counter(
             "upstream_errors",
             "Requests that the backend did not answer, by kind.",
             ("kind",),

@@ -52,15 +52,16 @@ class FunctionCounts:
 
 
 class Totals:
-    """Everything that is counted per request, and how late the event loop is. Keys of `functions` are account and
-    label; of `injected_faults`, account, label and what the fault is. `client_disconnects` left before their request
-    had arrived, `lost_responses` before its answer was sent."""
+    """Everything that is counted per request, and how late the event loop is. Keys of `functions` and of
+    `recursive_invocations_dropped` are account and label; of `injected_faults`, account, label and what the fault is.
+    `client_disconnects` left before their request had arrived, `lost_responses` before its answer was sent."""
 
     def __init__(self) -> None:
         self.functions: dict[tuple[str, str], FunctionCounts] = {}
         self.refusals: dict[str, int] = {}
         self.upstream_errors: dict[str, int] = {}
         self.injected_faults: dict[tuple[str, str, str], int] = {}
+        self.recursive_invocations_dropped: dict[tuple[str, str], int] = {}
         self.client_disconnects = 0
         self.lost_responses = 0
         self.passed_through = 0
@@ -89,6 +90,11 @@ class Totals:
         for fault in injected.step.faults:
             key = (plan.account, plan.label, fault)
             self.injected_faults[key] = self.injected_faults.get(key, 0) + 1
+
+    def note_recursive(self, plan: Plan) -> None:
+        """Count an invocation that is not run because it is one turn of a loop."""
+        key = (plan.account, plan.label)
+        self.recursive_invocations_dropped[key] = self.recursive_invocations_dropped.get(key, 0) + 1
 
     def note(self, exchange: Exchange) -> None:
         """Count one finished request under CloudWatch's meanings: a throttle is neither invocation nor error."""

@@ -17,10 +17,12 @@ from ..asgi import EXCHANGE, MESSAGE, Message, Receive, Scope, Send
 from ..buffers import Buffers
 from ..exchange import Exchange
 from ..faults import BackendReset, ResponseTooLarge
+from ..policy.recursion import TRACE_HEADER
 from .call import Call
 from .connection import Connection
 from .headers import Headers, is_end_to_end, request_head
 from .pool import Pool
+from .trace import Traces
 
 _NO_LIMIT = 1 << 62
 _LARGE_BODY = 65_536
@@ -36,7 +38,8 @@ class ResponseQuotas(NamedTuple):
 
 
 class Forward:
-    """`host` replaces the client's Host header, `function_path` the function's name in the path."""
+    """`region` is the functions'; `host` replaces the client's Host header, `function_path` the function's name in the
+    path."""
 
     def __init__(
         self,
@@ -44,12 +47,14 @@ class Forward:
         *,
         buffers: Buffers,
         quotas: Callable[[], ResponseQuotas],
+        region: str,
         host: str | None = None,
         function_path: str | None = None,
     ) -> None:
         self._pool = pool
         self._buffers = buffers
         self._quotas = quotas
+        self._traces = Traces(region)
         self._host = host.encode("ascii") if host else None
         self._function_path = function_path.encode("ascii") if function_path else None
         self._is_transparent = host is None and function_path is None
@@ -114,7 +119,7 @@ class Forward:
         is_chunked = b"transfer-encoding" in exchange.headers
         length = None if is_chunked else declared or 0
         exchange.is_dispatched = True
-        head = self._head(exchange, scope, length, has_body=declared is not None or is_chunked)
+        head = self._head(exchange, scope, scope["headers"], length, has_body=declared is not None or is_chunked)
         connection.start(call, head, more_body=length != 0)
         uploading = None
         if length != 0:  # beside the response: a backend may answer, at length, before it has read everything
@@ -170,16 +175,24 @@ class Forward:
         """Send the request whole. From here on the call holds the slot. Returns the size of the body in bytes."""
         body, exchange.body = exchange.body, b""
         message: bytes | None = scope.pop(MESSAGE, None)
-        if message is not None and self._is_transparent and is_end_to_end(exchange.headers):
+        headers = exchange.headers
+        assert exchange.invocation is not None  # or it would be passed through
+        assert exchange.plan is not None
+        account, name = exchange.plan.account, exchange.invocation.function.name
+        traced = None
+        if message is not None and self._is_transparent and is_end_to_end(headers):
+            traced = self._traces.write(message, headers.get(TRACE_HEADER), account, name)
+        if traced is not None:
             exchange.is_dispatched = True
-            connection.start(call, message)
+            connection.start(call, traced)
         else:
-            head = self._head(exchange, scope, len(body), has_body=True)
+            lines = self._traces.add(scope["headers"], account, name)
+            head = self._head(exchange, scope, lines, len(body), has_body=True)
             exchange.is_dispatched = True
             connection.start(call, head, body)
         return len(body)
 
-    def _head(self, exchange: Exchange, scope: Scope, length: int | None, *, has_body: bool) -> bytes:
+    def _head(self, exchange: Exchange, scope: Scope, headers: Headers, length: int | None, *, has_body: bool) -> bytes:
         path: bytes = scope["raw_path"]
         if self._function_path is not None and exchange.invocation is not None:
             path = _NAME_IN_PATH.sub(rb"\1" + self._function_path + rb"\3", path)
@@ -187,7 +200,7 @@ class Forward:
         return request_head(
             scope["method"].encode("ascii"),
             path + b"?" + query if query else path,
-            scope["headers"],
+            headers,
             connection=exchange.headers.get(b"connection"),
             length=length,
             host=self._host,

@@ -20,6 +20,7 @@ _FUNCTIONS_AT_ONCE = 500  # about half a millisecond
 
 _NUMBERS = ("client_disconnects", "lost_responses", "passed_through")
 _COUNTS = ("refusals", "upstream_errors")
+_KEYED = ("injected_faults", "recursive_invocations_dropped")
 _HISTOGRAMS = ("admission", "loop_lag")
 
 
@@ -50,7 +51,7 @@ def encode_totals(totals: Totals) -> Iterator[bytes]:
     """All totals, in pieces that are made one by one."""
     head = {
         **{name: getattr(totals, name) for name in (*_NUMBERS, *_COUNTS)},
-        "injected_faults": [(*key, count) for key, count in totals.injected_faults.items()],
+        **{name: [(*key, count) for key, count in getattr(totals, name).items()] for name in _KEYED},
         **{name: _describe_histogram(getattr(totals, name)) for name in _HISTOGRAMS},
     }
     yield msgspec.msgpack.encode(head)
@@ -91,7 +92,8 @@ def _add_head(totals: Totals, head: dict[str, Any]) -> None:
         setattr(totals, name, getattr(totals, name) + head[name])
     for name in _COUNTS:
         _add_counts(getattr(totals, name), head[name])
-    _add_counts(totals.injected_faults, {tuple(key): count for *key, count in head["injected_faults"]})
+    for name in _KEYED:
+        _add_counts(getattr(totals, name), {tuple(key): count for *key, count in head[name]})
     for name in _HISTOGRAMS:
         _add_histogram(getattr(totals, name), head[name])
 

@@ -53,6 +53,13 @@ def test_a_throttle_is_neither_invocation_nor_error(refusal: Refusal) -> None:
     assert totals.refusals == {}
 
 
+def test_an_invocation_stopped_as_a_loop_is_counted_for_its_function() -> None:
+    totals = Totals()
+    for name in ("checkout", "checkout", "unnamed"):
+        totals.note_recursive(ACCOUNT.plan(name))
+    assert totals.recursive_invocations_dropped == {("000000000000", "checkout"): 2, ("000000000000", "other"): 1}
+
+
 @pytest.mark.parametrize("refusal", [refusal for refusal in Refusal if not refusal.is_throttle])
 def test_any_other_refusal_is_counted_by_its_code_alone(refusal: Refusal) -> None:
     totals = count(finished(refusal=refusal, status=refusal.status))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import pytest
 
+from gateway.policy.recursion import hash_function
 from tests.support.backends import BackendCall, ScriptedBackend, says
 from tests.support.clients import Client, Response, call, invoke_path, request, stream_path
 from tests.support.gateways import GatewayUnderTest, serving
@@ -15,12 +17,14 @@ FORWARDED = {"async": {"mode": "forward"}}  # of an event that is kept, another 
 SETTINGS = {"backend": {"timeout_seconds": 3}, **FORWARDED}
 
 TARGET = invoke_path("checkout")
+LINEAGE = f"1:{hash_function('us-east-1', '000000000000', 'checkout').decode()}:0"
+MADE = re.compile(rb"X-Amzn-Trace-Id: Root=1-[0-9a-f]{8}-[0-9a-f]{24};Sampled=0;Lineage=%b\r\n" % LINEAGE.encode())
 END_TO_END = {
     "authorization": "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20260101/us-east-1/lambda/aws4_request, Signature=abc",
     "x-amz-date": "20260101T000000Z",
     "x-amz-client-context": "eyJhIjoxfQ==",
     "x-amz-log-type": "Tail",
-    "x-amzn-trace-id": "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1;Lineage=a87bd80c:1",
+    "x-amzn-trace-id": "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1",
     "amz-sdk-invocation-id": "0f2c5b1e-2f34-4f5a-9f62-2c6b5e3a9a11",
     "amz-sdk-request": "attempt=2; max=3",
     "user-agent": "Boto3/1.44",
@@ -42,11 +46,12 @@ async def send_raw(gateway: GatewayUnderTest, head_lines: list[bytes], body: byt
 async def test_end_to_end_headers_arrive_untouched_and_in_order(
     gateway: GatewayUnderTest, backend: ScriptedBackend
 ) -> None:
+    """But for the trace header's lineage, which has one invocation more."""
     assert (await call(gateway.listen, TARGET, b"{}", END_TO_END)).status == 200
     arrived = [(name.decode(), value.decode()) for name, value in backend.requests[0].headers]
     assert arrived == [
         ("Host", "lambda.us-east-1.amazonaws.com"),
-        *END_TO_END.items(),
+        *{**END_TO_END, "x-amzn-trace-id": f"{END_TO_END['x-amzn-trace-id']};Lineage={LINEAGE}"}.items(),
         ("Content-Length", "2"),
     ]
 
@@ -58,14 +63,18 @@ ODD = (
 )
 
 
-async def test_a_request_that_comes_in_one_piece_goes_on_as_the_same_bytes(
+async def test_a_request_that_comes_in_one_piece_goes_on_as_the_same_bytes_with_a_trace_header(
     gateway: GatewayUnderTest, backend: ScriptedBackend
 ) -> None:
+    """The line is put behind the first; nothing else is another byte."""
     async with Client(gateway.listen) as client:
         await client.send(ODD)
         assert (await client.read_response()).status == 200
     (arrived,) = backend.requests
-    assert arrived.head + arrived.body == ODD
+    first, line, rest = (arrived.head + arrived.body).partition(b"\r\n")
+    found = MADE.match(rest)
+    assert found
+    assert first + line + rest[found.end() :] == ODD
 
 
 async def test_a_request_that_comes_in_two_pieces_says_the_same_wherever_it_is_cut(
@@ -82,6 +91,9 @@ async def test_a_request_that_comes_in_two_pieces_says_the_same_wherever_it_is_c
     for arrived in backend.requests:
         assert arrived.body == b'{"a":1}'
         headers = [(name.lower(), value) for name, value in arrived.headers]
+        (trace,) = [header for header in headers if header[0] == b"x-amzn-trace-id"]
+        assert MADE.fullmatch(b"X-Amzn-Trace-Id: %b\r\n" % trace[1])
+        headers.remove(trace)
         assert sorted(headers) in (sorted(expected), sorted([*expected[:-1], (b"content-length", b"00007")]))
 
 
@@ -162,7 +174,12 @@ async def test_hop_by_hop_headers_stay_behind(gateway: GatewayUnderTest, backend
         "X-Other": "stays",
     }
     await call(gateway.listen, TARGET, b"{}", hop_by_hop)
-    assert [name for name, _ in backend.requests[0].headers] == [b"host", b"x-other", b"content-length"]
+    assert [name for name, _ in backend.requests[0].headers] == [
+        b"x-amzn-trace-id",
+        b"host",
+        b"x-other",
+        b"content-length",
+    ]
 
 
 @pytest.mark.parametrize("connection", ["X-One, x-two", "x-ONE,X-TWO,close", "close ,x-one , x-two", ", x-one,,x-two"])
@@ -177,7 +194,15 @@ async def test_headers_that_connection_lists_stay_behind(
 
 @pytest.mark.parametrize(
     "name",
-    ["X-Amz-Invocation-Type", "Authorization", "Host", "X-Amz-Log-Type", "X-Amz-Client-Context", "X-Amzn-RequestId"],
+    [
+        "X-Amz-Invocation-Type",
+        "Authorization",
+        "Host",
+        "X-Amz-Log-Type",
+        "X-Amz-Client-Context",
+        "X-Amzn-RequestId",
+        "X-Amzn-Trace-Id",
+    ],
 )
 async def test_connection_cannot_take_away_what_the_gateway_has_acted_on(
     gateway: GatewayUnderTest, backend: ScriptedBackend, name: str
@@ -189,6 +214,7 @@ async def test_connection_cannot_take_away_what_the_gateway_has_acted_on(
         "X-Amz-Log-Type": "Tail",
         "X-Amz-Client-Context": "e30=",
         "X-Amzn-RequestId": "11111111-2222-4333-8444-555555555555",
+        "X-Amzn-Trace-Id": "Lineage=unreadable",
     }
     await call(gateway.listen, TARGET, b"{}", {"Connection": f"close, {name}", **values})
     (arrived,) = backend.requests
@@ -201,7 +227,7 @@ async def test_repeated_headers_arrive_as_often_as_they_were_sent(
 ) -> None:
     lines = [f"POST {TARGET} HTTP/1.1".encode(), b"Host: here", b"X-A: 1", b"X-B: 2", b"X-A: 3"]
     await send_raw(gateway, lines)
-    assert backend.requests[0].headers[1:-1] == [(b"X-A", b"1"), (b"X-B", b"2"), (b"X-A", b"3")]
+    assert backend.requests[0].headers[2:-1] == [(b"X-A", b"1"), (b"X-B", b"2"), (b"X-A", b"3")]
 
 
 async def test_bytes_beyond_ascii_in_a_header_arrive_as_they_were_sent(

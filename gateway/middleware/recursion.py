@@ -1,0 +1,55 @@
+"""Stops loops: an invocation whose chain of calls has been through its function too often is not run."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from ..asgi import DONE, EXCHANGE, App, Receive, Scope, Send
+from ..exchange import Exchange
+from ..invocation import InvocationType
+from ..policy.concurrency import Plan
+from ..policy.limits import Limits
+from ..policy.recursion import TRACE_HEADER, hash_function, is_loop
+from ..refusals import Refusal
+
+
+class Recursion:
+    """`tell` is told of every invocation that is stopped. `queues_events`: whether events are kept by the gateway. AWS
+    accepts an event and drops it later, to its dead-letter queue; so such an event is only marked. Where the backend
+    gets events as they are, nobody would drop it, and it is refused."""
+
+    def __init__(
+        self,
+        app: App,
+        *,
+        region: str,
+        limits: Callable[[], Limits],
+        tell: Callable[[Plan], None],
+        queues_events: bool,
+    ) -> None:
+        self.app = app
+        self._region = region
+        self._limits = limits
+        self._tell = tell
+        self._queues_events = queues_events
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        exchange: Exchange = scope[EXCHANGE]
+        if TRACE_HEADER in exchange.headers and self._is_to_be_stopped(exchange):
+            assert exchange.plan is not None  # _is_to_be_stopped has looked
+            assert exchange.invocation is not None
+            self._tell(exchange.plan)
+            if not (self._queues_events and exchange.invocation.type is InvocationType.EVENT):
+                exchange.refuse(Refusal.RECURSIVE, function=exchange.invocation.function.name)
+                return DONE
+            exchange.is_recursive = True
+        return self.app(scope, receive, send)
+
+    def _is_to_be_stopped(self, exchange: Exchange) -> bool:
+        invocation, plan = exchange.invocation, exchange.plan
+        if invocation is None or plan is None or invocation.type is InvocationType.DRY_RUN:  # which runs nothing
+            return False
+        name = invocation.function.name
+        if not is_loop(exchange.headers[TRACE_HEADER], hash_function(self._region, plan.account, name)):
+            return False
+        return not self._limits().of(plan.account).may_recurse(name)

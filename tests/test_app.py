@@ -71,6 +71,16 @@ def test_a_reservation_has_a_rate_of_its_own_and_other_functions_have_none() -> 
     assert rates == {"checkout": 50.0, "plain": None, "zero": 7.0}
 
 
+def test_functions_that_may_loop_are_in_the_table_and_equal_limits_are_one_object() -> None:
+    """A million functions have few distinct limits."""
+    functions: dict[str, dict[str, Any]] = {f"f{number}": {} for number in range(100)}
+    functions |= {f"g{number}": {"recursive_loop": "Allow"} for number in range(100)}
+    limits = make_gateway(accounts={"default": {"functions": functions}}).tables.limits.default
+    assert [name for name in [*functions, "unnamed"] if limits.may_recurse(name)] == [f"g{n}" for n in range(100)]
+    assert len({id(each) for each in limits.functions.values()}) == 2
+    assert limits.plan("g1").lanes == limits.plan("f1").lanes == limits.plan("unnamed").lanes
+
+
 def test_a_reload_replaces_limits_and_quotas_and_leaves_everything_else() -> None:
     gateway = make_gateway()
     gateway.tables = gateway.make_tables(

@@ -14,7 +14,8 @@ which OpenTelemetry's propagators let pass and which stays short: a new chain, a
 From the second function on the chain is written as pairs.
 
 When all 16 pairs are in use, another function takes the place of one that came only once; its own hash says of which.
-That keeps most of the chain's beginning, for a loop through many functions, and has room for one that begins late.
+That keeps most of the chain's beginning, for a loop through many functions, and has room for one that begins late. Only
+loops through more than about 30 functions go unseen now and then.
 
 A lineage that cannot be read is passed on as it is and counts nothing: it is no reason to refuse a call.
 """
@@ -66,7 +67,8 @@ class Lineage:
             once = [each for each, count in counts.items() if count <= 1]
             if not once:
                 return
-            del counts[once[int(function, 16) % len(once)]]
+            places = once[:-1] or once  # not the newest, or two functions could for ever take it from each other
+            del counts[places[int(function, 16) % len(places)]]
         counts[function] = 1
 
     def __bytes__(self) -> bytes:

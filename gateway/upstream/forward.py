@@ -176,17 +176,16 @@ class Forward:
         body, exchange.body = exchange.body, b""
         message: bytes | None = scope.pop(MESSAGE, None)
         headers = exchange.headers
-        assert exchange.invocation is not None  # or it would be passed through
-        assert exchange.plan is not None
-        account, name = exchange.plan.account, exchange.invocation.function.name
+        assert exchange.plan is not None  # it has an invocation, or it would be passed through
+        function = exchange.plan.function_counter
         traced = None
         if message is not None and self._is_transparent and is_end_to_end(headers):
-            traced = self._traces.write(message, headers.get(TRACE_HEADER), account, name)
+            traced = self._traces.write(message, headers.get(TRACE_HEADER), function)
         if traced is not None:
             exchange.is_dispatched = True
             connection.start(call, traced)
         else:
-            lines = self._traces.add(scope["headers"], account, name)
+            lines = self._traces.add(scope["headers"], function)
             head = self._head(exchange, scope, lines, len(body), has_body=True)
             exchange.is_dispatched = True
             connection.start(call, head, body)

@@ -16,52 +16,57 @@ from time import time
 from ..policy.recursion import TRACE_HEADER, begin_lineage, extend, hash_function
 from .headers import Headers
 
+_BEGIN = b"\r\nX-Amzn-Trace-Id: "
 _LINE = re.compile(rb"\n%b:[ \t]*" % TRACE_HEADER, re.IGNORECASE)
-_KNOWN_FUNCTIONS = 8192  # whose hash is kept; others' is worked out each time, in three microseconds
+_KNOWN_FUNCTIONS = 8192  # whose hash is kept; others' is worked out each time, in a few microseconds
 
 
 class Traces:
-    """`region` is the functions'; `now` gives seconds since the epoch."""
+    """`region` is the functions'; `now` gives seconds since the epoch. Functions are named by their counters, as in a
+    plan (`Plan.function_counter`): one name to look up is cheaper than two."""
 
     def __init__(self, region: str, *, now: Callable[[], float] = time) -> None:
         self._region = region
         self._now = now
         self._second = 0
+        self._next_second = 0
         self._start = b""
         # A root's 24 hex digits walk on from a random number, by a step that makes neighbours look different: as unique
         # as random ones, for a tenth of their price. They stay 24 for 2**46 calls.
         self._walk = count(1 << 95 | randbits(94), 0x9E37_79B9_7F4B)
         self._find = lru_cache(_KNOWN_FUNCTIONS)(self._describe)
 
-    def _describe(self, account: str, name: str) -> tuple[bytes, bytes]:
-        """The function's hash, and the end of a trace header that begins with it."""
-        function = hash_function(self._region, account, name)
-        return function, b";Sampled=0;Lineage=" + begin_lineage(function)
-
-    def begin(self, account: str, name: str) -> bytes:
-        """The trace header of a chain that begins with this function."""
-        now = self._now()
-        if not self._second <= now < self._second + 1:  # to write a number is dear
-            self._second = int(now)
-            self._start = b"Root=1-%08x-" % self._second
-        return b"%b%x%b" % (self._start, next(self._walk), self._find(account, name)[1])
-
-    def write(self, message: bytes, given: bytes | None, account: str, name: str) -> bytes | None:
+    def write(self, message: bytes, given: bytes | None, function: str) -> bytes | None:
         """A request, as bytes: its trace header, which is `given`, with the lineage of this function's invocation; None
         where that cannot be found in them. Without a trace header it gets one, behind its first line, which the parser
         lets end in nothing but CR and LF."""
         if given is None:
-            return message.replace(b"\r\n", b"\r\nX-Amzn-Trace-Id: %b\r\n" % self.begin(account, name), 1)
+            return message.replace(b"\r\n", self._begin(function), 1)
         found = _LINE.search(message)  # the one in the head: there is one, and the body comes behind it
         if found is None or not message.startswith(given, found.end()):
             return None
-        extended = extend(given, self._find(account, name)[0])
+        extended = extend(given, self._find(function)[0])
         return message[: found.end()] + extended + message[found.end() + len(given) :]
 
-    def add(self, headers: Headers, account: str, name: str) -> Headers:
+    def add(self, headers: Headers, function: str) -> Headers:
         """A request's headers, names in lower case, with the lineage of this function's invocation."""
-        function = self._find(account, name)[0]
-        added = [(key, extend(value, function) if key == TRACE_HEADER else value) for key, value in headers]
+        hashed = self._find(function)[0]
+        added = [(key, extend(value, hashed) if key == TRACE_HEADER else value) for key, value in headers]
         if not any(key == TRACE_HEADER for key, _ in headers):
-            added.insert(0, (TRACE_HEADER, self.begin(account, name)))
+            added.insert(0, (TRACE_HEADER, self._begin(function)[len(_BEGIN) : -2]))
         return added
+
+    def _begin(self, function: str) -> bytes:
+        """The header line, between two line ends, of a chain that begins with this function."""
+        now = self._now()
+        if not self._second <= now < self._next_second:  # to write a number is dear
+            self._second = int(now)
+            self._next_second = self._second + 1
+            self._start = b"%bRoot=1-%08x-" % (_BEGIN, self._second)
+        return b"%b%x%b" % (self._start, next(self._walk), self._find(function)[1])
+
+    def _describe(self, function: str) -> tuple[bytes, bytes]:
+        """The function's hash, and the end of a header line that begins with it."""
+        account, _, name = function.partition("/function/")
+        hashed = hash_function(self._region, account, name)
+        return hashed, b";Sampled=0;Lineage=%b\r\n" % begin_lineage(hashed)

@@ -161,6 +161,15 @@ def test_a_loop_that_begins_late_is_stopped_too(before: int, loop: int) -> None:
     assert BOUND * loop <= run_chain(functions) - before <= (BOUND + 1) * loop
 
 
+@given(hashes, hashes, st.integers(16, 40))
+@example(b"0000000e", b"0000001e", 20)
+@example(b"0000000f", b"0000001f", 20)
+def test_two_functions_cannot_take_the_place_from_each_other_for_ever(one: bytes, other: bytes, before: int) -> None:
+    functions = [hash_function("us-east-1", "0", f"other{number}") for number in range(before)]
+    ran = run_chain([*functions, *[one, other] * 100])
+    assert ran - before <= (BOUND + 1) * 2
+
+
 @given(st.lists(st.integers(0, 15), max_size=400))
 def test_each_function_of_a_chain_has_its_own_count(chain: list[int]) -> None:
     """The first that is stopped is the first that would run for the 17th time."""

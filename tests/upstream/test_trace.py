@@ -17,8 +17,8 @@ from tests.support.gateways import GatewayUnderTest, serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-ACCOUNT = "000000000000"
-CHECKOUT = hash_function("us-east-1", ACCOUNT, "checkout")
+COUNTER = "000000000000/function/checkout"
+CHECKOUT = hash_function("us-east-1", "000000000000", "checkout")
 MADE = re.compile(rb"Root=1-([0-9a-f]{8})-([0-9a-f]{24});Sampled=0;Lineage=1:%b:0" % CHECKOUT)
 TRACE = f"root=1-a;Unknown;Lineage=3:{CHECKOUT.decode()}:9"
 EXTENDED = b"root=1-a;Unknown;Lineage=4:%b:9" % CHECKOUT
@@ -32,6 +32,13 @@ class Clock:
         return self.seconds
 
 
+def begin(traces: Traces, counter: str = COUNTER) -> bytes:
+    """A new trace header."""
+    ((name, value),) = traces.add([], counter)
+    assert name == b"x-amzn-trace-id"
+    return value
+
+
 def make_traces(seconds: float = 1_700_000_000.5) -> tuple[Traces, Clock]:
     clock = Clock(seconds)
     return Traces("us-east-1", now=clock), clock
@@ -42,20 +49,20 @@ async def test_a_root_has_the_second_that_it_was_made_in() -> None:
     traces, clock = make_traces()
     for seconds in (1_700_000_000.5, 1_700_000_000.9, 1_700_000_001.0, 1_700_000_007.2, 1_600_000_000.0):
         clock.seconds = seconds
-        found = MADE.fullmatch(traces.begin(ACCOUNT, "checkout"))
+        found = MADE.fullmatch(begin(traces))
         assert found
         assert int(found[1], 16) == int(seconds)
 
 
 async def test_no_two_roots_are_alike() -> None:
     made = [make_traces()[0] for _ in range(10)]
-    roots = {traces.begin(ACCOUNT, "checkout").partition(b";")[0] for traces in made for _ in range(1000)}
+    roots = {begin(traces).partition(b";")[0] for traces in made for _ in range(1000)}
     assert len(roots) == 10_000
 
 
 async def test_accounts_and_functions_are_told_apart() -> None:
     traces, _ = make_traces()
-    begun = {traces.begin(account, name)[-12:] for account in ("1", "2") for name in ("a", "b")}
+    begun = {begin(traces, f"{account}/function/{name}")[-12:] for account in ("1", "2") for name in ("a", "b")}
     assert len(begun) == 4
 
 
@@ -66,7 +73,7 @@ async def test_only_the_lineage_of_a_request_is_another_byte(name: str, end: str
     before = f"POST /x HTTP/1.1\r\nX-Amzn-Trace-Id-2: {TRACE}\r\nX-Copy: {TRACE}\r\n".encode()
     after = f"{end}Content-Length: 1\r\n\r\n\nX-Amzn-Trace-Id: {TRACE}".encode()
     message = before + (name + TRACE).encode() + after
-    written = make_traces()[0].write(message, TRACE.encode(), ACCOUNT, "checkout")
+    written = make_traces()[0].write(message, TRACE.encode(), COUNTER)
     assert written == before + name.encode() + EXTENDED + after
 
 
@@ -74,16 +81,16 @@ async def test_a_request_whose_header_is_not_found_in_its_bytes_is_not_written_t
     """Its head is put together anew, from what the parser has understood."""
     traces, _ = make_traces()
     for head in (b"X-Amzn-Trace-Id:\r\n Root=1-a\r\n", b"X-Amzn-Trace-Id : Root=1-a\r\n", b"X-Other: Root=1-a\r\n"):
-        assert traces.write(b"POST /x HTTP/1.1\r\n" + head + b"\r\n", b"Root=1-a", ACCOUNT, "checkout") is None
+        assert traces.write(b"POST /x HTTP/1.1\r\n" + head + b"\r\n", b"Root=1-a", COUNTER) is None
 
 
 @given(st.text("RL=1-a;:|", max_size=30))
 async def test_bytes_and_headers_say_the_same(trace: str) -> None:
     traces, _ = make_traces()
     headers = [(b"x-a", b"1"), (b"x-amzn-trace-id", trace.encode())]
-    added = traces.add(headers, ACCOUNT, "checkout")
+    added = traces.add(headers, COUNTER)
     message = b"POST /x HTTP/1.1\r\nX-Amzn-Trace-Id:%b\r\n\r\n" % trace.encode()
-    written = traces.write(message, trace.encode(), ACCOUNT, "checkout")
+    written = traces.write(message, trace.encode(), COUNTER)
     assert written == b"POST /x HTTP/1.1\r\nX-Amzn-Trace-Id:%b\r\n\r\n" % added[1][1]
 
 
@@ -92,10 +99,10 @@ async def test_headers_are_extended_from_the_same_base_each_time() -> None:
     traces, _ = make_traces()
     for headers in ([(b"x-a", b"1"), (b"x-amzn-trace-id", TRACE.encode()), (b"x-b", b"2")], [(b"x-a", b"1")]):
         before = list(headers)
-        first, second = (traces.add(headers, ACCOUNT, "checkout") for _ in range(2))
+        first, second = (traces.add(headers, COUNTER) for _ in range(2))
         assert headers == before
         assert [name for name, _ in first] == [name for name, _ in second]
-    assert traces.add([(b"x-amzn-trace-id", TRACE.encode())], ACCOUNT, "checkout") == [(b"x-amzn-trace-id", EXTENDED)]
+    assert traces.add([(b"x-amzn-trace-id", TRACE.encode())], COUNTER) == [(b"x-amzn-trace-id", EXTENDED)]
     assert extend(TRACE.encode(), CHECKOUT) == EXTENDED
 
 

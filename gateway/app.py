@@ -48,6 +48,7 @@ from .queue.dispatcher import Dispatcher
 from .queue.place import find_file
 from .queue.room import Room
 from .queue.run import RUN, Admitted, Runner
+from .refusals import Refusal
 from .settings import Account, Settings
 from .settings import Function as FunctionSettings
 from .telemetry.events import EventTotals
@@ -159,7 +160,7 @@ class Gateway:
                 region=settings.region,
                 limits=lambda: self.tables.limits,
                 tell=self.totals.note_recursive,
-                queues_events=False,
+                queues_events=self.events is not None,
             ),
             *self._list_injection(settings),
             partial(Length, quotas=lambda: self.tables.payload_quotas),
@@ -256,7 +257,12 @@ class Gateway:
 
     async def _keep_event(self, exchange: Exchange, scope: Scope) -> None:
         assert self.events is not None
-        await self.events.accept(make_event(exchange, scope, region=self.settings.region, now=time()))
+        event = make_event(exchange, scope, region=self.settings.region, now=time())
+        if exchange.is_recursive:
+            message = Refusal.RECURSIVE.message.format(function=event.function)
+            await self.events.end_unrun(event, "RecursiveInvocation", Refusal.RECURSIVE.status, message)
+        else:
+            await self.events.accept(event)
 
     def _tell(self, exchange: Exchange, scope: Scope) -> None:
         self.totals.note(exchange)

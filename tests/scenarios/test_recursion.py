@@ -7,7 +7,7 @@ import pytest
 from gateway.policy.recursion import hash_function
 from tests.support.backends import BackendCall, Script, ScriptedBackend
 from tests.support.clients import Response, call, invoke_path
-from tests.support.gateways import GatewayUnderTest
+from tests.support.gateways import GatewayUnderTest, eventually, serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 ALLOWED = {"functions": {"allowed": {"recursive_loop": "Allow"}, "reserved": {"reserved_concurrent_executions": 20}}}
@@ -113,15 +113,45 @@ async def test_a_loop_that_others_let_go_on_is_stopped_whoever_counted_it(
     assert backend.requests == []
 
 
-@pytest.mark.parametrize("operation", ["response-streaming-invocations", "invoke-async"])
-async def test_the_other_operations_are_counted_as_well(
-    gateway: GatewayUnderTest, backend: ScriptedBackend, operation: str
-) -> None:
+async def test_a_streaming_call_is_counted_as_well(gateway: GatewayUnderTest, backend: ScriptedBackend) -> None:
+    await counts(gateway, backend, "response-streaming-invocations")
+
+
+async def test_an_event_that_the_backend_gets_as_it_is_is_counted_as_well() -> None:
+    async with ScriptedBackend() as backend, serving(backend.url, **{"async": {"mode": "forward"}}) as gateway:
+        await counts(gateway, backend, "invoke-async")
+
+
+async def counts(gateway: GatewayUnderTest, backend: ScriptedBackend, operation: str) -> None:
     path = f"/2021-11-15/functions/checkout/{operation}"
     ours = hash_function("us-east-1", "000000000000", "checkout").decode()
     assert (await call(gateway.listen, path, b"{}", {"X-Amzn-Trace-Id": f"Lineage=15:{ours}:0"})).status == 200
     assert backend.requests[0].header(b"x-amzn-trace-id") == f"Lineage=16:{ours}:0".encode()
     assert (await call(gateway.listen, path, b"{}", {"X-Amzn-Trace-Id": f"Lineage=16:{ours}:0"})).status == 400
+
+
+async def test_a_function_that_sends_itself_events_runs_16_times_and_the_next_event_is_dropped(
+    gateway: GatewayUnderTest, backend: ScriptedBackend
+) -> None:
+    statuses = []
+
+    async def script(arrived: BackendCall) -> None:
+        trace = arrived.header(b"x-amzn-trace-id")
+        assert trace is not None
+        inner = await invoke(gateway, "checkout", trace.decode(), **{"X-Amz-Invocation-Type": "Event"})
+        statuses.append(inner.status)
+        arrived.answer(200, b"{}")
+
+    backend.script = script
+    before = dropped(gateway)
+    assert (await invoke(gateway, "checkout", **{"X-Amz-Invocation-Type": "Event"})).status == 202
+    await eventually(lambda: dropped(gateway) == before + 1 and len(statuses) == 16, "the last event is dropped")
+    assert len(backend.requests) == 16
+    assert statuses == [202] * 16
+
+
+def dropped(gateway: GatewayUnderTest) -> int:
+    return gateway.app.event_totals.drops["000000000000", "other", "RecursiveInvocation"]
 
 
 async def test_what_is_no_invocation_has_the_header_that_it_came_with(

@@ -86,7 +86,7 @@ class OwnedFile:
         )
 
     def check(self, connection: sqlite3.Connection) -> None:
-        """Whether it is a queue of this version and as long as it says. Raises `CannotOpen`."""
+        """Whether it is a queue of this version. SQLite itself sees a file that was cut off. Raises `CannotOpen`."""
         try:
             self._check(connection)
         except sqlite3.Error as error:
@@ -107,19 +107,6 @@ class OwnedFile:
         (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
         if mode != "wal":
             raise CannotOpen(f"{self.path} is where SQLite can keep no log (WAL). Put it on a local file system.")
-        self._check_length(connection)
-
-    def _check_length(self, connection: sqlite3.Connection) -> None:
-        try:
-            busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        except sqlite3.OperationalError:
-            return  # on a full disk, say: what is there can be handed out all the same
-        expected = _pragma(connection, "page_count") * _pragma(connection, "page_size")
-        length = self.path.stat().st_size
-        if not busy and length < expected:
-            raise CannotOpen(
-                f"The queue's file {self.path} is cut off: it has {length} of {expected} bytes. {_rescue(self.path)}"
-            )
 
     def release(self) -> None:
         if self._lock is not None:

@@ -4,10 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help live run test check lint types soak broken simulate load bench readme dashboards clean
+.PHONY: help live run test check lint types soak broken simulate load bench bench-queue readme dashboards clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -83,6 +83,9 @@ $(VENV)/bench.stamp: pyproject.toml $(VENV)/runtime.stamp
 
 bench: $(VENV)/bench.stamp ## CPU per request beside nginx, HAProxy, Envoy, Traefik, Caddy; ARGS="profile" and others
 	$(BIN)/python -m loadtests.bench $(ARGS)
+
+bench-queue: $(VENV)/bench.stamp ## events accepted a second beside MiniStack, serverless-offline, huey; ARGS=million
+	$(BIN)/python -m loadtests.bench queue $(ARGS)
 
 clean: ## remove what the targets above made
 	rm -rf $(VENV) .cache tests/live/node_modules build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -16,6 +16,7 @@ from loadtests.bench.compare import WARM_UP_SECONDS, chosen, compare
 from loadtests.bench.peers import GATEWAY, gateway
 from loadtests.bench.processes import Trouble
 from loadtests.bench.profiling import profile
+from loadtests.bench.queue import accept, backlog, drain, kept, subjects, tables
 from loadtests.bench.stage import PATHS
 
 console = Console(width=None if sys.stdout.isatty() else 140)
@@ -188,6 +189,47 @@ def store_command(program: str | None, rounds: int, seconds: float) -> None:
     with bounded(STARTING_SECONDS + (len(store.BATCHES) + len(store.GATEWAYS)) * rounds * seconds):
         found = store.run(program or find_server(), rounds, seconds, tell)
     click.echo(store.describe(found))
+
+
+@main.group("queue", cls=CompareByDefault)
+def queue_group() -> None:
+    """Events: accepted a second, CPU of each, a backlog run, and who keeps them. Without a command: `compare`."""
+
+
+@queue_group.command("compare")
+@program_option
+@click.option("--rounds", default=2, show_default=True, type=click.IntRange(1))
+@click.option("--seconds", default=2, show_default=True, type=click.IntRange(1), help="Length of one flood.")
+@click.option("--events", default=100_000, show_default=True, type=click.IntRange(5), help="Size of the backlog.")
+@click.option("--only", multiple=True, help="Only those with this word in their name; may be repeated.")
+def queue_command(program: str | None, rounds: int, seconds: int, events: int, only: Sequence[str]) -> None:
+    """Events accepted a second and CPU of each, beside MiniStack, serverless-offline and huey; a backlog run; and what
+    each has kept after a kill.
+
+    The stores are files in the folder for temporary files (TMPDIR). A run with options for less is printed and not
+    written to loadtests/results/.
+    """
+    subject = gateway(program)
+    with bounded(STARTING_SECONDS + 2 * subjects.NPM_SECONDS + 60 * rounds * (seconds + 5) + events / 200):
+        accepted = accept.run(subject, rounds, seconds, only, tell)
+        has_gateway = any(row.name.startswith(GATEWAY) for row in accepted.rows)
+        drained = drain.run(subject, events, tell) if has_gateway else []
+        still = kept.run(subject, only, tell)
+    publish(tables.comparison(accepted, drained, still, command_line()), is_whole=not (only or program))
+    if not tables.is_good(accepted, drained, still):
+        raise Trouble("not every event of the gateway is accounted for; the tables say which")
+
+
+@queue_group.command("million")
+@program_option
+@click.option("--events", default=backlog.MILLION, show_default=True, type=click.IntRange(4))
+def queue_million_command(program: str | None, events: int) -> None:
+    """A backlog of a million: memory, time to accept and to start again, and synchronous calls meanwhile."""
+    with bounded(STARTING_SECONDS + 6 * backlog.CALLING_SECONDS + events / 1_000):
+        found = backlog.run(gateway(program), events, tell)
+    publish(tables.million(found, command_line()), is_whole=not program)
+    if not found.is_good:
+        raise Trouble("not every event is accounted for: see the lines that say NO")
 
 
 if __name__ == "__main__":

@@ -1,18 +1,21 @@
 """A backend that keeps calls waiting: `python -m loadtests.bench.backend PORT CONTROL_PORT`.
 
-A call to a function whose name starts with `hold` is answered when it is released, any other at once; each
-is answered with its own body. The control port answers GET /state (what was seen); GET /release ends all
-waiting.
+A call to a function whose name starts with `hold` is answered when it is released, one to `late-10` after 10
+milliseconds, any other at once; each is answered with its own body. The control port answers GET /state (what was
+seen); GET /release ends all waiting; GET /forget forgets what was seen.
 """
 
 import asyncio
 import json
+import re
 import sys
 from collections import Counter
 from typing import cast
 
 import httptools
 import uvloop
+
+LATE = re.compile(rb"/functions/late-(\d+)/")
 
 
 class Ledger:
@@ -72,6 +75,8 @@ class Call(asyncio.Protocol):
         self._is_running = True
         if b"/functions/hold" in self._path:
             self._ledger.waiting.append(self)
+        elif late := LATE.search(self._path):
+            asyncio.get_running_loop().call_later(int(late[1]) / 1e3, self.answer)
         else:
             self.answer()
 
@@ -96,6 +101,8 @@ async def control(ledger: Ledger, reader: asyncio.StreamReader, writer: asyncio.
     request = await reader.readuntil(b"\r\n\r\n")
     if request.startswith(b"GET /release"):
         ledger.release()
+    if request.startswith(b"GET /forget"):
+        ledger.bodies.clear()
     body = json.dumps(ledger.state()).encode()
     writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
     await writer.drain()

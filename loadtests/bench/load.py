@@ -50,9 +50,14 @@ def measure(
 
 
 def _wrk(port: int, request: Path, seconds: float, functions: int, pause_ms: float) -> dict[str, float]:
+    return wrk("load.lua", port, CONNECTIONS, seconds, request, functions, pause_ms)
+
+
+def wrk(script: str, port: int, connections: int, seconds: float, *arguments: object) -> dict[str, float]:
+    """What a script of `configs/` printed at the end of a run. Raises Trouble."""
     duration = max(1, round(seconds))  # wrk takes whole seconds
-    script = ("-s", CONFIGS / "load.lua", f"http://127.0.0.1:{port}", "--", request, str(functions), str(pause_ms))
-    command = ("wrk", "-t1", f"-c{CONNECTIONS}", f"-d{duration}s", *script)
+    what = ("-s", CONFIGS / script, f"http://127.0.0.1:{port}", "--", *map(str, arguments))
+    command = ("wrk", "-t1", f"-c{connections}", f"-d{duration}s", *what)
     try:
         with machine.on_core(machine.LOAD_CORE):
             run = subprocess.run(command, capture_output=True, text=True, timeout=duration + 20)

@@ -1,0 +1,173 @@
+"""A backlog of a million: how long it takes to accept, what it takes of memory and disk, how calls that somebody waits
+for fare meanwhile, and how soon the gateway is there again with all of it.
+
+The backlog is of one function, whose reserved slots are held; the calls are to another one, which has free slots.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from loadtests.bench import calls
+from loadtests.bench.compare import Tell
+from loadtests.bench.peers import Peer
+from loadtests.bench.processes import Trouble
+from loadtests.bench.queue import subjects
+from loadtests.bench.queue.sending import Caller, Sent, event, send
+from loadtests.bench.queue.subjects import Started
+from loadtests.bench.stage import HELD, Stage
+
+MILLION = 1_000_000
+FUNCTION = "backlog"
+SLOTS, RESERVED = 100, 32
+# Memory is looked at after these parts of the backlog.
+PARTS = (0.25, 0.5, 1.0)
+CALLING_SECONDS = 8.0
+# How much more memory the gateway may have with all of the backlog than with a quarter of it, in MiB.
+AT_MOST_MIB = 64.0
+
+
+@dataclass(frozen=True)
+class Calls:
+    """Synchronous calls, one after the other, while something went on."""
+
+    when: str
+    count: int
+    failed: int
+    p50_ms: float
+    p99_ms: float
+
+
+@dataclass(frozen=True)
+class Level:
+    """The gateway with so many events waiting. `told`: what `/queue` says of them."""
+
+    events: int
+    resident_bytes: int
+    told: int
+
+
+@dataclass
+class Backlog:
+    levels: list[Level] = field(default_factory=list)
+    calls: list[Calls] = field(default_factory=list)
+    sent: list[Sent] = field(default_factory=list)
+    file_bytes: int = 0
+    stop_seconds: float = 0.0
+    start_seconds: float = 0.0
+    restarted_bytes: int = 0
+    drained_per_second: float = 0.0
+    ran: int = 0
+    left: int = 0
+
+    @property
+    def accepted(self) -> int:
+        return sum(sent.accepted for sent in self.sent)
+
+    @property
+    def accepting_seconds(self) -> float:
+        return sum(sent.seconds for sent in self.sent)
+
+    @property
+    def grown_mib(self) -> float:
+        """Memory with the whole backlog over that with the first part of it."""
+        first, last = (level for level in (self.levels[1], self.levels[-1]))
+        return (last.resident_bytes - first.resident_bytes) / 1024**2
+
+    @property
+    def checks(self) -> list[tuple[str, bool]]:
+        failed = sum(sent.failed for sent in self.sent)
+        return [
+            (f"every event was answered 202 ({self.accepted:,}; {failed} were not)", not failed),
+            ("the queue told as many as were accepted", all(level.told == level.events for level in self.levels)),
+            ("no synchronous call failed", not any(one.failed for one in self.calls)),
+            # those that run when the one count is taken may be in the other
+            (
+                f"after the next start none was missing: {self.ran:,} had run, {self.left:,} were left",
+                abs(self.ran + self.left - self.accepted) <= 2 * RESERVED,
+            ),
+        ]
+
+    @property
+    def is_good(self) -> bool:
+        return all(is_true for _, is_true in self.checks)
+
+
+def run(gateway: Peer, events: int, tell: Tell) -> Backlog:
+    """Fill, stop, start again, and let it run for a while. Raises Trouble."""
+    found = Backlog()
+    with Stage(HELD, SLOTS) as stage:
+        place = stage.place("gateway")
+        started = _start(stage, place, gateway)
+        call = calls.invocation("echo", place.port)
+        subjects.hold(place, RESERVED, FUNCTION)
+        found.levels.append(_level(started, 0))
+        tell("calls before")
+        found.calls.append(_call("before", place.port, call, lambda: time.sleep(CALLING_SECONDS)))
+        _fill(found, started, events, call, tell)
+        tell("calls with all of it waiting")
+        found.calls.append(_call("all of it waiting", place.port, call, lambda: time.sleep(CALLING_SECONDS)))
+        found.file_bytes = sum(path.stat().st_size for path in place.directory.glob("queue.db*"))
+        tell("stopping, starting again")
+        before = stage.backend_state()["calls"]
+        began = time.monotonic()
+        stage.processes.stop(started.process)
+        found.stop_seconds = time.monotonic() - began
+        began = time.monotonic()
+        started = _start(stage, place, gateway)
+        found.start_seconds = time.monotonic() - began
+        found.restarted_bytes = started.process.resident_bytes()
+        _run_some(found, stage, started, before, call, tell)
+    return found
+
+
+def queued(place: subjects.Place) -> int:
+    """How many events the gateway says it has."""
+    return int(calls.get_json(place.operations, "/queue", seconds=60)["events"])
+
+
+def _start(stage: Stage, place: subjects.Place, gateway: Peer) -> Started:
+    function = {"reserved_concurrent_executions": RESERVED, "requests_per_second": "off"}
+    accounts = {"default": {"unreserved_floor": 0, "functions": {FUNCTION: function}}}
+    return subjects.start_gateway(stage, place, gateway, f"--accounts={json.dumps(accounts)}")
+
+
+def _fill(found: Backlog, started: Started, events: int, call: bytes, tell: Tell) -> None:
+    request = started.place.directory / "event"
+    request.write_bytes(event(FUNCTION, started.place.port))
+    for part in PARTS:
+        count = int(part * events) - found.accepted
+        tell(f"accepting, until {found.accepted + count:,} wait")
+        one = f"while accepting, up to {found.accepted + count:,}"
+        found.calls.append(_call(one, started.place.port, call, _sender(found, started, request, count)))
+        found.levels.append(_level(started, found.accepted))
+
+
+def _sender(found: Backlog, started: Started, request: Path, count: int) -> Callable[[], None]:
+    return lambda: found.sent.append(send(started.place.port, request, count))
+
+
+def _level(started: Started, events: int) -> Level:
+    return Level(events, started.process.resident_bytes(), queued(started.place))
+
+
+def _call(when: str, port: int, call: bytes, block: Callable[[], None]) -> Calls:
+    with Caller(port, call) as caller:
+        block()
+    if not caller.milliseconds:
+        raise Trouble(f"{when}: none of {caller.failed} synchronous calls was answered")
+    return Calls(when, len(caller.milliseconds), caller.failed, caller.percentile(50), caller.percentile(99))
+
+
+def _run_some(found: Backlog, stage: Stage, started: Started, before: int, call: bytes, tell: Tell) -> None:
+    """For some seconds without calls, which the backend counts too, then with."""
+    tell("running some of it")
+    counted, began = stage.backend_state()["calls"], time.monotonic()
+    time.sleep(CALLING_SECONDS)
+    found.ran = stage.backend_state()["calls"] - before
+    found.left = queued(started.place)
+    found.drained_per_second = (found.ran + before - counted) / (time.monotonic() - began)
+    tell("calls while it runs")
+    found.calls.append(_call("while it runs", started.place.port, call, lambda: time.sleep(CALLING_SECONDS)))

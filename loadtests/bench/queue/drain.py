@@ -1,0 +1,120 @@
+"""A backlog run: events a second, beside the same calls made synchronously through the same gateway, with the same
+limit and as many callers as it has slots, to the same backend."""
+
+import time
+from dataclasses import dataclass
+
+from loadtests.bench import calls
+from loadtests.bench.compare import Tell
+from loadtests.bench.load import CONNECTIONS, measure
+from loadtests.bench.peers import Peer
+from loadtests.bench.processes import Trouble
+from loadtests.bench.queue import subjects
+from loadtests.bench.queue.sending import Sent, send
+from loadtests.bench.queue.subjects import Started
+from loadtests.bench.stage import HELD, Stage
+
+SLOTS = CONNECTIONS  # as many callers as slots: none is refused
+SYNCHRONOUS_SECONDS = 3
+WARM_UP_SECONDS = 1
+# A backlog that runs no faster than this does not run.
+SLOWEST_PER_SECOND = 200
+# Nothing may run twice within so long after the last.
+SETTLE_SECONDS = 1.0
+LATE_MS = 10
+# The share of the synchronous rate that a backlog must reach where the backend is what both wait for.
+AT_LEAST = 0.9
+
+
+@dataclass(frozen=True)
+class Drained:
+    """`calls`: how often the backend was called for these events. `synchronous` is in calls a second, and the two costs
+    in microseconds of the gateway's CPU time per event and per call. `ceiling`: what slots and backend allow, a second;
+    None for a backend that answers at once."""
+
+    name: str
+    events: int
+    calls: int
+    filling: Sent
+    seconds: float
+    microseconds: float
+    synchronous: float
+    synchronous_microseconds: float
+    ceiling: float | None
+
+    @property
+    def per_second(self) -> float:
+        return self.events / self.seconds
+
+    @property
+    def ratio(self) -> float:
+        """Events a second over synchronous calls a second."""
+        return self.per_second / self.synchronous
+
+    @property
+    def is_exact(self) -> bool:
+        """Each event was accepted, and called the backend once."""
+        return self.calls == self.events == self.filling.accepted and not self.filling.failed
+
+    @property
+    def is_bounded_by_the_backend(self) -> bool:
+        return self.ratio >= AT_LEAST
+
+
+def run(gateway: Peer, events: int, tell: Tell) -> list[Drained]:
+    """With a backend that answers at once, where the gateway is the bound; and a fifth of the events with one that
+    takes its time. Raises Trouble."""
+    with Stage(HELD, SLOTS) as stage:
+        place = stage.place("gateway")
+        started = subjects.start_gateway(stage, place, gateway)
+        late = f"late-{LATE_MS}"
+        return [
+            _drain(stage, started, "answers at once", subjects.FUNCTION, events, None, tell),
+            _drain(stage, started, f"answers after {LATE_MS} ms", late, events // 5, 1e3 * SLOTS / LATE_MS, tell),
+        ]
+
+
+def _drain(
+    stage: Stage, started: Started, name: str, function: str, events: int, ceiling: float | None, tell: Tell
+) -> Drained:
+    process, port = started.process, started.place.port
+    tell(f"drain: a backend that {name}: synchronous calls")
+    synchronous = started.place.directory / "synchronous"
+    synchronous.write_bytes(calls.invocation(function, port))
+    measure(process, port, synchronous, WARM_UP_SECONDS)
+    sample = measure(process, port, synchronous, SYNCHRONOUS_SECONDS)
+    if sample.failed or sample.broken:
+        raise Trouble(f"{sample.failed} of {sample.requests} synchronous calls failed, {sample.broken} broke")
+    time.sleep(0.2)  # the calls that wrk did not wait for have ended, or the hold has no room
+    release = subjects.hold(started.place, SLOTS)
+    tell(f"drain: a backend that {name}: filling with {events:,} events")
+    filling = send(port, started.request(function=function), events)
+    before = stage.backend_state()["calls"]
+    cpu = process.cpu_seconds()
+    tell(f"drain: a backend that {name}: running them")
+    began = time.monotonic()
+    release()
+    seconds = _wait(stage, before + filling.accepted, began)
+    spent = process.cpu_seconds() - cpu
+    time.sleep(SETTLE_SECONDS)
+    return Drained(
+        name,
+        events,
+        stage.backend_state()["calls"] - before,
+        filling,
+        seconds,
+        1e6 * spent / events,
+        sample.requests_per_second,
+        sample.microseconds,
+        ceiling,
+    )
+
+
+def _wait(stage: Stage, wanted: int, began: float) -> float:
+    """Seconds until the backend has been called so often. Raises Trouble."""
+    patience = 30 + wanted / SLOWEST_PER_SECOND
+    while (seen := stage.backend_state()["calls"]) < wanted:
+        if time.monotonic() - began > patience:
+            raise Trouble(f"{wanted - seen} of the events had not run after {patience:.0f} s")
+        time.sleep(0.02)
+    return time.monotonic() - began

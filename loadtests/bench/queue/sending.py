@@ -122,28 +122,28 @@ class Caller(AbstractContextManager["Caller"]):
         return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))] if ordered else float("nan")
 
     def _run(self) -> None:
-        connection = None
+        while not self._stop.is_set():
+            try:
+                with socket.create_connection(("127.0.0.1", self._port), timeout=30) as connection:
+                    self._call_again_and_again(connection)
+            except OSError:
+                self.failed += 1
+                self._stop.wait(self._pause)
+
+    def _call_again_and_again(self, connection: socket.socket) -> None:
+        """Until told to stop. Raises OSError after an answer that is not as it should be."""
         while not self._stop.wait(self._pause):
             began = time.monotonic()
-            try:
-                connection = connection or socket.create_connection(("127.0.0.1", self._port), timeout=30)
-                is_good = self._call(connection)
-            except OSError:
-                is_good = False
-            if is_good:
-                self.milliseconds.append(1e3 * (time.monotonic() - began))
-            else:
-                self.failed += 1
-                connection = None
-        if connection is not None:
-            connection.close()
+            self._call(connection)
+            self.milliseconds.append(1e3 * (time.monotonic() - began))
 
-    def _call(self, connection: socket.socket) -> bool:
+    def _call(self, connection: socket.socket) -> None:
         connection.sendall(self._request)
         received = b""
         while not calls.is_whole(received):
             piece = connection.recv(65536)
             if not piece:
-                return False
+                raise ConnectionError("the connection ended before the answer")
             received += piece
-        return received.startswith(b"HTTP/1.1 200 ")
+        if not received.startswith(b"HTTP/1.1 200 "):
+            raise ConnectionError(f"answered {received[:40]!r}")

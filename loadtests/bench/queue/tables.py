@@ -59,9 +59,11 @@ def is_good(accepted: Accepted, drained: Sequence[Drained], kept: Sequence[Kept]
 
 
 def _disk_lines(accepted: Accepted) -> list[str]:
-    each = ", ".join(f"{one:,.0f}" for one in accepted.fsyncs_per_second)
+    if not accepted.fsyncs:
+        return []
     lines = [
-        f"bare fsyncs a second in the same folder ({accepted.file_system}), one after the other, each round: {each}"
+        f"bare fsyncs a second in the same folder ({accepted.file_system}), before each flood:"
+        f" {median(accepted.fsyncs):,.0f} ({min(accepted.fsyncs):,.0f}..{max(accepted.fsyncs):,.0f})"
     ]
     if not disk.has_durable_disk(accepted.file_system):
         lines.append("on this file system an fsync does nothing: set TMPDIR to a folder on a disk")

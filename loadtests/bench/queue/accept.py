@@ -52,13 +52,14 @@ class Sample:
 
 @dataclass
 class Row:
-    """One subject at one number of clients: its samples, or why there are none."""
+    """One subject at one number of clients: its samples, or why there are none. `subject` is its name in `kept`."""
 
     name: str
     clients: int
     note: str = ""
     problem: str = ""
     samples: list[Sample] = field(default_factory=list)
+    subject: str = ""
 
     @property
     def per_second(self) -> float:
@@ -156,14 +157,19 @@ def take(job: Job, stage: Stage, number: int, seconds: float) -> None:
 def _jobs(gateway: Peer) -> list[Job]:
     both = ((ONLY_ACCEPTS, True), (RUNS_TOO, False))
     jobs = [
-        Job(Row(name, clients), _gateway_sampler(gateway, is_held))
+        Job(Row(name, clients, subject="gateway"), _gateway_sampler(gateway, is_held))
         for name, is_held in both
         for clients in GATEWAY_CLIENTS
     ]
     for subject in (subjects.MINISTACK, subjects.SERVERLESS):
-        jobs += [Job(Row(subject.name, clients, subject.note), _peer_sampler(subject)) for clients in CLIENTS]
+        jobs += [
+            Job(Row(subject.name, clients, subject.note, subject=subject.name), _peer_sampler(subject))
+            for clients in CLIENTS
+        ]
     for way in library.WAYS:
-        jobs += [Job(Row(way.name, clients, way.note), _library_sampler(way)) for clients in CLIENTS]
+        jobs += [
+            Job(Row(way.name, clients, way.note, subject=way.subject), _library_sampler(way)) for clients in CLIENTS
+        ]
     return jobs
 
 

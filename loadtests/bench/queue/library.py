@@ -24,13 +24,17 @@ class Way:
     is_consumed: bool
     note: str
 
+    @property
+    def subject(self) -> str:
+        """Its name without the consumer."""
+        return self.name.removesuffix(", consumed")
 
-_LIBRARY = "a library call, no HTTP; "
+
 WAYS = (
-    Way("huey, default", "default", False, _LIBRARY + "SQLite's own default, as fsync=True"),
-    Way("huey, fsync=True", "on", False, _LIBRARY + "an fsync per event"),
-    Way("huey, fsync=False", "off", False, _LIBRARY + "a power cut may lose it"),
-    Way("huey, default, consumed", "default", True, _LIBRARY + "a consumer of 4 threads meanwhile"),
+    Way("huey, default", "default", False, "no HTTP; SQLite's own default, as fsync=True"),
+    Way("huey, fsync=True", "on", False, "no HTTP"),
+    Way("huey, fsync=False", "off", False, "no HTTP; a power cut may lose it"),
+    Way("huey, default, consumed", "default", True, "no HTTP; a consumer of 4 threads meanwhile"),
 )
 
 

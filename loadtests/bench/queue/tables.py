@@ -1,6 +1,6 @@
 """What `queue` and `queue million` found, as tables and lines."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from statistics import median
 
@@ -23,7 +23,7 @@ def comparison(accepted: Accepted, drained: Sequence[Drained], kept: Sequence[Ke
         "drained": [asdict(one) for one in drained],
         "kept": [asdict(one) for one in kept],
     }
-    tables = [_accepted_table(accepted)]
+    tables = [_accepted_table(accepted, {one.name: one.word for one in kept})]
     tables += [_drained_table(drained)] if drained else []
     tables += [_kept_table(kept)] if kept else []
     return Report("queue", command, figures, tables, [*_disk_lines(accepted), goal(accepted), *map(bound, drained)])
@@ -61,27 +61,25 @@ def is_good(accepted: Accepted, drained: Sequence[Drained], kept: Sequence[Kept]
 def _disk_lines(accepted: Accepted) -> list[str]:
     if not accepted.fsyncs:
         return []
-    lines = [
-        f"bare fsyncs a second in the same folder ({accepted.file_system}), before each flood:"
-        f" {median(accepted.fsyncs):,.0f} ({min(accepted.fsyncs):,.0f}..{max(accepted.fsyncs):,.0f})"
-    ]
+    rates = f"{median(accepted.fsyncs):,.0f} ({min(accepted.fsyncs):,.0f}..{max(accepted.fsyncs):,.0f})"
+    lines = [f"bare fsyncs a second in the same folder ({accepted.file_system}), before each flood: {rates}"]
     if not disk.has_durable_disk(accepted.file_system):
         lines.append("on this file system an fsync does nothing: set TMPDIR to a folder on a disk")
     return lines
 
 
-def _accepted_table(accepted: Accepted) -> Table:
+def _accepted_table(accepted: Accepted, durable: Mapping[str, str]) -> Table:
     columns = ("", "clients", "events/s", "min..max", "CPU µs", "÷ bare fsync", "per flush", "p99 ms", "not 202")
     return Table(
         "Events of 1 KiB accepted on one core, and CPU time of each, median of the rounds",
-        (*columns, "ran", "note"),
-        [_accepted_cells(row) for row in accepted.rows],
+        (*columns, "ran", "durable", "note"),
+        [_accepted_cells(row, durable.get(row.subject, "")) for row in accepted.rows],
     )
 
 
-def _accepted_cells(row: Row) -> tuple[str, ...]:
+def _accepted_cells(row: Row, durable: str) -> tuple[str, ...]:
     if not row.samples or row.problem:
-        return (row.name, f"{row.clients}", *[""] * 8, row.problem)
+        return (row.name, f"{row.clients}", *[""] * 9, row.problem)
     rates = [sample.per_second for sample in row.samples]
     return (
         row.name,
@@ -94,6 +92,7 @@ def _accepted_cells(row: Row) -> tuple[str, ...]:
         f"{row.p99_ms:.1f}",
         f"{row.failed}",
         "" if row.ran is None else f"{100 * row.ran:.0f} %",
+        durable,
         row.note,
     )
 

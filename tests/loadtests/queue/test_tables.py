@@ -81,6 +81,15 @@ def test_every_row_has_a_cell_for_every_column() -> None:
     assert report.tables[0].rows[0][2:7] == ("9000", "9000..9000", "56", "9.00", "90.0")
 
 
+def test_what_each_has_kept_stands_beside_what_it_accepted() -> None:
+    rows = [
+        Row(name, 1, samples=accepted(9).rows[0].samples, subject=name) for name in ("gateway", "MiniStack", "huey")
+    ]
+    kept = [Kept("gateway", 200, 200), Kept("MiniStack", 200, 0)]
+    table = tables.comparison(Accepted(rows, "ext4"), [], kept, "x").tables[0]
+    assert [row[table.columns.index("durable")] for row in table.rows] == ["yes", "no", ""]
+
+
 def test_a_folder_in_memory_is_told_of() -> None:
     lines = tables.comparison(replace(accepted(9_000), file_system="tmpfs"), [], [], "x").lines
     assert any("an fsync does nothing" in line for line in lines)

@@ -26,7 +26,7 @@ WARM_UP_SECONDS = 1
 FSYNC_SECONDS = 0.3
 # What has been accepted in one flood is run within this time.
 PATIENCE_SECONDS = 60.0
-ONLY_ACCEPTS, RUNS_TOO = "gateway, functions held", "gateway, runs them"
+ONLY_ACCEPTS, RUNS_TOO = "gateway, slots held", "gateway, runs them"
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,14 @@ class Sample:
 
 @dataclass
 class Row:
-    """One subject at one number of clients: its samples, or why there are none. `subject` is its name in `kept`."""
+    """One subject at one number of clients: its samples, or why there are none. `about` tells what it does, `trouble`
+    has an example of what was not answered 202; `subject` is its name in `kept`."""
 
     name: str
     clients: int
-    note: str = ""
+    about: str = ""
     problem: str = ""
+    trouble: str = ""
     samples: list[Sample] = field(default_factory=list)
     subject: str = ""
 
@@ -151,24 +153,27 @@ def take(job: Job, stage: Stage, number: int, seconds: float) -> None:
     if not sample.sent.accepted:
         row.problem = f"accepted nothing: {sample.sent.trouble}"
     elif sample.sent.trouble:
-        row.note = sample.sent.trouble
+        row.trouble = sample.sent.trouble
 
 
 def _jobs(gateway: Peer) -> list[Job]:
-    both = ((ONLY_ACCEPTS, True), (RUNS_TOO, False))
+    both = (
+        (ONLY_ACCEPTS, "no function can run", True),
+        (RUNS_TOO, "functions that answer at once; CPU time until the last of them has run", False),
+    )
     jobs = [
-        Job(Row(name, clients, subject="gateway"), _gateway_sampler(gateway, is_held))
-        for name, is_held in both
+        Job(Row(name, clients, about, subject="gateway"), _gateway_sampler(gateway, is_held))
+        for name, about, is_held in both
         for clients in GATEWAY_CLIENTS
     ]
     for subject in (subjects.MINISTACK, subjects.SERVERLESS):
         jobs += [
-            Job(Row(subject.name, clients, subject.note, subject=subject.name), _peer_sampler(subject))
+            Job(Row(subject.name, clients, subject.about, subject=subject.name), _peer_sampler(subject))
             for clients in CLIENTS
         ]
     for way in library.WAYS:
         jobs += [
-            Job(Row(way.name, clients, way.note, subject=way.subject), _library_sampler(way)) for clients in CLIENTS
+            Job(Row(way.name, clients, way.about, subject=way.subject), _library_sampler(way)) for clients in CLIENTS
         ]
     return jobs
 

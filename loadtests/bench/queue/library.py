@@ -22,7 +22,7 @@ class Way:
     name: str
     fsync: str
     is_consumed: bool
-    note: str
+    about: str
 
     @property
     def subject(self) -> str:
@@ -31,10 +31,10 @@ class Way:
 
 
 WAYS = (
-    Way("huey, default", "default", False, "no HTTP; SQLite's own default, as fsync=True"),
-    Way("huey, fsync=True", "on", False, "no HTTP"),
-    Way("huey, fsync=False", "off", False, "no HTTP; a power cut may lose it"),
-    Way("huey, default, consumed", "default", True, "no HTTP; a consumer of 4 threads meanwhile"),
+    Way("huey, default", "default", False, "a library call, no HTTP; SQLite's own default"),
+    Way("huey, fsync=True", "on", False, "the same"),
+    Way("huey, fsync=False", "off", False, "the same; a power cut may lose it"),
+    Way("huey, default, consumed", "default", True, "the same; a consumer of 4 threads meanwhile, its CPU time too"),
 )
 
 

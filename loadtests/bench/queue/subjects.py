@@ -49,13 +49,8 @@ class Subject:
     """`start` brings it up in a place, which may be one where it was before."""
 
     name: str
-    note: str
+    about: str
     start: Callable[[Stage, Place], Started]
-
-
-def gateway(peer: Peer) -> Subject:
-    """The gateway, its events in a SQLite file beside its log."""
-    return Subject("gateway", "", lambda stage, place: start_gateway(stage, place, peer))
 
 
 def start_gateway(stage: Stage, place: Place, peer: Peer, *flags: str) -> Started:
@@ -210,5 +205,5 @@ def _ask(port: int, method: str, path: str, document: Any = None) -> Any:
     return json.loads(text) if text else None
 
 
-MINISTACK = Subject("MiniStack", "runs them meanwhile, in a Python process", _start_ministack)
-SERVERLESS = Subject("serverless-offline", "runs them meanwhile, in its own process", _start_serverless)
+MINISTACK = Subject("MiniStack", "runs functions meanwhile, in a Python process", _start_ministack)
+SERVERLESS = Subject("serverless-offline", "runs functions meanwhile, in its own process", _start_serverless)

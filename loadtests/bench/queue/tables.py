@@ -26,7 +26,13 @@ def comparison(accepted: Accepted, drained: Sequence[Drained], kept: Sequence[Ke
     tables = [_accepted_table(accepted, {one.name: one.word for one in kept})]
     tables += [_drained_table(drained)] if drained else []
     tables += [_kept_table(kept)] if kept else []
-    return Report("queue", command, figures, tables, [*_disk_lines(accepted), goal(accepted), *map(bound, drained)])
+    return Report(
+        "queue",
+        command,
+        figures,
+        tables,
+        [*_about(accepted), *_disk_lines(accepted), goal(accepted), *map(bound, drained)],
+    )
 
 
 def goal(accepted: Accepted) -> str:
@@ -56,6 +62,11 @@ def is_good(accepted: Accepted, drained: Sequence[Drained], kept: Sequence[Kept]
     measured = all(row.samples and not row.problem and not row.failed for row in rows)
     whole = all(one.word == "yes" for one in kept if one.name == "gateway")
     return measured and whole and all(one.is_exact for one in drained)
+
+
+def _about(accepted: Accepted) -> list[str]:
+    """What each row is, once."""
+    return [f"{name}: {about}" for name, about in {row.name: row.about for row in accepted.rows if row.about}.items()]
 
 
 def _disk_lines(accepted: Accepted) -> list[str]:
@@ -93,7 +104,7 @@ def _accepted_cells(row: Row, durable: str) -> tuple[str, ...]:
         f"{row.failed}",
         "" if row.ran is None else f"{100 * row.ran:.0f} %",
         durable,
-        row.note,
+        row.trouble,
     )
 
 

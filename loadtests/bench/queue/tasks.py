@@ -71,7 +71,6 @@ def flood(clients: int, seconds: float) -> dict[str, object]:
         "cpu_seconds": time.process_time() - before,
         "p50_ms": times[len(times) // 2] if times else 0,
         "p99_ms": times[len(times) * 99 // 100] if times else 0,
-        "synchronous": huey.storage.sql("pragma synchronous", results=True)[0][0],
     }
 
 

@@ -85,7 +85,7 @@ def test_a_flood_of_refusals_is_a_problem_and_some_of_them_a_note(tmp_path: Path
     take(Job(none, lambda *_: refused), Lonely(tmp_path), 0, 2.0)  # type: ignore[arg-type]  # all it needs
     take(Job(some, lambda *_: sample(5, 7, "7 answered 500")), Lonely(tmp_path), 0, 2.0)  # type: ignore[arg-type]  # same
     assert none.problem == "accepted nothing: 7 answered 500"
-    assert (some.problem, some.note, some.failed) == ("", "7 answered 500", 7)
+    assert (some.problem, some.trouble, some.failed) == ("", "7 answered 500", 7)
 
 
 def test_every_second_round_goes_backwards() -> None:

@@ -51,10 +51,14 @@ class Level:
 
 @dataclass
 class Backlog:
+    """`file_bytes` is the store's file with all of it, `log_bytes` its write-ahead log. `ran` and `left` are of one
+    moment, some time after the second start."""
+
     levels: list[Level] = field(default_factory=list)
     calls: list[Calls] = field(default_factory=list)
     sent: list[Sent] = field(default_factory=list)
     file_bytes: int = 0
+    log_bytes: int = 0
     stop_seconds: float = 0.0
     start_seconds: float = 0.0
     restarted_bytes: int = 0
@@ -109,7 +113,9 @@ def run(gateway: Peer, events: int, tell: Tell) -> Backlog:
         _fill(found, started, events, call, tell)
         tell("calls with all of it waiting")
         found.calls.append(_call("all of it waiting", place.port, call, lambda: time.sleep(CALLING_SECONDS)))
-        found.file_bytes = sum(path.stat().st_size for path in place.directory.glob("queue.db*"))
+        sizes = {path.name: path.stat().st_size for path in place.directory.glob(f"{subjects.STORE}*")}
+        found.log_bytes = sizes.pop(f"{subjects.STORE}-wal", 0)
+        found.file_bytes = sum(sizes.values())
         tell("stopping, starting again")
         before = stage.backend_state()["calls"]
         began = time.monotonic()

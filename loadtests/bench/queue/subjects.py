@@ -22,6 +22,7 @@ from loadtests.bench.queue.sending import event
 from loadtests.bench.stage import Stage
 
 FUNCTION = "echo"
+STORE = "queue.db"
 START_SECONDS = 30.0
 # A hold of the gateway ends by itself after this; nothing here takes so long.
 HOLD_SECONDS = 3600
@@ -55,7 +56,7 @@ class Subject:
 
 def start_gateway(stage: Stage, place: Place, peer: Peer, *flags: str) -> Started:
     """Ready to be asked; its request rates are off. Raises Trouble."""
-    store = "--async-store=sqlite:///" + str(place.directory / "queue.db").lstrip("/")
+    store = "--async-store=sqlite:///" + str(place.directory / STORE).lstrip("/")
     more = ("--async-mode=queue", store, "--requests-per-second=off", *flags)
     process = stage.spawn(replace(peer, arguments=(*peer.arguments, *more)), place)
     deadline = time.monotonic() + START_SECONDS

@@ -108,10 +108,17 @@ def backlog(**change: object) -> Backlog:
         calls=[Calls("before", 100, 0, 0.5, 1.0)],
         sent=[Sent(250, 0, 1.0), Sent(250, 0, 1.0), Sent(500, 0, 2.0)],
         file_bytes=2 * MIB,
+        log_bytes=MIB,
         ran=400,
         left=600,
     )
     return replace(good, **change)  # type: ignore[arg-type]  # of many types
+
+
+def test_the_file_and_its_log_are_told_apart() -> None:
+    rows = dict(tables.million(backlog(), "x").tables[0].rows)
+    assert (rows["the file"], rows["its write-ahead log"]) == ("2.0 MiB", "1.0 MiB")
+    assert rows["bytes of the file per event"] == "2097"
 
 
 def test_memory_is_compared_with_that_of_a_quarter() -> None:

@@ -121,7 +121,7 @@ class Accepted:
 
 def run(gateway: Peer, rounds: int, seconds: float, only: Sequence[str], tell: Tell) -> Accepted:
     """Sample everyone in turn, in another order each round. Raises Trouble where not even the backend starts."""
-    jobs = [job for job in _jobs(gateway) if not only or any(word.lower() in job.row.name.lower() for word in only)]
+    jobs = chosen(_jobs(gateway), only)
     found = Accepted([job.row for job in jobs])
     with Stage(HELD, SLOTS) as stage:
         found.file_system = disk.file_system(stage.directory)
@@ -129,6 +129,15 @@ def run(gateway: Peer, rounds: int, seconds: float, only: Sequence[str], tell: T
             for job in turned(jobs, number):
                 tell(f"accept: round {number + 1} of {rounds}: {job.row.name}, clients: {job.row.clients}")
                 take(job, stage, number, seconds)
+    return found
+
+
+def chosen(jobs: Sequence[Job], only: Sequence[str]) -> list[Job]:
+    """Those with one of these words in their name, all where none is given. Raises Trouble where nobody has one."""
+    found = [job for job in jobs if not only or any(word.lower() in job.row.name.lower() for word in only)]
+    if not found:
+        names = "; ".join(dict.fromkeys(job.row.name for job in jobs))
+        raise Trouble(f"nobody has {' or '.join(only)} in its name; there are: {names}")
     return found
 
 

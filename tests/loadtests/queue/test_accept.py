@@ -12,7 +12,7 @@ import pytest
 from loadtests.bench import calls
 from loadtests.bench.processes import Trouble
 from loadtests.bench.queue import disk, kept, subjects
-from loadtests.bench.queue.accept import Job, Row, Sample, compare_counts, take, turned
+from loadtests.bench.queue.accept import Job, Row, Sample, chosen, compare_counts, take, turned
 from loadtests.bench.queue.sending import Sent
 from loadtests.bench.stage import HELD, Stage
 
@@ -86,6 +86,14 @@ def test_a_flood_of_refusals_is_a_problem_and_some_of_them_a_note(tmp_path: Path
     take(Job(some, lambda *_: sample(5, 7, "7 answered 500")), Lonely(tmp_path), 0, 2.0)  # type: ignore[arg-type]  # same
     assert none.problem == "accepted nothing: 7 answered 500"
     assert (some.problem, some.trouble, some.failed) == ("", "7 answered 500", 7)
+
+
+def test_rows_are_chosen_by_a_word_of_their_name() -> None:
+    jobs = [Job(Row(name, 1), lambda *_: sample()) for name in ("huey, default", "MiniStack", "gateway")]
+    assert [job.row.name for job in chosen(jobs, ["HUEY", "mini"])] == ["huey, default", "MiniStack"]
+    assert len(chosen(jobs, [])) == 3
+    with pytest.raises(Trouble, match="nobody has celery in its name; there are: huey, default; MiniStack; gateway"):
+        chosen(jobs, ["celery"])
 
 
 def test_every_second_round_goes_backwards() -> None:

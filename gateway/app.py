@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Callable
 from functools import partial
 from secrets import token_hex
+from socket import gethostname
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -44,6 +45,7 @@ from .policy.payload import PayloadQuotas
 from .queue.accept import invoke_scope, make_event
 from .queue.base import CannotOpen, Store
 from .queue.deliveries import Deliveries
+from .queue.depths import SCRAPE_SECONDS, Levels, QueueLooker
 from .queue.dispatcher import Dispatcher
 from .queue.place import find_file
 from .queue.room import Room
@@ -51,9 +53,10 @@ from .queue.run import RUN, Admitted, Runner
 from .refusals import Refusal
 from .settings import Account, Settings
 from .settings import Function as FunctionSettings
+from .telemetry.event_metrics import Events
 from .telemetry.events import EventTotals
 from .telemetry.last_refusals import LastRefusals
-from .telemetry.log import RefusalSummary, write_access_line
+from .telemetry.log import DropSummary, RefusalSummary, write_access_line
 from .telemetry.metrics import Facts, GatewayCollector
 from .telemetry.record import Totals
 from .telemetry.store_metrics import Counters
@@ -87,6 +90,8 @@ class Gateway:
         self.is_draining = False
         self._drained_by = 0.0
         self.degraded = {"settings_invalid": False, "restart_needed": False}
+        if settings.async_.mode == "queue":
+            self.degraded["event_store"] = False
         self._has_access_log = settings.access_log
         self.buffers = Buffers(settings.buffer_bytes)
         self.outbox = Outbox()
@@ -114,17 +119,6 @@ class Gateway:
             ),
             read_sums=self.shared.read_sums if self.shared else None,
         )
-        self.collector = GatewayCollector(
-            self.totals,
-            limits=lambda: self.tables.limits,
-            levels=self.counters,
-            holds=self.holds.by_counter,
-            buffers=self.buffers,
-            upstream=self.pool,
-            degraded=self.degraded,
-            counters=_describe_counters(settings, self.shared),
-            facts=Facts(__version__, platform.python_version(), settings.backend.timeout_seconds),
-        )
         forward = Forward(
             self.pool,
             buffers=self.buffers,
@@ -137,7 +131,21 @@ class Gateway:
         last: App = forward if self.fault_scripts is None else Delay(forward)
         self.event_totals = EventTotals()
         self._targets = Destinations(region=settings.region, invoke=self._invoke_function)
+        self.drops = DropSummary(self.event_totals)
         self.events = self._make_events(settings, last)
+        self.queue = None if self.events is None else self._make_queue(settings, self.events)
+        self.collector = GatewayCollector(
+            self.totals,
+            limits=lambda: self.tables.limits,
+            levels=self.counters,
+            holds=self.holds.by_counter,
+            buffers=self.buffers,
+            upstream=self.pool,
+            degraded=self.degraded,
+            counters=_describe_counters(settings, self.shared),
+            events=None if self.queue is None else Events(self.event_totals, self.queue.levels),
+            facts=Facts(__version__, platform.python_version(), settings.backend.timeout_seconds),
+        )
         self.stages = self._list_stages(settings, last)
         self.invoke = _chain(self.stages, last)
 
@@ -226,8 +234,9 @@ class Gateway:
         delays = Delays(
             events.function_error_delays_seconds, events.shortest_delay_seconds, events.longest_delay_seconds
         )
+        store, self.event_store = _make_store(settings)
         dispatcher = Dispatcher(
-            _make_store(settings),
+            store,
             # The same way to a slot as a call's: it may wait for nothing else.
             runner=Runner(Admission(Admitted(last), counters=self.counters), tell=self._tell),
             room=Room(self.counters),
@@ -254,6 +263,17 @@ class Gateway:
         exchange.plan = self.tables.limits.of(account).plan(function)
         event = make_event(exchange, invoke_scope(invocation.function), region=self.settings.region, now=time())
         await self.events.accept(event)
+
+    def _make_queue(self, settings: Settings, dispatcher: Dispatcher) -> QueueLooker:
+        where = self.event_store
+        name = where if "://" in where else f"{where} on {gethostname()}"
+        return QueueLooker(dispatcher, limits=lambda: self.tables.limits, levels=Levels(name))
+
+    async def look_at_queue(self) -> None:
+        """Bring what a scrape tells of the queue up to date."""
+        if self.queue is not None:
+            await self.queue.look(at_most_every=SCRAPE_SECONDS)
+            self.degraded["event_store"] = self.queue.trouble is not None
 
     async def _keep_event(self, exchange: Exchange, scope: Scope) -> None:
         assert self.events is not None
@@ -293,11 +313,14 @@ class Gateway:
             self.events.stop()
 
     async def close(self) -> None:
+        if self.queue is not None:
+            await self.queue.close()
         if self.events is not None:
             await self.events.close(max(self._drained_by - monotonic(), 0.0))
         await self._targets.close()
         self.holds.close()
         self.refusals.report()
+        self.drops.report()
         await self.pool.close()
         if self.shared is not None:  # last: until here calls end and slots go back
             await self.shared.close()
@@ -393,13 +416,14 @@ def _make_rules(function: FunctionSettings) -> EventRules:
     return EventRules(function.maximum_retry_attempts, function.maximum_event_age_seconds, targets)
 
 
-def _make_store(settings: Settings) -> Store:
+def _make_store(settings: Settings) -> tuple[Store, str]:
+    """The store of events, and where it is: a URL without credentials, or the path of a file."""
     url = settings.event_store
     events = settings.async_
     from .queue.sqlite import SqliteStore
 
     path, is_temporary = find_file(url, settings.listen.port)
-    return SqliteStore(path, maximum_events=events.maximum_events, is_temporary=is_temporary)
+    return SqliteStore(path, maximum_events=events.maximum_events, is_temporary=is_temporary), str(path)
 
 
 def _make_account(account: str, settings: Account, labelled: int) -> AccountLimits:

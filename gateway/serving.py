@@ -7,7 +7,7 @@ import contextlib
 import gc
 import resource
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from functools import partial
 from typing import cast
 
@@ -23,7 +23,9 @@ from .operations.holders import HoldersEndpoint
 from .operations.holds import HoldEndpoint
 from .operations.limits import describe_limits
 from .settings import Settings
+from .telemetry.exposition import Family
 from .telemetry.lag import keep_measuring_lag
+from .telemetry.process import read_process
 
 # Garbage comes from cycles only, and a request makes hardly any: collecting less often saves time per request.
 _GC_THRESHOLD = 50_000
@@ -85,6 +87,10 @@ def make_operations(gateway: Gateway) -> Operations:
             document["shared"] = shared.describe()
         return document
 
+    async def read_processes() -> Iterable[Family]:
+        await gateway.look_at_queue()
+        return await asyncio.to_thread(read_process)
+
     faults = FaultEndpoint(
         gateway.fault_scripts,
         find_account=lambda account: gateway.tables.limits.of(account).account,
@@ -103,6 +109,7 @@ def make_operations(gateway: Gateway) -> Operations:
         refusals=gateway.last_refusals,
         probe=gateway.pool.probe,
         is_draining=lambda: gateway.is_draining,
+        read_processes=read_processes,
     )
 
 

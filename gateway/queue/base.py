@@ -49,6 +49,10 @@ class Fetched(NamedTuple):
 
 
 class Store(Protocol):
+    @property
+    def trouble(self) -> str | None:
+        """Why no event can be kept just now, and what helps; None where they can."""
+
     async def open(self, hear: Callable[[str, int, float], None]) -> list[Waiting]:
         """Begin; what waits. From now on `hear(lane, events, due_at)` is called, on the event loop, when events come
         into a lane by others than this object: those of other gateways, and the claims of dead ones. Raises

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 from .record import Histogram
 
@@ -13,9 +14,10 @@ Key = tuple[str, str]
 
 
 class EventTotals:
-    """Keys are account and label; of those with more to say, that as the third."""
+    """Keys are account and label; of those with more to say, that as the third. `on_drop` is called after each drop."""
 
     def __init__(self) -> None:
+        self.on_drop: Callable[[], None] | None = None
         self.received_events: Counter[Key] = Counter()
         self.retries: Counter[tuple[str, str, str]] = Counter()
         self.drops: Counter[tuple[str, str, str]] = Counter()
@@ -36,6 +38,15 @@ class EventTotals:
 
     def dropped(self, account: str, function: str, condition: str) -> None:
         self.drops[account, function, condition] += 1
+        if self.on_drop is not None:
+            self.on_drop()
+
+    def dropped_by_condition(self) -> Counter[str]:
+        """Drops since the start, by condition and function."""
+        dropped: Counter[str] = Counter()
+        for (_, label, condition), count in self.drops.items():
+            dropped[f"{condition} ({label})"] += count
+        return dropped
 
     def not_delivered(self, account: str, function: str, kind: str) -> None:
         self.undelivered[account, function, kind] += 1

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import sys
 from collections import Counter
+from collections.abc import Callable
 from time import time
 from typing import Any
 
@@ -13,6 +14,7 @@ import msgspec
 
 from ..asgi import INJECTED, Scope
 from ..exchange import Exchange
+from .events import EventTotals
 from .record import Totals
 
 log = logging.getLogger("gateway")
@@ -70,17 +72,17 @@ def write_access_line(exchange: Exchange, scope: Scope) -> None:
     access.info(msgspec.json.encode({key: value for key, value in line.items() if value is not None}).decode())
 
 
-class RefusalSummary:
-    """Reports refusals together, so that a flood of them is one line and not a flood of lines. How many there were is
-    what the totals have gained since the last report."""
+class _Summary:
+    """Reports what happens often together, so that a flood of it is one line and not a flood of lines. How often it
+    happened is what `count` has gained since the last report."""
 
-    def __init__(self, totals: Totals) -> None:
-        self._totals = totals
+    def __init__(self, count: Callable[[], Counter[str]]) -> None:
+        self._count = count
         self._reported: Counter[str] = Counter()
         self._timer: asyncio.TimerHandle | None = None
 
     def note(self) -> None:
-        """There was one, and the totals have it."""
+        """It has happened, and is counted."""
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(SUMMARY_SECONDS, self.report)
 
@@ -88,9 +90,34 @@ class RefusalSummary:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        refused = self._totals.refused()
-        new = refused - self._reported
-        self._reported = refused
+        counted = self._count()
+        new = counted - self._reported
+        self._reported = counted
         if new:
-            parts = [f"{count} x {why}" for why, count in new.most_common(10)]
-            log.warning("refused %d: %s", new.total(), ", ".join(parts))
+            self._write(new)
+
+    def _write(self, new: Counter[str]) -> None:
+        raise NotImplementedError
+
+
+class RefusalSummary(_Summary):
+    def __init__(self, totals: Totals) -> None:
+        super().__init__(totals.refused)
+
+    def _write(self, new: Counter[str]) -> None:
+        parts = [f"{count} x {why}" for why, count in new.most_common(10)]
+        log.warning("refused %d: %s", new.total(), ", ".join(parts))
+
+
+class DropSummary(_Summary):
+    """Of events that ended without a successful run."""
+
+    def __init__(self, totals: EventTotals) -> None:
+        super().__init__(totals.dropped_by_condition)
+        totals.on_drop = self.note
+
+    def _write(self, new: Counter[str]) -> None:
+        parts = [f"{count} {why}" for why, count in new.most_common(10)]
+        events = "1 event" if new.total() == 1 else f"{new.total()} events"
+        more = ", …" if len(new) > 10 else ""
+        log.warning("%s dropped: %s%s", events, ", ".join(parts), more)

@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 
 from ..faults import KINDS
 from ..policy.limits import OTHER, AccountLimits, Limits
+from .event_metrics import Events, list_events
 from .exposition import Family, Row, as_metric
 from .families import counter, gauge, histogram
 from .record import FunctionCounts, Totals
@@ -60,8 +61,9 @@ class Facts(NamedTuple):
 
 class GatewayCollector(Collector):
     """`holds` says how many slots of each counter are held on purpose, `degraded` of each cause whether it is so now;
-    `facts` are what does not change while the process runs, `counters` where its slots are counted, and
-    `workers` gives how many processes serve, and how many took the place of one that died."""
+    `facts` are what does not change while the process runs, `counters` where its slots are counted,
+    `events` what becomes of asynchronous invocations (None: the backend has the queue), and `workers` gives
+    how many processes serve, and how many took the place of one that died."""
 
     def __init__(
         self,
@@ -76,6 +78,7 @@ class GatewayCollector(Collector):
         facts: Facts,
         counters: Counters,
         workers: Callable[[], tuple[int, int]] = lambda: (1, 0),
+        events: Events | None = None,
     ) -> None:
         self._totals = totals
         self._limits = limits
@@ -87,6 +90,7 @@ class GatewayCollector(Collector):
         self._facts = facts
         self._counters = counters
         self._workers = workers
+        self._events = events
 
     def collect(self) -> Iterable[Metric]:
         """For prometheus-client, at its price (exposition.py)."""
@@ -98,6 +102,8 @@ class GatewayCollector(Collector):
         yield from self._list_functions(list(self._totals.functions.items()))
         yield from self._list_accounts(self._limits().all(), self._levels.held())
         yield from self._list_ages(self._limits().all(), self._holds())
+        if self._events is not None:
+            yield from list_events(self._events)
         yield from self._list_process()
         yield from list_counters(self._counters)
         yield from self._list_state()
@@ -268,7 +274,7 @@ class GatewayCollector(Collector):
             "1 while the gateway does not run as it was told to: its settings file has mistakes and the old limits stay"
             " in force (settings_invalid), or has changes that wait for a restart (restart_needed); or the store of its"
             " shared counters does not answer (store_away) or began anew (store_refilling), or a gateway that shares"
-            " them has other limits (limits_differ).",
+            " them has other limits (limits_differ); or the store of events cannot keep any (event_store).",
             ("cause",),
             [((cause,), int(is_so)) for cause, is_so in self._degraded.items()],
         )

@@ -18,6 +18,7 @@ class MemoryStore:
         self.events: dict[int, Event] = {}
         self.claimed: set[int] = set()
         self.fault: StoreFault | None = None
+        self.trouble: str | None = None
         self.finished: list[Event] = []
         self.postponed: list[Event] = []
         self._keys = count(1)
@@ -82,6 +83,23 @@ class MemoryStore:
             )
             for lane, events in found.items()
         ]
+
+    async def find(self, request_id: str, most: int) -> list[tuple[Event, bool]]:
+        await asyncio.sleep(0)
+        found = [event for event in self.events.values() if event.request_id == request_id]
+        return [(deepcopy(event), event.key in self.claimed) for event in found[:most]]
+
+    async def oldest(self, lane: str, most: int) -> list[tuple[Event, bool]]:
+        await asyncio.sleep(0)
+        found = sorted((e for e in self.events.values() if e.lane == lane), key=lambda e: (e.due_at, e.key))
+        return [(deepcopy(event), event.key in self.claimed) for event in found[:most]]
+
+    async def take(self, key: bytes | int) -> Event | None:
+        await asyncio.sleep(0)
+        if key in self.claimed or key not in self.events:
+            return None
+        self.claimed.add(key)
+        return deepcopy(self.events[key])
 
     async def close(self) -> None:
         self.claimed.clear()

@@ -13,7 +13,8 @@ from gateway.exchange import Exchange
 from gateway.policy.limits import AccountLimits
 from gateway.refusals import Refusal
 from gateway.telemetry import log as telemetry_log
-from gateway.telemetry.log import RefusalSummary
+from gateway.telemetry.events import EventTotals
+from gateway.telemetry.log import DropSummary, RefusalSummary
 from gateway.telemetry.record import Totals
 from tests.support.sockets import Gateway, gateway, invoke
 
@@ -174,3 +175,24 @@ async def test_what_was_not_refused_is_not_summarised(
     totals.note(Exchange(0.0))
     summary.report()
     assert caplog.records == []
+
+
+async def test_a_flood_of_dropped_events_is_one_line(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes by itself, with how many there were since the last line, why, and of which function."""
+    events = EventTotals()
+    drops = DropSummary(events)
+    for _ in range(1000):
+        events.dropped("a", "report", "RetriesExhausted")
+    events.dropped("a", "other", "EventAgeExceeded")
+    assert caplog.records == []
+    drops.report()
+    drops.report()
+    monkeypatch.setattr(telemetry_log, "SUMMARY_SECONDS", 0)
+    events.dropped("a", "report", "RetriesExhausted")
+    await asyncio.sleep(0.01)
+    assert [record.getMessage() for record in caplog.records] == [
+        "1001 events dropped: 1000 RetriesExhausted (report), 1 EventAgeExceeded (other)",
+        "1 event dropped: 1 RetriesExhausted (report)",
+    ]

@@ -31,7 +31,8 @@ DEFAULT = '{account="000000000000"}'
 
 @pytest.fixture
 def served() -> Iterator[Gateway]:
-    with gateway(accounts=ACCOUNTS, metric_functions=3) as started:
+    # Events go to the backend: nothing is told of a queue (test_event_metrics.py has those).
+    with gateway(accounts=ACCOUNTS, metric_functions=3, **{"async": {"mode": "forward"}}) as started:
 
         async def script(call: Any) -> None:
             if call.function == "fails":

@@ -1,0 +1,207 @@
+"""How many events wait where, by function: those in the store, and those that this process has claimed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from math import inf
+from time import monotonic, time
+from typing import Protocol
+
+import msgspec
+
+from ..policy.limits import OTHER, Limits
+from .base import Store, StoreFault, Waiting
+from .lanes import Lane, Work
+
+SCRAPE_SECONDS = 5.0  # a scrape takes what was read so long ago
+_PATIENCE_SECONDS = 2.0  # whoever asks waits no longer: ten million events take a file that long
+_AT_ONCE = 5_000  # lanes and events; about a millisecond
+
+
+class Depth(msgspec.Struct):
+    """Of one function: how many events have had no run yet (`waiting`), had one (`retrying`), are run now, have ended
+    and are told of (`delivering`), or could not be told of (`undelivered`). Seconds since the epoch: when the oldest that
+    is still to be run came, and when the next is due; infinite without one."""
+
+    waiting: int = 0
+    retrying: int = 0
+    running: int = 0
+    delivering: int = 0
+    undelivered: int = 0
+    received_at: float = inf
+    due_at: float = inf
+
+    @property
+    def events(self) -> int:
+        return self.waiting + self.retrying + self.running + self.delivering + self.undelivered
+
+
+STATES = ("waiting", "retrying", "running", "delivering", "undelivered")
+
+Key = tuple[str, str]
+"""Account and function."""
+
+Depths = dict[Key, Depth]
+
+
+def count_stored(waiting: Iterable[Waiting]) -> Depths:
+    """What a store says of its lanes."""
+    depths: Depths = {}
+    for row in waiting:
+        account, word, function = row.lane.split("/", 2)
+        depth = depths.setdefault((account, function), Depth())
+        work = Work(word)
+        if work is Work.RUN:
+            depth.waiting += row.events - row.retrying
+            depth.retrying += row.retrying
+            depth.received_at = min(depth.received_at, row.received_at)
+        elif work is Work.DELIVER:
+            depth.delivering += row.events
+        else:
+            depth.undelivered += row.events
+        if work is not Work.KEEP:  # that one is due never
+            depth.due_at = min(depth.due_at, row.due_at)
+    return depths
+
+
+def count_claimed(depths: Depths, lane: Lane) -> None:
+    """Add what this process has claimed of a lane."""
+    depth = depths.setdefault((lane.account, lane.function), Depth())
+    if lane.work is Work.RUN:
+        retrying = sum(event.runs > 0 for event in lane.ready)
+        depth.waiting += len(lane.ready) - retrying
+        depth.retrying += retrying
+        depth.running += lane.running
+        depth.received_at = min(depth.received_at, *(event.received_at for event in lane.ready), inf)
+    else:
+        depth.delivering += len(lane.ready) + lane.running
+    depth.due_at = min(depth.due_at, *(event.due_at for event in lane.ready), inf)
+
+
+def add_depths(into: Depths, more: Depths) -> None:
+    for key, other in more.items():
+        depth = into.setdefault(key, Depth())
+        for state in STATES:
+            setattr(depth, state, getattr(depth, state) + getattr(other, state))
+        depth.received_at = min(depth.received_at, other.received_at)
+        depth.due_at = min(depth.due_at, other.due_at)
+
+
+def fold_names(depths: Depths, limits: Limits) -> Depths:
+    """The same by label: functions are named by clients, and only those that have a label are shown by themselves."""
+    folded: Depths = {(account.account, OTHER): Depth() for account in limits.all()}
+    for (account, function), depth in depths.items():
+        plan = limits.of(account).plan(function)
+        add_depths(folded, {(plan.account, plan.label): depth})
+    return folded
+
+
+class Claimed(Protocol):
+    """The dispatcher."""
+
+    store: Store
+    lanes: dict[str, Lane]
+
+
+class Levels:
+    """What is told of a queue's depths: by label to Prometheus, which must not see the labels come and go."""
+
+    def __init__(self, store: str, *, now: Callable[[], float] = time) -> None:
+        self.store = store
+        self._now = now
+        self._labelled: Depths = {}
+
+    def take_in(self, labelled: Depths) -> None:
+        """Replace what is known; a label that has been seen stays, with nothing."""
+        self._labelled = {key: Depth() for key in self._labelled} | labelled
+
+    def rows(self) -> Iterator[tuple[tuple[str, str, str], int]]:
+        for key, depth in list(self._labelled.items()):
+            for state in STATES:
+                yield (*key, state), getattr(depth, state)
+
+    def oldest(self) -> Iterator[tuple[tuple[str], float]]:
+        received: dict[str, float] = {}
+        for (account, _), depth in self._labelled.items():
+            received[account] = min(received.get(account, inf), depth.received_at)
+        now = self._now()
+        for account, at in received.items():
+            yield (account,), max(now - at, 0.0) if at < inf else 0.0
+
+
+class QueueLooker:
+    """Looks at the queue when somebody asks; one look at a time, and none that keeps requests waiting. `stored` is what
+    the store said, `here` what this process has claimed."""
+
+    def __init__(
+        self,
+        dispatcher: Claimed,
+        *,
+        limits: Callable[[], Limits],
+        levels: Levels,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self.levels = levels
+        self.stored: Depths = {}
+        self.here: Depths = {}
+        self.labelled_here: Depths = {}
+        self.labelled_stored: Depths = {}
+        self._dispatcher = dispatcher
+        self._limits = limits
+        self._clock = clock
+        self._looked_at = -inf
+        self._look: asyncio.Task[None] | None = None
+        self._fault: str | None = None
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the store cannot keep events, or be read; None where it can."""
+        return self._dispatcher.store.trouble or self._fault
+
+    async def look(self, *, at_most_every: float, patience: float = _PATIENCE_SECONDS) -> None:
+        """Bring everything up to date, unless that was done so many seconds ago. What takes longer than `patience`
+        seconds goes on by itself, and until it ends the last look stays."""
+        if self._look is None and self._clock() - self._looked_at >= at_most_every:
+            self._look = asyncio.create_task(self._look_now(), name="look at the queue")
+            self._look.add_done_callback(self._end_look)
+        if self._look is not None:
+            await asyncio.wait([self._look], timeout=patience)
+
+    def _end_look(self, look: asyncio.Task[None]) -> None:
+        self._look = None
+        self._looked_at = self._clock()
+
+    async def _look_now(self) -> None:
+        try:
+            waiting = await self._dispatcher.store.waiting()
+        except StoreFault as fault:
+            self._fault = str(fault)
+        else:
+            self._fault = None
+            self.stored = await asyncio.to_thread(count_stored, waiting)
+        self.here = await self._count_claimed()
+        limits = self._limits()
+        self.labelled_stored = await asyncio.to_thread(fold_names, self.stored, limits)
+        self.labelled_here = await asyncio.to_thread(fold_names, self.here, limits)
+        labelled: Depths = {}
+        add_depths(labelled, self.labelled_stored)
+        add_depths(labelled, self.labelled_here)
+        self.levels.take_in(labelled)
+
+    async def _count_claimed(self) -> Depths:
+        depths: Depths = {}
+        done = 0
+        for lane in list(self._dispatcher.lanes.values()):
+            if lane.ready or lane.running:
+                count_claimed(depths, lane)
+            done += 1 + len(lane.ready)
+            if done >= _AT_ONCE:
+                await asyncio.sleep(0)
+                done = 0
+        return depths
+
+    async def close(self) -> None:
+        if self._look is not None:
+            self._look.cancel()
+            await asyncio.wait([self._look])

@@ -1,0 +1,122 @@
+"""What Prometheus is told of asynchronous invocations, under CloudWatch's meanings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple, Protocol, get_args
+
+from ..policy.events import Condition
+from .events import EventTotals
+from .exposition import Family
+from .families import counter, gauge, histogram
+
+_BY_FUNCTION = ("account", "function")
+_CAUSES = ("error", "system", "throttle")
+_DROPS = [condition for condition in get_args(Condition) if condition != "Success"]
+_DESTINATIONS = ("on_failure", "on_success")
+
+
+class EventLevels(Protocol):
+    """What is in the queue now. `store` names it so that gateways on one queue say the same, and nobody else does."""
+
+    store: str
+
+    def rows(self) -> Iterable[tuple[tuple[str, str, str], int]]:
+        """Of account, label and state, how many events."""
+
+    def oldest(self) -> Iterable[tuple[tuple[str], float]]:
+        """Of each account the age of the oldest event that is still to be run, in seconds; 0 without one."""
+
+
+class Events(NamedTuple):
+    totals: EventTotals
+    levels: EventLevels
+
+
+def list_events(events: Events) -> Iterator[Family]:
+    """Nothing is told of a function that has no label. What has not happened yet is told as 0 of every function that
+    has had an event: of a series that begins at 1, Prometheus cannot see the rise."""
+    totals, levels = events
+    known = list(totals.received_events)
+    yield counter(
+        "async_events_received",
+        "Events that were queued and answered with 202 (CloudWatch: AsyncEventsReceived).",
+        _BY_FUNCTION,
+        list(totals.received_events.items()),
+    )
+    yield counter(
+        "async_events_dropped",
+        "Events that ended without a successful run, by the condition; also those that a dead-letter queue or a"
+        " destination took (CloudWatch: AsyncEventsDropped, RecursiveInvocationsDropped).",
+        ("account", "condition", "function"),
+        [
+            ((account, condition, function), count)
+            for (account, function, condition), count in _with_zeros(totals.drops, known, _DROPS).items()
+        ],
+    )
+    yield counter(
+        "async_event_retries",
+        "Times that an event went back to the queue: its function failed (error), no slot was free or the backend said"
+        " 429 (throttle), the backend could not be reached or failed (system).",
+        ("account", "cause", "function"),
+        [
+            ((account, cause, function), count)
+            for (account, function, cause), count in _with_zeros(totals.retries, known, _CAUSES).items()
+        ],
+    )
+    yield histogram(
+        "async_event_age_seconds",
+        "Seconds between an event's 202 and each of its runs (CloudWatch: AsyncEventAge, there in ms).",
+        _BY_FUNCTION,
+        list(totals.ages.items()),
+    )
+    yield from _list_deliveries(totals, known)
+    yield from _list_levels(levels)
+
+
+def _list_deliveries(totals: EventTotals, known: list[tuple[str, str]]) -> Iterator[Family]:
+    dead_letters = {key[:2]: count for key, count in totals.undelivered.items() if key[2] == "dead_letter_queue"}
+    destinations = {key: count for key, count in totals.undelivered.items() if key[2] != "dead_letter_queue"}
+    yield counter(
+        "dead_letter_errors",
+        "Messages to a dead-letter queue that were given up after async.delivery_attempts; the event is kept"
+        " (CloudWatch: DeadLetterErrors).",
+        _BY_FUNCTION,
+        list((dict.fromkeys(known, 0) | dead_letters).items()),
+    )
+    yield counter(
+        "destination_delivery_failures",
+        "Records to a destination, by its kind, that were given up after async.delivery_attempts; the event is kept"
+        " (CloudWatch: DestinationDeliveryFailures).",
+        ("account", "function", "kind"),
+        list(_with_zeros(destinations, known, _DESTINATIONS).items()),
+    )
+
+
+def _list_levels(levels: EventLevels) -> Iterator[Family]:
+    yield gauge(
+        "async_events_queued",
+        "Events by state: had no run yet (waiting), had one (retrying), run now (running), have ended and are told of"
+        " (delivering), or could not be told of and wait for somebody (undelivered). Gateways on one store each tell of"
+        " all that it has, and of what they run themselves.",
+        ("account", "function", "state"),
+        levels.rows(),
+    )
+    yield gauge(
+        "async_oldest_event_age_seconds",
+        "Seconds since the oldest event came that is still to be run, or run again; 0 without one.",
+        ("account",),
+        levels.oldest(),
+    )
+    yield gauge(
+        "async_store_info",
+        "1, with the store of events as label: its URL without credentials, or its file and the machine's name.",
+        ("store",),
+        [((levels.store,), 1)],
+    )
+
+
+def _with_zeros(
+    counts: dict[tuple[str, str, str], int], known: list[tuple[str, str]], words: Iterable[str]
+) -> dict[tuple[str, str, str], int]:
+    return {(*key, word): 0 for key in known for word in words} | counts

@@ -1,0 +1,164 @@
+"""How many events wait where, as it is told: exact, by label, and never at the price of a request."""
+
+from __future__ import annotations
+
+import asyncio
+from math import inf
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.policy.events import EventRules, Targets
+from gateway.policy.limits import AccountLimits, FunctionLimits, Limits
+from gateway.queue.base import StoreFault, Waiting
+from gateway.queue.depths import Depth, Depths, Levels, QueueLooker, add_depths, count_stored, fold_names
+from tests.queue.test_dispatcher import DLQ, ERROR, World
+from tests.support.dispatching import settle
+
+LIMITS = Limits(AccountLimits("a", 10, {"known": FunctionLimits(), "beyond": FunctionLimits()}, labelled=1))
+
+
+def make_looker(world: World, clock: Any = lambda: 0.0) -> QueueLooker:
+    levels = Levels("here", now=world.clock)
+    return QueueLooker(world.dispatcher, limits=lambda: world.limits, levels=levels, clock=clock)
+
+
+def whole(looker: QueueLooker) -> Depths:
+    depths: Depths = {}
+    add_depths(depths, looker.stored)
+    add_depths(depths, looker.here)
+    return {key: depth for key, depth in depths.items() if depth.events}
+
+
+def test_a_lanes_name_says_in_which_state_its_events_are() -> None:
+    depths = count_stored(
+        [
+            Waiting("a/function/f", 10, 3, 7.0, 1.0),
+            Waiting("a/delivery/f", 4, 4, 8.0, 0.5),
+            Waiting("a/undelivered/f", 2, 2, 9e9, 0.1),
+            Waiting("b/function/f", 1, 0, 5.0, 5.0),
+        ]
+    )
+    assert depths == {
+        ("a", "f"): Depth(7, 3, 0, 4, 2, received_at=1.0, due_at=7.0),
+        ("b", "f"): Depth(1, received_at=5.0, due_at=5.0),
+    }
+
+
+async def test_every_event_is_counted_once_wherever_it_is() -> None:
+    """Run, claimed, in the store, waiting for its second run."""
+    async with World(concurrent=2) as world:
+        world.answers["fails"] = [ERROR]
+        await world.send("fails")
+        world.held.add("f")
+        await world.send("f", times=300)
+        looker = make_looker(world)
+        await looker.look(at_most_every=0)
+        assert len(world.store.events) == 301
+        counted = whole(looker)
+        assert counted[("a", "f")].running == 2
+        assert counted[("a", "f")].waiting == 298
+        assert (counted[("a", "fails")].retrying, counted[("a", "fails")].due_at) == (1, world.clock.now + 60)
+        assert list(looker.levels.oldest()) == [(("a",), 0.0)]
+        world.clock.now += 9
+        assert list(looker.levels.oldest()) == [(("a",), 9.0)]
+        await world.let_go("f", 2)
+        await looker.close()
+
+
+async def test_what_could_not_be_delivered_is_told_until_somebody_sees_to_it() -> None:
+    async with World(rules=EventRules(0, targets=Targets(dead_letter_queue=DLQ))) as world:
+        world.answers["f"] = [ERROR]
+        world.failing.add(DLQ)
+        await world.send("f")
+        looker = make_looker(world)
+        await looker.look(at_most_every=0)
+        assert whole(looker) == {("a", "f"): Depth(delivering=1, due_at=world.clock.now + 1)}
+        await world.clock.advance(30)
+        await looker.look(at_most_every=0)
+        assert whole(looker) == {("a", "f"): Depth(undelivered=1)}
+        assert list(looker.levels.oldest()) == [(("a",), 0.0)], "it will not be run"
+
+
+async def test_the_store_is_asked_at_most_once_in_five_seconds_and_by_one_at_a_time() -> None:
+    async with World() as world:
+        asked, now = 0, 100.0
+        waiting = world.store.waiting
+        gate = asyncio.get_running_loop().create_future()
+
+        async def ask() -> list[Waiting]:
+            nonlocal asked
+            asked += 1
+            await gate
+            return await waiting()
+
+        world.store.waiting = ask  # type: ignore[method-assign]  # to be counted
+        looker = make_looker(world, lambda: now)
+        looks = [asyncio.create_task(looker.look(at_most_every=5)) for _ in range(3)]
+        await settle()
+        assert asked == 1
+        gate.set_result(None)
+        await asyncio.gather(*looks)
+        await looker.look(at_most_every=5)
+        assert asked == 1
+        now += 5
+        await looker.look(at_most_every=5)
+        assert asked == 2
+
+
+async def test_a_store_that_is_slow_keeps_nobody_waiting_and_the_last_look_stays() -> None:
+    async with World() as world:
+        looker = make_looker(world)
+        await looker.look(at_most_every=0)
+        known = looker.stored
+        world.store.waiting = asyncio.get_running_loop().create_future().__await__  # type: ignore[assignment]  # for ever
+        await looker.look(at_most_every=0, patience=0)
+        assert looker.stored is known
+        await looker.close()
+
+
+async def test_a_store_that_cannot_be_read_is_trouble_and_the_last_look_stays() -> None:
+    async with World(concurrent=1) as world:
+        world.held.add("f")
+        await world.send("f", times=300)
+        looker = make_looker(world)
+        await looker.look(at_most_every=0)
+        known = looker.stored
+        assert known[("a", "f")].waiting
+
+        async def fail() -> list[Waiting]:
+            raise StoreFault("away", "It is away. Start it.")
+
+        waiting, world.store.waiting = world.store.waiting, fail  # type: ignore[method-assign]  # to fail
+        await looker.look(at_most_every=0)
+        assert (looker.trouble, looker.stored) == ("It is away. Start it.", known)
+        world.store.waiting = waiting  # type: ignore[method-assign]  # and to work again
+        await looker.look(at_most_every=0)
+        assert looker.trouble is None
+        world.store.trouble = "The disk is full."
+        assert looker.trouble == "The disk is full."
+        await world.let_go("f")
+
+
+NAMES = st.text(min_size=1, max_size=8) | st.sampled_from(["known", "beyond", "other"])
+
+
+@given(st.dictionaries(st.tuples(st.sampled_from(["a", "b", "9" * 12]), NAMES), st.integers(0, 9)))
+def test_nothing_that_a_client_sends_becomes_a_label_and_no_event_is_lost_in_the_fold(sent: dict[Any, int]) -> None:
+    depths = {key: Depth(waiting=count, received_at=1.0) for key, count in sent.items()}
+    folded = fold_names(depths, LIMITS)
+    assert set(folded) <= {("a", "known"), ("a", "other")}
+    assert sum(depth.waiting for depth in folded.values()) == sum(sent.values())
+    known = sum(count for (_, name), count in sent.items() if name == "known")
+    assert folded.get(("a", "known"), Depth()).waiting == known
+
+
+def test_a_label_that_was_told_of_stays_when_its_events_are_gone() -> None:
+    levels = Levels("here", now=lambda: 10.0)
+    levels.take_in({("a", "f"): Depth(waiting=3, received_at=4.0)})
+    assert dict(levels.oldest()) == {("a",): 6.0}
+    levels.take_in({})
+    assert (("a", "f", "waiting"), 0) in list(levels.rows())
+    assert dict(levels.oldest()) == {("a",): 0.0}
+    assert Depth().received_at == inf

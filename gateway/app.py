@@ -6,7 +6,7 @@ import asyncio
 import platform
 import ssl
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 from secrets import token_hex
 from socket import gethostname
 from time import monotonic, time
@@ -35,6 +35,7 @@ from .middleware.recursion import Recursion
 from .operations.history import History
 from .operations.holds import Holds
 from .operations.live import LiveView
+from .operations.own_queue import OwnQueue
 from .operations.reports import OwnReports, SharedReports
 from .operations.watchers import Watchers
 from .outbox import Outbox
@@ -44,6 +45,7 @@ from .policy.limits import DEFAULT_ACCOUNT, AccountLimits, FunctionLimits, Limit
 from .policy.payload import PayloadQuotas
 from .queue.accept import invoke_scope, make_event
 from .queue.base import CannotOpen, Store
+from .queue.control import Control
 from .queue.deliveries import Deliveries
 from .queue.depths import SCRAPE_SECONDS, Levels, QueueLooker
 from .queue.dispatcher import Dispatcher
@@ -268,6 +270,13 @@ class Gateway:
         where = self.event_store
         name = where if "://" in where else f"{where} on {gethostname()}"
         return QueueLooker(dispatcher, limits=lambda: self.tables.limits, levels=Levels(name))
+
+    @cached_property
+    def own_queue(self) -> OwnQueue | None:
+        """What `/queue` says and does here."""
+        if self.queue is None or self.events is None:
+            return None
+        return OwnQueue(self.queue, Control(self.events, now=time), store=self.event_store)
 
     async def look_at_queue(self) -> None:
         """Bring what a scrape tells of the queue up to date."""

@@ -1,4 +1,4 @@
-"""The command line: serve, check, schema, limits, holders, hold, release, fault and prove."""
+"""The command line: serve, check, schema, limits, holders, hold, release, fault, queue and prove."""
 
 import functools
 import os
@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway import __version__, flags
+from gateway.queue_command import queue
 from gateway.remote import ASKING
 from gateway.settings import Account, Settings, SettingsError, json_schema, load
 from gateway.settings.problems import MOST_SHOWN
@@ -128,7 +129,7 @@ def schema() -> None:
     click.echo(json_schema(), nl=False)
 
 
-for command in ASKING:
+for command in (*ASKING, queue):
     main.add_command(command)
 
 

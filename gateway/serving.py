@@ -22,6 +22,7 @@ from .operations.history import keep_looking
 from .operations.holders import HoldersEndpoint
 from .operations.holds import HoldEndpoint
 from .operations.limits import describe_limits
+from .operations.queue import QueueEndpoint
 from .settings import Settings
 from .telemetry.exposition import Family
 from .telemetry.lag import keep_measuring_lag
@@ -104,6 +105,7 @@ def make_operations(gateway: Gateway) -> Operations:
             *HoldEndpoint(gateway.holds, is_draining=lambda: gateway.is_draining).routes(),
             *HoldersEndpoint(gateway.reports).routes(),
             *faults.routes(),
+            *QueueEndpoint(gateway.own_queue).routes(),
         ],
         watchers=gateway.watchers,
         refusals=gateway.last_refusals,

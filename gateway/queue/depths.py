@@ -21,8 +21,8 @@ _AT_ONCE = 5_000  # lanes and events; about a millisecond
 
 class Depth(msgspec.Struct):
     """Of one function: how many events have had no run yet (`waiting`), had one (`retrying`), are run now, have ended
-    and are told of (`delivering`), or could not be told of (`undelivered`). Seconds since the epoch: when the oldest that
-    is still to be run came, and when the next is due; infinite without one."""
+    and are told of (`delivering`), or could not be told of (`undelivered`). Seconds since the epoch: when the oldest
+    came that is still to be run, and when the next is due; infinite without one."""
 
     waiting: int = 0
     retrying: int = 0

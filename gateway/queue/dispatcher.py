@@ -179,6 +179,37 @@ class Dispatcher:
         found.note_stored(due_at, events)
         self._give_turn(found)
 
+    # What people say (control.py).
+
+    def find_ready(self, lane: str, is_it: Callable[[Event], bool]) -> Event | None:
+        """The first of the events of a lane that are claimed and not yet under way which `is_it`."""
+        found = self.lanes.get(lane)
+        return None if found is None else next(filter(is_it, found.ready), None)
+
+    def withdraw(self, lane: str, is_it: Callable[[Event], bool]) -> Event | None:
+        """The same, taken out: it stays claimed, and whoever has it ends it, writes it back or puts it back."""
+        event = self.find_ready(lane, is_it)
+        if event is not None:
+            self.lanes[lane].ready.remove(event)
+            self._ready_bytes -= event.size
+            self._give_turn(self.lanes[lane])
+        return event
+
+    def put_first(self, event: Event) -> None:
+        """An event that was withdrawn is the next of its lane, and tried now."""
+        self._push_back(self._lane(event.lane), event)
+        self.hurry(event.lane)
+
+    def hurry(self, lane: str) -> None:
+        """Try a lane now, whatever it waits for."""
+        found = self._lane(lane)
+        found.not_before, found.tries = 0.0, 0
+        self._turns.add(found)
+        self._pump_soon()
+
+    def tell_dropped(self, event: Event, condition: str) -> None:
+        self._tell.dropped(event.account, self._limits().of(event.account).plan(event.function).label, condition)
+
     # Turns.
 
     def _lane(self, name: str) -> Lane:

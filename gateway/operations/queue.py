@@ -1,0 +1,180 @@
+"""`/queue`: the asynchronous invocations that are kept, and single ones to be looked at, tried now, or dropped."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Literal, NamedTuple, Protocol
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from ..queue.base import StoreFault
+from ..queue.control import Act, Wanted
+from ..queue.depths import STATES, Depths
+from .documents import (
+    ACCOUNT,
+    FUNCTION,
+    FUNCTION_WORDS,
+    MOST_REPEATED,
+    BadDocument,
+    Keys,
+    answer_error,
+    answer_json,
+    read_body,
+    read_values,
+)
+from .queue_documents import Row, describe_queue, in_thread
+
+USUAL_ROWS, MOST_ROWS = 100, 100_000
+USUAL_EVENTS, MOST_EVENTS = 20, 100  # each may have a megabyte
+
+_ID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_FORWARDED = "Events are handed to the backend (async.mode: forward), so none are kept here. Ask the backend."
+
+_KEYS: Keys = {
+    "request_id": (str, "a request id"),
+    "account": (ACCOUNT[0], "twelve digits; leave it out for all accounts"),
+    "function": (FUNCTION, f"{FUNCTION_WORDS}; leave it out for all functions"),
+    "state": (Literal["waiting", "retrying", "running", "delivering", "undelivered"], f"one of {', '.join(STATES)}"),
+    "most": (str, "a number"),
+    "payload": (Literal["true", "false"], "true or false"),
+}
+_ROW_KEYS: Keys = {"rows": (str, "a number")}
+
+
+class Question(NamedTuple):
+    """Of which events: of one request id, or the oldest of those that are wanted."""
+
+    request_id: str | None
+    wanted: Wanted
+    payload: bool
+
+
+class Queue(Protocol):
+    """A queue of one process, or of several workers. All raise `StoreFault`."""
+
+    store: str
+
+    async def look(self) -> tuple[Depths, str | None]:
+        """How many events wait where, and why the store cannot keep any, or None."""
+
+    async def read(self, question: Question) -> tuple[list[Row], bool]:
+        """Events as documents, and whether there are more."""
+
+    async def act(self, act: Act, request_id: str) -> tuple[int, int]:
+        """To how many events of the request id it was done, and how many are run now."""
+
+
+class QueueEndpoint:
+    """`queue` is None where events are the backend's."""
+
+    def __init__(self, queue: Queue | None) -> None:
+        self._queue = queue
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/queue", self.show),
+            Route("/queue/events", self.events),
+            Route("/queue/events/{request_id}", self.drop, methods=["DELETE"]),
+            Route("/queue/events/{request_id}/retry", self.retry, methods=["POST"]),
+        ]
+
+    async def show(self, request: Request) -> Response:
+        try:
+            rows = _read_number(_read(request.query_params, _ROW_KEYS), "rows", USUAL_ROWS, MOST_ROWS, least=0)
+        except BadDocument as error:
+            return answer_error(str(error), error.status)
+        if self._queue is None:
+            return answer_json({"mode": "forward", "store": None, **describe_queue({}, rows), "trouble": None})
+        depths, trouble = await self._queue.look()
+        shown = await in_thread(describe_queue, depths, rows)
+        return answer_json({"mode": "queue", "store": self._queue.store, **shown, "trouble": trouble})
+
+    async def events(self, request: Request) -> Response:
+        if self._queue is None:
+            return answer_error(_FORWARDED, 409)
+        try:
+            question = read_question(request.query_params)
+            rows, has_more = await self._queue.read(question)
+        except BadDocument as error:
+            return answer_error(str(error), error.status)
+        except StoreFault as fault:
+            return answer_error(str(fault), 503)
+        if question.request_id is not None and not rows:
+            return _answer_unknown(question.request_id)
+        return answer_json({"events": rows, "has_more": has_more}, headers={"cache-control": "no-store"})
+
+    async def retry(self, request: Request) -> Response:
+        try:
+            await read_body(request, "A retry", "an empty body")  # which no page of another origin can send as JSON
+        except BadDocument as error:
+            return answer_error(str(error), error.status)
+        return await self._act("retry", request.path_params["request_id"])
+
+    async def drop(self, request: Request) -> Response:
+        return await self._act("drop", request.path_params["request_id"])
+
+    async def _act(self, act: Act, request_id: str) -> Response:
+        if self._queue is None:
+            return answer_error(_FORWARDED, 409)
+        try:
+            done, running = await self._queue.act(act, _read_id(request_id))
+        except BadDocument as error:
+            return answer_error(str(error), error.status)
+        except StoreFault as fault:
+            return answer_error(str(fault), 503)
+        if done:
+            return answer_json({"request_id": request_id, _DONE[act]: done, "running": running})
+        if running:
+            return answer_error(
+                f"Event {request_id} is being run or delivered now, here or by another gateway. Wait until that has"
+                " ended, and look again.",
+                409,
+            )
+        return _answer_unknown(request_id)
+
+
+_DONE: dict[Act, str] = {"retry": "retried", "drop": "dropped"}
+
+
+def read_question(parameters: Mapping[str, str]) -> Question:
+    """The question in a query string; empty values ask for nothing special. Raises `BadDocument`."""
+    values = _read(parameters, _KEYS)
+    most = _read_number(values, "most", USUAL_EVENTS, MOST_EVENTS)
+    request_id = values.get("request_id")
+    wanted = Wanted(values.get("account"), values.get("function"), values.get("state"), most)
+    if request_id is not None:
+        if wanted[:3] != (None, None, None):
+            raise BadDocument("Ask for a request_id, or for an account, function or state; not for both.")
+        _read_id(request_id)
+    return Question(request_id, wanted, values.get("payload") == "true")
+
+
+def _read(parameters: Mapping[str, str], keys: Keys) -> dict[str, str]:
+    return read_values({key: value for key, value in parameters.items() if value}, keys, "The query")
+
+
+def _read_number(values: Mapping[str, str], key: str, usual: int, most: int, least: int = 1) -> int:
+    text = values.get(key, str(usual))
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(most)) and least <= int(text) <= most):
+        raise BadDocument(f"{key} must be a number from {least} to {most}.")
+    return int(text)
+
+
+def _read_id(text: str) -> str:
+    if _ID.fullmatch(text) is None:
+        raise BadDocument(
+            f"{text[:MOST_REPEATED]!r} is no request id. It is a UUID, which the answer to the invocation has as"
+            " x-amzn-RequestId."
+        )
+    return text
+
+
+def _answer_unknown(request_id: str) -> Response:
+    return answer_error(
+        f"There is no event {request_id}: it has been run, has ended, or never was. GET /queue/events lists the oldest"
+        " there are.",
+        404,
+    )

@@ -1,0 +1,130 @@
+"""The queue and its events as JSON: for people, so without what would let a reader sign requests."""
+
+from __future__ import annotations
+
+import asyncio
+from base64 import b64encode
+from collections.abc import Callable
+from heapq import nsmallest
+from math import inf
+from time import time
+from typing import Any, TypeVar
+
+from ..queue.control import Seen, name_of
+from ..queue.depths import STATES, Depth, Depths
+from ..queue.event import Answer, Outcome
+
+Row = dict[str, Any]
+T = TypeVar("T")
+
+_MOST_PAYLOAD = 16 * 1024 * 1024  # bytes of payload in one answer
+_SECRET = frozenset({b"authorization", b"proxy-authorization", b"x-amz-security-token", b"cookie"})
+
+
+async def in_thread(make: Callable[..., T], *values: Any) -> T:
+    """A queue has as many functions as clients have named."""
+    return await asyncio.to_thread(make, *values)
+
+
+def describe_queue(depths: Depths, rows: int) -> dict[str, Any]:
+    """The sums, and at most so many functions, those with most events first."""
+    now = time()
+    known = [(key, depth) for key, depth in depths.items() if depth.events]
+    shown = nsmallest(rows, known, key=lambda row: (-row[1].events, row[0]))
+    received_at = min((depth.received_at for _, depth in known), default=inf)
+    return {
+        "events": sum(depth.events for _, depth in known),
+        **{state: sum(getattr(depth, state) for _, depth in known) for state in STATES},
+        "oldest_seconds": _since(received_at, now),
+        "functions": [_describe_function(*key, depth, now) for key, depth in shown],
+        "left_out": len(known) - len(shown),
+    }
+
+
+def _describe_function(account: str, function: str, depth: Depth, now: float) -> Row:
+    return {
+        "account": account,
+        "function": function,
+        **{state: getattr(depth, state) for state in STATES},
+        "oldest_seconds": _since(depth.received_at, now),
+        "next_due_seconds": None if depth.due_at == inf else round(max(depth.due_at - now, 0.0), 3),
+    }
+
+
+def _since(at: float, now: float) -> float | None:
+    return None if at == inf else round(max(now - at, 0.0), 3)
+
+
+def describe_event(seen: Seen, now: float, *, payload: bool) -> Row:
+    """One event. `due_in_seconds` is None where it is under way, or waits for somebody."""
+    event = seen.event
+    is_timed = not seen.is_running and seen.state != "undelivered"
+    row: Row = {
+        "request_id": event.request_id,
+        "key": name_of(event),
+        "account": event.account,
+        "function": event.function,
+        "arn": event.arn,
+        "state": seen.state,
+        "is_running": seen.is_running,
+        "received_at": event.received_at,
+        "age_seconds": _since(event.received_at, now),
+        "due_in_seconds": round(max(event.due_at - now, 0.0), 3) if is_timed else None,
+        "runs": event.runs,
+        "returns": event.returns,
+        "outcome": _describe_outcome(event.outcome, now),
+        "answer": _describe_answer(event.answer if event.outcome is None else event.outcome.answer, payload),
+        "path": event.path.decode("latin-1"),
+        "headers": [
+            (name.decode("latin-1"), value.decode("latin-1"))
+            for name, value in event.headers
+            if name.lower() not in _SECRET
+        ],
+        "size": len(event.body),
+    }
+    return row | describe_payload(event.body) if payload else row
+
+
+def describe_payload(body: bytes) -> Row:
+    try:
+        return {"payload": body.decode()}
+    except UnicodeDecodeError:
+        return {"payload_base64": b64encode(body).decode()}
+
+
+def _describe_outcome(outcome: Outcome | None, now: float) -> Row | None:
+    if outcome is None:
+        return None
+    return {
+        "condition": outcome.condition,
+        "ended_seconds_ago": _since(outcome.ended_at, now),
+        "error_code": outcome.error_code,
+        "error_message": outcome.error_message,
+        "pending": list(outcome.pending),
+        "tries": outcome.tries,
+        "trouble": outcome.trouble,
+    }
+
+
+def _describe_answer(answer: Answer | None, payload: bool) -> Row | None:
+    """What the function said last, where that is known."""
+    if answer is None:
+        return None
+    row: Row = {
+        "status": answer.status,
+        "function_error": answer.function_error,
+        "executed_version": answer.executed_version,
+        "size": len(answer.payload),
+    }
+    return row | describe_payload(answer.payload) if payload else row
+
+
+def describe_all(seen: list[Seen], payload: bool) -> list[Row]:
+    """Payloads as far as one answer can carry them; `payload_left_out` where one is missing for that."""
+    now, left = time(), _MOST_PAYLOAD
+    rows = []
+    for one in seen:
+        left -= len(one.event.body)
+        row = describe_event(one, now, payload=payload and left >= 0)
+        rows.append(row | {"payload_left_out": True} if payload and left < 0 else row)
+    return rows

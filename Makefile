@@ -52,9 +52,10 @@ types: $(VENV)/dev.stamp ## mypy, strict
 
 check: lint types test ## what CI runs: lint, types, tests
 
-soak: $(VENV)/dev.stamp ## `prove` with 20 seeds: 500 clients at 20 slots, hostile clients, backend faults; ARGS="…" adds flags
+soak: $(VENV)/dev.stamp ## `prove` with 20 seeds: 500 clients at 20 slots, hostile clients, backend faults; then events; ARGS="…" adds flags
 	$(BIN)/invoke-gateway prove --seeds 20 --first 100 $(ARGS)
 	$(BIN)/invoke-gateway prove --seeds 10 --first 100 --gateways 3 --redis spawn $(ARGS)
+	$(BIN)/invoke-gateway prove --seeds 20 --first 100 --events 10000 --kills 5
 
 broken: $(VENV)/dev.stamp ## break rules of the gateway on purpose, one after the other: `prove` must see each
 	$(BIN)/python -m tests.proving.broken $(ARGS)

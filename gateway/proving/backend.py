@@ -77,7 +77,7 @@ class Backend:
         try:
             while not writer.is_closing():
                 head = await reader.readuntil(b"\r\n\r\n")
-                body = await _read_body(head, reader)
+                body = await read_body(head, reader)
                 await self._take(head, body, reader, writer)
         except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError, OSError):
             pass  # between two requests a connection may end at any time, and what never arrived whole never ran
@@ -208,7 +208,7 @@ class Function:
         self.writer.transport.abort()
 
 
-async def _read_body(head: bytes, reader: asyncio.StreamReader) -> bytes:
+async def read_body(head: bytes, reader: asyncio.StreamReader) -> bytes:
     if _CHUNKED.search(head):
         pieces = []
         while size := int(await reader.readuntil(b"\r\n"), 16):

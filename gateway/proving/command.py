@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import sys
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from .damage import LEASE, TIMEOUT
+from .events.command import check_options_of_events, is_default, run_events_and_tell
+from .events.plan import CLIENTS as CLIENTS_OF_EVENTS
+from .events.plan import KILLS, EventsPlan
 from .fleet import LEASE_SECONDS
 from .kinds import Kind
 from .options import (
@@ -24,15 +24,11 @@ from .options import (
 )
 from .plan import ANY_PORT, CLIENTS, LONGEST_TIMEOUT_SECONDS, Plan
 from .progress import Progress
-from .quotas import Unusable
 from .report import write_report
 from .run import run
-from .subject import Died
 from .tables import print_verdict
-from .verdict import FAILED, MISUSED
+from .telling import announce, name_command, open_console, try_to_judge
 from .wire import Endpoint
-
-UNFOLDED = 130  # columns of the tables in a pipe
 
 
 @click.command()
@@ -103,6 +99,15 @@ UNFOLDED = 130  # columns of the tables in a pipe
     help=f"How long one gateway is cut off from the store.  [default: {CUT_SECONDS:g} where a seed has 2 minutes, else "
     "just longer than its lease]",
 )
+@click.option(
+    "--events",
+    type=click.IntRange(1, 1_000_000),
+    metavar="N",
+    help="Prove asynchronous invocations instead: hand over so many while gateways are struck; none may be lost.",
+)
+@click.option(
+    "--kills", type=click.IntRange(0, 100), help=f"So many blows for each seed of --events.  [default: {KILLS}]"
+)
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write an HTML report.")
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
 @click.pass_context
@@ -125,6 +130,8 @@ def prove(
     only: list[Kind] | None,
     around: list[Kind] | None,
     cut_seconds: float | None,
+    events: int | None,
+    kills: int | None,
     report: Path | None,
     as_json: bool,
 ) -> None:
@@ -139,12 +146,18 @@ def prove(
       invoke-gateway prove --gateways 3 --redis spawn
 
     \b
+    Asynchronous invocations, while the gateway that keeps them is killed again and again:
+      invoke-gateway prove --events 10000 --kills 5
+
+    \b
     A gateway of your own needs request rates off, nobody else's calls, and prove's backend behind it:
       invoke-gateway serve --backend http://127.0.0.1:9009 --concurrent-executions 20 --requests-per-second off &
       invoke-gateway prove --backend-listen 127.0.0.1:9009 --gateway http://127.0.0.1:9001 --operations 127.0.0.1:9002
     """
     if named and (seeds is not None or first is not None):
         raise click.UsageError("--seed names each seed; --seeds and --first count them: give one or the other.")
+    if events is not None:
+        check_options_of_events(ctx)
     pointed = {"--gateway": gateway, "--operations": operations, "--backend-listen": backend_listen}
     missing = [name for name, value in pointed.items() if value is None]
     if missing and (len(missing) < len(pointed) or backend_timeout is not None):
@@ -153,11 +166,19 @@ def prove(
             "--gateway, --operations, --backend-listen, --backend-timeout."
         )
     sharing = read_sharing(gateways, workers, store, lease, heal_after)
+    seeds_to_run = named or choose_seeds(seeds, first)
+    if report is not None:
+        check_is_writable(report)
+    if events is not None:
+        count = CLIENTS_OF_EVENTS if is_default(ctx, "clients") else clients
+        events_plan = EventsPlan(seeds_to_run, events, KILLS if kills is None else kills, count, sharing)
+        ctx.exit(run_events_and_tell(events_plan, report, as_json=as_json))
+    if kills is not None:
+        raise click.UsageError("--kills is about --events: give so many of them.")
     if sharing is None and any(option is not None for option in (only, around, cut_seconds)):
         raise click.UsageError(
             "--only, --around and --cut-seconds are about blows to gateways on a store: give --redis spawn."
         )
-    seeds_to_run = named or choose_seeds(seeds, first)
     if sharing is not None and len(missing) < len(pointed):
         raise click.UsageError("--redis starts gateways, and --gateway is one that runs: give one or the other.")
     plan = Plan(
@@ -173,35 +194,19 @@ def prove(
         around=[Kind.KILLED] if around is None else around,
         cut_seconds=choose_cut_seconds(cut_seconds, minutes * 60 / len(seeds_to_run)),
     )
-    if report is not None:
-        check_is_writable(report)
     ctx.exit(run_and_tell(plan, report, as_json=as_json))
 
 
 def run_and_tell(plan: Plan, report: Path | None, *, as_json: bool) -> int:
     """The exit status."""
-    errors = Console(stderr=True)
-    names = [str(seed) for seed in plan.seeds]
-    shown = ", ".join(names) if len(names) <= 10 else f"{names[0]} to {names[-1]}"
-    errors.print(f"seed{'s' if len(names) > 1 else ''} {shown}", markup=False, highlight=False)
-    try:
-        verdict = run(plan, Progress(errors, len(plan.seeds)))
-    except Unusable as error:
-        click.echo(f"invoke-gateway: {error}", err=True)
-        return MISUSED
-    except asyncio.CancelledError:
-        click.echo("invoke-gateway: ended before there was a verdict", err=True)
-        return FAILED
-    except Died as error:
-        click.echo(f"invoke-gateway: {error}", err=True)
-        return FAILED
+    errors = announce(plan.seeds)
+    verdict = try_to_judge(lambda: run(plan, Progress(errors, len(plan.seeds))))
+    if isinstance(verdict, int):
+        return verdict
     if report is not None:
-        write_report(report, verdict, " ".join(["invoke-gateway", *sys.argv[1:]]))
+        write_report(report, verdict, name_command())
     if as_json:
         click.echo(json.dumps(verdict.as_json(), indent=2))
     else:
-        console = Console()
-        if not console.is_terminal:
-            console.width = max(console.width, UNFOLDED)
-        print_verdict(console, verdict)
+        print_verdict(open_console(), verdict)
     return verdict.status

@@ -25,10 +25,29 @@ class Fault(Enum):
     DIED = "gateways that ended by themselves"
     GIVEN_AWAY = "slots of a dead gateway given away too early"
     NOT_HEALED = "blows not healed within the promise"
+    LOST = "events answered 202, and lost"
+    AGAIN = "events run again that no blow explains"
+    ATTEMPTS = "events that ended otherwise than the rules say"
+    TOO_SOON = "retries before their time"
+    UNTOLD = "dead letters or records missing, or wrong"
+    TOLD_AGAIN = "dead letters or records told again that no blow explains"
+    NOT_ENDED = "gateways that did not end as they were told to"
     NOT_JUDGED = "checks that came to no result"
 
     def __repr__(self) -> str:
         return f"<{self.name}>"
+
+
+OF_SHARED = (Fault.GIVEN_AWAY, Fault.NOT_HEALED)  # these only where several gateways are
+OF_EVENTS = (
+    Fault.LOST,
+    Fault.AGAIN,
+    Fault.ATTEMPTS,
+    Fault.TOO_SOON,
+    Fault.UNTOLD,
+    Fault.TOLD_AGAIN,
+    Fault.NOT_ENDED,
+)  # these only with --events
 
 
 class Faults:

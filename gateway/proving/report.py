@@ -12,7 +12,7 @@ from .recording import FAILED, FAILED_BY_BACKEND, UNANSWERED, Second
 from .struck import Struck
 from .verdict import SeedResult, Verdict
 
-_STYLE = """
+STYLE = """
 :root{color-scheme:light dark;--ink:#1b1f24;--dim:#59636e;--page:#fff;--card:#f6f8fa;--line:#d1d9e0;--good:#1a7f37;
 --bad:#cf222e;--area:#54aeff;--limit:#cf222e}
 @media(prefers-color-scheme:dark){:root{--ink:#e6edf3;--dim:#9198a1;--page:#0d1117;--card:#151b23;--line:#3d444d;
@@ -43,7 +43,7 @@ def render(verdict: Verdict, command: str) -> str:
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width,initial-scale=1">',
         f"<title>{verdict.headline} · invoke-gateway prove</title>",
-        f"<style>{_STYLE}</style></head><body>",
+        f"<style>{STYLE}</style></head><body>",
         _head(verdict, command),
         "<h2>Limits</h2>",
         "<p class=dim>The highest number of calls that truly ran at once, as the backend counted them.</p>",
@@ -78,7 +78,7 @@ def _limits(verdict: Verdict) -> str:
         for peak in verdict.peaks
     ]
     with_lost = ("*with calls of lost gateways",) if verdict.is_shared else ()
-    return _table(("account", "limit", "*ceiling", "*highest true overlap", "*overshoot", *with_lost), rows)
+    return html_table(("account", "limit", "*ceiling", "*highest true overlap", "*overshoot", *with_lost), rows)
 
 
 def _blows(verdict: Verdict) -> str:
@@ -87,7 +87,9 @@ def _blows(verdict: Verdict) -> str:
     if not rows:
         return ""
     headings = ("blow", "*seed", "*at", "*lasted", "*overshoot", "*refused while slots were free")
-    return "<h2>Blows</h2>" + _table((*headings, "*failed", "*no answer", "what healed", "*after", "*promised"), rows)
+    return "<h2>Blows</h2>" + html_table(
+        (*headings, "*failed", "*no answer", "what healed", "*after", "*promised"), rows
+    )
 
 
 def _blow(seed: int, blow: Struck) -> Iterator[str]:
@@ -129,7 +131,7 @@ def _seconds(seconds: list[Second]) -> str:
         marks = "<br>".join(map(escape, second.marks))
         rows.append(f"<tr><td class=n>{second.at}" + "".join(f"<td class=n>{cell}" for cell in cells) + f"<td>{marks}")
     headings = ("*second", "*admitted", *map(escape, refused), *(f"*{kind}" for kind in kinds), *counted, "what")
-    return _table(headings, rows)
+    return html_table(headings, rows)
 
 
 def _faults(verdict: Verdict) -> str:
@@ -138,7 +140,7 @@ def _faults(verdict: Verdict) -> str:
         f"<td>{'' if count else '<span class=good>none</span>'}"
         for fault, count in verdict.counts.items()
     ]
-    return _table(("", "*seen", ""), rows)
+    return html_table(("", "*seen", ""), rows)
 
 
 def _examples(verdict: Verdict) -> str:
@@ -148,7 +150,7 @@ def _examples(verdict: Verdict) -> str:
         f"<tr><td class=n>{seed}<td>{escape(fault.value)}<td><code>{escape(text)}</code>"
         for seed, fault, text in verdict.examples
     ]
-    return "<h2>Examples</h2>" + _table(("*seed", "what", "which"), rows)
+    return "<h2>Examples</h2>" + html_table(("*seed", "what", "which"), rows)
 
 
 def _seed(result: SeedResult, *, is_open: bool) -> str:
@@ -173,6 +175,6 @@ def _seed(result: SeedResult, *, is_open: bool) -> str:
     )
 
 
-def _table(headings: tuple[str, ...], rows: list[str]) -> str:
+def html_table(headings: tuple[str, ...], rows: list[str]) -> str:
     head = "".join(f"<th{' class=n' if name.startswith('*') else ''}>{name.lstrip('*')}" for name in headings)
     return f"<div class=scroll><table><tr>{head}{''.join(rows)}</table></div>"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import math
-import signal
 from collections.abc import AsyncIterator
 from random import Random
 from time import monotonic
@@ -16,6 +14,7 @@ from .faults import Fault
 from .fleet import Fleet, started_fleet
 from .lag import Lag
 from .ledger import Ledger
+from .loop import allow_many_sockets, run_on_loop
 from .phases import Phases
 from .plan import LONGEST_TIMEOUT_SECONDS, Plan
 from .progress import Progress
@@ -33,7 +32,7 @@ UNKNOWN_TIMEOUT_SECONDS = 10.0
 
 async def prove(plan: Plan, progress: Progress) -> Verdict:
     """Run the plan. Raises `Unusable` where the gateway cannot be judged; a gateway of ours that dies is a fault."""
-    _allow_many_sockets()
+    allow_many_sockets()
     backend = Backend(Ledger([], 1, 1))
     try:
         url = await backend.start(*plan.backend_listen)
@@ -211,32 +210,6 @@ class Proof:
         return notes
 
 
-def _allow_many_sockets() -> None:
-    """As many open files as this process may have: every client and every slot needs one."""
-    try:
-        import resource
-    except ImportError:  # not on Windows, which has no such limit
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 16_384 if hard == resource.RLIM_INFINITY else min(hard, 16_384)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
 def run(plan: Plan, progress: Progress) -> Verdict:
     """`prove` on an event loop of its own. Raises `asyncio.CancelledError` after SIGTERM."""
-    try:
-        import uvloop
-    except ImportError:  # uvloop has no build for this platform
-        return asyncio.run(_prove_until_told(plan, progress))
-    verdict: Verdict = uvloop.run(_prove_until_told(plan, progress))
-    return verdict
-
-
-async def _prove_until_told(plan: Plan, progress: Progress) -> Verdict:
-    """SIGTERM ends it as Ctrl-C does: the gateway that was started must not stay behind."""
-    task = asyncio.current_task()
-    if task is not None:
-        with contextlib.suppress(NotImplementedError):  # on Windows
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    return await prove(plan, progress)
+    return run_on_loop(lambda: prove(plan, progress))

@@ -95,7 +95,7 @@ class OwnServer(Store):
     """A server process that keeps nothing on disk; it has the same port after a restart."""
 
     def __init__(self, program: str, folder: Path) -> None:
-        super().__init__(Endpoint(LOOPBACK, _find_free_port()))
+        super().__init__(Endpoint(LOOPBACK, find_free_port()))
         self._program = program
         self._folder = folder
         self._process: subprocess.Popen[bytes]
@@ -165,7 +165,7 @@ def read_url(url: str) -> Store:
     return Store(Endpoint(parts.hostname, port), secrets, database)
 
 
-def _find_free_port() -> int:
+def find_free_port() -> int:
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         port: int = probe.getsockname()[1]

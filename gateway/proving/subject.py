@@ -152,6 +152,14 @@ class Process:
     def _printed(self) -> str:
         return self._log.read_text(errors="replace")
 
+    def end(self, seconds: float) -> int | None:
+        """Tell it to end; its exit status, `None` where it goes on after so many seconds."""
+        self._process.terminate()
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+
     def stop(self) -> None:
         self._process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from .faults import Fault
 from .quotas import RESERVED_REASON, UNRESERVED_REASON
 from .recording import FAILED, FAILED_BY_BACKEND, UNANSWERED, Second
 from .struck import Healed
-from .verdict import Verdict
+from .verdict import Peak, Verdict
 
 MOST_EXAMPLES = 10
 SHORT = {RESERVED_REASON: "function", UNRESERVED_REASON: "account"}
@@ -19,14 +22,14 @@ IN_FLIGHT = ("truly in\nflight", "of it\nstruck", "by the\nstore", "by the\ngate
 
 
 def print_verdict(console: Console, verdict: Verdict) -> None:
-    console.print(_limits_table(verdict))
+    console.print(limits_table(verdict.peaks, is_shared=verdict.is_shared))
     if verdict.is_shared:
         console.print(_blows_table(verdict))
         for seed, blow in verdict.worst_blows:
             if blow.around:
                 console.print(f"  {blow.name}, seed {seed}, second by second", markup=False, highlight=False)
                 console.print(_seconds_table(blow.around))
-    console.print(_faults_table(verdict))
+    console.print(faults_table(verdict.counts))
     for seed, _, text in verdict.examples[:MOST_EXAMPLES]:
         console.print(f"  seed {seed}: {text}", markup=False, highlight=False, soft_wrap=True)
     for note in verdict.notes:
@@ -41,14 +44,14 @@ def print_verdict(console: Console, verdict: Verdict) -> None:
         )
 
 
-def _limits_table(verdict: Verdict) -> Table:
+def limits_table(peaks: Sequence[Peak], *, is_shared: bool) -> Table:
     table = Table(box=SIMPLE_HEAD)
     for heading in ("account", "limit"):
         table.add_column(heading, overflow="fold")
-    with_lost = ("with calls of lost gateways",) if verdict.is_shared else ()
+    with_lost = ("with calls of lost gateways",) if is_shared else ()
     for heading in ("ceiling", "highest true overlap", "overshoot", *with_lost):
         table.add_column(heading, justify="right")
-    for peak in verdict.peaks:
+    for peak in peaks:
         style = "bold red" if peak.overshoot else ""
         table.add_row(
             Text(peak.account),
@@ -56,7 +59,7 @@ def _limits_table(verdict: Verdict) -> Table:
             str(peak.ceiling),
             str(peak.highest),
             Text(str(peak.overshoot), style=style),
-            *([str(peak.highest_with_lost)] if verdict.is_shared else []),
+            *([str(peak.highest_with_lost)] if is_shared else []),
         )
     return table
 
@@ -113,10 +116,10 @@ def _seconds_table(seconds: list[Second]) -> Table:
     return table
 
 
-def _faults_table(verdict: Verdict) -> Table:
+def faults_table(counts: Mapping[Fault, int]) -> Table:
     table = Table(box=SIMPLE_HEAD)
     table.add_column("what must not happen", overflow="fold")
     table.add_column("seen", justify="right")
-    for fault, count in verdict.counts.items():
+    for fault, count in counts.items():
         table.add_row(Text(fault.value), Text(str(count), style="bold red" if count else "green"))
     return table

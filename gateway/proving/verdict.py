@@ -6,13 +6,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from .faults import Fault, Faults
+from .faults import OF_EVENTS, OF_SHARED, Fault, Faults
 from .ledger import Ledger
 from .struck import Struck, list_blows
 
 PASSED, FAILED, UNJUDGED, MISUSED = 0, 1, 2, 2
 
-OF_SHARED = (Fault.GIVEN_AWAY, Fault.NOT_HEALED)  # these only where several gateways are
 LAGS = ("event_loop_seconds", "thread_seconds")
 
 
@@ -89,7 +88,7 @@ class Verdict:
     @property
     def counts(self) -> dict[Fault, int]:
         """Of every fault how often it was seen, also where that is 0."""
-        faults = [fault for fault in Fault if self.is_shared or fault not in OF_SHARED]
+        faults = [fault for fault in Fault if fault not in OF_EVENTS and (self.is_shared or fault not in OF_SHARED)]
         return {fault: sum(result.faults.counts[fault] for result in self.results) for fault in faults}
 
     @property
@@ -156,7 +155,7 @@ class Verdict:
             "lag": None if self.lag is None else {name: round(s, 3) for name, s in zip(LAGS, self.lag, strict=True)},
             "notes": self.notes,
             "limits": [
-                _peak_as_json(peak) | ({"highest_with_lost": peak.highest_with_lost} if self.is_shared else {})
+                peak_as_json(peak) | ({"highest_with_lost": peak.highest_with_lost} if self.is_shared else {})
                 for peak in self.peaks
             ],
             "faults": {fault.name.lower(): count for fault, count in self.counts.items()},
@@ -170,7 +169,7 @@ class Verdict:
                     "calls": result.calls,
                     "answers": dict(result.answers),
                     "backend": dict(result.endings),
-                    "limits": [_peak_as_json(peak) for peak in result.peaks],
+                    "limits": [peak_as_json(peak) for peak in result.peaks],
                     "faults": {fault.name.lower(): count for fault, count in result.faults.counts.items()},
                     **({"blows": [blow.as_json() for blow in result.blows]} if result.blows else {}),
                 }
@@ -179,7 +178,7 @@ class Verdict:
         }
 
 
-def _peak_as_json(peak: Peak) -> dict[str, Any]:
+def peak_as_json(peak: Peak) -> dict[str, Any]:
     return {
         "account": peak.account,
         "limit": peak.name,

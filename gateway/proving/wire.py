@@ -52,13 +52,18 @@ def encode_head(call: Call, *, chunked: bool = False) -> bytes:
         "Host: lambda.us-east-1.amazonaws.com",
         "Content-Type: application/json",
     ]
-    account = call.lane.account
-    if account != DEFAULT_ACCOUNT:
-        scope = f"{account}/20260101/us-east-1/lambda/aws4_request"
-        lines.append(f"Authorization: AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0")
+    lines += name_account(call.lane.account)
     length = len(encode_request(call))
     lines.append("Transfer-Encoding: chunked" if chunked else f"Content-Length: {length}")
     return "\r\n".join([*lines, "", ""]).encode("ascii")
+
+
+def name_account(account: str) -> list[str]:
+    """The header lines that say whose call it is."""
+    if account == DEFAULT_ACCOUNT:
+        return []
+    scope = f"{account}/20260101/us-east-1/lambda/aws4_request"
+    return [f"Authorization: AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"]
 
 
 class Connection:

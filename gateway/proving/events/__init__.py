@@ -1,0 +1,1 @@
+"""`prove --events`: are asynchronous invocations run at least once, never lost, rarely twice? Judged from outside."""

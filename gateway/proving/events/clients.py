@@ -1,0 +1,124 @@
+"""Clients that hand events over, and remember what they were told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from random import Random
+
+from ..faults import Fault
+from ..subject import Died
+from ..wire import Answer as Response
+from ..wire import Connection, name_account
+from .gateways import Gateways, Member
+from .history import Answer, Event, Life
+from .ledger import EventLedger, encode_event
+from .script import Intent
+
+PAUSE = 0.02  # seconds before the next try where no gateway takes a connection
+MOST_TRIES = 3_000  # in a row, which is a minute of nobody there
+
+
+def encode_head(event: Event, length: int) -> bytes:
+    function = event.intent.function
+    lines = [
+        f"POST /2015-03-31/functions/{function.name}/invocations HTTP/1.1",
+        "Host: lambda.us-east-1.amazonaws.com",
+        "Content-Type: application/json",
+        "X-Amz-Invocation-Type: Event",
+        f"Content-Length: {length}",
+        *name_account(function.account),
+    ]
+    return "\r\n".join([*lines, "", ""]).encode("ascii")
+
+
+class Client:
+    """One client with one connection at a time, kept alive."""
+
+    def __init__(self, gateways: Gateways, ledger: EventLedger, dice: Random) -> None:
+        self._gateways = gateways
+        self._ledger = ledger
+        self._dice = dice
+        self._connection: Connection | None = None
+        self._life: Life
+        self._member: Member
+
+    async def run(self, intents: Iterator[Intent]) -> None:
+        """Hand over one after the other of what all clients share, each until a gateway has answered 202."""
+        try:
+            for intent in intents:
+                tries = 0
+                while not await self._hand_over(intent):
+                    tries += 1
+                    if tries > MOST_TRIES:
+                        raise Died(f"no gateway accepts an event of {intent.function.name}, {tries} times in a row")
+        finally:
+            await self._hang_up()
+
+    async def _hand_over(self, intent: Intent) -> bool:
+        connection = await self._connect()
+        if connection is None:
+            await asyncio.sleep(PAUSE)
+            return False
+        event = self._ledger.create(intent)
+        body = encode_event(event)
+        event.answer = Answer.UNKNOWN
+        try:
+            await connection.send(encode_head(event, len(body)) + body)
+            response = await connection.read_answer()
+        except OSError:
+            response = None
+        except ValueError as error:
+            self._ledger.faults.add(Fault.UNEXPECTED, f"{event} got what is not HTTP: {error}")
+            response = None
+        if response is not None and response.is_whole:
+            return await self._judge(event, response)
+        await self._hang_up()
+        if not self._life.is_struck:
+            self._ledger.faults.add(Fault.UNANSWERED, f"{event} through {self._life.name}, which nobody struck")
+        return False
+
+    async def _judge(self, event: Event, response: Response) -> bool:
+        if response.status == 202:
+            if response.body or not response.headers.get("x-amzn-requestid"):
+                text = f"202 with the body {response.body[:80]!r} and the headers {dict(response.headers)}"
+                self._ledger.faults.add(Fault.UNEXPECTED, text)
+            self._ledger.accept(event)
+            return True
+        event.answer = Answer.REFUSED
+        if not (self._life.is_struck and response.status >= 500):
+            self._ledger.faults.add(Fault.UNEXPECTED, f"{event} got {response.status} {response.body[:200]!r}")
+        await self._hang_up()
+        await asyncio.sleep(PAUSE)
+        return False
+
+    async def _connect(self) -> Connection | None:
+        """The connection there is, while its gateway is; else one to a gateway that is up."""
+        if self._connection is not None and self._member.is_up and not self._connection.has_ended:
+            return self._connection
+        await self._hang_up()
+        member = self._gateways.choose(self._dice)
+        if member is None:
+            return None
+        connection = Connection(member.invoke)
+        life = member.door.life
+        try:
+            await connection.__aenter__()
+        except OSError:
+            return None
+        self._connection, self._member, self._life = connection, member, life
+        return connection
+
+    async def _hang_up(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.__aexit__(None, None, None)
+
+
+async def hand_over_all(
+    gateways: Gateways, ledger: EventLedger, intents: Iterator[Intent], clients: int, seed: str
+) -> None:
+    """Return when every intent has been accepted. Raises `Died` where nobody accepts."""
+    async with asyncio.TaskGroup() as group:
+        for number in range(clients):
+            group.create_task(Client(gateways, ledger, Random(f"{seed}/{number}")).run(intents))

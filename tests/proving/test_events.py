@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import subprocess
 import sys
@@ -11,7 +12,8 @@ import pytest
 from rich.console import Console
 
 from gateway.proving.events import run as running
-from gateway.proving.events.blows import plan_blows
+from gateway.proving.events.blows import choose_moment, plan_blows
+from gateway.proving.events.clients import Pace
 from gateway.proving.events.history import BlowKind
 from gateway.proving.events.judge import Tally
 from gateway.proving.events.plan import EventsPlan
@@ -68,19 +70,41 @@ async def test_each_broken_rule_of_a_queue_is_seen(flaw: Flaw, fault: Fault, mon
 def test_a_seed_says_which_events_there_are_and_when_what_falls() -> None:
     def script(seed: int) -> object:
         dice = Random(seed)
-        return list(write_intents(dice, 50)), plan_blows(dice, 100, 5, 1, 3.0)
+        return list(write_intents(dice, 50)), plan_blows(dice, 5, 1, 3.0)
 
     assert script(1) == script(1)
     assert script(1) != script(2)
 
 
 def test_several_gateways_are_killed_stopped_and_told_to_end() -> None:
-    steps = plan_blows(Random(1), 20_000, 5, 3, 3.0)
-    assert [step.progress for step in steps] == sorted(step.progress for step in steps)
+    steps = plan_blows(Random(1), 5, 3, 3.0)
     assert {step.kind for step in steps} == set(BlowKind)
     seconds = {step.kind: step.seconds for step in steps}
     assert seconds[BlowKind.STOPPED] > 3.0
     assert 0 < seconds[BlowKind.STOPPED_SHORTLY] < 1.5
+
+
+@pytest.mark.parametrize("part", [0.0, 0.5, 1.0])
+def test_every_blow_falls_while_something_is_left_to_do(part: float) -> None:
+    now = 0
+    for left in range(6, 0, -1):
+        moment = choose_moment(part, now, 20_000, left)
+        assert now <= moment < 20_000
+        now = moment
+
+
+async def test_while_a_gateway_is_stopped_only_a_share_of_the_events_is_handed_over() -> None:
+    pace = Pace(100)
+    for _ in range(20):
+        await pace.take_turn()
+    pace.spare(3)
+    for _ in range(20):
+        await pace.take_turn()
+    waiting = asyncio.ensure_future(pace.take_turn())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    pace.hurry()
+    await waiting
 
 
 def run_prove(*options: str) -> subprocess.CompletedProcess[str]:

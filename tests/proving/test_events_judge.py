@@ -289,6 +289,26 @@ def test_a_retry_before_its_time_is_seen() -> None:
     assert judge(play)[1] == {Fault.TOO_SOON: 1}
 
 
+def test_whoever_takes_over_need_not_know_of_the_last_error_but_knows_the_rules() -> None:
+    def at_once(history: History) -> None:
+        event = history.accept("flaky", Ending.ERROR, Ending.ERROR)
+        history.run(event)
+        history.strike()
+        history.run(event)
+        history.wait(0.2)
+        history.run(event)
+
+    def hurried(history: History) -> None:
+        event = history.accept("flaky", Ending.ERROR, Ending.ERROR)
+        history.run(event)
+        history.strike()
+        history.run(event)
+        history.run(event)
+
+    assert judge(at_once)[1] == {}
+    assert judge(hurried)[1] == {Fault.TOO_SOON: 1}
+
+
 def test_a_letter_may_be_written_again_after_a_kill_and_not_otherwise() -> None:
     def explained(history: History) -> None:
         event = history.accept("failing")

@@ -9,55 +9,67 @@ from random import Random
 from typing import NamedTuple
 
 from ..faults import Fault
+from .clients import Pace
 from .gateways import Gateways, Member
 from .history import Blow, BlowKind
 from .ledger import EventLedger
 
-LATEST = 0.9  # part of all that is to happen (every event accepted, every event done) at which the last blow may fall
+# A blow falls after up to so much of its share of what is still to happen (every event accepted, every event done); the
+# last one while something is left to do.
+MOST_SHARES, LATEST = 1.8, 0.95
 LONG_LEASES, SHORT_LEASES = 1.6, 0.35
 RETURN_SECONDS = 1.0  # for which a gateway that comes back may go on with what it has lost
 
 
 class Step(NamedTuple):
-    """A blow that is to fall: when the ledger's progress is so much, on which gateway, for how many seconds."""
+    """A blow that is to fall on one gateway for some seconds. `part`, 0 to 1, says how much happens before."""
 
     kind: BlowKind
-    progress: int
+    part: float
     victim: int
     seconds: float
 
 
-def plan_blows(dice: Random, progress: int, kills: int, gateways: int, lease_seconds: float) -> list[Step]:
-    """`kills` blows on the way to so much progress. One gateway is killed each time; several are killed, stopped for
-    long and shortly in turn. Beside them one gateway is told to end, which must lose nothing and repeat nothing."""
+def plan_blows(dice: Random, kills: int, gateways: int, lease_seconds: float) -> list[Step]:
+    """`kills` blows. One gateway is killed each time; several are killed, stopped for long and shortly in turn. Beside
+    them one gateway is told to end, which must lose nothing and repeat nothing."""
     ways = [BlowKind.KILLED] if gateways == 1 else [BlowKind.KILLED, BlowKind.STOPPED, BlowKind.STOPPED_SHORTLY]
     kinds = [ways[number % len(ways)] for number in range(kills)] + [BlowKind.RESTARTED]
     dice.shuffle(kinds)
-    moments = sorted(dice.randint(1, max(1, int(progress * LATEST))) for _ in kinds)
     seconds = {BlowKind.STOPPED: LONG_LEASES * lease_seconds, BlowKind.STOPPED_SHORTLY: SHORT_LEASES * lease_seconds}
-    return [
-        Step(kind, moment, dice.randrange(gateways), seconds.get(kind, 0.0))
-        for kind, moment in zip(kinds, moments, strict=True)
-    ]
+    return [Step(kind, dice.random(), dice.randrange(gateways), seconds.get(kind, 0.0)) for kind in kinds]
+
+
+def choose_moment(part: float, now: int, end: int, left: int) -> int:
+    """The progress at which the next of the blows that are left falls, between now and the end."""
+    rest = max(0, end - now)
+    return now + int(min(part * MOST_SHARES * rest / left, LATEST * rest))
 
 
 class Blows:
     """Deals them; `dealt` is what was done. `look` notes what the gateways have told of events by now."""
 
     def __init__(
-        self, gateways: Gateways, ledger: EventLedger, look: Callable[[], None], tell: Callable[[str], None]
+        self,
+        gateways: Gateways,
+        ledger: EventLedger,
+        pace: Pace,
+        look: Callable[[], None],
+        tell: Callable[[str], None],
     ) -> None:
         self.dealt: list[Blow] = []
         self.is_dealing = False
         self._look = look
         self._gateways = gateways
         self._ledger = ledger
+        self._pace = pace
         self._tell = tell
 
-    async def deal(self, steps: Sequence[Step]) -> None:
-        """Raises `Died` where a gateway does not come up again."""
-        for step in steps:
-            await self._ledger.reach(step.progress)
+    async def deal(self, steps: Sequence[Step], end: int) -> None:
+        """`end`: the progress when all is done. Raises `Died` where a gateway does not come up again."""
+        for number, step in enumerate(steps):
+            left = len(steps) - number
+            await self._ledger.reach(choose_moment(step.part, self._ledger.progress, end, left))
             self.is_dealing = True
             self._gateways.check()
             member = self._gateways.members[step.victim]
@@ -69,7 +81,9 @@ class Blows:
             elif step.kind is BlowKind.RESTARTED:
                 await self._restart(blow, member)
             else:
+                self._pace.spare(left)
                 await self._stop(blow, member, step.seconds)
+                self._pace.hurry()
             self.is_dealing = False
 
     async def _kill(self, blow: Blow, member: Member) -> None:

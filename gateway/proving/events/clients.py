@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from random import Random
 
 from ..faults import Fault
@@ -32,11 +32,36 @@ def encode_head(event: Event, length: int) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode("ascii")
 
 
+class Pace:
+    """Keeps events for what is still to come: while a gateway is stopped for seconds, the others would do them all."""
+
+    def __init__(self, events: int) -> None:
+        self._events = events
+        self._begun = 0
+        self._limit = events
+        self._is_free = asyncio.Event()
+
+    def spare(self, left: int) -> None:
+        """From now on no more than the share of this one of the blows that are left."""
+        self._is_free.clear()
+        self._limit = self._begun + (self._events - self._begun) // (left + 1)
+
+    def hurry(self) -> None:
+        self._limit = self._events
+        self._is_free.set()
+
+    async def take_turn(self) -> None:
+        while self._begun >= self._limit < self._events:
+            await self._is_free.wait()
+        self._begun += 1
+
+
 class Client:
     """One client with one connection at a time, kept alive."""
 
-    def __init__(self, gateways: Gateways, ledger: EventLedger, dice: Random) -> None:
+    def __init__(self, gateways: Gateways, ledger: EventLedger, pace: Pace, dice: Random) -> None:
         self._gateways = gateways
+        self._pace = pace
         self._ledger = ledger
         self._dice = dice
         self._connection: Connection | None = None
@@ -47,6 +72,7 @@ class Client:
         """Hand over one after the other of what all clients share, each until a gateway has answered 202."""
         try:
             for intent in intents:
+                await self._pace.take_turn()
                 tries = 0
                 while not await self._hand_over(intent):
                     tries += 1
@@ -116,9 +142,10 @@ class Client:
 
 
 async def hand_over_all(
-    gateways: Gateways, ledger: EventLedger, intents: Iterator[Intent], clients: int, seed: str
+    gateways: Gateways, ledger: EventLedger, pace: Pace, intents: Iterator[Intent], dice: Sequence[Random]
 ) -> None:
-    """Return when every intent has been accepted. Raises `Died` where nobody accepts."""
+    """Return when every intent has been accepted; each client has dice of its own. Raises `Died` where nobody
+    accepts."""
     async with asyncio.TaskGroup() as group:
-        for number in range(clients):
-            group.create_task(Client(gateways, ledger, Random(f"{seed}/{number}")).run(intents))
+        for own in dice:
+            group.create_task(Client(gateways, ledger, pace, own).run(intents))

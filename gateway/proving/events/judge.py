@@ -145,17 +145,20 @@ class Judge:
         return bool(repeats)
 
     def _judge_delays(self, event: Event) -> None:
-        """No retry after a function error before its time, unless a blow made somebody else begin it."""
-        if any(_had(event, blow, SETTLE_SECONDS) for blow in self._blows):
-            return
+        """No retry after a function error before its time, unless after a blow somebody else began who did not know of
+        it; whoever knows of fewer errors than there were keeps the first delay at least."""
+        is_struck = any(_had(event, blow, SETTLE_SECONDS) for blow in self._blows)
         errors = 0
         for run, following in pairwise(event.runs):
-            if run.ending is Ending.ERROR and run.ended is not None:
-                errors += 1
-                delay = FUNCTION_ERROR_DELAYS[min(errors, len(FUNCTION_ERROR_DELAYS)) - 1]
-                if following.began < run.ended + delay - EARLY_SECONDS:
-                    text = f"after {following.began - run.ended:.3f} s of {delay:g}: {event}"
-                    self._faults.add(Fault.TOO_SOON, text)
+            if run.ending is not Ending.ERROR or run.ended is None:
+                continue
+            errors += 1
+            delay = FUNCTION_ERROR_DELAYS[0 if is_struck else min(errors, len(FUNCTION_ERROR_DELAYS)) - 1]
+            if following.began >= run.ended + delay - EARLY_SECONDS:
+                continue
+            if any(blow.began <= following.began and _had_run(run, blow, SETTLE_SECONDS) for blow in self._blows):
+                continue
+            self._faults.add(Fault.TOO_SOON, f"after {following.began - run.ended:.3f} s of {delay:g}: {event}")
 
     # Whether it was told too often.
 
@@ -189,14 +192,16 @@ def _explain(event: Event, repeat: Run, blows: Sequence[Blow], settle_seconds: f
 
 
 def _had(event: Event, blow: Blow, settle_seconds: float) -> bool:
-    """Whether the struck gateway ran the event, or may not have written down what became of it; or began, when it was
-    back, what it had claimed before."""
-    return any(
-        run.life is blow.life
-        and run.began <= _end(blow)
-        and (run.ended is None or run.ended >= blow.began - settle_seconds)
-        for run in event.runs
-    )
+    """Whether the struck gateway had the event."""
+    return any(_had_run(run, blow, settle_seconds) for run in event.runs)
+
+
+def _had_run(run: Run, blow: Blow, settle_seconds: float) -> bool:
+    """Whether the struck gateway ran it, or may not have written down what became of it; or began, when it was back,
+    what it had claimed before."""
+    if run.life is not blow.life or run.began > _end(blow):
+        return False
+    return run.ended is None or run.ended >= blow.began - settle_seconds
 
 
 def _explains_telling(blow: Blow, letter: Letter, again: Letter) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from pathlib import Path
 from random import Random
 from time import monotonic
@@ -17,7 +17,7 @@ from ..store import Store, store_for
 from ..subject import Died, Silent
 from .backend import Door, EventBackend
 from .blows import Blows, Step, plan_blows
-from .clients import hand_over_all
+from .clients import Pace, hand_over_all
 from .gateways import Gateways, Member
 from .judge import Judge
 from .ledger import EventLedger
@@ -70,6 +70,7 @@ class Seed:
         self._began = monotonic()
         self._told = tell
         self._ledger = EventLedger(seed)
+        self._pace = Pace(plan.events)
 
     def _tell(self, text: str) -> None:
         self._told(f"{monotonic() - self._began:6.1f} s  seed {self._seed}: {text}")
@@ -90,7 +91,7 @@ class Seed:
                 dead.look()
                 failed.look()
 
-            blows = Blows(gateways, ledger, look, self._tell)
+            blows = Blows(gateways, ledger, self._pace, look, self._tell)
             try:
                 await asyncio.gather(*(member.start() for member in gateways.members))
                 await self._load(gateways, blows)
@@ -130,10 +131,9 @@ class Seed:
         """Hand all events over while the blows fall, and wait until the queue is empty."""
         plan, dice = self._plan, Random(f"{self._seed}/events")
         intents = list(write_intents(dice, plan.events))
-        progress = len(intents) + sum(not intent.function.is_closed for intent in intents)
-        steps = plan_blows(dice, progress, plan.kills, plan.gateways, plan.lease_seconds)
+        steps = plan_blows(dice, plan.kills, plan.gateways, plan.lease_seconds)
         try:
-            await self._while_it_moves(self._hand_over(gateways, iter(intents), blows, steps), blows)
+            await self._while_it_moves(self._hand_over(gateways, intents, blows, steps), blows)
             self._tell(f"all accepted, {self._ledger.done} done")
             await self._wait_until_empty(gateways)
         except Stalled as error:
@@ -142,13 +142,13 @@ class Seed:
             self._ledger.faults.add(fault, f"{error}{', and the machine was starved' if is_starved else ''}")
 
     async def _hand_over(
-        self, gateways: Gateways, intents: Iterator[Intent], blows: Blows, steps: Sequence[Step]
+        self, gateways: Gateways, intents: Sequence[Intent], blows: Blows, steps: Sequence[Step]
     ) -> None:
+        end = len(intents) + sum(not intent.function.is_closed for intent in intents)
+        dice = [Random(f"{self._seed}/clients/{number}") for number in range(self._plan.clients)]
         async with asyncio.TaskGroup() as group:
-            group.create_task(
-                hand_over_all(gateways, self._ledger, intents, self._plan.clients, f"{self._seed}/clients")
-            )
-            group.create_task(blows.deal(steps))
+            group.create_task(hand_over_all(gateways, self._ledger, self._pace, iter(intents), dice))
+            group.create_task(blows.deal(steps, end))
 
     async def _while_it_moves(self, work: Coroutine[None, None, None], blows: Blows) -> None:
         """Raises `Stalled` where nothing happens at the backend nor to clients for too long."""

@@ -33,6 +33,8 @@ SHARED_FOR_LONGER = "--gateways 2 --redis spawn --lease 4"  # what lasts for a p
 TAKE, PRELUDE, RENEW = (f"counters/scripts/{name}.lua" for name in ("take", "prelude", "renew"))
 MEMORY, SHARED_COUNTERS = "counters/memory.py", "counters/shared.py"
 SUPERVISOR = "workers/supervisor.py"
+DISPATCHER, SQLITE = "queue/dispatcher.py", "queue/sqlite.py"
+EVENTS = "--events 1500 --kills 4"
 
 
 class Edit(NamedTuple):
@@ -99,6 +101,51 @@ BREAKS = {
         [Edit(SUPERVISOR, "            await self._forget(worker.name)\n", "            pass\n")],
         f"{SHARED_FOR_LONGER} --workers 2 --only worker-killed",
         [Fault.NOT_HEALED],
+    ),
+    "202 before the commit: an event is answered, then written": Break(
+        [
+            Edit(SQLITE, "await self._put(event, is_claimed=False)", "self._put(event, is_claimed=False)"),
+            Edit(SQLITE, "await self._put(event, is_claimed=True)", "self._put(event, is_claimed=True)"),
+        ],
+        EVENTS,
+        [Fault.LOST],
+    ),
+    "finished before the run: an event is taken out of the queue, then run": Break(
+        [
+            Edit(
+                DISPATCHER,
+                "            ran = await self._runner.run(",
+                "            await self.store.finish(event)\n            ran = await self._runner.run(",
+            ),
+        ],
+        EVENTS,
+        [Fault.LOST],
+    ),
+    "no take-over: what the last gateway left is not looked at": Break(
+        [Edit(DISPATCHER, "self.hear(lane.lane, lane.events, lane.due_at)", "pass")],
+        EVENTS,
+        [Fault.LOST],
+    ),
+    "no drain: an event that runs at the end runs again": Break(
+        [Edit(DISPATCHER, "await asyncio.wait(self._tasks, timeout=seconds)", "pass")],
+        EVENTS,
+        [Fault.AGAIN],
+    ),
+    "no delay: an event that failed is run again at once": Break(
+        [Edit(DISPATCHER, "event.due_at = self._now() + seconds", "event.due_at = self._now()")],
+        EVENTS,
+        [Fault.TOO_SOON],
+    ),
+    "no dead letters: an event that cannot run is dropped": Break(
+        [
+            Edit(
+                DISPATCHER,
+                ".targets.of(condition)\n        event.outcome",
+                ".targets.of(condition)[:0]\n        event.outcome",
+            )
+        ],
+        EVENTS,
+        [Fault.UNTOLD],
     ),
 }
 

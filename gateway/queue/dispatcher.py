@@ -411,16 +411,16 @@ class Dispatcher:
             if isinstance(decided, str):
                 await self._end(lane, event, decided, 200, ran.message)
             else:
-                self._tell.retried(plan.account, plan.label, "error")
                 await self._postpone(lane, event, decided)
+                self._tell.retried(plan.account, plan.label, "error")
         elif ran.kind == "returned":
             event.returns += 1
             decided = after_return(event.returns, age, rules, self._delays, self._dice())
             if isinstance(decided, str):
                 await self._end(lane, event, decided, ran.code, ran.message)
             else:
-                self._tell.retried(plan.account, plan.label, "throttle" if ran.code == 429 else "system")
                 await self._postpone(lane, event, decided)
+                self._tell.retried(plan.account, plan.label, "throttle" if ran.code == 429 else "system")
         elif ran.kind == "rejected":
             await self._end(lane, event, "RetriesExhausted", ran.code, ran.message)
         else:

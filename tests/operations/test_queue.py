@@ -51,7 +51,7 @@ def end_all(served: Gateway) -> None:
 
     def let_one_go() -> bool:
         served.released.set()
-        return not store._events
+        return not store._journal.events
 
     served.until(let_one_go, "the queue is empty")
 

@@ -2,8 +2,9 @@
 
 event       what is kept of one, and the bytes of it
 base        what a store of events promises
-sqlite      one gateway's events in a file: `sqlite_file` (who owns it, is it sound), `sqlite_writer`, `sqlite_reader`,
-            `sqlite_claims` (in memory), `schema.sql`, `queries.sql`, `statements`
+sqlite      one gateway's events in a file: `sqlite_file` (who owns it, is it sound), `sqlite_journal`
+            (what is still to be written), `sqlite_writer`, `sqlite_reader`, `sqlite_claims` (in memory), `schema.sql`,
+            `queries.sql`, `statements`
 streams     many gateways' events on a Redis or Valkey
 lanes       who is next: fair between functions, and between a backlog and those who wait for an answer
 dispatcher  takes events from the store, runs them, and writes down what became of them

@@ -12,7 +12,6 @@ import logging
 import sqlite3
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -192,13 +191,11 @@ class SqliteStore:
         unwritten = self._journal.unwritten()
         for event in events:
             seq = _key(event)
-            if seq in unwritten:
-                unwritten[seq].add_done_callback(partial(self._give_back, seq))
-            else:
+            change = unwritten.get(seq)
+            if change is not None:
+                change.is_claimed = False
+            if change is None or change.is_put:
                 self._claims.give_back(seq)
-
-    def _give_back(self, seq: int, _: object) -> None:
-        self._claims.give_back(seq)
 
     async def waiting(self) -> list[Waiting]:
         return await self._read(self._inquiry_thread, self._inquirer.waiting, tuple(self._claims.keys))

@@ -82,9 +82,9 @@ class Journal:
             self._is_flush_due = True
             self._loop.call_soon(self._flush)
 
-    def unwritten(self) -> dict[int, asyncio.Future[None]]:
-        """Events of which something is still to be written, and when the last of it is done."""
-        return {change.seq: change.done for change in (*self._writing, *self._changes)}
+    def unwritten(self) -> dict[int, Change]:
+        """By key, the last change of each event of which something is still to be written."""
+        return {change.seq: change for change in (*self._writing, *self._changes)}
 
     def note_damage(self, fault: StoreFault) -> None:
         if self.damage is None:

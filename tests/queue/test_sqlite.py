@@ -182,6 +182,17 @@ async def test_an_event_may_end_or_be_postponed_before_its_put_is_answered(store
     assert await ids(store) == ["left"]
 
 
+async def test_an_event_may_be_given_back_before_what_was_said_of_it_is_written(store: SqliteStore) -> None:
+    new, rewritten = event("new"), event("rewritten", 20.0)
+    await store.put_claimed(rewritten)
+    rewritten.runs = 1
+    puts = [asyncio.create_task(store.put_claimed(new)), asyncio.create_task(store.rewrite(rewritten))]
+    await asyncio.sleep(0)
+    await store.give_back([new, rewritten])
+    await asyncio.gather(*puts)
+    assert await store.fetch(LANE, 50.0, 9, PLENTY) == ([new, rewritten], None)
+
+
 async def test_the_bound_is_exact_and_counts_what_is_on_its_way(path: Path) -> None:
     store = await opened(path, maximum_events=3)
     results = await asyncio.gather(*(store.put(event(str(n))) for n in range(5)), return_exceptions=True)

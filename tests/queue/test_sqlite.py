@@ -7,6 +7,7 @@ import math
 import os
 import sqlite3
 import stat
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -416,3 +417,27 @@ async def test_who_is_next_and_what_waits_are_answered_by_the_index(path: Path) 
     assert "USING COVERING INDEX events_by_lane" in plans["waiting"]
     assert "USING COVERING INDEX events_by_lane" in plans["find"]
     assert "TEMP B-TREE" not in plans["lane"] + plans["waiting"]
+
+
+def memory() -> int:
+    """Bytes."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+async def test_a_million_events_take_no_more_memory_than_a_thousand_and_the_next_is_found_at_once(path: Path) -> None:
+    store = await opened(path)
+    at_first = 0
+    for thousand in range(1_000):
+        await asyncio.gather(*(store.put(event(str(thousand), float(thousand), body=b"x" * 100)) for _ in range(1_000)))
+        at_first = at_first or memory()
+    began = time.monotonic()
+    for _ in range(100):
+        assert len((await store.fetch(LANE, 2_000.0, 10, PLENTY)).events) == 10
+    assert time.monotonic() - began < 5
+    assert memory() - at_first < 64_000_000
+    await store.close()
+    store = SqliteStore(path)
+    assert await store.open(lambda *_: None) == [Waiting(LANE, 1_000_000, 0, 0.0, 0.0)]
+    await store.close()

@@ -1,0 +1,55 @@
+-- renew: a gateway lives; what the dead had claimed waits again. ARGV: session, lease (ms), the name of all of this as the
+-- gateway knows it, or nothing; a name to give it if it has none; how many claims to give back at most.
+-- Returns that name, the number of the last news, whether there are more claims of the dead, and then each lane into which
+-- they came, with how many and the earliest due_at; or FENCED, where the session has lost its lease.
+local LEASE, KNOWN, MOST = tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[5])
+local time = call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local born = call('HGET', STATE, 'born')
+local is_known = born and KNOWN == born
+if is_known and not is_leased(SESSION) then
+  return 'FENCED'
+end
+
+-- Where nobody at all was heard for half a lease, it is the store that was away (or its clock that jumped), not they: then
+-- each gets a whole lease to say that it lives.
+if is_known then
+  local freshest = call('ZREVRANGE', LEASES, 0, 0, 'WITHSCORES')
+  if tonumber(freshest[2]) < now + LEASE / 2 then
+    for _, session in ipairs(call('ZRANGE', LEASES, 0, -1)) do
+      call('ZREM', LEASES, session)
+      call('ZADD', LEASES, now + LEASE, session)
+    end
+  end
+end
+call('ZREM', LEASES, SESSION)
+call('ZADD', LEASES, now + LEASE, SESSION)
+if not born then
+  born = ARGV[4]
+  call('HSET', STATE, 'born', born)
+end
+
+local more = '0'
+for _, dead in ipairs(call('ZRANGEBYSCORE', LEASES, '-inf', now)) do
+  for _, event in ipairs(call('HKEYS', BASE .. ':of:' .. dead)) do
+    if MOST == 0 then
+      more = '1'
+      break
+    end
+    MOST = MOST - 1
+    give_back(event)
+  end
+  if more == '1' then
+    break
+  end
+  call('ZREM', LEASES, dead)
+  call('HDEL', TURNS, dead, dead .. '/put')
+end
+publish()
+
+local reply = { born, call('HGET', STATE, 'news') or '0', more }
+for lane, heard in pairs(news) do
+  reply[#reply + 1], reply[#reply + 2], reply[#reply + 3] = lane, heard[1], heard[2]
+end
+return reply

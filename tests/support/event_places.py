@@ -1,0 +1,121 @@
+"""Events for the tests of the queue, and places where stores keep them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Protocol
+
+import redis
+
+from gateway.queue.base import Store as EventStore
+from gateway.queue.base import Waiting
+from gateway.queue.event import Event
+from gateway.queue.streams import StreamStore
+
+from .stores import Store
+
+LANE = "a/function/f"
+NOW = 1_700_000_000.25
+
+
+def make_event(request_id: str = "r", lane: str = LANE, due_at: float = NOW, **more: Any) -> Event:
+    values: dict[str, Any] = {
+        "account": "a",
+        "function": "f",
+        "arn": "arn:aws:lambda:eu-west-1:000000000000:function:f",
+        "path": b"/2015-03-31/functions/f/invocations",
+        "query": b"",
+        "headers": [(b"x-amzn-trace-id", b"Root=1\xff")],
+        "body": b'{"of": "%b"}' % request_id.encode(),
+        "received_at": min(due_at, NOW),
+    }
+    return Event(request_id, lane=lane, due_at=due_at, **{**values, **more})
+
+
+def hear_nothing(lane: str, events: int, due_at: float) -> None:
+    pass
+
+
+class Heard:
+    """What a store has told."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, int, float]] = []
+
+    def __call__(self, lane: str, events: int, due_at: float) -> None:
+        self.calls.append((lane, events, due_at))
+
+    def events(self, lane: str = LANE) -> int:
+        return sum(events for heard, events, _ in self.calls if heard == lane)
+
+
+class Place(Protocol):
+    """Where events are kept; gateways come and go."""
+
+    can_share: bool
+
+    def make(self, **more: Any) -> EventStore:
+        """A gateway's store on this place, not open yet."""
+
+    async def crash(self, store: EventStore) -> None:
+        """End a gateway as `kill -9` does."""
+
+    async def bury(self, store: EventStore) -> list[Waiting]:
+        """Have what the crashed one had claimed wait again; `store` is open, and lives. What waits now."""
+
+
+class StreamPlace:
+    """A part of a Redis or Valkey that nobody else uses."""
+
+    can_share = True
+
+    def __init__(self, server: Store, prefix: str) -> None:
+        self.server = server
+        self.base = f"{{{prefix}}}"
+        self._prefix = prefix
+
+    def make(self, **more: Any) -> StreamStore:
+        values = {"gateway": "g 1", "lease_seconds": 30, "timeout_seconds": 5, "prefix": self._prefix}
+        return StreamStore(more.pop("url", self.server.url), **{**values, **more})
+
+    async def crash(self, store: EventStore) -> None:
+        assert isinstance(store, StreamStore)
+        presence = store._presence
+        tasks = [task for task in (*presence._tasks, store._work._task, store._puts._task) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for line in store._lines:
+            await line.close()
+        with self.server.client() as client:  # its lease has ended
+            assert client.zadd(f"{self.base}:leases", {presence.session: 1}, xx=True, ch=True) == 1
+
+    async def bury(self, store: EventStore) -> list[Waiting]:
+        assert isinstance(store, StreamStore)
+        await store._presence.renew()
+        return await store.waiting()
+
+    def check(self) -> None:
+        """Every event is in one place: it waits in one lane or one session has claimed it."""
+        with redis.Redis.from_url(
+            self.server.url, decode_responses=True, encoding_errors="replace", protocol=2
+        ) as client:
+            base = self.base
+            events = {f"{int(entry.partition('-')[0]):016d}" for entry, _ in client.xrange(f"{base}:events")}
+            claims = client.hgetall(f"{base}:claims")
+            places = list(claims)
+            for key in client.keys(f"{base}:*"):
+                kind = key.removeprefix(f"{base}:").partition(":")[0]
+                if kind in ("new", "due"):
+                    places += client.zrange(key, 0, -1)
+                elif kind == "age":
+                    assert set(client.zrange(key, 0, -1)) == set(client.zrange(key.replace(":age:", ":due:"), 0, -1))
+                elif kind == "retried":
+                    assert client.smembers(key) <= set(client.zrange(key.replace(":retried:", ":due:"), 0, -1))
+                elif kind == "of":
+                    session = key.removeprefix(f"{base}:of:")
+                    for event, number in client.hgetall(key).items():
+                        assert claims[event].startswith(f"{session}:{number} ")
+            assert sorted(places) == sorted(events)
+            assert set(client.hkeys(f"{base}:heads")) <= events
+            assert sum(client.hlen(key) for key in client.keys(f"{base}:of:*")) == len(claims)

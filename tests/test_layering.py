@@ -62,7 +62,7 @@ def test_the_core_imports_only_itself_and_does_nothing_but_compute(path: Path) -
     assert not outside & {"asyncio", "time", "socket", "threading"}
 
 
-@pytest.mark.parametrize("folder", ["counters", "upstream", "telemetry"])
+@pytest.mark.parametrize("folder", ["counters", "queue", "upstream", "telemetry"])
 def test_the_engines_know_the_core_but_not_one_another(folder: str) -> None:
     for path in files_in(folder):
         inside, _ = imports_of(path)

@@ -30,10 +30,22 @@ _MOST_TAKEN_OVER = 500  # in one script: the store does nothing else meanwhile
 _MOST_NEWS = 500
 
 
+class StreamTotals:
+    """`refused`: what was said of claims that others had by then; `taken_over`: events that dead gateways had claimed;
+    `lost_leases`: how often this gateway was taken for dead."""
+
+    def __init__(self) -> None:
+        self.refused = 0
+        self.taken_over = 0
+        self.lost_leases = 0
+
+    def __repr__(self) -> str:
+        return f"refused={self.refused} taken_over={self.taken_over} lost_leases={self.lost_leases}"
+
+
 class Presence:
     """`resync` is awaited when news may have been missed, and told whether nothing was heard before; `emptied` is
-    called when the store has lost everything. `is_synced`: what waits is known, and from now on news are told.
-    `taken_over` counts events that dead gateways had claimed, `lost_leases` how often this one was taken for dead."""
+    called when the store has lost everything. `is_synced`: what waits is known, and from now on news are told."""
 
     def __init__(
         self,
@@ -42,6 +54,7 @@ class Presence:
         base: str,
         gateway: str,
         lease_seconds: float,
+        totals: StreamTotals,
         *,
         hear: Hear,
         resync: Callable[[bool], Awaitable[None]],
@@ -49,8 +62,7 @@ class Presence:
     ) -> None:
         self._gateway = quote(gateway, safe="")
         self.session = self._name_session()
-        self.taken_over = 0
-        self.lost_leases = 0
+        self._totals = totals
         self._work = work
         self._news = news
         self._news_key = f"{base}:news"
@@ -112,14 +124,14 @@ class Presence:
                 self._gateway,
                 self._lease_seconds,
             )
-            self.lost_leases += 1
+            self._totals.lost_leases += 1
             self.session = self._name_session()
             self._born = b""
             return True
         born, last_news, more, *lanes = reply
         was, self._born = self._born, born
         for lane, events, due_at in zip(lanes[::3], lanes[1::3], lanes[2::3], strict=True):
-            self.taken_over += events
+            self._totals.taken_over += events
             log.warning("%d events of %s were claimed by a gateway that is gone, and wait again", events, lane.decode())
             self._tell(lane, events, due_at)
         if not self._is_known.is_set():

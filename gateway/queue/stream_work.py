@@ -32,11 +32,12 @@ Argument = str | bytes | int
 class Settle:
     """One thing that became of a claim. `done` gets the store's letter for it (scripts/settle.lua)."""
 
-    __slots__ = ("arguments", "done")
+    __slots__ = ("arguments", "done", "times")
 
     def __init__(self, arguments: tuple[Argument, ...], done: asyncio.Future[int] | None) -> None:
         self.arguments = arguments
         self.done = done
+        self.times = 0
 
 
 class Question:
@@ -72,12 +73,13 @@ class Work:
     def start(self) -> None:
         self._task = asyncio.create_task(self._keep_working(), name="work on the store's events")
 
-    async def settle(self, *arguments: Argument) -> str:
-        """Say it until it is heard. The store's letter."""
+    async def settle(self, *arguments: Argument) -> tuple[str, bool]:
+        """Say it until it is heard. The store's letter, and whether it was said before without being answered."""
         done = asyncio.get_running_loop().create_future()
-        self._settles.append(Settle(arguments, done))
+        settle = Settle(arguments, done)
+        self._settles.append(settle)
         self._bell.set()
-        return chr(await done)
+        return chr(await done), settle.times > 1
 
     def settle_soon(self, *arguments: Argument) -> None:
         """The same, and nobody waits."""
@@ -98,10 +100,12 @@ class Work:
         """Say what is still to be said, if the store listens. How much it did not hear."""
         task, self._task = self._task, None
         if task is not None:
-            last = asyncio.get_running_loop().create_future()
+            loop = asyncio.get_running_loop()
+            last = loop.create_future()
             self._settles.append(Settle(("disown", 0), last))  # there is no such claim: it is heard after all else
             self._bell.set()
-            while not last.done() and not task.done() and self._line.why_away is None:
+            ends_at = loop.time() + self._line.timeout_seconds
+            while not last.done() and not task.done() and self._line.why_away is None and loop.time() < ends_at:
                 await asyncio.wait((last, task), timeout=0.05, return_when=asyncio.FIRST_COMPLETED)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
@@ -157,6 +161,8 @@ class Work:
         settles = list(islice(self._settles, _MOST_SETTLES))
         commands: list[Command] = []
         if settles:
+            for settle in settles:
+                settle.times += 1
             said = [argument for settle in settles for argument in settle.arguments]
             commands.append(("EVALSHA", SETTLE.sha, 1, self._base, session, self._attempt, *said))
         for question in questions:

@@ -13,34 +13,30 @@ have the event although its client was told an error: at least once."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 from itertools import count
-from typing import Any
 
 from .base import CannotOpen, Fetched, StoreFault, Waiting
-from .event import Event, UnreadableEvent, decode_event
+from .event import Event
+from .stream_claims import Claims, read_events
 from .stream_line import Line, Standing
 from .stream_link import StreamUrl
-from .stream_presence import Presence, read_lanes
-from .stream_puts import Puts, describe
-from .stream_script import FETCH, OLDEST, READ, SEARCH, TAKE, WAITING
+from .stream_presence import Presence, StreamTotals, read_lanes
+from .stream_puts import Puts
+from .stream_script import OLDEST, READ, SEARCH, WAITING
 from .stream_work import Work
 
 log = logging.getLogger("gateway")
 
 _SEARCHED_BYTES = 1 << 20  # about, by one script: the store does nothing else meanwhile
 _MOST_SEARCHED = 1000
-_PAUSE_SECONDS = 0.5  # before an event that a store has lost is put again, where that failed
 
 
 class StreamStore:
     """`url` is redis://, rediss:// or unix://; `gateway` a name for the log of the store, which need not be unique. A
     gateway that is not heard for `lease_seconds` loses its claims to the others. Each question is answered, or fails,
-    within `timeout_seconds`. `maximum_events` counts those of all gateways. All keys begin with `{prefix}:`. A
-    claimed event's key names the claim too. `refused` counts what was said of claims that the store had given to
-    others by then."""
+    within `timeout_seconds`. `maximum_events` counts those of all gateways. All keys begin with `{prefix}:`."""
 
     def __init__(
         self,
@@ -52,7 +48,8 @@ class StreamStore:
         maximum_events: int = 10_000_000,
         prefix: str = "invoke-gateway:events",
     ) -> None:
-        self.refused = 0
+        self.totals = StreamTotals()
+        self._standing = Standing(url)
         self._url = url
         self._gateway = gateway
         self._lease_seconds = lease_seconds
@@ -60,8 +57,6 @@ class StreamStore:
         self._maximum_events = maximum_events
         self._base = f"{{{prefix}}}"
         self._numbers = count(1)
-        self._last_number = 0
-        self._last_lost = 0
         self._run = ""
         self._lines: list[Line] = []
 
@@ -69,16 +64,6 @@ class StreamStore:
     def why_away(self) -> str | None:
         """Why the store does not answer; None while it does."""
         return self._standing.why_away
-
-    @property
-    def taken_over(self) -> int:
-        """How many events that dead gateways had claimed this one has made wait again."""
-        return self._presence.taken_over
-
-    @property
-    def lost_leases(self) -> int:
-        """How often this gateway was taken for dead."""
-        return self._presence.lost_leases
 
     async def open(self, hear: Callable[[str, int, float], None]) -> list[Waiting]:
         """As `Store.open`. Where the store does not answer it returns within the time-out with nothing, says so in
@@ -98,9 +83,10 @@ class StreamStore:
             self._base,
             self._gateway,
             self._lease_seconds,
+            self.totals,
             hear=hear,
             resync=self._resync,
-            emptied=self._note_loss,
+            emptied=self._claims_lost,
         )
         self._puts = Puts(
             puts,
@@ -111,6 +97,7 @@ class StreamStore:
             renew=self._presence.renew,
             forgo=self._forgo,
         )
+        self._claims = Claims(self._work, self._puts, self._presence, self.totals, self._next_number)
         waiting: list[Waiting] | None = None
         await work.open()
         self._work.start()
@@ -153,92 +140,25 @@ class StreamStore:
         event.key, _ = await self._puts.put(event)
 
     async def put_claimed(self, event: Event) -> None:
-        number = self._next_number()
-        kept, session = await self._puts.put(event, number)
-        event.key = b"%b %b:%d" % (kept, session.encode(), number)
-
-    # Claims.
+        await self._claims.put(event)
 
     async def fetch(self, lane: str, now: float, most: int, most_bytes: int) -> Fetched:
-        reply, token = await self._claim(FETCH, lane, repr(now), most, most_bytes)
-        events = []
-        for key, head, body in zip(reply[1::3], reply[2::3], reply[3::3], strict=True):
-            try:
-                events.append(decode_event(head, body, b"%b %b" % (key, token.encode())))
-            except UnreadableEvent as error:
-                # It stays claimed until this gateway ends, and then one of the version that wrote it may have it.
-                log.error("event %s of %s cannot be read, another version wrote it: %s", key.decode(), lane, error)
-        return Fetched(events, None if reply[0] is None else float(reply[0]))
+        return await self._claims.fetch(lane, now, most, most_bytes)
 
     async def take(self, key: bytes | int) -> Event | None:
-        number = _split(key)[0]
-        while True:
-            found = self._read_events((await self._work.ask(READ, number))[0])
-            if not found or found[0][1]:
-                return None
-            event = found[0][0]
-            reply, token = await self._claim(TAKE, number, event.lane)
-            if reply:
-                return decode_event(reply[0], reply[1], b"%b %b" % (number, token.encode()))
-
-    async def _claim(self, script: Any, *arguments: Any) -> tuple[Any, str]:
-        for _ in range(3):
-            reply, token = await self._work.ask(script, *arguments, claims=True)
-            if reply != b"FENCED":
-                break
-            await self._presence.renew()
-        if isinstance(reply, bytes):
-            raise StoreFault("away", "the queue's store does not let this gateway claim: its lease is too short")
-        return reply, token
+        return await self._claims.take(key)
 
     async def finish(self, event: Event) -> None:
-        await self._settle("finish", event)
+        await self._claims.finish(event)
 
     async def postpone(self, event: Event) -> None:
-        if await self._settle("postpone", event, *describe(event)):
-            await self._restore(event)
+        await self._claims.postpone(event)
 
     async def rewrite(self, event: Event) -> None:
-        if await self._settle("rewrite", event, *describe(event)):
-            await self._restore(event, is_claimed=True)
+        await self._claims.rewrite(event)
 
     async def give_back(self, events: list[Event]) -> None:
-        for event, is_lost in zip(
-            events, await asyncio.gather(*(self._settle("give_back", event) for event in events)), strict=True
-        ):
-            if is_lost:
-                await self._restore(event)
-
-    async def _settle(self, kind: str, event: Event, *more: Any) -> bool:
-        """Whether the store has lost the event, which is here still."""
-        number, token = _split(event.key)
-        letter = await self._work.settle(kind, number, token, *more)
-        if letter == "n" and kind != "finish":
-            # Perhaps nobody else has it, and the store came back empty: then it knows this session no more.
-            await self._renew_at_last()
-            letter = await self._work.settle(kind, number, token, *more)
-        if letter == "g" and int(token.rpartition(b":")[2]) <= self._last_lost:
-            return True
-        if letter != "y":
-            self.refused += 1
-        return False
-
-    async def _renew_at_last(self) -> None:
-        while True:
-            try:
-                await self._presence.renew()
-                return
-            except StoreFault:
-                await asyncio.sleep(_PAUSE_SECONDS)
-
-    async def _restore(self, event: Event, is_claimed: bool = False) -> None:
-        while True:
-            try:
-                await (self.put_claimed(event) if is_claimed else self.put(event))
-                return
-            except StoreFault as fault:
-                log.error("an event that the queue's store has lost cannot be put again yet: %s", fault)
-            await asyncio.sleep(_PAUSE_SECONDS)
+        await self._claims.give_back(events)
 
     # Questions.
 
@@ -261,7 +181,7 @@ class StreamStore:
         while len(found) < most:
             (last, up_to, size, *keys), _ = await self._work.ask(SEARCH, after, up_to, pieces, request_id)
             if keys:
-                events = self._read_events((await self._work.ask(READ, *keys))[0])
+                events = read_events((await self._work.ask(READ, *keys))[0])
                 found += [row for row in events if row[0].request_id == request_id]
             if last is None:
                 break
@@ -270,16 +190,7 @@ class StreamStore:
         return found[:most]
 
     async def oldest(self, lane: str, most: int) -> list[tuple[Event, bool]]:
-        return self._read_events((await self._work.ask(OLDEST, lane, most))[0])
-
-    def _read_events(self, reply: list[Any]) -> list[tuple[Event, bool]]:
-        events = []
-        for key, head, body, is_claimed in zip(reply[::4], reply[1::4], reply[2::4], reply[3::4], strict=True):
-            try:
-                events.append((decode_event(head, body, key), bool(is_claimed)))
-            except UnreadableEvent as error:
-                log.error("event %s cannot be read, another version wrote it: %s", key.decode(), error)
-        return events
+        return read_events((await self._work.ask(OLDEST, lane, most))[0])
 
     # What happens to the store.
 
@@ -287,8 +198,7 @@ class StreamStore:
         return self._presence.session
 
     def _next_number(self) -> int:
-        self._last_number = next(self._numbers)
-        return self._last_number
+        return next(self._numbers)
 
     def _forgo(self, batch: int, claims: list[int]) -> None:
         """A batch of puts was given up: it may have come, or may come yet."""
@@ -300,11 +210,11 @@ class StreamStore:
     def _note_run(self, run: str) -> None:
         """A connection leads to this server process. Another one may lack the last of what its predecessor knew."""
         if self._run and run != self._run:
-            self._note_loss()
+            self._claims_lost()
         self._run = run
 
-    def _note_loss(self) -> None:
-        self._last_lost = self._last_number
+    def _claims_lost(self) -> None:
+        self._claims.note_loss()
 
     async def _resync(self, is_first: bool) -> None:
         """News were missed: tell what waits. How much of it was told before is not known; so it is told as no
@@ -314,10 +224,3 @@ class StreamStore:
 
     def __repr__(self) -> str:
         return f"<StreamStore {self._gateway} {self._lines}>"
-
-
-def _split(key: bytes | int | None) -> tuple[bytes, bytes]:
-    """An event's number and the token of its claim."""
-    assert isinstance(key, bytes), "the key of an event of this store"
-    number, _, token = key.partition(b" ")
-    return number, token

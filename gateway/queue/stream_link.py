@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 from collections.abc import Iterable
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from redis.asyncio.connection import AbstractConnection, Connection, parse_url
 from redis.exceptions import (
@@ -34,8 +34,8 @@ class StoreAway(Exception):
 
 
 class StreamUrl:
-    """Where the store is. `url` for redis-py; `where` for people, without the password; `replicas` must have each new
-    event within `replicas_ms`. Raises `CannotOpen`."""
+    """Where the store is. `arguments` are a connection's; `where` for people, without the password; `replicas` must
+    have each new event within `replicas_ms`. Raises `CannotOpen`."""
 
     def __init__(self, url: str, timeout_seconds: float) -> None:
         parts = urlsplit(url)
@@ -49,8 +49,8 @@ class StreamUrl:
         try:
             self.replicas = int(query.pop("wait_replicas", "0"))
             self.replicas_ms = int(query.pop("wait_ms", str(int(timeout_seconds * 500))))
-            self.url = urlunsplit(parts._replace(query=urlencode(query)))
-            self.arguments: dict[str, Any] = dict(parse_url(self.url))
+            bare = url.partition("?")[0]
+            self.arguments: dict[str, Any] = dict(parse_url(f"{bare}?{urlencode(query)}" if query else bare))
         except ValueError as error:
             raise CannotOpen(f"the URL of the queue's store, {self.where}, is not understood: {error}") from error
         if self.replicas and not 0 < self.replicas_ms < timeout_seconds * 1000:

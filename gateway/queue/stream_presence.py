@@ -145,13 +145,17 @@ class Presence:
         return bool(more == b"1")
 
     async def _keep_lease(self) -> None:
+        third = self._lease_seconds / 3
+        soon = min(0.5, third)
+        pause = third if self.is_synced else soon
         while True:
-            third = self._lease_seconds / 3
-            await asyncio.sleep(third if self.is_synced else min(0.5, third))
+            await asyncio.sleep(pause)
+            pause = soon
             try:
                 await self.renew()
                 if not self.is_synced:
                     await self._synchronize()
+                pause = third
             except StoreFault as fault:
                 if fault.kind != "away":
                     log.error("the lease of the events cannot be renewed: %s", fault)

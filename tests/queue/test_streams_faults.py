@@ -23,7 +23,7 @@ from gateway.queue.base import CannotOpen, StoreFault, Waiting
 from gateway.queue.event import Event
 from gateway.queue.stream_link import Link, StreamUrl
 from gateway.queue.streams import StreamStore
-from tests.support.events import LANE, NOW, Heard, StreamPlace, hear_nothing, make_event
+from tests.support.event_places import LANE, NOW, Heard, StreamPlace, hear_nothing, make_event
 from tests.support.gateways import eventually
 from tests.support.processes import free_port
 from tests.support.relay import Relay, relaying

@@ -62,19 +62,20 @@ def test_the_core_imports_only_itself_and_does_nothing_but_compute(path: Path) -
     assert not outside & {"asyncio", "time", "socket", "threading"}
 
 
-@pytest.mark.parametrize("folder", ["counters", "queue", "upstream", "telemetry"])
+@pytest.mark.parametrize("folder", ["counters", "upstream", "telemetry"])
 def test_the_engines_know_the_core_but_not_one_another(folder: str) -> None:
     for path in files_in(folder):
         inside, _ = imports_of(path)
         assert all(is_in(module, *CORE, "outbox", folder) for module in inside), path
 
 
-def test_the_store_in_a_file_knows_the_core_its_queue_and_its_own_library() -> None:
+def test_the_stores_of_events_know_the_core_their_queue_and_their_own_library() -> None:
     for path in files_in("queue"):
-        if path.stem.startswith(("sqlite", "statements", "base", "event")):
+        if path.stem.startswith(("sqlite", "statements", "stream", "base", "event")):
+            library = {"redis"} if path.stem.startswith("stream") else set()
             inside, outside = imports_of(path)
             assert all(is_in(module, *CORE, "queue") for module in inside), path
-            assert outside <= set(sys.stdlib_module_names) | {"msgspec"}, path
+            assert outside <= set(sys.stdlib_module_names) | {"msgspec"} | library, path
 
 
 def test_destinations_know_what_an_event_is_and_nothing_of_who_delivers() -> None:

@@ -205,9 +205,13 @@ class Presence:
 
     async def _synchronize(self) -> None:
         """The store was away at first, or came back empty."""
-        is_first, self._was_synced = not self._was_synced, True
-        self.is_synced = True
-        await self._resync(is_first)
+        self.is_synced = True  # what comes meanwhile is told too
+        try:
+            await self._resync(not self._was_synced)
+        except BaseException:
+            self.is_synced = False
+            raise
+        self._was_synced = True
 
     def _tell(self, lane: bytes, events: int, due_at: bytes) -> None:
         if self.is_synced:

@@ -39,8 +39,9 @@ class Put:
 
 
 class Puts:
-    """`session` is the gateway's name at the store now; `renew` gets it another where that has lost its lease;
-    `forgo` is told the number of a batch that was given up, or 0, and the claims of which nobody knows."""
+    """`session` is the gateway's name at the store now; `renew` gets it another where that has lost its lease.
+    `forgo` is told of events for which nobody waits any more, and the number of their batch if it is not known
+    whether that was kept, else 0."""
 
     def __init__(
         self,
@@ -51,7 +52,7 @@ class Puts:
         *,
         session: Callable[[], str],
         renew: Callable[[], Any],
-        forgo: Callable[[int, list[int]], None],
+        forgo: Callable[[int, list[Put]], None],
     ) -> None:
         self._line = line
         self._base = base
@@ -128,8 +129,8 @@ class Puts:
                 self._refuse(put)
             elif not put.done.cancelled():
                 put.done.set_result((b"%016d" % (first + number), session))
-            elif put.claim:
-                self._forgo(0, [put.claim])
+            else:
+                self._forgo(0, [put])
 
     async def _ask(self, batch: list[Put]) -> tuple[str, Any]:
         session = self._session()
@@ -162,9 +163,8 @@ class Puts:
             )
 
     def _fail(self, batch: list[Put], fault: StoreFault, cause: Exception | None = None) -> None:
-        claims = [put.claim for put in batch if put.claim]
         if fault.kind == "away":  # it may have come all the same, or may come yet
-            self._forgo(self._batch, claims)
+            self._forgo(self._batch, list(batch))
             batch += self._queue  # they have waited as long
             self._queue.clear()
         for put in batch:

@@ -30,13 +30,20 @@ Argument = str | bytes | int
 
 
 class Settle:
-    """One thing that became of a claim. `done` gets the store's letter for it (scripts/settle.lua)."""
+    """One thing that became of a claim. `done` gets the store's letter for it (scripts/settle.lua), `then` is
+    called."""
 
-    __slots__ = ("arguments", "done", "times")
+    __slots__ = ("arguments", "done", "then", "times")
 
-    def __init__(self, arguments: tuple[Argument, ...], done: asyncio.Future[int] | None) -> None:
+    def __init__(
+        self,
+        arguments: tuple[Argument, ...],
+        done: asyncio.Future[int] | None,
+        then: Callable[[], None] | None = None,
+    ) -> None:
         self.arguments = arguments
         self.done = done
+        self.then = then
         self.times = 0
 
 
@@ -81,9 +88,9 @@ class Work:
         self._bell.set()
         return chr(await done), settle.times > 1
 
-    def settle_soon(self, *arguments: Argument) -> None:
-        """The same, and nobody waits."""
-        self._settles.append(Settle(arguments, None))
+    def settle_soon(self, *arguments: Argument, then: Callable[[], None] | None = None) -> None:
+        """The same, and nobody waits; `then` is called when it was heard."""
+        self._settles.append(Settle(arguments, None, then))
         self._bell.set()
 
     async def ask(self, script: Script, *arguments: Argument, claims: bool = False) -> tuple[Any, str]:
@@ -194,6 +201,8 @@ class Work:
             assert taken is settle, "they are heard in the order in which they were said"
             if settle.done is not None and not settle.done.done():
                 settle.done.set_result(letter)
+            if settle.then is not None:
+                settle.then()
 
     def _hear(self, question: Question, reply: Any, session: str) -> None:
         if isinstance(reply, ResponseError):

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 
 from .base import CannotOpen, Fetched, StoreFault, Waiting
@@ -23,7 +24,7 @@ from .stream_claims import Claims, read_events
 from .stream_line import Line, Standing
 from .stream_link import StreamUrl
 from .stream_presence import Presence, StreamTotals, read_lanes
-from .stream_puts import Puts
+from .stream_puts import Put, Puts
 from .stream_script import OLDEST, READ, SEARCH, WAITING
 from .stream_work import Work
 
@@ -200,12 +201,19 @@ class StreamStore:
     def _next_number(self) -> int:
         return next(self._numbers)
 
-    def _forgo(self, batch: int, claims: list[int]) -> None:
-        """A batch of puts was given up: it may have come, or may come yet."""
+    def _forgo(self, batch: int, puts: list[Put]) -> None:
+        """Nobody waits for these any more. If a batch was given up, it may have come, or may come yet: that is
+        prevented. What was kept waits, claimed by nobody, and is told when that is so."""
         if batch:
             self._work.settle_soon("forgo", batch)
-        for number in claims:
-            self._work.settle_soon("disown", number)
+        for put in puts:
+            tell = partial(self._hear, put.event.lane, 0 if batch else 1, put.event.due_at)
+            if put.claim:
+                self._work.settle_soon("disown", put.claim, then=tell)
+            elif batch:
+                self._work.settle_soon("disown", 0, then=tell)  # no such claim: it is told when the store is back
+            else:
+                tell()
 
     def _note_run(self, run: str) -> None:
         """A connection leads to this server process. Another one may lack the last of what its predecessor knew."""

@@ -207,6 +207,32 @@ async def test_a_put_that_failed_is_kept_once_at_most_and_claimed_by_nobody(plac
         assert await shown(store) == [(name, 0, False) for name in ("before", "1", "before", "2")]
 
 
+async def test_what_was_kept_though_its_client_was_told_an_error_is_heard_of(place: StreamPlace) -> None:
+    heard = Heard()
+    async with (
+        relaying(place.server.url) as relay,
+        sharing(place, heard, url=relay.url, lease_seconds=30) as store,
+        sharing(place, lease_seconds=30),
+    ):
+        for name, put in (("1", store.put_claimed), ("2", store.put)):
+            await store.put(make_event("before"))
+            relay.lose(scripts.PUT.sha, 2)
+            with pytest.raises(StoreFault, match="does not answer"):
+                await put(make_event(name, due_at=NOW + int(name)))
+            await eventually(lambda: store._puts._line.why_away is None, "it is asked again")
+        await eventually(lambda: len(heard.calls) == 2, "both are told")
+        assert heard.calls == [(LANE, 0, NOW + 1), (LANE, 0, NOW + 2)]
+        for put in (store.put_claimed, store.put):
+            putting = asyncio.create_task(put(make_event("3")))
+            await asyncio.sleep(0)
+            while store._puts._queue:  # noqa: ASYNC110 (until it is on its way)
+                await asyncio.sleep(0)
+            putting.cancel()
+        await eventually(lambda: len(heard.calls) == 4, "those whose clients hung up")
+        assert heard.calls[2:] == [(LANE, 1, NOW)] * 2
+        assert len(await fetch(store, now=NOW + 9)) == 6
+
+
 # Late requests
 
 
@@ -411,10 +437,10 @@ async def test_a_store_that_is_away_at_the_start_is_used_when_it_comes(caplog: p
         assert time.monotonic() - started < TIMEOUT + 0.2
         assert any("check that it runs" in record.message for record in caplog.records)
         with pytest.raises(StoreFault):
-            await store.put(make_event("no"))
+            await store.put(make_event("no", lane="a/function/g"))
         server.start()
-        await eventually(lambda: heard.calls, "what waits is told", 5)
-        assert heard.calls == [(LANE, 3, NOW)]
+        await eventually(lambda: heard.events(), "what waits is told", 5)
+        assert (LANE, 3, NOW) in heard.calls
         assert ids(await fetch(store)) == ["0", "1", "2"]
         await store.close()
 

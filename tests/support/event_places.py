@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any, Protocol
 
 import redis
@@ -10,6 +11,7 @@ import redis
 from gateway.queue.base import Store as EventStore
 from gateway.queue.base import Waiting
 from gateway.queue.event import Event
+from gateway.queue.sqlite import SqliteStore
 from gateway.queue.streams import StreamStore
 
 from .stores import Store
@@ -62,6 +64,31 @@ class Place(Protocol):
 
     async def bury(self, store: EventStore) -> list[Waiting]:
         """Have what the crashed one had claimed wait again; `store` is open, and lives. What waits now."""
+
+    def check(self) -> None:
+        """Look whether all is in its place, where that can be seen from outside."""
+
+
+class FilePlace:
+    """A file. What is claimed is known to its process only: to end it is all there is to a crash, as seen by the next
+    one. (What a real one does to the file is in test_sqlite_faults.py.)"""
+
+    can_share = False
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def make(self, **more: Any) -> SqliteStore:
+        return SqliteStore(self._path, **more)
+
+    async def crash(self, store: EventStore) -> None:
+        await store.close()
+
+    async def bury(self, store: EventStore) -> list[Waiting]:
+        return await store.waiting()
+
+    def check(self) -> None:
+        pass
 
 
 class StreamPlace:

@@ -1,0 +1,28 @@
+"""Events that have ended, for the tests of what is told of them."""
+
+from __future__ import annotations
+
+from gateway.policy.events import Condition
+from gateway.queue.event import Answer, Event, Outcome
+
+ARN = "arn:aws:lambda:us-east-1:000000000000:function:report"
+FAILURE = b'{"errorMessage":"no such report","errorType":"ValueError","stackTrace":[]}'
+FAILED = Answer(200, FAILURE, "Unhandled", "$LATEST")
+
+
+def ended(
+    condition: Condition = "RetriesExhausted",
+    answer: Answer | None = FAILED,
+    *,
+    body: bytes = b'{"id":7}',
+    runs: int = 3,
+    arn: str = ARN,
+    code: int = 200,
+    message: str = "the function failed",
+    received_at: float = 1_700_000_000.25,
+) -> Event:
+    """An event that was run three times and failed each time, or what else became of it."""
+    event = Event("0a5c5f5e-0000-4000-8000-000000000001", "000000000000", "report", arn, b"/p", b"", [], body,
+                  received_at, received_at, "lane", runs=runs)  # fmt: skip
+    event.outcome = Outcome(condition, 1_700_000_180.0625, code, message, answer)
+    return event

@@ -134,6 +134,15 @@ async def test_what_stays_in_a_lane_is_told_also_where_it_is_due_already(store: 
     assert (await store.fetch(LANE, NOW, 1, MANY)).next_due_at == NOW - 1
 
 
+@pytest.mark.parametrize("first", ["as it came", "again"])
+async def test_the_next_that_is_due_is_told_whether_it_came_just_now_or_waits_again(store: Store, first: str) -> None:
+    fresh, again = (NOW + 1, NOW + 2) if first == "as it came" else (NOW + 2, NOW + 1)
+    await store.put(make_event("1", due_at=fresh, received_at=fresh))
+    await store.put(make_event("2", due_at=again, received_at=NOW - 9, runs=1))
+    assert (await store.fetch(LANE, NOW, 1, MANY)).next_due_at == NOW + 1
+    assert await store.waiting() == [Waiting(LANE, 2, 1, NOW + 1, NOW - 9)]
+
+
 async def test_a_fetch_stops_at_so_many_bytes_but_not_before_one_event(store: Store) -> None:
     for number in range(5):
         await store.put(make_event(str(number), body=b"x" * 100_000))
@@ -518,4 +527,4 @@ def test_every_course_of_things_ends_as_a_plain_list_says(kind: str, places: Pla
             super().__init__()
             self.place = places.make(kind)
 
-    run_state_machine_as_test(OnThis, settings=settings(max_examples=15, stateful_step_count=25, deadline=None))
+    run_state_machine_as_test(OnThis, settings=settings(max_examples=40, stateful_step_count=30, deadline=None))

@@ -55,18 +55,19 @@ class Function(NamedTuple):
 
 
 FUNCTIONS = (
-    Function(DEFAULT_ACCOUNT, "plain", 40),
-    Function(DEFAULT_ACCOUNT, "flaky", 8, reserved=3, errors=2),
-    Function(DEFAULT_ACCOUNT, "troubled", 8, errors=1, troubles=3),
-    Function(DEFAULT_ACCOUNT, "slow", 5, reserved=4, seconds=(0.005, 0.12)),
-    Function(DEFAULT_ACCOUNT, "failing", 4, reserved=2, retries=1, always_fails=True, is_told=True),
-    Function(DEFAULT_ACCOUNT, "failing-at-once", 2, retries=0, always_fails=True, is_told=True),
-    Function(DEFAULT_ACCOUNT, "closed", 3, reserved=0, is_told=True),
-    Function(DEFAULT_ACCOUNT, "large", 1, sizes=(50_000, 900_000)),
-    Function(OTHER_ACCOUNT, "plain", 25),
-    Function(OTHER_ACCOUNT, "slow", 4, reserved=2, seconds=(0.005, 0.06)),
+    Function(DEFAULT_ACCOUNT, "plain", 395),
+    Function(DEFAULT_ACCOUNT, "flaky", 80, reserved=3, errors=2),
+    Function(DEFAULT_ACCOUNT, "troubled", 80, errors=1, troubles=3),
+    Function(DEFAULT_ACCOUNT, "slow", 50, reserved=4, seconds=(0.005, 0.12)),
+    Function(DEFAULT_ACCOUNT, "long", 5, reserved=3, seconds=(0.5, 2.0)),
+    Function(DEFAULT_ACCOUNT, "failing", 40, reserved=2, retries=1, always_fails=True, is_told=True),
+    Function(DEFAULT_ACCOUNT, "failing-at-once", 20, retries=0, always_fails=True, is_told=True),
+    Function(DEFAULT_ACCOUNT, "closed", 30, reserved=0, is_told=True),
+    Function(DEFAULT_ACCOUNT, "large", 10, sizes=(50_000, 900_000)),
+    Function(OTHER_ACCOUNT, "plain", 250),
+    Function(OTHER_ACCOUNT, "slow", 40, reserved=2, seconds=(0.005, 0.06)),
 )
-SLOTS = {DEFAULT_ACCOUNT: 16, OTHER_ACCOUNT: 5}
+SLOTS = {DEFAULT_ACCOUNT: 19, OTHER_ACCOUNT: 5}
 ACCOUNTS = [
     Account(account, slots, {f.name: f.reserved for f in FUNCTIONS if f.account == account and f.reserved is not None})
     for account, slots in SLOTS.items()

@@ -225,7 +225,7 @@ def queue_command(program: str | None, rounds: int, seconds: int, events: int, o
 @click.option("--events", default=backlog.MILLION, show_default=True, type=click.IntRange(4))
 def queue_million_command(program: str | None, events: int) -> None:
     """A backlog of a million: memory, time to accept and to start again, and synchronous calls meanwhile."""
-    with bounded(STARTING_SECONDS + 6 * backlog.CALLING_SECONDS + events / 1_000):
+    with bounded(STARTING_SECONDS + 6 * backlog.CALLING_SECONDS + events / 500):
         found = backlog.run(gateway(program), events, tell)
     publish(tables.million(found, command_line()), is_whole=not program)
     if not found.is_good:

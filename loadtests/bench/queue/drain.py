@@ -17,6 +17,8 @@ from loadtests.bench.stage import HELD, Stage
 SLOTS = CONNECTIONS  # as many callers as slots: none is refused
 SYNCHRONOUS_SECONDS = 3
 WARM_UP_SECONDS = 1
+# The calls that wrk did not wait for have given back their slots after this.
+LEFT_SECONDS = 0.3
 # A backlog that runs no faster than this does not run.
 SLOWEST_PER_SECOND = 200
 # Nothing may run twice within so long after the last.
@@ -81,11 +83,11 @@ def _drain(
     tell(f"drain: a backend that {name}: synchronous calls")
     synchronous = started.place.directory / "synchronous"
     synchronous.write_bytes(calls.invocation(function, port))
-    measure(process, port, synchronous, WARM_UP_SECONDS)
-    sample = measure(process, port, synchronous, SYNCHRONOUS_SECONDS)
+    for seconds in (WARM_UP_SECONDS, SYNCHRONOUS_SECONDS):
+        sample = measure(process, port, synchronous, seconds)
+        time.sleep(LEFT_SECONDS)
     if sample.failed or sample.broken:
         raise Trouble(f"{sample.failed} of {sample.requests} synchronous calls failed, {sample.broken} broke")
-    time.sleep(0.2)  # the calls that wrk did not wait for have ended, or the hold has no room
     release = subjects.hold(started.place, SLOTS)
     tell(f"drain: a backend that {name}: filling with {events:,} events")
     filling = send(port, started.request(function=function), events)
@@ -94,7 +96,7 @@ def _drain(
     tell(f"drain: a backend that {name}: running them")
     began = time.monotonic()
     release()
-    seconds = _wait(stage, before + filling.accepted, began)
+    seconds = wait(stage, before + filling.accepted, began)
     spent = process.cpu_seconds() - cpu
     time.sleep(SETTLE_SECONDS)
     return Drained(
@@ -110,7 +112,7 @@ def _drain(
     )
 
 
-def _wait(stage: Stage, wanted: int, began: float) -> float:
+def wait(stage: Stage, wanted: int, began: float) -> float:
     """Seconds until the backend has been called so often. Raises Trouble."""
     patience = 30 + wanted / SLOWEST_PER_SECOND
     while (seen := stage.backend_state()["calls"]) < wanted:

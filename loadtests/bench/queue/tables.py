@@ -146,7 +146,8 @@ def _kept_table(kept: Sequence[Kept]) -> Table:
 
 def million(found: Backlog, command: str) -> Report:
     """The report of `queue million`."""
-    levels = [(f"memory with {level.events:,} waiting", mebibytes(level.resident_bytes)) for level in found.levels]
+    *growing, after = found.levels
+    levels = [(f"memory with {level.events:,} waiting", mebibytes(level.resident_bytes)) for level in growing]
     rows = [
         ("seconds to accept them", f"{found.accepting_seconds:.1f}"),
         ("accepted a second", f"{found.accepted / found.accepting_seconds:.0f}"),
@@ -157,7 +158,9 @@ def million(found: Backlog, command: str) -> Report:
         ("seconds to stop", f"{found.stop_seconds:.2f}"),
         ("seconds to start with it, until ready", f"{found.start_seconds:.2f}"),
         ("memory after that start", mebibytes(found.restarted_bytes)),
-        ("events run a second then", f"{found.drained_per_second:.0f}"),
+        ("seconds until all had run", f"{found.drain_seconds:.1f}"),
+        ("events run a second", f"{found.drained_per_second:.0f}"),
+        ("memory when all had run", mebibytes(after.resident_bytes)),
     ]
     timed = [
         (one.when, f"{one.count}", f"{one.p50_ms:.2f}", f"{one.p99_ms:.2f}", f"{one.failed}") for one in found.calls

@@ -102,6 +102,7 @@ def backlog(**change: object) -> Backlog:
         Level(250, 60 * MIB, 250),
         Level(500, 62 * MIB, 500),
         Level(1_000, 70 * MIB, 1_000),
+        Level(0, 500 * MIB, 0),
     ]
     good = Backlog(
         levels=levels,
@@ -109,8 +110,8 @@ def backlog(**change: object) -> Backlog:
         sent=[Sent(250, 0, 1.0), Sent(250, 0, 1.0), Sent(500, 0, 2.0)],
         file_bytes=2 * MIB,
         log_bytes=MIB,
-        ran=400,
-        left=600,
+        drain_seconds=1.0,
+        ran=1_000,
     )
     return replace(good, **change)  # type: ignore[arg-type]  # of many types
 
@@ -127,7 +128,7 @@ def test_memory_is_compared_with_that_of_a_quarter() -> None:
     assert (
         report.lines[0] == "from a quarter of the backlog to all of it memory grew by 10.0 MiB, at most 64 wanted: met"
     )
-    grown = backlog(levels=[*backlog().levels[:3], Level(1_000, 125 * MIB, 1_000)])
+    grown = backlog(levels=[*backlog().levels[:3], Level(1_000, 125 * MIB, 1_000), Level(0, MIB, 0)])
     assert tables.million(grown, "x").lines[0].endswith("NOT MET")
 
 
@@ -135,10 +136,11 @@ def test_memory_is_compared_with_that_of_a_quarter() -> None:
     "change",
     [
         {"sent": [Sent(1_000, 1, 1.0)]},
-        {"levels": [Level(0, MIB, 0), Level(250, MIB, 249)]},
+        {"levels": [Level(0, MIB, 0), Level(250, MIB, 249), Level(0, MIB, 0)]},
+        {"levels": [Level(0, MIB, 0), Level(250, MIB, 250), Level(0, MIB, 1)]},
         {"calls": [Calls("before", 100, 1, 0.5, 1.0)]},
-        {"left": 500},
-        {"left": 700},
+        {"ran": 999},
+        {"ran": 1_001},
     ],
 )
 def test_whatever_is_not_accounted_for_is_said(change: dict[str, object]) -> None:

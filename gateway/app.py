@@ -52,6 +52,7 @@ from .queue.dispatcher import Dispatcher
 from .queue.place import find_file
 from .queue.room import Room
 from .queue.run import RUN, Admitted, Runner
+from .queue.sqlite import SqliteStore
 from .refusals import Refusal
 from .settings import Account, Settings
 from .settings import Function as FunctionSettings
@@ -230,13 +231,13 @@ class Gateway:
 
     def _make_events(self, settings: Settings, last: App) -> Dispatcher | None:
         """The queue of asynchronous invocations; None where the backend has one."""
-        if settings.async_.mode == "forward" or settings.event_store_is_shared:
+        if settings.async_.mode == "forward":
             return None
         events = settings.async_
         delays = Delays(
             events.function_error_delays_seconds, events.shortest_delay_seconds, events.longest_delay_seconds
         )
-        store, self.event_store = _make_store(settings)
+        store, self.event_store = _make_store(settings, self.shared.gateway if self.shared else f"g-{token_hex(4)}")
         dispatcher = Dispatcher(
             store,
             # The same way to a slot as a call's: it may wait for nothing else.
@@ -425,12 +426,16 @@ def _make_rules(function: FunctionSettings) -> EventRules:
     return EventRules(function.maximum_retry_attempts, function.maximum_event_age_seconds, targets)
 
 
-def _make_store(settings: Settings) -> tuple[Store, str]:
+def _make_store(settings: Settings, gateway: str) -> tuple[Store, str]:
     """The store of events, and where it is: a URL without credentials, or the path of a file."""
     url = settings.event_store
     events = settings.async_
-    from .queue.sqlite import SqliteStore
+    if url is not None and not url.startswith("sqlite:"):
+        from .queue.streams import StreamStore  # and redis-py with it
 
+        lease = settings.shared.lease_seconds
+        shared = StreamStore(url, gateway=gateway, lease_seconds=lease, maximum_events=events.maximum_events)
+        return shared, name_store(url)
     path, is_temporary = find_file(url, settings.listen.port)
     return SqliteStore(path, maximum_events=events.maximum_events, is_temporary=is_temporary), str(path)
 

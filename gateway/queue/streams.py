@@ -62,7 +62,7 @@ class StreamStore:
         self._lines: list[Line] = []
 
     @property
-    def why_away(self) -> str | None:
+    def trouble(self) -> str | None:
         """Why the store does not answer; None while it does."""
         return self._standing.why_away
 

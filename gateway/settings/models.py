@@ -377,10 +377,6 @@ class Settings(Model):
         return self
 
     @property
-    def event_store_is_shared(self) -> bool:
-        return self.event_store is not None and not self.event_store.startswith("sqlite:")
-
-    @property
     def event_store(self) -> str | None:
         """The URL of the store of events; None for a file of this gateway's own."""
         if self.async_.store is not None:

@@ -299,7 +299,7 @@ async def test_a_paused_server_fails_puts_in_time_and_costs_no_claim_and_no_sett
             settling = [asyncio.create_task(finish(one, first)), asyncio.create_task(postpone(one, second))]
             await asyncio.sleep(1.5 * LEASE)
             assert not any(task.done() for task in settling)
-            assert one.why_away is not None
+            assert one.trouble is not None
         finally:
             place.server.resume()
         await asyncio.gather(*settling)
@@ -307,7 +307,7 @@ async def test_a_paused_server_fails_puts_in_time_and_costs_no_claim_and_no_sett
         await asyncio.sleep(LEASE)  # heartbeats of both
         assert (one.totals.taken_over, two.totals.taken_over) == (0, 0)
         assert (one.totals.lost_leases, two.totals.lost_leases) == (0, 0)
-        assert one.why_away is None
+        assert one.trouble is None
         await finish(one, third)
         await finish(two, fourth)
         left = await shown(one)
@@ -497,7 +497,7 @@ async def test_a_wrong_password_and_a_user_without_rights_are_refused_in_words(k
                 (event,) = await fetch(store)
                 await store.finish(event)
                 await asyncio.sleep(0.1)  # the news are asked for
-                assert store.why_away is None
+                assert store.trouble is None
             finally:
                 await store.close()
 

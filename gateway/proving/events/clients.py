@@ -17,6 +17,7 @@ from .script import Intent
 
 PAUSE = 0.02  # seconds before the next try where no gateway takes a connection
 MOST_TRIES = 3_000  # in a row, which is a minute of nobody there
+MOST_WRONG = 200  # answers, which is enough to see that events are not what they are taken for
 
 
 def encode_head(event: Event, length: int) -> bytes:
@@ -111,9 +112,15 @@ class Client:
                 self._ledger.faults.add(Fault.UNEXPECTED, text)
             self._ledger.accept(event)
             return True
-        event.answer = Answer.REFUSED
-        if not (self._life.is_struck and response.status >= 500):
-            self._ledger.faults.add(Fault.UNEXPECTED, f"{event} got {response.status} {response.body[:200]!r}")
+        is_excused = self._life.is_struck and response.status >= 500
+        # Who shares a queue and does not hear of it in time cannot know whether the event is kept.
+        is_unknown = is_excused and len(self._gateways.members) > 1
+        event.answer = Answer.UNKNOWN if is_unknown else Answer.REFUSED
+        if not is_excused:
+            text = f"{event} got {response.status} {response.body[:200]!r}"
+            self._ledger.faults.add(Fault.UNEXPECTED, text)
+            if self._ledger.faults.counts[Fault.UNEXPECTED] > MOST_WRONG:
+                raise Died(f"events are not answered 202 here: {text}")
         await self._hang_up()
         await asyncio.sleep(PAUSE)
         return False

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .base import StoreFault
-from .sqlite_file import fault_of
+from .sqlite_file import PAGE_BYTES, fault_of
 from .statements import STATEMENTS
 
 Row = tuple[int, str, float, float, bool, str, bytes, bytes]
@@ -23,11 +23,11 @@ Row = tuple[int, str, float, float, bool, str, bytes, bytes]
 Rows = dict[int, Row | None]
 """By key; None is the end of an event."""
 
-CHECKPOINT_PAGES = 8_000  # of 4 KiB, as counted too high below: the log stays at 4 to 32 MB
+CHECKPOINT_PAGES = 4_000  # as counted too high below: the log stays at 4 to 32 MB
 KEPT_LOG_BYTES = 64 * 1024 * 1024  # a log that grew behind a long read is cut to this
-SHRINK_PAGES = 16_384  # of 4 KiB: a file of 64 MB is worth to be made small
+SHRINK_PAGES = 64 * 1024 * 1024 // PAGE_BYTES  # a file of 64 MB is worth to be made small
 FEW_EVENTS = 1_000  # only then is looked whether it can be
-MOVED_PAGES = 2_048  # of 4 KiB: writing 8 MB anew for that takes some 50 ms
+MOVED_PAGES = 8 * 1024 * 1024 // PAGE_BYTES  # writing 8 MB anew for that takes some 50 ms
 _SIZES = tuple(2**n for n in range(6, -1, -1))
 _VALUES = "(?, ?, ?, ?, ?, ?, ?, ?)"
 _WRITE = {size: STATEMENTS["write"] + f", {_VALUES}" * (size - 1) for size in _SIZES}
@@ -100,7 +100,7 @@ class Writer:
 
     def _insert(self, rows: list[Row]) -> None:
         at = 0
-        self._log_pages += 4 + sum(3 + len(row[7]) // 4_096 for row in rows)  # about, rather too many
+        self._log_pages += 4 + sum(3 + len(row[7]) // PAGE_BYTES for row in rows)  # about, rather too many
         for size in _SIZES:
             while len(rows) - at >= size:
                 self._execute(_WRITE[size], [value for row in rows[at : at + size] for value in row])

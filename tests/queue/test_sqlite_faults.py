@@ -18,6 +18,7 @@ from gateway.queue import sqlite_file, sqlite_journal
 from gateway.queue.base import CannotOpen, StoreFault
 from gateway.queue.event import Event
 from gateway.queue.sqlite import SqliteStore
+from gateway.queue.sqlite_file import PAGE_BYTES
 
 ROOT = Path(__file__).parents[2]
 CHILD = [sys.executable, str(Path(__file__).with_name("crash_child.py"))]
@@ -79,8 +80,8 @@ def locked(path: Path) -> Iterator[None]:
 def overwrite(path: Path, pages: list[int], seed: int) -> None:
     with open(path, "r+b") as file:
         for page in pages:
-            file.seek(page * 4_096)
-            file.write(random.Random(seed + page).randbytes(4_096))
+            file.seek(page * PAGE_BYTES)
+            file.write(random.Random(seed + page).randbytes(PAGE_BYTES))
 
 
 def check_filling(output: str, kinds: set[str]) -> None:
@@ -128,7 +129,7 @@ async def put_again_and_again(store: SqliteStore) -> None:
 
 async def test_in_a_full_file_events_can_end_and_make_room(path: Path) -> None:
     store = await opened(path)
-    store._writer._execute("PRAGMA max_page_count = 200")
+    store._writer._execute("PRAGMA max_page_count = 100")
     kept: list[str] = []
     fault = None
     while fault is None:
@@ -253,7 +254,7 @@ async def full_of(path: Path, events: int) -> list[str]:
 
 async def test_a_file_that_was_cut_off_is_refused(path: Path) -> None:
     await full_of(path, 300)
-    os.truncate(path, path.stat().st_size - 4_096)  # noqa: ASYNC240 - nothing else runs
+    os.truncate(path, path.stat().st_size - PAGE_BYTES)  # noqa: ASYNC240 - nothing else runs
     with pytest.raises(CannotOpen, match=r"is damaged .* `sqlite3 <moved file> .recover`"):
         await opened(path)
 
@@ -261,7 +262,7 @@ async def test_a_file_that_was_cut_off_is_refused(path: Path) -> None:
 @pytest.mark.parametrize("seed", range(8))
 async def test_a_damaged_file_is_refused_or_says_so_when_the_damage_is_met(path: Path, seed: int) -> None:
     names = await full_of(path, 1_000)
-    pages = path.stat().st_size // 4_096  # noqa: ASYNC240 - nothing else runs
+    pages = path.stat().st_size // PAGE_BYTES  # noqa: ASYNC240 - nothing else runs
     overwrite(path, random.Random(seed).sample(range(pages), 1 + seed), seed)
     try:
         store = await opened(path)
@@ -282,7 +283,7 @@ async def test_in_a_file_damaged_while_it_is_open_what_is_on_sound_pages_still_e
     await full_of(path, 1_000)
     store = await opened(path)
     fetched = (await store.fetch("lane", 1.0, 1_000, PLENTY)).events
-    pages = path.stat().st_size // 4_096  # noqa: ASYNC240 - nothing else runs
+    pages = path.stat().st_size // PAGE_BYTES  # noqa: ASYNC240 - nothing else runs
     overwrite(path, list(range(pages // 2, pages)), 1)
     ends = [asyncio.create_task(store.finish(one)) for one in (*fetched[:5], *fetched[-5:])]
     await asyncio.wait(ends[:5], timeout=5)

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Coroutine, Iterable
 from math import inf
 from random import random
-from time import time
+from time import monotonic, time
 from typing import Any, Protocol
 
 from ..policy.concurrency import Claim, Full, Plan
@@ -35,6 +35,7 @@ _FEW_READY = 64  # the next are fetched while these are run
 _MOST_DELIVERIES = 8  # of a lane at once
 _LONGEST_TIMER = 60.0  # a clock that was set is noticed
 _STORE_PAUSE = 1.0
+_CLOSING_PAUSE = 0.5
 _MOST_TASKS = 5_000  # whatever the limits are: each has its event in memory
 _MOST_TURNS = 200  # in one go; then others have the event loop
 
@@ -112,8 +113,11 @@ class Dispatcher:
     async def close(self, seconds: float) -> None:
         """Let what runs end, for so long; the rest stays in the store, for the next start."""
         self.stop()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=seconds)
+        until = monotonic() + seconds
+        while self._tasks and (left := until - monotonic()) > 0:
+            await asyncio.wait(self._tasks, timeout=min(left, _CLOSING_PAUSE))
+            if self.store.trouble is not None and not any(lane.running for lane in self.lanes.values()):
+                break  # all that ran has ended, and the store cannot be told: it has a time of its own for that
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

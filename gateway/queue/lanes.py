@@ -124,7 +124,9 @@ class Turns:
         return lane
 
     def block(self, lane: Lane, counter: str) -> None:
-        """No slot of `counter` is free for it."""
+        """No slot of `counter` is free for it. It stands behind one limit at a time."""
+        if lane.blocked_on is not None:
+            self._leave(lane, lane.blocked_on)
         lane.blocked_on = counter
         self._behind.setdefault(counter, {})[lane] = None
 

@@ -108,7 +108,8 @@ class SqliteStore:
         if self._journal.events >= self._maximum_events:
             raise StoreFault(
                 "bound",
-                f"The queue holds {self._journal.events} events, its bound. Let it drain, or raise maximum_events.",
+                f"The queue holds {self._journal.events} events, its bound. Let it drain, or raise "
+                "async.maximum_events.",
             )
         seq = self._last + 1
         row = _row(seq, event)

@@ -95,7 +95,8 @@ class OwnedFile:
         except sqlite3.Error as error:
             fault = fault_of(error, self.path)
             if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_NOTADB:
-                raise CannotOpen(f"{self.path} is no database of SQLite. Name another file.") from error
+                cure = "Name another file, or move it away."
+                raise CannotOpen(f"{self.path} is no database of SQLite, or no more one. {cure}") from error
             raise CannotOpen(str(fault)) from error
 
     def _check(self, connection: sqlite3.Connection) -> None:

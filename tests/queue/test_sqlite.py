@@ -199,7 +199,7 @@ async def test_the_bound_is_exact_and_counts_what_is_on_its_way(path: Path) -> N
     results = await asyncio.gather(*(store.put(event(str(n))) for n in range(5)), return_exceptions=True)
     refused = [one for one in results if isinstance(one, StoreFault)]
     assert [one.kind for one in refused] == ["bound"] * 2
-    assert "raise maximum_events" in str(refused[0])
+    assert "async.maximum_events" in str(refused[0])
     first, _ = (await store.fetch(LANE, 99.0, 2, PLENTY)).events
     await asyncio.gather(store.finish(first), store.finish(first))
     await store.put(event("room"))

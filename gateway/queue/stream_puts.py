@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 
 from redis.exceptions import ResponseError
@@ -18,6 +19,7 @@ from .stream_script import PUT
 
 _MOST_EVENTS = 256  # in one batch: the store does nothing else while it takes one, some 5 ms for so many
 _MOST_BYTES = 4 << 20
+_FULL_SECONDS = 10.0  # for which a store without room is trouble, unless it takes an event before
 
 
 def describe(event: Event) -> tuple[str, str, str, str, bytes]:
@@ -64,8 +66,15 @@ class Puts:
         self._queue: deque[Put] = deque()
         self._bell = asyncio.Event()
         self._batch = 0
+        self._no_room: str | None = None
+        self._no_room_until = 0.0
         self._is_closing = False
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the store had no room for the last event, if that was just now."""
+        return self._no_room if monotonic() < self._no_room_until else None
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._keep_putting(), name="events to the store")
@@ -123,6 +132,7 @@ class Puts:
             session, reply = await self._ask(batch)
         if reply == b"FENCED":
             raise StoreFault("away", "the queue's store does not let this gateway claim: its lease is too short")
+        self._no_room_until = 0.0
         first, kept = int(reply[0]), int(reply[1])
         for number, put in enumerate(batch):
             if number >= kept:
@@ -167,6 +177,8 @@ class Puts:
             self._forgo(self._batch, list(batch))
             batch += self._queue  # they have waited as long
             self._queue.clear()
+        elif fault.kind == "full":
+            self._no_room, self._no_room_until = str(fault), monotonic() + _FULL_SECONDS
         for put in batch:
             if not put.done.done():
                 error = StoreFault(fault.kind, str(fault))

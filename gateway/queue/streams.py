@@ -63,8 +63,10 @@ class StreamStore:
 
     @property
     def trouble(self) -> str | None:
-        """Why the store does not answer; None while it does."""
-        return self._standing.why_away
+        """As `Store.trouble`: the store does not answer, or it has refused the last event for lack of room."""
+        if self._standing.why_away is not None:
+            return f"the queue's store at {self._standing.where} does not answer: {self._standing.why_away}"
+        return self._puts.trouble if self._lines else None
 
     async def open(self, hear: Callable[[str, int, float], None]) -> list[Waiting]:
         """As `Store.open`. Where the store does not answer it returns within the time-out with nothing, says so in

@@ -69,7 +69,9 @@ def place(request: pytest.FixtureRequest, places: Places) -> Place:
 @pytest.fixture
 async def store(place: Place) -> AsyncIterator[Store]:
     made = place.make()
+    assert made.trouble is None
     assert await made.open(hear_nothing) == []
+    assert made.trouble is None
     yield made
     await made.close()
     place.check()
@@ -153,6 +155,8 @@ async def test_a_fetch_stops_at_so_many_bytes_but_not_before_one_event(store: St
 async def test_a_finished_event_is_gone(store: Store) -> None:
     await store.put(make_event())
     (event,) = await fetch(store)
+    event.runs = 1
+    await store.rewrite(event)
     await store.finish(event)
     assert await store.waiting() == []
     assert await store.find("r", 10) == []
@@ -299,6 +303,22 @@ async def test_a_clean_end_gives_back_and_the_next_start_has_everything(place: P
     assert await store.open(hear_nothing) == [Waiting(LANE, 3, 1, NOW, NOW)]
     assert ids(await fetch(store, now=NOW + 60)) == ["0", "3", "2"]
     await store.close()
+
+
+async def test_an_end_waits_until_what_became_of_events_is_written(place: Place) -> None:
+    store = place.make()
+    await store.open(hear_nothing)
+    for number in range(600):
+        await store.put(make_event(str(number)))
+    events = await fetch(store, most=600)
+    settling = [asyncio.create_task(store.finish(event)) for event in events[:550]]
+    await asyncio.sleep(0)
+    await store.close()
+    await asyncio.gather(*settling)
+    store = place.make()
+    assert await store.open(hear_nothing) == [Waiting(LANE, 50, 0, NOW, NOW)]
+    await store.close()
+    place.check()
 
 
 async def test_a_crash_loses_nothing_and_what_was_claimed_waits_again_with_all_that_was_written(place: Place) -> None:

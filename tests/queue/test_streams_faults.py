@@ -408,6 +408,7 @@ async def test_a_full_store_takes_nothing_new_and_can_be_worked_off(kind: str) -
                 with pytest.raises(StoreFault, match="raise maxmemory") as caught:
                     await put(make_event("more"))
                 assert caught.value.kind == "full"
+                assert store.trouble == str(caught.value)
             await postpone(store, own)
             await store._presence.renew()
             events = await fetch(store, now=NOW, most=5)
@@ -420,6 +421,7 @@ async def test_a_full_store_takes_nothing_new_and_can_be_worked_off(kind: str) -
             for event in await fetch(store, most=10):
                 await store.finish(event)
             await store.put(make_event("there is room"))
+            assert store.trouble is None
         place.check()
 
 

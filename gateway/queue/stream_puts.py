@@ -87,7 +87,12 @@ class Puts:
         put = Put(event, claim, asyncio.get_running_loop().create_future())
         self._queue.append(put)
         self._bell.set()
-        return await put.done
+        try:
+            return await put.done
+        except asyncio.CancelledError:
+            if not put.done.cancelled() and put.done.exception() is None:  # it came when it was too late
+                self._forgo(0, [put])
+            raise
 
     async def close(self) -> None:
         """What is under way is heard to its end."""

@@ -101,7 +101,12 @@ class Work:
         question = Question(script, arguments, claims, asyncio.get_running_loop().create_future())
         self._questions.append(question)
         self._bell.set()
-        return await question.done
+        try:
+            return await question.done
+        except asyncio.CancelledError:
+            if claims and not question.done.cancelled():  # it came when it was too late
+                self.settle_soon("disown", question.number)
+            raise
 
     async def close(self) -> int:
         """Say what is still to be said, if the store listens. How much it did not hear."""

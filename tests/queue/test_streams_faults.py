@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -21,8 +22,10 @@ import pytest
 from gateway.queue import stream_script as scripts
 from gateway.queue.base import CannotOpen, StoreFault, Waiting
 from gateway.queue.event import Event
+from gateway.queue.stream_line import Line
 from gateway.queue.stream_link import Link, StreamUrl
 from gateway.queue.streams import StreamStore
+from tests.support.certificates import make_certificate
 from tests.support.event_places import LANE, NOW, Heard, StreamPlace, hear_nothing, make_event
 from tests.support.gateways import eventually
 from tests.support.processes import free_port
@@ -231,6 +234,32 @@ async def test_what_was_kept_though_its_client_was_told_an_error_is_heard_of(pla
         await eventually(lambda: len(heard.calls) == 4, "those whose clients hung up")
         assert heard.calls[2:] == [(LANE, 1, NOW)] * 2
         assert len(await fetch(store, now=NOW + 9)) == 6
+
+
+@pytest.mark.parametrize("what", ["put", "put_claimed", "fetch"])
+async def test_who_is_cancelled_when_the_answer_has_come_leaves_no_claim_behind(
+    place: StreamPlace, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    heard = Heard()
+    async with sharing(place, heard, lease_seconds=30) as store:
+        if what == "fetch":
+            await store.put(make_event())
+        exchange = Line._exchange
+
+        async def exchange_and_cancel(line: Line, build: Any) -> Any:
+            replies = await exchange(line, build)
+            asyncio.get_running_loop().call_soon(lambda: cancel.pop().cancel() if cancel else None)
+            return replies
+
+        ask = {"put": store.put, "put_claimed": store.put_claimed}
+        asking = asyncio.create_task(fetch(store) if what == "fetch" else ask[what](make_event()))
+        monkeypatch.setattr(Line, "_exchange", exchange_and_cancel)
+        cancel = [asking]
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        await store.waiting()
+        assert await shown(store) == [("r", 0, False)]
+        assert heard.calls == ([] if what == "fetch" else [(LANE, 1, NOW)])
 
 
 # Late requests
@@ -509,6 +538,22 @@ async def test_a_wrong_password_and_a_user_without_rights_are_refused_in_words(k
         assert "wrong-one" not in str(caught.value)
         with pytest.raises(CannotOpen, match="cannot be used"):
             await use("poor:poor")
+
+
+async def test_tls_is_spoken_where_the_url_says_so(place: StreamPlace, tmp_path: Path) -> None:
+    certificate, key = make_certificate(tmp_path, "localhost")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    async with relaying(place.server.url) as relay:
+        server = await asyncio.start_server(relay.serve, "127.0.0.1", 0, ssl=context)
+        async with server:
+            url = f"rediss://localhost:{server.sockets[0].getsockname()[1]}/0"
+            async with sharing(place, url=f"{url}?ssl_ca_certs={certificate}", timeout_seconds=2) as store:
+                await store.put(make_event())
+                assert await shown(store) == [("r", 0, False)]
+            async with sharing(place, url=url, timeout_seconds=2) as store:
+                assert store.trouble is not None
+                assert "certificate" in store.trouble
 
 
 async def test_a_replica_a_node_of_a_cluster_and_what_is_no_redis_are_refused_in_words() -> None:

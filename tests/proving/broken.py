@@ -102,8 +102,9 @@ BREAKS = {
         f"{SHARED_FOR_LONGER} --workers 2 --only worker-killed",
         [Fault.NOT_HEALED],
     ),
-    "202 before the commit: an event is answered, then written": Break(
+    "202 before the commit: events are answered, and written together soon after": Break(
         [
+            Edit("queue/sqlite_journal.py", "call_soon(self._flush)", "call_later(0.05, self._flush)"),
             Edit(SQLITE, "await self._put(event, is_claimed=False)", "self._put(event, is_claimed=False)"),
             Edit(SQLITE, "await self._put(event, is_claimed=True)", "self._put(event, is_claimed=True)"),
         ],

@@ -68,6 +68,10 @@ class Store(Protocol):
         """Claim up to `most` events of the lane that are due, of about so many bytes, one at least. Raises
         `StoreFault`."""
 
+    def holds(self, event: Event) -> bool | None:
+        """Whether a claimed event is still this process's to begin with: it is not where others have taken this one for
+        dead. None: that is not known before the store has been heard again."""
+
     async def finish(self, event: Event) -> None:
         """A claimed event has ended for good. Does not fail: it is tried again until it is done; returns then."""
 

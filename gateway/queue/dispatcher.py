@@ -253,7 +253,7 @@ class Dispatcher:
                 return
             offered, lane.offered = lane.offered, None
             running = lane.running
-            if not lane.ready:
+            if not self._holds_next(lane):
                 self._look_after(lane)
             elif lane.work is Work.RUN:
                 self._run_next(lane)
@@ -263,9 +263,21 @@ class Dispatcher:
                 self._turns.offer(offered)  # it does not need the slot after all
         self._pump_soon()
 
+    def _holds_next(self, lane: Lane) -> bool:
+        """Whether the lane has a ready event that may be begun with. What others have by now is let go of."""
+        while lane.ready:
+            holds = self.store.holds(lane.ready[0])
+            if holds:
+                return True
+            if holds is None:
+                self._block(lane, NoRoom(_NOBODY, _STORE_PAUSE))
+                return False
+            self._pop(lane)
+        return False
+
     def _look_after(self, lane: Lane) -> None:
         """A lane without ready events: fetch, wait until the next is due, or forget it."""
-        if lane.is_fetching:
+        if lane.is_fetching or lane.blocked_on is not None:
             return
         due_at = max(lane.next_due_at, lane.not_before if lane.tries else 0.0)
         if due_at <= self._now():

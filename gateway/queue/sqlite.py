@@ -119,6 +119,10 @@ class SqliteStore:
             self._claims.add(seq, event.lane, event.due_at)
         return self._change(event, row, is_put=True, is_claimed=is_claimed)
 
+    def holds(self, event: Event) -> bool:
+        """Always: nobody else can have it."""
+        return True
+
     async def finish(self, event: Event) -> None:
         await self._change(event, None)
 

@@ -79,6 +79,13 @@ class Claims:
             raise StoreFault("away", "the queue's store does not let this gateway claim: its lease is too short")
         return reply, token
 
+    def holds(self, event: Event) -> bool | None:
+        session, _, number = split(event.key)[1].rpartition(b":")
+        if session == self._presence.session.encode():
+            return True if self._presence.is_heard else None
+        # Of an emptied store nobody else has it; else others have had time to take it over.
+        return int(number) <= self._last_lost
+
     async def finish(self, event: Event) -> None:
         await self._settle("finish", event)
 

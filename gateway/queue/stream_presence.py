@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from secrets import token_hex
+from time import monotonic
 from typing import Any
 from urllib.parse import quote
 
@@ -71,12 +72,18 @@ class Presence:
         self._resync = resync
         self._emptied = emptied
         self._born = b""
+        self._heard_at = float("-inf")
         self._last_news = 0
         self.is_synced = False
         self._was_synced = False
         self._is_known = asyncio.Event()
         self._is_renewing = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether the lease lasts, for sure: a process that stood still finds that it does not."""
+        return monotonic() - self._heard_at < self._lease_seconds
 
     @property
     def is_known(self) -> bool:
@@ -116,6 +123,7 @@ class Presence:
     async def _renew(self) -> bool:
         """Whether there is more to take over."""
         lease = max(1, int(self._lease_seconds * 1000))
+        asked_at = monotonic()
         reply, _ = await self._work.ask(RENEW, lease, self._born, token_hex(8), _MOST_TAKEN_OVER)
         if reply == b"FENCED":
             log.warning(
@@ -128,6 +136,7 @@ class Presence:
             self.session = self._name_session()
             self._born = b""
             return True
+        self._heard_at = asked_at
         born, last_news, more, *lanes = reply
         was, self._born = self._born, born
         for lane, events, due_at in zip(lanes[::3], lanes[1::3], lanes[2::3], strict=True):

@@ -151,6 +151,9 @@ class StreamStore:
     async def take(self, key: bytes | int) -> Event | None:
         return await self._claims.take(key)
 
+    def holds(self, event: Event) -> bool | None:
+        return self._claims.holds(event)
+
     async def finish(self, event: Event) -> None:
         await self._claims.finish(event)
 

@@ -488,3 +488,27 @@ async def test_many_lanes_behind_one_limit_all_get_on() -> None:
         assert len(world.runs) == 120
         assert world.most["all"] <= 3
         assert world.dispatcher.lanes == {}
+
+
+async def test_what_others_may_have_by_now_waits_until_that_is_known() -> None:
+    async with World(concurrent=1) as world:
+        slot = await world.counters.take(world.limits.default.pool_plan())
+        await world.send(times=5)
+        world.store.holding = None  # this process stood still
+        slot.release()
+        await world.clock.advance(5)
+        assert world.runs == []
+        world.store.holding = True
+        await world.clock.advance(5)
+        assert len(world.runs) == 5
+
+
+async def test_what_others_have_by_now_is_let_go_of_unrun_and_unsettled() -> None:
+    async with World(concurrent=1) as world:
+        slot = await world.counters.take(world.limits.default.pool_plan())
+        await world.send(times=5)
+        world.store.holding = False
+        slot.release()
+        await world.clock.advance(5)
+        assert world.runs == []
+        assert len(world.store.events) == 5

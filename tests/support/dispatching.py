@@ -18,6 +18,7 @@ class MemoryStore:
         self.events: dict[int, Event] = {}
         self.claimed: set[int] = set()
         self.fault: StoreFault | None = None
+        self.holding: bool | None = True
         self.trouble: str | None = None
         self.finished: list[Event] = []
         self.postponed: list[Event] = []
@@ -48,6 +49,9 @@ class MemoryStore:
         self.claimed |= {e.key for e in due}
         rest = free[len(due) :]
         return Fetched([deepcopy(e) for e in due], rest[0].due_at if rest else None)
+
+    def holds(self, event: Event) -> bool | None:
+        return self.holding
 
     async def finish(self, event: Event) -> None:
         await asyncio.sleep(0)

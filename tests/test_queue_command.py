@@ -91,16 +91,6 @@ def send(served: Gateway, *numbers: int) -> None:
     served.until_running(1)
 
 
-def end_all(served: Gateway) -> None:
-    store: Any = served.server.gateway.events.store  # type: ignore[union-attr]  # there is a queue
-
-    def let_one_go() -> bool:
-        served.released.set()
-        return not store._events
-
-    served.until(let_one_go, "the queue is empty")
-
-
 def test_a_row_says_what_waits_for_what_and_how_long() -> None:
     heading, row, whole = shown(render(QUEUE))
     assert heading == [
@@ -184,7 +174,7 @@ def test_it_asks_a_running_gateway(served: Gateway) -> None:
     assert "state:       waiting" in event
     assert event.endswith('payload:     8 bytes\n{"n": 2}\n')
     assert json.loads(ask(served, "show", ID % 2, "--json").output)["events"][0]["payload"] == '{"n": 2}'
-    end_all(served)
+    served.until_no_events()
 
 
 def test_it_retries_and_drops_one_after_the_other_and_says_what_it_could_not(served: Gateway) -> None:
@@ -194,7 +184,7 @@ def test_it_retries_and_drops_one_after_the_other_and_says_what_it_could_not(ser
     assert result.stderr.startswith(f"invoke-gateway: Event {ID % 1} is being run or delivered now")
     result = ask(served, "drop", ID % 2, ID % 3)
     assert (result.exit_code, result.output) == (0, f"dropped {ID % 2}\ndropped {ID % 3}\n")
-    end_all(served)
+    served.until_no_events()
     assert [(call.header(b"x-amzn-requestid") or b"").decode() for call in served.forwarded()] == [ID % 1]
 
 
@@ -206,7 +196,7 @@ def test_on_a_terminal_it_asks_before_it_drops(served: Gateway, monkeypatch: pyt
     assert json.loads(ask(served, "--json").output)["events"] == 3
     assert ask(served, "drop", ID % 2, input="y\n").output.endswith(f"dropped {ID % 2}\n")
     assert ask(served, "drop", ID % 3, "--yes").output == f"dropped {ID % 3}\n"
-    end_all(served)
+    served.until_no_events()
 
 
 def test_the_gateway_may_be_named_before_the_words_or_after(served: Gateway) -> None:

@@ -46,16 +46,6 @@ def send_three(served: Gateway) -> None:
     served.until_running(1)
 
 
-def end_all(served: Gateway) -> None:
-    store: Any = served.server.gateway.events.store  # type: ignore[union-attr]  # there is a queue
-
-    def let_one_go() -> bool:
-        served.released.set()
-        return not store._journal.events
-
-    served.until(let_one_go, "the queue is empty")
-
-
 def ask(served: Gateway, path: str, method: str = "GET", *headers: str, body: bytes = b"") -> HttpAnswer:
     with Wire(served.server.operations.port) as wire:
         return wire.send(invoke("", body, *headers, path=path, method=method)).answer()
@@ -96,7 +86,7 @@ def test_each_function_has_a_row_with_what_waits_and_runs(served: Gateway) -> No
     assert (row["account"], row["function"], row["waiting"], row["running"]) == (ACCOUNT, "hold-one", 2, 1)
     assert 0 < row["oldest_seconds"] == document["oldest_seconds"] < 5
     assert served.fetch("/queue?rows=0").json["left_out"] == 1
-    end_all(served)
+    served.until_no_events()
 
 
 def test_functions_with_most_events_stand_first_whoever_named_them() -> None:
@@ -121,7 +111,7 @@ def test_events_are_shown_oldest_first_or_by_request_id_without_what_would_sign_
     assert "payload" not in rows[0]
     for secret in (b"AKIASECRET", b"f00dfeed", b"session-secret", b"cookie-secret"):
         assert secret not in answer.body
-    end_all(served)
+    served.until_no_events()
 
 
 def test_events_can_be_asked_for_by_function_account_state_and_number(served: Gateway) -> None:
@@ -143,7 +133,7 @@ def test_events_can_be_asked_for_by_function_account_state_and_number(served: Ga
     assert listed(f"account={NAMED}") == [ID % 4]
     assert listed("state=undelivered") == []
     assert served.fetch("/queue/events?most=1").json["has_more"]
-    end_all(served)
+    served.until_no_events()
 
 
 def test_a_waiting_event_can_be_dropped_and_one_that_runs_cannot(served: Gateway) -> None:
@@ -152,7 +142,7 @@ def test_a_waiting_event_can_be_dropped_and_one_that_runs_cannot(served: Gateway
     refused = drop(served, 1)
     assert (refused.status, refused.json["error"][:52]) == (409, f"Event {ID % 1} is being ")
     assert served.fetch("/queue").json["events"] == 2
-    end_all(served)
+    served.until_no_events()
     assert [(call.header(b"x-amzn-requestid") or b"").decode() for call in served.forwarded()] == [ID % 1, ID % 3]
     gone = drop(served, 2)
     assert (gone.status, gone.json["error"].startswith(f"There is no event {ID % 2}: it has been run")) == (404, True)
@@ -173,7 +163,7 @@ def test_an_event_that_waits_for_its_retry_can_be_tried_now(served: Gateway) -> 
     assert (row["state"], row["runs"], row["answer"]["function_error"]) == ("retrying", 1, "Unhandled")
     assert 50 < row["due_in_seconds"] <= 60
     assert retry(served, 1).json == {"request_id": ID % 1, "retried": 1, "running": 0}
-    end_all(served)
+    served.until_no_events()
     assert len(served.forwarded()) == 2
 
 
@@ -182,7 +172,7 @@ def test_a_page_of_another_origin_can_retry_nothing(served: Gateway) -> None:
     send_three(served)
     assert retry(served, 2, "Content-Type: text/plain").status == 415
     assert ask(served, f"/queue/events/{ID % 2}", "POST").status == 405
-    end_all(served)
+    served.until_no_events()
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ from gateway.settings import Settings
 
 from .backends import BackendCall, ScriptedBackend
 from .gateways import eventually, make_settings
+from .processes import wait_until
 
 LOOPBACK = "127.0.0.1"
 PATIENCE = 5.0  # seconds after which what should happen has not happened
@@ -391,6 +392,15 @@ class Gateway(Backend):
             lambda: not gateway.counters.held() and not gateway.buffers.in_use,
             f"idle; {gateway.counters} {gateway.buffers}",
         )
+
+    def until_no_events(self) -> None:
+        """Let every call that is held end, until no event is left."""
+
+        def has_none() -> bool:
+            self.release()
+            return not self.fetch("/queue").json["events"]
+
+        wait_until(has_none, "the queue is empty", PATIENCE)
 
     def send(self, data: bytes) -> Answer:
         """The answer to one request on a connection of its own."""

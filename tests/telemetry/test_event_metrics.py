@@ -54,8 +54,7 @@ def test_what_becomes_of_events_is_counted_under_cloudwatchs_meanings(served: Ga
     send(served, "echo", 3)
     send(served, "fails", 2)
     send(served, "closed")
-    store = served.server.gateway.events.store  # type: ignore[union-attr]  # there is a queue
-    served.until(lambda: not store._journal.events, "all events have ended")
+    served.until_no_events()
     samples = served.metrics()
     assert samples[of("async_events_received_total", "other")] == 3
     assert samples[of("async_events_received_total", "fails")] == 2

@@ -145,7 +145,7 @@ async def _announce(server: Running) -> None:
     faults = " /faults" if settings.faults else ""
     workers = " /workers" if settings.workers > 1 else ""
     log.info("live page on http://%s/", server.operations)
-    paths = f"/metrics /healthz /readyz /limits /holds /holders /refusals{faults}{workers}"
+    paths = f"/metrics /healthz /readyz /limits /holds /holders /queue /refusals{faults}{workers}"
     log.info("operations on http://%s (%s)", server.operations, paths)
     url = settings.backend.url
     log.info("backend %s", "demo (embedded: echo, sleep, fail, blob, stream)" if url == "demo" else url)

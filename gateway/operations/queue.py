@@ -88,7 +88,10 @@ class QueueEndpoint:
             return answer_error(str(error), error.status)
         if self._queue is None:
             return answer_json({"mode": "forward", "store": None, **describe_queue({}, rows), "trouble": None})
-        depths, trouble = await self._queue.look()
+        try:
+            depths, trouble = await self._queue.look()
+        except StoreFault as fault:
+            return answer_error(str(fault), 503)
         shown = await in_thread(describe_queue, depths, rows)
         return answer_json({"mode": "queue", "store": self._queue.store, **shown, "trouble": trouble})
 

@@ -132,7 +132,7 @@ class Levels:
 
 class QueueLooker:
     """Looks at the queue when somebody asks; one look at a time, and none that keeps requests waiting. `stored` is what
-    the store said, `here` what this process has claimed."""
+    the store said, `labelled_stored` the same by label, `here` what this process has claimed."""
 
     def __init__(
         self,
@@ -145,7 +145,6 @@ class QueueLooker:
         self.levels = levels
         self.stored: Depths = {}
         self.here: Depths = {}
-        self.labelled_here: Depths = {}
         self.labelled_stored: Depths = {}
         self._dispatcher = dispatcher
         self._limits = limits
@@ -180,16 +179,15 @@ class QueueLooker:
         else:
             self._fault = None
             self.stored = await asyncio.to_thread(count_stored, waiting)
-        self.here = await self._count_claimed()
+        self.here = await self.count_claimed()
         limits = self._limits()
         self.labelled_stored = await asyncio.to_thread(fold_names, self.stored, limits)
-        self.labelled_here = await asyncio.to_thread(fold_names, self.here, limits)
-        labelled: Depths = {}
+        labelled = await asyncio.to_thread(fold_names, self.here, limits)
         add_depths(labelled, self.labelled_stored)
-        add_depths(labelled, self.labelled_here)
         self.levels.take_in(labelled)
 
-    async def _count_claimed(self) -> Depths:
+    async def count_claimed(self) -> Depths:
+        """What this process has claimed now."""
         depths: Depths = {}
         done = 0
         for lane in list(self._dispatcher.lanes.values()):

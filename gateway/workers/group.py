@@ -20,13 +20,24 @@ from ..operations.limits import describe_limits
 from ..operations.live import LiveView
 from ..operations.watchers import Watchers
 from ..settings import Settings
+from ..telemetry.event_metrics import Events
+from ..telemetry.events import EventTotals
 from ..telemetry.exposition import Family
 from ..telemetry.last_refusals import KEPT
 from ..telemetry.metrics import Facts, GatewayCollector
 from ..telemetry.record import Totals
 from ..telemetry.store_metrics import Counters
 from .channel import WorkerGone
-from .state import Levels, add_throttles, describe_process, encode_totals, read_totals, sum_processes
+from .queue import WorkersQueue
+from .state import (
+    Levels,
+    add_throttles,
+    describe_process,
+    encode_totals,
+    read_event_totals,
+    read_totals,
+    sum_processes,
+)
 
 if TYPE_CHECKING:
     from .supervisor import Supervisor, Worker
@@ -95,6 +106,8 @@ class Group:
         self.held: Counter[str] = Counter()
         self.levels = Levels()
         self.totals = Totals()
+        self.event_totals = EventTotals()
+        self.queue = _make_queue(supervisor)
         self.throttles = Totals()
         self.connections = Connections()
         self.buffered = Buffered()
@@ -129,6 +142,7 @@ class Group:
                 settings.shared.lease_seconds,
             ),
             workers=lambda: (len(supervisor.serving()), supervisor.replaced),
+            events=None if self.queue is None else Events(self.event_totals, self.queue.levels),
             facts=Facts(__version__, platform.python_version(), settings.backend.timeout_seconds),
         )
 
@@ -158,7 +172,12 @@ class Group:
         await self.refresh()
         await self._ask_totals()
         workers = self._supervisor.serving()
-        vars(self.totals).update(vars(read_totals(self._retired, *(worker.totals for worker in workers))))
+        told = [self._retired, *(worker.totals for worker in workers)]
+        vars(self.totals).update(vars(read_totals(*told)))
+        if self.queue is not None:
+            vars(self.event_totals).update(vars(read_event_totals(*told)))
+            await self.queue.refresh()
+            self.degraded["event_store"] = self.queue.trouble is not None
         used = [self._retired_usage, *(worker.usage for worker in workers)]
         return sum_processes(await describe_process(), used)
 
@@ -253,13 +272,22 @@ class Group:
 
     def retire(self, worker: Worker) -> None:
         """A worker has ended: what it counted stays."""
-        self._retired = list(encode_totals(read_totals(self._retired, worker.totals)))
+        told = (self._retired, worker.totals)
+        self._retired = list(encode_totals(read_totals(*told), read_event_totals(*told)))
         for name, (kind, help, value) in worker.usage.items():
             if kind == "counter":
                 before = self._retired_usage.get(name, (kind, help, 0.0))[2]
                 self._retired_usage[name] = (kind, help, before + value)
         if worker.now:
             self._retired_store.add(worker.now["store"])
+
+
+def _make_queue(supervisor: Supervisor) -> WorkersQueue | None:
+    """None where events are the backend's. Workers always have a store that they share."""
+    store = supervisor.settings.event_store
+    if store is None or supervisor.settings.async_.mode == "forward":
+        return None
+    return WorkersQueue(supervisor, store=name_store(store))
 
 
 def _sum_pairs(pairs: Iterable[tuple[int, int]]) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from starlette.routing import Route
 from ..operations.app import Operations
 from ..operations.documents import MOST_REPEATED, BadDocument, answer_error, answer_json, read_body
 from ..operations.fault_scripts import FaultEndpoint
+from ..operations.queue import QueueEndpoint
 from .channel import WorkerGone
 
 if TYPE_CHECKING:
@@ -34,7 +35,11 @@ def make_operations(supervisor: Supervisor) -> Operations:
     return Operations(
         collector=group.collector,
         describe_limits=group.describe_limits,
-        endpoints=[*faults.routes(), *WorkersEndpoint(supervisor).routes()],
+        endpoints=[
+            *faults.routes(),
+            *QueueEndpoint(group.queue).routes(),
+            *WorkersEndpoint(supervisor).routes(),
+        ],
         watchers=group.watchers,
         refusals=group,
         probe=supervisor.probe,

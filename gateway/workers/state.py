@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ..telemetry.events import AGE_BOUNDS, EventTotals
 from ..telemetry.exposition import Family
 from ..telemetry.process import read_process
 from ..telemetry.record import Histogram, Totals
@@ -22,6 +23,7 @@ _NUMBERS = ("client_disconnects", "lost_responses", "passed_through")
 _COUNTS = ("refusals", "upstream_errors")
 _KEYED = ("injected_faults", "recursive_invocations_dropped")
 _HISTOGRAMS = ("admission", "loop_lag")
+_EVENT_COUNTS = ("received_events", "retries", "drops", "undelivered")
 
 
 def describe_now(gateway: Gateway) -> dict[str, Any]:
@@ -47,7 +49,7 @@ def describe_now(gateway: Gateway) -> dict[str, Any]:
     }
 
 
-def encode_totals(totals: Totals) -> Iterator[bytes]:
+def encode_totals(totals: Totals, events: EventTotals) -> Iterator[bytes]:
     """All totals, in pieces that are made one by one."""
     head = {
         **{name: getattr(totals, name) for name in (*_NUMBERS, *_COUNTS)},
@@ -64,11 +66,23 @@ def encode_totals(totals: Totals) -> Iterator[bytes]:
             ]
         )
 
+    rows = list(_list_events(events))
+    for start in range(0, len(rows), _FUNCTIONS_AT_ONCE):
+        yield msgspec.msgpack.encode({"events": rows[start : start + _FUNCTIONS_AT_ONCE]})
 
-async def describe_totals(totals: Totals) -> list[bytes]:
+
+def _list_events(events: EventTotals) -> Iterator[tuple[str, tuple[str, ...], Any]]:
+    for name in _EVENT_COUNTS:
+        for key, count in list(getattr(events, name).items()):
+            yield name, key, count
+    for key, ages in list(events.ages.items()):
+        yield "ages", key, _describe_histogram(ages)
+
+
+async def describe_totals(totals: Totals, events: EventTotals) -> list[bytes]:
     """The same; requests are served between two pieces."""
     pieces = []
-    for piece in encode_totals(totals):
+    for piece in encode_totals(totals, events):
         pieces.append(piece)
         await asyncio.sleep(0)
     return pieces
@@ -82,9 +96,28 @@ def read_totals(*encoded: list[bytes]) -> Totals:
             decoded = msgspec.msgpack.decode(piece)
             if number == 0:
                 _add_head(totals, decoded)
-            else:
+            elif isinstance(decoded, list):
                 _add_functions(totals, decoded)
     return totals
+
+
+def read_event_totals(*encoded: list[bytes]) -> EventTotals:
+    """The same of asynchronous invocations."""
+    events = EventTotals()
+    for pieces in encoded:
+        for piece in pieces[1:]:
+            decoded = msgspec.msgpack.decode(piece)
+            if isinstance(decoded, dict):
+                _add_events(events, decoded["events"])
+    return events
+
+
+def _add_events(events: EventTotals, rows: list[Any]) -> None:
+    for name, key, value in rows:
+        if name == "ages":
+            _add_histogram(events.ages.setdefault(tuple(key), Histogram(AGE_BOUNDS)), value)
+        else:
+            getattr(events, name)[tuple(key)] += value
 
 
 def _add_head(totals: Totals, head: dict[str, Any]) -> None:

@@ -14,10 +14,12 @@ from ..app import Gateway
 from ..asgi import App, Message, Scope
 from ..faults import BackendFault
 from ..listening import CannotListen
+from ..queue.base import StoreFault
 from ..serving import ServingGateway, freeze_garbage, make_operations, new_event_loop, serving_invoke, started
 from ..settings import Settings
 from ..telemetry.log import set_up_logging
 from .channel import Channel, answer_all
+from .queue import answer_act, answer_depths, answer_events
 from .state import describe_now, describe_process, describe_totals
 
 
@@ -60,7 +62,7 @@ class Worker:
                 self._serving.set_result(serving)
                 await self._stop.wait()
             gateway.watchers.close()
-        self._farewell.set_result(await describe_totals(gateway.totals))
+        self._farewell.set_result(await describe_totals(gateway.totals, gateway.event_totals))
         await asyncio.sleep(0)  # the farewell is written before the channel is closed
 
     def stop(self) -> None:
@@ -101,7 +103,8 @@ class Worker:
         return describe_now(self._gateway)
 
     async def on_totals(self, _: None) -> tuple[list[bytes], dict[str, Any]]:
-        return await describe_totals(self._gateway.totals), await describe_process()
+        gateway = self._gateway
+        return await describe_totals(gateway.totals, gateway.event_totals), await describe_process()
 
     async def on_sums(self, _: None) -> tuple[dict[str, int], dict[str, object]]:
         """The slots of all gateways, as the store knows them, and what is known of the store."""
@@ -109,6 +112,18 @@ class Worker:
         assert shared is not None, "workers share counters"
         await shared.read_sums()
         return dict(shared.sums), shared.describe()
+
+    async def on_queue(self, asked: tuple[str, Any]) -> tuple[tuple[str, str] | None, Any]:
+        """Of the queue of events. What the store says instead of an answer, or None; and the answer."""
+        what, argument = asked
+        queue = self._gateway.own_queue
+        assert queue is not None, "it is asked where there is one"
+        try:
+            if what == "depths":
+                return None, await answer_depths(self._gateway, *argument)
+            return None, await (answer_events if what == "events" else answer_act)(queue, argument)
+        except StoreFault as fault:
+            return (fault.kind, str(fault)), None
 
     async def on_adopt(self, pickled: bytes) -> None:
         """New limits."""

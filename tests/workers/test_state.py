@@ -7,8 +7,16 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.telemetry.events import EventTotals
 from gateway.telemetry.record import Histogram, Totals
-from gateway.workers.state import Levels, add_throttles, encode_totals, read_totals, sum_processes
+from gateway.workers.state import (
+    Levels,
+    add_throttles,
+    encode_totals,
+    read_event_totals,
+    read_totals,
+    sum_processes,
+)
 
 NAMES = st.sampled_from(["checkout", "report", "other"])
 COUNTS = st.dictionaries(st.sampled_from(["a", "b"]), st.integers(0, 9))
@@ -37,7 +45,24 @@ def some_totals(draw: st.DrawFn) -> Totals:
     return totals
 
 
-def flat(totals: Totals) -> dict[Any, float]:
+@st.composite
+def some_events(draw: st.DrawFn) -> EventTotals:
+    events = EventTotals()
+    for name in draw(st.lists(NAMES, max_size=5)):
+        events.received("1", name)
+        events.retried("1", name, draw(st.sampled_from(["error", "system"])))
+        events.dropped("1", name, draw(st.sampled_from(["RetriesExhausted", "DroppedByHand"])))
+        events.not_delivered("1", name, "on_failure")
+        for seconds in draw(SECONDS):
+            events.started("1", name, seconds)
+    return events
+
+
+def encoded(totals: Totals, events: EventTotals | None = None) -> list[bytes]:
+    return list(encode_totals(totals, events or EventTotals()))
+
+
+def flat(totals: Totals | EventTotals) -> dict[Any, float]:
     """Every number in it, by where it stands."""
     found: dict[Any, float] = {}
 
@@ -53,7 +78,7 @@ def flat(totals: Totals) -> dict[Any, float]:
         elif isinstance(value, Histogram):
             walk(value.counts, (*where, "counts"))
             walk(value.sum, (*where, "sum"))
-        else:
+        elif value is not None:
             names = getattr(type(value), "__slots__", None) or vars(value)
             for name in names:
                 walk(getattr(value, name), (*where, name))
@@ -64,17 +89,28 @@ def flat(totals: Totals) -> dict[Any, float]:
 
 @given(some_totals(), some_totals())
 def test_the_totals_of_two_workers_add_up_number_by_number(one: Totals, other: Totals) -> None:
-    added = flat(read_totals(list(encode_totals(one)), list(encode_totals(other))))
+    added = flat(read_totals(encoded(one), encoded(other)))
     parts = flat(one), flat(other)
     for where in added.keys() | parts[0].keys() | parts[1].keys():
         assert abs(added.get(where, 0) - sum(part.get(where, 0) for part in parts)) < 1e-6, where
+
+
+@given(some_totals(), some_events(), some_events())
+def test_what_became_of_the_events_of_two_workers_adds_up_beside_their_other_totals(
+    totals: Totals, one: EventTotals, other: EventTotals
+) -> None:
+    pieces = encoded(totals, one), encoded(totals, other)
+    added, parts = flat(read_event_totals(*pieces)), (flat(one), flat(other))
+    for where in added.keys() | parts[0].keys() | parts[1].keys():
+        assert abs(added.get(where, 0) - sum(part.get(where, 0) for part in parts)) < 1e-6, where
+    assert flat(read_totals(pieces[0])) == flat(totals)
 
 
 def test_many_functions_go_in_several_pieces() -> None:
     totals = Totals()
     for number in range(1201):
         totals.of("1", f"f{number}").invocations = number
-    pieces = list(encode_totals(totals))
+    pieces = encoded(totals)
     assert len(pieces) == 4
     assert flat(read_totals(pieces)) == flat(totals)
 

@@ -1,0 +1,148 @@
+"""The queue of events of several workers: what the store has is asked of any one of them, and what they have claimed,
+of all. A worker answers with plain data (`answer_…`); the supervisor adds it up (`WorkersQueue`)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ..operations.own_queue import OwnQueue
+from ..operations.queue import Question
+from ..operations.queue_documents import Row
+from ..queue.base import StoreFault
+from ..queue.control import Act, Wanted
+from ..queue.depths import SCRAPE_SECONDS, Depth, Depths, Levels, add_depths, fold_names
+from .channel import WorkerGone
+
+if TYPE_CHECKING:
+    from ..app import Gateway
+    from .supervisor import Supervisor, Worker
+
+_SCRAPE_PATIENCE = 0.5  # seconds that a worker waits for the store when it is asked for a scrape
+_SCRAPE_ANSWER = 1.0
+_ANSWER_SECONDS = 9.0  # the commands wait ten
+
+
+# A worker's side.
+
+
+async def answer_depths(gateway: Gateway, is_scrape: bool, with_stored: bool) -> dict[str, Any]:
+    """How many events this worker has claimed, and with `with_stored` how many the store has; for a scrape by label."""
+    looker = gateway.queue
+    assert looker is not None, "it is asked where there is one"
+    if with_stored:
+        every, patience = (SCRAPE_SECONDS, _SCRAPE_PATIENCE) if is_scrape else (0.0, _ANSWER_SECONDS - 1)
+        await looker.look(at_most_every=every, patience=patience)
+    here = await looker.count_claimed()
+    if is_scrape:
+        here = fold_names(here, gateway.tables.limits)
+    stored = looker.labelled_stored if is_scrape else looker.stored
+    gateway.degraded["event_store"] = looker.trouble is not None
+    return {
+        "here": _encode(here),
+        "stored": await asyncio.to_thread(_encode, stored) if with_stored else [],
+        "trouble": looker.trouble,
+    }
+
+
+async def answer_events(queue: OwnQueue, question: list[Any]) -> Any:
+    request_id, wanted, payload = question
+    return await queue.read(Question(request_id, Wanted(*wanted), payload))
+
+
+async def answer_act(queue: OwnQueue, asked: list[Any]) -> Any:
+    act, request_id, skip, only_ready = asked
+    return await queue.control.act(act, request_id, skip=skip, only_ready=only_ready)
+
+
+def _encode(depths: Depths) -> list[list[Any]]:
+    return [[*key, *msgspec.structs.astuple(depth)] for key, depth in depths.items()]
+
+
+# The supervisor's.
+
+
+class WorkersQueue:
+    """`store` is where events are kept, without credentials; `levels` is what Prometheus is told."""
+
+    def __init__(self, supervisor: Supervisor, *, store: str) -> None:
+        self.store = store
+        self.levels = Levels(store)
+        self.trouble: str | None = None
+        self._supervisor = supervisor
+
+    async def refresh(self) -> None:
+        """Bring `levels` and `trouble` up to date; where no worker answers they stay."""
+        try:
+            depths, self.trouble = await self._add_up(is_scrape=True, seconds=_SCRAPE_ANSWER)
+        except StoreFault:
+            return
+        self.levels.take_in(depths)
+
+    async def look(self) -> tuple[Depths, str | None]:
+        return await self._add_up(is_scrape=False, seconds=_ANSWER_SECONDS)
+
+    async def _add_up(self, *, is_scrape: bool, seconds: float) -> tuple[Depths, str | None]:
+        first, stored = await self._ask_any("depths", [is_scrape, True], seconds)
+        others = [worker for worker in self._supervisor.serving() if worker is not first]
+        answers = [stored, *await self._ask_all(others, "depths", [is_scrape, False], seconds)]
+        depths = await asyncio.to_thread(_decode, [row for said in answers for row in (*said["here"], *said["stored"])])
+        return depths, next((said["trouble"] for said in answers if said["trouble"]), None)
+
+    async def read(self, question: Question) -> tuple[list[Row], bool]:
+        """To a worker, whatever another has claimed is running. So all are asked: it runs where all say so."""
+        request_id, wanted, payload = question
+        # Of those that run, each worker would leave out others.
+        asked = wanted._replace(state=None, most=100) if wanted.state == "running" else wanted
+        workers = self._supervisor.serving()
+        answers = await self._ask_all(workers, "events", [request_id, asked, payload], _ANSWER_SECONDS)
+        if not answers:
+            raise _no_worker()
+        found: dict[str, Row] = {}
+        for row in (row for rows, _ in answers for row in rows):
+            if row["key"] not in found or not row["is_running"]:
+                found[row["key"]] = row
+        rows = [row for row in found.values() if wanted.state in (None, row["state"])]
+        rows.sort(key=lambda row: float(row["received_at"]))
+        return rows[: wanted.most], len(rows) > wanted.most or any(has_more for _, has_more in answers)
+
+    async def act(self, act: Act, request_id: str) -> tuple[int, int]:
+        """First each does it to what it has ready; then one of them to what nobody has claimed."""
+        done: list[str] = []
+        for worker in self._supervisor.serving():
+            for ready, _ in await self._ask_all([worker], "act", [act, request_id, done, True], _ANSWER_SECONDS):
+                done += ready
+        _, (more, running) = await self._ask_any("act", [act, request_id, done, False], _ANSWER_SECONDS)
+        return len(done) + len(more), len(running)
+
+    async def _ask_any(self, what: str, argument: Any, seconds: float) -> tuple[Worker, Any]:
+        for worker in self._supervisor.serving():
+            for answer in await self._ask_all([worker], what, argument, seconds):
+                return worker, answer
+        raise _no_worker()
+
+    async def _ask_all(self, workers: list[Worker], what: str, argument: Any, seconds: float) -> list[Any]:
+        """The answers of those that answer. Raises `StoreFault` where one's store does not."""
+        asked = (worker.ask("queue", [what, argument], seconds=seconds) for worker in workers)
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        for answer in answers:
+            if isinstance(answer, BaseException) and not isinstance(answer, WorkerGone):
+                raise answer
+        said = [answer for answer in answers if not isinstance(answer, BaseException)]
+        for fault, _ in said:
+            if fault is not None:
+                raise StoreFault(*fault)
+        return [answer for _, answer in said]
+
+
+def _no_worker() -> StoreFault:
+    return StoreFault("away", "No worker answers; those that died are being replaced. Try again in a second.")
+
+
+def _decode(rows: list[list[Any]]) -> Depths:
+    depths: Depths = {}
+    for account, function, *numbers in rows:
+        add_depths(depths, {(account, function): Depth(*numbers)})
+    return depths

@@ -11,6 +11,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from .function import make_function
 from .overview import make_overview
 from .process import make_gateway
+from .queue import make_queue
 
 FOLDER = Path(__file__).parent / "dashboards"
 
@@ -18,6 +19,7 @@ DASHBOARDS: dict[str, Callable[[], Dashboard]] = {
     "overview.json": make_overview,
     "function.json": make_function,
     "gateway.json": make_gateway,
+    "queue.json": make_queue,
 }
 
 

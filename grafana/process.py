@@ -49,7 +49,8 @@ AT_A_GLANCE = [
     single(
         "Degraded",
         "settings_invalid: the settings file has mistakes, and the old limits stay in force. restart_needed: it has "
-        "changes that wait for a restart. store_away, store_refilling, limits_differ: see Shared counters.",
+        "changes that wait for a restart. store_away, store_refilling, limits_differ: see Shared counters. "
+        "event_store: see Queue.",
         units.NoUnit,
         Query(f"max by (cause) ({ours('degraded')})", "{{cause}}"),
         words={"0": ("no", GREEN), "1": ("yes", RED)},

@@ -23,6 +23,7 @@ CHOSEN = {
     "overview.json": ({"account": ".*"}, {"account": ACCOUNT}),
     "function.json": ({"account": ACCOUNT, "function": "sleep"}, {"account": ACCOUNT, "function": "echo"}),
     "gateway.json": ({},),
+    "queue.json": ({"account": ".*"}, {"account": ACCOUNT}),
 }
 
 

@@ -24,12 +24,14 @@ ACCOUNT = "000000000000"
 FULL = "111122223333"
 CALLER = "444455556666"
 
+_NOBODY = "http://127.0.0.1:1/"  # a target that cannot be told anything
+
 # Of the default account: `sleep` uses up its reservation, `blob` and `echo` their rates; `fail` fails.
 _FUNCTIONS: dict[str, dict[str, Any]] = {
     "sleep": {"reserved_concurrent_executions": 2, "requests_per_second": "off"},
     "blob": {"reserved_concurrent_executions": 5, "requests_per_second": 2},
     "echo": {"requests_per_second": 4},
-    "fail": {},
+    "fail": {"maximum_retry_attempts": 1, "dead_letter_queue": _NOBODY, "on_failure": _NOBODY},
 }
 SETTINGS: dict[str, Any] = {
     "backend": {"url": "demo", "timeout_seconds": 30},
@@ -37,6 +39,12 @@ SETTINGS: dict[str, Any] = {
         "default": {"concurrent_executions": 200, "requests_per_second": "off", "functions": _FUNCTIONS},
         FULL: {"concurrent_executions": 2, "requests_per_second": "off"},
         CALLER: {"concurrent_executions": 20, "requests_per_second": "off", "caller_requests_per_second": 2},
+    },
+    "async": {
+        "function_error_delays_seconds": [1],
+        "shortest_delay_seconds": 0.5,
+        "longest_delay_seconds": 1,
+        "delivery_attempts": 2,
     },
     "credentials": {f"AKIA{FULL}": FULL, f"AKIA{CALLER}": CALLER},
 }
@@ -47,6 +55,7 @@ REASONS = {
     "FunctionInvocationRateLimitExceeded",
     "CallerRateLimitExceeded",
 }
+_EVENT = "X-Amz-Invocation-Type: Event"
 _RETRY = "amz-sdk-request: attempt=2; max=3"
 
 
@@ -96,6 +105,8 @@ class Load:
                     self._call("echo", *_of(CALLER))
                 for function in ("echo", "echo", "echo", "blob", "blob", "fail"):
                     self._call(function, _RETRY)
+            for function in ("fail", "sleep"):
+                self._call(function, _EVENT, body=b'{"seconds": 0.3}')
             self._call("echo", body=b"{bad")
             self._send(self.gateway, invoke(path="/2015-03-31/functions", method="GET", body=b""))
             self._leave(invoke("echo", b"{", "Content-Length: 9", length=False))

@@ -55,6 +55,14 @@ def test_every_expression_returns_data(server: Prometheus) -> None:
         "max(max_over_time(store_account:invoke_gateway_unreserved_concurrency:ratio[5m])) >= 1",
         "sum(invoke_gateway_store_takes_total)",
         "sum(process_cpu_seconds_total)",
+        'sum(invoke_gateway_async_events_received_total{function="fail"})',
+        'sum(invoke_gateway_async_events_dropped_total{function="fail", condition="RetriesExhausted"})',
+        'sum(invoke_gateway_async_event_retries_total{cause="error"})',
+        "sum(invoke_gateway_dead_letter_errors_total)",
+        'sum(invoke_gateway_destination_delivery_failures_total{kind="on_failure"})',
+        "sum(invoke_gateway_async_event_age_seconds_count)",
+        'max(store_account_function_state:invoke_gateway_async_events:depth{state="undelivered"})',
+        "max(max_over_time(store_account:invoke_gateway_async_oldest_event_age_seconds:max[5m]))",
     ],
 )
 def test_the_load_was_of_every_kind(server: Prometheus, query: str) -> None:

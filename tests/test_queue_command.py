@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 from rich.console import Console
 
+from gateway import queue_table
 from gateway.cli import main
 from gateway.queue_table import describe_event, events_table, render, say_seconds
 from tests.support.sockets import Gateway, invoke
@@ -175,6 +176,31 @@ def test_it_asks_a_running_gateway(served: Gateway) -> None:
     assert event.endswith('payload:     8 bytes\n{"n": 2}\n')
     assert json.loads(ask(served, "show", ID % 2, "--json").output)["events"][0]["payload"] == '{"n": 2}'
     served.until_no_events()
+
+
+def test_while_it_is_watched_the_table_asks_again_every_second_until_interrupted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[object, int]] = []
+    waited: list[float] = []
+
+    def fetch(operations: object, rows: int) -> dict[str, Any]:
+        asked.append((operations, rows))
+        return QUEUE | {"events": 40 + len(asked)}
+
+    def wait(seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(queue_table, "fetch_queue", fetch)
+    monkeypatch.setattr(queue_table.time, "sleep", wait)
+    console = Console(force_terminal=True, width=140)
+    with console.capture() as captured:
+        queue_table.watch_queue(console, "127.0.0.1:9002", 5)
+    assert asked == [("127.0.0.1:9002", 5)] * 3
+    assert waited == [1.0] * 3
+    assert "43 events in /var/lib/x/queue.db" in captured.get()
 
 
 def test_it_retries_and_drops_one_after_the_other_and_says_what_it_could_not(served: Gateway) -> None:

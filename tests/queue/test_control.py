@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from random import Random
+
+import pytest
+
 from gateway.faults import BackendUnreachable
 from gateway.policy.events import EventRules, Targets
 from gateway.queue.control import DROPPED, Acted, Control, Seen, Wanted, name_of
 from gateway.queue.event import Event
 from gateway.queue.lanes import Work, name_lane
-from tests.queue.test_dispatcher import DLQ, ERROR, World
+from tests.queue.test_dispatcher import DLQ, ERROR, OK, World
 from tests.support.dispatching import settle
 
 ID = "12345678-abcd-4000-8000-1234567890%02x"
@@ -199,6 +204,56 @@ async def test_the_oldest_events_are_listed_by_function_account_and_state() -> N
         found, has_more = await control_of(world).oldest(Wanted(most=2))
         assert ([seen.event.request_id for seen in found], has_more) == ([ID % 1, ID % 2], True)
         await world.let_go("g")
+
+
+@pytest.mark.parametrize("seed", range(25))
+async def test_whatever_is_done_at_any_moment_each_event_is_run_or_dropped_and_not_run_once_it_was_dropped(
+    seed: int,
+) -> None:
+    """With acts and ends in any order, some of them at the same time; and nothing stays claimed or in memory."""
+    dice = Random(seed)
+    rules = EventRules(1, targets=Targets(dead_letter_queue=DLQ))
+    async with World(concurrent=2, rules=rules) as world:
+        control = control_of(world)
+        world.held |= {"f", "g"}
+        world.failing.add(DLQ)
+        dropped: list[str] = []
+
+        async def do_something() -> None:
+            number, kind = dice.randrange(30), dice.choice(["retry", "drop", "drop"])
+            acted = await control.act(kind, ID % number)  # type: ignore[arg-type]  # one of the two
+            if kind == "drop":
+                dropped.extend([ID % number] * len(acted.done))
+
+        for number in range(30):
+            function = dice.choice("fgh")
+            world.answers.setdefault(function, []).append(dice.choice([ERROR, OK, BackendUnreachable("refused")]))
+            await send(world, number, function)
+        ran_before: dict[str, int] = {}
+        for _ in range(40):
+            await asyncio.gather(*(do_something() for _ in range(dice.randrange(4))))
+            for name in dropped:
+                runs = ran(world).count(name)
+                assert ran_before.setdefault(name, runs) == runs
+            gates = [gate for name in ("f", "g") for gate in world.gates.get(name, []) if not gate.done()]
+            if gates and dice.random() < 0.5:
+                gates[0].set_result(None)
+            if dice.random() < 0.3:
+                await world.clock.advance(dice.choice([0.5, 5, 70]))
+            await settle()
+        world.held.clear()
+        world.failing.clear()
+        for _ in range(30):
+            for gate in [gate for gates in world.gates.values() for gate in gates if not gate.done()]:
+                gate.set_result(None)
+            await world.clock.advance(100)
+            for row in await world.store.waiting():
+                for seen in (await control.oldest(Wanted(function=row.lane.split("/", 2)[2], most=100)))[0]:
+                    await control.act("retry", seen.event.request_id)
+        assert len(dropped) == len(set(dropped)), "nothing was dropped twice"
+        assert {ID % number for number in range(30)} == {*ran(world), *dropped}
+        assert (world.store.events, world.store.claimed) == ({}, set())
+        assert world.dispatcher._ready_bytes == 0
 
 
 def test_a_claimed_event_of_a_redis_has_the_name_of_the_same_event_unclaimed() -> None:

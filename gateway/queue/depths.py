@@ -70,9 +70,9 @@ def count_claimed(depths: Depths, lane: Lane) -> None:
     depth = depths.setdefault((lane.account, lane.function), Depth())
     if lane.work is Work.RUN:
         retrying = sum(event.runs > 0 for event in lane.ready)
-        depth.waiting += len(lane.ready) - retrying
+        depth.waiting += len(lane.ready) - retrying + lane.unadmitted
         depth.retrying += retrying
-        depth.running += lane.running
+        depth.running += lane.running - lane.unadmitted
         depth.received_at = min(depth.received_at, *(event.received_at for event in lane.ready), inf)
     else:
         depth.delivering += len(lane.ready) + lane.running

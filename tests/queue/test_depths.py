@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 from gateway.policy.events import EventRules, Targets
 from gateway.policy.limits import AccountLimits, FunctionLimits, Limits
 from gateway.queue.base import StoreFault, Waiting
-from gateway.queue.depths import Depth, Depths, Levels, QueueLooker, add_depths, count_stored, fold_names
+from gateway.queue.depths import (
+    Depth,
+    Depths,
+    Levels,
+    QueueLooker,
+    add_depths,
+    count_claimed,
+    count_stored,
+    fold_names,
+)
+from gateway.queue.lanes import Lane
 from tests.queue.test_dispatcher import DLQ, ERROR, World
 from tests.support.dispatching import settle
 
@@ -65,6 +75,14 @@ async def test_every_event_is_counted_once_wherever_it_is() -> None:
         assert list(looker.levels.oldest()) == [(("a",), 9.0)]
         await world.let_go("f", 2)
         await looker.close()
+
+
+def test_an_event_that_asks_for_its_slot_still_waits() -> None:
+    lane = Lane("a/function/f")
+    lane.running, lane.unadmitted = 5, 2
+    depths: Depths = {}
+    count_claimed(depths, lane)
+    assert depths == {("a", "f"): Depth(waiting=2, running=3)}
 
 
 async def test_what_could_not_be_delivered_is_told_until_somebody_sees_to_it() -> None:

@@ -52,7 +52,8 @@ class Control:
     """`now` gives seconds since the epoch."""
 
     def __init__(self, dispatcher: Dispatcher, *, now: Callable[[], float]) -> None:
-        self._dispatcher = dispatcher
+        self._ready = dispatcher.ready
+        self._settling = dispatcher.settling
         self._store = dispatcher.store
         self._now = now
 
@@ -78,16 +79,14 @@ class Control:
     async def _list_lanes(self, wanted: Wanted) -> list[str]:
         """Names of the lanes that may have such events, those first whose events came first."""
         lanes = {row.lane: row.received_at for row in await self._store.waiting()}
-        for lane in list(self._dispatcher.lanes.values()):
+        for lane in list(self._ready.lanes.values()):
             if lane.ready or lane.running:
                 first = lane.ready[0].received_at if lane.ready else self._now()
                 lanes[lane.name] = min(lanes.get(lane.name, first), first)
         return [name for name in sorted(lanes, key=lanes.__getitem__) if _is_of(name, wanted)]
 
     def _see(self, event: Event, is_claimed: bool) -> Seen:
-        is_running = (
-            is_claimed and self._dispatcher.find_ready(event.lane, lambda e: name_of(e) == name_of(event)) is None
-        )
+        is_running = is_claimed and self._ready.find(event.lane, lambda e: name_of(e) == name_of(event)) is None
         work = Work(event.lane.split("/", 2)[1])
         if work is Work.KEEP:
             return Seen(event, "undelivered", is_running)
@@ -114,7 +113,7 @@ class Control:
         self, do: Callable[[Event, bool], Awaitable[None]], event: Event, is_claimed: bool, only_ready: bool
     ) -> bool:
         name = name_of(event)
-        ready = self._dispatcher.withdraw(event.lane, lambda one: name_of(one) == name) if is_claimed else None
+        ready = self._ready.withdraw(event.lane, lambda one: name_of(one) == name) if is_claimed else None
         if ready is not None:
             await do(ready, True)
             return True
@@ -132,18 +131,18 @@ class Control:
             event.lane = name_lane(event.account, Work.DELIVER, event.function)
         event.due_at = self._now()
         if was_ready:
-            self._dispatcher.put_first(event)
+            self._ready.put_first(event)
             return
         await self._store.postpone(event)
-        self._dispatcher.hear(event.lane, 1, event.due_at)
-        self._dispatcher.hurry(event.lane)
+        self._ready.hear(event.lane, 1, event.due_at)
+        self._ready.hurry(event.lane)
 
     async def _drop(self, event: Event, was_ready: bool) -> None:
         log.warning(
             "event %s of %s is dropped, as the operations listener was asked to", event.request_id, event.function
         )
         if event.outcome is None:  # else it has been counted when it ended
-            self._dispatcher.tell_dropped(event, DROPPED)
+            self._settling.tell_dropped(event, DROPPED)
         await self._store.finish(event)
 
 

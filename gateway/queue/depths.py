@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from math import inf
 from time import monotonic, time
-from typing import Protocol
 
 import msgspec
 
 from ..policy.limits import OTHER, Limits
-from .base import Store, StoreFault, Waiting
+from .base import StoreFault, Waiting
+from .dispatcher import Dispatcher
 from .lanes import Lane, Work
 
 SCRAPE_SECONDS = 5.0  # a scrape takes what was read so long ago
@@ -97,13 +97,6 @@ def fold_names(depths: Depths, limits: Limits) -> Depths:
     return folded
 
 
-class Claimed(Protocol):
-    """The dispatcher."""
-
-    store: Store
-    lanes: dict[str, Lane]
-
-
 class Levels:
     """What is told of a queue's depths: by label to Prometheus, which must not see the labels come and go."""
 
@@ -136,7 +129,7 @@ class QueueLooker:
 
     def __init__(
         self,
-        dispatcher: Claimed,
+        dispatcher: Dispatcher,
         *,
         limits: Callable[[], Limits],
         levels: Levels,
@@ -190,7 +183,7 @@ class QueueLooker:
         """What this process has claimed now."""
         depths: Depths = {}
         done = 0
-        for lane in list(self._dispatcher.lanes.values()):
+        for lane in list(self._dispatcher.ready.lanes.values()):
             if lane.ready or lane.running:
                 count_claimed(depths, lane)
             done += 1 + len(lane.ready)

@@ -122,7 +122,7 @@ async def test_the_bytes_of_events_that_were_dropped_are_free_again() -> None:
             await send(world, number)
         for number in range(1, 5):
             await act(world, "drop", number)
-        assert world.dispatcher._ready_bytes == 0
+        assert world.dispatcher.ready.bytes == 0
         await world.let_go("f")
 
 
@@ -253,7 +253,7 @@ async def test_whatever_is_done_at_any_moment_each_event_is_run_or_dropped_and_n
         assert len(dropped) == len(set(dropped)), "nothing was dropped twice"
         assert {ID % number for number in range(30)} == {*ran(world), *dropped}
         assert (world.store.events, world.store.claimed) == ({}, set())
-        assert world.dispatcher._ready_bytes == 0
+        assert world.dispatcher.ready.bytes == 0
 
 
 def test_a_claimed_event_of_a_redis_has_the_name_of_the_same_event_unclaimed() -> None:

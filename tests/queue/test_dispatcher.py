@@ -383,7 +383,7 @@ async def test_a_large_backlog_is_on_disk_and_not_in_memory() -> None:
     async with World(concurrent=1) as world:
         world.held.add("f")
         await world.send(times=2_000)
-        assert sum(len(lane.ready) for lane in world.dispatcher.lanes.values()) <= 300
+        assert sum(len(lane.ready) for lane in world.dispatcher.ready.lanes.values()) <= 300
         world.held.clear()
         await world.let_go("f")
         for _ in range(200):
@@ -487,7 +487,7 @@ async def test_many_lanes_behind_one_limit_all_get_on() -> None:
             await settle()
         assert len(world.runs) == 120
         assert world.most["all"] <= 3
-        assert world.dispatcher.lanes == {}
+        assert world.dispatcher.ready.lanes == {}
 
 
 async def test_what_others_may_have_by_now_waits_until_that_is_known() -> None:

@@ -54,7 +54,7 @@ class Course:
                     break
             assert self.store.events == {}
             assert not any(world.counters.held().values())
-            assert all(lane.running == 0 for lane in world.dispatcher.lanes.values())
+            assert all(lane.running == 0 for lane in world.dispatcher.ready.lanes.values())
             self._keep(world)
 
     def _world(self) -> World:

@@ -86,7 +86,7 @@ class WorkersQueue:
 
     async def _add_up(self, *, is_scrape: bool, seconds: float) -> tuple[Depths, str | None]:
         first, stored = await self._ask_any("depths", [is_scrape, True], seconds)
-        others = [worker for worker in self._supervisor.serving() if worker is not first]
+        others = [worker for worker in self._hearing() if worker is not first]
         answers = [stored, *await self._ask_all(others, "depths", [is_scrape, False], seconds)]
         depths = await asyncio.to_thread(_decode, [row for said in answers for row in (*said["here"], *said["stored"])])
         return depths, next((said["trouble"] for said in answers if said["trouble"]), None)
@@ -117,8 +117,12 @@ class WorkersQueue:
         _, (more, running) = await self._ask_any("act", [act, request_id, done, False], _ANSWER_SECONDS)
         return len(done) + len(more), len(running)
 
+    def _hearing(self) -> list[Worker]:
+        """Workers that answered when they were last asked: nobody need wait for the others."""
+        return [worker for worker in self._supervisor.serving() if not worker.is_silent]
+
     async def _ask_any(self, what: str, argument: Any, seconds: float) -> tuple[Worker, Any]:
-        for worker in self._supervisor.serving():
+        for worker in self._hearing():
             for answer in await self._ask_all([worker], what, argument, seconds):
                 return worker, answer
         raise _no_worker()

@@ -10,8 +10,8 @@ from typing import Any
 import click
 from rich.console import Console
 
-from gateway import queue_table
-from gateway.queue_table import QueueFailed, fetch_events, fetch_queue
+from gateway import queue_table, queueing
+from gateway.queueing import QueueFailed, fetch_events, fetch_queue
 from gateway.remote import UNREACHABLE, asks_gateway, give_up
 
 _STATES = ("waiting", "retrying", "running", "delivering", "undelivered")
@@ -98,7 +98,7 @@ def retry(ctx: click.Context, request_ids: tuple[str, ...], operations: object) 
 
     One that was to be run again is run; one that could not be delivered is delivered, with all its tries anew.
     """
-    _do_to_all(ctx, request_ids, lambda id: queue_table.retry(operations, id), "retried")
+    _do_to_all(ctx, request_ids, lambda id: queueing.retry(operations, id), "retried")
 
 
 @queue.command()
@@ -111,7 +111,7 @@ def drop(ctx: click.Context, request_ids: tuple[str, ...], yes: bool, operations
     if not yes and _is_terminal():
         what = "this event" if len(request_ids) == 1 else f"these {len(request_ids)} events"
         click.confirm(f"Drop {what} for good, with nobody told?", abort=True)
-    _do_to_all(ctx, request_ids, lambda id: queue_table.drop(operations, id), "dropped")
+    _do_to_all(ctx, request_ids, lambda id: queueing.drop(operations, id), "dropped")
 
 
 def _is_terminal() -> bool:

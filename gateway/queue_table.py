@@ -1,12 +1,11 @@
-"""What `invoke-gateway queue` asks of a running gateway, and how it shows the answers."""
+"""How `invoke-gateway queue` shows what a running gateway says of its events."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
-from urllib.parse import quote, urlencode
 
 import click
 from rich.box import SIMPLE_HEAD
@@ -15,8 +14,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from gateway.asking import NoAnswer, ask, describe_failure
 from gateway.live_table import REFRESH
+from gateway.queueing import fetch_queue
 
 PAYLOAD_SHOWN = 1024  # characters
 _UNFOLDED = 160  # columns in which hardly a row is folded, for those who read them from a pipe
@@ -27,45 +26,6 @@ _STATES = {
     "delivering": "delivering",
     "undelivered": "undelivered",
 }
-
-
-class QueueFailed(Exception):
-    """The gateway did not do it; the text says why and what helps."""
-
-
-def _fetch(
-    operations: object, path: str, holds: str, wanted: Mapping[str, object] | None = None, method: str = "GET"
-) -> dict[str, Any]:
-    """The answer, which must have a member `holds`; what is None is not asked for. Raises `QueueFailed`."""
-    query = urlencode({key: value for key, value in (wanted or {}).items() if value is not None}, errors="replace")
-    body = b"" if method == "POST" else None
-    try:
-        status, document = ask(operations, f"{path}?{query}" if query else path, method, body)
-    except NoAnswer as error:
-        raise QueueFailed(str(error)) from None
-    if status != 200 or not isinstance(document, dict) or holds not in document:
-        raise QueueFailed(describe_failure(operations, path, status, document))
-    return document
-
-
-def fetch_queue(operations: object, rows: int) -> dict[str, Any]:
-    return _fetch(operations, "/queue", "functions", {"rows": rows})
-
-
-def fetch_events(operations: object, **wanted: object) -> dict[str, Any]:
-    return _fetch(operations, "/queue/events", "events", wanted)
-
-
-def retry(operations: object, request_id: str) -> dict[str, Any]:
-    return _fetch(operations, f"/queue/events/{_quote(request_id)}/retry", "retried", method="POST")
-
-
-def drop(operations: object, request_id: str) -> dict[str, Any]:
-    return _fetch(operations, f"/queue/events/{_quote(request_id)}", "dropped", method="DELETE")
-
-
-def _quote(request_id: str) -> str:
-    return quote(request_id, safe="", errors="replace") or "%20"
 
 
 def printable(value: object, also: str = "") -> str:

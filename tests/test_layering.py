@@ -118,7 +118,7 @@ def test_only_what_serves_it_imports_the_application() -> None:
 
 
 def test_what_tests_of_others_import_asks_a_gateway_and_has_none_of_it_inside() -> None:
-    clients = ("asking", "holding", "faulting", "testing")
+    clients = ("asking", "holding", "faulting", "queueing", "testing")
     for path in files_in(*clients):
         inside, outside = imports_of(path)
         # child.py is the gateway, in a process of its own; click is what `holding` says the seconds with.

@@ -165,6 +165,15 @@ class QueueLooker:
         self._looked_at = self._clock()
 
     async def _look_now(self) -> None:
+        """An event that goes back to the store after that was read, and before those that are here are counted, is in
+        neither; so it is only believed the second time that nothing is to be done."""
+        for _ in range(2):
+            await self._count_all()
+            if _has_work(self.stored) or _has_work(self.here):
+                break
+        await self._fold_all()
+
+    async def _count_all(self) -> None:
         try:
             waiting = await self._dispatcher.store.waiting()
         except StoreFault as fault:
@@ -173,6 +182,8 @@ class QueueLooker:
             self._fault = None
             self.stored = await asyncio.to_thread(count_stored, waiting)
         self.here = await self.count_claimed()
+
+    async def _fold_all(self) -> None:
         limits = self._limits()
         self.labelled_stored = await asyncio.to_thread(fold_names, self.stored, limits)
         labelled = await asyncio.to_thread(fold_names, self.here, limits)
@@ -196,3 +207,7 @@ class QueueLooker:
         if self._look is not None:
             self._look.cancel()
             await asyncio.wait([self._look])
+
+
+def _has_work(depths: Depths) -> bool:
+    return any(depth.events > depth.undelivered for depth in depths.values())

@@ -81,6 +81,7 @@ class Dispatcher:
         self._tell = tell
         self._now = now
         self._tasks: set[asyncio.Task[None]] = set()
+        self._runs = 0
         self._is_pumping = False
         self._is_stopping = True
         self._loop: asyncio.AbstractEventLoop
@@ -106,12 +107,16 @@ class Dispatcher:
         until = monotonic() + seconds
         while self._tasks and (left := until - monotonic()) > 0:
             await asyncio.wait(self._tasks, timeout=min(left, _CLOSING_PAUSE))
-            if self.store.trouble is not None and not any(lane.running for lane in self.ready.lanes.values()):
+            if self.store.trouble is not None and not self._runs:
                 break  # all that ran has ended, and the store cannot be told: it has a time of its own for that
-        for task in list(self._tasks):
-            task.cancel()
+        self.cut_short()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.store.close()
+
+    def cut_short(self) -> None:
+        """Let nothing end that runs still: it runs again after the next start."""
+        for task in list(self._tasks):
+            task.cancel()
 
     # What the chain and the counters say.
 
@@ -254,14 +259,18 @@ class Dispatcher:
             self._tell.started(plan.account, plan.label, self._now() - event.received_at)
             self.ready.give_turn(lane)
 
+        self._runs += 1
         try:
-            ran = await self._runner.run(event, plan, admitted)
+            try:
+                ran = await self._runner.run(event, plan, admitted)
+            finally:
+                self._runs -= 1
+                entry.leave()
+                if not entry.was_admitted:
+                    lane.note_refused()
+            await self.settling.settle(lane, event, plan, ran)
         finally:
-            entry.leave()
-            lane.running -= 1
-            if not entry.was_admitted:
-                lane.note_refused()
-        await self.settling.settle(lane, event, plan, ran)
+            lane.running -= 1  # not before it is written down: whoever counts the events finds this one all the time
         self.ready.give_turn(lane)
 
     def _deliver_next(self, lane: Lane) -> None:

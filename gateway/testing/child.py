@@ -2,12 +2,13 @@
 
 The parent holds the other end of the standard input and never writes to it. When the parent ends, however it ends, the
 kernel closes that end: no crash of a test run leaves a gateway behind. A gateway has nothing to put away but the
-folder, so it exits at once.
+folder, where its events are too, so it exits at once.
 """
 
 import os
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 from threading import Thread
 
@@ -27,4 +28,7 @@ if __name__ == "__main__":
     Thread(target=end_with_parent, args=[folder], daemon=True).start()
     for name in [name for name in os.environ if name.startswith(flags.PREFIX)]:
         del os.environ[name]  # settings for another gateway: they would go over those of the test
+    # Events are kept in one of these unless the test has a store of its own: never in the file of a gateway that the
+    # developer uses, and gone with the folder.
+    os.environ["XDG_STATE_HOME"] = tempfile.tempdir = str(folder)
     main(["serve", "--config", str(folder / "settings.json")], prog_name="invoke-gateway")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -9,13 +10,16 @@ from typing import Any, Protocol
 from gateway.asking import fetch_limits
 from gateway.faulting import end_all_scripts, make_script
 from gateway.holding import list_holds, release_hold, take_hold
+from gateway.queueing import fetch_queue
+from gateway.testing.events import EventsNotSettled, describe, drop_all, has_work
 from gateway.testing.fault import Fault
 from gateway.testing.hold import Hold
-from gateway.testing.process import GatewayNotStarted, GatewayProcess
+from gateway.testing.process import LOOK_AGAIN, GatewayNotStarted, GatewayProcess
 from gateway.testing.settings import make_settings
 
 LONGEST_HOLD = 3600.0  # seconds; the longest that a gateway keeps one
 DEFAULT_ACCOUNT = "000000000000"
+_MOST_FUNCTIONS = 10  # are named in an error
 
 
 class InvokeGateway:
@@ -26,6 +30,7 @@ class InvokeGateway:
         self._operations = process.addresses.operations
         self._region = str(settings.get("region", "us-east-1"))
         self._takes_faults = bool(settings["faults"])
+        self._keeps_events = settings["async"].get("mode") != "forward"
 
     def __repr__(self) -> str:
         return f"<InvokeGateway {self.url} {self._process!r}>"
@@ -122,9 +127,25 @@ class InvokeGateway:
             return int(rows[0]["in_flight"]) if rows else 0
         return int(part["in_flight"])
 
+    def settle_events(self, timeout: float = 10.0) -> None:
+        """Wait until all events (asynchronous invocations) have ended and every target has been told, so that what they
+        did can be looked at. An event whose target has failed for the last time is not waited for: nothing becomes of
+        it by itself.
+
+        Raises `EventsNotSettled`, which says what waits for what, after `timeout` seconds.
+        """
+        deadline = time.monotonic() + timeout
+        while has_work(queue := fetch_queue(self._operations, _MOST_FUNCTIONS)):
+            if time.monotonic() > deadline:
+                raise EventsNotSettled(f"after {timeout:g} seconds there are still events: {describe(queue)}")
+            time.sleep(LOOK_AGAIN)
+
     def reset(self) -> None:
-        """End all holds and fault scripts."""
-        for hold in list_holds(self._operations):
+        """Drop the events that wait, and end all holds and fault scripts."""
+        holds = list_holds(self._operations)
+        if self._keeps_events:  # before the holds end: events may wait for those slots
+            drop_all(self._operations)
+        for hold in holds:
             release_hold(self._operations, hold["id"])
         if self._takes_faults:
             end_all_scripts(self._operations)
@@ -154,6 +175,7 @@ class GatewayFactory(Protocol):
         backend: str | Mapping[str, Any] = ...,
         concurrent_executions: int = ...,
         reserve: Mapping[str, int] = ...,
+        async_: Mapping[str, Any] = ...,
         **settings: Any,
     ) -> InvokeGateway: ...
 
@@ -164,15 +186,16 @@ def running_gateway(
     backend: str | Mapping[str, Any] = "demo",
     concurrent_executions: int | None = None,
     reserve: Mapping[str, int] | None = None,
+    async_: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Iterator[InvokeGateway]:
     """A gateway on free ports for the length of the block.
 
     `backend` is a URL, `demo`, or the settings under that key. `concurrent_executions` and `reserve` (slots by
-    function) are those of the default account; `settings` are the other keys of the settings file. Raises
-    `GatewayNotStarted`.
+    function) are those of the default account, `async_` is what the settings file has under `async`, and `settings` are
+    its other keys. Raises `GatewayNotStarted`.
     """
-    complete = make_settings(backend, concurrent_executions, reserve, **settings)
+    complete = make_settings(backend, concurrent_executions, reserve, async_, **settings)
     process = GatewayProcess(complete)
     try:
         yield InvokeGateway(process, complete)

@@ -6,20 +6,23 @@ from collections.abc import Mapping
 from typing import Any
 
 ON_FREE_PORTS = {"listen": "127.0.0.1:0", "operations": "127.0.0.1:0"}
+SOON = {"function_error_delays_seconds": [0.1, 0.2], "shortest_delay_seconds": 0.1, "longest_delay_seconds": 1}
 
 
 def make_settings(
     backend: str | Mapping[str, Any] = "demo",
     concurrent_executions: int | None = None,
     reserve: Mapping[str, int] | None = None,
+    async_: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> dict[str, Any]:
     """The settings file, as a mapping.
 
-    `concurrent_executions` and `reserve` (slots by function) are those of the default account. Where `settings` does
-    not say otherwise, listeners are on free ports and fault scripts are accepted; request rates are off (a test must
-    not be throttled because the machine is fast), and whoever is throttled is told to come back within a second (a test
-    must not wait longer).
+    `concurrent_executions` and `reserve` (slots by function) are those of the default account, `async_` is what is
+    under `async`, a word that Python keeps for itself. Where `settings` does not say otherwise, listeners are on free
+    ports and fault scripts are accepted; request rates are off (a test must not be throttled because the machine is
+    fast), and nobody waits long: whoever is throttled is told to come back within a second, and events are tried again
+    within one.
     """
     accounts: dict[str, Any] = {"default": {}, **settings.pop("accounts", {})}
     default = dict(accounts["default"])
@@ -36,6 +39,7 @@ def make_settings(
         "faults": True,
         **settings,
         "retry": {"maximum_seconds": 1, **settings.get("retry", {})},
+        "async": {**SOON, **settings.get("async", {}), **(async_ or {})},
         "backend": {"url": backend} if isinstance(backend, str) else dict(backend),
         "accounts": {name: _without_rates(account) for name, account in accounts.items()},
     }

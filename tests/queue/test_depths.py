@@ -99,8 +99,51 @@ async def test_what_could_not_be_delivered_is_told_until_somebody_sees_to_it() -
         assert list(looker.levels.oldest()) == [(("a",), 0.0)], "it will not be run"
 
 
+async def test_an_event_whose_end_is_being_written_down_is_still_there() -> None:
+    """Else whoever waits until there are none would look for what came of it too early."""
+    async with World() as world:
+        written = asyncio.get_running_loop().create_future()
+        finish = world.store.finish
+
+        async def finish_late(event: Any) -> None:
+            await written
+            await finish(event)
+
+        world.store.finish = finish_late  # type: ignore[method-assign]  # a slow disk
+        await world.send("f")
+        looker = make_looker(world)
+        await looker.look(at_most_every=0)
+        assert whole(looker)[("a", "f")].running == 1
+        assert world.counters.held() == {}, "its slot is another's already"
+        written.set_result(None)
+        await settle()
+        await looker.look(at_most_every=0)
+        assert whole(looker) == {}
+
+
+async def test_an_event_that_goes_back_while_the_queue_is_looked_at_is_not_overlooked() -> None:
+    async with World() as world:
+        world.held.add("f")
+        world.answers["f"] = [ERROR]
+        await world.send("f")
+        waiting = world.store.waiting
+
+        async def wait_while_it_goes_back() -> list[Waiting]:
+            seen = await waiting()
+            if world.gates["f"]:
+                await world.let_go("f")
+            return seen
+
+        world.store.waiting = wait_while_it_goes_back  # type: ignore[method-assign]  # at the worst moment
+        looker = make_looker(world)
+        await looker.look(at_most_every=0)
+        assert whole(looker)[("a", "f")].retrying == 1
+
+
 async def test_the_store_is_asked_at_most_once_in_five_seconds_and_by_one_at_a_time() -> None:
     async with World() as world:
+        world.answers["f"] = [ERROR]
+        await world.send("f")  # it waits for its second run: an empty queue is looked at twice
         asked, now = 0, 100.0
         waiting = world.store.waiting
         gate = asyncio.get_running_loop().create_future()

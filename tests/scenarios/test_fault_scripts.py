@@ -90,6 +90,28 @@ async def test_an_event_that_is_late_takes_no_slot(gateway: GatewayUnderTest, ba
     assert loop.time() - started >= 0.1
 
 
+async def test_a_script_is_for_whoever_hands_an_event_over_and_its_run_takes_no_step(
+    gateway: GatewayUnderTest, backend: ScriptedBackend
+) -> None:
+    """An error on the way in keeps nothing; a step of the next call is still there after the event has run."""
+    event = {"X-Amz-Invocation-Type": "Event"}
+    await add(
+        gateway.operations,
+        "checkout",
+        {"error": "ServiceException"},
+        {"cut_after_bytes": 0},
+        {"error": "EC2ThrottledException"},
+    )
+    assert (await invoke(gateway.listen, headers=event)).status == 500
+    handed_over = await invoke(gateway.listen, headers=event)
+    assert (handed_over.status, handed_over.body) == (202, b""), "there is nothing of it to cut"
+    ran = await backend.request(0)
+    assert ran.header(b"x-amzn-requestid") == (handed_over.header("x-amzn-requestid") or "").encode()
+    await gateway.settled()
+    assert (await invoke(gateway.listen)).status == 502
+    assert len(backend.requests) == 1
+
+
 async def test_an_error_that_is_late_takes_no_slot_and_outlives_its_client(
     gateway: GatewayUnderTest, backend: ScriptedBackend
 ) -> None:

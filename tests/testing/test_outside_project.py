@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+EXAMPLES = sorted((ROOT / "docs" / "examples").glob("test_*.py"))
 SOURCE = ("pyproject.toml", "README.md", "LICENSE")
 
 
@@ -43,13 +44,14 @@ def run(*command: str, cwd: Path | None = None) -> str:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """The documented example, under a configuration that makes every warning an error."""
-    shutil.copy(ROOT / "docs" / "examples" / "test_retries.py", tmp_path)
+    """The documented examples, under a configuration that makes every warning an error."""
+    for example in EXAMPLES:
+        shutil.copy(example, tmp_path)
     (tmp_path / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")
     return tmp_path
 
 
-def test_the_documented_example_passes_with_the_wheel(python: Path, project: Path) -> None:
+def test_the_documented_examples_pass_with_the_wheel(python: Path, project: Path) -> None:
     where = "import gateway, pytest_invoke_gateway; print(gateway.__file__, pytest_invoke_gateway.__file__)"
     assert run(str(python), "-c", where, cwd=project).count(str(python.parents[1])) == 2
     output = run(str(python), "-m", "pytest", "-v", cwd=project)
@@ -58,7 +60,8 @@ def test_the_documented_example_passes_with_the_wheel(python: Path, project: Pat
 
 
 def test_every_worker_of_xdist_has_a_gateway_of_its_own(python: Path, project: Path) -> None:
-    (project / "test_retries.py").unlink()
+    for example in EXAMPLES:
+        (project / example.name).unlink()
     (project / "test_workers.py").write_text(
         "from pathlib import Path\n"
         "import pytest\n"
@@ -75,4 +78,4 @@ def test_every_worker_of_xdist_has_a_gateway_of_its_own(python: Path, project: P
 
 
 def count_of_examples() -> int:
-    return (ROOT / "docs" / "examples" / "test_retries.py").read_text().count("\ndef test_")
+    return sum(example.read_text().count("\ndef test_") for example in EXAMPLES)

@@ -19,8 +19,9 @@ def rows(heading: str) -> list[str]:
     return [line.split(" | ")[0].strip("| ") for line in section.splitlines() if line.startswith("| `")]
 
 
-def test_the_example_is_the_file_that_is_run() -> None:
-    assert f"```python\n{(DOCS / 'examples' / 'test_retries.py').read_text()}```\n" in TEXT
+def test_the_examples_are_the_files_that_are_run() -> None:
+    for file in ("test_retries.py", "test_events.py"):
+        assert f"```python\n{(DOCS / 'examples' / file).read_text()}```\n" in TEXT, file
 
 
 def test_the_fixtures_are_those_of_the_plugin() -> None:

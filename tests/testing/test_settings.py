@@ -50,3 +50,15 @@ def test_every_other_key_is_that_of_the_settings_file_and_what_was_given_is_left
     settings = Settings.model_validate(make_settings({"url": "demo", "timeout_seconds": 5}, 10, {"a": 1}, **given))
     assert (settings.quotas.request, settings.backend.timeout_seconds, settings.listen.port) == (100, 5, 9101)
     assert given["accounts"] == {"default": {"functions": {}}}
+
+
+def test_events_are_tried_again_soon_unless_asked_otherwise() -> None:
+    events = Settings.model_validate(make_settings()).async_
+    assert (events.function_error_delays_seconds, events.shortest_delay_seconds) == ((0.1, 0.2), 0.1)
+    assert events.longest_delay_seconds == 1
+    events = Settings.model_validate(
+        make_settings(
+            **{"async": {"delivery_attempts": 2, "longest_delay_seconds": 5}}, async_={"delivery_attempts": 3}
+        )
+    ).async_
+    assert (events.delivery_attempts, events.longest_delay_seconds, events.shortest_delay_seconds) == (3, 5, 0.1)

@@ -41,7 +41,7 @@ def invoke_gateway_process(invoke_gateway_settings: Mapping[str, Any]) -> Iterat
 
 @pytest.fixture
 def invoke_gateway(invoke_gateway_process: InvokeGateway) -> Iterator[InvokeGateway]:
-    """The gateway that tests share. What a test has set up in it by holds and faults ends with the test."""
+    """The gateway that tests share. Holds, faults and events that wait end with the test."""
     from gateway.testing import GatewayNotStarted
 
     try:

@@ -322,6 +322,12 @@ class Gateway:
         if self.events is not None:
             self.events.stop()
 
+    def cut_short(self) -> None:
+        """Do not wait for what still runs."""
+        self._drained_by = 0.0
+        if self.events is not None and self.is_draining:
+            self.events.cut_short()
+
     async def close(self) -> None:
         if self.queue is not None:
             await self.queue.close()

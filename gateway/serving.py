@@ -42,6 +42,7 @@ class ServingGateway:
     def cut_short(self) -> None:
         """Do not wait for what still runs."""
         self.server.force_exit = True
+        self.gateway.cut_short()
 
 
 @contextlib.asynccontextmanager

@@ -7,11 +7,12 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -239,6 +240,24 @@ def test_a_second_signal_does_not_wait(start: Callable[..., Process], behind: Ba
         process.signal(signal.SIGTERM)
         assert process.wait() == 0
     assert "Traceback" not in process.log
+
+
+def test_a_second_signal_does_not_wait_for_events_either_and_they_stay_in_the_queue(
+    start: Callable[..., Process], behind: Backend, tmp_path: Path
+) -> None:
+    file = tmp_path / "queue.db"
+    flags = ("--backend", behind.backend.url, "--drain-seconds", "600", "--async-store", f"sqlite://{file}")
+    process = start(*flags).until_up()
+    with Wire(process.port) as wire:
+        wire.send(invoke("hold", b"{}", "X-Amz-Invocation-Type: Event"))
+        behind.until_running(1)
+    process.signal(signal.SIGTERM)
+    process.until_logged("draining: 1 invocations in flight")
+    process.signal(signal.SIGTERM)
+    assert process.wait() == 0
+    assert "Traceback" not in process.log
+    with closing(sqlite3.connect(file)) as queue:
+        assert queue.execute("SELECT lane FROM events").fetchall() == [("000000000000/function/hold",)]
 
 
 def test_an_upload_under_way_is_finished_too(start: Callable[..., Process], behind: Backend) -> None:

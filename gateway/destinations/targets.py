@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 from ..policy.events import Kind
 from ..policy.target_url import BadTargetUrl, Endpoint, File, OtherFunction, Queue, Stream, Target, parse_target_url
@@ -13,7 +14,9 @@ from .file import Files
 from .function import Functions, Invoke
 from .message import Message, make_message
 from .sqs import Queues
-from .stream import Streams
+
+if TYPE_CHECKING:
+    from .stream import Streams
 
 
 class Targets:
@@ -26,7 +29,7 @@ class Targets:
         self._queues = Queues(region, timeout_seconds)
         self._endpoints = Endpoints()
         self._files = Files(timeout_seconds * 0.8)  # so that it is said that it was the lock
-        self._streams = Streams(timeout_seconds)
+        self._streams: Streams | None = None  # made when there is one, and redis-py imported with it
         self._functions = Functions(invoke, region)
 
     async def __call__(self, kind: Kind, target: str, event: Event) -> None:
@@ -42,7 +45,8 @@ class Targets:
     async def close(self) -> None:
         """End what is open, when nothing is being delivered any more."""
         for kind in (self._queues, self._endpoints, self._files, self._streams, self._functions):
-            await kind.close()
+            if kind is not None:
+                await kind.close()
 
     def _parse(self, target: str) -> Target:
         parsed = self._parsed.get(target)
@@ -62,6 +66,10 @@ class Targets:
             case File():
                 await self._files.deliver(target, message)
             case Stream():
+                if self._streams is None:
+                    from .stream import Streams
+
+                    self._streams = Streams(self._timeout)
                 await self._streams.deliver(target, message)
             case OtherFunction():
                 await self._functions.deliver(target, message)

@@ -33,7 +33,7 @@ SHARED_FOR_LONGER = "--gateways 2 --redis spawn --lease 4"  # what lasts for a p
 TAKE, PRELUDE, RENEW = (f"counters/scripts/{name}.lua" for name in ("take", "prelude", "renew"))
 MEMORY, SHARED_COUNTERS = "counters/memory.py", "counters/shared.py"
 SUPERVISOR = "workers/supervisor.py"
-DISPATCHER, SQLITE = "queue/dispatcher.py", "queue/sqlite.py"
+DISPATCHER, SETTLING, SQLITE = "queue/dispatcher.py", "queue/settling.py", "queue/sqlite.py"
 EVENTS = "--events 1500 --kills 4"
 
 
@@ -115,32 +115,32 @@ BREAKS = {
         [
             Edit(
                 DISPATCHER,
-                "            ran = await self._runner.run(",
-                "            await self.store.finish(event)\n            ran = await self._runner.run(",
+                "                ran = await self._runner.run(",
+                "                await self.store.finish(event)\n                ran = await self._runner.run(",
             ),
         ],
         EVENTS,
         [Fault.LOST],
     ),
     "no take-over: what the last gateway left is not looked at": Break(
-        [Edit(DISPATCHER, "self.hear(lane.lane, lane.events, lane.due_at)", "pass")],
+        [Edit(DISPATCHER, "self.ready.hear(lane.lane, lane.events, lane.due_at)", "pass")],
         EVENTS,
         [Fault.LOST],
     ),
     "no drain: an event that runs at the end runs again": Break(
-        [Edit(DISPATCHER, "await asyncio.wait(self._tasks, timeout=seconds)", "pass")],
+        [Edit(DISPATCHER, "while self._tasks and (left", "while False and (left")],
         EVENTS,
         [Fault.AGAIN],
     ),
     "no delay: an event that failed is run again at once": Break(
-        [Edit(DISPATCHER, "event.due_at = self._now() + seconds", "event.due_at = self._now()")],
+        [Edit(SETTLING, "event.due_at = self._now() + seconds", "event.due_at = self._now()")],
         EVENTS,
         [Fault.TOO_SOON],
     ),
     "no dead letters: an event that cannot run is dropped": Break(
         [
             Edit(
-                DISPATCHER,
+                SETTLING,
                 ".targets.of(condition)\n        event.outcome",
                 ".targets.of(condition)[:0]\n        event.outcome",
             )

@@ -13,6 +13,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from gateway.queue.place import find_file
+from gateway.queue.sqlite_journal import CLOSE_SECONDS
 from gateway.settings import Settings
 from tests.support.processes import bare_environment
 
@@ -78,9 +80,10 @@ def test_it_listens_on_the_ports_that_are_published_and_drains_within_its_time(t
     ports = {port["name"]: port["containerPort"] for port in GATEWAY["containers"][0]["ports"]}
     assert ports == {"invoke": settings.listen.port, "operations": settings.operations.port}
     assert {int(port.split(":")[-1]) for port in COMPOSE["services"]["gateway"]["ports"]} == set(ports.values())
-    assert int(COMPOSE["services"]["gateway"]["stop_grace_period"].rstrip("s")) > settings.drain_seconds
+    at_most = settings.drain_seconds + CLOSE_SECONDS  # the store of events may need as much after the drain
+    assert int(COMPOSE["services"]["gateway"]["stop_grace_period"].rstrip("s")) > at_most
     pause = int(GATEWAY["containers"][0]["lifecycle"]["preStop"]["exec"]["command"][1])
-    assert GATEWAY["terminationGracePeriodSeconds"] > settings.drain_seconds + pause
+    assert GATEWAY["terminationGracePeriodSeconds"] > pause + at_most
     probe = GATEWAY["containers"][0]["readinessProbe"]
     assert probe["timeoutSeconds"] > settings.backend.connect_timeout_seconds
     assert settings.buffer_bytes * 2 <= 1024**3 == _bytes(GATEWAY["containers"][0]["resources"]["limits"]["memory"])
@@ -91,6 +94,27 @@ def test_there_is_one_gateway_and_never_two() -> None:
     deployment = named("Deployment", "gateway")["spec"]
     assert (deployment["replicas"], deployment["strategy"]["type"]) == (1, "Recreate")
     assert COMPOSE["services"]["gateway"]["deploy"]["replicas"] == 1
+
+
+def test_events_are_kept_on_a_volume_that_the_gateways_user_may_write_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In all three the same folder: the one that the gateway takes without `async.store`."""
+    text = (DEPLOY / "Dockerfile").read_text()
+    ((name, value),) = re.findall(r"^ENV (\w+)=(\S+)$", text, re.MULTILINE)
+    monkeypatch.setenv(name, value)
+    for settings in (IN_COMPOSE, IN_KUBERNETES):
+        parsed = Settings.model_validate(yaml.safe_load(settings))
+        assert parsed.event_store is None
+        file, is_temporary = find_file(None, parsed.listen.port)
+        assert not is_temporary
+    (user,) = re.findall(r"^USER (\d+):\1$", text, re.MULTILINE)
+    assert f"RUN install -d -m 0700 -o {user} -g {user} {file.parent}\n" in text
+    assert f"VOLUME {file.parent}\n" in text
+    assert f"state:{file.parent}" in COMPOSE["services"]["gateway"]["volumes"]
+    (mounted,) = [mount for mount in GATEWAY["containers"][0]["volumeMounts"] if mount["mountPath"] == str(file.parent)]
+    (volume,) = [volume for volume in GATEWAY["volumes"] if volume["name"] == mounted["name"]]
+    named("PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"])
+    assert GATEWAY["securityContext"]["fsGroup"] == GATEWAY["securityContext"]["runAsUser"] == int(user)
+    assert str(file) in (DEPLOY / "README.md").read_text()
 
 
 def test_ports_of_this_machine_are_open_to_this_machine_only() -> None:

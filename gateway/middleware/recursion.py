@@ -9,7 +9,7 @@ from ..exchange import Exchange
 from ..invocation import InvocationType
 from ..policy.concurrency import Plan
 from ..policy.limits import Limits
-from ..policy.recursion import TRACE_HEADER, hash_function, is_loop
+from ..policy.recursion import TRACE_HEADER, hash_function, is_loop, may_have_lineage
 from ..refusals import Refusal
 
 
@@ -35,7 +35,8 @@ class Recursion:
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         exchange: Exchange = scope[EXCHANGE]
-        if TRACE_HEADER in exchange.headers and self._is_to_be_stopped(exchange):
+        trace = exchange.headers.get(TRACE_HEADER)
+        if trace is not None and may_have_lineage(trace) and self._is_to_be_stopped(exchange):
             assert exchange.plan is not None  # _is_to_be_stopped has looked
             assert exchange.invocation is not None
             self._tell(exchange.plan)

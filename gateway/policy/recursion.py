@@ -84,6 +84,11 @@ def hash_function(region: str, account: str, name: str) -> bytes:
     return sha256(arn.encode()).hexdigest()[:8].encode()
 
 
+def may_have_lineage(header: bytes) -> bool:
+    """Whether it is worth while to look for a lineage: most trace headers have none, and this costs a tenth."""
+    return b"lineage" in header.lower()
+
+
 def is_loop(header: bytes, function: bytes) -> bool:
     """Whether an invocation with this trace header is one too many of the function with this hash."""
     found = _LINEAGE.search(header)
@@ -94,7 +99,7 @@ def is_loop(header: bytes, function: bytes) -> bool:
 def extend(header: bytes, function: bytes) -> bytes:
     """The trace header for the function with this hash: its lineage counts one invocation more, all else is as it was.
     Unchanged where the lineage cannot be read."""
-    found = _LINEAGE.search(header)
+    found = _LINEAGE.search(header) if may_have_lineage(header) else None
     if found is None:
         separator = b"" if not header or header.endswith(b";") else b";"
         return b"%b%bLineage=%b" % (header, separator, begin_lineage(function))

@@ -13,12 +13,23 @@ from itertools import count
 from secrets import randbits
 from time import time
 
-from ..policy.recursion import TRACE_HEADER, begin_lineage, extend, hash_function
+from ..policy.recursion import TRACE_HEADER, begin_lineage, extend, hash_function, may_have_lineage
 from .headers import Headers
 
 _BEGIN = b"\r\nX-Amzn-Trace-Id: "
+_BEFORE = b"\n%b: " % TRACE_HEADER
 _LINE = re.compile(rb"\n%b:[ \t]*" % TRACE_HEADER, re.IGNORECASE)
 _KNOWN_FUNCTIONS = 8192  # whose hash is kept; others' is worked out each time, in a few microseconds
+
+
+def _find_value(message: bytes, given: bytes) -> int | None:
+    """Where the trace header's value, which is `given`, is in a request as bytes; None where it is not as it came."""
+    start = message.find(given)
+    # Nearly always: what is so rare as a root is not elsewhere, too.
+    if given and message[start - len(_BEFORE) : start].lower() == _BEFORE:
+        return start
+    found = _LINE.search(message)  # the one in the head: there is one, and the body comes behind it
+    return found.end() if found is not None and message.startswith(given, found.end()) else None
 
 
 class Traces:
@@ -42,11 +53,14 @@ class Traces:
         lets end in nothing but CR and LF."""
         if given is None:
             return message.replace(b"\r\n", self._begin(function), 1)
-        found = _LINE.search(message)  # the one in the head: there is one, and the body comes behind it
-        if found is None or not message.startswith(given, found.end()):
+        start = _find_value(message, given)
+        if start is None:
             return None
-        extended = extend(given, self._find(function)[0])
-        return message[: found.end()] + extended + message[found.end() + len(given) :]
+        end = start + len(given)
+        known = self._find(function)
+        if given and not may_have_lineage(given) and not given.endswith(b";"):
+            return b"%b%b%b" % (message[:end], known[2], message[end:])
+        return message[:start] + extend(given, known[0]) + message[end:]
 
     def add(self, headers: Headers, function: str) -> Headers:
         """A request's headers, names in lower case, with the lineage of this function's invocation."""
@@ -65,8 +79,10 @@ class Traces:
             self._start = b"%bRoot=1-%08x-" % (_BEGIN, self._second)
         return b"%b%x%b" % (self._start, next(self._walk), self._find(function)[1])
 
-    def _describe(self, function: str) -> tuple[bytes, bytes]:
-        """The function's hash, and the end of a header line that begins with it."""
+    def _describe(self, function: str) -> tuple[bytes, bytes, bytes]:
+        """The function's hash; and what begins a chain with it, as the end of a header line, and behind other
+        fields."""
         account, _, name = function.partition("/function/")
         hashed = hash_function(self._region, account, name)
-        return hashed, b";Sampled=0;Lineage=%b\r\n" % begin_lineage(hashed)
+        field = b";Lineage=%b" % begin_lineage(hashed)
+        return hashed, b";Sampled=0%b\r\n" % field, field

@@ -56,6 +56,7 @@ soak: $(VENV)/dev.stamp ## `prove` with 20 seeds: 500 clients at 20 slots, hosti
 	$(BIN)/invoke-gateway prove --seeds 20 --first 100 $(ARGS)
 	$(BIN)/invoke-gateway prove --seeds 10 --first 100 --gateways 3 --redis spawn $(ARGS)
 	$(BIN)/invoke-gateway prove --seeds 20 --first 100 --events 10000 --kills 5
+	$(BIN)/invoke-gateway prove --seeds 20 --first 100 --events 10000 --kills 5 --gateways 3 --redis spawn
 
 broken: $(VENV)/dev.stamp ## break rules of the gateway on purpose, one after the other: `prove` must see each
 	$(BIN)/python -m tests.proving.broken $(ARGS)

@@ -43,12 +43,14 @@ from .policy.events import Delays, EventRules, RuleBook, Targets
 from .policy.fault_script import FaultScripts
 from .policy.limits import DEFAULT_ACCOUNT, AccountLimits, FunctionLimits, Limits
 from .policy.payload import PayloadQuotas
+from .policy.recursion import TRACE_HEADER, extend, hash_function, is_loop
 from .queue.accept import invoke_scope, make_event
 from .queue.base import CannotOpen, Store
 from .queue.control import Control
 from .queue.deliveries import Deliveries
 from .queue.depths import SCRAPE_SECONDS, Levels, QueueLooker
 from .queue.dispatcher import Dispatcher
+from .queue.event import Event
 from .queue.place import find_file
 from .queue.room import Room
 from .queue.run import RUN, Admitted, Runner
@@ -257,15 +259,23 @@ class Gateway:
             return None
         return self._keep_event if self.fault_scripts is None else LateKeep(self._keep_event)
 
-    async def _invoke_function(self, function: str, qualifier: str | None, payload: bytes, *, account: str) -> None:
-        """Keep an event for a function that is the destination of another's."""
-        assert self.events is not None
-        invocation = Invocation(Operation.INVOKE, Function(function, qualifier), InvocationType.EVENT)
+    async def _invoke_function(
+        self, function: str, qualifier: str | None, payload: bytes, *, account: str, cause: Event
+    ) -> None:
+        """Keep an event for a function that is the destination of another's. It goes on with that one's chain, so that
+        functions which are each other's destinations are a loop as any other."""
+        region, limits = self.settings.region, self.tables.limits.of(account)
+        came_with = next((value for name, value in cause.headers if name == TRACE_HEADER), b"")
+        trace = extend(came_with, hash_function(region, cause.account, cause.function))
         exchange = Exchange(monotonic())
-        exchange.invocation, exchange.body = invocation, payload
-        exchange.plan = self.tables.limits.of(account).plan(function)
-        event = make_event(exchange, invoke_scope(invocation.function), region=self.settings.region, now=time())
-        await self.events.accept(event)
+        exchange.invocation = Invocation(Operation.INVOKE, Function(function, qualifier), InvocationType.EVENT)
+        exchange.headers, exchange.body = {TRACE_HEADER: trace}, payload
+        exchange.plan = limits.plan(function)
+        is_over = is_loop(trace, hash_function(region, exchange.plan.account, function))
+        exchange.is_recursive = is_over and not limits.may_recurse(function)
+        if exchange.is_recursive:
+            self.totals.note_recursive(exchange.plan)
+        await self._keep_event(exchange, invoke_scope(exchange.invocation.function, trace))
 
     def _make_queue(self, settings: Settings, dispatcher: Dispatcher) -> QueueLooker:
         where = self.event_store

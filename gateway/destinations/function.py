@@ -6,12 +6,16 @@ from typing import Protocol
 
 from ..policy.target_url import OtherFunction
 from ..queue.base import DeliveryFailed, StoreFault
+from ..queue.event import Event
 from .message import Message
 
 
 class Invoke(Protocol):
-    async def __call__(self, function: str, qualifier: str | None, payload: bytes, *, account: str) -> None:
-        """Accept an `Event` invocation; returns when it is kept. Raises `StoreFault` or `DeliveryFailed`."""
+    async def __call__(
+        self, function: str, qualifier: str | None, payload: bytes, *, account: str, cause: Event
+    ) -> None:
+        """Accept an `Event` invocation, one that the end of `cause` brings about; returns when it is kept. Raises
+        `StoreFault` or `DeliveryFailed`."""
 
 
 class Functions:
@@ -27,7 +31,7 @@ class Functions:
             raise DeliveryFailed(f"it is in {function.region}, and this gateway in {self._region}; correct the ARN")
         account = function.account or message.event.account
         try:
-            await self._invoke(function.name, function.qualifier, message.body, account=account)
+            await self._invoke(function.name, function.qualifier, message.body, account=account, cause=message.event)
         except StoreFault as fault:
             raise DeliveryFailed(f"the queue of asynchronous invocations did not take it: {fault}") from fault
 

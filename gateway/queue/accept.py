@@ -7,6 +7,7 @@ from urllib.parse import quote
 from ..asgi import Scope
 from ..exchange import Exchange
 from ..invocation import Function, Operation
+from ..policy.recursion import TRACE_HEADER
 from .event import Event, Headers
 from .lanes import Work, name_lane
 
@@ -51,9 +52,9 @@ def make_event(exchange: Exchange, scope: Scope, *, region: str, now: float) -> 
     )
 
 
-def invoke_scope(function: Function) -> Scope:
-    """The scope of an invocation that no client has sent."""
-    return {"raw_path": _invoke_path(function), "query_string": b"", "headers": []}
+def invoke_scope(function: Function, trace: bytes) -> Scope:
+    """The scope of an invocation that no client has sent, with its trace header."""
+    return {"raw_path": _invoke_path(function), "query_string": b"", "headers": [(TRACE_HEADER, trace)]}
 
 
 def make_arn(function: Function, *, region: str, account: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.destinations.targets import Targets
+from gateway.queue.event import Event
 from tests.live.clients import neutral_environment
 
 
@@ -29,7 +30,7 @@ async def make_targets(invoked: list[tuple[Any, ...]]) -> AsyncIterator[Callable
     """Makes targets that are closed when the test ends."""
     made: list[Targets] = []
 
-    async def invoke(function: str, qualifier: str | None, payload: bytes, *, account: str) -> None:
+    async def invoke(function: str, qualifier: str | None, payload: bytes, *, account: str, cause: Event) -> None:
         invoked.append((function, qualifier, payload, account))
 
     def make(**changes: Any) -> Targets:

@@ -161,3 +161,14 @@ async def test_what_is_no_invocation_has_the_header_that_it_came_with(
     await call(gateway.listen, "/2015-03-31/functions", b"{}")
     traces = [arrived.header(b"x-amzn-trace-id") for arrived in backend.requests]
     assert traces == [b"Lineage=99:d0782663:0", None]
+
+
+async def test_functions_that_are_each_others_destinations_are_a_loop_as_any_other() -> None:
+    functions = {"one": {"on_success": "function:two"}, "two": {"on_success": "function:one"}}
+    accounts = {"default": {"requests_per_second": "off", "functions": functions}}
+    async with ScriptedBackend() as backend, serving(backend.url, accounts=accounts) as gateway:
+        assert (await invoke(gateway, "one", **{"X-Amz-Invocation-Type": "Event"})).status == 202
+        drops = gateway.app.event_totals.drops
+        await eventually(lambda: bool(drops), "the chain ends")
+        assert (ran(backend).count("one"), ran(backend).count("two")) == (16, 16)
+        assert drops == {("000000000000", "one", "RecursiveInvocation"): 1}

@@ -78,7 +78,8 @@ class OwnedFile:
                 )
         except (OSError, sqlite3.Error) as error:
             self.release()
-            raise CannotOpen(f"The queue's file {self.path} cannot be opened ({error}).") from error
+            cure = "Make its folder writable, or name another file with async.store."
+            raise CannotOpen(f"The queue's file {self.path} cannot be opened ({error}). {cure}") from error
         except CannotOpen:
             self.release()
             raise

@@ -172,9 +172,13 @@ class Seed:
             await asyncio.gather(task, return_exceptions=True)
 
     async def _wait_until_empty(self, gateways: Gateways) -> None:
-        """Raises `Stalled`; `Silent` where a gateway does not tell how many events are left."""
+        """Raises `Stalled`; `Silent` where a gateway does not tell how many events are left. What a dead gateway had
+        claimed is in nobody's count until its lease has ended and a living one has looked, so it must stay empty for
+        that long."""
+        lease = self._plan.lease_seconds if self._plan.sharing is not None else 0.0
+        looks = QUIET_LOOKS + int(2 * lease / LOOK_SECONDS)
         quiet, seen, since = 0, (-1, -1), monotonic()
-        while quiet < QUIET_LOOKS:
+        while quiet < looks:
             left = await gateways.count_events()
             quiet = quiet + 1 if left == 0 and not self._ledger.running else 0
             if seen != (left, self._ledger.changes):

@@ -28,7 +28,7 @@ from .fake_sharing import SharedFlaw
 SMALL = [Account("000000000000", 6, {"checkout": 2})]
 LEASE_SECONDS = 1.0
 GRACE_SECONDS = 3.0  # many processes start at once here
-AT_ONCE = 6  # of the judgings: each starts a store and its gateways
+AT_ONCE = 3  # of the judgings: each starts a store and its gateways
 
 
 async def judge_fakes(
@@ -74,6 +74,10 @@ async def test_gateways_that_share_exactly_pass_and_each_flaw_is_seen(monkeypatc
         *(judge_fakes(flaw, kind) for flaw, kind in flaws),
     ]
     kept, honest, two, cut, unfilled, broken, *verdicts = await asyncio.gather(*map(in_turn, judgings))
+    if honest.status == 2:  # the machine was starved, and what was late is not judged
+        honest = await judge_fakes(
+            SharedFlaw.NONE, Kind.KILLED, Kind.REPLIES_LOST, gateways=3, phases=("siege", "quiet")
+        )
     assert honest.examples == []
     assert honest.holds
     assert [(peak.name, peak.highest) for peak in honest.peaks] == [("account", 6), ("unreserved", 4), ("checkout", 2)]

@@ -13,7 +13,7 @@ from rich.console import Console
 from gateway.proving.store import find_server
 from loadtests.bench import in_flight, machine, metrics, million, report, scrape, shared, store
 from loadtests.bench.compare import WARM_UP_SECONDS, chosen, compare
-from loadtests.bench.peers import GATEWAY, gateway
+from loadtests.bench.peers import EARLIER, GATEWAY, gateway
 from loadtests.bench.processes import Trouble
 from loadtests.bench.profiling import profile
 from loadtests.bench.queue import accept, backlog, drain, kept, subjects, tables
@@ -87,24 +87,29 @@ def main() -> None:
 
 @main.command("compare")
 @program_option
+@click.option("--earlier", help="Another invoke-gateway, such as an earlier one, measured in the same rounds.")
 @click.option("--rounds", default=5, show_default=True, type=click.IntRange(1))
 @click.option("--seconds", default=4, show_default=True, type=click.IntRange(1), help="Length of one round.")
 @click.option("--only", multiple=True, help="Only this peer, and the gateway; may be repeated.")
 @click.option("--path", "paths", multiple=True, type=click.Choice(PATHS), help="Only this path.")
-def compare_command(program: str | None, rounds: int, seconds: int, only: Sequence[str], paths: Sequence[str]) -> None:
+def compare_command(
+    program: str | None, earlier: str | None, rounds: int, seconds: int, only: Sequence[str], paths: Sequence[str]
+) -> None:
     """CPU time per request beside nginx, HAProxy, Envoy, Traefik and Caddy.
 
-    A run with --only, --path or --gateway is printed and not written to loadtests/results/.
+    A run with --only, --path, --gateway or --earlier is printed and not written to loadtests/results/.
     """
     try:
         peers = chosen(only, gateway(program))
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--only") from error
+    if earlier:
+        peers.insert(1, gateway(earlier, EARLIER))
     results = {}
     for path in paths or PATHS:
         with bounded(STARTING_SECONDS + 2 * len(peers) * (rounds * seconds + WARM_UP_SECONDS)):
             results[path] = compare(path, peers, rounds, seconds, tell)
-    is_whole = not (only or paths or program)
+    is_whole = not (only or paths or program or earlier)
     publish(report.comparison(results, rounds, seconds, command_line()), is_whole)
     if not all(row.is_good for rows in results.values() for row in rows if row.name == GATEWAY):
         raise Trouble("the gateway was not measured; the table says why")

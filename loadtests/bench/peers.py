@@ -86,6 +86,7 @@ class Peer:
 HOLDING_BACKEND = ("@python@", "-m", "loadtests.bench.backend", "@port@", "@operations@")
 
 GATEWAY = "gateway"
+EARLIER = "earlier gateway"
 FLOOR = "uvicorn hello"
 
 _ONE_THREAD = (("GOMAXPROCS", "1"),)
@@ -100,10 +101,10 @@ _TRAEFIK = (
 )
 
 
-def gateway(program: str | None = None) -> Peer:
+def gateway(program: str | None = None, name: str = GATEWAY) -> Peer:
     """The gateway as it is by default: every check and every metric on."""
     return Peer(
-        GATEWAY,
+        name,
         program or str(VENV / "invoke-gateway"),
         (
             "serve",

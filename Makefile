@@ -2,22 +2,28 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Exact versions of all that is installed, the build system's included: pip reads the second name for it since 25.3, and
+# the first one before. `make lock` writes the file.
+CONSTRAINTS := constraints.txt
+LOCKED := PIP_CONSTRAINT=$(CONSTRAINTS) PIP_BUILD_CONSTRAINT=$(CONSTRAINTS)
+PIP := $(LOCKED) $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help live run test check lint types soak broken simulate load bench bench-queue readme dashboards clean
+.PHONY: help live run test test-newest test-oldest check lint types lock soak broken simulate load bench bench-queue readme dashboards clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+$(CONSTRAINTS): ; # never made as a prerequisite: see `lock`, and `test-newest`
+
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/runtime.stamp: pyproject.toml | $(BIN)/python
+$(VENV)/runtime.stamp: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
+	$(PIP) --upgrade pip
 	$(PIP) --editable .
 	@touch $@
 
-$(VENV)/dev.stamp: pyproject.toml $(VENV)/runtime.stamp
-	$(PIP) --upgrade 'pip>=25.1'
+$(VENV)/dev.stamp: $(VENV)/runtime.stamp
 	$(PIP) --group dev
 	@touch $@
 
@@ -52,6 +58,23 @@ types: $(VENV)/dev.stamp ## mypy, strict
 
 check: lint types test ## what CI runs: lint, types, tests
 
+$(VENV)/install.stamp: $(VENV)/runtime.stamp
+	$(PIP) --group install
+	@touch $@
+
+lock: $(VENV)/install.stamp ## resolve anew, into constraints.txt; ARGS=--no-upgrade adds what is missing and keeps the rest
+	$(BIN)/python -m tests.support.lock --output-file constraints.txt --universal $(ARGS)
+
+# Environments of their own, made as the usual one is, but by other constraints.
+test-newest: RESOLUTION := highest
+test-oldest: RESOLUTION := lowest-direct
+test-newest: ## run the tests with the newest versions that pyproject.toml allows, in .venv-newest
+test-oldest: ## run the tests with the lowest versions that pyproject.toml allows, in .venv-oldest
+test-newest test-oldest: test-%: $(VENV)/install.stamp
+	$(PYTHON) -m venv --clear .venv-$*
+	$(BIN)/python -m tests.support.lock --python .venv-$*/bin/python --output-file .venv-$*/constraints.txt --resolution $(RESOLUTION)
+	$(MAKE) test VENV=.venv-$* CONSTRAINTS=.venv-$*/constraints.txt
+
 soak: $(VENV)/dev.stamp ## `prove` with 20 seeds: 500 clients at 20 slots, hostile clients, backend faults; then events; ARGS="…" adds flags
 	$(BIN)/invoke-gateway prove --seeds 20 --first 100 $(ARGS)
 	$(BIN)/invoke-gateway prove --seeds 10 --first 100 --gateways 3 --redis spawn $(ARGS)
@@ -64,8 +87,7 @@ broken: $(VENV)/dev.stamp ## break rules of the gateway on purpose, one after th
 simulate: $(VENV)/dev.stamp ## gateways and their shared store in virtual time, 5,000 seeds of faults; ARGS="…" adds flags
 	$(BIN)/python -m tests.simulation $(ARGS)
 
-$(VENV)/load.stamp: pyproject.toml $(VENV)/runtime.stamp
-	$(PIP) --upgrade 'pip>=25.1'
+$(VENV)/load.stamp: $(VENV)/runtime.stamp
 	$(PIP) --group load
 	@touch $@
 
@@ -78,8 +100,7 @@ readme: $(VENV)/dev.stamp ## write the tables of the README anew from the code
 dashboards: $(VENV)/dev.stamp ## write Grafana's dashboards anew from their code
 	$(BIN)/python -m grafana.build
 
-$(VENV)/bench.stamp: pyproject.toml $(VENV)/runtime.stamp
-	$(PIP) --upgrade 'pip>=25.1'
+$(VENV)/bench.stamp: $(VENV)/runtime.stamp
 	$(PIP) --group bench
 	@touch $@
 
@@ -90,4 +111,4 @@ bench-queue: $(VENV)/bench.stamp ## events accepted a second beside MiniStack, s
 	$(BIN)/python -m loadtests.bench queue $(ARGS)
 
 clean: ## remove what the targets above made
-	rm -rf $(VENV) .cache tests/live/node_modules build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-newest .venv-oldest .cache tests/live/node_modules build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

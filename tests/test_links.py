@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
-    [ROOT / "README.md", ROOT / "gateway" / "README.md", ROOT / "loadtests" / "README.md", *ROOT.glob("docs/**/*.md")]
+    [*ROOT.glob("*.md"), ROOT / "gateway" / "README.md", ROOT / "loadtests" / "README.md", *ROOT.glob("docs/**/*.md")]
 )
 
 

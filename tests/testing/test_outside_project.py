@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from packaging.utils import canonicalize_name
+
+from tests.support.lock import NAME, find_active_lock
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "docs" / "examples").glob("test_*.py"))
@@ -24,18 +29,21 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in SOURCE:
         shutil.copy(ROOT / name, source)
     shutil.copytree(ROOT / "gateway", source / "gateway", ignore=shutil.ignore_patterns("__pycache__"))
-    run(sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", str(wheels), str(source))
+    shutil.copy(find_active_lock(), folder / NAME)
+    run(sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", str(wheels), str(source), cwd=folder)
     (wheel,) = wheels.glob("*.whl")
     run(sys.executable, "-m", "venv", "--without-pip", str(environment))
     into = environment / "bin" / "python"
     group = f"{ROOT / 'pyproject.toml'}:outside"
-    run(sys.executable, "-m", "pip", "--python", str(into), "install", str(wheel), "--group", group)
+    run(sys.executable, "-m", "pip", "--python", str(into), "install", str(wheel), "--group", group, cwd=folder)
     return into
 
 
 def run(*command: str, cwd: Path | None = None) -> str:
     # The variables of this test run are not the other project's.
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PYTHON"))}
+    # Relative to `cwd`: pip takes a space in a path for the end of it.
+    environment |= {"PIP_CONSTRAINT": NAME, "PIP_BUILD_CONSTRAINT": NAME}
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
     output = done.stdout + done.stderr
     assert done.returncode == 0, output
@@ -57,6 +65,15 @@ def test_the_documented_examples_pass_with_the_wheel(python: Path, project: Path
     output = run(str(python), "-m", "pytest", "-v", cwd=project)
     print(output)
     assert f"{count_of_examples()} passed" in output
+
+
+def test_its_environment_has_the_versions_of_the_lock(python: Path) -> None:
+    listing = json.loads(run(sys.executable, "-m", "pip", "--python", str(python), "list", "--format=json"))
+    installed = {canonicalize_name(entry["name"]): entry["version"] for entry in listing}
+    del installed["invoke-gateway"]
+    assert len(installed) > 15
+    locked = set(re.findall(r"^(\S+)==(\S+)", find_active_lock().read_text(), re.MULTILINE))
+    assert set(installed.items()) - locked == set()
 
 
 def test_every_worker_of_xdist_has_a_gateway_of_its_own(python: Path, project: Path) -> None:

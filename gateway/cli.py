@@ -76,14 +76,17 @@ def serve(ctx: click.Context, /, config: Path | None, reserve: tuple[str, ...], 
     name in capitals with underscores (INVOKE_GATEWAY_BACKEND, INVOKE_GATEWAY_READ_TIMEOUT_SECONDS,
     INVOKE_GATEWAY_RESERVE="checkout=2,report=0"). Flags go over environment over file.
     """
+    from gateway.startup import find_mistakes  # here, so that the other commands need not load the server
+
     overrides, problems = flags.collect(flags.all_flags(), given, reserve, os.environ)
     try:
-        settings = load(config, overrides, problems)
+        settings = load(config, overrides, problems, find_more=find_mistakes)
     except SettingsError as error:
         ctx.exit(report(error))
-    from gateway.server import run  # here, so that the other commands need not load the server
+    from gateway.server import run
 
-    ctx.exit(run(settings, reload=functools.partial(load, config, overrides), config=config))
+    reload = functools.partial(load, config, overrides, find_more=find_mistakes)
+    ctx.exit(run(settings, reload=reload, config=config))
 
 
 def _serve_command() -> click.Command:
@@ -113,13 +116,21 @@ main.add_command(_serve_command())
 def check(ctx: click.Context, file: Path) -> None:
     """Check a settings file.
 
-    Prints all mistakes at once, each with its key and its cure, and exits with 2; or what each account gets.
+    Prints all mistakes at once, each with its key and its cure, and exits with 2; or what each account gets. Mistakes
+    are also what `serve` would refuse on this machine: missing extras, taken ports, files that cannot be read or
+    written. Ports and events of a running gateway with these settings are a note only, so that a reload can be checked.
     """
+    from gateway.startup import Startup
+
+    startup = Startup()
     try:
-        settings = load(file)
+        settings = load(file, find_more=startup.find_all)
     except SettingsError as error:
-        ctx.exit(report(error))
+        status = report(error)
+        report_notes(startup.notes)
+        ctx.exit(status)
     click.echo(f"{file}: ok")
+    report_notes(startup.notes)
     Console().print(accounts_table(settings))
 
 
@@ -145,6 +156,12 @@ def report(error: SettingsError) -> int:
     if count > MOST_SHOWN:
         click.echo(f"\n  ... and {count - MOST_SHOWN} more", err=True)
     return BAD_SETTINGS
+
+
+def report_notes(notes: list[str]) -> None:
+    """Print to stderr what keeps nothing from starting."""
+    for note in notes:
+        click.echo(f"note: {note}", err=True)
 
 
 def accounts_table(settings: Settings) -> Table:

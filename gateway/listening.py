@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -19,7 +20,15 @@ _BACKLOG = 4096
 
 
 class CannotListen(Exception):
-    """An address cannot be listened on."""
+    """An address cannot be listened on. `key` is the setting that names it, where one does; `is_taken`: another socket
+    has it."""
+
+    def __init__(self, message: str, cure: str = "", *, key: str = "", is_taken: bool = False) -> None:
+        super().__init__(f"{message}. {cure}" if cure else message)
+        self.message = message
+        self.cure = cure
+        self.key = key
+        self.is_taken = is_taken
 
 
 class Server(uvicorn.Server):
@@ -134,10 +143,13 @@ def _bind(address: Address, key: str, *, reuse_port: bool = False) -> socket.soc
 
 
 def _cannot_listen(address: Address, key: str, error: OSError) -> CannotListen:
-    return CannotListen(
-        f"cannot listen on {address} ({key}): {error.strerror}. Choose another address with --{key}, "
-        f"or end the process that has it."
-    )
+    is_taken = error.errno == errno.EADDRINUSE
+    cure = f"Choose another address with --{key}, or end the process that has it."
+    if error.errno == errno.EACCES:
+        cure = f"Choose a port above 1023 with --{key}, or allow the process this one (CAP_NET_BIND_SERVICE)."
+    elif not is_taken:
+        cure = f"Give an address of this machine with --{key}; 0.0.0.0 is every one of IPv4."
+    return CannotListen(f"cannot listen on {address} ({key}): {error.strerror}", cure, key=key, is_taken=is_taken)
 
 
 def address_of(listener: socket.socket) -> Address:

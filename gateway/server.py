@@ -28,6 +28,7 @@ from .serving import (
     started,
 )
 from .settings import Address, Settings
+from .startup import Startup
 from .telemetry.log import set_up_logging
 
 log = logging.getLogger("gateway")
@@ -95,13 +96,22 @@ def run(settings: Settings, *, reload: Callable[[], Settings], config: Path | No
     set_up_logging()
     raise_file_limit()
     content = read_bytes(config) if config is not None else None  # first of all: later bytes are compared with these
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        try:
+    try:
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
             runner.run(_run(settings, reload, config.absolute() if config else None, content))
-        except (CannotListen, CannotOpen) as error:
-            log.error("%s", error)
-            return 2
+    except (CannotListen, CannotOpen) as error:
+        log.error("%s", error)
+        log_other_obstacles(settings, error)
+        return 2
     return 0
+
+
+def log_other_obstacles(settings: Settings, error: CannotListen | CannotOpen) -> None:
+    """Log what would refuse the next start as well, so that all of it can be corrected at once."""
+    seen = error.key if isinstance(error, CannotListen) else "async.store"
+    for finding, _ in Startup().find_obstacles(settings):
+        if finding.key != seen:
+            log.error("%s. %s", finding.message, finding.cure)
 
 
 def _serve(settings: Settings) -> AbstractAsyncContextManager[Running]:

@@ -265,7 +265,8 @@ def test_what_kubernetes_puts_into_the_environment_is_no_mistake(started: Starte
 
 def test_check_says_ok_and_shows_what_each_account_gets(tmp_path: Path) -> None:
     file = tmp_path / "gateway.yaml"
-    file.write_text('accounts: {"111122223333": {concurrent_executions: 50, unreserved_floor: 10}}')
+    ports = "listen: 127.0.0.1:0\noperations: 127.0.0.1:0\n"
+    file.write_text(ports + 'accounts: {"111122223333": {concurrent_executions: 50, unreserved_floor: 10}}')
     result = invoke("check", str(file))
     assert result.exit_code == 0
     assert result.output.startswith(f"{file}: ok\n")
@@ -276,7 +277,7 @@ def test_check_says_ok_and_shows_what_each_account_gets(tmp_path: Path) -> None:
 
 def test_check_lists_all_mistakes_and_exits_with_2(tmp_path: Path) -> None:
     file = tmp_path / "gateway.yaml"
-    file.write_text("lisen: 1\nwatch: 5\n")
+    file.write_text("listen: 127.0.0.1:0\noperations: 127.0.0.1:0\nlisen: 1\nwatch: 5\n")
     result = invoke("check", str(file))
     assert result.exit_code == 2
     assert "2 mistakes" in result.stderr
@@ -285,7 +286,7 @@ def test_check_lists_all_mistakes_and_exits_with_2(tmp_path: Path) -> None:
 
 def test_check_looks_at_the_file_alone(tmp_path: Path) -> None:
     file = tmp_path / "gateway.yaml"
-    file.write_text("")
+    file.write_text("listen: 127.0.0.1:0\noperations: 127.0.0.1:0\n")
     assert invoke("check", str(file), MAX_HEADERS="many").exit_code == 0
 
 

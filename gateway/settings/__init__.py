@@ -12,7 +12,7 @@ load      the whole of it
 from gateway.settings.load import RELOADABLE, json_schema, load, restart_needed
 from gateway.settings.merge import Override
 from gateway.settings.models import Account, Backend, Function, Quotas, Retry, Settings, Tls
-from gateway.settings.problems import Problem, SettingsError
+from gateway.settings.problems import Finding, Problem, SettingsError
 from gateway.settings.values import Address
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Account",
     "Address",
     "Backend",
+    "Finding",
     "Function",
     "Override",
     "Problem",

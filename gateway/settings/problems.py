@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -35,6 +35,14 @@ class Problem:
         return (
             f"{self.source}: {self.key}: {self.message}{cure}" if self.key else f"{self.source}: {self.message}{cure}"
         )
+
+
+class Finding(NamedTuple):
+    """One mistake that the values alone do not show, by its dotted key; `load` adds where the key was set."""
+
+    key: str
+    message: str
+    cure: str
 
 
 class SettingsError(Exception):

@@ -1,0 +1,153 @@
+"""Every settings example in the README and in docs is one that `serve` starts with, without extras unless it says so.
+
+Replaced in an example, because it runs beside whatever else runs: the addresses of the listeners (port 0 of loopback),
+the backend's URL (the demo) and folders under /var and $PWD (the test's own). All else is as it stands there.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from gateway.cli import main
+from gateway.settings import Settings
+from tests.support.processes import LOOPBACK, bare_environment, wait_until
+from tests.support.sockets import Wire, fetch, invoke
+
+ROOT = Path(__file__).parent.parent
+PAGES = [*(ROOT / name for name in ("README.md", "grafana", "loadtests")), ROOT / "docs"]
+FILES = sorted(file for page in PAGES for file in ([page] if page.is_file() else page.rglob("*.md")))
+KEYS = {field.alias or name for name, field in Settings.model_fields.items()}
+INSTALL = "invoke-gateway[sqs]"
+BLOCK = re.compile(r"^```(?:ya?ml|json)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+HERE_DOCUMENT = re.compile(r"> \S+\.ya?ml <<-?'?(\w+)'?\n(.*?)^\1$", re.MULTILINE | re.DOTALL)
+# The command without boto3, whatever the machine has installed.
+BARE = "import sys; sys.modules['boto3'] = None; from gateway.cli import main; main()"
+
+
+class Example(NamedTuple):
+    place: str
+    text: str
+
+
+def examples() -> list[Example]:
+    found = []
+    for file in FILES:
+        page = file.read_text()
+        blocks = [block[1] for block in BLOCK.finditer(page)] + [block[2] for block in HERE_DOCUMENT.finditer(page)]
+        found += [Example(f"{file.relative_to(ROOT)} {number}", text) for number, text in enumerate(blocks)]
+    for file in sorted((ROOT / "docs" / "deploy").rglob("*.y*ml")):
+        found += [Example(f"{file.relative_to(ROOT)} {n}", text) for n, text in enumerate(_settings_of(file))]
+    return [example for example in found if _is_settings(example.text)]
+
+
+def _settings_of(file: Path) -> list[str]:
+    """The file itself, and files within a ConfigMap."""
+    text = file.read_text()
+    maps = [one for one in yaml.safe_load_all(text) if isinstance(one, dict) and one.get("kind") == "ConfigMap"]
+    within = [value for one in maps for value in one.get("data", {}).values()]
+    return within or [text]
+
+
+def _is_settings(text: str) -> bool:
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError:  # several documents, or lines of JSON
+        return False
+    return isinstance(values, dict) and bool(set(values) & KEYS) and "services" not in values
+
+
+EXAMPLES = examples()
+EACH = pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.place)
+
+
+def with_replacements(text: str, folder: Path) -> str:
+    for key in ("listen", "operations"):
+        text, times = re.subn(rf"^{key}: \S+", f"{key}: {LOOPBACK}:0", text, flags=re.MULTILINE)
+        text = text if times else f"{key}: {LOOPBACK}:0\n{text}"
+    text = re.sub(r"^( +url:) http\S+", r"\1 demo", text, flags=re.MULTILINE)
+    return re.sub(r"/var/(lib|log)|\$PWD", str(folder), text)
+
+
+def serve(text: str, folder: Path, *, bare: bool) -> subprocess.Popen[bytes]:
+    file = folder / "gateway.yaml"
+    file.write_text(with_replacements(text, folder))
+    command = [sys.executable, *(["-c", BARE] if bare else ["-m", "gateway"]), "serve", "--config", str(file)]
+    with (folder / "log").open("wb") as log:
+        return subprocess.Popen(command, cwd=ROOT, env=bare_environment(folder), stdin=subprocess.DEVNULL, stderr=log)
+
+
+def test_the_examples_are_found() -> None:
+    places = {example.place.split()[0] for example in EXAMPLES}
+    assert {"README.md", "docs/async.md", "docs/async-targets.md", "docs/recursion.md"} <= places
+    assert {"docs/deploy/settings/gateway.yaml", "docs/deploy/kubernetes/gateway.yaml"} <= places
+
+
+@EACH
+def test_an_example_serves(example: Example, tmp_path: Path) -> None:
+    """One that needs an extra says on its own lines which, and is refused with that cure without it."""
+    needs_extra = INSTALL in example.text
+    log = tmp_path / "log"
+    if needs_extra:
+        refused = serve(example.text, tmp_path, bare=True)
+        assert refused.wait(60) == 2
+        assert INSTALL in log.read_text()
+    process = serve(example.text, tmp_path, bare=not needs_extra)
+    try:
+
+        def port_of(pattern: str) -> int:
+            assert process.poll() is None, log.read_text()
+            found = re.search(pattern, log.read_text())
+            return int(found[1]) if found else 0
+
+        wait_until(lambda: port_of(r"operations on http://\S+?:(\d+)"), "operations on …", timeout=60)
+        with Wire(port_of(r"Invoke API on http://\S+?:(\d+)")) as wire:
+            assert wire.send(invoke("echo")).answer().status == 200
+        assert fetch(port_of(r"operations on http://\S+?:(\d+)"), "/readyz").status == 200
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+@EACH
+def test_an_example_passes_the_check(example: Example, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    file = tmp_path / "gateway.yaml"
+    file.write_text(with_replacements(example.text, tmp_path))
+    result = CliRunner().invoke(main, ["check", str(file)])
+    assert result.exit_code == 0, result.output
+
+
+def served_commands() -> list[str]:
+    blocks = [block for file in FILES for block in re.findall(r"^```console\n(.*?)^```", file.read_text(), re.M | re.S)]
+    joined = "\n".join(blocks).replace("\\\n", " ")
+    return sorted(set(re.findall(r"invoke-gateway (serve [^\n]*)", joined)))
+
+
+@pytest.mark.parametrize("line", served_commands())
+def test_a_command_that_a_page_shows_has_settings_without_mistakes(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Up to the start, which the server's stand-in takes."""
+    started: list[Any] = []
+    server = ModuleType("gateway.server")
+    server.run = lambda settings, **_: started.append(settings) or 0  # type: ignore[attr-defined]  # a stand-in's
+    monkeypatch.setitem(sys.modules, "gateway.server", server)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gateway.yaml").touch()
+    arguments = shlex.split(re.split(r" 2>| &|\s#", line)[0])
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    assert len(started) == 1

@@ -7,7 +7,7 @@ from collections.abc import Awaitable
 
 from ..asgi import DONE, EXCHANGE, MESSAGE, App, Receive, Scope, Send
 from ..exchange import Exchange
-from ..policy.target import READ_HEADERS, BadTarget, parse_target
+from ..policy.target import READ_HEADERS, BadTarget, as_call, parse_target
 from ..refusals import Refusal
 
 # Digits of the largest number that the parser accepts. More of them are leading zeros, which `int` refuses by the
@@ -38,12 +38,13 @@ class Identify:
         if coding is not None and coding.lower() != b"chunked":
             exchange.refuse(Refusal.AMBIGUOUS_REQUEST, text="The only Transfer-Encoding accepted is chunked.")
             return DONE
-        if scope["method"] == "POST":
-            target = parse_target(scope["raw_path"], scope["query_string"], headers, self._region)
-            if isinstance(target, BadTarget):
-                exchange.refuse(target.refusal, **target.values)
-                return DONE
-            exchange.invocation = target
+        target = parse_target(scope["raw_path"], scope["query_string"], headers, self._region)
+        if target is not None and scope["method"] != "POST":
+            target = as_call(target)
+        if isinstance(target, BadTarget):
+            exchange.refuse(target.refusal, **target.values)
+            return DONE
+        exchange.invocation = target
         return self.app(scope, receive, send)
 
 

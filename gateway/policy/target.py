@@ -1,34 +1,41 @@
 """Which function a request invokes, and whether its parameters are ones that Lambda accepts.
 
 A path that a backend could read as an invocation must be counted as one, or a doubled slash would be a way around
-every limit. So a path that is not canonical is also looked at the way a lenient backend would: decoded, its
-slashes collapsed, dot segments resolved, anything accepted for the API's date and whatever follows the operation
-ignored (MiniStack does both). The bytes that are forwarded stay as they came.
+every limit. So a path that is not canonical is read in every way that some backend has (`path_readings`). Where all
+ways name one function and one operation, they are counted. Where two ways differ, the path is refused: it would be
+counted for one function and run for another. The bytes that are forwarded stay as they came.
 """
 
 from __future__ import annotations
 
-import posixpath
 import re
 import string
 from collections.abc import Mapping
 from typing import NamedTuple
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl, quote, unquote
 
 from ..invocation import Function, Invocation, InvocationType, Operation
 from ..refusals import Refusal
+from .path_readings import (
+    LONGEST_PATH,
+    MOST_SEGMENTS,
+    OPERATIONS,
+    Reading,
+    find_long_name,
+    is_too_long,
+    list_readings,
+    may_be_invocation,
+)
 
-_OPERATIONS = {
-    "invocations": Operation.INVOKE,
-    "invoke-async": Operation.INVOKE_ASYNC,
-    "response-streaming-invocations": Operation.INVOKE_WITH_RESPONSE_STREAM,
-}
 # Nearly every path is of this form. It is read without a regular expression, which would cost more than all the rest.
 _PLAIN_START, _PLAIN_END = b"/2015-03-31/functions/", b"/invocations"
 _PLAIN_CHARACTERS = string.ascii_letters.encode() + string.digits.encode() + b"-_."
-_INVOKE_PATH = re.compile(
-    r"/[^/]+/functions/(.*)/(invocations|invoke-async|response-streaming-invocations)(?:/.*)?", re.DOTALL
-)
+_PATHS = {
+    Operation.INVOKE: ("2015-03-31", "invocations"),
+    Operation.INVOKE_ASYNC: ("2014-11-13", "invoke-async"),
+    Operation.INVOKE_WITH_RESPONSE_STREAM: ("2021-11-15", "response-streaming-invocations"),
+}
+_DATE_CHARACTERS = frozenset(string.digits + "-")
 
 # The patterns of the Lambda service model, 2015-03-31; they are also quoted in the texts of refusals.
 _NAME_PATTERN = (
@@ -46,6 +53,13 @@ _QUALIFIER_LENGTH = 128
 _TENANT_LENGTH = 256
 _DURABLE_NAME_LENGTH = 64
 _CLIENT_CONTEXT_LENGTH = 3583
+
+_CANONICAL = "Send the path in the form /2015-03-31/functions/{FunctionName}/invocations."
+_TWO_READINGS = "1 validation error detected: The path can be read as"
+_TOO_LONG_PATH = (
+    f"1 validation error detected: The path is longer than {LONGEST_PATH} bytes or {MOST_SEGMENTS} segments. "
+    + _CANONICAL
+)
 
 _new = tuple.__new__  # a named tuple's own constructor takes twice the time
 _INVOKE, _REQUEST_RESPONSE = Operation.INVOKE, InvocationType.REQUEST_RESPONSE
@@ -95,7 +109,7 @@ class BadTarget(NamedTuple):
 def parse_target(
     raw_path: bytes, query: bytes, headers: Mapping[bytes, bytes], region: str
 ) -> Invocation | BadTarget | None:
-    """The invocation that a POST asks for, `None` when it is no invocation, or why it is a bad one.
+    """The invocation that a request asks for, `None` when it is no invocation, or why it is a bad one.
 
     `headers` are the request's, names in lower case. Checks and their order are the contract's: all constraint
     failures in one message, then the qualifiers' agreement, then the Region.
@@ -110,20 +124,54 @@ def parse_target(
             function = _new(Function, (plain.decode("ascii"), None, None, None))
             return Invocation(_INVOKE, function, _REQUEST_RESPONSE)
     found = _find_operation(raw_path)
-    if found is None:
-        return None
+    if found is None or isinstance(found, BadTarget):
+        return found
     operation, name = found
     return _parse_invocation(operation, name, query, headers, region)
 
 
-def _find_operation(raw_path: bytes) -> tuple[Operation, str] | None:
+def as_call(target: Invocation | BadTarget) -> Invocation | BadTarget:
+    """The target of a request by another method than POST: a call that takes a slot, and never an event or a dry run.
+
+    AWS has no such request, but some backends run the function (AWS's Runtime Interface Emulator for every method).
+    A browser's preflight of InvokeAsync must not be kept as an event.
+    """
+    if isinstance(target, BadTarget) or target.is_synchronous:
+        return target
+    if target.operation is not Operation.INVOKE_ASYNC:
+        problems = _check_choice("invocationType", target.type.encode(), ("RequestResponse",))
+        return BadTarget(Refusal.VALIDATION, {"text": _join(problems)})
+    return Invocation(target.operation, target.function, InvocationType.REQUEST_RESPONSE)
+
+
+def canonical_path(operation: Operation, name: str) -> bytes:
+    """The path of the operation in the service model, for a function's name or ARN."""
+    date, suffix = _PATHS[operation]
+    return f"/{date}/functions/{quote(name, safe='')}/{suffix}".encode()
+
+
+def _find_operation(raw_path: bytes) -> Reading | BadTarget | None:
     segments = raw_path.decode("latin-1").split("/")
     match segments:
-        case ["", date, "functions", name, suffix] if suffix in _OPERATIONS and date[:1].isdigit():
-            return _OPERATIONS[suffix], unquote(name)
-    lenient = posixpath.normpath(re.sub("/+", "/", unquote(raw_path.decode("latin-1"))))
-    found = _INVOKE_PATH.fullmatch(lenient)
-    return (_OPERATIONS[found[2]], found[1]) if found else None
+        case ["", date, "functions", name, suffix] if suffix in OPERATIONS and _DATE_CHARACTERS.issuperset(date):
+            return OPERATIONS[suffix], unquote(name)
+    return _read_leniently(raw_path) if may_be_invocation(raw_path) else None
+
+
+def _read_leniently(raw_path: bytes) -> Reading | BadTarget | None:
+    """The one function and operation that the path names in every reading."""
+    if is_too_long(raw_path):
+        return BadTarget(Refusal.VALIDATION, {"text": _TOO_LONG_PATH})
+    readings = list_readings(raw_path)
+    if not readings:
+        return find_long_name(raw_path)
+    if len(readings) == 1:
+        return readings[0]
+    for reading in readings:  # a name that is none is described as such, as AWS does
+        if _check_text("functionName", reading[1], _NAME_LENGTH, _NAME_PATTERN):
+            return reading
+    names = " and ".join(f"{operation} of '{name}'" for operation, name in readings[:2])
+    return BadTarget(Refusal.VALIDATION, {"text": f"{_TWO_READINGS} {names}. {_CANONICAL}"})
 
 
 def _parse_invocation(

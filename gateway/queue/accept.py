@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote
-
 from ..asgi import Scope
 from ..exchange import Exchange
 from ..invocation import Function, Operation
 from ..policy.recursion import TRACE_HEADER
+from ..policy.target import canonical_path
 from .event import Event, Headers
 from .lanes import Work, name_lane
 
@@ -78,4 +77,4 @@ def _invoke_path(function: Function) -> bytes:
             name = f"arn:aws:lambda:{function.region}:{name}"
     if function.qualifier is not None:
         name = f"{name}:{function.qualifier}"
-    return f"/2015-03-31/functions/{quote(name, safe='')}/invocations".encode()
+    return canonical_path(Operation.INVOKE, name)

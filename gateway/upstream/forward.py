@@ -17,7 +17,9 @@ from ..asgi import EXCHANGE, MESSAGE, Message, Receive, Scope, Send
 from ..buffers import Buffers
 from ..exchange import Exchange
 from ..faults import BackendReset, ResponseTooLarge
+from ..invocation import Operation
 from ..policy.recursion import TRACE_HEADER
+from ..policy.target import canonical_path
 from .call import Call
 from .connection import Connection
 from .headers import Headers, is_end_to_end, request_head
@@ -27,7 +29,7 @@ from .trace import Traces
 _NO_LIMIT = 1 << 62
 _LARGE_BODY = 65_536
 _PASSED_WINDOW = 262_144
-_NAME_IN_PATH = re.compile(rb"(/functions/)(.*)(/[a-z-]+)/*\Z")
+_NAME_IN_PATH = re.compile(rb"(\A/[0-9-]+/functions/)([^/]+)(/[a-z-]+)/*\Z")
 
 
 class ResponseQuotas(NamedTuple):
@@ -70,6 +72,7 @@ class Forward:
     async def _exchange_whole(self, exchange: Exchange, scope: Scope, send: Send) -> None:
         limit = self._quotas().response
         call = Call(limit, _releaser(exchange))
+        call.is_head_request = scope["method"] == "HEAD"
         try:
             connection = self._pool.pop_idle() or await self._pool.connect()
             if self._dispatch(call, connection, exchange, scope) > _LARGE_BODY:
@@ -86,7 +89,10 @@ class Forward:
         try:
             answer = _replace_too_large(call, limit) if call.is_over_limit else body
             headers = self._note_response(exchange, call)
-            if call.status != 204 and call.status != 304:
+            if call.is_head_request:
+                if call.content_length is not None:
+                    headers.append((b"content-length", call.content_length))
+            elif call.status != 204 and call.status != 304:
                 headers.append((b"content-length", b"%d" % len(answer)))
             await send({"type": "http.response.start", "status": call.status, "headers": headers})
             if len(answer) > _LARGE_BODY:
@@ -101,6 +107,7 @@ class Forward:
     async def _stream(self, exchange: Exchange, scope: Scope, send: Send) -> None:
         quotas = self._quotas()
         call = Call(quotas.streamed_response, _releaser(exchange), quotas.response)
+        call.is_head_request = scope["method"] == "HEAD"
         try:
             connection = self._pool.pop_idle() or await self._pool.connect()
             if self._dispatch(call, connection, exchange, scope) > _LARGE_BODY:
@@ -194,7 +201,7 @@ class Forward:
     def _head(self, exchange: Exchange, scope: Scope, headers: Headers, length: int | None, *, has_body: bool) -> bytes:
         path: bytes = scope["raw_path"]
         if self._function_path is not None and exchange.invocation is not None:
-            path = _NAME_IN_PATH.sub(rb"\1" + self._function_path + rb"\3", path)
+            path = self._rename(path, exchange.invocation.operation)
         query: bytes = scope["query_string"]
         return request_head(
             scope["method"].encode("ascii"),
@@ -205,6 +212,12 @@ class Forward:
             host=self._host,
             has_body=has_body,
         )
+
+    def _rename(self, path: bytes, operation: Operation) -> bytes:
+        """The path with the name that the backend has for the function; the canonical path where no name is found."""
+        assert self._function_path is not None  # the caller has looked
+        renamed, count = _NAME_IN_PATH.subn(rb"\1" + self._function_path + rb"\3", path)
+        return renamed if count else canonical_path(operation, self._function_path.decode("ascii"))
 
     def _note_response(self, exchange: Exchange, call: Call) -> Headers:
         """Note what the backend has answered; the headers of the answer, with a request id in any case."""

@@ -20,11 +20,34 @@ async def test_an_invocation_is_noted_on_the_exchange() -> None:
     assert exchange.invocation == Invocation(Operation.INVOKE, Function("echo"), InvocationType.EVENT)
 
 
-@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "HEAD"])
-async def test_only_a_post_invokes(method: str) -> None:
+METHODS = ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_any_method_invokes(method: str) -> None:
+    """AWS's Runtime Interface Emulator runs the function for every method, so every method takes a slot."""
     inside = Inside()
     await drive(Identify(inside, region=REGION), method=method)
-    assert inside.exchanges[0].invocation is None
+    (exchange,) = inside.exchanges
+    assert exchange.invocation == Invocation(Operation.INVOKE, Function("echo"), InvocationType.REQUEST_RESPONSE)
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_only_a_post_is_an_event(method: str) -> None:
+    """A preflight must not be kept as an event, and what takes no slot must not reach a backend that would run it."""
+    inside = Inside()
+    await drive(Identify(inside, region=REGION), method=method, path="/2014-11-13/functions/echo/invoke-async")
+    (exchange,) = inside.exchanges
+    assert exchange.invocation == Invocation(Operation.INVOKE_ASYNC, Function("echo"), InvocationType.REQUEST_RESPONSE)
+    for type_ in ("Event", "DryRun"):
+        headers = (("x-amz-invocation-type", type_),)
+        driven = await drive(Identify(inside, region=REGION), method=method, headers=headers)
+        assert driven.exchange.refusal is Refusal.VALIDATION
+        assert driven.exchange.refusal_values["text"] == (
+            f"1 validation error detected: Value '{type_}' at 'invocationType' failed to satisfy constraint: "
+            "Member must satisfy enum value set: [RequestResponse]"
+        )
+    assert len(inside.exchanges) == 1
 
 
 async def test_what_is_no_invocation_goes_on_without_one() -> None:

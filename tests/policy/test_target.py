@@ -225,6 +225,135 @@ def test_a_path_that_some_backend_runs_is_counted(path: str) -> None:
     assert parse(path) == Invocation(Operation.INVOKE, Function("checkout"), InvocationType.REQUEST_RESPONSE)
 
 
+FOLDED = [
+    "/2015-03-31/Functions/checkout/Invocations",
+    "/2015-03-31/functions/checkout/INVOCATIONS",
+    "/2015-03-31/functions/checkout/%49nvocations",
+    "/2015-03-31/functions/checkout/invocation%C5%BF",  # a long s, which is an S in upper case
+    "/2015-03-31/functions/checkout/%C4%B0nvocations",  # an I with a dot, and an i without: Turkish
+    "/2015-03-31/functions/checkout/%C4%B1nvocations",
+    "/2015-03-31/functions/checkout/%EF%BD%89nvocations",  # full width
+    "/2015-03-31/functions/checkout/i%CC%87nvocations",
+]
+PARAMETERS = [
+    "/2015-03-31/functions/checkout/invocations;x=1",
+    "/2015-03-31/functions/checkout/invocations;",
+    "/2015-03-31/functions;x=1/checkout/invocations",
+    "/2015-03-31/functions%3Bx=1/checkout/invocations",
+    "/2015-03-31;x=1/functions;/checkout/;y/invocations;z=/",
+    "/;x/2015-03-31/functions/checkout/invocations",
+    "/q/..;/2015-03-31/functions/checkout/invocations",
+]
+DECODED_AGAIN = [
+    "/2015-03-31/functions/checkout/%2549nvocations",  # MiniStack decodes twice
+    "/2015-03-31/functions/checkout/%252549nvocations",
+    "/2015-03-31/functions/checkout%252Finvocations",
+    "/2015-03-31/functions/checkout/%u0069nvocations",
+    "/2015-03-31/functions/checkout/%c1%a9nvocations",  # an i in two bytes
+    "/2015-03-31/functions/checkout%c0%afinvocations",
+    "/2015-03-31/functions/checkout%e0%80%afinvocations",
+    "/2015-03-31/functions/checkout%f0%80%80%afinvocations",
+]
+SLASHES = [
+    "/2015-03-31\\functions\\checkout\\invocations",
+    "/2015-03-31/functions/checkout%5Cinvocations",
+    "//host/2015-03-31/functions/checkout/invocations",  # what `new URL(target, base)` makes of it
+    "/\\user@host:1\\2015-03-31/functions/checkout/invocations",
+    "//2015-03-31/host/functions/checkout/invocations",
+    "//functions/checkout/invocations",  # MiniStack does not look at the date
+    "/functions/checkout/invocations",
+    "/2015-03-31//../functions/checkout/invocations",
+    "/x/../%2e%2e/functions/checkout/invocations",
+    "/2015-03-31/functions/other/%2e%2E/checkout/invocations",
+    "/prefix/2015-03-31/functions/checkout/invocations",
+]
+ENDS = [
+    "/2015-03-31/functions/checkout/invocations.json",
+    "/2015-03-31/functions/checkout/invocations%20",
+    "/2015-03-31/functions/checkout/%09invocations",
+    "/2015-03-31/functions/checkout/invocations%0D%0A",
+    "/2015-03-31/functions/checkout/invo%0Acations",
+    "/2015-03-31/functions/checkout/invo%C2%ADcations",
+    "/2015-03-31/functions/checkout/invocations%00",
+    "/2015-03-31/functions/checkout/invocations%00.txt",
+    "/2015-03-31/functions/checkout/invocations+",
+    "/2015-03-31/functions/checkout/invocations%3Fx=1",
+    "/2015-03-31/functions/checkout/invocations%23x",
+]
+
+
+@pytest.mark.parametrize("path", [*FOLDED, *PARAMETERS, *DECODED_AGAIN, *SLASHES, *ENDS])
+def test_what_a_router_makes_of_a_path_is_counted(path: str) -> None:
+    assert parse(path) == Invocation(Operation.INVOKE, Function("checkout"), InvocationType.REQUEST_RESPONSE)
+
+
+@pytest.mark.parametrize(
+    ("path", "operation"),
+    [
+        ("/2014-11-13/functions/checkout/Invoke-Async", Operation.INVOKE_ASYNC),
+        ("/2014-11-13/functions/checkout/invo%E2%84%AAe-async;x", Operation.INVOKE_ASYNC),  # the sign of the Kelvin
+        ("/2021-11-15/Functions/checkout/Response-Streaming-Invocations", Operation.INVOKE_WITH_RESPONSE_STREAM),
+    ],
+)
+def test_every_operation_is_found_in_other_spellings(path: str, operation: Operation) -> None:
+    found = parse(path)
+    assert isinstance(found, Invocation)
+    assert (found.operation, found.function.name) == (operation, "checkout")
+
+
+def test_the_name_of_a_function_keeps_its_letter_case() -> None:
+    """Names differ by letter case at AWS."""
+    assert function_of("/2015-03-31/FUNCTIONS/CheckOut/INVOCATIONS").name == "CheckOut"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/2015-03-31/functions/a/invocations/../../b/invocations",
+        "/2015-03-31/functions/a/invocations%2F..%2F..%2Fb/invocations",
+        "/2015-03-31/functions/a/invocations/../invoke-async",
+        "/2015-03-31/functions/x%2finvocations/../checkout/invocations",
+        "/2\\functions\\a\\invocations/functions/b/invocations",
+        "/2015-03-31/functions;x=1/checkout;x=1/invocations",
+        "/2015-03-31/functions/check%256Fut/invocations",
+        "/2015-03-31/Functions/check%256Fut/Invocations",
+    ],
+)
+def test_a_path_that_backends_read_as_two_functions_is_refused(path: str) -> None:
+    assert text_of(path).startswith("1 validation error detected: ")
+
+
+def test_two_readings_are_told_with_the_form_to_send() -> None:
+    assert text_of("/2015-03-31/functions/checkout/functions/../invocations") == (
+        "1 validation error detected: The path can be read as Invoke of '..' and Invoke of 'checkout'. "
+        "Send the path in the form /2015-03-31/functions/{FunctionName}/invocations."
+    )
+
+
+@pytest.mark.parametrize("piece", ["/", "a/", ";/", "%2e/", "%252525", "..;x/", "\\"])
+def test_a_path_that_would_take_long_to_read_is_refused(piece: str) -> None:
+    text = text_of(f"/{piece * 4000}/functions/checkout/Invocations")
+    assert text.startswith("1 validation error detected: The path is longer than 4096 bytes or 32 segments. Send ")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/2015-03-31/functions/invocations/policy",
+        "/2015-03-31/functions/invocations/versions",
+        "/2015-03-31/functions/functions/policy",
+        "/2019-09-25/functions/invocations/event-invoke-config",
+        "/bucket/functions/invocations",
+        "/2015-03-31/functions/checkout/invocations_",
+        "/2015-03-31/functions/checkout/invocationsx",
+        "/endpoints/functions/checkout",
+        "/2017-03-31/tags/arn%3Aaws%3Alambda%3Aus-east-1%3A111122223333%3Afunction%3Ainvocations",
+    ],
+)
+def test_another_operation_of_a_function_with_such_a_name_is_none(path: str) -> None:
+    assert parse(path) is None
+
+
 @pytest.mark.parametrize(
     "path",
     [

@@ -319,6 +319,10 @@ async def test_function_path_replaces_the_name_in_the_path_of_an_invocation() ->
         f"/2015-03-31/functions/{arn}/invocations": "/2015-03-31/functions/function/invocations",
         "/2014-11-13/functions/checkout/invoke-async/": "/2014-11-13/functions/function/invoke-async",
         stream_path("checkout"): stream_path("function"),
+        "/2015-03-31/Functions/checkout/Invocations?x=1": "/2015-03-31/functions/function/invocations?x=1",
+        "/;x/2015-03-31/functions/checkout/invocations;x": "/2015-03-31/functions/function/invocations",
+        "/2015-03-31/functions/other/../checkout/invocations": "/2015-03-31/functions/function/invocations",
+        "/2014-11-13/functions/checkout/%49nvoke-async": "/2014-11-13/functions/function/invoke-async",
         "/2015-03-31/functions/checkout/configuration": "/2015-03-31/functions/checkout/configuration",
         "/2015-03-31/functions": "/2015-03-31/functions",
     }

@@ -29,6 +29,19 @@ ON_THE_WAY = 12 * MIB
 # Buffered.
 
 
+@pytest.mark.parametrize("target", ["/2015-03-31/functions/checkout/invocations", STREAM])
+async def test_the_answer_to_head_has_a_length_and_no_body(
+    gateway: GatewayUnderTest, backend: ScriptedBackend, target: str
+) -> None:
+    """It is a call as any other, because some backends run the function for every method."""
+    backend.script = says(b"HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n")
+    async with Client(gateway.listen) as client:
+        for _ in range(2):
+            answer = await client.call(target, None, method="HEAD")
+            assert (answer.status, answer.header("content-length"), answer.body) == (200, "1234", b"")
+    await eventually(lambda: not gateway.app.counters.held(), "every slot is given back")
+
+
 @pytest.mark.parametrize("size", [0, 1, QUOTA - 1, QUOTA])
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
 async def test_a_response_up_to_the_quota_passes(

@@ -2,9 +2,9 @@
 
 event       what is kept of one, and the bytes of it
 base        what a store of events promises
-sqlite      one gateway's events in a file: `sqlite_file` (who owns it, is it sound), `sqlite_journal`
-            (what is still to be written), `sqlite_writer`, `sqlite_reader`, `sqlite_claims` (in memory), `schema.sql`,
-            `queries.sql`, `statements`
+sqlite      one gateway's events in a file: `sqlite_file` (who owns it, is it sound), `sqlite_place` (is it still at
+            its path), `sqlite_journal` (what is still to be written), `sqlite_writer`, `sqlite_reader`,
+            `sqlite_claims` (in memory), `schema.sql`, `queries.sql`, `statements`
 streams     many gateways' events on a Redis or Valkey: new ones (stream_puts), those that are there (stream_work,
             stream_claims), who lives and what is new (stream_presence); how it is said (stream_line, stream_link,
             stream_script, scripts/*.lua; scripts/prelude.lua has the layout)

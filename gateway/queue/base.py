@@ -20,7 +20,9 @@ from .event import Event
 class StoreFault(Exception):
     """The store could not do it, and nothing of it is kept. `kind` is for metrics; the text says what helps."""
 
-    def __init__(self, kind: Literal["full", "bound", "locked", "damaged", "away", "failed"], text: str) -> None:
+    def __init__(
+        self, kind: Literal["full", "bound", "locked", "damaged", "replaced", "away", "failed"], text: str
+    ) -> None:
         super().__init__(text)
         self.kind = kind
 

@@ -18,7 +18,7 @@ from typing import TypeVar
 from .base import CannotOpen, Fetched, StoreFault, Waiting
 from .event import Event, encode_head
 from .sqlite_claims import Claims
-from .sqlite_file import OwnedFile, fault_of
+from .sqlite_file import OwnedFile, fault_of, keep_open
 from .sqlite_journal import Change, Journal
 from .sqlite_reader import Found, Reader
 from .sqlite_writer import Row, Writer
@@ -26,6 +26,8 @@ from .sqlite_writer import Row, Writer
 log = logging.getLogger("gateway")
 
 T = TypeVar("T")
+
+LOOK_SECONDS = 1.0  # so often is looked whether the file is at its place, also where nothing is written
 
 
 class SqliteStore:
@@ -69,7 +71,18 @@ class SqliteStore:
         self._journal = Journal(self._writer, self._writer_thread, self._written, self._refused)
         self._journal.events = sum(lane.events for lane in waiting)
         self._is_open = True
+        self._next_look = self._loop.call_later(LOOK_SECONDS, self._look)
         return waiting
+
+    def _look(self) -> None:
+        """See whether the file is at its place; not while the writer makes it small."""
+        look = self._loop.run_in_executor(self._writer_thread, self._file.place.check)
+        look.add_done_callback(self._looked)
+
+    def _looked(self, look: asyncio.Future[StoreFault | None]) -> None:
+        if self._is_open:
+            self._journal.note_place(look.result())
+            self._next_look = self._loop.call_later(LOOK_SECONDS, self._look)
 
     def _open(self) -> list[Waiting]:
         self._file.acquire()
@@ -80,16 +93,18 @@ class SqliteStore:
                 if len(connections) == 1:
                     self._file.check(connection)
             self._connections = connections
-            self._writer = Writer(connections[0], self._path)
+            self._writer = Writer(connections[0], self._path, self._file.place)
             self._reader = Reader(connections[1], self._path)
             self._inquirer = Reader(connections[2], self._path)
             waiting = self._inquirer.waiting(())
             self._last = self._inquirer.last()
+            self._reader.last()
+            self._file.note_log(connections[0])
         except BaseException as error:
             for connection in connections:
                 connection.close()
             self._file.release()
-            if isinstance(error, sqlite3.Error):
+            if isinstance(error, sqlite3.Error | OSError):
                 raise CannotOpen(str(fault_of(error, self._path))) from error
             raise
         return waiting
@@ -236,6 +251,7 @@ class SqliteStore:
         if not self._is_open:
             return
         self._is_open = False
+        self._next_look.cancel()
         await self._journal.close()
         await self._loop.run_in_executor(self._writer_thread, self._close)
         self._end_threads()
@@ -243,9 +259,16 @@ class SqliteStore:
     def _close(self) -> None:
         self._reader_thread.shutdown()
         self._inquiry_thread.shutdown()
+        change = self._file.place.check()
+        if change is not None:
+            keep_open(self._connections.pop())
+            if self._journal.events and not self._is_temporary:
+                log.error(
+                    "%d events are in the queue's file, where no start finds them. %s", self._journal.events, change
+                )
         for connection in reversed(self._connections):
             connection.close()
-        if self._is_temporary:
+        if self._is_temporary and change is None:
             self._file.remove()
         self._file.release()
 

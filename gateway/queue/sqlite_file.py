@@ -6,6 +6,7 @@ without its file is refused, since SQLite would throw it away, with the events i
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import os
 import sqlite3
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from .base import CannotOpen, StoreFault
+from .sqlite_place import Place, lock_inode
 from .statements import SCHEMA
 
 # One event of 1 KiB with its headers fills one of SQLite's usual pages of 4 KiB. In these it takes 2.7 KB, and a third
@@ -24,7 +26,7 @@ VERSION = 1
 BUSY_SECONDS = 2.0  # how long another program's lock is waited for
 OLDEST_SQLITE = (3, 38, 0)  # the first whose JSON functions are always there
 
-FaultKind = Literal["full", "bound", "locked", "damaged", "away", "failed"]
+FaultKind = Literal["full", "bound", "locked", "damaged", "replaced", "away", "failed"]
 
 _KINDS: dict[int, FaultKind] = {
     sqlite3.SQLITE_FULL: "full",
@@ -56,11 +58,16 @@ def _rescue(path: Path) -> str:
 
 
 class OwnedFile:
-    """The database file of this process, from `acquire` to `release`."""
+    """The database file of this process, from `acquire` to `release`. `path` may go over symbolic links: everything
+    beside the file lies where it really is, so that it is the same by whatever path it is named."""
+
+    place: Place
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.real = path
         self._lock: int | None = None
+        self._file: int | None = None
 
     def acquire(self) -> None:
         """Own the file; make it where there is none. Raises `CannotOpen`."""
@@ -69,13 +76,8 @@ class OwnedFile:
             raise CannotOpen(f"The queue needs SQLite {wanted} or newer; this Python has {sqlite3.sqlite_version}.")
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._acquire_lock()
-            if not self.path.exists():
-                self._create()
-            elif self.path.stat().st_size == 0:
-                raise CannotOpen(
-                    f"The queue's file {self.path} is empty: it was cut off. Remove it to begin with an empty queue."
-                )
+            self.real = Path(os.path.realpath(self.path))
+            self._acquire()
         except (OSError, sqlite3.Error) as error:
             self.release()
             cure = "Make its folder writable, or name another file with async.store."
@@ -84,10 +86,45 @@ class OwnedFile:
             self.release()
             raise
 
+    def _acquire(self) -> None:
+        """The lock file first: it names the owner. Where somebody has removed it, the file's own lock, so that no new
+        lock file takes its place."""
+        if self.real.exists() and not os.path.lexists(f"{self.real}.lock"):
+            self._file = self._open_file()
+        self._acquire_lock()
+        if not self.real.exists():
+            self._create()
+        elif self.real.stat().st_size == 0:
+            raise CannotOpen(
+                f"The queue's file {self.path} is empty: it was cut off. Remove it to begin with an empty queue."
+            )
+        if self._file is None:
+            self._file = self._open_file()
+        assert self._lock is not None
+        self.place = Place(self.path, self.real, self._file, self._lock)
+        change = self.place.check()
+        if change is not None:
+            raise CannotOpen(str(change))
+
+    def _open_file(self) -> int:
+        """The descriptor stays open as long as SQLite's: closing one drops what SQLite has locked."""
+        file = os.open(self.real, os.O_RDWR | os.O_CLOEXEC)
+        if not lock_inode(file):
+            os.close(file)
+            raise CannotOpen(
+                f"Another process owns the queue's file {self.path}, by another name or without its lock file. "
+                "`fuser` shows which. End it, or give this gateway a file of its own."
+            )
+        return file
+
     def connect(self) -> sqlite3.Connection:
         return sqlite3.connect(
-            self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=64
+            self.real, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=64
         )
+
+    def note_log(self, connection: sqlite3.Connection) -> None:
+        """For when every connection has read: SQLite opens the log by its name with the first read of each."""
+        self.place.open_log(_pragma(connection, "page_size"))
 
     def check(self, connection: sqlite3.Connection) -> None:
         """Whether it is a queue of this version. SQLite itself sees a file that was cut off. Raises `CannotOpen`."""
@@ -114,20 +151,23 @@ class OwnedFile:
             raise CannotOpen(f"{self.path} is where SQLite can keep no log (WAL). Put it on a local file system.")
 
     def release(self) -> None:
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        if hasattr(self, "place"):
+            self.place.close()
+        for descriptor in (self._file, self._lock):
+            if descriptor is not None:
+                os.close(descriptor)
+        self._file = self._lock = None
 
     def remove(self) -> None:
         """Remove all of it; while it is still owned, so that nobody else's is removed."""
         for suffix in ("", "-wal", "-shm", ".lock"):
             with suppress(FileNotFoundError):
-                os.unlink(f"{self.path}{suffix}")
+                os.unlink(f"{self.real}{suffix}")
         with suppress(OSError):  # somebody else's files are in it
-            self.path.parent.rmdir()
+            self.real.parent.rmdir()
 
     def _acquire_lock(self) -> None:
-        name = f"{self.path}.lock"
+        name = f"{self.real}.lock"
         while True:
             lock = os.open(name, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
             try:
@@ -150,13 +190,13 @@ class OwnedFile:
         os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
 
     def _create(self) -> None:
-        log = Path(f"{self.path}-wal")
+        log = Path(f"{self.real}-wal")
         if log.exists() and log.stat().st_size > 0:
             raise CannotOpen(
                 f"There is {log}, but not {self.path}, to which it belongs and whose last events it has. "
                 "Bring the file back, or remove the log."
             )
-        made = Path(f"{self.path}.new")
+        made = Path(f"{self.real}.new")
         made.unlink(missing_ok=True)
         os.close(os.open(made, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         connection = sqlite3.connect(made, isolation_level=None)
@@ -167,12 +207,18 @@ class OwnedFile:
             )
         finally:
             connection.close()
-        made.rename(self.path)
-        folder = os.open(self.path.parent, os.O_RDONLY)
+        made.rename(self.real)
+        folder = os.open(self.real.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def keep_open(connection: sqlite3.Connection) -> None:
+    """Never close this connection. With the last one of a file SQLite removes the log and its index by their names,
+    which may be another file's by now; and what has a reference too many is not closed at the interpreter's end."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:

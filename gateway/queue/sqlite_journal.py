@@ -78,9 +78,14 @@ class Journal:
             change.done.set_result(None)  # too late: the event runs again
             return
         self._changes.append(change)
-        if not self._is_flush_due and not self._writing and (change.is_put or self._retry is None):
+        if not self._is_flush_due and not self._writing and (change.is_put or self._may_write_rest):
             self._is_flush_due = True
             self._loop.call_soon(self._flush)
+
+    @property
+    def _may_write_rest(self) -> bool:
+        """A file that is not at its place takes no new event, but is written."""
+        return self._retry is None or (self._fault is not None and self._fault.kind == "replaced")
 
     def unwritten(self) -> dict[int, Change]:
         """By key, the last change of each event of which something is still to be written."""
@@ -148,7 +153,7 @@ class Journal:
                 self._drop(change, written.rest or _CLOSED)
         else:
             self._changes[:0] = kept
-        self._note(written.puts or written.rest)
+        self._note(written.rest or written.place or written.puts)
         if self._writer.is_untidy(self.events):
             self._thread.submit(self._writer.tidy)
         if self._quiet is not None and not (self._changes or self._writing or self._quiet.done()):
@@ -190,14 +195,19 @@ class Journal:
             return
         if fault.kind == "damaged":
             self.note_damage(fault)
-        elif self._fault is None or self._fault.kind != fault.kind:
+        elif self._fault is None or str(self._fault) != str(fault):
             log.error("%s", fault)
         self._fault = fault
-        if any(change.is_put for change in self._changes):
+        if any(change.is_put or fault.kind == "replaced" for change in self._changes):
             self._flush()
         elif self._retry is None and not self._is_closed:
             self._retry = self._loop.call_later(self._pause, self._try_again)
             self._pause = min(self._pause * 2, LONGEST_PAUSE_SECONDS)
+
+    def note_place(self, fault: StoreFault | None) -> None:
+        """The file was looked for at its place, without being written."""
+        if fault is not None and not self._is_closed and (self._fault is None or self._fault.kind != fault.kind):
+            self._note(fault)
 
     def _try_again(self) -> None:
         """Write what is kept; where nothing is, see whether the trouble is over."""

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from .base import StoreFault
 from .sqlite_file import PAGE_BYTES, fault_of
+from .sqlite_place import Place
 from .statements import STATEMENTS
 
 Row = tuple[int, str, float, float, bool, str, bytes, bytes]
@@ -35,18 +36,23 @@ _WRITE = {size: STATEMENTS["write"] + f", {_VALUES}" * (size - 1) for size in _S
 
 class Written(NamedTuple):
     """What became of a batch: the fault of its puts, that of the rest, and how many events are gone. `alone`: what of
-    the rest was written all the same."""
+    the rest was written all the same. `place`: why nothing more can be kept, though the rest was written."""
 
     puts: StoreFault | None
     rest: StoreFault | None
     deleted: int
     alone: Container[int] = ()
+    place: StoreFault | None = None
 
 
 class Writer:
-    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+    """`place` says whether what is committed is where it is looked for after the next start."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path, place: Place) -> None:
         self._connection = connection
         self._path = path
+        self._place = place
+        self._unwanted: list[int] = []  # keys of refused puts that are in the file
         self._execute = connection.execute
         self._execute("PRAGMA synchronous = FULL")  # each commit is followed by an fsync
         self._execute("PRAGMA wal_autocheckpoint = 0")  # it would be done before a batch is answered
@@ -61,6 +67,30 @@ class Writer:
         return self._log_pages >= CHECKPOINT_PAGES or (self._file_pages > SHRINK_PAGES and events < FEW_EVENTS)
 
     def write(self, puts: Rows, rest: Rows) -> Written:
+        """All of it, where the file is at its place still when it has been committed. Else the puts are refused and
+        taken out again: a client that was told so puts them a second time. The rest is written into the open file."""
+        self._remove_unwanted()
+        change = self._place.recheck()
+        if change is not None:
+            rest = {seq: row for seq, row in rest.items() if seq not in puts}
+            written = self._write({}, rest) if rest else Written(None, None, 0)
+        else:
+            written = self._write(puts, rest)
+            change = self._place.check()
+            if change is None:
+                return written
+            if written.puts is None:
+                self._unwanted += puts
+                self._remove_unwanted()
+        return written._replace(puts=change if puts else None, place=change)
+
+    def _remove_unwanted(self) -> None:
+        if self._unwanted:
+            fault, _ = self._transaction(dict.fromkeys(self._unwanted))
+            if fault is None:
+                self._unwanted = []
+
+    def _write(self, puts: Rows, rest: Rows) -> Written:
         """All as one transaction; where that fails, `rest` alone, without what it says of these puts."""
         fault, deleted = self._transaction({**puts, **rest})
         if fault is None:
@@ -117,6 +147,9 @@ class Writer:
 
     def probe(self) -> StoreFault | None:
         """Whether anything can be written: the first page, as it is."""
+        change = self._place.check()
+        if change is not None:
+            return change
         try:
             (version,) = self._execute("PRAGMA user_version").fetchone()
             self._execute(f"PRAGMA user_version = {version}")
@@ -137,6 +170,7 @@ class Writer:
             if self._file_pages > SHRINK_PAGES and self._file_pages - free < MOVED_PAGES:
                 self._execute("VACUUM")
                 self._checkpoint("TRUNCATE")
+                self._place.measure()
                 self._measure()
 
     def _measure(self) -> None:

@@ -195,10 +195,13 @@ def test_a_request_of_http_1_0_is_served_and_its_connection_closed(served: Gatew
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND"])
-def test_any_other_method_is_the_backends_business(served: Gateway, method: str) -> None:
-    """Only a POST invokes; the rest is passed on with its method and its body."""
-    assert served.send(invoke(method=method, body=b"no json")).body == b"no json"
-    assert [(call.method.decode(), call.body) for call in served.forwarded()] == [(method, b"no json")]
+@pytest.mark.parametrize(("path", "body"), [(PASSED, b"no json"), (None, b'{"is": "json"}')])
+def test_any_other_method_is_passed_on_with_its_body(
+    served: Gateway, method: str, path: str | None, body: bytes
+) -> None:
+    """Also on the path of an invocation, where it takes a slot as a POST does."""
+    assert served.send(invoke(method=method, body=body, path=path)).status == 200
+    assert [(call.method.decode(), call.body) for call in served.forwarded()] == [(method, body)]
 
 
 def test_the_answer_to_a_head_request_has_no_body_whatever_length_it_names(served: Gateway) -> None:

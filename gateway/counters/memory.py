@@ -13,7 +13,7 @@ from aiolimiter import AsyncLimiter
 
 from ..exchange import Holder
 from ..policy.concurrency import Claim, Full, Lane, Occupant, Plan, RateClaim
-from ..policy.retry import estimate_free_seconds
+from ..policy.retry import NEVER, estimate_free_seconds
 
 # Weight of the latest call in the usual duration: about the last eight calls count.
 _NEWEST_WEIGHT = 0.125
@@ -192,6 +192,8 @@ class MemoryCounters:
         return None
 
     def _describe_full(self, claim: Claim, level: Level | None, in_use: int, ceiling: int) -> Full:
+        if not ceiling:
+            return Full(claim, in_use, ceiling, NEVER)
         retry = level.retry_seconds(self._clock()) if level is not None else estimate_free_seconds(None, 0, 0)
         return Full(claim, in_use, ceiling, retry)
 
@@ -243,5 +245,5 @@ class MemoryCounters:
 def describe_empty(rate: RateClaim) -> Full:
     """The refusal for want of a token."""
     per_second = rate.per_second
-    wait = 1 / per_second if per_second else estimate_free_seconds(None, 0, 0)
+    wait = 1 / per_second if per_second else NEVER
     return Full(rate, int(max(per_second, 1)) if per_second else 0, per_second, wait)

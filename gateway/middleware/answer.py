@@ -9,7 +9,7 @@ from random import random
 from ..asgi import EXCHANGE, INJECTED, App, Receive, Scope, Send
 from ..exchange import Exchange
 from ..faults import BackendFault
-from ..policy.retry import as_retry_after, spread_seconds
+from ..policy.retry import NEVER, as_retry_after, spread_seconds
 from ..refusals import Refusal, render
 
 log = logging.getLogger("gateway")
@@ -75,8 +75,8 @@ class Answer:
 
     def _add_hints(self, exchange: Exchange, scope: Scope, headers: list[tuple[bytes, bytes]]) -> None:
         assert exchange.refusal is not None
-        if exchange.refusal.is_retryable:
-            estimate = exchange.full.retry_seconds if exchange.full is not None else _USUAL_SECONDS
+        estimate = exchange.full.retry_seconds if exchange.full is not None else _USUAL_SECONDS
+        if exchange.refusal.is_retryable and estimate != NEVER:
             seconds = spread_seconds(estimate, random(), self._longest)
             if self._retry_after:
                 headers.append((b"retry-after", b"%d" % as_retry_after(seconds)))

@@ -94,6 +94,27 @@ async def test_the_hint_is_at_least_a_second_and_never_above_its_bound(estimate:
     assert 1 <= int(driven.header(b"x-amz-retry-after") or 0) <= 20_000
 
 
+@pytest.mark.parametrize(
+    ("limits", "function"),
+    [
+        ({"functions": CLOSED}, "closed"),
+        ({"concurrent_executions": 0}, "echo"),
+        ({"concurrent_executions": 2, "functions": {"all": {"reserved_concurrent_executions": 2}}}, "echo"),
+        ({"requests_per_second": 0}, "echo"),
+        ({"functions": {"echo": {"requests_per_second": 0}}}, "echo"),
+        ({"functions": {"echo": {"reserved_concurrent_executions": 1, "requests_per_second": 0}}}, "echo"),
+        ({"caller_requests_per_second": 0}, "echo"),
+    ],
+)
+def test_a_limit_of_zero_names_no_pause(limits: dict[str, object], function: str) -> None:
+    """No wait helps."""
+    with gateway(accounts={"default": limits}) as served:
+        answer = served.send(invoke(function))
+        assert answer.status == 429
+        assert (answer.header("retry-after"), answer.header("x-amz-retry-after")) == (None, None)
+        assert (answer.header("x-invoke-gateway-decision") or "").endswith("in-use=0, ceiling=0")
+
+
 async def test_those_refused_together_are_not_told_to_come_back_together() -> None:
     hints = {(await drive(Answer(refusing(Refusal.CONCURRENCY, 4)))).header(b"x-amz-retry-after") for _ in range(20)}
     assert len(hints) > 10
@@ -128,9 +149,11 @@ def test_the_decision_header_says_which_limit_refused() -> None:
     with gateway(accounts={"default": limits}) as served, Wire(served.port) as first, Wire(served.port) as second:
         first.send(invoke("hold"))
         second.send(invoke("hold2", path="/2015-03-31/functions/hold:1/invocations"))
-        assert second.answer().header("x-invoke-gateway-decision") == (
+        refused = second.answer()
+        assert refused.header("x-invoke-gateway-decision") == (
             'limit="reserved_concurrent_executions", in-use=1, ceiling=1'
         )
+        assert int(refused.header("retry-after") or 0) >= 1
         assert served.send(invoke("closed")).header("x-invoke-gateway-decision") == (
             'limit="reserved_concurrent_executions", in-use=0, ceiling=0'
         )

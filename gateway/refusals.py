@@ -101,6 +101,11 @@ class Refusal(ErrorAnswer, Enum):
         "InvalidRequestContentException",
         "Could not parse request body into json: Could not parse payload into json: {text}",
     )
+    INVALID_CLIENT_CONTEXT = Kind(
+        400,
+        "InvalidRequestContentException",
+        "Client context must be a valid Base64-encoded JSON object.",
+    )
     AMBIGUOUS_REQUEST = Kind(400, "InvalidRequestContentException", "{text}")
     VALIDATION = Kind(400, "ValidationException", "{text}", type=None)
     QUALIFIER_CONFLICT = Kind(

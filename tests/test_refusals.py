@@ -204,6 +204,25 @@ def test_boto3_raises_a_fault_of_ours_as_a_service_exception_with_a_hint() -> No
     assert "Type" not in unmodelled.value.response
 
 
+@pytest.mark.parametrize("type_", ["RequestResponse", "Event", "DryRun"])
+def test_boto3_raises_a_bad_client_context_before_anything_is_taken(served: Gateway, type_: str) -> None:
+    """Events as well, which would otherwise be answered with 202."""
+    client = served.boto3()
+    served.forget()
+    try:
+        with pytest.raises(client.exceptions.InvalidRequestContentException) as raised:
+            client.invoke(FunctionName="echo", InvocationType=type_, ClientContext="string")
+    finally:
+        client.close()
+    assert raised.value.response["Error"] == {
+        "Code": "InvalidRequestContentException",
+        "Message": "Client context must be a valid Base64-encoded JSON object.",
+    }
+    assert "connection" not in raised.value.response["ResponseMetadata"]["HTTPHeaders"], "it stays open"
+    assert served.forwarded() == []
+    assert served.held() == {}
+
+
 def test_a_refused_request_has_consumed_nothing(served: Gateway) -> None:
     """Where a slot was missing no token was taken, and where a token was missing no slot."""
     path = "/2015-03-31/functions/hold:{}/invocations"

@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, quote, unquote
 
 from ..invocation import Function, Invocation, InvocationType, Operation
 from ..refusals import Refusal
+from .client_context import is_client_context
 from .path_readings import (
     LONGEST_PATH,
     MOST_SEGMENTS,
@@ -112,7 +113,7 @@ def parse_target(
     """The invocation that a request asks for, `None` when it is no invocation, or why it is a bad one.
 
     `headers` are the request's, names in lower case. Checks and their order are the contract's: all constraint
-    failures in one message, then the qualifiers' agreement, then the Region.
+    failures in one message, then the qualifiers' agreement, then the Region. The client context is looked at last.
     """
     if raw_path.startswith(_PLAIN_START) and raw_path.endswith(_PLAIN_END) and not query:
         plain = raw_path[len(_PLAIN_START) : -len(_PLAIN_END)]
@@ -190,6 +191,8 @@ def _parse_invocation(
     named_region, account = (parts[group] and parts[group][:-1] for group in (_REGION_GROUP, _ACCOUNT_GROUP))
     if named_region is not None and named_region != region:
         return BadTarget(Refusal.WRONG_REGION, {"region": named_region, "here": region})
+    if operation is not Operation.INVOKE_ASYNC and not is_client_context(headers.get(b"x-amz-client-context", b"")):
+        return BadTarget(Refusal.INVALID_CLIENT_CONTEXT, {})
     function = Function(parts[_NAME_GROUP], named_qualifier or qualifier, account, named_region)
     return Invocation(operation, function, _find_type(operation, headers))
 

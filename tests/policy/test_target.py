@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from base64 import b64encode
 from collections.abc import Callable
 from time import process_time
 from urllib.parse import quote
@@ -417,7 +419,6 @@ def test_a_bad_header_is_told_as_the_member_it_binds(header: str, value: str, me
 @pytest.mark.parametrize(
     ("header", "member", "longest"),
     [
-        ("x-amz-client-context", "clientContext", 3583),
         ("x-amz-tenant-id", "tenantId", 256),
         ("x-amz-durable-execution-name", "durableExecutionName", 64),
     ],
@@ -427,6 +428,80 @@ def test_a_header_has_its_greatest_length(header: str, member: str, longest: int
     text = text_of(INVOKE.format("checkout"), headers={header: "a" * (longest + 1)})
     assert text.endswith(
         f"at '{member}' failed to satisfy constraint: Member must have length less than or equal to {longest}"
+    )
+
+
+def encode_context(text: str | bytes) -> str:
+    return b64encode(text.encode() if isinstance(text, str) else text).decode()
+
+
+CONTEXTS = [
+    "",
+    "{}",
+    ' \n{"custom": {"a": 1}}\r\n',
+    '{"a": "\\ud800"}',
+    '{"a": "ä"}',
+    '{"a": ' + "[" * 900 + "]" * 900 + "}",
+]
+NO_CONTEXTS = {
+    "no base64": "string!",
+    "base64 of no JSON": "string",
+    "JSON itself": '{"a": 1}',
+    "without padding": encode_context("{}").rstrip("="),
+    "too much padding": encode_context("{}") + "=",
+    "padding within": "e30=e30=",
+    "the alphabet of URLs": encode_context('{"a": "ÿ?ÿ>"}').replace("/", "_").replace("+", "-"),
+    "a line end": encode_context('{"a": 1}')[:4] + "\n" + encode_context('{"a": 1}')[4:],
+    "a blank": encode_context("{}") + " ",
+    "padding alone": "====",
+    "no object": encode_context("[]"),
+    "a string": encode_context('"{}"'),
+    "a number": encode_context("1"),
+    "null": encode_context("null"),
+    "nothing but blanks": encode_context("  "),
+    "two objects": encode_context("{}{}"),
+    "half an object": encode_context('{"a": '),
+    "no UTF-8": encode_context(b'{"a": "\xff"}'),
+    "a byte order mark": encode_context(b"\xef\xbb\xbf{}"),
+    "UTF-16": encode_context("{}".encode("utf-16")),
+    "no ASCII": "ÿ",
+}
+
+
+@pytest.mark.parametrize("text", CONTEXTS)
+@pytest.mark.parametrize("path", [INVOKE, STREAM])
+def test_a_client_context_is_an_object(path: str, text: str) -> None:
+    """Or empty, which is none."""
+    headers = {"x-amz-client-context": encode_context(text)}
+    assert isinstance(parse(path.format("checkout"), headers=headers), Invocation)
+
+
+@pytest.mark.parametrize("value", NO_CONTEXTS.values(), ids=NO_CONTEXTS)
+@pytest.mark.parametrize("type_", InvocationType)
+def test_any_other_client_context_is_refused_as_on_aws(type_: InvocationType, value: str) -> None:
+    """Events, too, though their functions do not see it."""
+    headers = {"x-amz-client-context": value, "x-amz-invocation-type": type_}
+    found = parse(INVOKE.format("checkout"), headers=headers)
+    assert isinstance(found, BadTarget)
+    rendered = render(found.refusal, **found.values)
+    assert (rendered.status, dict(rendered.headers)[b"x-amzn-errortype"]) == (400, b"InvalidRequestContentException")
+    assert json.loads(rendered.body) == {
+        "Type": "User",
+        "message": "Client context must be a valid Base64-encoded JSON object.",
+    }
+
+
+def test_the_old_operation_has_no_client_context() -> None:
+    headers = {"x-amz-client-context": "string"}
+    assert isinstance(parse(INVOKE_ASYNC.format("checkout"), headers=headers), Invocation)
+
+
+def test_a_client_context_has_its_greatest_length() -> None:
+    value = encode_context('{"a": "' + "a" * 2675 + '"}')
+    assert len(value) == 3580
+    assert isinstance(parse(INVOKE.format("checkout"), headers={"x-amz-client-context": value}), Invocation)
+    assert text_of(INVOKE.format("checkout"), headers={"x-amz-client-context": "a" * 3584}).endswith(
+        "at 'clientContext' failed to satisfy constraint: Member must have length less than or equal to 3583"
     )
 
 

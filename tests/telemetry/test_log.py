@@ -18,12 +18,20 @@ from gateway.telemetry.log import DropSummary, RefusalSummary
 from gateway.telemetry.record import Totals
 from tests.support.sockets import Gateway, gateway, invoke
 
-SECRETS = ("hunter2", "AKIASECRET", "f00dfeed", "Credential", "secret-query", "secret-context", "secret-header")
+SECRETS = (
+    "hunter2",
+    "AKIASECRET",
+    "f00dfeed",
+    "Credential",
+    "secret-query",
+    "eyJzZWNyZXQiOiJjb250ZXh0In0=",
+    "secret-header",
+)
 REQUEST_ID = "0f0e0d0c-0b0a-4908-8706-050403020100"
 HEADERS = (
     "Authorization: AWS4-HMAC-SHA256 Credential=AKIASECRET/x, Signature=f00dfeed",
     f"X-Amzn-RequestId: {REQUEST_ID}",
-    "X-Amz-Client-Context: secret-context",
+    "X-Amz-Client-Context: eyJzZWNyZXQiOiJjb250ZXh0In0=",
     "X-Custom: secret-header",
 )
 BODY = b'{"password": "hunter2"}'

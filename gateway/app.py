@@ -66,6 +66,7 @@ from .telemetry.metrics import Facts, GatewayCollector
 from .telemetry.record import Totals
 from .telemetry.store_metrics import Counters
 from .upstream.forward import Forward, ResponseQuotas
+from .upstream.health import BackendState, BackendWatch
 from .upstream.pool import Pool
 
 if TYPE_CHECKING:
@@ -105,6 +106,9 @@ class Gateway:
         self.totals = Totals()
         self.refusals = RefusalSummary(self.totals)
         self.pool = _make_pool(settings, backend_url, self.buffers, self.outbox)
+        self.backend = BackendState(backend_url)
+        self.backend_watch = BackendWatch(self.backend, self.pool)
+        self.pool.on_failure = self.backend_watch.note_failure
         self.tables = self.make_tables(settings)
         place = (name or "").partition(".")[2]  # of a worker
         self.holds = Holds(self.counters, limits=lambda: self.tables.limits, prefix=f"{place}-" if place else "")
@@ -146,6 +150,7 @@ class Gateway:
             holds=self.holds.by_counter,
             buffers=self.buffers,
             upstream=self.pool,
+            backend=self.backend,
             degraded=self.degraded,
             counters=_describe_counters(settings, self.shared),
             events=None if self.queue is None else Events(self.event_totals, self.queue.levels),

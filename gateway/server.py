@@ -13,7 +13,6 @@ from typing import Protocol, cast
 
 from .app import Gateway
 from .asgi import App
-from .faults import BackendFault
 from .listening import CannotListen, Server, address_of, bind, configure, demo_backend, serving, task
 from .operations.host import LoopbackNames
 from .queue.base import CannotOpen
@@ -45,8 +44,8 @@ class Running(Reloadable, Protocol):
     def in_flight(self) -> int:
         """Calls that the backend has."""
 
-    async def probe(self) -> None:
-        """Raises a `BackendFault` if the backend is away."""
+    async def look_for_backend(self) -> str | None:
+        """Why the backend is down; None while it is up."""
 
     def cut_short(self) -> None:
         """Do not wait for what still runs."""
@@ -62,13 +61,16 @@ class RunningGateway:
         self.settings = self.gateway.settings
         self.degraded = self.gateway.degraded
         self.adopt = self.gateway.adopt
-        self.probe = self.gateway.pool.probe
         self.cut_short = serving.cut_short
         self._invoke = serving.server
 
     @property
     def in_flight(self) -> int:
         return self.gateway.pool.busy
+
+    async def look_for_backend(self) -> str | None:
+        await self.gateway.backend_watch.look()
+        return self.gateway.backend.why
 
 
 @contextlib.asynccontextmanager
@@ -84,7 +86,7 @@ async def running(settings: Settings) -> AsyncIterator[RunningGateway]:
         if backend_url == "demo":
             backend_url = await stack.enter_async_context(demo_backend())
         gateway = await stack.enter_async_context(started(settings, backend_url))
-        app = LoopbackNames(cast("App", make_operations(gateway).app))
+        app = LoopbackNames(cast("App", make_operations(gateway, address_of(invoke)).app))
         await stack.enter_async_context(serving(Server(configure(app, drain_seconds=1)), operations))
         stack.callback(gateway.watchers.close)  # after the drain, which they see; their streams hold nobody up
         served = await stack.enter_async_context(serving_invoke(gateway, invoke))
@@ -159,7 +161,6 @@ async def _announce(server: Running) -> None:
     log.info("operations on http://%s (%s)", server.operations, paths)
     url = settings.backend.url
     log.info("backend %s", "demo (embedded: echo, sleep, fail, blob, stream)" if url == "demo" else url)
-    try:
-        await server.probe()
-    except BackendFault as fault:
-        log.warning("serving all the same: %s", fault)
+    why_down = await server.look_for_backend()
+    if why_down is not None:
+        log.warning("serving all the same: %s", why_down)

@@ -23,7 +23,8 @@ from .operations.holders import HoldersEndpoint
 from .operations.holds import HoldEndpoint
 from .operations.limits import describe_limits
 from .operations.queue import QueueEndpoint
-from .settings import Settings
+from .operations.readiness import Readiness
+from .settings import Address, Settings
 from .telemetry.exposition import Family
 from .telemetry.lag import keep_measuring_lag
 from .telemetry.process import read_process
@@ -52,7 +53,10 @@ async def started(settings: Settings, backend_url: str, name: str | None = None)
     gateway = Gateway(settings, backend_url=backend_url, name=name)
     try:
         await gateway.start()
-        async with task(keep_looking(gateway.history), "history"):
+        async with (
+            task(keep_looking(gateway.history), "history"),
+            task(gateway.backend_watch.keep_looking(), "look for the backend"),
+        ):
             yield gateway
     finally:
         await gateway.close()
@@ -76,8 +80,8 @@ async def serving_invoke(gateway: Gateway, listener: socket.socket) -> AsyncIter
             gateway.drain()
 
 
-def make_operations(gateway: Gateway) -> Operations:
-    """What the operations listener says of one process."""
+def make_operations(gateway: Gateway, listen: Address) -> Operations:
+    """What the operations listener says of one process, which serves the Invoke API at `listen`."""
 
     def limits(rows: int) -> dict[str, object]:
         held = gateway.holds.by_counter()
@@ -110,8 +114,14 @@ def make_operations(gateway: Gateway) -> Operations:
         ],
         watchers=gateway.watchers,
         refusals=gateway.last_refusals,
-        probe=gateway.pool.probe,
-        is_draining=lambda: gateway.is_draining,
+        readiness=Readiness(
+            listen=listen,
+            is_draining=lambda: gateway.is_draining,
+            backend=gateway.backend,
+            shared=gateway.shared,
+            event_trouble=lambda: None if gateway.queue is None else gateway.queue.trouble,
+            settle=gateway.backend_watch.settle,
+        ),
         read_processes=read_processes,
     )
 

@@ -112,7 +112,7 @@ class Startup:
     def find_all(self, settings: Settings) -> Iterator[Finding]:
         """For `check`: mistakes, and obstacles that are not a running gateway with these settings."""
         yield from find_mistakes(settings)
-        runs = _gateway_runs(settings.operations)
+        runs = _gateway_runs(settings)
         for finding, is_of_running in self.find_obstacles(settings):
             if runs and is_of_running:
                 self.notes.append(f"{finding.message}: it seems to be a running gateway, so a reload is possible")
@@ -183,16 +183,18 @@ def _is_free(address: Address) -> bool:
     return True
 
 
-def _gateway_runs(operations: Address) -> bool:
-    """Whether a gateway answers there."""
-    if not operations.port:
+def _gateway_runs(settings: Settings) -> bool:
+    """Whether a gateway answers at `operations` which serves the Invoke API at the port of `listen`."""
+    operations = settings.operations
+    if not operations.port or not settings.listen.port:
         return False
     host = _EVERYWHERE.get(operations.host, operations.host)
     try:
-        status, limits = ask(Address(host, operations.port), "/limits?functions=0", timeout=_ASK_SECONDS)
+        _, answer = ask(Address(host, operations.port), "/readyz", timeout=_ASK_SECONDS)
     except NoAnswer:
         return False
-    return status == 200 and isinstance(limits, dict) and "accounts" in limits and "draining" in limits
+    served = answer.get("listen") if isinstance(answer, dict) else None
+    return isinstance(served, str) and served.endswith(f":{settings.listen.port}")
 
 
 def _split_cure(text: str) -> tuple[str, str]:

@@ -153,10 +153,18 @@ PROCESS = [
 
 BACKEND = [
     lines(
+        "Backend up",
+        "1 while the backend accepts connections from a gateway, 0 while it does not.",
+        units.Short,
+        Query(ours("backend_up"), "{{instance}}"),
+        span=8,
+    ),
+    lines(
         "Connections to the backend",
         "Busy ones carry a call; idle ones wait for the next.",
         units.Short,
         Query(f"sum by (instance, state) ({ours('upstream_connections')})", "{{state}} {{instance}}"),
+        span=8,
         stacked=True,
     ),
     lines(
@@ -164,6 +172,7 @@ BACKEND = [
         "Requests a second that the backend did not answer; clients got status 500. The kinds: docs/runbook.md.",
         units.RequestsPerSecond,
         Query(rate("invoke_gateway_upstream_errors_total", "kind"), "{{kind}}"),
+        span=8,
         stacked=True,
     ),
 ]

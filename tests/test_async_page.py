@@ -72,7 +72,7 @@ def run(commands: list[str], folder: Path) -> list[str]:
         wait_until(lambda: not shell.is_running, "the transcript's last command has ended", timeout=120)
         assert shell.stop() == 0, shell.tail()
     printed = log.read_text().split(MARK)[1:]
-    return [text.replace(f"events-{listen}.db", "events-9001.db") for text in printed]
+    return [re.sub(rf"(events-|127\.0\.0\.1:){listen}\b", r"\g<1>9001", text) for text in printed]
 
 
 @pytest.mark.timeout(150)

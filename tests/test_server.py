@@ -166,20 +166,22 @@ async def test_two_gateways_run_side_by_side_and_share_nothing() -> None:
         assert not second.gateway.totals.functions
 
 
-def test_without_a_backend_it_warns_and_serves_and_is_ready_once_the_backend_is_there(
+def test_without_a_backend_it_warns_and_serves_is_ready_and_logs_when_the_backend_is_there(
     start: Callable[..., Process],
 ) -> None:
     port = free_port()
     process = start("--backend", f"http://{LOOPBACK}:{port}").until_up()
     process.until_logged(r"WARNING serving all the same: The backend refused the connection\.")
     answer = fetch(process.operations_port, "/readyz")
-    assert (answer.status, answer.json["ready"]) == (503, False)
-    assert "backend.url" in answer.json["why"]
+    assert (answer.status, answer.json["ready"], answer.json["backend"]) == (200, True, "down")
+    assert "backend.url" in answer.json["backend_error"]
     assert fetch(process.operations_port, "/healthz").status == 200
     with Wire(process.port) as wire:
         assert wire.send(invoke()).answer().header("x-amzn-errortype") == "ServiceException"
         with socket.create_server((LOOPBACK, port)):
-            assert fetch(process.operations_port, "/readyz").status == 200
+            process.until_logged(r"INFO backend \S+ is up again, after")
+            assert fetch(process.operations_port, "/readyz").json["backend"] == "up"
+    process.until_logged(r"WARNING backend \S+ is down: The backend refused the connection\.")
     assert "Traceback" not in process.log
 
 

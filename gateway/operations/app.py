@@ -6,20 +6,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from itertools import chain
-from typing import Protocol
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from ..faults import BackendFault
 from ..telemetry.exposition import Family, choose_format, render
 from ..telemetry.metrics import GatewayCollector
 from ..telemetry.process import read_process
 from .documents import answer_error, answer_json
 from .live import BadQuestion, Refusals, read_question
 from .page import load_page
+from .readiness import Readiness, Shared
 from .watchers import EventStream, Watchers
 
 _LONGEST_NUMBER = 9  # digits; more rows than there can be functions
@@ -28,23 +27,8 @@ _LONGEST_NUMBER = 9  # digits; more rows than there can be functions
 _FRESH = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 
 
-class Shared(Protocol):
-    """Counters that gateways share, as far as this listener asks them."""
-
-    @property
-    def why_not_ready(self) -> str | None:
-        """What keeps every call from being admitted; None where calls are."""
-
-    @property
-    def trouble(self) -> str | None:
-        """What is wrong with the store, also where calls are admitted without it."""
-
-    async def read_sums(self) -> None:
-        """Ask the store what all gateways hold, so that it is known; without an answer the last one stays."""
-
-
 class Operations:
-    """`describe_limits` returns the document of `/limits`, `probe` raises a `BackendFault` if the backend is away.
+    """`describe_limits` returns the document of `/limits`, `readiness` that of `/readyz`.
     `endpoints` are those of holds and of whatever else there is. Where others know what is shown, `refresh` asks them,
     and `read_processes` reads the metrics that are of processes."""
 
@@ -55,8 +39,7 @@ class Operations:
         describe_limits: Callable[[int], dict[str, object]],
         watchers: Watchers,
         refusals: Refusals,
-        probe: Callable[[], Awaitable[None]],
-        is_draining: Callable[[], bool],
+        readiness: Readiness,
         endpoints: Iterable[Route],
         shared: Shared | None = None,
         refresh: Callable[[], Awaitable[None]] | None = None,
@@ -67,8 +50,7 @@ class Operations:
         self._describe_limits = describe_limits
         self._watchers = watchers
         self._refusals = refusals
-        self._probe = probe
-        self._is_draining = is_draining
+        self._readiness = readiness
         self._refresh = refresh or _know_already
         self._read_processes = read_processes or _read_process
         self.app = Starlette(
@@ -114,20 +96,9 @@ class Operations:
         return PlainTextResponse("ok\n")
 
     async def readyz(self, request: Request) -> Response:
-        if self._is_draining():
-            return answer_json({"ready": False, "why": "The gateway is draining."}, status=503)
         await self._refresh()
-        try:
-            await self._probe()
-        except BackendFault as fault:
-            return answer_json({"ready": False, "why": str(fault)}, status=503)
-        if self._shared is not None:
-            why_not = self._shared.why_not_ready
-            if why_not is not None:
-                return answer_json({"ready": False, "why": why_not}, status=503)
-            if self._shared.trouble is not None:
-                return answer_json({"ready": True, "degraded": self._shared.trouble})
-        return answer_json({"ready": True})
+        document = await self._readiness.describe()
+        return answer_json(document, status=200 if document["ready"] else 503)
 
     async def limits(self, request: Request) -> Response:
         functions = request.query_params.get("functions", "1000")

@@ -51,6 +51,13 @@ class Upstream(Protocol):
     def idle(self) -> int: ...
 
 
+class BackendSeen(Protocol):
+    """Whether the backend was there at the last look."""
+
+    @property
+    def is_up(self) -> bool | None: ...
+
+
 class Facts(NamedTuple):
     """Versions of the gateway and of Python, and how long a call to the backend may take."""
 
@@ -74,6 +81,7 @@ class GatewayCollector(Collector):
         holds: Callable[[], Mapping[str, int]],
         buffers: Buffered,
         upstream: Upstream,
+        backend: BackendSeen,
         degraded: Mapping[str, bool],
         facts: Facts,
         counters: Counters,
@@ -86,6 +94,7 @@ class GatewayCollector(Collector):
         self._holds = holds
         self._buffers = buffers
         self._upstream = upstream
+        self._backend = backend
         self._degraded = degraded
         self._facts = facts
         self._counters = counters
@@ -260,6 +269,13 @@ class GatewayCollector(Collector):
 
     def _list_state(self) -> Iterator[Family]:
         version, python, backend_timeout_seconds = self._facts
+        is_up = self._backend.is_up
+        yield gauge(
+            "backend_up",
+            "1 while the backend accepts connections, 0 while it does not. Without a sample it was not looked for yet.",
+            (),
+            [] if is_up is None else [((), int(is_up))],
+        )
         yield gauge(
             "backend_timeout_seconds",
             "Seconds that a call to the backend may take.",

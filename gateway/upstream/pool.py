@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from contextlib import suppress
 
 from ..buffers import Buffers
-from ..faults import BackendConnectTimeout, BackendReset, BackendTimeout, BackendUnreachable, BackendUntrusted
+from ..faults import (
+    BackendConnectTimeout,
+    BackendFault,
+    BackendReset,
+    BackendTimeout,
+    BackendUnreachable,
+    BackendUntrusted,
+)
 from ..outbox import Outbox
 from .connection import Connection
 from .silence import Silence
@@ -48,6 +56,15 @@ class Pool:
         self._idle_timer: asyncio.TimerHandle | None = None
         # Kept from the first connect on: asking for the running loop costs a system call before Python 3.12.
         self.loop: asyncio.AbstractEventLoop
+        self._opened_at = -1.0  # when the last connection was opened, and when the last one was not (the loop's time)
+        self.failed_at = -1.0
+        self.on_failure: Callable[[], None] = _do_nothing
+
+    @property
+    def answered_at(self) -> float:
+        """When the backend was last seen to be there: by a new connection, or a response on one that is idle now."""
+        newest = next(reversed(self._idle), None)
+        return max(self._opened_at, newest.idle_since) if newest is not None else self._opened_at
 
     @property
     def busy(self) -> int:
@@ -75,6 +92,17 @@ class Pool:
         """Open a connection. Raises `BackendUnreachable`, `BackendUntrusted` or `BackendConnectTimeout`."""
         self.loop = loop = asyncio.get_running_loop()
         try:
+            connection = await self._open(loop)
+        except BackendFault:
+            self.failed_at = loop.time()
+            self.on_failure()
+            raise
+        self._opened_at = loop.time()
+        self._track(connection, self._opened_at)
+        return connection
+
+    async def _open(self, loop: asyncio.AbstractEventLoop) -> Connection:
+        try:
             async with asyncio.timeout(self._connect_timeout):
                 _, connection = await loop.create_connection(
                     lambda: Connection(self),
@@ -83,14 +111,13 @@ class Pool:
                     ssl=self._tls,
                     server_hostname=self.host if self._tls else None,
                 )
+            return connection
         except TimeoutError as error:
             raise BackendConnectTimeout from error
         except ssl.SSLError as error:
             raise BackendUntrusted(getattr(error, "verify_message", "") or error.reason or str(error)) from error
         except OSError as error:
             raise BackendUnreachable(error.strerror or str(error)) from error
-        self._track(connection, loop.time())
-        return connection
 
     def put_back(self, connection: Connection) -> None:
         """`connection` has finished a call and can take another."""
@@ -155,3 +182,7 @@ class Pool:
 
     def __repr__(self) -> str:
         return f"<Pool {self.host}:{self.port} busy={self.busy} idle={self.idle}>"
+
+
+def _do_nothing() -> None:
+    """Nobody watches whether connections can be opened."""

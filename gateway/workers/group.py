@@ -27,6 +27,7 @@ from ..telemetry.last_refusals import KEPT
 from ..telemetry.metrics import Facts, GatewayCollector
 from ..telemetry.record import Totals
 from ..telemetry.store_metrics import Counters
+from ..upstream.health import BackendState
 from .channel import WorkerGone
 from .queue import WorkersQueue
 from .state import (
@@ -100,6 +101,7 @@ class Group:
         self._shared: dict[str, Any] = {"gateways": settings.workers, "sums_age_seconds": None}
         self.trouble: str | None = None
         self.why_not_ready: str | None = None
+        self.event_trouble: str | None = None
         self.limits = make_limits(settings, labelled=settings.metric_functions)
         self.sums: Mapping[str, int] = {}
         self.holds: list[dict[str, Any]] = []
@@ -111,6 +113,7 @@ class Group:
         self.throttles = Totals()
         self.connections = Connections()
         self.buffered = Buffered()
+        self.backend = BackendState(settings.backend.url)
         self.store = StoreSums()
         self.degraded: dict[str, bool] = {}
         self.history = History(self.levels)
@@ -134,6 +137,7 @@ class Group:
             holds=lambda: self.held,
             buffers=self.buffered,
             upstream=self.connections,
+            backend=self.backend,
             degraded=self.degraded,
             counters=Counters(
                 lambda: [worker.name for worker in supervisor.serving()],
@@ -229,6 +233,8 @@ class Group:
         self._refusals = sorted(refusals, key=lambda refusal: -refusal["at"])[:KEPT]
         self.buffered.in_use, self.buffered.ceiling = _sum_pairs(now["buffered"] for now in said)
         self.connections.busy, self.connections.idle = _sum_pairs(now["connections"] for now in said)
+        self.event_trouble = next((now["event_trouble"] for now in said if now["event_trouble"]), None)
+        self._note_backend([now["backend"] for now in said])
         self.store.clear()
         for store in (vars(self._retired_store), *(now["store"] for now in said)):
             self.store.add(store)
@@ -243,6 +249,13 @@ class Group:
         self.trouble = troubles[0] if troubles else None
         why_not = [now["why_not_ready"] for now in said]
         self.why_not_ready = None if None in why_not else next(iter(why_not), self.trouble)
+
+    def _note_backend(self, seen: list[tuple[bool | None, str | None]]) -> None:
+        """It is up where one worker reaches it: what keeps a single one from it is that worker's own trouble."""
+        if any(is_up for is_up, _ in seen):
+            self.backend.note_up()
+        elif (why := next((why for is_up, why in seen if is_up is False), None)) is not None:
+            self.backend.note_down(why)
 
     # What the operations listener shows.
 

@@ -14,6 +14,7 @@ from ..operations.app import Operations
 from ..operations.documents import MOST_REPEATED, BadDocument, answer_error, answer_json, read_body
 from ..operations.fault_scripts import FaultEndpoint
 from ..operations.queue import QueueEndpoint
+from ..operations.readiness import Readiness
 from .channel import WorkerGone
 
 if TYPE_CHECKING:
@@ -42,8 +43,13 @@ def make_operations(supervisor: Supervisor) -> Operations:
         ],
         watchers=group.watchers,
         refusals=group,
-        probe=supervisor.probe,
-        is_draining=is_draining,
+        readiness=Readiness(
+            listen=supervisor.listen,
+            is_draining=is_draining,
+            backend=group.backend,
+            shared=group,
+            event_trouble=lambda: group.event_trouble,
+        ),
         shared=group,
         refresh=group.refresh,
         read_processes=group.read_totals,

@@ -42,6 +42,8 @@ def describe_now(gateway: Gateway) -> dict[str, Any]:
         "degraded": gateway.degraded,
         "buffered": (gateway.buffers.in_use, gateway.buffers.ceiling),
         "connections": (gateway.pool.busy, gateway.pool.idle),
+        "backend": (gateway.backend.is_up, gateway.backend.why),
+        "event_trouble": None if gateway.queue is None else gateway.queue.trouble,
         "store": vars(shared.totals),
         "gateways": shared.gateways,
         "trouble": shared.trouble,

@@ -223,13 +223,12 @@ class Supervisor:
     def in_flight(self) -> int:
         return self.group.connections.busy
 
-    async def probe(self) -> None:
+    async def look_for_backend(self) -> str | None:
         for worker in self.serving():
             with contextlib.suppress(WorkerGone):
-                fault = await worker.ask("probe", seconds=self.settings.backend.connect_timeout_seconds + 1)
-                if fault is not None:
-                    raise pickle.loads(fault)
-                return
+                seconds = self.settings.backend.connect_timeout_seconds + 1
+                return cast("str | None", await worker.ask("backend", seconds=seconds))
+        return None
 
     async def adopt(self, settings: Settings) -> None:
         """New limits for all workers, and for those that come; what needs a restart stays as it was."""

@@ -12,8 +12,7 @@ from typing import Any, NamedTuple, cast
 
 from ..app import Gateway
 from ..asgi import App, Message, Scope
-from ..faults import BackendFault
-from ..listening import CannotListen
+from ..listening import CannotListen, address_of
 from ..queue.base import StoreFault
 from ..serving import ServingGateway, freeze_garbage, make_operations, new_event_loop, serving_invoke, started
 from ..settings import Settings
@@ -56,8 +55,9 @@ class Worker:
 
     async def _serve(self, start: Start) -> None:
         async with started(start.settings, start.backend_url, start.name) as gateway:
+            gateway.backend.is_logged = False  # the supervisor does, once for all workers
             async with serving_invoke(gateway, self._listener) as serving:
-                self._operations = cast("App", make_operations(gateway).app)
+                self._operations = cast("App", make_operations(gateway, address_of(self._listener)).app)
                 freeze_garbage()
                 self._serving.set_result(serving)
                 await self._stop.wait()
@@ -135,13 +135,10 @@ class Worker:
         assert shared is not None, "workers share counters"
         await shared.inquiry.forget(((name, account) for account in shared.accounts), force=True)
 
-    async def on_probe(self, _: None) -> bytes | None:
-        """None where the backend can be reached; else why not, pickled."""
-        try:
-            await self._gateway.pool.probe()
-        except BackendFault as fault:
-            return pickle.dumps(fault)
-        return None
+    async def on_backend(self, _: None) -> str | None:
+        """None where the backend can be reached; else why not."""
+        await self._gateway.backend_watch.look()
+        return self._gateway.backend.why
 
     async def on_request(
         self, request: tuple[str, str, str, list[tuple[bytes, bytes]], bytes]

@@ -12,7 +12,7 @@ import pytest
 
 from gateway.app import Gateway as Application
 from gateway.serving import make_operations
-from gateway.settings import Settings
+from gateway.settings import Address, Settings
 from tests.support.sockets import Answer, Gateway, Wire, gateway, invoke
 
 READ_ONLY = ("/", "/live", "/refusals", "/metrics", "/healthz", "/readyz", "/limits", "/holders")
@@ -60,26 +60,43 @@ def test_health_says_that_the_process_serves(served: Gateway) -> None:
     assert (answer.status, answer.body) == (200, b"ok\n")
 
 
-def test_ready_when_the_backend_takes_connections(served: Gateway) -> None:
+def test_ready_and_the_backend_is_up(served: Gateway) -> None:
     answer = served.fetch("/readyz")
-    assert (answer.status, answer.json) == (200, {"ready": True})
+    listen = str(served.server.listen)
+    assert (answer.status, answer.json) == (200, {"ready": True, "listen": listen, "backend": "up"})
+    assert b"\ninvoke_gateway_backend_up 1" in served.fetch("/metrics").body
 
 
-def test_not_ready_without_a_backend_and_it_says_why() -> None:
-    """Health is another matter."""
+def test_ready_without_its_backend_whose_state_is_in_the_body_and_in_the_metrics() -> None:
+    """Else a balancer takes the only gateway away just when events are to be kept."""
     with gateway(backend={"url": "http://127.0.0.1:1"}) as alone:
+        assert b"\ninvoke_gateway_backend_up " not in alone.fetch("/metrics").body, "not looked for yet"
         answer = alone.fetch("/readyz")
-        assert answer.status == 503
-        assert answer.json["ready"] is False
-        assert answer.json["why"].startswith("The backend refused the connection.")
+        assert (answer.status, answer.json["ready"], answer.json["backend"]) == (200, True, "down")
+        assert answer.json["backend_error"].startswith("The backend refused the connection.")
         assert alone.fetch("/healthz").status == 200
+        assert b"\ninvoke_gateway_backend_up 0" in alone.fetch("/metrics").body
+        with Wire(alone.port) as wire:
+            event = wire.send(invoke("echo", b"{}", "X-Amz-Invocation-Type: Event")).answer()
+            assert event.status == 202
+
+
+def test_a_store_of_events_that_cannot_keep_any_is_in_the_body(
+    served: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = served.server.gateway.queue
+    assert queue is not None
+    monkeypatch.setattr(type(queue), "trouble", property(lambda _: "The disk is full."))
+    answer = served.fetch("/readyz")
+    assert (answer.status, answer.json["ready"]) == (200, True)
+    assert answer.json["events_error"] == "The disk is full."
 
 
 def test_not_ready_while_it_drains(served: Gateway) -> None:
     served.server.gateway.is_draining = True
     try:
         answer = served.fetch("/readyz")
-        assert (answer.status, answer.json) == (503, {"ready": False, "why": "The gateway is draining."})
+        assert (answer.status, answer.json["ready"], answer.json["why"]) == (503, False, "The gateway is draining.")
         assert served.fetch("/limits").json["draining"] is True
     finally:
         served.server.gateway.is_draining = False
@@ -243,7 +260,7 @@ async def test_a_client_that_hangs_up_within_its_hold_takes_nothing() -> None:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    await make_operations(application).app(scope, receive, send)
+    await make_operations(application, Address("127.0.0.1", 9001)).app(scope, receive, send)
     assert sent[0]["status"] == 400
     assert application.holds.describe_all() == []
     await application.close()

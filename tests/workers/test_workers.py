@@ -95,7 +95,7 @@ def workers(store: Store, behind: Backend, folder: Path, *flags: str) -> Iterato
     ]
     with running(arguments, folder / "log", bare_environment(folder), cwd=ROOT) as process:
         gateway = Workers(process, file, listen, operations)
-        process.wait_until(lambda: gateway.ask("/readyz") == {"ready": True}, "ready")
+        process.wait_until(lambda: gateway.ask("/readyz").items() >= {"ready": True, "backend": "up"}.items(), "ready")
         yield gateway
 
 
@@ -222,6 +222,26 @@ def test_new_limits_reach_all_workers_and_those_that_come_later(gateway: Workers
     degraded = 'invoke_gateway_degraded{cause="settings_invalid"}'
     gateway.process.wait_until(lambda: gateway.metrics()[degraded] == 1, "the mistake is seen")
     assert gateway.account()["concurrent_executions"] == 3
+
+
+def test_the_backends_state_is_that_of_all_workers_and_logged_once(
+    store: Store, behind: Backend, tmp_path: Path
+) -> None:
+    store.clear(ACCOUNT)
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server((LOOPBACK, 0)))
+        origin = f"http://{LOOPBACK}:{listener.getsockname()[1]}"
+        gateway = stack.enter_context(workers(store, behind, tmp_path, "--backend", origin))
+        listener.close()
+        gateway.process.wait_until(lambda: gateway.ask("/readyz")["backend"] == "down", "down", timeout=60)
+        assert gateway.ask("/readyz")["ready"] is True
+        assert gateway.metrics()["invoke_gateway_backend_up"] == 0
+        port = int(origin.rpartition(":")[2])
+        stack.enter_context(socket.create_server((LOOPBACK, port)))
+        gateway.process.wait_until(lambda: gateway.ask("/readyz")["backend"] == "up", "up", timeout=60)
+    lines = [line for line in gateway.log().splitlines() if "backend http" in line]
+    assert sum("is down" in line for line in lines) == 1
+    assert sum("is up again" in line for line in lines) == 1
 
 
 @pytest.mark.parametrize("who", ["the supervisor alone", "every process, as by a service manager"])

@@ -1,0 +1,77 @@
+"""The document of /readyz: whether clients are to be sent here.
+
+Ready is a gateway that listens, does not drain, and whose store of counters is usable. The backend is only reported: a
+gateway whose backend is down keeps events, and a balancer that takes away the last gateway would lose them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+_SETTLE_SECONDS = 1.0  # for the first look at the backend; a probe of Kubernetes waits as long by default
+
+
+class Shared(Protocol):
+    """Counters that gateways share, as far as this listener asks them."""
+
+    @property
+    def why_not_ready(self) -> str | None:
+        """What keeps every call from being admitted; None where calls are."""
+
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong with the store, also where calls are admitted without it."""
+
+    async def read_sums(self) -> None:
+        """Ask the store what all gateways hold, so that it is known; without an answer the last one stays."""
+
+
+class Backend(Protocol):
+    """What is seen of the backend."""
+
+    def describe(self) -> dict[str, object]:
+        """`backend`: up, down or unknown; `backend_error` where it is down."""
+
+
+class Readiness:
+    """`listen` is the address of the Invoke API. `event_trouble` says why events cannot be kept, None where they can.
+    `settle` looks for a backend that was never looked for, for so many seconds."""
+
+    def __init__(
+        self,
+        *,
+        listen: object,
+        is_draining: Callable[[], bool],
+        backend: Backend,
+        shared: Shared | None = None,
+        event_trouble: Callable[[], str | None] = lambda: None,
+        settle: Callable[[float], Awaitable[None]] | None = None,
+    ) -> None:
+        self._listen = str(listen)
+        self._is_draining = is_draining
+        self._backend = backend
+        self._shared = shared
+        self._event_trouble = event_trouble
+        self._settle = settle
+
+    async def describe(self) -> dict[str, object]:
+        """The document; `ready` says whether it is so, `why` why not."""
+        why_not = self._find_why_not()
+        if self._settle is not None and why_not is None:
+            await self._settle(_SETTLE_SECONDS)
+        document: dict[str, object] = {"ready": why_not is None}
+        if why_not is not None:
+            document["why"] = why_not
+        elif self._shared is not None and self._shared.trouble is not None:
+            document["degraded"] = self._shared.trouble
+        document |= {"listen": self._listen, **self._backend.describe()}
+        trouble = self._event_trouble()
+        if trouble is not None:
+            document["events_error"] = trouble
+        return document
+
+    def _find_why_not(self) -> str | None:
+        if self._is_draining():
+            return "The gateway is draining."
+        return self._shared.why_not_ready if self._shared is not None else None

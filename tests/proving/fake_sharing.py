@@ -145,23 +145,30 @@ class SharedFake(FakeGateway):
         for attempt in range(3):
             try:
                 async with asyncio.timeout(STORE_SECONDS):
-                    if self.connection is None:
-                        self.connection = await asyncio.open_connection(*self.store)
-                    reader, writer = self.connection
-                    writer.write(encode(*head, *words))
-                    line = (await reader.readuntil(b"\r\n"))[:-2]
-                    if line.startswith(b"$"):
-                        return (await reader.readexactly(int(line[1:]) + 2))[:-2].decode()
-                    raise RuntimeError(line)
+                    return await self.exchange(*head, *words)
             except (OSError, asyncio.IncompleteReadError):
                 self.failed = True
-                if self.connection is not None:
-                    self.connection[1].close()
-                self.connection = None
+                self.disconnect()
                 if self.shared_flaw is not SharedFlaw.TAKES_AGAIN or command == "register" or attempt == 2:
                     break
         self.must_register = self.shared_flaw is not SharedFlaw.NO_FENCE
         raise Away
+
+    async def exchange(self, *words: object) -> str:
+        """One command and its reply. Raises `OSError`, `IncompleteReadError`."""
+        if self.connection is None:
+            self.connection = await asyncio.open_connection(*self.store)
+        reader, writer = self.connection
+        writer.write(encode(*words))
+        line = (await reader.readuntil(b"\r\n"))[:-2]
+        if line.startswith(b"$"):
+            return (await reader.readexactly(int(line[1:]) + 2))[:-2].decode()
+        raise RuntimeError(line)
+
+    def disconnect(self) -> None:
+        if self.connection is not None:
+            self.connection[1].close()
+        self.connection = None
 
     async def renew(self) -> None:
         while True:

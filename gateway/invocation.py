@@ -58,7 +58,7 @@ class Invocation:
 
 
 class Caller(NamedTuple):
-    """Who calls, as parsed from `Authorization`. Nothing of it has been verified."""
+    """Who calls, as parsed from `Authorization` or the query. Nothing of it has been verified."""
 
     access_key_id: str | None
     account: str | None

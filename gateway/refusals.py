@@ -106,6 +106,12 @@ class Refusal(ErrorAnswer, Enum):
         "InvalidRequestContentException",
         "Client context must be a valid Base64-encoded JSON object.",
     )
+    TWO_CREDENTIALS = Kind(
+        403,
+        "InvalidSignatureException",
+        "The request names two access keys, in its Authorization header or its query. Sign it once.",
+        type=None,
+    )
     AMBIGUOUS_REQUEST = Kind(400, "InvalidRequestContentException", "{text}")
     VALIDATION = Kind(400, "ValidationException", "{text}", type=None)
     QUALIFIER_CONFLICT = Kind(

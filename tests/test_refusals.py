@@ -16,7 +16,12 @@ from gateway.refusals import Refusal, render
 from tests.support.sockets import Gateway, Wire, gateway, invoke
 
 # Not in the model: AWS has been seen to send the first two, the third is HTTP's own word for its status.
-UNMODELLED = {"ValidationException", "RequestEntityTooLargeException", "RequestTimeoutException"}
+UNMODELLED = {
+    "InvalidSignatureException",
+    "RequestEntityTooLargeException",
+    "RequestTimeoutException",
+    "ValidationException",
+}
 # The gateway's own conditions, which HTTP has a better status for than the one that the model gives their code.
 OWN_STATUS = {Refusal.HEAD_TOO_LARGE: 431, Refusal.TOO_MANY_CONNECTIONS: 503, Refusal.BUFFERS_FULL: 503}
 VALUES = {"text": "why", "limit": 1, "in_use": 2, "size": 3, "seconds": 4, "region": "eu-west-1", "here": "us-east-1"}

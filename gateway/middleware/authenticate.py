@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from ..asgi import EXCHANGE, App, Receive, Scope, Send
+from ..asgi import DONE, EXCHANGE, App, Receive, Scope, Send
 from ..exchange import Exchange
+from ..invocation import ANONYMOUS
 from ..policy.access import parse_caller
 from ..policy.limits import Limits
+from ..refusals import Refusal
 
 
 class Authenticate:
@@ -23,10 +25,17 @@ class Authenticate:
         if invocation is not None:
             limits = self._limits()
             name = invocation.function.name
+            query = scope["query_string"]
             if limits.is_one_for_all:
                 exchange.plan = limits.default.plan(name)
+                if query:  # for people who ask who holds a slot; what is in a header is found then
+                    exchange.caller = parse_caller(exchange.headers.get(b"authorization"), {}, query) or ANONYMOUS
             else:
-                caller = exchange.caller = parse_caller(exchange.headers.get(b"authorization"), limits.credentials)
+                caller = parse_caller(exchange.headers.get(b"authorization"), limits.credentials, query)
+                if caller is None:
+                    exchange.refuse(Refusal.TWO_CREDENTIALS)
+                    return DONE
+                exchange.caller = caller
                 account = limits.of(invocation.function.account or caller.account)
                 exchange.plan = account.plan_for(name, caller.access_key_id if limits.knows(caller) else None)
         return self.app(scope, receive, send)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..asgi import Scope
 from ..exchange import Exchange
 from ..invocation import Function, Operation
+from ..policy.access import keep_signature
 from ..policy.recursion import TRACE_HEADER
 from ..policy.target import canonical_path
 from .event import Event, Headers
@@ -35,7 +36,7 @@ def make_event(exchange: Exchange, scope: Scope, *, region: str, now: float) -> 
     body, exchange.body = exchange.body, b""
     path, query = scope["raw_path"], scope["query_string"]
     if invocation.operation is Operation.INVOKE_ASYNC:
-        path, query = _invoke_path(function), b""
+        path, query = _invoke_path(function), keep_signature(query)
     return Event(
         request_id=exchange.request_id,
         account=plan.account,

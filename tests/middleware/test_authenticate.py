@@ -7,7 +7,7 @@ import pytest
 from gateway.middleware.authenticate import Authenticate
 from gateway.policy.limits import AccountLimits, FunctionLimits, Limits
 from tests.middleware.stages import Inside, drive, make_exchange
-from tests.support.sockets import Wire, gateway, invoke, refusal_of
+from tests.support.sockets import Gateway, Wire, gateway, invoke, refusal_of
 
 KNOWN = "111122223333"
 ALSO_KNOWN = "444455556666"
@@ -128,3 +128,63 @@ def test_an_invented_caller_mints_no_rate() -> None:
             assert refusal_of(answer) == (429, "TooManyRequestsException", "Rate exceeded")
             assert answer.json["Reason"] == "CallerRateLimitExceeded"
         assert served.send(invoke("echo", b"{}", authorization("AKIAKNOWN"))).status == 200
+
+
+# ---- presigned ------------------------------------------------------------------------------------------------
+
+
+def presign(served: Gateway, access_key_id: str, function: str, operation: str = "invoke") -> str:
+    """The path and query that botocore signs for one minute."""
+    client = served.boto3(access_key_id)
+    try:
+        url = client.generate_presigned_url(operation, Params={"FunctionName": function}, ExpiresIn=60)
+    finally:
+        client.close()
+    return url.removeprefix(served.url)
+
+
+@pytest.mark.parametrize("operation", ["invoke", "invoke_with_response_stream"])
+def test_a_presigned_call_is_counted_for_its_account(operation: str) -> None:
+    """As botocore signs it. Three at once of an account with one slot: one runs."""
+    one = {"concurrent_executions": 1}
+    with gateway(accounts={"default": {"concurrent_executions": 10}, KNOWN: one}) as served:
+        target = presign(served, KNOWN, "hold", operation)
+        assert "X-Amz-Credential=111122223333%2F" in target
+        with Wire(served.port) as wire:
+            wire.send(invoke(path=target))
+            served.until_running(1)
+            assert served.held()[f"{KNOWN}/account"] == 1
+            for _ in range(2):
+                answer = served.send(invoke(path=target))
+                assert answer.json["Reason"] == "ConcurrentInvocationLimitExceeded"
+            assert served.send(invoke("echo", b"{}", authorization(KNOWN))).status == 429
+            served.release()
+            assert wire.answer().status == 200
+        served.until_idle()
+        assert served.held() == {}
+
+
+def test_a_request_with_two_access_keys_is_refused() -> None:
+    """Signed twice it could be counted for one account and run for the other. The connection stays open."""
+    named = {KNOWN: {"concurrent_executions": 1}, ALSO_KNOWN: {"concurrent_executions": 1}}
+    with gateway(accounts=named) as served, Wire(served.port) as wire:
+        twice = invoke("echo", b"{}", authorization(ALSO_KNOWN), path=presign(served, KNOWN, "echo"))
+        for _ in range(2):
+            answer = wire.send(twice).answer()
+            assert (answer.status, answer.header("x-amzn-errortype")) == (403, "InvalidSignatureException")
+            assert answer.json == {
+                "message": "The request names two access keys, in its Authorization header or its query. Sign it once."
+            }
+        same = invoke("echo", b"{}", authorization(KNOWN), path=presign(served, KNOWN, "echo"))
+        assert wire.send(same).answer().status == 200
+        assert served.held() == {}
+
+
+def test_a_holder_of_a_slot_is_shown_with_the_presigned_access_key() -> None:
+    with gateway() as served, Wire(served.port) as wire:
+        wire.send(invoke(path=presign(served, "AKIAPRESIGNED", "hold")))
+        served.until_running(1)
+        (holder,) = served.fetch("/holders").json["holders"]
+        assert holder["caller"] == "AKIAPRESIGNED"
+        served.release()
+        assert wire.answer().status == 200

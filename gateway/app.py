@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from . import __version__
 from .asgi import App, Scope
+from .background import BackgroundTasks
 from .buffers import Buffers
 from .counters.memory import MemoryCounters
 from .counters.store_name import name_store
@@ -91,19 +92,24 @@ class Gateway:
     counters know it, one that nobody else has unless it is given.
     """
 
-    def __init__(self, settings: Settings, *, backend_url: str, name: str | None = None) -> None:
+    def __init__(
+        self, settings: Settings, *, backend_url: str, name: str | None = None, tasks: BackgroundTasks | None = None
+    ) -> None:
         self.settings = settings
+        self.tasks = tasks or BackgroundTasks()
         self.is_draining = False
         self._drained_by = 0.0
-        self.degraded = {"settings_invalid": False, "restart_needed": False}
+        self.degraded = self.tasks.degraded
+        self.degraded |= {"settings_invalid": False, "restart_needed": False}
         if settings.async_.mode == "queue":
             self.degraded["event_store"] = False
         self._has_access_log = settings.access_log
         self.buffers = Buffers(settings.buffer_bytes)
         self.outbox = Outbox()
-        self.shared = _make_shared(settings, name, lambda: self.tables.limits, self.degraded)
+        self.shared = _make_shared(settings, name, lambda: self.tables.limits, self.tasks)
         self.counters: MemoryCounters = self.shared or MemoryCounters()
         self.totals = Totals()
+        self.totals.background_task_failures = self.tasks.failures
         self.refusals = RefusalSummary(self.totals)
         self.pool = _make_pool(settings, backend_url, self.buffers, self.outbox)
         self.backend = BackendState(backend_url)
@@ -126,6 +132,7 @@ class Gateway:
                 is_draining=lambda: self.is_draining,
                 shared=self.shared,
             ),
+            tasks=self.tasks,
             read_sums=self.shared.read_sums if self.shared else None,
         )
         forward = Forward(
@@ -244,7 +251,8 @@ class Gateway:
         delays = Delays(
             events.function_error_delays_seconds, events.shortest_delay_seconds, events.longest_delay_seconds
         )
-        store, self.event_store = _make_store(settings, self.shared.gateway if self.shared else f"g-{token_hex(4)}")
+        gateway = self.shared.gateway if self.shared else f"g-{token_hex(4)}"
+        store, self.event_store = _make_store(settings, gateway, self.tasks)
         dispatcher = Dispatcher(
             store,
             # The same way to a slot as a call's: it may wait for nothing else.
@@ -255,6 +263,7 @@ class Gateway:
             rules=lambda account, function: self.tables.event_rules.of(account, function),
             tell=self.event_totals,
             delays=delays,
+            background=self.tasks,
         )
         self.counters.on_free = dispatcher.note_free
         return dispatcher
@@ -365,7 +374,7 @@ def _chain(stages: list[partial[Any]], last: App) -> App:
 
 
 def _make_shared(
-    settings: Settings, name: str | None, limits: Callable[[], Limits], degraded: dict[str, bool]
+    settings: Settings, name: str | None, limits: Callable[[], Limits], tasks: BackgroundTasks
 ) -> SharedCounters | None:
     """The counters on a store; None where they are in memory, and then redis-py is not even imported."""
     if settings.counters == "memory":
@@ -382,7 +391,7 @@ def _make_shared(
         settings.backend.timeout_seconds if shared.heal_after == "timeout" else 0.0,
         name,
     )
-    return SharedCounters(terms, limits=limits, degraded=degraded)
+    return SharedCounters(terms, limits=limits, degraded=tasks.degraded, tasks=tasks)
 
 
 def _describe_counters(settings: Settings, shared: SharedCounters | None) -> Counters:
@@ -447,7 +456,7 @@ def _make_rules(function: FunctionSettings) -> EventRules:
     return EventRules(function.maximum_retry_attempts, function.maximum_event_age_seconds, targets)
 
 
-def _make_store(settings: Settings, gateway: str) -> tuple[Store, str]:
+def _make_store(settings: Settings, gateway: str, tasks: BackgroundTasks) -> tuple[Store, str]:
     """The store of events, and where it is: a URL without credentials, or the path of a file."""
     url = settings.event_store
     events = settings.async_
@@ -455,7 +464,8 @@ def _make_store(settings: Settings, gateway: str) -> tuple[Store, str]:
         from .queue.streams import StreamStore  # and redis-py with it
 
         lease = settings.shared.lease_seconds
-        shared = StreamStore(url, gateway=gateway, lease_seconds=lease, maximum_events=events.maximum_events)
+        most = events.maximum_events
+        shared = StreamStore(url, gateway=gateway, lease_seconds=lease, maximum_events=most, tasks=tasks)
         return shared, name_store(url)
     path, is_temporary = find_file(url, settings.listen.port)
     return SqliteStore(path, maximum_events=events.maximum_events, is_temporary=is_temporary), str(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import functools
 import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -13,6 +14,7 @@ from typing import Any, cast
 import uvicorn
 
 from .asgi import App
+from .background import BackgroundTasks
 from .demo import DemoBackend
 from .settings import Address
 
@@ -34,9 +36,24 @@ class CannotListen(Exception):
 class Server(uvicorn.Server):
     """uvicorn without signal handlers of its own: there are two servers here, and one who decides."""
 
+    is_shut_down = False
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def keep_serving(self, sockets: list[socket.socket]) -> None:
+        """Serve on `sockets` until `should_exit`. A second call goes on where the first was ended: connections were
+        served meanwhile."""
+        if self.started:
+            await self.main_loop()
+            await self.shutdown(sockets)
+        else:
+            await self.serve(sockets)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        self.is_shut_down = True
 
 
 def configure(
@@ -67,39 +84,31 @@ def configure(
 
 
 @contextlib.asynccontextmanager
-async def serving(server: Server, listener: socket.socket) -> AsyncIterator[None]:
-    work = asyncio.create_task(server.serve(sockets=[listener]))
+async def serving(server: Server, listener: socket.socket, tasks: BackgroundTasks) -> AsyncIterator[None]:
+    """Serve on a bound socket until the block ends, then drain. Raises `CannotListen`."""
+    task = tasks.start(functools.partial(server.keep_serving, [listener]), "HTTP server")
     while not server.started:
-        if work.done():
-            work.result()
-            raise CannotListen(f"The server on {address_of(listener)} did not start.")
+        if not task.is_running:
+            task.cancel()
+            raise CannotListen(f"The server on {address_of(listener)} did not start; the log has the details.")
         await asyncio.sleep(0.005)
     try:
         yield
     finally:
         server.should_exit = True
-        await work
+        await task.finish()
+        if not server.is_shut_down:
+            await server.shutdown([listener])
 
 
 @contextlib.asynccontextmanager
-async def demo_backend() -> AsyncIterator[str]:
+async def demo_backend(tasks: BackgroundTasks) -> AsyncIterator[str]:
     """The demo backend on a loopback port of its own; the gateway reaches it like any other."""
     with contextlib.closing(bind(Address("127.0.0.1", 0), "backend.url")) as listener:
         demo = DemoBackend()
-        async with serving(Server(configure(demo, drain_seconds=1)), listener):
+        async with serving(Server(configure(demo, drain_seconds=1)), listener, tasks):
             yield f"http://{address_of(listener)}"
             demo.close()  # what still sleeps has nobody waiting for it
-
-
-@contextlib.asynccontextmanager
-async def task(work: Any, name: str) -> AsyncIterator[None]:
-    running = asyncio.create_task(work, name=name)
-    try:
-        yield
-    finally:
-        running.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await running
 
 
 def bind(address: Address, key: str) -> socket.socket:

@@ -15,6 +15,8 @@ from .settings import Settings, SettingsError, restart_needed
 
 log = logging.getLogger("gateway")
 
+POLL_SECONDS = 1.0
+
 
 class Reloadable(Protocol):
     """What can take new limits. `settings` are those of its start; `degraded` says of each cause whether it is so."""
@@ -37,6 +39,10 @@ async def keep_reloading(gateway: Reloadable, read: Callable[[], Settings], chan
             gateway.degraded["settings_invalid"] = True
             log.error("settings not reloaded, the old ones stay in force:\n%s", error)
             continue
+        except Exception:  # a mistake of ours must not hide the next change
+            gateway.degraded["settings_invalid"] = True
+            log.exception("settings not reloaded, the old ones stay in force")
+            continue
         await gateway.adopt(settings)
         waiting = restart_needed(gateway.settings, settings)
         gateway.degraded |= {"settings_invalid": False, "restart_needed": bool(waiting)}
@@ -45,14 +51,51 @@ async def keep_reloading(gateway: Reloadable, read: Callable[[], Settings], chan
             log.warning("changed, but in force only after a restart: %s", ", ".join(waiting))
 
 
-async def watch(config: Path, before: bytes | None, changed: asyncio.Event) -> None:
-    """Notice when the file's bytes are no longer those of `before`. The folder is watched, because editors and mounts
-    replace the file; and it is looked at every second all the same, for a change before the watch was set up."""
-    async for _ in watchfiles.awatch(config.parent, recursive=False, rust_timeout=1000, yield_on_timeout=True):
-        after = read_bytes(config)
-        if after is not None and after != before:
-            before = after
-            changed.set()
+class Watched:
+    """The settings file. `before` are the bytes that are in force; `changed` is set when the file has others."""
+
+    def __init__(self, config: Path, before: bytes | None, changed: asyncio.Event) -> None:
+        self._config = config
+        self._before = before
+        self._changed = changed
+
+    async def keep_watching(self) -> None:
+        """Watch the folder, because editors and mounts replace the file; where the system has no watch left, read the
+        file every second."""
+        try:
+            await self._watch()
+            why = "the watch has ended"
+        except Exception as error:  # of many kinds, the library's own among them; reading the file needs none of it
+            why = _describe(error)
+        log.warning(
+            "%s cannot be watched (%s): it is read every %g s instead, and changes are seen so. "
+            "Raise fs.inotify.max_user_instances and max_user_watches to have it watched.",
+            self._config.parent,
+            why,
+            POLL_SECONDS,
+        )
+        while True:
+            self._look()
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _watch(self) -> None:
+        """The file is also read every second, for a change before the watch was set up."""
+        milliseconds = int(POLL_SECONDS * 1000)
+        folder = self._config.parent
+        async for _ in watchfiles.awatch(folder, recursive=False, rust_timeout=milliseconds, yield_on_timeout=True):
+            self._look()
+
+    def _look(self) -> None:
+        after = read_bytes(self._config)
+        if after is not None and after != self._before:
+            self._before = after
+            self._changed.set()
+
+
+def _describe(error: Exception) -> str:
+    while isinstance(error, ExceptionGroup):  # of the library's task group
+        error = error.exceptions[0]
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def read_bytes(config: Path) -> bytes | None:

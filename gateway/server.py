@@ -8,15 +8,17 @@ import logging
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
 from typing import Protocol, cast
 
 from .app import Gateway
 from .asgi import App
-from .listening import CannotListen, Server, address_of, bind, configure, demo_backend, serving, task
+from .background import BackgroundTasks
+from .listening import CannotListen, Server, address_of, bind, configure, demo_backend, serving
 from .operations.host import LoopbackNames
 from .queue.base import CannotOpen
-from .reloading import Reloadable, keep_reloading, read_bytes, watch
+from .reloading import Reloadable, Watched, keep_reloading, read_bytes
 from .serving import (
     ServingGateway,
     freeze_garbage,
@@ -39,6 +41,7 @@ class Running(Reloadable, Protocol):
 
     listen: Address
     operations: Address
+    tasks: BackgroundTasks
 
     @property
     def in_flight(self) -> int:
@@ -59,6 +62,7 @@ class RunningGateway:
         self.listen = listen
         self.operations = operations
         self.settings = self.gateway.settings
+        self.tasks = self.gateway.tasks
         self.degraded = self.gateway.degraded
         self.adopt = self.gateway.adopt
         self.cut_short = serving.cut_short
@@ -82,12 +86,13 @@ async def running(settings: Settings) -> AsyncIterator[RunningGateway]:
             stack.enter_context(contextlib.closing(bind(address, key)))
             for key, address in (("listen", settings.listen), ("operations", settings.operations))
         )
+        tasks = BackgroundTasks()
         backend_url = settings.backend.url
         if backend_url == "demo":
-            backend_url = await stack.enter_async_context(demo_backend())
-        gateway = await stack.enter_async_context(started(settings, backend_url))
+            backend_url = await stack.enter_async_context(demo_backend(tasks))
+        gateway = await stack.enter_async_context(started(settings, backend_url, tasks=tasks))
         app = LoopbackNames(cast("App", make_operations(gateway, address_of(invoke)).app))
-        await stack.enter_async_context(serving(Server(configure(app, drain_seconds=1)), operations))
+        await stack.enter_async_context(serving(Server(configure(app, drain_seconds=1)), operations, tasks))
         stack.callback(gateway.watchers.close)  # after the drain, which they see; their streams hold nobody up
         served = await stack.enter_async_context(serving_invoke(gateway, invoke))
         yield RunningGateway(served, address_of(invoke), address_of(operations))
@@ -143,9 +148,11 @@ async def _run(settings: Settings, reload: Callable[[], Settings], config: Path 
         await _announce(server)
         freeze_garbage()
         async with contextlib.AsyncExitStack() as stack:
-            await stack.enter_async_context(task(keep_reloading(server, reload, changed), "reload"))
+            running = server.tasks.running
+            await stack.enter_async_context(running(partial(keep_reloading, server, reload, changed), "reload"))
             if settings.watch and config is not None:
-                await stack.enter_async_context(task(watch(config, content, changed), "watch of the settings file"))
+                watched = Watched(config, content, changed)
+                await stack.enter_async_context(running(watched.keep_watching, "watch of the settings file"))
             await stop.wait()
         log.info("draining: %d invocations in flight", server.in_flight)
     log.info("stopped")

@@ -14,8 +14,9 @@ from typing import cast
 import uvicorn
 
 from .app import Gateway
+from .background import BackgroundTasks
 from .listener import InvokeProtocol, ListenerLimits, keep_sweeping
-from .listening import Server, configure, serving, task
+from .listening import Server, configure, serving
 from .operations.app import Operations
 from .operations.fault_scripts import FaultEndpoint
 from .operations.history import keep_looking
@@ -47,15 +48,19 @@ class ServingGateway:
 
 
 @contextlib.asynccontextmanager
-async def started(settings: Settings, backend_url: str, name: str | None = None) -> AsyncIterator[Gateway]:
+async def started(
+    settings: Settings, backend_url: str, name: str | None = None, tasks: BackgroundTasks | None = None
+) -> AsyncIterator[Gateway]:
     """A gateway whose counters are in use, until the block ends. `backend_url` is where its backend is, `name` how
-    gateways that share counters know it."""
-    gateway = Gateway(settings, backend_url=backend_url, name=name)
+    gateways that share counters know it, `tasks` who owns its background tasks."""
+    gateway = Gateway(settings, backend_url=backend_url, name=name, tasks=tasks)
+    asyncio.get_running_loop().set_exception_handler(gateway.tasks.handle_exception)
     try:
         await gateway.start()
+        running = gateway.tasks.running
         async with (
-            task(keep_looking(gateway.history), "history"),
-            task(gateway.backend_watch.keep_looking(), "look for the backend"),
+            running(partial(keep_looking, gateway.history), "history"),
+            running(gateway.backend_watch.keep_looking, "watch of the backend"),
         ):
             yield gateway
     finally:
@@ -69,11 +74,12 @@ async def serving_invoke(gateway: Gateway, listener: socket.socket) -> AsyncIter
     settings = gateway.settings
     server = Server(_configure_invoke(gateway, settings))
     async with contextlib.AsyncExitStack() as stack:
-        await stack.enter_async_context(serving(server, listener))
+        await stack.enter_async_context(serving(server, listener, gateway.tasks))
         connections = cast("set[InvokeProtocol]", server.server_state.connections)
-        sweep = keep_sweeping(connections, settings.read_timeout_seconds, settings.keep_alive_seconds)
-        await stack.enter_async_context(task(sweep, "sweep of connections"))
-        await stack.enter_async_context(task(keep_measuring_lag(gateway.totals.loop_lag), "event loop lag"))
+        sweep = partial(keep_sweeping, connections, settings.read_timeout_seconds, settings.keep_alive_seconds)
+        running = gateway.tasks.running
+        await stack.enter_async_context(running(sweep, "sweep of connections"))
+        await stack.enter_async_context(running(partial(keep_measuring_lag, gateway.totals.loop_lag), "event loop lag"))
         try:
             yield ServingGateway(gateway, server)
         finally:

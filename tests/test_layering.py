@@ -67,7 +67,7 @@ def test_the_core_imports_only_itself_and_does_nothing_but_compute(path: Path) -
 def test_the_engines_know_the_core_but_not_one_another(folder: str) -> None:
     for path in files_in(folder):
         inside, _ = imports_of(path)
-        assert all(is_in(module, *CORE, "outbox", folder) for module in inside), path
+        assert all(is_in(module, *CORE, "outbox", "background", folder) for module in inside), path
 
 
 def test_the_queue_of_events_knows_the_core_and_its_own_libraries() -> None:
@@ -75,7 +75,7 @@ def test_the_queue_of_events_knows_the_core_and_its_own_libraries() -> None:
     for path in files_in("queue"):
         library = {"redis"} if path.stem.startswith("stream") else set()
         inside, outside = imports_of(path)
-        assert all(is_in(module, *CORE, "queue") for module in inside), path
+        assert all(is_in(module, *CORE, "background", "queue") for module in inside), path
         assert outside <= set(sys.stdlib_module_names) | {"msgspec"} | library, path
 
 

@@ -9,13 +9,13 @@ While nobody counts an account (its slot is being moved, its node is not known) 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
 from typing import Any
 
 from redis.crc import key_slot
 
+from ..background import BackgroundTask
 from ..policy.store_url import Host, split_store_url
 from .link import Elsewhere, Link, StoreAway
 from .place import AccountTally, Context, Place
@@ -67,7 +67,7 @@ class Cluster:
         self._slots: Slots = []
         self._hint: Host | None = None
         self._bell = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._task: BackgroundTask | None = None
         self._ending: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -75,13 +75,11 @@ class Cluster:
         await self._place_all()
         if not self._is_settled():
             self._bell.set()
-        self._task = asyncio.create_task(self._keep_placing(), name="places in the cluster")
+        self._task = self._context.tasks.start(self._keep_placing, "places in the cluster")
 
     async def close(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await self._task.close()
         for tally in self._nowhere.tallies.values():
             self._context.answer_alone(tally)
         await asyncio.gather(*(shard.close() for shard in self._shards.values()), *self._ending)
@@ -120,6 +118,8 @@ class Cluster:
     # Placing.
 
     async def _keep_placing(self) -> None:
+        if not self._is_settled():
+            self._bell.set()
         pause = least = min(0.02, self._terms.lease_seconds / 100)
         while True:
             await self._bell.wait()
@@ -193,7 +193,7 @@ class Cluster:
         for host, shard in list(self._shards.items()):
             if not shard.tallies:
                 del self._shards[host]
-                task = asyncio.create_task(shard.close(), name="leaving a node")
+                task = self._context.tasks.run_once(shard.close(), "leaving a node")
                 self._ending.add(task)
                 task.add_done_callback(self._ending.discard)
 

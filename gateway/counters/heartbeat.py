@@ -47,6 +47,7 @@ class Heartbeat:
         self._tallies = tallies
         self._standing = standing
         self._guide = guide
+        self._has_failed = False
         self._ring = ring
         self._lease = Lease(
             link,
@@ -58,6 +59,7 @@ class Heartbeat:
             tell=lambda heard: self._call_soon(self._note_renewals, heard),
             tell_away=lambda why: self._call_soon(look),
             tell_moved=lambda: self._call_soon(leave),
+            tell_failed=lambda: self._call_soon(self._note_failure),
         )
         self.hurry = self._lease.hurry
         self.close = self._lease.close
@@ -71,7 +73,14 @@ class Heartbeat:
         with contextlib.suppress(RuntimeError):  # the event loop has ended, and with it this gateway
             self._loop.call_soon_threadsafe(do, *arguments)
 
+    def _note_failure(self) -> None:
+        self._has_failed = True
+        self._context.tasks.record_failure(self, "heartbeat")
+
     def _note_renewals(self, heard: list[Heard]) -> None:
+        if self._has_failed:
+            self._has_failed = False
+            self._context.tasks.record_recovery(self)
         for tally, epoch, renewed in heard:
             mine = self._tallies.get(tally.account)
             if mine is None:  # counted elsewhere meanwhile

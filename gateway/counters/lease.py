@@ -26,7 +26,8 @@ Heard = tuple[Tally, int, Renewed | Elsewhere]
 class Lease:
     """`tallies` lists what has to be renewed, `limits` tells of an account in words what it may, `more` is what else
     there is to tell the store. All are called in the thread, as are `tell` with the answers, `tell_away` when there
-    are none, and `tell_moved` when another server has taken over though this one still answers."""
+    are none, `tell_moved` when another server has taken over though this one still answers, and `tell_failed` when the
+    heartbeat had to be started again."""
 
     def __init__(
         self,
@@ -40,6 +41,7 @@ class Lease:
         tell: Callable[[list[Heard]], None],
         tell_away: Callable[[str], None],
         tell_moved: Callable[[], None],
+        tell_failed: Callable[[], None],
     ) -> None:
         self._link = link
         self._pause = seconds / _BEATS
@@ -50,9 +52,11 @@ class Lease:
         self._tell = tell
         self._tell_away = tell_away
         self._tell_moved = tell_moved
+        self._tell_failed = tell_failed
         self._loop: asyncio.AbstractEventLoop | None = None
         self._bell: asyncio.Event | None = None
         self._is_ending = False
+        self._ends = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
 
     def start(self) -> None:
@@ -68,11 +72,18 @@ class Lease:
     async def close(self) -> None:
         """End the thread and wait for it, which takes no longer than one call to the store."""
         self._is_ending = True
+        self._ends.set()
         self.hurry()
         await asyncio.to_thread(self._thread.join)
 
     def _run(self) -> None:
-        asyncio.run(self._keep_renewing())
+        while not self._is_ending:
+            try:
+                asyncio.run(self._keep_renewing())
+            except BaseException:  # whatever it is: without this thread the store forgets every call after a lease
+                log.exception("the heartbeat failed, and is started again in %g s", self._pause / _BEATS)
+                self._tell_failed()
+                self._ends.wait(self._pause / _BEATS)
 
     async def _keep_renewing(self) -> None:
         self._bell = asyncio.Event()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol
 
+from ..background import BackgroundTasks
 from .link import Command, Elsewhere, Link
 from .messages import Answer, Take
 from .standing import Standing
@@ -49,6 +50,7 @@ class Context(NamedTuple):
     tell: Callable[[], None]
     heard: Callable[[], None]
     clock: Callable[[], float]
+    tasks: BackgroundTasks
 
     def make_standing(self, where: str) -> Standing:
         return Standing(where, self.gateway, self.terms.when_away, tell=self.tell, clock=self.clock)

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from ..background import BackgroundTask
 from .bound import Bound
 from .heartbeat import Heartbeat, tell_fenced
 from .link import Command, Elsewhere, Link, StoreAway
@@ -55,7 +56,7 @@ class Shard:
         )
         self._must_ask = True
         self._must_reopen = False
-        self._task: asyncio.Task[None] | None = None
+        self._task: BackgroundTask | None = None
 
     # Its life.
 
@@ -67,8 +68,8 @@ class Shard:
         """Begin to talk, and return after the first exchange. Does not fail where the server is away: `standing`
         tells, and it is tried again."""
         await self._talk()
-        self._task = asyncio.create_task(self._keep_talking(), name="shared counters")
         self._heartbeat.start()
+        self._task = self._context.tasks.start(self._keep_talking, "shared counters")
 
     async def close(self) -> None:
         """Give everything back, so that nobody waits for the lease to end; unless slots are to be kept for calls that
@@ -76,8 +77,7 @@ class Shard:
         if self._task is not None:
             async with self._is_free:  # what is under way is heard to its end
                 self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await self._task.close()
             await self._heartbeat.close()
         self._answer_all_alone()
         if self.standing.why_away is None and self.tallies:
@@ -126,6 +126,8 @@ class Shard:
             return None
 
     async def _keep_talking(self) -> None:
+        self._dirty = dict.fromkeys(self.tallies.values())  # what was taken out to be said, and was not
+        self._bell.set()
         pause = least = min(0.02, self._terms.lease_seconds / 100)
         while True:
             await self._bell.wait()

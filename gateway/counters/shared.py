@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from secrets import token_hex
 from time import monotonic
 
+from ..background import BackgroundTasks
 from ..policy.concurrency import Claim, Full, Lane, Plan, RateClaim
 from ..policy.limits import Limits
 from .alone import choose_part
@@ -47,6 +48,7 @@ class SharedCounters(MemoryCounters):
         *,
         limits: Callable[[], Limits],
         degraded: dict[str, bool],
+        tasks: BackgroundTasks | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         super().__init__(clock)
@@ -85,6 +87,7 @@ class SharedCounters(MemoryCounters):
                 tell=self._note_standing,
                 heard=self._note_heartbeat,
                 clock=clock,
+                tasks=tasks or BackgroundTasks(),
             )
         )
         self._is_closed = False

@@ -299,8 +299,14 @@ class InvokeProtocol(asyncio.Protocol):
     def _wake_worker(self) -> None:
         if self._worker is None:
             self._worker = self.loop.create_task(self._work())
+            self._worker.add_done_callback(self._note_worker_end)
         elif self._turn is not None and not self._turn.done():
             self._turn.set_result(None)
+
+    def _note_worker_end(self, worker: asyncio.Task[None]) -> None:
+        """Requests that come on a connection which nobody serves any more would wait for ever."""
+        if not self._is_lost:
+            self.close()
 
     def end_response(self) -> None:
         """The response to the running request is complete: the next may be served."""

@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from time import monotonic
 
 import msgspec
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from ..background import BackgroundTask, BackgroundTasks
 from .live import Configured, LiveView, Question, find_configured
 
 log = logging.getLogger("gateway")
@@ -59,18 +61,20 @@ class Watchers:
         *,
         tick_seconds: float = TICK_SECONDS,
         most: int = MOST_WATCHERS,
+        tasks: BackgroundTasks | None = None,
         read_sums: Callable[[], Awaitable[None]] | None = None,
         sums_seconds: float = SUMS_SECONDS,
     ) -> None:
         self._view = view
+        self._tasks = tasks or BackgroundTasks()
         self._read_sums = read_sums
         self._sums_seconds = sums_seconds
-        self._reader: asyncio.Task[None] | None = None
+        self._reader: BackgroundTask | None = None
         self._tick_seconds = tick_seconds
         self._most = most
         self._boards: dict[Question, Board] = {}
         self._ticked = asyncio.Event()
-        self._ticker: asyncio.Task[None] | None = None
+        self._ticker: BackgroundTask | None = None
         self._is_closed = False
 
     @property
@@ -92,9 +96,10 @@ class Watchers:
             board = self._boards[question] = Board(question)
         board.watchers += 1
         if self._ticker is None:
-            self._ticker = asyncio.create_task(self._keep_ticking(), name="live updates")
-        if self._read_sums is not None and (self._reader is None or self._reader.done()):
-            self._reader = asyncio.create_task(self._keep_reading(self._read_sums), name="sums of all gateways")
+            self._ticker = self._tasks.start(self._keep_ticking, "live updates")
+        if self._read_sums is not None and (self._reader is None or self._reader.is_over):
+            reading = partial(self._keep_reading, self._read_sums)
+            self._reader = self._tasks.start(reading, "sums of all gateways", may_end=True)
         return board
 
     def leave(self, board: Board) -> None:

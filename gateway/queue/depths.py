@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from math import inf
 from time import monotonic, time
@@ -13,6 +14,8 @@ from ..policy.limits import OTHER, Limits
 from .base import StoreFault, Waiting
 from .dispatcher import Dispatcher
 from .lanes import Lane, Work
+
+log = logging.getLogger("gateway")
 
 SCRAPE_SECONDS = 5.0  # a scrape takes what was read so long ago
 _PATIENCE_SECONDS = 2.0  # whoever asks waits no longer: ten million events take a file that long
@@ -162,6 +165,9 @@ class QueueLooker:
 
     def _end_look(self, look: asyncio.Task[None]) -> None:
         self._look = None
+        if not look.cancelled() and (error := look.exception()) is not None:  # a mistake of ours
+            log.error("the queue could not be looked at", exc_info=error)
+            self._fault = f"it could not be looked at: {error!r}"
         self._looked_at = self._clock()
 
     async def _look_now(self) -> None:

@@ -14,6 +14,7 @@ from random import random
 from time import monotonic, time
 from typing import Any
 
+from ..background import BackgroundTasks
 from ..policy.concurrency import Claim, Full, Plan
 from ..policy.events import Condition, Delays, EventRules
 from ..policy.limits import Limits
@@ -33,6 +34,8 @@ _MOST_DELIVERIES = 8  # of a lane at once
 _MOST_TASKS = 5_000  # whatever the limits are: each has its event in memory
 _MOST_TURNS = 200  # in one go; then others have the event loop
 _CLOSING_PAUSE = 0.5
+_FAILED_PAUSE = 1.0  # before another try of what failed by a mistake of ours
+_NAME = "dispatcher of events"
 
 _TASKS = "\0tasks"
 """Stands for the limit of tasks, as the counters' names do for theirs."""
@@ -59,8 +62,10 @@ class Dispatcher:
         now: Callable[[], float] = time,
         call_later: CallLater | None = None,
         dice: Callable[[], float] = random,
+        background: BackgroundTasks | None = None,
     ) -> None:
         self.store = store
+        self._background = background or BackgroundTasks()
         self.ready = Ready(store, spawn=self._spawn, pump=self._pump_soon, now=now, call_later=call_later)
         self.settling = Settling(
             store,
@@ -80,10 +85,11 @@ class Dispatcher:
         self._rules = rules
         self._tell = tell
         self._now = now
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], Event | None] = {}
         self._runs = 0
         self._is_pumping = False
         self._is_stopping = True
+        self._is_cut_short = False
         self._loop: asyncio.AbstractEventLoop
 
     # Life.
@@ -115,6 +121,7 @@ class Dispatcher:
 
     def cut_short(self) -> None:
         """Let nothing end that runs still: it runs again after the next start."""
+        self._is_cut_short = True
         for task in list(self._tasks):
             task.cancel()
 
@@ -182,8 +189,20 @@ class Dispatcher:
             self._loop.call_soon(self._pump)
 
     def _pump(self) -> None:
-        """Give every lane its turns, until none can use one."""
+        """Give every lane its turns, until none can use one. A mistake of ours with one lane is not the end of that."""
         self._is_pumping = False
+        try:
+            self._give_turns()
+        except Exception:
+            log.exception("the dispatcher of events has failed at giving turns, and goes on")
+            self._background.record_error(_NAME)
+            self._loop.call_later(_FAILED_PAUSE, self._retry_turns)
+
+    def _retry_turns(self) -> None:
+        for lane in list(self.ready.lanes.values()):
+            self.ready.give_turn(lane)
+
+    def _give_turns(self) -> None:
         for _ in range(_MOST_TURNS):
             if self._is_stopping or (lane := self._turns.next()) is None:
                 return
@@ -199,17 +218,32 @@ class Dispatcher:
                 self._turns.offer(offered)  # it does not need the slot after all
         self._pump_soon()
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None], event: Event | None = None) -> None:
+        """Do `work` beside. Where it ends before its time, the claimed `event` that it is about is given back."""
         task = self._loop.create_task(work)
-        self._tasks.add(task)
+        self._tasks[task] = event
         task.add_done_callback(self._forget)
 
     def _forget(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:  # a mistake of ours
+        event = self._tasks.pop(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None or (task.cancelled() and not self._is_cut_short):  # a mistake of ours, or of somebody
             log.error("the dispatcher of events has failed at something", exc_info=error)
+            self._background.record_error(_NAME)
+            if event is not None:
+                self._loop.call_later(_FAILED_PAUSE, self._give_back, event)
         if self._turns.has_blocked and self._turns.offer(_TASKS):
             self._pump_soon()
+
+    def _give_back(self, event: Event) -> None:
+        """Let an event wait again whose run or delivery ended without a result."""
+
+        async def give_back() -> None:
+            await self.store.give_back([event])
+            self.ready.hear(event.lane, 1, event.due_at)
+
+        if not self._is_stopping:
+            self._spawn(give_back())
 
     # Running.
 
@@ -235,14 +269,15 @@ class Dispatcher:
             self.ready.pop(lane)
             lane.running += 1
             lane.unadmitted += 1
-            self._spawn(self._run(lane, event, plan, self._room.enter(plan)))
+            self._spawn(self._run(lane, event, plan, self._room.enter(plan)), event)
             self.ready.give_turn(lane)
 
     def _end_next(self, lane: Lane, condition: Condition, message: str) -> None:
         """The next event ends unrun; a few at once, so that a backlog is not in memory on its way out."""
         if lane.running < MOST_READY:
             lane.running += 1
-            self._spawn(self._end_unrun(lane, self.ready.pop(lane), condition, message))
+            event = self.ready.pop(lane)
+            self._spawn(self._end_unrun(lane, event, condition, message), event)
             self.ready.give_turn(lane)
 
     async def _end_unrun(self, lane: Lane, event: Event, condition: Condition, message: str) -> None:
@@ -276,7 +311,8 @@ class Dispatcher:
     def _deliver_next(self, lane: Lane) -> None:
         if lane.running < _MOST_DELIVERIES:
             lane.running += 1
-            self._spawn(self._deliver(lane, self.ready.pop(lane)))
+            event = self.ready.pop(lane)
+            self._spawn(self._deliver(lane, event), event)
             self.ready.give_turn(lane)
 
     async def _deliver(self, lane: Lane, event: Event) -> None:

@@ -176,6 +176,10 @@ class Ready:
             lane.is_fetching = False
             self.timers.wake_at(lane, self._now() + _STORE_PAUSE)
             return
+        except BaseException:  # a mistake of ours, or an end from outside: the lane must not wait for ever
+            lane.is_fetching = False
+            self.timers.wake_at(lane, self._now() + _STORE_PAUSE)
+            raise
         lane.is_fetching = False
         lane.ready.extend(fetched.events)
         lane.stored = max(0, lane.stored - len(fetched.events))

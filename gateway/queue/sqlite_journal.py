@@ -135,7 +135,7 @@ class Journal:
         return batch
 
     def _written(self, write: asyncio.Future[Written]) -> None:
-        written = write.result()
+        written = _result_of(write)
         batch, self._writing = self._writing, []
         puts = {change.seq for change in batch if change.is_put}
         if written.puts is not None and puts:
@@ -220,4 +220,19 @@ class Journal:
 
     def _probed(self, probe: asyncio.Future[StoreFault | None]) -> None:
         if not self._writing and not self._is_closed:
-            self._note(probe.result())
+            error = probe.exception()
+            self._note(probe.result() if error is None else _fault_of(error))
+
+
+def _result_of(write: asyncio.Future[Written]) -> Written:
+    """What became of a batch, also where writing it failed by a mistake of ours: who waits must not wait for ever."""
+    error = write.exception()
+    if error is None:
+        return write.result()
+    fault = _fault_of(error)
+    return Written(fault, fault, 0)
+
+
+def _fault_of(error: BaseException) -> StoreFault:
+    log.error("the writer of the queue's file has failed", exc_info=error)
+    return StoreFault("failed", f"a mistake in the gateway: {error!r}")

@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from redis.exceptions import ResponseError
 
+from ..background import BackgroundTask, BackgroundTasks
 from .base import StoreFault
 from .stream_line import Line
 from .stream_link import Command, read_refusal
@@ -78,7 +79,7 @@ class Presence:
         self._was_synced = False
         self._is_known = asyncio.Event()
         self._is_renewing = asyncio.Lock()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: list[BackgroundTask] = []
 
     @property
     def is_heard(self) -> bool:
@@ -90,18 +91,17 @@ class Presence:
         """Whether the store has heard of this gateway."""
         return self._is_known.is_set()
 
-    def start(self, *, is_synced: bool) -> None:
+    def start(self, tasks: BackgroundTasks, *, is_synced: bool) -> None:
         self.is_synced = self._was_synced = is_synced
         self._tasks = [
-            asyncio.create_task(self._keep_lease(), name="lease of the events"),
-            asyncio.create_task(self._keep_listening(), name="news of events"),
+            tasks.start(self._keep_lease, "lease of the events"),
+            tasks.start(self._keep_listening, "news of events"),
         ]
 
     async def close(self) -> None:
         """Listen no longer, and let the lease end."""
         for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+            await task.close()
         await self._news.close()
 
     async def leave(self, line: Line, base: str) -> None:

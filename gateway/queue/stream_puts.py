@@ -11,6 +11,7 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
+from ..background import BackgroundTask, BackgroundTasks
 from .base import StoreFault
 from .event import Event, encode_head
 from .stream_line import Line
@@ -69,15 +70,15 @@ class Puts:
         self._no_room: str | None = None
         self._no_room_until = 0.0
         self._is_closing = False
-        self._task: asyncio.Task[None] | None = None
+        self._task: BackgroundTask | None = None
 
     @property
     def trouble(self) -> str | None:
         """Why the store had no room for the last event, if that was just now."""
         return self._no_room if monotonic() < self._no_room_until else None
 
-    def start(self) -> None:
-        self._task = asyncio.create_task(self._keep_putting(), name="events to the store")
+    def start(self, tasks: BackgroundTasks) -> None:
+        self._task = tasks.start(self._keep_putting, "events to the store")
 
     async def put(self, event: Event, claim: int = 0) -> tuple[bytes, str]:
         """The event's number at the store, and the session that has claimed it. Raises `StoreFault`."""
@@ -99,10 +100,13 @@ class Puts:
         self._is_closing = True
         self._bell.set()
         if self._task is not None:
-            await self._task
+            await self._task.finish()
+        if self._queue:
+            self._fail([], StoreFault("away", "the gateway ends"))
         await self._line.close()
 
     async def _keep_putting(self) -> None:
+        self._bell.set()  # an earlier task may have left something
         while not self._is_closing or self._queue:
             await self._bell.wait()
             self._bell.clear()
@@ -112,6 +116,9 @@ class Puts:
                     await self._put(batch)
                 except StoreFault as fault:
                     self._fail(batch, fault)
+                except asyncio.CancelledError:
+                    self._fail(batch, StoreFault("away", "writing events to the queue's store was interrupted"))
+                    raise
                 except Exception as error:  # a mistake of ours: nobody may wait for ever
                     self._fail(batch, StoreFault("failed", f"a mistake in the gateway: {error!r}"), error)
                 # Under load: what else this turn of the event loop brings goes with the next batch.

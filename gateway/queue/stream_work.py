@@ -16,6 +16,7 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
+from ..background import BackgroundTask, BackgroundTasks
 from .base import StoreFault
 from .stream_line import Line
 from .stream_link import Command, read_refusal
@@ -75,10 +76,10 @@ class Work:
         self._bell = asyncio.Event()
         self._attempt = 0
         self._sent: tuple[list[Settle], list[Question], str] = ([], [], "")
-        self._task: asyncio.Task[None] | None = None
+        self._task: BackgroundTask | None = None
 
-    def start(self) -> None:
-        self._task = asyncio.create_task(self._keep_working(), name="work on the store's events")
+    def start(self, tasks: BackgroundTasks) -> None:
+        self._task = tasks.start(self._keep_working, "work on the store's events")
 
     async def settle(self, *arguments: Argument) -> tuple[str, bool]:
         """Say it until it is heard. The store's letter, and whether it was said before without being answered."""
@@ -117,14 +118,14 @@ class Work:
             self._settles.append(Settle(("disown", 0), last))  # there is no such claim: it is heard after all else
             self._bell.set()
             ends_at = loop.time() + self._line.timeout_seconds
-            while not last.done() and not task.done() and self._line.why_away is None and loop.time() < ends_at:
-                await asyncio.wait((last, task), timeout=0.05, return_when=asyncio.FIRST_COMPLETED)
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            while not last.done() and task.is_running and self._line.why_away is None and loop.time() < ends_at:
+                await asyncio.wait([last], timeout=0.05)
+            await task.close()
         self._fail_questions(list(self._questions), StoreFault("away", "the gateway ends"))
         return sum(settle.done is not None for settle in self._settles) - (task is not None and bool(self._settles))
 
     async def _keep_working(self) -> None:
+        self._bell.set()  # an earlier task may have left something
         pause = least = 0.02
         while True:
             await self._bell.wait()

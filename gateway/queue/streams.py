@@ -18,6 +18,7 @@ from collections.abc import Callable
 from functools import partial
 from itertools import count
 
+from ..background import BackgroundTasks
 from .base import CannotOpen, Fetched, StoreFault, Waiting
 from .event import Event
 from .stream_claims import Claims, read_events
@@ -48,7 +49,9 @@ class StreamStore:
         timeout_seconds: float = 2,
         maximum_events: int = 10_000_000,
         prefix: str = "invoke-gateway:events",
+        tasks: BackgroundTasks | None = None,
     ) -> None:
+        self._tasks = tasks or BackgroundTasks()
         self.totals = StreamTotals()
         self._standing = Standing(url)
         self._url = url
@@ -103,8 +106,8 @@ class StreamStore:
         self._claims = Claims(self._work, self._puts, self._presence, self.totals, self._next_number)
         waiting: list[Waiting] | None = None
         await work.open()
-        self._work.start()
-        self._puts.start()
+        self._work.start(self._tasks)
+        self._puts.start(self._tasks)
         try:
             if work.why_away is None:
                 await self._presence.renew()
@@ -113,7 +116,7 @@ class StreamStore:
             if fault.kind != "away":
                 await self._end()
                 raise CannotOpen(f"the queue's store at {url.where} cannot be used: {fault}") from fault
-        self._presence.start(is_synced=waiting is not None)
+        self._presence.start(self._tasks, is_synced=waiting is not None)
         return waiting or []
 
     async def close(self) -> None:

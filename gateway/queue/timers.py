@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from heapq import heappop, heappush
 from itertools import count
@@ -10,6 +11,8 @@ from math import inf
 from typing import Protocol
 
 from .lanes import Lane
+
+log = logging.getLogger("gateway")
 
 _LONGEST = 60.0  # seconds; so soon a clock that was set is noticed
 
@@ -65,5 +68,8 @@ class Timers:
             at, _, lane = heappop(self._times)
             if lane.timer_at == at:  # else an earlier time was set after this one
                 lane.timer_at = inf
-                self._ring(lane)
+                try:
+                    self._ring(lane)
+                except Exception:  # a mistake of ours must not end the timers
+                    log.exception("lane %s could not be given its turn", lane.name)
         self._set()

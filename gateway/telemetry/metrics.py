@@ -290,9 +290,16 @@ class GatewayCollector(Collector):
             "1 while the gateway does not run as it was told to: its settings file has mistakes and the old limits stay"
             " in force (settings_invalid), or has changes that wait for a restart (restart_needed); or the store of its"
             " shared counters does not answer (store_away) or began anew (store_refilling), or a gateway that shares"
-            " them has other limits (limits_differ); or the store of events cannot keep any (event_store).",
+            " them has other limits (limits_differ); or the store of events cannot keep any (event_store); or a"
+            " background task has failed and is being started again (background_task).",
             ("cause",),
             [((cause,), int(is_so)) for cause, is_so in self._degraded.items()],
+        )
+        yield counter(
+            "background_task_failures",
+            "Background tasks that ended unexpectedly, and were started again.",
+            ("task",),
+            [((task,), count) for task, count in list(self._totals.background_task_failures.items())],
         )
         yield gauge(
             "build_info",

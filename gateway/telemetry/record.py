@@ -60,6 +60,7 @@ class Totals:
         self.functions: dict[tuple[str, str], FunctionCounts] = {}
         self.refusals: dict[str, int] = {}
         self.upstream_errors: dict[str, int] = {}
+        self.background_task_failures: dict[str, int] = {}
         self.injected_faults: dict[tuple[str, str, str], int] = {}
         self.recursive_invocations_dropped: dict[tuple[str, str], int] = {}
         self.client_disconnects = 0

@@ -52,6 +52,7 @@ class Silence:
             self._timer.cancel()
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = loop.call_later(self._pause, self._look, loop)  # first: a mistake below must not end the looking
         now = loop.time()
         before, self._seen = self._seen, {}
         for connection in list(self._busy):
@@ -67,7 +68,6 @@ class Silence:
                 connection.abort(fault)
             else:
                 self._seen[connection] = seen
-        self._timer = loop.call_later(self._pause, self._look, loop)
 
     def _judge(self, seen: Seen, now: float) -> BackendFault | None:
         silent = now - seen.since

@@ -61,7 +61,7 @@ class Asking:
         self._channel = channel
         self._ids = count()
         self._waiting: dict[int, asyncio.Future[Any]] = {}
-        self._is_gone = False
+        self._is_gone = self._is_closing = False
         self._hearing = asyncio.create_task(self._hear(), name="answers of a worker")
 
     async def ask(self, question: str, argument: object = None, *, seconds: float | None = None) -> Any:
@@ -80,23 +80,33 @@ class Asking:
             self._waiting.pop(id, None)
 
     async def close(self) -> None:
+        self._is_closing = True
         self._hearing.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._hearing
+        await asyncio.wait([self._hearing])
+        if not self._hearing.cancelled():
+            self._hearing.exception()  # logged when it happened
         self._give_up()
         await self._channel.close()
 
     async def _hear(self) -> None:
-        while (frame := await self._channel.read()) is not None:
-            id, result, error = frame
-            answer = self._waiting.get(id)
-            if answer is None or answer.done():
-                continue
-            if error is None:
-                answer.set_result(result)
-            else:
-                answer.set_exception(WorkerGone(error))
-        self._give_up()
+        try:
+            while (frame := await self._channel.read()) is not None:
+                self._take_in(*frame)
+        except BaseException as error:
+            if not self._is_closing:
+                log.error("the channel to a worker has failed, and the worker is replaced", exc_info=error)
+            raise
+        finally:
+            self._give_up()
+
+    def _take_in(self, id: int, result: Any, error: str | None) -> None:
+        answer = self._waiting.get(id)
+        if answer is None or answer.done():
+            return
+        if error is None:
+            answer.set_result(result)
+        else:
+            answer.set_exception(WorkerGone(error))
 
     def _give_up(self) -> None:
         self._is_gone = True

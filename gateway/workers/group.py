@@ -32,6 +32,7 @@ from .channel import WorkerGone
 from .queue import WorkersQueue
 from .state import (
     Levels,
+    add_counts,
     add_throttles,
     describe_process,
     encode_totals,
@@ -128,6 +129,7 @@ class Group:
                 is_draining=lambda: supervisor.is_draining,
                 shared=self,
             ),
+            tasks=supervisor.tasks,
             read_sums=self.read_sums,
         )
         self.collector = GatewayCollector(
@@ -178,6 +180,7 @@ class Group:
         workers = self._supervisor.serving()
         told = [self._retired, *(worker.totals for worker in workers)]
         vars(self.totals).update(vars(read_totals(*told)))
+        add_counts(self.totals.background_task_failures, self._supervisor.tasks.failures)
         if self.queue is not None:
             vars(self.event_totals).update(vars(read_event_totals(*told)))
             await self.queue.refresh()
@@ -238,9 +241,9 @@ class Group:
         self.store.clear()
         for store in (vars(self._retired_store), *(now["store"] for now in said)):
             self.store.add(store)
-        for cause in {cause for now in said for cause in now["degraded"]}:
-            self.degraded[cause] = any(now["degraded"].get(cause, False) for now in said)
-        self.degraded |= self._supervisor.degraded
+        reports = [self._supervisor.degraded, *(now["degraded"] for now in said)]
+        for cause in {cause for report in reports for cause in report}:
+            self.degraded[cause] = any(report.get(cause, False) for report in reports)
         self.store.gateways = max((now["gateways"] for now in said), default=1)
         missing = self._supervisor.settings.workers - len(workers)
         troubles = [now["trouble"] for now in said if now["trouble"]]

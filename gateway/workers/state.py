@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _FUNCTIONS_AT_ONCE = 500  # about half a millisecond
 
 _NUMBERS = ("client_disconnects", "lost_responses", "passed_through")
-_COUNTS = ("refusals", "upstream_errors")
+_COUNTS = ("refusals", "upstream_errors", "background_task_failures")
 _KEYED = ("injected_faults", "recursive_invocations_dropped")
 _HISTOGRAMS = ("admission", "loop_lag")
 _EVENT_COUNTS = ("received_events", "retries", "drops", "undelivered")
@@ -126,9 +126,9 @@ def _add_head(totals: Totals, head: dict[str, Any]) -> None:
     for name in _NUMBERS:
         setattr(totals, name, getattr(totals, name) + head[name])
     for name in _COUNTS:
-        _add_counts(getattr(totals, name), head[name])
+        add_counts(getattr(totals, name), head[name])
     for name in _KEYED:
-        _add_counts(getattr(totals, name), {tuple(key): count for *key, count in head[name]})
+        add_counts(getattr(totals, name), {tuple(key): count for *key, count in head[name]})
     for name in _HISTOGRAMS:
         _add_histogram(getattr(totals, name), head[name])
 
@@ -139,14 +139,14 @@ def _add_functions(totals: Totals, rows: list[Any]) -> None:
         counts.invocations += invocations
         counts.errors += errors
         counts.retries += retries
-        _add_counts(counts.throttles, throttles)
+        add_counts(counts.throttles, throttles)
         _add_histogram(counts.duration, duration)
 
 
 def add_throttles(totals: Totals, rows: Iterable[tuple[str, str, dict[str, int]]]) -> None:
     """Add what `describe_now` says of throttles."""
     for account, label, throttles in rows:
-        _add_counts(totals.of(account, label).throttles, throttles)
+        add_counts(totals.of(account, label).throttles, throttles)
 
 
 async def describe_process() -> dict[str, tuple[str, str, float]]:
@@ -208,6 +208,6 @@ def _add_histogram(into: Histogram, described: tuple[list[int], float]) -> None:
     into.sum += seconds
 
 
-def _add_counts(into: dict[Any, int], counts: Mapping[Any, int]) -> None:
+def add_counts(into: dict[Any, int], counts: Mapping[Any, int]) -> None:
     for name, count in counts.items():
         into[name] = into.get(name, 0) + count

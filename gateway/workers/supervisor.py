@@ -14,13 +14,15 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from secrets import token_hex
 from time import monotonic
 from typing import Any, cast
 
 from ..asgi import App
-from ..listening import CannotListen, Server, address_of, bind, configure, demo_backend, reserve, serving, task
+from ..background import BackgroundTask, BackgroundTasks
+from ..listening import CannotListen, Server, address_of, bind, configure, demo_backend, reserve, serving
 from ..operations.history import keep_looking
 from ..operations.host import LoopbackNames
 from ..settings import RELOADABLE, Settings
@@ -71,16 +73,59 @@ class Worker:
         return f"<Worker {self.number} {self.name} pid={self.process.pid}>"
 
 
+class Keeper:
+    """Sees to it that there is a worker in the place of `worker`."""
+
+    def __init__(self, supervisor: Supervisor, worker: Worker) -> None:
+        self._supervisor = supervisor
+        self._worker = worker
+        self._pause = _SHORTEST_PAUSE
+        self._replacement = 0
+
+    async def keep(self) -> None:
+        """Replace the worker whenever it has ended, until all are to end."""
+        supervisor = self._supervisor
+        while True:
+            await supervisor.outlive(self._worker)
+            if monotonic() - self._worker.started_at > _STEADY_SECONDS:
+                self._pause = _SHORTEST_PAUSE
+            while not self._worker.is_serving:
+                if supervisor.is_draining:
+                    return
+                await self._replace(self._worker.number)
+            supervisor.replaced += 1
+            log.info("worker %d is back, as process %d", self._worker.number, self._worker.process.pid)
+            if supervisor.is_draining:
+                await supervisor.stop(self._worker)
+
+    async def _replace(self, number: int) -> None:
+        await asyncio.sleep(self._pause)
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+        self._replacement += 1
+        supervisor = self._supervisor
+        try:
+            self._worker = await supervisor.start_one(number, supervisor.name_of(number, self._replacement))
+        except (CannotListen, OSError) as error:  # the latter where there are too many processes or files
+            log.error("worker %d is not back (%s); another attempt follows", number, error)
+
+
 class Supervisor:
     """All workers of one gateway."""
 
     def __init__(
-        self, settings: Settings, backend_url: str, reserved: socket.socket, operations: socket.socket
+        self,
+        settings: Settings,
+        backend_url: str,
+        reserved: socket.socket,
+        operations: socket.socket,
+        tasks: BackgroundTasks,
     ) -> None:
         self.settings = settings
         self.listen = address_of(reserved)
         self.operations = address_of(operations)
-        self.degraded = {"settings_invalid": False, "restart_needed": False}
+        self.tasks = tasks
+        self.degraded = tasks.degraded
+        self.degraded |= {"settings_invalid": False, "restart_needed": False}
         self.name = f"g-{token_hex(4)}"
         self.replaced = 0
         self.is_draining = False
@@ -89,20 +134,22 @@ class Supervisor:
         self._backend_url = backend_url
         self._reserved = reserved
         self._in_force = settings
-        self._keepers: list[asyncio.Task[None]] = []
+        self._cutting: set[asyncio.Task[None]] = set()
+        self._keepers: list[BackgroundTask] = []
 
     # The life of workers.
 
     async def start(self) -> None:
         """Start all of them. Raises `CannotListen` when one cannot serve."""
-        starts = [self._start(number, self._name_of(number, 0)) for number in range(1, self.settings.workers + 1)]
+        starts = [self.start_one(number, self.name_of(number, 0)) for number in range(1, self.settings.workers + 1)]
         for worker in await asyncio.gather(*starts):
-            self._keepers.append(asyncio.create_task(self._keep(worker), name=f"worker {worker.number}"))
+            keep = Keeper(self, worker).keep
+            self._keepers.append(self.tasks.start(keep, "keeper of a worker", may_end=True))
 
-    def _name_of(self, number: int, replacement: int) -> str:
+    def name_of(self, number: int, replacement: int) -> str:
         return f"{self.name}.{number}" + (f"r{replacement}" if replacement else "")
 
-    async def _start(self, number: int, name: str) -> Worker:
+    async def start_one(self, number: int, name: str) -> Worker:
         listener = reserve(self.listen, "listen", beside=self._reserved)
         here, there = socket.socketpair()
         with contextlib.closing(listener), contextlib.closing(there):
@@ -120,39 +167,27 @@ class Supervisor:
             why_not = await worker.ask("start", pickle.dumps(start), seconds=_START_SECONDS)
         except WorkerGone as error:
             why_not = str(error)
+        except BaseException:
+            await self._end(worker)
+            raise
         if why_not is not None:
             await self._end(worker)
             raise CannotListen(f"worker {number} did not start: {why_not}")
         worker.is_serving, worker.heard_at = True, monotonic()
         return worker
 
-    async def _keep(self, worker: Worker) -> None:
-        """See to it that there is a worker in this one's place, until all are to end."""
-        pause, replacement = _SHORTEST_PAUSE, 0
-        while True:
-            await self._outlive(worker)
-            if monotonic() - worker.started_at > _STEADY_SECONDS:
-                pause = _SHORTEST_PAUSE
-            while not worker.is_serving:
-                if self.is_draining:
-                    return
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
-                replacement += 1
-                try:
-                    worker = await self._start(worker.number, self._name_of(worker.number, replacement))
-                except (CannotListen, OSError) as error:  # the latter where there are too many processes or files
-                    log.error("worker %d is not back (%s); another attempt follows", worker.number, error)
-            self.replaced += 1
-            log.info("worker %d is back, as process %d", worker.number, worker.process.pid)
-            if self.is_draining:
-                await self._stop(worker)
-
-    async def _outlive(self, worker: Worker) -> None:
+    async def outlive(self, worker: Worker) -> None:
         """Wait for the worker's end, keep its totals, and give back what it held."""
-        farewell = asyncio.create_task(worker.hear_farewell())
-        status = await worker.process.wait()
-        await farewell
+        await worker.hear_farewell()  # or the end of the channel: nobody else has the other end of it
+        worker.is_serving = False
+        await worker.close()  # so that a worker which lives still ends too
+        try:
+            async with asyncio.timeout(self.settings.drain_seconds + _KILL_SECONDS):
+                status = await worker.process.wait()
+        except TimeoutError:
+            log.error("worker %d has no channel any more and does not end: it is killed", worker.number)
+            worker.process.kill()
+            status = await worker.process.wait()
         await self._end(worker)
         if self.is_draining:
             return
@@ -175,7 +210,9 @@ class Supervisor:
 
     async def _end(self, worker: Worker) -> None:
         worker.is_serving = False
-        self.workers.pop(worker.number, None)
+        if self.workers.get(worker.number) is not worker:
+            return  # it has been ended
+        del self.workers[worker.number]
         self.group.retire(worker)
         if worker.process.returncode is None:
             worker.process.kill()
@@ -194,23 +231,23 @@ class Supervisor:
         """End all workers, each after its calls."""
         self.is_draining = True
         for worker in self.serving():
-            await self._stop(worker)
+            await self.stop(worker)
         longest = self.settings.drain_seconds + _KILL_SECONDS
         try:
             async with asyncio.timeout(longest):
-                await asyncio.gather(*self._keepers, return_exceptions=True)
+                for keeper in self._keepers:
+                    await keeper.finish()
         except TimeoutError:
             log.error("workers did not end within %g seconds, and are killed", longest)
 
-    async def _stop(self, worker: Worker, how: str = "stop") -> None:
+    async def stop(self, worker: Worker, how: str = "stop") -> None:
         with contextlib.suppress(WorkerGone):
             await worker.ask(how, seconds=_ANSWER_SECONDS)
 
     async def close(self) -> None:
         """Leave no process behind."""
         for keeper in self._keepers:
-            keeper.cancel()
-        await asyncio.gather(*self._keepers, return_exceptions=True)
+            await keeper.close()
         for worker in list(self.workers.values()):
             await self._end(worker)
 
@@ -245,7 +282,10 @@ class Supervisor:
 
     def cut_short(self) -> None:
         # Not a second SIGTERM, which a service manager may have sent to all processes at once.
-        self._cutting = [asyncio.create_task(self._stop(worker, "cut_short")) for worker in self.serving()]
+        for worker in self.serving():
+            cutting = self.tasks.run_once(self.stop(worker, "cut_short"), "cutting short")
+            self._cutting.add(cutting)
+            cutting.add_done_callback(self._cutting.discard)
 
 
 @contextlib.asynccontextmanager
@@ -255,18 +295,20 @@ async def running_workers(settings: Settings) -> AsyncIterator[Supervisor]:
     async with contextlib.AsyncExitStack() as stack:
         reserved = stack.enter_context(contextlib.closing(reserve(settings.listen, "listen")))
         operations = stack.enter_context(contextlib.closing(bind(settings.operations, "operations")))
+        tasks = BackgroundTasks()
+        asyncio.get_running_loop().set_exception_handler(tasks.handle_exception)
         backend_url = settings.backend.url
         if backend_url == "demo":
-            backend_url = await stack.enter_async_context(demo_backend())
-        supervisor = Supervisor(settings, backend_url, reserved, operations)
+            backend_url = await stack.enter_async_context(demo_backend(tasks))
+        supervisor = Supervisor(settings, backend_url, reserved, operations, tasks)
         stack.push_async_callback(supervisor.close)
         await supervisor.start()
         group = supervisor.group
         await group.refresh()
         app = LoopbackNames(cast("App", make_operations(supervisor).app))
-        await stack.enter_async_context(serving(Server(configure(app, drain_seconds=1)), operations))
-        await stack.enter_async_context(task(group.keep_refreshing(), "look at the workers"))
-        await stack.enter_async_context(task(keep_looking(group.history), "history"))
+        await stack.enter_async_context(serving(Server(configure(app, drain_seconds=1)), operations, tasks))
+        await stack.enter_async_context(tasks.running(group.keep_refreshing, "look at the workers"))
+        await stack.enter_async_context(tasks.running(partial(keep_looking, group.history), "history"))
         stack.callback(group.watchers.close)
         try:
             yield supervisor

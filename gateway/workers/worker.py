@@ -4,6 +4,7 @@ calls have, when the supervisor says so, at SIGTERM, and when the supervisor is 
 from __future__ import annotations
 
 import asyncio
+import logging
 import pickle
 import signal
 import socket
@@ -20,6 +21,8 @@ from ..telemetry.log import set_up_logging
 from .channel import Channel, answer_all
 from .queue import answer_act, answer_depths, answer_events
 from .state import describe_now, describe_process, describe_totals
+
+log = logging.getLogger("gateway")
 
 
 class Start(NamedTuple):
@@ -64,6 +67,13 @@ class Worker:
             gateway.watchers.close()
         self._farewell.set_result(await describe_totals(gateway.totals, gateway.event_totals))
         await asyncio.sleep(0)  # the farewell is written before the channel is closed
+
+    def note_channel_end(self, answering: asyncio.Task[None]) -> None:
+        """The supervisor is gone, or cannot be answered any more: a worker without one ends."""
+        if answering.cancelled() or answering.exception() is not None:
+            error = None if answering.cancelled() else answering.exception()
+            log.error("the channel to the supervisor has failed, and this worker ends", exc_info=error)
+        self.stop()
 
     def stop(self) -> None:
         """Finish what was admitted, then end."""
@@ -180,13 +190,13 @@ async def work(end: socket.socket, listener: socket.socket) -> None:
     worker = Worker(listener)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
     answering = asyncio.create_task(answer_all(channel, worker.answer), name="answers to the supervisor")
-    answering.add_done_callback(lambda _: worker.stop())
+    answering.add_done_callback(worker.note_channel_end)
     try:
         await worker.live()
         await asyncio.sleep(0)  # what was asked last is answered
     finally:
         await channel.close()
-        await answering
+        await asyncio.wait([answering])
 
 
 def main() -> None:

@@ -345,8 +345,7 @@ async def die(counters: SharedCounters) -> None:
     shard = shard_of(counters)
     await shard._heartbeat.close()
     assert shard._task is not None
-    shard._task.cancel()
-    await asyncio.gather(shard._task, return_exceptions=True)
+    await shard._task.close()
     await shard._link.close()
 
 

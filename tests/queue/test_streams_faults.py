@@ -640,8 +640,7 @@ async def test_what_a_dead_gateway_had_claimed_is_run_by_another_soon_after_its_
         presence = one._presence
         for task in (*presence._tasks, one._work._task, one._puts._task):
             assert task is not None
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await task.close()
         await eventually(lambda: two.totals.taken_over == 1100, "it is taken over", 3 * LEASE)
         assert time.monotonic() - died < LEASE * 1.34 + 1
         assert heard.events() == 1200 + 1100

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -110,8 +109,7 @@ class StreamPlace:
         presence = store._presence
         tasks = [task for task in (*presence._tasks, store._work._task, store._puts._task) if task is not None]
         for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+            await task.close()
         for line in store._lines:
             await line.close()
         with self.server.client() as client:  # its lease has ended

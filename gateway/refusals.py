@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from enum import Enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Kind(NamedTuple):
@@ -84,6 +84,13 @@ class ErrorAnswer:
 
 class Refusal(ErrorAnswer, Enum):
     """Why a request was not served. The value says how the refusal looks on the wire."""
+
+    def __new__(cls, *kind: Any) -> Refusal:
+        """Makes a member whose value is its `Kind`. Python 3.11.0 to 3.11.3 would make the value an `ErrorAnswer`: they
+        take any mixin with an `__init__` for a data type (python/cpython#103479)."""
+        member = object.__new__(cls)
+        member._value_ = Kind(*kind)
+        return member
 
     CONCURRENCY = _throttle("ConcurrentInvocationLimitExceeded", _CONCURRENCY_TEXT)
     RESERVED_CONCURRENCY = _throttle("ReservedFunctionConcurrentInvocationLimitExceeded", _CONCURRENCY_TEXT)

@@ -6,6 +6,9 @@ import pytest
 from hypothesis import settings
 
 from tests.support.sockets import Backend, backend
+from tests.support.tools import pytest_runtest_makereport, pytest_terminal_summary
+
+__all__ = ["behind", "pytest_runtest_makereport", "pytest_terminal_summary"]
 
 # Machines that run tests are shared: how long one example takes says nothing about the code.
 settings.register_profile("shared machine", deadline=None)

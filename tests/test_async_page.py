@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import sys
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from gateway.policy.payload import INVOKE_ASYNC_LIMIT
 from gateway.queue.accept import _NOT_KEPT
 from gateway.settings import Settings
 from tests.support.processes import bare_environment, free_port, running, wait_until
+from tests.support.tools import CURL
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "async.md"
@@ -77,8 +77,7 @@ def run(commands: list[str], folder: Path) -> list[str]:
 
 @pytest.mark.timeout(150)
 def test_its_transcript_is_what_happens(tmp_path: Path) -> None:
-    if shutil.which("curl") is None:
-        pytest.skip("curl is not installed, with which the page asks the gateway")
+    CURL.require()
     said = [step for block in BLOCKS for step in split(block)]
     assert len(said) >= 12
     printed = run([command for command, _ in said], tmp_path)

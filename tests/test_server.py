@@ -33,6 +33,7 @@ from tests.support.sockets import (
     gateway,
     invoke,
 )
+from tests.support.tools import OPENSSL
 
 RESERVED = "ReservedFunctionConcurrentInvocationLimitExceeded"
 UNRESERVED = "ConcurrentInvocationLimitExceeded"
@@ -444,7 +445,8 @@ def test_a_reload_also_changes_quotas_and_credentials() -> None:
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("tls")
     made = {"certificate": str(folder / "certificate.pem"), "key": str(folder / "key.pem")}
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "1"]
+    command = [OPENSSL.require(), "req", "-x509", "-newkey", "rsa:2048", "-nodes"]
+    command += ["-subj", "/CN=localhost", "-days", "1"]
     command += ["-addext", "subjectAltName=DNS:localhost", "-out", made["certificate"], "-keyout", made["key"]]
     subprocess.run(command, check=True, capture_output=True)
     return made

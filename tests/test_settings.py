@@ -27,6 +27,7 @@ from gateway.settings import (
 from gateway.settings.file import read_text
 from gateway.settings.keys import join_key, settable, split_key
 from gateway.settings.values import TargetUrl
+from tests.support.tools import OPENSSL
 
 RESERVED = "accounts.default.functions.checkout.reserved_concurrent_executions"
 FLOOR_SENTENCE = (
@@ -474,7 +475,8 @@ def test_watching_needs_a_file(tmp_path: Path) -> None:
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("tls")
     made, key = folder / "certificate.pem", folder / "key.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "1"]
+    command = [OPENSSL.require(), "req", "-x509", "-newkey", "rsa:2048", "-nodes"]
+    command += ["-subj", "/CN=localhost", "-days", "1"]
     subprocess.run([*command, "-keyout", key, "-out", made], check=True, capture_output=True)
     return made, key
 
@@ -497,7 +499,7 @@ def test_a_key_behind_a_passphrase_is_refused_without_asking_for_it(
 ) -> None:
     made, key = certificate
     locked = tmp_path / "locked.pem"
-    command = ["openssl", "rsa", "-aes128", "-passout", "pass:secret", "-in", key, "-out", locked]
+    command = [OPENSSL.require(), "rsa", "-aes128", "-passout", "pass:secret", "-in", key, "-out", locked]
     subprocess.run(command, check=True, capture_output=True)
     problem = problem_of(tmp_path, f"tls: {{certificate: {made}, key: {locked}}}")
     assert "passphrase" in problem.message

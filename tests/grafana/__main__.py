@@ -9,13 +9,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from tests.support.tools import PROMETHEUS
+
 from .answers import ask, list_expressions, summarize, watched
-from .prometheus import CURE, is_installed
 
 
 def main() -> int:
-    if not is_installed():
-        print(f"prometheus is not installed: {CURE}", file=sys.stderr)
+    if PROMETHEUS.find() is None:
+        print(PROMETHEUS, file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory() as folder, watched(Path(folder)) as server:
         answers = [ask(server, expression) for expression in list_expressions()]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 import urllib.error
 import urllib.parse
@@ -19,7 +18,6 @@ from tests.support import processes
 
 from .expressions import ROOT, Expression
 
-CURE = "apt-get install prometheus"
 START_SECONDS = 30.0
 _DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -56,10 +54,6 @@ class Prometheus:
         over = {"start": f"{self._started}", "end": f"{now}", "step": "1"}
         found = self.ask("query_range", query=expression.text, **over)["result"]
         return [series for series in found if any(value != "NaN" for _, value in series["values"])]
-
-
-def is_installed() -> bool:
-    return shutil.which("prometheus") is not None
 
 
 @contextmanager

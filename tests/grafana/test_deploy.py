@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,9 +16,9 @@ from gateway.queue.place import find_file
 from gateway.queue.sqlite_journal import CLOSE_SECONDS
 from gateway.settings import Settings
 from tests.support.processes import bare_environment
+from tests.support.tools import PROMTOOL
 
 from .expressions import ROOT
-from .prometheus import CURE
 
 DEPLOY = ROOT / "docs" / "deploy"
 GRAFANA = ROOT / "grafana"
@@ -180,8 +179,7 @@ def test_prometheus_has_the_job_that_the_rules_ask_for(tmp_path: Path) -> None:
     kubernetes = named("ConfigMap", "prometheus")["data"]["prometheus.yml"]
     jobs = {yaml.safe_load(text)["scrape_configs"][0]["job_name"] for text in (ours, compose, kubernetes)}
     assert jobs == {"invoke-gateway"}
-    if shutil.which("promtool") is None:
-        pytest.skip(f"promtool is not installed: {CURE}")
+    PROMTOOL.require()
     for text in (compose, kubernetes):
         file = tmp_path / "prometheus.yml"
         file.write_text(text)

@@ -7,16 +7,16 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.processes import wait_until
+from tests.support.tools import PROMETHEUS
 
 from .answers import ask, list_expressions, summarize, watched
 from .load import ACCOUNT, FULL, REASONS
-from .prometheus import CURE, Prometheus, is_installed
-
-pytestmark = pytest.mark.skipif(not is_installed(), reason=f"prometheus is not installed: {CURE}")
+from .prometheus import Prometheus
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    PROMETHEUS.require()
     with watched(tmp_path_factory.mktemp("prometheus")) as started:
         yield started
 

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from typing import Any
 
 import pytest
 import yaml
 
+from tests.support.tools import AMTOOL, PROMTOOL, Tool
+
 from .expressions import ROOT, RULES, take_apart
-from .prometheus import CURE
 
 GRAFANA = ROOT / "grafana"
 SEVERITIES = {"critical", "warning"}
 
 
-def check(tool: str, cure: str, *arguments: str) -> str:
-    """What the tool prints, run in grafana/; skips the test, with the cure, where there is no such tool."""
-    if shutil.which(tool) is None:
-        pytest.skip(f"{tool} is not installed: {cure}")
-    done = subprocess.run([tool, *arguments], cwd=GRAFANA, capture_output=True, text=True, timeout=60)
+def check(tool: Tool, *arguments: str) -> str:
+    """What the tool prints, run in grafana/; skips the test where there is no such tool."""
+    done = subprocess.run([tool.require(), *arguments], cwd=GRAFANA, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -34,12 +32,12 @@ ALERTS = [rule for rule in list_rules() if "alert" in rule]
 
 
 def test_prometheus_takes_the_configuration_and_the_rules() -> None:
-    printed = check("promtool", CURE, "check", "config", "--lint=all", "--lint-fatal", "prometheus.yml")
+    printed = check(PROMTOOL, "check", "config", "--lint=all", "--lint-fatal", "prometheus.yml")
     assert f"{len(list_rules())} rules found" in printed
 
 
 def test_each_alert_fires_when_it_should_and_not_when_it_should_not() -> None:
-    check("promtool", CURE, "test", "rules", "rules_test.yml")
+    check(PROMTOOL, "test", "rules", "rules_test.yml")
 
 
 def test_there_is_a_case_of_each_alert_that_fires_and_one_that_does_not() -> None:
@@ -53,7 +51,7 @@ def test_there_is_a_case_of_each_alert_that_fires_and_one_that_does_not() -> Non
 
 
 def test_alertmanager_takes_its_example() -> None:
-    check("amtool", "apt-get install prometheus-alertmanager", "check-config", "alertmanager.yml")
+    check(AMTOOL, "check-config", "alertmanager.yml")
 
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])

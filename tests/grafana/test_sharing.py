@@ -10,9 +10,10 @@ import pytest
 import yaml
 
 from grafana import function, overview, sharing
+from tests.support.tools import PROMTOOL
 
 from .expressions import RULES, fill, in_monitoring
-from .test_rules import CURE, check
+from .test_rules import check
 
 ONE, OTHER = "redis://10.0.0.5:6379/0", "redis://10.0.0.6:6379/0"
 CHOSEN = {"job": "g", "account": "x", "function": "f"}
@@ -159,7 +160,7 @@ def run_promtool(folder: Path, series: dict[str, str], asked: list[tuple[str, st
     test = {"interval": "15s", "input_series": given, "promql_expr_test": expected}
     file = folder / "sharing_test.yml"
     file.write_text(yaml.safe_dump({"rule_files": [str(RULES)], "evaluation_interval": "15s", "tests": [test]}))
-    check("promtool", CURE, "test", "rules", str(file))
+    check(PROMTOOL, "test", "rules", str(file))
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -1,6 +1,6 @@
 """Fixtures of the live tests: real servers, started once, and real clients before them."""
 
-import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,10 @@ from tests.live.clients import (
     neutral_environment,
 )
 from tests.live.scenario import ACCOUNTS, SMALL_ACCOUNT, create_functions
+from tests.support.tools import EMULATOR, NEWER_NODE, NODE, NPM
 
 CLIENTS = ("boto3", "cli", "javascript")
+OLDEST_NODE = 20  # of the SDK, by its package.json
 HERE = Path(__file__).parent
 
 
@@ -68,7 +70,7 @@ def observed_gateway(folder: Path, ministack: str) -> Iterator[servers.Gateway]:
 @pytest.fixture(scope="session")
 def emulator(folder: Path) -> Iterator[servers.RuntimeInterfaceEmulator]:
     if fetch_rie.build() is None:
-        pytest.skip("AWS ships no Runtime Interface Emulator for this machine")
+        EMULATOR.skip()
     if not servers.RIE_BINARY.exists():
         pytest.fail("the Runtime Interface Emulator is not there: `make live` fetches it")
     with servers.runtime_interface_emulator(folder / "rie") as started:
@@ -86,10 +88,12 @@ def one_at_a_time(folder: Path, emulator: servers.RuntimeInterfaceEmulator) -> I
 
 @pytest.fixture(scope="session")
 def node(folder: Path) -> Iterator[NodeProcess]:
-    program = shutil.which("node")
-    if program is None:
-        pytest.skip("Node is not installed: the AWS SDK for JavaScript is not tested")
+    program = NODE.require()
+    version = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
+    if int(version.removeprefix("v").partition(".")[0]) < OLDEST_NODE:
+        NEWER_NODE.skip()
     if not (HERE / "node_modules" / "@aws-sdk").is_dir():
+        NPM.require()
         pytest.fail("the AWS SDK for JavaScript is not there: `make live` installs it, with npm")
     process = NodeProcess(program, folder / "node.log")
     yield process

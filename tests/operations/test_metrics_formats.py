@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Iterator
 
@@ -10,6 +9,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from tests.support.sockets import Gateway, Wire, fetch, gateway, invoke
+from tests.support.tools import PROMTOOL
 
 # What Prometheus 2 and 3 send.
 PROMETHEUS = (
@@ -58,9 +58,7 @@ def test_openmetrics_is_correct_by_a_strict_parser(served: Gateway) -> None:
 
 
 def test_promtool_has_nothing_to_say(served: Gateway) -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool is not installed: apt-get install prometheus")
+    promtool = PROMTOOL.require()
     text = served.fetch("/metrics").body
     checked = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, timeout=30)
     assert (checked.returncode, checked.stdout + checked.stderr) == (0, b"")

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-CURE = "install one: `apt-get install chromium`"
-
-
-def find_chromium() -> str | None:
-    """The program, where this machine has one."""
-    return next((path for name in PROGRAMS if (path := shutil.which(name))), None)
+from tests.support.tools import CHROMIUM
 
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """A browser that runs until the block ends. AssertionError where there is none."""
-    program = find_chromium()
-    assert program is not None, f"there is no Chromium; {CURE}"
+    program = CHROMIUM.find()
+    assert program is not None, CHROMIUM
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=program, args=["--disable-dev-shm-usage", "--no-proxy-server", "--disable-lcd-text"]

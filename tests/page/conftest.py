@@ -8,16 +8,16 @@ from contextlib import ExitStack
 import pytest
 from playwright.sync_api import Browser
 
-from tests.page.browser import CURE, Watched, chromium, find_chromium, watched_page
+from tests.page.browser import Watched, chromium, watched_page
 from tests.support.sockets import Gateway
+from tests.support.tools import CHROMIUM
 
 Open = Callable[..., Watched]
 
 
 @pytest.fixture(scope="module")  # no longer: its driver occupies the event loop that other modules' tests use
 def browser() -> Iterator[Browser]:
-    if find_chromium() is None:
-        pytest.skip(f"there is no Chromium, so the live page is not tested in a browser; {CURE}")
+    CHROMIUM.require()
     with chromium() as started:
         yield started
 

@@ -8,7 +8,7 @@ CONSTRAINTS := constraints.txt
 LOCKED := PIP_CONSTRAINT=$(CONSTRAINTS) PIP_BUILD_CONSTRAINT=$(CONSTRAINTS)
 PIP := $(LOCKED) $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help live run test test-newest test-oldest check lint types lock soak broken simulate load bench bench-queue readme dashboards clean
+.PHONY: help live run test test-system test-newest test-oldest check lint types lock soak broken simulate load bench bench-queue readme dashboards clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,7 @@ $(VENV)/dev.stamp: $(VENV)/runtime.stamp
 
 # What the live tests need beside Python packages: AWS's Runtime Interface Emulator and, where npm is, the
 # AWS SDK for JavaScript. Both are skipped, with the reason printed, where this machine cannot have them.
+# Redis 6.2 comes as a package, but only for some machines.
 RIE := .cache/rie.stamp
 NODE_MODULES := $(if $(shell command -v npm),tests/live/node_modules/.package-lock.json)
 
@@ -36,11 +37,15 @@ $(RIE): tests/live/fetch_rie.py | $(VENV)/dev.stamp
 	$(BIN)/python tests/live/fetch_rie.py .cache/rie
 	@touch $@
 
+$(VENV)/redis.stamp: tests/support/fetch_redis.py $(VENV)/runtime.stamp
+	$(LOCKED) $(BIN)/python tests/support/fetch_redis.py
+	@touch $@
+
 tests/live/node_modules/.package-lock.json: tests/live/package.json tests/live/package-lock.json
 	npm ci --prefix tests/live --no-audit --no-fund --ignore-scripts --loglevel=error
 	@touch $@
 
-live: $(VENV)/dev.stamp $(RIE) $(NODE_MODULES) ## fetch what the live tests need (part of `test`)
+live: $(VENV)/dev.stamp $(VENV)/redis.stamp $(RIE) $(NODE_MODULES) ## fetch what the live tests need (part of `test`)
 
 run: $(VENV)/runtime.stamp ## start the gateway on its embedded demo backend; ARGS="…" adds flags
 	$(BIN)/invoke-gateway serve --backend demo $(ARGS)
@@ -48,6 +53,9 @@ run: $(VENV)/runtime.stamp ## start the gateway on its embedded demo backend; AR
 test: live ## run the tests
 	@# One more than there are cores: many tests wait for processes.
 	$(BIN)/python -m pytest --numprocesses $$($(BIN)/python -c 'import os; print((os.cpu_count() or 1) + 1)') --dist loadfile
+
+test-system: ## serve one call, and run the policy tests, on the system's own Python (Debian 12: 3.11.2)
+	tests/live/system_python.sh $(ARGS)
 
 lint: $(VENV)/dev.stamp ## ruff: style, bugs, import order, format
 	$(BIN)/ruff check .
@@ -75,14 +83,14 @@ test-newest test-oldest: test-%: $(VENV)/install.stamp
 	$(BIN)/python -m tests.support.lock --python .venv-$*/bin/python --output-file .venv-$*/constraints.txt --resolution $(RESOLUTION)
 	$(MAKE) test VENV=.venv-$* CONSTRAINTS=.venv-$*/constraints.txt
 
-soak: $(VENV)/dev.stamp ## `prove` with 20 seeds: 500 clients at 20 slots, hostile clients, backend faults; then events; then tests in real time; ARGS="…" adds flags
+soak: $(VENV)/dev.stamp $(VENV)/redis.stamp ## `prove` with 20 seeds: 500 clients at 20 slots, hostile clients, backend faults; then events; then tests in real time; ARGS="…" adds flags
 	$(BIN)/invoke-gateway prove --seeds 20 --first 100 $(ARGS)
 	$(BIN)/invoke-gateway prove --seeds 10 --first 100 --gateways 3 --redis spawn $(ARGS)
 	$(BIN)/invoke-gateway prove --seeds 20 --first 100 --events 10000 --kills 5
 	$(BIN)/invoke-gateway prove --seeds 20 --first 100 --events 10000 --kills 5 --gateways 3 --redis spawn
 	$(BIN)/python -m pytest -m soak --timeout 1800
 
-broken: $(VENV)/dev.stamp ## break rules of the gateway on purpose, one after the other: `prove` must see each
+broken: $(VENV)/dev.stamp $(VENV)/redis.stamp ## break rules of the gateway on purpose, one after the other: `prove` must see each
 	$(BIN)/python -m tests.proving.broken $(ARGS)
 
 simulate: $(VENV)/dev.stamp ## gateways and their shared store in virtual time, 5,000 seeds of faults; ARGS="…" adds flags
@@ -105,11 +113,11 @@ $(VENV)/bench.stamp: $(VENV)/runtime.stamp
 	$(PIP) --group bench
 	@touch $@
 
-bench: $(VENV)/bench.stamp ## CPU per request beside nginx, HAProxy, Envoy, Traefik, Caddy; ARGS="profile" and others
+bench: $(VENV)/bench.stamp $(VENV)/redis.stamp ## CPU per request beside nginx, HAProxy, Envoy, Traefik, Caddy; ARGS="profile" and others
 	$(BIN)/python -m loadtests.bench $(ARGS)
 
-bench-queue: $(VENV)/bench.stamp ## events accepted a second beside MiniStack, serverless-offline, huey; ARGS=million
+bench-queue: $(VENV)/bench.stamp $(VENV)/redis.stamp ## events accepted a second beside MiniStack, serverless-offline, huey; ARGS=million
 	$(BIN)/python -m loadtests.bench queue $(ARGS)
 
 clean: ## remove what the targets above made
-	rm -rf $(VENV) .venv-newest .venv-oldest .cache tests/live/node_modules build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-system .venv-newest .venv-oldest .cache tests/live/node_modules build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

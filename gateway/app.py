@@ -135,12 +135,14 @@ class Gateway:
             tasks=self.tasks,
             read_sums=self.shared.read_sums if self.shared else None,
         )
+        backend_host = urlsplit(backend_url).netloc
         forward = Forward(
             self.pool,
             buffers=self.buffers,
             quotas=lambda: self.tables.response_quotas,
             region=settings.region,
-            host=None if settings.backend.host_header == "preserve" else urlsplit(backend_url).netloc,
+            own_host=backend_host,
+            host=None if settings.backend.host_header == "preserve" else backend_host,
             function_path=settings.backend.function_path,
         )
         self.fault_scripts = FaultScripts() if settings.faults else None

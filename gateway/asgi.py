@@ -30,9 +30,12 @@ EXCHANGE = "invoke_gateway.exchange"
 INJECTED = "invoke_gateway.injected"
 """Where a scope has what a fault script does to this call, where one does something (`policy/fault_script.py`)."""
 
+HEADERS = "invoke_gateway.headers"
+"""Where a scope has its headers by name, if the listener has them so already: the last of those with one name."""
+
 LOST = "invoke_gateway.lost"
 """A scope has this key once its client has gone before the response was sent whole."""
 
 MESSAGE = "invoke_gateway.message"
 """Where a scope has the whole of a POST request, head and body, as the bytes that came: if they came in one piece, in
-origin form and HTTP/1.1, and nothing came with them but line ends."""
+origin form and HTTP/1.1, with single spaces in the first line, and nothing came with them."""

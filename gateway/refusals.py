@@ -76,8 +76,8 @@ class ErrorAnswer:
         self.extra = extra
         self.is_injected = False
         self.is_throttle = status == 429
-        # Whether waiting may help, so that a pause is suggested: throttles and the gateway's own 5xx.
-        self.is_retryable = self.is_throttle or status >= 500
+        # Whether waiting may help, so that a pause is suggested: throttles and 5xx that are not the client's mistake.
+        self.is_retryable = self.is_throttle or (status >= 500 and type_ != "User")
         # Refusing must stay cheaper than forwarding: a text without a placeholder is rendered once, here.
         self.rendered = None if "{" in message else _render(self, message)
 
@@ -146,6 +146,17 @@ class Refusal(ErrorAnswer, Enum):
         431,
         "InvalidRequestContentException",
         "The request's header section is above {limit} (max_header_bytes, max_headers).",
+    )
+    UNKNOWN_EXPECTATION = Kind(
+        417,
+        "InvalidRequestContentException",
+        "The request's Expect header names something other than 100-continue. Send it without that.",
+    )
+    NOT_IMPLEMENTED = Kind(501, "InvalidRequestContentException", "The gateway does not implement {text}.")
+    UNKNOWN_VERSION = Kind(
+        505,
+        "InvalidRequestContentException",
+        "The request's version is {text}; the gateway serves HTTP/1.1 and HTTP/1.0.",
     )
     READ_TIMEOUT = Kind(
         408,

@@ -15,8 +15,7 @@ from typing import Protocol, cast
 from .app import Gateway
 from .asgi import App
 from .background import BackgroundTasks
-from .listening import CannotListen, Server, address_of, bind, configure, demo_backend, serving
-from .operations.host import LoopbackNames
+from .listening import CannotListen, address_of, bind, demo_backend
 from .queue.base import CannotOpen
 from .reloading import Reloadable, Watched, keep_reloading, read_bytes
 from .serving import (
@@ -26,6 +25,7 @@ from .serving import (
     new_event_loop,
     raise_file_limit,
     serving_invoke,
+    serving_operations,
     started,
 )
 from .settings import Address, Settings
@@ -91,8 +91,8 @@ async def running(settings: Settings) -> AsyncIterator[RunningGateway]:
         if backend_url == "demo":
             backend_url = await stack.enter_async_context(demo_backend(tasks))
         gateway = await stack.enter_async_context(started(settings, backend_url, tasks=tasks))
-        app = LoopbackNames(cast("App", make_operations(gateway, address_of(invoke)).app))
-        await stack.enter_async_context(serving(Server(configure(app, drain_seconds=1)), operations, tasks))
+        app = cast("App", make_operations(gateway, address_of(invoke)).app)
+        await stack.enter_async_context(serving_operations(app, operations, settings, tasks))
         stack.callback(gateway.watchers.close)  # after the drain, which they see; their streams hold nobody up
         served = await stack.enter_async_context(serving_invoke(gateway, invoke))
         yield RunningGateway(served, address_of(invoke), address_of(operations))

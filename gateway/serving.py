@@ -14,17 +14,21 @@ from typing import cast
 import uvicorn
 
 from .app import Gateway
+from .asgi import App
 from .background import BackgroundTasks
 from .listener import InvokeProtocol, ListenerLimits, keep_sweeping
 from .listening import Server, configure, serving
 from .operations.app import Operations
+from .operations.documents import refuse
 from .operations.fault_scripts import FaultEndpoint
 from .operations.history import keep_looking
 from .operations.holders import HoldersEndpoint
 from .operations.holds import HoldEndpoint
+from .operations.host import LoopbackNames
 from .operations.limits import describe_limits
 from .operations.queue import QueueEndpoint
 from .operations.readiness import Readiness
+from .outbox import Outbox
 from .settings import Address, Settings
 from .telemetry.exposition import Family
 from .telemetry.lag import keep_measuring_lag
@@ -71,19 +75,38 @@ async def started(
 async def serving_invoke(gateway: Gateway, listener: socket.socket) -> AsyncIterator[ServingGateway]:
     """Serve the Invoke API on a bound socket until the block ends, then drain: finish what was admitted, for
     `drain_seconds` at most. Raises `CannotListen`."""
-    settings = gateway.settings
-    server = Server(_configure_invoke(gateway, settings))
+    server = Server(_configure_invoke(gateway, gateway.settings))
     async with contextlib.AsyncExitStack() as stack:
-        await stack.enter_async_context(serving(server, listener, gateway.tasks))
-        connections = cast("set[InvokeProtocol]", server.server_state.connections)
-        sweep = partial(keep_sweeping, connections, settings.read_timeout_seconds, settings.keep_alive_seconds)
-        running = gateway.tasks.running
-        await stack.enter_async_context(running(sweep, "sweep of connections"))
-        await stack.enter_async_context(running(partial(keep_measuring_lag, gateway.totals.loop_lag), "event loop lag"))
+        await stack.enter_async_context(_serving(server, listener, gateway.settings, gateway.tasks))
+        lag = partial(keep_measuring_lag, gateway.totals.loop_lag)
+        await stack.enter_async_context(gateway.tasks.running(lag, "event loop lag"))
         try:
             yield ServingGateway(gateway, server)
         finally:
             gateway.drain()
+
+
+@contextlib.asynccontextmanager
+async def serving_operations(
+    app: App, listener: socket.socket, settings: Settings, tasks: BackgroundTasks
+) -> AsyncIterator[None]:
+    """Serve the operations listener's application on a bound socket until the block ends. Raises `CannotListen`."""
+    http = partial(InvokeProtocol, limits=_bounds(settings), outbox=Outbox(), refuse=refuse)
+    config = configure(LoopbackNames(app), http=http, keep_alive_seconds=settings.keep_alive_seconds, drain_seconds=1)
+    async with _serving(Server(config), listener, settings, tasks):
+        yield
+
+
+@contextlib.asynccontextmanager
+async def _serving(
+    server: Server, listener: socket.socket, settings: Settings, tasks: BackgroundTasks
+) -> AsyncIterator[None]:
+    """Serve with a protocol of ours, and sweep its connections."""
+    async with serving(server, listener, tasks):
+        connections = cast("set[InvokeProtocol]", server.server_state.connections)
+        sweep = partial(keep_sweeping, connections, settings.read_timeout_seconds, settings.keep_alive_seconds)
+        async with tasks.running(sweep, "sweep of connections"):
+            yield
 
 
 def make_operations(gateway: Gateway, listen: Address) -> Operations:
@@ -133,20 +156,23 @@ def make_operations(gateway: Gateway, listen: Address) -> Operations:
 
 
 def _configure_invoke(gateway: Gateway, settings: Settings) -> uvicorn.Config:
-    limits = ListenerLimits(
-        settings.max_connections,
-        settings.max_header_bytes,
-        settings.max_headers,
-        settings.read_timeout_seconds,
-    )
     tls = settings.tls
     return configure(
         gateway.invoke,
-        http=partial(InvokeProtocol, limits=limits, outbox=gateway.outbox),
+        http=partial(InvokeProtocol, limits=_bounds(settings), outbox=gateway.outbox),
         keep_alive_seconds=settings.keep_alive_seconds,
         drain_seconds=settings.drain_seconds,
         certificate=str(tls.certificate) if tls else None,
         key=str(tls.key) if tls else None,
+    )
+
+
+def _bounds(settings: Settings) -> ListenerLimits:
+    return ListenerLimits(
+        settings.max_connections,
+        settings.max_header_bytes,
+        settings.max_headers,
+        settings.read_timeout_seconds,
     )
 
 

@@ -23,7 +23,14 @@ UNMODELLED = {
     "ValidationException",
 }
 # The gateway's own conditions, which HTTP has a better status for than the one that the model gives their code.
-OWN_STATUS = {Refusal.HEAD_TOO_LARGE: 431, Refusal.TOO_MANY_CONNECTIONS: 503, Refusal.BUFFERS_FULL: 503}
+OWN_STATUS = {
+    Refusal.UNKNOWN_EXPECTATION: 417,
+    Refusal.HEAD_TOO_LARGE: 431,
+    Refusal.NOT_IMPLEMENTED: 501,
+    Refusal.TOO_MANY_CONNECTIONS: 503,
+    Refusal.BUFFERS_FULL: 503,
+    Refusal.UNKNOWN_VERSION: 505,
+}
 VALUES = {"text": "why", "limit": 1, "in_use": 2, "size": 3, "seconds": 4, "region": "eu-west-1", "here": "us-east-1"}
 VALUES |= {"function": "checkout"}
 THROTTLES = [refusal for refusal in Refusal if refusal.is_throttle]

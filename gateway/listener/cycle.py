@@ -47,6 +47,7 @@ class Cycle:
         "_has_continued",
         "_has_news",
         "_head",
+        "_is_unframed",
         "_left",
         "_pieces",
         "_protocol",
@@ -76,6 +77,7 @@ class Cycle:
         self._head: bytes | None = None  # of the response, until there is something to send with it
         self._left = 0  # bytes of the response's Content-Length
         self._chunked = False
+        self._is_unframed = False  # the response ends with the connection
 
     # What the connection tells.
 
@@ -172,8 +174,11 @@ class Cycle:
         if self.scope["method"] == "HEAD":
             self._left = 0
         elif not has_length and status != 204 and status != 304:
-            self._chunked = True
-            parts.append(b"transfer-encoding: chunked\r\n")
+            if self.scope["http_version"] == "1.0":  # which has no codings, and never keeps a connection here
+                self._is_unframed = True
+            else:
+                self._chunked = True
+                parts.append(b"transfer-encoding: chunked\r\n")
         parts.append(b"\r\n")
         self._head = b"".join(parts)
 
@@ -186,7 +191,7 @@ class Cycle:
             body = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
             if not more_body:
                 body += b"0\r\n\r\n"
-        else:
+        elif not self._is_unframed:
             self._left -= len(body)
             if self._left < 0 or (self._left and not more_body):
                 raise RuntimeError("a body must be as long as its Content-Length says")
@@ -198,6 +203,13 @@ class Cycle:
             if not self.keep_alive:
                 self._protocol.close()
             self._protocol.end_response()
+
+    def cut(self) -> None:
+        """End the connection before the response is complete, so that the client can see that."""
+        if self._is_unframed and self._head is None:
+            self._protocol.reset()  # an orderly end would be the end of the body
+        else:
+            self._protocol.close()
 
     def _write(self, body: bytes) -> None:
         protocol = self._protocol

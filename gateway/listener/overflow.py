@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..asgi import Receive, Scope, Send
-from ..exchange import new_request_id
-from ..refusals import Refusal, render
+from ..refusals import Refusal, Rendered
 
 _READ_BYTES = 65_536
 
 
 class Overflow:
-    def __init__(self, max_connections: int) -> None:
+    """`refuse` renders a refusal as the listener's clients read it."""
+
+    def __init__(self, max_connections: int, refuse: Callable[..., Rendered]) -> None:
         self._limit = max_connections
+        self._refuse = refuse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # Closing over unread bytes would reset the connection, and the client would never see why.
@@ -20,10 +24,9 @@ class Overflow:
         while message.get("more_body", False) and dropped < _READ_BYTES:
             dropped += len(message["body"])
             message = await receive()
-        rendered = render(Refusal.TOO_MANY_CONNECTIONS, limit=self._limit)
+        rendered = self._refuse(Refusal.TOO_MANY_CONNECTIONS, limit=self._limit)
         headers = [
             *rendered.headers,
-            (b"x-amzn-requestid", new_request_id().encode()),
             (b"retry-after", b"1"),
             (b"x-amz-retry-after", b"1000"),
             (b"connection", b"close"),

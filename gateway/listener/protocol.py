@@ -4,14 +4,19 @@ uvicorn runs the servers (sockets, TLS, start, drain) and this class stands wher
 differs in what it bounds: the size and number of headers, trailers, the time that a head or a body may take and the
 time that a response may be left untaken. None of this costs a timer per request: one sweep looks at the open
 connections. And it is lean: a response with its body is one write.
+
+A wish to upgrade to another protocol is ignored. The parser stops at such a request and drops its body, so the request
+is parsed once more without that wish.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import struct
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple, cast
 from urllib.parse import unquote
 
@@ -21,11 +26,12 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 from uvicorn.server import ServerState
 
-from ..asgi import MESSAGE, App, Scope
+from ..asgi import HEADERS, MESSAGE, App, Scope
 from ..exchange import new_request_id
 from ..outbox import Outbox
-from ..refusals import Refusal, render
+from ..refusals import Refusal, Rendered, render
 from .cycle import STATUS_LINES, Cycle
+from .head import Unacceptable, malformed, settle, without_upgrade
 from .overflow import Overflow
 
 log = logging.getLogger("gateway")
@@ -38,7 +44,10 @@ PROGRESS_BYTES = 65_536
 _PIPELINED = 16
 _FLOOD = 64
 
-_VERSIONS = frozenset({"1.1", "1.0"})
+_RESET = struct.pack("ii", 1, 0)
+
+# What no header can be.
+_NO_HOST = b" "
 
 # Connections above the ceiling are told so; this many of them at a time, then they are only cut.
 _TOLD = 256
@@ -51,16 +60,20 @@ class ListenerLimits(NamedTuple):
     read_timeout_seconds: float = 60
 
 
-class _Unacceptable(Exception):
-    """Raised inside a parser callback, which ends the parsing."""
+Refuse = Callable[..., Rendered]
+"""Renders a refusal, with the values of its text, as the listener's clients read it."""
 
-    def __init__(self, refusal: Refusal, **values: object) -> None:
-        self.refusal = refusal
-        self.values = values
+
+def refuse(refusal: Refusal, **values: object) -> Rendered:
+    """A refusal in Lambda's shape."""
+    rendered = render(refusal, **values)
+    request_id = (b"x-amzn-requestid", new_request_id().encode())
+    return rendered._replace(headers=(*rendered.headers, request_id))
 
 
 class InvokeProtocol(asyncio.Protocol):
-    """`outbox` takes the small responses. The first three are what uvicorn hands to every protocol class."""
+    """`outbox` takes the small responses, `refuse` renders what is refused here. The first three arguments are what
+    uvicorn hands to every protocol class."""
 
     def __init__(
         self,
@@ -71,12 +84,11 @@ class InvokeProtocol(asyncio.Protocol):
         *,
         limits: ListenerLimits,
         outbox: Outbox,
+        refuse: Refuse = refuse,
     ) -> None:
         self.loop = _loop or asyncio.get_event_loop()
         self.server_state = server_state
-        self.parser = httptools.HttpRequestParser(self)
-        # Without this, a whole request that is followed by garbage would be lost with it.
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self.parser = self._make_parser()
         self.transport: asyncio.Transport
         self.flow: FlowControl
         self._app = cast("App", config.loaded_app)
@@ -84,11 +96,20 @@ class InvokeProtocol(asyncio.Protocol):
         self._keep_alive_seconds: float = config.timeout_keep_alive
         self.outbox = outbox
         self._limits = limits
+        self._refuse = refuse
         self._server: tuple[str, int | None] | None = None
         self._client: tuple[str, int] | None = None
         self._scheme = "http"
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
+        # The last Host that was found valid: most connections only ever send one.
+        self._host = _NO_HOST
+        # Whether the newest head goes on as it came.
+        self._is_as_sent = False
+        # Whether what is refused is a HEAD request, whose answer has no body.
+        self._answers_head = False
+        # The head of a request that wished for an upgrade, without that wish, until it is parsed once more.
+        self._resumed: bytes | None = None
         # The newest request, the one that is being served, and those between them.
         self._cycle: Cycle | None = None
         self._running: Cycle | None = None
@@ -114,6 +135,12 @@ class InvokeProtocol(asyncio.Protocol):
             self._date = (headers, b"".join(b"%b: %b\r\n" % header for header in headers))
         return self._date[1]
 
+    def _make_parser(self) -> Any:
+        parser = httptools.HttpRequestParser(self)
+        # Without the first, a whole request followed by garbage would be lost with it. Versions are judged here.
+        parser.set_dangerous_leniencies(lenient_data_after_close=True, lenient_version=True)
+        return parser
+
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -125,7 +152,7 @@ class InvokeProtocol(asyncio.Protocol):
         self._scheme = "https" if is_ssl(self.transport) else "http"
         excess = len(self._connections) - self._limits.max_connections
         if excess > 0:
-            self._app = Overflow(self._limits.max_connections)
+            self._app = Overflow(self._limits.max_connections, self._refuse)
             if excess > _TOLD:
                 self.transport.abort()
 
@@ -156,23 +183,48 @@ class InvokeProtocol(asyncio.Protocol):
         ended = self._ended
         is_between_messages = self._begun == ended
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self.reject(Refusal.MALFORMED, text="Upgrade and CONNECT are not supported")
+            self._parse(data)
         except httptools.HttpParserError as error:
-            cause = error.__context__
-            if isinstance(cause, _Unacceptable):
-                self.reject(cause.refusal, **cause.values)
-            else:
-                self.reject(Refusal.MALFORMED, text=str(error) or type(error).__name__)
+            self._reject_unparsed(error)
         else:
             if is_between_messages and self._begun == self._ended == ended + 1:
                 cycle = self._cycle
                 # What follows the last request of a connection is dropped by the parser, and must not be passed on.
-                if cycle is not None and cycle.keep_alive and data.startswith(b"POST /"):
+                if (
+                    cycle is not None
+                    and cycle.keep_alive
+                    and self._is_as_sent
+                    and data.startswith(b"POST /")
+                    # A target has no space in it: one space and the version must follow, and nothing but the body.
+                    and data.startswith(b" HTTP/1.1\r\n", data.find(b" ", 6))
+                    and (data[-1] not in b"\r\n" or data.find(b"\r\n\r\n") + 4 + self._body_bytes == len(data))
+                ):
                     cycle.scope[MESSAGE] = data
             if self._quiet_bytes > self._limits.max_header_bytes:
                 self.reject(Refusal.HEAD_TOO_LARGE, limit=f"{self._limits.max_header_bytes} bytes")
+
+    def _parse(self, data: bytes) -> None:
+        """Feed the parser. Raises `httptools.HttpParserError`."""
+        while True:
+            try:
+                self.parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as upgrade:
+                (parsed,) = upgrade.args
+                assert self._resumed is not None  # the parser stops nowhere else
+                data = self._resumed + data[parsed:]
+                self._resumed = None
+                self.parser = self._make_parser()
+
+    def _reject_unparsed(self, error: Exception) -> None:
+        cause = error.__context__
+        if isinstance(cause, Unacceptable):
+            self._answers_head = self.parser.get_method() == b"HEAD"
+            self.reject(cause.refusal, **cause.values)
+        elif self.parser.get_method() == b"PRI":
+            self.reject(Refusal.UNKNOWN_VERSION, text="HTTP/2.0")
+        else:
+            self.reject(Refusal.MALFORMED, text=str(error) or type(error).__name__)
 
     def write(self, data: bytes) -> None:
         """Write at once, behind what is in the outbox."""
@@ -183,6 +235,13 @@ class InvokeProtocol(asyncio.Protocol):
         """Close once everything is written."""
         self.outbox.flush()
         self.transport.close()
+
+    def reset(self) -> None:
+        """Cut the connection, so that the client sees no orderly end."""
+        connection = self.transport.get_extra_info("socket")
+        if connection is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.transport.abort()
 
     # httptools
 
@@ -197,6 +256,14 @@ class InvokeProtocol(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self._check_head()
+        if self.parser.should_upgrade():  # the parser stops behind this head
+            method = self.parser.get_method()
+            if method == b"CONNECT":
+                raise Unacceptable(Refusal.NOT_IMPLEMENTED, text="CONNECT")
+            self._resumed = without_upgrade(method, self._url, self.parser.get_http_version(), self._headers)
+            self._headers = []
+            self._url = b""
+            return
         self._quiet_bytes = 0
         self._body_bytes = 0
         scope = self._make_scope()
@@ -224,6 +291,8 @@ class InvokeProtocol(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         self._ended += 1
+        if self._resumed is not None:
+            return
         self._quiet_bytes = 0
         if self._headers:  # trailers; what comes now is the next request
             self._headers = []
@@ -234,25 +303,35 @@ class InvokeProtocol(asyncio.Protocol):
     def _check_head(self) -> None:
         limits = self._limits
         if len(self._waiting) >= _FLOOD:
-            raise _Unacceptable(Refusal.MALFORMED, text=f"{_FLOOD} others wait for their responses")
-        if self.parser.should_upgrade():  # its body would be taken for the upgraded protocol
-            raise _Unacceptable(Refusal.MALFORMED, text="Upgrade and CONNECT are not supported")
+            raise malformed(f"{_FLOOD} others wait for their responses")
         if len(self._headers) > limits.max_headers:
-            raise _Unacceptable(Refusal.HEAD_TOO_LARGE, limit=f"{limits.max_headers} headers")
+            raise Unacceptable(Refusal.HEAD_TOO_LARGE, limit=f"{limits.max_headers} headers")
         if self._quiet_bytes > limits.max_header_bytes:  # rarely: most heads arrive in one small piece
             size = len(self._url) + sum(len(name) + len(value) + 4 for name, value in self._headers)
             if size > limits.max_header_bytes:
-                raise _Unacceptable(Refusal.HEAD_TOO_LARGE, limit=f"{limits.max_header_bytes} bytes")
+                raise Unacceptable(Refusal.HEAD_TOO_LARGE, limit=f"{limits.max_header_bytes} bytes")
 
     def _make_scope(self) -> Scope:
         version = self.parser.get_http_version()
-        if version not in _VERSIONS:
-            raise _Unacceptable(Refusal.MALFORMED, text="its version is neither 1.1 nor 1.0")
-        url = self._url
-        if url.startswith(b"/") and b"?" not in url and b"#" not in url:
-            raw_path, query = url, b""
+        method = self.parser.get_method()
+        if version != "1.1":
+            version = _read_version(version)
+        url, headers = self._url, self._headers
+        by_name = dict(headers)
+        host = by_name.get(b"host")
+        if (
+            host == self._host
+            and len(by_name) == len(headers)
+            and b"expect" not in by_name
+            and version == "1.1"
+            and url.startswith(b"/")
+            and b"#" not in url
+        ):
+            raw_path, _, query = url.partition(b"?")
+            self._is_as_sent = True
         else:
-            raw_path, query = _split_target(url)
+            raw_path, query, headers, by_name, self._is_as_sent = settle(method, url, version, headers)
+            self._host = host or _NO_HOST
         path = raw_path.decode("ascii")
         return {
             "type": "http",
@@ -262,11 +341,12 @@ class InvokeProtocol(asyncio.Protocol):
             "client": self._client,
             "scheme": self._scheme,
             "root_path": "",
-            "method": self.parser.get_method().decode("ascii"),
+            "method": method.decode("ascii"),
             "path": unquote(path) if "%" in path else path,
             "raw_path": raw_path,
             "query_string": query,
-            "headers": self._headers,
+            "headers": headers,
+            HEADERS: by_name,
         }
 
     # Requests in turn.
@@ -294,7 +374,7 @@ class InvokeProtocol(asyncio.Protocol):
             finally:
                 tasks.discard(self._worker)
                 if not cycle.response_complete and not cycle.disconnected:
-                    self.close()  # nothing more will come: this tells the client that what it has is not all
+                    cycle.cut()  # nothing more will come, and what the client has is not all
 
     def _wake_worker(self) -> None:
         if self._worker is None:
@@ -349,16 +429,11 @@ class InvokeProtocol(asyncio.Protocol):
             self.flow.resume_reading()  # to drop it: closing over unread bytes would reset that response away
 
     def _write_refusal(self, refusal: Refusal, **values: object) -> None:
-        rendered = render(refusal, **values)
-        headers = [
-            *rendered.headers,
-            (b"x-amzn-requestid", new_request_id().encode()),
-            (b"connection", b"close"),
-        ]
+        rendered = self._refuse(refusal, **values)
         lines = [STATUS_LINES[rendered.status], self.default_headers()]
-        for name, value in headers:
+        for name, value in (*rendered.headers, (b"connection", b"close")):
             lines += (name, b": ", value, b"\r\n")
-        self.write(b"".join([*lines, b"\r\n", rendered.body]))
+        self.write(b"".join([*lines, b"\r\n", b"" if self._answers_head else rendered.body]))
         self.close()
 
     # For the sweep.
@@ -392,9 +467,9 @@ class InvokeProtocol(asyncio.Protocol):
         return f"<InvokeProtocol {self._client} {state} waiting={len(self._waiting)}>"
 
 
-def _split_target(url: bytes) -> tuple[bytes, bytes]:
-    try:
-        parsed = httptools.parse_url(url)
-        return bytes(parsed.path), parsed.query or b""
-    except (httptools.HttpParserError, TypeError) as error:
-        raise _Unacceptable(Refusal.MALFORMED, text="its target is not a path") from error
+def _read_version(version: str) -> str:
+    """The version that a request is served by: a later one of HTTP/1 is served as 1.1 (RFC 9110, 2.5)."""
+    major, _, minor = version.partition(".")
+    if major != "1":
+        raise Unacceptable(Refusal.UNKNOWN_VERSION, text=f"HTTP/{version}")
+    return "1.0" if minor == "0" else "1.1"

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Awaitable
 
-from ..asgi import DONE, EXCHANGE, MESSAGE, App, Receive, Scope, Send
+from ..asgi import DONE, EXCHANGE, HEADERS, MESSAGE, App, Receive, Scope, Send
 from ..exchange import Exchange
 from ..policy.target import READ_HEADERS, BadTarget, as_call, parse_target
 from ..refusals import Refusal
 
-# Digits of the largest number that the parser accepts. More of them are leading zeros, which `int` refuses by the
-# thousand.
-_LONGEST_LENGTH = 20
+_ZERO = ord("0")
 
 
 class Identify:
@@ -22,7 +20,10 @@ class Identify:
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         exchange: Exchange = scope[EXCHANGE]
-        headers = exchange.headers = dict(scope["headers"])
+        headers = scope.get(HEADERS)
+        if headers is None:
+            headers = dict(scope["headers"])
+        exchange.headers = headers
         if len(headers) != len(scope["headers"]):
             repeated = _find_repeated(scope["headers"])
             if repeated is not None:
@@ -30,12 +31,12 @@ class Identify:
                 return DONE
         length = headers.get(b"content-length")
         if length is not None:  # the parser lets nothing but digits pass
-            if len(length) > _LONGEST_LENGTH:
-                length = length.lstrip(b"0") or b"0"
+            if length[0] == _ZERO and len(length) > 1:  # some read an octal number
+                length = length.strip().lstrip(b"0") or b"0"
                 scope.pop(MESSAGE, None)
             exchange.content_length = int(length)
         coding = headers.get(b"transfer-encoding")
-        if coding is not None and coding.lower() != b"chunked":
+        if coding is not None and coding.strip().lower() != b"chunked":
             exchange.refuse(Refusal.AMBIGUOUS_REQUEST, text="The only Transfer-Encoding accepted is chunked.")
             return DONE
         target = parse_target(scope["raw_path"], scope["query_string"], headers, self._region)

@@ -9,6 +9,8 @@ import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from ..refusals import Refusal, Rendered
+
 # Bytes of a request's body; the longest hold that makes sense has a few hundred, a script of faults a few thousand.
 _MOST_BYTES = 64 * 1024
 
@@ -87,3 +89,10 @@ def answer_json(document: dict[str, object], status: int = 200, headers: dict[st
 
 def answer_error(text: str, status: int) -> Response:
     return answer_json({"error": text}, status)
+
+
+def refuse(refusal: Refusal, **values: object) -> Rendered:
+    """A refusal of the listener itself, in the shape of this listener's errors."""
+    body = msgspec.json.encode({"error": refusal.message.format(**values)})
+    headers = ((b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)))
+    return Rendered(refusal.status, headers, body)

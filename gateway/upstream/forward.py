@@ -40,8 +40,8 @@ class ResponseQuotas(NamedTuple):
 
 
 class Forward:
-    """`region` is the functions'; `host` replaces the client's Host header, `function_path` the function's name in the
-    path."""
+    """`region` is the functions'; `own_host` is the backend's Host header, for requests that have none; `host` replaces
+    the client's, `function_path` the function's name in the path."""
 
     def __init__(
         self,
@@ -50,6 +50,7 @@ class Forward:
         buffers: Buffers,
         quotas: Callable[[], ResponseQuotas],
         region: str,
+        own_host: str,
         host: str | None = None,
         function_path: str | None = None,
     ) -> None:
@@ -57,6 +58,7 @@ class Forward:
         self._buffers = buffers
         self._quotas = quotas
         self._traces = Traces(region)
+        self._own_host = own_host.encode("ascii")
         self._host = host.encode("ascii") if host else None
         self._function_path = function_path.encode("ascii") if function_path else None
         self._is_transparent = host is None and function_path is None
@@ -209,7 +211,7 @@ class Forward:
             headers,
             connection=exchange.headers.get(b"connection"),
             length=length,
-            host=self._host,
+            host=self._host if b"host" in exchange.headers else self._own_host,
             has_body=has_body,
         )
 

@@ -14,6 +14,7 @@ _NOT_FORWARDED = frozenset(
         b"connection",
         b"content-length",
         b"expect",
+        b"http2-settings",
         b"keep-alive",
         b"proxy-authenticate",
         b"proxy-authorization",

@@ -22,9 +22,9 @@ from typing import Any, cast
 
 from ..asgi import App
 from ..background import BackgroundTask, BackgroundTasks
-from ..listening import CannotListen, Server, address_of, bind, configure, demo_backend, reserve, serving
+from ..listening import CannotListen, address_of, bind, demo_backend, reserve
 from ..operations.history import keep_looking
-from ..operations.host import LoopbackNames
+from ..serving import serving_operations
 from ..settings import RELOADABLE, Settings
 from .channel import Asking, Channel, WorkerGone
 from .group import Group
@@ -305,8 +305,8 @@ async def running_workers(settings: Settings) -> AsyncIterator[Supervisor]:
         await supervisor.start()
         group = supervisor.group
         await group.refresh()
-        app = LoopbackNames(cast("App", make_operations(supervisor).app))
-        await stack.enter_async_context(serving(Server(configure(app, drain_seconds=1)), operations, tasks))
+        app = cast("App", make_operations(supervisor).app)
+        await stack.enter_async_context(serving_operations(app, operations, settings, tasks))
         await stack.enter_async_context(tasks.running(group.keep_refreshing, "look at the workers"))
         await stack.enter_async_context(tasks.running(partial(keep_looking, group.history), "history"))
         stack.callback(group.watchers.close)

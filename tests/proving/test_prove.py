@@ -94,7 +94,7 @@ async def test_each_broken_rule_of_another_gateway_is_seen_and_nothing_where_non
     few = asyncio.Semaphore(AT_ONCE)
 
     async def judge_until_seen(flaw: Flaw, faults: set[Fault]) -> tuple[Verdict, set[Fault]]:
-        """A flaw shows only where calls overlap, and on a machine that is busy enough they do not: another seed then."""
+        """A flaw shows only where calls overlap, and on a busy machine they may not: another seed then."""
         async with few:
             for seed in range(1, 1 + MOST_SEEDS):
                 verdict = await judge_fake(flaw, seed=seed)

@@ -57,8 +57,8 @@ async def test_end_to_end_headers_arrive_untouched_and_in_order(
 
 
 ODD = (
-    b"POST /2015-03-31/functions/checkout/invocations?#part HTTP/1.1\r\n"
-    b"hOST:here\r\nX-B:\t spaced \t\r\nx-a: \r\nContent-Length:  00007\r\nX-a: 2\r\n\r\n"
+    b"POST /2015-03-31/functions/checkout/invocations?a=&%7e HTTP/1.1\r\n"
+    b"hOST:here\r\nX-B:\t spaced \t\r\nx-a: \r\nContent-Length:  7\r\nX-a: 2\r\n\r\n"
     b'{"a":1}'
 )
 
@@ -94,7 +94,7 @@ async def test_a_request_that_comes_in_two_pieces_says_the_same_wherever_it_is_c
         (trace,) = [header for header in headers if header[0] == b"x-amzn-trace-id"]
         assert MADE.fullmatch(b"X-Amzn-Trace-Id: %b\r\n" % trace[1])
         headers.remove(trace)
-        assert sorted(headers) in (sorted(expected), sorted([*expected[:-1], (b"content-length", b"00007")]))
+        assert sorted(headers) == sorted(expected)
 
 
 FIRST = b"POST %b HTTP/1.1\r\nHost: here\r\nContent-Length: 2\r\n" % TARGET.encode()

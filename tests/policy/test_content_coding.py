@@ -1,0 +1,127 @@
+"""What is made of a coded answer before it is put into a record."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import zlib
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.policy.content_coding import CannotDecode, DecodedTooLarge, decode, read_payload, to_utf8
+
+TEXT = '{"errorMessage":"no such report: café"}'.encode()
+BROTLI = bytes.fromhex("0b0a807b226572726f724d657373616765223a2278227d03")  # of {"errorMessage":"x"}
+LIMIT = 6_291_556
+
+
+def raw_deflate(data: bytes) -> bytes:
+    coder = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return coder.compress(data) + coder.flush()
+
+
+CODERS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "x-gzip": gzip.compress,
+    "deflate": zlib.compress,
+    "identity": bytes,
+}
+
+
+@pytest.mark.parametrize("name", CODERS)
+@given(data=st.binary(max_size=200))
+def test_what_was_coded_is_decoded(name: str, data: bytes) -> None:
+    assert decode(name.encode(), CODERS[name](data), LIMIT) == data
+    assert decode(name.upper().encode(), CODERS[name](data), LIMIT) == data
+
+
+@given(st.lists(st.sampled_from(sorted(CODERS)), max_size=4))
+def test_codings_upon_each_other_are_undone_from_the_last(names: list[str]) -> None:
+    body = TEXT
+    for name in names:
+        body = CODERS[name](body)
+    assert decode(" ,".join(names).encode(), body, LIMIT) == TEXT
+
+
+def test_deflate_is_read_bare_too_and_gzip_in_several_members_with_padding() -> None:
+    assert decode(b"deflate", raw_deflate(TEXT), LIMIT) == TEXT
+    assert decode(b"gzip", gzip.compress(TEXT[:9]) + gzip.compress(TEXT[9:]) + b"\0" * 512, LIMIT) == TEXT
+
+
+@pytest.mark.parametrize(
+    ("coding", "body"),
+    [
+        (b"gzip", gzip.compress(TEXT)[:-1]),
+        (b"gzip", gzip.compress(TEXT)[:12]),
+        (b"gzip", gzip.compress(TEXT)[:-8] + b"\0" * 8),
+        (b"gzip", zlib.compress(TEXT)),
+        (b"gzip", b"\x1f"),
+        (b"deflate", zlib.compress(TEXT)[:-1]),
+        (b"deflate", TEXT),
+        (b"br", BROTLI),
+        (b"compress", b"\x1f\x9d\x90"),
+        (b"gzip, br", BROTLI),
+        (b"gzip,gzip,gzip,gzip,gzip", TEXT),
+        (b"gzip", gzip.compress(b"") * 100_000),
+    ],
+    ids=str,
+)
+def test_what_is_not_what_its_coding_says_is_not_decoded(coding: bytes, body: bytes) -> None:
+    with pytest.raises(CannotDecode):
+        decode(coding, body, LIMIT)
+    payload = read_payload({b"content-encoding": coding}, body, LIMIT)
+    assert payload == TEXT or base64.b64decode(json.loads(payload)) == body
+
+
+@pytest.mark.parametrize("coder", [gzip.compress, zlib.compress, raw_deflate], ids=["gzip", "zlib", "raw"])
+def test_no_answer_is_larger_than_its_quota_once_it_is_decoded(coder: Callable[[bytes], bytes]) -> None:
+    coding = b"gzip" if coder is gzip.compress else b"deflate"
+    assert len(decode(coding, coder(b"a" * 1000), 1000)) == 1000
+    with pytest.raises(DecodedTooLarge):
+        decode(coding, coder(b"a" * 1001), 1000)
+    with pytest.raises(DecodedTooLarge):
+        read_payload({b"content-encoding": coding}, coder(b"\0" * 50_000_000), LIMIT)
+
+
+def test_several_members_are_bounded_together() -> None:
+    with pytest.raises(DecodedTooLarge):
+        decode(b"gzip", gzip.compress(b"a" * 600) * 2, 1000)
+
+
+@pytest.mark.parametrize("coding", [b"gzip", b"br", b"utf-8", b"none", b"gzip, br"])
+def test_a_header_that_a_proxy_left_behind_changes_nothing(coding: bytes) -> None:
+    assert read_payload({b"content-encoding": coding}, TEXT, LIMIT) == TEXT
+    assert read_payload({b"content-encoding": coding}, b"", LIMIT) == b""
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        (b"", b"\xef\xbb\xbf" + TEXT),
+        (b"application/json; charset=utf-8", b"\xef\xbb\xbf" + TEXT),
+        (b"application/json", TEXT.decode().encode("utf-16")),
+        (b"application/json", TEXT.decode().encode("utf-32")),
+        (b"application/json", TEXT.decode().encode("utf-16-le")),
+        (b"application/json", TEXT.decode().encode("utf-16-be")),
+        (b"application/json", TEXT.decode().encode("utf-32-be")),
+        (b"application/json; Charset=ISO-8859-1", TEXT.decode().encode("latin-1")),
+        (b'text/plain; charset="windows-1252"', TEXT.decode().encode("cp1252")),
+        (b"application/json; charset=utf-8", TEXT),
+        (b"application/json; charset=klingon", TEXT),
+        (b"application/json; charset=base64", TEXT),
+    ],
+)
+def test_a_text_becomes_utf_8_without_a_mark(content_type: bytes, body: bytes) -> None:
+    assert to_utf8(content_type, body) == TEXT
+
+
+@given(
+    st.binary(max_size=40), st.sampled_from([b"", b"x/y; charset=utf-16", b"x/y; charset=hex", b"x/y; charset=\xff"])
+)
+def test_bytes_that_are_no_text_stay_as_they_are_or_become_one(body: bytes, content_type: bytes) -> None:
+    read = to_utf8(content_type, body)
+    assert read == body or read.decode() is not None

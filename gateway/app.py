@@ -42,6 +42,7 @@ from .operations.watchers import Watchers
 from .outbox import Outbox
 from .policy.events import Delays, EventRules, RuleBook, Targets
 from .policy.fault_script import FaultScripts
+from .policy.function_errors import FunctionErrors
 from .policy.limits import DEFAULT_ACCOUNT, AccountLimits, FunctionLimits, Limits
 from .policy.payload import PayloadQuotas
 from .policy.recursion import TRACE_HEADER, extend, hash_function, is_loop
@@ -102,7 +103,7 @@ class Gateway:
         self.degraded = self.tasks.degraded
         self.degraded |= {"settings_invalid": False, "restart_needed": False}
         if settings.async_.mode == "queue":
-            self.degraded["event_store"] = False
+            self.degraded |= {"event_store": False, "backend_refuses_events": False}
         self._has_access_log = settings.access_log
         self.buffers = Buffers(settings.buffer_bytes)
         self.outbox = Outbox()
@@ -136,6 +137,8 @@ class Gateway:
             read_sums=self.shared.read_sums if self.shared else None,
         )
         backend_host = urlsplit(backend_url).netloc
+        backend = settings.backend
+        function_errors = FunctionErrors(backend.function_errors, has_function_path=backend.function_path is not None)
         forward = Forward(
             self.pool,
             buffers=self.buffers,
@@ -144,13 +147,14 @@ class Gateway:
             own_host=backend_host,
             host=None if settings.backend.host_header == "preserve" else backend_host,
             function_path=settings.backend.function_path,
+            function_errors=function_errors if function_errors.reads_every_body else None,
         )
         self.fault_scripts = FaultScripts() if settings.faults else None
         last: App = forward if self.fault_scripts is None else Delay(forward)
         self.event_totals = EventTotals()
         self._targets = Destinations(region=settings.region, invoke=self._invoke_function)
         self.drops = DropSummary(self.event_totals)
-        self.events = self._make_events(settings, last)
+        self.events = self._make_events(settings, last, function_errors)
         self.queue = None if self.events is None else self._make_queue(settings, self.events)
         self.collector = GatewayCollector(
             self.totals,
@@ -245,7 +249,7 @@ class Gateway:
         if self.events is not None:
             self.events.note_limits()
 
-    def _make_events(self, settings: Settings, last: App) -> Dispatcher | None:
+    def _make_events(self, settings: Settings, last: App, function_errors: FunctionErrors) -> Dispatcher | None:
         """The queue of asynchronous invocations; None where the backend has one."""
         if settings.async_.mode == "forward":
             return None
@@ -258,7 +262,12 @@ class Gateway:
         dispatcher = Dispatcher(
             store,
             # The same way to a slot as a call's: it may wait for nothing else.
-            runner=Runner(Admission(Admitted(last), counters=self.counters), tell=self._tell),
+            runner=Runner(
+                Admission(Admitted(last), counters=self.counters),
+                tell=self._tell,
+                function_errors=function_errors,
+                limit=lambda: self.tables.response_quotas.response,
+            ),
             room=Room(self.counters),
             deliveries=Deliveries(self._targets, attempts=events.delivery_attempts, delays=delays),
             limits=lambda: self.tables.limits,
@@ -266,6 +275,7 @@ class Gateway:
             tell=self.event_totals,
             delays=delays,
             background=self.tasks,
+            on_misconfigured=partial(self.degraded.__setitem__, "backend_refuses_events"),
         )
         self.counters.on_free = dispatcher.note_free
         return dispatcher

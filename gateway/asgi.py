@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator, MutableMapping
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class Attempt(NamedTuple):
+    """Which run of which event a call is. `number` counts the tries that have left the queue, from 1."""
+
+    request_id: str
+    number: int
 
 
 class _Done:
@@ -24,6 +31,9 @@ class _Done:
 DONE = _Done()
 """What a stage returns that calls nobody on. A stage that only decides is a plain function that returns what it calls
 on, or this: a coroutine for each such stage would cost as much as its decision."""
+
+ATTEMPT = "invoke_gateway.attempt"
+"""Where the scope of an event's run has its `Attempt`."""
 
 EXCHANGE = "invoke_gateway.exchange"
 

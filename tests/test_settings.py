@@ -47,6 +47,7 @@ backend:
   keep_alive_seconds: 0
   host_header: backend
   function_path: function
+  function_errors: body
 accounts:
   default:
     concurrent_executions: 10

@@ -1,7 +1,8 @@
-"""How large a request may be, and what to say when it is larger."""
+"""How large a request or a response may be, and what to say when it is larger."""
 
 from __future__ import annotations
 
+import json
 from typing import NamedTuple
 
 from ..invocation import Invocation, InvocationType, Operation
@@ -36,3 +37,12 @@ class PayloadQuotas:
         if invocation.type is not InvocationType.EVENT:
             return self._request
         return self._invoke_async if invocation.operation is Operation.INVOKE_ASYNC else self._event
+
+
+def make_too_large_error(limit: int) -> bytes:
+    """Return what Lambda makes of a response above its quota: the payload of a function error."""
+    error = {
+        "errorMessage": f"Response payload size exceeded maximum allowed payload size ({limit} bytes).",
+        "errorType": "Function.ResponseSizeTooLarge",
+    }
+    return json.dumps(error).encode()

@@ -8,7 +8,7 @@ from ..invocation import Function, Operation
 from ..policy.access import keep_signature
 from ..policy.recursion import TRACE_HEADER
 from ..policy.target import canonical_path
-from .event import Event, Headers
+from .event import NO_PAYLOAD, Event, Headers
 from .lanes import Work, name_lane
 
 # What was said of this request and not of the invocation: an asynchronous one has neither log tail nor client context,
@@ -33,7 +33,7 @@ def make_event(exchange: Exchange, scope: Scope, *, region: str, now: float) -> 
     assert invocation is not None
     assert plan is not None
     function = invocation.function
-    body, exchange.body = exchange.body, b""
+    body, exchange.body = exchange.body or NO_PAYLOAD, b""
     path, query = scope["raw_path"], scope["query_string"]
     if invocation.operation is Operation.INVOKE_ASYNC:
         path, query = _invoke_path(function), keep_signature(query)

@@ -22,6 +22,7 @@ from .base import Store
 from .deliveries import Deliveries
 from .event import Event
 from .lanes import Lane, Work
+from .misconfigured import Misconfigured
 from .ready import MOST_READY, Ready
 from .room import Entry, Room
 from .run import Runner, plan_of
@@ -46,7 +47,8 @@ _TOO_OLD = "The event grew older than maximum_event_age_seconds before it could 
 
 class Dispatcher:
     """`rules` gives a function's, `limits` the table in force. `now` is seconds since the epoch, `call_later` the event
-    loop's unless a test has another clock."""
+    loop's unless a test has another clock. `on_misconfigured` is called with whether the backend refuses events
+    until somebody changes a setting."""
 
     def __init__(
         self,
@@ -63,10 +65,13 @@ class Dispatcher:
         call_later: CallLater | None = None,
         dice: Callable[[], float] = random,
         background: BackgroundTasks | None = None,
+        on_misconfigured: Callable[[bool], None] = lambda _: None,
     ) -> None:
         self.store = store
         self._background = background or BackgroundTasks()
         self.ready = Ready(store, spawn=self._spawn, pump=self._pump_soon, now=now, call_later=call_later)
+        # Twice the longest pause: so long an event that is refused still is tried again.
+        self._misconfigured = Misconfigured(on_misconfigured, seconds=2 * delays.longest, call_later=call_later)
         self.settling = Settling(
             store,
             self.ready,
@@ -74,6 +79,7 @@ class Dispatcher:
             limits=limits,
             rules=rules,
             tell=tell,
+            misconfigured=self._misconfigured,
             delays=delays,
             now=now,
             dice=dice,
@@ -106,6 +112,7 @@ class Dispatcher:
         """Start nothing any more. What comes in is kept for the next start."""
         self._is_stopping = True
         self.ready.timers.stop()
+        self._misconfigured.stop()
 
     async def close(self, seconds: float) -> None:
         """Let what runs end, for so long; the rest stays in the store, for the next start."""
@@ -161,7 +168,7 @@ class Dispatcher:
             await self.accept(event)
         else:
             self._tell.received(event.account, label)
-        self._tell.dropped(event.account, label, condition)
+        self._tell.dropped(event.account, label, condition, event.function)
 
     def note_free(self, claims: Iterable[Claim], own: str) -> None:
         """Slots of these limits have come free."""

@@ -8,6 +8,9 @@ from ..policy.events import Condition, Kind
 
 Headers = list[tuple[bytes, bytes]]
 
+NO_PAYLOAD = b"{}"
+"""The event of an invocation without a payload, as AWS records it. A function is given it, and so are targets."""
+
 
 class Answer(msgspec.Struct, frozen=True):
     """What the function answered last. `function_error` is None where it succeeded; `payload` is its JSON text."""
@@ -123,6 +126,6 @@ def decode_event(head: bytes, body: bytes, key: bytes | int) -> Event:
     except msgspec.DecodeError as error:
         raise UnreadableEvent(str(error)) from error
     return Event(
-        h.request_id, h.account, h.function, h.arn, h.path, h.query, h.headers, body, h.received_at, h.due_at, h.lane,
-        h.runs, h.returns, h.answer, h.outcome, key,
+        h.request_id, h.account, h.function, h.arn, h.path, h.query, h.headers, body or NO_PAYLOAD, h.received_at,
+        h.due_at, h.lane, h.runs, h.returns, h.answer, h.outcome, key,
     )  # fmt: skip

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from ..policy.events import Kind
+from ..policy.json_members import find_string
 from ..policy.json_text import find_json_error
 from .event import Event, Outcome
 
@@ -21,6 +22,8 @@ FUNCTION_ERROR = 200  # the status with which a function error is answered, so a
 
 # What XML 1.0 has no character for, and so SQS refuses; also the halves of surrogate pairs, which UTF-8 has none for.
 NO_CHARACTER = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# Control characters but white space: text has none.
+_IN_NO_TEXT = bytes(set(range(0x20)) - set(b"\t\n\f\r"))
 _ARN_PARTS = 7  # without a qualifier
 _UNTOLD_VERSION = "$LATEST"
 
@@ -49,13 +52,6 @@ class _Record(msgspec.Struct):
     requestPayload: msgspec.Raw
     responseContext: _ResponseContext | msgspec.UnsetType = msgspec.UNSET
     responsePayload: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-
-
-class _Failure(msgspec.Struct):
-    errorMessage: str
-
-
-_read_failure = msgspec.json.Decoder(_Failure).decode
 
 
 def make_record(event: Event) -> bytes:
@@ -92,7 +88,7 @@ def make_attributes(event: Event) -> Attributes:
     outcome = _outcome_of(event)
     message = outcome.error_message
     if outcome.error_code == FUNCTION_ERROR and outcome.answer is not None:
-        message = _find_error_message(outcome.answer.payload) or message
+        message = find_string(outcome.answer.payload, (b"errorMessage",)) or message
     shown = _truncate(NO_CHARACTER.sub("\ufffd", message or outcome.condition), MOST_ERROR_MESSAGE_BYTES)
     return {"RequestID": event.request_id, "ErrorCode": outcome.error_code, "ErrorMessage": shown}
 
@@ -124,16 +120,15 @@ def _timestamp(seconds: float) -> str:
 
 
 def _embed(payload: bytes, empty: bytes) -> msgspec.Raw:
-    """The payload as part of a JSON text; as a string of that where it is none, which only a backend can cause."""
+    """The payload as part of a JSON text; where it is none, which only a backend can cause, as a string of that: of the
+    text, or of base64 where it is no text."""
     if not payload.strip():
         return msgspec.Raw(empty)
-    if find_json_error(payload) is not None:
-        return msgspec.Raw(_encode(payload.decode(errors="replace")))
-    return msgspec.Raw(payload)
-
-
-def _find_error_message(payload: bytes) -> str | None:
+    if find_json_error(payload) is None:
+        return msgspec.Raw(payload)
     try:
-        return _read_failure(payload).errorMessage
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return None
+        return msgspec.Raw(_encode(payload.decode()))
+    except UnicodeDecodeError:
+        is_text = len(payload.translate(None, _IN_NO_TEXT)) == len(payload)
+        # Of bytes that are no text, msgspec makes base64.
+        return msgspec.Raw(_encode(payload.decode(errors="replace") if is_text else payload))

@@ -1,71 +1,48 @@
-"""Runs one event as a synchronous invocation, by the same stages as every other call, and says what that came to."""
+"""Runs one event as a synchronous invocation, by the same stages as every other call."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from http import HTTPStatus
 from time import monotonic
-from typing import Literal, NamedTuple
 
-import msgspec
-
-from ..asgi import EXCHANGE, App, Message, Receive, Scope, Send
+from ..asgi import ATTEMPT, EXCHANGE, App, Attempt, Message, Receive, Scope, Send
 from ..exchange import Exchange
-from ..faults import (
-    BackendConnectTimeout,
-    BackendFault,
-    BackendFirstByteTimeout,
-    BackendIdleTimeout,
-    BackendTimeout,
-    BackendUnreachable,
-    BackendUntrusted,
-)
+from ..faults import BackendFault
 from ..invocation import Function, Invocation, InvocationType, Operation
-from ..policy.concurrency import Claim, Full, Plan
-from .event import Answer, Event
+from ..policy.concurrency import Plan
+from ..policy.function_errors import FunctionErrors
+from .event import Event, Headers
+from .ran import Ran, judge_fault, judge_full, judge_response
 
 log = logging.getLogger("gateway")
 
-_NOT_REACHED = (BackendUnreachable, BackendConnectTimeout, BackendUntrusted)
-_TOO_LONG = (BackendTimeout, BackendFirstByteTimeout, BackendIdleTimeout)
-
-# Answers of the invoke family that time can mend: a function that is not ready yet, one that is being changed.
-_PASSING = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS})
+_USUAL_LIMIT = 6_291_556  # bytes; Lambda's quota of a response
+_LONG_BODY = 262_144  # to look through more than that is done in a thread
 
 RUN = "invoke_gateway.run"
 """Where the scope of an event's invocation has its run, so that `Admitted` can tell it."""
 
 
-class Ran(NamedTuple):
-    """What became of a run.
-
-    ok        the function succeeded
-    error     it ran and failed, or took too long
-    returned  the backend said that it cannot now, or broke off: this event is tried again later
-    refused   no slot, at `counter` where it is a limit of slots: its lane waits
-    away      neither backend nor counters can be reached: its lane waits
-    rejected  the backend will never run it
-
-    `answer` is the function's, `code` and `message` are what a dead-letter message says of it.
-    """
-
-    kind: Literal["ok", "error", "returned", "refused", "away", "rejected"]
-    answer: Answer | None = None
-    code: int = 200
-    message: str = ""
-    counter: str | None = None
-
-
 class Runner:
-    """`tail` is the end of the chain, from admission on; `tell` hears of every exchange, as of a client's."""
+    """`tail` is the end of the chain, from admission on; `tell` records every exchange, as a client's.
+    `function_errors` finds the errors that answers report; `limit` is the most bytes of an answer, decoded."""
 
     def __init__(
-        self, tail: App, *, tell: Callable[[Exchange, Scope], None], clock: Callable[[], float] = monotonic
+        self,
+        tail: App,
+        *,
+        tell: Callable[[Exchange, Scope], None],
+        function_errors: FunctionErrors | None = None,
+        limit: Callable[[], int] = lambda: _USUAL_LIMIT,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self._tail = tail
         self._tell = tell
+        self._function_errors = function_errors or FunctionErrors()
+        self._limit = limit
         self._clock = clock
 
     async def run(self, event: Event, plan: Plan, admitted: Callable[[], None]) -> Ran:
@@ -77,19 +54,27 @@ class Runner:
         try:
             try:
                 await self._tail(scope, _receive_nothing, response)
+                ran = judge_full(exchange.full, plan) if exchange.full is not None else await self._judge(response)
             except BackendFault as fault:
                 exchange.fault = fault.kind
-                return _judge_fault(fault)
+                return judge_fault(fault)
             except Exception as error:  # a mistake of ours: the event is tried again, the log has the traceback
                 log.exception("event %s failed inside the gateway", event.request_id)
                 exchange.fault = "internal"
                 return Ran("returned", code=500, message=f"The gateway failed on this event: {type(error).__name__}.")
-            if exchange.full is not None:
-                return _judge_full(exchange.full, plan)
-            return _judge_response(response)
+            exchange.function_error = ran.kind == "error"
+            return ran
         finally:
             exchange.duration_seconds = self._clock() - exchange.received_at
             self._tell(exchange, scope)
+
+    async def _judge(self, response: _Response) -> Ran:
+        """Return what a response means. An answer that is long or coded is looked through beside the event loop."""
+        headers, body = response.headers, b"".join(response.pieces)
+        judged = (response.status, headers, body, self._function_errors, self._limit())
+        if len(body) > _LONG_BODY or b"content-encoding" in headers:
+            return await asyncio.to_thread(judge_response, *judged)
+        return judge_response(*judged)
 
 
 class Admitted:
@@ -129,9 +114,15 @@ def _make_scope(event: Event, exchange: Exchange) -> Scope:
         "path": event.path.decode("latin-1"),
         "raw_path": event.path,
         "query_string": event.query,
-        "headers": event.headers,
+        "headers": _ask_for_identity(event.headers),
+        ATTEMPT: Attempt(event.request_id, event.runs + event.returns + 1),
         EXCHANGE: exchange,
     }
+
+
+def _ask_for_identity(headers: Headers) -> Headers:
+    """The headers without the codings that the client reads: the answer goes into a record."""
+    return [header for header in headers if header[0] != b"accept-encoding"] + [(b"accept-encoding", b"identity")]
 
 
 async def _receive_nothing() -> Message:
@@ -139,61 +130,17 @@ async def _receive_nothing() -> Message:
 
 
 class _Response:
-    """A `send` that keeps the response."""
+    """A `send` that keeps the response. Lines of one header are one list (RFC 9110, 5.3)."""
 
     def __init__(self) -> None:
         self.status = 0
         self.headers: dict[bytes, bytes] = {}
-        self.body = b""
+        self.pieces: list[bytes] = []
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            self.headers = dict(message["headers"])
+            for name, value in message["headers"]:
+                self.headers[name] = b"%b, %b" % (self.headers[name], value) if name in self.headers else value
         else:
-            self.body += message.get("body", b"")
-
-
-def _judge_full(full: Full, plan: Plan) -> Ran:
-    if not isinstance(full.claim, Claim):  # the shared counters can say neither yes nor no
-        return Ran("away", code=500, message=full.claim.refusal.message)
-    return Ran("refused", code=429, message="Rate Exceeded.", counter=full.claim.counter or plan.function_counter)
-
-
-def _judge_fault(fault: BackendFault) -> Ran:
-    if isinstance(fault, _NOT_REACHED):
-        return Ran("away", code=500, message=str(fault))
-    if isinstance(fault, _TOO_LONG):  # it ran, and longer than it may: Lambda counts that as the function's error
-        payload = msgspec.json.encode({"errorType": "Sandbox.Timedout", "errorMessage": str(fault)})
-        return Ran("error", Answer(200, payload, "Unhandled"), message=str(fault))
-    return Ran("returned", code=500, message=str(fault))
-
-
-def _judge_response(response: _Response) -> Ran:
-    status = response.status
-    if 200 <= status < 300:
-        error = _text(response.headers.get(b"x-amz-function-error"))
-        version = _text(response.headers.get(b"x-amz-executed-version"))
-        answer = Answer(status, response.body, error, version)
-        return Ran("ok", answer) if error is None else Ran("error", answer)
-    message = _find_message(response)
-    if status >= 500 or status in _PASSING:
-        return Ran("returned", code=status, message=message)
-    return Ran("rejected", code=status, message=message)
-
-
-def _text(value: bytes | None) -> str | None:
-    return None if value is None else value.decode("latin-1")
-
-
-def _find_message(response: _Response) -> str:
-    """The text of an error, whichever way it spells the member."""
-    try:
-        members = msgspec.json.decode(response.body)
-    except msgspec.DecodeError:
-        members = None
-    if isinstance(members, dict):
-        for name in ("message", "Message", "errorMessage"):
-            if isinstance(members.get(name), str):
-                return str(members[name])
-    return f"The backend answered {response.status}."
+            self.pieces.append(message.get("body", b""))

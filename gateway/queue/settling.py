@@ -17,9 +17,10 @@ from .base import Store
 from .deliveries import Deliveries
 from .event import Event, Outcome
 from .lanes import Lane, Work, name_lane
+from .misconfigured import Misconfigured
+from .ran import Ran
 from .ready import NOBODY, Ready
 from .room import NoRoom
-from .run import Ran
 
 _NEVER = 100 * 365 * 86_400.0
 
@@ -35,7 +36,8 @@ class Tell(Protocol):
     def retried(self, account: str, function: str, cause: str) -> None:
         """The event will be run again, for `error`, or is tried again, for `throttle` or `system`."""
 
-    def dropped(self, account: str, function: str, condition: str) -> None: ...
+    def dropped(self, account: str, function: str, condition: str, name: str) -> None:
+        """`name` is the function's own, for people."""
 
     def not_delivered(self, account: str, function: str, kind: str) -> None:
         """A target has failed for the last time."""
@@ -53,6 +55,7 @@ class Settling:
         limits: Callable[[], Limits],
         rules: Callable[[str, str], EventRules],
         tell: Tell,
+        misconfigured: Misconfigured,
         delays: Delays,
         now: Callable[[], float],
         dice: Callable[[], float],
@@ -63,6 +66,7 @@ class Settling:
         self._limits = limits
         self._rules = rules
         self._tell = tell
+        self._misconfigured = misconfigured
         self._delays = delays
         self._now = now
         self._dice = dice
@@ -73,6 +77,10 @@ class Settling:
         age = self._now() - event.received_at
         if ran.kind not in ("refused", "away"):
             lane.tries = 0
+        if ran.remedy is not None:
+            self._misconfigured.note(lane, ran)
+        elif ran.kind in ("ok", "error"):
+            self._misconfigured.clear(lane)
         if ran.kind == "ok":
             event.answer = ran.answer
             await self.end(lane, event, "Success", 200, "")
@@ -85,7 +93,7 @@ class Settling:
             else:
                 await self._postpone(lane, event, decided)
                 self._tell.retried(plan.account, plan.label, "error")
-        elif ran.kind == "returned":
+        elif ran.kind in ("returned", "misconfigured"):
             event.returns += 1
             decided = after_return(event.returns, age, rules, self._delays, self._dice())
             if isinstance(decided, str):
@@ -126,7 +134,7 @@ class Settling:
 
     async def end(self, lane: Lane, event: Event, condition: Condition, code: int, message: str) -> None:
         if condition != "Success":
-            self._tell.dropped(lane.account, self.label(lane), condition)
+            self._tell.dropped(lane.account, self.label(lane), condition, lane.function)
         if not self._rules(event.account, event.function).targets.of(condition):
             await self._store.finish(event)
             return
@@ -151,7 +159,7 @@ class Settling:
 
     def tell_dropped(self, event: Event, condition: str) -> None:
         """An event was dropped, and not by what became of it."""
-        self._tell.dropped(event.account, self.label(self._ready.lane(event.lane)), condition)
+        self._tell.dropped(event.account, self.label(self._ready.lane(event.lane)), condition, event.function)
 
     def label(self, lane: Lane) -> str:
         """Under which its function is counted."""

@@ -178,6 +178,10 @@ class Backend(Model):
     function_path: FunctionName | None = None
     """Function name written into every forwarded path, such as `function` for AWS's Runtime Interface
     Emulator. Not set: the path is forwarded as it came."""
+    function_errors: Literal["header", "body", "auto"] = "auto"
+    """How the backend reports that a function failed. `header`: by X-Amz-Function-Error. `body`: also by an error
+    object alone. `auto`: by the header, and by an error object where the answer is one of AWS's Runtime Interface
+    Emulator."""
     certificate_authority: AuthorityFile | None = None
     """PEM file of the authorities to trust for an https backend. Not set: the system's authorities."""
 

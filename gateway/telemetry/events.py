@@ -14,10 +14,11 @@ Key = tuple[str, str]
 
 
 class EventTotals:
-    """Keys are account and label; of those with more to say, that as the third. `on_drop` is called after each drop."""
+    """Keys are account and label; of those with more to say, that as the third. `on_drop` is called with the condition
+    and the function's own name after each drop."""
 
     def __init__(self) -> None:
-        self.on_drop: Callable[[], None] | None = None
+        self.on_drop: Callable[[str, str], None] | None = None
         self.received_events: Counter[Key] = Counter()
         self.retries: Counter[tuple[str, str, str]] = Counter()
         self.drops: Counter[tuple[str, str, str]] = Counter()
@@ -36,17 +37,10 @@ class EventTotals:
     def retried(self, account: str, function: str, cause: str) -> None:
         self.retries[account, function, cause] += 1
 
-    def dropped(self, account: str, function: str, condition: str) -> None:
+    def dropped(self, account: str, function: str, condition: str, name: str | None = None) -> None:
         self.drops[account, function, condition] += 1
         if self.on_drop is not None:
-            self.on_drop()
-
-    def dropped_by_condition(self) -> Counter[str]:
-        """Drops since the start, by condition and function."""
-        dropped: Counter[str] = Counter()
-        for (_, label, condition), count in self.drops.items():
-            dropped[f"{condition} ({label})"] += count
-        return dropped
+            self.on_drop(condition, name or function)
 
     def not_delivered(self, account: str, function: str, kind: str) -> None:
         self.undelivered[account, function, kind] += 1

@@ -12,8 +12,9 @@ from typing import Any
 
 import msgspec
 
-from ..asgi import INJECTED, Scope
-from ..exchange import Exchange
+from ..asgi import ATTEMPT, INJECTED, Attempt, Scope
+from ..exchange import MOST_SHOWN, Exchange
+from ..invocation import InvocationType
 from .events import EventTotals
 from .record import Totals
 
@@ -21,6 +22,7 @@ log = logging.getLogger("gateway")
 access = logging.getLogger("gateway.access")
 
 SUMMARY_SECONDS = 10
+_MOST_NAMED = 1_000  # conditions and functions, of drops
 
 
 def set_up_logging(prefix: str = "") -> None:
@@ -58,6 +60,8 @@ def write_access_line(exchange: Exchange, scope: Scope) -> None:
         line["invocation_type"] = invocation.type
         if exchange.plan is not None:
             line["account"] = exchange.plan.account
+    if (attempt := scope.get(ATTEMPT)) is not None:
+        _name_event(line, attempt, exchange)
     if exchange.refusal is not None:
         line["error"] = exchange.refusal.code
         line["reason"] = exchange.refusal.reason
@@ -70,6 +74,13 @@ def write_access_line(exchange: Exchange, scope: Scope) -> None:
     line["backend_seconds"] = exchange.backend_seconds
     line["duration_seconds"] = exchange.duration_seconds
     access.info(msgspec.json.encode({key: value for key, value in line.items() if value is not None}).decode())
+
+
+def _name_event(line: dict[str, Any], attempt: Attempt, exchange: Exchange) -> None:
+    """Put the event's id where a call has its own, and the backend's id of this run beside it."""
+    if exchange.request_id != attempt.request_id:
+        line["backend_request_id"] = exchange.request_id[:MOST_SHOWN]
+    line |= {"request_id": attempt.request_id, "invocation_type": InvocationType.EVENT, "attempt": attempt.number}
 
 
 class _Summary:
@@ -110,11 +121,19 @@ class RefusalSummary(_Summary):
 
 
 class DropSummary(_Summary):
-    """Of events that ended without a successful run."""
+    """Of events that ended without a successful run. Functions go by their own names, also those without a label."""
 
     def __init__(self, totals: EventTotals) -> None:
-        super().__init__(totals.dropped_by_condition)
-        totals.on_drop = self.note
+        super().__init__(lambda: Counter(self._drops))
+        self._drops: Counter[str] = Counter()
+        totals.on_drop = self._note_drop
+
+    def _note_drop(self, condition: str, function: str) -> None:
+        what = f"{condition} ({function})"
+        if what not in self._drops and len(self._drops) >= _MOST_NAMED:
+            what = f"{condition} (other)"
+        self._drops[what] += 1
+        self.note()
 
     def _write(self, new: Counter[str]) -> None:
         parts = [f"{count} {why}" for why, count in new.most_common(10)]

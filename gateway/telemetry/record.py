@@ -120,7 +120,7 @@ class Totals:
                 _increment(self.refusals, refusal.code)
         elif plan is None:
             self.passed_through += 1
-        elif exchange.slot is not None and exchange.status == 200:
+        elif exchange.slot is not None and (exchange.status == 200 or exchange.function_error):
             counts = self.of(plan.account, plan.label)
             counts.invocations += 1
             counts.errors += exchange.function_error

@@ -8,7 +8,6 @@ streamed invocation runs ahead of its client by a window. All else is passed thr
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
@@ -18,6 +17,8 @@ from ..buffers import Buffers
 from ..exchange import Exchange
 from ..faults import BackendReset, ResponseTooLarge
 from ..invocation import Operation
+from ..policy.function_errors import FunctionErrors
+from ..policy.payload import make_too_large_error
 from ..policy.recursion import TRACE_HEADER
 from ..policy.target import canonical_path
 from .call import Call
@@ -41,7 +42,8 @@ class ResponseQuotas(NamedTuple):
 
 class Forward:
     """`region` is the functions'; `own_host` is the backend's Host header, for requests that have none; `host` replaces
-    the client's, `function_path` the function's name in the path."""
+    the client's, `function_path` the function's name in the path. `function_errors` finds those errors that a body
+    reports, None where only a header does."""
 
     def __init__(
         self,
@@ -53,6 +55,7 @@ class Forward:
         own_host: str,
         host: str | None = None,
         function_path: str | None = None,
+        function_errors: FunctionErrors | None = None,
     ) -> None:
         self._pool = pool
         self._buffers = buffers
@@ -62,6 +65,7 @@ class Forward:
         self._host = host.encode("ascii") if host else None
         self._function_path = function_path.encode("ascii") if function_path else None
         self._is_transparent = host is None and function_path is None
+        self._function_errors = function_errors
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         exchange: Exchange = scope[EXCHANGE]
@@ -91,6 +95,8 @@ class Forward:
         try:
             answer = _replace_too_large(call, limit) if call.is_over_limit else body
             headers = self._note_response(exchange, call)
+            if self._function_errors is not None and not exchange.function_error:
+                exchange.function_error = self._function_errors.find(call.status, dict(headers), answer) is not None
             if call.is_head_request:
                 if call.content_length is not None:
                     headers.append((b"content-length", call.content_length))
@@ -268,12 +274,8 @@ def _replace_too_large(call: Call, limit: int) -> bytes:
     """
     if call.status != 200:
         raise ResponseTooLarge(f"status {call.status}, {call.received} bytes, quota {limit}")
-    error = {
-        "errorMessage": f"Response payload size exceeded maximum allowed payload size ({limit} bytes).",
-        "errorType": "Function.ResponseSizeTooLarge",
-    }
     replaced = (b"content-type", b"content-encoding", b"x-amz-function-error")
     kept = [header for header in call.headers if header[0] not in replaced]
     call.headers = [*kept, (b"content-type", b"application/json"), (b"x-amz-function-error", b"Unhandled")]
     call.noted = {**call.noted, b"x-amz-function-error": b"Unhandled"}
-    return json.dumps(error).encode()
+    return make_too_large_error(limit)

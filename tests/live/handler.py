@@ -1,5 +1,6 @@
 """The function that the real backends run: it does what its event says. Standard library only."""
 
+import os
 import time
 import uuid
 from pathlib import Path
@@ -9,7 +10,8 @@ LONGEST_WAIT_SECONDS = 30
 
 
 def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """`tally`: leave a file per run in this folder. `wait_for`: end when this file exists. `fail`: raise."""
+    """`tally`: leave a file per run in this folder. `wait_for`: end when this file exists. `fail`: raise.
+    `exit`: end the runtime with this status. `give`: return this."""
     if folder := event.get("tally"):
         Path(folder, uuid.uuid4().hex).touch()
     if path := event.get("wait_for"):
@@ -18,4 +20,9 @@ def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
             time.sleep(0.01)
     if text := event.get("fail"):
         raise RuntimeError(text)
+    if (status := event.get("exit")) is not None:
+        os._exit(status)
+    if "give" in event:
+        given: dict[str, Any] = event["give"]
+        return given
     return {"function": context.function_name, "padding": len(event.get("padding", ""))}

@@ -98,15 +98,18 @@ class RuntimeInterfaceEmulator:
 
 
 @contextmanager
-def runtime_interface_emulator(directory: Path) -> Iterator[RuntimeInterfaceEmulator]:
-    """The emulator running handler.py."""
+def runtime_interface_emulator(directory: Path, timeout_seconds: int = 300) -> Iterator[RuntimeInterfaceEmulator]:
+    """The emulator running handler.py, for so long at most."""
     directory.mkdir(exist_ok=True)
     shutil.copy(HERE / "handler.py", directory)
     port, runtime_port = free_port(), free_port()
     command = [str(RIE_BINARY), "--runtime-interface-emulator-address", f"{LOOPBACK}:{port}"]
     command += ["--runtime-api-address", f"{LOOPBACK}:{runtime_port}"]
     command += [sys.executable, "-m", "awslambdaric", "handler.handle"]
-    environment: Mapping[str, str] = bare_environment(directory) | {"AWS_LAMBDA_FUNCTION_NAME": "probe"}
+    environment: Mapping[str, str] = bare_environment(directory) | {
+        "AWS_LAMBDA_FUNCTION_NAME": "probe",
+        "AWS_LAMBDA_FUNCTION_TIMEOUT": str(timeout_seconds),
+    }
     with running(command, directory / "rie.log", environment, directory) as process:
         process.wait_until(lambda: listens(port), "the Runtime Interface Emulator listens")
         yield RuntimeInterfaceEmulator(f"http://{LOOPBACK}:{port}", process)

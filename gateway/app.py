@@ -285,23 +285,21 @@ class Gateway:
             return None
         return self._keep_event if self.fault_scripts is None else LateKeep(self._keep_event)
 
-    async def _invoke_function(
-        self, function: str, qualifier: str | None, payload: bytes, *, account: str, cause: Event
-    ) -> None:
+    async def _invoke_function(self, function: Function, payload: bytes, *, account: str, cause: Event) -> None:
         """Keep an event for a function that is the destination of another's. It goes on with that one's chain, so that
         functions which are each other's destinations are a loop as any other."""
         region, limits = self.settings.region, self.tables.limits.of(account)
         came_with = next((value for name, value in cause.headers if name == TRACE_HEADER), b"")
         trace = extend(came_with, hash_function(region, cause.account, cause.function))
         exchange = Exchange(monotonic())
-        exchange.invocation = Invocation(Operation.INVOKE, Function(function, qualifier), InvocationType.EVENT)
+        exchange.invocation = Invocation(Operation.INVOKE, function, InvocationType.EVENT)
         exchange.headers, exchange.body = {TRACE_HEADER: trace}, payload
-        exchange.plan = limits.plan(function)
-        is_over = is_loop(trace, hash_function(region, exchange.plan.account, function))
-        exchange.is_recursive = is_over and not limits.may_recurse(function)
+        exchange.plan = limits.plan(function.name)
+        is_over = is_loop(trace, hash_function(region, exchange.plan.account, function.name))
+        exchange.is_recursive = is_over and not limits.may_recurse(function.name)
         if exchange.is_recursive:
             self.totals.note_recursive(exchange.plan)
-        await self._keep_event(exchange, invoke_scope(exchange.invocation.function, trace))
+        await self._keep_event(exchange, invoke_scope(function, trace))
 
     def _make_queue(self, settings: Settings, dispatcher: Dispatcher) -> QueueLooker:
         where = self.event_store

@@ -29,12 +29,14 @@ _REQUEST_RESPONSE = InvocationType.REQUEST_RESPONSE
 
 
 class Function(NamedTuple):
-    """A function as the caller named it. `account` and `region` are set only where an ARN said them."""
+    """A function as the caller named it. `account`, `region` and `partition` are set only where an ARN said them; the
+    partition only where it is not its Region's."""
 
     name: str
     qualifier: str | None = None
     account: str | None = None
     region: str | None = None
+    partition: str | None = None
 
 
 @dataclass(slots=True, init=False)

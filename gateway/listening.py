@@ -102,10 +102,11 @@ async def serving(server: Server, listener: socket.socket, tasks: BackgroundTask
 
 
 @contextlib.asynccontextmanager
-async def demo_backend(tasks: BackgroundTasks) -> AsyncIterator[str]:
-    """The demo backend on a loopback port of its own; the gateway reaches it like any other."""
+async def demo_backend(region: str, tasks: BackgroundTasks) -> AsyncIterator[str]:
+    """The demo backend on a loopback port of its own, with functions of that Region; the gateway reaches it like any
+    other."""
     with contextlib.closing(bind(Address("127.0.0.1", 0), "backend.url")) as listener:
-        demo = DemoBackend()
+        demo = DemoBackend(region=region)
         async with serving(Server(configure(demo, drain_seconds=1)), listener, tasks):
             yield f"http://{address_of(listener)}"
             demo.close()  # what still sleeps has nobody waiting for it

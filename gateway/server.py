@@ -89,7 +89,7 @@ async def running(settings: Settings) -> AsyncIterator[RunningGateway]:
         tasks = BackgroundTasks()
         backend_url = settings.backend.url
         if backend_url == "demo":
-            backend_url = await stack.enter_async_context(demo_backend(tasks))
+            backend_url = await stack.enter_async_context(demo_backend(settings.region, tasks))
         gateway = await stack.enter_async_context(started(settings, backend_url, tasks=tasks))
         app = cast("App", make_operations(gateway, address_of(invoke)).app)
         await stack.enter_async_context(serving_operations(app, operations, settings, tasks))

@@ -666,3 +666,29 @@ def test_a_function_is_there_under_longer_names_too(client: Any) -> None:
     assert client.get_function(FunctionName="echo-checkout")["Configuration"]["FunctionName"] == "echo-checkout"
     with pytest.raises(ClientError, match="Function not found: arn:aws:lambda:eu-west-1:111122223333:function:echoes"):
         invoke(client, "echoes")
+
+
+@pytest.mark.parametrize(
+    ("name", "arn"),
+    [
+        ("nowhere", "arn:aws-cn:lambda:cn-north-1:000000000000:function:nowhere:$LATEST"),
+        (
+            "us-gov-west-1:111122223333:nowhere",
+            "arn:aws-us-gov:lambda:us-gov-west-1:111122223333:function:nowhere:$LATEST",
+        ),
+        ("arn:aws-iso:lambda:cn-north-1:111122223333:function:nowhere", None),
+    ],
+)
+async def test_a_function_that_is_not_found_is_named_in_its_partition(name: str, arn: str | None) -> None:
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    path = f"/2015-03-31/functions/{name}/invocations"
+    scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": []}
+    await DemoBackend(region="cn-north-1")(scope, receive, send)
+    assert json.loads(sent[1]["body"])["Message"] == f"Function not found: {arn or name + ':$LATEST'}"

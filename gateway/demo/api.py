@@ -17,6 +17,7 @@ from gateway import eventstream
 from gateway.asgi import Receive, Scope, Send
 from gateway.demo.functions import LONGEST_RUN, Function, FunctionError, Functions
 from gateway.demo.overlap import Overlap
+from gateway.policy.arn import find_partition
 from gateway.policy.json_text import find_json_error
 
 
@@ -53,6 +54,7 @@ class _Name(NamedTuple):
     qualifier: str | None = None
     account: str | None = None
     region: str | None = None
+    partition: str | None = None
 
     @classmethod
     def parse(cls, text: str) -> _Name:
@@ -63,7 +65,7 @@ class _Name(NamedTuple):
 
 # The service model's pattern of a function name, with a group for each part.
 _NAME = re.compile(
-    r"(?:arn:aws[a-zA-Z-]*:lambda:)?(?:(?P<region>(?:eusc-)?[a-z]{2}(?:-gov|-iso[a-z]?)?-[a-z]+-\d):)?"
+    r"(?:arn:(?P<partition>aws[a-zA-Z-]*):lambda:)?(?:(?P<region>(?:eusc-)?[a-z]{2}(?:-gov|-iso[a-z]?)?-[a-z]+-\d):)?"
     r"(?:(?P<account>\d{12}):)?(?:function:)?(?P<name>[a-zA-Z0-9_.-]+)"
     r"(?::(?P<qualifier>\$LATEST(?:\.PUBLISHED)?|[a-zA-Z0-9_-]+))?"
 )
@@ -185,7 +187,7 @@ class DemoBackend:
     def _arn(self, name: str) -> str:
         parts = _Name.parse(name)
         region, account = parts.region or self._region, parts.account or self._account
-        return f"arn:aws:lambda:{region}:{account}:function:{parts.name}"
+        return f"arn:{parts.partition or find_partition(region)}:lambda:{region}:{account}:function:{parts.name}"
 
     def _describe(self, name: str) -> dict[str, Any]:
         """The least FunctionConfiguration that the CLI and SDK waiters are content with."""

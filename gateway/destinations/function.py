@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from ..invocation import Function
 from ..policy.target_url import OtherFunction
 from ..queue.base import DeliveryFailed, StoreFault
 from ..queue.event import Event
@@ -11,9 +12,7 @@ from .message import Message
 
 
 class Invoke(Protocol):
-    async def __call__(
-        self, function: str, qualifier: str | None, payload: bytes, *, account: str, cause: Event
-    ) -> None:
+    async def __call__(self, function: Function, payload: bytes, *, account: str, cause: Event) -> None:
         """Accept an `Event` invocation, one that the end of `cause` brings about; returns when it is kept. Raises
         `StoreFault` or `DeliveryFailed`."""
 
@@ -25,13 +24,14 @@ class Functions:
         self._invoke = invoke
         self._region = region
 
-    async def deliver(self, function: OtherFunction, message: Message) -> None:
+    async def deliver(self, target: OtherFunction, message: Message) -> None:
         """Invoke it with the record, or with a dead letter's body. Raises `DeliveryFailed`."""
-        if function.region not in (None, self._region):
-            raise DeliveryFailed(f"it is in {function.region}, and this gateway in {self._region}; correct the ARN")
-        account = function.account or message.event.account
+        if target.region not in (None, self._region):
+            raise DeliveryFailed(f"it is in {target.region}, and this gateway in {self._region}; correct the ARN")
+        function = Function(target.name, target.qualifier, target.account, target.region, target.partition)
+        account = target.account or message.event.account
         try:
-            await self._invoke(function.name, function.qualifier, message.body, account=account, cause=message.event)
+            await self._invoke(function, message.body, account=account, cause=message.event)
         except StoreFault as fault:
             raise DeliveryFailed(f"the queue of asynchronous invocations did not take it: {fault}") from fault
 

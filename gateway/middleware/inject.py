@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 
 from ..asgi import DONE, EXCHANGE, INJECTED, App, Message, Receive, Scope, Send
 from ..exchange import Exchange
+from ..policy.arn import make_arn
 from ..policy.concurrency import Plan
 from ..policy.fault_script import FaultScripts, Injected
 
@@ -62,10 +63,7 @@ class Inject:
     def _refuse(self, injected: Injected, exchange: Exchange, plan: Plan) -> None:
         assert injected.step.error is not None
         assert exchange.invocation is not None
-        function = exchange.invocation.function
-        account = function.account or plan.account
-        qualifier = function.qualifier or "$LATEST"
-        arn = f"arn:aws:lambda:{self._region}:{account}:function:{function.name}:{qualifier}"
+        arn = make_arn(exchange.invocation.function, region=self._region, account=plan.account)
         exchange.refuse(injected.step.error, arn=arn)
 
     async def _refuse_late(self, injected: Injected, exchange: Exchange, plan: Plan) -> None:

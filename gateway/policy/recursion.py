@@ -25,6 +25,9 @@ from __future__ import annotations
 import re
 from hashlib import sha256
 
+from ..invocation import Function
+from .arn import make_prefix
+
 TRACE_HEADER = b"x-amzn-trace-id"
 
 BOUND = 16
@@ -80,7 +83,7 @@ class Lineage:
 
 def hash_function(region: str, account: str, name: str) -> bytes:
     """What stands for a function in a lineage: the same in every gateway, for all its versions and aliases."""
-    arn = f"arn:aws:lambda:{region}:{account}:function:{name}"
+    arn = make_prefix(Function(name), region, account) + name
     return sha256(arn.encode()).hexdigest()[:8].encode()
 
 

@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, quote, unquote
 
 from ..invocation import Function, Invocation, InvocationType, Operation
 from ..refusals import Refusal
+from .arn import find_partition
 from .client_context import is_client_context
 from .path_readings import (
     LONGEST_PATH,
@@ -47,7 +48,7 @@ _QUALIFIER_PATTERN = r"\$(LATEST(\.PUBLISHED)?)|[a-zA-Z0-9-_$]+"
 _TENANT_PATTERN = r"[a-zA-Z0-9\._:\/=+\-@ ]+"
 _DURABLE_NAME_PATTERN = r"[a-zA-Z0-9-_]+"
 _NAME = re.compile(_NAME_PATTERN, re.ASCII)
-_REGION_GROUP, _ACCOUNT_GROUP, _NAME_GROUP, _QUALIFIER_GROUP = 3, 9, 11, 13
+_PARTITION_GROUP, _REGION_GROUP, _ACCOUNT_GROUP, _NAME_GROUP, _QUALIFIER_GROUP = 2, 3, 9, 11, 13
 
 _NAME_LENGTH = 256
 _QUALIFIER_LENGTH = 128
@@ -122,7 +123,7 @@ def parse_target(
             and not plain.translate(None, _PLAIN_CHARACTERS)
             and headers.keys().isdisjoint(_PARAMETER_HEADERS)
         ):
-            function = _new(Function, (plain.decode("ascii"), None, None, None))
+            function = _new(Function, (plain.decode("ascii"), None, None, None, None))
             return Invocation(_INVOKE, function, _REQUEST_RESPONSE)
     found = _find_operation(raw_path)
     if found is None or isinstance(found, BadTarget):
@@ -193,7 +194,10 @@ def _parse_invocation(
         return BadTarget(Refusal.WRONG_REGION, {"region": named_region, "here": region})
     if operation is not Operation.INVOKE_ASYNC and not is_client_context(headers.get(b"x-amz-client-context", b"")):
         return BadTarget(Refusal.INVALID_CLIENT_CONTEXT, {})
-    function = Function(parts[_NAME_GROUP], named_qualifier or qualifier, account, named_region)
+    partition = parts[_PARTITION_GROUP]
+    if partition == find_partition(region):
+        partition = None
+    function = Function(parts[_NAME_GROUP], named_qualifier or qualifier, account, named_region, partition or None)
     return Invocation(operation, function, _find_type(operation, headers))
 
 

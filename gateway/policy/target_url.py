@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
+from .arn import DOMAINS, find_partition
 from .store_url import split_store_url
 
 KINDS_IN_WORDS = "sqs+http://, sqs+https://, http://, https://, file://, redis://, rediss://, unix:// or function:"
@@ -26,10 +27,19 @@ _FUNCTION_CURE = "write function:name, function:name:alias, or the function's AR
 
 _QUEUE_PATH = re.compile(r"(?:/[^/]+)+/(?P<name>[a-zA-Z0-9_-]{1,80}|[a-zA-Z0-9_-]{1,75}\.fifo)")
 _QUEUE_ARN = re.compile(r"arn:(aws[a-zA-Z-]*):sqs:([a-z0-9-]+):([0-9]{12}):([a-zA-Z0-9_.-]+)")
-_OF_AWS = re.compile(r"(?:.+\.)?(?:amazonaws\.com(?:\.cn)?|api\.aws)")
+_DUAL_STACK_DOMAINS = (
+    "api.aws",
+    "api.amazonwebservices.com.cn",
+    "api.amazonwebservices.eu",
+    "api.aws.ic.gov",
+    "api.aws.scloud",
+    "api.cloud-aws.adc-e.uk",
+    "api.aws.hci.ic.gov",
+)
+_OF_AWS = re.compile(rf"(?:.+\.)?(?:{'|'.join(map(re.escape, (*DOMAINS.values(), *_DUAL_STACK_DOMAINS)))})")
 _REGION = re.compile(r"(?:^|\.)([a-z]{2,8}(?:-[a-z]+){1,3}-[0-9]{1,2})\.")
 _FUNCTION = re.compile(
-    r"(?:arn:aws[a-zA-Z-]*:lambda:(?P<region>[a-z0-9-]+):(?P<account>[0-9]{12}):)?function:"
+    r"(?:arn:(?P<partition>aws[a-zA-Z-]*):lambda:(?P<region>[a-z0-9-]+):(?P<account>[0-9]{12}):)?function:"
     r"(?P<name>[a-zA-Z0-9._-]{1,256})(?::(?P<qualifier>\$LATEST(?:\.PUBLISHED)?|[a-zA-Z0-9_-]{1,128}))?"
 )
 
@@ -94,16 +104,18 @@ class Stream(NamedTuple):
 
 
 class OtherFunction(NamedTuple):
-    """A function through the gateway. `account` and `region` are None where no ARN says them: the event's own."""
+    """A function through the gateway. `account`, `region` and `partition` are None where no ARN says them: the event's
+    own."""
 
     account: str | None
     region: str | None
     name: str
     qualifier: str | None
+    partition: str | None = None
 
     @property
     def shown(self) -> str:
-        arn = f"arn:aws:lambda:{self.region}:{self.account}:" if self.region else ""
+        arn = f"arn:{self.partition}:lambda:{self.region}:{self.account}:" if self.region else ""
         return f"{arn}function:{self.name}" + (f":{self.qualifier}" if self.qualifier else "")
 
 
@@ -154,10 +166,10 @@ def _unknown(text: str, scheme: str) -> BadTargetUrl:
 
 def _read_function(text: str) -> OtherFunction:
     if found := _FUNCTION.fullmatch(text):
-        return OtherFunction(found["account"], found["region"], found["name"], found["qualifier"])
+        return OtherFunction(found["account"], found["region"], found["name"], found["qualifier"], found["partition"])
     if queue := _QUEUE_ARN.fullmatch(text):
         partition, region, account, name = queue.groups()
-        domain = "amazonaws.com.cn" if partition == "aws-cn" else "amazonaws.com"
+        domain = DOMAINS.get(partition) or DOMAINS[find_partition(region)]
         cure = f"write the queue's URL behind sqs+: sqs+https://sqs.{region}.{domain}/{account}/{name}"
         raise BadTargetUrl("is the ARN of a queue, which does not say where it is reached", cure)
     service = text.split(":")[2] if text.startswith("arn:") and text.count(":") > 1 else ""

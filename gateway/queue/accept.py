@@ -6,6 +6,7 @@ from ..asgi import Scope
 from ..exchange import Exchange
 from ..invocation import Function, Operation
 from ..policy.access import keep_signature
+from ..policy.arn import make_arn, make_prefix
 from ..policy.recursion import TRACE_HEADER
 from ..policy.target import canonical_path
 from .event import NO_PAYLOAD, Event, Headers
@@ -57,12 +58,6 @@ def invoke_scope(function: Function, trace: bytes) -> Scope:
     return {"raw_path": _invoke_path(function), "query_string": b"", "headers": [(TRACE_HEADER, trace)]}
 
 
-def make_arn(function: Function, *, region: str, account: str) -> str:
-    """The function's ARN, always with a qualifier, as in AWS's records."""
-    owner, qualifier = function.account or account, function.qualifier or "$LATEST"
-    return f"arn:aws:lambda:{function.region or region}:{owner}:function:{function.name}:{qualifier}"
-
-
 def _keep_headers(exchange: Exchange, scope: Scope) -> Headers:
     kept = [header for header in scope["headers"] if header[0] not in _NOT_KEPT]
     kept.append((b"x-amzn-requestid", exchange.request_id.encode()))
@@ -73,9 +68,10 @@ def _invoke_path(function: Function) -> bytes:
     """Where the function is invoked; InvokeAsync has another path, by which nothing can be run and waited for."""
     name = function.name
     if function.account is not None:
-        name = f"{function.account}:function:{name}"
         if function.region is not None:
-            name = f"arn:aws:lambda:{function.region}:{name}"
+            name = make_prefix(function, function.region, function.account) + name
+        else:
+            name = f"{function.account}:function:{name}"
     if function.qualifier is not None:
         name = f"{name}:{function.qualifier}"
     return canonical_path(Operation.INVOKE, name)

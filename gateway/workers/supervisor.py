@@ -299,7 +299,7 @@ async def running_workers(settings: Settings) -> AsyncIterator[Supervisor]:
         asyncio.get_running_loop().set_exception_handler(tasks.handle_exception)
         backend_url = settings.backend.url
         if backend_url == "demo":
-            backend_url = await stack.enter_async_context(demo_backend(tasks))
+            backend_url = await stack.enter_async_context(demo_backend(settings.region, tasks))
         supervisor = Supervisor(settings, backend_url, reserved, operations, tasks)
         stack.push_async_callback(supervisor.close)
         await supervisor.start()

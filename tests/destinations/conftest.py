@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.destinations.targets import Targets
+from gateway.invocation import Function
 from gateway.queue.event import Event
 from tests.live.clients import neutral_environment
 
@@ -30,8 +31,8 @@ async def make_targets(invoked: list[tuple[Any, ...]]) -> AsyncIterator[Callable
     """Makes targets that are closed when the test ends."""
     made: list[Targets] = []
 
-    async def invoke(function: str, qualifier: str | None, payload: bytes, *, account: str, cause: Event) -> None:
-        invoked.append((function, qualifier, payload, account))
+    async def invoke(function: Function, payload: bytes, *, account: str, cause: Event) -> None:
+        invoked.append((function.name, function.qualifier, payload, account))
 
     def make(**changes: Any) -> Targets:
         made.append(Targets(**{"region": "us-east-1", "invoke": invoke, **changes}))

@@ -97,6 +97,10 @@ async def test_an_error_that_is_late_is_noted_after_the_time() -> None:
         ("echo", "arn:aws:lambda:us-east-1:000000000000:function:echo:$LATEST"),
         ("echo:live", "arn:aws:lambda:us-east-1:000000000000:function:echo:live"),
         ("111122223333:echo", "arn:aws:lambda:us-east-1:111122223333:function:echo:$LATEST"),
+        (
+            "arn:aws-cn:lambda:us-east-1:111122223333:function:echo",
+            "arn:aws-cn:lambda:us-east-1:111122223333:function:echo:$LATEST",
+        ),
     ],
 )
 async def test_a_function_that_is_not_found_is_named_as_aws_names_it(path: str, arn: str) -> None:

@@ -128,8 +128,9 @@ NAMES = {
     f"{ARN}:live": Function("checkout", "live", "111122223333", REGION),
     f"{ARN}:$LATEST": Function("checkout", "$LATEST", "111122223333", REGION),
     "arn:aws-us-gov:lambda:us-east-1:111122223333:function:checkout": Function(
-        "checkout", None, "111122223333", REGION
+        "checkout", None, "111122223333", REGION, "aws-us-gov"
     ),
+    "arn::lambda:us-east-1:111122223333:function:checkout": Function("checkout", None, "111122223333", REGION),
     "x" * 65: Function("x" * 65),
     "x" * 256: Function("x" * 256),
 }

@@ -16,6 +16,8 @@ from gateway.policy.target_url import (
 )
 
 AWS = "https://sqs.eu-central-1.amazonaws.com"
+CHINA = "https://sqs.cn-north-1.amazonaws.com.cn"
+EUROPE = "https://sqs.eusc-de-east-1.amazonaws.eu"
 LOCAL = "http://127.0.0.1:4566"
 ARN = "arn:aws:lambda:us-east-1:111122223333:function:report"
 
@@ -39,7 +41,19 @@ ARN = "arn:aws:lambda:us-east-1:111122223333:function:report"
         ("unix:///run/v.sock?db=3&stream=a", Stream("unix:///run/v.sock?db=3", "a", "unix:///run/v.sock?stream=a")),
         ("function:report", OtherFunction(None, None, "report", None)),
         ("function:report:live", OtherFunction(None, None, "report", "live")),
-        (f"{ARN}:$LATEST", OtherFunction("111122223333", "us-east-1", "report", "$LATEST")),
+        (f"{ARN}:$LATEST", OtherFunction("111122223333", "us-east-1", "report", "$LATEST", "aws")),
+        (
+            "arn:aws-cn:lambda:cn-north-1:111122223333:function:report",
+            OtherFunction("111122223333", "cn-north-1", "report", None, "aws-cn"),
+        ),
+        (
+            "sqs+https://sqs.cn-north-1.amazonaws.com.cn/111122223333/dlq",
+            Queue(f"{CHINA}/111122223333/dlq", CHINA, "dlq", "cn-north-1", True),
+        ),
+        (
+            "sqs+https://sqs.eusc-de-east-1.amazonaws.eu/111122223333/dlq",
+            Queue(f"{EUROPE}/111122223333/dlq", EUROPE, "dlq", "eusc-de-east-1", True),
+        ),
     ],
 )
 def test_each_kind_is_read(url: str, target: object) -> None:
@@ -53,6 +67,16 @@ def test_each_kind_is_read(url: str, target: object) -> None:
             "arn:aws:sqs:us-east-1:111122223333:report-dlq",
             "is the ARN of a queue",
             "sqs+https://sqs.us-east-1.amazonaws.com/111122223333/report-dlq",
+        ),
+        (
+            "arn:aws-cn:sqs:cn-north-1:111122223333:report-dlq",
+            "is the ARN of a queue",
+            "sqs+https://sqs.cn-north-1.amazonaws.com.cn/111122223333/report-dlq",
+        ),
+        (
+            "arn:aws-iso-b:sqs:us-isob-east-1:111122223333:report-dlq",
+            "is the ARN of a queue",
+            "sqs+https://sqs.us-isob-east-1.sc2s.sgov.gov/111122223333/report-dlq",
         ),
         ("arn:aws:sns:us-east-1:111122223333:t", "is an ARN of 'sns'", "write sqs+https"),
         (ARN.replace("function:", "layer:"), "names no function", "function's ARN"),

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote, unquote
+
 import pytest
 
+from gateway.invocation import Invocation
 from gateway.policy.limits import AccountLimits
+from gateway.policy.target import parse_target
 from gateway.queue.accept import make_event
 from gateway.queue.event import Event
 from tests.middleware.stages import make_exchange
@@ -15,7 +19,9 @@ SIGNATURE = "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=111122223333%2F20
 
 def accept(path: str, query: str = "", *, region: str = "us-east-1") -> Event:
     exchange = make_exchange(path, (("x-amz-invocation-type", "Event"),), query)
-    assert exchange.invocation is not None
+    target = parse_target(path.encode(), query.encode(), exchange.headers, region)
+    assert isinstance(target, Invocation)
+    exchange.invocation = target
     exchange.plan = AccountLimits("111122223333", 10).plan(exchange.invocation.function.name)
     scope = {"raw_path": path.encode(), "query_string": query.encode(), "headers": []}
     return make_event(exchange, scope, region=region, now=0)
@@ -27,3 +33,28 @@ def accept(path: str, query: str = "", *, region: str = "us-east-1") -> Event:
 def test_the_run_of_the_old_operation_says_who_calls(query: str, kept: str) -> None:
     """A backend finds the account of a presigned call in its query."""
     assert accept(INVOKE_ASYNC.format("checkout"), query).query == kept.encode()
+
+
+OF_CHINA = "arn:aws-cn:lambda:cn-north-1:444455556666:function:checkout"
+NAMES = {
+    "checkout": ("checkout", "arn:aws-cn:lambda:cn-north-1:111122223333:function:checkout:$LATEST"),
+    "444455556666:checkout": ("444455556666:function:checkout", f"{OF_CHINA}:$LATEST"),
+    "cn-north-1:444455556666:function:checkout": (OF_CHINA, f"{OF_CHINA}:$LATEST"),
+    f"{OF_CHINA}:live": (f"{OF_CHINA}:live", f"{OF_CHINA}:live"),
+    f"{OF_CHINA.replace('aws-cn', 'aws')}:live": (
+        f"{OF_CHINA.replace('aws-cn', 'aws')}:live",
+        f"{OF_CHINA.replace('aws-cn', 'aws')}:live",
+    ),
+    OF_CHINA.replace("aws-cn", ""): (OF_CHINA, f"{OF_CHINA}:$LATEST"),
+}
+
+
+@pytest.mark.parametrize(("name", "run", "arn"), [(name, *expected) for name, expected in NAMES.items()])
+def test_an_event_stays_in_its_partition(name: str, run: str, arn: str) -> None:
+    """In its records, and in the run that follows InvokeAsync."""
+    event = accept(INVOKE_ASYNC.format(quote(name, safe="")), region="cn-north-1")
+    assert event.arn == arn
+    assert unquote(event.path.decode()) == f"/2015-03-31/functions/{run}/invocations"
+    sent = f"/2015-03-31/functions/{quote(name, safe='')}/invocations"
+    event = accept(sent, region="cn-north-1")
+    assert (event.arn, event.path.decode()) == (arn, sent)

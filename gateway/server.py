@@ -99,7 +99,8 @@ async def running(settings: Settings) -> AsyncIterator[RunningGateway]:
 
 
 def run(settings: Settings, *, reload: Callable[[], Settings], config: Path | None) -> int:
-    """Serve until SIGTERM or SIGINT, then drain. Returns the exit status: 0, or 2 where it could not start."""
+    """Serve until SIGTERM or SIGINT, then drain. Returns the exit status: 0, 2 where it could not start, or 1 where it
+    failed."""
     set_up_logging()
     raise_file_limit()
     content = read_bytes(config) if config is not None else None  # first of all: later bytes are compared with these
@@ -110,6 +111,9 @@ def run(settings: Settings, *, reload: Callable[[], Settings], config: Path | No
         log.error("%s", error)
         log_other_obstacles(settings, error)
         return 2
+    except (Exception, asyncio.CancelledError):  # a mistake of ours
+        log.critical("the gateway has failed, and ends", exc_info=True)
+        return 1
     return 0
 
 

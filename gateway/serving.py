@@ -32,6 +32,7 @@ from .outbox import Outbox
 from .settings import Address, Settings
 from .telemetry.exposition import Family
 from .telemetry.lag import keep_measuring_lag
+from .telemetry.log import count_dropped_lines
 from .telemetry.process import read_process
 
 # Garbage comes from cycles only, and a request makes hardly any: collecting less often saves time per request.
@@ -124,6 +125,7 @@ def make_operations(gateway: Gateway, listen: Address) -> Operations:
 
     async def read_processes() -> Iterable[Family]:
         await gateway.look_at_queue()
+        gateway.totals.log_lines_dropped = count_dropped_lines()
         return await asyncio.to_thread(read_process)
 
     faults = FaultEndpoint(

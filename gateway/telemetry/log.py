@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable
 from time import time
-from typing import Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -16,7 +18,11 @@ from ..asgi import ATTEMPT, INJECTED, Attempt, Scope
 from ..exchange import MOST_SHOWN, Exchange
 from ..invocation import InvocationType
 from .events import EventTotals
+from .line_writer import LineHandler, LineWriter
 from .record import Totals
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
 
 log = logging.getLogger("gateway")
 access = logging.getLogger("gateway.access")
@@ -26,20 +32,53 @@ _MOST_NAMED = 1_000  # conditions and functions, of drops
 
 
 def set_up_logging(prefix: str = "") -> None:
-    """Send the gateway's log to standard error, each message after `prefix`; `gateway.access` lines are bare JSON."""
-    handler = logging.StreamHandler(sys.stderr)
+    """Send the gateway's log to standard error, each message after `prefix`; `gateway.access` lines are bare JSON. So
+    goes whatever else this process would write there: warnings, other libraries' messages, errors that nobody
+    handles."""
+    handler = LineHandler(_find_standard_error(), getattr(sys.stderr, "encoding", None) or "utf-8", bare=access.name)
     handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)s {prefix.replace('%', '%%')}%(message)s"))
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    log.propagate = False
-    bare = logging.StreamHandler(sys.stderr)
-    bare.setFormatter(logging.Formatter("%(message)s"))
-    access.addHandler(bare)
-    access.setLevel(logging.INFO)
-    access.propagate = False
+    _writers.append(handler.writer)
+    for logger in (log, access):
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+    logging.getLogger().addHandler(handler)
+    logging.captureWarnings(True)
     # What uvicorn reports per connection or request is told by the gateway in its own shape.
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
-    logging.getLogger("asyncio").addHandler(handler)
+    sys.excepthook = _log_uncaught
+    sys.unraisablehook = _log_unraisable
+    threading.excepthook = _log_thread_end
+
+
+_writers: list[LineWriter] = []
+"""Of this process, which has one log."""
+
+
+def count_dropped_lines() -> int:
+    """How many lines of this process's log were dropped."""
+    return sum(writer.dropped for writer in _writers)
+
+
+def _find_standard_error() -> int:
+    try:
+        return sys.stderr.fileno()
+    except (AttributeError, OSError, ValueError):  # it is no file
+        return 2
+
+
+def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    log.critical("the process ends by an error that nothing has handled", exc_info=(kind, error, trace))
+
+
+def _log_unraisable(unraisable: UnraisableHookArgs) -> None:
+    error = unraisable.exc_value
+    log.error("%s: %r", unraisable.err_msg or "an error was ignored in", unraisable.object, exc_info=error)
+
+
+def _log_thread_end(ended: threading.ExceptHookArgs) -> None:
+    name = ended.thread.name if ended.thread is not None else "?"
+    log.error("the thread %s has failed", name, exc_info=ended.exc_value)
 
 
 def write_access_line(exchange: Exchange, scope: Scope) -> None:

@@ -297,6 +297,12 @@ class GatewayCollector(Collector):
             [((cause,), int(is_so)) for cause, is_so in self._degraded.items()],
         )
         yield counter(
+            "log_lines_dropped",
+            "Lines of the log that were not written: its reader stood still until the buffer was full, or was gone.",
+            (),
+            [((), self._totals.log_lines_dropped)],
+        )
+        yield counter(
             "background_task_failures",
             "Background tasks that ended unexpectedly, and were started again.",
             ("task",),

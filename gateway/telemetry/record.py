@@ -66,6 +66,7 @@ class Totals:
         self.client_disconnects = 0
         self.lost_responses = 0
         self.passed_through = 0
+        self.log_lines_dropped = 0
         self.admission = Histogram(ADMISSION_BOUNDS)
         self.loop_lag = Histogram(LAG_BOUNDS)
 

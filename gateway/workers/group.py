@@ -24,6 +24,7 @@ from ..telemetry.event_metrics import Events
 from ..telemetry.events import EventTotals
 from ..telemetry.exposition import Family
 from ..telemetry.last_refusals import KEPT
+from ..telemetry.log import count_dropped_lines
 from ..telemetry.metrics import Facts, GatewayCollector
 from ..telemetry.record import Totals
 from ..telemetry.store_metrics import Counters
@@ -180,6 +181,7 @@ class Group:
         workers = self._supervisor.serving()
         told = [self._retired, *(worker.totals for worker in workers)]
         vars(self.totals).update(vars(read_totals(*told)))
+        self.totals.log_lines_dropped += count_dropped_lines()
         add_counts(self.totals.background_task_failures, self._supervisor.tasks.failures)
         if self.queue is not None:
             vars(self.event_totals).update(vars(read_event_totals(*told)))

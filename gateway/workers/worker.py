@@ -17,7 +17,7 @@ from ..listening import CannotListen, address_of
 from ..queue.base import StoreFault
 from ..serving import ServingGateway, freeze_garbage, make_operations, new_event_loop, serving_invoke, started
 from ..settings import Settings
-from ..telemetry.log import set_up_logging
+from ..telemetry.log import count_dropped_lines, set_up_logging
 from .channel import Channel, answer_all
 from .queue import answer_act, answer_depths, answer_events
 from .state import describe_now, describe_process, describe_totals
@@ -65,6 +65,7 @@ class Worker:
                 self._serving.set_result(serving)
                 await self._stop.wait()
             gateway.watchers.close()
+        gateway.totals.log_lines_dropped = count_dropped_lines()
         self._farewell.set_result(await describe_totals(gateway.totals, gateway.event_totals))
         await asyncio.sleep(0)  # the farewell is written before the channel is closed
 
@@ -114,6 +115,7 @@ class Worker:
 
     async def on_totals(self, _: None) -> tuple[list[bytes], dict[str, Any]]:
         gateway = self._gateway
+        gateway.totals.log_lines_dropped = count_dropped_lines()
         return await describe_totals(gateway.totals, gateway.event_totals), await describe_process()
 
     async def on_sums(self, _: None) -> tuple[dict[str, int], dict[str, object]]:
@@ -203,5 +205,9 @@ def main() -> None:
     """`… CHANNEL LISTENER NUMBER`: two file descriptors, and what the log calls this worker."""
     channel, listener, number = sys.argv[1:4]
     set_up_logging(f"worker {number}: ")
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(work(socket.socket(fileno=int(channel)), socket.socket(fileno=int(listener))))
+    try:
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(work(socket.socket(fileno=int(channel)), socket.socket(fileno=int(listener))))
+    except (Exception, asyncio.CancelledError):  # a mistake of ours
+        log.critical("this worker has failed, and ends", exc_info=True)
+        sys.exit(1)

@@ -116,6 +116,8 @@ def test_totals_have_cloudwatchs_meanings(served: Gateway) -> None:
     served.until_idle()
     samples = served.metrics()
     counted = {name: value for name, value in samples.items() if "_total" in name and not name.startswith("process_")}
+    failures = {name: counted.pop(name) for name in list(counted) if name.startswith("background_task_failures")}
+    assert set(failures.values()) == {0}
     reason = "ReservedFunctionConcurrentInvocationLimitExceeded"
     assert counted == {
         of("invocations_total", "other"): 3 + 1,
@@ -136,6 +138,7 @@ def test_totals_have_cloudwatchs_meanings(served: Gateway) -> None:
         'client_disconnects_total{phase="request"}': 1,
         'client_disconnects_total{phase="response"}': 0,
         "passed_through_total": 1,
+        "log_lines_dropped_total": 0,
         "worker_replacements_total": 0,
     }
     assert samples[of("duration_seconds_count", "other")] == 3 + 1

@@ -32,7 +32,7 @@ _TOO_LONG = (BackendTimeout, BackendFirstByteTimeout, BackendIdleTimeout)
 # How backends spell the text of an error: AWS in two ways, runtimes, FastAPI, and whoever else.
 _MESSAGES = (b"message", b"Message", b"errorMessage", b"detail", b"error")
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
-_MOST_TEXT_BYTES = 4096  # of an answer that is no JSON; a dead letter has room for less
+_MOST_TEXT = 4096  # characters of a text that is kept, or bytes of one that is no JSON; a dead letter has room for less
 
 
 class Ran(NamedTuple):
@@ -90,7 +90,8 @@ def judge_response(
     error = function_errors.find(status, headers, payload)
     if error is not None:
         # Lambda answers 200, whatever happened to the function.
-        return Ran("error", Answer(status if is_success else 200, error.payload, error.name, version))
+        answer = Answer(status if is_success else 200, error.payload, error.name, version)
+        return Ran("error", answer, message=_read_text(error.payload))
     if is_success:
         return Ran("ok", Answer(status, payload, None, version))
     return _judge_refusal(status, headers, payload)
@@ -100,14 +101,15 @@ def _judge_refusal(status: int, headers: Mapping[bytes, bytes], payload: bytes) 
     code = find_error_code(headers, payload)
     rule = judge_answer(status, code, body=payload, location=_text(headers.get(b"location")))
     message = find_string(payload, _MESSAGES) or _read_text(payload) or f"The backend answered {status}."
+    message = message[:_MOST_TEXT]
     match rule.verdict:
         case Verdict.THROTTLED:
             return Ran("returned", code=429, message=message)
         case Verdict.AGAIN:
             return Ran("returned", code=status, message=message)
         case Verdict.MISCONFIGURED:
-            shown = f"{status} {code}" if code else str(status)
-            return Ran("misconfigured", code=status, message=message, remedy=f"{shown}. {rule.reason}")
+            remedy = f"the backend answered {status}{f' {code}' if code else ''}. {rule.reason}"
+            return Ran("misconfigured", code=status, message=message, remedy=remedy)
         case Verdict.NEVER:
             return Ran("rejected", code=status, message=message)
 
@@ -119,9 +121,9 @@ def _text(value: bytes | None) -> str | None:
 def _read_text(payload: bytes) -> str:
     """An error that is no object: its text as one line, of a page its title; nothing where it is no text."""
     try:
-        text = payload[:_MOST_TEXT_BYTES].decode()
+        text = payload[:_MOST_TEXT].decode()
     except UnicodeDecodeError as error:
-        if error.end < min(len(payload), _MOST_TEXT_BYTES) - 4:  # else a character was cut
+        if error.end < min(len(payload), _MOST_TEXT) - 4:  # else a character was cut
             return ""
         text = payload[: error.start].decode()
     if text.startswith(('"', "{", "[")):

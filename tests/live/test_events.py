@@ -176,6 +176,16 @@ def test_a_reservation_of_0_is_accepted_and_ends_at_once_unrun(client: Any, back
     assert dead["MessageAttributes"]["ErrorCode"]["StringValue"] == "429"
 
 
+def test_an_event_without_a_payload_is_an_empty_object_in_the_queues(client: Any, backend: str, sqs: Any) -> None:
+    """Of Invoke and of the old InvokeAsync; SQS takes no empty message."""
+    client.invoke(FunctionName="closed", InvocationType="Event")
+    assert receive(sqs, backend, "dead-closed")["Body"] == "{}"
+    assert json.loads(receive(sqs, backend, "failures-closed")["Body"])["requestPayload"] == {}
+    client.invoke_async(FunctionName="closed", InvokeArgs=b"")
+    assert receive(sqs, backend, "dead-closed")["Body"] == "{}"
+    assert json.loads(receive(sqs, backend, "failures-closed")["Body"])["requestPayload"] == {}
+
+
 def test_events_of_a_reservation_of_one_run_one_after_the_other_and_none_is_throttled(client: Any, tally: Path) -> None:
     for _ in range(5):
         sent = client.invoke(FunctionName="one", InvocationType="Event", Payload=event(tally=str(tally)))

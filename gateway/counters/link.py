@@ -12,6 +12,7 @@ from redis.asyncio.connection import AbstractConnection, Connection, parse_url
 from redis.exceptions import AskError, AuthenticationError, ClusterDownError, MovedError, RedisError, TryAgainError
 
 from ..policy.store_url import Host, split_store_url
+from ..redis_connection import Dialers, dialed
 from .script import ALL
 
 _OLDEST = (6, 2)
@@ -52,6 +53,9 @@ class Link:
     ) -> None:
         arguments: dict[str, Any] = dict(parse_url(url))
         self._class: type[AbstractConnection] = arguments.pop("connection_class", Connection)
+        if (dialed_class := dialed(self._class)) is not None:
+            self._class = dialed_class
+            arguments["dialers"] = Dialers()
         # Ours, whatever the URL's query says: the bounds, and replies as bytes.
         ours = {"protocol": 2, "decode_responses": False, "socket_timeout": None, "socket_connect_timeout": None}
         self._arguments = {**arguments, **ours}

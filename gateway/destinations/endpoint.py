@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import httptools
 
+from ..dialing import Dialer
 from ..policy.target_url import Endpoint
 from ..queue.base import DeliveryFailed
 from .message import Message
@@ -25,6 +26,7 @@ class Endpoints:
 
     def __init__(self) -> None:
         self._tls: ssl.SSLContext | None = None
+        self._dialers: dict[tuple[str, int], Dialer] = {}
 
     async def deliver(self, endpoint: Endpoint, message: Message) -> None:
         """POST it; any status from 200 to 299 is a success. Raises `DeliveryFailed`. Cancelling closes the
@@ -32,8 +34,9 @@ class Endpoints:
         if endpoint.is_tls and self._tls is None:
             self._tls = ssl.create_default_context()
         answer = _Answer()
+        dialer = self._dialers.setdefault((endpoint.host, endpoint.port), Dialer(endpoint.host, endpoint.port))
         try:
-            await _exchange(endpoint, self._tls if endpoint.is_tls else None, make_request(endpoint, message), answer)
+            await _exchange(dialer, self._tls if endpoint.is_tls else None, make_request(endpoint, message), answer)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             raise DeliveryFailed("what it answered is not HTTP/1.1; check that it is an HTTP server") from error
         except ssl.SSLCertVerificationError as error:
@@ -74,8 +77,8 @@ def make_request(endpoint: Endpoint, message: Message) -> bytes:
     return "\r\n".join(lines).encode() + message.body
 
 
-async def _exchange(endpoint: Endpoint, tls: ssl.SSLContext | None, request: bytes, answer: _Answer) -> None:
-    reader, writer = await asyncio.open_connection(endpoint.host, endpoint.port, ssl=tls)
+async def _exchange(dialer: Dialer, tls: ssl.SSLContext | None, request: bytes, answer: _Answer) -> None:
+    reader, writer = await dialer.open_streams(tls=tls)
     try:
         # Not drained: who answers before it has read everything is heard.
         writer.write(request)

@@ -12,6 +12,7 @@ from redis.exceptions import AuthenticationError, ConnectionError, RedisError, T
 
 from ..policy.target_url import Stream
 from ..queue.base import DeliveryFailed
+from ..redis_connection import Dialers, dialed
 from .message import Message
 
 REMEMBERED_SECONDS = 86_400  # how long a message is not appended again
@@ -56,6 +57,9 @@ class Streams:
             socket_connect_timeout=self._timeout,
             retry=Retry(NoBackoff(), 1),
         )
+        if (dialed_class := dialed(pool.connection_class)) is not None:
+            pool.connection_class = dialed_class
+            pool.connection_kwargs["dialers"] = Dialers()
         return Redis.from_pool(pool)
 
 

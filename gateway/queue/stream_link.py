@@ -19,6 +19,7 @@ from redis.exceptions import (
     ResponseError,
 )
 
+from ..redis_connection import Dialers, dialed
 from .base import CannotOpen, StoreFault
 from .stream_script import ALL
 
@@ -64,6 +65,9 @@ class Link:
     def __init__(self, url: StreamUrl) -> None:
         arguments = dict(url.arguments)
         self._class: type[AbstractConnection] = arguments.pop("connection_class", Connection)
+        if (dialed_class := dialed(self._class)) is not None:
+            self._class = dialed_class
+            arguments["dialers"] = Dialers()
         # Ours, whatever the URL's query says: the bounds, and replies as bytes.
         ours = {"protocol": 2, "decode_responses": False, "socket_timeout": None, "socket_connect_timeout": None}
         self._arguments = {**arguments, **ours}

@@ -164,7 +164,7 @@ class Backend(Model):
     """Seconds a call may take. Set it at or above the functions' own time-out: after it the slot is given
     back because the backend is taken to have ended the call."""
     connect_timeout_seconds: Seconds = 5
-    """Seconds to open a connection to the backend."""
+    """Seconds to open a connection to the backend, its name's lookup and all of its addresses included."""
     first_byte_timeout_seconds: Seconds | None = None
     """Seconds until a response must begin. Most backends send nothing before the function has ended. Not set:
     timeout_seconds."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from ..buffers import Buffers
+from ..dialing import Dialer, Resolve
 from ..faults import (
     BackendConnectTimeout,
     BackendFault,
@@ -23,7 +24,8 @@ from .silence import Silence
 
 class Pool:
     """`timeout_seconds` is how long one call may take from its start to the last byte of its response;
-    `keep_alive_seconds` how long an idle connection is trusted (less where the backend announces less)."""
+    `keep_alive_seconds` how long an idle connection is trusted (less where the backend announces less); `resolve` finds
+    the addresses of `host`, where the event loop is not to."""
 
     def __init__(
         self,
@@ -38,12 +40,14 @@ class Pool:
         first_byte_timeout_seconds: float | None = None,
         idle_timeout_seconds: float | None = None,
         keep_alive_seconds: float = 4,
+        resolve: Resolve | None = None,
     ) -> None:
         self.host = host
         self.port = port
         self.buffers = buffers
         self.outbox = outbox or Outbox()
         self._tls = tls
+        self._dialer = Dialer(host, port, resolve=resolve)
         self._timeout = timeout_seconds
         self._connect_timeout = connect_timeout_seconds
         self._keep_alive = keep_alive_seconds
@@ -92,7 +96,7 @@ class Pool:
         """Open a connection. Raises `BackendUnreachable`, `BackendUntrusted` or `BackendConnectTimeout`."""
         self.loop = loop = asyncio.get_running_loop()
         try:
-            connection = await self._open(loop)
+            connection = await self._open()
         except BackendFault:
             self.failed_at = loop.time()
             self.on_failure()
@@ -101,19 +105,14 @@ class Pool:
         self._track(connection, self._opened_at)
         return connection
 
-    async def _open(self, loop: asyncio.AbstractEventLoop) -> Connection:
+    async def _open(self) -> Connection:
         try:
             async with asyncio.timeout(self._connect_timeout):
-                _, connection = await loop.create_connection(
-                    lambda: Connection(self),
-                    self.host,
-                    self.port,
-                    ssl=self._tls,
-                    server_hostname=self.host if self._tls else None,
-                )
+                _, connection = await self._dialer.connect(lambda: Connection(self), tls=self._tls)
             return connection
         except TimeoutError as error:
-            raise BackendConnectTimeout from error
+            is_looking_up = self._dialer.is_looking_up
+            raise BackendConnectTimeout(*(["its name was not resolved"] if is_looking_up else [])) from error
         except ssl.SSLError as error:
             raise BackendUntrusted(getattr(error, "verify_message", "") or error.reason or str(error)) from error
         except OSError as error:

@@ -1,0 +1,68 @@
+"""Names with several addresses, made of loopback's: some answer, some refuse, some never say anything."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Iterator
+
+from gateway.dialing import Found
+
+from .processes import PORTS, free_port
+
+_ATTEMPTS = 32  # the queue of a listener that nobody accepts from is full long before
+
+
+def found(host: str, port: int) -> Found:
+    """What a resolver says of an address."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    address = (host, port, 0, 0) if ":" in host else (host, port)
+    return family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", address
+
+
+def common_port(*hosts: str) -> int:
+    """A port that is free on all of these addresses."""
+    for _ in range(len(PORTS)):
+        port = free_port()
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            for host in hosts:
+                stack.enter_context(listener(host, port))
+            return port
+    raise RuntimeError("no port is free on all of them")
+
+
+def listener(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    made = socket.socket(family)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        made.bind((host, port))
+        made.listen()
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+@contextlib.contextmanager
+def blackhole(host: str, port: int) -> Iterator[None]:
+    """An address that takes no connection and refuses none: its queue is full, so the kernel drops what comes."""
+    with contextlib.ExitStack() as stack:
+        full = stack.enter_context(socket.socket())
+        full.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        full.bind((host, port))
+        full.listen(0)
+        for _ in range(_ATTEMPTS):
+            client = stack.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex((host, port))
+        yield
+
+
+def has_ipv6() -> bool:
+    """Whether ::1 can be bound here."""
+    try:
+        listener("::1", 0).close()
+    except OSError:
+        return False
+    return True

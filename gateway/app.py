@@ -47,12 +47,14 @@ from .policy.limits import DEFAULT_ACCOUNT, AccountLimits, FunctionLimits, Limit
 from .policy.payload import PayloadQuotas
 from .policy.recursion import TRACE_HEADER, extend, hash_function, is_loop
 from .queue.accept import invoke_scope, make_event
+from .queue.adoption import Adoption, log_start
 from .queue.base import CannotOpen, Store
 from .queue.control import Control
 from .queue.deliveries import Deliveries
 from .queue.depths import SCRAPE_SECONDS, Levels, QueueLooker
 from .queue.dispatcher import Dispatcher
 from .queue.event import Event
+from .queue.origin import Origin, describe_backend
 from .queue.place import find_file
 from .queue.room import Room
 from .queue.run import RUN, Admitted, Runner
@@ -103,7 +105,7 @@ class Gateway:
         self.degraded = self.tasks.degraded
         self.degraded |= {"settings_invalid": False, "restart_needed": False}
         if settings.async_.mode == "queue":
-            self.degraded |= {"event_store": False, "backend_refuses_events": False}
+            self.degraded |= {"event_store": False, "events_held": False, "backend_refuses_events": False}
         self._has_access_log = settings.access_log
         self.buffers = Buffers(settings.buffer_bytes)
         self.outbox = Outbox()
@@ -276,6 +278,10 @@ class Gateway:
             delays=delays,
             background=self.tasks,
             on_misconfigured=partial(self.degraded.__setitem__, "backend_refuses_events"),
+            origin=Origin(
+                describe_backend(settings.backend.url, settings.region),
+                has_account=lambda account: account == DEFAULT_ACCOUNT or account in self.tables.limits.accounts,
+            ),
         )
         self.counters.on_free = dispatcher.note_free
         return dispatcher
@@ -311,13 +317,15 @@ class Gateway:
         """What `/queue` says and does here."""
         if self.queue is None or self.events is None:
             return None
-        return OwnQueue(self.queue, Control(self.events, now=time), store=self.event_store)
+        return OwnQueue(
+            self.queue, Control(self.events, now=time), Adoption(self.events, now=time), store=self.event_store
+        )
 
     async def look_at_queue(self) -> None:
         """Bring what a scrape tells of the queue up to date."""
         if self.queue is not None:
             await self.queue.look(at_most_every=SCRAPE_SECONDS)
-            self.degraded["event_store"] = self.queue.trouble is not None
+            self.degraded |= self.queue.degraded
 
     async def _keep_event(self, exchange: Exchange, scope: Scope) -> None:
         assert self.events is not None
@@ -347,7 +355,13 @@ class Gateway:
             missing = missing_extra(self.tables.event_rules.targets())
             if missing is not None:
                 raise CannotOpen(missing)
-            await self.events.start()
+            await self._start_events(self.events)
+
+    async def _start_events(self, events: Dispatcher) -> None:
+        waiting = await events.start()
+        log_start(self.event_store, waiting, events.origin, time())
+        if self.settings.async_.adopt_events:
+            events.spawn(Adoption(events, now=time).adopt_all())
 
     def drain(self) -> None:
         """Finish what runs, and start nothing else."""
@@ -477,7 +491,7 @@ def _make_store(settings: Settings, gateway: str, tasks: BackgroundTasks) -> tup
         most = events.maximum_events
         shared = StreamStore(url, gateway=gateway, lease_seconds=lease, maximum_events=most, tasks=tasks)
         return shared, name_store(url)
-    path, is_temporary = find_file(url, settings.listen.port)
+    path, is_temporary = find_file(url, settings.listen.port, is_demo=settings.backend.url == "demo")
     return SqliteStore(path, maximum_events=events.maximum_events, is_temporary=is_temporary), str(path)
 
 

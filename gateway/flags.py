@@ -25,7 +25,10 @@ PREFIX = "INVOKE_GATEWAY_"
 CONFIG_VARIABLE = f"{PREFIX}CONFIG"
 RESERVE_VARIABLE = f"{PREFIX}RESERVE"
 DEFAULT_ACCOUNT = ("accounts", "default")
-BACKEND_URL = ("backend", "url")
+_SHORT_NAMES: dict[Path, tuple[str, ...]] = {
+    ("backend", "url"): ("backend", "backend-url"),
+    ("async", "adopt_events"): ("adopt-events", "async-adopt-events"),
+}
 # What Kubernetes puts into every container for Services whose names begin with `invoke-gateway`.
 KUBERNETES = re.compile(
     rf"{PREFIX}(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
@@ -104,7 +107,7 @@ def all_flags() -> list[Flag]:
 
 def _flags() -> Iterator[Flag]:
     for path, field in settable(Settings):
-        names = ("backend", "backend-url") if path == BACKEND_URL else ("-".join(path).replace("_", "-"),)
+        names = _SHORT_NAMES.get(path, ("-".join(path).replace("_", "-"),))
         if path == ("accounts",):
             for below, limit in settable(Account):
                 if below != ("functions",):

@@ -14,7 +14,7 @@ from gateway import queue_table, queueing
 from gateway.queueing import QueueFailed, fetch_events, fetch_queue
 from gateway.remote import UNREACHABLE, asks_gateway, give_up
 
-_STATES = ("waiting", "retrying", "running", "delivering", "undelivered")
+_STATES = ("waiting", "retrying", "running", "delivering", "undelivered", "held")
 
 
 @click.group(invoke_without_command=True)
@@ -102,16 +102,49 @@ def retry(ctx: click.Context, request_ids: tuple[str, ...], operations: object) 
 
 
 @queue.command()
-@click.argument("request_ids", metavar="ID...", nargs=-1, required=True)
+@click.argument("origin", required=False)
+@asks_gateway
+@click.pass_context
+def adopt(ctx: click.Context, origin: str | None, operations: object) -> None:
+    """Run held events here: those that were accepted for another backend, Region or account.
+
+    ORIGIN is one that `invoke-gateway queue` names. It can be left out where events of one origin only are held.
+    """
+    _decide(ctx, lambda: queueing.adopt(operations, origin), "adopted")
+
+
+@queue.command()
+@click.argument("request_ids", metavar="ID...", nargs=-1)
+@click.option("--held", is_flag=True, help="Drop all held events instead, those of another backend.")
+@click.option("--origin", help="With --held: of this origin only, which `invoke-gateway queue` names.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @asks_gateway
 @click.pass_context
-def drop(ctx: click.Context, request_ids: tuple[str, ...], yes: bool, operations: object) -> None:
+def drop(
+    ctx: click.Context, request_ids: tuple[str, ...], held: bool, origin: str | None, yes: bool, operations: object
+) -> None:
     """Drop events for good: they are neither run nor delivered to anybody."""
+    if held == bool(request_ids):
+        raise click.UsageError("Give the ids of the events, or --held.")
+    if origin is not None and not held:
+        raise click.UsageError("--origin goes with --held.")
     if not yes and _is_terminal():
         what = "this event" if len(request_ids) == 1 else f"these {len(request_ids)} events"
-        click.confirm(f"Drop {what} for good, with nobody told?", abort=True)
+        click.confirm(f"Drop {'all held events' if held else what} for good, with nobody told?", abort=True)
+    if held:
+        _decide(ctx, lambda: queueing.drop_held(operations, origin), "dropped")
+        return
     _do_to_all(ctx, request_ids, lambda id: queueing.drop(operations, id), "dropped")
+
+
+def _decide(ctx: click.Context, do: Callable[[], dict[str, Any]], word: str) -> None:
+    try:
+        answer = do()
+    except QueueFailed as error:
+        give_up(ctx, error)
+    events = answer[word]
+    rest = "" if answer.get("is_whole", True) else " until now; the gateway goes on with the rest"
+    click.echo(f"{word} {'1 event' if events == 1 else f'{events} events'}{rest}")
 
 
 def _is_terminal() -> bool:

@@ -25,6 +25,7 @@ _STATES = {
     "running": "running",
     "delivering": "delivering",
     "undelivered": "undelivered",
+    "held": "held",
 }
 
 
@@ -83,20 +84,22 @@ def render(document: dict[str, Any]) -> Group:
 
 
 def queue_table(rows: list[dict[str, Any]]) -> Table:
-    """One row for each function; the column of accounts only where they differ."""
+    """One row for each function; the columns of accounts and of held events only where they tell something."""
+    has_held = any(row.get("held") for row in rows)
     has_accounts = len({row.get("account") for row in rows}) > 1
     table = Table(box=SIMPLE_HEAD)
     for heading in (*(("account",) if has_accounts else ()), "function"):
         table.add_column(heading, overflow="fold")
-    for heading in (*_STATES.values(), "oldest", "next in"):
+    for heading in (*list(_STATES.values())[: None if has_held else -1], "oldest", "next in"):
         table.add_column(heading, justify="right")
     for row in rows:
-        undelivered = row.get("undelivered", 0)
+        undelivered, held = row.get("undelivered", 0), row.get("held", 0)
         table.add_row(
             *((Text(printable(row.get("account"))),) if has_accounts else ()),
             Text(printable(row.get("function"))),  # Text: a name is never read as markup
-            *(str(row.get(state, 0)) for state in list(_STATES)[:-1]),
+            *(str(row.get(state, 0)) for state in list(_STATES)[:-2]),
             Text(str(undelivered), style="bold red" if undelivered else ""),
+            *((Text(str(held), style="bold yellow" if held else ""),) if has_held else ()),
             say_seconds(row.get("oldest_seconds")),
             say_seconds(row.get("next_due_seconds")),
         )
@@ -119,6 +122,10 @@ def _describe_whole(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if undelivered := document.get("undelivered"):
         shows = "`invoke-gateway queue list --state undelivered` shows them"
         yield f"{_count(undelivered)} could not be delivered: {shows}, `queue retry` and `queue drop` decide", ""
+    for held in document.get("held_origins", ()):
+        origin, age = printable(held.get("origin")), say_seconds(held.get("oldest_seconds"))
+        cure = "`invoke-gateway queue adopt` runs them here, `queue drop --held` drops them"
+        yield f"{_count(held.get('events', 0))} held for {origin}, the oldest {age} ago: {cure}", "bold yellow"
     if trouble := document.get("trouble"):
         yield printable(trouble), "bold red"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -18,13 +19,18 @@ class QueueFailed(Exception):
 
 
 def _fetch(
-    operations: object, path: str, holds: str, wanted: Mapping[str, object] | None = None, method: str = "GET"
+    operations: object,
+    path: str,
+    holds: str,
+    wanted: Mapping[str, object] | None = None,
+    method: str = "GET",
+    body: bytes = b"",
 ) -> dict[str, Any]:
     """The answer, which must have a member `holds`; what is None is not asked for. Raises `QueueFailed`."""
     query = urlencode({key: value for key, value in (wanted or {}).items() if value is not None}, errors="replace")
-    body = b"" if method == "POST" else None
+    sent = body if method == "POST" else None
     try:
-        status, document = ask(operations, f"{path}?{query}" if query else path, method, body)
+        status, document = ask(operations, f"{path}?{query}" if query else path, method, sent)
     except NoAnswer as error:
         raise QueueFailed(str(error)) from None
     if status != 200 or not isinstance(document, dict) or holds not in document:
@@ -46,6 +52,15 @@ def retry(operations: object, request_id: str) -> dict[str, Any]:
 
 def drop(operations: object, request_id: str) -> dict[str, Any]:
     return _fetch(operations, f"/queue/events/{_quote(request_id)}", "dropped", method="DELETE")
+
+
+def adopt(operations: object, origin: str | None) -> dict[str, Any]:
+    body = b"" if origin is None else json.dumps({"origin": origin}).encode()
+    return _fetch(operations, "/queue/adopt", "adopted", method="POST", body=body)
+
+
+def drop_held(operations: object, origin: str | None) -> dict[str, Any]:
+    return _fetch(operations, "/queue/held", "dropped", {"origin": origin}, method="DELETE")
 
 
 def _quote(request_id: str) -> str:

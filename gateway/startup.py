@@ -130,7 +130,7 @@ class Startup:
         cure = "correct async.store, or the store"
         try:
             if url is None or url.startswith("sqlite:"):
-                path, is_temporary = find_file(url, settings.listen.port)
+                path, is_temporary = find_file(url, settings.listen.port, is_demo=settings.backend.url == "demo")
                 if not is_temporary:
                     check_file(path)
             elif find_url_mistake(url, ours=("wait_replicas", "wait_ms")) is None:

@@ -50,7 +50,8 @@ AT_A_GLANCE = [
         "Degraded",
         "settings_invalid: the settings file has mistakes, and the old limits stay in force. restart_needed: it has "
         "changes that wait for a restart. store_away, store_refilling, limits_differ: see Shared counters. "
-        "event_store: see Queue. backend_refuses_events: the backend refuses to run events until a setting is changed.",
+        "event_store: see Queue. events_held: the store has events of another backend. backend_refuses_events: the "
+        "backend refuses to run events until a setting is changed.",
         units.NoUnit,
         Query(f"max by (cause) ({ours('degraded')})", "{{cause}}"),
         words={"0": ("no", GREEN), "1": ("yes", RED)},

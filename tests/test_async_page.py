@@ -29,7 +29,7 @@ CHANGING = (
     (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[.,]\d{3}Z?", "<time>"),
     (r"(?m)^date: .*$", "date: <time>"),
     (r"\b\d+\.\d s\b", "<seconds>"),
-    (r"[^ ]*/(?=\.local/state)", "<home>/"),
+    (r"[^ ]*/(?=events\.db)", "<home>/"),
     (r"[ \t─]+", " "),
     (r"(?m)^.*Killed.*\n", ""),  # the shell's word on what became of a job
 )

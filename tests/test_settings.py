@@ -71,6 +71,7 @@ shared:
 async:
   mode: forward
   store: sqlite:///var/lib/invoke-gateway/queue.db
+  adopt_events: true
   function_error_delays_seconds: [1, 2.5]
   shortest_delay_seconds: 0.5
   longest_delay_seconds: 60

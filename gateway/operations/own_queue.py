@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+from ..queue.adoption import Adoption, Decided, Decision
 from ..queue.control import Act, Control
 from ..queue.depths import Depths, QueueLooker, add_depths
-from .queue import Question
+from .queue import Look, Question
 from .queue_documents import Row, describe_all, in_thread
 
 _PATIENCE_SECONDS = 8.0  # the commands wait ten
+_DECISION_SECONDS = 5.0
 
 
 class OwnQueue:
     """`store` is where events are kept, without credentials."""
 
-    def __init__(self, looker: QueueLooker, control: Control, *, store: str) -> None:
+    def __init__(self, looker: QueueLooker, control: Control, adoption: Adoption, *, store: str) -> None:
         self.store = store
         self.control = control
+        self._adoption = adoption
         self._looker = looker
 
-    async def look(self) -> tuple[Depths, str | None]:
-        await self._looker.look(at_most_every=0, patience=_PATIENCE_SECONDS)
-        return await in_thread(_sum, self._looker.stored, self._looker.here), self._looker.trouble
+    async def look(self) -> Look:
+        looker = self._looker
+        await looker.look(at_most_every=0, patience=_PATIENCE_SECONDS)
+        return Look(await in_thread(_sum, looker.stored, looker.here), looker.trouble, looker.held)
+
+    async def decide(self, decision: Decision, origin: str | None) -> Decided:
+        return await self._adoption.decide(decision, origin, patience=_DECISION_SECONDS)
 
     async def read(self, question: Question) -> tuple[list[Row], bool]:
         wanted = question.wanted

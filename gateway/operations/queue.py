@@ -10,9 +10,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from ..queue.adoption import Decided, Decision, WhichOrigin
 from ..queue.base import StoreFault
 from ..queue.control import Act, Wanted
 from ..queue.depths import STATES, Depths
+from ..queue.origin import Held
 from .documents import (
     ACCOUNT,
     FUNCTION,
@@ -23,6 +25,7 @@ from .documents import (
     answer_error,
     answer_json,
     read_body,
+    read_object,
     read_values,
 )
 from .queue_documents import Row, describe_queue, in_thread
@@ -37,10 +40,15 @@ _KEYS: Keys = {
     "request_id": (str, "a request id"),
     "account": (ACCOUNT[0], "twelve digits; leave it out for all accounts"),
     "function": (FUNCTION, f"{FUNCTION_WORDS}; leave it out for all functions"),
-    "state": (Literal["waiting", "retrying", "running", "delivering", "undelivered"], f"one of {', '.join(STATES)}"),
+    "state": (
+        Literal["waiting", "retrying", "running", "delivering", "undelivered", "held"],
+        f"one of {', '.join(STATES)}",
+    ),
     "most": (str, "a number"),
     "payload": (Literal["true", "false"], "true or false"),
 }
+_ORIGIN_KEYS: Keys = {"origin": (str, "an origin that GET /queue names; leave it out where only one is held")}
+_ADOPT_EXAMPLE = '{"origin": "http://127.0.0.1:9000 in us-east-1"}, or nothing'
 _ROW_KEYS: Keys = {"rows": (str, "a number")}
 
 
@@ -52,13 +60,24 @@ class Question(NamedTuple):
     payload: bool
 
 
+class Look(NamedTuple):
+    """How many events wait where, why the store cannot keep any (or None), and which are held, by origin."""
+
+    depths: Depths
+    trouble: str | None
+    held: list[Held]
+
+
 class Queue(Protocol):
     """A queue of one process, or of several workers. All raise `StoreFault`."""
 
     store: str
 
-    async def look(self) -> tuple[Depths, str | None]:
-        """How many events wait where, and why the store cannot keep any, or None."""
+    async def look(self) -> Look:
+        """What there is now."""
+
+    async def decide(self, decision: Decision, origin: str | None) -> Decided:
+        """Adopts or drops what is held of one origin; None: of the only one. Raises `WhichOrigin`."""
 
     async def read(self, question: Question) -> tuple[list[Row], bool]:
         """Events as documents, and whether there are more."""
@@ -76,6 +95,8 @@ class QueueEndpoint:
     def routes(self) -> list[Route]:
         return [
             Route("/queue", self.show),
+            Route("/queue/adopt", self.adopt, methods=["POST"]),
+            Route("/queue/held", self.drop_held, methods=["DELETE"]),
             Route("/queue/events", self.events),
             Route("/queue/events/{request_id}", self.drop, methods=["DELETE"]),
             Route("/queue/events/{request_id}/retry", self.retry, methods=["POST"]),
@@ -87,13 +108,13 @@ class QueueEndpoint:
         except BadDocument as error:
             return answer_error(str(error), error.status)
         if self._queue is None:
-            return answer_json({"mode": "forward", "store": None, **describe_queue({}, rows), "trouble": None})
+            return answer_json({"mode": "forward", "store": None, **describe_queue({}, [], rows), "trouble": None})
         try:
-            depths, trouble = await self._queue.look()
+            look = await self._queue.look()
         except StoreFault as fault:
             return answer_error(str(fault), 503)
-        shown = await in_thread(describe_queue, depths, rows)
-        return answer_json({"mode": "queue", "store": self._queue.store, **shown, "trouble": trouble})
+        shown = await in_thread(describe_queue, look.depths, look.held, rows)
+        return answer_json({"mode": "queue", "store": self._queue.store, **shown, "trouble": look.trouble})
 
     async def events(self, request: Request) -> Response:
         if self._queue is None:
@@ -119,6 +140,33 @@ class QueueEndpoint:
     async def drop(self, request: Request) -> Response:
         return await self._act("drop", request.path_params["request_id"])
 
+    async def adopt(self, request: Request) -> Response:
+        try:
+            body = await read_body(request, "An adoption", _ADOPT_EXAMPLE)
+            document = read_object(body, f"Send {_ADOPT_EXAMPLE}.") if body else {}
+            origin = read_values(document, _ORIGIN_KEYS, "The adoption").get("origin")
+        except BadDocument as error:
+            return answer_error(str(error), error.status)
+        return await self._decide("adopt", origin)
+
+    async def drop_held(self, request: Request) -> Response:
+        try:
+            origin = _read(request.query_params, _ORIGIN_KEYS).get("origin")
+        except BadDocument as error:
+            return answer_error(str(error), error.status)
+        return await self._decide("drop", origin)
+
+    async def _decide(self, decision: Decision, origin: str | None) -> Response:
+        if self._queue is None:
+            return answer_error(_FORWARDED, 409)
+        try:
+            decided = await self._queue.decide(decision, origin)
+        except WhichOrigin as error:
+            return answer_error(str(error), 409 if origin is None else 404)
+        except StoreFault as fault:
+            return answer_error(str(fault), 503)
+        return answer_json({_DECIDED[decision]: decided.events, "is_whole": decided.is_whole})
+
     async def _act(self, act: Act, request_id: str) -> Response:
         if self._queue is None:
             return answer_error(_FORWARDED, 409)
@@ -139,6 +187,7 @@ class QueueEndpoint:
         return _answer_unknown(request_id)
 
 
+_DECIDED: dict[Decision, str] = {"adopt": "adopted", "drop": "dropped"}
 _DONE: dict[Act, str] = {"retry": "retried", "drop": "dropped"}
 
 

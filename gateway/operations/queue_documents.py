@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from heapq import nsmallest
 from math import inf
 from time import time
@@ -13,9 +13,12 @@ from typing import Any, TypeVar
 from ..queue.control import Seen, name_of
 from ..queue.depths import STATES, Depth, Depths
 from ..queue.event import Answer, Outcome
+from ..queue.origin import Held
 
 Row = dict[str, Any]
 T = TypeVar("T")
+
+_MOST_ORIGINS = 100
 
 _MOST_PAYLOAD = 16 * 1024 * 1024  # bytes of payload in one answer
 _SECRET = frozenset({b"authorization", b"proxy-authorization", b"x-amz-security-token", b"cookie"})
@@ -26,8 +29,8 @@ async def in_thread(make: Callable[..., T], *values: Any) -> T:
     return await asyncio.to_thread(make, *values)
 
 
-def describe_queue(depths: Depths, rows: int) -> dict[str, Any]:
-    """The sums, and at most so many functions, those with most events first."""
+def describe_queue(depths: Depths, held: Iterable[Held], rows: int) -> dict[str, Any]:
+    """The sums, what is held of other origins, and at most so many functions, those with most events first."""
     now = time()
     known = [(key, depth) for key, depth in depths.items() if depth.events]
     shown = nsmallest(rows, known, key=lambda row: (-row[1].events, row[0]))
@@ -36,6 +39,10 @@ def describe_queue(depths: Depths, rows: int) -> dict[str, Any]:
         "events": sum(depth.events for _, depth in known),
         **{state: sum(getattr(depth, state) for _, depth in known) for state in STATES},
         "oldest_seconds": _since(received_at, now),
+        "held_origins": [
+            {"origin": one.origin, "events": one.events, "oldest_seconds": _since(one.received_at, now)}
+            for one in nsmallest(_MOST_ORIGINS, held, key=lambda one: -one.events)
+        ],
         "functions": [_describe_function(*key, depth, now) for key, depth in shown],
         "left_out": len(known) - len(shown),
     }
@@ -58,7 +65,7 @@ def _since(at: float, now: float) -> float | None:
 def describe_event(seen: Seen, now: float, *, payload: bool) -> Row:
     """One event. `due_in_seconds` is None where it is under way, or waits for somebody."""
     event = seen.event
-    is_timed = not seen.is_running and seen.state != "undelivered"
+    is_timed = not seen.is_running and seen.state not in ("undelivered", "held")
     row: Row = {
         "request_id": event.request_id,
         "key": name_of(event),

@@ -9,5 +9,6 @@ streams     many gateways' events on a Redis or Valkey: new ones (stream_puts), 
             stream_claims), who lives and what is new (stream_presence); how it is said (stream_line, stream_link,
             stream_script, scripts/*.lua; scripts/prelude.lua has the layout)
 lanes       who is next: fair between functions, and between a backlog and those who wait for an answer
+origin      for which backend events were accepted; those of another are held, until `adoption` adopts or drops them
 dispatcher  takes events from the store, runs them, and writes down what became of them
 """

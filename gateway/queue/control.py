@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 from .dispatcher import Dispatcher
 from .event import Event
-from .lanes import Work, name_lane
+from .lanes import Work, split_lane
 
 log = logging.getLogger("gateway")
 
@@ -22,6 +22,9 @@ MOST_EVENTS = 1_000  # of one request id
 MOST_LANES = 100  # are looked into for the oldest events
 DROPPED = "DroppedByHand"
 """The condition under which a drop is counted of an event that had not ended."""
+
+
+_WORKS = {"undelivered": Work.KEEP, "delivering": Work.DELIVER}
 
 
 class Seen(NamedTuple):
@@ -55,6 +58,7 @@ class Control:
         self._ready = dispatcher.ready
         self._settling = dispatcher.settling
         self._store = dispatcher.store
+        self._origin = dispatcher.origin
         self._now = now
 
     async def find(self, request_id: str, most: int) -> list[Seen]:
@@ -83,11 +87,23 @@ class Control:
             if lane.ready or lane.running:
                 first = lane.ready[0].received_at if lane.ready else self._now()
                 lanes[lane.name] = min(lanes.get(lane.name, first), first)
-        return [name for name in sorted(lanes, key=lanes.__getitem__) if _is_of(name, wanted)]
+        return [name for name in sorted(lanes, key=lanes.__getitem__) if self._is_of(name, wanted)]
+
+    def _is_of(self, lane: str, wanted: Wanted) -> bool:
+        _, account, work, function = split_lane(lane)
+        if wanted.account not in (None, account) or wanted.function not in (None, function):
+            return False
+        if wanted.state is None:
+            return True
+        if not self._origin.is_ours(lane):
+            return wanted.state == "held"
+        return _WORKS.get(wanted.state, Work.RUN) is work and wanted.state != "held"
 
     def _see(self, event: Event, is_claimed: bool) -> Seen:
         is_running = is_claimed and self._ready.find(event.lane, lambda e: name_of(e) == name_of(event)) is None
-        work = Work(event.lane.split("/", 2)[1])
+        work = split_lane(event.lane).work
+        if not self._origin.is_ours(event.lane):
+            return Seen(event, "held", is_running)
         if work is Work.KEEP:
             return Seen(event, "undelivered", is_running)
         if work is Work.DELIVER:
@@ -126,9 +142,11 @@ class Control:
         return True
 
     async def _retry(self, event: Event, was_ready: bool) -> None:
+        if not was_ready and not self._origin.is_ours(event.lane):
+            self._origin.adopt(event, self._now())
         if event.outcome is not None:
             event.outcome.tries = 0
-            event.lane = name_lane(event.account, Work.DELIVER, event.function)
+            event.lane = self._origin.name_lane(event.account, Work.DELIVER, event.function)
         event.due_at = self._now()
         if was_ready:
             self._ready.put_first(event)
@@ -150,10 +168,3 @@ def name_of(event: Event) -> str:
     """The store's name for an event. A key of a claimed event in Redis has the claim behind it."""
     key = event.key
     return key.partition(b" ")[0].decode() if isinstance(key, bytes) else str(key)
-
-
-def _is_of(lane: str, wanted: Wanted) -> bool:
-    account, word, function = lane.split("/", 2)
-    works = {"undelivered": Work.KEEP, "delivering": Work.DELIVER, None: Work(word)}
-    is_wanted = wanted.account in (None, account) and wanted.function in (None, function)
-    return is_wanted and works.get(wanted.state, Work.RUN) is Work(word)

@@ -13,7 +13,8 @@ import msgspec
 from ..policy.limits import OTHER, Limits
 from .base import StoreFault, Waiting
 from .dispatcher import Dispatcher
-from .lanes import Lane, Work
+from .lanes import Lane, Work, split_lane
+from .origin import Held, Origin
 
 log = logging.getLogger("gateway")
 
@@ -24,37 +25,42 @@ _AT_ONCE = 5_000  # lanes and events; about a millisecond
 
 class Depth(msgspec.Struct):
     """Of one function: how many events have had no run yet (`waiting`), had one (`retrying`), are run now, have ended
-    and are told of (`delivering`), or could not be told of (`undelivered`). Seconds since the epoch: when the oldest
-    came that is still to be run, and when the next is due; infinite without one."""
+    and are told of (`delivering`), could not be told of (`undelivered`), or are of another origin (`held`). Seconds
+    since the epoch: when the oldest came that is still to be run, and when the next is due; infinite without one."""
 
     waiting: int = 0
     retrying: int = 0
     running: int = 0
     delivering: int = 0
     undelivered: int = 0
+    held: int = 0
     received_at: float = inf
     due_at: float = inf
 
     @property
     def events(self) -> int:
-        return self.waiting + self.retrying + self.running + self.delivering + self.undelivered
+        return self.waiting + self.retrying + self.running + self.delivering + self.undelivered + self.held
 
 
-STATES = ("waiting", "retrying", "running", "delivering", "undelivered")
+STATES = ("waiting", "retrying", "running", "delivering", "undelivered", "held")
 
 Key = tuple[str, str]
 """Account and function."""
 
 Depths = dict[Key, Depth]
 
+_ANY = Origin()
 
-def count_stored(waiting: Iterable[Waiting]) -> Depths:
+
+def count_stored(waiting: Iterable[Waiting], is_ours: Callable[[str], bool] = _ANY.is_ours) -> Depths:
     """What a store says of its lanes."""
     depths: Depths = {}
     for row in waiting:
-        account, word, function = row.lane.split("/", 2)
+        _, account, work, function = split_lane(row.lane)
         depth = depths.setdefault((account, function), Depth())
-        work = Work(word)
+        if not is_ours(row.lane):
+            depth.held += row.events
+            continue
         if work is Work.RUN:
             depth.waiting += row.events - row.retrying
             depth.retrying += row.retrying
@@ -141,6 +147,7 @@ class QueueLooker:
         self.levels = levels
         self.stored: Depths = {}
         self.here: Depths = {}
+        self.held: list[Held] = []
         self.labelled_stored: Depths = {}
         self._dispatcher = dispatcher
         self._limits = limits
@@ -153,6 +160,11 @@ class QueueLooker:
     def trouble(self) -> str | None:
         """Why the store cannot keep events, or be read; None where it can."""
         return self._dispatcher.store.trouble or self._fault
+
+    @property
+    def degraded(self) -> dict[str, bool]:
+        """By cause."""
+        return {"event_store": self.trouble is not None, "events_held": bool(self.held)}
 
     async def look(self, *, at_most_every: float, patience: float = _PATIENCE_SECONDS) -> None:
         """Bring everything up to date, unless that was done so many seconds ago. What takes longer than `patience`
@@ -186,7 +198,9 @@ class QueueLooker:
             self._fault = str(fault)
         else:
             self._fault = None
-            self.stored = await asyncio.to_thread(count_stored, waiting)
+            origin = self._dispatcher.origin
+            self.stored = await asyncio.to_thread(count_stored, waiting, origin.is_ours)
+            self.held = await asyncio.to_thread(origin.sum_held, waiting)
         self.here = await self.count_claimed()
 
     async def _fold_all(self) -> None:
@@ -216,4 +230,4 @@ class QueueLooker:
 
 
 def _has_work(depths: Depths) -> bool:
-    return any(depth.events > depth.undelivered for depth in depths.values())
+    return any(depth.events > depth.undelivered + depth.held for depth in depths.values())

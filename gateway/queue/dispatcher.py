@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable
+from contextlib import suppress
 from random import random
 from time import monotonic, time
 from typing import Any
@@ -18,11 +19,12 @@ from ..background import BackgroundTasks
 from ..policy.concurrency import Claim, Full, Plan
 from ..policy.events import Condition, Delays, EventRules
 from ..policy.limits import Limits
-from .base import Store
+from .base import Store, StoreFault, Waiting
 from .deliveries import Deliveries
 from .event import Event
 from .lanes import Lane, Work
 from .misconfigured import Misconfigured
+from .origin import Origin
 from .ready import MOST_READY, Ready
 from .room import Entry, Room
 from .run import Runner, plan_of
@@ -66,10 +68,14 @@ class Dispatcher:
         dice: Callable[[], float] = random,
         background: BackgroundTasks | None = None,
         on_misconfigured: Callable[[bool], None] = lambda _: None,
+        origin: Origin | None = None,
     ) -> None:
         self.store = store
+        self.origin = origin or Origin()
         self._background = background or BackgroundTasks()
-        self.ready = Ready(store, spawn=self._spawn, pump=self._pump_soon, now=now, call_later=call_later)
+        self.ready = Ready(
+            store, spawn=self.spawn, pump=self._pump_soon, now=now, call_later=call_later, origin=self.origin
+        )
         # Twice the longest pause: so long an event that is refused still is tried again.
         self._misconfigured = Misconfigured(on_misconfigured, seconds=2 * delays.longest, call_later=call_later)
         self.settling = Settling(
@@ -100,13 +106,14 @@ class Dispatcher:
 
     # Life.
 
-    async def start(self) -> None:
-        """Open the store and begin with what it has. Raises `CannotOpen`."""
+    async def start(self) -> list[Waiting]:
+        """Open the store and begin with what it has; what that is. Raises `CannotOpen`."""
         self._loop = asyncio.get_running_loop()
         waiting = await self.store.open(self.ready.hear)
         self._is_stopping = False
         for lane in waiting:
             self.ready.hear(lane.lane, lane.events, lane.due_at)
+        return waiting
 
     def stop(self) -> None:
         """Start nothing any more. What comes in is kept for the next start."""
@@ -136,6 +143,7 @@ class Dispatcher:
 
     async def accept(self, event: Event) -> None:
         """Keep a new event; on return it is durable. Raises `StoreFault`, and then nothing is kept."""
+        self.origin.own(event)
         lane = self.ready.lane(event.lane)
         if not self._is_stopping and self.ready.may_claim(lane, event):
             await self._accept_claimed(lane, event)
@@ -152,7 +160,7 @@ class Dispatcher:
             await self.store.put_claimed(event)
         except asyncio.CancelledError:
             if event.key is not None:  # perhaps it is stored
-                self._spawn(self.ready.give_back(lane, [event]))
+                self.spawn(self.ready.give_back(lane, [event]))
             raise
         finally:
             self.ready.bytes -= event.size
@@ -161,6 +169,7 @@ class Dispatcher:
 
     async def end_unrun(self, event: Event, condition: Condition, code: int, message: str) -> None:
         """Keep a new event that is never to be run: only what became of it is told. Raises `StoreFault`."""
+        self.origin.own(event)
         label = self.settling.label(self.ready.lane(event.lane))
         self.settling.end_as(event, condition, code, message)
         assert event.outcome is not None
@@ -184,9 +193,17 @@ class Dispatcher:
             self._room.turn_away(full.claim.counter or plan.function_counter)
 
     def note_limits(self) -> None:
-        """Other limits are in force."""
+        """Other limits are in force. Events of an account that has settings again are held no longer."""
         self._turns.offer_all()
         self._pump_soon()
+        if not self._is_stopping:
+            self.spawn(self._look_for_lanes())
+
+    async def _look_for_lanes(self) -> None:
+        with suppress(StoreFault):  # which the next fetch meets as well
+            for lane in await self.store.waiting():
+                if lane.lane not in self.ready.lanes:
+                    self.ready.hear(lane.lane, lane.events, lane.due_at)
 
     # Turns.
 
@@ -225,11 +242,12 @@ class Dispatcher:
                 self._turns.offer(offered)  # it does not need the slot after all
         self._pump_soon()
 
-    def _spawn(self, work: Coroutine[Any, Any, None], event: Event | None = None) -> None:
+    def spawn(self, work: Coroutine[Any, Any, None], event: Event | None = None) -> asyncio.Task[None]:
         """Do `work` beside. Where it ends before its time, the claimed `event` that it is about is given back."""
         task = self._loop.create_task(work)
         self._tasks[task] = event
         task.add_done_callback(self._forget)
+        return task
 
     def _forget(self, task: asyncio.Task[None]) -> None:
         event = self._tasks.pop(task)
@@ -250,7 +268,7 @@ class Dispatcher:
             self.ready.hear(event.lane, 1, event.due_at)
 
         if not self._is_stopping:
-            self._spawn(give_back())
+            self.spawn(give_back())
 
     # Running.
 
@@ -276,7 +294,7 @@ class Dispatcher:
             self.ready.pop(lane)
             lane.running += 1
             lane.unadmitted += 1
-            self._spawn(self._run(lane, event, plan, self._room.enter(plan)), event)
+            self.spawn(self._run(lane, event, plan, self._room.enter(plan)), event)
             self.ready.give_turn(lane)
 
     def _end_next(self, lane: Lane, condition: Condition, message: str) -> None:
@@ -284,7 +302,7 @@ class Dispatcher:
         if lane.running < MOST_READY:
             lane.running += 1
             event = self.ready.pop(lane)
-            self._spawn(self._end_unrun(lane, event, condition, message), event)
+            self.spawn(self._end_unrun(lane, event, condition, message), event)
             self.ready.give_turn(lane)
 
     async def _end_unrun(self, lane: Lane, event: Event, condition: Condition, message: str) -> None:
@@ -319,7 +337,7 @@ class Dispatcher:
         if lane.running < _MOST_DELIVERIES:
             lane.running += 1
             event = self.ready.pop(lane)
-            self._spawn(self._deliver(lane, event), event)
+            self.spawn(self._deliver(lane, event), event)
             self.ready.give_turn(lane)
 
     async def _deliver(self, lane: Lane, event: Event) -> None:

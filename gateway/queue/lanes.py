@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from enum import Enum
 from math import inf
+from typing import NamedTuple
 
 from .event import Event
 
@@ -22,8 +23,26 @@ class Work(Enum):
     KEEP = "undelivered"
 
 
-def name_lane(account: str, work: Work, function: str) -> str:
-    return f"{account}/{work.value}/{function}"
+class LaneName(NamedTuple):
+    """`origin`: of the backend whose events these are (origin.py), empty where the name has none."""
+
+    origin: str
+    account: str
+    work: Work
+    function: str
+
+
+def name_lane(account: str, work: Work, function: str, origin: str = "") -> str:
+    name = f"{account}/{work.value}/{function}"
+    return f"@{origin}|{name}" if origin else name
+
+
+def split_lane(name: str) -> LaneName:
+    origin = ""
+    if name.startswith("@"):  # no account does
+        origin, _, name = name[1:].partition("|")
+    account, work, function = name.split("/", 2)
+    return LaneName(origin, account, Work(work), function)
 
 
 class Lane:
@@ -56,8 +75,7 @@ class Lane:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.account, work, self.function = name.split("/", 2)
-        self.work = Work(work)
+        _, self.account, self.work, self.function = split_lane(name)
         self.ready: deque[Event] = deque()
         self.arriving = 0
         self.stored = 0

@@ -11,12 +11,13 @@ from urllib.parse import unquote, urlsplit
 from .base import CannotOpen
 
 
-def find_file(url: str | None, port: int) -> tuple[Path, bool]:
+def find_file(url: str | None, port: int, *, is_demo: bool = False) -> tuple[Path, bool]:
     """The file of a sqlite:// URL, or of the gateway that listens on `port`; and whether it is to be removed at the
-    end, because nobody can come back to it: a gateway on a free port is another one each time. Raises `CannotOpen`."""
+    end: a gateway on a free port is another one each time, and events for the demo backend are worth nothing later.
+    Raises `CannotOpen`."""
     if url is not None:
         return Path(unquote(urlsplit(url).path)), False
-    if not port:
+    if is_demo or not port:
         folder = Path(tempfile.gettempdir()) / f"invoke-gateway-{os.getpid()}-{token_hex(4)}"
         return folder / "events.db", True
     return _state_folder() / f"events-{port}.db", False

@@ -14,6 +14,7 @@ from typing import Any
 from .base import Store, StoreFault
 from .event import Event
 from .lanes import Lane, Turns, Work
+from .origin import Origin
 from .room import NoRoom
 from .timers import CallLater, Timers
 
@@ -37,11 +38,13 @@ class Ready:
         self,
         store: Store,
         *,
-        spawn: Callable[[Coroutine[Any, Any, None]], None],
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
         pump: Callable[[], None],
         now: Callable[[], float],
         call_later: CallLater | None,
+        origin: Origin,
     ) -> None:
+        self.origin = origin
         self.lanes: dict[str, Lane] = {}
         self.turns = Turns()
         self.timers = Timers(self._ring, now=now, call_later=call_later)
@@ -58,7 +61,9 @@ class Ready:
         return lane
 
     def hear(self, name: str, events: int, due_at: float) -> None:
-        """Events have come into a lane of the store."""
+        """Events have come into a lane of the store. Those of another origin are held."""
+        if not self.origin.is_ours(name):
+            return
         lane = self.lane(name)
         lane.note_stored(due_at, events)
         self.give_turn(lane)

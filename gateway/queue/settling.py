@@ -16,7 +16,7 @@ from ..policy.limits import Limits
 from .base import Store
 from .deliveries import Deliveries
 from .event import Event, Outcome
-from .lanes import Lane, Work, name_lane
+from .lanes import Lane, Work
 from .misconfigured import Misconfigured
 from .ran import Ran
 from .ready import NOBODY, Ready
@@ -130,7 +130,7 @@ class Settling:
         pending = self._rules(event.account, event.function).targets.of(condition)
         event.outcome = Outcome(condition, self._now(), code, message, event.answer, pending)
         event.answer = None
-        event.lane = name_lane(event.account, Work.DELIVER, event.function)
+        event.lane = self._ready.origin.name_lane(event.account, Work.DELIVER, event.function)
 
     async def end(self, lane: Lane, event: Event, condition: Condition, code: int, message: str) -> None:
         if condition != "Success":
@@ -154,12 +154,13 @@ class Settling:
             assert event.outcome is not None
             for kind in event.outcome.pending:
                 self._tell.not_delivered(lane.account, self.label(lane), kind)
-            event.lane = name_lane(lane.account, Work.KEEP, lane.function)
+            event.lane = self._ready.origin.name_lane(lane.account, Work.KEEP, lane.function)
             await self._postpone(self._ready.lane(event.lane), event, _NEVER)
 
     def tell_dropped(self, event: Event, condition: str) -> None:
         """An event was dropped, and not by what became of it."""
-        self._tell.dropped(event.account, self.label(self._ready.lane(event.lane)), condition, event.function)
+        label = self._limits().of(event.account).plan(event.function).label
+        self._tell.dropped(event.account, label, condition, event.function)
 
     def label(self, lane: Lane) -> str:
         """Under which its function is counted."""

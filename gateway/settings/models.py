@@ -245,6 +245,9 @@ class Async(Model):
     """Where events are kept: sqlite:///path/of/a/file, or a redis://, rediss:// or unix:// URL for gateways that share
     them. Not set: a file in the state folder ($XDG_STATE_HOME or ~/.local/state), or the store of `counters` where
     several workers need one."""
+    adopt_events: bool = False
+    """At the start, run also events that the store keeps for another backend or Region, or for accounts that are no
+    longer named here. Else they are held until `invoke-gateway queue adopt`."""
     function_error_delays_seconds: Delays = (60, 120)
     """Seconds before the second run of a function that failed, before the third and so on."""
     shortest_delay_seconds: Seconds = 1

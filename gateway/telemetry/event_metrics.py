@@ -97,8 +97,9 @@ def _list_levels(levels: EventLevels) -> Iterator[Family]:
     yield gauge(
         "async_events_queued",
         "Events by state: had no run yet (waiting), had one (retrying), run now (running), have ended and are told of"
-        " (delivering), or could not be told of and wait for somebody (undelivered). Gateways on one store each tell of"
-        " all that it has, and of what they run themselves.",
+        " (delivering), could not be told of and wait for somebody (undelivered), or were accepted for another backend"
+        " and wait to be adopted (held). Gateways on one store each tell of all that it has, and of what they run"
+        " themselves.",
         ("account", "function", "state"),
         levels.rows(),
     )

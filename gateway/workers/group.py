@@ -186,7 +186,7 @@ class Group:
         if self.queue is not None:
             vars(self.event_totals).update(vars(read_event_totals(*told)))
             await self.queue.refresh()
-            self.degraded["event_store"] = self.queue.trouble is not None
+            self.degraded |= self.queue.degraded
         used = [self._retired_usage, *(worker.usage for worker in workers)]
         return sum_processes(await describe_process(), used)
 

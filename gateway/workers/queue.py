@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..operations.own_queue import OwnQueue
-from ..operations.queue import Question
+from ..operations.queue import Look, Question
 from ..operations.queue_documents import Row
+from ..queue.adoption import Decided, Decision, WhichOrigin
 from ..queue.base import StoreFault
 from ..queue.control import Act, Wanted
 from ..queue.depths import SCRAPE_SECONDS, Depth, Depths, Levels, add_depths, fold_names
+from ..queue.origin import Held
 from .channel import WorkerGone
 
 if TYPE_CHECKING:
@@ -39,11 +41,12 @@ async def answer_depths(gateway: Gateway, is_scrape: bool, with_stored: bool) ->
     if is_scrape:
         here = fold_names(here, gateway.tables.limits)
     stored = looker.labelled_stored if is_scrape else looker.stored
-    gateway.degraded["event_store"] = looker.trouble is not None
+    gateway.degraded |= looker.degraded
     return {
         "here": _encode(here),
         "stored": await asyncio.to_thread(_encode, stored) if with_stored else [],
         "trouble": looker.trouble,
+        "held": looker.held,
     }
 
 
@@ -55,6 +58,17 @@ async def answer_events(queue: OwnQueue, question: list[Any]) -> Any:
 async def answer_act(queue: OwnQueue, asked: list[Any]) -> Any:
     act, request_id, skip, only_ready = asked
     return await queue.control.act(act, request_id, skip=skip, only_ready=only_ready)
+
+
+async def answer_decision(queue: OwnQueue, asked: list[Any]) -> Any:
+    """What was decided, or None and why it cannot be."""
+    try:
+        return await queue.decide(*asked), None
+    except WhichOrigin as error:
+        return None, str(error)
+
+
+QUEUE_ANSWERS = {"events": answer_events, "act": answer_act, "decide": answer_decision}
 
 
 def _encode(depths: Depths) -> list[list[Any]]:
@@ -70,26 +84,34 @@ class WorkersQueue:
     def __init__(self, supervisor: Supervisor, *, store: str) -> None:
         self.store = store
         self.levels = Levels(store)
-        self.trouble: str | None = None
+        self.degraded = {"event_store": False, "events_held": False}
         self._supervisor = supervisor
 
     async def refresh(self) -> None:
-        """Bring `levels` and `trouble` up to date; where no worker answers they stay."""
+        """Bring `levels` and `degraded` up to date; where no worker answers they stay."""
         try:
-            depths, self.trouble = await self._add_up(is_scrape=True, seconds=_SCRAPE_ANSWER)
+            look = await self._add_up(is_scrape=True, seconds=_SCRAPE_ANSWER)
         except StoreFault:
             return
-        self.levels.take_in(depths)
+        self.degraded = {"event_store": look.trouble is not None, "events_held": bool(look.held)}
+        self.levels.take_in(look.depths)
 
-    async def look(self) -> tuple[Depths, str | None]:
+    async def look(self) -> Look:
         return await self._add_up(is_scrape=False, seconds=_ANSWER_SECONDS)
 
-    async def _add_up(self, *, is_scrape: bool, seconds: float) -> tuple[Depths, str | None]:
+    async def decide(self, decision: Decision, origin: str | None) -> Decided:
+        _, (decided, why_not) = await self._ask_any("decide", [decision, origin], _ANSWER_SECONDS)
+        if why_not is not None:
+            raise WhichOrigin(why_not)
+        return Decided(*decided)
+
+    async def _add_up(self, *, is_scrape: bool, seconds: float) -> Look:
         first, stored = await self._ask_any("depths", [is_scrape, True], seconds)
         others = [worker for worker in self._hearing() if worker is not first]
         answers = [stored, *await self._ask_all(others, "depths", [is_scrape, False], seconds)]
         depths = await asyncio.to_thread(_decode, [row for said in answers for row in (*said["here"], *said["stored"])])
-        return depths, next((said["trouble"] for said in answers if said["trouble"]), None)
+        trouble = next((said["trouble"] for said in answers if said["trouble"]), None)
+        return Look(depths, trouble, [Held(*held) for held in stored["held"]])
 
     async def read(self, question: Question) -> tuple[list[Row], bool]:
         """To a worker, whatever another has claimed is running. So all are asked: it runs where all say so."""

@@ -19,7 +19,7 @@ from ..serving import ServingGateway, freeze_garbage, make_operations, new_event
 from ..settings import Settings
 from ..telemetry.log import count_dropped_lines, set_up_logging
 from .channel import Channel, answer_all
-from .queue import answer_act, answer_depths, answer_events
+from .queue import QUEUE_ANSWERS, answer_depths
 from .state import describe_now, describe_process, describe_totals
 
 log = logging.getLogger("gateway")
@@ -133,7 +133,7 @@ class Worker:
         try:
             if what == "depths":
                 return None, await answer_depths(self._gateway, *argument)
-            return None, await (answer_events if what == "events" else answer_act)(queue, argument)
+            return None, await QUEUE_ANSWERS[what](queue, argument)
         except StoreFault as fault:
             return (fault.kind, str(fault)), None
 

@@ -71,7 +71,9 @@ def test_an_empty_queue_says_where_it_is(served: Gateway) -> None:
         "running": 0,
         "delivering": 0,
         "undelivered": 0,
+        "held": 0,
         "oldest_seconds": None,
+        "held_origins": [],
         "functions": [],
         "left_out": 0,
         "trouble": None,
@@ -92,7 +94,7 @@ def test_each_function_has_a_row_with_what_waits_and_runs(served: Gateway) -> No
 def test_functions_with_most_events_stand_first_whoever_named_them() -> None:
     depths = {("a", name): Depth(waiting=count) for name, count in (("x", 1), ("y", 5), ("z", 3), ("none", 0))}
     depths["b", "y"] = Depth(undelivered=9)
-    document = describe_queue(depths, 3)
+    document = describe_queue(depths, [], 3)
     shown = [(row["account"], row["function"]) for row in document["functions"]]
     assert (shown, document["left_out"], document["events"]) == ([("b", "y"), ("a", "y"), ("a", "z")], 1, 18)
 
@@ -183,7 +185,7 @@ def test_a_page_of_another_origin_can_retry_nothing(served: Gateway) -> None:
         ("/queue/events?request_id=1", "'1' is no request id. It is a UUID"),
         (f"/queue/events?request_id={ID % 1}&function=f", "Ask for a request_id, or for an account, function or state"),
         ("/queue/events?function=a/b", "function must be a plain function name"),
-        ("/queue/events?state=lost", "state must be one of waiting, retrying, running, delivering, undelivered."),
+        ("/queue/events?state=lost", "state must be one of waiting, retrying, running, delivering, undelivered, held."),
         ("/queue/events?most=101", "most must be a number from 1 to 100."),
         ("/queue/events?payload=1", "payload must be true or false."),
     ],

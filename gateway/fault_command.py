@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -15,6 +15,7 @@ from rich.text import Text
 
 from gateway.fault_words import BadStep, describe_step, parse_step
 from gateway.faulting import FaultFailed, end_all_scripts, end_script, list_scripts, make_script
+from gateway.settings.file import read_value
 
 EVERY_FUNCTION = "*"
 _UNFOLDED = 160  # columns in which hardly a step is folded, for those who read them from a pipe
@@ -84,18 +85,38 @@ def read_wanted(
 def _read_file(file: Path) -> dict[str, Any]:
     """A script, or its steps alone, as YAML, of which JSON is a part."""
     try:
-        document = yaml.safe_load(file.read_text())
-        json.dumps(document)  # YAML has dates and other things that JSON has not
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise click.UsageError(f"{file} cannot be read: {reason}.") from None
-    except (yaml.YAMLError, RecursionError, TypeError, ValueError) as error:
-        raise click.UsageError(f"{file} is neither YAML nor JSON: {' '.join(str(error).split())}") from None
+        data = file.read_bytes()
+    except OSError as error:
+        raise click.UsageError(f"{file} cannot be read: {error.strerror}.") from None
+    document, problems = read_value(data, is_json=file.suffix == ".json")
+    if problems:
+        said = "; ".join(f"{problem.key} {problem.message} ({problem.cure})".lstrip() for problem in problems)
+        raise click.UsageError(f"{file}: {said}.")
+    if (text := _find_no_json(document)) is not None:
+        raise click.UsageError(f"{file} holds {text}, which JSON does not have: put it in quotes.")
     if isinstance(document, list):
         return {"steps": document}
     if not isinstance(document, dict):
         raise click.UsageError(f"{file} is no fault script: write a mapping with the key steps, or a list of steps.")
     return document
+
+
+def _find_no_json(document: Any) -> str | None:
+    """A value that YAML has and JSON has not: a date, a number that is none, a name that is no text."""
+    waiting = [document]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting.extend(value.values())
+            if names := [name for name in value if not isinstance(name, str)]:
+                return f"the name {names[0]}"
+        elif isinstance(value, list):
+            waiting.extend(value)
+        elif isinstance(value, float) and not math.isfinite(value):
+            return f"the number {value}"
+        elif not isinstance(value, str | int | float | type(None)):
+            return f"the {type(value).__name__} {value}"
+    return None
 
 
 def scripts_table(scripts: list[dict[str, Any]]) -> Table:

@@ -183,12 +183,23 @@ def test_a_script_may_come_from_a_file_and_the_command_line_goes_over_it(
     assert script["steps"] == [{"pass": 1}, {"error": "EFSIOException"}]
 
 
+# Lines that stand for 9 ** 8 values, as "a billion laughs" does.
+BOMB = b"a: &a0 [x]\n" + b"\n".join(
+    b"a%d: &a%d [%b]" % (n, n, b", ".join([b"*a%d" % (n - 1)] * 9)) for n in range(1, 9)
+)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (b"steps: [", "is neither YAML nor JSON"),
-        (b"when: 2020-01-01", "is neither YAML nor JSON"),
-        (b"\xff", "cannot be read: it is not UTF-8"),
+        (b"steps: [", ": is no YAML: "),
+        (b"when: 2020-01-01", " holds the date 2020-01-01, which JSON does not have: put it in quotes."),
+        (b"seed: .inf", " holds the number inf, which JSON does not have"),
+        (b"steps: [{1: x}]", " holds the name 1, which JSON does not have"),
+        (b"seed: 1\nsteps: []\nseed: 2", ": seed is given twice, the second time on line 3"),
+        (b"[" * 5_000, ": is nested deeper than 32 levels"),
+        (BOMB, ": repeats more than 1000000 values with its aliases, the last on line 7"),
+        (b"\xff", ": is not UTF-8 text: byte 1"),
         (b"pass 1", "is no fault script: write a mapping with the key steps, or a list of steps."),
         (b"function: x", "Give FUNCTION ('*' for all), then each step in quotes"),
         (b"- {pass: 1}", "Which function?"),

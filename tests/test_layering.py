@@ -100,7 +100,7 @@ def test_settings_stop_at_the_application() -> None:
         path.relative_to(ROOT).parts[0] for path in EVERY_FILE if any(is_in(m, "settings") for m in imports_of(path)[0])
     }
     serving = {"server.py", "serving.py", "startup.py", "listening.py", "reloading.py", "workers"}
-    assert users <= {"app.py", *serving, "cli.py", "remote.py", "flags.py", "settings"}
+    assert users <= {"app.py", *serving, "cli.py", "remote.py", "flags.py", "fault_command.py", "settings"}
 
 
 def test_the_proof_judges_from_outside_and_only_the_command_line_knows_it() -> None:

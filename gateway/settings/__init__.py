@@ -3,7 +3,7 @@
 models    every key with its type, unit and default
 values    what a single value may look like
 keys      the keys, walked off the models, for flags, help and messages
-file      YAML and JSON into plain mappings
+file      YAML and JSON into plain mappings, with yaml_text and unreadable
 merge     file, environment and flags into one mapping that remembers its sources
 problems  mistakes in plain words
 load      the whole of it

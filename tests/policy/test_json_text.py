@@ -6,6 +6,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from gateway.policy import json_text
+from gateway.policy.json_scan import scan
 from gateway.policy.json_text import find_json_error
 
 DEEP = 5_000  # levels: well beyond any recursion limit Python is run with
@@ -333,15 +335,42 @@ def test_a_string_may_end_wherever_a_chunk_of_a_deep_text_does(length: int) -> N
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        (b"{a:1}", "expected '\"' at byte 1"),
-        (b"@", "invalid character at byte 0"),
+        (b"{a:1}", "unexpected character at byte 1"),
+        (b"@", "unexpected character at byte 0"),
+        (b' {"a": 1,\n }', "unexpected character at byte 11"),
+        (b"[1}", "unexpected character at byte 2"),
+        (b"[01]", "unexpected character at byte 2"),
+        (b"[1.]", "unexpected character at byte 2"),
+        (b"truefalse", "unexpected character at byte 4"),
+        (b'{"a" 1}', "unexpected character at byte 5"),
+        (b'["a":1]', "unexpected character at byte 4"),
+        (b"[1]]", "unexpected character at byte 3"),
         (b'{"a":', "unexpected end of input"),
+        (b'{"a": "b', "unexpected end of input"),
+        (b"[1, 2", "unexpected end of input"),
+        (b" ", "unexpected end of input"),
+        (b'["a\tb"]', "control character in a string at byte 3"),
+        (b"[" * 2_000 + b"}", "unexpected character at byte 2000"),
+        (b"[" * 50_000 + b"1}", "brackets do not match"),
+        (b'["' + b"x" * 9_000 + b'",]', "invalid or unfinished after byte 4088"),
+        (b'["x",]' + b" " * 9_000, "unexpected character at byte 5"),
         (b'"ab\xff"', "invalid UTF-8 at byte 3"),
         (rb'["\ud800", "\x"]', "invalid escape at byte 12"),
     ],
 )
 def test_the_reason_says_what_is_wrong_and_where(text: bytes, reason: str) -> None:
+    """The words are ours, whichever parser found that there is an error."""
     assert find_json_error(text) == reason
+
+
+@pytest.mark.parametrize("end", [b"tru", b'"ab', b"1.", b"-", b"1e+", rb'"\u12', b'"\\', "é".encode()[:1], b""])
+def test_where_a_long_text_is_cut_for_the_scan_nothing_looks_wrong(end: bytes) -> None:
+    """What is wrong stands beyond the cut, and is not said to stand before it."""
+    for pad in range(-len(end), 1):
+        text = b"[" + b" " * (4_095 + pad - len(end)) + end
+        reason = find_json_error(text + b" " * 9_000 + b"}")
+        assert reason is not None
+        assert reason.startswith(("invalid or unfinished after", "invalid UTF-8")) or int(reason.split()[-1]) < 4_096
 
 
 any_text = st.text(st.characters(codec=None))  # surrogates included, as JavaScript writes them
@@ -421,6 +450,41 @@ def test_brackets_and_commas_in_any_order_are_judged_alike_deep_and_shallow(toke
     assert (find_json_error(text) is None) == standard_library_accepts(text)
     shallow = b'{"":[' + text + b"]}"  # `[],[]` is no JSON by itself, but may stand in an array
     assert (find_json_error(b'{"":[' * 700 + text + b"]}" * 700) is None) == standard_library_accepts(shallow)
+
+
+@pytest.mark.parametrize("text", INVALID, ids=lambda text: repr(text[:40]))
+def test_the_scan_judges_by_itself_as_the_parser_does(text: bytes) -> None:
+    found = scan(text)
+    assert found is not None
+    assert 0 <= found.at <= len(text)
+
+
+@pytest.mark.parametrize("text", VALID, ids=lambda text: repr(text[:40]))
+def test_the_scan_accepts_what_is_valid(text: bytes) -> None:
+    assert scan(text) is None
+
+
+@given(st.lists(st.sampled_from(FRAGMENTS), max_size=12).map(b"".join))
+@settings(max_examples=500)
+def test_the_scan_judges_fragments_as_the_standard_library_does(text: bytes) -> None:
+    assert (scan(text) is None) == standard_library_accepts(text)
+
+
+class _OtherWords:
+    """A parser whose words nobody has seen."""
+
+    def decode(self, body: bytes) -> object:
+        try:
+            return json_text.msgspec.json.decode(body, type=json_text.msgspec.Raw)
+        except json_text.msgspec.DecodeError:
+            raise json_text.msgspec.DecodeError("no") from None
+
+
+@pytest.mark.parametrize("text", INVALID, ids=lambda text: repr(text[:40]))
+def test_the_reason_does_not_depend_on_the_words_of_the_parser(text: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    reasons = find_json_error(text), find_json_error(text + b" " * 9_000)
+    monkeypatch.setattr(json_text, "_RAW", _OtherWords())
+    assert (find_json_error(text), find_json_error(text + b" " * 9_000)) == reasons
 
 
 @given(st.binary(max_size=200) | st.text(string.printable).map(str.encode))

@@ -49,8 +49,7 @@ class DecodedTooLarge(Exception):
 def read_payload(headers: Mapping[bytes, bytes], body: bytes, limit: int) -> bytes:
     """Return the payload that was sent, as UTF-8 where it is text. Names of headers are lower-case.
 
-    A payload whose coding cannot be undone is returned as a JSON string of its bytes in base64, which is at least not
-    taken for text. Raises `DecodedTooLarge` above `limit` bytes.
+    Raises `CannotDecode` where its coding cannot be undone, and `DecodedTooLarge` above `limit` bytes.
     """
     coding = headers.get(b"content-encoding")
     if coding is not None and body:
@@ -58,8 +57,13 @@ def read_payload(headers: Mapping[bytes, bytes], body: bytes, limit: int) -> byt
             body = decode(coding, body, limit)
         except CannotDecode:
             if find_json_error(body) is not None:  # else a proxy has decoded it and left the header
-                return b'"' + base64.b64encode(body) + b'"'
+                raise
     return to_utf8(headers.get(b"content-type", b""), body)
+
+
+def wrap(body: bytes) -> bytes:
+    """Return a JSON string of these bytes in base64: what cannot be decoded is at least not taken for text."""
+    return b'"%b"' % base64.b64encode(body)
 
 
 def decode(coding: bytes, body: bytes, limit: int) -> bytes:

@@ -185,7 +185,7 @@ def judge_answer(status: int, code: str | None, *, body: bytes = b"", location: 
         leads = f" It leads to {location}." if location else ""
         return _misconfigured(f"The backend redirects, and redirects are not followed: correct backend.url.{leads}")
     rule = _OF_STATUSES.get(status)
-    if rule is not None:
+    if rule is not None and not (status == 501 and code is not None):  # with a name it is the API's, as of SAM's
         return rule
     if status >= 500:
         return _again("A system error, which AWS tries again.")

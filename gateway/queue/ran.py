@@ -19,7 +19,7 @@ from ..faults import (
     BackendUntrusted,
 )
 from ..policy.concurrency import Claim, Full, Plan
-from ..policy.content_coding import DecodedTooLarge, read_payload
+from ..policy.content_coding import CannotDecode, DecodedTooLarge, read_payload, wrap
 from ..policy.function_errors import UNNAMED, FunctionErrors
 from ..policy.json_members import find_string
 from ..policy.payload import make_too_large_error
@@ -81,8 +81,11 @@ def judge_response(
     """Return what a response means. Names of headers are lower-case; `limit`: most bytes of a payload, decoded."""
     is_success = 200 <= status < 300
     version = _text(headers.get(b"x-amz-executed-version"))
+    problem = ""
     try:
         payload = read_payload(headers, body, limit)
+    except CannotDecode as reason:
+        payload, problem = wrap(body), f"The answer is coded, and cannot be read: {reason}."
     except DecodedTooLarge:
         if is_success:
             return Ran("error", Answer(200, make_too_large_error(limit), UNNAMED, version))
@@ -91,7 +94,7 @@ def judge_response(
     if error is not None:
         # Lambda answers 200, whatever happened to the function.
         answer = Answer(status if is_success else 200, error.payload, error.name, version)
-        return Ran("error", answer, message=_read_text(error.payload))
+        return Ran("error", answer, message=problem or _read_text(error.payload))
     if is_success:
         return Ran("ok", Answer(status, payload, None, version))
     return _judge_refusal(status, headers, payload)

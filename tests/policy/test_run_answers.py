@@ -60,7 +60,7 @@ def test_what_aws_tries_again_is_tried_again(name: str) -> None:
     ("statuses", "verdict"),
     [
         ((301, 302, 303, 304, 307, 308), Verdict.MISCONFIGURED),
-        ((401, 403, 405, 407, 421, 426, 501, 505, 511), Verdict.MISCONFIGURED),
+        ((401, 403, 405, 407, 421, 426, 505, 511), Verdict.MISCONFIGURED),
         ((402, 408, 409, 423, 425), Verdict.AGAIN),
         ((500, 502, 503, 504, 507, 520, 599), Verdict.AGAIN),
         ((429,), Verdict.THROTTLED),
@@ -71,6 +71,12 @@ def test_a_name_that_is_not_known_leaves_it_to_the_status(statuses: tuple[int, .
     for status in statuses:
         for code in (None, "SomethingNew"):
             assert judge_answer(status, code, body=b"{}").verdict is verdict
+
+
+def test_a_501_is_of_a_server_without_the_path_but_where_it_has_an_errors_name() -> None:
+    """SAM's local service answers so what it cannot do."""
+    assert judge_answer(501, None).verdict is Verdict.MISCONFIGURED
+    assert judge_answer(501, "NotImplemented").verdict is Verdict.AGAIN
 
 
 def test_a_known_name_decides_whatever_its_status() -> None:

@@ -26,6 +26,7 @@ from .invocation import Function, Invocation, InvocationType, Operation
 from .middleware.admission import Admission, Lookahead
 from .middleware.answer import Answer
 from .middleware.authenticate import Authenticate
+from .middleware.cors import Cors
 from .middleware.handoff import Handoff, Keep
 from .middleware.identify import Identify
 from .middleware.inject import Delay, Inject, LateKeep
@@ -40,6 +41,7 @@ from .operations.own_queue import OwnQueue
 from .operations.reports import OwnReports, SharedReports
 from .operations.watchers import Watchers
 from .outbox import Outbox
+from .policy.cors import CorsRules
 from .policy.events import Delays, EventRules, RuleBook, Targets
 from .policy.fault_script import FaultScripts
 from .policy.function_errors import FunctionErrors
@@ -107,6 +109,7 @@ class Gateway:
         if settings.async_.mode == "queue":
             self.degraded |= {"event_store": False, "events_held": False, "backend_refuses_events": False}
         self._has_access_log = settings.access_log
+        self.cors = CorsRules(settings.cors.allow_origins) if settings.cors.allow_origins else None
         self.buffers = Buffers(settings.buffer_bytes)
         self.outbox = Outbox()
         self.shared = _make_shared(settings, name, lambda: self.tables.limits, self.tasks)
@@ -179,6 +182,7 @@ class Gateway:
         retry = settings.retry
         return [
             partial(Record, tell=self._tell),
+            *([] if self.cors is None else [partial(Cors, rules=self.cors)]),
             partial(
                 Answer,
                 retry_after=retry.retry_after,

@@ -42,7 +42,7 @@ SECTIONS = (
     ("Payload quotas", ("quotas", "payload_error")),
     ("Asynchronous invocations", ("async",)),
     ("Shared counters", ("counters", "shared", "workers")),
-    ("What clients are told", ("retry", "decision_header")),
+    ("What clients are told", ("retry", "cors", "decision_header")),
     (
         "Protection of the gateway itself",
         ("buffer_bytes", "read_timeout_seconds", "keep_alive_seconds", "max_"),
@@ -88,7 +88,9 @@ class Flag:
 
     @property
     def help(self) -> str:
-        shown = str(self.default).lower() if isinstance(self.default, bool) else self.default
+        shown = list(self.default) if isinstance(self.default, tuple) else self.default
+        if isinstance(shown, bool):
+            shown = str(shown).lower()
         default = "" if self.default is None else f"  [default: {shown}]"
         return f"{' '.join(self.description.split())}{default}"
 
@@ -193,13 +195,26 @@ def read_value(annotation: Any, value: object, source: str, problems: list[Probl
         if kind is dict:
             return _read_mapping(text, source, problems)
         if kind is tuple:
-            return _read_numbers(text)
+            return _read_numbers(text) if _has_numbers(annotation) else _read_texts(text)
         try:
             if kind is int or kind is float:
                 return kind(text)
         except ValueError:
             continue
     return text
+
+
+def _has_numbers(annotation: Any) -> bool:
+    """Whether the members of a list are numbers; else they are texts."""
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    return float in kinds(get_args(annotation)[0])
+
+
+def _read_texts(text: str) -> object:
+    """The texts between commas."""
+    parts = (part.strip().strip("'\"") for part in text.strip("[] ").split(","))
+    return [part for part in parts if part]
 
 
 def _read_numbers(text: str) -> object:
@@ -217,7 +232,7 @@ def _read_mapping(text: str, source: str, problems: list[Problem]) -> object:
 
 
 def kinds(annotation: Any) -> Iterator[Any]:
-    """The plain types that a value may have: bool, int, float, str, dict, tuple (of numbers), or the texts of a
+    """The plain types that a value may have: bool, int, float, str, dict, tuple (a list), or the texts of a
     choice."""
     origin = get_origin(annotation)
     if origin is Annotated:
@@ -233,5 +248,6 @@ def kinds(annotation: Any) -> Iterator[Any]:
 
 def metavar(annotation: Any) -> str:
     """What stands for the value in the help."""
-    words = {int: "N", float: "NUMBER", str: "TEXT", dict: "YAML", tuple: "N,N,…"}
+    many = "TEXT,TEXT,…" if tuple in kinds(annotation) and not _has_numbers(annotation) else "N,N,…"
+    words = {int: "N", float: "NUMBER", str: "TEXT", dict: "YAML", tuple: many}
     return "|".join(words.get(kind, kind if isinstance(kind, str) else "HOST:PORT") for kind in kinds(annotation))

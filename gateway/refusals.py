@@ -119,6 +119,11 @@ class Refusal(ErrorAnswer, Enum):
         "The request names two access keys, in its Authorization header or its query. Sign it once.",
         type=None,
     )
+    UNKNOWN_ORIGIN = Kind(
+        403,
+        "InvalidRequestContentException",
+        "The page's origin is none of the gateway's cors.allow_origins. Add it there to let its pages call.",
+    )
     AMBIGUOUS_REQUEST = Kind(400, "InvalidRequestContentException", "{text}")
     VALIDATION = Kind(400, "ValidationException", "{text}", type=None)
     QUALIFIER_CONFLICT = Kind(

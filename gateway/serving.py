@@ -161,7 +161,12 @@ def _configure_invoke(gateway: Gateway, settings: Settings) -> uvicorn.Config:
     tls = settings.tls
     return configure(
         gateway.invoke,
-        http=partial(InvokeProtocol, limits=_bounds(settings), outbox=gateway.outbox),
+        http=partial(
+            InvokeProtocol,
+            limits=_bounds(settings),
+            outbox=gateway.outbox,
+            extra_headers=gateway.cors.for_response if gateway.cors is not None else None,
+        ),
         keep_alive_seconds=settings.keep_alive_seconds,
         drain_seconds=settings.drain_seconds,
         certificate=str(tls.certificate) if tls else None,

@@ -163,6 +163,13 @@ def test_text_is_read_by_the_kind_of_its_key(
     assert getattr(serve(started, *arguments, **environment), key) == value
 
 
+@pytest.mark.parametrize("text", ["http://a,http://b:1", ' ["http://a", "http://b:1"] ', "http://a , http://b:1,"])
+def test_a_list_of_texts_is_read_from_one_flag_or_variable(started: Started, text: str) -> None:
+    for settings in (serve(started, "--cors-allow-origins", text), serve(started, CORS_ALLOW_ORIGINS=text)):
+        assert settings.cors.allow_origins == ("http://a", "http://b:1")
+    assert serve(started, "--cors-allow-origins", "*").cors.allow_origins == ("*",)
+
+
 def test_the_backend_goes_by_its_short_and_its_full_name(started: Started) -> None:
     assert serve(started, BACKEND="http://a").backend.url == "http://a"
     assert serve(started, BACKEND_URL="http://b").backend.url == "http://b"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from collections.abc import Iterator
 
@@ -12,6 +11,7 @@ import pytest
 from tests.support.backends import BackendCall
 from tests.support.clients import stream_path
 from tests.support.sockets import Answer, Closed, Gateway, Wire, chunked, gateway, invoke, refusal_of
+from tests.support.tools import CURL, NODE
 
 PATH = "/2015-03-31/functions/{}/invocations"
 PASSED = "/2015-03-31/functions"
@@ -655,16 +655,14 @@ def test_slow_heads_are_cut_on_the_operations_listener() -> None:
 
 # ---- real clients ---------------------------------------------------------------------------------------------
 
-needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
-needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="needs Node")
-
 
 def curl(*arguments: str) -> str:
-    done = subprocess.run(["curl", "-sS", "--noproxy", "*", "-m", "20", *arguments], capture_output=True, check=True)
+    done = subprocess.run(
+        [CURL.require(), "-sS", "--noproxy", "*", "-m", "20", *arguments], capture_output=True, check=True
+    )
     return done.stdout.decode()
 
 
-@needs_curl
 @pytest.mark.parametrize("version", ["--http1.0", "--http1.1", "--http2"])
 def test_curl_is_served_whatever_version_it_begins_with(served: Gateway, version: str) -> None:
     """Body and all, also with a wish to go on in HTTP/2; on both listeners, and when it streams."""
@@ -680,11 +678,19 @@ def test_curl_is_served_whatever_version_it_begins_with(served: Gateway, version
     assert curl(version, "-d", "{}", served.url + stream_path("f")) == "first,second"
 
 
-@needs_curl
 def test_curl_with_http_2_from_the_first_byte_gets_an_answer_it_can_show(served: Gateway, port: int) -> None:
     """It sends the preface unasked and is refused; nothing hangs."""
     done = subprocess.run(
-        ["curl", "-sS", "--noproxy", "*", "-m", "20", "--http2-prior-knowledge", f"http://127.0.0.1:{port}/healthz"],
+        [
+            CURL.require(),
+            "-sS",
+            "--noproxy",
+            "*",
+            "-m",
+            "20",
+            "--http2-prior-knowledge",
+            f"http://127.0.0.1:{port}/healthz",
+        ],
         capture_output=True,
         check=False,
     )
@@ -699,10 +705,9 @@ server.listen(0, "127.0.0.1", () => console.log(server.address().port));
 """
 
 
-@needs_node
 def test_a_node_backend_serves_http_1_0_clients() -> None:
     """Node answers 400 to a request of HTTP/1.1 without a Host."""
-    node = subprocess.Popen(["node", "-e", NODE_BACKEND], stdout=subprocess.PIPE)
+    node = subprocess.Popen([NODE.require(), "-e", NODE_BACKEND], stdout=subprocess.PIPE)
     try:
         assert node.stdout is not None
         url = f"http://127.0.0.1:{int(node.stdout.readline())}"
@@ -728,9 +733,8 @@ request.end(body);
 """
 
 
-@needs_node
 def test_node_with_a_wish_for_http_2_is_served(served: Gateway) -> None:
-    arguments = ["node", "-e", NODE_UPGRADE, served.url + PATH.format("echo"), '{"a":1}']
+    arguments = [NODE.require(), "-e", NODE_UPGRADE, served.url + PATH.format("echo"), '{"a":1}']
     done = subprocess.run(arguments, capture_output=True, check=True, timeout=60)
     assert done.stdout.decode() == '200 {"a":1}\n'
 

@@ -24,6 +24,7 @@ UNMODELLED = {
 }
 # The gateway's own conditions, which HTTP has a better status for than the one that the model gives their code.
 OWN_STATUS = {
+    Refusal.UNKNOWN_ORIGIN: 403,
     Refusal.UNKNOWN_EXPECTATION: 417,
     Refusal.HEAD_TOO_LARGE: 431,
     Refusal.NOT_IMPLEMENTED: 501,

@@ -60,6 +60,7 @@ quotas: {request: 1, event_request: 2, response: 3, streamed_response: 4}
 payload_error: as_observed
 retry: {retry_after: false, x_amz_retry_after: false, maximum_seconds: 5}
 decision_header: false
+cors: {allow_origins: ["http://localhost:3000"]}
 counters: rediss://gateway:p%23@redis.example:6380/2
 shared:
   lease_seconds: 4
@@ -433,6 +434,62 @@ def test_a_listener_is_host_and_port(tmp_path: Path, text: str, words: str, cure
     problem = problem_of(tmp_path, f'listen: "{text}"')
     assert words in problem.message
     assert cure in problem.cure
+
+
+@pytest.mark.parametrize(
+    ("origin", "words", "cure"),
+    [
+        ("http://a/", "has something after the host", "write http://a: browsers send no path"),
+        ("http://a:80/b?c", "has something after the host", "write http://a: browsers send no path"),
+        ("HTTP://A", "is HTTP://A, which no browser sends", "write http://a"),
+        ("https://a:443", "which no browser sends", "write https://a"),
+        ("http://a:080", "which no browser sends", "write http://a"),
+        ("null", "is null, the origin of every sandboxed page", "serve the page by a web server"),
+        ("a.example", "must be an origin", "such as http://localhost:3000"),
+        ("//a", "must be an origin", "such as http://localhost:3000"),
+        ("", "must be an origin", "such as http://localhost:3000"),
+        ("http://", "must be an origin", "such as http://localhost:3000"),
+        ("http://é.example", "must be an origin", "such as http://localhost:3000"),
+        ("http://a b", "must be an origin", "such as http://localhost:3000"),
+        ("http://*.example", "has a wildcard", "list each origin"),
+        ("http://a:0", "has the port 0", "such as http://localhost:3000"),
+        ("http://a:65536", "has the port 65536", "such as http://localhost:3000"),
+        ("http://me:secret@a", "carries a user name or password", "such as http://localhost:3000"),
+    ],
+)
+def test_an_origin_is_what_browsers_send(tmp_path: Path, origin: str, words: str, cure: str) -> None:
+    problem = problem_of(tmp_path, json.dumps({"cors": {"allow_origins": ["https://first", origin]}}))
+    assert problem.key == "cors.allow_origins.1"
+    assert words in problem.message
+    assert problem.cure is not None
+    assert cure in problem.cure
+    assert "secret" not in problem.message + problem.cure
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "http://localhost:3000",
+        "https://app.example",
+        "http://[::1]:8080",
+        "http://127.0.0.1",
+        "capacitor://localhost",
+        "*",
+    ],
+)
+def test_an_origin_as_browsers_send_it_is_taken(tmp_path: Path, origin: str) -> None:
+    text = json.dumps({"cors": {"allow_origins": [origin]}})
+    assert load(write(tmp_path, text)).cors.allow_origins == (origin,)
+
+
+def test_every_origin_is_allowed_alone(tmp_path: Path) -> None:
+    problem = problem_of(tmp_path, 'cors: {allow_origins: ["*", "http://a"]}')
+    assert (problem.message, problem.cure) == (
+        "has * beside other origins",
+        "leave the others out: * allows every origin",
+    )
+    problem = problem_of(tmp_path, "cors: {allow_origins: http://a}")
+    assert problem.message.startswith('must be a list of origins, such as [http://localhost:3000], or ["*"]')
 
 
 @pytest.mark.parametrize(

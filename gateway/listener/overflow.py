@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from ..asgi import Receive, Scope, Send
 from ..refusals import Refusal, Rendered
@@ -11,11 +11,18 @@ _READ_BYTES = 65_536
 
 
 class Overflow:
-    """`refuse` renders a refusal as the listener's clients read it."""
+    """`refuse` renders a refusal as the listener's clients read it; `extra_headers` gives what the answer gets besides,
+    by the headers of its request."""
 
-    def __init__(self, max_connections: int, refuse: Callable[..., Rendered]) -> None:
+    def __init__(
+        self,
+        max_connections: int,
+        refuse: Callable[..., Rendered],
+        extra_headers: Callable[[Mapping[bytes, bytes]], list[tuple[bytes, bytes]]] | None = None,
+    ) -> None:
         self._limit = max_connections
         self._refuse = refuse
+        self._extra_headers = extra_headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # Closing over unread bytes would reset the connection, and the client would never see why.
@@ -31,5 +38,7 @@ class Overflow:
             (b"x-amz-retry-after", b"1000"),
             (b"connection", b"close"),
         ]
+        if self._extra_headers is not None:
+            headers += self._extra_headers(dict(scope["headers"]))
         await send({"type": "http.response.start", "status": rendered.status, "headers": headers})
         await send({"type": "http.response.body", "body": rendered.body})

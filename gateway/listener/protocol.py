@@ -16,7 +16,7 @@ import logging
 import socket
 import struct
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, NamedTuple, cast
 from urllib.parse import unquote
 
@@ -63,6 +63,9 @@ class ListenerLimits(NamedTuple):
 Refuse = Callable[..., Rendered]
 """Renders a refusal, with the values of its text, as the listener's clients read it."""
 
+ExtraHeaders = Callable[[Mapping[bytes, bytes]], list[tuple[bytes, bytes]]]
+"""What the answer to a request with these headers gets besides."""
+
 
 def refuse(refusal: Refusal, **values: object) -> Rendered:
     """A refusal in Lambda's shape."""
@@ -72,8 +75,8 @@ def refuse(refusal: Refusal, **values: object) -> Rendered:
 
 
 class InvokeProtocol(asyncio.Protocol):
-    """`outbox` takes the small responses, `refuse` renders what is refused here. The first three arguments are what
-    uvicorn hands to every protocol class."""
+    """`outbox` takes the small responses, `refuse` renders what is refused here, and `extra_headers` adds to that. The
+    first three arguments are what uvicorn hands to every protocol class."""
 
     def __init__(
         self,
@@ -85,6 +88,7 @@ class InvokeProtocol(asyncio.Protocol):
         limits: ListenerLimits,
         outbox: Outbox,
         refuse: Refuse = refuse,
+        extra_headers: ExtraHeaders | None = None,
     ) -> None:
         self.loop = _loop or asyncio.get_event_loop()
         self.server_state = server_state
@@ -97,6 +101,7 @@ class InvokeProtocol(asyncio.Protocol):
         self.outbox = outbox
         self._limits = limits
         self._refuse = refuse
+        self._extra_headers = extra_headers
         self._server: tuple[str, int | None] | None = None
         self._client: tuple[str, int] | None = None
         self._scheme = "http"
@@ -152,7 +157,7 @@ class InvokeProtocol(asyncio.Protocol):
         self._scheme = "https" if is_ssl(self.transport) else "http"
         excess = len(self._connections) - self._limits.max_connections
         if excess > 0:
-            self._app = Overflow(self._limits.max_connections, self._refuse)
+            self._app = Overflow(self._limits.max_connections, self._refuse, self._extra_headers)
             if excess > _TOLD:
                 self.transport.abort()
 
@@ -431,10 +436,18 @@ class InvokeProtocol(asyncio.Protocol):
     def _write_refusal(self, refusal: Refusal, **values: object) -> None:
         rendered = self._refuse(refusal, **values)
         lines = [STATUS_LINES[rendered.status], self.default_headers()]
-        for name, value in (*rendered.headers, (b"connection", b"close")):
+        extra = self._find_extra_headers() if self._extra_headers is not None else ()
+        for name, value in (*rendered.headers, *extra, (b"connection", b"close")):
             lines += (name, b": ", value, b"\r\n")
         self.write(b"".join([*lines, b"\r\n", b"" if self._answers_head else rendered.body]))
         self.close()
+
+    def _find_extra_headers(self) -> list[tuple[bytes, bytes]]:
+        """By the request whose body is awaited, or else by the head that is being parsed, as far as it has come."""
+        assert self._extra_headers is not None
+        cycle = self._cycle
+        headers = cycle.scope["headers"] if cycle is not None and cycle.more_body else self._headers
+        return self._extra_headers(dict(headers))
 
     # For the sweep.
 

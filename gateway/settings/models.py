@@ -34,6 +34,7 @@ from gateway.settings.values import (
     LeaseSeconds,
     ListenAddress,
     NamedAccount,
+    Origins,
     PositiveCount,
     ReadableFile,
     Region,
@@ -210,6 +211,21 @@ class Retry(Model):
     """Seconds a client is told to wait at most."""
 
 
+class Cors(Model):
+    """Which web pages may call the gateway from a browser (docs/browsers.md)."""
+
+    allow_origins: Origins = ()
+    """Origins whose pages may call, such as [http://localhost:3000], or ["*"] for every page. Empty: the gateway sends
+    no CORS headers of its own."""
+
+    @field_validator("allow_origins")
+    @classmethod
+    def _be_all_or_some(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        if "*" in origins and len(set(origins)) > 1:
+            raise complaint("has * beside other origins", "leave the others out: * allows every origin")
+        return origins
+
+
 class Shared(Model):
     """How counters are shared; without effect where they are in memory."""
 
@@ -304,6 +320,8 @@ class Settings(Model):
     `as_observed`: RequestEntityTooLargeException, which AWS has been seen to send."""
     retry: Retry = Retry()
     """What clients are told about trying again."""
+    cors: Cors = Cors()
+    """Which web pages may call the gateway from a browser."""
     decision_header: Switch = True
     """Send x-invoke-gateway-decision: which limit refused, with in-use and ceiling."""
     counters: CountersUrl = "memory"

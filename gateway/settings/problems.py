@@ -158,9 +158,11 @@ def _expected(place: Place | None) -> str:
     if place is None or place.field is None or place.field.is_required():
         return f"give {place.words.expected}" if place is not None else ""
     default = place.field.get_default(call_default_factory=False)
-    if default is None or isinstance(default, dict) or place.fields is not None or place.table is not None:
+    if default in (None, ()) or isinstance(default, dict) or place.fields is not None or place.table is not None:
         return "correct it, or leave the key out"
-    shown = str(default).lower() if isinstance(default, bool) else default
+    shown = list(default) if isinstance(default, tuple) else default
+    if isinstance(default, bool):
+        shown = str(default).lower()
     return f"leave the key out for the default, {shown}"
 
 

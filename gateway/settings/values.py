@@ -15,6 +15,7 @@ from gateway.policy.store_url import SCHEMES, split_store_url
 from gateway.policy.target_url import KINDS_CURE, KINDS_IN_WORDS, BadTargetUrl, parse_target_url
 
 HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?")
+_ORIGIN = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([A-Za-z0-9._*-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,9}))?([/?#].*)?")
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 EVERYWHERE = frozenset({"0.0.0.0", "::"})
 HIGHEST_PORT = 65535
@@ -107,6 +108,35 @@ def read_backend_url(url: str) -> str:
         origin = f"{parts.scheme}://{parts.netloc}".strip()
         raise complaint("has something after the host", f"write {origin}: paths are forwarded as they come")
     return f"{parts.scheme}://{parts.netloc}"
+
+
+def read_origin(origin: str) -> str:
+    """An origin of web pages as browsers send it in the Origin header, or `*`."""
+    if origin == "*":
+        return origin
+    if origin == "null":
+        raise complaint(
+            "is null, the origin of every sandboxed page and every file",
+            "serve the page by a web server and give its origin, or allow every origin with *",
+        )
+    cure = "give it as browsers send it, such as http://localhost:3000 or https://app.example.com"
+    if "@" in origin:  # not repeated: what stands before it may be a password
+        raise complaint("carries a user name or password", cure)
+    found = _ORIGIN.fullmatch(origin)
+    if found is None or not origin.isascii() or not origin.isprintable():
+        raise complaint(f"must be an origin: a scheme, a host, and a port if there is one; it is {origin!r}", cure)
+    scheme, host, port, rest = found.groups()
+    if "*" in host:
+        raise complaint(f"has a wildcard in {origin}", "list each origin, or allow every origin with *")
+    if port is not None and not 0 < int(port[:6]) <= HIGHEST_PORT:
+        raise complaint(f"has the port {port}; a port is a number from 1 to 65535", cure)
+    usual = {"http": "80", "https": "443"}.get(scheme.lower())
+    written = f"{scheme}://{host}".lower() + (f":{int(port)}" if port is not None and port != usual else "")
+    if rest:
+        raise complaint(f"has something after the host in {origin}", f"write {written}: browsers send no path")
+    if written != origin:
+        raise complaint(f"is {origin}, which no browser sends", f"write {written}: lower case, without the usual port")
+    return origin
 
 
 def read_counters_url(url: str) -> str:
@@ -282,6 +312,16 @@ LeaseSeconds = Annotated[
     float,
     Field(strict=True, ge=0.5, le=3600, allow_inf_nan=False),
     Words("a number of seconds from 0.5 to 3600"),
+]
+Origin = Annotated[
+    str,
+    Field(strict=True),
+    AfterValidator(read_origin),
+    Words("an origin such as http://localhost:3000, or *"),
+]
+Origins = Annotated[
+    tuple[Origin, ...],
+    Words('a list of origins, such as [http://localhost:3000], or ["*"]'),
 ]
 Region = Annotated[
     str,

@@ -50,6 +50,8 @@ def _walk(model: Any, prefix: str) -> Iterable[tuple[str, str, str]]:
             )
             continue
         default = field.get_default(call_default_factory=True)
+        if isinstance(default, tuple):
+            default = list(default)
         shown = (
             ""
             if default is None or repr(default).startswith("Pydantic")

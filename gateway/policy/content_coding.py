@@ -9,22 +9,25 @@ from __future__ import annotations
 import base64
 import codecs
 import re
-import sys
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib import import_module
 from typing import Any, Protocol
 
 from .json_text import find_json_error
 
-_ZSTD: Any = import_module("compression.zstd") if sys.version_info >= (3, 14) else None
+_ZSTD: Any
+try:
+    _ZSTD = import_module("compression.zstd")  # from Python 3.14 on, where it was built with the library
+except ImportError:
+    _ZSTD = None
 _ERRORS = (zlib.error,) if _ZSTD is None else (zlib.error, _ZSTD.ZstdError)
 
 _MOST_CODINGS = 4  # one upon the other; nobody means more
-_MOST_MEMBERS = 64  # of a gzip file: each costs a copy of what stands behind it
+_MOST_MEMBERS = 64  # of a body: each costs a copy of what stands behind it
 _GZIP, _ZLIB, _RAW = zlib.MAX_WBITS | 16, zlib.MAX_WBITS, -zlib.MAX_WBITS
-_GZIP_START = b"\x1f\x8b"
+_GZIP_START, _ZSTD_START = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _CHARSET = re.compile(rb";\s*charset\s*=\s*\"?([\w.:-]+)", re.IGNORECASE)
 # Python's names of sets that text is sent in. Others are none, such as `base64`, which Python has for a codec too.
 _CHARSETS = frozenset({"iso8859-1", "iso8859-15", "cp1252", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le",
@@ -121,26 +124,27 @@ class _Decompressor(Protocol):
 
 def _undo(name: bytes, body: bytes, limit: int) -> bytes:
     if name in (b"gzip", b"x-gzip"):
-        return _inflate(body, _GZIP, limit)
+        return _decode_members(lambda: zlib.decompressobj(_GZIP), _GZIP_START, body, limit)
     if name == b"deflate":
         # By its standard zlib's format; some send it bare.
         try:
-            return _inflate(body, _ZLIB, limit)
+            return _decompress(zlib.decompressobj(_ZLIB), body, limit)[0]
         except CannotDecode:
-            return _inflate(body, _RAW, limit)
+            return _decompress(zlib.decompressobj(_RAW), body, limit)[0]
     if name == b"zstd" and _ZSTD is not None:
-        return _decompress(_ZSTD.ZstdDecompressor(), body, limit)[0]
+        return _decode_members(_ZSTD.ZstdDecompressor, _ZSTD_START, body, limit)
     raise CannotDecode(f"nothing here decodes {name.decode('latin-1')}")
 
 
-def _inflate(body: bytes, kind: int, limit: int) -> bytes:
+def _decode_members(make: Callable[[], _Decompressor], start: bytes, body: bytes, limit: int) -> bytes:
+    """Decode a body of one or more members (gzip) or frames (zstd). What stands behind the last one is padding."""
     pieces = []
     for _ in range(_MOST_MEMBERS):
-        piece, rest = _decompress(zlib.decompressobj(kind), body, limit)
+        piece, rest = _decompress(make(), body, limit)
         pieces.append(piece)
         limit -= len(piece)
-        if kind != _GZIP or not rest.startswith(_GZIP_START):
-            return b"".join(pieces)  # what stands behind the end is padding
+        if not rest.startswith(start):
+            return b"".join(pieces)
         body = rest
     raise CannotDecode(f"it has more than {_MOST_MEMBERS} members")
 

@@ -291,8 +291,8 @@ class GatewayCollector(Collector):
             " in force (settings_invalid), or has changes that wait for a restart (restart_needed); or the store of its"
             " shared counters does not answer (store_away) or began anew (store_refilling), or a gateway that shares"
             " them has other limits (limits_differ); or the store of events cannot keep any (event_store), or keeps"
-            " some of another backend, which are held (events_held), or the backend refuses events until somebody changes a"
-            " setting (backend_refuses_events); or a background task has failed and is being started again"
+            " some of another backend, which are held (events_held), or the backend refuses events until somebody"
+            " changes a setting (backend_refuses_events); or a background task has failed and is being started again"
             " (background_task).",
             ("cause",),
             [((cause,), int(is_so)) for cause, is_so in self._degraded.items()],

@@ -5,8 +5,11 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import sys
 import zlib
 from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
 
 import pytest
 from hypothesis import given
@@ -17,6 +20,7 @@ from gateway.policy.content_coding import CannotDecode, DecodedTooLarge, decode,
 TEXT = '{"errorMessage":"no such report: café"}'.encode()
 BROTLI = bytes.fromhex("0b0a807b226572726f724d657373616765223a2278227d03")  # of {"errorMessage":"x"}
 LIMIT = 6_291_556
+HAS_ZSTD = sys.version_info >= (3, 14) and find_spec("compression.zstd") is not None
 
 
 def zipped(data: bytes) -> bytes:
@@ -54,6 +58,24 @@ def test_codings_upon_each_other_are_undone_from_the_last(names: list[str]) -> N
 def test_deflate_is_read_bare_too_and_gzip_in_several_members_with_padding() -> None:
     assert decode(b"deflate", raw_deflate(TEXT), LIMIT) == TEXT
     assert decode(b"gzip", zipped(TEXT[:9]) + zipped(TEXT[9:]) + b"\0" * 512, LIMIT) == TEXT
+
+
+@pytest.mark.skipif(not HAS_ZSTD, reason="the standard library has zstd from Python 3.14 on")
+def test_zstd_is_decoded_where_the_standard_library_can() -> None:
+    compress: Callable[[bytes], bytes] = import_module("compression.zstd").compress
+    assert decode(b"zstd", compress(TEXT), LIMIT) == TEXT
+    assert decode(b"zstd", compress(TEXT[:9]) + compress(TEXT[9:]), LIMIT) == TEXT
+    with pytest.raises(DecodedTooLarge):
+        decode(b"zstd", compress(b"a" * 1001), 1000)
+    for body in (compress(TEXT)[:-1], TEXT):
+        with pytest.raises(CannotDecode):
+            decode(b"zstd", body, LIMIT)
+
+
+@pytest.mark.skipif(HAS_ZSTD, reason="the standard library has zstd")
+def test_zstd_is_not_decoded_before_the_standard_library_can() -> None:
+    with pytest.raises(CannotDecode, match="nothing here decodes zstd"):
+        decode(b"zstd", b"\x28\xb5\x2f\xfd", LIMIT)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from typing import Protocol, cast
 from .app import Gateway
 from .asgi import App
 from .background import BackgroundTasks
-from .listening import CannotListen, address_of, bind, demo_backend
+from .binding import CannotListen, bind
+from .listening import demo_backend
 from .queue.base import CannotOpen
 from .reloading import Reloadable, Watched, keep_reloading, read_bytes
 from .serving import (
@@ -37,10 +38,12 @@ log = logging.getLogger("gateway")
 
 class Running(Reloadable, Protocol):
     """A gateway that accepts connections, in one process or in several. `listen` and `operations` are the addresses
-    really bound."""
+    really bound, of a name with several the first."""
 
     listen: Address
     operations: Address
+    invoke_addresses: list[Address]
+    operations_addresses: list[Address]
     tasks: BackgroundTasks
 
     @property
@@ -57,10 +60,12 @@ class Running(Reloadable, Protocol):
 class RunningGateway:
     """A gateway in one process that accepts connections."""
 
-    def __init__(self, serving: ServingGateway, listen: Address, operations: Address) -> None:
+    def __init__(self, serving: ServingGateway, listen: list[Address], operations: list[Address]) -> None:
         self.gateway: Gateway = serving.gateway
-        self.listen = listen
-        self.operations = operations
+        self.invoke_addresses = listen
+        self.operations_addresses = operations
+        self.listen = listen[0]
+        self.operations = operations[0]
         self.settings = self.gateway.settings
         self.tasks = self.gateway.tasks
         self.degraded = self.gateway.degraded
@@ -91,11 +96,11 @@ async def running(settings: Settings) -> AsyncIterator[RunningGateway]:
         if backend_url == "demo":
             backend_url = await stack.enter_async_context(demo_backend(settings.region, tasks))
         gateway = await stack.enter_async_context(started(settings, backend_url, tasks=tasks))
-        app = cast("App", make_operations(gateway, address_of(invoke)).app)
+        app = cast("App", make_operations(gateway, invoke.addresses[0]).app)
         await stack.enter_async_context(serving_operations(app, operations, settings, tasks))
         stack.callback(gateway.watchers.close)  # after the drain, which they see; their streams hold nobody up
         served = await stack.enter_async_context(serving_invoke(gateway, invoke))
-        yield RunningGateway(served, address_of(invoke), address_of(operations))
+        yield RunningGateway(served, invoke.addresses, operations.addresses)
 
 
 def run(settings: Settings, *, reload: Callable[[], Settings], config: Path | None) -> int:
@@ -164,12 +169,14 @@ async def _run(settings: Settings, reload: Callable[[], Settings], config: Path 
 
 async def _announce(server: Running) -> None:
     settings = server.settings
-    log.info("Invoke API on http%s://%s", "s" if settings.tls else "", server.listen)
+    for address in server.invoke_addresses:
+        log.info("Invoke API on http%s://%s", "s" if settings.tls else "", address)
     faults = " /faults" if settings.faults else ""
     workers = " /workers" if settings.workers > 1 else ""
     log.info("live page on http://%s/", server.operations)
     paths = f"/metrics /healthz /readyz /limits /holds /holders /queue /refusals{faults}{workers}"
-    log.info("operations on http://%s (%s)", server.operations, paths)
+    for address in server.operations_addresses:
+        log.info("operations on http://%s (%s)", address, paths)
     url = settings.backend.url
     log.info("backend %s", "demo (embedded: echo, sleep, fail, blob, stream)" if url == "demo" else url)
     why_down = await server.look_for_backend()

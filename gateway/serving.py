@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import gc
 import resource
-import socket
 from collections.abc import AsyncIterator, Iterable
 from functools import partial
 from typing import cast
@@ -16,6 +15,7 @@ import uvicorn
 from .app import Gateway
 from .asgi import App
 from .background import BackgroundTasks
+from .binding import Listeners
 from .listener import InvokeProtocol, ListenerLimits, keep_sweeping
 from .listening import Server, configure, serving
 from .operations.app import Operations
@@ -73,12 +73,12 @@ async def started(
 
 
 @contextlib.asynccontextmanager
-async def serving_invoke(gateway: Gateway, listener: socket.socket) -> AsyncIterator[ServingGateway]:
-    """Serve the Invoke API on a bound socket until the block ends, then drain: finish what was admitted, for
+async def serving_invoke(gateway: Gateway, listeners: Listeners) -> AsyncIterator[ServingGateway]:
+    """Serve the Invoke API on bound sockets until the block ends, then drain: finish what was admitted, for
     `drain_seconds` at most. Raises `CannotListen`."""
     server = Server(_configure_invoke(gateway, gateway.settings))
     async with contextlib.AsyncExitStack() as stack:
-        await stack.enter_async_context(_serving(server, listener, gateway.settings, gateway.tasks))
+        await stack.enter_async_context(_serving(server, listeners, gateway.settings, gateway.tasks))
         lag = partial(keep_measuring_lag, gateway.totals.loop_lag)
         await stack.enter_async_context(gateway.tasks.running(lag, "event loop lag"))
         try:
@@ -89,21 +89,26 @@ async def serving_invoke(gateway: Gateway, listener: socket.socket) -> AsyncIter
 
 @contextlib.asynccontextmanager
 async def serving_operations(
-    app: App, listener: socket.socket, settings: Settings, tasks: BackgroundTasks
+    app: App, listeners: Listeners, settings: Settings, tasks: BackgroundTasks
 ) -> AsyncIterator[None]:
-    """Serve the operations listener's application on a bound socket until the block ends. Raises `CannotListen`."""
+    """Serve the operations listener's application on bound sockets until the block ends. Raises `CannotListen`."""
     http = partial(InvokeProtocol, limits=_bounds(settings), outbox=Outbox(), refuse=refuse)
-    config = configure(LoopbackNames(app), http=http, keep_alive_seconds=settings.keep_alive_seconds, drain_seconds=1)
-    async with _serving(Server(config), listener, settings, tasks):
+    config = configure(
+        LoopbackNames(app, settings.operations.host),
+        http=http,
+        keep_alive_seconds=settings.keep_alive_seconds,
+        drain_seconds=1,
+    )
+    async with _serving(Server(config), listeners, settings, tasks):
         yield
 
 
 @contextlib.asynccontextmanager
 async def _serving(
-    server: Server, listener: socket.socket, settings: Settings, tasks: BackgroundTasks
+    server: Server, listeners: Listeners, settings: Settings, tasks: BackgroundTasks
 ) -> AsyncIterator[None]:
     """Serve with a protocol of ours, and sweep its connections."""
-    async with serving(server, listener, tasks):
+    async with serving(server, listeners, tasks):
         connections = cast("set[InvokeProtocol]", server.server_state.connections)
         sweep = partial(keep_sweeping, connections, settings.read_timeout_seconds, settings.keep_alive_seconds)
         async with tasks.running(sweep, "sweep of connections"):

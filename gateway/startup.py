@@ -15,8 +15,8 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from .asking import NoAnswer, ask
+from .binding import CannotListen, bind
 from .destinations.sqs import missing_extra
-from .listening import CannotListen, bind
 from .policy.store_url import split_store_url
 from .policy.target_url import Stream, parse_target_url
 from .queue.base import CannotOpen

@@ -99,7 +99,7 @@ def test_settings_stop_at_the_application() -> None:
     users = {
         path.relative_to(ROOT).parts[0] for path in EVERY_FILE if any(is_in(m, "settings") for m in imports_of(path)[0])
     }
-    serving = {"server.py", "serving.py", "startup.py", "listening.py", "reloading.py", "workers"}
+    serving = {"server.py", "serving.py", "startup.py", "listening.py", "binding.py", "reloading.py", "workers"}
     assert users <= {"app.py", *serving, "cli.py", "remote.py", "flags.py", "fault_command.py", "settings"}
 
 

@@ -14,15 +14,17 @@ from ..asgi import App, Receive, Scope, Send
 
 
 class LoopbackNames:
-    """Refuses, with 421, requests that reach a loopback address under a name that others may have given it."""
+    """Refuses, with 421, requests that reach a loopback address under a name that others may have given it. `own` is
+    the host of the settings, which may be such a name."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, own: str = "") -> None:
         self.app = app
+        self._own = _strip(own)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and _is_address((scope.get("server") or ("",))[0], loopback=True):
             host = next((value for name, value in scope["headers"] if name == b"host"), b"").decode("latin-1")
-            if not is_own_name(host):
+            if not is_own_name(host) and _strip(_name_in(host)) != self._own:
                 refusal = JSONResponse(
                     {"error": "This listener is on loopback. Reach it as 127.0.0.1 or localhost, not by another name."},
                     status_code=421,
@@ -34,9 +36,16 @@ class LoopbackNames:
 
 def is_own_name(host: str) -> bool:
     """Whether a Host header is one that no site can have: an address, localhost, or a name without a dot."""
-    name = host.partition("]")[0].removeprefix("[") if host.startswith("[") else host.partition(":")[0]
-    name = name.removesuffix(".").lower()
+    name = _strip(_name_in(host))
     return "." not in name or name.endswith(".localhost") or _is_address(name)
+
+
+def _name_in(host: str) -> str:
+    return host.partition("]")[0].removeprefix("[") if host.startswith("[") else host.partition(":")[0]
+
+
+def _strip(name: str) -> str:
+    return name.removesuffix(".").lower()
 
 
 def _is_address(text: str, *, loopback: bool = False) -> bool:
@@ -44,4 +53,5 @@ def _is_address(text: str, *, loopback: bool = False) -> bool:
         address = ip_address(text)
     except ValueError:
         return False
-    return address.is_loopback or not loopback
+    mapped = getattr(address, "ipv4_mapped", None)  # as [::] sees clients of IPv4
+    return (mapped or address).is_loopback or not loopback

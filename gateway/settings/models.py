@@ -296,7 +296,7 @@ class Settings(Model):
     """Everything that can be set."""
 
     listen: ListenAddress = Address("127.0.0.1", 9001)
-    """host:port of the Invoke API; port 0 takes a free one."""
+    """host:port of the Invoke API; port 0 takes a free one. A name is listened on by all of its addresses."""
     operations: ListenAddress = Field(Address("127.0.0.1", 9002), validate_default=True)
     """host:port of the live page, /metrics, /readyz, /limits, /holders, /holds, /queue, /faults; port 0 takes a free
     one."""

@@ -22,7 +22,8 @@ from typing import Any, cast
 
 from ..asgi import App
 from ..background import BackgroundTask, BackgroundTasks
-from ..listening import CannotListen, address_of, bind, demo_backend, reserve
+from ..binding import CannotListen, Listeners, bind, reserve, reserve_beside
+from ..listening import demo_backend
 from ..operations.history import keep_looking
 from ..serving import serving_operations
 from ..settings import RELOADABLE, Settings
@@ -116,13 +117,15 @@ class Supervisor:
         self,
         settings: Settings,
         backend_url: str,
-        reserved: socket.socket,
-        operations: socket.socket,
+        reserved: Listeners,
+        operations: Listeners,
         tasks: BackgroundTasks,
     ) -> None:
         self.settings = settings
-        self.listen = address_of(reserved)
-        self.operations = address_of(operations)
+        self.invoke_addresses = reserved.addresses
+        self.operations_addresses = operations.addresses
+        self.listen = self.invoke_addresses[0]
+        self.operations = self.operations_addresses[0]
         self.tasks = tasks
         self.degraded = tasks.degraded
         self.degraded |= {"settings_invalid": False, "restart_needed": False}
@@ -150,13 +153,14 @@ class Supervisor:
         return f"{self.name}.{number}" + (f"r{replacement}" if replacement else "")
 
     async def start_one(self, number: int, name: str) -> Worker:
-        listener = reserve(self.listen, "listen", beside=self._reserved)
+        listeners = reserve_beside(self._reserved, "listen")
         here, there = socket.socketpair()
-        with contextlib.closing(listener), contextlib.closing(there):
+        numbers = [one.fileno() for one in listeners.sockets]
+        with contextlib.closing(listeners), contextlib.closing(there):
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-P", "-c", _CODE),
-                *(str(there.fileno()), str(listener.fileno()), str(number)),
-                pass_fds=(there.fileno(), listener.fileno()),
+                *(str(there.fileno()), ",".join(map(str, numbers)), str(number)),
+                pass_fds=(there.fileno(), *numbers),
                 stdin=asyncio.subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C in a terminal is for the supervisor
             )

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, cast
 
 from ..app import Gateway
 from ..asgi import App, Message, Scope
-from ..listening import CannotListen, address_of
+from ..binding import CannotListen, Listeners
 from ..queue.base import StoreFault
 from ..serving import ServingGateway, freeze_garbage, make_operations, new_event_loop, serving_invoke, started
 from ..settings import Settings
@@ -36,9 +36,9 @@ class Start(NamedTuple):
 class Worker:
     """The life of one worker, and the answers it gives. Each `on_…` is a question of the supervisor."""
 
-    def __init__(self, listener: socket.socket) -> None:
+    def __init__(self, listeners: Listeners) -> None:
         loop = asyncio.get_running_loop()
-        self._listener = listener
+        self._listeners = listeners
         self._start: asyncio.Future[Start | None] = loop.create_future()
         self._serving: asyncio.Future[ServingGateway] = loop.create_future()
         self._farewell: asyncio.Future[list[bytes]] = loop.create_future()
@@ -59,8 +59,8 @@ class Worker:
     async def _serve(self, start: Start) -> None:
         async with started(start.settings, start.backend_url, start.name) as gateway:
             gateway.backend.is_logged = False  # the supervisor does, once for all workers
-            async with serving_invoke(gateway, self._listener) as serving:
-                self._operations = cast("App", make_operations(gateway, address_of(self._listener)).app)
+            async with serving_invoke(gateway, self._listeners) as serving:
+                self._operations = cast("App", make_operations(gateway, self._listeners.addresses[0]).app)
                 freeze_garbage()
                 self._serving.set_result(serving)
                 await self._stop.wait()
@@ -186,10 +186,10 @@ class Worker:
         return status, given, b"".join(pieces)
 
 
-async def work(end: socket.socket, listener: socket.socket) -> None:
+async def work(end: socket.socket, listeners: Listeners) -> None:
     """Be a worker of the supervisor at the other end of the socket pair."""
     channel = await Channel.open(end)
-    worker = Worker(listener)
+    worker = Worker(listeners)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
     answering = asyncio.create_task(answer_all(channel, worker.answer), name="answers to the supervisor")
     answering.add_done_callback(worker.note_channel_end)
@@ -203,11 +203,12 @@ async def work(end: socket.socket, listener: socket.socket) -> None:
 
 def main() -> None:
     """`… CHANNEL LISTENER NUMBER`: two file descriptors, and what the log calls this worker."""
-    channel, listener, number = sys.argv[1:4]
+    channel, listeners, number = sys.argv[1:4]
+    sockets = [socket.socket(fileno=int(one)) for one in listeners.split(",")]
     set_up_logging(f"worker {number}: ")
     try:
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            runner.run(work(socket.socket(fileno=int(channel)), socket.socket(fileno=int(listener))))
+            runner.run(work(socket.socket(fileno=int(channel)), Listeners(sockets)))
     except (Exception, asyncio.CancelledError):  # a mistake of ours
         log.critical("this worker has failed, and ends", exc_info=True)
         sys.exit(1)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -82,12 +81,15 @@ def find_url_mistake(url: str, ours: tuple[str, ...] = ()) -> str | None:
         if not query.pop(name).isdecimal():
             return f"has the query parameter {name}, which must be a whole number"
     bare = url.partition("?")[0]
-    try:
-        arguments: dict[str, Any] = dict(parse_url(f"{bare}?{urlencode(query)}" if query else bare))
-        arguments.pop("connection_class", Connection)(**arguments)
-    except (TypeError, ValueError) as error:
-        named = re.search(r"'(\w+)'", str(error))
-        return f"has the query parameter {named[1]}, or a value of it, that is not understood" if named else str(error)
+    # Each alone first, to name the one; then together, for what does not go with one another.
+    for parameters in ({}, *({name: value} for name, value in query.items()), query):
+        try:
+            arguments: dict[str, Any] = dict(parse_url(f"{bare}?{urlencode(parameters)}" if parameters else bare))
+            arguments.pop("connection_class", Connection)(**arguments)
+        except (TypeError, ValueError) as error:
+            if len(parameters) == 1:
+                return f"has the query parameter {next(iter(parameters))}, or a value of it, that is not understood"
+            return " ".join(str(error).split())
     for name in _FILES_OF_TLS:
         if name in query and (why_not := _why_not_readable(query[name])) is not None:
             return f"names the file {query[name]!r} ({name}), which cannot be read: {why_not}"

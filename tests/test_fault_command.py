@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -203,7 +205,7 @@ BOMB = b"a: &a0 [x]\n" + b"\n".join(
         (b"pass 1", "is no fault script: write a mapping with the key steps, or a list of steps."),
         (b"function: x", "Give FUNCTION ('*' for all), then each step in quotes"),
         (b"- {pass: 1}", "Which function?"),
-        (None, "cannot be read: No such file or directory"),
+        (None, f"cannot be read: {os.strerror(errno.ENOENT)}."),
     ],
 )
 def test_a_file_that_is_no_script_is_a_wrong_command_line(tmp_path: Path, text: bytes | None, words: str) -> None:

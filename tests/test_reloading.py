@@ -57,7 +57,7 @@ def short_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     ("error", "why"),
     [
         (None, "the watch has ended"),
-        (OSError(28, "No space left on device"), "No space left on device"),
+        (OSError(28, "the disk is full"), "the disk is full"),
         (ExceptionGroup("group", [RuntimeError("out of\nwatches")]), "out of watches"),
     ],
     ids=["end", "error", "group"],

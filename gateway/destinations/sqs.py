@@ -76,14 +76,14 @@ class _Endpoint:
     def send(self, arguments: dict[str, Any]) -> None:
         """In a thread. Raises `DeliveryFailed`."""
         try:
-            from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError
+            from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
         except ImportError as error:
             raise DeliveryFailed(f"boto3 is not installed: {_INSTALL}") from error
         try:
             self._open().send_message(**arguments)
         except ClientError as error:
             raise DeliveryFailed(_describe(error.response)) from error
-        except EndpointConnectionError as error:
+        except (ConnectionError, HTTPClientError) as error:
             raise DeliveryFailed(f"{error}; check that it runs and is reachable") from error
         except BotoCoreError as error:
             raise DeliveryFailed(str(error)) from error

@@ -5,16 +5,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from redis.asyncio.connection import AbstractConnection, Connection, parse_url
 from redis.exceptions import (
     AuthenticationError,
     AuthenticationWrongNumberOfArgsError,
+    BusyLoadingError,
+    ClusterCrossSlotError,
+    ClusterDownError,
     InvalidResponse,
+    MovedError,
     NoPermissionError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
     RedisError,
     ResponseError,
 )
@@ -170,29 +178,47 @@ class Link:
         return f"<Link {'to ' + self.run[:8] if self.is_open else 'closed'}>"
 
 
+# A code of the protocol begins an error, or stands within it where a script ran into it. Where redis-py has a class for
+# it, the code is gone and the class is left.
+_CODE = re.compile(r"\b[A-Z]{3,}\b")
+_REFUSALS: tuple[tuple[frozenset[str], tuple[type[RedisError], ...], Literal["full", "away"], str], ...] = (
+    (
+        frozenset({"OOM"}),
+        (OutOfMemoryError,),
+        "full",
+        "the queue's store has used all of its maxmemory: raise maxmemory, or let events be worked off",
+    ),
+    (
+        frozenset({"MISCONF"}),
+        (),
+        "full",
+        "the queue's store cannot write its files: look at its disk and its log",
+    ),
+    (
+        frozenset({"READONLY"}),
+        (ReadOnlyError,),
+        "away",
+        "the queue's store has become a replica, which may not be written: give the primary's address",
+    ),
+    (frozenset({"LOADING"}), (BusyLoadingError,), "away", "the queue's store still reads its files"),
+    (
+        frozenset({"MOVED", "CLUSTERDOWN", "CROSSSLOT"}),
+        (MovedError, ClusterDownError, ClusterCrossSlotError),
+        "away",
+        "the queue's store is a node of a cluster that has not these keys: {line}",
+    ),
+    (frozenset({"NOSCRIPT"}), (NoScriptError,), "away", "the queue's store has forgotten its scripts"),
+)
+
+
 def first_line(error: BaseException) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def read_refusal(error: ResponseError) -> StoreFault:
-    """A store's error as ours, with what helps. The code may stand within the text, where a script ran into it."""
-    text = f"{type(error).__name__} {error}"
-    if "OOM " in text or "OutOfMemory" in text:
-        return StoreFault(
-            "full", "the queue's store has used all of its maxmemory: raise maxmemory, or let events be worked off"
-        )
-    if "MISCONF" in text:
-        return StoreFault("full", "the queue's store cannot write its files: look at its disk and its log")
-    if "READONLY" in text or "ReadOnly" in text:
-        return StoreFault(
-            "away", "the queue's store has become a replica, which may not be written: give the primary's address"
-        )
-    if "LOADING" in text or "BusyLoading" in text:
-        return StoreFault("away", "the queue's store still reads its files")
-    if "MOVED" in text or "Moved" in text or "CLUSTERDOWN" in text or "CROSSSLOT" in text:
-        return StoreFault(
-            "away", f"the queue's store is a node of a cluster that has not these keys: {first_line(error)}"
-        )
-    if "NOSCRIPT" in text or "NoScript" in text:
-        return StoreFault("away", "the queue's store has forgotten its scripts")
+    """A store's error as ours, with what helps."""
+    said = frozenset(_CODE.findall(str(error)))
+    for codes, classes, kind, text in _REFUSALS:
+        if isinstance(error, classes) or said & codes:
+            return StoreFault(kind, text.format(line=first_line(error)))
     return StoreFault("failed", f"the queue's store says: {first_line(error)}")

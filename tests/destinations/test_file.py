@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import json
 import os
@@ -145,9 +146,9 @@ async def test_of_a_line_that_does_not_fit_nothing_is_kept(targets: Targets, lin
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("missing/events.jsonl", "No such file or directory; make its folder"),
-        ("plain/events.jsonl", "Not a directory; make its folder"),
-        ("folder", "Is a directory; check the file"),
+        ("missing/events.jsonl", f"{os.strerror(errno.ENOENT)}; make its folder"),
+        ("plain/events.jsonl", f"{os.strerror(errno.ENOTDIR)}; make its folder"),
+        ("folder", f"{os.strerror(errno.EISDIR)}; check the file"),
         ("pipe", "it is no plain file"),
     ],
 )

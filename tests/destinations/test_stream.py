@@ -92,7 +92,7 @@ async def test_two_streams_of_one_server_are_told_apart(targets: Targets, store:
 async def test_a_message_that_could_not_be_appended_leaves_no_mark(targets: Targets, store: Store, url: str) -> None:
     with store.client() as client:
         client.set("dead", "no stream")
-    with pytest.raises(DeliveryFailed, match=r"WRONGTYPE.*; check the stream and the server's settings") as raised:
+    with pytest.raises(DeliveryFailed, match="; check the stream and the server's settings") as raised:
         await targets("on_failure", url, ended())
     assert str(raised.value).startswith(f"redis://127.0.0.1:{store.port}/0?stream=dead: ")
     with store.client() as client:

@@ -12,7 +12,7 @@ from .answers import CEILINGS
 
 def test_the_header_of_the_demo_backend_is_read() -> None:
     assert read_running("all=7, checkout=3, search=4") == {"all": 7, "checkout": 3, "search": 4}
-    with pytest.raises(ValueError, match="invalid literal"):
+    with pytest.raises(ValueError):  # noqa: PT011 - int's own words
         read_running("many")
 
 

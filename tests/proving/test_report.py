@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
@@ -220,7 +222,7 @@ def test_of_each_kind_of_blow_the_worst_is_shown_and_all_are_in_the_report() -> 
         ("--redis spawn --gateway x:1 --operations x:2 --backend-listen x:3", "one or the other"),
         ("--seeds 0", "0 is not in the range"),
         ("--minutes -1", "not in the range"),
-        ("--report /nowhere/out.html", "No such file"),
+        ("--report /nowhere/out.html", "/nowhere/out.html: " + os.strerror(errno.ENOENT)),
         ("--gateway 127.0.0.1:1 --operations 127.0.0.1:1 --backend-listen 127.0.0.1:0", "no gateway answers"),
         ("--gateway 127.0.0.1:1 --operations 127.0.0.1:1 --backend-listen 192.0.2.1:1", "cannot listen on"),
     ],

@@ -174,7 +174,7 @@ _OF_STATUSES: Mapping[int, Rule] = {
 }
 
 
-def judge_answer(status: int, code: str | None, *, body: bytes = b"", location: str | None = None) -> Rule:
+def judge_answer(status: int, code: str | None, *, location: str | None = None) -> Rule:
     """Return the rule for an answer that is no success. `code` is the error's name, `location` where a redirect
     leads."""
     if code is not None:
@@ -189,8 +189,6 @@ def judge_answer(status: int, code: str | None, *, body: bytes = b"", location: 
         return rule
     if status >= 500:
         return _again("A system error, which AWS tries again.")
-    if status == 400 and not body and code is None:
-        return _again("A 400 that says nothing is the Runtime Interface Emulator's while it runs another call.")
     return _never("The backend refuses this event, and the next try would be the same.")
 
 

@@ -102,7 +102,7 @@ def judge_response(
 
 def _judge_refusal(status: int, headers: Mapping[bytes, bytes], payload: bytes) -> Ran:
     code = find_error_code(headers, payload)
-    rule = judge_answer(status, code, body=payload, location=_text(headers.get(b"location")))
+    rule = judge_answer(status, code, location=_text(headers.get(b"location")))
     message = find_string(payload, _MESSAGES) or _read_text(payload) or f"The backend answered {status}."
     message = message[:_MOST_TEXT]
     match rule.verdict:

@@ -70,7 +70,7 @@ def test_what_aws_tries_again_is_tried_again(name: str) -> None:
 def test_a_name_that_is_not_known_leaves_it_to_the_status(statuses: tuple[int, ...], verdict: Verdict) -> None:
     for status in statuses:
         for code in (None, "SomethingNew"):
-            assert judge_answer(status, code, body=b"{}").verdict is verdict
+            assert judge_answer(status, code).verdict is verdict
 
 
 def test_a_501_is_of_a_server_without_the_path_but_where_it_has_an_errors_name() -> None:
@@ -85,11 +85,6 @@ def test_a_known_name_decides_whatever_its_status() -> None:
     assert judge_answer(500, "DurableExecutionAlreadyStartedException").verdict is Verdict.NEVER
     assert judge_answer(400, "ExpiredTokenException").verdict is Verdict.MISCONFIGURED
     assert judge_answer(400, "ThrottlingException").verdict is Verdict.THROTTLED
-
-
-def test_a_400_that_says_nothing_is_tried_again_because_rie_answers_so_while_it_is_busy() -> None:
-    assert judge_answer(400, None).verdict is Verdict.AGAIN
-    assert judge_answer(400, None, body=b"{}").verdict is Verdict.NEVER
 
 
 def test_what_is_misconfigured_says_what_to_do() -> None:

@@ -213,6 +213,7 @@ async def test_the_errors_of_synchronous_calls_are_read_from_bodies_where_the_se
         (404, b'{"detail":"Not Found"}', {}, "Not Found"),
         (404, b"", {}, "The backend answered 404."),
         (400, b"\xff\xfe\x00", {}, "The backend answered 400."),
+        (400, b"", {}, "The backend answered 400."),
         (413, b'{"message":"too large"}', {}, "too large"),
     ],
 )  # fmt: skip
@@ -232,7 +233,6 @@ async def test_what_never_runs_ends_at_once_with_the_backends_own_text(
         (410, b"{}", {"x-amzn-ErrorType": "EFSIOException"}),
         (400, b"{}", {"x-amzn-ErrorType": "SnapStartException"}),
         (400, b"{}", {"x-amzn-ErrorType": "ThrottlingException"}),
-        (400, b"", {}),
         (409, b"{}", {"x-amzn-ErrorType": "ResourceConflictException"}),
         (425, b"", {}),
         (502, b"<h1>Bad Gateway</h1>", {}),

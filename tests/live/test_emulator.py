@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.live.clients import Boto3, event
+from tests.live.paths import send
 from tests.live.scenario import ACCOUNT_REASON, DEFAULT_ACCOUNT, assert_throttled, held_slot
 from tests.live.servers import Gateway, RuntimeInterfaceEmulator
 from tests.support.processes import wait_until
@@ -62,4 +63,20 @@ def test_exactly_the_admitted_calls_of_a_burst_run(
     assert not any(outcome.function_error for outcome in admitted)
     wait_until(lambda: one_at_a_time.in_flight(DEFAULT_ACCOUNT) == 0, "the slot is free")
     assert client.invoke("checkout").status == 200
+    assert emulator.process.is_running
+
+
+def test_the_emulator_runs_one_call_whatever_its_method(
+    boto3_client: Callable[..., Boto3], one_at_a_time: Gateway, emulator: RuntimeInterfaceEmulator, tmp_path: Path
+) -> None:
+    """It runs the function for every method, so every method takes the slot."""
+    port = int(one_at_a_time.url.rpartition(":")[2])
+    client = boto3_client(one_at_a_time.url)
+    path = "/2015-03-31/functions/checkout/invocations"
+    with held_slot(client, one_at_a_time, "checkout", tmp_path / "release"):
+        for method in ("GET", "HEAD", "PUT", "DELETE", "OPTIONS"):
+            assert send(port, path, method).startswith(b"HTTP/1.1 429 "), method
+    for method in ("GET", "HEAD", "PUT", "DELETE", "OPTIONS"):
+        assert send(port, path, method).startswith(b"HTTP/1.1 200 "), method
+    assert one_at_a_time.in_flight(DEFAULT_ACCOUNT) == 0
     assert emulator.process.is_running

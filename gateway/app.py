@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import cached_property, partial
 from secrets import token_hex
 from socket import gethostname
-from time import monotonic, time
+from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -51,6 +51,7 @@ from .policy.recursion import TRACE_HEADER, extend, hash_function, is_loop
 from .queue.accept import invoke_scope, make_event
 from .queue.adoption import Adoption, log_start
 from .queue.base import CannotOpen, Store
+from .queue.clock import Clock
 from .queue.control import Control
 from .queue.deliveries import Deliveries
 from .queue.depths import SCRAPE_SECONDS, Levels, QueueLooker
@@ -101,6 +102,7 @@ class Gateway:
         self, settings: Settings, *, backend_url: str, name: str | None = None, tasks: BackgroundTasks | None = None
     ) -> None:
         self.settings = settings
+        self.clock = Clock()
         self.tasks = tasks or BackgroundTasks()
         self.is_draining = False
         self._drained_by = 0.0
@@ -264,7 +266,7 @@ class Gateway:
             events.function_error_delays_seconds, events.shortest_delay_seconds, events.longest_delay_seconds
         )
         gateway = self.shared.gateway if self.shared else f"g-{token_hex(4)}"
-        store, self.event_store = _make_store(settings, gateway, self.tasks)
+        store, self.event_store = _make_store(settings, gateway, self.tasks, self.clock)
         dispatcher = Dispatcher(
             store,
             # The same way to a slot as a call's: it may wait for nothing else.
@@ -280,6 +282,8 @@ class Gateway:
             rules=lambda account, function: self.tables.event_rules.of(account, function),
             tell=self.event_totals,
             delays=delays,
+            now=self.clock,
+            wall=self.clock.wall,
             background=self.tasks,
             on_misconfigured=partial(self.degraded.__setitem__, "backend_refuses_events"),
             origin=Origin(
@@ -314,7 +318,7 @@ class Gateway:
     def _make_queue(self, settings: Settings, dispatcher: Dispatcher) -> QueueLooker:
         where = self.event_store
         name = where if "://" in where else f"{where} on {gethostname()}"
-        return QueueLooker(dispatcher, limits=lambda: self.tables.limits, levels=Levels(name))
+        return QueueLooker(dispatcher, limits=lambda: self.tables.limits, levels=Levels(name, now=self.clock))
 
     @cached_property
     def own_queue(self) -> OwnQueue | None:
@@ -322,7 +326,11 @@ class Gateway:
         if self.queue is None or self.events is None:
             return None
         return OwnQueue(
-            self.queue, Control(self.events, now=time), Adoption(self.events, now=time), store=self.event_store
+            self.queue,
+            Control(self.events, now=self.clock),
+            Adoption(self.events, now=self.clock),
+            now=self.clock,
+            store=self.event_store,
         )
 
     async def look_at_queue(self) -> None:
@@ -333,7 +341,7 @@ class Gateway:
 
     async def _keep_event(self, exchange: Exchange, scope: Scope) -> None:
         assert self.events is not None
-        event = make_event(exchange, scope, region=self.settings.region, now=time())
+        event = make_event(exchange, scope, region=self.settings.region, now=self.clock())
         if exchange.is_recursive:
             message = Refusal.RECURSIVE.message.format(function=event.function)
             await self.events.end_unrun(event, "RecursiveInvocation", Refusal.RECURSIVE.status, message)
@@ -363,9 +371,9 @@ class Gateway:
 
     async def _start_events(self, events: Dispatcher) -> None:
         waiting = await events.start()
-        log_start(self.event_store, waiting, events.origin, time())
+        log_start(self.event_store, waiting, events.origin, self.clock())
         if self.settings.async_.adopt_events:
-            events.spawn(Adoption(events, now=time).adopt_all())
+            events.spawn(Adoption(events, now=self.clock).adopt_all())
 
     def drain(self) -> None:
         """Finish what runs, and start nothing else."""
@@ -484,7 +492,7 @@ def _make_rules(function: FunctionSettings) -> EventRules:
     return EventRules(function.maximum_retry_attempts, function.maximum_event_age_seconds, targets)
 
 
-def _make_store(settings: Settings, gateway: str, tasks: BackgroundTasks) -> tuple[Store, str]:
+def _make_store(settings: Settings, gateway: str, tasks: BackgroundTasks, clock: Clock) -> tuple[Store, str]:
     """The store of events, and where it is: a URL without credentials, or the path of a file."""
     url = settings.event_store
     events = settings.async_
@@ -496,7 +504,8 @@ def _make_store(settings: Settings, gateway: str, tasks: BackgroundTasks) -> tup
         shared = StreamStore(url, gateway=gateway, lease_seconds=lease, maximum_events=most, tasks=tasks)
         return shared, name_store(url)
     path, is_temporary = find_file(url, settings.listen.port, is_demo=settings.backend.url == "demo")
-    return SqliteStore(path, maximum_events=events.maximum_events, is_temporary=is_temporary), str(path)
+    most = events.maximum_events
+    return SqliteStore(path, maximum_events=most, is_temporary=is_temporary, clock=clock), str(path)
 
 
 def _make_account(account: str, settings: Account, labelled: int) -> AccountLimits:

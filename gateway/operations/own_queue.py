@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..queue.adoption import Adoption, Decided, Decision
 from ..queue.control import Act, Control
 from ..queue.depths import Depths, QueueLooker, add_depths
@@ -13,10 +15,13 @@ _DECISION_SECONDS = 5.0
 
 
 class OwnQueue:
-    """`store` is where events are kept, without credentials."""
+    """`store` is where events are kept, without credentials; `now` gives seconds since the epoch, as in events."""
 
-    def __init__(self, looker: QueueLooker, control: Control, adoption: Adoption, *, store: str) -> None:
+    def __init__(
+        self, looker: QueueLooker, control: Control, adoption: Adoption, *, now: Callable[[], float], store: str
+    ) -> None:
         self.store = store
+        self.now = now
         self.control = control
         self._adoption = adoption
         self._looker = looker
@@ -36,7 +41,7 @@ class OwnQueue:
         else:
             seen = await self.control.find(question.request_id, wanted.most)
             has_more = len(seen) == wanted.most
-        return await in_thread(describe_all, seen, question.payload), has_more
+        return await in_thread(describe_all, seen, question.payload, self.now()), has_more
 
     async def act(self, act: Act, request_id: str) -> tuple[int, int]:
         acted = await self.control.act(act, request_id)

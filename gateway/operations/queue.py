@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple, Protocol
 
 from starlette.requests import Request
@@ -73,6 +73,10 @@ class Queue(Protocol):
 
     store: str
 
+    @property
+    def now(self) -> Callable[[], float]:
+        """The clock of the events' times."""
+
     async def look(self) -> Look:
         """What there is now."""
 
@@ -108,12 +112,12 @@ class QueueEndpoint:
         except BadDocument as error:
             return answer_error(str(error), error.status)
         if self._queue is None:
-            return answer_json({"mode": "forward", "store": None, **describe_queue({}, [], rows), "trouble": None})
+            return answer_json({"mode": "forward", "store": None, **describe_queue({}, [], rows, 0.0), "trouble": None})
         try:
             look = await self._queue.look()
         except StoreFault as fault:
             return answer_error(str(fault), 503)
-        shown = await in_thread(describe_queue, look.depths, look.held, rows)
+        shown = await in_thread(describe_queue, look.depths, look.held, rows, self._queue.now())
         return answer_json({"mode": "queue", "store": self._queue.store, **shown, "trouble": look.trouble})
 
     async def events(self, request: Request) -> Response:

@@ -7,7 +7,6 @@ from base64 import b64encode
 from collections.abc import Callable, Iterable
 from heapq import nsmallest
 from math import inf
-from time import time
 from typing import Any, TypeVar
 
 from ..queue.control import Seen, name_of
@@ -29,9 +28,8 @@ async def in_thread(make: Callable[..., T], *values: Any) -> T:
     return await asyncio.to_thread(make, *values)
 
 
-def describe_queue(depths: Depths, held: Iterable[Held], rows: int) -> dict[str, Any]:
+def describe_queue(depths: Depths, held: Iterable[Held], rows: int, now: float) -> dict[str, Any]:
     """The sums, what is held of other origins, and at most so many functions, those with most events first."""
-    now = time()
     known = [(key, depth) for key, depth in depths.items() if depth.events]
     shown = nsmallest(rows, known, key=lambda row: (-row[1].events, row[0]))
     received_at = min((depth.received_at for _, depth in known), default=inf)
@@ -126,9 +124,9 @@ def _describe_answer(answer: Answer | None, payload: bool) -> Row | None:
     return row | describe_payload(answer.payload) if payload else row
 
 
-def describe_all(seen: list[Seen], payload: bool) -> list[Row]:
+def describe_all(seen: list[Seen], payload: bool, now: float) -> list[Row]:
     """Payloads as far as one answer can carry them; `payload_left_out` where one is missing for that."""
-    now, left = time(), _MOST_PAYLOAD
+    left = _MOST_PAYLOAD
     rows = []
     for one in seen:
         left -= len(one.event.body)

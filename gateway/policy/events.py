@@ -68,6 +68,11 @@ class Delays(NamedTuple):
     shortest: float = 1.0
     longest: float = 300.0
 
+    @property
+    def longest_wait(self) -> float:
+        """No event waits longer for its next try."""
+        return max(self.longest, *self.function_error)
+
 
 def after_function_error(runs: int, age_seconds: float, rules: EventRules, delays: Delays) -> float | Condition:
     """Seconds until the function is run again, or how the event ends. `runs`: how often it has run and failed."""

@@ -64,6 +64,7 @@ class Dispatcher:
         tell: Tell,
         delays: Delays,
         now: Callable[[], float] = time,
+        wall: Callable[[], float] | None = None,
         call_later: CallLater | None = None,
         dice: Callable[[], float] = random,
         background: BackgroundTasks | None = None,
@@ -74,7 +75,13 @@ class Dispatcher:
         self.origin = origin or Origin()
         self._background = background or BackgroundTasks()
         self.ready = Ready(
-            store, spawn=self.spawn, pump=self._pump_soon, now=now, call_later=call_later, origin=self.origin
+            store,
+            spawn=self.spawn,
+            pump=self._pump_soon,
+            now=now,
+            call_later=call_later,
+            origin=self.origin,
+            delays=delays,
         )
         # Twice the longest pause: so long an event that is refused still is tried again.
         self._misconfigured = Misconfigured(on_misconfigured, seconds=2 * delays.longest, call_later=call_later)
@@ -88,6 +95,7 @@ class Dispatcher:
             misconfigured=self._misconfigured,
             delays=delays,
             now=now,
+            wall=wall or now,
             dice=dice,
         )
         self._turns = self.ready.turns
@@ -316,7 +324,7 @@ class Dispatcher:
         def admitted() -> None:
             entry.admit()
             lane.note_admitted()
-            self._tell.started(plan.account, plan.label, self._now() - event.received_at)
+            self._tell.started(plan.account, plan.label, max(self._now() - event.received_at, 0.0))
             self.ready.give_turn(lane)
 
         self._runs += 1

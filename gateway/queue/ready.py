@@ -6,12 +6,14 @@ stays where it is. What is not in memory is known by one number: when the first 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from math import inf
 from typing import Any
 
-from .base import Store, StoreFault
+from ..policy.events import Delays
+from .base import Fetched, Store, StoreFault
 from .event import Event
 from .lanes import Lane, Turns, Work
 from .origin import Origin
@@ -27,12 +29,21 @@ _ALL_READY_BYTES = 64 * 1024 * 1024  # of all lanes; beyond it those that must w
 _FEW_READY = 64  # the next are fetched while these are run
 _STORE_PAUSE = 1.0
 
+_SLACK = 1.0  # seconds, for clocks that are nearly the same
+
 NOBODY = "\0nobody"
 """Stands for no limit: a lane behind it waits for its time."""
 
 
+def _bound_age(event: Event, now: float) -> None:
+    """No event is younger than new. The time of one that has ended is part of what its targets are told."""
+    if event.outcome is None:
+        event.received_at = min(event.received_at, now)
+
+
 class Ready:
-    """`spawn` runs something beside; `pump` is called when a lane may have a turn. `now`: seconds since the epoch."""
+    """`spawn` runs something beside; `pump` is called when a lane may have a turn. `now`: seconds since the epoch.
+    `delays` bound how long an event waits."""
 
     def __init__(
         self,
@@ -43,11 +54,13 @@ class Ready:
         now: Callable[[], float],
         call_later: CallLater | None,
         origin: Origin,
+        delays: Delays,
     ) -> None:
         self.origin = origin
+        self._delays = delays
         self.lanes: dict[str, Lane] = {}
         self.turns = Turns()
-        self.timers = Timers(self._ring, now=now, call_later=call_later)
+        self.timers = Timers(self._ring, now=now, call_later=call_later, longest_wait=delays.longest_wait)
         self.bytes = 0
         self._store = store
         self._spawn = spawn
@@ -143,8 +156,13 @@ class Ready:
         """A lane without ready events: fetch, wait until the next is due, or forget it."""
         if lane.is_fetching or lane.blocked_on is not None:
             return
+        now = self._now()
+        latest = now + self._delays.longest_wait
+        lane.not_before = min(lane.not_before, latest)
         due_at = max(lane.next_due_at, lane.not_before if lane.tries else 0.0)
-        if due_at <= self._now():
+        if latest + _SLACK < due_at < inf:
+            self._begin_fetch(lane, self._bring_forward(lane))
+        elif due_at <= now:
             self._fetch(lane)
         elif due_at < inf:
             self.timers.wake_at(lane, due_at)
@@ -165,27 +183,60 @@ class Ready:
         await self._store.give_back(events)
         lane.note_stored(min(event.due_at for event in events), len(events))
 
-    def _fetch(self, lane: Lane) -> None:
+    def _begin_fetch(self, lane: Lane, fetch: Coroutine[Any, Any, None]) -> None:
         lane.is_fetching = True
         lane.heard_due_at = inf
+        self._spawn(fetch)
+
+    async def _bring_forward(self, lane: Lane) -> None:
+        """All events of a lane are due later than any can be: a clock was ahead when they were stored. How long they
+        have waited nobody can say, so they are due now."""
+        fetched = await self._read(lane, inf, MOST_READY)
+        if fetched is None:
+            return
+        now = self._now()
+        for event in fetched.events:
+            event.due_at = min(event.due_at, now)
+            _bound_age(event, now)
+        log.warning(
+            "%d events of %s wait longer than the settings allow, since a clock was set: they are due now",
+            *(len(fetched.events), lane.name),
+        )
+        await asyncio.gather(*map(self._store.postpone, fetched.events))
+        lane.is_fetching = False
+        due = [event.due_at for event in fetched.events]
+        lane.next_due_at = min(
+            [*due, lane.heard_due_at, *([] if fetched.next_due_at is None else [fetched.next_due_at])]
+        )
+        self.give_turn(lane)
+
+    def _fetch(self, lane: Lane) -> None:
         most = max(1, min(MOST_READY, _ALL_READY_EVENTS // (len(self.lanes) or 1)))
         if self.bytes > _ALL_READY_BYTES:
             most = 1
-        self._spawn(self._fetch_now(lane, most))
+        self._begin_fetch(lane, self._fetch_now(lane, most))
 
-    async def _fetch_now(self, lane: Lane, most: int) -> None:
+    async def _read(self, lane: Lane, due_by: float, most: int) -> Fetched | None:
         try:
-            fetched = await self._store.fetch(lane.name, self._now(), most, _MOST_READY_BYTES)
+            return await self._store.fetch(lane.name, due_by, most, _MOST_READY_BYTES)
         except StoreFault as fault:
             log.error("events of %s cannot be read, tried again in %g s: %s", lane.name, _STORE_PAUSE, fault)
             lane.is_fetching = False
             self.timers.wake_at(lane, self._now() + _STORE_PAUSE)
-            return
+            return None
         except BaseException:  # a mistake of ours, or an end from outside: the lane must not wait for ever
             lane.is_fetching = False
             self.timers.wake_at(lane, self._now() + _STORE_PAUSE)
             raise
+
+    async def _fetch_now(self, lane: Lane, most: int) -> None:
+        fetched = await self._read(lane, self._now(), most)
+        if fetched is None:
+            return
         lane.is_fetching = False
+        now = self._now()
+        for event in fetched.events:
+            _bound_age(event, now)
         lane.ready.extend(fetched.events)
         lane.stored = max(0, lane.stored - len(fetched.events))
         self.bytes += sum(event.size for event in fetched.events)

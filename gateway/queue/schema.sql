@@ -12,6 +12,10 @@ CREATE TABLE events (
     body BLOB NOT NULL
 );
 
+-- name: clock
+-- At most one row: seconds that the times of the events are ahead of the machine's clock, which was set since.
+CREATE TABLE clock (offset REAL NOT NULL);
+
 -- name: events_by_lane
 -- Who is next in a lane. It also holds all that `waiting` and `find` read, so that neither goes through the bodies.
 CREATE INDEX events_by_lane ON events (lane, due_at, seq, received_at, retrying, request_id);

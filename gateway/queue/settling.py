@@ -58,6 +58,7 @@ class Settling:
         misconfigured: Misconfigured,
         delays: Delays,
         now: Callable[[], float],
+        wall: Callable[[], float],
         dice: Callable[[], float],
     ) -> None:
         self._store = store
@@ -69,6 +70,7 @@ class Settling:
         self._misconfigured = misconfigured
         self._delays = delays
         self._now = now
+        self._wall = wall
         self._dice = dice
 
     async def settle(self, lane: Lane, event: Event, plan: Plan, ran: Ran) -> None:
@@ -128,7 +130,7 @@ class Settling:
 
     def end_as(self, event: Event, condition: Condition, code: int, message: str) -> None:
         pending = self._rules(event.account, event.function).targets.of(condition)
-        event.outcome = Outcome(condition, self._now(), code, message, event.answer, pending)
+        event.outcome = Outcome(condition, self._wall(), code, message, event.answer, pending)
         event.answer = None
         event.lane = self._ready.origin.name_lane(event.account, Work.DELIVER, event.function)
 

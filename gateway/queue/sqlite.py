@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from .base import CannotOpen, Fetched, StoreFault, Waiting
+from .clock import Clock
 from .event import Event, encode_head
 from .sqlite_claims import Claims
+from .sqlite_clock import ClockRecord
 from .sqlite_file import OwnedFile, fault_of, keep_open
 from .sqlite_journal import Change, Journal
 from .sqlite_reader import Found, Reader
@@ -32,7 +34,7 @@ LOOK_SECONDS = 1.0  # so often is looked whether the file is at its place, also 
 
 class SqliteStore:
     """`Store` in the file `path`, owned by this process. `maximum_events` bounds how many events it holds; with
-    `is_temporary` the file ends with the store."""
+    `is_temporary` the file ends with the store. `clock` is that of the events' times."""
 
     def __init__(
         self,
@@ -40,8 +42,10 @@ class SqliteStore:
         *,
         maximum_events: int = 10_000_000,
         is_temporary: bool = False,
+        clock: Clock | None = None,
     ) -> None:
         self._path = path
+        self._clock = clock or Clock()
         self._maximum_events = maximum_events
         self._is_temporary = is_temporary
         self._file = OwnedFile(path)
@@ -75,9 +79,13 @@ class SqliteStore:
         return waiting
 
     def _look(self) -> None:
-        """See whether the file is at its place; not while the writer makes it small."""
-        look = self._loop.run_in_executor(self._writer_thread, self._file.place.check)
+        """See whether the file is at its place, not while the writer makes it small; and what the clocks say."""
+        look = self._loop.run_in_executor(self._writer_thread, self._look_now)
         look.add_done_callback(self._looked)
+
+    def _look_now(self) -> StoreFault | None:
+        self._record.keep()
+        return self._file.place.check()
 
     def _looked(self, look: asyncio.Future[StoreFault | None]) -> None:
         if self._is_open:
@@ -100,6 +108,7 @@ class SqliteStore:
             self._last = self._inquirer.last()
             self._reader.last()
             self._file.note_log(connections[0])
+            self._record = ClockRecord(connections[0], self._clock, has_events=bool(self._last))
         except BaseException as error:
             for connection in connections:
                 connection.close()

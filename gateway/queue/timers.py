@@ -28,10 +28,16 @@ class Timers:
     """`ring` is called with each lane whose time has come; `now` gives seconds since the epoch."""
 
     def __init__(
-        self, ring: Callable[[Lane], None], *, now: Callable[[], float], call_later: CallLater | None = None
+        self,
+        ring: Callable[[Lane], None],
+        *,
+        now: Callable[[], float],
+        call_later: CallLater | None = None,
+        longest_wait: float = inf,
     ) -> None:
         self._ring = ring
         self._now = now
+        self._longest_wait = longest_wait
         self._call_later = call_later
         self._times: list[tuple[float, int, Lane]] = []
         self._numbers = count()
@@ -64,7 +70,8 @@ class Timers:
     def _look(self) -> None:
         self._handle, self._set_for = None, inf
         now = self._now()
-        while self._times and self._times[0][0] <= now:
+        latest = now + self._longest_wait + _LONGEST  # a lane that waits for longer looks again what it waits for
+        while self._times and not now < self._times[0][0] <= latest:
             at, _, lane = heappop(self._times)
             if lane.timer_at == at:  # else an earlier time was set after this one
                 lane.timer_at = inf

@@ -13,6 +13,7 @@ from ..operations.queue import Look, Question
 from ..operations.queue_documents import Row
 from ..queue.adoption import Decided, Decision, WhichOrigin
 from ..queue.base import StoreFault
+from ..queue.clock import Clock
 from ..queue.control import Act, Wanted
 from ..queue.depths import SCRAPE_SECONDS, Depth, Depths, Levels, add_depths, fold_names
 from ..queue.origin import Held
@@ -83,7 +84,8 @@ class WorkersQueue:
 
     def __init__(self, supervisor: Supervisor, *, store: str) -> None:
         self.store = store
-        self.levels = Levels(store)
+        self.now = Clock()  # as the workers' own, which begin at the same time
+        self.levels = Levels(store, now=self.now)
         self.degraded = {"event_store": False, "events_held": False}
         self._supervisor = supervisor
 

@@ -21,6 +21,7 @@ ACCOUNTS: dict[str, Any] = {
     "default": {"functions": {"hold-one": {"reserved_concurrent_executions": 1}}},
     NAMED: {"concurrent_executions": 5},
 }
+NOW = 1_700_000_000.0
 SECRETS = (
     "Authorization: AWS4-HMAC-SHA256 Credential=AKIASECRET/20260101/us-east-1/lambda/aws4_request, Signature=f00dfeed",
     "X-Amz-Security-Token: session-secret",
@@ -94,7 +95,7 @@ def test_each_function_has_a_row_with_what_waits_and_runs(served: Gateway) -> No
 def test_functions_with_most_events_stand_first_whoever_named_them() -> None:
     depths = {("a", name): Depth(waiting=count) for name, count in (("x", 1), ("y", 5), ("z", 3), ("none", 0))}
     depths["b", "y"] = Depth(undelivered=9)
-    document = describe_queue(depths, [], 3)
+    document = describe_queue(depths, [], 3, NOW)
     shown = [(row["account"], row["function"]) for row in document["functions"]]
     assert (shown, document["left_out"], document["events"]) == ([("b", "y"), ("a", "y"), ("a", "z")], 1, 18)
 
@@ -236,7 +237,7 @@ def make(body: bytes = b"{}", **more: Any) -> Event:
 def test_an_event_that_has_ended_says_how_and_who_is_to_be_told() -> None:
     answer = Answer(200, b'{"errorMessage": "no"}', "Unhandled", "$LATEST")
     outcome = Outcome("RetriesExhausted", 5.0, 200, "no", answer, ("dead_letter_queue",), 10, "nobody is there")
-    (row,) = describe_all([Seen(make(outcome=outcome), "undelivered", False)], True)
+    (row,) = describe_all([Seen(make(outcome=outcome), "undelivered", False)], True, NOW)
     assert row["outcome"] | {"ended_seconds_ago": 0} == {
         "condition": "RetriesExhausted",
         "ended_seconds_ago": 0,
@@ -251,7 +252,7 @@ def test_an_event_that_has_ended_says_how_and_who_is_to_be_told() -> None:
 
 
 def test_a_payload_that_is_no_text_is_told_as_base64_and_many_are_not_told_whole() -> None:
-    (row,) = describe_all([Seen(make(b"\xff\x00"), "waiting", False)], True)
+    (row,) = describe_all([Seen(make(b"\xff\x00"), "waiting", False)], True, NOW)
     assert row["payload_base64"] == "/wA="
-    rows = describe_all([Seen(make(b"x" * 9_000_000), "waiting", False)] * 2, True)
+    rows = describe_all([Seen(make(b"x" * 9_000_000), "waiting", False)] * 2, True, NOW)
     assert [("payload" in row, row.get("payload_left_out")) for row in rows] == [(True, None), (False, True)]

@@ -10,5 +10,5 @@ if #claimed > left then
   return 1
 end
 call('ZREM', LEASES, SESSION)
-call('HDEL', TURNS, SESSION, SESSION .. '/put')
+call('HDEL', TURNS, SESSION, SESSION .. '/put', SESSION .. '/lease')
 return 0

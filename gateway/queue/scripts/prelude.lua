@@ -11,7 +11,8 @@
 --   :claims         hash    event -> `<session>:<number> <due_at> <received_at> <retried, 0 or 1> <lane>`
 --   :of:<session>   hash    the events that one session has claimed -> the number of the claim
 --   :leases         zset    session -> when its claims are others' to take (ms)
---   :turns          hash    session -> the last attempt of its work; `<session>/put` -> `batch first kept` of the last puts
+--   :turns          hash    session -> the last attempt of its work; `<session>/put` -> `batch first kept` of the last puts;
+--                           `<session>/lease` -> how long its leases last (ms)
 --   :news           stream  `s` which session brought `n` events into lane `l`, the first due at `d`; only the last ones
 --   :state          hash    `born`: a name for all of this, until it is emptied; `run`: the server process that gave the last
 --                           numbers; `news`: the number of the last news

@@ -30,6 +30,17 @@ if not born then
   call('HSET', STATE, 'born', born)
 end
 
+call('HSET', TURNS, SESSION .. '/lease', LEASE)
+
+-- A lease that lasts longer than it was given for was given before the store's clock was set back.
+for _, session in ipairs(call('ZRANGEBYSCORE', LEASES, '(' .. now + LEASE, '+inf')) do
+  local given = tonumber(call('HGET', TURNS, session .. '/lease') or 'inf')
+  if given and tonumber(call('ZSCORE', LEASES, session)) > now + given then
+    call('ZREM', LEASES, session)
+    call('ZADD', LEASES, now + given, session)
+  end
+end
+
 local more = '0'
 for _, dead in ipairs(call('ZRANGEBYSCORE', LEASES, '-inf', now)) do
   for _, event in ipairs(call('HKEYS', BASE .. ':of:' .. dead)) do
@@ -44,7 +55,7 @@ for _, dead in ipairs(call('ZRANGEBYSCORE', LEASES, '-inf', now)) do
     break
   end
   call('ZREM', LEASES, dead)
-  call('HDEL', TURNS, dead, dead .. '/put')
+  call('HDEL', TURNS, dead, dead .. '/put', dead .. '/lease')
 end
 publish()
 

@@ -1,0 +1,36 @@
+"""The clock of a queue's times: seconds since the epoch that no step of the machine's clock changes.
+
+It begins with the machine's clock and goes on with the monotonic one, so ages and waits are right while the process
+lives. How far it is from the machine's clock by then is kept in the file, and the next start goes on from there.
+While a machine is suspended this clock stands still, on Linux: nothing could run meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic, time
+
+
+class Clock:
+    """`wall` gives the machine's seconds since the epoch, `steady` seconds that never step."""
+
+    def __init__(self, *, wall: Callable[[], float] = time, steady: Callable[[], float] = monotonic) -> None:
+        self._wall = wall
+        self._steady = steady
+        self._base = wall() - steady()
+
+    def __call__(self) -> float:
+        return self._base + self._steady()
+
+    def wall(self) -> float:
+        """The machine's clock, for what others read."""
+        return self._wall()
+
+    @property
+    def offset(self) -> float:
+        """Seconds that this clock is ahead of the machine's."""
+        return self() - self._wall()
+
+    def resume(self, offset: float) -> None:
+        """Go on from an earlier process, whose clock was so far ahead."""
+        self._base = self._wall() + offset - self._steady()

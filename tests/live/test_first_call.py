@@ -1,5 +1,7 @@
-"""A gateway that is started as the README says, with the standard library as its client; tests/live/system_python.sh runs
-this on the system's own Python."""
+"""A gateway that is started as the README says serves a call of the standard library's client.
+
+tests/live/system_python.sh runs this on the system's own Python.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Functions whose events the backend refuses until somebody changes how something is set up: named once in the log, and
 shown as long as it lasts.
 
-A function is no longer one of them when a run of it has reached its code, or when none of its events was refused for a
-while: then they have ended, or been dropped.
+A function is no longer one of them when a run of it has reached its code, when its last event here has ended, or when
+none of its events was refused for a while: then another gateway has run them, or they were dropped.
 """
 
 from __future__ import annotations
@@ -50,13 +50,17 @@ class Misconfigured:
 
     def clear(self, lane: Lane) -> None:
         """A run of the lane's function has reached its code."""
-        if self._refused.pop(lane.name, None) is None:
-            return
-        if self._named.get(lane.name):
+        if self.forget(lane) and self._named.get(lane.name):
             self._named[lane.name] = False
             log.info("events of %s (account %s) run again", lane.function, lane.account)
+
+    def forget(self, lane: Lane) -> bool:
+        """The lane has no event any more that could be refused. Returns whether one was."""
+        if self._refused.pop(lane.name, None) is None:
+            return False
         if not self._refused:
             self._on_change(False)
+        return True
 
     def stop(self) -> None:
         if self._timer is not None:

@@ -137,6 +137,8 @@ class Settling:
     async def end(self, lane: Lane, event: Event, condition: Condition, code: int, message: str) -> None:
         if condition != "Success":
             self._tell.dropped(lane.account, self.label(lane), condition, lane.function)
+            if lane.running <= 1 and not lane.ready and lane.next_due_at == inf:
+                self._misconfigured.forget(lane)  # it was the last
         if not self._rules(event.account, event.function).targets.of(condition):
             await self._store.finish(event)
             return

@@ -68,6 +68,16 @@ async def test_a_function_of_which_no_event_is_refused_any_more_is_forgotten(
     assert changes == [True, False, True]
 
 
+def test_a_function_without_events_is_forgotten_without_a_word(
+    misconfigured: Misconfigured, changes: list[bool], caplog: pytest.LogCaptureFixture
+) -> None:
+    misconfigured.note(lane(), REFUSED)
+    assert misconfigured.forget(lane())
+    assert not misconfigured.forget(lane())
+    assert changes == [True, False]
+    assert len(caplog.records) == 1
+
+
 async def test_what_lasts_is_logged_again_but_no_flood_is(
     misconfigured: Misconfigured, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:

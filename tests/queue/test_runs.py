@@ -297,6 +297,7 @@ async def test_an_event_that_is_refused_until_it_is_too_old_ends_with_the_backen
         await world.send()
         assert await world.dead_letter() == {"RequestID": world.id, "ErrorCode": 403, "ErrorMessage": "no"}
         assert (await world.record("on_failure"))["requestContext"]["condition"] == "EventAgeExceeded"
+        assert await world.gateway.metric("degraded", cause="backend_refuses_events") == 0  # no event waits for it
     assert "1 event dropped: 1 EventAgeExceeded (report)" in [record.getMessage() for record in caplog.records]
 
 

@@ -30,7 +30,7 @@ _FRESH = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 class Operations:
     """`describe_limits` returns the document of `/limits`, `readiness` that of `/readyz`.
     `endpoints` are those of holds and of whatever else there is. Where others know what is shown, `refresh` asks them,
-    and `read_processes` reads the metrics that are of processes."""
+    `find_trouble` says what is missing in the answers, and `read_processes` reads the metrics that are of processes."""
 
     def __init__(
         self,
@@ -44,7 +44,9 @@ class Operations:
         shared: Shared | None = None,
         refresh: Callable[[], Awaitable[None]] | None = None,
         read_processes: Callable[[], Awaitable[Iterable[Family]]] | None = None,
+        find_trouble: Callable[[], str | None] = lambda: None,
     ) -> None:
+        self._find_trouble = find_trouble
         self._shared = shared
         self._collector = collector
         self._describe_limits = describe_limits
@@ -84,7 +86,10 @@ class Operations:
 
     async def refusals(self, request: Request) -> Response:
         await self._refresh()
-        return answer_json({"refusals": self._refusals.newest_first()}, headers=_FRESH)
+        document: dict[str, object] = {"refusals": self._refusals.newest_first()}
+        if (trouble := self._find_trouble()) is not None:
+            document["trouble"] = trouble
+        return answer_json(document, headers=_FRESH)
 
     async def metrics(self, request: Request) -> Response:
         is_openmetrics, content_type = choose_format(request.headers.get("accept", ""))

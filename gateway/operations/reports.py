@@ -30,8 +30,12 @@ class OwnReports:
         self._find_account = find_account
 
     async def report(self, question: Question) -> tuple[list[Report], str | None]:
+        return self.report_here(question), None
+
+    def report_here(self, question: Question) -> list[Report]:
+        """What this process holds now."""
         accounts = [self._find_account(question.account)] if question.account else accounts_of(self._counters)
-        return report_own(self._counters, None, accounts, question.function, question.most), None
+        return report_own(self._counters, None, accounts, question.function, question.most)
 
     async def release(self, gateway: str, account: str | None, *, force: bool) -> list[Report]:
         raise NotReleased(
@@ -66,8 +70,12 @@ class SharedReports:
             stored = await self._inquiry.report(accounts, question.function)
         except NoAnswer as error:
             trouble = f"The shared counters do not answer ({error}): only what this gateway holds is known."
-        own = report_own(self._counters, self._gateway, accounts, question.function, question.most)
-        return [*stored, *own], trouble
+        return [*stored, *self.report_here(question)], trouble
+
+    def report_here(self, question: Question) -> list[Report]:
+        """What this process holds now, without a question to the store."""
+        accounts = self._choose(question.account)
+        return report_own(self._counters, self._gateway, accounts, question.function, question.most)
 
     async def release(self, gateway: str, account: str | None, *, force: bool) -> list[Report]:
         try:

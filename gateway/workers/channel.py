@@ -24,6 +24,10 @@ class WorkerGone(Exception):
     """The worker has ended, or does not answer."""
 
 
+class WorkerSilent(WorkerGone):
+    """The worker did not answer in time; it may yet do what it was asked."""
+
+
 class Channel:
     """One end of the socket pair."""
 
@@ -75,7 +79,7 @@ class Asking:
             async with asyncio.timeout(seconds):
                 return await answer
         except TimeoutError:
-            raise WorkerGone(f"no answer to {question} within {seconds:g} s") from None
+            raise WorkerSilent(f"no answer to {question} within {seconds:g} s") from None
         finally:
             self._waiting.pop(id, None)
 

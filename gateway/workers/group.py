@@ -104,6 +104,7 @@ class Group:
         self.trouble: str | None = None
         self.why_not_ready: str | None = None
         self.event_trouble: str | None = None
+        self.silence: str | None = None  # which workers do not answer
         self.limits = make_limits(settings, labelled=settings.metric_functions)
         self.sums: Mapping[str, int] = {}
         self.holds: list[dict[str, Any]] = []
@@ -171,7 +172,7 @@ class Group:
         """Bring everything but `totals` up to date."""
         workers = self._supervisor.serving()
         # Whoever was silent just now is asked by `keep_refreshing` only: nobody else need wait for that.
-        await asyncio.gather(*(self._ask_now(worker) for worker in self._hearing()))
+        await asyncio.gather(*(self._ask_now(worker) for worker in self.hearing()))
         self._add_up([worker for worker in workers if worker.now])
 
     async def read_totals(self) -> list[Family]:
@@ -193,7 +194,7 @@ class Group:
     async def read_sums(self) -> None:
         """Bring everything but `totals` up to date, and what the store knows of all gateways."""
         await self.refresh()
-        for worker in self._hearing():
+        for worker in self.hearing():
             try:
                 self.sums, self._shared = await worker.ask("sums", seconds=_ANSWER_SECONDS)
                 return
@@ -209,9 +210,10 @@ class Group:
             log.debug("%s: %s", worker, error)
 
     async def _ask_totals(self) -> None:
-        await asyncio.gather(*(self._ask_totals_of(worker) for worker in self._hearing()))
+        await asyncio.gather(*(self._ask_totals_of(worker) for worker in self.hearing()))
 
-    def _hearing(self) -> list[Worker]:
+    def hearing(self) -> list[Worker]:
+        """Workers that answered when they were last asked: nobody need wait for the others."""
         return [worker for worker in self._supervisor.serving() if not worker.is_silent]
 
     async def _ask_totals_of(self, worker: Worker) -> None:
@@ -247,12 +249,16 @@ class Group:
         for cause in {cause for report in reports for cause in report}:
             self.degraded[cause] = any(report.get(cause, False) for report in reports)
         self.store.gateways = max((now["gateways"] for now in said), default=1)
+        silent = [worker for worker in workers if worker.is_silent]
         missing = self._supervisor.settings.workers - len(workers)
         troubles = [now["trouble"] for now in said if now["trouble"]]
         if missing and not self._supervisor.is_draining:
             troubles.append(f"{missing} of {self._supervisor.settings.workers} workers died and are being replaced.")
+        self.silence = _describe_silence(silent) if silent else None
+        if self.silence is not None:
+            troubles.append(self.silence)
         self.trouble = troubles[0] if troubles else None
-        why_not = [now["why_not_ready"] for now in said]
+        why_not = [worker.now["why_not_ready"] for worker in workers if not worker.is_silent]
         self.why_not_ready = None if None in why_not else next(iter(why_not), self.trouble)
 
     def _note_backend(self, seen: list[tuple[bool | None, str | None]]) -> None:
@@ -306,6 +312,13 @@ def _make_queue(supervisor: Supervisor) -> WorkersQueue | None:
     if store is None or supervisor.settings.async_.mode == "forward":
         return None
     return WorkersQueue(supervisor, store=name_store(store))
+
+
+def _describe_silence(silent: list[Worker]) -> str:
+    """In a sentence, with the age of what is shown of them."""
+    numbers = ", ".join(str(worker.number) for worker in silent)
+    age = monotonic() - min(worker.heard_at for worker in silent)
+    return f"Of worker {numbers} there is no answer; what is shown of it is {age:.0f} s old."
 
 
 def _sum_pairs(pairs: Iterable[tuple[int, int]]) -> tuple[int, int]:

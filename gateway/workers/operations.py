@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -13,9 +12,11 @@ from starlette.routing import Route
 from ..operations.app import Operations
 from ..operations.documents import MOST_REPEATED, BadDocument, answer_error, answer_json, read_body
 from ..operations.fault_scripts import FaultEndpoint
+from ..operations.holders import HoldersEndpoint
 from ..operations.queue import QueueEndpoint
 from ..operations.readiness import Readiness
-from .channel import WorkerGone
+from .channel import WorkerGone, WorkerSilent
+from .holders import WorkersReports
 
 if TYPE_CHECKING:
     from .supervisor import Supervisor, Worker
@@ -53,6 +54,7 @@ def make_operations(supervisor: Supervisor) -> Operations:
         shared=group,
         refresh=group.refresh,
         read_processes=group.read_totals,
+        find_trouble=lambda: group.trouble,
     )
 
 
@@ -61,13 +63,14 @@ class WorkersEndpoint:
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
+        self._holders = HoldersEndpoint(WorkersReports(supervisor))
 
     def routes(self) -> list[Route]:
         return [
             Route("/holds", self.holds, methods=["GET", "POST"]),
             Route("/holds/{id}", self.release, methods=["DELETE"]),
-            Route("/holders", self.holders),
-            Route("/holders/{gateway}", self.holders, methods=["DELETE"]),
+            Route("/holders", self._holders.show),
+            Route("/holders/{gateway}", self.release_gateway, methods=["DELETE"]),
             Route("/workers", self.workers),
             Route("/workers/{number:int}/{what}", self.of_one),
         ]
@@ -80,7 +83,8 @@ class WorkersEndpoint:
                 return answer_error(str(error), error.status)
             return await self._ask_any(request, body)
         await self._supervisor.group.refresh()
-        return answer_json({"holds": self._supervisor.group.holds})
+        group = self._supervisor.group
+        return answer_json({"holds": group.holds} | ({"trouble": group.trouble} if group.trouble else {}))
 
     async def release(self, request: Request) -> Response:
         id = request.path_params["id"]
@@ -92,8 +96,8 @@ class WorkersEndpoint:
             404,
         )
 
-    async def holders(self, request: Request) -> Response:
-        """Any worker can ask the store about all of them."""
+    async def release_gateway(self, request: Request) -> Response:
+        """Any worker can have the store give back what a gateway held."""
         return await self._ask_any(request, b"")
 
     async def workers(self, request: Request) -> Response:
@@ -118,9 +122,16 @@ class WorkersEndpoint:
         return answer_error(f"No worker {number} serves now. GET /workers lists those that do.", 404)
 
     async def _ask_any(self, request: Request, body: bytes) -> Response:
-        for worker in self._supervisor.serving():
-            with suppress(WorkerGone):
+        group = self._supervisor.group
+        await group.refresh()  # and with it who does not answer
+        for worker in group.hearing():
+            try:
                 return await self._ask_or_raise(worker, request, body)
+            except WorkerSilent as error:  # another one would do it a second time, once this one goes on
+                text = f"Worker {worker.number} does not answer ({error}), and may yet do it. Look, then try again."
+                return answer_error(text, 503)
+            except WorkerGone:
+                continue
         return answer_error("No worker answers; those that died are being replaced. Try again in a second.", 503)
 
     async def _ask(self, worker: Worker, request: Request, body: bytes, path: str | None = None) -> Response:
@@ -146,5 +157,6 @@ def _describe(worker: Worker) -> dict[str, object]:
         "gateway": worker.name,
         "pid": worker.process.pid,
         "serving_seconds": round(monotonic() - worker.started_at, 3),
+        "silent_seconds": round(monotonic() - worker.heard_at, 3) if worker.is_silent else None,
         "in_flight": sum(account_counters),
     }

@@ -99,7 +99,9 @@ class WorkersQueue:
         self.levels.take_in(look.depths)
 
     async def look(self) -> Look:
-        return await self._add_up(is_scrape=False, seconds=_ANSWER_SECONDS)
+        await self._supervisor.group.refresh()  # and with it who does not answer
+        look = await self._add_up(is_scrape=False, seconds=_ANSWER_SECONDS)
+        return look._replace(trouble=look.trouble or self._supervisor.group.silence)
 
     async def decide(self, decision: Decision, origin: str | None) -> Decided:
         _, (decided, why_not) = await self._ask_any("decide", [decision, origin], _ANSWER_SECONDS)
@@ -120,8 +122,8 @@ class WorkersQueue:
         request_id, wanted, payload = question
         # Of those that run, each worker would leave out others.
         asked = wanted._replace(state=None, most=100) if wanted.state == "running" else wanted
-        workers = self._supervisor.serving()
-        answers = await self._ask_all(workers, "events", [request_id, asked, payload], _ANSWER_SECONDS)
+        await self._supervisor.group.refresh()
+        answers = await self._ask_all(self._hearing(), "events", [request_id, asked, payload], _ANSWER_SECONDS)
         if not answers:
             raise _no_worker()
         found: dict[str, Row] = {}
@@ -135,15 +137,15 @@ class WorkersQueue:
     async def act(self, act: Act, request_id: str) -> tuple[int, int]:
         """First each does it to what it has ready; then one of them to what nobody has claimed."""
         done: list[str] = []
-        for worker in self._supervisor.serving():
+        await self._supervisor.group.refresh()
+        for worker in self._hearing():
             for ready, _ in await self._ask_all([worker], "act", [act, request_id, done, True], _ANSWER_SECONDS):
                 done += ready
         _, (more, running) = await self._ask_any("act", [act, request_id, done, False], _ANSWER_SECONDS)
         return len(done) + len(more), len(running)
 
     def _hearing(self) -> list[Worker]:
-        """Workers that answered when they were last asked: nobody need wait for the others."""
-        return [worker for worker in self._supervisor.serving() if not worker.is_silent]
+        return self._supervisor.group.hearing()
 
     async def _ask_any(self, what: str, argument: Any, seconds: float) -> tuple[Worker, Any]:
         for worker in self._hearing():

@@ -19,6 +19,7 @@ from ..serving import ServingGateway, freeze_garbage, make_operations, new_event
 from ..settings import Settings
 from ..telemetry.log import count_dropped_lines, set_up_logging
 from .channel import Channel, answer_all
+from .holders import answer_holders
 from .queue import QUEUE_ANSWERS, answer_depths
 from .state import describe_now, describe_process, describe_totals
 
@@ -136,6 +137,10 @@ class Worker:
             return None, await QUEUE_ANSWERS[what](queue, argument)
         except StoreFault as fault:
             return (fault.kind, str(fault)), None
+
+    async def on_holders(self, asked: tuple[list[Any], bool]) -> tuple[list[dict[str, Any]], str | None]:
+        """Who holds the slots here, and where that is wanted on all gateways."""
+        return await answer_holders(self._gateway, asked)
 
     async def on_adopt(self, pickled: bytes) -> None:
         """New limits."""

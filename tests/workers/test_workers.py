@@ -343,14 +343,59 @@ def test_holders_are_those_of_all_workers(gateway: Workers, behind: Backend) -> 
     with ExitStack() as stack:
         hold(stack, gateway, behind, 4)
         names = {worker["gateway"] for worker in gateway.workers()}
-        gateway.process.wait_until(lambda: len(gateway.ask("/holders")["holders"]) == 4, "the lists are told")
-        assert {row["function"] for row in gateway.ask("/holders")["holders"]} == {"hold"}
+        for _ in range(3):  # at once, and each time: the workers are asked, not the lists in the store
+            asked = gateway.ask("/holders")
+            assert [row["function"] for row in asked["holders"]] == ["hold"] * 4
+            assert (asked["left_out"], asked["trouble"]) == (0, None)
+        assert len(gateway.send("GET", "/holders?function=hold&most=1").json["holders"]) == 1
+        assert gateway.send("GET", "/holders?function=none").json["holders"] == []
+        assert gateway.send("GET", "/holders?most=0").status == 400
         shown = json.dumps(gateway.ask("/holders"))
         assert all(name.rpartition(".")[2] in shown for name in names)
         refused = gateway.send("DELETE", f"/holders/{min(names)}")
         assert (refused.status, "force" in refused.json["error"]) == (409, True)
         assert gateway.send("DELETE", "/holders/g-none").status == 404
         behind.release()
+
+
+def test_calls_that_have_ended_are_no_holders_any_more_at_once(gateway: Workers, behind: Backend) -> None:
+    with ExitStack() as stack:
+        calls = hold(stack, gateway, behind, 4)
+        assert len(gateway.ask("/holders")["holders"]) == 4
+        behind.release()
+        assert [wire.answer().status for wire in calls] == [200] * 4
+    gateway.process.wait_until(lambda: gateway.account()["in_flight"] == 0, "all slots are back")
+    assert gateway.ask("/holders")["holders"] == []
+
+
+def test_a_worker_that_is_stopped_is_named_where_its_part_is_missing_and_hangs_no_page(
+    gateway: Workers, behind: Backend
+) -> None:
+    """Each page answers within its reader's two seconds or is asked once more, by when the silence is noticed."""
+    stopped, other = gateway.workers()
+    os.kill(stopped["pid"], signal.SIGSTOP)
+    silence = f"Of worker {stopped['worker']} there is no answer"
+    try:
+        gateway.process.wait_until(lambda: gateway.workers()[0]["silent_seconds"] is not None, "it is noticed")
+        assert gateway.workers()[1]["silent_seconds"] is None
+        for path in ("/holders", "/holds", "/refusals", "/queue"):
+            assert gateway.ask(path)["trouble"].startswith(silence), path
+        assert gateway.ask("/limits")["shared"]["trouble"].startswith(silence)
+        ready = gateway.ask("/readyz")
+        assert (ready["ready"], ready["degraded"].startswith(silence)) == (True, True)
+        assert gateway.send("POST", "/holds", {"function": "reserved"}).status == 201
+        assert gateway.metrics()["invoke_gateway_workers"] == 2
+        os.kill(other["pid"], signal.SIGSTOP)
+        gateway.process.wait_until(lambda: gateway.send("GET", "/readyz").status == 503, "not ready without workers")
+        assert "No worker answers" in gateway.ask("/holders")["trouble"]
+        assert gateway.send("POST", "/holds", {"function": "reserved"}).status == 503
+        assert gateway.send("GET", "/queue").status == 503
+        assert gateway.ask("/limits")["accounts"][0]["concurrent_executions"] == LIMIT
+    finally:
+        for worker in (stopped, other):
+            with suppress(ProcessLookupError):  # a machine that is slow: its silence was too long
+                os.kill(worker["pid"], signal.SIGCONT)
+    gateway.process.wait_until(lambda: gateway.ask("/holders")["trouble"] is None, "both answer again")
 
 
 def test_the_live_page_shows_all_workers(gateway: Workers, behind: Backend) -> None:

@@ -56,10 +56,9 @@ def malformed(text: str) -> Unacceptable:
     return Unacceptable(Refusal.MALFORMED, text=text)
 
 
-def settle(method: bytes, url: bytes, version: str, headers: Headers) -> Head:
+def settle(method: bytes, url: bytes, version: str, headers: Headers, by_name: dict[bytes, bytes]) -> Head:
     """The head of any request of HTTP/1. Raises `Unacceptable`."""
     path, query, authority = split_target(method, url)
-    by_name = dict(headers)
     settled = headers
     if len(by_name) != len(headers):
         settled = _join_lists(headers)
@@ -125,7 +124,7 @@ def _join_lists(headers: Headers) -> Headers:
 
 def _settle_host(headers: Headers, version: str, authority: bytes | None) -> Headers:
     """The headers with one valid Host, or none where the client need not name one."""
-    hosts = [value for name, value in headers if name == b"host"]
+    hosts = [value.strip(b" \t") for name, value in headers if name == b"host"]  # the parser leaves tabs at the end
     if len(hosts) > 1:
         raise malformed("it has more than one Host")
     if not hosts and version != "1.0":
@@ -134,8 +133,10 @@ def _settle_host(headers: Headers, version: str, authority: bytes | None) -> Hea
         raise malformed("its Host is no host with or without a port")
     if authority is not None:  # which is what counts (RFC 9112, 3.2.2)
         return [(b"host", authority), *(header for header in headers if header[0] != b"host")]
-    if hosts and not hosts[0].strip(b" \t"):  # as good as none
+    if hosts and not hosts[0]:  # as good as none
         return [header for header in headers if header[0] != b"host"]
+    if hosts and (b"host", hosts[0]) not in headers:
+        return [(name, hosts[0] if name == b"host" else value) for name, value in headers]
     return headers
 
 
@@ -155,7 +156,7 @@ def _has_body(by_name: Mapping[bytes, bytes]) -> bool:
 
 
 def _is_host(value: bytes) -> bool:
-    found = _HOST.fullmatch(value.strip(b" \t"))  # of which the parser leaves some at the end
+    found = _HOST.fullmatch(value)
     if found is None:
         return False
     if found[1] is not None:

@@ -46,8 +46,9 @@ _FLOOD = 64
 
 _RESET = struct.pack("ii", 1, 0)
 
-# What no header can be.
+# What no header can be, and what no request that is parsed begins with.
 _NO_HOST = b" "
+_NO_LINE = b"\0"
 
 # Connections above the ceiling are told so; this many of them at a time, then they are only cut.
 _TOLD = 256
@@ -109,6 +110,10 @@ class InvokeProtocol(asyncio.Protocol):
         self._headers: list[tuple[bytes, bytes]] = []
         # The last Host that was found valid: most connections only ever send one.
         self._host = _NO_HOST
+        # The last target in origin form, and the last first line in canonical form: most are repeated.
+        self._last_url = b""
+        self._last_target = (b"", b"", "")
+        self._first_line = _NO_LINE
         # Whether the newest head goes on as it came.
         self._is_as_sent = False
         # Whether what is refused is a HEAD request, whose answer has no body.
@@ -188,7 +193,10 @@ class InvokeProtocol(asyncio.Protocol):
         ended = self._ended
         is_between_messages = self._begun == ended
         try:
-            self._parse(data)
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                self._parse_resumed(data, upgrade)
         except httptools.HttpParserError as error:
             self._reject_unparsed(error)
         else:
@@ -199,27 +207,36 @@ class InvokeProtocol(asyncio.Protocol):
                     cycle is not None
                     and cycle.keep_alive
                     and self._is_as_sent
-                    and data.startswith(b"POST /")
-                    # A target has no space in it: one space and the version must follow, and nothing but the body.
-                    and data.startswith(b" HTTP/1.1\r\n", data.find(b" ", 6))
+                    and (data.startswith(self._first_line) or self._begins_canonically(data))
+                    # Some do not take a tab for a space. And nothing but the body may follow the head.
+                    and data.find(b"\t", 0, len(data) - self._body_bytes) < 0
                     and (data[-1] not in b"\r\n" or data.find(b"\r\n\r\n") + 4 + self._body_bytes == len(data))
                 ):
                     cycle.scope[MESSAGE] = data
             if self._quiet_bytes > self._limits.max_header_bytes:
                 self.reject(Refusal.HEAD_TOO_LARGE, limit=f"{self._limits.max_header_bytes} bytes")
 
-    def _parse(self, data: bytes) -> None:
-        """Feed the parser. Raises `httptools.HttpParserError`."""
+    def _begins_canonically(self, data: bytes) -> bool:
+        """Whether a POST request has the first line that the gateway would write: origin form, single spaces."""
+        end = data.find(b" ", 6)  # a target has no space in it
+        if not data.startswith(b"POST /") or not data.startswith(b" HTTP/1.1\r\n", end):
+            return False
+        self._first_line = data[: end + 11]
+        return True
+
+    def _parse_resumed(self, data: bytes, upgrade: httptools.HttpParserUpgrade) -> None:
+        """Parse a request with a wish to upgrade once more, and what follows. Raises `httptools.HttpParserError`."""
         while True:
+            (parsed,) = upgrade.args
+            assert self._resumed is not None  # the parser stops nowhere else
+            data = self._resumed + data[parsed:]
+            self._resumed = None
+            self.parser = self._make_parser()
             try:
                 self.parser.feed_data(data)
                 return
-            except httptools.HttpParserUpgrade as upgrade:
-                (parsed,) = upgrade.args
-                assert self._resumed is not None  # the parser stops nowhere else
-                data = self._resumed + data[parsed:]
-                self._resumed = None
-                self.parser = self._make_parser()
+            except httptools.HttpParserUpgrade as another:
+                upgrade = another
 
     def _reject_unparsed(self, error: Exception) -> None:
         cause = error.__context__
@@ -325,19 +342,23 @@ class InvokeProtocol(asyncio.Protocol):
         by_name = dict(headers)
         host = by_name.get(b"host")
         if (
-            host == self._host
+            url == self._last_url
+            and host == self._host
+            and version == "1.1"
             and len(by_name) == len(headers)
             and b"expect" not in by_name
-            and version == "1.1"
-            and url.startswith(b"/")
-            and b"#" not in url
         ):
-            raw_path, _, query = url.partition(b"?")
+            raw_path, query, path = self._last_target
             self._is_as_sent = True
         else:
-            raw_path, query, headers, by_name, self._is_as_sent = settle(method, url, version, headers)
-            self._host = host or _NO_HOST
-        path = raw_path.decode("ascii")
+            raw_path, query, headers, by_name, self._is_as_sent = settle(method, url, version, headers, by_name)
+            self._host = host if host and self._is_as_sent else _NO_HOST
+            path = raw_path.decode("ascii")
+            if "%" in path:
+                path = unquote(path)
+            if url.startswith(b"/"):
+                self._last_url = url
+                self._last_target = raw_path, query, path
         return {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -347,7 +368,7 @@ class InvokeProtocol(asyncio.Protocol):
             "scheme": self._scheme,
             "root_path": "",
             "method": method.decode("ascii"),
-            "path": unquote(path) if "%" in path else path,
+            "path": path,
             "raw_path": raw_path,
             "query_string": query,
             "headers": headers,

@@ -31,7 +31,7 @@ class Identify:
                 return DONE
         length = headers.get(b"content-length")
         if length is not None:  # the parser lets nothing but digits pass
-            if length[0] == _ZERO and len(length) > 1:  # some read an octal number
+            if not length.isdigit() or (length[0] == _ZERO and len(length) > 1):  # tabs behind it; an octal number
                 length = length.strip().lstrip(b"0") or b"0"
                 scope.pop(MESSAGE, None)
             exchange.content_length = int(length)

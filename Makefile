@@ -88,7 +88,7 @@ soak: $(VENV)/dev.stamp $(VENV)/redis.stamp ## `prove` with 20 seeds: 500 client
 	$(BIN)/invoke-gateway prove --seeds 10 --first 100 --gateways 3 --redis spawn $(ARGS)
 	$(BIN)/invoke-gateway prove --seeds 20 --first 100 --events 10000 --kills 5
 	$(BIN)/invoke-gateway prove --seeds 20 --first 100 --events 10000 --kills 5 --gateways 3 --redis spawn
-	$(BIN)/python -m pytest -m soak --timeout 1800
+	$(BIN)/python -m pytest -m 'soak or lateness' --timeout 1800
 
 broken: $(VENV)/dev.stamp $(VENV)/redis.stamp ## break rules of the gateway on purpose, one after the other: `prove` must see each
 	$(BIN)/python -m tests.proving.broken $(ARGS)

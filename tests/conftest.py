@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from tests.support import lateness
 from tests.support.sockets import Backend, backend
 from tests.support.tools import pytest_runtest_makereport, pytest_terminal_summary
 
@@ -13,6 +14,10 @@ __all__ = ["behind", "pytest_runtest_makereport", "pytest_terminal_summary"]
 # Machines that run tests are shared: how long one example takes says nothing about the code.
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    lateness.is_judged = "lateness" in config.option.markexpr
 
 
 @pytest.fixture

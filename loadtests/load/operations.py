@@ -38,6 +38,9 @@ class Operations:
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
             raise Silence(f"http://{self.address}{path} does not answer: {error!r}") from error
+        except BaseException:  # the run has ended meanwhile; the next question must not find this one half asked
+            self._connection.close()
+            raise
 
     def account(self) -> dict[str, Any]:
         """The default account's entry of `/limits`. Raises Silence."""

@@ -21,7 +21,7 @@ from gateway.policy.store_url import Host, split_store_url
 from ..support.clusters import Watched, watched_store
 from ..support.gateways import eventually
 
-LEASE = 1.5
+LEASE = 6.0  # seconds; a quarter of it is the store's time, and no busy machine stands still for so long
 LIMIT = 4
 ACCOUNT = AccountLimits("a", LIMIT)
 PLAN = ACCOUNT.plan("f")
@@ -54,7 +54,7 @@ async def take(counters: SharedCounters, count: int) -> list[MemorySlot]:
 async def fill(counters: SharedCounters) -> list[MemorySlot]:
     """Ask until the limit is reached, through whatever is away meanwhile."""
     taken = []
-    end = time.monotonic() + 15
+    end = time.monotonic() + 60
     while isinstance(answer := await counters.take(PLAN), MemorySlot | Away):
         if isinstance(answer, MemorySlot):
             taken.append(answer)
@@ -72,7 +72,7 @@ async def test_what_is_wrong_with_the_sentinels_or_the_primary_is_told(watched: 
         (f"redis://127.0.0.1:{watched.replica.port}/0", f"it is a replica of 127.0.0.1:{watched.primary.port}"),
     ):
         async with sharing(url) as counters:
-            assert words in (counters.trouble or ""), url
+            await eventually(lambda words=words: words in (counters.trouble or ""), f"{url}: {words}")
             assert "wrong-one" not in (counters.trouble or "")
 
 
@@ -95,10 +95,10 @@ async def test_a_primary_that_is_made_a_replica_is_left_for_the_new_one(watched:
         held = await take(one, 3)
         watched.sentinels[0].fail_over()
         await eventually(lambda: watched.replica.info()["role"] == "master", "it took over", 10)
-        await eventually(lambda: one.trouble is not None, "it is seen", LEASE)
+        await eventually(lambda: one.trouble is not None, "it is seen")
         held += await fill(two)
         assert len(held) == LIMIT
-        assert watched.replica.sums("a")["a/account"] == LIMIT
+        await eventually(lambda: watched.replica.sums("a")["a/account"] == LIMIT, "all are counted")
         await eventually(lambda: one.trouble is two.trouble is None, "all is well")
 
 
@@ -106,7 +106,7 @@ async def test_a_dead_primary_is_left_for_the_replica_that_takes_over() -> None:
     with watched_store("valkey") as store:
         store.primary.clear("a")
         async with sharing(store.url) as one, sharing(store.url) as two:
-            assert one.trouble is None
+            await eventually(lambda: one.trouble is None, "the primary is found")
             held = await take(one, 3)
             store.sentinels[0].close()  # two are enough to agree, and to be asked
             store.primary.kill()

@@ -28,6 +28,7 @@ from gateway.refusals import Refusal
 
 from ..support.certificates import make_certificate
 from ..support.gateways import eventually
+from ..support.lateness import end_at_once, judge
 from ..support.stores import KINDS, Store, running_store
 
 LEASE = 2.0  # seconds; a busy machine stands still for a part of one now and then
@@ -199,6 +200,7 @@ async def test_a_write_after_a_reset_counts_as_a_lost_connection(store: Store, m
         assert counters.totals.alone == {"refused": 0, "admitted": 0}
 
 
+@pytest.mark.lateness
 async def test_closed_refuses_within_the_time_bound_and_recovers_by_itself(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -208,12 +210,10 @@ async def test_closed_refuses_within_the_time_bound_and_recovers_by_itself(
         store.pause()
         started = time.monotonic()
         refused = await refuse(counters)
-        assert time.monotonic() - started < TIMEOUT + 0.2
+        judge(started, TIMEOUT + 0.2)
         assert isinstance(refused, Away)
         assert (refused.claim.refusal, refused.describe()) == (Refusal.COUNTERS_AWAY, "counters=away")
-        started = time.monotonic()
-        await refuse(counters)
-        assert time.monotonic() - started < 0.05  # nobody waits for what is known to be away
+        assert isinstance(end_at_once(counters.take(PLAN)), Away), "nobody waits for what is known to be away"
         assert counters.why_not_ready == f"The shared counters do not answer: no answer within {TIMEOUT:g} s."
         assert counters.totals.alone == {"refused": 2, "admitted": 0}
         held.release()
@@ -272,13 +272,14 @@ async def test_without_a_store_it_starts_all_the_same(kept: Store) -> None:
     await counters.close()
 
 
+@pytest.mark.lateness
 async def test_a_store_that_came_back_empty_is_refilled_before_anybody_is_admitted() -> None:
     with running_store("redis") as store:
         store.clear("a")
         async with sharing(store) as one, sharing(store) as two:
             slots = [await take(one) for _ in range(3)]
-            store.restart()
             restarted = time.monotonic()
+            store.restart()
             await eventually(
                 lambda: one.why_away is None and two.why_away is None and not shard_of(one)._dirty, "they are back"
             )
@@ -287,7 +288,8 @@ async def test_a_store_that_came_back_empty_is_refilled_before_anybody_is_admitt
             assert refused.claim.refusal is Refusal.COUNTERS_REFILLING
             await counted(store, 3)
             await admitted(two)
-            assert LEASE - 0.1 < time.monotonic() - restarted < 2 * LEASE + 1
+            assert time.monotonic() - restarted > LEASE - 0.1
+            judge(restarted, 2 * LEASE + 1.5)
             assert (await refuse(two)).in_use == 4
             for slot in slots:
                 slot.release()
@@ -319,25 +321,29 @@ async def test_an_event_loop_that_stands_still_keeps_its_slots(store: Store) -> 
         assert one._tallies["a"].epoch == before  # it was never fenced
 
 
+@pytest.mark.lateness
 async def test_slots_of_a_gateway_that_is_gone_come_back_when_its_lease_has_ended(store: Store) -> None:
     async with sharing(store) as one, sharing(store) as two:
         for _ in range(4):
             await take(one)
-        await die(one)
         died = time.monotonic()
+        await die(one)
         assert (await refuse(two)).in_use == 4
         await admitted(two)
-        assert LEASE / 2 < time.monotonic() - died < LEASE + 1
+        assert time.monotonic() - died > LEASE / 2
+        judge(died, LEASE + 1)
 
 
+@pytest.mark.lateness
 async def test_slots_are_kept_for_the_calls_of_a_dead_gateway_where_that_is_wanted(store: Store) -> None:
     async with sharing(store, keep_seconds=1.5) as one, sharing(store, keep_seconds=1.5) as two:
         for _ in range(4):
             await take(one)
-        await die(one)
         died = time.monotonic()
+        await die(one)
         await admitted(two)
-        assert LEASE / 2 + 1.5 < time.monotonic() - died < LEASE + 1.5 + 1
+        assert time.monotonic() - died > LEASE / 2 + 1.5
+        judge(died, LEASE + 1.5 + 1)
 
 
 async def die(counters: SharedCounters) -> None:

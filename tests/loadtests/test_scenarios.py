@@ -21,6 +21,7 @@ from loadtests.load.stage import ROOT, Target, run_scenario
 from loadtests.load.streaming import plan_stream
 
 FOLDER = ROOT / "loadtests"
+LENGTHS = (4, 20, 60)  # seconds of a run: on a busy machine hardly a call is answered in the first ones
 
 
 def test_every_locustfile_is_a_scenario_of_the_runner() -> None:
@@ -51,7 +52,7 @@ def test_a_size_that_no_chunks_make_is_refused_with_the_cure() -> None:
 @pytest.mark.parametrize("name", [scenario.name for scenario in SCENARIOS])
 def test_each_file_alone_tells_its_options(name: str) -> None:
     command = [sys.executable, "-m", "locust", "-f", str(FOLDER / f"{name}.py"), "--help-all"]
-    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert found.returncode == 0, found.stderr
     of_all, of_the_file = found.stdout.partition("The gateway:")[2].split("\n\n")[:2]
     assert "--operations HOST:PORT" in of_all
@@ -60,7 +61,10 @@ def test_each_file_alone_tells_its_options(name: str) -> None:
 
 def test_a_burst_against_a_real_gateway_stays_within_its_limits_and_is_reported(tmp_path: Path) -> None:
     burst = choose(("burst",))[0]
-    outcome = run_scenario(burst, tmp_path, None, 4, lambda seconds: None)
+    for length in LENGTHS:
+        outcome = run_scenario(burst, tmp_path, None, length, lambda seconds: None)
+        if outcome.truly_highest == outcome.ceilings and len(outcome.lines) == 3:
+            break
     assert outcome.failures == {}
     assert outcome.is_good
     assert (outcome.overshoot, outcome.leaked) == (0, 0)
@@ -122,7 +126,10 @@ def lying() -> Iterator[Target]:
 
 def test_a_gateway_that_lies_is_found_out_by_what_its_backend_saw(tmp_path: Path, lying: Target) -> None:
     steady = replace(choose(("steady",))[0], locust=("--users=2", "--function=sleep-search"))
-    outcome: Outcome = run_scenario(steady, tmp_path, lying, 4, lambda seconds: None)
+    for length in LENGTHS:
+        outcome: Outcome = run_scenario(steady, tmp_path, lying, length, lambda seconds: None)
+        if outcome.overshoot:
+            break
     assert (outcome.overshoot, outcome.is_good) == (1, False), list(outcome.failures)
     assert outcome.highest["unreserved"] == 0
     assert outcome.truly_highest["unreserved"] == 2
@@ -131,9 +138,12 @@ def test_a_gateway_that_lies_is_found_out_by_what_its_backend_saw(tmp_path: Path
 
 
 def test_the_runner_ends_with_1_and_says_why_when_nobody_answers(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "loadtests.load", "steady", "--length=0.2", f"--results={tmp_path}"]
-    command += ["--host=http://127.0.0.1:9", "--operations=127.0.0.1:9"]
-    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    for length in (0.2, *LENGTHS):
+        command = [sys.executable, "-m", "loadtests.load", "steady", f"--length={length}", f"--results={tmp_path}"]
+        command += ["--host=http://127.0.0.1:9", "--operations=127.0.0.1:9"]
+        found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
+        if "no answer" in found.stdout:
+            break
     assert found.returncode == 1, found.stdout + found.stderr
     assert "sleep-checkout no answer" in found.stdout
     assert "limits and leaks are not checked" in found.stdout

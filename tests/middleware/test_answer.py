@@ -214,7 +214,7 @@ def upload(connection: http.client.HTTPConnection, body: bytes | list[bytes], **
 @pytest.mark.parametrize("size", SIZES)
 def test_an_ordinary_client_reads_the_refusal_of_its_upload_and_goes_on(served: Gateway, size: int) -> None:
     """http.client sends all of its body before it reads; its connection then takes the next request."""
-    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", served.port, timeout=60)
     try:
         for body in (b"x" * size, [b"x" * 1_000_000] * (size // 1_000_000 + 1)):
             status, answer = upload(connection, body)

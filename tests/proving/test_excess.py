@@ -45,7 +45,7 @@ async def test_it_is_over_when_those_beyond_the_limit_have_ended_and_a_kill_is_n
         ledger.send(call)
         runs.append(ledger.begin(call))
     blow = damage.strike("cut off", [ONE], ledger.clock(), is_cut=True)
-    await asyncio.wait_for(besieging._wait_for_excess(blow), 1)  # it has not come back, as after a kill
+    await asyncio.wait_for(besieging._wait_for_excess(blow), 60)  # it has not come back, as after a kill
     blow.ended = ledger.clock()
     waiting = asyncio.create_task(besieging._wait_for_excess(blow))
     await turn()

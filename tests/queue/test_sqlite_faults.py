@@ -19,6 +19,7 @@ from gateway.queue.base import CannotOpen, StoreFault
 from gateway.queue.event import Event
 from gateway.queue.sqlite import SqliteStore
 from gateway.queue.sqlite_file import PAGE_BYTES
+from tests.support.lateness import judge
 
 ROOT = Path(__file__).parents[2]
 CHILD = [sys.executable, str(Path(__file__).with_name("crash_child.py"))]
@@ -54,7 +55,7 @@ async def ids(store: SqliteStore) -> list[str]:
 
 
 async def until_well(store: SqliteStore) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while store.trouble is not None:  # noqa: ASYNC110 - a store tells nobody that its trouble is over
             await asyncio.sleep(0.01)
 
@@ -148,7 +149,7 @@ async def test_in_a_full_file_events_can_end_and_make_room(path: Path) -> None:
     said = asyncio.create_task(store.postpone(small))  # in the same batch
     hammering = asyncio.create_task(put_again_and_again(store))
     ends = asyncio.gather(said, *map(store.finish, fetched.events))
-    await asyncio.wait_for(ends, 5)
+    await asyncio.wait_for(ends, 60)
     hammering.cancel()
     refused = await asyncio.gather(*puts, return_exceptions=True)
     assert [fault.kind for fault in refused if isinstance(fault, StoreFault)] == ["full", "full"]
@@ -184,7 +185,7 @@ async def test_under_a_lock_puts_are_refused_and_everything_else_waits_in_its_or
         with pytest.raises(StoreFault, match="has locked"):
             await store.put(event("another"))
         assert not any(task.done() for task in kept)
-    await asyncio.wait_for(asyncio.gather(*kept), 5)
+    await asyncio.wait_for(asyncio.gather(*kept), 60)
     assert store.trouble is None
     assert await store.fetch("lane", 9.0, 9, PLENTY) == ([moves], None)
     await store.close()
@@ -201,14 +202,14 @@ async def test_what_is_said_of_an_event_while_it_cannot_be_written_is_written_la
     with locked(path):
         mine.runs = 1
         first = asyncio.create_task(store.rewrite(mine))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not store._journal._writing:  # noqa: ASYNC110 - it tells nobody that it has begun
                 await asyncio.sleep(0)
         mine.runs = 2
         second = asyncio.create_task(store.postpone(mine))
         await asyncio.sleep(0.1)
         assert store.trouble is not None
-    await asyncio.wait_for(asyncio.gather(first, second), 5)
+    await asyncio.wait_for(asyncio.gather(first, second), 60)
     assert (await store.fetch("lane", 9.0, 9, PLENTY)).events == [mine]
     await store.close()
 
@@ -225,6 +226,7 @@ async def test_trouble_ends_by_itself_when_nothing_is_kept(path: Path) -> None:
 
 
 @pytest.mark.usefixtures("short_times")
+@pytest.mark.lateness
 async def test_what_cannot_be_written_holds_up_the_end_only_so_long(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -236,7 +238,7 @@ async def test_what_cannot_be_written_holds_up_the_end_only_so_long(
         await asyncio.sleep(0)
         began = time.monotonic()
         await store.close()
-        assert time.monotonic() - began < 2
+        judge(began, 2)
         await end
     assert "1 changes of events could not be written; these events run again. Another program" in caplog.text
     store = await opened(path)

@@ -192,5 +192,5 @@ def test_calls_that_come_together_take_different_steps(demo: Gateway) -> None:
     async def send() -> list[Response]:
         return await asyncio.gather(*(invoke_once(demo.server.listen, "echo") for _ in range(20)))
 
-    answers = asyncio.run_coroutine_threadsafe(send(), demo._loop).result(10)
+    answers = asyncio.run_coroutine_threadsafe(send(), demo._loop).result(60)
     assert sorted(answer.status for answer in answers) == [200] * 6 + [410] * 7 + [500] * 7

@@ -133,7 +133,7 @@ async def test_events_of_another_backend_are_held_until_they_are_adopted(
             assert ran(backend) == [ID % 4]
             assert (await command(gateway, "adopt")).output == "adopted 3 events\n"
             await until_ran(backend, 1, 2, 3, 4)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while (await queue_of(gateway))["events"]:  # noqa: ASYNC110 - the queue has no event that says so
                     await asyncio.sleep(0.01)
             assert await gateway.metric("degraded", cause="events_held") == 0

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.processes import RunningProcess, bare_environment, fetch_json, free_port, running
+from tests.support.lateness import judge
+from tests.support.processes import RunningProcess, bare_environment, fetch_json, free_port, running, wait_until
 from tests.support.sockets import Answer, Backend, Wire, invoke, refusal_of
 from tests.support.stores import KINDS, Store, running_store
 
@@ -80,6 +81,7 @@ def hold(stack: ExitStack, gateway: Process, behind: Backend, count: int, alread
     return wires
 
 
+@pytest.mark.lateness
 def test_a_killed_gateways_slots_come_back_within_its_lease(store: Store, behind: Backend, tmp_path: Path) -> None:
     with gateways(2, store, behind, tmp_path) as (one, two), ExitStack() as stack:
         hold(stack, one, behind, LIMIT)
@@ -88,10 +90,10 @@ def test_a_killed_gateways_slots_come_back_within_its_lease(store: Store, behind
         account = two.ask("/limits")["accounts"][0]
         assert (account["in_flight"], account["in_flight_here"]) == (LIMIT, 0)
         assert two.ask("/limits")["shared"]["gateways"] == 2
-        one.process.kill()
         killed = time.monotonic()
-        while two.call().status != 200:
-            assert time.monotonic() - killed < LEASE + 1
+        one.process.kill()
+        wait_until(lambda: two.call().status == 200, "a slot has come back")
+        judge(killed, LEASE + 1)
         assert time.monotonic() - killed > LEASE / 2
         behind.release()
 
@@ -142,6 +144,6 @@ def test_a_gateway_that_stops_gives_everything_back(store: Store, behind: Backen
         hold(stack, one, behind, 2)
         assert store.sums(ACCOUNT)[f"{ACCOUNT}/account"] == 2
         one.signal(signal.SIGTERM)
-        one.process._process.wait(5)
+        one.process._process.wait(60)
         assert store.sums(ACCOUNT) == {}
         behind.release()

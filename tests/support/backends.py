@@ -275,7 +275,7 @@ class ScriptedBackend:
         for connection in self.connections:
             connection.is_let_go.set()
             connection.writer.close()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             for connection in self.connections:
                 await connection.closed.wait()
 

@@ -15,7 +15,7 @@ import msgspec
 from gateway.settings import Address
 
 # Seconds after which an answer that has not come does not come. Nothing waits so long unless it fails.
-PATIENCE = 15
+PATIENCE = 60
 
 AWS = "lambda.us-east-1.amazonaws.com"
 """The host that SDKs name; the operations listener answers to no such name."""

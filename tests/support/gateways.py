@@ -15,6 +15,8 @@ from . import clients
 # Rates would refuse a burst before the slots do; the tests of slots switch them off.
 UNRATED = {"requests_per_second": "off"}
 
+PATIENCE = 60.0  # seconds after which what should happen has not happened, on a busy machine too
+
 
 def make_settings(backend_url: str, **changes: Any) -> Settings:
     """Settings on free ports before `backend_url`; `changes` are merged into the mapping, one level deep."""
@@ -88,8 +90,12 @@ async def serving(backend_url: str, **changes: Any) -> AsyncIterator[GatewayUnde
         yield GatewayUnderTest(server)
 
 
-async def eventually(is_true: Callable[[], object], what: Callable[[], object] | str, timeout: float = 5) -> None:
-    """Return once `is_true()` is: for what no event tells. AssertionError naming `what` after `timeout` seconds."""
+async def eventually(
+    is_true: Callable[[], object], what: Callable[[], object] | str, timeout: float = PATIENCE
+) -> None:
+    """Return once `is_true()` is: for what no event tells. AssertionError naming `what` after `timeout` seconds, which
+    are never less than `PATIENCE`: no machine is too slow for that."""
+    timeout = max(timeout, PATIENCE)
     deadline = asyncio.get_running_loop().time() + timeout
     while not is_true():
         if asyncio.get_running_loop().time() > deadline:

@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 LOOPBACK = "127.0.0.1"
 # Below Linux's range for outgoing connections: none of those can take the port between our look and its use.
 PORTS = range(20_000, 32_000)
-GRACE_SECONDS = 5.0  # between asking a process to stop and ending it
+GRACE_SECONDS = 30.0  # between asking a process to stop and ending it
+PATIENCE = 60.0  # seconds after which what should happen has not happened, on a busy machine too
 
 
 def free_port() -> int:
@@ -51,11 +52,12 @@ def fetch_json(url: str, timeout: float = 2) -> Any:
     return json.loads(body)
 
 
-def wait_until(is_true: Callable[[], object], what: str, timeout: float = 15) -> None:
-    """Return once `is_true()` is; AssertionError naming `what` after `timeout` seconds.
+def wait_until(is_true: Callable[[], object], what: str, timeout: float = PATIENCE) -> None:
+    """Return once `is_true()` is; AssertionError naming `what` after `timeout` seconds, never less than `PATIENCE`.
 
     A predicate that cannot ask yet (refused, reset, not JSON) counts as not true yet.
     """
+    timeout = max(timeout, PATIENCE)
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         with suppress(OSError, http.client.HTTPException, ValueError):
@@ -89,7 +91,7 @@ class RunningProcess:
     def is_running(self) -> bool:
         return self._process.poll() is None
 
-    def wait_until(self, is_true: Callable[[], object], what: str, timeout: float = 15) -> None:
+    def wait_until(self, is_true: Callable[[], object], what: str, timeout: float = PATIENCE) -> None:
         """Like `wait_until`, but gives up at once when the process has ended; the error quotes its log."""
 
         def is_true_or_ended() -> bool:

@@ -31,7 +31,7 @@ from .gateways import eventually, make_settings
 from .processes import wait_until
 
 LOOPBACK = "127.0.0.1"
-PATIENCE = 5.0  # seconds after which what should happen has not happened
+PATIENCE = 60.0  # seconds after which what should happen has not happened
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.1 (\d{3}) [ -~]*")
 _HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+): ?([\t -~\x80-\xff]*)")

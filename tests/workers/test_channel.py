@@ -75,7 +75,7 @@ def test_who_waits_for_an_answer_hears_at_once_that_the_worker_is_gone() -> None
         await asyncio.sleep(0)
         there.close()
         with pytest.raises(WorkerGone, match="ended"):
-            await asyncio.wait_for(waiting, 5)
+            await asyncio.wait_for(waiting, 60)
         with pytest.raises(WorkerGone, match="ended"):
             await asking.ask("another")
         await asking.close()
@@ -115,8 +115,8 @@ def test_a_worker_ends_its_answers_when_the_supervisor_is_gone() -> None:
             waiting = asyncio.create_task(asking.ask("forever"))
             await begun.wait()
             await asking.close()
-            await asyncio.wait_for(answering, 5)
-            await asyncio.wait_for(ended.wait(), 5)
+            await asyncio.wait_for(answering, 60)
+            await asyncio.wait_for(ended.wait(), 60)
             with pytest.raises(WorkerGone):
                 await waiting
 

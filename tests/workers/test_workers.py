@@ -260,7 +260,7 @@ def test_a_gateway_that_is_told_to_stop_lets_the_calls_of_all_workers_end(
             gateway.ask("/readyz")
         behind.release()
         assert [wire.answer().status for wire in calls] == [200] * 4
-        assert gateway.process._process.wait(10) == 0
+        assert gateway.process._process.wait(60) == 0
         assert not any(is_alive(pid) for pid in pids)
 
 
@@ -270,7 +270,7 @@ def test_who_tells_it_twice_does_not_wait(gateway: Workers, behind: Backend) -> 
         gateway.process._process.send_signal(signal.SIGTERM)
         gateway.process.wait_until(lambda: "draining" in gateway.log(), "draining")
         gateway.process._process.send_signal(signal.SIGTERM)
-        assert gateway.process._process.wait(5) == 0
+        assert gateway.process._process.wait(60) == 0
         behind.release()
 
 
@@ -422,7 +422,7 @@ def test_the_live_page_shows_all_workers(gateway: Workers, behind: Backend) -> N
 def test_what_workers_cannot_do_is_refused_in_words(flags: list[str], words: str, tmp_path: Path) -> None:
     arguments = [sys.executable, "-m", "gateway", "serve", *flags]
     with running(arguments, tmp_path / "log", bare_environment(tmp_path), cwd=ROOT) as process:
-        assert process._process.wait(10) == 2
+        assert process._process.wait(60) == 2
         assert words in " ".join(process.tail().split())
 
 
@@ -432,7 +432,7 @@ def test_a_taken_port_is_one_clear_message(store: Store, tmp_path: Path) -> None
         flags = ["--workers", "2", "--counters", store.url, "--listen", address, "--operations", f"{LOOPBACK}:0"]
         arguments = [sys.executable, "-m", "gateway", "serve", *flags]
         with running(arguments, tmp_path / "log", bare_environment(tmp_path), cwd=ROOT) as process:
-            assert process._process.wait(10) == 2
+            assert process._process.wait(60) == 2
             (line,) = process.tail().splitlines()
     assert f"cannot listen on {address} (listen)" in line
 

@@ -46,6 +46,7 @@ from .policy.events import Delays, EventRules, RuleBook, Targets
 from .policy.fault_script import FaultScripts
 from .policy.function_errors import FunctionErrors
 from .policy.limits import DEFAULT_ACCOUNT, AccountLimits, FunctionLimits, Limits
+from .policy.os_text import printable
 from .policy.payload import PayloadQuotas
 from .policy.recursion import TRACE_HEADER, extend, hash_function, is_loop
 from .queue.accept import invoke_scope, make_event
@@ -317,7 +318,7 @@ class Gateway:
 
     def _make_queue(self, settings: Settings, dispatcher: Dispatcher) -> QueueLooker:
         where = self.event_store
-        name = where if "://" in where else f"{where} on {gethostname()}"
+        name = where if "://" in where else f"{where} on {printable(gethostname())}"
         return QueueLooker(dispatcher, limits=lambda: self.tables.limits, levels=Levels(name, now=self.clock))
 
     @cached_property
@@ -505,7 +506,7 @@ def _make_store(settings: Settings, gateway: str, tasks: BackgroundTasks, clock:
         return shared, name_store(url)
     path, is_temporary = find_file(url, settings.listen.port, is_demo=settings.backend.url == "demo")
     most = events.maximum_events
-    return SqliteStore(path, maximum_events=most, is_temporary=is_temporary, clock=clock), str(path)
+    return SqliteStore(path, maximum_events=most, is_temporary=is_temporary, clock=clock), printable(str(path))
 
 
 def _make_account(account: str, settings: Account, labelled: int) -> AccountLimits:

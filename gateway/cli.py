@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway import __version__, flags
+from gateway.policy.os_text import printable
 from gateway.queue_command import queue
 from gateway.remote import ASKING
 from gateway.settings import Account, Settings, SettingsError, json_schema, load
@@ -129,7 +130,7 @@ def check(ctx: click.Context, file: Path) -> None:
         status = report(error)
         report_notes(startup.notes)
         ctx.exit(status)
-    click.echo(f"{file}: ok")
+    click.echo(f"{printable(str(file))}: ok")
     report_notes(startup.notes)
     Console().print(accounts_table(settings))
 
@@ -150,9 +151,9 @@ def report(error: SettingsError) -> int:
     click.echo(f"invoke-gateway: {count} mistake{'s' if count > 1 else ''} in the settings", err=True)
     for problem in error.problems[:MOST_SHOWN]:
         where = f"{problem.key}  ({problem.source})" if problem.key else problem.source
-        click.echo(f"\n  {where}\n      {problem.message}", err=True)
+        click.echo(printable(f"\n  {where}\n      {problem.message}"), err=True)
         if problem.cure:
-            click.echo(f"      -> {problem.cure}", err=True)
+            click.echo(printable(f"      -> {problem.cure}"), err=True)
     if count > MOST_SHOWN:
         click.echo(f"\n  ... and {count - MOST_SHOWN} more", err=True)
     return BAD_SETTINGS
@@ -161,7 +162,7 @@ def report(error: SettingsError) -> int:
 def report_notes(notes: list[str]) -> None:
     """Print to stderr what keeps nothing from starting."""
     for note in notes:
-        click.echo(f"note: {note}", err=True)
+        click.echo(printable(f"note: {note}"), err=True)
 
 
 def accounts_table(settings: Settings) -> Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from socket import gethostname
 from urllib.parse import parse_qs, urlsplit
 
+from ..policy.os_text import printable
 from ..policy.store_url import Host, split_store_url
 
 _LOOPBACK = ("localhost", "127.", "::1")
@@ -17,9 +18,9 @@ def name_store(url: str) -> str:
     parts, store = urlsplit(url), split_store_url(url)
     given = parse_qs(parts.query).get("db", [""])[0]
     if parts.scheme == "unix":
-        return f"unix://{parts.path}?db={given or 0} on {gethostname()}"
+        return printable(f"unix://{parts.path}?db={given or 0} on {gethostname()}")
     service = f"{store.service}/" if store.service else ""
-    where = f" on {gethostname()}" if store.hosts[0][0].startswith(_LOOPBACK) else ""
+    where = f" on {printable(gethostname())}" if store.hosts[0][0].startswith(_LOOPBACK) else ""
     hosts = ",".join(_write(host) for host in sorted(store.hosts))
     return f"{parts.scheme}://{hosts}/{service}{given or store.database or 0}{where}"
 

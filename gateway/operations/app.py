@@ -4,12 +4,13 @@ server of its own, so nothing of it can be reached through the Invoke listener."
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from itertools import chain
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from ..telemetry.exposition import Family, choose_format, render
@@ -20,6 +21,8 @@ from .live import BadQuestion, Refusals, read_question
 from .page import load_page
 from .readiness import Readiness, Shared
 from .watchers import EventStream, Watchers
+
+log = logging.getLogger("gateway")
 
 _LONGEST_NUMBER = 9  # digits; more rows than there can be functions
 
@@ -93,9 +96,14 @@ class Operations:
 
     async def metrics(self, request: Request) -> Response:
         is_openmetrics, content_type = choose_format(request.headers.get("accept", ""))
-        processes = await self._read_processes()
-        pieces = render(chain(self._collector.families(), processes), is_openmetrics=is_openmetrics)
-        return StreamingResponse(_in_turns(pieces), headers={"content-type": content_type})
+        try:
+            processes = await self._read_processes()
+            pieces = render(chain(self._collector.families(), processes), is_openmetrics=is_openmetrics)
+            body = await _join(pieces)
+        except Exception:  # half an answer with 200 would be taken for all of it
+            log.exception("the metrics cannot be written")
+            return answer_error("The metrics cannot be written. The gateway's log says why.", 500)
+        return Response(body, headers={"content-type": content_type})
 
     async def healthz(self, request: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -124,8 +132,10 @@ async def _read_process() -> Iterable[Family]:
     return await asyncio.to_thread(read_process)
 
 
-async def _in_turns(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """The pieces one by one; requests are served between two of them."""
+async def _join(pieces: Iterator[bytes]) -> bytes:
+    """All pieces; requests are served between two of them."""
+    made = []
     for piece in pieces:
-        yield piece
+        made.append(piece)
         await asyncio.sleep(0)
+    return b"".join(made)

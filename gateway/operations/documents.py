@@ -9,6 +9,7 @@ import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from ..policy.os_text import printable_document
 from ..refusals import Refusal, Rendered
 
 # Bytes of a request's body; the longest hold that makes sense has a few hundred, a script of faults a few thousand.
@@ -83,8 +84,15 @@ def _read_value(key: str, value: object, keys: Keys, what: str, where: str) -> A
 
 
 def answer_json(document: dict[str, object], status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    body = msgspec.json.encode(document)
-    return Response(body, status_code=status, headers=headers, media_type="application/json")
+    return Response(encode(document), status_code=status, headers=headers, media_type="application/json")
+
+
+def encode(document: object) -> bytes:
+    """The document as JSON, also where a text of the operating system in it is no UTF-8."""
+    try:
+        return msgspec.json.encode(document)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(printable_document(document))
 
 
 def answer_error(text: str, status: int) -> Response:

@@ -13,11 +13,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from time import monotonic
 
-import msgspec
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from ..background import BackgroundTask, BackgroundTasks
+from .documents import encode
 from .live import Configured, LiveView, Question, find_configured
 
 log = logging.getLogger("gateway")
@@ -156,7 +156,7 @@ class Watchers:
             configured = board.configured
             if configured is None or configured.limits is not moment.limits:
                 configured = board.configured = await find_configured(moment.limits, board.question)
-            board.put(msgspec.json.encode(self._view.describe(board.question, moment, configured)), monotonic())
+            board.put(encode(self._view.describe(board.question, moment, configured)), monotonic())
             await asyncio.sleep(0)
         self._wake()
 
@@ -164,7 +164,7 @@ class Watchers:
         """Answer one question, so that a new watcher need not wait for the next tick."""
         moment = self._view.look()
         board.configured = await find_configured(moment.limits, board.question)
-        board.put(msgspec.json.encode(self._view.describe(board.question, moment, board.configured)), monotonic())
+        board.put(encode(self._view.describe(board.question, moment, board.configured)), monotonic())
 
     def _wake(self) -> None:
         ticked, self._ticked = self._ticked, asyncio.Event()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Literal, NamedTuple
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+from urllib.parse import parse_qsl, unquote, unquote_to_bytes, urlencode, urlsplit
 
 Host = tuple[str, int]
 Kind = Literal["server", "sentinel", "cluster"]
@@ -48,6 +48,18 @@ def split_store_url(url: str) -> StoreUrl:
     host, port = hosts[0]
     connection = f"{scheme}://{secrets}{at}{f'[{host}]' if ':' in host else host}:{port}/{database}?{urlencode(query)}"
     return StoreUrl(kind, hosts, unquote(service), database, url if kind == "server" else connection, sentinel, where)
+
+
+def find_file_path(url: str) -> str:
+    """The path in the URL of a file, whatever bytes are written in it as `%FF`; such a byte is a surrogate in it, as in
+    all paths. Raises `ValueError` where that is no path."""
+    path = url.partition("://")[2]
+    if "?" in path or "#" in path:
+        raise ValueError("a ? or # in it is written as %3F or %23")
+    path = unquote_to_bytes(path.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
+    if "\0" in path:
+        raise ValueError("no file's name has a %00")
+    return path
 
 
 def _read_host(text: str, usual_port: int) -> Host:

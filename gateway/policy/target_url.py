@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
-from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, unquote_to_bytes, urlencode, urlsplit, urlunsplit
 
 from .arn import DOMAINS, find_partition
+from .os_text import printable
 from .store_url import split_store_url
 
 KINDS_IN_WORDS = "sqs+http://, sqs+https://, http://, https://, file://, redis://, rediss://, unix:// or function:"
@@ -203,10 +204,10 @@ def _read_endpoint(parts: SplitResult) -> Endpoint:
 
 
 def _read_file(parts: SplitResult) -> File:
-    path = unquote(parts.path)
+    path = unquote_to_bytes(parts.path.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
     if parts.netloc not in ("", "localhost"):
         raise BadTargetUrl("has a path that is not absolute", f"{_FILE_CURE}, with three slashes")
-    if parts.query or path.endswith("/") or not path.startswith("/") or not path.isprintable():
+    if parts.query or path.endswith("/") or not path.startswith("/") or not printable(path).isprintable():
         raise BadTargetUrl("names no file", _FILE_CURE)
     return File(path)
 

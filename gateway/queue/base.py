@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple, Protocol
 
 from ..policy.events import Kind
+from ..policy.os_text import printable
 from .event import Event
 
 
@@ -23,12 +24,15 @@ class StoreFault(Exception):
     def __init__(
         self, kind: Literal["full", "bound", "locked", "damaged", "replaced", "away", "failed"], text: str
     ) -> None:
-        super().__init__(text)
+        super().__init__(printable(text))
         self.kind = kind
 
 
 class CannotOpen(Exception):
     """The store cannot be used at all; the text says what helps."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(printable(text))
 
 
 class Waiting(NamedTuple):

@@ -8,6 +8,7 @@ from math import inf
 from random import random
 
 from ..policy.events import Delays, Targets, back_off
+from ..policy.os_text import printable
 from .base import Deliver, DeliveryFailed
 from .event import Event
 
@@ -37,11 +38,11 @@ class Deliveries:
             try:
                 await self._deliver(kind, target, event)
             except DeliveryFailed as failure:
-                outcome.trouble = str(failure)
+                outcome.trouble = printable(str(failure))
                 left.append(kind)
             except Exception as error:  # a mistake of ours must not lose the event
                 log.exception("event %s: %s failed inside the gateway", event.request_id, kind)
-                outcome.trouble = f"{type(error).__name__}: {error}"
+                outcome.trouble = printable(f"{type(error).__name__}: {error}")
                 left.append(kind)
         outcome.pending = tuple(left)
         if not left:

@@ -6,8 +6,8 @@ import os
 import tempfile
 from pathlib import Path
 from secrets import token_hex
-from urllib.parse import unquote, urlsplit
 
+from ..policy.store_url import find_file_path
 from .base import CannotOpen
 
 
@@ -16,7 +16,10 @@ def find_file(url: str | None, port: int, *, is_demo: bool = False) -> tuple[Pat
     end: a gateway on a free port is another one each time, and events for the demo backend are worth nothing later.
     Raises `CannotOpen`."""
     if url is not None:
-        return Path(unquote(urlsplit(url).path)), False
+        try:
+            return Path(find_file_path(url)), False
+        except ValueError as error:
+            raise CannotOpen(f"The URL {url} names no file: {error}.") from None
     if is_demo or not port:
         folder = Path(tempfile.gettempdir()) / f"invoke-gateway-{os.getpid()}-{token_hex(4)}"
         return folder / "events.db", True

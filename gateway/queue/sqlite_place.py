@@ -17,6 +17,7 @@ import struct
 from pathlib import Path
 from typing import NamedTuple
 
+from ..policy.os_text import printable
 from .base import StoreFault
 
 _LOG_MAGIC = b"\x37\x7f\x06"  # the first bytes of a log of SQLite; the fourth says the order of bytes
@@ -110,7 +111,7 @@ class Place:
         if status.st_nlink != 1:
             return StoreFault(
                 "replaced",
-                f"The queue's {_WORDS[what]} {_printable(name)} has {status.st_nlink} names (hard links). By another "
+                f"The queue's {_WORDS[what]} {printable(name)} has {status.st_nlink} names (hard links). By another "
                 "name a second program could change it. Remove the other names; it goes on by itself.",
             )
         if what == "file":
@@ -141,7 +142,7 @@ class Place:
         return int(frames)
 
     def _fault(self, what: str, how: str) -> StoreFault:
-        name = _printable(self._names[what])
+        name = printable(self._names[what])
         if what == "file":
             cure = f"Bring it back with its -wal, -shm and .lock{self._find()}, {_DRAIN}."
         elif what == "log":
@@ -157,7 +158,7 @@ class Place:
         except OSError:
             return ""
         is_known = not found.endswith(" (deleted)") and found != self._path
-        return f" (it is now {_printable(found)})" if is_known else ""
+        return f" (it is now {printable(found)})" if is_known else ""
 
 
 _WORDS = {"file": "file", "log": "log", "index": "index of the log", "lock": "lock"}
@@ -168,9 +169,4 @@ def _inode(status: os.stat_result) -> Inode:
 
 
 def _cut_off(name: str, cure: str) -> StoreFault:
-    return StoreFault("damaged", f"The queue's file {_printable(name)} was cut off while the gateway ran. {cure}")
-
-
-def _printable(name: str) -> str:
-    """The name in UTF-8, whatever bytes it has."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    return StoreFault("damaged", f"The queue's file {printable(name)} was cut off while the gateway ran. {cure}")

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, PlainValidator
 from pydantic_core import PydanticCustomError
 
-from gateway.policy.store_url import SCHEMES, split_store_url
+from gateway.policy.store_url import SCHEMES, find_file_path, split_store_url
 from gateway.policy.target_url import KINDS_CURE, KINDS_IN_WORDS, BadTargetUrl, parse_target_url
 
 HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?")
@@ -184,8 +184,11 @@ def read_event_store_url(url: str) -> str:
     cure = "write sqlite:///var/lib/invoke-gateway/queue.db, redis://127.0.0.1:6379/0 or unix:///run/valkey.sock"
     scheme, colon, rest = url.partition("://")
     if scheme == "sqlite" and colon:
-        path = rest.split("?")[0]
-        if not path.startswith("/") or path.endswith("/") or not path.isprintable():
+        try:
+            path = find_file_path(url)
+        except ValueError as error:
+            raise complaint(f"names no file: {error}", cure) from None
+        if not path.startswith("/") or path.endswith("/") or not rest.isprintable():
             raise complaint("does not name a file by its absolute path", cure)
         return url
     if scheme not in ("redis", "rediss", "unix") or not colon:

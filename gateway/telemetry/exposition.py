@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encoder
 
+from ..policy.os_text import printable
 from .record import Histogram
 
 # Made in about half a millisecond, and sent with few system calls.
@@ -84,6 +85,8 @@ def _labeller(names: tuple[str, ...]) -> Callable[[Sequence[str]], str]:
 
 
 def _escape(value: str) -> str:
+    if not value.isascii():
+        value = printable(value)
     return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 
 

@@ -75,6 +75,9 @@ lock: $(VENV)/install.stamp ## resolve anew, into constraints.txt; ARGS=--no-upg
 
 # Environments of their own, made as the usual one is, but by other constraints.
 test-newest: RESOLUTION := highest
+# The extra allows an older boto3 than the tests' own tools do.
+test-oldest: AFTERWARDS = $(BIN)/python -m uv pip install --quiet --python .venv-oldest/bin/python --resolution lowest-direct \
+	--editable '.[sqs]' && .venv-oldest/bin/python -m pytest tests/destinations/test_sqs.py
 test-oldest: RESOLUTION := lowest-direct
 test-newest: ## run the tests with the newest versions that pyproject.toml allows, in .venv-newest
 test-oldest: ## run the tests with the lowest versions that pyproject.toml allows, in .venv-oldest
@@ -82,6 +85,7 @@ test-newest test-oldest: test-%: $(VENV)/install.stamp
 	$(PYTHON) -m venv --clear .venv-$*
 	$(BIN)/python -m tests.support.lock --python .venv-$*/bin/python --output-file .venv-$*/constraints.txt --resolution $(RESOLUTION)
 	$(MAKE) test VENV=.venv-$* CONSTRAINTS=.venv-$*/constraints.txt
+	$(AFTERWARDS)
 
 soak: $(VENV)/dev.stamp $(VENV)/redis.stamp ## `prove` with 20 seeds: 500 clients at 20 slots, hostile clients, backend faults; then events; then tests in real time; ARGS="…" adds flags
 	$(BIN)/invoke-gateway prove --seeds 20 --first 100 $(ARGS)

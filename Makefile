@@ -76,7 +76,7 @@ lock: $(VENV)/install.stamp ## resolve anew, into constraints.txt; ARGS=--no-upg
 # Environments of their own, made as the usual one is, but by other constraints.
 test-newest: RESOLUTION := highest
 # The extra allows an older boto3 than the tests' own tools do.
-test-oldest: AFTERWARDS = $(BIN)/python -m uv pip install --quiet --python .venv-oldest/bin/python --resolution lowest-direct \
+test-oldest: AFTERWARDS = $(BIN)/python -m uv pip install --quiet --upgrade --python .venv-oldest/bin/python --resolution lowest-direct \
 	--editable '.[sqs]' && .venv-oldest/bin/python -m pytest tests/destinations/test_sqs.py
 test-oldest: RESOLUTION := lowest-direct
 test-newest: ## run the tests with the newest versions that pyproject.toml allows, in .venv-newest

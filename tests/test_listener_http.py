@@ -10,7 +10,17 @@ import pytest
 
 from tests.support.backends import BackendCall
 from tests.support.clients import stream_path
-from tests.support.sockets import Answer, Closed, Gateway, Wire, chunked, gateway, invoke, refusal_of
+from tests.support.sockets import (
+    Answer,
+    Closed,
+    Gateway,
+    Wire,
+    calls_under_way,
+    chunked,
+    gateway,
+    invoke,
+    refusal_of,
+)
 from tests.support.tools import CURL, NODE
 
 PATH = "/2015-03-31/functions/{}/invocations"
@@ -615,6 +625,44 @@ def test_the_body_of_a_hold_gets_a_100(served: Gateway) -> None:
     with Wire(served.server.operations.port) as wire:
         assert wire.send(head).answer().status == 100
         assert wire.send(HOLD).answer().status in (200, 201)
+
+
+def test_a_body_behind_a_wish_to_upgrade_may_wait_for_a_100(served: Gateway) -> None:
+    with Wire(served.port) as wire:
+        head = ("Host: g", *H2C, "Expect: 100-continue", "Content-Length: 2")
+        wire.send(lines(f"POST {PATH.format('echo')} HTTP/1.1", *head))
+        assert wire.answer() == Answer(100, [], b"")
+        assert wire.send(b"{}").answer().body == b"{}"
+        assert wire.send(invoke()).answer().status == 200
+
+
+# ---- nothing is half taken ------------------------------------------------------------------------------------
+
+
+def test_what_is_refused_here_takes_nothing() -> None:
+    """After all of it no call is in flight, and the account's slots can be taken whole."""
+    whole = {"concurrent_executions": 3, "unreserved_floor": 0, "requests_per_second": "off"}
+    refusals = [
+        *(data for data, _ in VERSIONS.values()),
+        *(
+            lines(f"POST {PATH.format('f')} HTTP/1.1", *headers, "Content-Length: 0")
+            for headers, _ in BAD_HOSTS.values()
+        ),
+        *(invoke("f", path=target) for target in ("/x#y", "ftp://g/x", "http:///x", "*")),
+        invoke("f", b"{}", "Expect: x"),
+        lines("CONNECT g:80 HTTP/1.1", "Host: g"),
+        lines(f"POST {PATH.format('f')} HTTP/1.0", CHUNKED, body=chunked(b"{}")),
+    ]
+    with gateway(accounts={"default": whole}) as served:
+        for data in refusals:
+            with Wire(served.port) as wire:
+                (answer,) = wire.send(data).answers()
+            assert answer.status in (400, 417, 501, 505), data
+        assert served.held() == {}
+        assert served.forwarded() == []
+        with calls_under_way(served, "hold-1", "hold-2", "hold-3"):
+            assert served.held()["000000000000/account"] == 3
+        served.until_idle()
 
 
 # ---- HEAD, and the operations listener's bounds ---------------------------------------------------------------

@@ -1,5 +1,12 @@
 """Invoke Gateway: AWS Lambda's admission rules in front of any Invoke backend."""
 
-from importlib.metadata import version
+__version__: str
 
-__version__ = version("invoke-gateway")
+
+def __getattr__(name: str) -> str:
+    """Read the version when it is wanted: that takes longer than all else that precedes the first signal handler."""
+    if name != "__version__":
+        raise AttributeError(name)
+    from importlib.metadata import version
+
+    return version("invoke-gateway")

@@ -1,6 +1,6 @@
 """`python -m gateway` is the command `invoke-gateway`."""
 
-from gateway.cli import main
+from gateway.entry import main
 
 if __name__ == "__main__":
-    main(prog_name="invoke-gateway")
+    main()

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from gateway import flags, holders_command
 from gateway.asking import LimitsUnavailable, fetch_limits
+from gateway.entry import signals
 from gateway.fault_command import make_and_show, read_wanted, refuse_both, show_or_end
 from gateway.faulting import FaultFailed
 from gateway.holders_command import HoldersFailed
@@ -91,20 +92,25 @@ def hold(
 ) -> None:
     """Hold slots of FUNCTION, so that calls are throttled for certain.
 
-    Without FUNCTION, slots of the account's unreserved pool. All of them are taken, or none; Ctrl-C gives them back.
+    Without FUNCTION, slots of the account's unreserved pool. All of them are taken, or none. Ctrl-C, SIGTERM
+    and SIGHUP give them back.
     """
     wanted = {"function": function, "slots": slots, "seconds": seconds, **({"account": account} if account else {})}
     try:
-        taken = take_hold(str(operations), wanted)
-        if detach:
-            click.echo(taken["id"])
-            return
+        taken = None
         try:
+            with signals.deferred():  # or nobody would know the id of what was taken meanwhile
+                taken = take_hold(str(operations), wanted)
+            if detach:
+                click.echo(taken["id"])
+                taken = None
+                return
             address = "" if str(operations) == OPERATIONS else f" --operations {operations}"
             click.echo(describe_hold(taken, wanted, f"invoke-gateway release {taken['id']}{address}"))
             wait_for_end(seconds, is_terminal=sys.stdout.isatty())
         finally:
-            release_hold(str(operations), taken["id"])  # it may have ended by itself a moment ago
+            if taken is not None:
+                release_hold(str(operations), taken["id"])  # it may have ended by itself a moment ago
     except HoldFailed as error:
         give_up(ctx, error)
 

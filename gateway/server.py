@@ -16,12 +16,14 @@ from .app import Gateway
 from .asgi import App
 from .background import BackgroundTasks
 from .binding import CannotListen, bind
+from .entry import signals
 from .listening import demo_backend
 from .queue.base import CannotOpen
 from .reloading import Reloadable, Watched, keep_reloading, read_bytes
 from .serving import (
     ServingGateway,
     freeze_garbage,
+    handle_signals,
     make_operations,
     new_event_loop,
     raise_file_limit,
@@ -112,6 +114,7 @@ def run(settings: Settings, *, reload: Callable[[], Settings], config: Path | No
     try:
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             runner.run(_run(settings, reload, config.absolute() if config else None, content))
+        signals.ignore_all()
     except (CannotListen, CannotOpen) as error:
         log.error("%s", error)
         log_other_obstacles(settings, error)
@@ -149,9 +152,10 @@ async def _run(settings: Settings, reload: Callable[[], Settings], config: Path 
 
     # Before anybody can know that it runs: who then sends a signal must not end it by that.
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_stop)
+    handle_signals(loop, on_stop)
     loop.add_signal_handler(signal.SIGHUP, changed.set)
+    if signals.was_hung_up:
+        changed.set()
     async with _serve(settings) as server:
         up = server
         await _announce(server)

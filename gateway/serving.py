@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import logging
 import resource
-from collections.abc import AsyncIterator, Iterable
+import signal
+from collections.abc import AsyncIterator, Callable, Iterable
 from functools import partial
 from typing import cast
 
@@ -16,6 +18,7 @@ from .app import Gateway
 from .asgi import App
 from .background import BackgroundTasks
 from .binding import Listeners
+from .entry import IGNORED
 from .listener import InvokeProtocol, ListenerLimits, keep_sweeping
 from .listening import Server, configure, serving
 from .operations.app import Operations
@@ -34,6 +37,8 @@ from .telemetry.exposition import Family
 from .telemetry.lag import keep_measuring_lag
 from .telemetry.log import count_dropped_lines
 from .telemetry.process import read_process
+
+log = logging.getLogger("gateway")
 
 # Garbage comes from cycles only, and a request makes hardly any: collecting less often saves time per request.
 _GC_THRESHOLD = 50_000
@@ -193,6 +198,23 @@ def freeze_garbage() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD, 20, 20)
+
+
+def handle_signals(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> None:
+    """Call `stop` for signals that end a gateway, and log others once each."""
+
+    def note_ignored(number: int) -> None:
+        if number not in logged:
+            logged.add(number)
+            log.info(
+                "%s is ignored: the log is standard error, there is no file to open again", signal.Signals(number).name
+            )
+
+    logged: set[int] = set()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        loop.add_signal_handler(number, stop)
+    for number in (*IGNORED, signal.SIGALRM):
+        loop.add_signal_handler(number, note_ignored, number)
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:

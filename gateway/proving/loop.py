@@ -22,11 +22,12 @@ def run_on_loop(work: Callable[[], Awaitable[T]]) -> T:
 
 
 async def _work_until_told(work: Callable[[], Awaitable[T]]) -> T:
-    """SIGTERM ends it as Ctrl-C does: the gateway that was started must not stay behind."""
+    """SIGTERM and its kin end it as Ctrl-C does: the gateway that was started must not stay behind."""
     task = asyncio.current_task()
     if task is not None:
         with contextlib.suppress(NotImplementedError):  # on Windows
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+            for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGALRM):
+                asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     return await work()
 
 

@@ -43,6 +43,7 @@ _STEADY_SECONDS = 30.0  # who lived so long did not die of its start
 
 # Found from where this package lies, whatever lies in the working directory.
 _CODE = f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r}); "
+_CODE += "from gateway.entry import prepare_worker; prepare_worker(); "  # before anything that takes long to import
 _CODE += "from gateway.workers.worker import main; main()"
 
 

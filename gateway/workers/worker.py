@@ -15,7 +15,15 @@ from ..app import Gateway
 from ..asgi import App, Message, Scope
 from ..binding import CannotListen, Listeners
 from ..queue.base import StoreFault
-from ..serving import ServingGateway, freeze_garbage, make_operations, new_event_loop, serving_invoke, started
+from ..serving import (
+    ServingGateway,
+    freeze_garbage,
+    handle_signals,
+    make_operations,
+    new_event_loop,
+    serving_invoke,
+    started,
+)
 from ..settings import Settings
 from ..telemetry.log import count_dropped_lines, set_up_logging
 from .channel import Channel, answer_all
@@ -195,7 +203,8 @@ async def work(end: socket.socket, listeners: Listeners) -> None:
     """Be a worker of the supervisor at the other end of the socket pair."""
     channel = await Channel.open(end)
     worker = Worker(listeners)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
+    handle_signals(asyncio.get_running_loop(), worker.stop)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: None)  # for the supervisor
     answering = asyncio.create_task(answer_all(channel, worker.answer), name="answers to the supervisor")
     answering.add_done_callback(worker.note_channel_end)
     try:

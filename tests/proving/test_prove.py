@@ -155,8 +155,10 @@ async def test_a_gateway_that_dies_fails_the_proof(monkeypatch: pytest.MonkeyPat
     assert verdict.notes == ["The gateway ended by itself: 1 seed was not run."]
 
 
-@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
-def test_ended_early_it_leaves_no_gateway_behind(by: signal.Signals, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("by", "status"), [(signal.SIGTERM, 1), (signal.SIGHUP, 1), (signal.SIGQUIT, 1), (signal.SIGINT, 130)]
+)
+def test_ended_early_it_leaves_no_gateway_behind(by: signal.Signals, status: int, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "gateway", "prove"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, env={**os.environ, "TMPDIR": str(tmp_path)}) as ran:
         listening = re.compile(r"operations on http://127.0.0.1:(\d+)")
@@ -168,7 +170,7 @@ def test_ended_early_it_leaves_no_gateway_behind(by: signal.Signals, tmp_path: P
         (port,) = find_ports()
         ran.send_signal(by)
         _, stderr = ran.communicate(timeout=60)
-    assert ran.returncode == 1
+    assert ran.returncode == status
     assert b"Traceback" not in stderr
     assert not listens(int(port))
     assert list(tmp_path.iterdir()) == []

@@ -262,7 +262,8 @@ def test_a_second_signal_does_not_wait_for_events_either_and_they_stay_in_the_qu
     assert process.wait() == 0
     assert "Traceback" not in process.log
     with closing(sqlite3.connect(file)) as queue:
-        assert queue.execute("SELECT lane FROM events").fetchall() == [("000000000000/function/hold",)]
+        ((lane,),) = queue.execute("SELECT lane FROM events").fetchall()
+        assert lane.endswith("|000000000000/function/hold"), "before it stands the origin that the event was kept for"
 
 
 def test_an_upload_under_way_is_finished_too(start: Callable[..., Process], behind: Backend) -> None:

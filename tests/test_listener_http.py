@@ -686,6 +686,7 @@ OPERATIONS_REFUSALS = {
     "garbage": (b"\0garbage\r\n\r\n", 400),
     "two lengths": (lines("POST /holds HTTP/1.1", "Host: g", "Content-Length: 2, 2", body=b"{}"), 400),
     "a length and chunks": (lines("POST /holds HTTP/1.1", "Host: g", CHUNKED, "Content-Length: 2", body=b"{}"), 400),
+    "another coding": (lines("POST /holds HTTP/1.1", "Host: g", "Transfer-Encoding: gzip, chunked"), 400),
     "bare line feeds": (get("Host: g").replace(b"\r\n", b"\n"), 400),
     "a head without end": (get("Host: g", "X: " + "x" * 70_000), 431),
     "too many headers": (get("Host: g", *["X: y"] * 129), 431),

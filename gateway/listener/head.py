@@ -65,11 +65,10 @@ def settle(method: bytes, url: bytes, version: str, headers: Headers, by_name: d
     settled = _settle_host(settled, version, authority)
     if b"expect" in by_name:
         settled = _settle_expectation(settled, version)
-    if version == "1.0" and b"transfer-encoding" in by_name:  # RFC 9112, 6.1: its framing is faulty
-        raise malformed("HTTP/1.0 has no Transfer-Encoding")
-    if settled is headers:
-        return Head(path, query, headers, by_name, True)
-    return Head(path, query, settled, dict(settled), False)
+    if settled is not headers:
+        by_name = dict(settled)
+    _check_coding(version, by_name.get(b"transfer-encoding"))
+    return Head(path, query, settled, by_name, settled is headers)
 
 
 def split_target(method: bytes, url: bytes) -> tuple[bytes, bytes, bytes | None]:
@@ -138,6 +137,15 @@ def _settle_host(headers: Headers, version: str, authority: bytes | None) -> Hea
     if hosts and (b"host", hosts[0]) not in headers:
         return [(name, hosts[0] if name == b"host" else value) for name, value in headers]
     return headers
+
+
+def _check_coding(version: str, coding: bytes | None) -> None:
+    if coding is None:
+        return
+    if version == "1.0":  # RFC 9112, 6.1: its framing is faulty
+        raise malformed("HTTP/1.0 has no Transfer-Encoding")
+    if coding.strip().lower() != b"chunked":  # the coded bytes would be taken for the body
+        raise malformed("the only Transfer-Encoding accepted is chunked")
 
 
 def _settle_expectation(headers: Headers, version: str) -> Headers:

@@ -347,6 +347,7 @@ class InvokeProtocol(asyncio.Protocol):
             and version == "1.1"
             and len(by_name) == len(headers)
             and b"expect" not in by_name
+            and b"transfer-encoding" not in by_name
         ):
             raw_path, query, path = self._last_target
             self._is_as_sent = True

@@ -76,7 +76,7 @@ async def refuse(counters: SharedCounters, account: str) -> Full:
     return full
 
 
-async def fill(counters: SharedCounters, account: str, seconds: float = 8) -> list[MemorySlot]:
+async def fill(counters: SharedCounters, account: str, seconds: float = 60) -> list[MemorySlot]:
     """Ask until the limit is reached, through whatever is away meanwhile."""
     taken = []
     end = time.monotonic() + seconds

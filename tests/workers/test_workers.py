@@ -22,6 +22,7 @@ from botocore.config import Config
 
 from gateway.workers import supervisor
 from tests.support.gateways import eventually, make_settings
+from tests.support.lateness import judge
 from tests.support.processes import RunningProcess, bare_environment, fetch_json, free_port, running, wait_until
 from tests.support.sockets import LOOPBACK, Answer, Backend, Closed, Wire, fetch, invoke, refusal_of
 from tests.support.stores import Store, running_store
@@ -301,7 +302,7 @@ def test_a_worker_that_is_stopped_holds_nobody_up(gateway: Workers) -> None:
         for _ in range(3):
             assert gateway.metrics()["invoke_gateway_workers"] == 2
             assert gateway.account()["concurrent_executions"] == LIMIT
-        assert time.monotonic() - asked < 3, "six answers"
+        judge(asked, 3)  # six answers
     finally:
         os.kill(pid, signal.SIGCONT)
 
@@ -404,7 +405,7 @@ def test_the_live_page_shows_all_workers(gateway: Workers, behind: Backend) -> N
         with Wire(gateway.operations) as wire:
             wire.send(b"GET /live HTTP/1.1\r\nHost: localhost\r\n\r\n")
             seen = b""
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 60
             while b'"in_flight":4' not in seen and time.monotonic() < deadline:
                 seen += wire.take(4096)
         behind.release()

@@ -206,7 +206,12 @@ class Gateway:
             partial(Length, quotas=lambda: self.tables.payload_quotas),
             partial(Lookahead, counters=self.counters),
             partial(Payload, quotas=lambda: self.tables.payload_quotas, buffers=self.buffers),
-            partial(Handoff, unadmitted=last, keep=self._choose_keep()),
+            partial(
+                Handoff,
+                unadmitted=last,
+                keep=self._choose_keep(),
+                before_runtime=settings.backend.function_path is not None,
+            ),
             partial(Admission, counters=self.counters),
         ]
 

@@ -2,6 +2,9 @@
 
 `DryRun` takes no slot. Nor does an `Event` on arrival: AWS accepts one whatever the concurrency, also at a reservation
 of 0. It is kept, and answered once it is; or, where the backend has a queue of its own, handed on as it is.
+
+A bare runtime, such as AWS's Runtime Interface Emulator, runs its function whatever the type is. So a `DryRun` is
+answered here then, and an `Event` that is not kept here takes a slot as any other call.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from ..refusals import Refusal
 
 Keep = Callable[[Exchange, Scope], Awaitable[None]]
 
-_EVENT = InvocationType.EVENT
+_EVENT, _DRY_RUN = InvocationType.EVENT, InvocationType.DRY_RUN
 _STATUS = b'{"Status": 202}'  # the body of InvokeAsync; Invoke has none
 _ACCEPTED = ((b"content-length", b"0"), (b"x-amzn-remapped-content-length", b"0"))
 _ACCEPTED_WITH_STATUS = ((b"content-type", b"application/json"), (b"content-length", b"%d" % len(_STATUS)))
@@ -24,12 +27,14 @@ _ACCEPTED_WITH_STATUS = ((b"content-type", b"application/json"), (b"content-leng
 
 class Handoff:
     """`app` is the rest of the chain for synchronous invocations, `unadmitted` for everything else; `keep` stores an
-    event durably or raises `StoreFault`, None: events are not kept here."""
+    event durably or raises `StoreFault`, None: events are not kept here. `before_runtime`: the backend runs every
+    invocation, whatever its type."""
 
-    def __init__(self, app: App, *, unadmitted: App, keep: Keep | None = None) -> None:
+    def __init__(self, app: App, *, unadmitted: App, keep: Keep | None = None, before_runtime: bool = False) -> None:
         self.app = app
         self._unadmitted = unadmitted
         self._keep = keep
+        self._before_runtime = before_runtime
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         exchange: Exchange = scope[EXCHANGE]
@@ -39,7 +44,19 @@ class Handoff:
                 return self.app(scope, receive, send)
             if self._keep is not None and invocation.type is _EVENT:
                 return self._accept(self._keep, exchange, scope, send)
+            if self._before_runtime:
+                return (
+                    self._answer_dry_run(exchange, send)
+                    if invocation.type is _DRY_RUN
+                    else self.app(scope, receive, send)
+                )
         return self._unadmitted(scope, receive, send)
+
+    async def _answer_dry_run(self, exchange: Exchange, send: Send) -> None:
+        exchange.status = 204
+        headers = [(b"x-amzn-requestid", exchange.request_id.encode())]
+        await send({"type": "http.response.start", "status": 204, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
 
     async def _accept(self, keep: Keep, exchange: Exchange, scope: Scope, send: Send) -> None:
         try:

@@ -80,3 +80,14 @@ def test_the_emulator_runs_one_call_whatever_its_method(
         assert send(port, path, method).startswith(b"HTTP/1.1 200 "), method
     assert one_at_a_time.in_flight(DEFAULT_ACCOUNT) == 0
     assert emulator.process.is_running
+
+
+def test_a_dry_run_runs_nothing(
+    boto3_client: Callable[..., Boto3], one_at_a_time: Gateway, emulator: RuntimeInterfaceEmulator, tmp_path: Path
+) -> None:
+    """The emulator itself does not look at the type, so the gateway answers."""
+    outcome = boto3_client(one_at_a_time.url).invoke("checkout", event(tally=str(tmp_path)), invocation_type="DryRun")
+
+    assert (outcome.status, outcome.error) == (204, None)
+    assert list(tmp_path.iterdir()) == []
+    assert one_at_a_time.in_flight(DEFAULT_ACCOUNT) == 0

@@ -96,6 +96,25 @@ async def test_what_takes_no_slot_is_never_throttled(path: str, headers: tuple[t
     assert (admitted.exchanges, unadmitted.exchanges) == ([], [driven.exchange])
 
 
+@pytest.mark.parametrize(("path", "headers"), [(ECHO, EVENT), (ASYNC, ())])
+async def test_an_event_takes_a_slot_before_a_runtime_that_runs_every_call(
+    path: str, headers: tuple[tuple[str, str], ...]
+) -> None:
+    limits = AccountLimits("000000000000", 1)
+    admitted, unadmitted = Inside(), Inside()
+    chain = Handoff(admitted, unadmitted=unadmitted, before_runtime=True)
+    driven = await drive(chain, exchange_for(limits, path, headers))
+    assert (admitted.exchanges, unadmitted.exchanges) == ([driven.exchange], [])
+
+
+async def test_a_dry_run_never_reaches_a_runtime_that_runs_every_call() -> None:
+    admitted, unadmitted = Inside(), Inside()
+    chain = Handoff(admitted, unadmitted=unadmitted, before_runtime=True)
+    driven = await drive(chain, exchange_for(ONE, ECHO, DRY_RUN))
+    assert (admitted.exchanges, unadmitted.exchanges) == ([], [])
+    assert driven.exchange.status == 204
+
+
 async def test_what_is_no_invocation_takes_no_slot() -> None:
     admitted, unadmitted = Inside(), Inside()
     chain = Lookahead(Handoff(admitted, unadmitted=unadmitted), counters=MemoryCounters())

@@ -34,6 +34,7 @@ from .operations.readiness import Readiness
 from .outbox import Outbox
 from .settings import Address, Settings
 from .telemetry.exposition import Family
+from .telemetry.files import keep_watching_files
 from .telemetry.lag import keep_measuring_lag
 from .telemetry.log import count_dropped_lines
 from .telemetry.process import read_process
@@ -86,6 +87,8 @@ async def serving_invoke(gateway: Gateway, listeners: Listeners) -> AsyncIterato
         await stack.enter_async_context(_serving(server, listeners, gateway.settings, gateway.tasks))
         lag = partial(keep_measuring_lag, gateway.totals.loop_lag)
         await stack.enter_async_context(gateway.tasks.running(lag, "event loop lag"))
+        files = partial(keep_watching_files, gateway.totals)
+        await stack.enter_async_context(gateway.tasks.running(files, "watch of file descriptors"))
         try:
             yield ServingGateway(gateway, server)
         finally:

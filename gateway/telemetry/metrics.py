@@ -304,6 +304,12 @@ class GatewayCollector(Collector):
             [((), self._totals.log_lines_dropped)],
         )
         yield counter(
+            "descriptors_used_up",
+            "Times at which no file descriptor was left, so that new connections were closed.",
+            (),
+            [((), self._totals.descriptors_used_up)],
+        )
+        yield counter(
             "background_task_failures",
             "Background tasks that ended unexpectedly, and were started again.",
             ("task",),

@@ -67,6 +67,7 @@ class Totals:
         self.lost_responses = 0
         self.passed_through = 0
         self.log_lines_dropped = 0
+        self.descriptors_used_up = 0
         self.admission = Histogram(ADMISSION_BOUNDS)
         self.loop_lag = Histogram(LAG_BOUNDS)
 

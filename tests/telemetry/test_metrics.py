@@ -139,6 +139,7 @@ def test_totals_have_cloudwatchs_meanings(served: Gateway) -> None:
         'client_disconnects_total{phase="response"}': 0,
         "passed_through_total": 1,
         "log_lines_dropped_total": 0,
+        "descriptors_used_up_total": 0,
         "worker_replacements_total": 0,
     }
     assert samples[of("duration_seconds_count", "other")] == 3 + 1

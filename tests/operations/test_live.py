@@ -401,6 +401,7 @@ def test_the_page_may_run_nothing_but_itself(served: Gateway) -> None:
     assert answer.body.count(b"http") == answer.body.count(b"http://www.w3.org/2000/svg"), "names of formats only"
 
 
+@pytest.mark.lateness
 def test_watchers_do_not_hold_a_stop_up_even_if_they_do_not_read() -> None:
     functions = {f"a-function-with-a-rather-long-name-{number}": {} for number in range(500)}
     started = gateway_with(functions)

@@ -332,6 +332,7 @@ def test_ten_thousand_functions_are_a_short_table(open_page: Open) -> None:
             expect(row(page, "hold-0999").locator(".numbers")).to_have_text("1 / 1,000")
 
 
+@pytest.mark.lateness
 def test_it_comes_back_when_its_gateway_does(browser: Browser, tmp_path: Path) -> None:
     operations = f"{LOOPBACK}:{free_port()}"
     command = [sys.executable, "-m", "gateway", "serve", "--backend", "demo", "--operations", operations]

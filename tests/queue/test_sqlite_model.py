@@ -59,7 +59,7 @@ class Model(RuleBasedStateMachine):
     def one_held(self, index: int) -> Event:
         return self.held[sorted(self.held)[index % len(self.held)]]
 
-    @rule(lane=LANES, due_at=TIMES, is_claimed=st.booleans(), size=st.sampled_from([0, 10, 9_000]))
+    @rule(lane=LANES, due_at=TIMES, is_claimed=st.booleans(), size=st.sampled_from([1, 10, 9_000]))
     def put(self, lane: str, due_at: float, is_claimed: bool, size: int) -> None:
         self.count += 1
         name = f"r{self.count % 4}"

@@ -292,6 +292,7 @@ def test_a_worker_that_is_told_to_stop_lets_its_calls_end_and_is_replaced(gatewa
         assert gateway.metrics()[key] >= 4
 
 
+@pytest.mark.lateness
 def test_a_worker_that_is_stopped_holds_nobody_up(gateway: Workers) -> None:
     pid = gateway.workers()[0]["pid"]
     os.kill(pid, signal.SIGSTOP)

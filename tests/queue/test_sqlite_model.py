@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from gateway.queue.base import Waiting
-from gateway.queue.event import Event
+from gateway.queue.event import NO_PAYLOAD, Event
 from gateway.queue.sqlite import SqliteStore
 
 LANES = st.sampled_from(["a", "b", "c"])
@@ -63,7 +63,9 @@ class Model(RuleBasedStateMachine):
     def put(self, lane: str, due_at: float, is_claimed: bool, size: int) -> None:
         self.count += 1
         name = f"r{self.count % 4}"
-        event = Event(name, "default", "f", "arn", b"/", b"", [], b"x" * size, float(self.count), due_at, lane)
+        event = Event(
+            name, "default", "f", "arn", b"/", b"", [], b"x" * size or NO_PAYLOAD, float(self.count), due_at, lane
+        )
         self.runner.run(self.store.put_claimed(event) if is_claimed else self.store.put(event))
         assert isinstance(event.key, int)
         self.kept[event.key] = copy(event)

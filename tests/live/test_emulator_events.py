@@ -10,6 +10,7 @@ import pytest
 from tests.live import fetch_rie, servers
 from tests.live.clients import Boto3, event
 from tests.support.processes import wait_until
+from tests.support.tools import EMULATOR
 
 TIMEOUT_SECONDS = 2
 Lines = Callable[[str], dict[str, Any]]
@@ -25,7 +26,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def emulator(folder: Path) -> Iterator[servers.RuntimeInterfaceEmulator]:
     if fetch_rie.build() is None:
-        pytest.skip("AWS ships no Runtime Interface Emulator for this machine")
+        EMULATOR.skip()
     if not servers.RIE_BINARY.exists():
         pytest.fail("the Runtime Interface Emulator is not there: `make live` fetches it")
     with servers.runtime_interface_emulator(folder / "rie", TIMEOUT_SECONDS) as started:

@@ -28,6 +28,7 @@ from tests.live.paths import (
     why_no_node,
 )
 from tests.support.processes import fetch_json, wait_until
+from tests.support.tools import NODE, NPM
 
 AT_ONCE = 5
 METHODS = ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"]
@@ -53,6 +54,8 @@ def test_no_router_runs_a_spelling_that_is_not_counted(routers: list[Router]) ->
 
 def test_the_routers_of_node_are_among_them(routers: list[Router]) -> None:
     if reason := why_no_node():
+        NODE.require()
+        NPM.require()
         pytest.skip(reason)
     assert {"express", "koa", "hono", "fastify, lenient", "hapi, lenient"} <= {router.name for router in routers}
 
@@ -61,7 +64,7 @@ def test_the_routers_of_node_are_among_them(routers: list[Router]) -> None:
 def test_no_router_runs_a_mixture_of_spellings_that_is_not_counted(routers: list[Router], seed: int) -> None:
     rows = measure(routers, mix_spellings(seed, 100))
     assert find_holes(rows) == []
-    assert sum(bool(row.ran) for row in rows) > 10, "the routers run some of them"
+    assert any(row.ran for row in rows), "the routers run some of them, those of Python alone too"
 
 
 # ---- the gateway before Express -------------------------------------------------------------------------------
@@ -103,6 +106,8 @@ class Guarded:
 @pytest.fixture(scope="module")
 def guarded(folder: Path) -> Iterator[Guarded]:
     if reason := why_no_node():
+        NODE.require()
+        NPM.require()
         pytest.skip(reason)
     directory = folder / "guarded"
     directory.mkdir()

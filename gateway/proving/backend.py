@@ -180,7 +180,9 @@ class Function:
             return
         await asyncio.sleep(max(0.0, late))
         result = encode_result(self.call)
-        self._close_with(_response_head(len(result)) + result if ending is Ending.LATE_ANSWER else _GARBAGE)
+        # It announces the close: a gateway that is late itself may take this answer, and must not reuse the connection.
+        late_answer = _response_head(len(result), b"Connection: close\r\n") + result
+        self._close_with(late_answer if ending is Ending.LATE_ANSWER else _GARBAGE)
 
     async def _send(self, data: bytes) -> None:
         """Send a part that is not the last. Nobody may be there to take it: the function goes on."""
@@ -220,5 +222,5 @@ async def read_body(head: bytes, reader: asyncio.StreamReader) -> bytes:
     return await reader.readexactly(int(length[1])) if length else b""
 
 
-def _response_head(length: int) -> bytes:
-    return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % length
+def _response_head(length: int, more: bytes = b"") -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n%bContent-Length: %d\r\n\r\n" % (more, length)

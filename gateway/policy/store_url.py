@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Literal, NamedTuple
-from urllib.parse import parse_qsl, unquote, unquote_to_bytes, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, unquote_to_bytes, urlencode, urlsplit
 
 Host = tuple[str, int]
 Kind = Literal["server", "sentinel", "cluster"]
@@ -32,7 +32,7 @@ class StoreUrl(NamedTuple):
 
 def split_store_url(url: str) -> StoreUrl:
     """Take the URL apart. Raises `ValueError` where a port is none or a host is missing."""
-    parts = urlsplit(url)
+    parts = split_hosts_url(url)
     scheme, _, way = parts.scheme.partition("+")
     kind: Kind = "sentinel" if way == "sentinel" else "cluster" if way == "cluster" else "server"
     secrets, at, netloc = parts.netloc.rpartition("@")
@@ -48,6 +48,16 @@ def split_store_url(url: str) -> StoreUrl:
     host, port = hosts[0]
     connection = f"{scheme}://{secrets}{at}{f'[{host}]' if ':' in host else host}:{port}/{database}?{urlencode(query)}"
     return StoreUrl(kind, hosts, unquote(service), database, url if kind == "server" else connection, sentinel, where)
+
+
+def split_hosts_url(url: str) -> SplitResult:
+    """Takes a URL apart that may name several hosts. `urlsplit` takes an address in brackets only where it is the one
+    host: since Python 3.11.12, 3.12.9 and 3.13.2, and in what Debian maintains of older ones."""
+    rest, _, fragment = url.partition("#")
+    scheme, _, rest = rest.partition("://")
+    rest, _, query = rest.partition("?")
+    netloc, slash, path = rest.partition("/")
+    return SplitResult(scheme.lower(), netloc, slash + path, query, fragment)
 
 
 def find_file_path(url: str) -> str:

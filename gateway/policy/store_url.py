@@ -73,6 +73,8 @@ def find_file_path(url: str) -> str:
 
 
 def _read_host(text: str, usual_port: int) -> Host:
+    if "[" in text and (not text.startswith("[") or text.partition("]")[2][:1] not in ("", ":")):
+        raise ValueError(f"{text!r} has more than an address in brackets")  # older Pythons take it
     parts = urlsplit(f"//{text}")
     port = usual_port if parts.port is None else parts.port
     if not parts.hostname or not port:

@@ -13,7 +13,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class Attempt(NamedTuple):
-    """Which run of which event a call is. `number` counts the tries that have left the queue, from 1."""
+    """Names the event and the run that a call belongs to. `number` counts the tries that left the queue, from 1."""
 
     request_id: str
     number: int
@@ -33,7 +33,7 @@ DONE = _Done()
 on, or this: a coroutine for each such stage would cost as much as its decision."""
 
 ATTEMPT = "invoke_gateway.attempt"
-"""Where the scope of an event's run has its `Attempt`."""
+"""Holds the `Attempt` in the scope of an event's run."""
 
 EXCHANGE = "invoke_gateway.exchange"
 
@@ -41,7 +41,7 @@ INJECTED = "invoke_gateway.injected"
 """Where a scope has what a fault script does to this call, where one does something (`policy/fault_script.py`)."""
 
 HEADERS = "invoke_gateway.headers"
-"""Where a scope has its headers by name, if the listener has them so already: the last of those with one name."""
+"""Holds a scope's headers by name, where the listener has set them. Of several with one name, the last counts."""
 
 LOST = "invoke_gateway.lost"
 """A scope has this key once its client has gone before the response was sent whole."""

@@ -18,7 +18,7 @@ log = logging.getLogger("gateway")
 
 CAUSE = "background_task"
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds before a task that ended is started again
-STEADY_SECONDS = 10.0  # a task that has run for so long since its last end has recovered
+STEADY_SECONDS = 10.0  # a task that has run for this time since its last end has recovered
 
 Work = Callable[[], Coroutine[Any, Any, None]]
 
@@ -47,7 +47,7 @@ class BackgroundTasks:
             await task.close()
 
     def run_once(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
-        """Run `work` to its end, which is awaited by others or by nobody: a failure is logged in any case."""
+        """Run `work` to its end. A failure is logged, whether or not a caller awaits the end."""
         task = asyncio.get_running_loop().create_task(work, name=name)
         task.add_done_callback(self._note_once)
         return task
@@ -85,7 +85,7 @@ class BackgroundTasks:
 
 
 class BackgroundTask:
-    """One of them. It is started again after any end but `close`, `cancel` and `finish`."""
+    """Runs one background task. It is started again after any end but `close`, `cancel` and `finish`."""
 
     def __init__(self, owner: BackgroundTasks, work: Work, name: str, *, may_end: bool) -> None:
         self.name = name
@@ -105,7 +105,7 @@ class BackgroundTask:
 
     @property
     def is_over(self) -> bool:
-        """Whether it has ended, or is about to, and is not started again."""
+        """Return whether the task has ended or is ending, and is not started again."""
         return self._is_closing
 
     def cancel(self) -> None:

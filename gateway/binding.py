@@ -33,7 +33,7 @@ class CannotListen(Exception):
 
 
 class Listeners:
-    """The sockets of one address: one, or for a name with several addresses one for each, all on the same port."""
+    """Holds the sockets of one address. A name with several addresses has one for each, all on the same port."""
 
     def __init__(self, sockets: list[socket.socket]) -> None:
         self.sockets = sockets
@@ -153,7 +153,7 @@ def _bind_one(family: int, where: tuple[Any, ...], *, reuse_port: bool, is_one_o
 
 @contextlib.contextmanager
 def _closed_on_error() -> Iterator[list[socket.socket]]:
-    """A list of sockets that are closed if the block fails."""
+    """Give a list of sockets that are closed if the block fails."""
     sockets: list[socket.socket] = []
     try:
         yield sockets

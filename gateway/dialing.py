@@ -43,11 +43,11 @@ class Dialer:
 
     @property
     def is_looking_up(self) -> bool:
-        """Whether the resolver has not answered yet."""
+        """Return whether the resolver has yet to answer."""
         return self._lookup is not None and not self._lookup.done()
 
     async def open(self) -> socket.socket:
-        """A connected socket. Raises `OSError`. Cancelled, it leaves no socket behind."""
+        """Return a connected socket. Raises `OSError`. Cancelled, it leaves no socket behind."""
         found = self._put_in_order(await self._find())
         try:
             opened = await aiohappyeyeballs.start_connection(found, happy_eyeballs_delay=self._delay, interleave=0)
@@ -63,7 +63,7 @@ class Dialer:
     async def connect(
         self, make: Callable[[], _Protocol], *, tls: ssl.SSLContext | None = None
     ) -> tuple[asyncio.Transport, _Protocol]:
-        """A transport and its protocol. Raises `OSError`, of which `ssl.SSLError` is one."""
+        """Return a transport and its protocol. Raises `OSError`, of which `ssl.SSLError` is one."""
         loop = asyncio.get_running_loop()
         name = self.host if tls is not None else None
         if self._literal is not None:
@@ -105,7 +105,9 @@ class Dialer:
         return list(dict.fromkeys(found))
 
     def _put_in_order(self, found: list[Found]) -> list[Found]:
-        """The families in turn, beginning with the resolver's first; then those that are avoided, the oldest first."""
+        """Return addresses of the families in turn, beginning with the resolver's first.
+
+        Avoided addresses come last, the oldest first."""
         if len(found) == 1:
             return found
         now = asyncio.get_running_loop().time()
@@ -119,7 +121,7 @@ class Dialer:
         return [*in_turn, *sorted(avoided, key=lambda one: self._avoided[_key(one[4])])]
 
     def _note_winner(self, peer: tuple[Any, ...], tried: list[Found]) -> None:
-        """What was tried before the one that answered has not answered."""
+        """Note every address that was tried before the winner as one that did not answer."""
         if len(tried) == 1:
             return
         self._avoided.pop(_key(peer), None)
@@ -142,7 +144,7 @@ async def _resolve(host: str, port: int) -> list[Found]:
 
 
 def _read_literal(host: str, port: int) -> Found | None:
-    """An address that needs no lookup; None for a name, and for an address with a scope, which a resolver reads."""
+    """Return an address that needs no lookup; None for a name, or an address with a scope, which a resolver reads."""
     try:
         address = ip_address(host)
     except ValueError:
@@ -160,6 +162,6 @@ def _key(address: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _note_outcome(lookup: asyncio.Task[list[Found]]) -> None:
-    """The callers may all be gone: an error that nobody fetches is not to be logged."""
+    """Fetch the error, so that asyncio does not log the error as unhandled after all callers have gone."""
     if not lookup.cancelled():
         lookup.exception()

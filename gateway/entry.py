@@ -29,8 +29,9 @@ IGNORED = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGVTALRM, signal.SIGPROF, sig
 
 
 class Signals:
-    """What this process does about signals until a gateway that serves has an event loop. `was_hung_up`: SIGHUP came,
-    by which a gateway reads its settings again."""
+    """Handles the signals of this process until a serving gateway has an event loop.
+
+    `was_hung_up`: SIGHUP came, by which a gateway reads its settings again."""
 
     def __init__(self) -> None:
         self.was_hung_up = False
@@ -50,7 +51,7 @@ class Signals:
             signal.signal(signal.SIGALRM, signal.SIG_IGN)
 
     def ignore_all(self) -> None:
-        """What ends a process has come to its end: no signal is to cut that short."""
+        """Ignore every signal from here on, so that none cuts the end of the process short."""
         for number in (*ENDING, *IGNORED, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
 
@@ -87,7 +88,7 @@ class Signals:
 
 
 signals = Signals()
-"""Of this process: signals have no other owner."""
+"""Holds the signals of this process: signals have no other owner."""
 
 
 def open_standard_streams() -> None:

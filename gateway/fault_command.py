@@ -102,7 +102,7 @@ def _read_file(file: Path) -> dict[str, Any]:
 
 
 def _find_no_json(document: Any) -> str | None:
-    """A value that YAML has and JSON has not: a date, a number that is none, a name that is no text."""
+    """Describe a value that YAML has and JSON has not: a date, a number that is none, a name that is no text."""
     waiting = [document]
     while waiting:
         value = waiting.pop()

@@ -42,7 +42,7 @@ SECTIONS = (
     ("Payload quotas", ("quotas", "payload_error")),
     ("Asynchronous invocations", ("async",)),
     ("Shared counters", ("counters", "shared", "workers")),
-    ("What clients are told", ("retry", "cors", "decision_header")),
+    ("What clients receive", ("retry", "cors", "decision_header")),
     (
         "Protection of the gateway itself",
         ("buffer_bytes", "read_timeout_seconds", "keep_alive_seconds", "max_"),
@@ -205,14 +205,14 @@ def read_value(annotation: Any, value: object, source: str, problems: list[Probl
 
 
 def _has_numbers(annotation: Any) -> bool:
-    """Whether the members of a list are numbers; else they are texts."""
+    """Return whether the members of a list are numbers; else they are texts."""
     if get_origin(annotation) is Annotated:
         annotation = get_args(annotation)[0]
     return float in kinds(get_args(annotation)[0])
 
 
 def _read_texts(text: str) -> object:
-    """The texts between commas."""
+    """Return the texts between commas."""
     parts = (part.strip().strip("'\"") for part in text.strip("[] ").split(","))
     return [part for part in parts if part]
 

@@ -60,7 +60,7 @@ class Invocation:
 
 
 class Caller(NamedTuple):
-    """Who calls, as parsed from `Authorization` or the query. Nothing of it has been verified."""
+    """Names the caller, as parsed from `Authorization` or the query. No part of it has been verified."""
 
     access_key_id: str | None
     account: str | None

@@ -130,7 +130,9 @@ def drop(
         raise click.UsageError("--origin goes with --held.")
     if not yes and _is_terminal():
         what = "this event" if len(request_ids) == 1 else f"these {len(request_ids)} events"
-        click.confirm(f"Drop {'all held events' if held else what} for good, with nobody told?", abort=True)
+        click.confirm(
+            f"Drop {'all held events' if held else what} for good, without delivery to any target?", abort=True
+        )
     if held:
         _decide(ctx, lambda: queueing.drop_held(operations, origin), "dropped")
         return

@@ -84,7 +84,7 @@ def render(document: dict[str, Any]) -> Group:
 
 
 def queue_table(rows: list[dict[str, Any]]) -> Table:
-    """One row for each function; the columns of accounts and of held events only where they tell something."""
+    """Return one row for each function. Accounts are shown where there are several, held events where there are any."""
     has_held = any(row.get("held") for row in rows)
     has_accounts = len({row.get("account") for row in rows}) > 1
     table = Table(box=SIMPLE_HEAD)

@@ -16,7 +16,7 @@ DELAY_SECONDS = 0.05  # a store is near, and shared.store_timeout_seconds, 0.25 
 
 
 class Dialers:
-    """One for each address that connections are made to; each remembers what did not answer."""
+    """Keeps a dialer for each address that connections are made to; each remembers addresses that did not answer."""
 
     def __init__(self) -> None:
         self._dialers: dict[tuple[str, int], Dialer] = {}
@@ -63,7 +63,7 @@ class DialedSSLConnection(_Dialed, SSLConnection):
 
 
 def dialed(kind: type[AbstractConnection]) -> type[AbstractConnection] | None:
-    """The class that stands in for one of redis-py's; None where there is nothing to dial, such as a Unix socket."""
+    """Return the class in place of one of redis-py's; None where there is nothing to dial, such as a Unix socket."""
     if kind is SSLConnection:
         return DialedSSLConnection
     return DialedConnection if kind is Connection else None

@@ -52,7 +52,7 @@ async def keep_reloading(gateway: Reloadable, read: Callable[[], Settings], chan
 
 
 class Watched:
-    """The settings file. `before` are the bytes that are in force; `changed` is set when the file has others."""
+    """Watches the settings file. `before`: the bytes in force. `changed`: set when the file has others."""
 
     def __init__(self, config: Path, before: bytes | None, changed: asyncio.Event) -> None:
         self._config = config
@@ -79,7 +79,7 @@ class Watched:
             await asyncio.sleep(POLL_SECONDS)
 
     async def _watch(self) -> None:
-        """The file is also read every second, for a change before the watch was set up."""
+        """Watch the folder. The file is also read every second, for a change before the watch was set up."""
         milliseconds = int(POLL_SECONDS * 1000)
         folder = self._config.parent
         async for _ in watchfiles.awatch(folder, recursive=False, rust_timeout=milliseconds, yield_on_timeout=True):

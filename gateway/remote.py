@@ -99,7 +99,7 @@ def hold(
     try:
         taken = None
         try:
-            with signals.deferred():  # or nobody would know the id of what was taken meanwhile
+            with signals.deferred():  # else the id of what was taken meanwhile would be lost
                 taken = take_hold(str(operations), wanted)
             if detach:
                 click.echo(taken["id"])

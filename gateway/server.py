@@ -53,7 +53,7 @@ class Running(Reloadable, Protocol):
         """Calls that the backend has."""
 
     async def look_for_backend(self) -> str | None:
-        """Why the backend is down; None while it is up."""
+        """Return the reason why the backend is down; None while it is up."""
 
     def cut_short(self) -> None:
         """Do not wait for what still runs."""
@@ -185,4 +185,4 @@ async def _announce(server: Running) -> None:
     log.info("backend %s", "demo (embedded: echo, sleep, fail, blob, stream)" if url == "demo" else url)
     why_down = await server.look_for_backend()
     if why_down is not None:
-        log.warning("serving all the same: %s", why_down)
+        log.warning("serving without the backend: %s", why_down)

@@ -124,7 +124,7 @@ async def _serving(
 
 
 def make_operations(gateway: Gateway, listen: Address) -> Operations:
-    """What the operations listener says of one process, which serves the Invoke API at `listen`."""
+    """Make the answers of the operations listener for one process, which serves the Invoke API at `listen`."""
 
     def limits(rows: int) -> dict[str, object]:
         held = gateway.holds.by_counter()

@@ -33,7 +33,7 @@ _QUERY_CURE = "remove it, or correct it: the names are redis-py's, such as ?heal
 
 
 def find_mistakes(settings: Settings) -> Iterator[Finding]:
-    """What is wrong whatever else runs on this machine."""
+    """Find the mistakes that do not depend on other processes of this machine."""
     if settings.counters != "memory":
         mistake = find_url_mistake(split_store_url(settings.counters).connection)
         if mistake is not None:
@@ -72,8 +72,9 @@ def _find_target_mistake(target: str) -> tuple[str, str] | None:
 
 
 def find_url_mistake(url: str, ours: tuple[str, ...] = ()) -> str | None:
-    """What of a store's URL redis-py does not understand, or a file in it that cannot be read. `ours`: parameters that
-    are not for redis-py, and are whole numbers."""
+    """Return the part of a store's URL that redis-py does not accept, or a file in it that cannot be read.
+
+    `ours`: parameters that are not for redis-py, and are whole numbers."""
     from redis.asyncio.connection import Connection, parse_url
 
     query = dict(parse_qsl(urlsplit(url).query, keep_blank_values=True))
@@ -122,7 +123,7 @@ class Startup:
                 yield finding
 
     def find_obstacles(self, settings: Settings) -> Iterator[tuple[Finding, bool]]:
-        """What a start meets, each with whether another process that runs is all that is in its way."""
+        """Find the obstacles of a start, each with a flag: a running process is the only obstacle."""
         yield from _find_taken(settings)
         if settings.async_.mode == "queue":
             yield from self._find_store_obstacles(settings)
@@ -144,7 +145,7 @@ class Startup:
             yield Finding("async.store", message, found or cure), False
 
     def _ask_store(self, url: str) -> None:
-        """Raises `CannotOpen` where the store refuses the gateway for good; where it is away, `serve` starts."""
+        """Raises `CannotOpen` where the store refuses the gateway for good; where it is unavailable, `serve` starts."""
         from .queue.stream_link import Link, StoreAway, StreamUrl
 
         async def look() -> None:
@@ -186,7 +187,7 @@ def _is_free(address: Address) -> bool:
 
 
 def _gateway_runs(settings: Settings) -> bool:
-    """Whether a gateway answers at `operations` which serves the Invoke API at the port of `listen`."""
+    """Return whether a gateway answers at `operations` which serves the Invoke API at the port of `listen`."""
     operations = settings.operations
     if not operations.port or not settings.listen.port:
         return False
@@ -200,6 +201,6 @@ def _gateway_runs(settings: Settings) -> bool:
 
 
 def _split_cure(text: str) -> tuple[str, str]:
-    """A sentence, and those after it, which say what helps."""
+    """Return a sentence, and the sentences after it, which have the remedy."""
     message, _, cure = text.partition(". ")
     return message.removesuffix("."), cure

@@ -174,7 +174,7 @@ def test_without_a_backend_it_warns_and_serves_is_ready_and_logs_when_the_backen
 ) -> None:
     port = free_port()
     process = start("--backend", f"http://{LOOPBACK}:{port}").until_up()
-    process.until_logged(r"WARNING serving all the same: The backend refused the connection\.")
+    process.until_logged(r"WARNING serving without the backend: The backend refused the connection\.")
     answer = fetch(process.operations_port, "/readyz")
     assert (answer.status, answer.json["ready"], answer.json["backend"]) == (200, True, "down")
     assert "backend.url" in answer.json["backend_error"]

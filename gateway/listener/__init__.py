@@ -1,5 +1,5 @@
 """The side that clients see: `protocol` (one connection), `head` (targets, Host and lists of a request), `cycle` (one
-request as ASGI), `sweep` (the time-outs), `overflow` (what connections above the ceiling are told)."""
+request as ASGI), `sweep` (the time-outs), `overflow` (the answer to connections above the ceiling)."""
 
 from .protocol import InvokeProtocol, ListenerLimits
 from .sweep import keep_sweeping, sweep

@@ -57,7 +57,7 @@ def malformed(text: str) -> Unacceptable:
 
 
 def settle(method: bytes, url: bytes, version: str, headers: Headers, by_name: dict[bytes, bytes]) -> Head:
-    """The head of any request of HTTP/1. Raises `Unacceptable`."""
+    """Return the head of any request of HTTP/1. Raises `Unacceptable`."""
     path, query, authority = split_target(method, url)
     settled = headers
     if len(by_name) != len(headers):
@@ -106,7 +106,7 @@ def without_upgrade(method: bytes, url: bytes, version: str, headers: Headers) -
 
 
 def _join_lists(headers: Headers) -> Headers:
-    """The headers, with one line for each list that came in several. The same object where there is none."""
+    """Return the headers, with one line for each list that came in several; the same object where none did."""
     joined: dict[bytes, list[bytes]] = {}
     for name, value in headers:
         if name in _LISTS:
@@ -122,7 +122,7 @@ def _join_lists(headers: Headers) -> Headers:
 
 
 def _settle_host(headers: Headers, version: str, authority: bytes | None) -> Headers:
-    """The headers with one valid Host, or none where the client need not name one."""
+    """Return the headers with one valid Host, or none where the client need not name one."""
     hosts = [value.strip(b" \t") for name, value in headers if name == b"host"]  # the parser leaves tabs at the end
     if len(hosts) > 1:
         raise malformed("it has more than one Host")
@@ -149,7 +149,7 @@ def _check_coding(version: str, coding: bytes | None) -> None:
 
 
 def _settle_expectation(headers: Headers, version: str) -> Headers:
-    """The headers, with an Expect only where a client waits to send its body."""
+    """Return the headers, with an Expect only where a client waits to send its body."""
     by_name = dict(headers)
     expected = [token.strip().lower() for token in by_name[b"expect"].split(b",")]
     if version != "1.0" and any(token and token != b"100-continue" for token in expected):

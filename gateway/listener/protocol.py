@@ -65,11 +65,11 @@ Refuse = Callable[..., Rendered]
 """Renders a refusal, with the values of its text, as the listener's clients read it."""
 
 ExtraHeaders = Callable[[Mapping[bytes, bytes]], list[tuple[bytes, bytes]]]
-"""What the answer to a request with these headers gets besides."""
+"""Returns the further headers of the answer to a request with these headers."""
 
 
 def refuse(refusal: Refusal, **values: object) -> Rendered:
-    """A refusal in Lambda's shape."""
+    """Returns a refusal in Lambda's shape."""
     rendered = render(refusal, **values)
     request_id = (b"x-amzn-requestid", new_request_id().encode())
     return rendered._replace(headers=(*rendered.headers, request_id))
@@ -217,7 +217,7 @@ class InvokeProtocol(asyncio.Protocol):
                 self.reject(Refusal.HEAD_TOO_LARGE, limit=f"{self._limits.max_header_bytes} bytes")
 
     def _begins_canonically(self, data: bytes) -> bool:
-        """Whether a POST request has the first line that the gateway would write: origin form, single spaces."""
+        """Return whether a POST request has the first line that the gateway would write: origin form, single spaces."""
         end = data.find(b" ", 6)  # a target has no space in it
         if not data.startswith(b"POST /") or not data.startswith(b" HTTP/1.1\r\n", end):
             return False
@@ -411,7 +411,7 @@ class InvokeProtocol(asyncio.Protocol):
             self._turn.set_result(None)
 
     def _note_worker_end(self, worker: asyncio.Task[None]) -> None:
-        """Requests that come on a connection which nobody serves any more would wait for ever."""
+        """Close a connection whose task has ended: further requests on the connection would wait for ever."""
         if not self._is_lost:
             self.close()
 
@@ -503,7 +503,7 @@ class InvokeProtocol(asyncio.Protocol):
 
 
 def _read_version(version: str) -> str:
-    """The version that a request is served by: a later one of HTTP/1 is served as 1.1 (RFC 9110, 2.5)."""
+    """Return the version that a request is served by: a later one of HTTP/1 is served as 1.1 (RFC 9110, 2.5)."""
     major, _, minor = version.partition(".")
     if major != "1":
         raise Unacceptable(Refusal.UNKNOWN_VERSION, text=f"HTTP/{version}")

@@ -133,7 +133,7 @@ async def _read_process() -> Iterable[Family]:
 
 
 async def _join(pieces: Iterator[bytes]) -> bytes:
-    """All pieces; requests are served between two of them."""
+    """Return all pieces; requests are served between two of them."""
     made = []
     for piece in pieces:
         made.append(piece)

@@ -88,7 +88,7 @@ def answer_json(document: dict[str, object], status: int = 200, headers: dict[st
 
 
 def encode(document: object) -> bytes:
-    """The document as JSON, also where a text of the operating system in it is no UTF-8."""
+    """Return the document as JSON, also where a text of the operating system in it is no UTF-8."""
     try:
         return msgspec.json.encode(document)
     except UnicodeEncodeError:
@@ -100,7 +100,7 @@ def answer_error(text: str, status: int) -> Response:
 
 
 def refuse(refusal: Refusal, **values: object) -> Rendered:
-    """A refusal of the listener itself, in the shape of this listener's errors."""
+    """Return a refusal of the listener itself, in the shape of this listener's errors."""
     body = msgspec.json.encode({"error": refusal.message.format(**values)})
     headers = ((b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)))
     return Rendered(refusal.status, headers, body)

@@ -61,7 +61,7 @@ class Question(NamedTuple):
 
 
 class Look(NamedTuple):
-    """How many events wait where, why the store cannot keep any (or None), and which are held, by origin."""
+    """Counts the waiting events, names the trouble of the store (or None), and lists held events by origin."""
 
     depths: Depths
     trouble: str | None
@@ -75,10 +75,10 @@ class Queue(Protocol):
 
     @property
     def now(self) -> Callable[[], float]:
-        """The clock of the events' times."""
+        """Return the clock of the events' times."""
 
     async def look(self) -> Look:
-        """What there is now."""
+        """Return the present state of the queue."""
 
     async def decide(self, decision: Decision, origin: str | None) -> Decided:
         """Adopts or drops what is held of one origin; None: of the only one. Raises `WhichOrigin`."""

@@ -29,7 +29,7 @@ async def in_thread(make: Callable[..., T], *values: Any) -> T:
 
 
 def describe_queue(depths: Depths, held: Iterable[Held], rows: int, now: float) -> dict[str, Any]:
-    """The sums, what is held of other origins, and at most so many functions, those with most events first."""
+    """Return the sums, the held events of other origins, and at most so many functions, most events first."""
     known = [(key, depth) for key, depth in depths.items() if depth.events]
     shown = nsmallest(rows, known, key=lambda row: (-row[1].events, row[0]))
     received_at = min((depth.received_at for _, depth in known), default=inf)

@@ -13,22 +13,22 @@ _SETTLE_SECONDS = 1.0  # for the first look at the backend; a probe of Kubernete
 
 
 class Shared(Protocol):
-    """Counters that gateways share, as far as this listener asks them."""
+    """Reads the counters that gateways share, as far as this listener needs them."""
 
     @property
     def why_not_ready(self) -> str | None:
-        """What keeps every call from being admitted; None where calls are."""
+        """Return the reason why no call is admitted; None where calls are."""
 
     @property
     def trouble(self) -> str | None:
-        """What is wrong with the store, also where calls are admitted without it."""
+        """Return the problem of the store, also where calls are admitted without it."""
 
     async def read_sums(self) -> None:
         """Ask the store what all gateways hold, so that it is known; without an answer the last one stays."""
 
 
 class Backend(Protocol):
-    """What is seen of the backend."""
+    """Shows the observed state of the backend."""
 
     def describe(self) -> dict[str, object]:
         """`backend`: up, down or unknown; `backend_error` where it is down."""
@@ -56,7 +56,7 @@ class Readiness:
         self._settle = settle
 
     async def describe(self) -> dict[str, object]:
-        """The document; `ready` says whether it is so, `why` why not."""
+        """Return the document; `ready` is the state, `why` the reason where it is false."""
         why_not = self._find_why_not()
         if self._settle is not None and why_not is None:
             await self._settle(_SETTLE_SECONDS)

@@ -33,7 +33,7 @@ class OwnReports:
         return self.report_here(question), None
 
     def report_here(self, question: Question) -> list[Report]:
-        """What this process holds now."""
+        """Return the slots that this process holds now."""
         accounts = [self._find_account(question.account)] if question.account else accounts_of(self._counters)
         return report_own(self._counters, None, accounts, question.function, question.most)
 
@@ -73,7 +73,7 @@ class SharedReports:
         return [*stored, *self.report_here(question)], trouble
 
     def report_here(self, question: Question) -> list[Report]:
-        """What this process holds now, without a question to the store."""
+        """Return the slots that this process holds now, without a round trip to the store."""
         accounts = self._choose(question.account)
         return report_own(self._counters, self._gateway, accounts, question.function, question.most)
 

@@ -50,7 +50,7 @@ def parse_caller(authorization: bytes | None, credentials: Mapping[str, str], qu
 
 
 def find_in_query(query: bytes) -> list[str]:
-    """The access key ids that a query names, however its names and values are escaped."""
+    """Return the access key ids that a query names, however its names and values are escaped."""
     if _MAY_NAME.search(query) is None:
         return []
     named = []
@@ -64,7 +64,7 @@ def find_in_query(query: bytes) -> list[str]:
 
 
 def keep_signature(query: bytes) -> bytes:
-    """The part of a query that says who calls, for a request that is sent in another form."""
+    """Return the part of a query that names the caller, for a request that is sent in another form."""
     parts = (part for part in query.split(b"&") if _is_of_signature(_decode(part.partition(b"=")[0].decode("latin-1"))))
     return b"&".join(parts)
 

@@ -35,12 +35,12 @@ DOMAINS: Mapping[str, str] = {
     "aws-iso-e": "cloud.adc-e.uk",
     "aws-iso-f": "csp.hci.ic.gov",
 }
-"""The domain that the names of a partition's endpoints end in."""
+"""Return the domain that the names of a partition's endpoints end in."""
 
 
 @lru_cache(64)
 def find_partition(region: str) -> str:
-    """The partition of a Region; `aws` where the Region is none that is known, as botocore has it."""
+    """Return the partition of a Region; `aws` where the Region is in no list, as botocore has it."""
     start = _REGION_START.match(region)
     if start is None or not region.startswith("-", start.end()):
         return _USUAL
@@ -54,7 +54,7 @@ def make_arn(function: Function, *, region: str, account: str) -> str:
 
 
 def make_prefix(function: Function, region: str, account: str) -> str:
-    """The function's ARN up to its name."""
+    """Return the function's ARN up to its name."""
     place = function.region or region
     partition = function.partition or find_partition(place)
     return f"arn:{partition}:lambda:{place}:{function.account or account}:function:"

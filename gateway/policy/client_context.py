@@ -1,4 +1,4 @@
-"""Whether a client context is one that Lambda accepts: a JSON object, in Base64.
+"""Checks that a client context is one that Lambda accepts: a JSON object, in Base64.
 
 AWS refuses any other with InvalidRequestContentException (boto/boto3#2153 quotes the answer). It does not publish how
 lenient its decoder is. Here the text must be Base64 as RFC 4648, section 4, has it: with padding, in the standard
@@ -15,7 +15,7 @@ _WHITE_SPACE = b" \t\n\r"
 
 
 def is_client_context(value: bytes) -> bool:
-    """Whether the value of `X-Amz-Client-Context` is empty, or a JSON object in Base64."""
+    """Return whether the value of `X-Amz-Client-Context` is empty, or a JSON object in Base64."""
     if not value:
         return True
     try:

@@ -24,7 +24,7 @@ except ImportError:
     _ZSTD = None
 _ERRORS = (zlib.error,) if _ZSTD is None else (zlib.error, _ZSTD.ZstdError)
 
-_MOST_CODINGS = 4  # one upon the other; nobody means more
+_MOST_CODINGS = 4  # one upon the other; no real answer has more
 _MOST_MEMBERS = 64  # of a body: each costs a copy of what stands behind it
 _GZIP, _ZLIB, _RAW = zlib.MAX_WBITS | 16, zlib.MAX_WBITS, -zlib.MAX_WBITS
 _GZIP_START, _ZSTD_START = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
@@ -101,7 +101,7 @@ def to_utf8(content_type: bytes, body: bytes) -> bytes:
 
 
 def _find_charset(content_type: bytes, body: bytes) -> str | None:
-    """The character set that the content type names, where it matters and is one."""
+    """Return the character set that the content type names, where it matters and is one."""
     named = _CHARSET.search(content_type)
     if named is None or body.isascii():
         return None
@@ -150,7 +150,7 @@ def _decode_members(make: Callable[[], _Decompressor], start: bytes, body: bytes
 
 
 def _decompress(decompressor: _Decompressor, body: bytes, limit: int) -> tuple[bytes, bytes]:
-    """What comes out, and what stands behind its end."""
+    """Return the decoded bytes, and the bytes behind the end of the coded ones."""
     try:
         decoded = decompressor.decompress(body, limit + 1)
     except _ERRORS as error:

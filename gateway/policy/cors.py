@@ -1,4 +1,4 @@
-"""Which web pages may read the gateway's answers: Cross-Origin Resource Sharing (the Fetch standard, section 3.2).
+"""Lets web pages read the gateway's answers: Cross-Origin Resource Sharing (the Fetch standard, section 3.2).
 
 A browser shows a page the answer of another origin only if that answer names the page's origin. Without it the page
 sees a failed request, whatever the status, and an SDK in it tries again.
@@ -37,7 +37,7 @@ class CorsRules:
         return self._allows_any or origin in self._origins
 
     def for_response(self, request: Mapping[bytes, bytes]) -> Headers:
-        """What the response gets besides, by the headers of its request."""
+        """Return the headers to add to a response, by the headers of its request."""
         origin = request.get(b"origin")
         headers: Headers = [] if self._allows_any else [(b"vary", b"Origin")]
         if origin is not None and self.allows(origin):
@@ -48,7 +48,7 @@ class CorsRules:
         return headers
 
     def for_preflight(self, request: Mapping[bytes, bytes]) -> Headers:
-        """The headers of the answer to a preflight from an allowed origin."""
+        """Return the headers of the answer to a preflight from an allowed origin."""
         varies = b"Origin, Access-Control-Request-Method, Access-Control-Request-Headers"
         headers: Headers = [
             (b"access-control-allow-origin", b"*" if self._allows_any else request[b"origin"]),
@@ -66,7 +66,7 @@ class CorsRules:
 
 
 def is_preflight(method: str, request: Mapping[bytes, bytes]) -> bool:
-    """Whether a browser sends this request by itself, before one of its page's."""
+    """Return whether a browser sends this request of its own accord, before one of its page's."""
     return method == "OPTIONS" and b"origin" in request and b"access-control-request-method" in request
 
 

@@ -28,7 +28,7 @@ from .json_members import read_members, read_string
 Reported = Literal["header", "body", "auto"]
 
 UNNAMED = "Unhandled"
-"""The name of an error that came without one; it is the only one that AWS is seen to write."""
+"""Names an error that came without a name; AWS is seen to write no other."""
 
 # Headers that the API sets and RIE does not. Of an answer with one of them the body is the function's own.
 _OF_THE_API = (b"x-amz-executed-version", b"x-amzn-errortype")
@@ -47,7 +47,7 @@ class FunctionError(NamedTuple):
 
 
 class FunctionErrors:
-    """How the backend reports them. `has_function_path`: the backend has one function, as RIE has."""
+    """Finds the function errors that the backend reports. `has_function_path`: the backend has one function, as RIE."""
 
     def __init__(self, reported: Reported = "auto", *, has_function_path: bool = False) -> None:
         self._reported = reported
@@ -55,7 +55,7 @@ class FunctionErrors:
 
     @property
     def reads_every_body(self) -> bool:
-        """Whether the bodies of synchronous calls are read too. By default they are not: the header costs nothing."""
+        """Return whether the bodies of synchronous calls are read too. By default only the header is read."""
         return self._reported == "body" or (self._reported == "auto" and self._has_function_path)
 
     def find(self, status: int, headers: Mapping[bytes, bytes], body: bytes) -> FunctionError | None:
@@ -93,7 +93,7 @@ class FunctionErrors:
 
 
 def _is_error_object(body: bytes, *, is_strict: bool) -> bool:
-    """Whether this is what runtimes make of an error. `is_strict`: it has no member that runtimes do not write."""
+    """Return whether a body is an error of a runtime. `is_strict`: it has no member that runtimes do not write."""
     if b'"errorType"' not in body:  # nearly always: then nothing is parsed
         return False
     members = read_members(body)

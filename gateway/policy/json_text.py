@@ -52,7 +52,7 @@ def find_json_error(body: bytes) -> str | None:
 
 
 def _explain_beginning(body: bytes) -> str:
-    """The error of a long body, with its place where that is near the beginning."""
+    """Return the error of a long body, with its place where that is near the beginning."""
     found = scan(body[:_MOST_SCANNED])
     if found is not None and found.at < _MOST_SCANNED - _LONGEST_CUT:
         return str(found)

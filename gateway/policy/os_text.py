@@ -17,7 +17,7 @@ def printable(text: str) -> str:
 
 
 def printable_document(value: Any) -> Any:
-    """The same of every text in a document of JSON."""
+    """Return a document of JSON with every text treated so."""
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""How large a request or a response may be, and what to say when it is larger."""
+"""Limits the size of requests and responses, and makes the refusal of larger ones."""
 
 from __future__ import annotations
 

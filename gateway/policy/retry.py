@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 
 NEVER = math.inf
-"""The seconds until a limit of 0 has room: no wait helps, so no pause is suggested."""
+"""Stands for the seconds until a limit of 0 has room: no wait helps, so no pause is suggested."""
 
 _SHORTEST_SECONDS = 0.05
 _UNKNOWN_SECONDS = 1.0

@@ -147,7 +147,7 @@ def as_call(target: Invocation | BadTarget) -> Invocation | BadTarget:
 
 
 def canonical_path(operation: Operation, name: str) -> bytes:
-    """The path of the operation in the service model, for a function's name or ARN."""
+    """Return the path of the operation in the service model, for a function's name or ARN."""
     date, suffix = _PATHS[operation]
     return f"/{date}/functions/{quote(name, safe='')}/{suffix}".encode()
 
@@ -161,7 +161,7 @@ def _find_operation(raw_path: bytes) -> Reading | BadTarget | None:
 
 
 def _read_leniently(raw_path: bytes) -> Reading | BadTarget | None:
-    """The one function and operation that the path names in every reading."""
+    """Return the one function and operation that the path names in every reading."""
     if is_too_long(raw_path):
         return BadTarget(Refusal.VALIDATION, {"text": _TOO_LONG_PATH})
     readings = list_readings(raw_path)

@@ -1,4 +1,4 @@
-"""What people decide of events that are held since they are another backend's: to run them here, or to drop them."""
+"""Runs here, or drops, events that are held because they belong to another backend, as an operator decides."""
 
 from __future__ import annotations
 

@@ -23,12 +23,12 @@ class Clock:
         return self._base + self._steady()
 
     def wall(self) -> float:
-        """The machine's clock, for what others read."""
+        """Return the time of the machine's clock, for times that other programs read."""
         return self._wall()
 
     @property
     def offset(self) -> float:
-        """Seconds that this clock is ahead of the machine's."""
+        """Return the seconds that this clock is ahead of the machine's."""
         return self() - self._wall()
 
     def resume(self, offset: float) -> None:

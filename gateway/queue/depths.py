@@ -24,9 +24,11 @@ _AT_ONCE = 5_000  # lanes and events; about a millisecond
 
 
 class Depth(msgspec.Struct):
-    """Of one function: how many events have had no run yet (`waiting`), had one (`retrying`), are run now, have ended
-    and are told of (`delivering`), could not be told of (`undelivered`), or are of another origin (`held`). Seconds
-    since the epoch: when the oldest came that is still to be run, and when the next is due; infinite without one."""
+    """Counts the events of one function by state.
+
+    Events have had no run yet (`waiting`), had one (`retrying`), are run now (`running`), are delivered to their
+    targets (`delivering`), could not be delivered (`undelivered`), or are of another origin (`held`). Seconds since the
+    epoch: when the oldest came that is still to be run, and when the next is due; infinite without one."""
 
     waiting: int = 0
     retrying: int = 0

@@ -83,7 +83,7 @@ class Dispatcher:
             origin=self.origin,
             delays=delays,
         )
-        # Twice the longest pause: so long an event that is refused still is tried again.
+        # Twice the longest pause: within this time an event that is still refused is tried again.
         self._misconfigured = Misconfigured(on_misconfigured, seconds=2 * delays.longest, call_later=call_later)
         self.settling = Settling(
             store,

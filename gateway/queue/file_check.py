@@ -37,7 +37,7 @@ def check_file(path: Path) -> None:
 
 
 def _check_folder(folder: Path) -> None:
-    """Whether files can be made in the folder, or the folder itself in the next one that is there."""
+    """Check that files can be made in the folder, or the folder itself in its nearest existing parent."""
     there = folder
     while not there.exists() and there != there.parent:
         there = there.parent

@@ -34,7 +34,7 @@ class Misconfigured:
         self._timer: Handle | None = None
 
     def note(self, lane: Lane, ran: Ran) -> None:
-        """An event of the lane was refused, and `ran` has the remedy."""
+        """Note that an event of the lane was refused; `ran` has the remedy."""
         is_first = not self._refused
         self._refused[lane.name] = True
         if is_first:
@@ -49,13 +49,13 @@ class Misconfigured:
             )
 
     def clear(self, lane: Lane) -> None:
-        """A run of the lane's function has reached its code."""
+        """Note that a run of the lane's function has reached its code."""
         if self.forget(lane) and self._named.get(lane.name):
             self._named[lane.name] = False
             log.info("events of %s (account %s) run again", lane.function, lane.account)
 
     def forget(self, lane: Lane) -> bool:
-        """The lane has no event any more that could be refused. Returns whether one was."""
+        """Note that the lane has no event left that could be refused. Return whether one was refused."""
         if self._refused.pop(lane.name, None) is None:
             return False
         if not self._refused:

@@ -1,4 +1,4 @@
-"""Whose events a store has: of each lane, the origin of the backend for which its events were accepted.
+"""Maps each lane of a store to the origin of the backend for which its events were accepted.
 
 A lane's name begins with the origin, so that events of another backend are never fetched: they are held until somebody
 adopts them. The same holds for events of an account that the settings no longer name. Lanes without an origin are those
@@ -17,11 +17,11 @@ from .event import Event
 from .lanes import Work, name_lane, split_lane
 
 UNKNOWN = "unknown"
-"""What the origin of lanes without one is called."""
+"""Names the origin of lanes without one."""
 
 
 class Held(NamedTuple):
-    """Events of one origin that are held, and when the first of them was accepted (seconds since the epoch)."""
+    """Counts the held events of one origin, with the time when the first was accepted (seconds since the epoch)."""
 
     origin: str
     events: int
@@ -70,7 +70,7 @@ class Origin:
             event.due_at = min(event.due_at, now)
 
     def sum_held(self, waiting: Iterable[Waiting]) -> list[Held]:
-        """What is held, the origin with most events first."""
+        """Return the held events by origin, the one with most events first."""
         sums: dict[str, Held] = {}
         for row in waiting:
             if not self.is_ours(row.lane):
@@ -81,7 +81,7 @@ class Origin:
 
 
 def describe_backend(url: str, region: str) -> str:
-    """What events remember of the backend that they are for: scheme, host and port, and the Region of their ARNs."""
+    """Return the origin that events keep of their backend: scheme, host and port, and the Region of their ARNs."""
     if url == "demo":
         return "demo"
     parts = urlsplit(url)

@@ -1,4 +1,4 @@
-"""What a run came to: the answer of the backend, or what came instead, as what it means for the event."""
+"""Classifies the end of a run, an answer of the backend or a fault, by its meaning for the event."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from .event import Answer
 _NOT_REACHED = (BackendUnreachable, BackendConnectTimeout, BackendUntrusted)
 _TOO_LONG = (BackendTimeout, BackendFirstByteTimeout, BackendIdleTimeout)
 
-# How backends spell the text of an error: AWS in two ways, runtimes, FastAPI, and whoever else.
+# How backends spell the text of an error: AWS in two ways, runtimes, FastAPI, and others.
 _MESSAGES = (b"message", b"Message", b"errorMessage", b"detail", b"error")
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 _MOST_TEXT = 4096  # characters of a text that is kept, or bytes of one that is no JSON; a dead letter has room for less
 
 
 class Ran(NamedTuple):
-    """What became of a run.
+    """Holds the outcome of a run.
 
     ok             the function succeeded
     error          it ran and failed, or took too long
@@ -122,7 +122,7 @@ def _text(value: bytes | None) -> str | None:
 
 
 def _read_text(payload: bytes) -> str:
-    """An error that is no object: its text as one line, of a page its title; nothing where it is no text."""
+    """Return the text of an error that is no object: one line, of a page its title; nothing where it is no text."""
     try:
         text = payload[:_MOST_TEXT].decode()
     except UnicodeDecodeError as error:

@@ -36,7 +36,7 @@ NOBODY = "\0nobody"
 
 
 def _bound_age(event: Event, now: float) -> None:
-    """No event is younger than new. The time of one that has ended is part of what its targets are told."""
+    """Keep the age of an event from being negative. An event that has ended keeps its time: its targets receive it."""
     if event.outcome is None:
         event.received_at = min(event.received_at, now)
 
@@ -74,7 +74,7 @@ class Ready:
         return lane
 
     def hear(self, name: str, events: int, due_at: float) -> None:
-        """Events have come into a lane of the store. Those of another origin are held."""
+        """Note events that have come into a lane of the store. Events of another origin are held."""
         if not self.origin.is_ours(name):
             return
         lane = self.lane(name)
@@ -189,8 +189,9 @@ class Ready:
         self._spawn(fetch)
 
     async def _bring_forward(self, lane: Lane) -> None:
-        """All events of a lane are due later than any can be: a clock was ahead when they were stored. How long they
-        have waited nobody can say, so they are due now."""
+        """Make every event of a lane due now, after a clock was ahead when the events were stored.
+
+        All of them are due later than any event can be, and the time that they have waited cannot be found."""
         fetched = await self._read(lane, inf, MOST_READY)
         if fetched is None:
             return

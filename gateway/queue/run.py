@@ -121,7 +121,7 @@ def _make_scope(event: Event, exchange: Exchange) -> Scope:
 
 
 def _ask_for_identity(headers: Headers) -> Headers:
-    """The headers without the codings that the client reads: the answer goes into a record."""
+    """Return the headers without the codings that the client reads: the answer goes into a record."""
     return [header for header in headers if header[0] != b"accept-encoding"] + [(b"accept-encoding", b"identity")]
 
 
@@ -130,7 +130,7 @@ async def _receive_nothing() -> Message:
 
 
 class _Response:
-    """A `send` that keeps the response. Lines of one header are one list (RFC 9110, 5.3)."""
+    """Return a `send` that keeps the response. Lines of one header are one list (RFC 9110, 5.3)."""
 
     def __init__(self) -> None:
         self.status = 0

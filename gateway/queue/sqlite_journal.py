@@ -84,7 +84,7 @@ class Journal:
 
     @property
     def _may_write_rest(self) -> bool:
-        """A file that is not at its place takes no new event, but is written."""
+        """Return whether the rest may be written. It may also be while the file is not at its place."""
         return self._retry is None or (self._fault is not None and self._fault.kind == "replaced")
 
     def unwritten(self) -> dict[int, Change]:
@@ -205,7 +205,7 @@ class Journal:
             self._pause = min(self._pause * 2, LONGEST_PAUSE_SECONDS)
 
     def note_place(self, fault: StoreFault | None) -> None:
-        """The file was looked for at its place, without being written."""
+        """Note a check of the file's place, at which the file was not written."""
         if fault is not None and not self._is_closed and (self._fault is None or self._fault.kind != fault.kind):
             self._note(fault)
 
@@ -225,7 +225,7 @@ class Journal:
 
 
 def _result_of(write: asyncio.Future[Written]) -> Written:
-    """What became of a batch, also where writing it failed by a mistake of ours: who waits must not wait for ever."""
+    """Return the outcome of a batch, also after a bug made the write fail, so that no caller waits for ever."""
     error = write.exception()
     if error is None:
         return write.result()

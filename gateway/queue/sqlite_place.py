@@ -1,4 +1,4 @@
-"""Whether the open file of a queue is still the one at its path, with its log and its lock.
+"""Checks that the open file of a queue is still the one at its path, with its log and its lock.
 
 SQLite goes on with the inodes that it has opened, whatever becomes of their names: what it commits to a file that was
 removed or moved is gone, or elsewhere, after the next start. So the names are compared with what is open after each
@@ -85,17 +85,17 @@ class Place:
         self._log = self._index = -1
 
     def recheck(self) -> StoreFault | None:
-        """Whether a change that was found is still there. Costs nothing where none was."""
+        """Check again for a change that was found. Costs nothing where none was."""
         return None if self._change is None else self.check()
 
     def check(self) -> StoreFault | None:
-        """What is no longer as it was opened."""
+        """Return the first change since the file was opened; None where there is none."""
         found = (self._check(what) for what in self._inodes)
         self._change = next((one for one in found if one is not None), None) or self._check_log()
         return self._change
 
     def measure(self) -> None:
-        """The file may be smaller now: this process has made it so."""
+        """Take the present size as the least: this process may have made the file smaller."""
         self._least_bytes = os.fstat(self._file).st_size
 
     def _check(self, what: str) -> StoreFault | None:
@@ -152,7 +152,7 @@ class Place:
         return StoreFault("replaced", f"The queue's {_WORDS[what]} {name} {how}. New events are refused. {cure}")
 
     def _find(self) -> str:
-        """Where the open file is now, as far as the system says so."""
+        """Return the present path of the open file, as far as the system shows it."""
         try:
             found = os.readlink(f"/proc/self/fd/{self._file}")
         except OSError:

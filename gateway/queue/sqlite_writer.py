@@ -35,8 +35,10 @@ _WRITE = {size: STATEMENTS["write"] + f", {_VALUES}" * (size - 1) for size in _S
 
 
 class Written(NamedTuple):
-    """What became of a batch: the fault of its puts, that of the rest, and how many events are gone. `alone`: what of
-    the rest was written all the same. `place`: why nothing more can be kept, though the rest was written."""
+    """Holds the outcome of a batch: the fault of its puts, the fault of the rest, and the number of deleted events.
+
+    `alone`: the part of the rest that was written. `place`: the reason why nothing more can be kept, though the rest
+    was written."""
 
     puts: StoreFault | None
     rest: StoreFault | None
@@ -67,8 +69,10 @@ class Writer:
         return self._log_pages >= CHECKPOINT_PAGES or (self._file_pages > SHRINK_PAGES and events < FEW_EVENTS)
 
     def write(self, puts: Rows, rest: Rows) -> Written:
-        """All of it, where the file is at its place still when it has been committed. Else the puts are refused and
-        taken out again: a client that was told so puts them a second time. The rest is written into the open file."""
+        """Write all rows, and check after the commit that the file is still at its place.
+
+        Where the file is not, the puts are refused and taken out again: a client that is refused puts them a second
+        time. The rest is written into the open file."""
         self._remove_unwanted()
         change = self._place.recheck()
         if change is not None:

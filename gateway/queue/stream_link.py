@@ -216,7 +216,7 @@ def first_line(error: BaseException) -> str:
 
 
 def read_refusal(error: ResponseError) -> StoreFault:
-    """A store's error as ours, with what helps."""
+    """Return a store's error as ours, with the remedy."""
     said = frozenset(_CODE.findall(str(error)))
     for codes, classes, kind, text in _REFUSALS:
         if isinstance(error, classes) or said & codes:

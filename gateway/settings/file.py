@@ -1,4 +1,4 @@
-"""The settings file, read into plain mappings, with every mistake of its form as a Problem."""
+"""Reads the settings file into plain mappings, with every mistake of its form as a Problem."""
 
 import json
 import re
@@ -80,7 +80,7 @@ def _explain_json(data: bytes) -> NotReadable:
 
 
 def _count_keys(values: Any) -> int:
-    """The keys of all mappings, level by level. Raises `NotReadable` where there are too many levels."""
+    """Return the keys of all mappings, level by level. Raises `NotReadable` where there are too many levels."""
     count, level = 0, [values]
     for _ in range(DEEPEST):
         below: list[Any] = []

@@ -56,7 +56,7 @@ def _check(merged: Merged) -> tuple[Settings | None, list[Problem]]:
 def _look_beyond(
     find_more: Callable[[Settings], Iterable[Finding]], merged: Merged, settings: Settings | None, found: list[Problem]
 ) -> list[Problem]:
-    """What `find_more` finds in the settings, or in what is left of them without the mistakes."""
+    """Return the findings of `find_more` in the settings, or in their rest without the mistakes."""
     wrong = [split_key(problem.key) for problem in found]
     usable = settings or _leave_out(merged, wrong)
     if usable is None:

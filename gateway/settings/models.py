@@ -180,8 +180,8 @@ class Backend(Model):
     """Function name written into every forwarded path, such as `function` for AWS's Runtime Interface
     Emulator. Not set: the path is forwarded as it came."""
     function_errors: Literal["header", "body", "auto"] = "auto"
-    """How the backend reports that a function failed. `header`: by X-Amz-Function-Error. `body`: also by an error
-    object alone. `auto`: by the header, and by an error object where the answer is one of AWS's Runtime Interface
+    """Selects the report by which an invocation counts as failed. `header`: X-Amz-Function-Error. `body`: also an error
+    object alone. `auto`: the header, and an error object where the answer is one of AWS's Runtime Interface
     Emulator."""
     certificate_authority: AuthorityFile | None = None
     """PEM file of the authorities to trust for an https backend. Not set: the system's authorities."""
@@ -212,7 +212,7 @@ class Retry(Model):
 
 
 class Cors(Model):
-    """Which web pages may call the gateway from a browser (docs/browsers.md)."""
+    """Selects the web pages that may call the gateway from a browser (docs/browsers.md)."""
 
     allow_origins: Origins = ()
     """Origins whose pages may call, such as [http://localhost:3000], or ["*"] for every page. Empty: the gateway sends
@@ -319,9 +319,9 @@ class Settings(Model):
     """Code of a refused payload (413). `modelled`: RequestTooLargeException, for which every SDK has a class.
     `as_observed`: RequestEntityTooLargeException, which AWS has been seen to send."""
     retry: Retry = Retry()
-    """What clients are told about trying again."""
+    """Selects what clients receive about trying again."""
     cors: Cors = Cors()
-    """Which web pages may call the gateway from a browser."""
+    """Selects the web pages that may call the gateway from a browser."""
     decision_header: Switch = True
     """Send x-invoke-gateway-decision: which limit refused, with in-use and ceiling."""
     counters: CountersUrl = "memory"

@@ -1,4 +1,4 @@
-"""What a text is called that cannot be read as settings, in words of this project."""
+"""Names the reason why a text cannot be read as settings, in words of this project."""
 
 import re
 
@@ -19,7 +19,7 @@ class NotReadable(Exception):
 
 
 def explain_characters(data: bytes) -> NotReadable:
-    """What is wrong with the characters of a text that cannot be read for them."""
+    """Return the problem of a text that cannot be read because of its characters."""
     try:
         text = data.decode()
     except UnicodeDecodeError as error:

@@ -96,10 +96,10 @@ def _list_deliveries(totals: EventTotals, known: list[tuple[str, str]]) -> Itera
 def _list_levels(levels: EventLevels) -> Iterator[Family]:
     yield gauge(
         "async_events_queued",
-        "Events by state: had no run yet (waiting), had one (retrying), run now (running), have ended and are told of"
-        " (delivering), could not be told of and wait for somebody (undelivered), or were accepted for another backend"
-        " and wait to be adopted (held). Gateways on one store each tell of all that it has, and of what they run"
-        " themselves.",
+        "Events by state: had no run yet (waiting), had one (retrying), run now (running), have ended and are delivered"
+        " to their targets (delivering), could not be delivered and wait for a decision (undelivered), or were accepted"
+        " for another backend and wait to be adopted (held). Gateways on one store each report all events of the store,"
+        " but only their own runs.",
         ("account", "function", "state"),
         levels.rows(),
     )

@@ -167,7 +167,7 @@ class LineHandler(logging.Handler):
         try:
             text = record.getMessage() if record.name == self._bare else self.format(record)
             self.writer.put(f"{text}\n".encode(self._encoding, "backslashreplace"))
-        except Exception as error:  # arguments that do not fit their message: a line all the same
+        except Exception as error:  # arguments that do not fit their message still give a line
             text = f"a line of {record.pathname}:{record.lineno} could not be made: {error!r}"
             self.writer.put(f"{text}\n".encode(self._encoding, "backslashreplace"))
 

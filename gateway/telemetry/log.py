@@ -32,9 +32,9 @@ _MOST_NAMED = 1_000  # conditions and functions, of drops
 
 
 def set_up_logging(prefix: str = "") -> None:
-    """Send the gateway's log to standard error, each message after `prefix`; `gateway.access` lines are bare JSON. So
-    goes whatever else this process would write there: warnings, other libraries' messages, errors that nobody
-    handles."""
+    """Send the gateway's log to standard error, each message after `prefix`; `gateway.access` lines are bare JSON.
+
+    Every other line of this process goes the same way: warnings, messages of libraries, unhandled errors."""
     handler = LineHandler(_find_standard_error(), getattr(sys.stderr, "encoding", None) or "utf-8", bare=access.name)
     handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)s {prefix.replace('%', '%%')}%(message)s"))
     _writers.append(handler.writer)
@@ -52,11 +52,11 @@ def set_up_logging(prefix: str = "") -> None:
 
 
 _writers: list[LineWriter] = []
-"""Of this process, which has one log."""
+"""Holds the writers of this process, which has one log."""
 
 
 def count_dropped_lines() -> int:
-    """How many lines of this process's log were dropped."""
+    """Return the number of dropped lines of this process's log."""
     return sum(writer.dropped for writer in _writers)
 
 
@@ -160,7 +160,7 @@ class RefusalSummary(_Summary):
 
 
 class DropSummary(_Summary):
-    """Of events that ended without a successful run. Functions go by their own names, also those without a label."""
+    """Logs events that ended without a successful run. Functions go by their own names, also those without a label."""
 
     def __init__(self, totals: EventTotals) -> None:
         super().__init__(lambda: Counter(self._drops))

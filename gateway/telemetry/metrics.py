@@ -52,7 +52,7 @@ class Upstream(Protocol):
 
 
 class BackendSeen(Protocol):
-    """Whether the backend was there at the last look."""
+    """Shows whether the last check found the backend up."""
 
     @property
     def is_up(self) -> bool | None: ...
@@ -287,13 +287,12 @@ class GatewayCollector(Collector):
         yield counter("worker_replacements", "Workers that took the place of one that had died.", (), [((), replaced)])
         yield gauge(
             "degraded",
-            "1 while the gateway does not run as it was told to: its settings file has mistakes and the old limits stay"
-            " in force (settings_invalid), or has changes that wait for a restart (restart_needed); or the store of its"
-            " shared counters does not answer (store_away) or began anew (store_refilling), or a gateway that shares"
-            " them has other limits (limits_differ); or the store of events cannot keep any (event_store), or keeps"
-            " some of another backend, which are held (events_held), or the backend refuses events until somebody"
-            " changes a setting (backend_refuses_events); or a background task has failed and is being started again"
-            " (background_task).",
+            "1 while the gateway is degraded, by cause. The settings file has mistakes and the old limits stay in force"
+            " (settings_invalid), or has changes that wait for a restart (restart_needed). The store of shared counters"
+            " does not answer (store_away) or is being rebuilt (store_refilling), or a gateway that shares them has"
+            " other limits (limits_differ). The store of events cannot keep any (event_store), or holds events of"
+            " another backend (events_held), or the backend refuses events until a setting is changed"
+            " (backend_refuses_events). A background task has failed and is being started again (background_task).",
             ("cause",),
             [((cause,), int(is_so)) for cause, is_so in self._degraded.items()],
         )

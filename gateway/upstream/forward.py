@@ -222,7 +222,7 @@ class Forward:
         )
 
     def _rename(self, path: bytes, operation: Operation) -> bytes:
-        """The path with the name that the backend has for the function; the canonical path where no name is found."""
+        """Return the path with the backend's name for the function; the canonical path where no name is found."""
         assert self._function_path is not None  # the caller has looked
         renamed, count = _NAME_IN_PATH.subn(rb"\1" + self._function_path + rb"\3", path)
         return renamed if count else canonical_path(operation, self._function_path.decode("ascii"))

@@ -1,4 +1,4 @@
-"""Whether the backend accepts connections: seen from the calls where there are any, else by a connection now and then.
+"""Watches whether the backend accepts connections: by the calls, or without calls by a connection now and then.
 
 Readiness does not depend on it: without its backend a gateway still keeps events and refuses in the client's shape.
 """
@@ -21,11 +21,11 @@ _LOOK_SECONDS = 30.0  # one look at most, where backend.connect_timeout_seconds 
 
 
 class Connecting(Protocol):
-    """A pool of connections, as far as it shows that the backend is there. Times are the event loop's, in seconds."""
+    """Shows whether the backend is up, by a pool of connections. Times are the event loop's, in seconds."""
 
     @property
     def answered_at(self) -> float:
-        """When the backend last opened a connection, or ended a response on one that is idle now."""
+        """Return the time when the backend last opened a connection, or ended a response on one that is idle now."""
 
     failed_at: float
 
@@ -87,7 +87,7 @@ class BackendWatch:
         self._look: asyncio.Task[None] | None = None
 
     def note_failure(self) -> None:
-        """A call got no connection: look soon."""
+        """Check the backend soon, because a call got no connection."""
         self._has_failed.set()
 
     async def settle(self, seconds: float) -> None:

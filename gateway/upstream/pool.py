@@ -66,7 +66,7 @@ class Pool:
 
     @property
     def answered_at(self) -> float:
-        """When the backend was last seen to be there: by a new connection, or a response on one that is idle now."""
+        """Return the time of the backend's last sign: a new connection, or a response on one that is idle now."""
         newest = next(reversed(self._idle), None)
         return max(self._opened_at, newest.idle_since) if newest is not None else self._opened_at
 
@@ -184,4 +184,4 @@ class Pool:
 
 
 def _do_nothing() -> None:
-    """Nobody watches whether connections can be opened."""
+    """Ignores whether connections can be opened."""

@@ -213,7 +213,7 @@ class Group:
         await asyncio.gather(*(self._ask_totals_of(worker) for worker in self.hearing()))
 
     def hearing(self) -> list[Worker]:
-        """Workers that answered when they were last asked: nobody need wait for the others."""
+        """Return the workers that answered their last request; no request waits for the others."""
         return [worker for worker in self._supervisor.serving() if not worker.is_silent]
 
     async def _ask_totals_of(self, worker: Worker) -> None:
@@ -262,7 +262,7 @@ class Group:
         self.why_not_ready = None if None in why_not else next(iter(why_not), self.trouble)
 
     def _note_backend(self, seen: list[tuple[bool | None, str | None]]) -> None:
-        """It is up where one worker reaches it: what keeps a single one from it is that worker's own trouble."""
+        """Note the backend as up where one worker reaches it: a fault of a single worker is its own."""
         if any(is_up for is_up, _ in seen):
             self.backend.note_up()
         elif (why := next((why for is_up, why in seen if is_up is False), None)) is not None:

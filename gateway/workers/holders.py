@@ -1,4 +1,4 @@
-"""Who holds the slots, of several workers: what each holds now comes from the worker itself, when it is asked for."""
+"""Lists the calls that hold slots in several workers. Each worker reports its own when a client requests the list."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Answer = tuple[list[dict[str, Any]], str | None]
 
 
 async def answer_holders(gateway: Gateway, asked: tuple[list[Any], bool]) -> Answer:
-    """A worker's side: what it holds, and where `is_all` is set before that what the store has of all gateways."""
+    """Return, in a worker, its own calls; where `is_all` is set, after those that the store has of all gateways."""
     values, is_all = asked
     question = Question(*values)
     reports = gateway.reports
@@ -32,7 +32,7 @@ async def answer_holders(gateway: Gateway, asked: tuple[list[Any], bool]) -> Ans
 
 
 class WorkersReports:
-    """The supervisor's side. Of a worker that does not answer, what it has last listed in the store is shown."""
+    """Sums the workers in the supervisor. A silent worker is shown with the calls that it last listed in the store."""
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
@@ -53,7 +53,7 @@ class WorkersReports:
         raise NotReleased("A worker does this.", 500)
 
     async def _ask_all(self, question: Question, hearing: list[Worker]) -> tuple[list[Report], str | None]:
-        """What the store has, from the first worker that answers, and what that one holds."""
+        """Return the contents of the store and the first answering worker's own calls, as that worker reports them."""
         for worker in hearing:
             with suppress(WorkerGone):
                 return _read(await worker.ask("holders", [question, True], seconds=_ALL_SECONDS))

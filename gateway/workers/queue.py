@@ -62,7 +62,7 @@ async def answer_act(queue: OwnQueue, asked: list[Any]) -> Any:
 
 
 async def answer_decision(queue: OwnQueue, asked: list[Any]) -> Any:
-    """What was decided, or None and why it cannot be."""
+    """Carry out a decision, and return its result, or None and the reason why it cannot be carried out."""
     try:
         return await queue.decide(*asked), None
     except WhichOrigin as error:

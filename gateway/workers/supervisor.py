@@ -183,7 +183,7 @@ class Supervisor:
 
     async def outlive(self, worker: Worker) -> None:
         """Wait for the worker's end, keep its totals, and give back what it held."""
-        await worker.hear_farewell()  # or the end of the channel: nobody else has the other end of it
+        await worker.hear_farewell()  # or the end of the channel: no other process has the other end of it
         worker.is_serving = False
         await worker.close()  # so that a worker which lives still ends too
         try:

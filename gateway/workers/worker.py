@@ -79,7 +79,7 @@ class Worker:
         await asyncio.sleep(0)  # the farewell is written before the channel is closed
 
     def note_channel_end(self, answering: asyncio.Task[None]) -> None:
-        """The supervisor is gone, or cannot be answered any more: a worker without one ends."""
+        """End the worker: the supervisor is gone, or cannot be answered any more."""
         if answering.cancelled() or answering.exception() is not None:
             error = None if answering.cancelled() else answering.exception()
             log.error("the channel to the supervisor has failed, and this worker ends", exc_info=error)
@@ -147,7 +147,7 @@ class Worker:
             return (fault.kind, str(fault)), None
 
     async def on_holders(self, asked: tuple[list[Any], bool]) -> tuple[list[dict[str, Any]], str | None]:
-        """Who holds the slots here, and where that is wanted on all gateways."""
+        """Report the calls that hold slots here, and on request those of all gateways."""
         return await answer_holders(self._gateway, asked)
 
     async def on_adopt(self, pickled: bytes) -> None:
@@ -161,7 +161,7 @@ class Worker:
         await shared.inquiry.forget(((name, account) for account in shared.accounts), force=True)
 
     async def on_backend(self, _: None) -> str | None:
-        """None where the backend can be reached; else why not."""
+        """Return None where the backend can be reached; else the reason."""
         await self._gateway.backend_watch.look()
         return self._gateway.backend.why
 

@@ -1,4 +1,4 @@
-"""Background tasks, each with an owner.
+"""Runs background tasks, each with an owner.
 
 A task of asyncio that fails is silent until it is awaited; a task that runs as long as the gateway is awaited at its
 end. So each of these tasks is started here. Its unexpected end is logged at once, shown as the cause `background_task`
@@ -24,8 +24,8 @@ Work = Callable[[], Coroutine[Any, Any, None]]
 
 
 class BackgroundTasks:
-    """The background tasks of one gateway. `failures` counts unexpected ends by the name of the task, `degraded` has
-    each cause for which the gateway can be degraded, and whether it is so."""
+    """Holds the background tasks of one gateway. `failures` counts unexpected ends by the name of the task, `degraded`
+    has each cause for which the gateway can be degraded, and whether it is so."""
 
     def __init__(self) -> None:
         self.failures: Counter[str] = Counter()

@@ -21,8 +21,8 @@ _NOT_OF_THIS_MACHINE = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOS
 
 
 class CannotListen(Exception):
-    """An address cannot be listened on. `key` is the setting that names it, where one does; `is_taken`: another socket
-    has it."""
+    """Reports an address that cannot be listened on. `key` is the setting that names it, where one does; `is_taken`:
+    another socket has it."""
 
     def __init__(self, message: str, cure: str = "", *, key: str = "", is_taken: bool = False) -> None:
         super().__init__(f"{message}. {cure}" if cure else message)
@@ -74,7 +74,7 @@ def reserve(address: Address, key: str) -> Listeners:
 
 
 def reserve_beside(first: Listeners, key: str) -> Listeners:
-    """Further sockets on the addresses of the first. Each process that gets some listens by them, and the kernel
+    """Open further sockets on the addresses of the first. Each process that gets some listens by them, and the kernel
     spreads connections over those that do. Raises `CannotListen`."""
     if sys.platform != "linux":
         return Listeners([one.dup() for one in first.sockets])
@@ -124,8 +124,8 @@ def _bind_all(address: Address, key: str, reuse_port: bool) -> list[socket.socke
 
 
 def find_addresses(address: Address) -> list[tuple[int, tuple[Any, ...]]]:
-    """Family and socket address of each address of a name. `localhost` is both of loopback's, whatever a resolver says
-    (RFC 6761, section 6.3). Raises `OSError`."""
+    """Return family and socket address of each address of a name. `localhost` is both of loopback's, whatever a
+    resolver says (RFC 6761, section 6.3). Raises `OSError`."""
     if address.host.lower().removesuffix(".") == "localhost":
         return [(socket.AF_INET, ("127.0.0.1", address.port)), (socket.AF_INET6, ("::1", address.port, 0, 0))]
     try:

@@ -232,7 +232,7 @@ def _read_mapping(text: str, source: str, problems: list[Problem]) -> object:
 
 
 def kinds(annotation: Any) -> Iterator[Any]:
-    """The plain types that a value may have: bool, int, float, str, dict, tuple (a list), or the texts of a
+    """Return the plain types that a value may have: bool, int, float, str, dict, tuple (a list), or the texts of a
     choice."""
     origin = get_origin(annotation)
     if origin is Annotated:

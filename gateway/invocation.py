@@ -29,7 +29,7 @@ _REQUEST_RESPONSE = InvocationType.REQUEST_RESPONSE
 
 
 class Function(NamedTuple):
-    """A function as the caller named it. `account`, `region` and `partition` are set only where an ARN said them; the
+    """Names a function as the caller did. `account`, `region` and `partition` are set only where an ARN said them; the
     partition only where it is not its Region's."""
 
     name: str

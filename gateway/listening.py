@@ -88,8 +88,8 @@ async def serving(server: Server, listeners: Listeners, tasks: BackgroundTasks) 
 
 @contextlib.asynccontextmanager
 async def demo_backend(region: str, tasks: BackgroundTasks) -> AsyncIterator[str]:
-    """The demo backend on a loopback port of its own, with functions of that Region; the gateway reaches it like any
-    other."""
+    """Serve the demo backend on a loopback port of its own, with functions of that Region; the gateway reaches it like
+    any other."""
     with contextlib.closing(bind(Address("127.0.0.1", 0), "backend.url")) as listeners:
         demo = DemoBackend(region=region)
         async with serving(Server(configure(demo, drain_seconds=1)), listeners, tasks):

@@ -1,5 +1,5 @@
-"""Connections of redis-py that are opened by a `Dialer`, so that a server whose name has a dead address is reached by
-another one."""
+"""Makes connections of redis-py that are opened by a `Dialer`, so that a server whose name has a dead address is
+reached by another one."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ def _why_not_readable(name: str) -> str | None:
 
 
 class Startup:
-    """Looks at what the machine has. `notes` are what does not keep `serve` from starting, or only beside the gateway
+    """Checks the machine. `notes` are what does not keep `serve` from starting, or only beside the gateway
     that runs now: `check` is run for a reload, too."""
 
     def __init__(self) -> None:

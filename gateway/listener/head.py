@@ -1,4 +1,4 @@
-"""From a parsed request head to what the application acts on: the target's forms, Host, lists, versions (RFC 9112).
+"""Turns a parsed request head into the form that the application reads: target, Host, lists, version (RFC 9112).
 
 Nearly every request needs none of this. `protocol` finds that out with a few look-ups, and calls `settle` for the rest.
 """
@@ -42,7 +42,7 @@ class Unacceptable(Exception):
 
 
 class Head(NamedTuple):
-    """A request's head: its target in origin form and taken apart, headers in order and by name. `is_as_sent` is
+    """Holds a request's head: its target in origin form and taken apart, headers in order and by name. `is_as_sent` is
     whether the headers are those that came."""
 
     path: bytes
@@ -72,7 +72,7 @@ def settle(method: bytes, url: bytes, version: str, headers: Headers, by_name: d
 
 
 def split_target(method: bytes, url: bytes) -> tuple[bytes, bytes, bytes | None]:
-    """Path, query and authority of a request's target; None is an authority that only Host has. Raises
+    """Return path, query and authority of a request's target; None is an authority that only Host has. Raises
     `Unacceptable`."""
     if b"#" in url:  # some drop what follows, some make it part of the path
         raise malformed("its target has a fragment (#)")
@@ -93,8 +93,8 @@ def split_target(method: bytes, url: bytes) -> tuple[bytes, bytes, bytes | None]
 
 
 def without_upgrade(method: bytes, url: bytes, version: str, headers: Headers) -> bytes:
-    """The head of a request as bytes, but for its wish to go on in another protocol, which a server may ignore (RFC
-    9110, 7.8)."""
+    """Return the head of a request as bytes, but for its wish to go on in another protocol, which a server may ignore
+    (RFC 9110, 7.8)."""
     lines = [b"%b %b HTTP/%b" % (method, url, version.encode())]
     for name, value in headers:
         if name == b"upgrade":

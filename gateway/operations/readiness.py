@@ -1,4 +1,4 @@
-"""The document of /readyz: whether clients are to be sent here.
+"""Makes the document of /readyz, by which clients are sent here or not.
 
 Ready is a gateway that listens, does not drain, and whose store of counters is usable. The backend is only reported: a
 gateway whose backend is down keeps events, and a balancer that takes away the last gateway would lose them.

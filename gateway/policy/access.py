@@ -29,8 +29,8 @@ _MOST_DECODINGS = 3
 
 
 def parse_caller(authorization: bytes | None, credentials: Mapping[str, str], query: bytes = b"") -> Caller | None:
-    """The caller named in an `Authorization` header or a query; `credentials` maps access key ids to account ids. None
-    where a request names two.
+    """Return the caller named in an `Authorization` header or a query; `credentials` maps access key ids to account
+    ids. None where a request names two.
 
     A 12-digit access key id is itself the account, as the emulators have it.
     """

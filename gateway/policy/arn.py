@@ -1,4 +1,4 @@
-"""The ARN of a function, in the partition that it belongs to.
+"""Writes the ARN of a function, in the partition of its Region or of the caller's ARN.
 
 A partition is a part of AWS with accounts and Regions of its own: `aws`, China's `aws-cn`, `aws-us-gov`, the isolated
 ones. An ARN of another partition names nothing, so the partition of the ARN that a caller gave is kept, else it is the
@@ -48,8 +48,8 @@ def find_partition(region: str) -> str:
 
 
 def make_arn(function: Function, *, region: str, account: str) -> str:
-    """The function's ARN, always with a qualifier, as in AWS's records. `region` and `account` stand in for those that
-    the caller did not name."""
+    """Return the function's ARN, always with a qualifier, as in AWS's records. `region` and `account` stand in for
+    those that the caller did not name."""
     return f"{make_prefix(function, region, account)}{function.name}:{function.qualifier or '$LATEST'}"
 
 

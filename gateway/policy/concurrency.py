@@ -62,8 +62,8 @@ class Plan:
 
 
 class Full(NamedTuple):
-    """A claim that found no room: which limit, how much of it was in use, the seconds until another try may help.
-    They are infinite where the limit is 0."""
+    """Describes a claim that found no room: which limit, how much of it was in use, the seconds until another try may
+    help. They are infinite where the limit is 0."""
 
     claim: Claim | RateClaim
     in_use: int

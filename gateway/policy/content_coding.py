@@ -42,11 +42,11 @@ _MARKS = (  # the longer ones first: UTF-32's begins as UTF-16's
 
 
 class CannotDecode(Exception):
-    """The body is not what its coding says, or nothing here knows the coding; the text says which."""
+    """Reports a body that does not fit its coding, or a coding that is not supported; the text has the reason."""
 
 
 class DecodedTooLarge(Exception):
-    """The body is larger than it may be, once it is decoded."""
+    """Reports a body that is larger than allowed, once decoded."""
 
 
 def read_payload(headers: Mapping[bytes, bytes], body: bytes, limit: int) -> bytes:

@@ -71,8 +71,8 @@ def is_preflight(method: str, request: Mapping[bytes, bytes]) -> bool:
 
 
 def replace(headers: Iterable[tuple[bytes, bytes]], added: Headers) -> Headers:
-    """A response's headers with `added` in place of the backend's own rules; what the backend exposes besides stays
-    exposed."""
+    """Return a response's headers with `added` in place of the backend's own rules; what the backend exposes besides
+    stays exposed."""
     kept: Headers = []
     exposed = []
     for header in headers:

@@ -29,7 +29,8 @@ _LONGEST_CUT = 8  # bytes of a token which the cut after the bytes above could m
 
 
 def find_json_error(body: bytes) -> str | None:
-    """None when `body` is one valid JSON text, else the reason in a few words, with the offset where the body is short.
+    """Return None when `body` is one valid JSON text, else the reason in a few words, with the offset where the body is
+    short.
 
     Lenient where RFC 8259 is: any number however large, any key however often, lone surrogate escapes, any
     depth. An empty body is not a JSON text; whether it is a valid payload is for the caller to say.

@@ -6,8 +6,8 @@ from typing import Any
 
 
 def printable(text: str) -> str:
-    r"""The text with a `\xff` for each byte that is no UTF-8. Python holds such bytes as surrogates, and no file,
-    answer or label can be written with those."""
+    r"""Return the text with a `\xff` for each byte that is no UTF-8. Python holds such bytes as surrogates, and no
+    file, answer or label can be written with those."""
     if text.isascii():
         return text
     try:

@@ -34,7 +34,7 @@ OPERATIONS = {
 }
 LONGEST_PATH = 4096
 MOST_SEGMENTS = 32
-"""Of a path in another than its canonical form: a name of 256 characters, each escaped twice, is far below."""
+"""Bounds a path in another than its canonical form. A name of 256 characters, each escaped twice, is far below."""
 
 _MOST_DECODINGS = 5
 _IIS_ESCAPE = re.compile(rb"%u([0-9a-fA-F]{4})")

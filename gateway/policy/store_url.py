@@ -61,8 +61,8 @@ def split_hosts_url(url: str) -> SplitResult:
 
 
 def find_file_path(url: str) -> str:
-    """The path in the URL of a file, whatever bytes are written in it as `%FF`; such a byte is a surrogate in it, as in
-    all paths. Raises `ValueError` where that is no path."""
+    """Return the path in the URL of a file, whatever bytes are written in it as `%FF`; such a byte is a surrogate in
+    it, as in all paths. Raises `ValueError` where that is no path."""
     path = url.partition("://")[2]
     if "?" in path or "#" in path:
         raise ValueError("a ? or # in it is written as %3F or %23")

@@ -111,7 +111,7 @@ class BadTarget(NamedTuple):
 def parse_target(
     raw_path: bytes, query: bytes, headers: Mapping[bytes, bytes], region: str
 ) -> Invocation | BadTarget | None:
-    """The invocation that a request asks for, `None` when it is no invocation, or why it is a bad one.
+    """Return the invocation that a request is for, `None` when it is none, or the reason why it is a bad one.
 
     `headers` are the request's, names in lower case. Checks and their order are the contract's: all constraint
     failures in one message, then the qualifiers' agreement, then the Region. The client context is looked at last.
@@ -133,7 +133,8 @@ def parse_target(
 
 
 def as_call(target: Invocation | BadTarget) -> Invocation | BadTarget:
-    """The target of a request by another method than POST: a call that takes a slot, and never an event or a dry run.
+    """Return the target of a request by another method than POST: a call that takes a slot, and never an event or a dry
+    run.
 
     AWS has no such request, but some backends run the function (AWS's Runtime Interface Emulator for every method).
     A browser's preflight of InvokeAsync must not be kept as an event.

@@ -105,8 +105,8 @@ class Stream(NamedTuple):
 
 
 class OtherFunction(NamedTuple):
-    """A function through the gateway. `account`, `region` and `partition` are None where no ARN says them: the event's
-    own."""
+    """Names a function through the gateway. `account`, `region` and `partition` are None where no ARN says them: the
+    event's own."""
 
     account: str | None
     region: str | None

@@ -31,7 +31,7 @@ class Decided(NamedTuple):
 
 
 class WhichOrigin(Exception):
-    """Events of several origins are held, or none of this one; the text names those that are."""
+    """Reports that events of several origins are held, or none of this one; the text names the held ones."""
 
 
 class _Progress:

@@ -1,4 +1,4 @@
-"""The clock of a queue's times: seconds since the epoch that no step of the machine's clock changes.
+"""Gives the times of a queue: seconds since the epoch that no step of the machine's clock changes.
 
 It begins with the machine's clock and goes on with the monotonic one, so ages and waits are right while the process
 lives. How far it is from the machine's clock by then is kept in the file, and the next start goes on from there.

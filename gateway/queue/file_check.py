@@ -19,7 +19,7 @@ _CURE = "Make its folder writable, or name another file with async.store."
 
 
 class OwnedByAnother(CannotOpen):
-    """A running process has the file's lock."""
+    """Reports that a running process has the file's lock."""
 
 
 def check_file(path: Path) -> None:

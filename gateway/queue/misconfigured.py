@@ -1,4 +1,4 @@
-"""Functions whose events the backend refuses until somebody changes how something is set up: named once in the log, and
+"""Notes functions whose events the backend refuses until the set-up is changed: named once in the log, and
 shown as long as it lasts.
 
 A function is no longer one of them when a run of it has reached its code, when its last event here has ended, or when

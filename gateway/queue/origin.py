@@ -29,8 +29,8 @@ class Held(NamedTuple):
 
 
 class Origin:
-    """The origin of this gateway. `has_account` says whether the settings name an account; one that a reload removes
-    stays this gateway's until the next start. Without a name all lanes without an origin are this gateway's."""
+    """Holds the origin of this gateway. `has_account` says whether the settings name an account; one that a reload
+    removes stays this gateway's until the next start. Without a name all lanes without an origin are this gateway's."""
 
     def __init__(self, name: str = "", *, has_account: Callable[[str], bool] = lambda account: True) -> None:
         self.name = name

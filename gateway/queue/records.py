@@ -120,8 +120,8 @@ def _timestamp(seconds: float) -> str:
 
 
 def _embed(payload: bytes, empty: bytes) -> msgspec.Raw:
-    """The payload as part of a JSON text; where it is none, which only a backend can cause, as a string of that: of the
-    text, or of base64 where it is no text."""
+    """Return the payload as part of a JSON text; where it is none, which only a backend can cause, as a string of that:
+    of the text, or of base64 where it is no text."""
     if not payload.strip():
         return msgspec.Raw(empty)
     if find_json_error(payload) is None:

@@ -14,8 +14,8 @@ STEP_SECONDS = 0.5  # what is less is no step: the two clocks are read one after
 
 
 class ClockRecord:
-    """Of one file. Without events in it the machine's clock is good enough again. An earlier version's file has no such
-    table; where none can be made now nothing is kept, and waits stay bounded (ready.py)."""
+    """Keeps the clock of one file. Without events in it the machine's clock is good enough again. An earlier version's
+    file has no such table; where none can be made now nothing is kept, and waits stay bounded (ready.py)."""
 
     def __init__(self, connection: sqlite3.Connection, clock: Clock, *, has_events: bool) -> None:
         self._execute = connection.execute

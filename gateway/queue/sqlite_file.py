@@ -58,8 +58,8 @@ def _rescue(path: Path) -> str:
 
 
 class OwnedFile:
-    """The database file of this process, from `acquire` to `release`. `path` may go over symbolic links: everything
-    beside the file lies where it really is, so that it is the same by whatever path it is named."""
+    """Holds the database file of this process, from `acquire` to `release`. `path` may go over symbolic links:
+    everything beside the file lies where it really is, so that it is the same by whatever path it is named."""
 
     place: Place
 
@@ -216,8 +216,9 @@ class OwnedFile:
 
 
 def keep_open(connection: sqlite3.Connection) -> None:
-    """Never close this connection. With the last one of a file SQLite removes the log and its index by their names,
-    which may be another file's by now; and what has a reference too many is not closed at the interpreter's end."""
+    """Keep this connection open for ever. With the last one of a file SQLite removes the log and its index by their
+    names, which may be another file's by now; and what has a reference too many is not closed at the interpreter's
+    end."""
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
 

@@ -70,7 +70,7 @@ def _look_beyond(
 
 
 def _leave_out(merged: Merged, wrong: list[tuple[str, ...]]) -> Settings | None:
-    """The settings without the keys that have mistakes; None where that does not help. Adds to `wrong` what else
+    """Return the settings without the keys that have mistakes; None where that does not help. Adds to `wrong` what else
     turned out to be wrong."""
     values = merged.values
     for _ in range(_MOST_LEFT_OUT):
@@ -84,8 +84,8 @@ def _leave_out(merged: Merged, wrong: list[tuple[str, ...]]) -> Settings | None:
 
 
 def _without(values: Any, path: tuple[str, ...]) -> Any:
-    """A copy without what is at `path`. A key that is not there to be left out, such as one that is missing, takes the
-    mapping around it away."""
+    """Return a copy without what is at `path`. A key that is not there to be left out, such as one that is missing,
+    takes the mapping around it away."""
     if not path or not isinstance(values, dict):
         return values
     name = next((name for name in values if str(name) == path[0]), None)

@@ -38,7 +38,7 @@ class Problem:
 
 
 class Finding(NamedTuple):
-    """One mistake that the values alone do not show, by its dotted key; `load` adds where the key was set."""
+    """Describes one mistake that the values alone do not show, by its dotted key; `load` adds where the key was set."""
 
     key: str
     message: str

@@ -11,7 +11,7 @@ NOT_IN_YAML = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U00
 
 
 class NotReadable(Exception):
-    """The text cannot be read as a settings file."""
+    """Reports a text that cannot be read as a settings file."""
 
     def __init__(self, message: str, cure: str) -> None:
         super().__init__(message)

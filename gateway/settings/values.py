@@ -111,7 +111,7 @@ def read_backend_url(url: str) -> str:
 
 
 def read_origin(origin: str) -> str:
-    """An origin of web pages as browsers send it in the Origin header, or `*`."""
+    """Accepts an origin of web pages as browsers send it in the Origin header, or `*`."""
     if origin == "*":
         return origin
     if origin == "null":

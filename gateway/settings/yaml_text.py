@@ -1,4 +1,4 @@
-"""YAML into plain values, from the parser's events.
+"""Turns YAML into plain values, from the parser's events.
 
 The YAML library's own loader crashes the process on deep nesting, keeps the last of two equal keys without a word,
 merges by a rule of its release, and needs several times the time and the memory, which a million functions make felt.
@@ -26,7 +26,8 @@ LONGEST_READ_AHEAD = 4_096
 
 
 class Anchored(NamedTuple):
-    """A value with a name. `size`: values in it, itself included; `height`: its levels of nesting, 0 for a scalar."""
+    """Holds a value with a name. `size`: values in it, itself included; `height`: its levels of nesting, 0 for a
+    scalar."""
 
     value: Any
     size: int
@@ -34,7 +35,7 @@ class Anchored(NamedTuple):
 
 
 class YamlText:
-    """One YAML document, built from the parser's events."""
+    """Builds one YAML document from the parser's events."""
 
     def __init__(self, data: bytes, problems: list[Problem]) -> None:
         self._data = data

@@ -25,7 +25,7 @@ class WorkerGone(Exception):
 
 
 class WorkerSilent(WorkerGone):
-    """The worker did not answer in time; it may yet do what it was asked."""
+    """Reports a worker that did not answer in time; the worker may still carry out the request."""
 
 
 class Channel:

@@ -138,7 +138,7 @@ class Dialer:
 
 
 async def _resolve(host: str, port: int) -> list[Found]:
-    """In a thread of the event loop's."""
+    """Look a name up in a thread of the event loop."""
     loop = asyncio.get_running_loop()
     return list(await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP))
 

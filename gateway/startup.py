@@ -113,7 +113,7 @@ class Startup:
         self.notes: list[str] = []
 
     def find_all(self, settings: Settings) -> Iterator[Finding]:
-        """For `check`: mistakes, and obstacles that are not a running gateway with these settings."""
+        """Find, for `check`, mistakes and obstacles other than a running gateway with these settings."""
         yield from find_mistakes(settings)
         runs = _gateway_runs(settings)
         for finding, is_of_running in self.find_obstacles(settings):

@@ -465,7 +465,7 @@ class InvokeProtocol(asyncio.Protocol):
         self.close()
 
     def _find_extra_headers(self) -> list[tuple[bytes, bytes]]:
-        """By the request whose body is awaited, or else by the head that is being parsed, as far as it has come."""
+        """Return the further headers, by the request whose body is awaited, else by the head as far as it has come."""
         assert self._extra_headers is not None
         cycle = self._cycle
         headers = cycle.scope["headers"] if cycle is not None and cycle.more_body else self._headers

@@ -17,13 +17,13 @@ from .json_members import read_members, read_string
 
 class Verdict(Enum):
     THROTTLED = "throttled"
-    """Back to the queue, as a throttle."""
+    """Puts the event back into the queue, as after a throttle."""
     AGAIN = "again"
-    """Back to the queue, as a system error."""
+    """Puts the event back into the queue, as after a system error."""
     MISCONFIGURED = "misconfigured"
-    """The same; and somebody must change how the gateway, or what is behind it, is set up. The gateway is degraded."""
+    """Puts the event back too. The gateway is degraded until its set-up, or that of the backend, is changed."""
     NEVER = "never"
-    """The event ends now."""
+    """Ends the event."""
 
 
 class Rule(NamedTuple):

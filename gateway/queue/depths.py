@@ -165,7 +165,7 @@ class QueueLooker:
 
     @property
     def degraded(self) -> dict[str, bool]:
-        """By cause."""
+        """Return whether the queue is degraded, by cause."""
         return {"event_store": self.trouble is not None, "events_held": bool(self.held)}
 
     async def look(self, *, at_most_every: float, patience: float = _PATIENCE_SECONDS) -> None:

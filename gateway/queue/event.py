@@ -9,7 +9,7 @@ from ..policy.events import Condition, Kind
 Headers = list[tuple[bytes, bytes]]
 
 NO_PAYLOAD = b"{}"
-"""The event of an invocation without a payload, as AWS records it. A function is given it, and so are targets."""
+"""Stands for the event of an invocation without a payload, as AWS records it, for functions and targets."""
 
 
 class Answer(msgspec.Struct, frozen=True):

@@ -87,8 +87,8 @@ class OwnedFile:
             raise
 
     def _acquire(self) -> None:
-        """The lock file first: it names the owner. Where somebody has removed it, the file's own lock, so that no new
-        lock file takes its place."""
+        """Take the lock file first: it names the owner. Where the lock file was removed, take the file's own lock
+        before, so that no new lock file takes its place."""
         if self.real.exists() and not os.path.lexists(f"{self.real}.lock"):
             self._file = self._open_file()
         self._acquire_lock()
@@ -107,7 +107,8 @@ class OwnedFile:
             raise CannotOpen(str(change))
 
     def _open_file(self) -> int:
-        """The descriptor stays open as long as SQLite's: closing one drops what SQLite has locked."""
+        """Open and lock the file. The descriptor stays open as long as SQLite's: closing one drops the locks of
+        SQLite."""
         file = os.open(self.real, os.O_RDWR | os.O_CLOEXEC)
         if not lock_inode(file):
             os.close(file)
@@ -123,7 +124,8 @@ class OwnedFile:
         )
 
     def note_log(self, connection: sqlite3.Connection) -> None:
-        """For when every connection has read: SQLite opens the log by its name with the first read of each."""
+        """Open the log, after every connection has read: SQLite opens the log by its name with the first read of
+        each."""
         self.place.open_log(_pragma(connection, "page_size"))
 
     def check(self, connection: sqlite3.Connection) -> None:

@@ -78,7 +78,7 @@ class Place:
         self._log = log
 
     def close(self) -> None:
-        """For after SQLite has closed them: closing a descriptor drops what SQLite has locked by another."""
+        """Close the log and the index, after SQLite has: closing a descriptor drops the locks of SQLite by another."""
         for descriptor in (self._log, self._index):
             if descriptor >= 0:
                 os.close(descriptor)
@@ -121,7 +121,7 @@ class Place:
         return None
 
     def _check_log(self) -> StoreFault | None:
-        """The log may be empty, but what is in it begins with a header, and has all frames that its index counts."""
+        """Check that a log which is not empty begins with a header, and has all frames that its index counts."""
         if self._log < 0:
             return None
         try:

@@ -57,7 +57,7 @@ class BackendState:
         self.is_up, self.why = False, why
 
     def describe(self) -> dict[str, object]:
-        """For /readyz."""
+        """Return the backend's part of /readyz."""
         if self.is_up is not False:
             return {"backend": "unknown" if self.is_up is None else "up"}
         return {"backend": "down", "backend_error": self.why}

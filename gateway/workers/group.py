@@ -315,7 +315,7 @@ def _make_queue(supervisor: Supervisor) -> WorkersQueue | None:
 
 
 def _describe_silence(silent: list[Worker]) -> str:
-    """In a sentence, with the age of what is shown of them."""
+    """Name the silent workers in a sentence, with the age of the data that is shown of them."""
     numbers = ", ".join(str(worker.number) for worker in silent)
     age = monotonic() - min(worker.heard_at for worker in silent)
     return f"Of worker {numbers} there is no answer; what is shown of it is {age:.0f} s old."

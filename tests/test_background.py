@@ -276,6 +276,7 @@ async def test_an_event_whose_run_is_killed_waits_again(
 
 BARE = {
     "background.py": "the construct itself",
+    "dialing.py": "a look-up of a name, awaited by the calls that need its addresses",
     "listener/protocol.py": "one for each connection, which is closed at its end",
     "upstream/forward.py": "an upload, awaited by the request",
     "upstream/health.py": "one look at the backend, awaited by whoever wants it",
@@ -285,6 +286,7 @@ BARE = {
     "queue/dispatcher.py": "runs and deliveries, given back at their end",
     "queue/depths.py": "a look, whose failure is what the look says",
     "counters/lease.py": "the thread of the heartbeat, started again by itself",
+    "telemetry/line_writer.py": "the thread of the log, which goes on after any failure and logs that",
     "testing/child.py": "ends the process with its parent",
 }
 """Files that start tasks or threads by themselves, and who notices their end."""

@@ -392,7 +392,8 @@ def test_ctrl_c_while_a_command_waits_for_an_answer_is_no_traceback(name: str, t
         silent.settimeout(60)
         command = [*GATEWAY, name, "--operations", f"{LOOPBACK}:{silent.getsockname()[1]}"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path) as asking:
-            silent.accept()
+            connection, _ = silent.accept()
             asking.send_signal(signal.SIGINT)
             stdout, stderr = asking.communicate(timeout=60)
+            connection.close()
     assert (asking.returncode, stdout, stderr.strip()) == (130, b"", b"")

@@ -53,6 +53,9 @@ class Break(NamedTuple):
     faults: Sequence[Fault]
 
 
+_TAKE_OVER = """        for lane in waiting:
+            self.ready.hear(lane.lane, lane.events, lane.due_at)
+        return"""
 _AFTER_NOTHING = "if at ~= epoch .. ':' .. (number - 1) then"
 _FENCED_RENEWAL = "if tonumber(known_epoch) ~= epoch or tonumber(known_number) < number then"
 
@@ -123,7 +126,7 @@ BREAKS = {
         [Fault.LOST],
     ),
     "no take-over: what the last gateway left is not looked at": Break(
-        [Edit(DISPATCHER, "self.ready.hear(lane.lane, lane.events, lane.due_at)", "pass")],
+        [Edit(DISPATCHER, _TAKE_OVER, _TAKE_OVER.replace("for lane in waiting", "for lane in []"))],
         EVENTS,
         [Fault.LOST],
     ),

@@ -54,9 +54,10 @@ def split_hosts_url(url: str) -> SplitResult:
     """Takes a URL apart that may name several hosts. `urlsplit` takes an address in brackets only where it is the one
     host: since Python 3.11.12, 3.12.9 and 3.13.2, and in what Debian maintains of older ones."""
     rest, _, fragment = url.partition("#")
-    scheme, _, rest = rest.partition("://")
+    scheme, _, rest = rest.partition(":")
     rest, _, query = rest.partition("?")
-    netloc, slash, path = rest.partition("/")
+    has_authority = rest.startswith("//")  # urlunsplit writes none for `unix:/run/v.sock`
+    netloc, slash, path = rest[2:].partition("/") if has_authority else ("", "", rest)
     return SplitResult(scheme.lower(), netloc, slash + path, query, fragment)
 
 

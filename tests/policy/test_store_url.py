@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.policy.store_url import split_store_url
+from gateway.policy.store_url import split_hosts_url, split_store_url
 
 
 def test_an_address_in_brackets_may_stand_anywhere_among_the_hosts() -> None:
@@ -18,3 +18,8 @@ def test_an_address_in_brackets_may_stand_anywhere_among_the_hosts() -> None:
 def test_hosts_that_are_none_are_refused(hosts: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         split_store_url(f"redis+cluster://{hosts}")
+
+
+@pytest.mark.parametrize("url", ["unix:///run/v.sock", "unix:/run/v.sock"])
+def test_the_path_of_a_socket_may_come_without_an_authority(url: str) -> None:
+    assert (split_hosts_url(url).netloc, split_hosts_url(url).path) == ("", "/run/v.sock")

@@ -213,6 +213,11 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 }
 """Each command with an output. What is in capitals stands for where the gateway is."""
 
+KINDS = {"help", "check", "limits", "queue list", "fault", "hold"}
+"""One command of each way to write an output. `make soak` runs all others too: each is a process of its own."""
+
+EACH = [pytest.param(name, marks=() if name in KINDS else pytest.mark.soak) for name in COMMANDS]
+
 
 def resolve(name: str, gateway: Served) -> list[str]:
     known = {"OPERATIONS": f"{LOOPBACK}:{gateway.operations}", "FILE": str(gateway.file)}
@@ -239,7 +244,7 @@ def held(gateway: Served) -> int:
     return len(holds)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", EACH)
 def test_an_output_without_room_is_one_line_and_a_status(name: str, running: Served, tmp_path: Path) -> None:
     with FULL.open("wb") as full:
         done = run(resolve(name, running), tmp_path, stdout=full)
@@ -248,7 +253,7 @@ def test_an_output_without_room_is_one_line_and_a_status(name: str, running: Ser
     assert held(running) == 0
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", EACH)
 def test_a_reader_that_has_gone_is_no_error_message(name: str, running: Served, tmp_path: Path) -> None:
     out, into = os.pipe()
     os.close(out)
@@ -289,7 +294,7 @@ ENCODINGS = [
 
 
 @pytest.mark.parametrize("environment", ENCODINGS[3:], ids=str)
-@pytest.mark.parametrize("name", ["help of serve", "schema", "check", "limits", "holders", "queue", "fault"])
+@pytest.mark.parametrize("name", [one for one in EACH if one.values[0] not in ("hold", "hold --detach")])
 def test_no_encoding_ends_a_command(name: str, environment: dict[str, str], running: Served, tmp_path: Path) -> None:
     done = run(resolve(name, running), tmp_path, stdout=subprocess.PIPE, environment=environment)
     assert (done.returncode, done.stderr) == (0, "")

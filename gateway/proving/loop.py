@@ -12,23 +12,38 @@ T = TypeVar("T")
 
 
 def run_on_loop(work: Callable[[], Awaitable[T]]) -> T:
-    """Do it on an event loop of its own. Raises `asyncio.CancelledError` after SIGTERM."""
+    """Do the work on an event loop of its own. Raises `asyncio.CancelledError` after SIGTERM and its kin, and
+    `KeyboardInterrupt` after Ctrl-C."""
     try:
         import uvloop
     except ImportError:  # uvloop has no build for this platform
-        return asyncio.run(_work_until_told(work))
-    result: T = uvloop.run(_work_until_told(work))
+        return asyncio.run(_work_until_signal(work))
+    result: T = uvloop.run(_work_until_signal(work))
     return result
 
 
-async def _work_until_told(work: Callable[[], Awaitable[T]]) -> T:
-    """SIGTERM and its kin end it as Ctrl-C does: the gateway that was started must not stay behind."""
+async def _work_until_signal(work: Callable[[], Awaitable[T]]) -> T:
+    """End the work by a signal: the gateway that was started must not stay behind. The loop has all handlers, also that
+    of SIGINT: an exception that a handler raises in an idle loop may be lost."""
     task = asyncio.current_task()
-    if task is not None:
-        with contextlib.suppress(NotImplementedError):  # on Windows
-            for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGALRM):
-                asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    return await work()
+    assert task is not None
+    interrupted = asyncio.Event()
+
+    def interrupt() -> None:
+        interrupted.set()
+        task.cancel()
+
+    with contextlib.suppress(NotImplementedError):  # on Windows
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGINT, interrupt)
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGALRM):
+            loop.add_signal_handler(number, task.cancel)
+    try:
+        return await work()
+    except asyncio.CancelledError:
+        if interrupted.is_set():
+            raise KeyboardInterrupt from None
+        raise
 
 
 def allow_many_sockets() -> None:

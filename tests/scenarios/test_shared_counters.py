@@ -56,6 +56,7 @@ def gateways(count: int, store: Store, behind: Backend, folder: Path, *flags: st
             arguments = [
                 *(sys.executable, "-m", "gateway", "serve", "--backend", behind.backend.url, "--counters", store.url),
                 *("--listen", f"127.0.0.1:{listen}", "--operations", f"127.0.0.1:{operations}"),
+                *("--shared-store-timeout-seconds", str(LEASE / 4)),
                 *("--shared-lease-seconds", str(LEASE), "--concurrent-executions", str(LIMIT)),
                 *("--requests-per-second", "off", *flags),
             ]

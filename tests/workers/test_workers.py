@@ -92,6 +92,7 @@ def workers(store: Store, behind: Backend, folder: Path, *flags: str) -> Iterato
     arguments = [
         *(sys.executable, "-m", "gateway", "serve", "--config", str(file), "--workers", "2"),
         *("--backend", behind.backend.url, "--counters", store.url, "--shared-lease-seconds", str(LEASE)),
+        *("--shared-store-timeout-seconds", str(LEASE / 4)),
         *("--listen", f"{LOOPBACK}:{listen}", "--operations", f"{LOOPBACK}:{operations}", *flags),
     ]
     with running(arguments, folder / "log", bare_environment(folder), cwd=ROOT) as process:

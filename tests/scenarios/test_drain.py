@@ -12,6 +12,7 @@ import pytest
 from tests.support.backends import OK, BackendCall, Gate, ScriptedBackend, answer_ok, chunk
 from tests.support.clients import Client, call, invoke, invoke_path, request, stream_path
 from tests.support.gateways import GatewayUnderTest, eventually, serving
+from tests.support.lateness import check_lasted, judge
 
 ACCOUNT = ("000000000000", None)
 
@@ -127,6 +128,7 @@ async def test_a_call_whose_client_has_left_is_finished_too() -> None:
         assert server.gateway.what_is_held() == {}
 
 
+@pytest.mark.lateness
 @pytest.mark.parametrize("path", [invoke_path("checkout"), stream_path("checkout")])
 async def test_a_backend_that_never_ends_holds_the_end_up_for_drain_seconds_only(path: str) -> None:
     async with ScriptedBackend(Gate()) as backend, stoppable(backend, drain_seconds=1) as server:
@@ -137,7 +139,8 @@ async def test_a_backend_that_never_ends_holds_the_end_up_for_drain_seconds_only
             told_at = loop.time()
             await server.stop()
             await server.ended
-            assert 1 <= loop.time() - told_at < 3
+            check_lasted(told_at, 1)
+            judge(told_at, 3)
         assert server.gateway.what_is_held() == {}
 
 

@@ -11,6 +11,7 @@ import pytest
 from tests.support.backends import BackendCall, Gate, ScriptedBackend, chunk
 from tests.support.clients import Client, call, invoke, invoke_path, request, stream_path
 from tests.support.gateways import GatewayUnderTest, eventually, serving
+from tests.support.lateness import check_lasted
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -48,7 +49,7 @@ async def test_a_late_call_holds_its_slot_and_others_are_throttled_meanwhile(
     assert (await invoke(gateway.listen, "report")).json()["Reason"] == "ConcurrentInvocationLimitExceeded"
     assert backend.requests == []
     answers = await asyncio.gather(*late)
-    assert loop.time() - started >= LATENCY
+    check_lasted(started, LATENCY)
     assert [answer.status for answer in answers] == [200] * 3
     assert all((answer.header("x-invoke-gateway-decision") or "").startswith("fault-script=") for answer in answers)
     await gateway.settled()
@@ -65,29 +66,28 @@ async def test_a_client_that_hangs_up_during_a_latency_frees_its_slot_no_earlier
     await add(gateway.operations, "checkout", {"latency_seconds": LATENCY})
     loop = asyncio.get_running_loop()
     async with Client(gateway.listen) as client:
+        sent = loop.time()
         await client.send(request(path))
         await eventually(lambda: gateway.in_flight == 1, "its slot is taken")
-        started = loop.time()
         leave(client)
         await eventually(lambda: gateway.client_connections == 0, "the gateway knows that the client has gone")
-        assert loop.time() - started < LATENCY * 0.9
-        assert (gateway.in_flight, backend.requests) == (1, [])
+        assert gateway.in_flight == 1
         await backend.request(0)
-        assert loop.time() - started >= LATENCY * 0.9
+        check_lasted(sent, LATENCY)
         assert gateway.in_flight == 1
         gate.open()
         await gateway.settled()
 
 
 async def test_an_event_that_is_late_takes_no_slot(gateway: GatewayUnderTest, backend: ScriptedBackend) -> None:
-    await add(gateway.operations, "checkout", {"latency_seconds": 0.1})
+    await add(gateway.operations, "checkout", {"latency_seconds": LATENCY})
     loop = asyncio.get_running_loop()
     started = loop.time()
     calling = asyncio.create_task(invoke(gateway.listen, headers={"X-Amz-Invocation-Type": "Event"}))
-    await asyncio.sleep(0.03)
-    assert (gateway.in_flight, gateway.requests_under_way) == (0, 1)
+    await eventually(lambda: gateway.requests_under_way == 1, "it waits")
+    assert gateway.in_flight == 0
     assert (await calling).status == 202
-    assert loop.time() - started >= 0.1
+    check_lasted(started, LATENCY)
 
 
 async def test_a_script_is_for_whoever_hands_an_event_over_and_its_run_takes_no_step(
@@ -116,7 +116,7 @@ async def test_an_error_that_is_late_takes_no_slot_and_outlives_its_client(
     gateway: GatewayUnderTest, backend: ScriptedBackend
 ) -> None:
     await add(
-        gateway.operations, "checkout", {"error": "EFSMountTimeoutException", "latency_seconds": 0.1, "repeat": 2}
+        gateway.operations, "checkout", {"error": "EFSMountTimeoutException", "latency_seconds": LATENCY, "repeat": 2}
     )
     loop = asyncio.get_running_loop()
     started = loop.time()
@@ -127,7 +127,7 @@ async def test_an_error_that_is_late_takes_no_slot_and_outlives_its_client(
         assert gateway.in_flight == 0
         leaving.reset()
         assert (await client.read_response()).status == 408
-        assert loop.time() - started >= 0.1
+        check_lasted(started, LATENCY)
         assert (await client.call(invoke_path("checkout"))).status == 200
     await gateway.settled()
     assert len(backend.requests) == 1

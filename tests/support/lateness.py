@@ -13,6 +13,8 @@ import pytest
 
 ATTEMPTS = 10
 
+CLOCK_STEP = 0.01  # seconds: the clock of an event loop stands still in a tick, and uvloop's counts milliseconds
+
 is_judged = False  # set by tests/conftest.py where `lateness` was asked for
 
 
@@ -20,6 +22,12 @@ def judge(began: float, seconds: float) -> None:
     """In `make soak`: no more than `seconds` have passed since `began` on the monotonic clock."""
     took = time.monotonic() - began
     assert not is_judged or took < seconds, f"took {took:.2f} s, and {seconds:g} s are allowed"
+
+
+def check_lasted(began: float, seconds: float) -> None:
+    """At least `seconds` have passed since `began` on the monotonic clock, by the clock of any event loop."""
+    took = time.monotonic() - began
+    assert took >= seconds - CLOCK_STEP, f"took {took:.4f} s, and {seconds:g} s had to pass"
 
 
 def end_at_once(work: Coroutine[Any, Any, Any]) -> Any:

@@ -41,7 +41,11 @@ def test_nothing_heavy_is_imported_before_signals_are_handled() -> None:
 
 # ---- standard streams -------------------------------------------------------------------------------------------
 
-CLOSED = [closed for count in (1, 2, 3) for closed in itertools.combinations((0, 1, 2), count)]
+CLOSED = [
+    pytest.param(closed, marks=() if count in (1, 3) else pytest.mark.soak)
+    for count in (1, 2, 3)
+    for closed in itertools.combinations((0, 1, 2), count)
+]
 
 
 @pytest.mark.parametrize("closed", CLOSED, ids=str)
@@ -283,17 +287,20 @@ def test_a_mistake_that_cannot_be_told_is_a_status(arguments: list[str], tmp_pat
 
 # ---- encodings --------------------------------------------------------------------------------------------------
 
-ENCODINGS = [
+ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
+NARROW = [
+    ASCII,
+    *(pytest.param({"PYTHONIOENCODING": name}, marks=pytest.mark.soak) for name in ("ascii", "latin-1:strict")),
+]
+LOCALES = [
     {"LC_ALL": "C"},
-    {"LC_ALL": "POSIX"},
-    {"LC_ALL": "C", "PYTHONUTF8": "0"},
-    {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"},
-    {"PYTHONIOENCODING": "ascii"},
-    {"PYTHONIOENCODING": "latin-1:strict"},
+    ASCII,
+    pytest.param({"LC_ALL": "POSIX"}, marks=pytest.mark.soak),
+    pytest.param({"LC_ALL": "C", "PYTHONUTF8": "0"}, marks=pytest.mark.soak),
 ]
 
 
-@pytest.mark.parametrize("environment", ENCODINGS[3:], ids=str)
+@pytest.mark.parametrize("environment", NARROW, ids=str)
 @pytest.mark.parametrize("name", [one for one in EACH if one.values[0] not in ("hold", "hold --detach")])
 def test_no_encoding_ends_a_command(name: str, environment: dict[str, str], running: Served, tmp_path: Path) -> None:
     done = run(resolve(name, running), tmp_path, stdout=subprocess.PIPE, environment=environment)
@@ -302,7 +309,7 @@ def test_no_encoding_ends_a_command(name: str, environment: dict[str, str], runn
         json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("environment", ENCODINGS, ids=str)
+@pytest.mark.parametrize("environment", LOCALES, ids=str)
 def test_paths_beyond_ascii_are_served_whatever_the_locale_is(environment: dict[str, str], tmp_path: Path) -> None:
     folder = tmp_path / "Läden…"
     folder.mkdir()

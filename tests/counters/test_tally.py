@@ -119,7 +119,7 @@ def test_whatever_happens_nobody_is_admitted_above_a_ceiling_and_no_slot_is_lost
     class Machine(Network):
         shared_store = store
 
-    run_state_machine_as_test(Machine, settings=settings(max_examples=60, stateful_step_count=50))
+    run_state_machine_as_test(Machine, settings=settings(max_examples=25, stateful_step_count=50))
 
 
 @pytest.fixture

@@ -547,4 +547,4 @@ def test_every_course_of_things_ends_as_a_plain_list_says(kind: str, places: Pla
             super().__init__()
             self.place = places.make(kind)
 
-    run_state_machine_as_test(OnThis, settings=settings(max_examples=40, stateful_step_count=30, deadline=None))
+    run_state_machine_as_test(OnThis, settings=settings(max_examples=25, stateful_step_count=30, deadline=None))

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from gateway.app import Gateway
-from gateway.settings import Settings
+from invoke_gateway.app import Gateway
+from invoke_gateway.settings import Settings
 
 
 def make_gateway(**values: Any) -> Gateway:

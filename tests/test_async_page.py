@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gateway.policy.events import Condition, Delays, EventRules, Share
-from gateway.policy.payload import INVOKE_ASYNC_LIMIT
-from gateway.queue.accept import _NOT_KEPT
-from gateway.settings import Settings
+from invoke_gateway.policy.events import Condition, Delays, EventRules, Share
+from invoke_gateway.policy.payload import INVOKE_ASYNC_LIMIT
+from invoke_gateway.queue.accept import _NOT_KEPT
+from invoke_gateway.settings import Settings
 from tests.support.processes import bare_environment, free_port, running, wait_until
 from tests.support.tools import CURL
 

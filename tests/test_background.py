@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from gateway import background
-from gateway.background import CAUSE, BackgroundTasks
-from gateway.server import running
-from gateway.settings import Address
-from gateway.workers.supervisor import running_workers
+from invoke_gateway import background
+from invoke_gateway.background import CAUSE, BackgroundTasks
+from invoke_gateway.server import running
+from invoke_gateway.settings import Address
+from invoke_gateway.workers.supervisor import running_workers
 from tests.support import clients
 from tests.support.gateways import eventually, make_settings
 from tests.support.sockets import Backend
@@ -25,7 +25,7 @@ from tests.support.stores import Store, running_store
 
 INVOKE = "/2015-03-31/functions/echo/invocations"
 EVENT = {"x-amz-invocation-type": "Event"}
-ROOT = Path(__file__).parent.parent / "gateway"
+ROOT = Path(__file__).parent.parent / "gateway" / "invoke_gateway"
 
 
 class Boom(Exception):

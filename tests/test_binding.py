@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from gateway import binding
-from gateway.binding import CannotListen, Listeners, bind, reserve, reserve_beside
-from gateway.settings import Address
+from invoke_gateway import binding
+from invoke_gateway.binding import CannotListen, Listeners, bind, reserve, reserve_beside
+from invoke_gateway.settings import Address
 from tests.support.addresses import common_port, found, has_ipv6, listener
 from tests.support.processes import bare_environment, free_port, running, wait_until
 from tests.support.sockets import invoke
@@ -150,7 +150,7 @@ def test_all_of_ipv6_takes_ipv4_as_well_for_workers_too() -> None:
 def served(folder: Path, *flags: str) -> Iterator[tuple[int, int]]:
     """`serve` on localhost; its two ports."""
     listen, operations = free_port(), free_port()
-    command = [sys.executable, "-m", "gateway", "serve", "--listen", f"localhost:{listen}"]
+    command = [sys.executable, "-m", "invoke_gateway", "serve", "--listen", f"localhost:{listen}"]
     command += ["--operations", f"localhost:{operations}", *flags]
     with running(command, folder / "log", bare_environment(folder), cwd=Path(__file__).parent.parent) as process:
         process.wait_until(lambda: "backend demo" in process.tail(), "it serves", timeout=60)
@@ -174,7 +174,15 @@ def test_a_gateway_on_localhost_serves_both_families_and_logs_all_addresses(tmp_
                 evil = b"GET /healthz HTTP/1.1\r\nHost: evil.example\r\n\r\n"
                 assert answers("::1", operations, evil) == b"HTTP/1.1 421"
                 done = subprocess.run(
-                    [sys.executable, "-m", "gateway", "limits", "--json", "--operations", f"localhost:{operations}"],
+                    [
+                        sys.executable,
+                        "-m",
+                        "invoke_gateway",
+                        "limits",
+                        "--json",
+                        "--operations",
+                        f"localhost:{operations}",
+                    ],
                     capture_output=True,
                     timeout=60,
                     check=False,

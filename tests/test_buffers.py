@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 
-from gateway.buffers import Buffers
+from invoke_gateway.buffers import Buffers
 
 
 class Source:

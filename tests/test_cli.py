@@ -16,14 +16,14 @@ import pytest
 from click.testing import CliRunner, Result
 from rich.console import Console
 
-import gateway
-from gateway import holding, live_table
-from gateway.cli import main
-from gateway.flags import all_flags
-from gateway.operations.holders import merge
-from gateway.operations.holds import Wanted
-from gateway.settings import Address, Settings, json_schema, load
-from gateway.settings.keys import settable
+import invoke_gateway
+from invoke_gateway import holding, live_table
+from invoke_gateway.cli import main
+from invoke_gateway.flags import all_flags
+from invoke_gateway.operations.holders import merge
+from invoke_gateway.operations.holds import Wanted
+from invoke_gateway.settings import Address, Settings, json_schema, load
+from invoke_gateway.settings.keys import settable
 from tests.support.sockets import Gateway
 from tests.support.sockets import gateway as serving
 
@@ -54,7 +54,7 @@ LIMITS: dict[str, Any] = {
 
 
 class Started:
-    """Stands in for gateway.server: keeps what `serve` hands over."""
+    """Stands in for invoke_gateway.server: keeps what `serve` hands over."""
 
     def __init__(self) -> None:
         self.settings: Settings | None = None
@@ -68,9 +68,9 @@ class Started:
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> Started:
-    started, module = Started(), ModuleType("gateway.server")
+    started, module = Started(), ModuleType("invoke_gateway.server")
     module.run = started.run  # a module made here
-    monkeypatch.setitem(sys.modules, "gateway.server", module)
+    monkeypatch.setitem(sys.modules, "invoke_gateway.server", module)
     return started
 
 
@@ -302,14 +302,14 @@ def test_schema_prints_the_shipped_schema() -> None:
 
 
 def test_the_module_is_the_command_and_without_arguments_helps_with_an_example() -> None:
-    process = subprocess.run([sys.executable, "-m", "gateway"], capture_output=True, text=True, check=False)
+    process = subprocess.run([sys.executable, "-m", "invoke_gateway"], capture_output=True, text=True, check=False)
     assert process.returncode == 2
     assert process.stderr.startswith("Usage: invoke-gateway ")
     assert "invoke-gateway serve --backend demo" in process.stderr
 
 
 def test_the_version_is_the_distributions() -> None:
-    assert invoke("--version").output == f"invoke-gateway, version {gateway.__version__}\n"
+    assert invoke("--version").output == f"invoke-gateway, version {invoke_gateway.__version__}\n"
 
 
 # limits

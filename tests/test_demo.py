@@ -21,7 +21,7 @@ import uvicorn
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from gateway.demo import DemoBackend
+from invoke_gateway.demo import DemoBackend
 from tests.support.lateness import check_lasted
 
 REGION = "eu-west-1"

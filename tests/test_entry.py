@@ -24,17 +24,17 @@ from tests.support.sockets import LOOPBACK, fetch
 from tests.support.stores import Store, running_store
 
 ROOT = Path(__file__).parent.parent
-GATEWAY = [sys.executable, "-m", "gateway"]
+GATEWAY = [sys.executable, "-m", "invoke_gateway"]
 FULL = Path("/dev/full")
 
 
 def test_the_command_is_entered_where_its_process_is_prepared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert project["scripts"] == {"invoke-gateway": "gateway.entry:main"}
+    assert project["scripts"] == {"invoke-gateway": "invoke_gateway.entry:main"}
 
 
 def test_nothing_heavy_is_imported_before_signals_are_handled() -> None:
-    code = "import sys; before = set(sys.modules); import gateway.entry; print(*set(sys.modules) - before)"
+    code = "import sys; before = set(sys.modules); import invoke_gateway.entry; print(*set(sys.modules) - before)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert not {"typing", "click", "asyncio", "pydantic", "importlib.metadata"} & set(done.stdout.split())
 

@@ -3,7 +3,7 @@ from botocore.eventstream import ChecksumMismatch, EventStreamBuffer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.eventstream import INVOKE_COMPLETE, PAYLOAD_CHUNK, encode
+from invoke_gateway.eventstream import INVOKE_COMPLETE, PAYLOAD_CHUNK, encode
 
 
 def decode(stream: bytes) -> list[tuple[dict[str, str], bytes]]:

@@ -15,10 +15,10 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.cli import main
-from gateway.fault_words import BadStep, describe_step, parse_step
-from gateway.operations.fault_scripts import STEP_KEYS
-from gateway.policy.invoke_errors import ERROR_NAMES, THROTTLE_REASONS
+from invoke_gateway.cli import main
+from invoke_gateway.fault_words import BadStep, describe_step, parse_step
+from invoke_gateway.operations.fault_scripts import STEP_KEYS
+from invoke_gateway.policy.invoke_errors import ERROR_NAMES, THROTTLE_REASONS
 from tests.support.sockets import Gateway, gateway, invoke
 
 REASON = "CallerRateLimitExceeded"

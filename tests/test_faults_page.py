@@ -9,10 +9,10 @@ from pathlib import Path
 
 import yaml
 
-from gateway.cli import main
-from gateway.fault_words import parse_step
-from gateway.operations.fault_scripts import KEYS, STEP_KEYS, read_script
-from gateway.policy.invoke_errors import ERROR_NAMES, THROTTLE_REASONS, find_error, takes_reason
+from invoke_gateway.cli import main
+from invoke_gateway.fault_words import parse_step
+from invoke_gateway.operations.fault_scripts import KEYS, STEP_KEYS, read_script
+from invoke_gateway.policy.invoke_errors import ERROR_NAMES, THROTTLE_REASONS, find_error, takes_reason
 
 TEXT = (Path(__file__).parent.parent / "docs" / "faults.md").read_text()
 

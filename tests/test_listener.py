@@ -10,7 +10,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from gateway.listener import protocol
+from invoke_gateway.listener import protocol
 from tests.support.backends import BackendCall
 from tests.support.lateness import Pace, try_in_time
 from tests.support.sockets import (

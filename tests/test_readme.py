@@ -7,8 +7,8 @@ import re
 import click
 import yaml
 
-from gateway.cli import main
-from gateway.settings import Settings
+from invoke_gateway.cli import main
+from invoke_gateway.settings import Settings
 from tests.support.tables import README, TABLES, fill
 
 TEXT = README.read_text()

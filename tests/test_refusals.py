@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from botocore.model import ServiceModel, StructureShape
 from botocore.parsers import create_parser
 
-from gateway.refusals import Refusal, render
+from invoke_gateway.refusals import Refusal, render
 from tests.support.sockets import Gateway, Wire, gateway, invoke
 
 # Not in the model: AWS has been seen to send the first two, the third is HTTP's own word for its status.

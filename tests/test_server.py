@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.server import CannotListen, running
+from invoke_gateway.server import CannotListen, running
 from tests.support.gateways import make_settings
 from tests.support.processes import bare_environment, free_port, wait_until
 from tests.support.sockets import (
@@ -48,7 +48,7 @@ class Process:
         self._log = folder / "log"
         self._values = {"listen": f"{LOOPBACK}:0", "operations": f"{LOOPBACK}:0", **settings}
         self.write()
-        command = [sys.executable, "-m", "gateway", "serve", "--config", str(self.file), *flags]
+        command = [sys.executable, "-m", "invoke_gateway", "serve", "--config", str(self.file), *flags]
         with self._log.open("wb") as output:
             self._process = subprocess.Popen(
                 command, cwd=folder, env=bare_environment(folder), stdin=subprocess.DEVNULL, stderr=output

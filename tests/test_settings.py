@@ -14,8 +14,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-import gateway
-from gateway.settings import (
+import invoke_gateway
+from invoke_gateway.settings import (
     Address,
     Override,
     Problem,
@@ -25,8 +25,8 @@ from gateway.settings import (
     load,
     restart_needed,
 )
-from gateway.settings.keys import join_key, settable, split_key
-from gateway.settings.values import TargetUrl
+from invoke_gateway.settings.keys import join_key, settable, split_key
+from invoke_gateway.settings.values import TargetUrl
 from tests.support.tools import OPENSSL
 
 RESERVED = "accounts.default.functions.checkout.reserved_concurrent_executions"
@@ -733,8 +733,10 @@ def test_only_accounts_credentials_and_quotas_change_without_a_restart(tmp_path:
 
 
 def test_the_shipped_schema_is_the_one_of_the_models() -> None:
-    shipped = Path(gateway.__file__).with_name("settings.schema.json")
-    assert shipped.read_text() == json_schema(), "run: invoke-gateway schema > gateway/settings.schema.json"
+    shipped = Path(invoke_gateway.__file__).with_name("settings.schema.json")
+    assert shipped.read_text() == json_schema(), (
+        "run: invoke-gateway schema > gateway/invoke_gateway/settings.schema.json"
+    )
 
 
 def test_every_key_is_described_with_its_default() -> None:

@@ -18,12 +18,12 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from gateway.cli import main
-from gateway.queue.base import CannotOpen
-from gateway.queue.file_check import OwnedByAnother, check_file
-from gateway.queue.sqlite_file import OwnedFile
-from gateway.settings import SettingsError, load
-from gateway.startup import Startup, find_mistakes
+from invoke_gateway.cli import main
+from invoke_gateway.queue.base import CannotOpen
+from invoke_gateway.queue.file_check import OwnedByAnother, check_file
+from invoke_gateway.queue.sqlite_file import OwnedFile
+from invoke_gateway.settings import SettingsError, load
+from invoke_gateway.startup import Startup, find_mistakes
 from tests.support.certificates import make_certificate
 from tests.support.processes import LOOPBACK, bare_environment, free_port
 from tests.support.sockets import gateway as serving
@@ -285,7 +285,7 @@ def test_a_store_that_is_away_is_a_note_because_serve_starts(tmp_path: Path) -> 
 
 def serve(file: Path) -> tuple[int, list[str]]:
     done = subprocess.run(
-        [sys.executable, "-m", "gateway", "serve", "--config", str(file)],
+        [sys.executable, "-m", "invoke_gateway", "serve", "--config", str(file)],
         cwd=file.parent,
         env=bare_environment(file.parent),
         capture_output=True,

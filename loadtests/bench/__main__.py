@@ -10,7 +10,7 @@ from types import FrameType
 import click
 from rich.console import Console
 
-from gateway.proving.store import find_server
+from invoke_gateway.proving.store import find_server
 from loadtests.bench import in_flight, machine, metrics, million, report, scrape, shared, store
 from loadtests.bench.compare import WARM_UP_SECONDS, chosen, compare
 from loadtests.bench.peers import EARLIER, GATEWAY, gateway

@@ -10,10 +10,10 @@ import time
 
 import uvloop
 
-from gateway.counters.shared import SharedCounters
-from gateway.counters.terms import SharedTerms
-from gateway.policy.concurrency import Full, Plan
-from gateway.policy.limits import DEFAULT_ACCOUNT, AccountLimits, Limits
+from invoke_gateway.counters.shared import SharedCounters
+from invoke_gateway.counters.terms import SharedTerms
+from invoke_gateway.policy.concurrency import Full, Plan
+from invoke_gateway.policy.limits import DEFAULT_ACCOUNT, AccountLimits, Limits
 
 ROOM = 1_000_000
 

@@ -17,11 +17,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from gateway.counters.link import Link, StoreAway
-from gateway.counters.messages import Take, Terms
-from gateway.counters.script import RENEW, base_key
-from gateway.counters.tally import Tally
-from gateway.policy.limits import AccountLimits, FunctionLimits
+from invoke_gateway.counters.link import Link, StoreAway
+from invoke_gateway.counters.messages import Take, Terms
+from invoke_gateway.counters.script import RENEW, base_key
+from invoke_gateway.counters.tally import Tally
+from invoke_gateway.policy.limits import AccountLimits, FunctionLimits
 from loadtests.bench.processes import Trouble
 
 BATCHES = (1, 8, 64, 500)

@@ -57,7 +57,7 @@ def start_gateway(processes: Processes, flags: tuple[str, ...], directory: Path)
     place.mkdir()
     port, operations = free_port(), free_port()
     listeners = (f"--listen=127.0.0.1:{port}", f"--operations=127.0.0.1:{operations}")
-    command = [sys.executable, "-m", "gateway", "serve", "--backend=demo", *listeners, *flags]
+    command = [sys.executable, "-m", "invoke_gateway", "serve", "--backend=demo", *listeners, *flags]
     process = processes.start("the gateway", command, place)
     process.wait_for(port)
     process.wait_for(operations)

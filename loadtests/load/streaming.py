@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway import eventstream
+from invoke_gateway import eventstream
 
 _LARGEST_CHUNK = 1_048_576
 _MOST_CHUNKS = 4096

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from gateway.counters.base import Away
-from gateway.counters.memory import MemorySlot
-from gateway.counters.shared import SharedCounters
-from gateway.counters.terms import SharedTerms
-from gateway.policy.concurrency import Full
-from gateway.policy.limits import AccountLimits, Limits
+from invoke_gateway.counters.base import Away
+from invoke_gateway.counters.memory import MemorySlot
+from invoke_gateway.counters.shared import SharedCounters
+from invoke_gateway.counters.terms import SharedTerms
+from invoke_gateway.policy.concurrency import Full
+from invoke_gateway.policy.limits import AccountLimits, Limits
 
 from ..support import lateness
 from ..support.clusters import Cluster, running_cluster

@@ -14,12 +14,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from gateway.counters.memory import MemoryCounters, MemorySlot
-from gateway.counters.shared import SharedCounters
-from gateway.counters.terms import SharedTerms
-from gateway.policy.concurrency import Claim, Full, Lane, Plan, RateClaim
-from gateway.policy.limits import AccountLimits, FunctionLimits, Limits
-from gateway.refusals import Refusal
+from invoke_gateway.counters.memory import MemoryCounters, MemorySlot
+from invoke_gateway.counters.shared import SharedCounters
+from invoke_gateway.counters.terms import SharedTerms
+from invoke_gateway.policy.concurrency import Claim, Full, Lane, Plan, RateClaim
+from invoke_gateway.policy.limits import AccountLimits, FunctionLimits, Limits
+from invoke_gateway.refusals import Refusal
 
 from ..support.stores import KINDS, Store, running_store
 

@@ -13,15 +13,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.counters.holders import NoAnswer, Report
-from gateway.counters.inquiry import Inquiry
-from gateway.counters.link import Link
-from gateway.counters.listing import MOST_ROWS, Listing
-from gateway.counters.memory import MemoryCounters, MemorySlot
-from gateway.counters.script import REGISTER, base_key
-from gateway.counters.shared import SharedCounters, SharedTerms
-from gateway.exchange import Exchange
-from gateway.policy.limits import AccountLimits, Limits
+from invoke_gateway.counters.holders import NoAnswer, Report
+from invoke_gateway.counters.inquiry import Inquiry
+from invoke_gateway.counters.link import Link
+from invoke_gateway.counters.listing import MOST_ROWS, Listing
+from invoke_gateway.counters.memory import MemoryCounters, MemorySlot
+from invoke_gateway.counters.script import REGISTER, base_key
+from invoke_gateway.counters.shared import SharedCounters, SharedTerms
+from invoke_gateway.exchange import Exchange
+from invoke_gateway.policy.limits import AccountLimits, Limits
 
 from ..support.gateways import eventually
 from ..support.stores import KINDS, Store, running_store

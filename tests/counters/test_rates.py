@@ -7,9 +7,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.counters.memory import Bucket, MemoryCounters, MemorySlot
-from gateway.policy.concurrency import Claim, Lane, Plan, RateClaim
-from gateway.refusals import Refusal
+from invoke_gateway.counters.memory import Bucket, MemoryCounters, MemorySlot
+from invoke_gateway.policy.concurrency import Claim, Lane, Plan, RateClaim
+from invoke_gateway.refusals import Refusal
 
 
 class Loop:

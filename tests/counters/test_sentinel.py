@@ -10,13 +10,13 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from gateway.counters.base import Away
-from gateway.counters.memory import MemorySlot
-from gateway.counters.sentinel import Sentinels
-from gateway.counters.shared import SharedCounters
-from gateway.counters.terms import SharedTerms
-from gateway.policy.limits import AccountLimits, Limits
-from gateway.policy.store_url import Host, split_store_url
+from invoke_gateway.counters.base import Away
+from invoke_gateway.counters.memory import MemorySlot
+from invoke_gateway.counters.sentinel import Sentinels
+from invoke_gateway.counters.shared import SharedCounters
+from invoke_gateway.counters.terms import SharedTerms
+from invoke_gateway.policy.limits import AccountLimits, Limits
+from invoke_gateway.policy.store_url import Host, split_store_url
 
 from ..support.clusters import Watched, watched_store
 from ..support.gateways import eventually

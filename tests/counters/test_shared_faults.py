@@ -17,14 +17,14 @@ from typing import Any
 
 import pytest
 
-from gateway.counters.base import Away
-from gateway.counters.memory import MemorySlot
-from gateway.counters.shard import Shard
-from gateway.counters.shared import SharedCounters
-from gateway.counters.terms import SharedTerms
-from gateway.policy.concurrency import Full, Plan
-from gateway.policy.limits import AccountLimits, Limits
-from gateway.refusals import Refusal
+from invoke_gateway.counters.base import Away
+from invoke_gateway.counters.memory import MemorySlot
+from invoke_gateway.counters.shard import Shard
+from invoke_gateway.counters.shared import SharedCounters
+from invoke_gateway.counters.terms import SharedTerms
+from invoke_gateway.policy.concurrency import Full, Plan
+from invoke_gateway.policy.limits import AccountLimits, Limits
+from invoke_gateway.refusals import Refusal
 
 from ..support.certificates import make_certificate
 from ..support.gateways import eventually
@@ -204,7 +204,7 @@ async def test_a_write_after_a_reset_counts_as_a_lost_connection(store: Store, m
 async def test_closed_refuses_within_the_time_bound_and_recovers_by_itself(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "gateway")
+    caplog.set_level(logging.INFO, "invoke_gateway")
     async with sharing(store) as counters:
         held = await take(counters)
         store.pause()
@@ -421,7 +421,7 @@ async def test_a_store_that_may_evict_what_is_counted_is_warned_of(caplog: pytes
 
 
 def test_memory_needs_no_redis() -> None:
-    code = "import sys; import gateway.server; sys.exit('redis' in sys.modules)"
+    code = "import sys; import invoke_gateway.server; sys.exit('redis' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

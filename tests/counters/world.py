@@ -10,10 +10,10 @@ from collections import Counter
 
 import msgspec
 
-from gateway.counters.messages import Refused, Take, Terms, encode_forget, read_renewal
-from gateway.counters.script import ALL, FORGET, RENEW, Script, base_key
-from gateway.counters.tally import Tally
-from gateway.policy.limits import AccountLimits, FunctionLimits
+from invoke_gateway.counters.messages import Refused, Take, Terms, encode_forget, read_renewal
+from invoke_gateway.counters.script import ALL, FORGET, RENEW, Script, base_key
+from invoke_gateway.counters.tally import Tally
+from invoke_gateway.policy.limits import AccountLimits, FunctionLimits
 
 from ..support.stores import Store
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from gateway.destinations.targets import Targets
-from gateway.invocation import Function
-from gateway.queue.event import Event
+from invoke_gateway.destinations.targets import Targets
+from invoke_gateway.invocation import Function
+from invoke_gateway.queue.event import Event
 from tests.live.clients import neutral_environment
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.destinations.targets import Targets
-from gateway.queue.base import DeliveryFailed
-from gateway.queue.records import make_record
+from invoke_gateway.destinations.targets import Targets
+from invoke_gateway.queue.base import DeliveryFailed
+from invoke_gateway.queue.records import make_record
 from tests.support.backends import (
     BackendCall,
     BackendConnection,

@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
-from gateway.destinations.targets import Targets
-from gateway.queue.base import DeliveryFailed
-from gateway.queue.event import Answer
-from gateway.queue.records import make_record
+from invoke_gateway.destinations.targets import Targets
+from invoke_gateway.queue.base import DeliveryFailed
+from invoke_gateway.queue.event import Answer
+from invoke_gateway.queue.records import make_record
 from tests.support.events import ARN, ended
 from tests.support.processes import wait_until
 

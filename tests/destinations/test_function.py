@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from gateway.destinations.targets import Targets
-from gateway.queue.base import DeliveryFailed, StoreFault
-from gateway.queue.records import make_record
+from invoke_gateway.destinations.targets import Targets
+from invoke_gateway.queue.base import DeliveryFailed, StoreFault
+from invoke_gateway.queue.records import make_record
 from tests.support.events import ended
 
 OTHER = "111122223333"

@@ -10,11 +10,11 @@ from typing import Any
 import boto3
 import pytest
 
-from gateway.destinations.sqs import MOST_BYTES, missing_extra
-from gateway.destinations.targets import Targets
-from gateway.queue.base import DeliveryFailed
-from gateway.queue.event import Answer
-from gateway.queue.records import make_record
+from invoke_gateway.destinations.sqs import MOST_BYTES, missing_extra
+from invoke_gateway.destinations.targets import Targets
+from invoke_gateway.queue.base import DeliveryFailed
+from invoke_gateway.queue.event import Answer
+from invoke_gateway.queue.records import make_record
 from tests.live import servers
 from tests.support.backends import ScriptedBackend, says
 from tests.support.events import ended

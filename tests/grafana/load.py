@@ -154,7 +154,7 @@ class Process:
     @contextmanager
     def run(self) -> Iterator[Process]:
         """It runs for the length of the block."""
-        arguments = [sys.executable, "-m", "gateway", "serve", f"--config={self.file}"]
+        arguments = [sys.executable, "-m", "invoke_gateway", "serve", f"--config={self.file}"]
         folder = self.file.parent
         log = self.file.with_suffix(".log")
         with processes.running(arguments, log, processes.bare_environment(folder), ROOT) as process:

@@ -12,9 +12,9 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from gateway.queue.place import find_file
-from gateway.queue.sqlite_journal import CLOSE_SECONDS
-from gateway.settings import Settings
+from invoke_gateway.queue.place import find_file
+from invoke_gateway.queue.sqlite_journal import CLOSE_SECONDS
+from invoke_gateway.settings import Settings
 from tests.support.processes import bare_environment
 from tests.support.tools import PROMTOOL
 
@@ -68,7 +68,7 @@ def test_a_manifest_is_in_the_namespace(manifest: dict[str, Any]) -> None:
 def test_the_gateway_takes_its_settings(text: str, tmp_path: Path) -> None:
     file = tmp_path / "gateway.yaml"
     file.write_text(text.replace("0.0.0.0:9001", "127.0.0.1:0").replace("0.0.0.0:9002", "127.0.0.1:0"))
-    assert "ok" in run(sys.executable, "-m", "gateway", "check", str(file), home=tmp_path)
+    assert "ok" in run(sys.executable, "-m", "invoke_gateway", "check", str(file), home=tmp_path)
 
 
 @SETTINGS

@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 import pytest
 
-from gateway import eventstream
+from invoke_gateway import eventstream
 from loadtests.load.outcome import Outcome
 from loadtests.load.scenarios import SCENARIOS, choose
 from loadtests.load.stage import ROOT, Target, run_scenario

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from gateway.asgi import EXCHANGE, App, Message, Receive, Scope, Send
-from gateway.exchange import Exchange
-from gateway.policy.target import parse_target
+from invoke_gateway.asgi import EXCHANGE, App, Message, Receive, Scope, Send
+from invoke_gateway.exchange import Exchange
+from invoke_gateway.policy.target import parse_target
 
 ECHO = "/2015-03-31/functions/echo/invocations"
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.counters.memory import MemoryCounters
-from gateway.exchange import Exchange
-from gateway.middleware.admission import Admission, Lookahead
-from gateway.middleware.handoff import Handoff
-from gateway.policy.limits import AccountLimits, FunctionLimits
-from gateway.refusals import Refusal
+from invoke_gateway.counters.memory import MemoryCounters
+from invoke_gateway.exchange import Exchange
+from invoke_gateway.middleware.admission import Admission, Lookahead
+from invoke_gateway.middleware.handoff import Handoff
+from invoke_gateway.policy.limits import AccountLimits, FunctionLimits
+from invoke_gateway.refusals import Refusal
 from tests.middleware.stages import ECHO, Inside, drive, make_exchange
 
 ONE = AccountLimits("000000000000", 2, {"echo": FunctionLimits(1)})

@@ -11,11 +11,11 @@ from time import time
 
 import pytest
 
-from gateway.exchange import Exchange
-from gateway.middleware import answer as answer_stage
-from gateway.middleware.answer import DRAIN_BYTES, Answer
-from gateway.policy.concurrency import Full, pool_claim
-from gateway.refusals import Refusal, render
+from invoke_gateway.exchange import Exchange
+from invoke_gateway.middleware import answer as answer_stage
+from invoke_gateway.middleware.answer import DRAIN_BYTES, Answer
+from invoke_gateway.policy.concurrency import Full, pool_claim
+from invoke_gateway.refusals import Refusal, render
 from tests.middleware.stages import Inside, drive
 from tests.support.backends import BackendCall
 from tests.support.sockets import Gateway, Wire, chunked, gateway, invoke, refusal_of

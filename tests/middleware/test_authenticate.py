@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.middleware.authenticate import Authenticate
-from gateway.policy.limits import AccountLimits, FunctionLimits, Limits
+from invoke_gateway.middleware.authenticate import Authenticate
+from invoke_gateway.policy.limits import AccountLimits, FunctionLimits, Limits
 from tests.middleware.stages import Inside, drive, make_exchange
 from tests.support.sockets import Gateway, Wire, gateway, invoke, refusal_of
 

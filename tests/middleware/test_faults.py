@@ -6,10 +6,10 @@ import logging
 
 import pytest
 
-from gateway.exchange import Exchange
-from gateway.faults import BackendReset, BackendTimeout
-from gateway.middleware.answer import Answer
-from gateway.refusals import Refusal
+from invoke_gateway.exchange import Exchange
+from invoke_gateway.faults import BackendReset, BackendTimeout
+from invoke_gateway.middleware.answer import Answer
+from invoke_gateway.refusals import Refusal
 from tests.middleware.stages import Inside, drive, make_exchange
 from tests.support.sockets import gateway, invoke, refusal_of
 

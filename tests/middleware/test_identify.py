@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.invocation import Function, Invocation, InvocationType, Operation
-from gateway.middleware.identify import Identify
-from gateway.policy.target import READ_HEADERS
-from gateway.refusals import Refusal
+from invoke_gateway.invocation import Function, Invocation, InvocationType, Operation
+from invoke_gateway.middleware.identify import Identify
+from invoke_gateway.policy.target import READ_HEADERS
+from invoke_gateway.refusals import Refusal
 from tests.middleware.stages import Inside, drive
 
 REGION = "us-east-1"

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from gateway.asgi import INJECTED, App, Receive, Scope, Send
-from gateway.exchange import Exchange
-from gateway.middleware.inject import Delay, Inject
-from gateway.policy.concurrency import Plan
-from gateway.policy.fault_script import FaultScripts, Injected, Step
-from gateway.policy.invoke_errors import find_error
-from gateway.policy.limits import DEFAULT_ACCOUNT, AccountLimits
+from invoke_gateway.asgi import INJECTED, App, Receive, Scope, Send
+from invoke_gateway.exchange import Exchange
+from invoke_gateway.middleware.inject import Delay, Inject
+from invoke_gateway.policy.concurrency import Plan
+from invoke_gateway.policy.fault_script import FaultScripts, Injected, Step
+from invoke_gateway.policy.invoke_errors import find_error
+from invoke_gateway.policy.limits import DEFAULT_ACCOUNT, AccountLimits
 from tests.middleware.stages import Driven, Inside, drive, make_exchange
 
 ERROR = find_error("EC2ThrottledException")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.middleware.length import Length
-from gateway.policy.payload import PayloadQuotas
-from gateway.refusals import Refusal
+from invoke_gateway.middleware.length import Length
+from invoke_gateway.policy.payload import PayloadQuotas
+from invoke_gateway.refusals import Refusal
 from tests.middleware.stages import ECHO, Inside, drive, make_exchange
 from tests.support.sockets import Wire, gateway, invoke, refusal_of
 

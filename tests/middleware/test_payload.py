@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.buffers import Buffers
-from gateway.exchange import Exchange
-from gateway.middleware.payload import Payload
-from gateway.policy.json_text import find_json_error
-from gateway.policy.payload import PayloadQuotas
-from gateway.refusals import Refusal
+from invoke_gateway.buffers import Buffers
+from invoke_gateway.exchange import Exchange
+from invoke_gateway.middleware.payload import Payload
+from invoke_gateway.policy.json_text import find_json_error
+from invoke_gateway.policy.payload import PayloadQuotas
+from invoke_gateway.refusals import Refusal
 from tests.middleware.stages import Inside, drive, make_exchange
 from tests.support.sockets import Wire, chunked, gateway, invoke, refusal_of
 

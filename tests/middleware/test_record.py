@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.asgi import Receive, Scope, Send
-from gateway.exchange import Exchange
-from gateway.middleware.record import Record
+from invoke_gateway.asgi import Receive, Scope, Send
+from invoke_gateway.exchange import Exchange
+from invoke_gateway.middleware.record import Record
 from tests.middleware.stages import Inside, drive
 
 

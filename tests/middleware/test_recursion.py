@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from gateway.exchange import Exchange
-from gateway.middleware.recursion import Recursion
-from gateway.policy.concurrency import Plan
-from gateway.policy.limits import AccountLimits, FunctionLimits, Limits
-from gateway.policy.recursion import hash_function
-from gateway.refusals import Refusal
+from invoke_gateway.exchange import Exchange
+from invoke_gateway.middleware.recursion import Recursion
+from invoke_gateway.policy.concurrency import Plan
+from invoke_gateway.policy.limits import AccountLimits, FunctionLimits, Limits
+from invoke_gateway.policy.recursion import hash_function
+from invoke_gateway.refusals import Refusal
 from tests.middleware.stages import Inside, drive, make_exchange
 from tests.support.sockets import Gateway, gateway
 

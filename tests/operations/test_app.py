@@ -10,9 +10,9 @@ from urllib.parse import quote
 
 import pytest
 
-from gateway.app import Gateway as Application
-from gateway.serving import make_operations
-from gateway.settings import Address, Settings
+from invoke_gateway.app import Gateway as Application
+from invoke_gateway.serving import make_operations
+from invoke_gateway.settings import Address, Settings
 from tests.support.sockets import Answer, Gateway, Wire, gateway, invoke
 
 READ_ONLY = ("/", "/live", "/refusals", "/metrics", "/healthz", "/readyz", "/limits", "/holders")

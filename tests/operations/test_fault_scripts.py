@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from gateway.operations.documents import BadDocument
-from gateway.operations.fault_scripts import describe_step, read_script
-from gateway.policy import fault_script
-from gateway.policy.fault_script import Step
-from gateway.policy.invoke_errors import ERROR_NAMES, THROTTLE_REASONS, find_error
+from invoke_gateway.operations.documents import BadDocument
+from invoke_gateway.operations.fault_scripts import describe_step, read_script
+from invoke_gateway.policy import fault_script
+from invoke_gateway.policy.fault_script import Step
+from invoke_gateway.policy.invoke_errors import ERROR_NAMES, THROTTLE_REASONS, find_error
 from tests.support.sockets import Answer, Gateway, Wire, gateway, invoke
 
 JSON = "Content-Type: application/json"

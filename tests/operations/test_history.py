@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.operations.history import LOOKS_PER_STEP, MOST_COUNTERS, STEPS, History
+from invoke_gateway.operations.history import LOOKS_PER_STEP, MOST_COUNTERS, STEPS, History
 
 
 class Levels:

@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.counters.holders import Report
-from gateway.exchange import Exchange
-from gateway.operations.holders import merge
-from gateway.operations.holds import Hold, Wanted
+from invoke_gateway.counters.holders import Report
+from invoke_gateway.exchange import Exchange
+from invoke_gateway.operations.holders import merge
+from invoke_gateway.operations.holds import Hold, Wanted
 from tests.support.sockets import PATIENCE, Gateway, Wire, calls_under_way, gateway, invoke
 
 DEFAULT = "000000000000"

@@ -8,11 +8,11 @@ from itertools import count
 
 import pytest
 
-from gateway.counters.memory import MemoryCounters, MemorySlot
-from gateway.operations.documents import BadDocument
-from gateway.operations.holds import Hold, Holds, Wanted, describe_no_room, read_wanted
-from gateway.policy.concurrency import Full, Plan
-from gateway.policy.limits import DEFAULT_ACCOUNT, AccountLimits, FunctionLimits, Limits
+from invoke_gateway.counters.memory import MemoryCounters, MemorySlot
+from invoke_gateway.operations.documents import BadDocument
+from invoke_gateway.operations.holds import Hold, Holds, Wanted, describe_no_room, read_wanted
+from invoke_gateway.policy.concurrency import Full, Plan
+from invoke_gateway.policy.limits import DEFAULT_ACCOUNT, AccountLimits, FunctionLimits, Limits
 from tests.support.gateways import eventually
 
 NAMED = "111122223333"

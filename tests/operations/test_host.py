@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.operations.host import LoopbackNames, is_own_name
+from invoke_gateway.operations.host import LoopbackNames, is_own_name
 from tests.support.sockets import Answer, Gateway, Wire, gateway
 
 

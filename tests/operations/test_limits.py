@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.operations.holds import Hold, Wanted
+from invoke_gateway.operations.holds import Hold, Wanted
 from tests.support.sockets import PATIENCE, Gateway, calls_under_way, gateway, invoke
 
 NAMED = "111122223333"

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from gateway.counters.memory import MemoryCounters
-from gateway.operations.history import History
-from gateway.operations.live import (
+from invoke_gateway.counters.memory import MemoryCounters
+from invoke_gateway.operations.history import History
+from invoke_gateway.operations.live import (
     MOST_ROWS,
     BadQuestion,
     LiveView,
@@ -20,11 +20,11 @@ from gateway.operations.live import (
     find_configured,
     read_question,
 )
-from gateway.operations.page import load_page
-from gateway.operations.watchers import BEAT_SECONDS, Board, EventStream, Watchers
-from gateway.policy.limits import AccountLimits, FunctionLimits, Limits
-from gateway.telemetry.last_refusals import LastRefusals
-from gateway.telemetry.record import Totals
+from invoke_gateway.operations.page import load_page
+from invoke_gateway.operations.watchers import BEAT_SECONDS, Board, EventStream, Watchers
+from invoke_gateway.policy.limits import AccountLimits, FunctionLimits, Limits
+from invoke_gateway.telemetry.last_refusals import LastRefusals
+from invoke_gateway.telemetry.record import Totals
 from tests.support.gateways import eventually
 from tests.support.lateness import judge
 from tests.support.sockets import Gateway, Wire, calls_under_way, gateway, invoke

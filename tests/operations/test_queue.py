@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from gateway.operations.queue_documents import describe_all, describe_queue
-from gateway.queue.base import StoreFault
-from gateway.queue.control import Seen
-from gateway.queue.depths import Depth, QueueLooker
-from gateway.queue.event import Answer, Event, Outcome
+from invoke_gateway.operations.queue_documents import describe_all, describe_queue
+from invoke_gateway.queue.base import StoreFault
+from invoke_gateway.queue.control import Seen
+from invoke_gateway.queue.depths import Depth, QueueLooker
+from invoke_gateway.queue.event import Answer, Event, Outcome
 from tests.support.sockets import Answer as HttpAnswer
 from tests.support.sockets import Gateway, Wire, gateway, invoke
 

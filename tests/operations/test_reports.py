@@ -6,13 +6,13 @@ from collections.abc import Iterable
 
 import pytest
 
-from gateway.counters.holders import NoAnswer, Report
-from gateway.counters.memory import MemoryCounters
-from gateway.exchange import Exchange
-from gateway.operations.holders import NotReleased, Question, merge
-from gateway.operations.reports import OwnReports, SharedReports
-from gateway.policy.concurrency import Full
-from gateway.policy.limits import AccountLimits
+from invoke_gateway.counters.holders import NoAnswer, Report
+from invoke_gateway.counters.memory import MemoryCounters
+from invoke_gateway.exchange import Exchange
+from invoke_gateway.operations.holders import NotReleased, Question, merge
+from invoke_gateway.operations.reports import OwnReports, SharedReports
+from invoke_gateway.policy.concurrency import Full
+from invoke_gateway.policy.limits import AccountLimits
 
 
 class Store:

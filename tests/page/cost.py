@@ -11,10 +11,10 @@ from timeit import repeat
 
 import msgspec
 
-from gateway.app import Gateway
-from gateway.exchange import Exchange
-from gateway.operations.live import Question, find_configured
-from gateway.telemetry.last_refusals import SAME_SECONDS
+from invoke_gateway.app import Gateway
+from invoke_gateway.exchange import Exchange
+from invoke_gateway.operations.live import Question, find_configured
+from invoke_gateway.telemetry.last_refusals import SAME_SECONDS
 from tests.support.gateways import make_settings
 from tests.support.stores import running_store
 

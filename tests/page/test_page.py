@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from gateway.policy.limits import AccountLimits, FunctionLimits, Limits
+from invoke_gateway.policy.limits import AccountLimits, FunctionLimits, Limits
 from tests.page.browser import Watched, watched_page
 from tests.page.traffic import Shop, shop
 from tests.support.lateness import judge
@@ -335,7 +335,7 @@ def test_ten_thousand_functions_are_a_short_table(open_page: Open) -> None:
 @pytest.mark.lateness
 def test_it_comes_back_when_its_gateway_does(browser: Browser, tmp_path: Path) -> None:
     operations = f"{LOOPBACK}:{free_port()}"
-    command = [sys.executable, "-m", "gateway", "serve", "--backend", "demo", "--operations", operations]
+    command = [sys.executable, "-m", "invoke_gateway", "serve", "--backend", "demo", "--operations", operations]
     command += ["--listen", f"{LOOPBACK}:{free_port()}", "--reserve", "echo=3"]
 
     @contextmanager
@@ -361,7 +361,7 @@ def test_it_comes_back_when_its_gateway_does(browser: Browser, tmp_path: Path) -
 
 def test_it_says_so_when_its_gateway_is_killed(browser: Browser, tmp_path: Path) -> None:
     operations = f"{LOOPBACK}:{free_port()}"
-    command = [sys.executable, "-m", "gateway", "serve", "--backend", "demo", "--operations", operations]
+    command = [sys.executable, "-m", "invoke_gateway", "serve", "--backend", "demo", "--operations", operations]
     command += ["--listen", f"{LOOPBACK}:{free_port()}"]
     with (
         running(command, tmp_path / "log", bare_environment(tmp_path), tmp_path) as process,

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.policy import fault_script
-from gateway.policy.fault_script import FaultScript, FaultScripts, Step, TooManyScripts
-from gateway.policy.invoke_errors import find_error
+from invoke_gateway.policy import fault_script
+from invoke_gateway.policy.fault_script import FaultScript, FaultScripts, Step, TooManyScripts
+from invoke_gateway.policy.invoke_errors import find_error
 
 ACCOUNT = "000000000000"
 ERROR = find_error("EC2ThrottledException")

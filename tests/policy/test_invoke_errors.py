@@ -8,8 +8,8 @@ import botocore.session
 import pytest
 from botocore.model import OperationModel, StructureShape
 
-from gateway.policy.invoke_errors import ERROR_NAMES, THROTTLE_REASONS, find_error, takes_reason
-from gateway.refusals import Refusal, render
+from invoke_gateway.policy.invoke_errors import ERROR_NAMES, THROTTLE_REASONS, find_error, takes_reason
+from invoke_gateway.refusals import Refusal, render
 
 MODEL = botocore.session.get_session().get_service_model("lambda")
 

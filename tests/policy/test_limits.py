@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.invocation import Caller
-from gateway.policy.concurrency import OWN
-from gateway.policy.limits import DEFAULT_ACCOUNT, OTHER, AccountLimits, FunctionLimits, Limits
-from gateway.refusals import Refusal
+from invoke_gateway.invocation import Caller
+from invoke_gateway.policy.concurrency import OWN
+from invoke_gateway.policy.limits import DEFAULT_ACCOUNT, OTHER, AccountLimits, FunctionLimits, Limits
+from invoke_gateway.refusals import Refusal
 
 
 def make_account(total: int = 10, **reserved: int | None) -> AccountLimits:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.invocation import Function, Invocation, InvocationType, Operation
-from gateway.policy.payload import PayloadQuotas
-from gateway.refusals import Refusal
+from invoke_gateway.invocation import Function, Invocation, InvocationType, Operation
+from invoke_gateway.policy.payload import PayloadQuotas
+from invoke_gateway.refusals import Refusal
 
 SYNCHRONOUS = Invocation(Operation.INVOKE, Function("f"), InvocationType.REQUEST_RESPONSE)
 STREAMED = Invocation(Operation.INVOKE_WITH_RESPONSE_STREAM, Function("f"), InvocationType.REQUEST_RESPONSE)

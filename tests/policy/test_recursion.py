@@ -10,7 +10,7 @@ from botocore.handlers import add_recursion_detection_header
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.policy.recursion import BOUND, begin_lineage, extend, hash_function, is_loop, parse_lineage
+from invoke_gateway.policy.recursion import BOUND, begin_lineage, extend, hash_function, is_loop, parse_lineage
 
 A, B = b"aaaaaaaa", b"bbbbbbbb"
 ROOT = b"Root=1-5759e988-bd862e3fe1be46a994272793"

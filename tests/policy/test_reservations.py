@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.policy.reservations import (
+from invoke_gateway.policy.reservations import (
     default_unreserved_floor,
     find_floor_violation,
     unreserved_concurrent_executions,

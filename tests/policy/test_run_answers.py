@@ -5,7 +5,7 @@ from __future__ import annotations
 import botocore.session
 import pytest
 
-from gateway.policy.run_answers import OF_EXCEPTIONS, OF_OTHER_ERRORS, Verdict, find_error_code, judge_answer
+from invoke_gateway.policy.run_answers import OF_EXCEPTIONS, OF_OTHER_ERRORS, Verdict, find_error_code, judge_answer
 
 MODEL = botocore.session.get_session().get_service_model("lambda")
 INVOKE = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.policy.store_url import split_hosts_url, split_store_url
+from invoke_gateway.policy.store_url import split_hosts_url, split_store_url
 
 
 def test_an_address_in_brackets_may_stand_anywhere_among_the_hosts() -> None:

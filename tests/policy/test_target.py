@@ -14,9 +14,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.invocation import Function, Invocation, InvocationType, Operation
-from gateway.policy.target import READ_HEADERS, BadTarget, parse_target
-from gateway.refusals import Refusal, render
+from invoke_gateway.invocation import Function, Invocation, InvocationType, Operation
+from invoke_gateway.policy.target import READ_HEADERS, BadTarget, parse_target
+from invoke_gateway.refusals import Refusal, render
 
 REGION = "us-east-1"
 INVOKE = "/2015-03-31/functions/{}/invocations"

@@ -21,10 +21,10 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from gateway.proving.faults import Fault
-from gateway.proving.verdict import FAILED
+from invoke_gateway.proving.faults import Fault
+from invoke_gateway.proving.verdict import FAILED
 
-PACKAGE = Path(__file__).parents[2] / "gateway"
+PACKAGE = Path(__file__).parents[2] / "gateway" / "invoke_gateway"
 SEED = 7
 TIMEOUT_SECONDS = 180.0
 SHARED = "--gateways 2 --redis spawn --lease 2"
@@ -168,9 +168,9 @@ class Outcome(NamedTuple):
 
 def copy_broken(edits: Sequence[Edit], folder: Path) -> None:
     """A copy of the package with these edits. Raises ValueError for an edit that no longer applies."""
-    shutil.copytree(PACKAGE, folder / "gateway", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(PACKAGE, folder / "invoke_gateway", ignore=shutil.ignore_patterns("__pycache__"))
     for edit in edits:
-        path = folder / "gateway" / edit.path
+        path = folder / "invoke_gateway" / edit.path
         text = path.read_text()
         if text.count(edit.old) != 1:
             raise ValueError(f"{edit.path} has {text.count(edit.old)} times {edit.old!r}: bring the break up to date")
@@ -182,7 +182,16 @@ def run_broken(broken: Break) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="invoke-gateway-broken-") as name:
         folder = Path(name)
         copy_broken(broken.edits, folder)
-        command = [sys.executable, "-m", "gateway", "prove", "--seed", str(SEED), "--json", *broken.options.split()]
+        command = [
+            sys.executable,
+            "-m",
+            "invoke_gateway",
+            "prove",
+            "--seed",
+            str(SEED),
+            "--json",
+            *broken.options.split(),
+        ]
         ran = subprocess.run(
             command,
             cwd=folder,

@@ -10,12 +10,12 @@ from time import monotonic
 import pytest
 import pytest_asyncio
 
-from gateway.proving.backend import Backend, encode_request
-from gateway.proving.calls import Call, Ending
-from gateway.proving.faults import Fault
-from gateway.proving.ledger import Ledger
-from gateway.proving.quotas import WHOLE, Account
-from gateway.proving.wire import Connection, Endpoint, encode_head
+from invoke_gateway.proving.backend import Backend, encode_request
+from invoke_gateway.proving.calls import Call, Ending
+from invoke_gateway.proving.faults import Fault
+from invoke_gateway.proving.ledger import Ledger
+from invoke_gateway.proving.quotas import WHOLE, Account
+from invoke_gateway.proving.wire import Connection, Endpoint, encode_head
 
 ACCOUNT = Account("000000000000", 4)
 (POOL,) = ACCOUNT.lanes

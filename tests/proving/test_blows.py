@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gateway.proving.kinds import TOGETHER, Kind, plan
-from gateway.proving.options import choose_cut_seconds
+from invoke_gateway.proving.kinds import TOGETHER, Kind, plan
+from invoke_gateway.proving.options import choose_cut_seconds
 
 LEASE_SECONDS = 4.0
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.proving.faults import Fault
+from invoke_gateway.proving.faults import Fault
 
 from . import broken
 from .broken import BREAKS, FAILED, PACKAGE, Edit, Outcome, copy_broken
@@ -21,13 +21,13 @@ def test_each_break_still_applies_and_changes_only_what_prove_does_not_run(name:
         str(path.relative_to(PACKAGE))
         for path in PACKAGE.rglob("*")
         if path.suffix in (".py", ".lua")
-        and path.read_text() != (tmp_path / "gateway" / path.relative_to(PACKAGE)).read_text()
+        and path.read_text() != (tmp_path / "invoke_gateway" / path.relative_to(PACKAGE)).read_text()
     ]
     assert sorted(changed) == sorted({edit.path for edit in edits})
     assert not any(path.startswith("proving/") for path in changed)
     for path in changed:
         if path.endswith(".py"):
-            ast.parse((tmp_path / "gateway" / path).read_text())
+            ast.parse((tmp_path / "invoke_gateway" / path).read_text())
 
 
 def test_a_break_that_no_longer_fits_says_so(tmp_path: Path) -> None:

@@ -7,15 +7,15 @@ import math
 
 import pytest
 
-from gateway.proving.calls import Call, Ending, Gateway
-from gateway.proving.damage import LEASE, TIMEOUT, Damage
-from gateway.proving.faults import Fault
-from gateway.proving.judge import judge
-from gateway.proving.lag import Lag
-from gateway.proving.ledger import RELEASE_SECONDS, Ledger
-from gateway.proving.quotas import POOL, WHOLE, Account, Lane
-from gateway.proving.recording import FAILED, FAILED_BY_BACKEND, UNANSWERED, Recording
-from gateway.proving.wire import Answer
+from invoke_gateway.proving.calls import Call, Ending, Gateway
+from invoke_gateway.proving.damage import LEASE, TIMEOUT, Damage
+from invoke_gateway.proving.faults import Fault
+from invoke_gateway.proving.judge import judge
+from invoke_gateway.proving.lag import Lag
+from invoke_gateway.proving.ledger import RELEASE_SECONDS, Ledger
+from invoke_gateway.proving.quotas import POOL, WHOLE, Account, Lane
+from invoke_gateway.proving.recording import FAILED, FAILED_BY_BACKEND, UNANSWERED, Recording
+from invoke_gateway.proving.wire import Answer
 
 LEASE_SECONDS, FUNCTION_SECONDS, TIMEOUT_SECONDS = 2.0, 9.0, 10.0
 ACCOUNT = Account("000000000000", 3, {"checkout": 1})

@@ -11,17 +11,17 @@ from random import Random
 import pytest
 from rich.console import Console
 
-from gateway.proving.events import run as running
-from gateway.proving.events.blows import choose_moment, plan_blows
-from gateway.proving.events.clients import Pace
-from gateway.proving.events.history import BlowKind
-from gateway.proving.events.judge import Tally
-from gateway.proving.events.plan import EventsPlan
-from gateway.proving.events.run import prove_events
-from gateway.proving.events.script import write_intents
-from gateway.proving.events.tables import print_events_verdict, render
-from gateway.proving.events.verdict import EventsResult, EventsVerdict
-from gateway.proving.faults import Fault, Faults
+from invoke_gateway.proving.events import run as running
+from invoke_gateway.proving.events.blows import choose_moment, plan_blows
+from invoke_gateway.proving.events.clients import Pace
+from invoke_gateway.proving.events.history import BlowKind
+from invoke_gateway.proving.events.judge import Tally
+from invoke_gateway.proving.events.plan import EventsPlan
+from invoke_gateway.proving.events.run import prove_events
+from invoke_gateway.proving.events.script import write_intents
+from invoke_gateway.proving.events.tables import print_events_verdict, render
+from invoke_gateway.proving.events.verdict import EventsResult, EventsVerdict
+from invoke_gateway.proving.faults import Fault, Faults
 
 from .fake_queue import Flaw
 
@@ -63,7 +63,7 @@ async def test_a_queue_that_keeps_the_rules_holds_though_it_is_killed() -> None:
 )
 async def test_each_broken_rule_of_a_queue_is_seen(flaw: Flaw, fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running, "STALLED_SECONDS", 2.0)
-    monkeypatch.setattr("gateway.proving.events.gateways.END_SECONDS", 1.0)
+    monkeypatch.setattr("invoke_gateway.proving.events.gateways.END_SECONDS", 1.0)
     verdict = await judge_fake(flaw, kills=2 if flaw in NEED_A_KILL else 0)
     assert verdict.counts[fault] > 0, verdict.counts
     assert verdict.status == 1
@@ -111,7 +111,7 @@ async def test_while_a_gateway_is_stopped_only_a_share_of_the_events_is_handed_o
 
 
 def run_prove(*options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "gateway", "prove", *options]
+    command = [sys.executable, "-m", "invoke_gateway", "prove", *options]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
 

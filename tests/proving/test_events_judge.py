@@ -6,12 +6,12 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from gateway.proving.events.history import Answer, Blow, BlowKind, Event, Life
-from gateway.proving.events.judge import Judge, Tally, find_repeats
-from gateway.proving.events.ledger import EventLedger
-from gateway.proving.events.letters import Letter, Letters
-from gateway.proving.events.script import FUNCTIONS, Ending, Intent
-from gateway.proving.faults import Fault, Faults
+from invoke_gateway.proving.events.history import Answer, Blow, BlowKind, Event, Life
+from invoke_gateway.proving.events.judge import Judge, Tally, find_repeats
+from invoke_gateway.proving.events.ledger import EventLedger
+from invoke_gateway.proving.events.letters import Letter, Letters
+from invoke_gateway.proving.events.script import FUNCTIONS, Ending, Intent
+from invoke_gateway.proving.faults import Fault, Faults
 
 BY_NAME = {function.name: function for function in reversed(FUNCTIONS)}
 

@@ -7,14 +7,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from gateway.proving import siege
-from gateway.proving.calls import Call, Gateway
-from gateway.proving.clients import Target
-from gateway.proving.damage import Damage
-from gateway.proving.ledger import Ledger
-from gateway.proving.quotas import Account
-from gateway.proving.siege import Siege
-from gateway.proving.wire import Endpoint
+from invoke_gateway.proving import siege
+from invoke_gateway.proving.calls import Call, Gateway
+from invoke_gateway.proving.clients import Target
+from invoke_gateway.proving.damage import Damage
+from invoke_gateway.proving.ledger import Ledger
+from invoke_gateway.proving.quotas import Account
+from invoke_gateway.proving.siege import Siege
+from invoke_gateway.proving.wire import Endpoint
 
 ACCOUNT = Account("000000000000", 2, {"checkout": 1})
 POOL = ACCOUNT.lanes[0]

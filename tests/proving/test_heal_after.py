@@ -6,14 +6,14 @@ import io
 
 from rich.console import Console
 
-from gateway.proving.damage import TIMEOUT
-from gateway.proving.faults import Fault
-from gateway.proving.fleet import Sharing
-from gateway.proving.kinds import Kind
-from gateway.proving.plan import Plan
-from gateway.proving.progress import Progress
-from gateway.proving.quotas import Account
-from gateway.proving.run import prove
+from invoke_gateway.proving.damage import TIMEOUT
+from invoke_gateway.proving.faults import Fault
+from invoke_gateway.proving.fleet import Sharing
+from invoke_gateway.proving.kinds import Kind
+from invoke_gateway.proving.plan import Plan
+from invoke_gateway.proving.progress import Progress
+from invoke_gateway.proving.quotas import Account
+from invoke_gateway.proving.run import prove
 
 LEASE_SECONDS = 1.0
 CERTAIN = (Fault.OVERSHOOT, Fault.GIVEN_AWAY, Fault.MISSING, Fault.TWICE, Fault.REFUSED_AND_RUN)

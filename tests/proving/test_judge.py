@@ -6,13 +6,13 @@ import json
 
 import pytest
 
-from gateway.proving.backend import encode_result
-from gateway.proving.calls import Call, Ending
-from gateway.proving.faults import Fault
-from gateway.proving.judge import judge
-from gateway.proving.ledger import Ledger
-from gateway.proving.quotas import RESERVED_REASON, UNRESERVED_REASON, Account
-from gateway.proving.wire import Answer
+from invoke_gateway.proving.backend import encode_result
+from invoke_gateway.proving.calls import Call, Ending
+from invoke_gateway.proving.faults import Fault
+from invoke_gateway.proving.judge import judge
+from invoke_gateway.proving.ledger import Ledger
+from invoke_gateway.proving.quotas import RESERVED_REASON, UNRESERVED_REASON, Account
+from invoke_gateway.proving.wire import Answer
 
 ACCOUNT = Account("000000000000", 1)
 (POOL,) = ACCOUNT.lanes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from gateway.proving.lag import TICK_SECONDS, Lag, Ticks
+from invoke_gateway.proving.lag import TICK_SECONDS, Lag, Ticks
 
 
 def test_a_tick_that_came_too_late_counts_for_what_was_under_way_then_and_not_for_what_began_after() -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.proving.calls import Call, Ending
-from gateway.proving.faults import Fault
-from gateway.proving.ledger import Ledger
-from gateway.proving.quotas import POOL, WHOLE, Account, Lane
+from invoke_gateway.proving.calls import Call, Ending
+from invoke_gateway.proving.faults import Fault
+from invoke_gateway.proving.ledger import Ledger
+from invoke_gateway.proving.quotas import POOL, WHOLE, Account, Lane
 
 ACCOUNT = "000000000000"
 FUNCTION_SECONDS, TIMEOUT_SECONDS = 1.5, 3.0

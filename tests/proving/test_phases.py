@@ -7,13 +7,13 @@ from random import Random
 
 import pytest
 
-from gateway.proving import phases
-from gateway.proving.calls import Call, Ending
-from gateway.proving.clients import Manner, Target
-from gateway.proving.ledger import Ledger
-from gateway.proving.phases import Phases
-from gateway.proving.quotas import Account
-from gateway.proving.wire import Endpoint
+from invoke_gateway.proving import phases
+from invoke_gateway.proving.calls import Call, Ending
+from invoke_gateway.proving.clients import Manner, Target
+from invoke_gateway.proving.ledger import Ledger
+from invoke_gateway.proving.phases import Phases
+from invoke_gateway.proving.quotas import Account
+from invoke_gateway.proving.wire import Endpoint
 
 ACCOUNTS = [Account("000000000000", 10, {"checkout": 3, "closed": 0}), Account("111122223333", 4)]
 PATIENT = 10 + 4  # clients at the limit: one for each slot

@@ -15,16 +15,16 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from gateway.proving import quiet, subject
-from gateway.proving.faults import Fault
-from gateway.proving.ledger import Ledger
-from gateway.proving.plan import Plan
-from gateway.proving.progress import Progress
-from gateway.proving.quotas import Account, Unusable
-from gateway.proving.run import prove
-from gateway.proving.subject import Process
-from gateway.proving.verdict import Verdict
-from gateway.proving.wire import Endpoint
+from invoke_gateway.proving import quiet, subject
+from invoke_gateway.proving.faults import Fault
+from invoke_gateway.proving.ledger import Ledger
+from invoke_gateway.proving.plan import Plan
+from invoke_gateway.proving.progress import Progress
+from invoke_gateway.proving.quotas import Account, Unusable
+from invoke_gateway.proving.run import prove
+from invoke_gateway.proving.subject import Process
+from invoke_gateway.proving.verdict import Verdict
+from invoke_gateway.proving.wire import Endpoint
 from tests.support.gateways import UNRATED, serving
 from tests.support.processes import free_port, listens, wait_until
 
@@ -159,7 +159,7 @@ async def test_a_gateway_that_dies_fails_the_proof(monkeypatch: pytest.MonkeyPat
     ("by", "status"), [(signal.SIGTERM, 1), (signal.SIGHUP, 1), (signal.SIGQUIT, 1), (signal.SIGINT, 130)]
 )
 def test_ended_early_it_leaves_no_gateway_behind(by: signal.Signals, status: int, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "gateway", "prove"]
+    command = [sys.executable, "-m", "invoke_gateway", "prove"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, env={**os.environ, "TMPDIR": str(tmp_path)}) as ran:
         listening = re.compile(r"operations on http://127.0.0.1:(\d+)")
 

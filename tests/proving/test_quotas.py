@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.proving.quotas import (
+from invoke_gateway.proving.quotas import (
     RESERVED_REASON,
     UNRESERVED_REASON,
     Account,

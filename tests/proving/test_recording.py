@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from gateway.proving.calls import Call, Gateway
-from gateway.proving.quotas import Account
-from gateway.proving.recording import FAILED, Recording
+from invoke_gateway.proving.calls import Call, Gateway
+from invoke_gateway.proving.quotas import Account
+from invoke_gateway.proving.recording import FAILED, Recording
 
 (POOL,) = Account("000000000000", 3).lanes
 ONE, TWO = Gateway("gateway 1"), Gateway("gateway 2")

@@ -10,8 +10,8 @@ from time import monotonic
 
 import pytest
 
-from gateway.proving.relay import Flow, Relay
-from gateway.proving.wire import Endpoint
+from invoke_gateway.proving.relay import Flow, Relay
+from invoke_gateway.proving.wire import Endpoint
 from tests.support.lateness import check_lasted
 
 SOON = 0.15  # seconds in which what passes has passed

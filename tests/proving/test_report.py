@@ -13,16 +13,16 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from gateway.cli import main
-from gateway.proving.calls import Ending
-from gateway.proving.faults import OF_EVENTS, OF_SHARED, Fault, Faults
-from gateway.proving.overlap import highest_in_columns
-from gateway.proving.quotas import RESERVED_REASON, UNRESERVED_REASON
-from gateway.proving.recording import FAILED, Second
-from gateway.proving.report import render, write_report
-from gateway.proving.struck import Healed, Struck
-from gateway.proving.tables import print_verdict
-from gateway.proving.verdict import Peak, SeedResult, Verdict
+from invoke_gateway.cli import main
+from invoke_gateway.proving.calls import Ending
+from invoke_gateway.proving.faults import OF_EVENTS, OF_SHARED, Fault, Faults
+from invoke_gateway.proving.overlap import highest_in_columns
+from invoke_gateway.proving.quotas import RESERVED_REASON, UNRESERVED_REASON
+from invoke_gateway.proving.recording import FAILED, Second
+from invoke_gateway.proving.report import render, write_report
+from invoke_gateway.proving.struck import Healed, Struck
+from invoke_gateway.proving.tables import print_verdict
+from invoke_gateway.proving.verdict import Peak, SeedResult, Verdict
 
 
 def result(seed: int, highest: int, faults: Faults | None = None) -> SeedResult:

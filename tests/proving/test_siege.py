@@ -12,20 +12,20 @@ from random import Random
 import pytest
 from rich.console import Console
 
-from gateway.proving import siege
-from gateway.proving.damage import TIMEOUT, Damage
-from gateway.proving.faults import Fault
-from gateway.proving.fleet import Sharing
-from gateway.proving.kinds import Kind
-from gateway.proving.ledger import Ledger
-from gateway.proving.plan import Plan
-from gateway.proving.progress import Progress
-from gateway.proving.quotas import UNRESERVED_REASON, Account, Unusable
-from gateway.proving.report import render
-from gateway.proving.run import prove
-from gateway.proving.siege import Siege
-from gateway.proving.tables import print_verdict
-from gateway.proving.verdict import Verdict, sum_up
+from invoke_gateway.proving import siege
+from invoke_gateway.proving.damage import TIMEOUT, Damage
+from invoke_gateway.proving.faults import Fault
+from invoke_gateway.proving.fleet import Sharing
+from invoke_gateway.proving.kinds import Kind
+from invoke_gateway.proving.ledger import Ledger
+from invoke_gateway.proving.plan import Plan
+from invoke_gateway.proving.progress import Progress
+from invoke_gateway.proving.quotas import UNRESERVED_REASON, Account, Unusable
+from invoke_gateway.proving.report import render
+from invoke_gateway.proving.run import prove
+from invoke_gateway.proving.siege import Siege
+from invoke_gateway.proving.tables import print_verdict
+from invoke_gateway.proving.verdict import Verdict, sum_up
 from tests.support.virtual_time import run_in_virtual_time
 
 from .fake_sharing import SharedFlaw

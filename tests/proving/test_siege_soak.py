@@ -13,18 +13,18 @@ from collections.abc import Awaitable
 import pytest
 from rich.console import Console
 
-from gateway.proving import damage, siege
-from gateway.proving.damage import TIMEOUT
-from gateway.proving.faults import Fault
-from gateway.proving.fleet import Sharing
-from gateway.proving.kinds import Kind
-from gateway.proving.plan import Plan
-from gateway.proving.progress import Progress
-from gateway.proving.quotas import UNRESERVED_REASON, Account
-from gateway.proving.report import render
-from gateway.proving.run import prove
-from gateway.proving.tables import print_verdict
-from gateway.proving.verdict import Verdict
+from invoke_gateway.proving import damage, siege
+from invoke_gateway.proving.damage import TIMEOUT
+from invoke_gateway.proving.faults import Fault
+from invoke_gateway.proving.fleet import Sharing
+from invoke_gateway.proving.kinds import Kind
+from invoke_gateway.proving.plan import Plan
+from invoke_gateway.proving.progress import Progress
+from invoke_gateway.proving.quotas import UNRESERVED_REASON, Account
+from invoke_gateway.proving.report import render
+from invoke_gateway.proving.run import prove
+from invoke_gateway.proving.tables import print_verdict
+from invoke_gateway.proving.verdict import Verdict
 
 from .fake_sharing import SharedFlaw
 

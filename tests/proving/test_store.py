@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.proving import store
-from gateway.proving.quotas import Unusable
-from gateway.proving.store import OwnServer, Store, read_url, store_for
-from gateway.proving.wire import Endpoint
+from invoke_gateway.proving import store
+from invoke_gateway.proving.quotas import Unusable
+from invoke_gateway.proving.store import OwnServer, Store, read_url, store_for
+from invoke_gateway.proving.wire import Endpoint
 
 
 @pytest.fixture

@@ -12,14 +12,14 @@ from collections.abc import Awaitable, Callable, Coroutine
 from random import Random
 from typing import Any
 
-from gateway.proving.backend import encode_result
-from gateway.proving.calls import Call, Ending, Gateway
-from gateway.proving.clients import Manner, Target
-from gateway.proving.fleet import Fleet, Sharing
-from gateway.proving.judge import judge, note_silence
-from gateway.proving.ledger import Ledger
-from gateway.proving.relay import Flow
-from gateway.proving.wire import Answer
+from invoke_gateway.proving.backend import encode_result
+from invoke_gateway.proving.calls import Call, Ending, Gateway
+from invoke_gateway.proving.clients import Manner, Target
+from invoke_gateway.proving.fleet import Fleet, Sharing
+from invoke_gateway.proving.judge import judge, note_silence
+from invoke_gateway.proving.ledger import Ledger
+from invoke_gateway.proving.relay import Flow
+from invoke_gateway.proving.wire import Answer
 
 from .fake_sharing import SharedFake, SharedFlaw
 

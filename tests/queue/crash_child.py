@@ -12,9 +12,9 @@ import sys
 from itertools import count
 from pathlib import Path
 
-from gateway.queue.base import StoreFault
-from gateway.queue.event import Event
-from gateway.queue.sqlite import SqliteStore
+from invoke_gateway.queue.base import StoreFault
+from invoke_gateway.queue.event import Event
+from invoke_gateway.queue.sqlite import SqliteStore
 
 
 def event(request_id: str) -> Event:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from gateway.queue.streams import StreamStore
+from invoke_gateway.queue.streams import StreamStore
 
 
 async def main(url: str, prefix: str, lease: float, lane: str, now: float) -> None:

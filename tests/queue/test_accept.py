@@ -6,11 +6,11 @@ from urllib.parse import quote, unquote
 
 import pytest
 
-from gateway.invocation import Invocation
-from gateway.policy.limits import AccountLimits
-from gateway.policy.target import parse_target
-from gateway.queue.accept import make_event
-from gateway.queue.event import Event
+from invoke_gateway.invocation import Invocation
+from invoke_gateway.policy.limits import AccountLimits
+from invoke_gateway.policy.target import parse_target
+from invoke_gateway.queue.accept import make_event
+from invoke_gateway.queue.event import Event
 from tests.middleware.stages import make_exchange
 
 INVOKE_ASYNC = "/2014-11-13/functions/{}/invoke-async"

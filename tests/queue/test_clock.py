@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from gateway.policy.events import Delays
-from gateway.queue import sqlite
-from gateway.queue.clock import Clock
-from gateway.queue.event import Outcome
-from gateway.queue.sqlite import SqliteStore
-from gateway.settings import Address
+from invoke_gateway.policy.events import Delays
+from invoke_gateway.queue import sqlite
+from invoke_gateway.queue.clock import Clock
+from invoke_gateway.queue.event import Outcome
+from invoke_gateway.queue.sqlite import SqliteStore
+from invoke_gateway.settings import Address
 from tests.queue.test_dispatcher import ERROR, World
 from tests.support.backends import ScriptedBackend, says
 from tests.support.clients import invoke
@@ -190,7 +190,7 @@ async def test_a_retry_comes_when_it_is_due_though_the_clock_is_set(
             "PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[2]}",
             "STEP_FILE": str(stepped),
         }
-        command = [sys.executable, "-m", "gateway", "serve", "--backend", backend.url]
+        command = [sys.executable, "-m", "invoke_gateway", "serve", "--backend", backend.url]
         command += ["--listen", f"127.0.0.1:{port}", "--operations", f"127.0.0.1:{operations}"]
         command += ["--async-function-error-delays-seconds", "3"]
         log = tmp_path / "log"

@@ -7,11 +7,11 @@ from random import Random
 
 import pytest
 
-from gateway.faults import BackendUnreachable
-from gateway.policy.events import EventRules, Targets
-from gateway.queue.control import DROPPED, Acted, Control, Seen, Wanted, name_of
-from gateway.queue.event import Event
-from gateway.queue.lanes import Work, name_lane
+from invoke_gateway.faults import BackendUnreachable
+from invoke_gateway.policy.events import EventRules, Targets
+from invoke_gateway.queue.control import DROPPED, Acted, Control, Seen, Wanted, name_of
+from invoke_gateway.queue.event import Event
+from invoke_gateway.queue.lanes import Work, name_lane
 from tests.queue.test_dispatcher import DLQ, ERROR, OK, World
 from tests.support.dispatching import settle
 

@@ -9,10 +9,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.policy.events import EventRules, Targets
-from gateway.policy.limits import AccountLimits, FunctionLimits, Limits
-from gateway.queue.base import StoreFault, Waiting
-from gateway.queue.depths import (
+from invoke_gateway.policy.events import EventRules, Targets
+from invoke_gateway.policy.limits import AccountLimits, FunctionLimits, Limits
+from invoke_gateway.queue.base import StoreFault, Waiting
+from invoke_gateway.queue.depths import (
     Depth,
     Depths,
     Levels,
@@ -22,7 +22,7 @@ from gateway.queue.depths import (
     count_stored,
     fold_names,
 )
-from gateway.queue.lanes import Lane
+from invoke_gateway.queue.lanes import Lane
 from tests.queue.test_dispatcher import DLQ, ERROR, World
 from tests.support.dispatching import settle
 

@@ -10,23 +10,23 @@ from typing import Any
 
 import pytest
 
-from gateway.asgi import EXCHANGE
-from gateway.counters.memory import MemoryCounters
-from gateway.exchange import Exchange
-from gateway.faults import BackendReset, BackendTimeout, BackendUnreachable
-from gateway.invocation import Function, Invocation, InvocationType, Operation
-from gateway.middleware.admission import Admission
-from gateway.policy.concurrency import Full
-from gateway.policy.events import Delays, EventRules, Targets
-from gateway.policy.limits import AccountLimits, FunctionLimits, Limits
-from gateway.queue.accept import make_event
-from gateway.queue.base import DeliveryFailed, StoreFault
-from gateway.queue.deliveries import Deliveries
-from gateway.queue.dispatcher import Dispatcher
-from gateway.queue.event import Event
-from gateway.queue.room import Room
-from gateway.queue.run import Admitted, Runner
-from gateway.telemetry.events import EventTotals
+from invoke_gateway.asgi import EXCHANGE
+from invoke_gateway.counters.memory import MemoryCounters
+from invoke_gateway.exchange import Exchange
+from invoke_gateway.faults import BackendReset, BackendTimeout, BackendUnreachable
+from invoke_gateway.invocation import Function, Invocation, InvocationType, Operation
+from invoke_gateway.middleware.admission import Admission
+from invoke_gateway.policy.concurrency import Full
+from invoke_gateway.policy.events import Delays, EventRules, Targets
+from invoke_gateway.policy.limits import AccountLimits, FunctionLimits, Limits
+from invoke_gateway.queue.accept import make_event
+from invoke_gateway.queue.base import DeliveryFailed, StoreFault
+from invoke_gateway.queue.deliveries import Deliveries
+from invoke_gateway.queue.dispatcher import Dispatcher
+from invoke_gateway.queue.event import Event
+from invoke_gateway.queue.room import Room
+from invoke_gateway.queue.run import Admitted, Runner
+from invoke_gateway.telemetry.events import EventTotals
 from tests.support.dispatching import Clock, MemoryStore, settle
 
 Answer = tuple[int, bytes, dict[bytes, bytes]] | Exception

@@ -6,9 +6,9 @@ import logging
 
 import pytest
 
-from gateway.queue.lanes import Lane, Work, name_lane
-from gateway.queue.misconfigured import SHORTEST_SECONDS, Misconfigured
-from gateway.queue.ran import Ran
+from invoke_gateway.queue.lanes import Lane, Work, name_lane
+from invoke_gateway.queue.misconfigured import SHORTEST_SECONDS, Misconfigured
+from invoke_gateway.queue.ran import Ran
 from tests.support.dispatching import Clock
 
 REFUSED = Ran("misconfigured", code=403, message="no", remedy="403. Allow it.")
@@ -26,7 +26,7 @@ def changes() -> list[bool]:
 
 @pytest.fixture
 def misconfigured(clock: Clock, changes: list[bool], caplog: pytest.LogCaptureFixture) -> Misconfigured:
-    caplog.set_level(logging.INFO, "gateway")
+    caplog.set_level(logging.INFO, "invoke_gateway")
     return Misconfigured(changes.append, seconds=1, call_later=clock.call_later)
 
 

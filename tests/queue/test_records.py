@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.queue.event import Answer, Event, decode_event, encode_head
-from gateway.queue.records import NO_CHARACTER, delivery_id, make_attributes, make_record
+from invoke_gateway.queue.event import Answer, Event, decode_event, encode_head
+from invoke_gateway.queue.records import NO_CHARACTER, delivery_id, make_attributes, make_record
 from tests.support.events import ARN, ended
 
 

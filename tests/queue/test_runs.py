@@ -272,7 +272,7 @@ async def test_an_event_that_is_refused_by_a_mistake_of_the_setup_is_kept_and_th
     headers: dict[str, str],
     remedy: str,
 ) -> None:
-    caplog.set_level(logging.INFO, "gateway")
+    caplog.set_level(logging.INFO, "invoke_gateway")
     function = f"unlisted-{uuid4()}"
     world.answers((status, body, headers))
     await world.send(path=invoke_path(function))
@@ -408,14 +408,14 @@ async def test_an_event_without_a_payload_is_an_empty_object_wherever_it_goes(wo
 async def test_the_line_of_a_run_has_the_events_id_and_attempt_also_where_the_backend_has_ids_of_its_own(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "gateway.access")
+    caplog.set_level(logging.INFO, "invoke_gateway.access")
     async with opened(tmp_path, access_log=True) as world:
         ids = {"x-amzn-RequestId": "the-backends-own"}
         world.answers((503, b"", {}), (200, FAILURE, {**FAILED, **ids}), (200, b"1", {**API, **ids}))
         await world.send()
         await world.line("on_success")
         await call(world.gateway.listen, invoke_path("report"), b"{}")
-    lines = [json.loads(record.getMessage()) for record in caplog.records if record.name == "gateway.access"]
+    lines = [json.loads(record.getMessage()) for record in caplog.records if record.name == "invoke_gateway.access"]
     accepted, *runs, synchronous = lines
     assert (accepted["request_id"], accepted["invocation_type"], accepted["status"]) == (world.id, "Event", 202)
     assert "attempt" not in accepted

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway.queue.base import CannotOpen, StoreFault, Waiting
-from gateway.queue.event import Answer, Event, Outcome
-from gateway.queue.sqlite import SqliteStore
-from gateway.queue.statements import STATEMENTS
+from invoke_gateway.queue.base import CannotOpen, StoreFault, Waiting
+from invoke_gateway.queue.event import Answer, Event, Outcome
+from invoke_gateway.queue.sqlite import SqliteStore
+from invoke_gateway.queue.statements import STATEMENTS
 
 Make = Callable[[Path], object]
 

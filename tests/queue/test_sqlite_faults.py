@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from gateway.queue import sqlite_file, sqlite_journal
-from gateway.queue.base import CannotOpen, StoreFault
-from gateway.queue.event import Event
-from gateway.queue.sqlite import SqliteStore
-from gateway.queue.sqlite_file import PAGE_BYTES
+from invoke_gateway.queue import sqlite_file, sqlite_journal
+from invoke_gateway.queue.base import CannotOpen, StoreFault
+from invoke_gateway.queue.event import Event
+from invoke_gateway.queue.sqlite import SqliteStore
+from invoke_gateway.queue.sqlite_file import PAGE_BYTES
 from tests.support.lateness import judge
 
 ROOT = Path(__file__).parents[2]

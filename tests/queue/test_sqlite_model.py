@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from gateway.queue.base import Waiting
-from gateway.queue.event import NO_PAYLOAD, Event
-from gateway.queue.sqlite import SqliteStore
+from invoke_gateway.queue.base import Waiting
+from invoke_gateway.queue.event import NO_PAYLOAD, Event
+from invoke_gateway.queue.sqlite import SqliteStore
 
 LANES = st.sampled_from(["a", "b", "c"])
 TIMES = st.integers(0, 5).map(float)

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway.queue import sqlite, sqlite_journal
-from gateway.queue.base import CannotOpen, StoreFault
-from gateway.queue.event import Event
-from gateway.queue.sqlite import SqliteStore
+from invoke_gateway.queue import sqlite, sqlite_journal
+from invoke_gateway.queue.base import CannotOpen, StoreFault
+from invoke_gateway.queue.event import Event
+from invoke_gateway.queue.sqlite import SqliteStore
 
 PLENTY = 1 << 40
 SUFFIXES = ("", "-wal", "-shm", ".lock")
@@ -243,8 +243,8 @@ async def test_an_event_is_refused_when_the_file_goes_between_its_commit_and_its
 OPEN = """
 import asyncio, sys
 from pathlib import Path
-from gateway.queue.base import CannotOpen
-from gateway.queue.sqlite import SqliteStore
+from invoke_gateway.queue.base import CannotOpen
+from invoke_gateway.queue.sqlite import SqliteStore
 try:
     asyncio.run(SqliteStore(Path(sys.argv[1])).open(lambda *_: None))
 except CannotOpen as error:

@@ -28,8 +28,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from gateway.queue.base import Store, StoreFault, Waiting
-from gateway.queue.event import Answer, Event, Outcome
+from invoke_gateway.queue.base import Store, StoreFault, Waiting
+from invoke_gateway.queue.event import Answer, Event, Outcome
 from tests.support.event_places import LANE, NOW, FilePlace, Heard, Place, StreamPlace, hear_nothing, make_event
 from tests.support.stores import KINDS, running_store
 from tests.support.stores import Store as Server

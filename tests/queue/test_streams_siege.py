@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.queue.base import StoreFault
-from gateway.queue.streams import StreamStore
+from invoke_gateway.queue.base import StoreFault
+from invoke_gateway.queue.streams import StreamStore
 from tests.support.event_places import LANE, StreamPlace, hear_nothing, make_event
 from tests.support.stores import KINDS, running_store
 

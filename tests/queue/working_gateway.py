@@ -7,8 +7,8 @@ import os
 import sys
 import time
 
-from gateway.queue.base import StoreFault
-from gateway.queue.streams import StreamStore
+from invoke_gateway.queue.base import StoreFault
+from invoke_gateway.queue.streams import StreamStore
 
 
 async def main(url: str, prefix: str, lease: float, lane: str, path: str) -> None:

@@ -8,10 +8,10 @@ import io
 import pytest
 from rich.console import Console
 
-from gateway.proving.plan import CLIENTS, Plan
-from gateway.proving.progress import Progress
-from gateway.proving.run import prove
-from gateway.proving.wire import Endpoint
+from invoke_gateway.proving.plan import CLIENTS, Plan
+from invoke_gateway.proving.progress import Progress
+from invoke_gateway.proving.run import prove
+from invoke_gateway.proving.wire import Endpoint
 from tests.support.gateways import UNRATED, eventually, serving
 from tests.support.processes import free_port
 

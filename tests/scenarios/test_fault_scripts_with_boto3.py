@@ -14,7 +14,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, ResponseStreamingError
 from urllib3.exceptions import ProtocolError
 
-from gateway.policy.invoke_errors import ERROR_NAMES, THROTTLE_REASONS, find_error, takes_reason
+from invoke_gateway.policy.invoke_errors import ERROR_NAMES, THROTTLE_REASONS, find_error, takes_reason
 from tests.support.clients import Response
 from tests.support.clients import invoke as invoke_once
 from tests.support.sockets import Answer, Gateway, Wire, gateway, invoke
@@ -172,11 +172,11 @@ def test_the_access_log_names_the_script_and_its_step(
     demo: Gateway, client: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     id = script(demo, "echo", {"error": "EFSIOException"}, {"latency_seconds": 0.01}, {"pass": 1})
-    with caplog.at_level("INFO", "gateway.access"):
+    with caplog.at_level("INFO", "invoke_gateway.access"):
         for _ in range(3):
             outcome(client)
         demo.until(lambda: len(caplog.records) >= 3, "the lines are written")
-    lines = [json.loads(record.getMessage()) for record in caplog.records if record.name == "gateway.access"]
+    lines = [json.loads(record.getMessage()) for record in caplog.records if record.name == "invoke_gateway.access"]
     told = [(line["status"], line.get("error"), line.get("decision")) for line in lines]
     assert told == [
         (410, "EFSIOException", f'fault-script="{id}", step=1'),

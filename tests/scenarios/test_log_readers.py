@@ -188,7 +188,7 @@ def test_workers_do_not_mix_their_lines(tmp_path: Path, store: Store) -> None:
 def test_warnings_and_errors_that_nothing_handles_are_lines_of_the_log(tmp_path: Path) -> None:
     code = (
         "import threading, warnings\n"
-        "from gateway.telemetry.log import set_up_logging\n"
+        "from invoke_gateway.telemetry.log import set_up_logging\n"
         "set_up_logging('worker 1: ')\n"
         "warnings.warn('a warning')\n"
         "class Bad:\n"

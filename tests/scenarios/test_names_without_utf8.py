@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from gateway.cli import main
-from gateway.operations.documents import encode
-from gateway.policy.os_text import printable, printable_document
-from gateway.policy.store_url import find_file_path
-from gateway.policy.target_url import File, parse_target_url
-from gateway.queue.base import CannotOpen, StoreFault
-from gateway.queue.place import find_file
-from gateway.telemetry.exposition import Family, render
+from invoke_gateway.cli import main
+from invoke_gateway.operations.documents import encode
+from invoke_gateway.policy.os_text import printable, printable_document
+from invoke_gateway.policy.store_url import find_file_path
+from invoke_gateway.policy.target_url import File, parse_target_url
+from invoke_gateway.queue.base import CannotOpen, StoreFault
+from invoke_gateway.queue.place import find_file
+from invoke_gateway.telemetry.exposition import Family, render
 from tests.support import clients
 from tests.support.backends import ScriptedBackend
 from tests.support.gateways import GatewayUnderTest, serving

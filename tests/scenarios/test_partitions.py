@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from gateway.policy.arn import find_partition
+from invoke_gateway.policy.arn import find_partition
 from tests.support.backends import BackendCall, ScriptedBackend
 from tests.support.clients import call, invoke_path
 from tests.support.gateways import eventually, serving

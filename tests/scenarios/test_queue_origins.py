@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from gateway.cli import main
-from gateway.queue.base import Waiting
-from gateway.queue.lanes import LaneName, Work, name_lane, split_lane
-from gateway.queue.origin import Origin, describe_backend
-from gateway.queue.place import find_file
+from invoke_gateway.cli import main
+from invoke_gateway.queue.base import Waiting
+from invoke_gateway.queue.lanes import LaneName, Work, name_lane, split_lane
+from invoke_gateway.queue.origin import Origin, describe_backend
+from invoke_gateway.queue.place import find_file
 from tests.support import clients
 from tests.support.backends import ScriptedBackend, says
 from tests.support.gateways import GatewayUnderTest, eventually, serving
@@ -42,7 +42,7 @@ def redis() -> Iterator[Store]:
 
 @pytest.fixture
 def log_at_info(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO", "gateway")
+    caplog.set_level("INFO", "invoke_gateway")
 
 
 @pytest.fixture(params=["sqlite", "redis"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.policy.recursion import hash_function
+from invoke_gateway.policy.recursion import hash_function
 from tests.support.backends import BackendCall, Script, ScriptedBackend
 from tests.support.clients import Response, call, invoke_path
 from tests.support.gateways import GatewayUnderTest, eventually, serving

@@ -54,7 +54,16 @@ def gateways(count: int, store: Store, behind: Backend, folder: Path, *flags: st
         for number in range(count):
             listen, operations = free_port(), free_port()
             arguments = [
-                *(sys.executable, "-m", "gateway", "serve", "--backend", behind.backend.url, "--counters", store.url),
+                *(
+                    sys.executable,
+                    "-m",
+                    "invoke_gateway",
+                    "serve",
+                    "--backend",
+                    behind.backend.url,
+                    "--counters",
+                    store.url,
+                ),
                 *("--listen", f"127.0.0.1:{listen}", "--operations", f"127.0.0.1:{operations}"),
                 *("--shared-store-timeout-seconds", str(LEASE / 4)),
                 *("--shared-lease-seconds", str(LEASE), "--concurrent-executions", str(LIMIT)),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from types import ModuleType
 
-from gateway.counters import tally
-from gateway.policy.limits import AccountLimits, FunctionLimits
+from invoke_gateway.counters import tally
+from invoke_gateway.policy.limits import AccountLimits, FunctionLimits
 
 from .faults import Faults
 from .gateway import Asked, Gateway

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from gateway.counters.messages import encode_forget
-from gateway.counters.script import FORGET
+from invoke_gateway.counters.messages import encode_forget
+from invoke_gateway.counters.script import FORGET
 
 from .network import Server
 

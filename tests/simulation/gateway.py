@@ -1,4 +1,4 @@
-"""A gateway: a real tally, driven as gateway/counters/shard.py and lease.py drive it, in a process that may be
+"""A gateway: a real tally, driven as counters/shard.py and lease.py drive it, in a process that may be
 stopped, be too busy, or die at any moment."""
 
 from __future__ import annotations
@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Callable, Generator
 from typing import Any
 
-from gateway.counters.messages import encode_forget, read_renewal
-from gateway.counters.script import FORGET, RENEW, Script
-from gateway.policy.concurrency import Lane, Plan
+from invoke_gateway.counters.messages import encode_forget, read_renewal
+from invoke_gateway.counters.script import FORGET, RENEW, Script
+from invoke_gateway.policy.concurrency import Lane, Plan
 
 from .ledger import Call, Ledger
 from .network import Connection, Network, Reply, Server, Trouble

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import NamedTuple
 
-from gateway.policy.concurrency import Lane, Plan
+from invoke_gateway.policy.concurrency import Lane, Plan
 
 
 class Call:

@@ -9,7 +9,7 @@ from typing import Any
 import lupa.lua51
 import msgspec
 
-from gateway.counters.script import ALL, Script
+from invoke_gateway.counters.script import ALL, Script
 
 Value = Any
 

@@ -6,7 +6,7 @@ import contextlib
 import socket
 from collections.abc import Iterator
 
-from gateway.dialing import Found
+from invoke_gateway.dialing import Found
 
 from .processes import PORTS, free_port
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Self
 
 import msgspec
 
-from gateway.settings import Address
+from invoke_gateway.settings import Address
 
 # Seconds after which an answer that has not come does not come. Nothing waits so long unless it fails.
 PATIENCE = 60

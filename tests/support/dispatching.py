@@ -7,8 +7,8 @@ from collections.abc import Callable
 from copy import deepcopy
 from itertools import count
 
-from gateway.queue.base import Fetched, StoreFault, Waiting
-from gateway.queue.event import Event
+from invoke_gateway.queue.base import Fetched, StoreFault, Waiting
+from invoke_gateway.queue.event import Event
 
 
 class MemoryStore:

@@ -7,11 +7,11 @@ from typing import Any, Protocol
 
 import redis
 
-from gateway.queue.base import Store as EventStore
-from gateway.queue.base import Waiting
-from gateway.queue.event import Event
-from gateway.queue.sqlite import SqliteStore
-from gateway.queue.streams import StreamStore
+from invoke_gateway.queue.base import Store as EventStore
+from invoke_gateway.queue.base import Waiting
+from invoke_gateway.queue.event import Event
+from invoke_gateway.queue.sqlite import SqliteStore
+from invoke_gateway.queue.streams import StreamStore
 
 from .stores import Store
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gateway.policy.events import Condition
-from gateway.queue.event import Answer, Event, Outcome
+from invoke_gateway.policy.events import Condition
+from invoke_gateway.queue.event import Answer, Event, Outcome
 
 ARN = "arn:aws:lambda:us-east-1:000000000000:function:report"
 FAILURE = b'{"errorMessage":"no such report","errorType":"ValueError","stackTrace":[]}'

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from gateway.server import RunningGateway, running
-from gateway.settings import Address, Settings
+from invoke_gateway.server import RunningGateway, running
+from invoke_gateway.settings import Address, Settings
 
 from . import clients
 

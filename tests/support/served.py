@@ -32,7 +32,7 @@ class Served:
         self.log_file.touch()
         self._values = {"listen": f"{LOOPBACK}:0", "operations": f"{LOOPBACK}:0", "backend": {"url": "demo"}, **more}
         self.write()
-        command = [*prefix, sys.executable, "-m", "gateway", "serve", "--config", str(self.file), *flags]
+        command = [*prefix, sys.executable, "-m", "invoke_gateway", "serve", "--config", str(self.file), *flags]
         with self.log_file.open("wb") as log:
             given = {"stdin": subprocess.DEVNULL, "stderr": log, **(streams or {})}
             self.process = subprocess.Popen(command, cwd=folder, env=bare_environment(folder), **given)

@@ -23,8 +23,8 @@ import boto3
 import uvloop
 from botocore.config import Config
 
-from gateway.server import RunningGateway, running
-from gateway.settings import Settings
+from invoke_gateway.server import RunningGateway, running
+from invoke_gateway.settings import Settings
 
 from .backends import BackendCall, ScriptedBackend
 from .gateways import eventually, make_settings

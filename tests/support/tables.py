@@ -9,10 +9,10 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from gateway.app import Gateway
-from gateway.faults import BackendFault
-from gateway.refusals import Refusal
-from gateway.settings import Function, Settings
+from invoke_gateway.app import Gateway
+from invoke_gateway.faults import BackendFault
+from invoke_gateway.refusals import Refusal
+from invoke_gateway.settings import Function, Settings
 
 README = Path(__file__).parents[2] / "README.md"
 

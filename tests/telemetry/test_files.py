@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway.background import BackgroundTasks
-from gateway.telemetry import files
-from gateway.telemetry.files import keep_watching_files
-from gateway.telemetry.record import Totals
+from invoke_gateway.background import BackgroundTasks
+from invoke_gateway.telemetry import files
+from invoke_gateway.telemetry.files import keep_watching_files
+from invoke_gateway.telemetry.record import Totals
 from tests.support.gateways import eventually
 from tests.support.served import served
 from tests.support.sockets import LOOPBACK
@@ -23,7 +23,7 @@ async def test_each_time_is_one_line(
     number: int, why: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(files, "PAUSE_SECONDS", 0)
-    caplog.set_level("INFO", "gateway")
+    caplog.set_level("INFO", "invoke_gateway")
     totals, tries, is_full = Totals(), 0, True
 
     def open_one() -> None:

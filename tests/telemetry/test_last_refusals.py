@@ -6,13 +6,13 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.counters.memory import MemoryCounters
-from gateway.exchange import Exchange
-from gateway.invocation import Function, Invocation, InvocationType, Operation
-from gateway.policy.invoke_errors import find_error
-from gateway.policy.limits import AccountLimits, FunctionLimits
-from gateway.refusals import Refusal
-from gateway.telemetry.last_refusals import ANY_SECONDS, KEPT, SAME_SECONDS, LastRefusals
+from invoke_gateway.counters.memory import MemoryCounters
+from invoke_gateway.exchange import Exchange
+from invoke_gateway.invocation import Function, Invocation, InvocationType, Operation
+from invoke_gateway.policy.invoke_errors import find_error
+from invoke_gateway.policy.limits import AccountLimits, FunctionLimits
+from invoke_gateway.refusals import Refusal
+from invoke_gateway.telemetry.last_refusals import ANY_SECONDS, KEPT, SAME_SECONDS, LastRefusals
 
 ACCOUNT = AccountLimits("000000000000", 6, {"kept": FunctionLimits(2)}, caller_requests_per_second=1)
 

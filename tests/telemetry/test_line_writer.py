@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.telemetry import line_writer
-from gateway.telemetry.line_writer import LineHandler, LineWriter
+from invoke_gateway.telemetry import line_writer
+from invoke_gateway.telemetry.line_writer import LineHandler, LineWriter
 from tests.support.processes import wait_until
 
 LINE = b"x" * 99 + b"\n"
@@ -147,7 +147,7 @@ def test_a_file_that_cannot_grow_is_written_again_when_it_can(tmp_path: Path, mo
         return len(data)
 
     monkeypatch.setattr(line_writer, "RETRY_SECONDS", 0.001)
-    monkeypatch.setattr("gateway.telemetry.line_writer.os.write", write)
+    monkeypatch.setattr("invoke_gateway.telemetry.line_writer.os.write", write)
     with (tmp_path / "log").open("wb") as file:
         writer = LineWriter(file.fileno(), summarize, most_bytes=250)
         writer.put(LINE)
@@ -170,7 +170,7 @@ def test_after_half_a_line_the_next_begins_on_a_line_of_its_own(pipe: Pipe, monk
         written.append(bytes(data[:size]))
         return size
 
-    monkeypatch.setattr("gateway.telemetry.line_writer.os.write", write)
+    monkeypatch.setattr("invoke_gateway.telemetry.line_writer.os.write", write)
     writer = LineWriter(pipe.into, summarize)
     writer.put(b"first line\n")
     wait_until(lambda: writer.dropped == 1, "it is counted")
@@ -195,7 +195,7 @@ def test_no_piece_of_a_pipe_is_longer_than_what_is_never_torn(pipe: Pipe, monkey
         sizes.append(len(data))
         return len(data)
 
-    monkeypatch.setattr("gateway.telemetry.line_writer.os.write", write)
+    monkeypatch.setattr("invoke_gateway.telemetry.line_writer.os.write", write)
     writer = LineWriter(pipe.into, summarize)
     for _ in range(2000):
         writer.put(LINE)
@@ -237,14 +237,14 @@ def test_the_thread_outlives_a_mistake(pipe: Pipe, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_record_is_a_line_whatever_it_is(pipe: Pipe) -> None:
-    handler = LineHandler(pipe.into, "ascii", bare="gateway.access")
+    handler = LineHandler(pipe.into, "ascii", bare="invoke_gateway.access")
     handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
 
     def record(message: object, *arguments: object, name: str = "gateway") -> logging.LogRecord:
         return logging.LogRecord(name, logging.INFO, "file.py", 7, message, arguments, None)  # type: ignore[arg-type]
 
     handler.handle(record("plain %d", 1))
-    handler.handle(record('{"bare": 1}', name="gateway.access"))
+    handler.handle(record('{"bare": 1}', name="invoke_gateway.access"))
     handler.handle(record("café \udcff"))
     handler.handle(record("%d", "no number"))
     handler.flush()

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from gateway.exchange import Exchange
-from gateway.policy.limits import AccountLimits
-from gateway.refusals import Refusal
-from gateway.telemetry import log as telemetry_log
-from gateway.telemetry.events import EventTotals
-from gateway.telemetry.log import DropSummary, RefusalSummary
-from gateway.telemetry.record import Totals
+from invoke_gateway.exchange import Exchange
+from invoke_gateway.policy.limits import AccountLimits
+from invoke_gateway.refusals import Refusal
+from invoke_gateway.telemetry import log as telemetry_log
+from invoke_gateway.telemetry.events import EventTotals
+from invoke_gateway.telemetry.log import DropSummary, RefusalSummary
+from invoke_gateway.telemetry.record import Totals
 from tests.support.sockets import Gateway, gateway, invoke
 
 SECRETS = (
@@ -38,7 +38,7 @@ BODY = b'{"password": "hunter2"}'
 
 
 def lines_of(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
-    return [json.loads(record.getMessage()) for record in caplog.records if record.name == "gateway.access"]
+    return [json.loads(record.getMessage()) for record in caplog.records if record.name == "invoke_gateway.access"]
 
 
 def send_and_read(served: Gateway, caplog: pytest.LogCaptureFixture, data: bytes) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def test_one_line_tells_who_asked_for_what_and_how_it_ended(caplog: pytest.LogCa
     """And nothing of payload, Authorization, query or any other header."""
     functions = {"closed": {"reserved_concurrent_executions": 0}}
     with gateway(access_log=True, accounts={"default": {"functions": functions}}) as served:
-        with caplog.at_level(logging.INFO, "gateway.access"):
+        with caplog.at_level(logging.INFO, "invoke_gateway.access"):
             line = send_and_read(served, caplog, invoke("echo", BODY, *HEADERS))
             assert line.pop("backend_seconds") > 0
             common = {"request_id": REQUEST_ID, "method": "POST", "account": "000000000000"}
@@ -87,7 +87,7 @@ def test_one_line_tells_who_asked_for_what_and_how_it_ended(caplog: pytest.LogCa
 
 
 def test_a_function_error_a_fault_and_a_client_that_left_are_marked(caplog: pytest.LogCaptureFixture) -> None:
-    with gateway(access_log=True) as served, caplog.at_level(logging.INFO, "gateway.access"):
+    with gateway(access_log=True) as served, caplog.at_level(logging.INFO, "invoke_gateway.access"):
 
         async def script(call: Any) -> None:
             if call.function == "broken":
@@ -101,10 +101,12 @@ def test_a_function_error_a_fault_and_a_client_that_left_are_marked(caplog: pyte
 
 
 def test_a_line_is_one_line_whatever_the_path_is(caplog: pytest.LogCaptureFixture) -> None:
-    with gateway(access_log=True) as served, caplog.at_level(logging.INFO, "gateway.access"):
+    with gateway(access_log=True) as served, caplog.at_level(logging.INFO, "invoke_gateway.access"):
         line = send_and_read(served, caplog, invoke("", path="/a%0A%0Db%00%22c"))
         assert line["path"] == '/a\n\rb\0"c'
-        assert "\n" not in next(record.getMessage() for record in caplog.records if record.name == "gateway.access")
+        assert "\n" not in next(
+            record.getMessage() for record in caplog.records if record.name == "invoke_gateway.access"
+        )
 
 
 def test_without_access_log_no_request_has_a_line(caplog: pytest.LogCaptureFixture) -> None:

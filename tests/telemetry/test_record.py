@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from gateway.exchange import Exchange
-from gateway.policy.limits import AccountLimits, FunctionLimits
-from gateway.refusals import Refusal
-from gateway.telemetry.record import DURATION_BOUNDS, FunctionCounts, Histogram, Totals
+from invoke_gateway.exchange import Exchange
+from invoke_gateway.policy.limits import AccountLimits, FunctionLimits
+from invoke_gateway.refusals import Refusal
+from invoke_gateway.telemetry.record import DURATION_BOUNDS, FunctionCounts, Histogram, Totals
 
 ACCOUNT = AccountLimits("000000000000", 10, {"checkout": FunctionLimits(2)})
 

@@ -11,7 +11,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from gateway.testing import EventsNotSettled, InvokeGateway, QueueFailed, running_gateway
+from invoke_gateway.testing import EventsNotSettled, InvokeGateway, QueueFailed, running_gateway
 from tests.support.processes import fetch_json, free_port
 
 ONE_ATTEMPT = Config(retries={"total_max_attempts": 1})

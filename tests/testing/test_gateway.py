@@ -14,7 +14,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from gateway.testing import FaultFailed, GatewayNotStarted, HoldFailed, InvokeGateway, running_gateway
+from invoke_gateway.testing import FaultFailed, GatewayNotStarted, HoldFailed, InvokeGateway, running_gateway
 from tests.support.processes import fetch_json, wait_until
 
 ONE_ATTEMPT = Config(retries={"total_max_attempts": 1})
@@ -173,7 +173,7 @@ def test_reset_ends_every_fault(gateway: InvokeGateway) -> None:
 
 def test_reset_ends_every_hold_whoever_took_it(gateway: InvokeGateway) -> None:
     gateway.hold("echo")
-    command = [sys.executable, "-m", "gateway", "hold", "--slots", "3", "--detach"]
+    command = [sys.executable, "-m", "invoke_gateway", "hold", "--slots", "3", "--detach"]
     operations = gateway.operations_url.removeprefix("http://")
     subprocess.run([*command, "--operations", operations], check=True, capture_output=True)
     assert gateway.in_flight() == 4
@@ -206,7 +206,7 @@ def test_settings_of_the_environment_are_for_other_gateways(monkeypatch: pytest.
 def test_a_file_in_the_current_directory_does_not_stand_in_for_the_package(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (tmp_path / "gateway.py").write_text("raise SystemExit('not this one')")
+    (tmp_path / "invoke_gateway.py").write_text("raise SystemExit('not this one')")
     monkeypatch.chdir(tmp_path)
     with running_gateway() as gateway:
         assert gateway.in_flight() == 0
@@ -241,7 +241,7 @@ def test_a_gateway_ends_when_who_started_it_is_killed(tmp_path: Path) -> None:
     program = tmp_path / "starts_and_waits.py"
     program.write_text(
         "import time\n"
-        "from gateway.testing import running_gateway\n"
+        "from invoke_gateway.testing import running_gateway\n"
         "with running_gateway() as gateway:\n"
         "    print(gateway._process.pid, gateway._process._folder.name, flush=True)\n"
         "    time.sleep(60)\n"

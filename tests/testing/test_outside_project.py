@@ -60,11 +60,28 @@ def project(tmp_path: Path) -> Path:
 
 
 def test_the_documented_examples_pass_with_the_wheel(python: Path, project: Path) -> None:
-    where = "import gateway, pytest_invoke_gateway; print(gateway.__file__, pytest_invoke_gateway.__file__)"
+    where = "import invoke_gateway, pytest_invoke_gateway as plugin; print(invoke_gateway.__file__, plugin.__file__)"
     assert run(str(python), "-c", where, cwd=project).count(str(python.parents[1])) == 2
     output = run(str(python), "-m", "pytest", "-v", cwd=project)
     print(output)
     assert f"{count_of_examples()} passed" in output
+
+
+@pytest.mark.parametrize("options", [[], ["-P"]], ids=["the working directory first", "the installed packages first"])
+def test_a_project_with_a_package_named_gateway_uses_the_plugin(
+    python: Path, project: Path, options: list[str]
+) -> None:
+    (project / "gateway").mkdir()
+    (project / "gateway" / "__init__.py").write_text("MINE = True\n")
+    (project / "test_own.py").write_text(
+        "import sys\n"
+        "sys.path.insert(0, '.')\n"
+        "def test_own(invoke_gateway):\n"
+        "    import gateway\n"
+        "    assert gateway.MINE\n"
+        "    assert invoke_gateway.hold_all().slots == 1000\n"
+    )
+    assert "1 passed" in run(str(python), *options, "-m", "pytest", "test_own.py", cwd=project)
 
 
 def test_its_environment_has_the_versions_of_the_lock(python: Path) -> None:

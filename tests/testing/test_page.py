@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest_invoke_gateway
-from gateway.testing import InvokeGateway, running_gateway
+from invoke_gateway.testing import InvokeGateway, running_gateway
 
 DOCS = Path(__file__).parents[2] / "docs"
 TEXT = (DOCS / "testing.md").read_text()

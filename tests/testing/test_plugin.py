@@ -198,7 +198,10 @@ def test_a_project_with_a_package_of_the_same_name_is_not_disturbed(
     project: pytest.Pytester, command: list[str]
 ) -> None:
     project.makepyfile(
-        **{"gateway/__init__": "MINE = True", "test_own": "import gateway\ndef test_own(): assert gateway.MINE"}
+        **{
+            "gateway/__init__": "MINE = True",
+            "test_own": "import gateway\ndef test_own(): assert gateway.MINE",
+        }
     )
     done = subprocess.run(command, cwd=project.path, capture_output=True, text=True)
     assert "1 passed" in done.stdout, done.stdout + done.stderr
@@ -212,5 +215,5 @@ def test_it_can_be_switched_off(project: pytest.Pytester) -> None:
 
 
 def test_pytest_is_not_needed_to_run_a_gateway() -> None:
-    blocked = "import sys; sys.modules['pytest'] = None; import gateway.testing, gateway.cli, gateway.server"
+    blocked = "import sys; sys.modules['pytest'] = None; from invoke_gateway import cli, server, testing"
     subprocess.run([sys.executable, "-c", blocked], check=True, cwd=Path(sys.prefix))

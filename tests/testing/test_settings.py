@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gateway.settings import Settings
-from gateway.testing.settings import make_settings
+from invoke_gateway.settings import Settings
+from invoke_gateway.testing.settings import make_settings
 
 
 def test_without_anything_it_is_the_demo_backend_with_awss_limits_on_free_ports() -> None:

@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from gateway import dialing
-from gateway.counters.link import Link
-from gateway.dialing import Found
-from gateway.queue.stream_link import Link as StreamLink
-from gateway.queue.stream_link import StreamUrl
+from invoke_gateway import dialing
+from invoke_gateway.counters.link import Link
+from invoke_gateway.dialing import Found
+from invoke_gateway.queue.stream_link import Link as StreamLink
+from invoke_gateway.queue.stream_link import StreamUrl
 from tests.support.addresses import blackhole, common_port, found, listener
 from tests.support.backends import ScriptedBackend
 from tests.support.clients import call, check_is_service_exception, invoke

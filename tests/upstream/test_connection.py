@@ -9,11 +9,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gateway.buffers import Buffers
-from gateway.faults import BackendFault, BackendGarbage, BackendReset
-from gateway.upstream.call import Call
-from gateway.upstream.connection import MAX_HEAD_BYTES, Connection
-from gateway.upstream.pool import Pool
+from invoke_gateway.buffers import Buffers
+from invoke_gateway.faults import BackendFault, BackendGarbage, BackendReset
+from invoke_gateway.upstream.call import Call
+from invoke_gateway.upstream.connection import MAX_HEAD_BYTES, Connection
+from invoke_gateway.upstream.pool import Pool
 
 LIMIT = 1000
 

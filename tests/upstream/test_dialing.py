@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.dialing import Dialer, Found
+from invoke_gateway.dialing import Dialer, Found
 from tests.support.addresses import blackhole, common_port, found, has_ipv6, listener
 from tests.support.certificates import make_certificate
 from tests.support.gateways import eventually

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from gateway.policy.recursion import hash_function
+from invoke_gateway.policy.recursion import hash_function
 from tests.support.backends import BackendCall, ScriptedBackend, says
 from tests.support.clients import Client, Response, call, invoke_path, request, stream_path
 from tests.support.gateways import GatewayUnderTest, serving

@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.buffers import Buffers
-from gateway.faults import BackendFault, BackendUnreachable
-from gateway.upstream.health import BackendState, BackendWatch
-from gateway.upstream.pool import Pool
+from invoke_gateway.buffers import Buffers
+from invoke_gateway.faults import BackendFault, BackendUnreachable
+from invoke_gateway.upstream.health import BackendState, BackendWatch
+from invoke_gateway.upstream.pool import Pool
 from tests.support.gateways import eventually
 
 ORIGIN = "http://backend:8080"

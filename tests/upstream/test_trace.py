@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.policy.recursion import extend, hash_function
-from gateway.upstream.trace import Traces
+from invoke_gateway.policy.recursion import extend, hash_function
+from invoke_gateway.upstream.trace import Traces
 from tests.support.backends import ScriptedBackend, chunk
 from tests.support.clients import Client, call, invoke_path, request
 from tests.support.gateways import GatewayUnderTest, serving

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gateway.workers.channel import Asking, Channel, WorkerGone, answer_all
+from invoke_gateway.workers.channel import Asking, Channel, WorkerGone, answer_all
 
 
 @asynccontextmanager

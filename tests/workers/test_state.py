@@ -7,9 +7,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.telemetry.events import EventTotals
-from gateway.telemetry.record import Histogram, Totals
-from gateway.workers.state import (
+from invoke_gateway.telemetry.events import EventTotals
+from invoke_gateway.telemetry.record import Histogram, Totals
+from invoke_gateway.workers.state import (
     Levels,
     add_throttles,
     encode_totals,

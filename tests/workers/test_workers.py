@@ -20,7 +20,7 @@ import pytest
 import yaml
 from botocore.config import Config
 
-from gateway.workers import supervisor
+from invoke_gateway.workers import supervisor
 from tests.support.gateways import eventually, make_settings
 from tests.support.lateness import judge
 from tests.support.processes import RunningProcess, bare_environment, fetch_json, free_port, running, wait_until
@@ -90,7 +90,7 @@ def workers(store: Store, behind: Backend, folder: Path, *flags: str) -> Iterato
     listen, operations, file = free_port(), free_port(), folder / "gateway.yaml"
     file.write_text(yaml.safe_dump(limits(LIMIT)))
     arguments = [
-        *(sys.executable, "-m", "gateway", "serve", "--config", str(file), "--workers", "2"),
+        *(sys.executable, "-m", "invoke_gateway", "serve", "--config", str(file), "--workers", "2"),
         *("--backend", behind.backend.url, "--counters", store.url, "--shared-lease-seconds", str(LEASE)),
         *("--shared-store-timeout-seconds", str(LEASE / 4)),
         *("--listen", f"{LOOPBACK}:{listen}", "--operations", f"{LOOPBACK}:{operations}", *flags),
@@ -423,7 +423,7 @@ def test_the_live_page_shows_all_workers(gateway: Workers, behind: Backend) -> N
     ],
 )
 def test_what_workers_cannot_do_is_refused_in_words(flags: list[str], words: str, tmp_path: Path) -> None:
-    arguments = [sys.executable, "-m", "gateway", "serve", *flags]
+    arguments = [sys.executable, "-m", "invoke_gateway", "serve", *flags]
     with running(arguments, tmp_path / "log", bare_environment(tmp_path), cwd=ROOT) as process:
         assert process._process.wait(60) == 2
         assert words in " ".join(process.tail().split())
@@ -433,7 +433,7 @@ def test_a_taken_port_is_one_clear_message(store: Store, tmp_path: Path) -> None
     with socket.create_server((LOOPBACK, 0)) as taken:
         address = f"{LOOPBACK}:{taken.getsockname()[1]}"
         flags = ["--workers", "2", "--counters", store.url, "--listen", address, "--operations", f"{LOOPBACK}:0"]
-        arguments = [sys.executable, "-m", "gateway", "serve", *flags]
+        arguments = [sys.executable, "-m", "invoke_gateway", "serve", *flags]
         with running(arguments, tmp_path / "log", bare_environment(tmp_path), cwd=ROOT) as process:
             assert process._process.wait(60) == 2
             (line,) = process.tail().splitlines()

@@ -1,6 +1,0 @@
-"""`python -m gateway` is the command `invoke-gateway`."""
-
-from gateway.entry import main
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,6 @@
+"""`python -m gateway` is the command `invoke-gateway`."""
+
+from invoke_gateway.entry import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,223 @@
+"""One request and its response, as ASGI: what the application calls `receive` and `send`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from ..asgi import DONE, LOST, Message, Scope
+
+if TYPE_CHECKING:
+    from .protocol import InvokeProtocol
+
+log = logging.getLogger("invoke_gateway")
+
+# So much of a body may wait for the application before the client is made to wait.
+_HIGH_WATER_BYTES = 65_536
+
+# A body up to this size is sent in one piece with its head: one system call instead of two.
+_JOINED_BYTES = 65_536
+
+# Headers of a response that the connection acts upon.
+_FRAMING = frozenset({b"content-length", b"connection"})
+
+_DISCONNECT: Message = {"type": "http.disconnect"}
+
+
+def _make_status_line(status: int) -> bytes:
+    try:
+        phrase = HTTPStatus(status).phrase
+    except ValueError:
+        phrase = ""
+    return f"HTTP/1.1 {status} {phrase}\r\n".encode()
+
+
+STATUS_LINES = {status: _make_status_line(status) for status in range(100, 600)}
+
+
+class Cycle:
+    """`keep_alive` is whether the connection may serve another request after this one. There is one reader: two
+    calls of `receive` must not wait at the same time."""
+
+    __slots__ = (
+        "_chunked",
+        "_has_continued",
+        "_has_news",
+        "_head",
+        "_is_unframed",
+        "_left",
+        "_pieces",
+        "_protocol",
+        "_waiter",
+        "disconnected",
+        "keep_alive",
+        "more_body",
+        "response_complete",
+        "response_started",
+        "scope",
+        "unread",
+    )
+
+    def __init__(self, protocol: InvokeProtocol, scope: Scope, *, keep_alive: bool) -> None:
+        self._protocol = protocol
+        self.scope = scope
+        self.keep_alive = keep_alive
+        self.more_body = True
+        self.disconnected = False
+        self.response_started = False
+        self.response_complete = False
+        self.unread = 0
+        self._pieces: list[bytes] = []
+        self._has_news = False
+        self._has_continued = False
+        self._waiter: asyncio.Future[None] | None = None
+        self._head: bytes | None = None  # of the response, until there is something to send with it
+        self._left = 0  # bytes of the response's Content-Length
+        self._chunked = False
+        self._is_unframed = False  # the response ends with the connection
+
+    # What the connection tells.
+
+    def add_body(self, data: bytes) -> None:
+        self._pieces.append(data)
+        self.unread += len(data)
+        if self.unread > _HIGH_WATER_BYTES:
+            self._protocol.flow.pause_reading()
+        self._has_news = True
+        if self._waiter is not None:
+            self._wake()
+
+    def end_body(self) -> None:
+        self.more_body = False
+        self._has_news = True
+        if self._waiter is not None:
+            self._wake()
+
+    def disconnect(self) -> None:
+        """What is still sent in answer goes nowhere, and what is still awaited does not come."""
+        if not self.response_complete:
+            self.disconnected = True
+            self.scope[LOST] = True
+            self._wake()
+
+    def _wake(self) -> None:
+        self._has_news = True
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    # ASGI
+
+    async def receive(self) -> Message:
+        if not self._has_news and not self.disconnected and not self.response_complete:
+            self._say_continue()
+            self._protocol.flow.resume_reading()
+            self._waiter = self._protocol.loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        self._has_news = False
+        if self.disconnected or self.response_complete:
+            return _DISCONNECT
+        pieces = self._pieces
+        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        self.unread = 0
+        return {"type": "http.request", "body": body, "more_body": self.more_body}
+
+    def _say_continue(self) -> None:
+        """The application wants the body; the client may be waiting to hear that."""
+        if self._has_continued or self.response_started or self._protocol.transport.is_closing():
+            return
+        self._has_continued = True
+        if any(name == b"expect" and value.lower() == b"100-continue" for name, value in self.scope["headers"]):
+            self._protocol.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def send(self, message: Message) -> Awaitable[None]:
+        if self.disconnected:
+            return DONE
+        if self._protocol.flow.write_paused:
+            return self._send_after_drain(message)
+        if message["type"] == "http.response.body":
+            self._send_body(message.get("body", b""), message.get("more_body", False))
+        else:
+            self._start(message["status"], message.get("headers", ()))
+        return DONE
+
+    async def _send_after_drain(self, message: Message) -> None:
+        await self._protocol.flow.drain()
+        await self.send(message)
+
+    def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        """Keep the head until there is a body to send with it. Header names are lower-case."""
+        if self.response_started:
+            raise RuntimeError("a response has only one start")
+        self.response_started = True
+        parts = [STATUS_LINES[status], self._protocol.default_headers()]
+        has_length = False
+        says_close = False
+        for name, value in headers:
+            if name in _FRAMING:
+                if name == b"content-length":
+                    self._left = int(value)
+                    has_length = True
+                else:
+                    says_close = b"close" in value.lower()
+                    self.keep_alive = self.keep_alive and not says_close
+            parts += (name, b": ", value, b"\r\n")
+        if not self.keep_alive and not says_close:
+            parts.append(b"connection: close\r\n")
+        if self.scope["method"] == "HEAD":
+            self._left = 0
+        elif not has_length and status != 204 and status != 304:
+            if self.scope["http_version"] == "1.0":  # which has no codings, and never keeps a connection here
+                self._is_unframed = True
+            else:
+                self._chunked = True
+                parts.append(b"transfer-encoding: chunked\r\n")
+        parts.append(b"\r\n")
+        self._head = b"".join(parts)
+
+    def _send_body(self, body: bytes, more_body: bool) -> None:
+        if not self.response_started or self.response_complete:
+            raise RuntimeError("a body comes between the start and the end of a response")
+        if self.scope["method"] == "HEAD":
+            body = b""
+        elif self._chunked:
+            body = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+            if not more_body:
+                body += b"0\r\n\r\n"
+        elif not self._is_unframed:
+            self._left -= len(body)
+            if self._left < 0 or (self._left and not more_body):
+                raise RuntimeError("a body must be as long as its Content-Length says")
+        self.response_complete = not more_body
+        self._write(body)
+        if not more_body:
+            if self._waiter is not None:
+                self._wake()
+            if not self.keep_alive:
+                self._protocol.close()
+            self._protocol.end_response()
+
+    def cut(self) -> None:
+        """End the connection before the response is complete, so that the client can see that."""
+        if self._is_unframed and self._head is None:
+            self._protocol.reset()  # an orderly end would be the end of the body
+        else:
+            self._protocol.close()
+
+    def _write(self, body: bytes) -> None:
+        protocol = self._protocol
+        head, self._head = self._head, None
+        if head is not None and self.response_complete and len(body) <= _JOINED_BYTES:
+            protocol.outbox.write(protocol.transport, head + body)
+            return
+        if head is not None:
+            protocol.write(head)
+        if body:
+            protocol.write(body)

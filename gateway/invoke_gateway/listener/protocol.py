@@ -1,0 +1,510 @@
+"""One client connection: HTTP/1.1 into ASGI, within bounds.
+
+uvicorn runs the servers (sockets, TLS, start, drain) and this class stands where its own protocol classes stand. It
+differs in what it bounds: the size and number of headers, trailers, the time that a head or a body may take and the
+time that a response may be left untaken. None of this costs a timer per request: one sweep looks at the open
+connections. And it is lean: a response with its body is one write.
+
+A wish to upgrade to another protocol is ignored. The parser stops at such a request and drops its body, so the request
+is parsed once more without that wish.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import struct
+from collections import deque
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, NamedTuple, cast
+from urllib.parse import unquote
+
+import httptools
+from uvicorn.config import Config
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
+from uvicorn.server import ServerState
+
+from ..asgi import HEADERS, MESSAGE, App, Scope
+from ..exchange import new_request_id
+from ..outbox import Outbox
+from ..refusals import Refusal, Rendered, render
+from .cycle import STATUS_LINES, Cycle
+from .head import Unacceptable, malformed, settle, without_upgrade
+from .overflow import Overflow
+
+log = logging.getLogger("invoke_gateway")
+
+# A body must bring this much within each read time-out, so that dribbling does not count as progress.
+PROGRESS_BYTES = 65_536
+
+# So many requests may wait on one connection behind the one that is being served; above it no more are read. One read
+# can bring ten thousand small ones all the same: such a flood is not kept.
+_PIPELINED = 16
+_FLOOD = 64
+
+_RESET = struct.pack("ii", 1, 0)
+
+# What no header can be, and what no request that is parsed begins with.
+_NO_HOST = b" "
+_NO_LINE = b"\0"
+
+# Connections above the ceiling are told so; this many of them at a time, then they are only cut.
+_TOLD = 256
+
+
+class ListenerLimits(NamedTuple):
+    max_connections: int = 16_384
+    max_header_bytes: int = 65_536
+    max_headers: int = 128
+    read_timeout_seconds: float = 60
+
+
+Refuse = Callable[..., Rendered]
+"""Renders a refusal, with the values of its text, as the listener's clients read it."""
+
+ExtraHeaders = Callable[[Mapping[bytes, bytes]], list[tuple[bytes, bytes]]]
+"""Returns the further headers of the answer to a request with these headers."""
+
+
+def refuse(refusal: Refusal, **values: object) -> Rendered:
+    """Returns a refusal in Lambda's shape."""
+    rendered = render(refusal, **values)
+    request_id = (b"x-amzn-requestid", new_request_id().encode())
+    return rendered._replace(headers=(*rendered.headers, request_id))
+
+
+class InvokeProtocol(asyncio.Protocol):
+    """`outbox` takes the small responses, `refuse` renders what is refused here, and `extra_headers` adds to that. The
+    first three arguments are what uvicorn hands to every protocol class."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        limits: ListenerLimits,
+        outbox: Outbox,
+        refuse: Refuse = refuse,
+        extra_headers: ExtraHeaders | None = None,
+    ) -> None:
+        self.loop = _loop or asyncio.get_event_loop()
+        self.server_state = server_state
+        self.parser = self._make_parser()
+        self.transport: asyncio.Transport
+        self.flow: FlowControl
+        self._app = cast("App", config.loaded_app)
+        self._connections = cast("set[InvokeProtocol]", server_state.connections)
+        self._keep_alive_seconds: float = config.timeout_keep_alive
+        self.outbox = outbox
+        self._limits = limits
+        self._refuse = refuse
+        self._extra_headers = extra_headers
+        self._server: tuple[str, int | None] | None = None
+        self._client: tuple[str, int] | None = None
+        self._scheme = "http"
+        self._url = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        # The last Host that was found valid: most connections only ever send one.
+        self._host = _NO_HOST
+        # The last target in origin form, and the last first line in canonical form: most are repeated.
+        self._last_url = b""
+        self._last_target = (b"", b"", "")
+        self._first_line = _NO_LINE
+        # Whether the newest head goes on as it came.
+        self._is_as_sent = False
+        # Whether what is refused is a HEAD request, whose answer has no body.
+        self._answers_head = False
+        # The head of a request that wished for an upgrade, without that wish, until it is parsed once more.
+        self._resumed: bytes | None = None
+        # The newest request, the one that is being served, and those between them.
+        self._cycle: Cycle | None = None
+        self._running: Cycle | None = None
+        self._waiting: deque[Cycle] = deque()
+        self._worker: asyncio.Task[None] | None = None
+        self._turn: asyncio.Future[None] | None = None
+        self._is_lost = False
+        self._date: tuple[object, bytes] = (None, b"")
+        # How many messages the parser has met.
+        self._begun = 0
+        self._ended = 0
+        # Bytes since the head or the body last got on; a head, or trailers, of any size would only make this grow.
+        self._quiet_bytes = 0
+        self._body_bytes = 0
+        self._idle_since: float | None = None
+        self.stalled_at: float | None = None
+        self.stalled_in: Hashable = None
+
+    def default_headers(self) -> bytes:
+        """The headers that the server adds to every response, as bytes: the Date, made anew each second."""
+        headers = self.server_state.default_headers
+        if headers is not self._date[0]:
+            self._date = (headers, b"".join(b"%b: %b\r\n" % header for header in headers))
+        return self._date[1]
+
+    def _make_parser(self) -> Any:
+        parser = httptools.HttpRequestParser(self)
+        # Without the first, a whole request followed by garbage would be lost with it. Versions are judged here.
+        parser.set_dangerous_leniencies(lenient_data_after_close=True, lenient_version=True)
+        return parser
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self.flow = FlowControl(self.transport)
+        self._connections.add(self)
+        self._server = get_local_addr(self.transport)
+        self._client = get_remote_addr(self.transport)
+        self._scheme = "https" if is_ssl(self.transport) else "http"
+        excess = len(self._connections) - self._limits.max_connections
+        if excess > 0:
+            self._app = Overflow(self._limits.max_connections, self._refuse, self._extra_headers)
+            if excess > _TOLD:
+                self.transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._connections.discard(self)
+        self._waiting.clear()
+        self._is_lost = True
+        if self._worker is not None:
+            self._wake_worker()
+        for cycle in (self._running, self._cycle):
+            if cycle is not None:
+                cycle.disconnect()
+        self.flow.resume_writing()
+        self.transport.close()
+
+    def eof_received(self) -> None:
+        """A client that has closed its side is taken to be gone: the transport closes itself."""
+
+    def pause_writing(self) -> None:
+        self.flow.pause_writing()
+
+    def resume_writing(self) -> None:
+        self.flow.resume_writing()
+
+    def data_received(self, data: bytes) -> None:
+        self._idle_since = None
+        self._quiet_bytes += len(data)
+        ended = self._ended
+        is_between_messages = self._begun == ended
+        try:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                self._parse_resumed(data, upgrade)
+        except httptools.HttpParserError as error:
+            self._reject_unparsed(error)
+        else:
+            if is_between_messages and self._begun == self._ended == ended + 1:
+                cycle = self._cycle
+                # What follows the last request of a connection is dropped by the parser, and must not be passed on.
+                if (
+                    cycle is not None
+                    and cycle.keep_alive
+                    and self._is_as_sent
+                    and (data.startswith(self._first_line) or self._begins_canonically(data))
+                    # Some do not take a tab for a space. And nothing but the body may follow the head.
+                    and data.find(b"\t", 0, len(data) - self._body_bytes) < 0
+                    and (data[-1] not in b"\r\n" or data.find(b"\r\n\r\n") + 4 + self._body_bytes == len(data))
+                ):
+                    cycle.scope[MESSAGE] = data
+            if self._quiet_bytes > self._limits.max_header_bytes:
+                self.reject(Refusal.HEAD_TOO_LARGE, limit=f"{self._limits.max_header_bytes} bytes")
+
+    def _begins_canonically(self, data: bytes) -> bool:
+        """Return whether a POST request has the first line that the gateway would write: origin form, single spaces."""
+        end = data.find(b" ", 6)  # a target has no space in it
+        if not data.startswith(b"POST /") or not data.startswith(b" HTTP/1.1\r\n", end):
+            return False
+        self._first_line = data[: end + 11]
+        return True
+
+    def _parse_resumed(self, data: bytes, upgrade: httptools.HttpParserUpgrade) -> None:
+        """Parse a request with a wish to upgrade once more, and what follows. Raises `httptools.HttpParserError`."""
+        while True:
+            (parsed,) = upgrade.args
+            assert self._resumed is not None  # the parser stops nowhere else
+            data = self._resumed + data[parsed:]
+            self._resumed = None
+            self.parser = self._make_parser()
+            try:
+                self.parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as another:
+                upgrade = another
+
+    def _reject_unparsed(self, error: Exception) -> None:
+        cause = error.__context__
+        if isinstance(cause, Unacceptable):
+            self._answers_head = self.parser.get_method() == b"HEAD"
+            self.reject(cause.refusal, **cause.values)
+        elif self.parser.get_method() == b"PRI":
+            self.reject(Refusal.UNKNOWN_VERSION, text="HTTP/2.0")
+        else:
+            self.reject(Refusal.MALFORMED, text=str(error) or type(error).__name__)
+
+    def write(self, data: bytes) -> None:
+        """Write at once, behind what is in the outbox."""
+        self.outbox.flush()
+        self.transport.write(data)
+
+    def close(self) -> None:
+        """Close once everything is written."""
+        self.outbox.flush()
+        self.transport.close()
+
+    def reset(self) -> None:
+        """Cut the connection, so that the client sees no orderly end."""
+        connection = self.transport.get_extra_info("socket")
+        if connection is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.transport.abort()
+
+    # httptools
+
+    def on_message_begin(self) -> None:
+        self._begun += 1
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        self._check_head()
+        if self.parser.should_upgrade():  # the parser stops behind this head
+            method = self.parser.get_method()
+            if method == b"CONNECT":
+                raise Unacceptable(Refusal.NOT_IMPLEMENTED, text="CONNECT")
+            self._resumed = without_upgrade(method, self._url, self.parser.get_http_version(), self._headers)
+            self._headers = []
+            self._url = b""
+            return
+        self._quiet_bytes = 0
+        self._body_bytes = 0
+        scope = self._make_scope()
+        keep_alive = scope["http_version"] == "1.1" and self.parser.should_keep_alive()
+        cycle = self._cycle = Cycle(self, scope, keep_alive=keep_alive)
+        # Trailers must not join the headers that have been acted upon.
+        self._headers = []
+        self._url = b""
+        running = self._running
+        if running is None or running.response_complete:
+            self._running = cycle
+            self._wake_worker()
+        else:
+            # Reading goes on, or a client that hangs up would not be noticed; but not for any number of requests.
+            self._waiting.append(cycle)
+            if len(self._waiting) > _PIPELINED:
+                self.flow.pause_reading()
+
+    def on_body(self, body: bytes) -> None:
+        self._quiet_bytes = 0
+        self._body_bytes += len(body)
+        cycle = self._cycle
+        if cycle is not None and not cycle.response_complete:
+            cycle.add_body(body)
+
+    def on_message_complete(self) -> None:
+        self._ended += 1
+        if self._resumed is not None:
+            return
+        self._quiet_bytes = 0
+        if self._headers:  # trailers; what comes now is the next request
+            self._headers = []
+        cycle = self._cycle
+        if cycle is not None and not cycle.response_complete:
+            cycle.end_body()
+
+    def _check_head(self) -> None:
+        limits = self._limits
+        if len(self._waiting) >= _FLOOD:
+            raise malformed(f"{_FLOOD} others wait for their responses")
+        if len(self._headers) > limits.max_headers:
+            raise Unacceptable(Refusal.HEAD_TOO_LARGE, limit=f"{limits.max_headers} headers")
+        if self._quiet_bytes > limits.max_header_bytes:  # rarely: most heads arrive in one small piece
+            size = len(self._url) + sum(len(name) + len(value) + 4 for name, value in self._headers)
+            if size > limits.max_header_bytes:
+                raise Unacceptable(Refusal.HEAD_TOO_LARGE, limit=f"{limits.max_header_bytes} bytes")
+
+    def _make_scope(self) -> Scope:
+        version = self.parser.get_http_version()
+        method = self.parser.get_method()
+        if version != "1.1":
+            version = _read_version(version)
+        url, headers = self._url, self._headers
+        by_name = dict(headers)
+        host = by_name.get(b"host")
+        if (
+            url == self._last_url
+            and host == self._host
+            and version == "1.1"
+            and len(by_name) == len(headers)
+            and b"expect" not in by_name
+            and b"transfer-encoding" not in by_name
+        ):
+            raw_path, query, path = self._last_target
+            self._is_as_sent = True
+        else:
+            raw_path, query, headers, by_name, self._is_as_sent = settle(method, url, version, headers, by_name)
+            self._host = host if host and self._is_as_sent else _NO_HOST
+            path = raw_path.decode("ascii")
+            if "%" in path:
+                path = unquote(path)
+            if url.startswith(b"/"):
+                self._last_url = url
+                self._last_target = raw_path, query, path
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": version,
+            "server": self._server,
+            "client": self._client,
+            "scheme": self._scheme,
+            "root_path": "",
+            "method": method.decode("ascii"),
+            "path": path,
+            "raw_path": raw_path,
+            "query_string": query,
+            "headers": headers,
+            HEADERS: by_name,
+        }
+
+    # Requests in turn.
+
+    async def _work(self) -> None:
+        """Serve this connection's requests one after the other. One task for all of them: to make one for each is dear,
+        before Python 3.12 above all."""
+        tasks = self.server_state.tasks
+        served: Cycle | None = None
+        while not self._is_lost:
+            cycle = self._running
+            if cycle is served and self._waiting:
+                cycle = self._running = self._waiting.popleft()
+            if cycle is None or cycle is served:
+                self._turn = self.loop.create_future()
+                await self._turn
+                continue
+            served = cycle
+            assert self._worker is not None  # it is this task
+            tasks.add(self._worker)
+            try:
+                await self._app(cycle.scope, cycle.receive, cycle.send)
+            except Exception:  # whatever it is, the requests that wait behind this one get their turn
+                log.exception("the application failed")
+            finally:
+                tasks.discard(self._worker)
+                if not cycle.response_complete and not cycle.disconnected:
+                    cycle.cut()  # nothing more will come, and what the client has is not all
+
+    def _wake_worker(self) -> None:
+        if self._worker is None:
+            self._worker = self.loop.create_task(self._work())
+            self._worker.add_done_callback(self._note_worker_end)
+        elif self._turn is not None and not self._turn.done():
+            self._turn.set_result(None)
+
+    def _note_worker_end(self, worker: asyncio.Task[None]) -> None:
+        """Close a connection whose task has ended: further requests on the connection would wait for ever."""
+        if not self._is_lost:
+            self.close()
+
+    def end_response(self) -> None:
+        """The response to the running request is complete: the next may be served."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            self._waiting.clear()
+            return
+        if self.flow.read_paused and len(self._waiting) <= _PIPELINED:
+            self.flow.resume_reading()
+        if not self._waiting:
+            self._idle_since = self.loop.time()
+
+    def shutdown(self) -> None:
+        """Called by uvicorn to drain: finish what runs, take nothing more."""
+        cycle = self._cycle
+        if cycle is None or cycle.response_complete:
+            self.close()
+        else:
+            cycle.keep_alive = False
+
+    # What cannot become a request.
+
+    def reject(self, refusal: Refusal, **values: object) -> None:
+        """Answer what cannot become a request, and close. A request before it that is whole gets its response first."""
+        if self.transport.is_closing():
+            return
+        running = self._running
+        if running is None or running.response_complete:
+            self._write_refusal(refusal, **values)
+        elif running is self._cycle and running.more_body:
+            if running.response_started:
+                self.close()
+            else:
+                self._write_refusal(refusal, **values)
+            running.disconnect()
+        else:
+            running.keep_alive = False
+            self._cycle = running
+            self._waiting.clear()
+            self.flow.resume_reading()  # to drop it: closing over unread bytes would reset that response away
+
+    def _write_refusal(self, refusal: Refusal, **values: object) -> None:
+        rendered = self._refuse(refusal, **values)
+        lines = [STATUS_LINES[rendered.status], self.default_headers()]
+        extra = self._find_extra_headers() if self._extra_headers is not None else ()
+        for name, value in (*rendered.headers, *extra, (b"connection", b"close")):
+            lines += (name, b": ", value, b"\r\n")
+        self.write(b"".join([*lines, b"\r\n", b"" if self._answers_head else rendered.body]))
+        self.close()
+
+    def _find_extra_headers(self) -> list[tuple[bytes, bytes]]:
+        """Return the further headers, by the request whose body is awaited, else by the head as far as it has come."""
+        assert self._extra_headers is not None
+        cycle = self._cycle
+        headers = cycle.scope["headers"] if cycle is not None and cycle.more_body else self._headers
+        return self._extra_headers(dict(headers))
+
+    # For the sweep.
+
+    def has_idled(self, now: float) -> bool:
+        """Whether the connection has been kept alive for nothing."""
+        return self._idle_since is not None and now - self._idle_since >= self._keep_alive_seconds
+
+    def waits_for_client(self) -> Hashable:
+        """What this connection waits for its client to do; changes with each step that the client makes."""
+        cycle = self._cycle
+        if cycle is None or cycle.response_complete:
+            return None if self._idle_since is not None else ("head", id(cycle))
+        if self.flow.write_paused:
+            return ("take", id(cycle), self.transport.get_write_buffer_size())
+        if cycle.more_body and not self.flow.read_paused:
+            return ("body", id(cycle), self._body_bytes // PROGRESS_BYTES)
+        return None
+
+    def cut(self, seconds: float) -> None:
+        """The client has stalled for `seconds`: say so where it can still hear it, and close."""
+        if self.transport.is_closing() or self.flow.write_paused:
+            self.transport.abort()
+        elif not self._quiet_bytes and (self._cycle is None or self._cycle.response_complete):
+            self.close()  # no request has begun: an answer would be taken for that to the next one
+        else:
+            self.reject(Refusal.READ_TIMEOUT, seconds=seconds)
+
+    def __repr__(self) -> str:
+        state = "idle" if self._idle_since is not None else "busy"
+        return f"<InvokeProtocol {self._client} {state} waiting={len(self._waiting)}>"
+
+
+def _read_version(version: str) -> str:
+    """Return the version that a request is served by: a later one of HTTP/1 is served as 1.1 (RFC 9110, 2.5)."""
+    major, _, minor = version.partition(".")
+    if major != "1":
+        raise Unacceptable(Refusal.UNKNOWN_VERSION, text=f"HTTP/{version}")
+    return "1.0" if minor == "0" else "1.1"

@@ -1,0 +1,103 @@
+"""The table of `invoke-gateway limits`: what a running gateway counts, from the JSON of its /limits."""
+
+import time
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from invoke_gateway.asking import fetch_limits
+
+REFRESH = 1.0  # seconds
+_OLD = 3.0  # seconds: the store is asked for every answer, so older sums mean that it did not answer
+
+
+def show_live(console: Console, operations: object) -> None:
+    """Show the table and refresh it until Ctrl-C. Raises LimitsUnavailable when the gateway is gone."""
+    limits = fetch_limits(operations)
+    try:
+        with Live(render(limits), console=console, auto_refresh=False) as live:
+            while True:
+                time.sleep(REFRESH)
+                live.update(render(fetch_limits(operations)), refresh=True)
+    except KeyboardInterrupt:
+        return
+
+
+def render(limits: dict[str, Any]) -> Table:
+    """The table: of each account a row for the whole, a row for its unreserved pool, then its functions. Where counters
+    are shared, what is in flight is over all gateways, and what this one has of it stands beside it."""
+    title = "draining: no new calls are admitted" if limits.get("draining") else None
+    shared = limits.get("shared")
+    caption = None if shared is None else _describe_sharing(shared, limits["accounts"])
+    table = Table(title=title, caption=caption, caption_justify="left", box=SIMPLE_HEAD)
+    for heading in ("account", "function"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("in flight", *(("here",) if shared is not None else ()), "ceiling", "oldest call"):
+        table.add_column(heading, justify="right")
+    table.add_column("throttles by reason", overflow="fold")
+    for account in limits["accounts"]:
+        _add_account(table, account, is_shared=shared is not None)
+    return table
+
+
+def _describe_sharing(shared: dict[str, Any], accounts: list[dict[str, Any]]) -> Text:
+    """How many gateways there are, this one's part, and what is wrong with the store."""
+    gateways, age = shared.get("gateways", 1), shared.get("sums_age_seconds")
+    everywhere = sum(account.get("in_flight", 0) for account in accounts)
+    here = sum(account.get("in_flight_here", 0) for account in accounts)
+    who = "no other gateway shares these counters now"
+    workers = shared.get("workers")
+    if workers:
+        who = f"{gateways} processes share these counters, {workers} of them workers of this gateway"
+    elif gateways > 1:
+        who = f"{gateways} gateways share these counters"
+    elif everywhere > here:  # how many there are comes with the heartbeat, later than their calls
+        who = "other gateways share these counters"
+    words = Text(f"{who}; here {here} of {everywhere}", style="dim")
+    words.append(f"\nages and throttles are of this gateway, {shared.get('gateway', '')}")
+    if trouble := shared.get("trouble"):
+        words.append(f"\n{trouble}", style="bold red")
+    if age is None:
+        words.append("\nthe store has not said yet what other gateways run", style="bold red")
+    elif age > _OLD:
+        words.append(f"\nwhat other gateways run was so {age:.0f} s ago", style="bold red")
+    return words
+
+
+def _add_account(table: Table, account: dict[str, Any], *, is_shared: bool) -> None:
+    pool = account.get("unreserved", {})
+    name = Text(str(account.get("account", "")))  # Text: a name is never read as markup
+    rows = [
+        (name, Text("all", style="bold"), account, account.get("concurrent_executions")),
+        (Text(), Text("unreserved", style="italic"), pool, pool.get("ceiling")),
+    ]
+    for function in account.get("functions", ()):
+        rows.append((Text(), Text(str(function.get("function", ""))), function, function.get("ceiling")))
+    for row in rows:
+        _add_row(table, *row, is_shared=is_shared)
+    if left_out := account.get("functions_left_out", 0):
+        table.add_row("", Text(f"and {left_out} more", style="dim"))
+    table.add_section()
+
+
+def _add_row(
+    table: Table, account: Text, name: Text, counts: dict[str, Any], ceiling: object, *, is_shared: bool
+) -> None:
+    in_flight, holds = counts.get("in_flight", 0), counts.get("holds", 0)
+    shown = f"{in_flight} ({holds} held)" if holds else str(in_flight)
+    shared = "" if counts.get("reserved", True) else " shared"
+    age = counts.get("oldest_seconds") if counts.get("in_flight_here", in_flight) else None
+    throttles = counts.get("throttles") or {}
+    table.add_row(
+        account,
+        name,
+        Text(shown, style="bold red" if isinstance(ceiling, int) and in_flight >= ceiling else ""),
+        *((str(counts.get("in_flight_here", 0)),) if is_shared else ()),
+        f"{ceiling}{shared}",
+        "" if age is None else f"{age:.1f} s",
+        Text("\n".join(f"{reason} {count}" for reason, count in throttles.items())),
+    )

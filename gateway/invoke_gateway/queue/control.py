@@ -1,0 +1,170 @@
+"""What people do with single events: look at them, have them tried now, drop them.
+
+An event that is ready, which is claimed but not under way, is taken from among those; any other is claimed for it. So
+what is done here, and what is run, are never the same event at once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Collection
+from typing import Literal, NamedTuple
+
+from .dispatcher import Dispatcher
+from .event import Event
+from .lanes import Work, split_lane
+
+log = logging.getLogger("invoke_gateway")
+
+Act = Literal["retry", "drop"]
+
+MOST_EVENTS = 1_000  # of one request id
+MOST_LANES = 100  # are looked into for the oldest events
+DROPPED = "DroppedByHand"
+"""The condition under which a drop is counted of an event that had not ended."""
+
+
+_WORKS = {"undelivered": Work.KEEP, "delivering": Work.DELIVER}
+
+
+class Seen(NamedTuple):
+    """`is_running`: it is run, or told of, now, or another gateway has it."""
+
+    event: Event
+    state: str
+    is_running: bool
+
+
+class Acted(NamedTuple):
+    """Names of the events that it was done to, and of those that somebody else has."""
+
+    done: list[str]
+    running: list[str]
+
+
+class Wanted(NamedTuple):
+    """Which events are asked for; None: all."""
+
+    account: str | None = None
+    function: str | None = None
+    state: str | None = None
+    most: int = 20
+
+
+class Control:
+    """`now` gives seconds since the epoch."""
+
+    def __init__(self, dispatcher: Dispatcher, *, now: Callable[[], float]) -> None:
+        self._ready = dispatcher.ready
+        self._settling = dispatcher.settling
+        self._store = dispatcher.store
+        self._origin = dispatcher.origin
+        self._now = now
+
+    async def find(self, request_id: str, most: int) -> list[Seen]:
+        """Events of this request id. Raises `StoreFault`."""
+        return [self._see(*row) for row in await self._store.find(request_id, most)]
+
+    async def oldest(self, wanted: Wanted) -> tuple[list[Seen], bool]:
+        """The events that came first, and whether there are more. Of a lane those are looked at that are due first; of
+        more than a hundred lanes, those whose events have waited longest. Raises `StoreFault`."""
+        lanes = await self._list_lanes(wanted)
+        found: list[Seen] = []
+        is_cut = len(lanes) > MOST_LANES
+        for lane in lanes[:MOST_LANES]:
+            rows = [self._see(*row) for row in await self._store.oldest(lane, wanted.most)]
+            is_cut = is_cut or len(rows) == wanted.most
+            found += [seen for seen in rows if wanted.state in (None, seen.state)]
+            found.sort(key=lambda seen: seen.event.received_at)
+            is_cut = is_cut or len(found) > wanted.most
+            del found[wanted.most :]  # each may have a megabyte
+        return found, is_cut
+
+    async def _list_lanes(self, wanted: Wanted) -> list[str]:
+        """Names of the lanes that may have such events, those first whose events came first."""
+        lanes = {row.lane: row.received_at for row in await self._store.waiting()}
+        for lane in list(self._ready.lanes.values()):
+            if lane.ready or lane.running:
+                first = lane.ready[0].received_at if lane.ready else self._now()
+                lanes[lane.name] = min(lanes.get(lane.name, first), first)
+        return [name for name in sorted(lanes, key=lanes.__getitem__) if self._is_of(name, wanted)]
+
+    def _is_of(self, lane: str, wanted: Wanted) -> bool:
+        _, account, work, function = split_lane(lane)
+        if wanted.account not in (None, account) or wanted.function not in (None, function):
+            return False
+        if wanted.state is None:
+            return True
+        if not self._origin.is_ours(lane):
+            return wanted.state == "held"
+        return _WORKS.get(wanted.state, Work.RUN) is work and wanted.state != "held"
+
+    def _see(self, event: Event, is_claimed: bool) -> Seen:
+        is_running = is_claimed and self._ready.find(event.lane, lambda e: name_of(e) == name_of(event)) is None
+        work = split_lane(event.lane).work
+        if not self._origin.is_ours(event.lane):
+            return Seen(event, "held", is_running)
+        if work is Work.KEEP:
+            return Seen(event, "undelivered", is_running)
+        if work is Work.DELIVER:
+            return Seen(event, "delivering", is_running)
+        return Seen(event, "running" if is_running else "retrying" if event.runs else "waiting", is_running)
+
+    async def act(self, act: Act, request_id: str, *, skip: Collection[str] = (), only_ready: bool = False) -> Acted:
+        """Do it to all events of this request id but those that are named in `skip`; with `only_ready` only to those
+        that this process has claimed. Raises `StoreFault`."""
+        acted = Acted([], [])
+        do = self._retry if act == "retry" else self._drop
+        for event, is_claimed in await self._store.find(request_id, MOST_EVENTS):
+            name = name_of(event)
+            if name in skip:
+                continue
+            if await self._do(do, event, is_claimed, only_ready):
+                acted.done.append(name)
+            else:
+                acted.running.append(name)
+        return acted
+
+    async def _do(
+        self, do: Callable[[Event, bool], Awaitable[None]], event: Event, is_claimed: bool, only_ready: bool
+    ) -> bool:
+        name = name_of(event)
+        ready = self._ready.withdraw(event.lane, lambda one: name_of(one) == name) if is_claimed else None
+        if ready is not None:
+            await do(ready, True)
+            return True
+        if is_claimed or only_ready or event.key is None:
+            return False
+        taken = await self._store.take(event.key)
+        if taken is None:
+            return False
+        await do(taken, False)
+        return True
+
+    async def _retry(self, event: Event, was_ready: bool) -> None:
+        if not was_ready and not self._origin.is_ours(event.lane):
+            self._origin.adopt(event, self._now())
+        if event.outcome is not None:
+            event.outcome.tries = 0
+            event.lane = self._origin.name_lane(event.account, Work.DELIVER, event.function)
+        event.due_at = self._now()
+        if was_ready:
+            self._ready.put_first(event)
+            return
+        await self._store.postpone(event)
+        self._ready.hear(event.lane, 1, event.due_at)
+        self._ready.hurry(event.lane)
+
+    async def _drop(self, event: Event, was_ready: bool) -> None:
+        log.warning(
+            "event %s of %s is dropped, as the operations listener was asked to", event.request_id, event.function
+        )
+        if event.outcome is None:  # else it has been counted when it ended
+            self._settling.tell_dropped(event, DROPPED)
+        await self._store.finish(event)
+
+
+def name_of(event: Event) -> str:
+    """The store's name for an event. A key of a claimed event in Redis has the claim behind it."""
+    key = event.key
+    return key.partition(b" ")[0].decode() if isinstance(key, bytes) else str(key)

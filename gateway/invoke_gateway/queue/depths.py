@@ -1,0 +1,235 @@
+"""How many events wait where, by function: those in the store, and those that this process has claimed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from math import inf
+from time import monotonic, time
+
+import msgspec
+
+from ..policy.limits import OTHER, Limits
+from .base import StoreFault, Waiting
+from .dispatcher import Dispatcher
+from .lanes import Lane, Work, split_lane
+from .origin import Held, Origin
+
+log = logging.getLogger("invoke_gateway")
+
+SCRAPE_SECONDS = 5.0  # a scrape takes what was read so long ago
+_PATIENCE_SECONDS = 2.0  # whoever asks waits no longer: ten million events take a file that long
+_AT_ONCE = 5_000  # lanes and events; about a millisecond
+
+
+class Depth(msgspec.Struct):
+    """Counts the events of one function by state.
+
+    Events have had no run yet (`waiting`), had one (`retrying`), are run now (`running`), are delivered to their
+    targets (`delivering`), could not be delivered (`undelivered`), or are of another origin (`held`). Seconds since the
+    epoch: when the oldest came that is still to be run, and when the next is due; infinite without one."""
+
+    waiting: int = 0
+    retrying: int = 0
+    running: int = 0
+    delivering: int = 0
+    undelivered: int = 0
+    held: int = 0
+    received_at: float = inf
+    due_at: float = inf
+
+    @property
+    def events(self) -> int:
+        return self.waiting + self.retrying + self.running + self.delivering + self.undelivered + self.held
+
+
+STATES = ("waiting", "retrying", "running", "delivering", "undelivered", "held")
+
+Key = tuple[str, str]
+"""Account and function."""
+
+Depths = dict[Key, Depth]
+
+_ANY = Origin()
+
+
+def count_stored(waiting: Iterable[Waiting], is_ours: Callable[[str], bool] = _ANY.is_ours) -> Depths:
+    """What a store says of its lanes."""
+    depths: Depths = {}
+    for row in waiting:
+        _, account, work, function = split_lane(row.lane)
+        depth = depths.setdefault((account, function), Depth())
+        if not is_ours(row.lane):
+            depth.held += row.events
+            continue
+        if work is Work.RUN:
+            depth.waiting += row.events - row.retrying
+            depth.retrying += row.retrying
+            depth.received_at = min(depth.received_at, row.received_at)
+        elif work is Work.DELIVER:
+            depth.delivering += row.events
+        else:
+            depth.undelivered += row.events
+        if work is not Work.KEEP:  # that one is due never
+            depth.due_at = min(depth.due_at, row.due_at)
+    return depths
+
+
+def count_claimed(depths: Depths, lane: Lane) -> None:
+    """Add what this process has claimed of a lane."""
+    depth = depths.setdefault((lane.account, lane.function), Depth())
+    if lane.work is Work.RUN:
+        retrying = sum(event.runs > 0 for event in lane.ready)
+        depth.waiting += len(lane.ready) - retrying + lane.unadmitted
+        depth.retrying += retrying
+        depth.running += lane.running - lane.unadmitted
+        depth.received_at = min(depth.received_at, *(event.received_at for event in lane.ready), inf)
+    else:
+        depth.delivering += len(lane.ready) + lane.running
+    depth.due_at = min(depth.due_at, *(event.due_at for event in lane.ready), inf)
+
+
+def add_depths(into: Depths, more: Depths) -> None:
+    for key, other in more.items():
+        depth = into.setdefault(key, Depth())
+        for state in STATES:
+            setattr(depth, state, getattr(depth, state) + getattr(other, state))
+        depth.received_at = min(depth.received_at, other.received_at)
+        depth.due_at = min(depth.due_at, other.due_at)
+
+
+def fold_names(depths: Depths, limits: Limits) -> Depths:
+    """The same by label: functions are named by clients, and only those that have a label are shown by themselves."""
+    folded: Depths = {(account.account, OTHER): Depth() for account in limits.all()}
+    for (account, function), depth in depths.items():
+        plan = limits.of(account).plan(function)
+        add_depths(folded, {(plan.account, plan.label): depth})
+    return folded
+
+
+class Levels:
+    """What is told of a queue's depths: by label to Prometheus, which must not see the labels come and go."""
+
+    def __init__(self, store: str, *, now: Callable[[], float] = time) -> None:
+        self.store = store
+        self._now = now
+        self._labelled: Depths = {}
+
+    def take_in(self, labelled: Depths) -> None:
+        """Replace what is known; a label that has been seen stays, with nothing."""
+        self._labelled = {key: Depth() for key in self._labelled} | labelled
+
+    def rows(self) -> Iterator[tuple[tuple[str, str, str], int]]:
+        for key, depth in list(self._labelled.items()):
+            for state in STATES:
+                yield (*key, state), getattr(depth, state)
+
+    def oldest(self) -> Iterator[tuple[tuple[str], float]]:
+        received: dict[str, float] = {}
+        for (account, _), depth in self._labelled.items():
+            received[account] = min(received.get(account, inf), depth.received_at)
+        now = self._now()
+        for account, at in received.items():
+            yield (account,), max(now - at, 0.0) if at < inf else 0.0
+
+
+class QueueLooker:
+    """Looks at the queue when somebody asks; one look at a time, and none that keeps requests waiting. `stored` is what
+    the store said, `labelled_stored` the same by label, `here` what this process has claimed."""
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        *,
+        limits: Callable[[], Limits],
+        levels: Levels,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self.levels = levels
+        self.stored: Depths = {}
+        self.here: Depths = {}
+        self.held: list[Held] = []
+        self.labelled_stored: Depths = {}
+        self._dispatcher = dispatcher
+        self._limits = limits
+        self._clock = clock
+        self._looked_at = -inf
+        self._look: asyncio.Task[None] | None = None
+        self._fault: str | None = None
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the store cannot keep events, or be read; None where it can."""
+        return self._dispatcher.store.trouble or self._fault
+
+    @property
+    def degraded(self) -> dict[str, bool]:
+        """Return whether the queue is degraded, by cause."""
+        return {"event_store": self.trouble is not None, "events_held": bool(self.held)}
+
+    async def look(self, *, at_most_every: float, patience: float = _PATIENCE_SECONDS) -> None:
+        """Bring everything up to date, unless that was done so many seconds ago. What takes longer than `patience`
+        seconds goes on by itself, and until it ends the last look stays."""
+        if self._look is None and self._clock() - self._looked_at >= at_most_every:
+            self._look = asyncio.create_task(self._look_now(), name="look at the queue")
+            self._look.add_done_callback(self._end_look)
+        if self._look is not None:
+            await asyncio.wait([self._look], timeout=patience)
+
+    def _end_look(self, look: asyncio.Task[None]) -> None:
+        self._look = None
+        if not look.cancelled() and (error := look.exception()) is not None:  # a mistake of ours
+            log.error("the queue could not be looked at", exc_info=error)
+            self._fault = f"it could not be looked at: {error!r}"
+        self._looked_at = self._clock()
+
+    async def _look_now(self) -> None:
+        """An event that goes back to the store after that was read, and before those that are here are counted, is in
+        neither; so it is only believed the second time that nothing is to be done."""
+        for _ in range(2):
+            await self._count_all()
+            if _has_work(self.stored) or _has_work(self.here):
+                break
+        await self._fold_all()
+
+    async def _count_all(self) -> None:
+        try:
+            waiting = await self._dispatcher.store.waiting()
+        except StoreFault as fault:
+            self._fault = str(fault)
+        else:
+            self._fault = None
+            origin = self._dispatcher.origin
+            self.stored = await asyncio.to_thread(count_stored, waiting, origin.is_ours)
+            self.held = await asyncio.to_thread(origin.sum_held, waiting)
+        self.here = await self.count_claimed()
+
+    async def _fold_all(self) -> None:
+        limits = self._limits()
+        self.labelled_stored = await asyncio.to_thread(fold_names, self.stored, limits)
+        labelled = await asyncio.to_thread(fold_names, self.here, limits)
+        add_depths(labelled, self.labelled_stored)
+        self.levels.take_in(labelled)
+
+    async def count_claimed(self) -> Depths:
+        """What this process has claimed now."""
+        depths: Depths = {}
+        done = 0
+        for lane in list(self._dispatcher.ready.lanes.values()):
+            if lane.ready or lane.running:
+                count_claimed(depths, lane)
+            done += 1 + len(lane.ready)
+            if done >= _AT_ONCE:
+                await asyncio.sleep(0)
+                done = 0
+        return depths
+
+    async def close(self) -> None:
+        if self._look is not None:
+            self._look.cancel()
+            await asyncio.wait([self._look])
+
+
+def _has_work(depths: Depths) -> bool:
+    return any(depth.events > depth.undelivered + depth.held for depth in depths.values())

@@ -1,0 +1,86 @@
+"""Notes functions whose events the backend refuses until the set-up is changed: named once in the log, and
+shown as long as it lasts.
+
+A function is no longer one of them when a run of it has reached its code, when its last event here has ended, or when
+none of its events was refused for a while: then another gateway has run them, or they were dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from .lanes import Lane
+from .ran import Ran
+from .timers import CallLater, Handle
+
+log = logging.getLogger("invoke_gateway")
+
+SHORTEST_SECONDS = 600.0
+_MOST_NAMED = 20  # functions in the log, in each of these periods
+
+
+class Misconfigured:
+    """`on_change` is called when there is a first such function, and when there is none any more. `seconds`: how long
+    a function stays one of them without another refusal; its next one is logged again then."""
+
+    def __init__(self, on_change: Callable[[bool], None], *, seconds: float, call_later: CallLater | None) -> None:
+        self._on_change = on_change
+        self._seconds = max(seconds, SHORTEST_SECONDS)
+        self._call_later = call_later
+        self._refused: dict[str, bool] = {}  # lanes, and whether one was refused since the last look
+        self._named: dict[str, bool] = {}  # lanes in the log, and whether the last line says that they are refused
+        self._timer: Handle | None = None
+
+    def note(self, lane: Lane, ran: Ran) -> None:
+        """Note that an event of the lane was refused; `ran` has the remedy."""
+        is_first = not self._refused
+        self._refused[lane.name] = True
+        if is_first:
+            self._on_change(True)
+        if self._timer is None:
+            self._set_timer()
+        if lane.name not in self._named and len(self._named) < _MOST_NAMED:
+            self._named[lane.name] = True
+            log.error(
+                "events of %s (account %s) cannot run, and are kept until they are too old: %s (%s)",
+                *(lane.function, lane.account, ran.remedy, ran.message),
+            )
+
+    def clear(self, lane: Lane) -> None:
+        """Note that a run of the lane's function has reached its code."""
+        if self.forget(lane) and self._named.get(lane.name):
+            self._named[lane.name] = False
+            log.info("events of %s (account %s) run again", lane.function, lane.account)
+
+    def forget(self, lane: Lane) -> bool:
+        """Note that the lane has no event left that could be refused. Return whether one was refused."""
+        if self._refused.pop(lane.name, None) is None:
+            return False
+        if not self._refused:
+            self._on_change(False)
+        return True
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _set_timer(self) -> None:
+        if self._call_later is None:
+            self._call_later = asyncio.get_running_loop().call_later
+        self._timer = self._call_later(self._seconds, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        was_any = bool(self._refused)
+        self._refused = {name: False for name, is_recent in self._refused.items() if is_recent}
+        self._named.clear()
+        if self._refused:
+            self._set_timer()
+        elif was_any:
+            self._on_change(False)
+
+    def __repr__(self) -> str:
+        return f"<Misconfigured {len(self._refused)} functions>"

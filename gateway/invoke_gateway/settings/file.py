@@ -1,0 +1,105 @@
+"""Reads the settings file into plain mappings, with every mistake of its form as a Problem."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from invoke_gateway.policy.json_scan import INVALID_UTF_8, scan
+from invoke_gateway.settings.problems import Problem
+from invoke_gateway.settings.unreadable import DEEPEST, NotReadable, explain_characters, given_twice, too_deep
+from invoke_gateway.settings.yaml_text import YamlText
+
+HALF_OF_A_PAIR = re.compile(rb"\\u[dD][89a-fA-F]")
+# A key's closing quote is followed by a colon or by white space.
+JSON_KEY_ENDS = (b'":', b'" ', b'"\n', b'"\r', b'"\t')
+
+
+def read_settings_file(path: Path) -> tuple[dict[Any, Any], list[Problem]]:
+    """What the file says, and what is wrong with its form. JSON if the name ends in .json, else YAML."""
+    try:
+        data = path.read_bytes()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        problem = Problem("", str(path), f"cannot be read: {reason}", "give a file that the gateway may read")
+        return {}, [problem]
+    return read_text(data, str(path), is_json=path.suffix == ".json")
+
+
+def read_text(data: bytes, source: str, *, is_json: bool = False) -> tuple[dict[Any, Any], list[Problem]]:
+    """The mapping in a JSON or YAML text; an empty text is an empty mapping."""
+    values, problems = read_value(data, is_json=is_json)
+    if values is not None and not isinstance(values, dict):
+        problems.append(
+            Problem("", "", "is not a mapping of settings", "write key: value lines, such as region: us-east-1")
+        )
+    named = [Problem(problem.key, source, problem.message, problem.cure) for problem in problems]
+    return values if isinstance(values, dict) else {}, named
+
+
+def read_value(data: bytes, *, is_json: bool = False) -> tuple[Any, list[Problem]]:
+    """Whatever a JSON or YAML text holds; None for an empty text, and for one that cannot be read."""
+    problems: list[Problem] = []
+    try:
+        return (_read_json(data, problems) if is_json else YamlText(data, problems).read()), problems
+    except NotReadable as error:
+        problems.append(error.problem)
+        return None, problems
+
+
+def _read_json(data: bytes, problems: list[Problem]) -> Any:
+    if not data.strip():
+        return None
+    try:
+        values = msgspec.json.decode(data)
+    except RecursionError:
+        raise too_deep() from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise _explain_json(data) from None
+    # Never fewer than the keys in the text: when no more than the keys we got, none was given twice.
+    if sum(map(data.count, JSON_KEY_ENDS)) > _count_keys(values):
+        json.loads(data, object_pairs_hook=lambda pairs: _find_twice(pairs, problems))
+    if isinstance(values, dict):
+        values.pop("$schema", None)  # for editors
+    return values
+
+
+def _explain_json(data: bytes) -> NotReadable:
+    error = scan(data)
+    if error is None:
+        if HALF_OF_A_PAIR.search(data):
+            return NotReadable("holds one half of a pair of \\u escapes", "write both, or the character itself")
+        return NotReadable("holds a number that is out of range", "write a smaller one")
+    if error.words == INVALID_UTF_8:
+        return explain_characters(data)
+    lines = data[: error.at].decode().split("\n")
+    place = f"line {len(lines)}, column {len(lines[-1]) + 1}"
+    return NotReadable(f"is no JSON: {error.words} ({place})", "correct the JSON there")
+
+
+def _count_keys(values: Any) -> int:
+    """Return the keys of all mappings, level by level. Raises `NotReadable` where there are too many levels."""
+    count, level = 0, [values]
+    for _ in range(DEEPEST):
+        below: list[Any] = []
+        for value in level:
+            if isinstance(value, dict):
+                count += len(value)
+                below.extend(value.values())
+            elif isinstance(value, list):
+                below.extend(value)
+        level = below
+    if any(isinstance(value, dict | list) for value in level):
+        raise too_deep()
+    return count
+
+
+def _find_twice(pairs: list[tuple[str, Any]], problems: list[Problem]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in values:
+            problems.append(given_twice((name,)))
+        values[name] = value
+    return values

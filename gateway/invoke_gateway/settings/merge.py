@@ -1,0 +1,79 @@
+"""One mapping out of file, environment and flags, which remembers where each value came from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from invoke_gateway.settings.keys import Path, Place
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """A value set over the file, and by what: `--flag` or `INVOKE_GATEWAY_VARIABLE`."""
+
+    value: object
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """The values, not yet checked, and their sources."""
+
+    values: dict[Any, Any]
+    file: str
+    overridden: dict[tuple[object, ...], str] = field(default_factory=dict)
+
+    def source_of(self, path: tuple[object, ...]) -> str:
+        """The flag, variable or file that set the value at `path`; all of them when parts of it differ."""
+        for length in range(len(path), 0, -1):
+            if path[:length] in self.overridden:
+                return self.overridden[path[:length]]
+        below = [source for key, source in self.overridden.items() if key[: len(path)] == path]
+        return ", ".join(dict.fromkeys([self.file, *below] if self.file else below)) or "defaults"
+
+    def is_overridden(self, path: tuple[object, ...]) -> bool:
+        """Whether the value at `path` as a whole came from a flag or variable."""
+        return any(path[:length] in self.overridden for length in range(1, len(path) + 1))
+
+    def is_from_file(self, path: tuple[object, ...]) -> bool:
+        return not self.is_overridden(path)
+
+
+def merge(in_file: dict[Any, Any], overrides: Mapping[Path, Override], file: str, model: type) -> Merged:
+    """The file's values with each override set over them, in the order given."""
+    values = _without_empty(in_file, Place(model))
+    overridden: dict[tuple[object, ...], str] = {}
+    for path, override in overrides.items():
+        if _put(values, path, override.value):
+            overridden = {key: source for key, source in overridden.items() if key[: len(path)] != path}
+            overridden[path] = override.source
+    return Merged(values, file, overridden)
+
+
+def _put(values: dict[Any, Any], path: Path, value: object) -> bool:
+    """Set the value, copying the mappings on the way: in YAML one mapping may stand in two places."""
+    for part in path[:-1]:
+        below = values.get(part)
+        if below is not None and not isinstance(below, dict):
+            return False  # reported as the wrong type that it is
+        values[part] = {**below} if below else {}
+        values = values[part]
+    values[path[-1]] = value
+    return True
+
+
+def _without_empty(values: dict[Any, Any], place: Place) -> dict[Any, Any]:
+    """`key:` with nothing after it means what leaving it out means. Functions, being many, are left alone."""
+    kept: dict[Any, Any] = {}
+    for name, value in values.items():
+        below = place.below(str(name))
+        if below is None or (below.fields is None and below.table is None):
+            if below is None or value is not None:
+                kept[name] = value
+        elif isinstance(value, dict):
+            kept[name] = value if name == "functions" else _without_empty(value, below)
+        elif value is not None:
+            kept[name] = value
+        elif place.table is not None:
+            kept[name] = {}
+    return kept

@@ -1,0 +1,47 @@
+"""Notices that no file descriptor is left: libuv then closes new connections and reports nothing, so it is tried."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+from collections.abc import Callable
+
+from .record import Totals
+
+log = logging.getLogger("invoke_gateway")
+
+PAUSE_SECONDS = 0.25
+
+_LIMIT = {
+    errno.EMFILE: "this process has as many files open as it may (ulimit -n)",
+    errno.ENFILE: "this machine has as many files open as it may (fs.file-max)",
+}
+
+
+def try_to_open() -> None:
+    """Raises OSError where no file descriptor is left."""
+    os.close(os.open(os.devnull, os.O_RDONLY))
+
+
+async def keep_watching_files(totals: Totals, *, open_one: Callable[[], None] = try_to_open) -> None:
+    """Log once when descriptors are used up, and when there are some again, for as long as the server runs."""
+    is_used_up = False
+    while True:
+        await asyncio.sleep(PAUSE_SECONDS)
+        try:
+            open_one()
+        except OSError as error:
+            if error.errno in _LIMIT and not is_used_up:
+                is_used_up = True
+                totals.descriptors_used_up += 1
+                log.error(
+                    "no file descriptor is left: %s. New connections are closed, and calls that need one more to the "
+                    "backend fail. Raise the limit, or lower max_connections.",
+                    _LIMIT[error.errno],
+                )
+        else:
+            if is_used_up:
+                is_used_up = False
+                log.info("there are file descriptors again")

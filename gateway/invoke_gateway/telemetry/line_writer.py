@@ -1,0 +1,182 @@
+"""Writes log lines from a thread of its own, so that a reader of the log which stands still stops no call.
+
+A line costs its maker an append. The thread is woken once for many lines: it writes what there is, and rests a moment
+before it looks again, for each time that it runs it has to win the interpreter's lock from a busy event loop. Lines
+that find the buffer full are dropped, counted, and summed up in one line at their place.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import select
+import stat
+import threading
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+
+MOST_BYTES = 8 * 1024 * 1024  # in memory; some 30,000 lines
+REST_SECONDS = 0.02
+RETRY_SECONDS = 1.0  # before another try to write to a full disk
+STILL_SECONDS = 2.0  # an end waits for a reader that takes nothing for no longer than this
+FLUSH_SECONDS = 5.0  # and no longer than this for one that reads slowly
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)  # there may be room again, and half a line may be there already
+_FILE_BYTES = 64 * 1024
+_STANDS_STILL = "the reader of the log stood still"
+
+
+class LineWriter:
+    """`summarize(lines, why)` makes the line that takes the place of dropped ones. `dropped` counts them."""
+
+    def __init__(self, file: int, summarize: Callable[[int, str], bytes], *, most_bytes: int = MOST_BYTES) -> None:
+        self.dropped = 0
+        self._file = file
+        self._summarize = summarize
+        self._most_bytes = most_bytes
+        self._lock = threading.Lock()
+        self._lines: deque[bytes] = deque()
+        self._bytes = 0
+        self._missing = 0  # dropped, and not yet summed up
+        self._why = _STANDS_STILL
+        self._is_torn = False  # the last line that was written lacks its end
+        self._is_failing = False  # the last write did: the summary waits for one that does not
+        self._is_writing = False
+        self._progress = 0
+        self._wake = threading.Event()
+        self._hurry = threading.Event()
+        self._at_once = _bytes_at_once(file)
+        threading.Thread(target=self._run, name="log", daemon=True).start()
+
+    def put(self, line: bytes) -> None:
+        """Have a line written, which ends in a line feed. Never waits and never fails."""
+        with self._lock:
+            if self._bytes + len(line) > self._most_bytes:
+                self.dropped += 1
+                self._missing += 1
+            else:
+                if self._missing and not self._is_failing:
+                    self._sum_up()
+                self._lines.append(line)
+                self._bytes += len(line)
+        if not self._wake.is_set():
+            self._wake.set()
+
+    def flush(self) -> None:
+        """Wait until all lines are written, or until the reader stands still."""
+        ends_at = monotonic() + FLUSH_SECONDS
+        progress, still_at = self._progress, monotonic() + STILL_SECONDS
+        self._hurry.set()
+        self._wake.set()
+        while (self._lines or self._is_writing or self._wake.is_set()) and monotonic() < min(ends_at, still_at):
+            threading.Event().wait(0.002)
+            if self._progress != progress:
+                progress, still_at = self._progress, monotonic() + STILL_SECONDS
+        self._hurry.clear()
+
+    def _sum_up(self) -> None:
+        """Put the summary of what was dropped. The lock is held."""
+        line = self._summarize(self._missing, self._why)
+        self._missing, self._why = 0, _STANDS_STILL
+        self._lines.append(line)
+        self._bytes += len(line)
+
+    # In the thread.
+
+    def _run(self) -> None:
+        while True:
+            self._wake.wait()
+            self._is_writing = True
+            self._wake.clear()
+            try:
+                while chunk := self._next_chunk():
+                    self._write(chunk)
+            except Exception as error:  # whatever it is: without this thread there is no log
+                self._note_dropped(1, f"writing them failed: {error!r}")
+            self._is_writing = False
+            self._hurry.wait(REST_SECONDS)
+
+    def _next_chunk(self) -> bytes:
+        """Whole lines, as many as go out in one piece; b"" when there are none."""
+        with self._lock:
+            if not self._lines and self._missing and not self._is_failing:
+                self._sum_up()
+            lines: list[bytes] = []
+            left = self._at_once
+            while self._lines and (not lines or len(self._lines[0]) <= left):
+                line = self._lines.popleft()
+                left -= len(line)
+                lines.append(line)
+            return b"".join(lines)
+
+    def _write(self, chunk: bytes) -> None:
+        left = memoryview(b"\n" + chunk if self._is_torn else chunk)
+        whole = len(left)
+        try:
+            while left:
+                try:
+                    written = os.write(self._file, left)
+                    left = left[written:]
+                    self._is_torn = bool(left)
+                    self._is_failing = False
+                    self._progress += 1
+                except BlockingIOError:  # somebody has made the file non-blocking
+                    select.select([], [self._file], [], RETRY_SECONDS)
+                except OSError as error:
+                    if error.errno not in _FULL or self._hurry.is_set():
+                        lines = bytes(left).count(b"\n") - (len(left) == whole > len(chunk))
+                        self._note_dropped(lines, f"the log cannot be written: {error.strerror}")
+                        return
+                    self._why = f"the log cannot be written: {error.strerror}"
+                    self._hurry.wait(RETRY_SECONDS)
+        finally:
+            with self._lock:
+                self._bytes -= len(chunk)
+
+    def _note_dropped(self, lines: int, why: str) -> None:
+        with self._lock:
+            self.dropped += lines
+            self._missing += lines
+            self._why = why
+            self._is_failing = True
+
+    def __repr__(self) -> str:
+        return f"<LineWriter file={self._file} waiting={len(self._lines)} dropped={self.dropped}>"
+
+
+def _bytes_at_once(file: int) -> int:
+    """Processes share a pipe: what is not longer than this is never mixed with the lines of another."""
+    try:
+        return _FILE_BYTES if stat.S_ISREG(os.fstat(file).st_mode) else select.PIPE_BUF
+    except OSError:
+        return select.PIPE_BUF
+
+
+class LineHandler(logging.Handler):
+    """Formats records and has them written by a thread. Records of `bare` have no more than their message."""
+
+    def __init__(self, file: int, encoding: str, *, bare: str) -> None:
+        super().__init__()
+        self._encoding = encoding
+        self._bare = bare
+        self.writer = LineWriter(file, self._summarize)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            text = record.getMessage() if record.name == self._bare else self.format(record)
+            self.writer.put(f"{text}\n".encode(self._encoding, "backslashreplace"))
+        except Exception as error:  # arguments that do not fit their message still give a line
+            text = f"a line of {record.pathname}:{record.lineno} could not be made: {error!r}"
+            self.writer.put(f"{text}\n".encode(self._encoding, "backslashreplace"))
+
+    def flush(self) -> None:
+        """At the end of the process, by `logging.shutdown`."""
+        self.writer.flush()
+
+    def _summarize(self, lines: int, why: str) -> bytes:
+        what = "1 log line was" if lines == 1 else f"{lines} log lines were"
+        text = f"{what} dropped because {why}"
+        record = logging.LogRecord("invoke_gateway", logging.WARNING, "", 0, text, None, None)
+        return f"{self.format(record)}\n".encode(self._encoding, "backslashreplace")

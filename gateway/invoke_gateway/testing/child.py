@@ -1,0 +1,34 @@
+"""`python -m invoke_gateway.testing.child FOLDER`: serves FOLDER/settings.json, until whoever started it ends.
+
+The parent holds the other end of the standard input and never writes to it. When the parent ends, however it ends, the
+kernel closes that end: no crash of a test run leaves a gateway behind. A gateway has nothing to put away but the
+folder, where its events are too, so it exits at once.
+"""
+
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from threading import Thread
+
+from invoke_gateway import flags
+from invoke_gateway.cli import main
+
+
+def end_with_parent(folder: Path) -> None:
+    while os.read(0, 1):  # not sys.stdin, whose lock this thread would still have when the interpreter ends
+        pass
+    shutil.rmtree(folder, ignore_errors=True)  # its parent may be about to do the same
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    Thread(target=end_with_parent, args=[folder], daemon=True).start()
+    for name in [name for name in os.environ if name.startswith(flags.PREFIX)]:
+        del os.environ[name]  # settings for another gateway: they would go over those of the test
+    # Events are kept in one of these unless the test has a store of its own: never in the file of a gateway that the
+    # developer uses, and gone with the folder.
+    os.environ["XDG_STATE_HOME"] = tempfile.tempdir = str(folder)
+    main(["serve", "--config", str(folder / "settings.json")], prog_name="invoke-gateway")

@@ -1,0 +1,203 @@
+"""What a test says to its gateway."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from invoke_gateway.asking import fetch_limits
+from invoke_gateway.faulting import end_all_scripts, make_script
+from invoke_gateway.holding import list_holds, release_hold, take_hold
+from invoke_gateway.queueing import fetch_queue
+from invoke_gateway.testing.events import EventsNotSettled, describe, drop_all, has_work
+from invoke_gateway.testing.fault import Fault
+from invoke_gateway.testing.hold import Hold
+from invoke_gateway.testing.process import LOOK_AGAIN, GatewayNotStarted, GatewayProcess
+from invoke_gateway.testing.settings import make_settings
+
+LONGEST_HOLD = 3600.0  # seconds; the longest that a gateway keeps one
+DEFAULT_ACCOUNT = "000000000000"
+_MOST_FUNCTIONS = 10  # are named in an error
+
+
+class InvokeGateway:
+    """A running gateway: where it is, and what a test may do to it."""
+
+    def __init__(self, process: GatewayProcess, settings: Mapping[str, Any]) -> None:
+        self._process = process
+        self._operations = process.addresses.operations
+        self._region = str(settings.get("region", "us-east-1"))
+        self._takes_faults = bool(settings["faults"])
+        self._keeps_events = settings["async"].get("mode") != "forward"
+
+    def __repr__(self) -> str:
+        return f"<InvokeGateway {self.url} {self._process!r}>"
+
+    @property
+    def url(self) -> str:
+        """The endpoint URL for SDKs."""
+        return self._process.addresses.url
+
+    @property
+    def operations_url(self) -> str:
+        """URL of the operations listener: /limits, /metrics, /holds and the rest."""
+        return f"http://{self._operations}"
+
+    @property
+    def client_settings(self) -> dict[str, str]:
+        """Keyword arguments of `boto3.client("lambda", …)`: endpoint, region and credentials that mean nothing."""
+        return {
+            "endpoint_url": self.url,
+            "region_name": self._region,
+            "aws_access_key_id": "testing",
+            "aws_secret_access_key": "testing",
+        }
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The same as environment variables, for code that makes its own client with any of AWS's SDKs."""
+        return {
+            "AWS_ENDPOINT_URL_LAMBDA": self.url,
+            "AWS_REGION": self._region,
+            "AWS_DEFAULT_REGION": self._region,
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+        }
+
+    @property
+    def output(self) -> str:
+        """Everything that the gateway has printed, for a test that fails."""
+        return self._process.output
+
+    def hold(
+        self,
+        function: str | None = None,
+        slots: int = 1,
+        seconds: float = LONGEST_HOLD,
+        account: str | None = None,
+    ) -> Hold:
+        """Hold slots of a function, or of the account's unreserved pool, so that calls which need them are throttled.
+
+        All of them are taken, or none. Raises `HoldFailed` with the gateway's text where there is no room.
+        """
+        wanted = {"function": function, "slots": slots, "seconds": seconds, **({"account": account} if account else {})}
+        return Hold(self._operations, take_hold(self._operations, wanted))
+
+    def hold_all(self, function: str | None = None, account: str | None = None) -> Hold:
+        """Hold every slot that is free now, so that the next call is throttled.
+
+        Raises `HoldFailed` where none is free: then the next call is throttled anyway.
+        """
+        lane = self._lane(function, account)
+        return self.hold(function, max(1, lane["ceiling"] - lane["in_flight"]), account=account)
+
+    def fault(
+        self,
+        function: str | None,
+        *steps: Mapping[str, Any],
+        seed: int = 0,
+        loop: bool = False,
+        account: str | None = None,
+    ) -> Fault:
+        """Let the next calls of a function, or of all functions (`None`), meet one step each, in order: `{"pass": 1}`,
+        `{"error": "EC2ThrottledException", "repeat": 2}` and so on (docs/faults.md).
+
+        A script for the same function that is in force is replaced. Raises `FaultFailed` with the gateway's text where
+        a step makes no sense.
+        """
+        wanted = {"function": function, "steps": steps, "seed": seed, "loop": loop}
+        return Fault(
+            self._operations, make_script(self._operations, wanted | ({"account": account} if account else {}))
+        )
+
+    def limits(self) -> dict[str, Any]:
+        """The document of /limits: of each account what is in force, what runs and what was refused.
+
+        Refusals are counted since the gateway started, which may have been before this test.
+        """
+        return fetch_limits(self._operations)
+
+    def in_flight(self, function: str | None = None, account: str | None = None) -> int:
+        """Slots in use now, with those that are held: of a function, or of the account as a whole."""
+        part = self._account(account)
+        rows = [row for row in part["functions"] if row["function"] == function]
+        if function is not None:
+            return int(rows[0]["in_flight"]) if rows else 0
+        return int(part["in_flight"])
+
+    def settle_events(self, timeout: float = 10.0) -> None:
+        """Wait until all events (asynchronous invocations) have ended and every target has been told, so that what they
+        did can be looked at. An event whose target has failed for the last time is not waited for: nothing becomes of
+        it by itself.
+
+        Raises `EventsNotSettled`, which says what waits for what, after `timeout` seconds.
+        """
+        deadline = time.monotonic() + timeout
+        while has_work(queue := fetch_queue(self._operations, _MOST_FUNCTIONS)):
+            if time.monotonic() > deadline:
+                raise EventsNotSettled(f"after {timeout:g} seconds there are still events: {describe(queue)}")
+            time.sleep(LOOK_AGAIN)
+
+    def reset(self) -> None:
+        """Drop the events that wait, and end all holds and fault scripts."""
+        holds = list_holds(self._operations)
+        if self._keeps_events:  # before the holds end: events may wait for those slots
+            drop_all(self._operations)
+        for hold in holds:
+            release_hold(self._operations, hold["id"])
+        if self._takes_faults:
+            end_all_scripts(self._operations)
+
+    def check(self) -> None:
+        """Raises `GatewayNotStarted` where the gateway has ended since."""
+        if not self._process.is_running:
+            raise GatewayNotStarted(f"invoke-gateway has ended before its time:\n{self.output}")
+
+    def _account(self, account: str | None) -> dict[str, Any]:
+        accounts: dict[str, dict[str, Any]] = {part["account"]: part for part in self.limits()["accounts"]}
+        return accounts.get(account or DEFAULT_ACCOUNT, accounts[DEFAULT_ACCOUNT])
+
+    def _lane(self, function: str | None, account: str | None) -> dict[str, Any]:
+        part = self._account(account)
+        reserved = (row for row in part["functions"] if row["function"] == function and row["reserved"])
+        lane: dict[str, Any] = next(reserved, part["unreserved"])
+        return lane
+
+
+class GatewayFactory(Protocol):
+    """The type of the fixture `make_invoke_gateway`."""
+
+    def __call__(
+        self,
+        *,
+        backend: str | Mapping[str, Any] = ...,
+        concurrent_executions: int = ...,
+        reserve: Mapping[str, int] = ...,
+        async_: Mapping[str, Any] = ...,
+        **settings: Any,
+    ) -> InvokeGateway: ...
+
+
+@contextmanager
+def running_gateway(
+    *,
+    backend: str | Mapping[str, Any] = "demo",
+    concurrent_executions: int | None = None,
+    reserve: Mapping[str, int] | None = None,
+    async_: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> Iterator[InvokeGateway]:
+    """A gateway on free ports for the length of the block.
+
+    `backend` is a URL, `demo`, or the settings under that key. `concurrent_executions` and `reserve` (slots by
+    function) are those of the default account, `async_` is what the settings file has under `async`, and `settings` are
+    its other keys. Raises `GatewayNotStarted`.
+    """
+    complete = make_settings(backend, concurrent_executions, reserve, async_, **settings)
+    process = GatewayProcess(complete)
+    try:
+        yield InvokeGateway(process, complete)
+    finally:
+        process.stop()

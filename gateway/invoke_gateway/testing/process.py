@@ -1,0 +1,95 @@
+"""A gateway as a process of its own: started on free ports, ended by its id."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+START_TIMEOUT = 30.0  # seconds; it takes half of one on a machine that has nothing else to do
+LOOK_AGAIN = 0.01  # seconds between two looks at what a starting gateway has printed
+
+# The lines that `gateway.server` logs once both listeners accept connections.
+INVOKE_API = re.compile(r"^\S+ \S+ INFO Invoke API on (https?://\S+)$", re.MULTILINE)
+OPERATIONS = re.compile(r"^\S+ \S+ INFO operations on http://(\S+) .*$", re.MULTILINE)
+
+
+class GatewayNotStarted(Exception):
+    """The gateway did not start; the text is what it printed, with the cure."""
+
+
+class Addresses(NamedTuple):
+    """Where a gateway listens: the URL of the Invoke API, and host:port of the operations listener."""
+
+    url: str
+    operations: str
+
+
+class GatewayProcess:
+    """A running gateway. `settings` are those of the settings file. Raises `GatewayNotStarted`."""
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="invoke-gateway-")
+        self._log = Path(self._folder.name, "log")
+        self._process: subprocess.Popen[bytes] | None = None
+        try:
+            self._process = self._start(settings)
+            self.addresses = self._wait_for_addresses(self._process)
+        except BaseException:
+            self.stop()
+            raise
+
+    def __repr__(self) -> str:
+        return f"<GatewayProcess pid={self.pid} {'running' if self.is_running else 'ended'}>"
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def output(self) -> str:
+        """Everything it has printed."""
+        return self._log.read_text(errors="replace") if self._log.exists() else ""
+
+    def stop(self) -> None:
+        """End it at once. May be called twice."""
+        process = self._process
+        if process is not None:
+            process.kill()  # nothing when it has ended already
+            process.wait()
+            if process.stdin is not None:
+                process.stdin.close()
+        self._folder.cleanup()
+
+    def _start(self, settings: Mapping[str, Any]) -> subprocess.Popen[bytes]:
+        Path(self._folder.name, "settings.json").write_text(json.dumps(settings, default=os.fspath))
+        # -P: a folder named `gateway` in the directory of the tests is not this package.
+        command = [sys.executable, "-P", "-m", "invoke_gateway.testing.child", self._folder.name]
+        # Warnings of the gateway's own are nobody's error here.
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONWARNINGS"}
+        with self._log.open("wb") as log:
+            return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log)
+
+    def _wait_for_addresses(self, process: subprocess.Popen[bytes]) -> Addresses:
+        deadline = time.monotonic() + START_TIMEOUT
+        while time.monotonic() < deadline:
+            is_running = process.poll() is None  # asked first: what it printed before its end is then all there
+            output = self.output
+            url, operations = INVOKE_API.search(output), OPERATIONS.search(output)
+            if not is_running:
+                raise GatewayNotStarted(f"invoke-gateway ended with status {process.returncode}:\n{output}")
+            if url and operations:
+                return Addresses(url[1], operations[1])
+            time.sleep(LOOK_AGAIN)
+        raise GatewayNotStarted(f"invoke-gateway has not started within {START_TIMEOUT:g} seconds:\n{output}")

@@ -1,0 +1,141 @@
+"""Watches whether the backend accepts connections: by the calls, or without calls by a connection now and then.
+
+Readiness does not depend on it: without its backend a gateway still keeps events and refuses in the client's shape.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from time import monotonic
+from typing import Protocol
+
+from ..faults import BackendFault
+
+log = logging.getLogger("invoke_gateway")
+
+_UP_SECONDS = 5.0
+_DOWN_SECONDS = 1.0
+_LOOK_SECONDS = 30.0  # one look at most, where backend.connect_timeout_seconds is longer
+
+
+class Connecting(Protocol):
+    """Shows whether the backend is up, by a pool of connections. Times are the event loop's, in seconds."""
+
+    @property
+    def answered_at(self) -> float:
+        """Return the time when the backend last opened a connection, or ended a response on one that is idle now."""
+
+    failed_at: float
+
+    async def probe(self) -> None:
+        """Raises a `BackendFault` where no connection can be opened."""
+
+
+class BackendState:
+    """`is_up` is None until it was looked for; `why` says why it is down. Changes are logged, but for the first look,
+    whose outcome the start logs, and where `is_logged` is false: a supervisor does so for its workers."""
+
+    def __init__(self, origin: str, *, is_logged: bool = True) -> None:
+        self.is_logged = is_logged
+        self.is_up: bool | None = None
+        self.why: str | None = None
+        self._origin = origin
+        self._down_since = 0.0
+
+    def note_up(self) -> None:
+        if self.is_up is False and self.is_logged:
+            log.info("backend %s is up again, after %.1f s", self._origin, monotonic() - self._down_since)
+        self.is_up, self.why = True, None
+
+    def note_down(self, why: str) -> None:
+        if self.is_up is not False:
+            self._down_since = monotonic()
+            if self.is_up and self.is_logged:
+                log.warning("backend %s is down: %s Synchronous calls get 500 until it is up.", self._origin, why)
+        self.is_up, self.why = False, why
+
+    def describe(self) -> dict[str, object]:
+        """Return the backend's part of /readyz."""
+        if self.is_up is not False:
+            return {"backend": "unknown" if self.is_up is None else "up"}
+        return {"backend": "down", "backend_error": self.why}
+
+    def __repr__(self) -> str:
+        return f"<BackendState {self._origin} {self.describe()}>"
+
+
+class BackendWatch:
+    """Keeps a state up to date: looks every `up_seconds` while the backend is up, `down_seconds` while it is down, and
+    never more often than that."""
+
+    def __init__(
+        self,
+        state: BackendState,
+        pool: Connecting,
+        *,
+        up_seconds: float = _UP_SECONDS,
+        down_seconds: float = _DOWN_SECONDS,
+    ) -> None:
+        self.state = state
+        self._up_seconds = up_seconds
+        self._down_seconds = down_seconds
+        self._pool = pool
+        self._looked_at = 0.0
+        self._has_failed = asyncio.Event()
+        self._look: asyncio.Task[None] | None = None
+
+    def note_failure(self) -> None:
+        """Check the backend soon, because a call got no connection."""
+        self._has_failed.set()
+
+    async def settle(self, seconds: float) -> None:
+        """Look for the backend if it never was; wait for the outcome no longer than `seconds`."""
+        if self.state.is_up is None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self.look()
+
+    async def look(self) -> None:
+        """Try a connection; those who want to know at the same time share one."""
+        if self._look is None or self._look.done():
+            self._look = asyncio.create_task(self._try(), name="look for the backend")
+        await asyncio.shield(self._look)
+
+    async def keep_looking(self) -> None:
+        """Look again and again, for as long as the gateway runs."""
+        loop = asyncio.get_running_loop()
+        self._looked_at = loop.time()
+        try:
+            while True:
+                await self._pause()
+                seen = self._pool.answered_at
+                if seen > max(self._looked_at, self._pool.failed_at):
+                    self._looked_at = loop.time()
+                    self.state.note_up()
+                else:
+                    await self.look()
+        finally:
+            if self._look is not None:
+                self._look.cancel()
+
+    async def _pause(self) -> None:
+        await asyncio.sleep(self._down_seconds)
+        if self.state.is_up is not False:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._up_seconds - self._down_seconds):
+                    await self._has_failed.wait()
+        self._has_failed.clear()
+
+    async def _try(self) -> None:
+        self._looked_at = asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout(_LOOK_SECONDS):
+                await self._pool.probe()
+        except BackendFault as fault:
+            self.state.note_down(str(fault))
+        except TimeoutError:
+            self.state.note_down(f"The backend did not accept a connection within {_LOOK_SECONDS:g} s.")
+        else:
+            self.state.note_up()

@@ -1,0 +1,228 @@
+"""A worker: a process that serves the Invoke API, told by its supervisor what and asked how it is. It ends, after its
+calls have, when the supervisor says so, at SIGTERM, and when the supervisor is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import pickle
+import signal
+import socket
+import sys
+from typing import Any, NamedTuple, cast
+
+from ..app import Gateway
+from ..asgi import App, Message, Scope
+from ..binding import CannotListen, Listeners
+from ..queue.base import StoreFault
+from ..serving import (
+    ServingGateway,
+    freeze_garbage,
+    handle_signals,
+    make_operations,
+    new_event_loop,
+    serving_invoke,
+    started,
+)
+from ..settings import Settings
+from ..telemetry.log import count_dropped_lines, set_up_logging
+from .channel import Channel, answer_all
+from .holders import answer_holders
+from .queue import QUEUE_ANSWERS, answer_depths
+from .state import describe_now, describe_process, describe_totals
+
+log = logging.getLogger("invoke_gateway")
+
+
+class Start(NamedTuple):
+    """What a worker serves. Goes from a supervisor to its own child, so it may be pickled."""
+
+    settings: Settings
+    backend_url: str
+    name: str
+
+
+class Worker:
+    """The life of one worker, and the answers it gives. Each `on_…` is a question of the supervisor."""
+
+    def __init__(self, listeners: Listeners) -> None:
+        loop = asyncio.get_running_loop()
+        self._listeners = listeners
+        self._start: asyncio.Future[Start | None] = loop.create_future()
+        self._serving: asyncio.Future[ServingGateway] = loop.create_future()
+        self._farewell: asyncio.Future[list[bytes]] = loop.create_future()
+        self._stop = asyncio.Event()
+
+    async def live(self) -> None:
+        """Serve from the start that is told until the end."""
+        start = await self._start
+        if start is None:
+            return
+        try:
+            await self._serve(start)
+        except Exception as error:  # whatever it is, the supervisor is told, and says so
+            if self._serving.done():
+                raise
+            self._serving.set_exception(error)
+
+    async def _serve(self, start: Start) -> None:
+        async with started(start.settings, start.backend_url, start.name) as gateway:
+            gateway.backend.is_logged = False  # the supervisor does, once for all workers
+            async with serving_invoke(gateway, self._listeners) as serving:
+                self._operations = cast("App", make_operations(gateway, self._listeners.addresses[0]).app)
+                freeze_garbage()
+                self._serving.set_result(serving)
+                await self._stop.wait()
+            gateway.watchers.close()
+        gateway.totals.log_lines_dropped = count_dropped_lines()
+        self._farewell.set_result(await describe_totals(gateway.totals, gateway.event_totals))
+        await asyncio.sleep(0)  # the farewell is written before the channel is closed
+
+    def note_channel_end(self, answering: asyncio.Task[None]) -> None:
+        """End the worker: the supervisor is gone, or cannot be answered any more."""
+        if answering.cancelled() or answering.exception() is not None:
+            error = None if answering.cancelled() else answering.exception()
+            log.error("the channel to the supervisor has failed, and this worker ends", exc_info=error)
+        self.stop()
+
+    def stop(self) -> None:
+        """Finish what was admitted, then end."""
+        if not self._start.done():
+            self._start.set_result(None)
+        self._stop.set()
+
+    async def answer(self, question: str, argument: Any) -> Any:
+        return await getattr(self, f"on_{question}")(argument)
+
+    @property
+    def _gateway(self) -> Gateway:
+        return self._serving.result().gateway
+
+    async def on_start(self, pickled: bytes) -> str | None:
+        """Serve; the answer, when it does, is None, or else why it cannot."""
+        self._start.set_result(pickle.loads(pickled))
+        try:
+            await asyncio.shield(self._serving)
+        except CannotListen as error:
+            return str(error)
+        return None
+
+    async def on_farewell(self, _: None) -> list[bytes]:
+        """The last totals, when all is over."""
+        return await asyncio.shield(self._farewell)
+
+    async def on_stop(self, _: None) -> None:
+        self.stop()
+
+    async def on_cut_short(self, _: None) -> None:
+        """Whoever asks does not want to wait for what still runs."""
+        self._serving.result().cut_short()
+        self.stop()
+
+    async def on_now(self, _: None) -> dict[str, Any]:
+        return describe_now(self._gateway)
+
+    async def on_totals(self, _: None) -> tuple[list[bytes], dict[str, Any]]:
+        gateway = self._gateway
+        gateway.totals.log_lines_dropped = count_dropped_lines()
+        return await describe_totals(gateway.totals, gateway.event_totals), await describe_process()
+
+    async def on_sums(self, _: None) -> tuple[dict[str, int], dict[str, object]]:
+        """The slots of all gateways, as the store knows them, and what is known of the store."""
+        shared = self._gateway.shared
+        assert shared is not None, "workers share counters"
+        await shared.read_sums()
+        return dict(shared.sums), shared.describe()
+
+    async def on_queue(self, asked: tuple[str, Any]) -> tuple[tuple[str, str] | None, Any]:
+        """Of the queue of events. What the store says instead of an answer, or None; and the answer."""
+        what, argument = asked
+        queue = self._gateway.own_queue
+        assert queue is not None, "it is asked where there is one"
+        try:
+            if what == "depths":
+                return None, await answer_depths(self._gateway, *argument)
+            return None, await QUEUE_ANSWERS[what](queue, argument)
+        except StoreFault as fault:
+            return (fault.kind, str(fault)), None
+
+    async def on_holders(self, asked: tuple[list[Any], bool]) -> tuple[list[dict[str, Any]], str | None]:
+        """Report the calls that hold slots here, and on request those of all gateways."""
+        return await answer_holders(self._gateway, asked)
+
+    async def on_adopt(self, pickled: bytes) -> None:
+        """New limits."""
+        await self._gateway.adopt(pickle.loads(pickled))
+
+    async def on_forget(self, name: str) -> None:
+        """Give back what a worker held that is dead."""
+        shared = self._gateway.shared
+        assert shared is not None, "workers share counters"
+        await shared.inquiry.forget(((name, account) for account in shared.accounts), force=True)
+
+    async def on_backend(self, _: None) -> str | None:
+        """Return None where the backend can be reached; else the reason."""
+        await self._gateway.backend_watch.look()
+        return self._gateway.backend.why
+
+    async def on_request(
+        self, request: tuple[str, str, str, list[tuple[bytes, bytes]], bytes]
+    ) -> tuple[int, Any, bytes]:
+        """Answer a request to the operations listener: method, path, query, headers, body. The answer is status,
+        headers, body."""
+        method, path, query, headers, body = request
+        scope: Scope = {
+            "type": "http",
+            "method": method,
+            "path": path,
+            "query_string": query.encode(),
+            "headers": [(bytes(name), bytes(value)) for name, value in headers],
+        }
+        status: int = 500
+        given: list[tuple[bytes, bytes]] = []
+        pieces: list[bytes] = []
+
+        messages: list[Message] = [{"type": "http.request", "body": body}]
+        forever = asyncio.get_running_loop().create_future()
+
+        async def receive() -> Message:
+            return messages.pop() if messages else await forever
+
+        async def send(message: Message) -> None:
+            nonlocal status, given
+            if message["type"] == "http.response.start":
+                status, given = message["status"], message["headers"]
+            else:
+                pieces.append(message.get("body", b""))
+
+        await self._operations(scope, receive, send)
+        return status, given, b"".join(pieces)
+
+
+async def work(end: socket.socket, listeners: Listeners) -> None:
+    """Be a worker of the supervisor at the other end of the socket pair."""
+    channel = await Channel.open(end)
+    worker = Worker(listeners)
+    handle_signals(asyncio.get_running_loop(), worker.stop)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: None)  # for the supervisor
+    answering = asyncio.create_task(answer_all(channel, worker.answer), name="answers to the supervisor")
+    answering.add_done_callback(worker.note_channel_end)
+    try:
+        await worker.live()
+        await asyncio.sleep(0)  # what was asked last is answered
+    finally:
+        await channel.close()
+        await asyncio.wait([answering])
+
+
+def main() -> None:
+    """`… CHANNEL LISTENER NUMBER`: two file descriptors, and what the log calls this worker."""
+    channel, listeners, number = sys.argv[1:4]
+    sockets = [socket.socket(fileno=int(one)) for one in listeners.split(",")]
+    set_up_logging(f"worker {number}: ")
+    try:
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(work(socket.socket(fileno=int(channel)), Listeners(sockets)))
+    except (Exception, asyncio.CancelledError):  # a mistake of ours
+        log.critical("this worker has failed, and ends", exc_info=True)
+        sys.exit(1)

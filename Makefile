@@ -95,7 +95,7 @@ soak: $(VENV)/dev.stamp $(VENV)/redis.stamp ## `prove` with 20 seeds: 500 client
 	$(BIN)/python -m pytest -m 'soak or lateness' --timeout 1800
 
 broken: $(VENV)/dev.stamp $(VENV)/redis.stamp ## break rules of the gateway on purpose, one after the other: `prove` must see each
-	$(BIN)/python -m tests.proving.broken $(ARGS)
+	$(BIN)/python -m tests.chaos.broken $(ARGS)
 
 simulate: $(VENV)/dev.stamp ## gateways and their shared store in virtual time, 5,000 seeds of faults; ARGS="…" adds flags
 	$(BIN)/python -m tests.simulation $(ARGS)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from invoke_gateway.app import Gateway
+from invoke_gateway.app.gateway import Gateway
 from invoke_gateway.settings import Settings
 
 

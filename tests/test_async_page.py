@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from invoke_gateway.policy.events import Condition, Delays, EventRules, Share
+from invoke_gateway.policy.event_rules import Condition, Delays, EventRules, Share
 from invoke_gateway.policy.payload import INVOKE_ASYNC_LIMIT
-from invoke_gateway.queue.accept import _NOT_KEPT
+from invoke_gateway.queue.from_request import _NOT_KEPT
 from invoke_gateway.settings import Settings
 from tests.support.processes import bare_environment, free_port, running, wait_until
 from tests.support.tools import CURL

@@ -15,7 +15,7 @@ import pytest
 
 from invoke_gateway import background
 from invoke_gateway.background import CAUSE, BackgroundTasks
-from invoke_gateway.server import running
+from invoke_gateway.server.run import running
 from invoke_gateway.settings import Address
 from invoke_gateway.workers.supervisor import running_workers
 from tests.support import clients

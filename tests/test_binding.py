@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from invoke_gateway import binding
-from invoke_gateway.binding import CannotListen, Listeners, bind, reserve, reserve_beside
+from invoke_gateway.server import binding
+from invoke_gateway.server.binding import CannotListen, Listeners, bind, reserve, reserve_beside
 from invoke_gateway.settings import Address
 from tests.support.addresses import common_port, found, has_ipv6, listener
 from tests.support.processes import bare_environment, free_port, running, wait_until

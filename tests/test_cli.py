@@ -17,13 +17,14 @@ from click.testing import CliRunner, Result
 from rich.console import Console
 
 import invoke_gateway
-from invoke_gateway import holding, live_table
-from invoke_gateway.cli import main
-from invoke_gateway.flags import all_flags
-from invoke_gateway.operations.holders import merge
-from invoke_gateway.operations.holds import Wanted
+from invoke_gateway import holding
+from invoke_gateway.admin.holds import Wanted
+from invoke_gateway.admin.in_flight import merge
+from invoke_gateway.cli import limits_table as live_table
+from invoke_gateway.cli.main import main
 from invoke_gateway.settings import Address, Settings, json_schema, load
-from invoke_gateway.settings.keys import settable
+from invoke_gateway.settings.flags import all_flags
+from invoke_gateway.settings.paths import settable
 from tests.support.sockets import Gateway
 from tests.support.sockets import gateway as serving
 
@@ -54,7 +55,7 @@ LIMITS: dict[str, Any] = {
 
 
 class Started:
-    """Stands in for invoke_gateway.server: keeps what `serve` hands over."""
+    """Stands in for invoke_gateway.server.run: keeps what `serve` hands over."""
 
     def __init__(self) -> None:
         self.settings: Settings | None = None
@@ -68,9 +69,9 @@ class Started:
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> Started:
-    started, module = Started(), ModuleType("invoke_gateway.server")
+    started, module = Started(), ModuleType("invoke_gateway.server.run")
     module.run = started.run  # a module made here
-    monkeypatch.setitem(sys.modules, "invoke_gateway.server", module)
+    monkeypatch.setitem(sys.modules, "invoke_gateway.server.run", module)
     return started
 
 

@@ -15,9 +15,9 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invoke_gateway.cli import main
-from invoke_gateway.fault_words import BadStep, describe_step, parse_step
-from invoke_gateway.operations.fault_scripts import STEP_KEYS
+from invoke_gateway.admin.fault_scripts import STEP_KEYS
+from invoke_gateway.cli.fault_steps import BadStep, describe_step, parse_step
+from invoke_gateway.cli.main import main
 from invoke_gateway.policy.invoke_errors import ERROR_NAMES, THROTTLE_REASONS
 from tests.support.sockets import Gateway, gateway, invoke
 

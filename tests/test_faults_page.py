@@ -9,9 +9,9 @@ from pathlib import Path
 
 import yaml
 
-from invoke_gateway.cli import main
-from invoke_gateway.fault_words import parse_step
-from invoke_gateway.operations.fault_scripts import KEYS, STEP_KEYS, read_script
+from invoke_gateway.admin.fault_scripts import KEYS, STEP_KEYS, read_script
+from invoke_gateway.cli.fault_steps import parse_step
+from invoke_gateway.cli.main import main
 from invoke_gateway.policy.invoke_errors import ERROR_NAMES, THROTTLE_REASONS, find_error, takes_reason
 
 TEXT = (Path(__file__).parent.parent / "docs" / "faults.md").read_text()

@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 from rich.console import Console
 
-from invoke_gateway.cli import main
-from invoke_gateway.holders_command import describe_released, describe_rest, holders_table
+from invoke_gateway.cli.in_flight import describe_released, describe_rest, holders_table
+from invoke_gateway.cli.main import main
 from tests.support.sockets import Gateway, calls_under_way
 from tests.support.sockets import gateway as serving
 

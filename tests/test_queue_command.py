@@ -10,9 +10,9 @@ import pytest
 from click.testing import CliRunner, Result
 from rich.console import Console
 
-from invoke_gateway import queue_table
-from invoke_gateway.cli import main
-from invoke_gateway.queue_table import describe_event, events_table, render, say_seconds
+from invoke_gateway.cli import queue_table
+from invoke_gateway.cli.main import main
+from invoke_gateway.cli.queue_table import describe_event, events_table, render, say_seconds
 from tests.support.sockets import Gateway, invoke
 from tests.support.sockets import gateway as serving
 
@@ -216,7 +216,7 @@ def test_it_retries_and_drops_one_after_the_other_and_says_what_it_could_not(ser
 
 def test_on_a_terminal_it_asks_before_it_drops(served: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     send(served, 1, 2, 3)
-    monkeypatch.setattr("invoke_gateway.queue_command._is_terminal", lambda: True)
+    monkeypatch.setattr("invoke_gateway.cli.queue._is_terminal", lambda: True)
     result = ask(served, "drop", ID % 2, ID % 3, input="n\n")
     assert (result.exit_code, "Drop these 2 events for good" in result.output) == (1, True)
     assert json.loads(ask(served, "--json").output)["events"] == 3

@@ -7,7 +7,7 @@ import re
 import click
 import yaml
 
-from invoke_gateway.cli import main
+from invoke_gateway.cli.main import main
 from invoke_gateway.settings import Settings
 from tests.support.tables import README, TABLES, fill
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from invoke_gateway import reloading
 from invoke_gateway.background import CAUSE, BackgroundTasks
-from invoke_gateway.reloading import Watched, keep_reloading
+from invoke_gateway.server import reload as reloading
+from invoke_gateway.server.reload import Watched, keep_reloading
 from tests.support.gateways import eventually, make_settings
 from tests.support.served import served
 

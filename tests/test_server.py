@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import yaml
 
-from invoke_gateway.server import CannotListen, running
+from invoke_gateway.server.run import CannotListen, running
 from tests.support.gateways import make_settings
 from tests.support.processes import bare_environment, free_port, wait_until
 from tests.support.sockets import (

@@ -25,8 +25,8 @@ from invoke_gateway.settings import (
     load,
     restart_needed,
 )
-from invoke_gateway.settings.keys import join_key, settable, split_key
-from invoke_gateway.settings.values import TargetUrl
+from invoke_gateway.settings.paths import join_key, settable, split_key
+from invoke_gateway.settings.types import TargetUrl
 from tests.support.tools import OPENSSL
 
 RESERVED = "accounts.default.functions.checkout.reserved_concurrent_executions"

@@ -19,7 +19,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from invoke_gateway.cli import main
+from invoke_gateway.cli.main import main
 from invoke_gateway.settings import Settings
 from tests.support.processes import LOOPBACK, bare_environment, wait_until
 from tests.support.sockets import Wire, fetch, invoke
@@ -32,7 +32,7 @@ INSTALL = "invoke-gateway[sqs]"
 BLOCK = re.compile(r"^```(?:ya?ml|json)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 HERE_DOCUMENT = re.compile(r"> \S+\.ya?ml <<-?'?(\w+)'?\n(.*?)^\1$", re.MULTILINE | re.DOTALL)
 # The command without boto3, whatever the machine has installed.
-BARE = "import sys; sys.modules['boto3'] = None; from invoke_gateway.cli import main; main()"
+BARE = "import sys; sys.modules['boto3'] = None; from invoke_gateway.cli.main import main; main()"
 
 
 class Example(NamedTuple):
@@ -142,9 +142,9 @@ def test_a_command_that_a_page_shows_has_settings_without_mistakes(
 ) -> None:
     """Up to the start, which the server's stand-in takes."""
     started: list[Any] = []
-    server = ModuleType("invoke_gateway.server")
+    server = ModuleType("invoke_gateway.server.run")
     server.run = lambda settings, **_: started.append(settings) or 0  # type: ignore[attr-defined]  # a stand-in's
-    monkeypatch.setitem(sys.modules, "invoke_gateway.server", server)
+    monkeypatch.setitem(sys.modules, "invoke_gateway.server.run", server)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "gateway.yaml").touch()
     arguments = shlex.split(re.split(r" 2>| &|\s#", line)[0])

@@ -18,12 +18,12 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from invoke_gateway.cli import main
+from invoke_gateway.cli.main import main
 from invoke_gateway.queue.base import CannotOpen
-from invoke_gateway.queue.file_check import OwnedByAnother, check_file
-from invoke_gateway.queue.sqlite_file import OwnedFile
+from invoke_gateway.queue.sqlite.file_check import OwnedByAnother, check_file
+from invoke_gateway.queue.sqlite.owned_file import OwnedFile
+from invoke_gateway.server.startup_checks import Startup, find_mistakes
 from invoke_gateway.settings import SettingsError, load
-from invoke_gateway.startup import Startup, find_mistakes
 from tests.support.certificates import make_certificate
 from tests.support.processes import LOOPBACK, bare_environment, free_port
 from tests.support.sockets import gateway as serving

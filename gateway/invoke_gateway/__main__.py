@@ -1,4 +1,4 @@
-"""`python -m gateway` is the command `invoke-gateway`."""
+"""`python -m invoke_gateway` is the command `invoke-gateway`."""
 
 from invoke_gateway.entry import main
 

@@ -136,7 +136,7 @@ def main() -> NoReturn:
 def _run_command(arguments: list[str]) -> int:
     import click
 
-    from invoke_gateway.cli import main as command
+    from invoke_gateway.cli.main import main as command
 
     try:
         status = command.main(arguments, prog_name="invoke-gateway", standalone_mode=False)

@@ -10,8 +10,8 @@ import time
 
 import uvloop
 
-from invoke_gateway.counters.shared import SharedCounters
-from invoke_gateway.counters.terms import SharedTerms
+from invoke_gateway.counters.shared.counters import SharedCounters
+from invoke_gateway.counters.shared.shared_config import SharedTerms
 from invoke_gateway.policy.concurrency import Full, Plan
 from invoke_gateway.policy.limits import DEFAULT_ACCOUNT, AccountLimits, Limits
 

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from statistics import median
 
-from invoke_gateway.proving.store import find_server
+from invoke_gateway.chaos.store import find_server
+
 from loadtests.bench import calls, machine
 from loadtests.bench.compare import WARM_UP_SECONDS, Tell
 from loadtests.bench.load import CONNECTIONS, Sample, measure

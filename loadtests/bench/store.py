@@ -17,10 +17,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from invoke_gateway.counters.link import Link, StoreAway
-from invoke_gateway.counters.messages import Take, Terms
-from invoke_gateway.counters.script import RENEW, base_key
-from invoke_gateway.counters.tally import Tally
+from invoke_gateway.counters.shared.link import Link, StoreAway
+from invoke_gateway.counters.shared.messages import Take, Terms
+from invoke_gateway.counters.shared.script import RENEW, base_key
+from invoke_gateway.counters.shared.tally import Tally
 from invoke_gateway.policy.limits import AccountLimits, FunctionLimits
 from loadtests.bench.processes import Trouble
 

@@ -1,8 +1,8 @@
 """The gateway with its counting taken out, to see what counting costs. It tells no metrics; for benchmarks only."""
 
-from invoke_gateway.cli import main
+from invoke_gateway.cli.main import main
 from invoke_gateway.exchange import Exchange
-from invoke_gateway.telemetry.record import Totals
+from invoke_gateway.telemetry.totals import Totals
 
 
 def note(self: Totals, exchange: Exchange) -> None:

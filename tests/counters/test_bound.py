@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from invoke_gateway.counters.bound import Bound
+from invoke_gateway.counters.shared.deadline import Bound
 
 
 async def test_what_takes_longer_ends_in_a_timeout_each_time() -> None:

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from invoke_gateway.counters.memory import MemoryCounters, MemorySlot
-from invoke_gateway.counters.shared import SharedCounters
-from invoke_gateway.counters.terms import SharedTerms
+from invoke_gateway.counters.shared.counters import SharedCounters
+from invoke_gateway.counters.shared.shared_config import SharedTerms
 from invoke_gateway.policy.concurrency import Claim, Full, Lane, Plan, RateClaim
 from invoke_gateway.policy.limits import AccountLimits, FunctionLimits, Limits
 from invoke_gateway.refusals import Refusal

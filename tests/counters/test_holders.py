@@ -14,12 +14,12 @@ import msgspec
 import pytest
 
 from invoke_gateway.counters.holders import NoAnswer, Report
-from invoke_gateway.counters.inquiry import Inquiry
-from invoke_gateway.counters.link import Link
-from invoke_gateway.counters.listing import MOST_ROWS, Listing
 from invoke_gateway.counters.memory import MemoryCounters, MemorySlot
-from invoke_gateway.counters.script import REGISTER, base_key
-from invoke_gateway.counters.shared import SharedCounters, SharedTerms
+from invoke_gateway.counters.shared.counters import SharedCounters, SharedTerms
+from invoke_gateway.counters.shared.holder_snapshots import MOST_ROWS, Listing
+from invoke_gateway.counters.shared.link import Link
+from invoke_gateway.counters.shared.script import REGISTER, base_key
+from invoke_gateway.counters.shared.store_admin import Inquiry
 from invoke_gateway.exchange import Exchange
 from invoke_gateway.policy.limits import AccountLimits, Limits
 

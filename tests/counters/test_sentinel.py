@@ -12,9 +12,9 @@ import pytest
 
 from invoke_gateway.counters.base import Away
 from invoke_gateway.counters.memory import MemorySlot
-from invoke_gateway.counters.sentinel import Sentinels
-from invoke_gateway.counters.shared import SharedCounters
-from invoke_gateway.counters.terms import SharedTerms
+from invoke_gateway.counters.shared.counters import SharedCounters
+from invoke_gateway.counters.shared.sentinel import Sentinels
+from invoke_gateway.counters.shared.shared_config import SharedTerms
 from invoke_gateway.policy.limits import AccountLimits, Limits
 from invoke_gateway.policy.store_url import Host, split_store_url
 

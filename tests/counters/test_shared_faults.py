@@ -19,9 +19,9 @@ import pytest
 
 from invoke_gateway.counters.base import Away
 from invoke_gateway.counters.memory import MemorySlot
-from invoke_gateway.counters.shard import Shard
-from invoke_gateway.counters.shared import SharedCounters
-from invoke_gateway.counters.terms import SharedTerms
+from invoke_gateway.counters.shared.counters import SharedCounters
+from invoke_gateway.counters.shared.shard import Shard
+from invoke_gateway.counters.shared.shared_config import SharedTerms
 from invoke_gateway.policy.concurrency import Full, Plan
 from invoke_gateway.policy.limits import AccountLimits, Limits
 from invoke_gateway.refusals import Refusal
@@ -421,7 +421,7 @@ async def test_a_store_that_may_evict_what_is_counted_is_warned_of(caplog: pytes
 
 
 def test_memory_needs_no_redis() -> None:
-    code = "import sys; import invoke_gateway.server; sys.exit('redis' in sys.modules)"
+    code = "import sys; import invoke_gateway.server.run; sys.exit('redis' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -10,9 +10,9 @@ from collections import Counter
 
 import msgspec
 
-from invoke_gateway.counters.messages import Refused, Take, Terms, encode_forget, read_renewal
-from invoke_gateway.counters.script import ALL, FORGET, RENEW, Script, base_key
-from invoke_gateway.counters.tally import Tally
+from invoke_gateway.counters.shared.messages import Refused, Take, Terms, encode_forget, read_renewal
+from invoke_gateway.counters.shared.script import ALL, FORGET, RENEW, Script, base_key
+from invoke_gateway.counters.shared.tally import Tally
 from invoke_gateway.policy.limits import AccountLimits, FunctionLimits
 
 from ..support.stores import Store

@@ -12,8 +12,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from invoke_gateway.queue.place import find_file
-from invoke_gateway.queue.sqlite_journal import CLOSE_SECONDS
+from invoke_gateway.queue.location import find_file
+from invoke_gateway.queue.sqlite.journal import CLOSE_SECONDS
 from invoke_gateway.settings import Settings
 from tests.support.processes import bare_environment
 from tests.support.tools import PROMTOOL

@@ -12,8 +12,8 @@ from time import time
 import pytest
 
 from invoke_gateway.exchange import Exchange
-from invoke_gateway.middleware import answer as answer_stage
-from invoke_gateway.middleware.answer import DRAIN_BYTES, Answer
+from invoke_gateway.middleware import error_response as answer_stage
+from invoke_gateway.middleware.error_response import DRAIN_BYTES, Answer
 from invoke_gateway.policy.concurrency import Full, pool_claim
 from invoke_gateway.refusals import Refusal, render
 from tests.middleware.stages import Inside, drive

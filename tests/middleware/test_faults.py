@@ -6,9 +6,9 @@ import logging
 
 import pytest
 
+from invoke_gateway.backend_errors import BackendReset, BackendTimeout
 from invoke_gateway.exchange import Exchange
-from invoke_gateway.faults import BackendReset, BackendTimeout
-from invoke_gateway.middleware.answer import Answer
+from invoke_gateway.middleware.error_response import Answer
 from invoke_gateway.refusals import Refusal
 from tests.middleware.stages import Inside, drive, make_exchange
 from tests.support.sockets import gateway, invoke, refusal_of

@@ -8,7 +8,7 @@ import pytest
 
 from invoke_gateway.asgi import INJECTED, App, Receive, Scope, Send
 from invoke_gateway.exchange import Exchange
-from invoke_gateway.middleware.inject import Delay, Inject
+from invoke_gateway.middleware.fault_injection import Delay, Inject
 from invoke_gateway.policy.concurrency import Plan
 from invoke_gateway.policy.fault_script import FaultScripts, Injected, Step
 from invoke_gateway.policy.invoke_errors import find_error

@@ -11,9 +11,9 @@ from timeit import repeat
 
 import msgspec
 
-from invoke_gateway.app import Gateway
+from invoke_gateway.admin.live.document import Question, find_configured
+from invoke_gateway.app.gateway import Gateway
 from invoke_gateway.exchange import Exchange
-from invoke_gateway.operations.live import Question, find_configured
 from invoke_gateway.telemetry.last_refusals import SAME_SECONDS
 from tests.support.gateways import make_settings
 from tests.support.stores import running_store

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from invoke_gateway.invocation import Function
 from invoke_gateway.policy.arn import DOMAINS, find_partition, make_arn
+from invoke_gateway.policy.destination_url import parse_target_url
 from invoke_gateway.policy.recursion import hash_function
-from invoke_gateway.policy.target_url import parse_target_url
 
 ACCOUNT = "111122223333"
 PARTITIONS = json.loads((Path(botocore.__file__).parent / "data/partitions.json").read_text())["partitions"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invoke_gateway.policy.retry import as_retry_after, estimate_free_seconds, spread_seconds
+from invoke_gateway.policy.retry_after import as_retry_after, estimate_free_seconds, spread_seconds
 
 seconds = st.floats(0, 10_000, allow_nan=False)
 

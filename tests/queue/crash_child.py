@@ -14,7 +14,7 @@ from pathlib import Path
 
 from invoke_gateway.queue.base import StoreFault
 from invoke_gateway.queue.event import Event
-from invoke_gateway.queue.sqlite import SqliteStore
+from invoke_gateway.queue.sqlite.store import SqliteStore
 
 
 def event(request_id: str) -> Event:

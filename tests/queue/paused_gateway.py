@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from invoke_gateway.queue.streams import StreamStore
+from invoke_gateway.queue.redis.store import StreamStore
 
 
 async def main(url: str, prefix: str, lease: float, lane: str, now: float) -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from invoke_gateway.policy.events import Delays
-from invoke_gateway.queue import sqlite
+from invoke_gateway.policy.event_rules import Delays
 from invoke_gateway.queue.clock import Clock
 from invoke_gateway.queue.event import Outcome
-from invoke_gateway.queue.sqlite import SqliteStore
+from invoke_gateway.queue.sqlite import store as sqlite
+from invoke_gateway.queue.sqlite.store import SqliteStore
 from invoke_gateway.settings import Address
 from tests.queue.test_dispatcher import ERROR, World
 from tests.support.backends import ScriptedBackend, says

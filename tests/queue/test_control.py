@@ -7,8 +7,8 @@ from random import Random
 
 import pytest
 
-from invoke_gateway.faults import BackendUnreachable
-from invoke_gateway.policy.events import EventRules, Targets
+from invoke_gateway.backend_errors import BackendUnreachable
+from invoke_gateway.policy.event_rules import EventRules, Targets
 from invoke_gateway.queue.control import DROPPED, Acted, Control, Seen, Wanted, name_of
 from invoke_gateway.queue.event import Event
 from invoke_gateway.queue.lanes import Work, name_lane

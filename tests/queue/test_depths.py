@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invoke_gateway.policy.events import EventRules, Targets
+from invoke_gateway.policy.event_rules import EventRules, Targets
 from invoke_gateway.policy.limits import AccountLimits, FunctionLimits, Limits
 from invoke_gateway.queue.base import StoreFault, Waiting
 from invoke_gateway.queue.depths import (

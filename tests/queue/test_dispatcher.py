@@ -11,22 +11,22 @@ from typing import Any
 import pytest
 
 from invoke_gateway.asgi import EXCHANGE
+from invoke_gateway.backend_errors import BackendReset, BackendTimeout, BackendUnreachable
 from invoke_gateway.counters.memory import MemoryCounters
 from invoke_gateway.exchange import Exchange
-from invoke_gateway.faults import BackendReset, BackendTimeout, BackendUnreachable
 from invoke_gateway.invocation import Function, Invocation, InvocationType, Operation
 from invoke_gateway.middleware.admission import Admission
 from invoke_gateway.policy.concurrency import Full
-from invoke_gateway.policy.events import Delays, EventRules, Targets
+from invoke_gateway.policy.event_rules import Delays, EventRules, Targets
 from invoke_gateway.policy.limits import AccountLimits, FunctionLimits, Limits
-from invoke_gateway.queue.accept import make_event
 from invoke_gateway.queue.base import DeliveryFailed, StoreFault
-from invoke_gateway.queue.deliveries import Deliveries
+from invoke_gateway.queue.delivery import Deliveries
 from invoke_gateway.queue.dispatcher import Dispatcher
 from invoke_gateway.queue.event import Event
-from invoke_gateway.queue.room import Room
-from invoke_gateway.queue.run import Admitted, Runner
-from invoke_gateway.telemetry.events import EventTotals
+from invoke_gateway.queue.from_request import make_event
+from invoke_gateway.queue.runner import Admitted, Runner
+from invoke_gateway.queue.slot_gate import Room
+from invoke_gateway.telemetry.event_totals import EventTotals
 from tests.support.dispatching import Clock, MemoryStore, settle
 
 Answer = tuple[int, bytes, dict[bytes, bytes]] | Exception

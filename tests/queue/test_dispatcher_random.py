@@ -7,9 +7,9 @@ from collections import Counter
 
 import pytest
 
-from invoke_gateway.faults import BackendReset, BackendUnreachable
+from invoke_gateway.backend_errors import BackendReset, BackendUnreachable
 from invoke_gateway.policy.concurrency import Full
-from invoke_gateway.policy.events import EventRules, Targets
+from invoke_gateway.policy.event_rules import EventRules, Targets
 from invoke_gateway.queue.base import StoreFault
 from tests.queue.test_dispatcher import DLQ, ERROR, FAILURE, OK, SUCCESS, Answer, World
 from tests.support.dispatching import MemoryStore, settle

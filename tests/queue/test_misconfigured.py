@@ -8,7 +8,7 @@ import pytest
 
 from invoke_gateway.queue.lanes import Lane, Work, name_lane
 from invoke_gateway.queue.misconfigured import SHORTEST_SECONDS, Misconfigured
-from invoke_gateway.queue.ran import Ran
+from invoke_gateway.queue.run_result import Ran
 from tests.support.dispatching import Clock
 
 REFUSED = Ran("misconfigured", code=403, message="no", remedy="403. Allow it.")

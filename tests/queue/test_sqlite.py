@@ -16,8 +16,8 @@ import pytest
 
 from invoke_gateway.queue.base import CannotOpen, StoreFault, Waiting
 from invoke_gateway.queue.event import Answer, Event, Outcome
-from invoke_gateway.queue.sqlite import SqliteStore
-from invoke_gateway.queue.statements import STATEMENTS
+from invoke_gateway.queue.sqlite.statements import STATEMENTS
+from invoke_gateway.queue.sqlite.store import SqliteStore
 
 Make = Callable[[Path], object]
 

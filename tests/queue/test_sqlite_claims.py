@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from invoke_gateway.queue.event import Event
-from invoke_gateway.queue.sqlite_claims import Claims
-from invoke_gateway.queue.sqlite_reader import START, Found, Page
+from invoke_gateway.queue.sqlite.claims import Claims
+from invoke_gateway.queue.sqlite.reader import START, Found, Page
 
 
 def found(seq: int, due_at: float = 1.0) -> Found:

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from invoke_gateway.queue import sqlite_file, sqlite_journal
 from invoke_gateway.queue.base import CannotOpen, StoreFault
 from invoke_gateway.queue.event import Event
-from invoke_gateway.queue.sqlite import SqliteStore
-from invoke_gateway.queue.sqlite_file import PAGE_BYTES
+from invoke_gateway.queue.sqlite import journal as sqlite_journal
+from invoke_gateway.queue.sqlite import owned_file as sqlite_file
+from invoke_gateway.queue.sqlite.owned_file import PAGE_BYTES
+from invoke_gateway.queue.sqlite.store import SqliteStore
 from tests.support.lateness import judge
 
 ROOT = Path(__file__).parents[2]

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from invoke_gateway.queue.base import Waiting
 from invoke_gateway.queue.event import NO_PAYLOAD, Event
-from invoke_gateway.queue.sqlite import SqliteStore
+from invoke_gateway.queue.sqlite.store import SqliteStore
 
 LANES = st.sampled_from(["a", "b", "c"])
 TIMES = st.integers(0, 5).map(float)

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from invoke_gateway.queue import sqlite, sqlite_journal
 from invoke_gateway.queue.base import CannotOpen, StoreFault
 from invoke_gateway.queue.event import Event
-from invoke_gateway.queue.sqlite import SqliteStore
+from invoke_gateway.queue.sqlite import journal as sqlite_journal
+from invoke_gateway.queue.sqlite import store as sqlite
+from invoke_gateway.queue.sqlite.store import SqliteStore
 
 PLENTY = 1 << 40
 SUFFIXES = ("", "-wal", "-shm", ".lock")

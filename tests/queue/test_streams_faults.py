@@ -19,12 +19,12 @@ from typing import Any
 
 import pytest
 
-from invoke_gateway.queue import stream_script as scripts
 from invoke_gateway.queue.base import CannotOpen, StoreFault, Waiting
 from invoke_gateway.queue.event import Event
-from invoke_gateway.queue.stream_line import Line
-from invoke_gateway.queue.stream_link import Link, StreamUrl
-from invoke_gateway.queue.streams import StreamStore
+from invoke_gateway.queue.redis import script as scripts
+from invoke_gateway.queue.redis.link import Link, StreamUrl
+from invoke_gateway.queue.redis.request_channel import Line
+from invoke_gateway.queue.redis.store import StreamStore
 from tests.support.certificates import make_certificate
 from tests.support.event_places import LANE, NOW, Heard, StreamPlace, hear_nothing, make_event
 from tests.support.gateways import eventually

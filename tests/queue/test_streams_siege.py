@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from invoke_gateway.queue.base import StoreFault
-from invoke_gateway.queue.streams import StreamStore
+from invoke_gateway.queue.redis.store import StreamStore
 from tests.support.event_places import LANE, StreamPlace, hear_nothing, make_event
 from tests.support.stores import KINDS, running_store
 

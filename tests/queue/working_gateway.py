@@ -8,7 +8,7 @@ import sys
 import time
 
 from invoke_gateway.queue.base import StoreFault
-from invoke_gateway.queue.streams import StreamStore
+from invoke_gateway.queue.redis.store import StreamStore
 
 
 async def main(url: str, prefix: str, lease: float, lane: str, path: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from invoke_gateway.app import Gateway
+from invoke_gateway.app.gateway import Gateway
 from tests.support.backends import BackendCall, ScriptedBackend, response
 from tests.support.clients import invoke_path, stream_path
 from tests.support.gateways import eventually, make_settings

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from invoke_gateway.cli import main
+from invoke_gateway.cli.main import main
 from tests.scenarios.test_shared_counters import ACCOUNT, LEASE, LIMIT, Process, gateways, hold
 from tests.support.processes import wait_until
 from tests.support.sockets import Backend, Wire, invoke

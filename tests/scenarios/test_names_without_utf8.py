@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from invoke_gateway.admin.documents import encode
 
-from invoke_gateway.cli import main
-from invoke_gateway.operations.documents import encode
+from invoke_gateway.cli.main import main
+from invoke_gateway.policy.destination_url import File, parse_target_url
 from invoke_gateway.policy.os_text import printable, printable_document
 from invoke_gateway.policy.store_url import find_file_path
-from invoke_gateway.policy.target_url import File, parse_target_url
 from invoke_gateway.queue.base import CannotOpen, StoreFault
-from invoke_gateway.queue.place import find_file
+from invoke_gateway.queue.location import find_file
 from invoke_gateway.telemetry.exposition import Family, render
 from tests.support import clients
 from tests.support.backends import ScriptedBackend

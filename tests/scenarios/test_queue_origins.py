@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from invoke_gateway.cli import main
+from invoke_gateway.cli.main import main
 from invoke_gateway.queue.base import Waiting
 from invoke_gateway.queue.lanes import LaneName, Work, name_lane, split_lane
+from invoke_gateway.queue.location import find_file
 from invoke_gateway.queue.origin import Origin, describe_backend
-from invoke_gateway.queue.place import find_file
 from tests.support import clients
 from tests.support.backends import ScriptedBackend, says
 from tests.support.gateways import GatewayUnderTest, eventually, serving

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-from invoke_gateway.counters import tally
+from invoke_gateway.counters.shared import tally
 
 from .course import run
 from .store import Library

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from types import ModuleType
 
-from invoke_gateway.counters import tally
+from invoke_gateway.counters.shared import tally
 from invoke_gateway.policy.limits import AccountLimits, FunctionLimits
 
 from .faults import Faults

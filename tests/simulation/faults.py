@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from invoke_gateway.counters.messages import encode_forget
-from invoke_gateway.counters.script import FORGET
+from invoke_gateway.counters.shared.messages import encode_forget
+from invoke_gateway.counters.shared.script import FORGET
 
 from .network import Server
 

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Generator
 from typing import Any
 
-from invoke_gateway.counters.messages import encode_forget, read_renewal
-from invoke_gateway.counters.script import FORGET, RENEW, Script
+from invoke_gateway.counters.shared.messages import encode_forget, read_renewal
+from invoke_gateway.counters.shared.script import FORGET, RENEW, Script
 from invoke_gateway.policy.concurrency import Lane, Plan
 
 from .ledger import Call, Ledger

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
-from invoke_gateway.counters.script import Script, base_key
+from invoke_gateway.counters.shared.script import Script, base_key
 
 from .store import Library, Redis
 from .world import World

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from invoke_gateway.counters.script import FORGET, REGISTER, RENEW, TAKE, Script
+from invoke_gateway.counters.shared.script import FORGET, REGISTER, RENEW, TAKE, Script
 
 from .ledger import Call, Ledger
 from .network import Network, Server

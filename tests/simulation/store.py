@@ -9,7 +9,7 @@ from typing import Any
 import lupa.lua51
 import msgspec
 
-from invoke_gateway.counters.script import ALL, Script
+from invoke_gateway.counters.shared.script import ALL, Script
 
 Value = Any
 

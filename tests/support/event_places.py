@@ -10,8 +10,8 @@ import redis
 from invoke_gateway.queue.base import Store as EventStore
 from invoke_gateway.queue.base import Waiting
 from invoke_gateway.queue.event import Event
-from invoke_gateway.queue.sqlite import SqliteStore
-from invoke_gateway.queue.streams import StreamStore
+from invoke_gateway.queue.redis.store import StreamStore
+from invoke_gateway.queue.sqlite.store import SqliteStore
 
 from .stores import Store
 

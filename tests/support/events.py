@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from invoke_gateway.policy.events import Condition
+from invoke_gateway.policy.event_rules import Condition
 from invoke_gateway.queue.event import Answer, Event, Outcome
 
 ARN = "arn:aws:lambda:us-east-1:000000000000:function:report"

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from invoke_gateway.server import RunningGateway, running
+from invoke_gateway.server.run import RunningGateway, running
 from invoke_gateway.settings import Address, Settings
 
 from . import clients

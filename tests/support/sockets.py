@@ -23,7 +23,7 @@ import boto3
 import uvloop
 from botocore.config import Config
 
-from invoke_gateway.server import RunningGateway, running
+from invoke_gateway.server.run import RunningGateway, running
 from invoke_gateway.settings import Settings
 
 from .backends import BackendCall, ScriptedBackend

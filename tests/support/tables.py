@@ -9,8 +9,8 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from invoke_gateway.app import Gateway
-from invoke_gateway.faults import BackendFault
+from invoke_gateway.app.gateway import Gateway
+from invoke_gateway.backend_errors import BackendFault
 from invoke_gateway.refusals import Refusal
 from invoke_gateway.settings import Function, Settings
 

@@ -10,7 +10,7 @@ import pytest
 from invoke_gateway.policy.limits import DEFAULT_ACCOUNT
 from invoke_gateway.queue import depths
 from invoke_gateway.telemetry.event_metrics import Events, list_events
-from invoke_gateway.telemetry.events import EventTotals
+from invoke_gateway.telemetry.event_totals import EventTotals
 from tests.support.sockets import Gateway, gateway, invoke
 
 FUNCTIONS = {
@@ -25,7 +25,7 @@ EVENT = "X-Amz-Invocation-Type: Event"
 
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
-    monkeypatch.setattr("invoke_gateway.app.SCRAPE_SECONDS", 0)
+    monkeypatch.setattr("invoke_gateway.app.gateway.SCRAPE_SECONDS", 0)
     accounts = {"default": {"functions": FUNCTIONS}}
     with gateway(accounts=accounts, metric_functions=3, **{"async": DELAYS}) as started:
 

@@ -12,10 +12,10 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics_exposition
 from prometheus_client.openmetrics import parser as openmetrics_parser
 
-from invoke_gateway.app import Gateway
+from invoke_gateway.app.gateway import Gateway
 from invoke_gateway.settings import Settings
 from invoke_gateway.telemetry.exposition import PIECE_CHARACTERS, Family, Row, as_metric, choose_format, render
-from invoke_gateway.telemetry.record import Histogram
+from invoke_gateway.telemetry.totals import Histogram
 
 ODD = 'a "quoted" \\name\\n\nof two lines, 100 % {odd} ü'
 FORMATS = pytest.mark.parametrize("is_openmetrics", [False, True], ids=["text", "openmetrics"])

@@ -12,7 +12,7 @@ import pytest
 from invoke_gateway.background import BackgroundTasks
 from invoke_gateway.telemetry import files
 from invoke_gateway.telemetry.files import keep_watching_files
-from invoke_gateway.telemetry.record import Totals
+from invoke_gateway.telemetry.totals import Totals
 from tests.support.gateways import eventually
 from tests.support.served import served
 from tests.support.sockets import LOOPBACK

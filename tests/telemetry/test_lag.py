@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Iterator
 from itertools import count
 
-from invoke_gateway.telemetry.lag import keep_measuring_lag
-from invoke_gateway.telemetry.record import Histogram
+from invoke_gateway.telemetry.loop_lag import keep_measuring_lag
+from invoke_gateway.telemetry.totals import Histogram
 from tests.support.gateways import eventually
 
 

@@ -13,9 +13,9 @@ from invoke_gateway.exchange import Exchange
 from invoke_gateway.policy.limits import AccountLimits
 from invoke_gateway.refusals import Refusal
 from invoke_gateway.telemetry import log as telemetry_log
-from invoke_gateway.telemetry.events import EventTotals
+from invoke_gateway.telemetry.event_totals import EventTotals
 from invoke_gateway.telemetry.log import DropSummary, RefusalSummary
-from invoke_gateway.telemetry.record import Totals
+from invoke_gateway.telemetry.totals import Totals
 from tests.support.sockets import Gateway, gateway, invoke
 
 SECRETS = (

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from invoke_gateway import __version__
-from invoke_gateway.faults import KINDS
+from invoke_gateway.backend_errors import KINDS
 from tests.support.sockets import Gateway, Wire, calls_under_way, gateway, invoke
 
 NAMED = "111122223333"

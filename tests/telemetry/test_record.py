@@ -9,7 +9,7 @@ import pytest
 from invoke_gateway.exchange import Exchange
 from invoke_gateway.policy.limits import AccountLimits, FunctionLimits
 from invoke_gateway.refusals import Refusal
-from invoke_gateway.telemetry.record import DURATION_BOUNDS, FunctionCounts, Histogram, Totals
+from invoke_gateway.telemetry.totals import DURATION_BOUNDS, FunctionCounts, Histogram, Totals
 
 ACCOUNT = AccountLimits("000000000000", 10, {"checkout": FunctionLimits(2)})
 

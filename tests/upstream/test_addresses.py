@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from invoke_gateway import dialing
-from invoke_gateway.counters.link import Link
+from invoke_gateway.counters.shared.link import Link
 from invoke_gateway.dialing import Found
-from invoke_gateway.queue.stream_link import Link as StreamLink
-from invoke_gateway.queue.stream_link import StreamUrl
+from invoke_gateway.queue.redis.link import Link as StreamLink
+from invoke_gateway.queue.redis.link import StreamUrl
 from tests.support.addresses import blackhole, common_port, found, listener
 from tests.support.backends import ScriptedBackend
 from tests.support.clients import call, check_is_service_exception, invoke

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from invoke_gateway.backend_errors import BackendFault, BackendGarbage, BackendReset
 from invoke_gateway.buffers import Buffers
-from invoke_gateway.faults import BackendFault, BackendGarbage, BackendReset
 from invoke_gateway.upstream.call import Call
 from invoke_gateway.upstream.connection import MAX_HEAD_BYTES, Connection
 from invoke_gateway.upstream.pool import Pool

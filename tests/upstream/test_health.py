@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from invoke_gateway.backend_errors import BackendFault, BackendUnreachable
 from invoke_gateway.buffers import Buffers
-from invoke_gateway.faults import BackendFault, BackendUnreachable
 from invoke_gateway.upstream.health import BackendState, BackendWatch
 from invoke_gateway.upstream.pool import Pool
 from tests.support.gateways import eventually

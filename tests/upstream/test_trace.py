@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from invoke_gateway.policy.recursion import extend, hash_function
-from invoke_gateway.upstream.trace import Traces
+from invoke_gateway.upstream.lineage_header import Traces
 from tests.support.backends import ScriptedBackend, chunk
 from tests.support.clients import Client, call, invoke_path, request
 from tests.support.gateways import GatewayUnderTest, serving

@@ -7,9 +7,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invoke_gateway.telemetry.events import EventTotals
-from invoke_gateway.telemetry.record import Histogram, Totals
-from invoke_gateway.workers.state import (
+from invoke_gateway.telemetry.event_totals import EventTotals
+from invoke_gateway.telemetry.totals import Histogram, Totals
+from invoke_gateway.workers.snapshots import (
     Levels,
     add_throttles,
     encode_totals,

@@ -13,7 +13,7 @@ from aiolimiter import AsyncLimiter
 
 from ..exchange import Holder
 from ..policy.concurrency import Claim, Full, Lane, Occupant, Plan, RateClaim
-from ..policy.retry import NEVER, estimate_free_seconds
+from ..policy.retry_after import NEVER, estimate_free_seconds
 
 # Weight of the latest call in the usual duration: about the last eight calls count.
 _NEWEST_WEIGHT = 0.125

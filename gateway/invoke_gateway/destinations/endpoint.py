@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httptools
 
 from ..dialing import Dialer
-from ..policy.target_url import Endpoint
+from ..policy.destination_url import Endpoint
 from ..queue.base import DeliveryFailed
 from .message import Message
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ..policy.target_url import File
+from ..policy.destination_url import File
 from ..queue.base import DeliveryFailed
 from .message import Message
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from ..invocation import Function
-from ..policy.target_url import OtherFunction
+from ..policy.destination_url import OtherFunction
 from ..queue.base import DeliveryFailed, StoreFault
 from ..queue.event import Event
 from .message import Message

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..policy.events import Kind
+from ..policy.event_rules import Kind
 from ..queue.event import Event
 from ..queue.records import Attributes, delivery_id, make_attributes, make_record
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ..policy.target_url import Queue
+from ..policy.destination_url import Queue
 from ..queue.base import DeliveryFailed
 from ..queue.records import NO_CHARACTER
 from .message import Message

@@ -10,9 +10,9 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, ConnectionError, RedisError, TimeoutError
 
-from ..policy.target_url import Stream
+from ..policy.destination_url import Stream
 from ..queue.base import DeliveryFailed
-from ..redis_connection import Dialers, dialed
+from ..store.connection import Dialers, dialed
 from .message import Message
 
 REMEMBERED_SECONDS = 86_400  # how long a message is not appended again

@@ -5,8 +5,17 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from ..policy.events import Kind
-from ..policy.target_url import BadTargetUrl, Endpoint, File, OtherFunction, Queue, Stream, Target, parse_target_url
+from ..policy.destination_url import (
+    BadTargetUrl,
+    Endpoint,
+    File,
+    OtherFunction,
+    Queue,
+    Stream,
+    Target,
+    parse_target_url,
+)
+from ..policy.event_rules import Kind
 from ..queue.base import DeliveryFailed
 from ..queue.event import Event
 from .endpoint import Endpoints

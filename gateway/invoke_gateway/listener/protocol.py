@@ -28,8 +28,8 @@ from uvicorn.server import ServerState
 
 from ..asgi import HEADERS, MESSAGE, App, Scope
 from ..exchange import new_request_id
-from ..outbox import Outbox
 from ..refusals import Refusal, Rendered, render
+from ..write_batcher import Outbox
 from .cycle import STATUS_LINES, Cycle
 from .head import Unacceptable, malformed, settle, without_upgrade
 from .overflow import Overflow

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from ..asgi import DONE, EXCHANGE, App, Receive, Scope, Send
 from ..exchange import Exchange
 from ..invocation import ANONYMOUS
-from ..policy.access import parse_caller
+from ..policy.caller import parse_caller
 from ..policy.limits import Limits
 from ..refusals import Refusal
 

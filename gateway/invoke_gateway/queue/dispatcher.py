@@ -17,18 +17,18 @@ from typing import Any
 
 from ..background import BackgroundTasks
 from ..policy.concurrency import Claim, Full, Plan
-from ..policy.events import Condition, Delays, EventRules
+from ..policy.event_rules import Condition, Delays, EventRules
 from ..policy.limits import Limits
 from .base import Store, StoreFault, Waiting
-from .deliveries import Deliveries
+from .delivery import Deliveries
 from .event import Event
 from .lanes import Lane, Work
 from .misconfigured import Misconfigured
 from .origin import Origin
-from .ready import MOST_READY, Ready
-from .room import Entry, Room
-from .run import Runner, plan_of
-from .settling import Settling, Tell
+from .prefetch import MOST_READY, Ready
+from .runner import Runner, plan_of
+from .settlement import Settling, Tell
+from .slot_gate import Entry, Room
 from .timers import CallLater
 
 log = logging.getLogger("invoke_gateway")

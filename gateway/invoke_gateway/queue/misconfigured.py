@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable
 
 from .lanes import Lane
-from .ran import Ran
+from .run_result import Ran
 from .timers import CallLater, Handle
 
 log = logging.getLogger("invoke_gateway")

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from ..policy.events import Kind
+from ..policy.event_rules import Kind
 from ..policy.json_members import find_string
 from ..policy.json_text import find_json_error
 from .event import Event, Outcome

@@ -13,7 +13,7 @@ from invoke_gateway.settings.load import RELOADABLE, json_schema, load, restart_
 from invoke_gateway.settings.merge import Override
 from invoke_gateway.settings.models import Account, Backend, Function, Quotas, Retry, Settings, Tls
 from invoke_gateway.settings.problems import Finding, Problem, SettingsError
-from invoke_gateway.settings.values import Address
+from invoke_gateway.settings.types import Address
 
 __all__ = [
     "RELOADABLE",

@@ -8,9 +8,9 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from invoke_gateway.settings.file import read_settings_file
-from invoke_gateway.settings.keys import join_key, split_key
 from invoke_gateway.settings.merge import Merged, Override, merge
 from invoke_gateway.settings.models import Settings
+from invoke_gateway.settings.paths import join_key, split_key
 from invoke_gateway.settings.problems import Finding, Problem, SettingsError, explain
 
 RELOADABLE = frozenset({"accounts", "credentials", "quotas"})

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from invoke_gateway.settings.keys import Path, Place
+from invoke_gateway.settings.paths import Path, Place
 
 
 @dataclass(frozen=True, slots=True)

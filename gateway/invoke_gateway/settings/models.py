@@ -10,14 +10,14 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
+from invoke_gateway.policy.destination_url import names_function
 from invoke_gateway.policy.reservations import (
     default_unreserved_floor,
     find_floor_violation,
     unreserved_concurrent_executions,
 )
-from invoke_gateway.policy.target_url import names_function
-from invoke_gateway.settings.keys import join_key
-from invoke_gateway.settings.values import (
+from invoke_gateway.settings.paths import join_key
+from invoke_gateway.settings.types import (
     AccessKeyId,
     AccountId,
     Address,

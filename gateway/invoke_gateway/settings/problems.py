@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from invoke_gateway.settings.keys import Place, all_paths, find_place, join_key, split_key
+from invoke_gateway.settings.paths import Place, all_paths, find_place, join_key, split_key
 
 if TYPE_CHECKING:
     from invoke_gateway.settings.merge import Merged

@@ -2,7 +2,7 @@
 
 import re
 
-from invoke_gateway.settings.keys import join_key
+from invoke_gateway.settings.paths import join_key
 from invoke_gateway.settings.problems import Problem
 
 DEEPEST = 32  # levels of nesting; the settings have six

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Protocol, get_args
 
-from ..policy.events import Condition
-from .events import EventTotals
+from ..policy.event_rules import Condition
+from .event_totals import EventTotals
 from .exposition import Family
 from .families import counter, gauge, histogram
 

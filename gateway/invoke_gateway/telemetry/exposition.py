@@ -16,7 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encoder
 
 from ..policy.os_text import printable
-from .record import Histogram
+from .totals import Histogram
 
 # Made in about half a millisecond, and sent with few system calls.
 PIECE_CHARACTERS = 65_536

@@ -8,7 +8,7 @@ import logging
 import os
 from collections.abc import Callable
 
-from .record import Totals
+from .totals import Totals
 
 log = logging.getLogger("invoke_gateway")
 

@@ -17,9 +17,9 @@ import msgspec
 from ..asgi import ATTEMPT, INJECTED, Attempt, Scope
 from ..exchange import MOST_SHOWN, Exchange
 from ..invocation import InvocationType
-from .events import EventTotals
+from .event_totals import EventTotals
 from .line_writer import LineHandler, LineWriter
-from .record import Totals
+from .totals import Totals
 
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs

@@ -9,13 +9,13 @@ from typing import NamedTuple, Protocol
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from ..faults import KINDS
+from ..backend_errors import KINDS
 from ..policy.limits import OTHER, AccountLimits, Limits
 from .event_metrics import Events, list_events
 from .exposition import Family, Row, as_metric
 from .families import counter, gauge, histogram
-from .record import FunctionCounts, Totals
 from .store_metrics import Counters, list_counters
+from .totals import FunctionCounts, Totals
 
 _BY_ACCOUNT = ("account",)
 _BY_FUNCTION = ("account", "function")

@@ -12,8 +12,8 @@ import tempfile
 from pathlib import Path
 from threading import Thread
 
-from invoke_gateway import flags
-from invoke_gateway.cli import main
+from invoke_gateway.cli.main import main
+from invoke_gateway.settings import flags
 
 
 def end_with_parent(folder: Path) -> None:

@@ -13,7 +13,7 @@ from time import monotonic
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from ..faults import BackendFault, BackendReset
+from ..backend_errors import BackendFault, BackendReset
 
 if TYPE_CHECKING:
     from .connection import Connection

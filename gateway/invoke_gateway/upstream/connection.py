@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 import httptools
 
-from ..faults import BackendFault, BackendGarbage, BackendReset
+from ..backend_errors import BackendFault, BackendGarbage, BackendReset
 from .call import Call
 from .headers import NOT_RETURNED, SINGLED_OUT, Headers, find_listed, is_persistence
 

@@ -13,19 +13,19 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from ..asgi import EXCHANGE, MESSAGE, Message, Receive, Scope, Send
+from ..backend_errors import BackendReset, ResponseTooLarge
 from ..buffers import Buffers
 from ..exchange import Exchange
-from ..faults import BackendReset, ResponseTooLarge
 from ..invocation import Operation
 from ..policy.function_errors import FunctionErrors
 from ..policy.payload import make_too_large_error
 from ..policy.recursion import TRACE_HEADER
-from ..policy.target import canonical_path
+from ..policy.request_target import canonical_path
 from .call import Call
 from .connection import Connection
 from .headers import Headers, is_end_to_end, request_head
+from .lineage_header import Traces
 from .pool import Pool
-from .trace import Traces
 
 _NO_LIMIT = 1 << 62
 _LARGE_BODY = 65_536

@@ -11,7 +11,7 @@ import logging
 from time import monotonic
 from typing import Protocol
 
-from ..faults import BackendFault
+from ..backend_errors import BackendFault
 
 log = logging.getLogger("invoke_gateway")
 

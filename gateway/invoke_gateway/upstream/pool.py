@@ -7,9 +7,7 @@ import ssl
 from collections.abc import Callable
 from contextlib import suppress
 
-from ..buffers import Buffers
-from ..dialing import Dialer, Resolve
-from ..faults import (
+from ..backend_errors import (
     BackendConnectTimeout,
     BackendFault,
     BackendReset,
@@ -17,9 +15,11 @@ from ..faults import (
     BackendUnreachable,
     BackendUntrusted,
 )
-from ..outbox import Outbox
+from ..buffers import Buffers
+from ..dialing import Dialer, Resolve
+from ..write_batcher import Outbox
 from .connection import Connection
-from .silence import Silence
+from .idle_timeouts import Silence
 
 
 class Pool:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..operations.own_queue import OwnQueue
-from ..operations.queue import Look, Question
-from ..operations.queue_documents import Row
+from ..admin.local_queue import OwnQueue
+from ..admin.queue import Look, Question
+from ..admin.queue_documents import Row
 from ..queue.adoption import Decided, Decision, WhichOrigin
 from ..queue.base import StoreFault
 from ..queue.clock import Clock
@@ -20,7 +20,7 @@ from ..queue.origin import Held
 from .channel import WorkerGone
 
 if TYPE_CHECKING:
-    from ..app import Gateway
+    from ..app.gateway import Gateway
     from .supervisor import Supervisor, Worker
 
 _SCRAPE_PATIENCE = 0.5  # seconds that a worker waits for the store when it is asked for a scrape

@@ -20,16 +20,16 @@ from secrets import token_hex
 from time import monotonic
 from typing import Any, cast
 
+from ..admin.live.sparklines import keep_looking
 from ..asgi import App
 from ..background import BackgroundTask, BackgroundTasks
-from ..binding import CannotListen, Listeners, bind, reserve, reserve_beside
-from ..listening import demo_backend
-from ..operations.history import keep_looking
-from ..serving import serving_operations
+from ..server.binding import CannotListen, Listeners, bind, reserve, reserve_beside
+from ..server.process import serving_operations
+from ..server.sockets import demo_backend
 from ..settings import RELOADABLE, Settings
+from .admin import make_operations
+from .aggregate import Group
 from .channel import Asking, Channel, WorkerGone
-from .group import Group
-from .operations import make_operations
 from .worker import Start
 
 log = logging.getLogger("invoke_gateway")

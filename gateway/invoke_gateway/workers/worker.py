@@ -11,11 +11,11 @@ import socket
 import sys
 from typing import Any, NamedTuple, cast
 
-from ..app import Gateway
+from ..app.gateway import Gateway
 from ..asgi import App, Message, Scope
-from ..binding import CannotListen, Listeners
 from ..queue.base import StoreFault
-from ..serving import (
+from ..server.binding import CannotListen, Listeners
+from ..server.process import (
     ServingGateway,
     freeze_garbage,
     handle_signals,
@@ -27,9 +27,9 @@ from ..serving import (
 from ..settings import Settings
 from ..telemetry.log import count_dropped_lines, set_up_logging
 from .channel import Channel, answer_all
-from .holders import answer_holders
+from .in_flight import answer_holders
 from .queue import QUEUE_ANSWERS, answer_depths
-from .state import describe_now, describe_process, describe_totals
+from .snapshots import describe_now, describe_process, describe_totals
 
 log = logging.getLogger("invoke_gateway")
 

@@ -1,0 +1,141 @@
+"""The operations listener: the live page, metrics, health, readiness, the live limits, holds and fault scripts. It is a
+server of its own, so nothing of it can be reached through the Invoke listener."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from itertools import chain
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from ..telemetry.exposition import Family, choose_format, render
+from ..telemetry.metrics import GatewayCollector
+from ..telemetry.process import read_process
+from .documents import answer_error, answer_json
+from .live.document import BadQuestion, Refusals, read_question
+from .live.page import load_page
+from .live.stream import EventStream, Watchers
+from .readiness import Readiness, Shared
+
+log = logging.getLogger("invoke_gateway")
+
+_LONGEST_NUMBER = 9  # digits; more rows than there can be functions
+
+# What is true now only. No header lets other origins read it, so a browser keeps it from their pages.
+_FRESH = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
+
+
+class Operations:
+    """`describe_limits` returns the document of `/limits`, `readiness` that of `/readyz`.
+    `endpoints` are those of holds and of whatever else there is. Where others know what is shown, `refresh` asks them,
+    `find_trouble` says what is missing in the answers, and `read_processes` reads the metrics that are of processes."""
+
+    def __init__(
+        self,
+        *,
+        collector: GatewayCollector,
+        describe_limits: Callable[[int], dict[str, object]],
+        watchers: Watchers,
+        refusals: Refusals,
+        readiness: Readiness,
+        endpoints: Iterable[Route],
+        shared: Shared | None = None,
+        refresh: Callable[[], Awaitable[None]] | None = None,
+        read_processes: Callable[[], Awaitable[Iterable[Family]]] | None = None,
+        find_trouble: Callable[[], str | None] = lambda: None,
+    ) -> None:
+        self._find_trouble = find_trouble
+        self._shared = shared
+        self._collector = collector
+        self._describe_limits = describe_limits
+        self._watchers = watchers
+        self._refusals = refusals
+        self._readiness = readiness
+        self._refresh = refresh or _know_already
+        self._read_processes = read_processes or _read_process
+        self.app = Starlette(
+            routes=[
+                Route("/", self.page),
+                Route("/live", self.live),
+                Route("/refusals", self.refusals),
+                Route("/metrics", self.metrics),
+                Route("/healthz", self.healthz),
+                Route("/readyz", self.readyz),
+                Route("/limits", self.limits),
+                *endpoints,
+            ]
+        )
+
+    async def page(self, request: Request) -> Response:
+        page = load_page()
+        return Response(page.html, headers=page.headers)
+
+    async def live(self, request: Request) -> Response:
+        try:
+            question = read_question(request.query_params)
+        except BadQuestion as error:
+            return answer_error(str(error), 400)
+        why_not = self._watchers.why_not()
+        if why_not is not None:
+            return answer_json({"error": why_not}, 503, {"retry-after": "10"})
+        if request.method == "HEAD":
+            return Response(media_type="text/event-stream", headers=_FRESH)
+        return EventStream(self._watchers, question, _FRESH)
+
+    async def refusals(self, request: Request) -> Response:
+        await self._refresh()
+        document: dict[str, object] = {"refusals": self._refusals.newest_first()}
+        if (trouble := self._find_trouble()) is not None:
+            document["trouble"] = trouble
+        return answer_json(document, headers=_FRESH)
+
+    async def metrics(self, request: Request) -> Response:
+        is_openmetrics, content_type = choose_format(request.headers.get("accept", ""))
+        try:
+            processes = await self._read_processes()
+            pieces = render(chain(self._collector.families(), processes), is_openmetrics=is_openmetrics)
+            body = await _join(pieces)
+        except Exception:  # half an answer with 200 would be taken for all of it
+            log.exception("the metrics cannot be written")
+            return answer_error("The metrics cannot be written. The gateway's log says why.", 500)
+        return Response(body, headers={"content-type": content_type})
+
+    async def healthz(self, request: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def readyz(self, request: Request) -> Response:
+        await self._refresh()
+        document = await self._readiness.describe()
+        return answer_json(document, status=200 if document["ready"] else 503)
+
+    async def limits(self, request: Request) -> Response:
+        functions = request.query_params.get("functions", "1000")
+        if not (functions.isascii() and functions.isdigit() and len(functions) <= _LONGEST_NUMBER):
+            return answer_json(
+                {"error": f"functions={functions} is not a number. Say how many rows you want."}, status=400
+            )
+        if self._shared is not None:
+            await self._shared.read_sums()
+        return answer_json(self._describe_limits(int(functions)))
+
+
+async def _know_already() -> None:
+    """In one process what is shown is at hand."""
+
+
+async def _read_process() -> Iterable[Family]:
+    return await asyncio.to_thread(read_process)
+
+
+async def _join(pieces: Iterator[bytes]) -> bytes:
+    """Return all pieces; requests are served between two of them."""
+    made = []
+    for piece in pieces:
+        made.append(piece)
+        await asyncio.sleep(0)
+    return b"".join(made)

@@ -1,0 +1,136 @@
+"""The document behind `/limits`: what is in force, what runs, what was refused."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Protocol
+
+from ..policy.limits import AccountLimits, Limits
+from ..telemetry.totals import Totals
+
+
+class Levels(Protocol):
+    def in_use(self, counter: str) -> int: ...
+
+    def oldest_seconds(self, counter: str) -> float: ...
+
+    def held(self) -> dict[str, int]: ...
+
+
+class Everywhere:
+    """The levels of all gateways, by the store's sums; nowhere below those of this one, `here`, which are newer."""
+
+    def __init__(self, here: Levels, sums: Mapping[str, int]) -> None:
+        self.here = here
+        self._sums = sums
+
+    def in_use(self, counter: str) -> int:
+        return max(self._sums.get(counter, 0), self.here.in_use(counter))
+
+    def oldest_seconds(self, counter: str) -> float:
+        return self.here.oldest_seconds(counter)
+
+    def held(self) -> dict[str, int]:
+        held = dict(self._sums)
+        for counter, slots in self.here.held().items():
+            if slots > held.get(counter, 0):
+                held[counter] = slots
+        return held
+
+
+def count_in_flight(levels: Levels, counter: str) -> dict[str, object]:
+    """`in_flight`, and where that is over all gateways also `in_flight_here`."""
+    counted: dict[str, object] = {"in_flight": levels.in_use(counter)}
+    if isinstance(levels, Everywhere):
+        counted["in_flight_here"] = levels.here.in_use(counter)
+    return counted
+
+
+def describe_limits(
+    limits: Limits,
+    levels: Levels,
+    totals: Totals,
+    rows: int,
+    holds: Mapping[str, int],
+    sums: Mapping[str, int] | None = None,
+) -> list[dict[str, object]]:
+    """One entry per account; at most `rows` functions each, the busiest first, then in the order of the settings.
+
+    `holds` says how many of each counter's slots are held on purpose; they are in flight as well. Where counters are
+    shared, `sums` are the slots of all gateways: then those are in flight, and what this gateway has of them stands
+    beside it as `in_flight_here`.
+    """
+    if sums is not None:
+        levels = Everywhere(levels, sums)
+    held = levels.held()
+    return [_describe_account(account, levels, held, totals, rows, holds) for account in limits.all()]
+
+
+def _describe_account(
+    account: AccountLimits,
+    levels: Levels,
+    held: dict[str, int],
+    totals: Totals,
+    rows: int,
+    holds: Mapping[str, int],
+) -> dict[str, object]:
+    throttles: Counter[str] = Counter()
+    by_label: dict[str, dict[str, int]] = {}
+    for (name, label), counts in list(totals.functions.items()):
+        if name == account.account:
+            by_label[label] = dict(counts.throttles)
+            throttles.update(counts.throttles)
+    functions = _pick_functions(account, held, rows)
+    return {
+        "account": account.account,
+        "concurrent_executions": account.concurrent_executions,
+        **count_in_flight(levels, account.account_counter),
+        "holds": holds.get(account.account_counter, 0),
+        "unreserved": {
+            "ceiling": account.unreserved_concurrent_executions,
+            **count_in_flight(levels, account.pool_counter),
+            "holds": holds.get(account.pool_counter, 0),
+        },
+        "throttles": dict(throttles),
+        "functions": [describe_function(account, name, levels, by_label.get(name, {}), holds) for name in functions],
+        "functions_left_out": max(0, _count_functions(account, held) - len(functions)),
+    }
+
+
+def _running(account: AccountLimits, held: dict[str, int]) -> dict[str, int]:
+    prefix = account.function_counter("")
+    return {name.removeprefix(prefix): count for name, count in held.items() if name.startswith(prefix)}
+
+
+def _pick_functions(account: AccountLimits, held: dict[str, int], rows: int) -> list[str]:
+    running = _running(account, held)
+    picked = sorted(running, key=lambda name: (-running[name], name))[:rows]
+    for name in account.functions:
+        if len(picked) >= rows:
+            break
+        if name not in running:
+            picked.append(name)
+    return picked
+
+
+def _count_functions(account: AccountLimits, held: dict[str, int]) -> int:
+    unknown = sum(name not in account.functions for name in _running(account, held))
+    return len(account.functions) + unknown
+
+
+def describe_function(
+    account: AccountLimits, name: str, levels: Levels, throttles: dict[str, int], holds: Mapping[str, int]
+) -> dict[str, object]:
+    """One function of `account`, which need not be in the settings."""
+    counter = account.function_counter(name)
+    limits = account.functions.get(name)
+    return {
+        "function": name,
+        **count_in_flight(levels, counter),
+        "holds": holds.get(counter, 0),
+        "ceiling": account.ceiling(name),
+        "reserved": limits is not None and limits.reserved_concurrent_executions is not None,
+        "oldest_seconds": round(levels.oldest_seconds(counter), 3),
+        "throttles": throttles,
+    }

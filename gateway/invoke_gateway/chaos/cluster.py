@@ -1,0 +1,279 @@
+"""Several gateways that share their counters, each with a relay between it and the store."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from time import monotonic
+from typing import Any
+from zlib import crc32
+
+from .calls import Call, Gateway
+from .clients import Target
+from .fault_log import LEASE
+from .fault_proxy import Relay
+from .history import Ledger
+from .quotas import Account, Unusable, read_accounts
+from .store import SPAWN, Store, store_for
+from .target import PAUSE, SERVE, START_SECONDS, Died, Process, ask, fetch_limits, write_settings
+from .wire import Endpoint
+
+# Short, so that a round is: each blow that is longer than a lease takes two of them.
+LEASE_SECONDS = 3.0
+# Long calls of the siege outlive a lease, and some the longest stop, which a gateway must count when it is back.
+LONG_CALL_BEYOND_LEASE, LONG_CALL_BEYOND_STOP = 2.0, 4.0
+FUNCTION_BEYOND_STOP, TIMEOUT_BEYOND_STOP = 4.5, 6.0
+STOPPED_LEASES = 3
+TELL_SECONDS = 0.4  # within which a gateway must say what is in flight
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """How many gateways share which store ("spawn", or its URL); seconds of a lease; when a dead gateway's slots come
+    back: "lease" or "timeout"; how many worker processes each gateway has."""
+
+    gateways: int
+    store: str = SPAWN
+    lease_seconds: float = LEASE_SECONDS
+    heal_after: str = LEASE
+    workers: int = 1
+
+    @property
+    def store_timeout_seconds(self) -> float:
+        """As long as a gateway may give the store, for a machine that is busy with all this stands still for more than
+        the default 250 ms now and then."""
+        return self.lease_seconds / 4
+
+    @property
+    def stop_seconds(self) -> float:
+        """How long a gateway is stopped at the longest."""
+        return STOPPED_LEASES * self.lease_seconds
+
+    @property
+    def long_call_seconds(self) -> tuple[float, float]:
+        """The shortest and the longest that a long call runs."""
+        return self.lease_seconds + LONG_CALL_BEYOND_LEASE, self.stop_seconds + LONG_CALL_BEYOND_STOP
+
+    @property
+    def function_seconds(self) -> float:
+        return self.stop_seconds + FUNCTION_BEYOND_STOP
+
+    @property
+    def timeout_seconds(self) -> float:
+        return self.stop_seconds + TIMEOUT_BEYOND_STOP
+
+    @property
+    def options(self) -> str:
+        """The same on the command line; a URL may have a password, which is not repeated."""
+        store = SPAWN if self.store == SPAWN else "redis://..."
+        heal = f" --heal-after {self.heal_after}" if self.heal_after != LEASE else ""
+        workers = f" --workers {self.workers}" if self.workers > 1 else ""
+        return f" --gateways {self.gateways}{workers} --redis {store} --lease {self.lease_seconds:g}{heal}"
+
+    def settings(self, url: str) -> dict[str, Any]:
+        """What a gateway's settings say of it."""
+        shared = {
+            "lease_seconds": self.lease_seconds,
+            "store_timeout_seconds": self.store_timeout_seconds,
+            "heal_after": self.heal_after,
+        }
+        return {"counters": url, "shared": shared, "workers": self.workers}
+
+
+class Member:
+    """One place of the fleet; `gateway` is who stands there now."""
+
+    def __init__(self, number: int, settings: dict[str, Any], folder: Path, relay: Relay, serve: Sequence[str]) -> None:
+        self.number = number
+        self.relay = relay
+        self.is_up = False
+        self.invoke: Endpoint
+        self.operations: Endpoint
+        self.gateway: Gateway
+        self._settings = settings
+        self._folder = folder
+        self._serve = serve
+        self._process: Process | None = None
+        self._workers: list[int] = []
+        self._dead_worker: int | None = None
+
+    def __repr__(self) -> str:
+        return f"<Member {self.number} {'up' if self.is_up else 'down'} {self._process}>"
+
+    async def start(self) -> None:
+        """Return when it is ready. Raises `Died`."""
+        self.gateway = Gateway(f"gateway {self.number + 1}")
+        self._process = Process(self._settings, self._folder, self._serve)
+        self.invoke, self.operations = await self._process.wait_for_listeners()
+        deadline = monotonic() + START_SECONDS
+        while not await self._is_ready():
+            self._process.check()
+            if monotonic() > deadline:
+                raise Died(f"{self.gateway.name} is not ready after {START_SECONDS:g} s (GET /readyz)")
+            await asyncio.sleep(PAUSE)
+        await self._find_workers()
+        self.is_up = True
+
+    async def _is_ready(self) -> bool:
+        with contextlib.suppress(OSError, ValueError):
+            answer = await ask(self.operations, "/readyz")
+            return answer is not None and answer.status == 200
+        return False
+
+    async def _find_workers(self) -> None:
+        """Wait until all of its workers serve. Raises `Died`."""
+        wanted = self._settings["workers"]
+        if wanted == 1:
+            return
+        deadline = monotonic() + START_SECONDS
+        while len(self._workers) < wanted:
+            answer = await ask(self.operations, "/workers")
+            workers = json.loads(answer.body)["workers"] if answer is not None and answer.status == 200 else []
+            pids = [worker["pid"] for worker in workers]
+            if len(pids) == wanted and self._dead_worker not in pids:
+                self._workers = pids
+            elif monotonic() > deadline:
+                raise Died(f"{self.gateway.name} has {len(workers)} of {wanted} workers after {START_SECONDS:g} s")
+            else:
+                await asyncio.sleep(PAUSE)
+
+    def kill(self, now: float) -> None:
+        self.is_up = False
+        self.gateway.killed_at = now
+        if self._process is not None:
+            self._process.kill()  # first, so that nobody notices what its workers die of
+        self._send_workers(signal.SIGKILL)
+        self._workers = []
+
+    def send(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send(number)
+        self._send_workers(number)
+
+    def kill_worker(self, dice: Random) -> None:
+        """One of them; `wait_for_worker` waits until another has taken its place."""
+        self._dead_worker = dice.choice(self._workers)
+        os.kill(self._dead_worker, signal.SIGKILL)
+        self._workers = []
+
+    async def wait_for_worker(self) -> None:
+        """Raises `Died`."""
+        await self._find_workers()
+
+    def _send_workers(self, number: signal.Signals) -> None:
+        for pid in self._workers:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def check(self) -> None:
+        """Raises `Died` where it ended and nobody killed it."""
+        if self.is_up and self._process is not None:
+            self._process.check()
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self.send(signal.SIGCONT)
+            self._process.stop()
+
+
+class FleetTarget(Target):
+    """Each call goes to its home, or to the next that is up."""
+
+    def __init__(self, fleet: Fleet, ledger: Ledger) -> None:
+        super().__init__(fleet.members[0].invoke, ledger)
+        self._members = fleet.members
+
+    def direct(self, call: Call) -> Endpoint:
+        home = crc32(call.id.encode()) if call.home is None else call.home
+        turns = [self._members[(home + step) % len(self._members)] for step in range(len(self._members))]
+        member = next((member for member in turns if member.is_up), turns[0])
+        call.through = member.gateway
+        return member.invoke
+
+
+class Fleet:
+    """What is judged, where several gateways are."""
+
+    def __init__(self, sharing: Sharing, store: Store, members: list[Member]) -> None:
+        self.sharing = sharing
+        self.store = store
+        self.members = members
+        self.timeout_seconds = sharing.timeout_seconds
+
+    @property
+    def gateways(self) -> list[Gateway]:
+        """Who stands there now."""
+        return [member.gateway for member in self.members]
+
+    def check(self) -> None:
+        for member in self.members:
+            member.check()
+
+    def target(self, ledger: Ledger) -> Target:
+        return FleetTarget(self, ledger)
+
+    async def fetch_limits(self) -> dict[str, Any]:
+        """The accounts of every gateway's /limits, one after the other. Raises `Silent`, or `Died`."""
+        self.check()
+        documents = [await fetch_limits(member.operations) for member in self.members]
+        return {"accounts": [account for document in documents for account in document["accounts"]]}
+
+    async def count_in_flight(self) -> tuple[int | None, int | None]:
+        """All in flight by the store, as a gateway tells that is up and answers soon, and what those that do hold by
+        themselves; `None` where none tells."""
+        up = [member for member in self.members if member.is_up]
+        told = await asyncio.gather(*(_count_in_flight(member.operations) for member in up))
+        sums = [count for count in told if count is not None]
+        held = [here for _, here in sums if here is not None]
+        return (sums[0][0] if sums else None), (sum(held) if held else None)
+
+    async def read_accounts(self) -> list[Account]:
+        """Raises `Unusable` where the gateways do not say the same."""
+        told = [read_accounts(await fetch_limits(member.operations)) for member in self.members]
+        if any(accounts != told[0] for accounts in told):
+            raise Unusable(f"the gateways do not have the same limits: {told}")
+        return told[0]
+
+
+async def _count_in_flight(operations: Endpoint) -> tuple[int, int | None] | None:
+    try:
+        async with asyncio.timeout(TELL_SECONDS):
+            accounts = (await fetch_limits(operations))["accounts"]
+    except (Unusable, TimeoutError):
+        return None
+    here = [account["in_flight_here"] for account in accounts if "in_flight_here" in account]
+    return sum(account["in_flight"] for account in accounts), sum(here) if here else None
+
+
+@contextlib.asynccontextmanager
+async def started_fleet(
+    sharing: Sharing, backend_url: str, accounts: list[Account], dice: Random, serve: Sequence[str] = SERVE
+) -> AsyncIterator[Fleet]:
+    """Gateways of our own, relays and store for the length of the block. Raises `Died`, or `Unusable`."""
+    async with contextlib.AsyncExitStack() as stack:
+        store = await stack.enter_async_context(store_for(sharing.store))
+        members = []
+        for number in range(sharing.gateways):
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="invoke-gateway-prove-"))
+            relay = Relay(store.endpoint, dice)
+            settings = write_settings(accounts, backend_url, sharing.timeout_seconds)
+            settings |= sharing.settings(store.url_through(await relay.start()))
+            stack.push_async_callback(relay.stop)
+            members.append(Member(number, settings, Path(folder), relay, serve))
+        stack.push_async_callback(_stop, members)
+        await asyncio.gather(*(member.start() for member in members))
+        yield Fleet(sharing, store, members)
+
+
+async def _stop(members: list[Member]) -> None:
+    for member in members:  # a relay that holds would make a gateway wait that says goodbye to the store
+        member.relay.clear()
+    await asyncio.gather(*(asyncio.to_thread(member.stop) for member in members))

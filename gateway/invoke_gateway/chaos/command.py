@@ -1,0 +1,212 @@
+"""`invoke-gateway prove`: its options, and how they make a plan."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from .cluster import LEASE_SECONDS
+from .console import announce, name_command, open_console, try_to_judge
+from .events.command import check_options_of_events, is_default, run_events_and_tell
+from .events.plan import CLIENTS as CLIENTS_OF_EVENTS
+from .events.plan import KILLS, EventsPlan
+from .fault_kinds import Kind
+from .fault_log import LEASE, TIMEOUT
+from .options import (
+    CUT_SECONDS,
+    check_is_writable,
+    choose_cut_seconds,
+    choose_seeds,
+    read_endpoint,
+    read_kinds,
+    read_sharing,
+)
+from .plan import ANY_PORT, CLIENTS, LONGEST_TIMEOUT_SECONDS, Plan
+from .progress import Progress
+from .report import write_report
+from .run import run
+from .tables import print_verdict
+from .wire import Endpoint
+
+
+@click.command()
+@click.option("--seed", "named", type=int, multiple=True, help="A seed to run; may be repeated.")
+@click.option("--seeds", type=click.IntRange(1, 10_000), help="Run so many seeds, counted up from a random one.")
+@click.option("--first", type=int, help="The first of --seeds, in place of a random one.")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(0, 24 * 60),
+    default=0,
+    help="Time for all seeds together; each does as many whole rounds as come nearest to its share. Without it, one.",
+)
+@click.option(
+    "--clients", type=click.IntRange(10, 5000), default=CLIENTS, show_default=True, help="Clients of a burst at once."
+)
+@click.option("--gateway", callback=read_endpoint, metavar="URL", help="Invoke API of a running gateway to judge.")
+@click.option("--operations", callback=read_endpoint, metavar="HOST:PORT", help="Its operations listener.")
+@click.option(
+    "--backend-listen",
+    callback=read_endpoint,
+    metavar="HOST:PORT",
+    help="Where prove's backend listens; the gateway to judge must forward to it.",
+)
+@click.option(
+    "--backend-timeout",
+    type=click.FloatRange(1, LONGEST_TIMEOUT_SECONDS),
+    metavar="SECONDS",
+    help="The judged gateway's backend.timeout_seconds, 1 to 30. Without it no backend hangs (it may be 900).",
+)
+@click.option("--gateways", type=click.IntRange(1, 16), default=1, show_default=True, help="So many share a store.")
+@click.option(
+    "--workers", type=click.IntRange(1, 8), default=1, show_default=True, help="Worker processes of each of them."
+)
+@click.option(
+    "--redis",
+    "store",
+    metavar="spawn|URL",
+    help="Their store: `spawn` starts a Redis or Valkey server; redis://HOST:PORT/0 is one for this only, as it is "
+    "emptied several times.",
+)
+@click.option(
+    "--lease",
+    type=click.FloatRange(1, 60),
+    metavar="SECONDS",
+    help=f"Lease of the gateways on a store.  [default: {LEASE_SECONDS:g}]",
+)
+@click.option(
+    "--heal-after",
+    type=click.Choice([LEASE, TIMEOUT]),
+    help=f"When they give the slots of a dead gateway to others.  [default: {LEASE}]",
+)
+@click.option(
+    "--only",
+    callback=read_kinds,
+    metavar="BLOW,...",
+    help=f"Deal these blows only: {', '.join(kind.word for kind in Kind)}.",
+)
+@click.option(
+    "--around",
+    callback=read_kinds,
+    metavar="BLOW,...",
+    help="Show these blows second by second.  [default: killed]",
+)
+@click.option(
+    "--cut-seconds",
+    type=click.FloatRange(0, 600),
+    metavar="SECONDS",
+    help=f"How long one gateway is cut off from the store.  [default: {CUT_SECONDS:g} where a seed has 2 minutes, else "
+    "just longer than its lease]",
+)
+@click.option(
+    "--events",
+    type=click.IntRange(1, 1_000_000),
+    metavar="N",
+    help="Prove asynchronous invocations instead: hand over so many while gateways are struck; none may be lost.",
+)
+@click.option(
+    "--kills", type=click.IntRange(0, 100), help=f"So many blows for each seed of --events.  [default: {KILLS}]"
+)
+@click.option("--report", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write an HTML report.")
+@click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
+@click.pass_context
+def prove(
+    ctx: click.Context,
+    named: tuple[int, ...],
+    seeds: int | None,
+    first: int | None,
+    minutes: float,
+    clients: int,
+    gateway: Endpoint | None,
+    operations: Endpoint | None,
+    backend_listen: Endpoint | None,
+    backend_timeout: float | None,
+    gateways: int,
+    workers: int,
+    store: str | None,
+    lease: float | None,
+    heal_after: str | None,
+    only: list[Kind] | None,
+    around: list[Kind] | None,
+    cut_seconds: float | None,
+    events: int | None,
+    kills: int | None,
+    report: Path | None,
+    as_json: bool,
+) -> None:
+    """Find out whether a gateway really holds its limits.
+
+    Starts a gateway, or is pointed at one with --gateway, --operations and --backend-listen; sends it hostile clients
+    and a failing backend, and counts at the backend what truly ran at once. Exits with 0 only if no limit was
+    overshot, no slot lost and nothing else went wrong; 1 if something did; 2 if it cannot judge.
+
+    \b
+    Several gateways on one store, which are killed, stopped and cut off while their store is restarted and emptied:
+      invoke-gateway prove --gateways 3 --redis spawn
+
+    \b
+    Asynchronous invocations, while the gateway that keeps them is killed again and again:
+      invoke-gateway prove --events 10000 --kills 5
+
+    \b
+    A gateway of your own needs request rates off, nobody else's calls, and prove's backend behind it:
+      invoke-gateway serve --backend http://127.0.0.1:9009 --concurrent-executions 20 --requests-per-second off &
+      invoke-gateway prove --backend-listen 127.0.0.1:9009 --gateway http://127.0.0.1:9001 --operations 127.0.0.1:9002
+    """
+    if named and (seeds is not None or first is not None):
+        raise click.UsageError("--seed names each seed; --seeds and --first count them: give one or the other.")
+    if events is not None:
+        check_options_of_events(ctx)
+    pointed = {"--gateway": gateway, "--operations": operations, "--backend-listen": backend_listen}
+    missing = [name for name, value in pointed.items() if value is None]
+    if missing and (len(missing) < len(pointed) or backend_timeout is not None):
+        raise click.UsageError(
+            f"To judge a running gateway, also give {' and '.join(missing)}; for one that prove starts, none of "
+            "--gateway, --operations, --backend-listen, --backend-timeout."
+        )
+    sharing = read_sharing(gateways, workers, store, lease, heal_after)
+    seeds_to_run = named or choose_seeds(seeds, first)
+    if report is not None:
+        check_is_writable(report)
+    if events is not None:
+        count = CLIENTS_OF_EVENTS if is_default(ctx, "clients") else clients
+        events_plan = EventsPlan(seeds_to_run, events, KILLS if kills is None else kills, count, sharing)
+        ctx.exit(run_events_and_tell(events_plan, report, as_json=as_json))
+    if kills is not None:
+        raise click.UsageError("--kills is about --events: give so many of them.")
+    if sharing is None and any(option is not None for option in (only, around, cut_seconds)):
+        raise click.UsageError(
+            "--only, --around and --cut-seconds are about blows to gateways on a store: give --redis spawn."
+        )
+    if sharing is not None and len(missing) < len(pointed):
+        raise click.UsageError("--redis starts gateways, and --gateway is one that runs: give one or the other.")
+    plan = Plan(
+        seeds=seeds_to_run,
+        seconds=minutes * 60,
+        clients=clients,
+        gateway=gateway,
+        operations=operations,
+        backend_listen=backend_listen or ANY_PORT,
+        timeout_seconds=backend_timeout,
+        sharing=sharing,
+        kinds=tuple(Kind) if only is None else only,
+        around=[Kind.KILLED] if around is None else around,
+        cut_seconds=choose_cut_seconds(cut_seconds, minutes * 60 / len(seeds_to_run)),
+    )
+    ctx.exit(run_and_tell(plan, report, as_json=as_json))
+
+
+def run_and_tell(plan: Plan, report: Path | None, *, as_json: bool) -> int:
+    """The exit status."""
+    errors = announce(plan.seeds)
+    verdict = try_to_judge(lambda: run(plan, Progress(errors, len(plan.seeds))))
+    if isinstance(verdict, int):
+        return verdict
+    if report is not None:
+        write_report(report, verdict, name_command())
+    if as_json:
+        click.echo(json.dumps(verdict.as_json(), indent=2))
+    else:
+        print_verdict(open_console(), verdict)
+    return verdict.status

@@ -1,0 +1,158 @@
+"""Clients that hand events over, and remember what they were told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from random import Random
+
+from ..target import Died
+from ..violations import Fault
+from ..wire import Answer as Response
+from ..wire import Connection, name_account
+from .cluster import Gateways, Member
+from .history import Answer, Event, Life
+from .ledger import EventLedger, encode_event
+from .script import Intent
+
+PAUSE = 0.02  # seconds before the next try where no gateway takes a connection
+MOST_TRIES = 3_000  # in a row, which is a minute of nobody there
+MOST_WRONG = 200  # answers, which is enough to see that events are not what they are taken for
+
+
+def encode_head(event: Event, length: int) -> bytes:
+    function = event.intent.function
+    lines = [
+        f"POST /2015-03-31/functions/{function.name}/invocations HTTP/1.1",
+        "Host: lambda.us-east-1.amazonaws.com",
+        "Content-Type: application/json",
+        "X-Amz-Invocation-Type: Event",
+        f"Content-Length: {length}",
+        *name_account(function.account),
+    ]
+    return "\r\n".join([*lines, "", ""]).encode("ascii")
+
+
+class Pace:
+    """Keeps events for what is still to come: while a gateway is stopped for seconds, the others would do them all."""
+
+    def __init__(self, events: int) -> None:
+        self._events = events
+        self._begun = 0
+        self._limit = events
+        self._is_free = asyncio.Event()
+
+    def spare(self, left: int) -> None:
+        """From now on no more than the share of this one of the blows that are left."""
+        self._is_free.clear()
+        self._limit = self._begun + (self._events - self._begun) // (left + 1)
+
+    def hurry(self) -> None:
+        self._limit = self._events
+        self._is_free.set()
+
+    async def take_turn(self) -> None:
+        while self._begun >= self._limit < self._events:
+            await self._is_free.wait()
+        self._begun += 1
+
+
+class Client:
+    """One client with one connection at a time, kept alive."""
+
+    def __init__(self, gateways: Gateways, ledger: EventLedger, pace: Pace, dice: Random) -> None:
+        self._gateways = gateways
+        self._pace = pace
+        self._ledger = ledger
+        self._dice = dice
+        self._connection: Connection | None = None
+        self._life: Life
+        self._member: Member
+
+    async def run(self, intents: Iterator[Intent]) -> None:
+        """Hand over one after the other of what all clients share, each until a gateway has answered 202."""
+        try:
+            for intent in intents:
+                await self._pace.take_turn()
+                tries = 0
+                while not await self._hand_over(intent):
+                    tries += 1
+                    if tries > MOST_TRIES:
+                        raise Died(f"no gateway accepts an event of {intent.function.name}, {tries} times in a row")
+        finally:
+            await self._hang_up()
+
+    async def _hand_over(self, intent: Intent) -> bool:
+        connection = await self._connect()
+        if connection is None:
+            await asyncio.sleep(PAUSE)
+            return False
+        event = self._ledger.create(intent)
+        body = encode_event(event)
+        event.answer = Answer.UNKNOWN
+        try:
+            await connection.send(encode_head(event, len(body)) + body)
+            response = await connection.read_answer()
+        except OSError:
+            response = None
+        except ValueError as error:
+            self._ledger.faults.add(Fault.UNEXPECTED, f"{event} got what is not HTTP: {error}")
+            response = None
+        if response is not None and response.is_whole:
+            return await self._judge(event, response)
+        await self._hang_up()
+        if not self._life.is_struck:
+            self._ledger.faults.add(Fault.UNANSWERED, f"{event} through {self._life.name}, which nobody struck")
+        return False
+
+    async def _judge(self, event: Event, response: Response) -> bool:
+        if response.status == 202:
+            if response.body or not response.headers.get("x-amzn-requestid"):
+                text = f"202 with the body {response.body[:80]!r} and the headers {dict(response.headers)}"
+                self._ledger.faults.add(Fault.UNEXPECTED, text)
+            self._ledger.accept(event)
+            return True
+        is_excused = self._life.is_struck and response.status >= 500
+        # Who shares a queue and does not hear of it in time cannot know whether the event is kept.
+        is_unknown = is_excused and len(self._gateways.members) > 1
+        event.answer = Answer.UNKNOWN if is_unknown else Answer.REFUSED
+        if not is_excused:
+            text = f"{event} got {response.status} {response.body[:200]!r}"
+            self._ledger.faults.add(Fault.UNEXPECTED, text)
+            if self._ledger.faults.counts[Fault.UNEXPECTED] > MOST_WRONG:
+                raise Died(f"events are not answered 202 here: {text}")
+        await self._hang_up()
+        await asyncio.sleep(PAUSE)
+        return False
+
+    async def _connect(self) -> Connection | None:
+        """The connection there is, while its gateway is; else one to a gateway that is up."""
+        if self._connection is not None and self._member.is_up and not self._connection.has_ended:
+            return self._connection
+        await self._hang_up()
+        member = self._gateways.choose(self._dice)
+        if member is None:
+            return None
+        connection = Connection(member.invoke)
+        life = member.door.life
+        try:
+            await connection.__aenter__()
+        except OSError:
+            return None
+        self._connection, self._member, self._life = connection, member, life
+        return connection
+
+    async def _hang_up(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.__aexit__(None, None, None)
+
+
+async def hand_over_all(
+    gateways: Gateways, ledger: EventLedger, pace: Pace, intents: Iterator[Intent], dice: Sequence[Random]
+) -> None:
+    """Return when every intent has been accepted; each client has dice of its own. Raises `Died` where nobody
+    accepts."""
+    async with asyncio.TaskGroup() as group:
+        for own in dice:
+            group.create_task(Client(gateways, ledger, pace, own).run(intents))

@@ -1,0 +1,131 @@
+"""The gateways that keep events: started, struck, and told to end."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+from time import monotonic
+from typing import Any
+
+import msgspec
+
+from ..store import find_free_port
+from ..target import LOOPBACK, PAUSE, START_SECONDS, Died, Process, Silent, ask
+from ..wire import Endpoint
+from .backend import Door
+from .history import Life
+from .script import DRAIN_SECONDS
+
+END_SECONDS = DRAIN_SECONDS + 10.0  # within which a gateway that is told to end must have ended
+
+
+class Member:
+    """One place for a gateway: its ports and settings stay when another takes it."""
+
+    def __init__(self, number: int, door: Door, settings: dict[str, Any], folder: Path, serve: Sequence[str]) -> None:
+        self.door = door
+        self.is_up = False
+        self.invoke = Endpoint(LOOPBACK, find_free_port())
+        self.operations = Endpoint(LOOPBACK, find_free_port())
+        self._name = f"gateway {number + 1}"
+        self._settings = {**settings, "listen": str(self.invoke), "operations": str(self.operations)}
+        self._folder = folder
+        self._serve = serve
+        self._process: Process | None = None
+        self._lives = 0
+
+    def __repr__(self) -> str:
+        return f"<Member {self.door.life.name} {'up' if self.is_up else 'down'}>"
+
+    async def start(self) -> None:
+        """A new life; returns when it is ready. Raises `Died`."""
+        self._lives += 1
+        await self.door.let_in(Life(self._name if self._lives == 1 else f"{self._name}, life {self._lives}"))
+        self._process = Process(self._settings, self._folder, self._serve)
+        await self._process.wait_for_listeners()
+        deadline = monotonic() + START_SECONDS
+        while not await self._is_ready():
+            self._process.check()
+            if monotonic() > deadline:
+                raise Died(f"{self._name} is not ready after {START_SECONDS:g} s (GET /readyz)")
+            await asyncio.sleep(PAUSE)
+        self.is_up = True
+
+    async def _is_ready(self) -> bool:
+        try:
+            answer = await ask(self.operations, "/readyz")
+        except (OSError, ValueError):
+            return False
+        return answer is not None and answer.status == 200
+
+    def check(self) -> None:
+        """Raises `Died` where it ended and nobody told it to."""
+        if self.is_up and self._process is not None:
+            self._process.check()
+
+    async def count_events(self) -> int:
+        """How many events the queue holds, as this gateway says. Raises `Silent`."""
+        try:
+            answer = await ask(self.operations, "/queue")
+            if answer is not None and answer.status == 200:
+                return msgspec.json.decode(answer.body, type=_Queue).events
+        except (OSError, ValueError) as error:
+            raise Silent(f"http://{self.operations}/queue does not tell how many events are kept ({error})") from None
+        raise Silent(f"http://{self.operations}/queue does not tell how many events are kept: {answer}")
+
+    def kill(self) -> None:
+        self.is_up = False
+        self.door.life.is_struck = True
+        if self._process is not None:
+            self._process.kill()
+
+    def send(self, number: signal.Signals) -> None:
+        self.door.life.is_struck = True
+        if self._process is not None:
+            self._process.send(number)
+
+    async def end(self) -> str | None:
+        """Tell it to end. What is wrong with how it did."""
+        self.is_up = False
+        self.door.life.is_struck = True
+        if self._process is None:
+            return None
+        status = await asyncio.to_thread(self._process.end, END_SECONDS)
+        self._process.kill()
+        name = self.door.life.name
+        if status is None:
+            return f"{name} goes on {END_SECONDS:g} s after SIGTERM (drain_seconds: {DRAIN_SECONDS})"
+        return f"{name} ended with status {status} after SIGTERM" if status else None
+
+    async def stop(self) -> None:
+        if self._process is not None:
+            self._process.send(signal.SIGCONT)
+            await asyncio.to_thread(self._process.stop)
+
+
+class _Queue(msgspec.Struct):
+    events: int
+
+
+class Gateways:
+    """All of them; they share a queue."""
+
+    def __init__(self, members: Sequence[Member]) -> None:
+        self.members = members
+
+    def choose(self, dice: Random) -> Member | None:
+        """One that is up."""
+        up = [member for member in self.members if member.is_up]
+        return dice.choice(up) if up else None
+
+    def check(self) -> None:
+        for member in self.members:
+            member.check()
+
+    async def count_events(self) -> int:
+        """0 only where none is left: each of them knows what it has claimed itself. Raises `Silent`, or `Died`."""
+        self.check()
+        return max(await asyncio.gather(*(member.count_events() for member in self.members)))

@@ -1,0 +1,39 @@
+"""What to prove of events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..cluster import LEASE_SECONDS, Sharing
+from ..target import SERVE
+
+CLIENTS = 32
+KILLS = 5
+
+
+@dataclass(frozen=True)
+class EventsPlan:
+    """`events` accepted for each seed while `kills` blows fall. With `sharing` several gateways have one queue; without
+    it one has a file. `serve` starts a gateway."""
+
+    seeds: Sequence[int]
+    events: int
+    kills: int = KILLS
+    clients: int = CLIENTS
+    sharing: Sharing | None = None
+    serve: Sequence[str] = SERVE
+
+    @property
+    def gateways(self) -> int:
+        return self.sharing.gateways if self.sharing is not None else 1
+
+    @property
+    def lease_seconds(self) -> float:
+        return self.sharing.lease_seconds if self.sharing is not None else LEASE_SECONDS
+
+    @property
+    def options(self) -> str:
+        """The same on the command line, but for the seeds."""
+        sharing = self.sharing.options if self.sharing is not None else ""
+        return f" --events {self.events} --kills {self.kills}{sharing}"

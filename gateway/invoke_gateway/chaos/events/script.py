@@ -1,0 +1,127 @@
+"""What a seed's events do: functions with limits of their own, and of each event how its runs end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from random import Random
+from typing import Any, NamedTuple
+
+from ..quotas import DEFAULT_ACCOUNT, Account
+from ..target import write_settings
+
+OTHER_ACCOUNT = "111122223333"
+TIMEOUT_SECONDS = 20.0  # of the gateway's backend; no function runs so long
+DRAIN_SECONDS = 10
+# Short, so that a seed is; the rules are the same.
+FUNCTION_ERROR_DELAYS = (0.2, 0.4)
+SHORTEST_DELAY, LONGEST_DELAY = 0.05, 1.0
+
+
+class Ending(StrEnum):
+    """How a run ends."""
+
+    SUCCESS = "success"
+    ERROR = "function error"
+    BROKEN = "system error (500)"
+    THROTTLED = "throttle (429)"
+    RESET = "connection reset"
+
+
+SYSTEM_ENDINGS = (Ending.BROKEN, Ending.THROTTLED, Ending.RESET)
+
+
+class Function(NamedTuple):
+    """`weight`: its part of the events. `reserved`: `None` where it shares the pool. `retries`: after function errors.
+    `errors` and `troubles`: how many function and system errors an event has at most before it succeeds; a function
+    that `always_fails` never does. `is_told`: whether it has a dead-letter queue and an `on_failure` destination."""
+
+    account: str
+    name: str
+    weight: int
+    reserved: int | None = None
+    retries: int = 2
+    errors: int = 0
+    troubles: int = 0
+    always_fails: bool = False
+    is_told: bool = False
+    seconds: tuple[float, float] = (0.0, 0.004)
+    sizes: tuple[int, int] = (0, 300)
+
+    @property
+    def is_closed(self) -> bool:
+        return self.reserved == 0
+
+
+FUNCTIONS = (
+    Function(DEFAULT_ACCOUNT, "plain", 395),
+    Function(DEFAULT_ACCOUNT, "flaky", 80, reserved=3, errors=2),
+    Function(DEFAULT_ACCOUNT, "troubled", 80, errors=1, troubles=3),
+    Function(DEFAULT_ACCOUNT, "slow", 50, reserved=4, seconds=(0.005, 0.12)),
+    Function(DEFAULT_ACCOUNT, "long", 5, reserved=3, seconds=(0.5, 2.0)),
+    Function(DEFAULT_ACCOUNT, "failing", 40, reserved=2, retries=1, always_fails=True, is_told=True),
+    Function(DEFAULT_ACCOUNT, "failing-at-once", 20, retries=0, always_fails=True, is_told=True),
+    Function(DEFAULT_ACCOUNT, "closed", 30, reserved=0, is_told=True),
+    Function(DEFAULT_ACCOUNT, "large", 10, sizes=(50_000, 900_000)),
+    Function(OTHER_ACCOUNT, "plain", 250),
+    Function(OTHER_ACCOUNT, "slow", 40, reserved=2, seconds=(0.005, 0.06)),
+)
+SLOTS = {DEFAULT_ACCOUNT: 19, OTHER_ACCOUNT: 5}
+ACCOUNTS = [
+    Account(account, slots, {f.name: f.reserved for f in FUNCTIONS if f.account == account and f.reserved is not None})
+    for account, slots in SLOTS.items()
+]
+
+
+class Intent(NamedTuple):
+    """What one event is to be: its payload's bytes beside its id, how long each run takes, how each ends. Runs beyond
+    `endings` succeed, or fail where the function always does."""
+
+    function: Function
+    size: int
+    seconds: float
+    endings: tuple[Ending, ...]
+
+    def ending(self, run: int) -> Ending:
+        """Of a run, counted from 0."""
+        if run < len(self.endings):
+            return self.endings[run]
+        return Ending.ERROR if self.function.always_fails else Ending.SUCCESS
+
+
+def write_intents(dice: Random, events: int) -> Iterator[Intent]:
+    weights = [function.weight for function in FUNCTIONS]
+    for function in dice.choices(FUNCTIONS, weights, k=events):
+        errors = [Ending.ERROR] * dice.randint(0, function.errors)
+        endings = errors + dice.choices(SYSTEM_ENDINGS, k=dice.randint(0, function.troubles))
+        dice.shuffle(endings)
+        yield Intent(function, dice.randint(*function.sizes), dice.uniform(*function.seconds), tuple(endings))
+
+
+class Files(NamedTuple):
+    """Where the gateway tells what became of events that failed: JSON lines."""
+
+    dead_letters: Path
+    failures: Path
+
+
+def write_event_settings(backend_url: str, store: str, files: Files) -> dict[str, Any]:
+    """Settings of a gateway for this script."""
+    settings = write_settings(ACCOUNTS, backend_url, TIMEOUT_SECONDS)
+    for function in FUNCTIONS:
+        of_account = settings["accounts"]["default" if function.account == DEFAULT_ACCOUNT else function.account]
+        row = of_account["functions"].setdefault(function.name, {"requests_per_second": "off"})
+        row["maximum_retry_attempts"] = function.retries
+        if function.is_told:
+            row["dead_letter_queue"] = f"file://{files.dead_letters}"
+            row["on_failure"] = f"file://{files.failures}"
+    settings["drain_seconds"] = DRAIN_SECONDS
+    settings["async"] = {
+        "mode": "queue",
+        "store": store,
+        "function_error_delays_seconds": list(FUNCTION_ERROR_DELAYS),
+        "shortest_delay_seconds": SHORTEST_DELAY,
+        "longest_delay_seconds": LONGEST_DELAY,
+    }
+    return settings

@@ -1,0 +1,129 @@
+"""After the traffic: nothing is in flight, and every slot can be had again, exactly as many as there are.
+
+Every lane is filled with calls that the backend keeps open until told, then one more is refused. A call whose client
+left long ago may still be on its way to the backend and take one of the slots; so what fails is tried again after
+another quiet, and only what fails each time is a fault: a lost slot stays lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from itertools import count
+from random import Random
+from typing import Any, NamedTuple
+
+from .backend import Backend
+from .calls import Call, Ending
+from .clients import Manner, Target, invoke
+from .quotas import Account, Lane, count_in_flight
+from .violations import Fault
+
+PATIENCE = 30.0  # seconds in which a gateway may get to 0 in flight once nothing runs any more
+PAUSE = 0.05
+ATTEMPTS = 4  # of the filling
+UNHURRIED_ATTEMPTS = 20  # that may take longer than the functions' time-out before the machine is called too slow
+
+Fetch = Callable[[], Awaitable[dict[str, Any]]]
+
+
+class Filling(NamedTuple):
+    """`is_slow`: the functions' own time-out may have ended some before all were there, so nothing is known."""
+
+    is_slow: bool
+    failed: list[str]
+
+
+class Quiet:
+    """`fetch` asks the gateway's /limits."""
+
+    def __init__(self, target: Target, backend: Backend, accounts: list[Account], script: str, fetch: Fetch) -> None:
+        self.target = target
+        self.ledger = target.ledger
+        self.backend = backend
+        self.accounts = accounts
+        self.fetch = fetch
+        self.script = script
+        self._numbers = count()
+
+    async def check(self) -> None:
+        """Note every slot that is in flight, missing or there twice after quiet."""
+        left = await self.settle()
+        if left:
+            self.ledger.faults.add(Fault.MISSING, f"/limits shows {left} in flight after quiet", left)
+            return
+        failures = 0
+        for _ in range(UNHURRIED_ATTEMPTS):
+            filling = await self._fill()
+            await self.settle()
+            if filling.is_slow:
+                continue
+            if not filling.failed:
+                return
+            failures += 1
+            if failures == ATTEMPTS:
+                for example in filling.failed:
+                    self.ledger.faults.add(Fault.MISSING, example)
+                return
+        self.ledger.faults.add(
+            Fault.NOT_JUDGED,
+            f"the slots could not be filled within {self.ledger.function_seconds:g} s: the machine is too busy",
+        )
+
+    async def settle(self) -> int:
+        """Wait until the backend is idle and /limits shows 0, again and again; how many it still shows when all
+        time-outs have passed and patience is over."""
+        clock = self.ledger.clock
+        deadline = max(clock(), self.ledger.last_sent_at + self.ledger.timeout_seconds) + PATIENCE
+        zeros = 0
+        while zeros < 3:
+            in_flight = count_in_flight(await self.fetch())
+            zeros = 0 if in_flight or self.backend.active else zeros + 1
+            if in_flight and clock() > deadline:
+                return in_flight
+            await asyncio.sleep(PAUSE)
+        await asyncio.sleep(self.ledger.release_seconds)
+        self.ledger.expire(clock())
+        self.ledger.quiet()
+        return 0
+
+    async def _fill(self) -> Filling:
+        """Fill every lane, and when all are full ask each for one more. (What is admitted then, the ledger notes.)"""
+        self.backend.gate = asyncio.Event()
+        started = self.ledger.clock()
+        lanes = [lane for account in self.accounts for lane in account.lanes]
+        calls = {lane: [self._plan(lane) for _ in range(lane.ceiling)] for lane in lanes}
+        tasks = {call: self._start(call) for of_lane in calls.values() for call in of_lane}
+        failed = []
+        try:
+            for lane in lanes:
+                arrived = await self._count_arrivals(calls[lane], tasks)
+                if arrived < lane.ceiling:
+                    failed.append(f"{lane.account}/{lane.name}: {arrived} of {lane.ceiling} slots can be taken again")
+            if not failed:
+                more = [self._plan(lane) for lane in lanes]
+                tasks |= {call: self._start(call) for call in more}
+                await self._count_arrivals(more, tasks)
+            is_slow = self.ledger.clock() - started >= self.ledger.function_seconds
+        finally:
+            self.backend.gate.set()
+            await asyncio.gather(*tasks.values())
+        return Filling(is_slow, failed)
+
+    async def _count_arrivals(self, calls: list[Call], tasks: dict[Call, asyncio.Task[None]]) -> int:
+        """How many of these reach the backend; the others are answered without it."""
+        for call in calls:
+            arrival = asyncio.ensure_future(call.arrived.wait())
+            await asyncio.wait([arrival, tasks[call]], return_when=asyncio.FIRST_COMPLETED)
+            arrival.cancel()
+        return sum(call.arrivals > 0 for call in calls)
+
+    def _start(self, call: Call) -> asyncio.Task[None]:
+        return asyncio.create_task(self._invoke(call))
+
+    def _plan(self, lane: Lane) -> Call:
+        id = f"{self.script}.fill.{lane.account}.{lane.name}.{next(self._numbers)}"
+        return Call(id, lane, lane.functions[0], ending=Ending.WAITS)
+
+    async def _invoke(self, call: Call) -> None:
+        await invoke(self.target, call, Manner.STAYS, Random(0))

@@ -1,0 +1,77 @@
+"""How the options of `prove` are read."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import click
+
+from .cluster import LEASE_SECONDS, Sharing
+from .fault_kinds import Kind
+from .fault_log import LEASE
+from .wire import Endpoint
+
+CUT_SECONDS = 30.0  # for which a gateway is cut off where a seed has
+CUT_SECONDS_NEED = 120.0
+
+
+def read_endpoint(context: click.Context, parameter: click.Parameter, value: str | None) -> Endpoint | None:
+    """HOST:PORT, or http://HOST:PORT. Raises `click.BadParameter`."""
+    if value is None:
+        return None
+    try:
+        parts = urlsplit(value if "//" in value else f"http://{value}")
+        port = parts.port
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r}: {error}") from None
+    if parts.scheme != "http" or not parts.hostname or port is None or parts.path.strip("/") or parts.query:
+        raise click.BadParameter(f"{value!r} is not HOST:PORT or http://HOST:PORT (prove speaks plain HTTP)")
+    return Endpoint(parts.hostname, port)
+
+
+def read_kinds(context: click.Context, parameter: click.Parameter, value: str | None) -> list[Kind] | None:
+    """The blows of a list of their words. Raises `click.BadParameter`."""
+    if value is None:
+        return None
+    words = {kind.word: kind for kind in Kind}
+    wanted = [word.strip() for word in value.split(",")]
+    unknown = [word for word in wanted if word not in words]
+    if unknown:
+        raise click.BadParameter(f"{', '.join(map(repr, unknown))}: the blows are {', '.join(words)}")
+    return [words[word] for word in wanted]
+
+
+def read_sharing(
+    gateways: int, workers: int, store: str | None, lease: float | None, heal_after: str | None
+) -> Sharing | None:
+    """`None` for one gateway that counts by itself. Raises `click.UsageError`."""
+    if store is None:
+        if gateways > 1 or workers > 1 or lease is not None or heal_after is not None:
+            raise click.UsageError(
+                "--gateways, --workers, --lease and --heal-after are for gateways that share a store: give --redis "
+                "spawn, or --redis redis://HOST:PORT/0 of one that is there for this only."
+            )
+        return None
+    return Sharing(gateways, store, LEASE_SECONDS if lease is None else lease, heal_after or LEASE, workers)
+
+
+def choose_cut_seconds(wanted: float | None, seconds_of_seed: float) -> float:
+    if wanted is not None:
+        return wanted
+    return CUT_SECONDS if seconds_of_seed >= CUT_SECONDS_NEED else 0.0
+
+
+def choose_seeds(count: int | None, first: int | None) -> range:
+    start = secrets.randbelow(1_000_000) if first is None else first
+    return range(start, start + (count or 1))
+
+
+def check_is_writable(report: Path) -> None:
+    """Raises `click.BadParameter` before minutes are spent on what cannot be written."""
+    try:
+        with report.open("a"):
+            pass
+    except OSError as error:
+        raise click.BadParameter(f"{report}: {error.strerror}", param_hint="--report") from None

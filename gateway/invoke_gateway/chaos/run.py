@@ -1,0 +1,215 @@
+"""A proof from start to verdict: seed after seed, round after round, each round ending in quiet."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import AsyncIterator
+from random import Random
+from time import monotonic
+
+from .backend import Backend
+from .cluster import Fleet, started_fleet
+from .fault_log import Damage
+from .final_check import Quiet
+from .history import Ledger
+from .loop import allow_many_sockets, run_on_loop
+from .phases import Phases
+from .plan import LONGEST_TIMEOUT_SECONDS, Plan
+from .preflight import check_the_way
+from .progress import Progress
+from .quotas import Account, Unusable, read_accounts
+from .scheduler_lag import Lag
+from .target import OWN_TIMEOUT_SECONDS, Died, Silent, Subject, find_reason_to_wait, started
+from .verdict import SeedResult, Verdict, sum_up
+from .violations import Fault
+from .workload import Siege
+
+# Where nothing is said of the gateway's time-out it may be AWS's 900 s: then no backend hangs, and half of this is only
+# the time after which our functions count as ended. The gateway's must be at or above it.
+UNKNOWN_TIMEOUT_SECONDS = 10.0
+
+
+async def prove(plan: Plan, progress: Progress) -> Verdict:
+    """Run the plan. Raises `Unusable` where the gateway cannot be judged; a gateway of ours that dies is a fault."""
+    allow_many_sockets()
+    backend = Backend(Ledger([], 1, 1))
+    try:
+        url = await backend.start(*plan.backend_listen)
+    except OSError as error:
+        raise Unusable(f"cannot listen on {plan.backend_listen} ({error.strerror}): choose another address") from None
+    try:
+        async with _subject(plan, backend, url) as (subject, accounts), Lag(_longest_lag(plan)) as lag:
+            return await Proof(plan, progress, backend, subject, accounts, lag).run()
+    finally:
+        await backend.stop()
+
+
+@contextlib.asynccontextmanager
+async def _subject(plan: Plan, backend: Backend, url: str) -> AsyncIterator[tuple[Subject | Fleet, list[Account]]]:
+    if plan.sharing is not None:
+        dice = Random(f"{plan.seeds[0]}/relays")
+        async with started_fleet(plan.sharing, url, list(plan.accounts), dice, plan.serve) as fleet:
+            yield fleet, await fleet.read_accounts()
+        return
+    if plan.gateway is None or plan.operations is None:
+        seconds = plan.timeout_seconds or OWN_TIMEOUT_SECONDS
+        async with started(url, list(plan.accounts), seconds) as subject:
+            yield subject, read_accounts(await subject.fetch_limits())
+        return
+    subject = Subject(plan.gateway, plan.operations, plan.timeout_seconds, lambda: None)
+    limits = await subject.fetch_limits()
+    reason = find_reason_to_wait(limits)
+    if reason is not None:
+        raise Unusable(reason)
+    accounts = read_accounts(limits)
+    await check_the_way(subject, accounts, backend, url)
+    yield subject, accounts
+
+
+def _longest_lag(plan: Plan) -> float:
+    """Seconds of lag that explain nothing: a quarter of the time in which the store must answer."""
+    return plan.sharing.store_timeout_seconds / 4 if plan.sharing is not None else math.inf
+
+
+class Proof:
+    def __init__(
+        self,
+        plan: Plan,
+        progress: Progress,
+        backend: Backend,
+        subject: Subject | Fleet,
+        accounts: list[Account],
+        lag: Lag,
+    ) -> None:
+        self.plan = plan
+        self.progress = progress
+        self.backend = backend
+        self.subject = subject
+        self.accounts = accounts
+        self.lag = lag
+        self.fleet = subject if isinstance(subject, Fleet) else None
+        known = subject.timeout_seconds
+        self.hangs = self.fleet is None and known is not None and known <= LONGEST_TIMEOUT_SECONDS
+        # Without hangs one gateway's time-out plays no part, as long as it is longer than this.
+        self.timeout_seconds = known if known and (self.hangs or self.fleet) else UNKNOWN_TIMEOUT_SECONDS
+
+    async def run(self) -> Verdict:
+        results: list[SeedResult] = []
+        share = self.plan.seconds / len(self.plan.seeds)
+        with self.progress:
+            for seed in self.plan.seeds:
+                result, is_over = await self._run_seed(seed, share)
+                results.append(result)
+                self.progress.end_seed(result)
+                if is_over:
+                    break
+        options = self.fleet.sharing.options if self.fleet is not None else ""
+        return Verdict(self._describe(), results, self._notes(results), options, self.lag.longest)
+
+    async def _run_seed(self, seed: int, share: float) -> tuple[SeedResult, bool]:
+        """The seed's result, and whether the gateway is dead."""
+        ledger = self._open_ledger()
+        self.backend.ledger = ledger
+        began = monotonic()
+        phases: list[tuple[str, float]] = []
+        try:
+            round = 0
+            # Another round when it would bring the end nearer to the share than it is now.
+            while round == 0 or (monotonic() - began) * (1 + 0.5 / round) < share:
+                round += 1
+                await self._run_round(seed, round, ledger, began, phases)
+        except (Died, Silent) as error:
+            ledger.faults.add(Fault.DIED, str(error))
+            return sum_up(seed, ledger, began, phases), True
+        return sum_up(seed, ledger, began, phases), False
+
+    def _open_ledger(self) -> Ledger:
+        seconds = self.timeout_seconds
+        if self.fleet is None:
+            # Half of the gateway's time-out: what a slow event loop takes off the gateway's own is far less.
+            return Ledger(self.accounts, seconds / 2, seconds)
+        sharing = self.fleet.sharing
+        damage = Damage(self.accounts, sharing.lease_seconds, seconds, sharing.heal_after)
+        ledger = Ledger(self.accounts, sharing.function_seconds, seconds, damage=damage)
+        ledger.lag = self.lag
+        return ledger
+
+    async def _run_round(
+        self, seed: int, round: int, ledger: Ledger, began: float, phases: list[tuple[str, float]]
+    ) -> None:
+        target = self.subject.target(ledger)
+        script = Phases(
+            target,
+            self.accounts,
+            seed,
+            round,
+            clients=self.plan.clients,
+            hangs=self.hangs,
+            pause=1.5 * ledger.release_seconds,
+        )
+        quiet = Quiet(target, self.backend, self.accounts, f"{seed}.{round}", self.subject.fetch_limits)
+        steps = {
+            "at the limit": script.at_the_limit,
+            "burst": script.burst,
+            "hostile": script.hostile,
+        }
+        if self.fleet is not None and ledger.damage is not None:
+            siege = Siege(
+                target,
+                self.fleet,
+                self.accounts,
+                ledger.damage,
+                f"{seed}.{round}",
+                kinds=self.plan.kinds,
+                cut_seconds=self.plan.cut_seconds,
+                around=self.plan.around,
+                begin=lambda name: phases.append((name, monotonic() - began)),
+                tell=self.progress.tell,
+            )
+            steps["siege"] = siege.run
+        steps["quiet"] = quiet.check
+        for name, step in steps.items():
+            if name not in self.plan.phases:
+                continue
+            phases.append((name, monotonic() - began))
+            self.progress.begin(seed, round, name, ledger)
+            await step()
+            self.subject.check()
+            self.progress.end()
+            if ledger.rate_refusals and self.plan.gateway is not None:
+                raise Unusable(
+                    "the gateway refused calls by a request rate, and what a rate refuses tells nothing about slots: "
+                    "set requests_per_second to off, of its accounts and of their functions"
+                )
+
+    def _describe(self) -> str:
+        if self.plan.gateway is not None:
+            return f"the gateway at {self.plan.gateway}"
+        if self.fleet is not None:
+            sharing = self.fleet.sharing
+            return (
+                f"{sharing.gateways} gateways on one store, started for this; lease {sharing.lease_seconds:g} s, "
+                f"heal_after {sharing.heal_after}"
+            )
+        return "a gateway started for this (python -m gateway serve)"
+
+    def _notes(self, results: list[SeedResult]) -> list[str]:
+        notes = []
+        if self.fleet is not None:
+            notes.append("No backend hung: that is proven with one gateway (no --redis).")
+            notes.append(
+                "Longest lag: {:.2f} s of prove's event loop, {:.2f} s of a thread".format(*self.lag.longest)
+                + f"; what is late for want of time is not judged above {self.lag.limit:.2f} s."
+            )
+        elif not self.hangs:
+            notes.append("No backend hung: --backend-timeout was not given, or is above 30 s.")
+        if len(results) < len(self.plan.seeds):
+            left = len(self.plan.seeds) - len(results)
+            notes.append(f"The gateway ended by itself: {left} seed{'s were' if left > 1 else ' was'} not run.")
+        return notes
+
+
+def run(plan: Plan, progress: Progress) -> Verdict:
+    """`prove` on an event loop of its own. Raises `asyncio.CancelledError` after SIGTERM."""
+    return run_on_loop(lambda: prove(plan, progress))

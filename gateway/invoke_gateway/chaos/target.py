@@ -1,0 +1,195 @@
+"""The gateway that is judged: one started for it, or one that the user points at."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from time import monotonic
+from typing import Any, NamedTuple
+
+from .clients import Target
+from .history import Ledger
+from .quotas import Account, Unusable, count_in_flight
+from .wire import Answer, Connection, Endpoint
+
+START_SECONDS = 60.0
+STOP_SECONDS = 15.0
+PAUSE = 0.05
+TAIL = 15  # lines of what a gateway printed that are shown when it has died
+
+# Limits that are small enough to be reached by every seed; the reservation of 0 admits nothing.
+OWN_ACCOUNTS = [
+    Account("000000000000", 20, {"checkout": 5, "closed": 0}),
+    Account("111122223333", 8, {"checkout": 3}),
+]
+OWN_TIMEOUT_SECONDS = 3.0
+
+LOOPBACK = "127.0.0.1"
+SERVE = (sys.executable, "-m", "invoke_gateway", "serve")
+_LISTENING = re.compile(r"(Invoke API|operations) on http://127\.0\.0\.1:(\d+)")
+
+
+class Subject(NamedTuple):
+    """`timeout_seconds`: its backend.timeout_seconds, `None` where unknown. `check`: raises where it has died."""
+
+    invoke: Endpoint
+    operations: Endpoint
+    timeout_seconds: float | None
+    check: Callable[[], None]
+
+    def target(self, ledger: Ledger) -> Target:
+        return Target(self.invoke, ledger)
+
+    async def fetch_limits(self) -> dict[str, Any]:
+        """The answer of /limits. Raises `Silent`, or `Died`."""
+        self.check()
+        return await fetch_limits(self.operations)
+
+
+async def fetch_limits(operations: Endpoint) -> dict[str, Any]:
+    """The answer of /limits. Raises `Silent`."""
+    try:
+        answer = await ask(operations, "/limits")
+        limits = json.loads(answer.body) if answer is not None and answer.status == 200 else None
+    except OSError as error:
+        raise Silent(f"no gateway answers at {operations} ({error.strerror or error})") from None
+    except ValueError:
+        limits = None
+    if not isinstance(limits, dict) or not isinstance(limits.get("accounts"), list):
+        raise Silent(f"http://{operations}/limits does not answer as an operations listener: is this one?")
+    return limits
+
+
+async def ask(operations: Endpoint, path: str) -> Answer | None:
+    """The answer to a GET. Raises OSError; ValueError for what is not HTTP."""
+    async with Connection(operations) as connection:
+        await connection.send(b"GET %b HTTP/1.1\r\nHost: %b\r\n\r\n" % (path.encode(), str(operations).encode()))
+        return await connection.read_answer()
+
+
+class Silent(Unusable):
+    """Nothing answers as a gateway's operations listener."""
+
+
+class Died(Exception):
+    """The gateway that was started has ended by itself, or never came up."""
+
+
+def write_settings(accounts: list[Account], backend_url: str, timeout_seconds: float) -> dict[str, Any]:
+    """Settings of a gateway with these limits and free ports. Rates are off: they would refuse before the slots do."""
+    return {
+        "listen": "127.0.0.1:0",
+        "operations": "127.0.0.1:0",
+        "backend": {"url": backend_url, "timeout_seconds": timeout_seconds},
+        "accounts": {
+            "default" if number == 0 else account.account: {
+                "concurrent_executions": account.concurrent_executions,
+                "unreserved_floor": 0,
+                "requests_per_second": "off",
+                "functions": {
+                    name: {"reserved_concurrent_executions": slots, "requests_per_second": "off"}
+                    for name, slots in account.reservations.items()
+                },
+            }
+            for number, account in enumerate(accounts)
+        },
+        "drain_seconds": 1,
+    }
+
+
+class Process:
+    """A gateway process. Its settings and what it prints lie in `folder`."""
+
+    def __init__(self, settings: dict[str, Any], folder: Path, serve: Sequence[str] = SERVE) -> None:
+        config, self._log = folder / "gateway.json", folder / "log"
+        config.write_text(json.dumps(settings))
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("INVOKE_GATEWAY_")}
+        with self._log.open("wb") as output:
+            self._process = subprocess.Popen(
+                [*serve, "--config", str(config)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,  # Ctrl-C is for us; we end it ourselves
+            )
+
+    def check(self) -> None:
+        """Raises `Died` with the last lines that it printed."""
+        if self._process.poll() is not None:
+            tail = "\n".join(self._printed().splitlines()[-TAIL:])
+            raise Died(f"the gateway has ended with status {self._process.returncode}:\n{tail}")
+
+    def find_listeners(self) -> tuple[Endpoint, Endpoint] | None:
+        """Invoke API and operations, once it has said where they are."""
+        ports = dict(_LISTENING.findall(self._printed()))
+        if len(ports) < 2:
+            return None
+        return Endpoint(LOOPBACK, int(ports["Invoke API"])), Endpoint(LOOPBACK, int(ports["operations"]))
+
+    async def wait_for_listeners(self) -> tuple[Endpoint, Endpoint]:
+        """Raises `Died` where it ends, or takes too long."""
+        deadline = monotonic() + START_SECONDS
+        while (listeners := self.find_listeners()) is None:
+            self.check()
+            if monotonic() > deadline:
+                raise Died(f"the gateway does not listen after {START_SECONDS:g} s")
+            await asyncio.sleep(PAUSE)
+        return listeners
+
+    def send(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def _printed(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    def end(self, seconds: float) -> int | None:
+        """Tell it to end; its exit status, `None` where it goes on after so many seconds."""
+        self._process.terminate()
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def stop(self) -> None:
+        self._process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(STOP_SECONDS)
+        self.kill()
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+@contextlib.asynccontextmanager
+async def started(backend_url: str, accounts: list[Account], timeout_seconds: float) -> AsyncIterator[Subject]:
+    """A gateway of our own, `python -m gateway serve`, for the length of the block. Raises `Died`."""
+    with tempfile.TemporaryDirectory(prefix="invoke-gateway-prove-") as folder:
+        process = Process(write_settings(accounts, backend_url, timeout_seconds), Path(folder))
+        try:
+            yield Subject(*await process.wait_for_listeners(), timeout_seconds, process.check)
+        finally:
+            await asyncio.to_thread(process.stop)
+
+
+def find_reason_to_wait(limits: dict[str, Any]) -> str | None:
+    """Why a gateway that the user points at cannot be judged now."""
+    if limits.get("draining"):
+        return "the gateway is draining: start it anew"
+    in_flight = count_in_flight(limits)
+    if in_flight:
+        return (
+            f"{in_flight} slots of the gateway are in flight or held: nobody else may use it meanwhile, "
+            "for what others run cannot be told from a fault"
+        )
+    return None

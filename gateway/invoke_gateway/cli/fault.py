@@ -1,0 +1,153 @@
+"""`invoke-gateway fault`: makes, lists and ends fault scripts."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from invoke_gateway.cli.fault_steps import BadStep, describe_step, parse_step
+from invoke_gateway.faulting import FaultFailed, end_all_scripts, end_script, list_scripts, make_script
+from invoke_gateway.settings.file import read_value
+
+EVERY_FUNCTION = "*"
+_UNFOLDED = 160  # columns in which hardly a step is folded, for those who read them from a pipe
+
+
+def refuse_both(*given: object) -> None:
+    """Raises `UsageError` where something is given beside --list or --end."""
+    if any(value is not None and value is not False for value in given):
+        raise click.UsageError("--list and --end stand alone.")
+
+
+def show_or_end(operations: str, end: str | None, *, as_json: bool) -> None:
+    """Show all scripts, or end one or `all`. Raises `FaultFailed`."""
+    if end is None:
+        _show(list_scripts(operations), as_json=as_json)
+    elif end == "all":
+        end_all_scripts(operations)
+        click.echo("ended all")
+    elif end_script(operations, end):
+        click.echo(f"ended {end}")
+    else:
+        raise FaultFailed(f"there is no fault script {end}: it was ended or replaced, or never was; see --list.")
+
+
+def make_and_show(operations: str, wanted: dict[str, Any], address: str, *, as_json: bool) -> None:
+    """Make a script and show it; `address` goes into the command that ends it. Raises `FaultFailed`."""
+    script = make_script(operations, wanted)
+    _show([script], as_json=as_json)
+    if not as_json:
+        click.echo(describe_made(script, f"invoke-gateway fault --end {script['id']}{address}"))
+
+
+def _show(scripts: list[dict[str, Any]], *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({"faults": scripts}, indent=2))
+        return
+    console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, _UNFOLDED)
+    console.print(scripts_table(scripts))
+
+
+def read_wanted(
+    steps: tuple[str, ...], file: Path | None, *, function: str | None, **options: object
+) -> dict[str, Any]:
+    """The script that the command line asks for: what it says goes over what is in the file. Raises `UsageError`."""
+    wanted = _read_file(file) if file is not None else {}
+    if steps and file is not None:
+        raise click.UsageError("Give the steps as words or with --file, not both.")
+    if steps:
+        try:
+            wanted["steps"] = [parse_step(step) for step in steps]
+        except BadStep as error:
+            raise click.UsageError(f"{error}.") from None
+    if not wanted.get("steps"):
+        raise click.UsageError(
+            f"Give FUNCTION ('{EVERY_FUNCTION}' for all), then each step in quotes, such as 'pass 1' 'error "
+            "ServiceException'; or --file, --list, or --end ID."
+        )
+    if function is not None:
+        wanted["function"] = None if function == EVERY_FUNCTION else function
+    if "function" not in wanted:
+        raise click.UsageError(f"Which function? Give FUNCTION, '{EVERY_FUNCTION}' for all.")
+    return wanted | {key: value for key, value in options.items() if value is not None}
+
+
+def _read_file(file: Path) -> dict[str, Any]:
+    """A script, or its steps alone, as YAML, of which JSON is a part."""
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise click.UsageError(f"{file} cannot be read: {error.strerror}.") from None
+    document, problems = read_value(data, is_json=file.suffix == ".json")
+    if problems:
+        said = "; ".join(f"{problem.key} {problem.message} ({problem.cure})".lstrip() for problem in problems)
+        raise click.UsageError(f"{file}: {said}.")
+    if (text := _find_no_json(document)) is not None:
+        raise click.UsageError(f"{file} holds {text}, which JSON does not have: put it in quotes.")
+    if isinstance(document, list):
+        return {"steps": document}
+    if not isinstance(document, dict):
+        raise click.UsageError(f"{file} is no fault script: write a mapping with the key steps, or a list of steps.")
+    return document
+
+
+def _find_no_json(document: Any) -> str | None:
+    """Describe a value that YAML has and JSON has not: a date, a number that is none, a name that is no text."""
+    waiting = [document]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting.extend(value.values())
+            if names := [name for name in value if not isinstance(name, str)]:
+                return f"the name {names[0]}"
+        elif isinstance(value, list):
+            waiting.extend(value)
+        elif isinstance(value, float) and not math.isfinite(value):
+            return f"the number {value}"
+        elif not isinstance(value, str | int | float | type(None)):
+            return f"the {type(value).__name__} {value}"
+    return None
+
+
+def scripts_table(scripts: list[dict[str, Any]]) -> Table:
+    """One row per script; an arrow stands before the step that is next."""
+    table = Table(box=SIMPLE_HEAD)
+    for heading in ("id", "account", "function"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("calls", "injected", "seed"):
+        table.add_column(heading, justify="right")
+    table.add_column("steps", overflow="fold")
+    for script in scripts:
+        counts = (str(script.get(key, "")) for key in ("calls", "injected", "seed"))
+        name = Text(str(script.get("function") or EVERY_FUNCTION))  # Text: a name is never read as markup
+        table.add_row(str(script["id"]), str(script["account"]), name, *counts, _describe_steps(script))
+    return table
+
+
+def _describe_steps(script: dict[str, Any]) -> Text:
+    lines = [
+        f"{'→' if number == script.get('position') else ' '} {describe_step(step)}"
+        for number, step in enumerate(script.get("steps", ()), 1)
+    ]
+    if script.get("is_over"):
+        lines.append("  over: calls pass")
+    elif script.get("loop"):
+        lines.append("  and from the first again")
+    return Text("\n".join(lines))
+
+
+def describe_made(script: dict[str, Any], end: str) -> str:
+    """One line: which script is in force, and the command that ends it."""
+    function = script["function"] or "every function"
+    replaced = f", in place of {script['replaced']}" if script.get("replaced") else ""
+    return f"fault script {script['id']} for {function} of account {script['account']}{replaced}; `{end}` ends it"

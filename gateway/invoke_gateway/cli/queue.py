@@ -1,0 +1,176 @@
+"""`invoke-gateway queue`: the events that a running gateway keeps, and what to do with single ones."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+from rich.console import Console
+
+from invoke_gateway import queueing
+from invoke_gateway.cli import queue_table
+from invoke_gateway.cli.remote import UNREACHABLE, asks_gateway, give_up
+from invoke_gateway.queueing import QueueFailed, fetch_events, fetch_queue
+
+_STATES = ("waiting", "retrying", "running", "delivering", "undelivered", "held")
+
+
+@click.group(invoke_without_command=True)
+@click.option("--watch", is_flag=True, help="Refresh the table every second, until Ctrl-C.")
+@click.option("--rows", type=click.IntRange(0, 100_000), default=100, show_default=True, help="Functions to show.")
+@click.option("--json", "as_json", is_flag=True, help="Print the gateway's answer as JSON.")
+@asks_gateway
+@click.pass_context
+def queue(ctx: click.Context, watch: bool, rows: int, as_json: bool, operations: object) -> None:
+    """Show the events (asynchronous invocations) that wait, are tried again, run, or could not be delivered.
+
+    \b
+      invoke-gateway queue --watch
+      invoke-gateway queue list report --state undelivered
+      invoke-gateway queue show 7e0f1c52-3a4b-4c5d-8e6f-123456789abc
+      invoke-gateway queue retry 7e0f1c52-3a4b-4c5d-8e6f-123456789abc
+    """
+    if ctx.invoked_subcommand is not None:
+        ctx.default_map = {name: {"operations": str(operations)} for name in queue.commands}
+        return
+    console = Console()
+    try:
+        if watch and console.is_terminal and not as_json:
+            queue_table.watch_queue(console, operations, rows)
+        else:
+            queue_table.show_queue(fetch_queue(operations, rows), as_json=as_json)
+    except QueueFailed as error:
+        give_up(ctx, error)
+
+
+@queue.command("list")
+@click.argument("function", required=False)
+@click.option("--account", metavar="ID", help="Of this account only.")
+@click.option("--state", type=click.Choice(_STATES), help="Only those in this state.")
+@click.option("--most", type=click.IntRange(1, 100), default=20, show_default=True, help="Events to show.")
+@click.option("--json", "as_json", is_flag=True, help="Print the gateway's answer as JSON.")
+@asks_gateway
+@click.pass_context
+def list_events(
+    ctx: click.Context,
+    function: str | None,
+    account: str | None,
+    state: str | None,
+    most: int,
+    as_json: bool,
+    operations: object,
+) -> None:
+    """List the oldest events, of FUNCTION or of all."""
+    try:
+        events = fetch_events(operations, function=function, account=account, state=state, most=most)
+        queue_table.show_events(events, as_json=as_json)
+    except QueueFailed as error:
+        give_up(ctx, error)
+
+
+@queue.command()
+@click.argument("request_id", metavar="ID")
+@click.option("--payload", is_flag=True, help="Print all of the payload instead of its first KiB.")
+@click.option("--json", "as_json", is_flag=True, help="Print the gateway's answer as JSON, with the whole payload.")
+@asks_gateway
+@click.pass_context
+def show(ctx: click.Context, request_id: str, payload: bool, as_json: bool, operations: object) -> None:
+    """Show all there is to know of the events with the request id ID."""
+    try:
+        document = fetch_events(operations, request_id=request_id, payload="true")
+    except QueueFailed as error:
+        give_up(ctx, error)
+    if as_json:
+        click.echo(json.dumps(document, indent=2))
+        return
+    described = ["\n".join(queue_table.describe_event(row, whole=payload)) for row in document["events"]]
+    click.echo("\n\n".join(described))
+
+
+@queue.command()
+@click.argument("request_ids", metavar="ID...", nargs=-1, required=True)
+@asks_gateway
+@click.pass_context
+def retry(ctx: click.Context, request_ids: tuple[str, ...], operations: object) -> None:
+    """Try events now, instead of when they are due.
+
+    One that was to be run again is run; one that could not be delivered is delivered, with all its tries anew.
+    """
+    _do_to_all(ctx, request_ids, lambda id: queueing.retry(operations, id), "retried")
+
+
+@queue.command()
+@click.argument("origin", required=False)
+@asks_gateway
+@click.pass_context
+def adopt(ctx: click.Context, origin: str | None, operations: object) -> None:
+    """Run held events here: those that were accepted for another backend, Region or account.
+
+    ORIGIN is one that `invoke-gateway queue` names. It can be left out where events of one origin only are held.
+    """
+    _decide(ctx, lambda: queueing.adopt(operations, origin), "adopted")
+
+
+@queue.command()
+@click.argument("request_ids", metavar="ID...", nargs=-1)
+@click.option("--held", is_flag=True, help="Drop all held events instead, those of another backend.")
+@click.option("--origin", help="With --held: of this origin only, which `invoke-gateway queue` names.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@asks_gateway
+@click.pass_context
+def drop(
+    ctx: click.Context, request_ids: tuple[str, ...], held: bool, origin: str | None, yes: bool, operations: object
+) -> None:
+    """Drop events for good: they are neither run nor delivered to anybody."""
+    if held == bool(request_ids):
+        raise click.UsageError("Give the ids of the events, or --held.")
+    if origin is not None and not held:
+        raise click.UsageError("--origin goes with --held.")
+    if not yes and _is_terminal():
+        what = "this event" if len(request_ids) == 1 else f"these {len(request_ids)} events"
+        click.confirm(
+            f"Drop {'all held events' if held else what} for good, without delivery to any target?", abort=True
+        )
+    if held:
+        _decide(ctx, lambda: queueing.drop_held(operations, origin), "dropped")
+        return
+    _do_to_all(ctx, request_ids, lambda id: queueing.drop(operations, id), "dropped")
+
+
+def _decide(ctx: click.Context, do: Callable[[], dict[str, Any]], word: str) -> None:
+    try:
+        answer = do()
+    except QueueFailed as error:
+        give_up(ctx, error)
+    events = answer[word]
+    rest = "" if answer.get("is_whole", True) else " until now; the gateway goes on with the rest"
+    click.echo(f"{word} {'1 event' if events == 1 else f'{events} events'}{rest}")
+
+
+def _is_terminal() -> bool:
+    return sys.stdin.isatty()
+
+
+def _do_to_all(
+    ctx: click.Context, request_ids: tuple[str, ...], do: Callable[[str], dict[str, Any]], word: str
+) -> None:
+    """A line for each; what fails for one does not keep it from the others."""
+    has_failed = False
+    for request_id in request_ids:
+        try:
+            answer = do(request_id)
+        except QueueFailed as error:
+            has_failed = True
+            click.echo(f"invoke-gateway: {error}", err=True)
+            continue
+        line = f"{word} {queue_table.printable(request_id)}"
+        if answer[word] > 1:
+            line += f": {answer[word]} events"
+        if answer.get("running"):
+            line += f"; {answer['running']} with this id run now, and were left alone"
+        click.echo(line)
+    if has_failed:
+        ctx.exit(UNREACHABLE)

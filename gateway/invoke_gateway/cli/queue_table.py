@@ -1,0 +1,234 @@
+"""How `invoke-gateway queue` shows what a running gateway says of its events."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import click
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from invoke_gateway.cli.limits_table import REFRESH
+from invoke_gateway.queueing import fetch_queue
+
+PAYLOAD_SHOWN = 1024  # characters
+_UNFOLDED = 160  # columns in which hardly a row is folded, for those who read them from a pipe
+_STATES = {
+    "waiting": "waiting",
+    "retrying": "in retry",
+    "running": "running",
+    "delivering": "delivering",
+    "undelivered": "undelivered",
+    "held": "held",
+}
+
+
+def printable(value: object, also: str = "") -> str:
+    """Clients have chosen some of it, so nothing commands the terminal."""
+    shown = "" if value is None else str(value)
+    return "".join(letter if letter.isprintable() or letter in also else "?" for letter in shown)
+
+
+def say_seconds(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+def make_console() -> Console:
+    console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, _UNFOLDED)
+    return console
+
+
+# All functions
+
+
+def show_queue(document: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(document, indent=2))
+    else:
+        make_console().print(render(document))
+
+
+def watch_queue(console: Console, operations: object, rows: int) -> None:
+    """Show the table and refresh it until Ctrl-C. Raises `QueueFailed` when the gateway is gone."""
+    document = fetch_queue(operations, rows)
+    try:
+        with Live(render(document), console=console, auto_refresh=False) as live:
+            while True:
+                time.sleep(REFRESH)
+                live.update(render(fetch_queue(operations, rows)), refresh=True)
+    except KeyboardInterrupt:
+        return
+
+
+def render(document: dict[str, Any]) -> Group:
+    """The table of functions, and below it how much there is in all, where, and what is wrong."""
+    parts: list[Table | Text] = []
+    if document["functions"]:
+        parts.append(queue_table(document["functions"]))
+    parts += [Text(line, style=style) for line, style in _describe_whole(document)]
+    return Group(*parts)
+
+
+def queue_table(rows: list[dict[str, Any]]) -> Table:
+    """Return one row for each function. Accounts are shown where there are several, held events where there are any."""
+    has_held = any(row.get("held") for row in rows)
+    has_accounts = len({row.get("account") for row in rows}) > 1
+    table = Table(box=SIMPLE_HEAD)
+    for heading in (*(("account",) if has_accounts else ()), "function"):
+        table.add_column(heading, overflow="fold")
+    for heading in (*list(_STATES.values())[: None if has_held else -1], "oldest", "next in"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        undelivered, held = row.get("undelivered", 0), row.get("held", 0)
+        table.add_row(
+            *((Text(printable(row.get("account"))),) if has_accounts else ()),
+            Text(printable(row.get("function"))),  # Text: a name is never read as markup
+            *(str(row.get(state, 0)) for state in list(_STATES)[:-2]),
+            Text(str(undelivered), style="bold red" if undelivered else ""),
+            *((Text(str(held), style="bold yellow" if held else ""),) if has_held else ()),
+            say_seconds(row.get("oldest_seconds")),
+            say_seconds(row.get("next_due_seconds")),
+        )
+    return table
+
+
+def _describe_whole(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    if document.get("mode") == "forward":
+        yield "Events are handed to the backend (async.mode: forward): none are kept here.", ""
+        return
+    if left_out := document.get("left_out"):
+        yield f"and {left_out} more functions; --rows shows more", "dim"
+    events = document.get("events", 0)
+    yield (
+        f"{_count(events)} in {printable(document.get('store'))}"
+        if events
+        else (f"No events wait in {printable(document.get('store'))}."),
+        "",
+    )
+    if undelivered := document.get("undelivered"):
+        shows = "`invoke-gateway queue list --state undelivered` shows them"
+        yield f"{_count(undelivered)} could not be delivered: {shows}, `queue retry` and `queue drop` decide", ""
+    for held in document.get("held_origins", ()):
+        origin, age = printable(held.get("origin")), say_seconds(held.get("oldest_seconds"))
+        cure = "`invoke-gateway queue adopt` runs them here, `queue drop --held` drops them"
+        yield f"{_count(held.get('events', 0))} held for {origin}, the oldest {age} ago: {cure}", "bold yellow"
+    if trouble := document.get("trouble"):
+        yield printable(trouble), "bold red"
+
+
+def _count(events: int) -> str:
+    return "1 event" if events == 1 else f"{events} events"
+
+
+# Single events
+
+
+def show_events(document: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(document, indent=2))
+        return
+    if not document["events"]:
+        click.echo("There are no such events.")
+        return
+    make_console().print(events_table(document["events"]))
+    if document.get("has_more"):
+        click.echo("and more; --most shows up to 100")
+
+
+def events_table(rows: list[dict[str, Any]]) -> Table:
+    table = Table(box=SIMPLE_HEAD)
+    table.add_column("request id", no_wrap=True)
+    table.add_column("function", overflow="fold")
+    table.add_column("state")
+    for heading in ("age", "due in", "runs", "returns"):
+        table.add_column(heading, justify="right")
+    table.add_column("why", overflow="fold")
+    for row in rows:
+        table.add_row(
+            Text(printable(row.get("request_id"))),
+            Text(printable(row.get("function"))),
+            printable(row.get("state")),
+            say_seconds(row.get("age_seconds")),
+            say_seconds(row.get("due_in_seconds")),
+            str(row.get("runs", 0)),
+            str(row.get("returns", 0)),
+            Text(_describe_why(row)),
+        )
+    return table
+
+
+def _describe_why(row: dict[str, Any]) -> str:
+    outcome = row.get("outcome")
+    if outcome is None:
+        return ""
+    return printable(": ".join(part for part in (outcome.get("condition"), outcome.get("trouble")) if part))
+
+
+def describe_event(row: dict[str, Any], *, whole: bool) -> list[str]:
+    """Everything of an event, a line each; of the payload, unless it is wanted `whole`, the first KiB."""
+    received = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.get("received_at") or 0))
+    lines = {
+        "request id": row.get("request_id"),
+        "function": row.get("function"),
+        "ARN": row.get("arn"),
+        "account": row.get("account"),
+        "state": _describe_state(row),
+        "received": f"{received}, {say_seconds(row.get('age_seconds'))} ago",
+        "due in": say_seconds(row.get("due_in_seconds")),
+        "runs": f"{row.get('runs', 0)} that failed",
+        "returns": f"{row.get('returns', 0)}, throttled or by an error of the system",
+        **_describe_outcome(row.get("outcome")),
+        "path": row.get("path"),
+    }
+    described = [f"{name + ':':<12} {printable(value)}" for name, value in lines.items() if value not in (None, "")]
+    described += [f"{'header:':<12} {printable(name)}: {printable(value)}" for name, value in row.get("headers", ())]
+    if answer := row.get("answer"):
+        error = printable(answer.get("function_error") or "no error")
+        described += [
+            f"{'answer:':<12} {error}, {answer.get('size', 0)} bytes",
+            *_describe_payload(answer, whole=whole),
+        ]
+    return [*described, f"{'payload:':<12} {row.get('size', 0)} bytes", *_describe_payload(row, whole=whole)]
+
+
+def _describe_state(row: dict[str, Any]) -> str:
+    state = str(row.get("state"))
+    return f"{state}, now" if row.get("is_running") and state == "delivering" else state
+
+
+def _describe_outcome(outcome: dict[str, Any] | None) -> dict[str, Any]:
+    if outcome is None:
+        return {}
+    ended = say_seconds(outcome.get("ended_seconds_ago"))
+    pending = ", ".join(map(str, outcome.get("pending", ())))
+    return {
+        "outcome": f"{outcome.get('condition')}, {ended} ago; error code {outcome.get('error_code')}",
+        "message": outcome.get("error_message"),
+        "to be told": f"{pending}, not delivered {outcome.get('tries', 0)} times",
+        "trouble": outcome.get("trouble"),
+    }
+
+
+def _describe_payload(row: dict[str, Any], *, whole: bool) -> list[str]:
+    text, is_base64 = row.get("payload"), False
+    if text is None:
+        text, is_base64 = row.get("payload_base64"), True
+    if text is None:
+        return ["(left out, for it is too long)"] if row.get("payload_left_out") else []
+    shown = text if whole else text[:PAYLOAD_SHOWN]
+    cut = [] if len(shown) == len(text) else [f"… and {len(text) - len(shown)} characters more: --payload shows all"]
+    return [*(["(as base64)"] if is_base64 else []), printable(shown, also="\n\t"), *cut]

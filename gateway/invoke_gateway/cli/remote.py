@@ -1,0 +1,238 @@
+"""The commands that ask a running gateway: limits, holders, hold, release and fault."""
+
+import json
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import click
+from pydantic_core import PydanticCustomError
+from rich.console import Console
+
+from invoke_gateway.asking import LimitsUnavailable, fetch_limits
+from invoke_gateway.cli import in_flight as holders_command
+from invoke_gateway.cli.fault import make_and_show, read_wanted, refuse_both, show_or_end
+from invoke_gateway.cli.in_flight import HoldersFailed
+from invoke_gateway.cli.limits_table import render, show_live
+from invoke_gateway.entry import signals
+from invoke_gateway.faulting import FaultFailed
+from invoke_gateway.holding import HoldFailed, describe_hold, release_hold, take_hold, wait_for_end
+from invoke_gateway.settings import Address, flags
+from invoke_gateway.settings.types import read_address
+
+UNREACHABLE = 1  # exit status, also where the gateway says no
+UNFOLDED = 140  # columns in which no row of the limits is folded, for those who read them from a pipe
+OPERATIONS = "127.0.0.1:9002"  # where a gateway listens that was told nothing else
+
+
+def parse_operations(ctx: click.Context, parameter: click.Parameter, value: str) -> Address:
+    try:
+        return read_address(value)
+    except PydanticCustomError as error:
+        raise click.BadParameter(error.message(), param_hint="--operations") from None
+
+
+asks_gateway = click.option(
+    "--operations",
+    metavar="HOST:PORT",
+    default=OPERATIONS,
+    show_default=True,
+    envvar=f"{flags.PREFIX}OPERATIONS",
+    callback=parse_operations,
+    help="Operations listener of the gateway to ask.",
+)
+
+
+@click.command()
+@asks_gateway
+@click.option("--once", is_flag=True, help="Print the table once instead of refreshing it every second.")
+@click.option("--json", "as_json", is_flag=True, help="Print the gateway's answer as JSON, once.")
+@click.pass_context
+def limits(ctx: click.Context, operations: Address, once: bool, as_json: bool) -> None:
+    """Watch what a running gateway counts.
+
+    Of each account: all, the unreserved pool, then its functions; in flight, ceiling, the age of the oldest
+    call, and throttles by reason.
+    """
+    console = Console()
+    try:
+        if as_json:
+            click.echo(json.dumps(fetch_limits(operations), indent=2))
+        elif once or not console.is_terminal:
+            console.width = max(console.width, UNFOLDED)
+            console.print(render(fetch_limits(operations)))
+        else:
+            show_live(console, operations)
+    except LimitsUnavailable as error:
+        give_up(ctx, error)
+
+
+@click.command()
+@click.argument("function", required=False)
+@click.option("--slots", type=click.IntRange(1, 1_000_000), default=1, show_default=True, help="How many to hold.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0, 3600, min_open=True),
+    default=30,
+    show_default=True,
+    help="How long; then the gateway ends the hold by itself.",
+)
+@click.option("--account", metavar="ID", help="Account whose slots are held; the default one without it.")
+@click.option("--detach", is_flag=True, help="Print the hold's id and return at once.")
+@asks_gateway
+@click.pass_context
+def hold(
+    ctx: click.Context,
+    function: str | None,
+    slots: int,
+    seconds: float,
+    account: str | None,
+    detach: bool,
+    operations: Address,
+) -> None:
+    """Hold slots of FUNCTION, so that calls are throttled for certain.
+
+    Without FUNCTION, slots of the account's unreserved pool. All of them are taken, or none. Ctrl-C, SIGTERM
+    and SIGHUP give them back.
+    """
+    wanted = {"function": function, "slots": slots, "seconds": seconds, **({"account": account} if account else {})}
+    try:
+        taken = None
+        try:
+            with signals.deferred():  # else the id of what was taken meanwhile would be lost
+                taken = take_hold(str(operations), wanted)
+            if detach:
+                click.echo(taken["id"])
+                taken = None
+                return
+            address = "" if str(operations) == OPERATIONS else f" --operations {operations}"
+            click.echo(describe_hold(taken, wanted, f"invoke-gateway release {taken['id']}{address}"))
+            wait_for_end(seconds, is_terminal=sys.stdout.isatty())
+        finally:
+            if taken is not None:
+                release_hold(str(operations), taken["id"])  # it may have ended by itself a moment ago
+    except HoldFailed as error:
+        give_up(ctx, error)
+
+
+@click.command()
+@click.argument("function", required=False)
+@click.option("--account", metavar="ID", help="Account whose slots are meant; all accounts without it.")
+@click.option("--most", type=click.IntRange(1, 1000), default=100, show_default=True, help="Rows to show.")
+@click.option("--json", "as_json", is_flag=True, help="Print the gateway's answer as JSON.")
+@asks_gateway
+@click.pass_context
+def holders(
+    ctx: click.Context, function: str | None, account: str | None, most: int, as_json: bool, operations: Address
+) -> None:
+    """Show who holds the slots of FUNCTION, or all slots.
+
+    Of each call the gateway, its worker, the request id, how long it has its slot, and the caller's access key id; the
+    oldest first. Where gateways share counters, the calls of all of them.
+    """
+    try:
+        document = holders_command.fetch_holders(str(operations), function=function, account=account, most=most)
+        holders_command.show_holders(document, as_json=as_json)
+    except HoldersFailed as error:
+        give_up(ctx, error)
+
+
+@click.command()
+@click.argument("hold", required=False)
+@click.option("--gateway", metavar="ID", help="Give back what this gateway, which has died, still holds.")
+@click.option("--account", metavar="ID", help="With --gateway: of this account only.")
+@click.option("--force", is_flag=True, help="With --gateway: also if it lives; it then counts its calls again.")
+@asks_gateway
+@click.pass_context
+def release(
+    ctx: click.Context, hold: str | None, gateway: str | None, account: str | None, force: bool, operations: Address
+) -> None:
+    """End the hold with the id HOLD before its time is over; or give back the slots of a dead gateway.
+
+    \b
+      invoke-gateway release 1
+      invoke-gateway release --gateway g-7f3a2b1c       with all its workers
+      invoke-gateway release --gateway g-7f3a2b1c.2     one worker alone
+
+    What a dead gateway holds comes back by itself when its lease has ended, and with `heal_after: timeout` the
+    backend's time-out later. Give it back at once where you know that its calls are over. Any gateway on the same
+    store can be asked to; `invoke-gateway holders` shows the ids.
+    """
+    holders_command.check_release(hold, gateway, has_more=account is not None or force)
+    try:
+        if hold is None:
+            released = holders_command.release_gateway(str(operations), gateway or "", account, force=force)
+            click.echo("\n".join(holders_command.describe_released(released)))
+        elif release_hold(str(operations), hold):
+            click.echo(f"released {hold}")
+        else:
+            raise HoldFailed(
+                f"there is no hold {hold}: it has ended, or never was. http://{operations}/holds lists all."
+            )
+    except (HoldFailed, HoldersFailed) as error:
+        give_up(ctx, error)
+
+
+@click.command()
+@click.argument("function", required=False)
+@click.argument("steps", nargs=-1)
+@click.option("--file", type=click.Path(path_type=Path), help="YAML or JSON file of a script, or of its steps alone.")
+@click.option("--seed", type=int, help="Decides where a probability hits; 0 without it.")
+@click.option("--loop", is_flag=True, default=None, help="Begin with the first step again after the last.")
+@click.option("--account", metavar="ID", help="Account whose function it is; the default one without it.")
+@click.option("--list", "as_list", is_flag=True, help="Show all scripts and how far they are.")
+@click.option("--json", "as_json", is_flag=True, help="Print the gateway's answer as JSON.")
+@click.option("--end", metavar="ID", help="End the script with this id; `all` ends all.")
+@asks_gateway
+@click.pass_context
+def fault(
+    ctx: click.Context,
+    function: str | None,
+    steps: tuple[str, ...],
+    file: Path | None,
+    seed: int | None,
+    loop: bool | None,
+    account: str | None,
+    as_list: bool,
+    as_json: bool,
+    end: str | None,
+    operations: Address,
+) -> None:
+    """Make the next calls of FUNCTION fail, late or cut, one step after the other.
+
+    FUNCTION '*' is every function of the account that has no script of its own. A script replaces the one before it.
+    The gateway must allow it (serve --faults).
+
+    \b
+      invoke-gateway fault checkout "pass 2" "error EC2ThrottledException repeat 3" "latency 2" "cut 40960"
+      invoke-gateway fault checkout "error TooManyRequestsException CallerRateLimitExceeded probability 0.5" --seed 7
+
+    \b
+    Steps:
+      pass CALLS              so many calls pass
+      error NAME [REASON]     the call fails with this exception of Invoke
+      latency SECONDS         the call is late and keeps its slot; goes with error or cut
+      cut BYTES               the response is cut after so many bytes of its body
+      ... repeat CALLS        so many calls in a row, instead of one
+      ... probability CHANCE  each only with this chance; the others pass
+    """
+    given = {"seed": seed, "loop": loop, "account": account}
+    try:
+        if as_list or end is not None:
+            refuse_both(as_list and end is not None, function, file, *given.values())
+            show_or_end(str(operations), end, as_json=as_json)
+        else:
+            address = "" if str(operations) == OPERATIONS else f" --operations {operations}"
+            wanted = read_wanted(steps, file, function=function, **given)
+            make_and_show(str(operations), wanted, address, as_json=as_json)
+    except FaultFailed as error:
+        give_up(ctx, error)
+
+
+def give_up(ctx: click.Context, error: Exception) -> NoReturn:
+    """Say in one line that the gateway did not do it."""
+    click.echo(f"invoke-gateway: {error}", err=True)
+    ctx.exit(UNREACHABLE)
+
+
+ASKING = (limits, holders, hold, release, fault)

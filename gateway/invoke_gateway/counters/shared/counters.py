@@ -1,0 +1,274 @@
+"""Counters that any number of gateway processes share through a store.
+
+What this process holds is counted here, as the embedded store counts it; a tally for each account (tally.py, which
+has the theory) agrees with the store on it. Whatever is asked and released while one exchange is under way goes with
+the next: the busier the gateway, the larger its batches, and a lone request waits for nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from secrets import token_hex
+from time import monotonic
+
+from ...background import BackgroundTasks
+from ...policy.concurrency import Claim, Full, Lane, Plan, RateClaim
+from ...policy.limits import Limits
+from ..base import AWAY, REFILLING
+from ..memory import MemoryCounters, MemorySlot, describe_empty
+from .fallback import choose_part
+from .holder_snapshots import Listing
+from .limits_digest import LimitsInWords
+from .messages import Answer, Take, Terms
+from .servers import make_servers, read_sums
+from .shard_context import AccountTally, Context
+from .shared_config import SharedTerms, StoreTotals
+from .store_admin import Inquiry
+
+
+class _Asked(Take):
+    """A take that a request waits for."""
+
+    __slots__ = ("answer",)
+
+    def __init__(self, plan: Plan, answer: asyncio.Future[MemorySlot | Full]) -> None:
+        super().__init__(plan)
+        self.answer = answer
+
+
+class SharedCounters(MemoryCounters):
+    """`limits` gives the table in force. `degraded` is told whether the store is away or being refilled, and whether
+    another gateway has other limits. `clock` gives monotonic seconds. Levels, ages and occupants are those of this
+    process; `sums` are those of all, when last read."""
+
+    def __init__(
+        self,
+        terms: SharedTerms,
+        *,
+        limits: Callable[[], Limits],
+        degraded: dict[str, bool],
+        tasks: BackgroundTasks | None = None,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        super().__init__(clock)
+        self.gateway = terms.gateway or f"g-{token_hex(4)}"
+        self.terms = terms
+        self.totals = StoreTotals()
+        self.sums: Mapping[str, int] = {}
+        self._sums_at: float | None = None
+        self._limits = limits
+        self._degraded = degraded
+        degraded |= {"store_away": False, "store_refilling": False, "limits_differ": False}
+        self._tallies: dict[str, AccountTally] = {}
+        self._tally_of: dict[MemorySlot, AccountTally] = {}
+        self._words = LimitsInWords(limits)
+        self._listing = Listing(
+            self,
+            gateway=self.gateway,
+            accounts=lambda: self._tallies,
+            kept_seconds=2 * terms.lease_seconds + terms.keep_seconds + 2,  # longer than its slots, then it ends
+            clock=clock,
+        )
+        self.inquiry = Inquiry(
+            lambda account: self._tallies[account].shard.make_link,
+            lease_seconds=terms.lease_seconds,
+            keep_seconds=terms.keep_seconds,
+            timeout_seconds=terms.timeout_seconds,
+        )
+        self._servers = make_servers(
+            Context(
+                terms=terms,
+                gateway=self.gateway,
+                words=self._words,
+                totals=self.totals,
+                more=self._listing.commands,
+                deliver=self._deliver,
+                tell=self._note_standing,
+                heard=self._note_heartbeat,
+                clock=clock,
+                tasks=tasks or BackgroundTasks(),
+            )
+        )
+        self._is_closed = False
+        self._loop: asyncio.AbstractEventLoop
+
+    async def start(self) -> None:
+        """Begin to talk to the store. Does not fail where that is away: `trouble` tells, and it is tried again."""
+        self._loop = asyncio.get_running_loop()
+        self._open_accounts()
+        await self._servers.start()
+        self._listing.start()
+
+    async def close(self) -> None:
+        """Give everything back, so that nobody waits for the lease to end; unless slots are to be kept for calls that
+        still run in the backend."""
+        self._is_closed = True
+        self._listing.close()
+        await self._servers.close()
+
+    # What the chain asks.
+
+    async def take(self, plan: Plan) -> MemorySlot | Full:
+        full = self.look(plan)
+        if full is not None:  # this process alone fills the limit
+            return full
+        tally = self._tallies.get(plan.account) or self._open(plan.account)
+        shard = tally.shard
+        if shard.standing.why_away is not None or tally.refill_until > self._clock() or self._is_closed:
+            return self._take_alone(plan, tally)
+        asked = _Asked(plan, self._loop.create_future())
+        tally.ask(asked)
+        shard.ring(tally)
+        try:
+            return await asked.answer
+        except asyncio.CancelledError:
+            asked.abandon()
+            if asked.answer.done() and not asked.answer.cancelled():
+                answer = asked.answer.result()
+                if isinstance(answer, MemorySlot):  # it came when it was too late
+                    answer.release(was_call=False)
+            raise
+
+    def give_back(self, slot: MemorySlot, claims: tuple[Claim, ...], own: str, was_call: bool) -> None:
+        super().give_back(slot, claims, own, was_call)
+        tally = self._tally_of.pop(slot)
+        tally.release(claim.counter or own for claim in claims)
+        tally.shard.ring(tally)
+
+    # What the operations listener asks.
+
+    async def read_sums(self) -> None:
+        """Bring `sums` up to date, if the store answers."""
+        sums = await read_sums(self._servers)
+        if sums is None:
+            return
+        self.sums = sums
+        self._sums_at = self._clock()
+
+    @property
+    def why_away(self) -> str | None:
+        """Why the store, or a part of it, does not answer; None while it does."""
+        standings = [place.standing for place in self._servers.places()]
+        reasons = [(standing.where, standing.why_away) for standing in standings if standing.why_away is not None]
+        if len(standings) == 1:
+            return reasons[0][1] if reasons else None
+        return "; ".join(f"{where}: {why}" for where, why in reasons) or None
+
+    @property
+    def accounts(self) -> list[str]:
+        """The accounts that this gateway counts."""
+        return list(self._tallies)
+
+    @property
+    def gateways(self) -> int:
+        """How many gateways shared the counters when the store was last heard."""
+        return max((tally.gateways for tally in self._tallies.values()), default=1)
+
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong with the store, in a sentence; None while it counts."""
+        if self.why_away is not None:
+            return f"The shared counters do not answer: {self.why_away}."
+        if self._degraded["store_refilling"]:
+            return "The shared counters began anew, and every gateway first tells what it runs."
+        return None
+
+    @property
+    def why_not_ready(self) -> str | None:
+        """The trouble, where it keeps calls of every account from being admitted."""
+        if self.terms.when_away != "closed":
+            return None
+        places = [place for place in self._servers.places() if place.tallies]
+        return None if any(place.standing.counts for place in places) else self.trouble
+
+    def describe(self) -> dict[str, object]:
+        """For /limits: who this is, how many share the counters, and how old the sums are in seconds."""
+        age = None if self._sums_at is None else round(self._clock() - self._sums_at, 3)
+        return {"gateway": self.gateway, "gateways": self.gateways, "sums_age_seconds": age, "trouble": self.trouble}
+
+    # What the store says.
+
+    def _deliver(self, tally: AccountTally, asked: Take, answer: Answer) -> None:
+        """Answer a request that waits; with None, as the policy says."""
+        assert isinstance(asked, _Asked), "nobody else asks"
+        try:
+            self._answer(tally, asked, answer)
+        except Exception as error:  # a mistake of ours: one request fails by it, and not those that follow
+            if not asked.answer.done():
+                asked.answer.set_exception(error)
+
+    def _answer(self, tally: AccountTally, asked: _Asked, answer: Answer) -> None:
+        given: MemorySlot | Full
+        plan = asked.plan
+        if answer is None:
+            if asked.answer.done():
+                return
+            given = self._take_alone(plan, tally)
+        elif isinstance(answer, int):
+            given = self._enter(plan, plan.lanes[answer], tally)
+        elif isinstance(answer.claim, RateClaim):
+            given = describe_empty(answer.claim)
+        else:
+            level = self._levels.get(answer.claim.counter or plan.function_counter)
+            given = self._describe_full(answer.claim, level, answer.in_use, answer.claim.ceiling or 0)
+        if not asked.answer.done():
+            asked.answer.set_result(given)
+        elif isinstance(given, MemorySlot):
+            given.release(was_call=False)
+
+    def _enter(self, plan: Plan, lane: Lane, tally: AccountTally) -> MemorySlot:
+        slot = self._occupy(lane, plan.function_counter)
+        self._tally_of[slot] = tally
+        return slot
+
+    def _take_alone(self, plan: Plan, tally: AccountTally) -> MemorySlot | Full:
+        """What the policy says while the store says neither yes nor no."""
+        policy = self.terms.when_away
+        if policy == "closed" or self._is_closed:
+            self.totals.alone["refused"] += 1
+            is_away = tally.shard.standing.why_away is not None or self._is_closed
+            return AWAY if is_away else REFILLING
+        lanes, rates = choose_part(policy, plan, tally)
+        full: Full | None = None
+        for lane in lanes:
+            full = self._find_full(lane, plan.function_counter)
+            if full is None:
+                break
+        full = full or self._take_tokens(rates, plan.function_counter)
+        if full is not None:
+            self.totals.alone["refused"] += 1
+            return full
+        self.totals.alone["admitted"] += 1
+        tally.admit_alone(claim.counter or plan.function_counter for claim in lane.claims)
+        tally.shard.ring(tally)
+        return self._enter(plan, lane, tally)
+
+    def _note_standing(self) -> None:
+        standings = [place.standing for place in self._servers.places()]
+        self._degraded["store_away"] = any(standing.why_away is not None for standing in standings)
+        self._degraded["store_refilling"] = any(standing.is_refilling for standing in standings)
+
+    def _note_heartbeat(self) -> None:
+        self._degraded["limits_differ"] = self._words.differ
+        self._open_accounts()
+
+    # Accounts.
+
+    def _open_accounts(self) -> None:
+        """A reload may have brought accounts: their tallies register before somebody needs them."""
+        for account in self._limits().all():
+            if account.account not in self._tallies:
+                self._open(account.account)
+
+    def _open(self, account: str) -> AccountTally:
+        terms = self.terms
+        tally = self._tallies[account] = AccountTally(
+            account,
+            Terms(self.gateway, int(terms.lease_seconds * 1000), int(terms.keep_seconds * 1000), terms.timeout_seconds),
+        )
+        self._servers.place(tally)
+        return tally
+
+    def __repr__(self) -> str:
+        return f"<SharedCounters {self.gateway} {self._servers!r}>"

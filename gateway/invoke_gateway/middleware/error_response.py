@@ -1,0 +1,129 @@
+"""Says no: turns a refusal that a stage inside has noted, or a fault that came from inside, into the response that the
+client's SDK expects."""
+
+from __future__ import annotations
+
+import logging
+from random import random
+
+from ..asgi import EXCHANGE, INJECTED, App, Receive, Scope, Send
+from ..backend_errors import BackendFault
+from ..exchange import Exchange
+from ..policy.retry_after import NEVER, as_retry_after, spread_seconds
+from ..refusals import Refusal, render
+
+log = logging.getLogger("invoke_gateway")
+
+# The server reads and drops this much of an unread body after the response without our help.
+_SMALL_BODY = 65_536
+
+# When asking again may help, where nothing is known about it.
+_USUAL_SECONDS = 1.0
+
+_AMBIGUOUS = Refusal.AMBIGUOUS_REQUEST  # to find a member by its class takes several times as long, before Python 3.12
+
+# A refused upload is read to its end, or the SDK would report a broken pipe in place of the refusal; but not for ever.
+DRAIN_BYTES = 64 * 1024 * 1024
+
+
+class Answer:
+    """`longest_retry_seconds` bounds what the two retry headers, which can be switched off, may say."""
+
+    def __init__(
+        self,
+        app: App,
+        *,
+        retry_after: bool = True,
+        x_amz_retry_after: bool = True,
+        decision_header: bool = True,
+        longest_retry_seconds: float = 20,
+    ) -> None:
+        self.app = app
+        self._retry_after = retry_after
+        self._x_amz_retry_after = x_amz_retry_after
+        self._decision_header = decision_header
+        self._longest = longest_retry_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange: Exchange = scope[EXCHANGE]
+        try:
+            await self.app(scope, receive, send)
+        except BackendFault as fault:
+            _note_fault(exchange, fault.kind, Refusal.BACKEND_FAULT, text=str(fault))
+        except Exception:  # a mistake of ours: the client gets Lambda's ServiceException, the log the traceback
+            log.exception("request %s failed inside the gateway", exchange.request_id)
+            _note_fault(exchange, "internal", Refusal.INTERNAL)
+        if exchange.refusal is None or exchange.status:
+            return
+        rendered = exchange.refusal.rendered or render(exchange.refusal, **exchange.refusal_values)
+        exchange.status = rendered.status
+        headers = [*rendered.headers, (b"x-amzn-requestid", exchange.request_id.encode())]
+        self._add_hints(exchange, scope, headers)
+        is_short = _will_end_soon(exchange)
+        is_abandoned = not is_short and not _may_drain(exchange)
+        if is_abandoned or exchange.refusal is _AMBIGUOUS:  # who else read it may see its end elsewhere
+            headers.append((b"connection", b"close"))
+        await send({"type": "http.response.start", "status": rendered.status, "headers": headers})
+        if is_short or is_abandoned:
+            await send({"type": "http.response.body", "body": rendered.body})
+            return
+        # The client has all of the answer now; what it still uploads is dropped before the response is ended.
+        await send({"type": "http.response.body", "body": rendered.body, "more_body": True})
+        if await _drain(receive):
+            await send({"type": "http.response.body", "body": b""})
+        # else the server closes the connection, because the response has not been ended
+
+    def _add_hints(self, exchange: Exchange, scope: Scope, headers: list[tuple[bytes, bytes]]) -> None:
+        assert exchange.refusal is not None
+        estimate = exchange.full.retry_seconds if exchange.full is not None else _USUAL_SECONDS
+        if exchange.refusal.is_retryable and estimate != NEVER:
+            seconds = spread_seconds(estimate, random(), self._longest)
+            if self._retry_after:
+                headers.append((b"retry-after", b"%d" % as_retry_after(seconds)))
+            if self._x_amz_retry_after:
+                headers.append((b"x-amz-retry-after", b"%d" % (int(seconds * 1000) or 1)))
+        if self._decision_header:
+            decided = exchange.full
+            if decided is None and exchange.refusal.is_injected:
+                decided = scope[INJECTED]
+            if decided is not None:
+                headers.append((b"x-invoke-gateway-decision", decided.describe().encode()))
+
+
+def _note_fault(exchange: Exchange, kind: str, refusal: Refusal, **values: object) -> None:
+    exchange.fault = kind
+    if not exchange.status:  # otherwise the response is under way and can only be cut
+        exchange.refuse(refusal, **values)
+
+
+def _will_end_soon(exchange: Exchange) -> bool:
+    if exchange.body_is_read:
+        return True
+    length = exchange.content_length
+    if length is None:
+        return b"transfer-encoding" not in exchange.headers
+    return length <= _SMALL_BODY and not _waits_to_continue(exchange)
+
+
+def _may_drain(exchange: Exchange) -> bool:
+    """Whether the rest of the body should be read: not when it waits for our 100, not when it is huge."""
+    if _waits_to_continue(exchange):
+        return False
+    return exchange.content_length is None or exchange.content_length <= DRAIN_BYTES
+
+
+def _waits_to_continue(exchange: Exchange) -> bool:
+    return b"expect" in exchange.headers and not exchange.has_continued
+
+
+async def _drain(receive: Receive) -> bool:
+    """Read what the client still uploads; whether that has come to its end."""
+    dropped = 0
+    while dropped <= DRAIN_BYTES:
+        message = await receive()
+        if message["type"] != "http.request":
+            return False
+        if not message.get("more_body", False):
+            return True
+        dropped += len(message.get("body", b""))
+    return False

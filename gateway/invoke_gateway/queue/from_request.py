@@ -1,0 +1,77 @@
+"""What is kept of a request: the synchronous invocation that runs it later."""
+
+from __future__ import annotations
+
+from ..asgi import Scope
+from ..exchange import Exchange
+from ..invocation import Function, Operation
+from ..policy.arn import make_arn, make_prefix
+from ..policy.caller import keep_signature
+from ..policy.recursion import TRACE_HEADER
+from ..policy.request_target import canonical_path
+from .event import NO_PAYLOAD, Event, Headers
+from .lanes import Work, name_lane
+
+# What was said of this request and not of the invocation: an asynchronous one has neither log tail nor client context,
+# its attempts are ours to count, and the rest is rebuilt from what is sent.
+_NOT_KEPT = frozenset(
+    {
+        b"amz-sdk-request",
+        b"content-length",
+        b"expect",
+        b"transfer-encoding",
+        b"x-amz-client-context",
+        b"x-amz-invocation-type",
+        b"x-amz-log-type",
+        b"x-amzn-requestid",
+    }
+)
+
+
+def make_event(exchange: Exchange, scope: Scope, *, region: str, now: float) -> Event:
+    """The event of an `Event` invocation whose body is read and whose plan is known. `now`: seconds since the epoch."""
+    invocation, plan = exchange.invocation, exchange.plan
+    assert invocation is not None
+    assert plan is not None
+    function = invocation.function
+    body, exchange.body = exchange.body or NO_PAYLOAD, b""
+    path, query = scope["raw_path"], scope["query_string"]
+    if invocation.operation is Operation.INVOKE_ASYNC:
+        path, query = _invoke_path(function), keep_signature(query)
+    return Event(
+        request_id=exchange.request_id,
+        account=plan.account,
+        function=function.name,
+        arn=make_arn(function, region=region, account=plan.account),
+        path=path,
+        query=query,
+        headers=_keep_headers(exchange, scope),
+        body=body,
+        received_at=now,
+        due_at=now,
+        lane=name_lane(plan.account, Work.RUN, function.name),
+    )
+
+
+def invoke_scope(function: Function, trace: bytes) -> Scope:
+    """The scope of an invocation that no client has sent, with its trace header."""
+    return {"raw_path": _invoke_path(function), "query_string": b"", "headers": [(TRACE_HEADER, trace)]}
+
+
+def _keep_headers(exchange: Exchange, scope: Scope) -> Headers:
+    kept = [header for header in scope["headers"] if header[0] not in _NOT_KEPT]
+    kept.append((b"x-amzn-requestid", exchange.request_id.encode()))
+    return kept
+
+
+def _invoke_path(function: Function) -> bytes:
+    """Where the function is invoked; InvokeAsync has another path, by which nothing can be run and waited for."""
+    name = function.name
+    if function.account is not None:
+        if function.region is not None:
+            name = make_prefix(function, function.region, function.account) + name
+        else:
+            name = f"{function.account}:function:{name}"
+    if function.qualifier is not None:
+        name = f"{name}:{function.qualifier}"
+    return canonical_path(Operation.INVOKE, name)

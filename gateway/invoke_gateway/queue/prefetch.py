@@ -1,0 +1,254 @@
+"""Events that are claimed ahead, lane by lane, and the turns of the lanes.
+
+A few events of each lane are fetched before their turn comes, so that a slot need not wait for the store; a backlog
+stays where it is. What is not in memory is known by one number: when the first of it is due.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from math import inf
+from typing import Any
+
+from ..policy.event_rules import Delays
+from .base import Fetched, Store, StoreFault
+from .event import Event
+from .lanes import Lane, Turns, Work
+from .origin import Origin
+from .slot_gate import NoRoom
+from .timers import CallLater, Timers
+
+log = logging.getLogger("invoke_gateway")
+
+MOST_READY = 256  # events of a lane
+_MOST_READY_BYTES = 4 * 1024 * 1024
+_ALL_READY_EVENTS = 20_000  # about, of all lanes
+_ALL_READY_BYTES = 64 * 1024 * 1024  # of all lanes; beyond it those that must wait give theirs back
+_FEW_READY = 64  # the next are fetched while these are run
+_STORE_PAUSE = 1.0
+
+_SLACK = 1.0  # seconds, for clocks that are nearly the same
+
+NOBODY = "\0nobody"
+"""Stands for no limit: a lane behind it waits for its time."""
+
+
+def _bound_age(event: Event, now: float) -> None:
+    """Keep the age of an event from being negative. An event that has ended keeps its time: its targets receive it."""
+    if event.outcome is None:
+        event.received_at = min(event.received_at, now)
+
+
+class Ready:
+    """`spawn` runs something beside; `pump` is called when a lane may have a turn. `now`: seconds since the epoch.
+    `delays` bound how long an event waits."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
+        pump: Callable[[], None],
+        now: Callable[[], float],
+        call_later: CallLater | None,
+        origin: Origin,
+        delays: Delays,
+    ) -> None:
+        self.origin = origin
+        self._delays = delays
+        self.lanes: dict[str, Lane] = {}
+        self.turns = Turns()
+        self.timers = Timers(self._ring, now=now, call_later=call_later, longest_wait=delays.longest_wait)
+        self.bytes = 0
+        self._store = store
+        self._spawn = spawn
+        self._pump = pump
+        self._now = now
+
+    def lane(self, name: str) -> Lane:
+        lane = self.lanes.get(name)
+        if lane is None:
+            lane = self.lanes[name] = Lane(name)
+        return lane
+
+    def hear(self, name: str, events: int, due_at: float) -> None:
+        """Note events that have come into a lane of the store. Events of another origin are held."""
+        if not self.origin.is_ours(name):
+            return
+        lane = self.lane(name)
+        lane.note_stored(due_at, events)
+        self.give_turn(lane)
+
+    def may_claim(self, lane: Lane, event: Event) -> bool:
+        """Whether a new event may go right to those that are ready: no other stands before it in the store."""
+        return (
+            not lane.is_fetching
+            and len(lane.ready) < MOST_READY
+            and lane.next_due_at > event.due_at
+            and self.bytes + event.size <= _ALL_READY_BYTES
+        )
+
+    def give_turn(self, lane: Lane) -> None:
+        if lane.blocked_on is None and lane.work is not Work.KEEP:
+            self.turns.add(lane)
+            self._pump()
+
+    def add(self, lane: Lane, event: Event) -> None:
+        """A claimed event that is due, behind the others."""
+        lane.ready.append(event)
+        self.bytes += event.size
+        self.give_turn(lane)
+
+    def pop(self, lane: Lane) -> Event:
+        event = lane.ready.popleft()
+        self.bytes -= event.size
+        if len(lane.ready) < _FEW_READY and lane.next_due_at <= self._now() and not lane.is_fetching:
+            self._fetch(lane)
+        return event
+
+    def push_back(self, lane: Lane, event: Event) -> None:
+        lane.ready.appendleft(event)
+        self.bytes += event.size
+
+    def find(self, lane: str, is_it: Callable[[Event], bool]) -> Event | None:
+        """The first of the events of a lane that are claimed and not yet under way which `is_it`."""
+        found = self.lanes.get(lane)
+        return None if found is None else next(filter(is_it, found.ready), None)
+
+    def withdraw(self, lane: str, is_it: Callable[[Event], bool]) -> Event | None:
+        """The same, taken out: it stays claimed, and whoever has it ends it, writes it back or puts it back."""
+        event = self.find(lane, is_it)
+        if event is not None:
+            self.lanes[lane].ready.remove(event)
+            self.bytes -= event.size
+            self.give_turn(self.lanes[lane])
+        return event
+
+    def put_first(self, event: Event) -> None:
+        """An event that was withdrawn is the next of its lane, and tried now."""
+        self.push_back(self.lane(event.lane), event)
+        self.hurry(event.lane)
+
+    def hurry(self, lane: str) -> None:
+        """Try a lane now, whatever it waits for."""
+        found = self.lane(lane)
+        found.not_before, found.tries = 0.0, 0
+        self.turns.add(found)
+        self._pump()
+
+    # Lanes without a turn.
+
+    def holds_next(self, lane: Lane) -> bool:
+        """Whether the lane has a ready event that may be begun with. What others have by now is let go of."""
+        while lane.ready:
+            holds = self._store.holds(lane.ready[0])
+            if holds:
+                return True
+            if holds is None:
+                self.block(lane, NoRoom(NOBODY, _STORE_PAUSE))
+                return False
+            self.pop(lane)
+        return False
+
+    def look_after(self, lane: Lane) -> None:
+        """A lane without ready events: fetch, wait until the next is due, or forget it."""
+        if lane.is_fetching or lane.blocked_on is not None:
+            return
+        now = self._now()
+        latest = now + self._delays.longest_wait
+        lane.not_before = min(lane.not_before, latest)
+        due_at = max(lane.next_due_at, lane.not_before if lane.tries else 0.0)
+        if latest + _SLACK < due_at < inf:
+            self._begin_fetch(lane, self._bring_forward(lane))
+        elif due_at <= now:
+            self._fetch(lane)
+        elif due_at < inf:
+            self.timers.wake_at(lane, due_at)
+        elif lane.is_idle and self.lanes.get(lane.name) is lane:
+            del self.lanes[lane.name]
+
+    def block(self, lane: Lane, full: NoRoom) -> None:
+        self.turns.block(lane, full.counter)
+        now = self._now()
+        self.timers.wake_at(lane, max(lane.not_before, now) if full.yields_for is None else now + full.yields_for)
+        if self.bytes > _ALL_READY_BYTES and lane.ready:
+            events = list(lane.ready)
+            lane.ready.clear()
+            self.bytes -= sum(event.size for event in events)
+            self._spawn(self.give_back(lane, events))
+
+    async def give_back(self, lane: Lane, events: list[Event]) -> None:
+        await self._store.give_back(events)
+        lane.note_stored(min(event.due_at for event in events), len(events))
+
+    def _begin_fetch(self, lane: Lane, fetch: Coroutine[Any, Any, None]) -> None:
+        lane.is_fetching = True
+        lane.heard_due_at = inf
+        self._spawn(fetch)
+
+    async def _bring_forward(self, lane: Lane) -> None:
+        """Make every event of a lane due now, after a clock was ahead when the events were stored.
+
+        All of them are due later than any event can be, and the time that they have waited cannot be found."""
+        fetched = await self._read(lane, inf, MOST_READY)
+        if fetched is None:
+            return
+        now = self._now()
+        for event in fetched.events:
+            event.due_at = min(event.due_at, now)
+            _bound_age(event, now)
+        log.warning(
+            "%d events of %s wait longer than the settings allow, since a clock was set: they are due now",
+            *(len(fetched.events), lane.name),
+        )
+        await asyncio.gather(*map(self._store.postpone, fetched.events))
+        lane.is_fetching = False
+        due = [event.due_at for event in fetched.events]
+        lane.next_due_at = min(
+            [*due, lane.heard_due_at, *([] if fetched.next_due_at is None else [fetched.next_due_at])]
+        )
+        self.give_turn(lane)
+
+    def _fetch(self, lane: Lane) -> None:
+        most = max(1, min(MOST_READY, _ALL_READY_EVENTS // (len(self.lanes) or 1)))
+        if self.bytes > _ALL_READY_BYTES:
+            most = 1
+        self._begin_fetch(lane, self._fetch_now(lane, most))
+
+    async def _read(self, lane: Lane, due_by: float, most: int) -> Fetched | None:
+        try:
+            return await self._store.fetch(lane.name, due_by, most, _MOST_READY_BYTES)
+        except StoreFault as fault:
+            log.error("events of %s cannot be read, tried again in %g s: %s", lane.name, _STORE_PAUSE, fault)
+            lane.is_fetching = False
+            self.timers.wake_at(lane, self._now() + _STORE_PAUSE)
+            return None
+        except BaseException:  # a mistake of ours, or an end from outside: the lane must not wait for ever
+            lane.is_fetching = False
+            self.timers.wake_at(lane, self._now() + _STORE_PAUSE)
+            raise
+
+    async def _fetch_now(self, lane: Lane, most: int) -> None:
+        fetched = await self._read(lane, self._now(), most)
+        if fetched is None:
+            return
+        lane.is_fetching = False
+        now = self._now()
+        for event in fetched.events:
+            _bound_age(event, now)
+        lane.ready.extend(fetched.events)
+        lane.stored = max(0, lane.stored - len(fetched.events))
+        self.bytes += sum(event.size for event in fetched.events)
+        lane.next_due_at = lane.heard_due_at  # of what came while the store was reading
+        if fetched.next_due_at is not None:
+            lane.next_due_at = min(lane.next_due_at, fetched.next_due_at)
+        self.give_turn(lane)
+
+    def _ring(self, lane: Lane) -> None:
+        self.turns.add(lane)
+        self._pump()
+
+    def __repr__(self) -> str:
+        return f"<Ready lanes={len(self.lanes)} bytes={self.bytes}>"

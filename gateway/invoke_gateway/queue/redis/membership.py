@@ -1,0 +1,241 @@
+"""A gateway among those that share a store of events: its session, which holds its claims as long as it is heard, what
+the dead had claimed, and the news of what the others put.
+
+A session that was not heard for a lease loses its claims, and its name is never used again: what the gateway says of
+those claims when it wakes is refused by the store, and it goes on under another name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from secrets import token_hex
+from time import monotonic
+from typing import Any
+from urllib.parse import quote
+
+from redis.exceptions import ResponseError
+
+from ...background import BackgroundTask, BackgroundTasks
+from ..base import StoreFault
+from .link import Command, read_refusal
+from .request_channel import Line
+from .script import LEAVE, RENEW
+from .work import Work
+
+log = logging.getLogger("invoke_gateway")
+
+Hear = Callable[[str, int, float], None]
+
+_MOST_TAKEN_OVER = 500  # in one script: the store does nothing else meanwhile
+_MOST_NEWS = 500
+
+
+class StreamTotals:
+    """`refused`: what was said of claims that others had by then; `taken_over`: events that dead gateways had claimed;
+    `lost_leases`: how often this gateway was taken for dead."""
+
+    def __init__(self) -> None:
+        self.refused = 0
+        self.taken_over = 0
+        self.lost_leases = 0
+
+    def __repr__(self) -> str:
+        return f"refused={self.refused} taken_over={self.taken_over} lost_leases={self.lost_leases}"
+
+
+class Presence:
+    """`resync` is awaited when news may have been missed, and told whether nothing was heard before; `emptied` is
+    called when the store has lost everything. `is_synced`: what waits is known, and from now on news are told."""
+
+    def __init__(
+        self,
+        work: Work,
+        news: Line,
+        base: str,
+        gateway: str,
+        lease_seconds: float,
+        totals: StreamTotals,
+        *,
+        hear: Hear,
+        resync: Callable[[bool], Awaitable[None]],
+        emptied: Callable[[], None],
+    ) -> None:
+        self._gateway = quote(gateway, safe="")
+        self.session = self._name_session()
+        self._totals = totals
+        self._work = work
+        self._news = news
+        self._news_key = f"{base}:news"
+        self._lease_seconds = lease_seconds
+        self._hear = hear
+        self._resync = resync
+        self._emptied = emptied
+        self._born = b""
+        self._heard_at = float("-inf")
+        self._last_news = 0
+        self.is_synced = False
+        self._was_synced = False
+        self._is_known = asyncio.Event()
+        self._is_renewing = asyncio.Lock()
+        self._tasks: list[BackgroundTask] = []
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether the lease lasts, for sure: a process that stood still finds that it does not."""
+        return monotonic() - self._heard_at < self._lease_seconds
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the store has heard of this gateway."""
+        return self._is_known.is_set()
+
+    def start(self, tasks: BackgroundTasks, *, is_synced: bool) -> None:
+        self.is_synced = self._was_synced = is_synced
+        self._tasks = [
+            tasks.start(self._keep_lease, "lease of the events"),
+            tasks.start(self._keep_listening, "news of events"),
+        ]
+
+    async def close(self) -> None:
+        """Listen no longer, and let the lease end."""
+        for task in self._tasks:
+            await task.close()
+        await self._news.close()
+
+    async def leave(self, line: Line, base: str) -> None:
+        """Give back every claim and end the session. Raises `StoreFault`."""
+        while True:
+            commands: list[Command] = [("EVALSHA", LEAVE.sha, 1, base, self.session, _MOST_TAKEN_OVER)]
+            (more,) = await line.exchange(lambda: commands)  # noqa: B023 (it is called before the next round)
+            if isinstance(more, ResponseError):
+                raise read_refusal(more)
+            if not more:
+                return
+
+    async def renew(self) -> None:
+        """Say that this gateway lives, under a new name where it was taken for dead. Raises `StoreFault`."""
+        async with self._is_renewing:
+            while await self._renew():
+                pass
+
+    async def _renew(self) -> bool:
+        """Whether there is more to take over."""
+        lease = max(1, int(self._lease_seconds * 1000))
+        asked_at = monotonic()
+        reply, _ = await self._work.ask(RENEW, lease, self._born, token_hex(8), _MOST_TAKEN_OVER)
+        if reply == b"FENCED":
+            log.warning(
+                "gateway %s was not heard by the queue's store for its lease of %g s: others run the events that it "
+                "had claimed, some perhaps for the second time",
+                self._gateway,
+                self._lease_seconds,
+            )
+            self._totals.lost_leases += 1
+            self.session = self._name_session()
+            self._born = b""
+            return True
+        self._heard_at = asked_at
+        born, last_news, more, *lanes = reply
+        was, self._born = self._born, born
+        for lane, events, due_at in zip(lanes[::3], lanes[1::3], lanes[2::3], strict=True):
+            self._totals.taken_over += events
+            log.warning("%d events of %s were claimed by a gateway that is gone, and wait again", events, lane.decode())
+            self._tell(lane, events, due_at)
+        if not self._is_known.is_set():
+            self._last_news = int(last_news)
+            self._is_known.set()
+        elif was and was != born:
+            log.error("the queue's store has lost all events: it was emptied, or came back without its files")
+            self._last_news = int(last_news)
+            self._emptied()
+            self.is_synced = False
+        return bool(more == b"1")
+
+    async def _keep_lease(self) -> None:
+        third = self._lease_seconds / 3
+        soon = min(0.5, third)
+        pause = third if self.is_synced else soon
+        while True:
+            await asyncio.sleep(pause)
+            pause = soon
+            try:
+                await self.renew()
+                if not self.is_synced:
+                    await self._synchronize()
+                pause = third
+            except StoreFault as fault:
+                if fault.kind != "away":
+                    log.error("the lease of the events cannot be renewed: %s", fault)
+            except Exception:  # a mistake of ours must not end the lease
+                log.exception("the lease of the events was not renewed")
+
+    async def _keep_listening(self) -> None:
+        await self._is_known.wait()
+        block = max(1, int(self._lease_seconds * 1000 / 3))
+        while True:
+            last, born = self._last_news, self._born
+            try:
+                (reply,) = await self._news.exchange(
+                    lambda: [
+                        (
+                            "XREAD",
+                            "COUNT",
+                            _MOST_NEWS,
+                            "BLOCK",
+                            block,
+                            "STREAMS",
+                            self._news_key,
+                            f"{self._last_news}-0",
+                        )
+                    ],
+                    block / 1000 + self._news.timeout_seconds,
+                )
+                if isinstance(reply, ResponseError):
+                    raise read_refusal(reply)
+                if reply and (last, born) == (self._last_news, self._born):  # else the store was emptied meanwhile
+                    await self._read(reply[0][1])
+            except StoreFault:
+                await asyncio.sleep(min(0.5, self._lease_seconds / 10))
+            except Exception:  # a mistake of ours must not end the listening
+                log.exception("news of events were not understood")
+                await asyncio.sleep(min(0.5, self._lease_seconds / 10))
+
+    async def _read(self, entries: list[tuple[bytes, list[bytes]]]) -> None:
+        has_gap = int(entries[0][0].partition(b"-")[0]) > self._last_news + 1
+        for number, fields in entries:
+            self._last_news = int(number.partition(b"-")[0])
+            _, session, _, lane, _, events, _, due_at = fields
+            if session.decode() != self.session:
+                self._tell(lane, int(events), due_at)
+        if has_gap:  # the store keeps only the last ones
+            await self._resync(False)
+
+    async def _synchronize(self) -> None:
+        """The store was away at first, or came back empty."""
+        self.is_synced = True  # what comes meanwhile is told too
+        try:
+            await self._resync(not self._was_synced)
+        except BaseException:
+            self.is_synced = False
+            raise
+        self._was_synced = True
+
+    def _tell(self, lane: bytes, events: int, due_at: bytes) -> None:
+        if self.is_synced:
+            self._hear(lane.decode(), events, float(due_at))
+
+    def _name_session(self) -> str:
+        return f"{self._gateway}/{token_hex(6)}"
+
+    def __repr__(self) -> str:
+        return f"<Presence {self.session}{'' if self.is_known else ' unknown to the store'}>"
+
+
+def read_lanes(reply: list[Any]) -> list[tuple[str, int, int, float, float]]:
+    """What the script `waiting` says of each lane."""
+    return [
+        (reply[i].decode(), int(reply[i + 1]), int(reply[i + 2]), float(reply[i + 3]), float(reply[i + 4]))
+        for i in range(1, len(reply), 5)
+    ]

@@ -1,0 +1,242 @@
+"""Many gateways' events on one Redis or Valkey.
+
+Every event is an entry of a stream, and each lane has it in a sorted set by the time at which it is due. Consumer
+groups are not used: they hand out in the order of coming, and cannot put back in its place what was given back or
+postponed. So claims are kept by our scripts (scripts/prelude.lua has the layout), each change of an event in one
+script.
+
+What `put` promises is as good as the store's own promise. Set `appendonly yes`; with `appendfsync always` an event is
+on the disk when `put` returns, with `everysec` a store that loses its power, or is killed together with its machine,
+loses up to a second of events. `?wait_replicas=1&wait_ms=500` in the URL has `put` wait until so many replicas have
+it as well, and fail where they have not in time. If the reply to a `put` is lost, or replicas are late, the store may
+have the event although its client was told an error: at least once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from itertools import count
+
+from ...background import BackgroundTasks
+from ..base import CannotOpen, Fetched, StoreFault, Waiting
+from ..event import Event
+from .claims import Claims, read_events
+from .enqueue import Put, Puts
+from .link import StreamUrl
+from .membership import Presence, StreamTotals, read_lanes
+from .request_channel import Line, Standing
+from .script import OLDEST, READ, SEARCH, WAITING
+from .work import Work
+
+log = logging.getLogger("invoke_gateway")
+
+_SEARCHED_BYTES = 1 << 20  # about, by one script: the store does nothing else meanwhile
+_MOST_SEARCHED = 1000
+
+
+class StreamStore:
+    """`url` is redis://, rediss:// or unix://; `gateway` a name for the log of the store, which need not be unique. A
+    gateway that is not heard for `lease_seconds` loses its claims to the others. Each question is answered, or fails,
+    within `timeout_seconds`. `maximum_events` counts those of all gateways. All keys begin with `{prefix}:`."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        gateway: str,
+        lease_seconds: float = 10,
+        timeout_seconds: float = 2,
+        maximum_events: int = 10_000_000,
+        prefix: str = "invoke-gateway:events",
+        tasks: BackgroundTasks | None = None,
+    ) -> None:
+        self._tasks = tasks or BackgroundTasks()
+        self.totals = StreamTotals()
+        self._standing = Standing(url)
+        self._url = url
+        self._gateway = gateway
+        self._lease_seconds = lease_seconds
+        self._timeout_seconds = timeout_seconds
+        self._maximum_events = maximum_events
+        self._base = f"{{{prefix}}}"
+        self._numbers = count(1)
+        self._run = ""
+        self._lines: list[Line] = []
+
+    @property
+    def trouble(self) -> str | None:
+        """As `Store.trouble`: the store does not answer, or it has refused the last event for lack of room."""
+        if self._standing.why_away is not None:
+            return f"the queue's store at {self._standing.where} does not answer: {self._standing.why_away}"
+        return self._puts.trouble if self._lines else None
+
+    async def open(self, hear: Callable[[str, int, float], None]) -> list[Waiting]:
+        """As `Store.open`. Where the store does not answer it returns within the time-out with nothing, says so in
+        the log, and `hear` is told what waits when it does. Raises `CannotOpen` where it cannot ever answer: a URL
+        that is not understood, a password that is refused, a replica, a version that is too old."""
+        url = StreamUrl(self._url, self._timeout_seconds)
+        self._standing = Standing(url.where)
+        self._hear = hear
+        work, puts, news = self._lines = [
+            Line(name, url, self._standing, self._timeout_seconds, self._note_run) for name in ("work", "puts", "news")
+        ]
+        self._work_line = work
+        self._work = Work(work, self._base, session=self._session, next_number=self._next_number)
+        self._presence = Presence(
+            self._work,
+            news,
+            self._base,
+            self._gateway,
+            self._lease_seconds,
+            self.totals,
+            hear=hear,
+            resync=self._resync,
+            emptied=self._claims_lost,
+        )
+        self._puts = Puts(
+            puts,
+            self._base,
+            self._maximum_events,
+            (url.replicas, url.replicas_ms),
+            session=self._session,
+            renew=self._presence.renew,
+            forgo=self._forgo,
+        )
+        self._claims = Claims(self._work, self._puts, self._presence, self.totals, self._next_number)
+        waiting: list[Waiting] | None = None
+        await work.open()
+        self._work.start(self._tasks)
+        self._puts.start(self._tasks)
+        try:
+            if work.why_away is None:
+                await self._presence.renew()
+                waiting = await self.waiting()
+        except StoreFault as fault:
+            if fault.kind != "away":
+                await self._end()
+                raise CannotOpen(f"the queue's store at {url.where} cannot be used: {fault}") from fault
+        self._presence.start(self._tasks, is_synced=waiting is not None)
+        return waiting or []
+
+    async def close(self) -> None:
+        """Write what is still to be written and give back what is claimed, as far as the store answers within its
+        time-out: else the lease does that."""
+        await self._presence.close()
+        await self._puts.close()
+        unsaid = await self._work.close()
+        if unsaid:
+            log.error("what became of %d events could not be written to the queue's store: they will run again", unsaid)
+        try:
+            if self._work_line.why_away is None:
+                await self._presence.leave(self._work_line, self._base)
+        except StoreFault as fault:
+            log.warning("the events that were claimed wait until the lease of this gateway has ended: %s", fault)
+        await self._end()
+
+    async def _end(self) -> None:
+        await self._puts.close()
+        await self._work.close()
+        for line in self._lines:
+            await line.close()
+
+    # New events.
+
+    async def put(self, event: Event) -> None:
+        event.key, _ = await self._puts.put(event)
+
+    async def put_claimed(self, event: Event) -> None:
+        await self._claims.put(event)
+
+    async def fetch(self, lane: str, now: float, most: int, most_bytes: int) -> Fetched:
+        return await self._claims.fetch(lane, now, most, most_bytes)
+
+    async def take(self, key: bytes | int) -> Event | None:
+        return await self._claims.take(key)
+
+    def holds(self, event: Event) -> bool | None:
+        return self._claims.holds(event)
+
+    async def finish(self, event: Event) -> None:
+        await self._claims.finish(event)
+
+    async def postpone(self, event: Event) -> None:
+        await self._claims.postpone(event)
+
+    async def rewrite(self, event: Event) -> None:
+        await self._claims.rewrite(event)
+
+    async def give_back(self, events: list[Event]) -> None:
+        await self._claims.give_back(events)
+
+    # Questions.
+
+    async def waiting(self) -> list[Waiting]:
+        lanes: dict[str, Waiting] = {}
+        cursor: bytes | int = 0
+        while True:
+            reply, _ = await self._work.ask(WAITING, cursor)
+            lanes |= {row[0]: Waiting(*row) for row in read_lanes(reply)}
+            cursor = reply[0]
+            if cursor == b"0":
+                return list(lanes.values())
+
+    async def find(self, request_id: str, most: int) -> list[tuple[Event, bool]]:
+        """As `Store.find`. It looks through all events, a second for some hundred thousand, a piece at a time."""
+        found: list[tuple[Event, bool]] = []
+        after: bytes | int = 0
+        up_to: bytes | int = 0
+        pieces = 50
+        while len(found) < most:
+            (last, up_to, size, *keys), _ = await self._work.ask(SEARCH, after, up_to, pieces, request_id)
+            if keys:
+                events = read_events((await self._work.ask(READ, *keys))[0])
+                found += [row for row in events if row[0].request_id == request_id]
+            if last is None:
+                break
+            after = last
+            pieces = max(1, min(_MOST_SEARCHED, pieces * 2, pieces * _SEARCHED_BYTES // max(1, size)))
+        return found[:most]
+
+    async def oldest(self, lane: str, most: int) -> list[tuple[Event, bool]]:
+        return read_events((await self._work.ask(OLDEST, lane, most))[0])
+
+    # What happens to the store.
+
+    def _session(self) -> str:
+        return self._presence.session
+
+    def _next_number(self) -> int:
+        return next(self._numbers)
+
+    def _forgo(self, batch: int, puts: list[Put]) -> None:
+        """Nobody waits for these any more. If a batch was given up, it may have come, or may come yet: that is
+        prevented. What was kept waits, claimed by nobody, and is told when that is so."""
+        if batch:
+            self._work.settle_soon("forgo", batch)
+        for put in puts:
+            tell = partial(self._hear, put.event.lane, 0 if batch else 1, put.event.due_at)
+            if put.claim:
+                self._work.settle_soon("disown", put.claim, then=tell)
+            elif batch:
+                self._work.settle_soon("disown", 0, then=tell)  # no such claim: it is told when the store is back
+            else:
+                tell()
+
+    def _note_run(self, run: str) -> None:
+        """A connection leads to this server process. Another one may lack the last of what its predecessor knew."""
+        if self._run and run != self._run:
+            self._claims_lost()
+        self._run = run
+
+    def _claims_lost(self) -> None:
+        self._claims.note_loss()
+
+    async def _resync(self, is_first: bool) -> None:
+        """News were missed: tell what waits. How much of it was told before is not known; so it is told as no
+        events."""
+        for lane in await self.waiting():
+            self._hear(lane.lane, lane.events if is_first else 0, lane.due_at)
+
+    def __repr__(self) -> str:
+        return f"<StreamStore {self._gateway} {self._lines}>"

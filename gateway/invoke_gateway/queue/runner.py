@@ -1,0 +1,146 @@
+"""Runs one event as a synchronous invocation, by the same stages as every other call."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from time import monotonic
+
+from ..asgi import ATTEMPT, EXCHANGE, App, Attempt, Message, Receive, Scope, Send
+from ..backend_errors import BackendFault
+from ..exchange import Exchange
+from ..invocation import Function, Invocation, InvocationType, Operation
+from ..policy.concurrency import Plan
+from ..policy.function_errors import FunctionErrors
+from .event import Event, Headers
+from .run_result import Ran, judge_fault, judge_full, judge_response
+
+log = logging.getLogger("invoke_gateway")
+
+_USUAL_LIMIT = 6_291_556  # bytes; Lambda's quota of a response
+_LONG_BODY = 262_144  # to look through more than that is done in a thread
+
+RUN = "invoke_gateway.run"
+"""Where the scope of an event's invocation has its run, so that `Admitted` can tell it."""
+
+
+class Runner:
+    """`tail` is the end of the chain, from admission on; `tell` records every exchange, as a client's.
+    `function_errors` finds the errors that answers report; `limit` is the most bytes of an answer, decoded."""
+
+    def __init__(
+        self,
+        tail: App,
+        *,
+        tell: Callable[[Exchange, Scope], None],
+        function_errors: FunctionErrors | None = None,
+        limit: Callable[[], int] = lambda: _USUAL_LIMIT,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._tail = tail
+        self._tell = tell
+        self._function_errors = function_errors or FunctionErrors()
+        self._limit = limit
+        self._clock = clock
+
+    async def run(self, event: Event, plan: Plan, admitted: Callable[[], None]) -> Ran:
+        """Run it now. `admitted` is called when it has its slot. Never raises but when it is cancelled."""
+        exchange = _make_exchange(event, plan, self._clock())
+        scope = _make_scope(event, exchange)
+        scope[RUN] = admitted
+        response = _Response()
+        try:
+            try:
+                await self._tail(scope, _receive_nothing, response)
+                ran = judge_full(exchange.full, plan) if exchange.full is not None else await self._judge(response)
+            except BackendFault as fault:
+                exchange.fault = fault.kind
+                return judge_fault(fault)
+            except Exception as error:  # a mistake of ours: the event is tried again, the log has the traceback
+                log.exception("event %s failed inside the gateway", event.request_id)
+                exchange.fault = "internal"
+                return Ran("returned", code=500, message=f"The gateway failed on this event: {type(error).__name__}.")
+            exchange.function_error = ran.kind == "error"
+            return ran
+        finally:
+            exchange.duration_seconds = self._clock() - exchange.received_at
+            self._tell(exchange, scope)
+
+    async def _judge(self, response: _Response) -> Ran:
+        """Return what a response means. An answer that is long or coded is looked through beside the event loop."""
+        headers, body = response.headers, b"".join(response.pieces)
+        judged = (response.status, headers, body, self._function_errors, self._limit())
+        if len(body) > _LONG_BODY or b"content-encoding" in headers:
+            return await asyncio.to_thread(judge_response, *judged)
+        return judge_response(*judged)
+
+
+class Admitted:
+    """A stage behind admission: tells the run of an event that it has its slot."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope[RUN]()
+        await self._app(scope, receive, send)
+
+
+def plan_of(plan: Plan) -> Plan:
+    """What a run must take: slots as every call, but no token of a rate: those are of synchronous requests."""
+    return replace(plan, rates=()) if plan.rates else plan
+
+
+def _make_exchange(event: Event, plan: Plan, now: float) -> Exchange:
+    exchange = Exchange(now)
+    exchange.headers = dict(event.headers)
+    exchange.content_length = len(event.body)
+    qualifier = event.arn.rpartition(":")[2]
+    function = Function(event.function, qualifier, event.account)
+    exchange.invocation = Invocation(Operation.INVOKE, function, InvocationType.REQUEST_RESPONSE)
+    exchange.plan = plan
+    exchange.body = event.body
+    exchange.body_is_read = True
+    exchange.request_id = event.request_id
+    return exchange
+
+
+def _make_scope(event: Event, exchange: Exchange) -> Scope:
+    return {
+        "type": "http",
+        "method": "POST",
+        "path": event.path.decode("latin-1"),
+        "raw_path": event.path,
+        "query_string": event.query,
+        "headers": _ask_for_identity(event.headers),
+        ATTEMPT: Attempt(event.request_id, event.runs + event.returns + 1),
+        EXCHANGE: exchange,
+    }
+
+
+def _ask_for_identity(headers: Headers) -> Headers:
+    """Return the headers without the codings that the client reads: the answer goes into a record."""
+    return [header for header in headers if header[0] != b"accept-encoding"] + [(b"accept-encoding", b"identity")]
+
+
+async def _receive_nothing() -> Message:
+    return {"type": "http.disconnect"}
+
+
+class _Response:
+    """Return a `send` that keeps the response. Lines of one header are one list (RFC 9110, 5.3)."""
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.headers: dict[bytes, bytes] = {}
+        self.pieces: list[bytes] = []
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            for name, value in message["headers"]:
+                self.headers[name] = b"%b, %b" % (self.headers[name], value) if name in self.headers else value
+        else:
+            self.pieces.append(message.get("body", b""))

@@ -1,0 +1,53 @@
+"""Keeps in the file how far the times of its events are from the machine's clock, for the next start."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from contextlib import suppress
+
+from ..clock import Clock
+
+log = logging.getLogger("invoke_gateway")
+
+STEP_SECONDS = 0.5  # what is less is no step: the two clocks are read one after the other
+
+
+class ClockRecord:
+    """Keeps the clock of one file. Without events in it the machine's clock is good enough again. An earlier version's
+    file has no such table; where none can be made now nothing is kept, and waits stay bounded (ready.py)."""
+
+    def __init__(self, connection: sqlite3.Connection, clock: Clock, *, has_events: bool) -> None:
+        self._execute = connection.execute
+        self._clock = clock
+        self._kept = 0.0
+        self._seen = 0.0
+        with suppress(sqlite3.Error):
+            self._execute("CREATE TABLE IF NOT EXISTS clock (offset REAL NOT NULL)")
+            found = self._execute("SELECT offset FROM clock").fetchone()
+            self._kept = float(found[0]) if found else 0.0
+        if has_events and self._kept:
+            clock.resume(self._kept)
+            self._seen = self._kept
+        self.keep()
+
+    def keep(self) -> None:
+        """Write the offset down where the machine's clock has been set since."""
+        offset = self._clock.offset
+        if abs(offset - self._seen) >= STEP_SECONDS:
+            how = "back" if offset > self._seen else "forward"
+            log.warning(
+                "the machine's clock was set %s by %.0f s: the waits and ages of events go on as before",
+                *(how, abs(offset - self._seen)),
+            )
+            self._seen = offset
+        if abs(offset - self._kept) >= STEP_SECONDS:
+            with suppress(sqlite3.Error):  # then the next time
+                self._execute("BEGIN IMMEDIATE")
+                self._execute("DELETE FROM clock")
+                self._execute("INSERT INTO clock VALUES (?)", (offset,))
+                self._execute("COMMIT")
+                self._kept = offset
+                return
+            with suppress(sqlite3.Error):
+                self._execute("ROLLBACK")

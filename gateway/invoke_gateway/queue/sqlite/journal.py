@@ -1,0 +1,238 @@
+"""What is still to be written, from the event loop's side.
+
+Changes are collected while a batch is being written and become the next one. When a batch fails, its puts are refused,
+and everything that was said of these events since is dropped with them. The other changes are kept, in their order, and
+tried again with growing pauses; a put that comes meanwhile is tried at once, so that it is answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from ..base import StoreFault
+from ..event import Event
+from .writer import Row, Writer, Written
+
+log = logging.getLogger("invoke_gateway")
+
+SHORTEST_PAUSE_SECONDS = 0.1
+LONGEST_PAUSE_SECONDS = 5.0
+CLOSE_SECONDS = 5.0  # how long what cannot be written holds up the end
+BATCH_EVENTS = 1_024
+BATCH_BYTES = 16 * 1024 * 1024
+
+_CLOSED = StoreFault("failed", "The queue is closed.")
+
+
+class Change:
+    """What is to be written of an event: its `row` as it shall be, or None for its end. `is_claimed`: afterwards."""
+
+    __slots__ = ("done", "event", "is_claimed", "is_put", "row", "seq")
+
+    def __init__(
+        self, event: Event, seq: int, row: Row | None, is_put: bool, is_claimed: bool, done: asyncio.Future[None]
+    ) -> None:
+        self.event = event
+        self.seq = seq
+        self.row = row
+        self.is_put = is_put
+        self.is_claimed = is_claimed
+        self.done = done
+
+
+class Journal:
+    """`written(change)` is called before its waiter goes on, `refused(change)` for each change that is dropped."""
+
+    def __init__(
+        self,
+        writer: Writer,
+        thread: ThreadPoolExecutor,
+        written: Callable[[Change], None],
+        refused: Callable[[Change], None],
+    ) -> None:
+        self.events = 0  # in the file, or on their way into it
+        self.damage: StoreFault | None = None
+        self._fault: StoreFault | None = None
+        self._writer = writer
+        self._thread = thread
+        self._tell_written = written
+        self._tell_refused = refused
+        self._loop = asyncio.get_running_loop()
+        self._changes: list[Change] = []
+        self._writing: list[Change] = []
+        self._is_flush_due = False
+        self._is_closed = False
+        self._retry: asyncio.TimerHandle | None = None
+        self._pause = SHORTEST_PAUSE_SECONDS
+        self._quiet: asyncio.Future[None] | None = None
+
+    @property
+    def fault(self) -> StoreFault | None:
+        return self.damage or self._fault
+
+    def add(self, change: Change) -> None:
+        if self._is_closed:
+            change.done.set_result(None)  # too late: the event runs again
+            return
+        self._changes.append(change)
+        if not self._is_flush_due and not self._writing and (change.is_put or self._may_write_rest):
+            self._is_flush_due = True
+            self._loop.call_soon(self._flush)
+
+    @property
+    def _may_write_rest(self) -> bool:
+        """Return whether the rest may be written. It may also be while the file is not at its place."""
+        return self._retry is None or (self._fault is not None and self._fault.kind == "replaced")
+
+    def unwritten(self) -> dict[int, Change]:
+        """By key, the last change of each event of which something is still to be written."""
+        return {change.seq: change for change in (*self._writing, *self._changes)}
+
+    def note_damage(self, fault: StoreFault) -> None:
+        if self.damage is None:
+            log.error("%s", fault)
+            self.damage = fault
+
+    async def close(self) -> None:
+        if self._writing or self._changes:
+            self._quiet = self._loop.create_future()
+            await asyncio.wait([self._quiet], timeout=CLOSE_SECONDS)
+        self._is_closed = True
+        if self._retry is not None:
+            self._retry.cancel()
+        if self._changes or self._writing:
+            lost = len(self._changes) + len(self._writing)
+            log.error("%s changes of events could not be written; these events run again. %s", lost, self.fault or "")
+        for change in self._changes:
+            self._drop(change, self.fault or _CLOSED)
+        self._changes = []
+
+    def _flush(self) -> None:
+        """Hand over what has been collected; one batch is written at a time."""
+        self._is_flush_due = False
+        if self._writing or not self._changes or self._is_closed:
+            return
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        self._writing = batch = self._next_batch()
+        puts = {change.seq: change.row for change in batch if change.is_put}
+        rest = {change.seq: change.row for change in batch if not change.is_put}
+        write = self._loop.run_in_executor(self._thread, self._writer.write, puts, rest)
+        write.add_done_callback(self._written)
+
+    def _next_batch(self) -> list[Change]:
+        count = size = 0
+        for change in self._changes:
+            if count == BATCH_EVENTS or size > BATCH_BYTES:
+                break
+            count += 1
+            size += len(change.row[-1]) if change.row is not None else 0
+        batch, self._changes = self._changes[:count], self._changes[count:]
+        return batch
+
+    def _written(self, write: asyncio.Future[Written]) -> None:
+        written = _result_of(write)
+        batch, self._writing = self._writing, []
+        puts = {change.seq for change in batch if change.is_put}
+        if written.puts is not None and puts:
+            batch = self._refuse(batch, puts, written.puts)
+            puts = set()
+        kept = []
+        self.events -= written.deleted
+        for change in batch:
+            if written.rest is not None and change.seq not in written.alone:
+                kept.append(change)
+            else:
+                self._settle(change, change.seq in puts)
+        if self._is_closed:
+            for change in kept:
+                self._drop(change, written.rest or _CLOSED)
+        else:
+            self._changes[:0] = kept
+        self._note(written.rest or written.place or written.puts)
+        if self._writer.is_untidy(self.events):
+            self._thread.submit(self._writer.tidy)
+        if self._quiet is not None and not (self._changes or self._writing or self._quiet.done()):
+            self._quiet.set_result(None)
+
+    def _settle(self, change: Change, was_put: bool) -> None:
+        if was_put and change.row is None:
+            self.events -= 1  # it came and ended in one batch
+        self._tell_written(change)
+        if not change.done.done():
+            change.done.set_result(None)
+
+    def _refuse(self, batch: list[Change], puts: set[int], fault: StoreFault) -> list[Change]:
+        """The rest of the batch."""
+        for change in [*batch, *self._changes]:
+            if change.seq in puts:
+                self._drop(change, fault)
+        self._changes = [change for change in self._changes if change.seq not in puts]
+        return [change for change in batch if change.seq not in puts]
+
+    def _drop(self, change: Change, fault: StoreFault) -> None:
+        if change.is_put:
+            self.events -= 1
+        self._tell_refused(change)
+        if change.done.done():
+            return
+        if change.is_put:
+            change.done.set_exception(StoreFault(fault.kind, str(fault)))
+        else:
+            change.done.set_result(None)
+
+    def _note(self, fault: StoreFault | None) -> None:
+        """Remember the trouble, and when to try again; or that it is over."""
+        if fault is None:
+            if self._fault is not None:
+                log.warning("the queue can be written again")
+            self._fault, self._pause = None, SHORTEST_PAUSE_SECONDS
+            self._flush()
+            return
+        if fault.kind == "damaged":
+            self.note_damage(fault)
+        elif self._fault is None or str(self._fault) != str(fault):
+            log.error("%s", fault)
+        self._fault = fault
+        if any(change.is_put or fault.kind == "replaced" for change in self._changes):
+            self._flush()
+        elif self._retry is None and not self._is_closed:
+            self._retry = self._loop.call_later(self._pause, self._try_again)
+            self._pause = min(self._pause * 2, LONGEST_PAUSE_SECONDS)
+
+    def note_place(self, fault: StoreFault | None) -> None:
+        """Note a check of the file's place, at which the file was not written."""
+        if fault is not None and not self._is_closed and (self._fault is None or self._fault.kind != fault.kind):
+            self._note(fault)
+
+    def _try_again(self) -> None:
+        """Write what is kept; where nothing is, see whether the trouble is over."""
+        self._retry = None
+        if self._changes:
+            self._flush()
+        elif self.damage is None and not self._writing and not self._is_closed:
+            probe = self._loop.run_in_executor(self._thread, self._writer.probe)
+            probe.add_done_callback(self._probed)
+
+    def _probed(self, probe: asyncio.Future[StoreFault | None]) -> None:
+        if not self._writing and not self._is_closed:
+            error = probe.exception()
+            self._note(probe.result() if error is None else _fault_of(error))
+
+
+def _result_of(write: asyncio.Future[Written]) -> Written:
+    """Return the outcome of a batch, also after a bug made the write fail, so that no caller waits for ever."""
+    error = write.exception()
+    if error is None:
+        return write.result()
+    fault = _fault_of(error)
+    return Written(fault, fault, 0)
+
+
+def _fault_of(error: BaseException) -> StoreFault:
+    log.error("the writer of the queue's file has failed", exc_info=error)
+    return StoreFault("failed", f"a mistake in the gateway: {error!r}")

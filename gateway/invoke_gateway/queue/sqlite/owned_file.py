@@ -1,0 +1,228 @@
+"""The file of a store: who owns it, whether it is sound, and what its errors mean.
+
+The file is made whole under another name and then renamed, so that an empty file is never ours; and a log (-wal)
+without its file is refused, since SQLite would throw it away, with the events in it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import sqlite3
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal
+
+from ..base import CannotOpen, StoreFault
+from .moved_file import Place, lock_inode
+from .statements import SCHEMA
+
+# One event of 1 KiB with its headers fills one of SQLite's usual pages of 4 KiB. In these it takes 2.7 KB, and a third
+# less CPU.
+PAGE_BYTES = 8_192
+APPLICATION_ID = 0x49475131  # "IGQ1"
+VERSION = 1
+BUSY_SECONDS = 2.0  # how long another program's lock is waited for
+OLDEST_SQLITE = (3, 38, 0)  # the first whose JSON functions are always there
+
+FaultKind = Literal["full", "bound", "locked", "damaged", "replaced", "away", "failed"]
+
+_KINDS: dict[int, FaultKind] = {
+    sqlite3.SQLITE_FULL: "full",
+    sqlite3.SQLITE_BUSY: "locked",
+    sqlite3.SQLITE_LOCKED: "locked",
+    sqlite3.SQLITE_CORRUPT: "damaged",
+    sqlite3.SQLITE_NOTADB: "damaged",
+}
+
+
+def fault_of(error: Exception, path: Path) -> StoreFault:
+    """What an error of SQLite means to whoever runs the gateway."""
+    kind = _KINDS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, "failed")
+    if kind == "full":
+        return StoreFault(kind, f"The queue's file {path} cannot grow ({error}). Free space on its file system.")
+    if kind == "locked":
+        return StoreFault(kind, f"Another program has locked the queue's file {path} ({error}). End that program.")
+    if kind == "damaged":
+        return StoreFault(kind, f"The queue's file {path} is damaged ({error}). {_rescue(path)}")
+    name = getattr(error, "sqlite_errorname", type(error).__name__)
+    return StoreFault("failed", f"The queue's file {path} cannot be used ({name}: {error}). Look at its disk and mode.")
+
+
+def _rescue(path: Path) -> str:
+    return (
+        f"Stop the gateway, move {path} away with its -wal and start again, with a new one; "
+        "`sqlite3 <moved file> .recover` gives what can be saved."
+    )
+
+
+class OwnedFile:
+    """Holds the database file of this process, from `acquire` to `release`. `path` may go over symbolic links:
+    everything beside the file lies where it really is, so that it is the same by whatever path it is named."""
+
+    place: Place
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.real = path
+        self._lock: int | None = None
+        self._file: int | None = None
+
+    def acquire(self) -> None:
+        """Own the file; make it where there is none. Raises `CannotOpen`."""
+        if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+            wanted = ".".join(map(str, OLDEST_SQLITE))
+            raise CannotOpen(f"The queue needs SQLite {wanted} or newer; this Python has {sqlite3.sqlite_version}.")
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.real = Path(os.path.realpath(self.path))
+            self._acquire()
+        except (OSError, sqlite3.Error) as error:
+            self.release()
+            cure = "Make its folder writable, or name another file with async.store."
+            raise CannotOpen(f"The queue's file {self.path} cannot be opened ({error}). {cure}") from error
+        except CannotOpen:
+            self.release()
+            raise
+
+    def _acquire(self) -> None:
+        """Take the lock file first: it names the owner. Where the lock file was removed, take the file's own lock
+        before, so that no new lock file takes its place."""
+        if self.real.exists() and not os.path.lexists(f"{self.real}.lock"):
+            self._file = self._open_file()
+        self._acquire_lock()
+        if not self.real.exists():
+            self._create()
+        elif self.real.stat().st_size == 0:
+            raise CannotOpen(
+                f"The queue's file {self.path} is empty: it was cut off. Remove it to begin with an empty queue."
+            )
+        if self._file is None:
+            self._file = self._open_file()
+        assert self._lock is not None
+        self.place = Place(self.path, self.real, self._file, self._lock)
+        change = self.place.check()
+        if change is not None:
+            raise CannotOpen(str(change))
+
+    def _open_file(self) -> int:
+        """Open and lock the file. The descriptor stays open as long as SQLite's: closing one drops the locks of
+        SQLite."""
+        file = os.open(self.real, os.O_RDWR | os.O_CLOEXEC)
+        if not lock_inode(file):
+            os.close(file)
+            raise CannotOpen(
+                f"Another process owns the queue's file {self.path}, by another name or without its lock file. "
+                "`fuser` shows which. End it, or give this gateway a file of its own."
+            )
+        return file
+
+    def connect(self) -> sqlite3.Connection:
+        return sqlite3.connect(
+            self.real, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=64
+        )
+
+    def note_log(self, connection: sqlite3.Connection) -> None:
+        """Open the log, after every connection has read: SQLite opens the log by its name with the first read of
+        each."""
+        self.place.open_log(_pragma(connection, "page_size"))
+
+    def check(self, connection: sqlite3.Connection) -> None:
+        """Whether it is a queue of this version. SQLite itself sees a file that was cut off. Raises `CannotOpen`."""
+        try:
+            self._check(connection)
+        except sqlite3.Error as error:
+            fault = fault_of(error, self.path)
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_NOTADB:
+                cure = "Name another file, or move it away."
+                raise CannotOpen(f"{self.path} is no database of SQLite, or no more one. {cure}") from error
+            raise CannotOpen(str(fault)) from error
+
+    def _check(self, connection: sqlite3.Connection) -> None:
+        application, version = _pragma(connection, "application_id"), _pragma(connection, "user_version")
+        if application != APPLICATION_ID:
+            raise CannotOpen(f"{self.path} is a database, but no queue of this gateway. Name another file.")
+        if version != VERSION:
+            raise CannotOpen(
+                f"The queue's file {self.path} has format {version}; this gateway knows format {VERSION}. "
+                "Start the gateway that wrote it."
+            )
+        (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        if mode != "wal":
+            raise CannotOpen(f"{self.path} is where SQLite can keep no log (WAL). Put it on a local file system.")
+
+    def release(self) -> None:
+        if hasattr(self, "place"):
+            self.place.close()
+        for descriptor in (self._file, self._lock):
+            if descriptor is not None:
+                os.close(descriptor)
+        self._file = self._lock = None
+
+    def remove(self) -> None:
+        """Remove all of it; while it is still owned, so that nobody else's is removed."""
+        for suffix in ("", "-wal", "-shm", ".lock"):
+            with suppress(FileNotFoundError):
+                os.unlink(f"{self.real}{suffix}")
+        with suppress(OSError):  # somebody else's files are in it
+            self.real.parent.rmdir()
+
+    def _acquire_lock(self) -> None:
+        name = f"{self.real}.lock"
+        while True:
+            lock = os.open(name, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.fstat(lock).st_nlink > 0:  # else its owner removed it meanwhile
+                    break
+            except BlockingIOError:
+                owner = os.pread(lock, 20, 0).decode("ascii", "replace").strip() or "unknown"
+                os.close(lock)
+                raise CannotOpen(
+                    f"The process {owner} owns the queue's file {self.path}. End it, or give this gateway a file of "
+                    "its own; many gateways share one queue on Redis."
+                ) from None
+            except OSError:
+                os.close(lock)
+                raise
+            os.close(lock)
+        self._lock = lock
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+
+    def _create(self) -> None:
+        log = Path(f"{self.real}-wal")
+        if log.exists() and log.stat().st_size > 0:
+            raise CannotOpen(
+                f"There is {log}, but not {self.path}, to which it belongs and whose last events it has. "
+                "Bring the file back, or remove the log."
+            )
+        made = Path(f"{self.real}.new")
+        made.unlink(missing_ok=True)
+        os.close(os.open(made, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        connection = sqlite3.connect(made, isolation_level=None)
+        try:
+            connection.executescript(
+                f"PRAGMA page_size = {PAGE_BYTES}; "
+                f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; {SCHEMA}"
+            )
+        finally:
+            connection.close()
+        made.rename(self.real)
+        folder = os.open(self.real.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def keep_open(connection: sqlite3.Connection) -> None:
+    """Keep this connection open for ever. With the last one of a file SQLite removes the log and its index by their
+    names, which may be another file's by now; and what has a reference too many is not closed at the interpreter's
+    end."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])

@@ -1,0 +1,87 @@
+"""Reading events, in a reader's thread, by a connection of its own."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Container, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from ..base import Waiting
+from ..event import Event, UnreadableEvent, decode_event
+from .statements import STATEMENTS
+
+Position = tuple[float, int]
+"""Where in its lane an event stands: `due_at`, `seq`."""
+
+START: Position = (float("-inf"), 0)
+
+
+class Found(NamedTuple):
+    """An event as the table has it; `event` is None where nobody can read it, for the reason `why`."""
+
+    seq: int
+    lane: str
+    due_at: float
+    event: Event | None
+    why: str
+
+
+class Page(NamedTuple):
+    """The next events of a lane, and where the first one behind them is due."""
+
+    found: list[Found]
+    next_due_at: float | None
+
+
+class Reader:
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._connection = connection
+        self._path = path
+        connection.execute("PRAGMA query_only = ON")
+
+    def fetch(
+        self, lane: str, now: float, most: int, most_bytes: int, after: Position, claimed: Container[int]
+    ) -> Page:
+        """Up to `most` due events of the lane behind `after` that nobody claims. `claimed` may change meanwhile: the
+        caller looks again."""
+        found: list[Found] = []
+        size = 0
+        rows = self._connection.execute(STATEMENTS["lane"], (lane, *after))
+        for seq, due_at in rows:
+            if seq in claimed:
+                continue
+            if due_at > now or len(found) >= most or size >= most_bytes:
+                rows.close()
+                return Page(found, due_at)
+            found += (one := self._load(STATEMENTS["event"], (seq,)))
+            size += sum(item.event.size for item in one if item.event is not None)
+        return Page(found, None)
+
+    def take(self, seq: int) -> list[Found]:
+        return self._load(STATEMENTS["event"], (seq,))
+
+    def oldest(self, lane: str, most: int) -> list[Found]:
+        return self._load(STATEMENTS["oldest"], (lane, most))
+
+    def find(self, request_id: str, most: int) -> list[Found]:
+        return self._load(STATEMENTS["find"], (request_id, most))
+
+    def waiting(self, claimed: Iterable[int]) -> list[Waiting]:
+        rows = self._connection.execute(STATEMENTS["waiting"], (json.dumps(list(claimed)),))
+        return [Waiting(*row) for row in rows]
+
+    def last(self) -> int:
+        (seq,) = self._connection.execute(STATEMENTS["last"]).fetchone()
+        return int(seq)
+
+    def _load(self, statement: str, values: tuple[object, ...]) -> list[Found]:
+        return [_decode(*row) for row in self._connection.execute(statement, values).fetchall()]
+
+
+def _decode(seq: int, lane: str, due_at: float, head: bytes, body: bytes) -> Found:
+    try:
+        return Found(seq, lane, due_at, decode_event(head, body, seq), "")
+    except UnreadableEvent as error:
+        return Found(seq, lane, due_at, None, str(error))

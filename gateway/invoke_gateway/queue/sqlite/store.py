@@ -1,0 +1,307 @@
+"""One gateway's events in a file of SQLite.
+
+The event loop collects what is to be written (sqlite_journal.py); a thread writes all of it as one transaction, with
+one fsync, while the next batch collects. Whoever put an event is answered after that. A second thread reads what is
+handed out; a third answers questions that go through the whole file, so that no lane waits for them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from ..base import CannotOpen, Fetched, StoreFault, Waiting
+from ..clock import Clock
+from ..event import Event, encode_head
+from .claims import Claims
+from .clock_record import ClockRecord
+from .journal import Change, Journal
+from .owned_file import OwnedFile, fault_of, keep_open
+from .reader import Found, Reader
+from .writer import Row, Writer
+
+log = logging.getLogger("invoke_gateway")
+
+T = TypeVar("T")
+
+LOOK_SECONDS = 1.0  # so often is looked whether the file is at its place, also where nothing is written
+
+
+class SqliteStore:
+    """`Store` in the file `path`, owned by this process. `maximum_events` bounds how many events it holds; with
+    `is_temporary` the file ends with the store. `clock` is that of the events' times."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        maximum_events: int = 10_000_000,
+        is_temporary: bool = False,
+        clock: Clock | None = None,
+    ) -> None:
+        self._path = path
+        self._clock = clock or Clock()
+        self._maximum_events = maximum_events
+        self._is_temporary = is_temporary
+        self._file = OwnedFile(path)
+        self._claims = Claims()
+        self._last = 0  # key
+        self._is_open = False
+        self._reads = asyncio.Lock()
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing can be written just now, and what helps; None where it can."""
+        fault = self._journal.fault if self._is_open else None
+        return None if fault is None else str(fault)
+
+    async def open(self, hear: Callable[[str, int, float], None]) -> list[Waiting]:
+        """`hear` is called only of events whose putter did not wait for them: nobody else writes into the file."""
+        self._hear = hear
+        self._loop = asyncio.get_running_loop()
+        self._writer_thread = ThreadPoolExecutor(1, "queue-write")
+        self._reader_thread = ThreadPoolExecutor(1, "queue-read")
+        self._inquiry_thread = ThreadPoolExecutor(1, "queue-inquire")
+        try:
+            waiting = await self._loop.run_in_executor(self._writer_thread, self._open)
+        except BaseException:
+            self._end_threads()
+            raise
+        self._journal = Journal(self._writer, self._writer_thread, self._written, self._refused)
+        self._journal.events = sum(lane.events for lane in waiting)
+        self._is_open = True
+        self._next_look = self._loop.call_later(LOOK_SECONDS, self._look)
+        return waiting
+
+    def _look(self) -> None:
+        """See whether the file is at its place, not while the writer makes it small; and what the clocks say."""
+        look = self._loop.run_in_executor(self._writer_thread, self._look_now)
+        look.add_done_callback(self._looked)
+
+    def _look_now(self) -> StoreFault | None:
+        self._record.keep()
+        return self._file.place.check()
+
+    def _looked(self, look: asyncio.Future[StoreFault | None]) -> None:
+        if self._is_open:
+            self._journal.note_place(look.result())
+            self._next_look = self._loop.call_later(LOOK_SECONDS, self._look)
+
+    def _open(self) -> list[Waiting]:
+        self._file.acquire()
+        connections: list[sqlite3.Connection] = []
+        try:
+            for _ in range(3):
+                connections.append(connection := self._file.connect())
+                if len(connections) == 1:
+                    self._file.check(connection)
+            self._connections = connections
+            self._writer = Writer(connections[0], self._path, self._file.place)
+            self._reader = Reader(connections[1], self._path)
+            self._inquirer = Reader(connections[2], self._path)
+            waiting = self._inquirer.waiting(())
+            self._last = self._inquirer.last()
+            self._reader.last()
+            self._file.note_log(connections[0])
+            self._record = ClockRecord(connections[0], self._clock, has_events=bool(self._last))
+        except BaseException as error:
+            for connection in connections:
+                connection.close()
+            self._file.release()
+            if isinstance(error, sqlite3.Error | OSError):
+                raise CannotOpen(str(fault_of(error, self._path))) from error
+            raise
+        return waiting
+
+    async def put(self, event: Event) -> None:
+        await self._put(event, is_claimed=False)
+
+    async def put_claimed(self, event: Event) -> None:
+        await self._put(event, is_claimed=True)
+
+    def _put(self, event: Event, is_claimed: bool) -> asyncio.Future[None]:
+        if not self._is_open:
+            raise StoreFault("failed", "The queue is closed.")
+        if self._journal.damage is not None:
+            raise StoreFault("damaged", str(self._journal.damage))
+        if self._journal.events >= self._maximum_events:
+            raise StoreFault(
+                "bound",
+                f"The queue holds {self._journal.events} events, its bound. Let it drain, or raise "
+                "async.maximum_events.",
+            )
+        seq = self._last + 1
+        row = _row(seq, event)
+        self._journal.events += 1
+        self._last = event.key = seq
+        if is_claimed:
+            self._claims.add(seq, event.lane, event.due_at)
+        return self._change(event, row, is_put=True, is_claimed=is_claimed)
+
+    def holds(self, event: Event) -> bool:
+        """Always: nobody else can have it."""
+        return True
+
+    async def finish(self, event: Event) -> None:
+        await self._change(event, None)
+
+    async def postpone(self, event: Event) -> None:
+        await self._change(event, _row(_key(event), event))
+
+    async def rewrite(self, event: Event) -> None:
+        await self._change(event, _row(_key(event), event), is_claimed=True)
+
+    def _change(
+        self, event: Event, row: Row | None, is_put: bool = False, is_claimed: bool = False
+    ) -> asyncio.Future[None]:
+        done = self._loop.create_future()
+        self._journal.add(Change(event, _key(event), row, is_put, is_claimed, done))
+        return done
+
+    def _written(self, change: Change) -> None:
+        """What others may know of an event now."""
+        row, seq = change.row, change.seq
+        if row is None:
+            self._claims.remove(seq)
+        elif change.is_put:
+            self._came(change, row)
+        elif change.is_claimed:
+            self._claims.move(seq, row[1], row[2])
+        else:
+            self._claims.remove(seq)
+            self._claims.came(seq, row[1], row[2])
+
+    def _came(self, change: Change, row: Row) -> None:
+        """A new event. A fetch that read behind the commit may have claimed it by now."""
+        is_forgotten = change.done.cancelled()
+        if is_forgotten and change.is_claimed:
+            self._claims.remove(change.seq)
+        if change.seq not in self._claims:
+            self._claims.came(change.seq, row[1], row[2])
+            if is_forgotten:
+                self._hear(row[1], 1, row[2])
+
+    def _refused(self, change: Change) -> None:
+        self._claims.remove(change.seq)
+        if change.is_put:
+            change.event.key = None
+
+    async def fetch(self, lane: str, now: float, most: int, most_bytes: int) -> Fetched:
+        async with self._reads:
+            after = self._claims.begin(lane)
+            try:
+                page = await self._read(
+                    self._reader_thread, self._reader.fetch, lane, now, most, most_bytes, after, self._claims.keys
+                )
+                taken, next_due_at = self._claims.claim(lane, page)
+            finally:
+                self._claims.end()
+        return Fetched(self._readable(taken), next_due_at)
+
+    async def take(self, key: bytes | int) -> Event | None:
+        if not isinstance(key, int):
+            return None
+        async with self._reads:
+            self._claims.begin("")
+            try:
+                found = await self._read(self._reader_thread, self._reader.take, key)
+                taken = self._claims.claim_any(found)
+            finally:
+                self._claims.end()
+        events = self._readable(taken)
+        return events[0] if events else None
+
+    async def give_back(self, events: list[Event]) -> None:
+        unwritten = self._journal.unwritten()
+        for event in events:
+            seq = _key(event)
+            change = unwritten.get(seq)
+            if change is not None:
+                change.is_claimed = False
+            if change is None or change.is_put:
+                self._claims.give_back(seq)
+
+    async def waiting(self) -> list[Waiting]:
+        return await self._read(self._inquiry_thread, self._inquirer.waiting, tuple(self._claims.keys))
+
+    async def find(self, request_id: str, most: int) -> list[tuple[Event, bool]]:
+        return self._with_claims(await self._read(self._inquiry_thread, self._inquirer.find, request_id, most))
+
+    async def oldest(self, lane: str, most: int) -> list[tuple[Event, bool]]:
+        return self._with_claims(await self._read(self._inquiry_thread, self._inquirer.oldest, lane, most))
+
+    async def _read(self, thread: ThreadPoolExecutor, read: Callable[..., T], *values: object) -> T:
+        if not self._is_open:
+            raise StoreFault("failed", "The queue is closed.")
+        try:
+            return await self._loop.run_in_executor(thread, read, *values)
+        except sqlite3.Error as error:
+            fault = fault_of(error, self._path)
+            if fault.kind == "damaged":
+                self._journal.note_damage(fault)
+            raise fault from error
+
+    def _readable(self, found: Iterable[Found]) -> list[Event]:
+        """The events; what cannot be read stays claimed, so that it is handed out to nobody, and is told once."""
+        for one in found:
+            if one.event is None:
+                log.error("event %s of the queue's file %s cannot be read: %s", one.seq, self._path, one.why)
+        return [one.event for one in found if one.event is not None]
+
+    def _with_claims(self, found: list[Found]) -> list[tuple[Event, bool]]:
+        return [(one.event, one.seq in self._claims) for one in found if one.event is not None]
+
+    async def close(self) -> None:
+        if not self._is_open:
+            return
+        self._is_open = False
+        self._next_look.cancel()
+        await self._journal.close()
+        await self._loop.run_in_executor(self._writer_thread, self._close)
+        self._end_threads()
+
+    def _close(self) -> None:
+        self._reader_thread.shutdown()
+        self._inquiry_thread.shutdown()
+        change = self._file.place.check()
+        if change is not None:
+            keep_open(self._connections.pop())
+            if self._journal.events and not self._is_temporary:
+                log.error(
+                    "%d events are in the queue's file, where no start finds them. %s", self._journal.events, change
+                )
+        for connection in reversed(self._connections):
+            connection.close()
+        if self._is_temporary and change is None:
+            self._file.remove()
+        self._file.release()
+
+    def _end_threads(self) -> None:
+        for thread in (self._writer_thread, self._reader_thread, self._inquiry_thread):
+            thread.shutdown(wait=False)
+
+    def __repr__(self) -> str:
+        return f"<SqliteStore {self._path} claimed={len(self._claims.keys)} {self.trouble or ''}>"
+
+
+def _key(event: Event) -> int:
+    assert isinstance(event.key, int)
+    return event.key
+
+
+def _row(seq: int, event: Event) -> Row:
+    return (
+        seq,
+        event.lane,
+        event.due_at,
+        event.received_at,
+        event.runs > 0,
+        event.request_id,
+        encode_head(event),
+        event.body,
+    )

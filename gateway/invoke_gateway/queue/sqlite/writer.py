@@ -1,0 +1,186 @@
+"""Writing many events as one transaction, with one fsync. It runs in the writer's thread.
+
+Each call into SQLite lets go of the interpreter's lock and has to win it back from a busy event loop. So there are few
+calls: the rows of a batch go in by statements of up to 64 rows, all ends by one.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Container
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from ..base import StoreFault
+from .moved_file import Place
+from .owned_file import PAGE_BYTES, fault_of
+from .statements import STATEMENTS
+
+Row = tuple[int, str, float, float, bool, str, bytes, bytes]
+"""An event as the table has it, the key first."""
+
+Rows = dict[int, Row | None]
+"""By key; None is the end of an event."""
+
+CHECKPOINT_PAGES = 4_000  # as counted too high below: the log stays at 4 to 32 MB
+KEPT_LOG_BYTES = 64 * 1024 * 1024  # a log that grew behind a long read is cut to this
+SHRINK_PAGES = 64 * 1024 * 1024 // PAGE_BYTES  # a file of 64 MB is worth to be made small
+FEW_EVENTS = 1_000  # only then is looked whether it can be
+MOVED_PAGES = 8 * 1024 * 1024 // PAGE_BYTES  # writing 8 MB anew for that takes some 50 ms
+_SIZES = tuple(2**n for n in range(6, -1, -1))
+_VALUES = "(?, ?, ?, ?, ?, ?, ?, ?)"
+_WRITE = {size: STATEMENTS["write"] + f", {_VALUES}" * (size - 1) for size in _SIZES}
+
+
+class Written(NamedTuple):
+    """Holds the outcome of a batch: the fault of its puts, the fault of the rest, and the number of deleted events.
+
+    `alone`: the part of the rest that was written. `place`: the reason why nothing more can be kept, though the rest
+    was written."""
+
+    puts: StoreFault | None
+    rest: StoreFault | None
+    deleted: int
+    alone: Container[int] = ()
+    place: StoreFault | None = None
+
+
+class Writer:
+    """`place` says whether what is committed is where it is looked for after the next start."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path, place: Place) -> None:
+        self._connection = connection
+        self._path = path
+        self._place = place
+        self._unwanted: list[int] = []  # keys of refused puts that are in the file
+        self._execute = connection.execute
+        self._execute("PRAGMA synchronous = FULL")  # each commit is followed by an fsync
+        self._execute("PRAGMA wal_autocheckpoint = 0")  # it would be done before a batch is answered
+        self._execute(f"PRAGMA journal_size_limit = {KEPT_LOG_BYTES}")
+        self._execute("PRAGMA cache_size = -16384")  # KiB: the leaves of many lanes' index
+        self._log_pages = 0  # about
+        self._file_pages = 0  # at the last look
+        self._measure()
+
+    def is_untidy(self, events: int) -> bool:
+        """Whether `tidy` has something to do, where the file holds so many events."""
+        return self._log_pages >= CHECKPOINT_PAGES or (self._file_pages > SHRINK_PAGES and events < FEW_EVENTS)
+
+    def write(self, puts: Rows, rest: Rows) -> Written:
+        """Write all rows, and check after the commit that the file is still at its place.
+
+        Where the file is not, the puts are refused and taken out again: a client that is refused puts them a second
+        time. The rest is written into the open file."""
+        self._remove_unwanted()
+        change = self._place.recheck()
+        if change is not None:
+            rest = {seq: row for seq, row in rest.items() if seq not in puts}
+            written = self._write({}, rest) if rest else Written(None, None, 0)
+        else:
+            written = self._write(puts, rest)
+            change = self._place.check()
+            if change is None:
+                return written
+            if written.puts is None:
+                self._unwanted += puts
+                self._remove_unwanted()
+        return written._replace(puts=change if puts else None, place=change)
+
+    def _remove_unwanted(self) -> None:
+        if self._unwanted:
+            fault, _ = self._transaction(dict.fromkeys(self._unwanted))
+            if fault is None:
+                self._unwanted = []
+
+    def _write(self, puts: Rows, rest: Rows) -> Written:
+        """All as one transaction; where that fails, `rest` alone, without what it says of these puts."""
+        fault, deleted = self._transaction({**puts, **rest})
+        if fault is None:
+            return Written(None, None, deleted)
+        if fault.kind == "full":
+            self._checkpoint("RESTART")  # so that the log can be written from its start again
+        rest = {seq: row for seq, row in rest.items() if seq not in puts}
+        if not rest:
+            return Written(fault, None, 0)
+        if puts or fault.kind == "full":
+            again, deleted = self._transaction(rest)
+            if again is None:
+                return Written(fault if puts else None, None, deleted)
+        return self._one_by_one(rest, fault) if fault.kind == "damaged" else Written(fault, fault, 0)
+
+    def _one_by_one(self, rest: Rows, fault: StoreFault) -> Written:
+        """Where one page is damaged, what is on others can still be written."""
+        done = set()
+        gone = 0
+        for seq, row in rest.items():
+            again, deleted = self._transaction({seq: row})
+            if again is None:
+                done.add(seq)
+                gone += deleted
+        return Written(fault, fault, gone, done)
+
+    def _transaction(self, rows: Rows) -> tuple[StoreFault | None, int]:
+        try:
+            self._execute("BEGIN IMMEDIATE")
+            self._insert([row for row in rows.values() if row is not None])
+            deleted = self._delete([seq for seq, row in rows.items() if row is None])
+            self._execute("COMMIT")
+        except Exception as error:  # whatever it is, somebody waits to be told
+            self._roll_back()
+            return fault_of(error, self._path), 0
+        return None, deleted
+
+    def _insert(self, rows: list[Row]) -> None:
+        at = 0
+        self._log_pages += 4 + sum(3 + len(row[7]) // PAGE_BYTES for row in rows)  # about, rather too many
+        for size in _SIZES:
+            while len(rows) - at >= size:
+                self._execute(_WRITE[size], [value for row in rows[at : at + size] for value in row])
+                at += size
+
+    def _delete(self, keys: list[int]) -> int:
+        self._log_pages += 2 * len(keys)
+        return self._execute(STATEMENTS["delete"], (json.dumps(keys),)).rowcount if keys else 0
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            with suppress(sqlite3.Error):
+                self._execute("ROLLBACK")
+
+    def probe(self) -> StoreFault | None:
+        """Whether anything can be written: the first page, as it is."""
+        change = self._place.check()
+        if change is not None:
+            return change
+        try:
+            (version,) = self._execute("PRAGMA user_version").fetchone()
+            self._execute(f"PRAGMA user_version = {version}")
+        except sqlite3.Error as error:
+            return fault_of(error, self._path)
+        return None
+
+    def tidy(self) -> None:
+        """Keep the log short, and make a drained file small: for when a batch has been answered.
+
+        What little is left is written anew in no time, so nothing has to be paid for with every event, as automatic
+        vacuum would have it: that keeps a map of all pages. What fails here is done the next time."""
+        if self._log_pages >= CHECKPOINT_PAGES:
+            self._checkpoint("PASSIVE")
+        with suppress(sqlite3.Error):
+            self._measure()
+            (free,) = self._execute("PRAGMA freelist_count").fetchone()
+            if self._file_pages > SHRINK_PAGES and self._file_pages - free < MOVED_PAGES:
+                self._execute("VACUUM")
+                self._checkpoint("TRUNCATE")
+                self._place.measure()
+                self._measure()
+
+    def _measure(self) -> None:
+        (self._file_pages,) = self._execute("PRAGMA page_count").fetchone()
+
+    def _checkpoint(self, how: str) -> None:
+        self._log_pages = 0
+        with suppress(sqlite3.Error):
+            self._execute(f"PRAGMA wal_checkpoint({how})").fetchall()

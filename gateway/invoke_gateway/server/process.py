@@ -1,0 +1,234 @@
+"""One process that serves the Invoke API. A gateway is one such process, or several workers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import resource
+import signal
+from collections.abc import AsyncIterator, Callable, Iterable
+from functools import partial
+from typing import cast
+
+import uvicorn
+
+from ..admin.app import Operations
+from ..admin.documents import refuse
+from ..admin.fault_scripts import FaultEndpoint
+from ..admin.holds import HoldEndpoint
+from ..admin.host import LoopbackNames
+from ..admin.in_flight import HoldersEndpoint
+from ..admin.limits import describe_limits
+from ..admin.live.sparklines import keep_looking
+from ..admin.queue import QueueEndpoint
+from ..admin.readiness import Readiness
+from ..app.gateway import Gateway
+from ..asgi import App
+from ..background import BackgroundTasks
+from ..entry import IGNORED
+from ..listener import InvokeProtocol, ListenerLimits, keep_sweeping
+from ..settings import Address, Settings
+from ..telemetry.exposition import Family
+from ..telemetry.files import keep_watching_files
+from ..telemetry.log import count_dropped_lines
+from ..telemetry.loop_lag import keep_measuring_lag
+from ..telemetry.process import read_process
+from ..write_batcher import Outbox
+from .binding import Listeners
+from .sockets import Server, configure, serving
+
+log = logging.getLogger("invoke_gateway")
+
+# Garbage comes from cycles only, and a request makes hardly any: collecting less often saves time per request.
+_GC_THRESHOLD = 50_000
+
+
+class ServingGateway:
+    """A gateway that accepts connections."""
+
+    def __init__(self, gateway: Gateway, server: Server) -> None:
+        self.gateway = gateway
+        self.server = server
+
+    def cut_short(self) -> None:
+        """Do not wait for what still runs."""
+        self.server.force_exit = True
+        self.gateway.cut_short()
+
+
+@contextlib.asynccontextmanager
+async def started(
+    settings: Settings, backend_url: str, name: str | None = None, tasks: BackgroundTasks | None = None
+) -> AsyncIterator[Gateway]:
+    """A gateway whose counters are in use, until the block ends. `backend_url` is where its backend is, `name` how
+    gateways that share counters know it, `tasks` who owns its background tasks."""
+    gateway = Gateway(settings, backend_url=backend_url, name=name, tasks=tasks)
+    asyncio.get_running_loop().set_exception_handler(gateway.tasks.handle_exception)
+    try:
+        await gateway.start()
+        running = gateway.tasks.running
+        async with (
+            running(partial(keep_looking, gateway.history), "history"),
+            running(gateway.backend_watch.keep_looking, "watch of the backend"),
+        ):
+            yield gateway
+    finally:
+        await gateway.close()
+
+
+@contextlib.asynccontextmanager
+async def serving_invoke(gateway: Gateway, listeners: Listeners) -> AsyncIterator[ServingGateway]:
+    """Serve the Invoke API on bound sockets until the block ends, then drain: finish what was admitted, for
+    `drain_seconds` at most. Raises `CannotListen`."""
+    server = Server(_configure_invoke(gateway, gateway.settings))
+    async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(_serving(server, listeners, gateway.settings, gateway.tasks))
+        lag = partial(keep_measuring_lag, gateway.totals.loop_lag)
+        await stack.enter_async_context(gateway.tasks.running(lag, "event loop lag"))
+        files = partial(keep_watching_files, gateway.totals)
+        await stack.enter_async_context(gateway.tasks.running(files, "watch of file descriptors"))
+        try:
+            yield ServingGateway(gateway, server)
+        finally:
+            gateway.drain()
+
+
+@contextlib.asynccontextmanager
+async def serving_operations(
+    app: App, listeners: Listeners, settings: Settings, tasks: BackgroundTasks
+) -> AsyncIterator[None]:
+    """Serve the operations listener's application on bound sockets until the block ends. Raises `CannotListen`."""
+    http = partial(InvokeProtocol, limits=_bounds(settings), outbox=Outbox(), refuse=refuse)
+    config = configure(
+        LoopbackNames(app, settings.operations.host),
+        http=http,
+        keep_alive_seconds=settings.keep_alive_seconds,
+        drain_seconds=1,
+    )
+    async with _serving(Server(config), listeners, settings, tasks):
+        yield
+
+
+@contextlib.asynccontextmanager
+async def _serving(
+    server: Server, listeners: Listeners, settings: Settings, tasks: BackgroundTasks
+) -> AsyncIterator[None]:
+    """Serve with a protocol of ours, and sweep its connections."""
+    async with serving(server, listeners, tasks):
+        connections = cast("set[InvokeProtocol]", server.server_state.connections)
+        sweep = partial(keep_sweeping, connections, settings.read_timeout_seconds, settings.keep_alive_seconds)
+        async with tasks.running(sweep, "sweep of connections"):
+            yield
+
+
+def make_operations(gateway: Gateway, listen: Address) -> Operations:
+    """Make the answers of the operations listener for one process, which serves the Invoke API at `listen`."""
+
+    def limits(rows: int) -> dict[str, object]:
+        held = gateway.holds.by_counter()
+        shared = gateway.shared
+        sums = shared.sums if shared else None
+        accounts = describe_limits(gateway.tables.limits, gateway.counters, gateway.totals, rows, held, sums)
+        document: dict[str, object] = {"accounts": accounts, "draining": gateway.is_draining}
+        if shared is not None:
+            document["shared"] = shared.describe()
+        return document
+
+    async def read_processes() -> Iterable[Family]:
+        await gateway.look_at_queue()
+        gateway.totals.log_lines_dropped = count_dropped_lines()
+        return await asyncio.to_thread(read_process)
+
+    faults = FaultEndpoint(
+        gateway.fault_scripts,
+        find_account=lambda account: gateway.tables.limits.of(account).account,
+        is_draining=lambda: gateway.is_draining,
+    )
+    return Operations(
+        collector=gateway.collector,
+        describe_limits=limits,
+        shared=gateway.shared,
+        endpoints=[
+            *HoldEndpoint(gateway.holds, is_draining=lambda: gateway.is_draining).routes(),
+            *HoldersEndpoint(gateway.reports).routes(),
+            *faults.routes(),
+            *QueueEndpoint(gateway.own_queue).routes(),
+        ],
+        watchers=gateway.watchers,
+        refusals=gateway.last_refusals,
+        readiness=Readiness(
+            listen=listen,
+            is_draining=lambda: gateway.is_draining,
+            backend=gateway.backend,
+            shared=gateway.shared,
+            event_trouble=lambda: None if gateway.queue is None else gateway.queue.trouble,
+            settle=gateway.backend_watch.settle,
+        ),
+        read_processes=read_processes,
+    )
+
+
+def _configure_invoke(gateway: Gateway, settings: Settings) -> uvicorn.Config:
+    tls = settings.tls
+    return configure(
+        gateway.invoke,
+        http=partial(
+            InvokeProtocol,
+            limits=_bounds(settings),
+            outbox=gateway.outbox,
+            extra_headers=gateway.cors.for_response if gateway.cors is not None else None,
+        ),
+        keep_alive_seconds=settings.keep_alive_seconds,
+        drain_seconds=settings.drain_seconds,
+        certificate=str(tls.certificate) if tls else None,
+        key=str(tls.key) if tls else None,
+    )
+
+
+def _bounds(settings: Settings) -> ListenerLimits:
+    return ListenerLimits(
+        settings.max_connections,
+        settings.max_header_bytes,
+        settings.max_headers,
+        settings.read_timeout_seconds,
+    )
+
+
+def freeze_garbage() -> None:
+    """What exists now lives as long as the process: the collector need not look at it again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_GC_THRESHOLD, 20, 20)
+
+
+def handle_signals(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> None:
+    """Call `stop` for signals that end a gateway, and log others once each."""
+
+    def note_ignored(number: int) -> None:
+        if number not in logged:
+            logged.add(number)
+            log.info(
+                "%s is ignored: the log is standard error, there is no file to open again", signal.Signals(number).name
+            )
+
+    logged: set[int] = set()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        loop.add_signal_handler(number, stop)
+    for number in (*IGNORED, signal.SIGALRM):
+        loop.add_signal_handler(number, note_ignored, number)
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop
+    except ImportError:  # uvloop has no build for this platform
+        return asyncio.new_event_loop()
+    return cast("asyncio.AbstractEventLoop", uvloop.new_event_loop())
+
+
+def raise_file_limit() -> None:
+    """An invocation needs two file descriptors; the soft limit is often far below the hard one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

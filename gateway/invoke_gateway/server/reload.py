@@ -1,0 +1,105 @@
+"""New limits while the gateway runs: on SIGHUP, or when the settings file changes. A file with mistakes leaves the old
+limits in force."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import watchfiles
+
+from ..settings import Settings, SettingsError, restart_needed
+
+log = logging.getLogger("invoke_gateway")
+
+POLL_SECONDS = 1.0
+
+
+class Reloadable(Protocol):
+    """What can take new limits. `settings` are those of its start; `degraded` says of each cause whether it is so."""
+
+    settings: Settings
+    degraded: dict[str, bool]
+
+    async def adopt(self, settings: Settings) -> None:
+        """Put the accounts, credentials and quotas of `settings` in force."""
+
+
+async def keep_reloading(gateway: Reloadable, read: Callable[[], Settings], changed: asyncio.Event) -> None:
+    """Put new limits in force whenever `changed` is set; bad ones leave the old in force and say why."""
+    while True:
+        await changed.wait()
+        changed.clear()
+        try:
+            settings = await asyncio.to_thread(read)
+        except SettingsError as error:
+            gateway.degraded["settings_invalid"] = True
+            log.error("settings not reloaded, the old ones stay in force:\n%s", error)
+            continue
+        except Exception:  # a mistake of ours must not hide the next change
+            gateway.degraded["settings_invalid"] = True
+            log.exception("settings not reloaded, the old ones stay in force")
+            continue
+        await gateway.adopt(settings)
+        waiting = restart_needed(gateway.settings, settings)
+        gateway.degraded |= {"settings_invalid": False, "restart_needed": bool(waiting)}
+        log.info("settings reloaded: accounts, credentials and quotas are in force")
+        if waiting:
+            log.warning("changed, but in force only after a restart: %s", ", ".join(waiting))
+
+
+class Watched:
+    """Watches the settings file. `before`: the bytes in force. `changed`: set when the file has others."""
+
+    def __init__(self, config: Path, before: bytes | None, changed: asyncio.Event) -> None:
+        self._config = config
+        self._before = before
+        self._changed = changed
+
+    async def keep_watching(self) -> None:
+        """Watch the folder, because editors and mounts replace the file; where the system has no watch left, read the
+        file every second."""
+        try:
+            await self._watch()
+            why = "the watch has ended"
+        except Exception as error:  # of many kinds, the library's own among them; reading the file needs none of it
+            why = _describe(error)
+        log.warning(
+            "%s cannot be watched (%s): it is read every %g s instead, and changes are seen so. "
+            "Raise fs.inotify.max_user_instances and max_user_watches to have it watched.",
+            self._config.parent,
+            why,
+            POLL_SECONDS,
+        )
+        while True:
+            self._look()
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _watch(self) -> None:
+        """Watch the folder. The file is also read every second, for a change before the watch was set up."""
+        milliseconds = int(POLL_SECONDS * 1000)
+        folder = self._config.parent
+        async for _ in watchfiles.awatch(folder, recursive=False, rust_timeout=milliseconds, yield_on_timeout=True):
+            self._look()
+
+    def _look(self) -> None:
+        after = read_bytes(self._config)
+        if after is not None and after != self._before:
+            self._before = after
+            self._changed.set()
+
+
+def _describe(error: Exception) -> str:
+    while isinstance(error, ExceptionGroup):  # of the library's task group
+        error = error.exceptions[0]
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def read_bytes(config: Path) -> bytes | None:
+    try:
+        return config.read_bytes()
+    except OSError:
+        return None  # between its removal and its replacement

@@ -1,0 +1,188 @@
+"""Runs a gateway until it is told to stop: its two listeners, signals, reload and drain."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from pathlib import Path
+from typing import Protocol, cast
+
+from ..app.gateway import Gateway
+from ..asgi import App
+from ..background import BackgroundTasks
+from ..entry import signals
+from ..queue.base import CannotOpen
+from ..settings import Address, Settings
+from ..telemetry.log import set_up_logging
+from .binding import CannotListen, bind
+from .process import (
+    ServingGateway,
+    freeze_garbage,
+    handle_signals,
+    make_operations,
+    new_event_loop,
+    raise_file_limit,
+    serving_invoke,
+    serving_operations,
+    started,
+)
+from .reload import Reloadable, Watched, keep_reloading, read_bytes
+from .sockets import demo_backend
+from .startup_checks import Startup
+
+log = logging.getLogger("invoke_gateway")
+
+
+class Running(Reloadable, Protocol):
+    """A gateway that accepts connections, in one process or in several. `listen` and `operations` are the addresses
+    really bound, of a name with several the first."""
+
+    listen: Address
+    operations: Address
+    invoke_addresses: list[Address]
+    operations_addresses: list[Address]
+    tasks: BackgroundTasks
+
+    @property
+    def in_flight(self) -> int:
+        """Calls that the backend has."""
+
+    async def look_for_backend(self) -> str | None:
+        """Return the reason why the backend is down; None while it is up."""
+
+    def cut_short(self) -> None:
+        """Do not wait for what still runs."""
+
+
+class RunningGateway:
+    """A gateway in one process that accepts connections."""
+
+    def __init__(self, serving: ServingGateway, listen: list[Address], operations: list[Address]) -> None:
+        self.gateway: Gateway = serving.gateway
+        self.invoke_addresses = listen
+        self.operations_addresses = operations
+        self.listen = listen[0]
+        self.operations = operations[0]
+        self.settings = self.gateway.settings
+        self.tasks = self.gateway.tasks
+        self.degraded = self.gateway.degraded
+        self.adopt = self.gateway.adopt
+        self.cut_short = serving.cut_short
+        self._invoke = serving.server
+
+    @property
+    def in_flight(self) -> int:
+        return self.gateway.pool.busy
+
+    async def look_for_backend(self) -> str | None:
+        await self.gateway.backend_watch.look()
+        return self.gateway.backend.why
+
+
+@contextlib.asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[RunningGateway]:
+    """Serve `settings` in this process until the block ends, then drain: finish what was admitted, for `drain_seconds`
+    at most. Raises `CannotListen` where an address is taken."""
+    async with contextlib.AsyncExitStack() as stack:
+        invoke, operations = (
+            stack.enter_context(contextlib.closing(bind(address, key)))
+            for key, address in (("listen", settings.listen), ("operations", settings.operations))
+        )
+        tasks = BackgroundTasks()
+        backend_url = settings.backend.url
+        if backend_url == "demo":
+            backend_url = await stack.enter_async_context(demo_backend(settings.region, tasks))
+        gateway = await stack.enter_async_context(started(settings, backend_url, tasks=tasks))
+        app = cast("App", make_operations(gateway, invoke.addresses[0]).app)
+        await stack.enter_async_context(serving_operations(app, operations, settings, tasks))
+        stack.callback(gateway.watchers.close)  # after the drain, which they see; their streams hold nobody up
+        served = await stack.enter_async_context(serving_invoke(gateway, invoke))
+        yield RunningGateway(served, invoke.addresses, operations.addresses)
+
+
+def run(settings: Settings, *, reload: Callable[[], Settings], config: Path | None) -> int:
+    """Serve until SIGTERM or SIGINT, then drain. Returns the exit status: 0, 2 where it could not start, or 1 where it
+    failed."""
+    set_up_logging()
+    raise_file_limit()
+    content = read_bytes(config) if config is not None else None  # first of all: later bytes are compared with these
+    try:
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(_run(settings, reload, config.absolute() if config else None, content))
+        signals.ignore_all()
+    except (CannotListen, CannotOpen) as error:
+        log.error("%s", error)
+        log_other_obstacles(settings, error)
+        return 2
+    except (Exception, asyncio.CancelledError):  # a mistake of ours
+        log.critical("the gateway has failed, and ends", exc_info=True)
+        return 1
+    return 0
+
+
+def log_other_obstacles(settings: Settings, error: CannotListen | CannotOpen) -> None:
+    """Log what would refuse the next start as well, so that all of it can be corrected at once."""
+    seen = error.key if isinstance(error, CannotListen) else "async.store"
+    for finding, _ in Startup().find_obstacles(settings):
+        if finding.key != seen:
+            log.error("%s. %s", finding.message, finding.cure)
+
+
+def _serve(settings: Settings) -> AbstractAsyncContextManager[Running]:
+    if settings.workers == 1:
+        return running(settings)
+    from ..workers.supervisor import running_workers
+
+    return running_workers(settings)
+
+
+async def _run(settings: Settings, reload: Callable[[], Settings], config: Path | None, content: bytes | None) -> None:
+    stop, changed = asyncio.Event(), asyncio.Event()
+    up: Running | None = None
+
+    def on_stop() -> None:
+        if stop.is_set() and up is not None:
+            up.cut_short()
+        stop.set()
+
+    # Before anybody can know that it runs: who then sends a signal must not end it by that.
+    loop = asyncio.get_running_loop()
+    handle_signals(loop, on_stop)
+    loop.add_signal_handler(signal.SIGHUP, changed.set)
+    if signals.was_hung_up:
+        changed.set()
+    async with _serve(settings) as server:
+        up = server
+        await _announce(server)
+        freeze_garbage()
+        async with contextlib.AsyncExitStack() as stack:
+            running = server.tasks.running
+            await stack.enter_async_context(running(partial(keep_reloading, server, reload, changed), "reload"))
+            if settings.watch and config is not None:
+                watched = Watched(config, content, changed)
+                await stack.enter_async_context(running(watched.keep_watching, "watch of the settings file"))
+            await stop.wait()
+        log.info("draining: %d invocations in flight", server.in_flight)
+    log.info("stopped")
+
+
+async def _announce(server: Running) -> None:
+    settings = server.settings
+    for address in server.invoke_addresses:
+        log.info("Invoke API on http%s://%s", "s" if settings.tls else "", address)
+    faults = " /faults" if settings.faults else ""
+    workers = " /workers" if settings.workers > 1 else ""
+    log.info("live page on http://%s/", server.operations)
+    paths = f"/metrics /healthz /readyz /limits /holds /holders /queue /refusals{faults}{workers}"
+    for address in server.operations_addresses:
+        log.info("operations on http://%s (%s)", address, paths)
+    url = settings.backend.url
+    log.info("backend %s", "demo (embedded: echo, sleep, fail, blob, stream)" if url == "demo" else url)
+    why_down = await server.look_for_backend()
+    if why_down is not None:
+        log.warning("serving without the backend: %s", why_down)

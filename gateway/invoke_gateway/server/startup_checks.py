@@ -1,0 +1,206 @@
+"""Finds what would keep `serve` from starting, without starting it, so that `check` and `serve` can report all of it.
+
+`find_mistakes` looks at what is installed and at files that the settings name: a reload does so too. `Startup` looks at
+ports, and at the store of events.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from ..asking import NoAnswer, ask
+from ..destinations.sqs import missing_extra
+from ..policy.destination_url import Stream, parse_target_url
+from ..policy.store_url import split_store_url
+from ..queue.base import CannotOpen
+from ..queue.location import find_file
+from ..queue.sqlite.file_check import OwnedByAnother, check_file
+from ..settings import Address, Finding, Settings
+from ..settings.paths import join_key
+from .binding import CannotListen, bind
+
+_TARGETS = ("dead_letter_queue", "on_success", "on_failure")
+_SERVER_SECONDS = 2.0  # for a store to answer
+_ASK_SECONDS = 1.0  # for a gateway that runs
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+_FILES_OF_TLS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+_QUERY_CURE = "remove it, or correct it: the names are redis-py's, such as ?health_check_interval=30"
+
+
+def find_mistakes(settings: Settings) -> Iterator[Finding]:
+    """Find the mistakes that do not depend on other processes of this machine."""
+    if settings.counters != "memory":
+        mistake = find_url_mistake(split_store_url(settings.counters).connection)
+        if mistake is not None:
+            yield Finding("counters", mistake, _QUERY_CURE)
+    events = settings.async_
+    if events.mode == "forward":
+        return
+    if events.store is not None and not events.store.startswith("sqlite:"):
+        mistake = find_url_mistake(events.store, ours=("wait_replicas", "wait_ms"))
+        if mistake is not None:
+            yield Finding("async.store", mistake, _QUERY_CURE)
+    yield from _find_target_mistakes(settings)
+
+
+def _find_target_mistakes(settings: Settings) -> Iterator[Finding]:
+    for account, limits in settings.accounts.items():
+        for name, function in limits.functions.items():
+            if not function.has_targets:
+                continue
+            for key in _TARGETS:
+                target = getattr(function, key)
+                if target is not None and (found := _find_target_mistake(target)) is not None:
+                    yield Finding(join_key(("accounts", account, "functions", name, key)), *found)
+
+
+def _find_target_mistake(target: str) -> tuple[str, str] | None:
+    missing = missing_extra([target])
+    if missing is not None:
+        message, _, cure = missing.rpartition(": ")
+        return message, cure
+    if target.startswith(("redis", "unix")):
+        parsed = parse_target_url(target)
+        mistake = find_url_mistake(parsed.connection) if isinstance(parsed, Stream) else None
+        return None if mistake is None else (mistake, _QUERY_CURE)
+    return None
+
+
+def find_url_mistake(url: str, ours: tuple[str, ...] = ()) -> str | None:
+    """Return the part of a store's URL that redis-py does not accept, or a file in it that cannot be read.
+
+    `ours`: parameters that are not for redis-py, and are whole numbers."""
+    from redis.asyncio.connection import Connection, parse_url
+
+    query = dict(parse_qsl(urlsplit(url).query, keep_blank_values=True))
+    for name in [name for name in ours if name in query]:
+        if not query.pop(name).isdecimal():
+            return f"has the query parameter {name}, which must be a whole number"
+    bare = url.partition("?")[0]
+    # Each alone first, to name the one; then together, for what does not go with one another.
+    for parameters in ({}, *({name: value} for name, value in query.items()), query):
+        try:
+            arguments: dict[str, Any] = dict(parse_url(f"{bare}?{urlencode(parameters)}" if parameters else bare))
+            arguments.pop("connection_class", Connection)(**arguments)
+        except (TypeError, ValueError) as error:
+            if len(parameters) == 1:
+                return f"has the query parameter {next(iter(parameters))}, or a value of it, that is not understood"
+            return " ".join(str(error).split())
+    for name in _FILES_OF_TLS:
+        if name in query and (why_not := _why_not_readable(query[name])) is not None:
+            return f"names the file {query[name]!r} ({name}), which cannot be read: {why_not}"
+    return None
+
+
+def _why_not_readable(name: str) -> str | None:
+    try:
+        with Path(name).open("rb"):
+            return None
+    except OSError as error:
+        return error.strerror
+
+
+class Startup:
+    """Checks the machine. `notes` are what does not keep `serve` from starting, or only beside the gateway
+    that runs now: `check` is run for a reload, too."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def find_all(self, settings: Settings) -> Iterator[Finding]:
+        """Find, for `check`, mistakes and obstacles other than a running gateway with these settings."""
+        yield from find_mistakes(settings)
+        runs = _gateway_runs(settings)
+        for finding, is_of_running in self.find_obstacles(settings):
+            if runs and is_of_running:
+                self.notes.append(f"{finding.message}: it seems to be a running gateway, so a reload is possible")
+            else:
+                yield finding
+
+    def find_obstacles(self, settings: Settings) -> Iterator[tuple[Finding, bool]]:
+        """Find the obstacles of a start, each with a flag: a running process is the only obstacle."""
+        yield from _find_taken(settings)
+        if settings.async_.mode == "queue":
+            yield from self._find_store_obstacles(settings)
+
+    def _find_store_obstacles(self, settings: Settings) -> Iterator[tuple[Finding, bool]]:
+        url = settings.event_store
+        cure = "correct async.store, or the store"
+        try:
+            if url is None or url.startswith("sqlite:"):
+                path, is_temporary = find_file(url, settings.listen.port, is_demo=settings.backend.url == "demo")
+                if not is_temporary:
+                    check_file(path)
+            elif find_url_mistake(url, ours=("wait_replicas", "wait_ms")) is None:
+                self._ask_store(url)
+        except OwnedByAnother as error:
+            yield Finding("async.store", *_split_cure(str(error))), True
+        except CannotOpen as error:
+            message, found = _split_cure(str(error))
+            yield Finding("async.store", message, found or cure), False
+
+    def _ask_store(self, url: str) -> None:
+        """Raises `CannotOpen` where the store refuses the gateway for good; where it is unavailable, `serve` starts."""
+        from ..queue.redis.link import Link, StoreAway, StreamUrl
+
+        async def look() -> None:
+            link = Link(StreamUrl(url, _SERVER_SECONDS))
+            async with asyncio.timeout(_SERVER_SECONDS):
+                await link.open()
+            await link.close(_SERVER_SECONDS)
+
+        try:
+            asyncio.run(look())
+        except (StoreAway, TimeoutError) as error:
+            why = str(error) or f"no answer within {_SERVER_SECONDS:g} s"
+            where = split_store_url(url).where
+            self.notes.append(f"the store of events at {where} does not answer ({why}): until it does, none is kept")
+
+
+def _find_taken(settings: Settings) -> Iterator[tuple[Finding, bool]]:
+    """Addresses that cannot be bound now. Both are held at once: one may be within the other."""
+    with contextlib.ExitStack() as bound:
+        for key, address in (("listen", settings.listen), ("operations", settings.operations)):
+            try:
+                bound.enter_context(contextlib.closing(bind(address, key)))
+            except CannotListen as error:
+                if error.is_taken and key == "operations":
+                    bound.close()
+                    if _is_free(address):
+                        overlap = f"is {address}, which is also within listen ({settings.listen})"
+                        yield Finding(key, overlap, "give the two listeners different ports"), False
+                        continue
+                yield Finding(key, error.message, error.cure), error.is_taken
+
+
+def _is_free(address: Address) -> bool:
+    try:
+        bind(address, "operations").close()
+    except CannotListen:
+        return False
+    return True
+
+
+def _gateway_runs(settings: Settings) -> bool:
+    """Return whether a gateway answers at `operations` which serves the Invoke API at the port of `listen`."""
+    operations = settings.operations
+    if not operations.port or not settings.listen.port:
+        return False
+    host = _EVERYWHERE.get(operations.host, operations.host)
+    try:
+        _, answer = ask(Address(host, operations.port), "/readyz", timeout=_ASK_SECONDS)
+    except NoAnswer:
+        return False
+    served = answer.get("listen") if isinstance(answer, dict) else None
+    return isinstance(served, str) and served.endswith(f":{settings.listen.port}")
+
+
+def _split_cure(text: str) -> tuple[str, str]:
+    """Return a sentence, and the sentences after it, which have the remedy."""
+    message, _, cure = text.partition(". ")
+    return message.removesuffix("."), cure

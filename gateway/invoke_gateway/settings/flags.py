@@ -1,0 +1,253 @@
+"""One flag and one environment variable for each key of the settings, generated from the models.
+
+Both carry text, which is read here by the kind of value that the key takes. Text that does not fit is
+passed on as it is, so that it is reported together with the mistakes of the settings file, in the same words.
+"""
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import click
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from invoke_gateway.settings.file import read_text
+from invoke_gateway.settings.merge import Override
+from invoke_gateway.settings.models import Account, Settings
+from invoke_gateway.settings.paths import Path, join_key, settable
+from invoke_gateway.settings.problems import Problem
+
+PREFIX = "INVOKE_GATEWAY_"
+CONFIG_VARIABLE = f"{PREFIX}CONFIG"
+RESERVE_VARIABLE = f"{PREFIX}RESERVE"
+DEFAULT_ACCOUNT = ("accounts", "default")
+_SHORT_NAMES: dict[Path, tuple[str, ...]] = {
+    ("backend", "url"): ("backend", "backend-url"),
+    ("async", "adopt_events"): ("adopt-events", "async-adopt-events"),
+}
+# What Kubernetes puts into every container for Services whose names begin with `invoke-gateway`.
+KUBERNETES = re.compile(
+    rf"{PREFIX}(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
+)
+TRUE = frozenset({"true", "yes", "on", "1"})
+FALSE = frozenset({"false", "no", "off", "0"})
+SECTIONS = (
+    ("Listeners", ("listen", "operations", "region", "tls")),
+    ("Backend", ("backend",)),
+    ("Limits", ("accounts", "credentials")),
+    ("Payload quotas", ("quotas", "payload_error")),
+    ("Asynchronous invocations", ("async",)),
+    ("Shared counters", ("counters", "shared", "workers")),
+    ("What clients receive", ("retry", "cors", "decision_header")),
+    (
+        "Protection of the gateway itself",
+        ("buffer_bytes", "read_timeout_seconds", "keep_alive_seconds", "max_"),
+    ),
+)
+LAST_SECTION = "Operation"
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """One key of the settings as flag and as environment variable."""
+
+    path: Path
+    names: tuple[str, ...]
+    annotation: Any
+    description: str
+    default: object = None
+
+    @property
+    def key(self) -> str:
+        return join_key(self.path)
+
+    @property
+    def parameter(self) -> str:
+        """The name under which click hands over the value."""
+        return self.names[0].replace("-", "_")
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        return tuple(PREFIX + name.replace("-", "_").upper() for name in self.names)
+
+    @property
+    def is_switch(self) -> bool:
+        return self.annotation is bool
+
+    @property
+    def section(self) -> str:
+        """The heading in the help under which the flag stands."""
+        for title, keys in SECTIONS:
+            if self.path[0].startswith(keys):
+                return title
+        return LAST_SECTION
+
+    @property
+    def help(self) -> str:
+        shown = list(self.default) if isinstance(self.default, tuple) else self.default
+        if isinstance(shown, bool):
+            shown = str(shown).lower()
+        default = "" if self.default is None else f"  [default: {shown}]"
+        return f"{' '.join(self.description.split())}{default}"
+
+    def option(self) -> click.Option:
+        names = [f"--{name}" for name in self.names]
+        if self.is_switch:
+            names = [f"{name}/--no-{name[2:]}" for name in names]
+            return click.Option([*names, self.parameter], default=None, help=self.help)
+        return click.Option([*names, self.parameter], default=None, help=self.help, metavar=metavar(self.annotation))
+
+
+def all_flags() -> list[Flag]:
+    """Every flag, in the order of the settings; the default account's limits have flags of their own."""
+    return list(_flags())
+
+
+def _flags() -> Iterator[Flag]:
+    for path, field in settable(Settings):
+        names = _SHORT_NAMES.get(path, ("-".join(path).replace("_", "-"),))
+        if path == ("accounts",):
+            for below, limit in settable(Account):
+                if below != ("functions",):
+                    yield _flag((*DEFAULT_ACCOUNT, *below), ("-".join(below).replace("_", "-"),), limit)
+        yield _flag(path, names, field)
+
+
+def _flag(path: Path, names: tuple[str, ...], field: FieldInfo) -> Flag:
+    default = None if field.default is PydanticUndefined else field.default
+    return Flag(path, names, field.annotation, field.description or "", default)
+
+
+def collect(
+    flags: list[Flag],
+    given: Mapping[str, Any],
+    reserve: tuple[str, ...],
+    environ: Mapping[str, str],
+) -> tuple[dict[str, Override], list[Problem]]:
+    """What environment and command line set, weakest first, and what is wrong with it.
+
+    `given` is what click parsed, None where a flag was not given; `reserve` the NAME=N texts of --reserve.
+    """
+    problems = find_unknown_variables(flags, environ)
+    layers: list[dict[Path, Override]] = [{}, {}]
+    for flag in flags:
+        # An empty variable is as good as none; of two names for one key, the shorter counts.
+        variable = next((name for name in flag.variables if environ.get(name)), None)
+        if variable is not None:
+            text = environ[variable]
+            layers[0][flag.path] = Override(read_value(flag.annotation, text, variable, problems), variable)
+        value = given.get(flag.parameter)
+        if value is not None:
+            source = f"--{flag.names[0]}" if value is not False else f"--no-{flag.names[0]}"
+            layers[1][flag.path] = Override(read_value(flag.annotation, value, source, problems), source)
+    from_environment = [text for text in environ.get(RESERVE_VARIABLE, "").split(",") if text.strip()]
+    layers[0] |= read_reservations(from_environment, RESERVE_VARIABLE, problems)
+    layers[1] |= read_reservations(list(reserve), "--reserve", problems)
+    overrides: dict[str, Override] = {}
+    for layer in layers:
+        for path in sorted(layer, key=len):  # a whole table first, then what is set inside it
+            overrides.pop(join_key(path), None)
+            overrides[join_key(path)] = layer[path]
+    return overrides, problems
+
+
+def read_reservations(texts: list[str], source: str, problems: list[Problem]) -> dict[Path, Override]:
+    """The reservations in NAME=N texts, by path."""
+    found: dict[Path, Override] = {}
+    for text in texts:
+        name, equals, slots = (part.strip() for part in text.partition("="))
+        path = (*DEFAULT_ACCOUNT, "functions", name, "reserved_concurrent_executions")
+        if not equals or not name or '"' in name:
+            problems.append(Problem("", source, f"{text!r} is not NAME=N", "write it as checkout=50"))
+        elif path in found:
+            problems.append(Problem(join_key(path), source, "is given twice", "keep one of the two"))
+        else:
+            found[path] = Override(read_value(int, slots, source, problems), source)
+    return found
+
+
+def find_unknown_variables(flags: list[Flag], environ: Mapping[str, str]) -> list[Problem]:
+    """Variables that look like settings and are none: most likely misspelt, and so without effect."""
+    known = {variable for flag in flags for variable in flag.variables} | {CONFIG_VARIABLE, RESERVE_VARIABLE}
+    unknown = [name for name in environ if name.startswith(PREFIX) and name not in known]
+    problems = []
+    for name in sorted(name for name in unknown if not KUBERNETES.fullmatch(name)):
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+        cure = f"did you mean {close[0]}?" if close else "unset it, or see invoke-gateway serve --help"
+        problems.append(Problem("", name, "is not a setting", cure))
+    return problems
+
+
+def read_value(annotation: Any, value: object, source: str, problems: list[Problem]) -> object:
+    """The value in a flag's or variable's text; the text itself when it is not of the kind wanted."""
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    if text == "null" and type(None) in get_args(annotation):
+        return None
+    for kind in kinds(annotation):
+        if kind is bool and text.lower() in TRUE | FALSE:
+            return text.lower() in TRUE
+        if kind is dict:
+            return _read_mapping(text, source, problems)
+        if kind is tuple:
+            return _read_numbers(text) if _has_numbers(annotation) else _read_texts(text)
+        try:
+            if kind is int or kind is float:
+                return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _has_numbers(annotation: Any) -> bool:
+    """Return whether the members of a list are numbers; else they are texts."""
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    return float in kinds(get_args(annotation)[0])
+
+
+def _read_texts(text: str) -> object:
+    """Return the texts between commas."""
+    parts = (part.strip().strip("'\"") for part in text.strip("[] ").split(","))
+    return [part for part in parts if part]
+
+
+def _read_numbers(text: str) -> object:
+    """The numbers between commas; the text itself where one is none."""
+    try:
+        return [float(part) for part in text.strip("[] ").split(",")]
+    except ValueError:
+        return text
+
+
+def _read_mapping(text: str, source: str, problems: list[Problem]) -> object:
+    values, found = read_text(text.encode(errors="surrogateescape"), source)
+    problems += found
+    return values
+
+
+def kinds(annotation: Any) -> Iterator[Any]:
+    """Return the plain types that a value may have: bool, int, float, str, dict, tuple (a list), or the texts of a
+    choice."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        yield from kinds(get_args(annotation)[0])
+    elif origin in (Union, UnionType):
+        for member in get_args(annotation):
+            yield from kinds(member)
+    elif origin is Literal:
+        yield from get_args(annotation)
+    elif annotation is not type(None):
+        yield origin or annotation
+
+
+def metavar(annotation: Any) -> str:
+    """What stands for the value in the help."""
+    many = "TEXT,TEXT,…" if tuple in kinds(annotation) and not _has_numbers(annotation) else "N,N,…"
+    words = {int: "N", float: "NUMBER", str: "TEXT", dict: "YAML", tuple: many}
+    return "|".join(words.get(kind, kind if isinstance(kind, str) else "HOST:PORT") for kind in kinds(annotation))

@@ -1,0 +1,80 @@
+"""Backends that fall silent: before the first byte of a response, or between two of its pieces.
+
+Nothing is noted when bytes come. One look at the busy connections, several times in the shorter of the two times, finds
+those that have not got on since an earlier look. So a connection is cut up to a quarter of its time late, never early.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from typing import NamedTuple
+
+from ..backend_errors import BackendFault, BackendFirstByteTimeout, BackendIdleTimeout
+from .call import Call
+from .connection import Connection
+
+_SHORTEST_PAUSE = 0.02
+_LONGEST_PAUSE = 5.0
+
+
+class Seen(NamedTuple):
+    """What a look found: a call with so many bytes of its response, first found like that at `since`."""
+
+    call: Call
+    received: int
+    since: float
+
+
+class Silence:
+    """Watches `busy` connections. Seconds; `None`: that silence may be of any length."""
+
+    def __init__(
+        self, busy: Collection[Connection], first_byte_seconds: float | None, idle_seconds: float | None
+    ) -> None:
+        self._busy = busy
+        self._first_byte_seconds = first_byte_seconds
+        self._idle_seconds = idle_seconds
+        self._pause = 0.0
+        set_ones = [seconds for seconds in (first_byte_seconds, idle_seconds) if seconds is not None]
+        if set_ones:
+            self._pause = min(max(min(set_ones) / 8, _SHORTEST_PAUSE), _LONGEST_PAUSE)
+        self._seen: dict[Connection, Seen] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Look at the connections from now on, if there is a limit to look for."""
+        if self._pause and self._timer is None:
+            self._timer = loop.call_later(self._pause, self._look, loop)
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = loop.call_later(self._pause, self._look, loop)  # first: a mistake below must not end the looking
+        now = loop.time()
+        before, self._seen = self._seen, {}
+        for connection in list(self._busy):
+            call = connection.call
+            if call is None or not connection.waits_for_backend():
+                continue
+            received = connection.received
+            seen = before.get(connection)
+            if seen is None or seen.call is not call or seen.received != received:
+                seen = Seen(call, received, now)
+            fault = self._judge(seen, now)
+            if fault is not None:
+                connection.abort(fault)
+            else:
+                self._seen[connection] = seen
+
+    def _judge(self, seen: Seen, now: float) -> BackendFault | None:
+        silent = now - seen.since
+        if seen.received:
+            return BackendIdleTimeout() if self._idle_seconds is not None and silent >= self._idle_seconds else None
+        limit = self._first_byte_seconds
+        return BackendFirstByteTimeout() if limit is not None and silent >= limit else None
+
+    def __repr__(self) -> str:
+        return f"<Silence first_byte={self._first_byte_seconds} idle={self._idle_seconds} seen={len(self._seen)}>"

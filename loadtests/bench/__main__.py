@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from types import FrameType
 
 import click
-from invoke_gateway.chaos.store import find_server
 from rich.console import Console
 
+from invoke_gateway.chaos.store import find_server
 from loadtests.bench import in_flight, machine, metrics, million, report, scrape, shared, store
 from loadtests.bench.compare import WARM_UP_SECONDS, chosen, compare
 from loadtests.bench.peers import EARLIER, GATEWAY, gateway

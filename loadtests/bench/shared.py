@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass, field, replace
 from statistics import median
 
 from invoke_gateway.chaos.store import find_server
-
 from loadtests.bench import calls, machine
 from loadtests.bench.compare import WARM_UP_SECONDS, Tell
 from loadtests.bench.load import CONNECTIONS, Sample, measure

@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from invoke_gateway.admin.holds import Hold, Wanted
 
+from invoke_gateway.admin.holds import Hold, Wanted
 from invoke_gateway.admin.in_flight import merge
 from invoke_gateway.counters.holders import Report
 from invoke_gateway.exchange import Exchange

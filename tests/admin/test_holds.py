@@ -7,9 +7,9 @@ from collections.abc import Callable
 from itertools import count
 
 import pytest
+
 from invoke_gateway.admin.documents import BadDocument
 from invoke_gateway.admin.holds import Hold, Holds, Wanted, describe_no_room, read_wanted
-
 from invoke_gateway.counters.memory import MemoryCounters, MemorySlot
 from invoke_gateway.policy.concurrency import Full, Plan
 from invoke_gateway.policy.limits import DEFAULT_ACCOUNT, AccountLimits, FunctionLimits, Limits

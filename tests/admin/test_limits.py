@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from invoke_gateway.admin.holds import Hold, Wanted
 
+from invoke_gateway.admin.holds import Hold, Wanted
 from tests.support.sockets import PATIENCE, Gateway, calls_under_way, gateway, invoke
 
 NAMED = "111122223333"

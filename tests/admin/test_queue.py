@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from invoke_gateway.admin.queue_documents import describe_all, describe_queue
 
+from invoke_gateway.admin.queue_documents import describe_all, describe_queue
 from invoke_gateway.queue.base import StoreFault
 from invoke_gateway.queue.control import Seen
 from invoke_gateway.queue.depths import Depth, QueueLooker

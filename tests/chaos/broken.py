@@ -17,11 +17,11 @@ from pathlib import Path
 from time import monotonic
 from typing import NamedTuple
 
-from invoke_gateway.chaos.verdict import FAILED
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from invoke_gateway.chaos.verdict import FAILED
 from invoke_gateway.chaos.violations import Fault
 
 PACKAGE = Path(__file__).parents[2] / "gateway" / "invoke_gateway"

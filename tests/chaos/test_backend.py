@@ -9,13 +9,13 @@ from time import monotonic
 
 import pytest
 import pytest_asyncio
+
 from invoke_gateway.chaos.backend import Backend, encode_request
 from invoke_gateway.chaos.calls import Call, Ending
-from invoke_gateway.chaos.quotas import WHOLE, Account
-from invoke_gateway.chaos.wire import Connection, Endpoint, encode_head
-
 from invoke_gateway.chaos.history import Ledger
+from invoke_gateway.chaos.quotas import WHOLE, Account
 from invoke_gateway.chaos.violations import Fault
+from invoke_gateway.chaos.wire import Connection, Endpoint, encode_head
 
 ACCOUNT = Account("000000000000", 4)
 (POOL,) = ACCOUNT.lanes

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from invoke_gateway.chaos.options import choose_cut_seconds
-
 from invoke_gateway.chaos.fault_kinds import TOGETHER, Kind, plan
+from invoke_gateway.chaos.options import choose_cut_seconds
 
 LEASE_SECONDS = 4.0
 

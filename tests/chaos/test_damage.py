@@ -6,16 +6,16 @@ import json
 import math
 
 import pytest
-from invoke_gateway.chaos.calls import Call, Ending, Gateway
-from invoke_gateway.chaos.quotas import POOL, WHOLE, Account, Lane
-from invoke_gateway.chaos.wire import Answer
 
+from invoke_gateway.chaos.calls import Call, Ending, Gateway
 from invoke_gateway.chaos.checker import judge
 from invoke_gateway.chaos.fault_log import LEASE, TIMEOUT, Damage
 from invoke_gateway.chaos.history import RELEASE_SECONDS, Ledger
+from invoke_gateway.chaos.quotas import POOL, WHOLE, Account, Lane
 from invoke_gateway.chaos.scheduler_lag import Lag
 from invoke_gateway.chaos.timeline import FAILED, FAILED_BY_BACKEND, UNANSWERED, Recording
 from invoke_gateway.chaos.violations import Fault
+from invoke_gateway.chaos.wire import Answer
 
 LEASE_SECONDS, FUNCTION_SECONDS, TIMEOUT_SECONDS = 2.0, 9.0, 10.0
 ACCOUNT = Account("000000000000", 3, {"checkout": 1})

@@ -9,18 +9,18 @@ import sys
 from random import Random
 
 import pytest
+from rich.console import Console
+
+from invoke_gateway.chaos.events import run as running
+from invoke_gateway.chaos.events.checker import Tally
 from invoke_gateway.chaos.events.clients import Pace
 from invoke_gateway.chaos.events.history import BlowKind
+from invoke_gateway.chaos.events.nemesis import choose_moment, plan_blows
 from invoke_gateway.chaos.events.plan import EventsPlan
 from invoke_gateway.chaos.events.run import prove_events
 from invoke_gateway.chaos.events.script import write_intents
 from invoke_gateway.chaos.events.tables import print_events_verdict, render
 from invoke_gateway.chaos.events.verdict import EventsResult, EventsVerdict
-from rich.console import Console
-
-from invoke_gateway.chaos.events import run as running
-from invoke_gateway.chaos.events.checker import Tally
-from invoke_gateway.chaos.events.nemesis import choose_moment, plan_blows
 from invoke_gateway.chaos.violations import Fault, Faults
 
 from .fake_queue import Flaw

@@ -6,12 +6,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from invoke_gateway.chaos.events.checker import Judge, Tally, find_repeats
+from invoke_gateway.chaos.events.dead_letters import Letter, Letters
 from invoke_gateway.chaos.events.history import Answer, Blow, BlowKind, Event, Life
 from invoke_gateway.chaos.events.ledger import EventLedger
 from invoke_gateway.chaos.events.script import FUNCTIONS, Ending, Intent
-
-from invoke_gateway.chaos.events.checker import Judge, Tally, find_repeats
-from invoke_gateway.chaos.events.dead_letters import Letter, Letters
 from invoke_gateway.chaos.violations import Fault, Faults
 
 BY_NAME = {function.name: function for function in reversed(FUNCTIONS)}

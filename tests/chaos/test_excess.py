@@ -6,14 +6,14 @@ import asyncio
 from types import SimpleNamespace
 
 import pytest
-from invoke_gateway.chaos.calls import Call, Gateway
-from invoke_gateway.chaos.clients import Target
-from invoke_gateway.chaos.quotas import Account
-from invoke_gateway.chaos.wire import Endpoint
 
 from invoke_gateway.chaos import workload as siege
+from invoke_gateway.chaos.calls import Call, Gateway
+from invoke_gateway.chaos.clients import Target
 from invoke_gateway.chaos.fault_log import Damage
 from invoke_gateway.chaos.history import Ledger
+from invoke_gateway.chaos.quotas import Account
+from invoke_gateway.chaos.wire import Endpoint
 from invoke_gateway.chaos.workload import Siege
 
 ACCOUNT = Account("000000000000", 2, {"checkout": 1})

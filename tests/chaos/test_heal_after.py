@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import io
 
-from invoke_gateway.chaos.plan import Plan
-from invoke_gateway.chaos.progress import Progress
-from invoke_gateway.chaos.quotas import Account
-from invoke_gateway.chaos.run import prove
 from rich.console import Console
 
 from invoke_gateway.chaos.cluster import Sharing
 from invoke_gateway.chaos.fault_kinds import Kind
 from invoke_gateway.chaos.fault_log import TIMEOUT
+from invoke_gateway.chaos.plan import Plan
+from invoke_gateway.chaos.progress import Progress
+from invoke_gateway.chaos.quotas import Account
+from invoke_gateway.chaos.run import prove
 from invoke_gateway.chaos.violations import Fault
 
 LEASE_SECONDS = 1.0

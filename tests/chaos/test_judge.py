@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 
 import pytest
+
 from invoke_gateway.chaos.backend import encode_result
 from invoke_gateway.chaos.calls import Call, Ending
-from invoke_gateway.chaos.quotas import RESERVED_REASON, UNRESERVED_REASON, Account
-from invoke_gateway.chaos.wire import Answer
-
 from invoke_gateway.chaos.checker import judge
 from invoke_gateway.chaos.history import Ledger
+from invoke_gateway.chaos.quotas import RESERVED_REASON, UNRESERVED_REASON, Account
 from invoke_gateway.chaos.violations import Fault
+from invoke_gateway.chaos.wire import Answer
 
 ACCOUNT = Account("000000000000", 1)
 (POOL,) = ACCOUNT.lanes

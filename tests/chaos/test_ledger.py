@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from invoke_gateway.chaos.calls import Call, Ending
-from invoke_gateway.chaos.quotas import POOL, WHOLE, Account, Lane
 
+from invoke_gateway.chaos.calls import Call, Ending
 from invoke_gateway.chaos.history import Ledger
+from invoke_gateway.chaos.quotas import POOL, WHOLE, Account, Lane
 from invoke_gateway.chaos.violations import Fault
 
 ACCOUNT = "000000000000"

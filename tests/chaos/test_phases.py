@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from random import Random
 
 import pytest
+
+from invoke_gateway.chaos import phases
 from invoke_gateway.chaos.calls import Call, Ending
 from invoke_gateway.chaos.clients import Manner, Target
+from invoke_gateway.chaos.history import Ledger
 from invoke_gateway.chaos.phases import Phases
 from invoke_gateway.chaos.quotas import Account
 from invoke_gateway.chaos.wire import Endpoint
-
-from invoke_gateway.chaos import phases
-from invoke_gateway.chaos.history import Ledger
 
 ACCOUNTS = [Account("000000000000", 10, {"checkout": 3, "closed": 0}), Account("111122223333", 4)]
 PATIENT = 10 + 4  # clients at the limit: one for each slot

@@ -13,19 +13,19 @@ import sys
 from pathlib import Path
 
 import pytest
-from invoke_gateway.chaos.plan import Plan
-from invoke_gateway.chaos.progress import Progress
-from invoke_gateway.chaos.quotas import Account, Unusable
-from invoke_gateway.chaos.run import prove
-from invoke_gateway.chaos.verdict import Verdict
-from invoke_gateway.chaos.wire import Endpoint
 from rich.console import Console
 
 from invoke_gateway.chaos import final_check as quiet
 from invoke_gateway.chaos import target as subject
 from invoke_gateway.chaos.history import Ledger
+from invoke_gateway.chaos.plan import Plan
+from invoke_gateway.chaos.progress import Progress
+from invoke_gateway.chaos.quotas import Account, Unusable
+from invoke_gateway.chaos.run import prove
 from invoke_gateway.chaos.target import Process
+from invoke_gateway.chaos.verdict import Verdict
 from invoke_gateway.chaos.violations import Fault
+from invoke_gateway.chaos.wire import Endpoint
 from tests.support.gateways import UNRATED, serving
 from tests.support.processes import free_port, listens, wait_until
 

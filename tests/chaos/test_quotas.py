@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from invoke_gateway.chaos.quotas import (
     RESERVED_REASON,
     UNRESERVED_REASON,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from invoke_gateway.chaos.calls import Call, Gateway
 from invoke_gateway.chaos.quotas import Account
-
 from invoke_gateway.chaos.timeline import FAILED, Recording
 
 (POOL,) = Account("000000000000", 3).lanes

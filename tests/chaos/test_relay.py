@@ -9,9 +9,9 @@ from random import Random
 from time import monotonic
 
 import pytest
-from invoke_gateway.chaos.wire import Endpoint
 
 from invoke_gateway.chaos.fault_proxy import Flow, Relay
+from invoke_gateway.chaos.wire import Endpoint
 from tests.support.lateness import check_lasted
 
 SOON = 0.15  # seconds in which what passes has passed

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
+
+from invoke_gateway.chaos.affected import Healed, Struck
 from invoke_gateway.chaos.calls import Ending
 from invoke_gateway.chaos.overlap import highest_in_columns
 from invoke_gateway.chaos.quotas import RESERVED_REASON, UNRESERVED_REASON
 from invoke_gateway.chaos.report import render, write_report
 from invoke_gateway.chaos.tables import print_verdict
-from invoke_gateway.chaos.verdict import Peak, SeedResult, Verdict
-from rich.console import Console
-
-from invoke_gateway.chaos.affected import Healed, Struck
 from invoke_gateway.chaos.timeline import FAILED, Second
+from invoke_gateway.chaos.verdict import Peak, SeedResult, Verdict
 from invoke_gateway.chaos.violations import OF_EVENTS, OF_SHARED, Fault, Faults
 from invoke_gateway.cli.main import main
 

@@ -10,13 +10,6 @@ import io
 from random import Random
 
 import pytest
-from invoke_gateway.chaos.plan import Plan
-from invoke_gateway.chaos.progress import Progress
-from invoke_gateway.chaos.quotas import UNRESERVED_REASON, Account, Unusable
-from invoke_gateway.chaos.report import render
-from invoke_gateway.chaos.run import prove
-from invoke_gateway.chaos.tables import print_verdict
-from invoke_gateway.chaos.verdict import Verdict, sum_up
 from rich.console import Console
 
 from invoke_gateway.chaos import workload as siege
@@ -24,6 +17,13 @@ from invoke_gateway.chaos.cluster import Sharing
 from invoke_gateway.chaos.fault_kinds import Kind
 from invoke_gateway.chaos.fault_log import TIMEOUT, Damage
 from invoke_gateway.chaos.history import Ledger
+from invoke_gateway.chaos.plan import Plan
+from invoke_gateway.chaos.progress import Progress
+from invoke_gateway.chaos.quotas import UNRESERVED_REASON, Account, Unusable
+from invoke_gateway.chaos.report import render
+from invoke_gateway.chaos.run import prove
+from invoke_gateway.chaos.tables import print_verdict
+from invoke_gateway.chaos.verdict import Verdict, sum_up
 from invoke_gateway.chaos.violations import Fault
 from invoke_gateway.chaos.workload import Siege
 from tests.support.virtual_time import run_in_virtual_time

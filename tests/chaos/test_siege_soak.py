@@ -11,13 +11,6 @@ import sys
 from collections.abc import Awaitable
 
 import pytest
-from invoke_gateway.chaos.plan import Plan
-from invoke_gateway.chaos.progress import Progress
-from invoke_gateway.chaos.quotas import UNRESERVED_REASON, Account
-from invoke_gateway.chaos.report import render
-from invoke_gateway.chaos.run import prove
-from invoke_gateway.chaos.tables import print_verdict
-from invoke_gateway.chaos.verdict import Verdict
 from rich.console import Console
 
 from invoke_gateway.chaos import fault_log as damage
@@ -25,6 +18,13 @@ from invoke_gateway.chaos import workload as siege
 from invoke_gateway.chaos.cluster import Sharing
 from invoke_gateway.chaos.fault_kinds import Kind
 from invoke_gateway.chaos.fault_log import TIMEOUT
+from invoke_gateway.chaos.plan import Plan
+from invoke_gateway.chaos.progress import Progress
+from invoke_gateway.chaos.quotas import UNRESERVED_REASON, Account
+from invoke_gateway.chaos.report import render
+from invoke_gateway.chaos.run import prove
+from invoke_gateway.chaos.tables import print_verdict
+from invoke_gateway.chaos.verdict import Verdict
 from invoke_gateway.chaos.violations import Fault
 
 from .fake_sharing import SharedFlaw

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
+
+from invoke_gateway.chaos import store
 from invoke_gateway.chaos.quotas import Unusable
 from invoke_gateway.chaos.store import OwnServer, Store, read_url, store_for
 from invoke_gateway.chaos.wire import Endpoint
-
-from invoke_gateway.chaos import store
 
 
 @pytest.fixture

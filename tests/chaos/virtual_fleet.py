@@ -14,13 +14,12 @@ from typing import Any
 
 from invoke_gateway.chaos.backend import encode_result
 from invoke_gateway.chaos.calls import Call, Ending, Gateway
-from invoke_gateway.chaos.clients import Manner, Target
-from invoke_gateway.chaos.wire import Answer
-
 from invoke_gateway.chaos.checker import judge, note_silence
+from invoke_gateway.chaos.clients import Manner, Target
 from invoke_gateway.chaos.cluster import Fleet, Sharing
 from invoke_gateway.chaos.fault_proxy import Flow
 from invoke_gateway.chaos.history import Ledger
+from invoke_gateway.chaos.wire import Answer
 
 from .fake_sharing import SharedFake, SharedFlaw
 

@@ -6,12 +6,12 @@ from __future__ import annotations
 import io
 
 import pytest
+from rich.console import Console
+
 from invoke_gateway.chaos.plan import CLIENTS, Plan
 from invoke_gateway.chaos.progress import Progress
 from invoke_gateway.chaos.run import prove
 from invoke_gateway.chaos.wire import Endpoint
-from rich.console import Console
-
 from tests.support.gateways import UNRATED, eventually, serving
 from tests.support.processes import free_port
 

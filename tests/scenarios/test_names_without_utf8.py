@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from invoke_gateway.admin.documents import encode
 
+from invoke_gateway.admin.documents import encode
 from invoke_gateway.cli.main import main
 from invoke_gateway.policy.destination_url import File, parse_target_url
 from invoke_gateway.policy.os_text import printable, printable_document

@@ -49,7 +49,7 @@ AT_A_GLANCE = [
     single(
         "Degraded",
         "settings_invalid: the settings file has mistakes, and the old limits stay in force. restart_needed: it has "
-        "changes that wait for a restart. store_away, store_refilling, limits_differ: see Shared counters. "
+        "changes that wait for a restart. store_unavailable, store_recovering, limits_mismatch: see Shared counters. "
         "event_store: see Queue. events_held: the store has events of another backend. backend_refuses_events: the "
         "backend refuses to run events until a setting is changed.",
         units.NoUnit,

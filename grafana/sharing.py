@@ -35,18 +35,18 @@ STORE = [
         "gateway that counts by itself is its own store.",
         units.Short,
         Query(
-            f'store:invoke_gateway_sharing_gateways:min{{job="$job"}} and on (job, store) {STORES}{OURS}',
+            f'store:invoke_gateway_gateways:min{{job="$job"}} and on (job, store) {STORES}{OURS}',
             "share {{store}}",
         ),
         Query(f'store:invoke_gateway_gateways:count{{job="$job"}} and on (job, store) {STORES}{OURS}', "at {{store}}"),
     ),
     lines(
         "Trouble with the store",
-        "1 while it is so. store_away: it does not answer. store_refilling: it began anew, and every gateway first "
-        "tells what it runs. limits_differ: gateways that share it have different limits.",
+        "1 while degraded, by cause. store_unavailable: the store does not answer. store_recovering: its counters are "
+        "being rebuilt after a restart. limits_mismatch: gateways that share the store have different limits.",
         units.Short,
         Query(
-            f'invoke_gateway_degraded{{{GATEWAYS}, cause=~"store_.+|limits_differ"}}',
+            f'invoke_gateway_degraded{{{GATEWAYS}, cause=~"store_.+|limits_mismatch"}}',
             "{{cause}} {{instance}}",
         ),
         highest=1,
@@ -67,7 +67,7 @@ STORE = [
         "Calls per round trip",
         "For how many calls one batch asks; it also carries the slots that are given back.",
         units.Short,
-        Query(f"{_rate('store_takes_total')} / {ANY_BATCHES}", "{{instance}}"),
+        Query(f"{_rate('store_acquires_total')} / {ANY_BATCHES}", "{{instance}}"),
     ),
     lines(
         "Failures of the store",
@@ -78,10 +78,11 @@ STORE = [
         steps=((0.1, RED),),
     ),
     lines(
-        "Calls without the store",
-        "Calls a second that were answered without it, by what they were told: see shared.when_store_is_away.",
+        "Calls decided without the store",
+        "Calls a second that were decided locally while the store was unavailable, by decision: see "
+        "shared.when_store_is_away.",
         units.RequestsPerSecond,
-        Query(_rate("calls_without_store_total", "answer"), "{{answer}}"),
+        Query(_rate("store_fallback_total", "decision"), "{{decision}}"),
         stacked=True,
     ),
     lines(

@@ -126,14 +126,14 @@ async def test_a_dead_node_hurts_its_accounts_only_until_it_is_back(cluster: Clu
                 await asyncio.sleep(0.2)
         await one.read_sums()
         assert one.sums[f"{hurt}/account"] == len(held)  # what is here is known
-        assert one._degraded["store_away"]
+        assert one._degraded["store_unavailable"]
         assert f"127.0.0.1:{node.port}" in (one.trouble or "")
         assert one.why_not_ready is None  # a balancer must not take it from the accounts that are well
         node.start()
         assert len(await fill(two, hurt)) == LIMIT - len(held)
         assert node.sums(hurt)[f"{hurt}/account"] == LIMIT
         await eventually(lambda: one.trouble is two.trouble is None, "all is well", 5)
-        assert not one._degraded["store_away"]
+        assert not one._degraded["store_unavailable"]
 
 
 @with_redis

@@ -53,7 +53,7 @@ def test_every_expression_returns_data(server: Prometheus) -> None:
         "max(max_over_time(instance:invoke_gateway_upstream_errors:ratio_rate5m[5m]))",
         "max(max_over_time(store_account_function:invoke_gateway_reserved_concurrency:ratio[5m])) >= 1",
         "max(max_over_time(store_account:invoke_gateway_unreserved_concurrency:ratio[5m])) >= 1",
-        "sum(invoke_gateway_store_takes_total)",
+        "sum(invoke_gateway_store_acquires_total)",
         "sum(process_cpu_seconds_total)",
         'sum(invoke_gateway_async_events_received_total{function="fail"})',
         'sum(invoke_gateway_async_events_dropped_total{function="fail", condition="RetriesExhausted"})',
@@ -82,7 +82,7 @@ def test_an_alert_with_a_cause_is_pending_for_the_gateway_that_has_it(server: Pr
         "InvokeGatewayDown",
         "InvokeGatewayAbsent",
         "InvokeGatewaySlotHeldTooLong",
-        "InvokeGatewayLimitsDiffer",
+        "InvokeGatewayLimitsMismatch",
         "InvokeGatewayCountsAlone",
         "InvokeGatewayCountersSplit",
     ],
@@ -99,7 +99,7 @@ def test_two_gateways_that_share_have_their_limits_once_and_the_third_has_its_ow
     (shared,) = by_store.keys() - {own}
     assert own.startswith("127.0.0.1:")
     assert by_store == {own: 1000, shared: 200}
-    assert value(server, f'store:invoke_gateway_sharing_gateways:min{{store="{shared}"}}') == 2
+    assert value(server, f'store:invoke_gateway_gateways:min{{store="{shared}"}}') == 2
     assert value(server, f'store:invoke_gateway_gateways:count{{store="{shared}"}}') == 2
 
 

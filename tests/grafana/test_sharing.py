@@ -72,7 +72,7 @@ def list_series(told: Told) -> dict[str, float]:
     infos = {f'counters_info{{{who}, gateway="{id}", store="{told.store}"}}': 1 for id in told.ids}
     return {
         **infos,
-        f"sharing_gateways{{{who}}}": told.sharing,
+        f"gateways{{{who}}}": told.sharing,
         f"concurrent_executions_limit{account}": told.limit,
         f"unreserved_concurrent_executions_limit{account}": told.limit - reserved,
         f"unreserved_concurrent_executions{account}": 1,
@@ -87,7 +87,7 @@ def list_recorded(stores: dict[str, Counted]) -> dict[str, dict[str, float]]:
     account, of_function = {"account": "x"}, {"account": "x", "function": "f"}
     wanted: dict[str, tuple[dict[str, str], Any]] = {
         "store:invoke_gateway_gateways:count": ({}, lambda of: of.gateways),
-        "store:invoke_gateway_sharing_gateways:min": ({}, lambda of: of.sharing or of.gateways),
+        "store:invoke_gateway_gateways:min": ({}, lambda of: of.sharing or of.gateways),
         "store_account:invoke_gateway_concurrent_executions_limit:max": (account, lambda of: of.limit),
         "store_account:invoke_gateway_unreserved_concurrent_executions_limit:max": (
             account,

@@ -142,8 +142,8 @@ def test_while_the_store_is_stopped_calls_are_refused_in_lambdas_shape(
             answer = wire.send(hold).answer()
             assert (answer.status, "do not answer" in answer.json["error"]) == (503, True)
             text = wire.send(invoke(method="GET", path="/metrics")).answer().body.decode()
-        assert 'invoke_gateway_degraded{cause="store_away"} 1' in text
-        assert 'invoke_gateway_calls_without_store_total{answer="refused"} 2' in text
+        assert 'invoke_gateway_degraded{cause="store_unavailable"} 1' in text
+        assert 'invoke_gateway_store_fallback_total{decision="refused"} 2' in text
         store.resume()
         one.process.wait_until(one.is_ready, "ready again")
         assert one.call().status == 200

@@ -36,7 +36,7 @@ def sharing(url: str, *limits: int) -> Iterator[list[Gateway]]:
 
 def until_they_differ(served: Gateway, differ: bool) -> None:
     degraded = served.server.gateway.degraded
-    served.until(lambda: degraded["limits_differ"] == differ, f"the limits differ: {differ}")
+    served.until(lambda: degraded["limits_mismatch"] == differ, f"the limits differ: {differ}")
 
 
 def read_info(served: Gateway) -> tuple[str, str]:
@@ -51,8 +51,8 @@ def test_with_counters_in_memory_a_gateway_is_its_own_store_and_alone() -> None:
         samples = one.metrics()
     assert all(id == store for id, store in infos)
     assert infos[0] != infos[1]
-    assert samples["sharing_gateways"] == 1
-    assert not [name for name in samples if name.startswith(("store_", "lease_seconds", "calls_without_store"))]
+    assert samples["gateways"] == 1
+    assert not [name for name in samples if name.startswith(("store_", "lease_seconds", "store_fallback"))]
 
 
 def test_gateways_that_share_their_counters_have_ids_of_their_own_and_one_store(url: str) -> None:
@@ -63,15 +63,15 @@ def test_gateways_that_share_their_counters_have_ids_of_their_own_and_one_store(
         infos = [read_info(one), read_info(other)]
     assert infos[0][0] != infos[1][0]
     assert infos[0][1] == infos[1][1] == name_store(url)
-    assert samples["sharing_gateways"] == 2
+    assert samples["gateways"] == 2
     assert samples["lease_seconds"] == 1
-    assert samples["store_takes_total"] == 1
+    assert samples["store_acquires_total"] == 1
     assert 0 < samples["store_seconds_total"] < samples["store_batches_total"]
     assert samples["store_failures_total"] == 0
 
 
 def test_gateways_with_different_limits_are_degraded_until_these_are_the_same(url: str) -> None:
-    differ = 'degraded{cause="limits_differ"}'
+    differ = 'degraded{cause="limits_mismatch"}'
     with sharing(url, 10, 10) as (one, other):
         assert one.metrics()[differ] == other.metrics()[differ] == 0
         other.reload(accounts={"default": {"concurrent_executions": 20}})

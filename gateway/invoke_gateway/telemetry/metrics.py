@@ -287,12 +287,13 @@ class GatewayCollector(Collector):
         yield counter("worker_replacements", "Workers that took the place of one that had died.", (), [((), replaced)])
         yield gauge(
             "degraded",
-            "1 while the gateway is degraded, by cause. The settings file has mistakes and the old limits stay in force"
-            " (settings_invalid), or has changes that wait for a restart (restart_needed). The store of shared counters"
-            " does not answer (store_away) or is being rebuilt (store_refilling), or a gateway that shares them has"
-            " other limits (limits_differ). The store of events cannot keep any (event_store), or holds events of"
-            " another backend (events_held), or the backend refuses events until a setting is changed"
-            " (backend_refuses_events). A background task has failed and is being started again (background_task).",
+            "1 while degraded, by cause. settings_invalid: the settings file has mistakes, old limits stay in force."
+            " restart_needed: the settings file has changes that wait for a restart. store_unavailable: the store of"
+            " shared counters does not answer. store_recovering: the shared counters are being rebuilt."
+            " limits_mismatch: a gateway on the same store has other limits. event_store: the store of events cannot"
+            " keep any. events_held: the store has events of another backend. backend_refuses_events: the backend"
+            " refuses events until a setting is changed. background_task: a background task has failed and is being"
+            " started again.",
             ("cause",),
             [((cause,), int(is_so)) for cause, is_so in self._degraded.items()],
         )

@@ -51,7 +51,7 @@ def list_counters(counters: Counters) -> Iterator[Family]:
         [((gateway, counters.store), 1) for gateway in counters.gateways()],
     )
     yield gauge(
-        "sharing_gateways",
+        "gateways",
         "Gateways that shared the counters when the store was last heard, with this one; 1 with counters in memory.",
         (),
         [((), shared.gateways if shared is not None else 1)],
@@ -76,7 +76,7 @@ def _list_totals(totals: list[StoreTotals]) -> Iterator[Family]:
         "store_seconds", "Seconds that these round trips took.", (), [((), store.seconds) for store in totals]
     )
     yield counter(
-        "store_takes",
+        "store_acquires",
         "Calls whose slots and tokens the store was asked for; by batches, how many one carries.",
         (),
         [((), store.operations) for store in totals],
@@ -88,8 +88,8 @@ def _list_totals(totals: list[StoreTotals]) -> Iterator[Family]:
         [((), store.failures) for store in totals],
     )
     yield counter(
-        "calls_without_store",
-        "Calls that were answered without the store, by what they were told (shared.when_store_is_away).",
-        ("answer",),
-        [((answer,), count) for store in totals for answer, count in store.alone.items()],
+        "store_fallback",
+        "Calls decided locally while the store was unavailable, by decision (shared.when_store_is_away).",
+        ("decision",),
+        [((decision,), count) for store in totals for decision, count in store.alone.items()],
     )

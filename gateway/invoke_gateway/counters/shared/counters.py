@@ -59,7 +59,7 @@ class SharedCounters(MemoryCounters):
         self._sums_at: float | None = None
         self._limits = limits
         self._degraded = degraded
-        degraded |= {"store_away": False, "store_refilling": False, "limits_differ": False}
+        degraded |= {"store_unavailable": False, "store_recovering": False, "limits_mismatch": False}
         self._tallies: dict[str, AccountTally] = {}
         self._tally_of: dict[MemorySlot, AccountTally] = {}
         self._words = LimitsInWords(limits)
@@ -170,7 +170,7 @@ class SharedCounters(MemoryCounters):
         """What is wrong with the store, in a sentence; None while it counts."""
         if self.why_away is not None:
             return f"The shared counters do not answer: {self.why_away}."
-        if self._degraded["store_refilling"]:
+        if self._degraded["store_recovering"]:
             return "The shared counters began anew, and every gateway first tells what it runs."
         return None
 
@@ -246,11 +246,11 @@ class SharedCounters(MemoryCounters):
 
     def _note_standing(self) -> None:
         standings = [place.standing for place in self._servers.places()]
-        self._degraded["store_away"] = any(standing.why_away is not None for standing in standings)
-        self._degraded["store_refilling"] = any(standing.is_refilling for standing in standings)
+        self._degraded["store_unavailable"] = any(standing.why_away is not None for standing in standings)
+        self._degraded["store_recovering"] = any(standing.is_refilling for standing in standings)
 
     def _note_heartbeat(self) -> None:
-        self._degraded["limits_differ"] = self._words.differ
+        self._degraded["limits_mismatch"] = self._words.differ
         self._open_accounts()
 
     # Accounts.

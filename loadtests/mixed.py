@@ -82,9 +82,9 @@ class SdkUser(InvokeUser):
 
     @classmethod
     def describe_run(cls, run: Run) -> list[str]:
-        if run.operations is None:
+        if run.admin is None:
             return [f"{cls.given_up} calls were given up after the last attempt"]
-        retries = run.operations.metric("invoke_gateway_retry_requests_total")
+        retries = run.admin.metric("invoke_gateway_retry_requests_total")
         total = run.admitted + run.refused.total()
         share = retries / total if total else 0.0
         return [f"{retries:.0f} of {total} requests were retries ({share:.0%}); {cls.given_up} calls were given up"]

@@ -16,8 +16,8 @@ import gevent
 from locust import events
 from locust.argument_parser import LocustArgumentParser
 
+from loadtests.load.admin import AdminClient, in_flight_of
 from loadtests.load.judging import ADMITTED, UNEXPECTED, Verdict
-from loadtests.load.operations import Operations, in_flight_of
 from loadtests.load.users import INVOKE_PATH, RoundsUser
 from loadtests.load.wire import Wire
 
@@ -120,14 +120,14 @@ class HangUpUser(RoundsUser):
 
     def wait_for(self, name: str, count: int) -> None:
         """Until so many calls of the function are in flight, at most some seconds; without /limits just a moment."""
-        if self.run_.operations is None:
+        if self.run_.admin is None:
             gevent.sleep(self.options.seconds / 2 if count else self.options.seconds)
             return
-        operations = Operations(self.run_.operations.address)
+        admin = AdminClient(self.run_.admin.address)
         deadline = time.perf_counter() + 10
-        while in_flight_of(operations.account()).get(name, 0) != count and time.perf_counter() < deadline:
+        while in_flight_of(admin.account()).get(name, 0) != count and time.perf_counter() < deadline:
             gevent.sleep(0.01)
-        operations.close()
+        admin.close()
 
 
 def too_early(status: int, seconds_left: float) -> str | None:

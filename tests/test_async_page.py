@@ -59,13 +59,13 @@ def lines_of(printed: str) -> list[str]:
 
 def run(commands: list[str], folder: Path) -> list[str]:
     """What each command printed. Ports are free ones, and nothing that was started is left."""
-    listen, operations = free_port(), free_port()
+    listen, admin = free_port(), free_port()
     script = "".join(f"printf '{MARK}'\n{command}\n" for command in commands)
-    script = script.replace("9001", str(listen)).replace("9002", str(operations))
+    script = script.replace("9001", str(listen)).replace("9002", str(admin))
     environment = bare_environment(folder) | {
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
         "INVOKE_GATEWAY_LISTEN": f"127.0.0.1:{listen}",
-        "INVOKE_GATEWAY_OPERATIONS": f"127.0.0.1:{operations}",
+        "INVOKE_GATEWAY_ADMIN": f"127.0.0.1:{admin}",
     }
     log = folder.parent / f"{folder.name}.log"
     with running(["bash", "-c", script], log, environment, folder) as shell:

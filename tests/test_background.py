@@ -229,7 +229,7 @@ async def test_each_task_of_a_gateway_may_die(
         await until_served(server.listen)
         event = await clients.call(server.listen, INVOKE, b"2", headers=EVENT)
         assert event.status == 202
-        answer = await clients.call(server.operations, "/metrics", None, method="GET", host="localhost")
+        answer = await clients.call(server.admin, "/metrics", None, method="GET", host="localhost")
         assert b'invoke_gateway_background_task_failures_total{task="history"} ' in answer.body
         assert b'invoke_gateway_degraded{cause="background_task"} 0' in answer.body
         caplog.clear()

@@ -149,12 +149,12 @@ def test_all_of_ipv6_takes_ipv4_as_well_for_workers_too() -> None:
 @contextmanager
 def served(folder: Path, *flags: str) -> Iterator[tuple[int, int]]:
     """`serve` on localhost; its two ports."""
-    listen, operations = free_port(), free_port()
+    listen, admin = free_port(), free_port()
     command = [sys.executable, "-m", "invoke_gateway", "serve", "--listen", f"localhost:{listen}"]
-    command += ["--operations", f"localhost:{operations}", *flags]
+    command += ["--admin", f"localhost:{admin}", *flags]
     with running(command, folder / "log", bare_environment(folder), cwd=Path(__file__).parent.parent) as process:
         process.wait_until(lambda: "backend demo" in process.tail(), "it serves", timeout=60)
-        yield listen, operations
+        yield listen, admin
 
 
 @needs_ipv6
@@ -162,17 +162,17 @@ def test_a_gateway_on_localhost_serves_both_families_and_logs_all_addresses(tmp_
     get = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with running_store("redis") as store:
         for flags in ([], ["--workers", "2", "--counters", store.url, "--shared-store-timeout-seconds", "2"]):
-            with served(tmp_path, *flags) as (listen, operations):
+            with served(tmp_path, *flags) as (listen, admin):
                 for host in ("127.0.0.1", "::1"):
                     call = partial(answers, host, listen, invoke("echo"))
                     wait_until(lambda: call() == b"HTTP/1.1 200", f"a call by {host}")  # noqa: B023 (it ends here)
-                    assert answers(host, operations, get) == b"HTTP/1.1 200"
+                    assert answers(host, admin, get) == b"HTTP/1.1 200"
                 log = (tmp_path / "log").read_text()
                 for host in ("127.0.0.1", "[::1]"):
                     assert f"Invoke API on http://{host}:{listen}\n" in log
-                    assert f"operations on http://{host}:{operations} (" in log
+                    assert f"admin on http://{host}:{admin} (" in log
                 evil = b"GET /healthz HTTP/1.1\r\nHost: evil.example\r\n\r\n"
-                assert answers("::1", operations, evil) == b"HTTP/1.1 421"
+                assert answers("::1", admin, evil) == b"HTTP/1.1 421"
                 done = subprocess.run(
                     [
                         sys.executable,
@@ -180,8 +180,8 @@ def test_a_gateway_on_localhost_serves_both_families_and_logs_all_addresses(tmp_
                         "invoke_gateway",
                         "limits",
                         "--json",
-                        "--operations",
-                        f"localhost:{operations}",
+                        "--admin",
+                        f"localhost:{admin}",
                     ],
                     capture_output=True,
                     timeout=60,

@@ -264,7 +264,7 @@ def test_what_kubernetes_puts_into_the_environment_is_no_mistake(started: Starte
         PORT="tcp://10.0.0.1:9001",
         PORT_9001_TCP="tcp://10.0.0.1:9001",
         PORT_9001_TCP_ADDR="10.0.0.1",
-        OPERATIONS_SERVICE_HOST="10.0.0.2",
+        ADMIN_SERVICE_HOST="10.0.0.2",
     )
 
 
@@ -273,7 +273,7 @@ def test_what_kubernetes_puts_into_the_environment_is_no_mistake(started: Starte
 
 def test_check_says_ok_and_shows_what_each_account_gets(tmp_path: Path) -> None:
     file = tmp_path / "gateway.yaml"
-    ports = "listen: 127.0.0.1:0\noperations: 127.0.0.1:0\n"
+    ports = "listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\n"
     file.write_text(ports + 'accounts: {"111122223333": {concurrent_executions: 50, unreserved_floor: 10}}')
     result = invoke("check", str(file))
     assert result.exit_code == 0
@@ -285,7 +285,7 @@ def test_check_says_ok_and_shows_what_each_account_gets(tmp_path: Path) -> None:
 
 def test_check_lists_all_mistakes_and_exits_with_2(tmp_path: Path) -> None:
     file = tmp_path / "gateway.yaml"
-    file.write_text("listen: 127.0.0.1:0\noperations: 127.0.0.1:0\nlisen: 1\nwatch: 5\n")
+    file.write_text("listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\nlisen: 1\nwatch: 5\n")
     result = invoke("check", str(file))
     assert result.exit_code == 2
     assert "2 mistakes" in result.stderr
@@ -294,7 +294,7 @@ def test_check_lists_all_mistakes_and_exits_with_2(tmp_path: Path) -> None:
 
 def test_check_looks_at_the_file_alone(tmp_path: Path) -> None:
     file = tmp_path / "gateway.yaml"
-    file.write_text("listen: 127.0.0.1:0\noperations: 127.0.0.1:0\n")
+    file.write_text("listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\n")
     assert invoke("check", str(file), MAX_HEADERS="many").exit_code == 0
 
 
@@ -317,8 +317,8 @@ def test_the_version_is_the_distributions() -> None:
 
 
 @contextmanager
-def operations(answer: str, status: int = 200) -> Iterator[str]:
-    """An operations listener that gives one answer to everything."""
+def admin(answer: str, status: int = 200) -> Iterator[str]:
+    """An admin listener that gives one answer to everything."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -343,8 +343,8 @@ def operations(answer: str, status: int = 200) -> Iterator[str]:
 
 def test_limits_shows_account_pool_and_functions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")  # which a local gateway is never asked through
-    with operations(json.dumps(LIMITS)) as address:
-        result = invoke("limits", "--operations", address, "--once")
+    with admin(json.dumps(LIMITS)) as address:
+        result = invoke("limits", "--admin", address, "--once")
     assert result.exit_code == 0, result.output
     rows = [line.split() for line in result.output.splitlines()]
     assert ["000000000000", "all", "3", "10", "ConcurrentInvocationLimitExceeded", "4"] in rows
@@ -432,36 +432,36 @@ def test_draining_is_said_above_the_table() -> None:
 
 
 def test_limits_as_json_is_the_gateways_answer() -> None:
-    with operations(json.dumps(LIMITS)) as address:
-        result = invoke("limits", "--json", OPERATIONS=address)
+    with admin(json.dumps(LIMITS)) as address:
+        result = invoke("limits", "--json", ADMIN=address)
     assert json.loads(result.output) == LIMITS
 
 
 @pytest.mark.parametrize(
     ("answer", "status", "words"),
     [
-        ("{}", 200, "answered something else: is this the operations listener?"),
+        ("{}", 200, "answered something else: is this the admin listener?"),
         ("<html>", 200, "answered something else"),
-        ("{}", 404, "answered 404: is this the operations listener?"),
+        ("{}", 404, "answered 404: is this the admin listener?"),
     ],
 )
 def test_an_answer_of_something_else_is_said_and_exits_with_1(answer: str, status: int, words: str) -> None:
-    with operations(answer, status) as address:
-        result = invoke("limits", "--operations", address)
+    with admin(answer, status) as address:
+        result = invoke("limits", "--admin", address)
     assert result.exit_code == 1
     assert words in result.stderr
 
 
 def test_no_gateway_is_said_and_exits_with_1() -> None:
-    with operations("{}") as address:
+    with admin("{}") as address:
         pass  # closed again: nothing listens there now
-    result = invoke("limits", "--operations", address)
+    result = invoke("limits", "--admin", address)
     assert result.exit_code == 1
     assert result.stderr.startswith(f"invoke-gateway: no gateway answers at {address}")
 
 
-def test_a_wrong_operations_address_exits_with_2() -> None:
-    result = invoke("limits", "--operations", "nowhere")
+def test_a_wrong_admin_address_exits_with_2() -> None:
+    result = invoke("limits", "--admin", "nowhere")
     assert result.exit_code == 2
     assert "must be host:port" in result.stderr
 
@@ -520,7 +520,7 @@ class Waits:
 
 
 def ask(served: Gateway, *arguments: str) -> Result:
-    return invoke(*arguments, "--operations", str(served.server.operations))
+    return invoke(*arguments, "--admin", str(served.server.admin))
 
 
 CHECKOUT_HELD = {"000000000000/function/checkout": 2, "000000000000/account": 2}
@@ -533,7 +533,7 @@ def test_a_hold_says_what_it_holds_and_how_to_end_it_and_lasts_until_ctrl_c(
     monkeypatch.setattr(holding, "time", waits)
     result = ask(served, "hold", "checkout", "--slots", "2")
     id = result.output.partition("; id ")[2].partition(";")[0]
-    ending = f"Ctrl-C or `invoke-gateway release {id} --operations {served.server.operations}` ends it"
+    ending = f"Ctrl-C or `invoke-gateway release {id} --admin {served.server.admin}` ends it"
     assert result.output == f"holding 2 of checkout for 30 s; id {id}; {ending}\n"
     assert result.exit_code == 0
     assert waits.held == [CHECKOUT_HELD, CHECKOUT_HELD]
@@ -598,16 +598,16 @@ def test_a_hold_that_is_not_to_be_had_is_one_line_and_exits_with_1(
 
 @pytest.mark.parametrize("command", [("hold", "checkout"), ("release", "1")])
 def test_where_no_gateway_answers_hold_and_release_say_so_and_exit_with_1(command: tuple[str, ...]) -> None:
-    with operations("{}") as address:
-        result = invoke(*command, "--operations", address)
+    with admin("{}") as address:
+        result = invoke(*command, "--admin", address)
         assert (result.exit_code, result.stdout) == (1, "")
-        assert "answered 501: is this the operations listener?" in result.stderr
-    result = invoke(*command, "--operations", address)
+        assert "answered 501: is this the admin listener?" in result.stderr
+    result = invoke(*command, "--admin", address)
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith(f"invoke-gateway: no gateway answers at {address}")
 
 
-@pytest.mark.parametrize("arguments", [("--slots", "0"), ("--seconds", "0"), ("--operations", "nowhere")])
+@pytest.mark.parametrize("arguments", [("--slots", "0"), ("--seconds", "0"), ("--admin", "nowhere")])
 def test_a_wrong_option_of_hold_exits_with_2(arguments: tuple[str, ...]) -> None:
     assert invoke("hold", *arguments).exit_code == 2
 

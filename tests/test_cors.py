@@ -277,7 +277,7 @@ def behind_no_rules() -> Iterator[Gateway]:
         yield started
 
 
-def test_the_operations_listener_allows_no_origin(served: Gateway) -> None:
+def test_the_admin_listener_allows_no_origin(served: Gateway) -> None:
     """Pages of other origins neither read it nor take holds."""
     answer = served.fetch("/limits", "GET", ORIGIN)
     assert [name for name, _ in answer.headers if name.startswith("access-control")] == []

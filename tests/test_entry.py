@@ -117,7 +117,7 @@ def test_a_signal_that_means_nothing_ends_nothing(number: signal.Signals, tmp_pa
             gateway.process.send_signal(number)
         if number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM):
             gateway.until_logged(f"{number.name} is ignored")
-        assert fetch(gateway.operations, "/healthz").status == 200
+        assert fetch(gateway.admin, "/healthz").status == 200
         assert gateway.stop() == 0
         assert gateway.log.count("is ignored") <= 1
 
@@ -178,12 +178,12 @@ def store() -> Iterator[Store]:
 def test_workers_outlive_what_is_sent_to_all_processes(number: signal.Signals, tmp_path: Path, store: Store) -> None:
     with served(tmp_path, "--workers", "2", "--counters", store.url, "--shared-lease-seconds", "1") as gateway:
         gateway.until_up()
-        document = fetch(gateway.operations, "/workers").json
+        document = fetch(gateway.admin, "/workers").json
         pids = [worker["pid"] for worker in document["workers"]]
         for pid in (*pids, gateway.process.pid):
             os.kill(pid, number)
         gateway.until_logged("settings reloaded" if number == signal.SIGHUP else f"{number.name} is ignored")
-        assert [worker["pid"] for worker in fetch(gateway.operations, "/workers").json["workers"]] == pids
+        assert [worker["pid"] for worker in fetch(gateway.admin, "/workers").json["workers"]] == pids
         assert gateway.stop() == 0
 
 
@@ -196,7 +196,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield gateway.until_up()
 
 
-ASKS = ("--operations", "OPERATIONS")
+ASKS = ("--admin", "ADMIN")
 COMMANDS: dict[str, tuple[str, ...]] = {
     "help": ("--help",),
     "version": ("--version",),
@@ -224,7 +224,7 @@ EACH = [pytest.param(name, marks=() if name in KINDS else pytest.mark.soak) for 
 
 
 def resolve(name: str, gateway: Served) -> list[str]:
-    known = {"OPERATIONS": f"{LOOPBACK}:{gateway.operations}", "FILE": str(gateway.file)}
+    known = {"ADMIN": f"{LOOPBACK}:{gateway.admin}", "FILE": str(gateway.file)}
     return [known.get(word, word) for word in COMMANDS[name]]
 
 
@@ -244,7 +244,7 @@ def run(arguments: Sequence[str], folder: Path, **more: Any) -> subprocess.Compl
 
 
 def held(gateway: Served) -> int:
-    holds: list[Any] = fetch(gateway.operations, "/holds").json["holds"]
+    holds: list[Any] = fetch(gateway.admin, "/holds").json["holds"]
     return len(holds)
 
 
@@ -274,8 +274,8 @@ def test_outputs_that_are_closed_are_no_matter(name: str, running: Served, tmp_p
     command = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *GATEWAY, *resolve(name, running)]
     done = subprocess.run(command, cwd=tmp_path, env=bare_environment(tmp_path), timeout=100, check=False)
     assert done.returncode == 0
-    for hold in fetch(running.operations, "/holds").json["holds"]:
-        run(["release", hold["id"], "--operations", f"{LOOPBACK}:{running.operations}"], tmp_path)
+    for hold in fetch(running.admin, "/holds").json["holds"]:
+        run(["release", hold["id"], "--admin", f"{LOOPBACK}:{running.admin}"], tmp_path)
 
 
 @pytest.mark.parametrize("arguments", [["check", "missing.yaml"], ["no-such-command"], ["serve", "--listen", "x"]])
@@ -316,7 +316,7 @@ def test_paths_beyond_ascii_are_served_whatever_the_locale_is(environment: dict[
     file = folder / "gäteway.yaml"
     values = {
         "listen": f"{LOOPBACK}:0",
-        "operations": f"{LOOPBACK}:0",
+        "admin": f"{LOOPBACK}:0",
         "backend": {"url": "demo"},
         "async": {"store": f"sqlite://{folder}/évents.db"},
     }
@@ -402,7 +402,7 @@ def test_ctrl_c_while_a_command_waits_for_an_answer_is_no_traceback(name: str, t
         silent.bind((LOOPBACK, 0))
         silent.listen()
         silent.settimeout(60)
-        command = [*GATEWAY, name, "--operations", f"{LOOPBACK}:{silent.getsockname()[1]}"]
+        command = [*GATEWAY, name, "--admin", f"{LOOPBACK}:{silent.getsockname()[1]}"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path) as asking:
             connection, _ = silent.accept()
             asking.send_signal(signal.SIGINT)

@@ -42,7 +42,7 @@ def run(*arguments: str) -> Result:
 
 
 def fault(served: Gateway, *arguments: str) -> Result:
-    return run(*arguments, "--operations", str(served.server.operations))
+    return run(*arguments, "--admin", str(served.server.admin))
 
 
 def scripts_of(served: Gateway) -> list[dict[str, Any]]:
@@ -131,7 +131,7 @@ def test_a_script_is_made_shown_run_and_ended(served: Gateway) -> None:
         ["error ServiceException repeat 2"],
         ["latency 0.01"],
     ]
-    ending = f"invoke-gateway fault --end {id} --operations {served.server.operations}"
+    ending = f"invoke-gateway fault --end {id} --admin {served.server.admin}"
     assert result.stdout.splitlines()[-1] == (
         f"fault script {id} for checkout of account 000000000000; `{ending}` ends it"
     )
@@ -226,7 +226,7 @@ def test_a_file_that_is_no_script_is_a_wrong_command_line(tmp_path: Path, text: 
         (("checkout", "--list"), "--list and --end stand alone."),
         (("--list", "--end", "1"), "--list and --end stand alone."),
         (("--end", "1", "--seed", "0"), "--list and --end stand alone."),
-        (("checkout", "pass 1", "--operations", "nowhere"), "--operations"),
+        (("checkout", "pass 1", "--admin", "nowhere"), "--admin"),
     ],
 )
 def test_a_command_line_that_makes_no_sense_exits_with_2(
@@ -266,10 +266,10 @@ def test_what_the_gateway_refuses_is_one_line_and_exits_with_1(
 @pytest.mark.parametrize("arguments", [("checkout", "pass 1"), ("--list",), ("--end", "1"), ("--end", "all")])
 def test_where_scripts_are_off_or_no_gateway_is_it_says_so_and_exits_with_1(arguments: tuple[str, ...]) -> None:
     with gateway() as off:
-        address = str(off.server.operations)
-        result = run(*arguments, "--operations", address)
+        address = str(off.server.admin)
+        result = run(*arguments, "--admin", address)
         assert (result.exit_code, result.stdout) == (1, "")
         assert result.stderr.startswith("invoke-gateway: Fault scripts are off. Start the gateway with --faults")
-    result = run(*arguments, "--operations", address)
+    result = run(*arguments, "--admin", address)
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith(f"invoke-gateway: no gateway answers at {address}")

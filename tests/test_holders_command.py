@@ -44,7 +44,7 @@ def served() -> Iterator[Gateway]:
 
 
 def ask(served: Gateway, *arguments: str) -> Result:
-    return CliRunner().invoke(main, [*arguments, "--operations", str(served.server.operations)])
+    return CliRunner().invoke(main, [*arguments, "--admin", str(served.server.admin)])
 
 
 def test_a_row_says_who_holds_a_slot_of_what_for_how_long_and_for_whom() -> None:
@@ -119,7 +119,7 @@ def test_a_mistake_is_one_line_and_exits_with_1(served: Gateway) -> None:
     result = ask(served, "holders", "a/b")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith("invoke-gateway: function must be a plain function name")
-    away = CliRunner().invoke(main, ["holders", "--operations", "127.0.0.1:1"])
+    away = CliRunner().invoke(main, ["holders", "--admin", "127.0.0.1:1"])
     assert away.exit_code == 1
     assert away.stderr.startswith("invoke-gateway: no gateway answers at 127.0.0.1:1")
 

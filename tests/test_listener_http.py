@@ -48,9 +48,9 @@ def served(shared: Gateway) -> Iterator[Gateway]:
     assert shared.send(invoke(body=b'"still there"')).body == b'"still there"'
 
 
-@pytest.fixture(params=["invoke", "operations"])
+@pytest.fixture(params=["invoke", "admin"])
 def port(served: Gateway, request: pytest.FixtureRequest) -> int:
-    return served.port if request.param == "invoke" else served.server.operations.port
+    return served.port if request.param == "invoke" else served.server.admin.port
 
 
 def lines(*lines: str, body: bytes = b"") -> bytes:
@@ -111,8 +111,8 @@ def test_a_body_without_a_length_ends_with_the_connection_in_http_1_0(
 
 
 @pytest.mark.parametrize("target", ["/metrics", "/healthz", "/limits", "/"])
-def test_the_operations_listener_sends_no_chunks_to_http_1_0(served: Gateway, target: str) -> None:
-    head, body = everything(served.server.operations.port, get(version="HTTP/1.0", target=target))
+def test_the_admin_listener_sends_no_chunks_to_http_1_0(served: Gateway, target: str) -> None:
+    head, body = everything(served.server.admin.port, get(version="HTTP/1.0", target=target))
     assert head.startswith(b"http/1.1 200 ")
     assert b"transfer-encoding" not in head
     assert b"\r\nconnection: close" in head
@@ -122,7 +122,7 @@ def test_the_operations_listener_sends_no_chunks_to_http_1_0(served: Gateway, ta
 
 
 def test_the_live_stream_is_no_chunks_to_http_1_0(served: Gateway) -> None:
-    with Wire(served.server.operations.port) as wire:
+    with Wire(served.server.admin.port) as wire:
         data = wire.send(get(version="HTTP/1.0", target="/live")).take(600)
     head, _, body = data.partition(b"\r\n\r\n")
     assert b"transfer-encoding" not in head.lower()
@@ -373,9 +373,9 @@ def test_a_target_in_no_form_is_refused(served: Gateway, port: int, target: str)
     assert served.forwarded() == []
 
 
-def test_no_site_reaches_the_operations_listener_by_an_absolute_target(served: Gateway) -> None:
+def test_no_site_reaches_the_admin_listener_by_an_absolute_target(served: Gateway) -> None:
     """It is the target that says by which name the listener is reached, whatever Host says."""
-    with Wire(served.server.operations.port) as wire:
+    with Wire(served.server.admin.port) as wire:
         answer = wire.send(get("Host: localhost", target="http://evil.example/limits")).answer()
     assert answer.status == 421
 
@@ -510,10 +510,10 @@ def test_a_wish_to_upgrade_and_to_close_is_closed(served: Gateway) -> None:
 
 
 def test_a_hold_is_taken_with_a_wish_to_upgrade(served: Gateway) -> None:
-    """On the operations listener its body was lost."""
+    """On the admin listener its body was lost."""
     request = lines("POST /holds HTTP/1.1", "Host: localhost", *H2C, "Content-Type: application/json")
     request = request[:-2] + f"Content-Length: {len(HOLD)}\r\n\r\n".encode()
-    with Wire(served.server.operations.port) as wire:
+    with Wire(served.server.admin.port) as wire:
         answer = wire.send(request + HOLD).answer()
     assert answer.status in (200, 201), answer
 
@@ -622,7 +622,7 @@ def test_the_body_of_a_hold_gets_a_100(served: Gateway) -> None:
         "Expect: 100-continue",
         f"Content-Length: {len(HOLD)}",
     )
-    with Wire(served.server.operations.port) as wire:
+    with Wire(served.server.admin.port) as wire:
         assert wire.send(head).answer().status == 100
         assert wire.send(HOLD).answer().status in (200, 201)
 
@@ -665,7 +665,7 @@ def test_what_is_refused_here_takes_nothing() -> None:
         served.until_idle()
 
 
-# ---- HEAD, and the operations listener's bounds ---------------------------------------------------------------
+# ---- HEAD, and the admin listener's bounds ---------------------------------------------------------------
 
 
 def test_the_refusal_of_a_head_request_has_no_body(port: int) -> None:
@@ -674,15 +674,15 @@ def test_the_refusal_of_a_head_request_has_no_body(port: int) -> None:
     assert body == b""
 
 
-def test_a_head_request_gets_no_body_on_the_operations_listener(served: Gateway) -> None:
-    with Wire(served.server.operations.port) as wire:
+def test_a_head_request_gets_no_body_on_the_admin_listener(served: Gateway) -> None:
+    with Wire(served.server.admin.port) as wire:
         for target in ("/healthz", "/metrics", "/live", "/limits"):
             wire.send(lines(f"HEAD {target} HTTP/1.1", "Host: localhost"))
             assert wire.answer(of_head_request=True).status == 200
         assert wire.send(get("Host: localhost")).answer().body == b"ok\n"
 
 
-OPERATIONS_REFUSALS = {
+ADMIN_REFUSALS = {
     "garbage": (b"\0garbage\r\n\r\n", 400),
     "two lengths": (lines("POST /holds HTTP/1.1", "Host: g", "Content-Length: 2, 2", body=b"{}"), 400),
     "a length and chunks": (lines("POST /holds HTTP/1.1", "Host: g", CHUNKED, "Content-Length: 2", body=b"{}"), 400),
@@ -693,16 +693,16 @@ OPERATIONS_REFUSALS = {
 }
 
 
-@pytest.mark.parametrize(("data", "status"), OPERATIONS_REFUSALS.values(), ids=OPERATIONS_REFUSALS)
-def test_the_operations_listener_refuses_in_its_own_shape(served: Gateway, data: bytes, status: int) -> None:
-    with Wire(served.server.operations.port) as wire:
+@pytest.mark.parametrize(("data", "status"), ADMIN_REFUSALS.values(), ids=ADMIN_REFUSALS)
+def test_the_admin_listener_refuses_in_its_own_shape(served: Gateway, data: bytes, status: int) -> None:
+    with Wire(served.server.admin.port) as wire:
         (answer,) = wire.send(data).answers()
     assert (answer.status, set(answer.json)) == (status, {"error"})
     assert answer.header("content-type") == "application/json"
 
 
-def test_slow_heads_are_cut_on_the_operations_listener() -> None:
-    with gateway(read_timeout_seconds=0.2) as served, Wire(served.server.operations.port) as wire:
+def test_slow_heads_are_cut_on_the_admin_listener() -> None:
+    with gateway(read_timeout_seconds=0.2) as served, Wire(served.server.admin.port) as wire:
         answer = wire.send(b"GET /healthz HTTP/1.1\r\nX").answer()
         assert answer.status == 408
         assert wire.has_ended()
@@ -725,9 +725,9 @@ def test_curl_is_served_whatever_version_it_begins_with(served: Gateway, version
     body = '{"a": "%s"}' % ("x" * 2000)
     assert curl(version, "-d", body, served.url + PATH.format("echo")) == body
     assert curl(version, "-d", body, served.url + PATH.format("echo"), served.url + PASSED) == body * 2
-    operations = f"http://{served.server.operations}"
-    assert "# HELP" in curl(version, operations + "/metrics")
-    answer = curl(version, "-H", "Content-Type: application/json", "-d", HOLD.decode(), operations + "/holds")
+    admin = f"http://{served.server.admin}"
+    assert "# HELP" in curl(version, admin + "/metrics")
+    answer = curl(version, "-H", "Content-Type: application/json", "-d", HOLD.decode(), admin + "/holds")
     assert "error" not in json.loads(answer)
     served.backend.on_head = answer_in_chunks
     assert curl(version, "-d", "{}", served.url + stream_path("f")) == "first,second"

@@ -82,7 +82,7 @@ def served() -> Iterator[Gateway]:
 
 
 def ask(served: Gateway, *arguments: str, **more: Any) -> Result:
-    return CliRunner().invoke(main, ["queue", *arguments, "--operations", str(served.server.operations)], **more)
+    return CliRunner().invoke(main, ["queue", *arguments, "--admin", str(served.server.admin)], **more)
 
 
 def send(served: Gateway, *numbers: int) -> None:
@@ -184,8 +184,8 @@ def test_while_it_is_watched_the_table_asks_again_every_second_until_interrupted
     asked: list[tuple[object, int]] = []
     waited: list[float] = []
 
-    def fetch(operations: object, rows: int) -> dict[str, Any]:
-        asked.append((operations, rows))
+    def fetch(admin: object, rows: int) -> dict[str, Any]:
+        asked.append((admin, rows))
         return QUEUE | {"events": 40 + len(asked)}
 
     def wait(seconds: float) -> None:
@@ -226,7 +226,7 @@ def test_on_a_terminal_it_asks_before_it_drops(served: Gateway, monkeypatch: pyt
 
 
 def test_the_gateway_may_be_named_before_the_words_or_after(served: Gateway) -> None:
-    before = ["queue", "--operations", str(served.server.operations), "list"]
+    before = ["queue", "--admin", str(served.server.admin), "list"]
     assert CliRunner().invoke(main, before).output == "There are no such events.\n"
 
 
@@ -238,6 +238,6 @@ def test_a_mistake_is_one_line_and_exits_with_1(served: Gateway) -> None:
     unknown = ask(served, "show", ID % 9)
     assert unknown.exit_code == 1
     assert unknown.stderr.startswith(f"invoke-gateway: There is no event {ID % 9}: it has been run")
-    away = CliRunner().invoke(main, ["queue", "--operations", "127.0.0.1:1"])
+    away = CliRunner().invoke(main, ["queue", "--admin", "127.0.0.1:1"])
     assert away.exit_code == 1
     assert away.stderr.startswith("invoke-gateway: no gateway answers at 127.0.0.1:1")

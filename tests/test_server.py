@@ -46,7 +46,7 @@ class Process:
     def __init__(self, folder: Path, *flags: str, **settings: Any) -> None:
         self.file = folder / "gateway.yaml"
         self._log = folder / "log"
-        self._values = {"listen": f"{LOOPBACK}:0", "operations": f"{LOOPBACK}:0", **settings}
+        self._values = {"listen": f"{LOOPBACK}:0", "admin": f"{LOOPBACK}:0", **settings}
         self.write()
         command = [sys.executable, "-m", "invoke_gateway", "serve", "--config", str(self.file), *flags]
         with self._log.open("wb") as output:
@@ -77,7 +77,7 @@ class Process:
 
     def until_up(self) -> Process:
         self.port = int(self.until_logged(r"Invoke API on https?://127\.0\.0\.1:(\d+)")[1])
-        self.operations_port = int(self.until_logged(r"operations on http://127\.0\.0\.1:(\d+)")[1])
+        self.admin_port = int(self.until_logged(r"admin on http://127\.0\.0\.1:(\d+)")[1])
         return self
 
     def signal(self, number: signal.Signals) -> None:
@@ -92,12 +92,12 @@ class Process:
         return self._process.poll() is not None
 
     def limits(self) -> dict[str, Any]:
-        document: dict[str, Any] = fetch(self.operations_port, "/limits").json["accounts"][0]
+        document: dict[str, Any] = fetch(self.admin_port, "/limits").json["accounts"][0]
         return document
 
     def causes_of_degradation(self) -> list[str]:
         """Those that the metrics tell of."""
-        text = fetch(self.operations_port, "/metrics").body.decode()
+        text = fetch(self.admin_port, "/metrics").body.decode()
         return re.findall(r'^invoke_gateway_degraded{cause="(\w+)"} 1$', text, re.MULTILINE)
 
     def end(self) -> None:
@@ -122,7 +122,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Process]]:
 # ---- start ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("key", ["listen", "operations"])
+@pytest.mark.parametrize("key", ["listen", "admin"])
 def test_a_taken_port_is_one_clear_message_and_exit_status_2(start: Callable[..., Process], key: str) -> None:
     with socket.create_server((LOOPBACK, 0)) as taken:
         address = f"{LOOPBACK}:{taken.getsockname()[1]}"
@@ -150,7 +150,7 @@ async def test_what_was_opened_before_the_failure_is_closed_again() -> None:
     """A second try on the same address succeeds."""
     port = free_port()
     with socket.create_server((LOOPBACK, 0)) as taken:
-        settings = {"listen": f"{LOOPBACK}:{port}", "operations": f"{LOOPBACK}:{taken.getsockname()[1]}"}
+        settings = {"listen": f"{LOOPBACK}:{port}", "admin": f"{LOOPBACK}:{taken.getsockname()[1]}"}
         with pytest.raises(CannotListen):
             async with running(make_settings("http://127.0.0.1:1", **settings)):
                 pass
@@ -175,15 +175,15 @@ def test_without_a_backend_it_warns_and_serves_is_ready_and_logs_when_the_backen
     port = free_port()
     process = start("--backend", f"http://{LOOPBACK}:{port}").until_up()
     process.until_logged(r"WARNING serving without the backend: The backend refused the connection\.")
-    answer = fetch(process.operations_port, "/readyz")
+    answer = fetch(process.admin_port, "/readyz")
     assert (answer.status, answer.json["ready"], answer.json["backend"]) == (200, True, "down")
     assert "backend.url" in answer.json["backend_error"]
-    assert fetch(process.operations_port, "/healthz").status == 200
+    assert fetch(process.admin_port, "/healthz").status == 200
     with Wire(process.port) as wire:
         assert wire.send(invoke()).answer().header("x-amzn-errortype") == "ServiceException"
         with socket.create_server((LOOPBACK, port)):
             process.until_logged(r"INFO backend \S+ is up again, after")
-            assert fetch(process.operations_port, "/readyz").json["backend"] == "up"
+            assert fetch(process.admin_port, "/readyz").json["backend"] == "up"
     process.until_logged(r"WARNING backend \S+ is down: The backend refused the connection\.")
     assert "Traceback" not in process.log
 
@@ -212,7 +212,7 @@ def test_a_signal_lets_what_was_admitted_finish(
         process.signal(number)
         wait_until(lambda: is_refused(process.port), "new connections are refused")
         assert idle.has_ended()
-        answer = fetch(process.operations_port, "/readyz")
+        answer = fetch(process.admin_port, "/readyz")
         assert (answer.status, answer.json["why"]) == (503, "The gateway is draining.")
         assert not process.has_ended
         behind.release()
@@ -270,7 +270,7 @@ def test_an_upload_under_way_is_finished_too(start: Callable[..., Process], behi
     process = start("--backend", behind.backend.url).until_up()
     with Wire(process.port) as wire:
         wire.send(invoke("echo", b'"half', "Content-Length: 10", length=False))
-        wait_until(lambda: b"buffered_bytes 10\n" in fetch(process.operations_port, "/metrics").body, "it has begun")
+        wait_until(lambda: b"buffered_bytes 10\n" in fetch(process.admin_port, "/metrics").body, "it has begun")
         process.signal(signal.SIGTERM)
         wait_until(lambda: is_refused(process.port), "new connections are refused")
         assert wire.send(b' way"').answer().body == b'"half way"'

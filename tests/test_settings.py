@@ -36,7 +36,7 @@ FLOOR_SENTENCE = (
 )
 EVERY_KEY = """
 listen: 0.0.0.0:9001
-operations: "[::1]:0"
+admin: "[::1]:0"
 region: eu-central-1
 backend:
   url: https://localhost:4566/
@@ -115,14 +115,14 @@ def problem_of(folder: Path, text: str, name: str = "gateway.yaml", **flags: Ove
 
 def test_with_nothing_set_the_demo_backend_is_served_on_loopback() -> None:
     settings = load()
-    assert (str(settings.listen), str(settings.operations)) == ("127.0.0.1:9001", "127.0.0.1:9002")
+    assert (str(settings.listen), str(settings.admin)) == ("127.0.0.1:9001", "127.0.0.1:9002")
     assert settings.backend.url == "demo"
     assert settings.accounts["default"].concurrent_executions == 1000
 
 
 def test_every_key_can_be_set_in_the_file(tmp_path: Path) -> None:
     settings = load(write(tmp_path, EVERY_KEY))
-    assert settings.operations == Address("::1", 0)
+    assert settings.admin == Address("::1", 0)
     assert settings.backend.url == "https://localhost:4566"
     default = settings.accounts["default"]
     assert (default.requests_per_second, default.caller_requests_per_second) == ("off", 2.5)
@@ -308,7 +308,7 @@ def test_all_mistakes_of_file_and_flags_are_reported_together_each_with_key_sour
     tmp_path: Path,
 ) -> None:
     text = """
-operatons: 127.0.0.1:1
+admim: 127.0.0.1:1
 watch: "yes"
 accounts:
   default:
@@ -320,7 +320,7 @@ accounts:
     file = str(tmp_path / "gateway.yaml")
     found = {(problem.key, problem.source, problem.cure) for problem in problems}
     assert found >= {
-        ("operatons", file, "did you mean operations?"),
+        ("admim", file, "did you mean admin?"),
         ("watch", file, "leave the key out for the default, false"),
         (RESERVED, file, "write 5 without quotes"),
         ("max_headers", "--max-headers", "leave the key out for the default, 128"),
@@ -506,7 +506,7 @@ def test_every_origin_is_allowed_alone(tmp_path: Path) -> None:
         ("http://x?q", "has something after the host"),
         ("http://user:secret@x", "carries a user name or password"),
         ("http://localhost:9001", "is http://localhost:9001, which is the gateway's own listen"),
-        ("http://127.0.0.1:9002/", "which is the gateway's own operations"),
+        ("http://127.0.0.1:9002/", "which is the gateway's own admin"),
     ],
 )
 def test_a_backend_is_an_origin_other_than_the_gateway_itself(tmp_path: Path, url: str, words: str) -> None:
@@ -518,8 +518,8 @@ def test_a_backend_is_an_origin_other_than_the_gateway_itself(tmp_path: Path, ur
 
 def test_the_two_listeners_must_differ_unless_both_take_a_free_port(tmp_path: Path) -> None:
     problem = problem_of(tmp_path, "listen: 127.0.0.1:9002")
-    assert (problem.key, problem.message) == ("operations", "is 127.0.0.1:9002, which is also listen")
-    load(write(tmp_path, 'listen: "127.0.0.1:0"\noperations: "127.0.0.1:0"'))
+    assert (problem.key, problem.message) == ("admin", "is 127.0.0.1:9002, which is also listen")
+    load(write(tmp_path, 'listen: "127.0.0.1:0"\nadmin: "127.0.0.1:0"'))
 
 
 def test_watching_needs_a_file(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ EACH = pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.
 
 
 def with_replacements(text: str, folder: Path) -> str:
-    for key in ("listen", "operations"):
+    for key in ("listen", "admin"):
         text, times = re.subn(rf"^{key}: \S+", f"{key}: {LOOPBACK}:0", text, flags=re.MULTILINE)
         text = text if times else f"{key}: {LOOPBACK}:0\n{text}"
     text = re.sub(r"^( +url:) http\S+", r"\1 demo", text, flags=re.MULTILINE)
@@ -110,10 +110,10 @@ def test_an_example_serves(example: Example, tmp_path: Path) -> None:
             found = re.search(pattern, log.read_text())
             return int(found[1]) if found else 0
 
-        wait_until(lambda: port_of(r"operations on http://\S+?:(\d+)"), "operations on …", timeout=60)
+        wait_until(lambda: port_of(r"admin on http://\S+?:(\d+)"), "admin on …", timeout=60)
         with Wire(port_of(r"Invoke API on http://\S+?:(\d+)")) as wire:
             assert wire.send(invoke("echo")).answer().status == 200
-        assert fetch(port_of(r"operations on http://\S+?:(\d+)"), "/readyz").status == 200
+        assert fetch(port_of(r"admin on http://\S+?:(\d+)"), "/readyz").status == 200
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
     finally:

@@ -28,7 +28,7 @@ from tests.support.certificates import make_certificate
 from tests.support.processes import LOOPBACK, bare_environment, free_port
 from tests.support.sockets import gateway as serving
 
-FREE = {"listen": f"{LOOPBACK}:0", "operations": f"{LOOPBACK}:0"}
+FREE = {"listen": f"{LOOPBACK}:0", "admin": f"{LOOPBACK}:0"}
 QUEUE = "sqs+http://127.0.0.1:4566/000000000000/dead"
 
 
@@ -143,7 +143,7 @@ def taken() -> Iterator[str]:
         yield f"{LOOPBACK}:{listener.getsockname()[1]}"
 
 
-@pytest.mark.parametrize("key", ["listen", "operations"])
+@pytest.mark.parametrize("key", ["listen", "admin"])
 def test_a_port_that_something_else_has_is_a_mistake(tmp_path: Path, key: str, taken: str) -> None:
     result = check(tmp_path, **{key: taken})
     assert result.exit_code == 2
@@ -154,9 +154,9 @@ def test_a_port_that_something_else_has_is_a_mistake(tmp_path: Path, key: str, t
 def test_both_ports_and_a_mistake_in_the_values_are_reported_together(tmp_path: Path, taken: str) -> None:
     with socket.create_server((LOOPBACK, 0)) as other:
         address = f"{LOOPBACK}:{other.getsockname()[1]}"
-        result = check(tmp_path, listen=taken, operations=address, region="nowhere", tls={"key": "/none"})
+        result = check(tmp_path, listen=taken, admin=address, region="nowhere", tls={"key": "/none"})
     assert result.exit_code == 2
-    for key in ("listen", "operations", "region", "tls.certificate", "tls.key"):
+    for key in ("listen", "admin", "region", "tls.certificate", "tls.key"):
         assert f"\n  {key}  (" in result.stderr
     assert "5 mistakes" in result.stderr
 
@@ -165,7 +165,7 @@ def test_of_a_wrong_address_the_default_is_not_tried_in_its_place(tmp_path: Path
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):  # where something has it already, all the better
             stack.enter_context(socket.create_server((LOOPBACK, 9001)))
-        result = check(tmp_path, listen="nothing", operations=f"{LOOPBACK}:0")
+        result = check(tmp_path, listen="nothing", admin=f"{LOOPBACK}:0")
     assert "1 mistake " in result.stderr
 
 
@@ -177,14 +177,14 @@ def test_an_address_that_is_not_of_this_machine_says_what_to_give(tmp_path: Path
 
 def test_two_listeners_of_which_one_is_within_the_other_are_told_apart(tmp_path: Path) -> None:
     port = free_port()
-    result = check(tmp_path, listen=f"0.0.0.0:{port}", operations=f"{LOOPBACK}:{port}")
+    result = check(tmp_path, listen=f"0.0.0.0:{port}", admin=f"{LOOPBACK}:{port}")
     assert result.exit_code == 2
     assert f"is {LOOPBACK}:{port}, which is also within listen (0.0.0.0:{port})" in result.stderr
 
 
 def test_a_check_beside_the_gateway_that_runs_with_these_settings_notes_it_and_succeeds(tmp_path: Path) -> None:
     with serving() as running:
-        ports = {"listen": str(running.server.listen), "operations": str(running.server.operations)}
+        ports = {"listen": str(running.server.listen), "admin": str(running.server.admin)}
         result = check(tmp_path, **ports)
         assert result.exit_code == 0, result.stderr
         assert result.stderr.count("note: cannot listen on") == 2
@@ -302,12 +302,12 @@ def test_serve_logs_all_that_is_in_its_way_a_line_each(tmp_path: Path, taken: st
     with socket.create_server((LOOPBACK, 0)) as other:
         address = f"{LOOPBACK}:{other.getsockname()[1]}"
         events = {"store": f"sqlite://{path}"}
-        status, lines = serve(write(tmp_path, listen=taken, operations=address, **{"async": events}))
+        status, lines = serve(write(tmp_path, listen=taken, admin=address, **{"async": events}))
     lock.release()
     assert status == 2
     assert len(lines) == 3, lines
     assert f"cannot listen on {taken} (listen)" in lines[0]
-    assert f"cannot listen on {address} (operations)" in lines[1]
+    assert f"cannot listen on {address} (admin)" in lines[1]
     assert f"owns the queue's file {path}" in lines[2]
 
 

@@ -1,4 +1,4 @@
-"""Asking the operations listener of a running gateway: for the commands, and for `invoke_gateway.testing`.
+"""Asking the admin listener of a running gateway: for the commands, and for `invoke_gateway.testing`.
 
 The standard library only: this is imported into the test runs of other projects.
 """
@@ -22,14 +22,14 @@ class NoAnswer(Exception):
 
 
 class LimitsUnavailable(Exception):
-    """The gateway's operations listener gave no usable answer."""
+    """The gateway's admin listener gave no usable answer."""
 
 
 def ask(
-    operations: object, path: str, method: str = "GET", body: bytes | None = None, timeout: float = ANSWER_TIMEOUT
+    admin: object, path: str, method: str = "GET", body: bytes | None = None, timeout: float = ANSWER_TIMEOUT
 ) -> tuple[int, Any]:
     """Status and JSON of the answer from host:port, `None` where it is no JSON. Raises `NoAnswer`."""
-    request = urllib.request.Request(f"http://{operations}{path}", body, method=method)
+    request = urllib.request.Request(f"http://{admin}{path}", body, method=method)
     request.add_header("Content-Type", "application/json")
     try:
         try:
@@ -39,19 +39,19 @@ def ask(
             with error:
                 return error.code, _read_json(error.read())
     except (OSError, http.client.HTTPException) as error:
-        raise NoAnswer(_describe_silence(operations, error)) from None
+        raise NoAnswer(_describe_silence(admin, error)) from None
 
 
-def fetch_limits(operations: object) -> dict[str, Any]:
+def fetch_limits(admin: object) -> dict[str, Any]:
     """The answer of /limits at host:port. Raises LimitsUnavailable."""
     try:
-        status, limits = ask(operations, "/limits", timeout=LIMITS_TIMEOUT)
+        status, limits = ask(admin, "/limits", timeout=LIMITS_TIMEOUT)
     except NoAnswer as error:
         raise LimitsUnavailable(str(error)) from None
     if status != 200:
-        raise LimitsUnavailable(describe_failure(operations, "/limits", status, limits))
+        raise LimitsUnavailable(describe_failure(admin, "/limits", status, limits))
     if not isinstance(limits, dict) or not isinstance(limits.get("accounts"), list):
-        raise LimitsUnavailable(f"http://{operations}/limits answered something else: is this the operations listener?")
+        raise LimitsUnavailable(f"http://{admin}/limits answered something else: is this the admin listener?")
     return limits
 
 
@@ -61,15 +61,15 @@ def read_error(answer: Any) -> str | None:
     return error if isinstance(error, str) else None
 
 
-def describe_failure(operations: object, path: str, status: int, answer: Any) -> str:
+def describe_failure(admin: object, path: str, status: int, answer: Any) -> str:
     """Why it was not done: in the gateway's words, or that this seems to be no gateway."""
-    return read_error(answer) or f"http://{operations}{path} answered {status}: is this the operations listener?"
+    return read_error(answer) or f"http://{admin}{path} answered {status}: is this the admin listener?"
 
 
-def _describe_silence(operations: object, error: Exception) -> str:
+def _describe_silence(admin: object, error: Exception) -> str:
     reason = getattr(error, "reason", None) or error
-    hint = "is the gateway running, and is this its operations listener?"
-    return f"no gateway answers at {operations} ({reason}): {hint}"
+    hint = "is the gateway running, and is this its admin listener?"
+    return f"no gateway answers at {admin} ({reason}): {hint}"
 
 
 def _read_json(body: bytes) -> Any:

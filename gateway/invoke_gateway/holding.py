@@ -1,4 +1,4 @@
-"""What is said of holds to a running gateway's operations listener, and how `invoke-gateway hold` waits."""
+"""What is said of holds to a running gateway's admin listener, and how `invoke-gateway hold` waits."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class HoldFailed(Exception):
     """The gateway did not do it; the text says why and what helps."""
 
 
-def take_hold(operations: str, wanted: dict[str, Any]) -> dict[str, Any]:
-    """Take a hold at the operations listener, host:port; the gateway's description of it. Raises `HoldFailed`."""
-    status, hold = _ask(operations, "/holds", "POST", json.dumps(wanted).encode())
+def take_hold(admin: str, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Take a hold at the admin listener, host:port; the gateway's description of it. Raises `HoldFailed`."""
+    status, hold = _ask(admin, "/holds", "POST", json.dumps(wanted).encode())
     if status != 201 or not isinstance(hold, dict) or not hold.keys() >= {"id", "account", "function", "slots"}:
-        raise HoldFailed(describe_failure(operations, "/holds", status, hold))
+        raise HoldFailed(describe_failure(admin, "/holds", status, hold))
     return hold
 
 
@@ -38,22 +38,22 @@ def describe_hold(hold: dict[str, Any], wanted: dict[str, Any], release: str) ->
     )
 
 
-def release_hold(operations: str, id: str) -> bool:
+def release_hold(admin: str, id: str) -> bool:
     """End a hold; False where there is none, for it may have ended by itself. Raises `HoldFailed`."""
     path = f"/holds/{quote(id, safe='', errors='replace')}"
-    status, answer = _ask(operations, path, "DELETE")
+    status, answer = _ask(admin, path, "DELETE")
     if status == 404 and read_error(answer):
         return False
     if status != 204:
-        raise HoldFailed(describe_failure(operations, path, status, answer))
+        raise HoldFailed(describe_failure(admin, path, status, answer))
     return True
 
 
-def list_holds(operations: str) -> list[dict[str, Any]]:
+def list_holds(admin: str) -> list[dict[str, Any]]:
     """The gateway's descriptions of all holds that last. Raises `HoldFailed`."""
-    status, answer = _ask(operations, "/holds")
+    status, answer = _ask(admin, "/holds")
     if status != 200 or not isinstance(answer, dict) or not isinstance(answer.get("holds"), list):
-        raise HoldFailed(describe_failure(operations, "/holds", status, answer))
+        raise HoldFailed(describe_failure(admin, "/holds", status, answer))
     holds: list[dict[str, Any]] = answer["holds"]
     return holds
 
@@ -73,8 +73,8 @@ def wait_for_end(seconds: float, *, is_terminal: bool) -> None:
             click.echo(f"\r{' ' * 14}\r", nl=False)
 
 
-def _ask(operations: str, path: str, method: str = "GET", body: bytes | None = None) -> tuple[int, Any]:
+def _ask(admin: str, path: str, method: str = "GET", body: bytes | None = None) -> tuple[int, Any]:
     try:
-        return ask(operations, path, method, body)
+        return ask(admin, path, method, body)
     except NoAnswer as error:
         raise HoldFailed(str(error)) from None

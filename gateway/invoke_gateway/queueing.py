@@ -19,7 +19,7 @@ class QueueFailed(Exception):
 
 
 def _fetch(
-    operations: object,
+    admin: object,
     path: str,
     holds: str,
     wanted: Mapping[str, object] | None = None,
@@ -30,37 +30,37 @@ def _fetch(
     query = urlencode({key: value for key, value in (wanted or {}).items() if value is not None}, errors="replace")
     sent = body if method == "POST" else None
     try:
-        status, document = ask(operations, f"{path}?{query}" if query else path, method, sent)
+        status, document = ask(admin, f"{path}?{query}" if query else path, method, sent)
     except NoAnswer as error:
         raise QueueFailed(str(error)) from None
     if status != 200 or not isinstance(document, dict) or holds not in document:
-        raise QueueFailed(describe_failure(operations, path, status, document), status)
+        raise QueueFailed(describe_failure(admin, path, status, document), status)
     return document
 
 
-def fetch_queue(operations: object, rows: int) -> dict[str, Any]:
-    return _fetch(operations, "/queue", "functions", {"rows": rows})
+def fetch_queue(admin: object, rows: int) -> dict[str, Any]:
+    return _fetch(admin, "/queue", "functions", {"rows": rows})
 
 
-def fetch_events(operations: object, **wanted: object) -> dict[str, Any]:
-    return _fetch(operations, "/queue/events", "events", wanted)
+def fetch_events(admin: object, **wanted: object) -> dict[str, Any]:
+    return _fetch(admin, "/queue/events", "events", wanted)
 
 
-def retry(operations: object, request_id: str) -> dict[str, Any]:
-    return _fetch(operations, f"/queue/events/{_quote(request_id)}/retry", "retried", method="POST")
+def retry(admin: object, request_id: str) -> dict[str, Any]:
+    return _fetch(admin, f"/queue/events/{_quote(request_id)}/retry", "retried", method="POST")
 
 
-def drop(operations: object, request_id: str) -> dict[str, Any]:
-    return _fetch(operations, f"/queue/events/{_quote(request_id)}", "dropped", method="DELETE")
+def drop(admin: object, request_id: str) -> dict[str, Any]:
+    return _fetch(admin, f"/queue/events/{_quote(request_id)}", "dropped", method="DELETE")
 
 
-def adopt(operations: object, origin: str | None) -> dict[str, Any]:
+def adopt(admin: object, origin: str | None) -> dict[str, Any]:
     body = b"" if origin is None else json.dumps({"origin": origin}).encode()
-    return _fetch(operations, "/queue/adopt", "adopted", method="POST", body=body)
+    return _fetch(admin, "/queue/adopt", "adopted", method="POST", body=body)
 
 
-def drop_held(operations: object, origin: str | None) -> dict[str, Any]:
-    return _fetch(operations, "/queue/held", "dropped", {"origin": origin}, method="DELETE")
+def drop_held(admin: object, origin: str | None) -> dict[str, Any]:
+    return _fetch(admin, "/queue/held", "dropped", {"origin": origin}, method="DELETE")
 
 
 def _quote(request_id: str) -> str:

@@ -106,7 +106,7 @@ def get_json(port: int, path: str, seconds: float = 5) -> Any:
 
 
 def is_healthy(port: int) -> bool:
-    """Whether the gateway's operations listener answers /healthz with 200."""
+    """Whether the gateway's admin listener answers /healthz with 200."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5) as answer:
             healthy: bool = answer.status == 200

@@ -92,7 +92,7 @@ class _Scene:
         return self.stage.backend_state()
 
     def in_flight(self) -> int:
-        number: int = calls.get_json(self.running.operations, "/limits")["accounts"][0]["in_flight"]
+        number: int = calls.get_json(self.running.admin, "/limits")["accounts"][0]["in_flight"]
         return number
 
     def resident(self) -> int:

@@ -73,10 +73,10 @@ def _measure(running: Running, names: int, seconds: float) -> Sample:
 
 def _measure_scrapes(running: Running) -> float:
     """CPU seconds of one scrape, the mean of several while nothing else is asked."""
-    scrape(running.operations)  # the first takes memory that later ones have
+    scrape(running.admin)  # the first takes memory that later ones have
     before = running.process.cpu_seconds()
     for _ in range(SCRAPES):
-        scrape(running.operations)
+        scrape(running.admin)
     return (running.process.cpu_seconds() - before) / SCRAPES
 
 

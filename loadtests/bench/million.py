@@ -90,11 +90,11 @@ def _start(stage: Stage, gateway: Peer, functions: int, tell: Tell) -> tuple[Sca
     place = stage.place(f"gateway-{functions}")
     settings = place.directory / "settings.json"
     settings.write_text(json.dumps(_settings(functions, place.backend)))
-    listeners = (f"--listen=127.0.0.1:{place.port}", f"--operations=127.0.0.1:{place.operations}")
+    listeners = (f"--listen=127.0.0.1:{place.port}", f"--admin=127.0.0.1:{place.admin}")
     peer = replace(gateway, arguments=("serve", f"--config={settings}", *listeners))
     started = time.monotonic()
     process = stage.spawn(peer, place)
-    seconds = _wait_for_health(process, place.operations, started)
+    seconds = _wait_for_health(process, place.admin, started)
     scale = Scale(functions, seconds, process.resident_bytes(), process.resident_bytes("VmHWM"))
     running = stage.try_out(peer, process, place, "function-0000000")
     _measure(running, functions, WARM_UP_SECONDS)

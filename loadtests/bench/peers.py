@@ -23,7 +23,7 @@ class Place:
     backend: int
     limit: int
     port: int = field(default_factory=free_port)
-    operations: int = field(default_factory=free_port)
+    admin: int = field(default_factory=free_port)
 
     def fill(self, text: str, **more: str) -> str:
         """Replace each `@name@` by the value of that name."""
@@ -83,7 +83,7 @@ class Peer:
         return found[0].decode() if found else "?"
 
 
-HOLDING_BACKEND = ("@python@", "-m", "loadtests.bench.backend", "@port@", "@operations@")
+HOLDING_BACKEND = ("@python@", "-m", "loadtests.bench.backend", "@port@", "@admin@")
 
 GATEWAY = "gateway"
 EARLIER = "earlier gateway"
@@ -109,7 +109,7 @@ def gateway(program: str | None = None, name: str = GATEWAY) -> Peer:
         (
             "serve",
             "--listen=127.0.0.1:@port@",
-            "--operations=127.0.0.1:@operations@",
+            "--admin=127.0.0.1:@admin@",
             "--backend=http://127.0.0.1:@backend@",
             "--concurrent-executions=@limit@",
         ),

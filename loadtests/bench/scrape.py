@@ -101,12 +101,12 @@ def _watch(
     with machine.on_core(machine.LOAD_CORE), Pinger(running.port) as pinger:
         for number in range(functions):
             pinger.ping(calls.invocation(_name(number), running.port))
-        scraper.submit(scrape, running.operations).result()  # the first takes memory that later ones have
+        scraper.submit(scrape, running.admin).result()  # the first takes memory that later ones have
         call = calls.invocation(_name(0), running.port)
         tell(f"labelled functions: {functions:,}: {scrapes} scrapes")
         for _ in range(scrapes):
             scale.quiet_ms += [milliseconds for _, milliseconds in pinger.ping_for(REST_SECONDS, call)]
-            _scrape_once(scale, pinger, call, scraper.submit(scrape, running.operations))
+            _scrape_once(scale, pinger, call, scraper.submit(scrape, running.admin))
     running.process.check()
     if not scale.scraped_ms:
         raise Trouble("no invoke was under way during a scrape: ask for more --scrapes")
@@ -170,7 +170,7 @@ def scrape(port: int) -> Scrape:
     began = time.monotonic()
     size = 0
     with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
-        connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: operations\r\nConnection: close\r\n\r\n")
+        connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n")
         while received := connection.recv(1 << 20):
             size += len(received)
     return Scrape(began, time.monotonic() - began, size)
@@ -191,7 +191,7 @@ def start(stage: Stage, gateway: Peer, functions: int) -> Running:
         },
     }
     settings.write_text(json.dumps(document))
-    listeners = (f"--listen=127.0.0.1:{place.port}", f"--operations=127.0.0.1:{place.operations}")
+    listeners = (f"--listen=127.0.0.1:{place.port}", f"--admin=127.0.0.1:{place.admin}")
     before = gateway.arguments[: gateway.arguments.index("serve")]
     peer = replace(gateway, arguments=(*before, "serve", f"--config={settings}", *listeners))
     process = stage.spawn(peer, place)

@@ -95,7 +95,7 @@ def _start_shared(stage: Stage, gateway: Peer, url: str) -> Running:
         calls.ask_until(place.port, calls.invocation("echo", place.port), 429)
     request = place.directory / "request"
     request.write_bytes(calls.invocation("echo", place.port))
-    return Running(peer, process, place.port, place.operations, request, keeps_connections=True)
+    return Running(peer, process, place.port, place.admin, request, keeps_connections=True)
 
 
 def _load(path: str, pairs: list[tuple[Variant, Running]], rounds: int, seconds: float, tell: Tell) -> None:

@@ -32,7 +32,7 @@ class Running:
     peer: Peer
     process: Process
     port: int
-    operations: int
+    admin: int
     request: Path
     keeps_connections: bool
 
@@ -96,7 +96,7 @@ class Stage:
                 raise Trouble(f"refused, but for another reason: {answer.body[:200].decode(errors='replace')}")
         request = place.directory / "request"
         request.write_bytes(call)
-        return Running(peer, process, place.port, place.operations, request, answer.keeps_connection)
+        return Running(peer, process, place.port, place.admin, request, answer.keeps_connection)
 
     def keep(self, connection: socket.socket) -> None:
         """Close it when the block is left, not before."""
@@ -105,11 +105,11 @@ class Stage:
     def release(self) -> None:
         """Let the backend answer the calls that it keeps waiting."""
         if self.path != FORWARDED:
-            calls.get_json(self.backend.operations, "/release", seconds=30)
+            calls.get_json(self.backend.admin, "/release", seconds=30)
 
     def backend_state(self) -> dict[str, int]:
         """What the holding backend has seen (backend.py)."""
-        state: dict[str, int] = calls.get_json(self.backend.operations, "/state")
+        state: dict[str, int] = calls.get_json(self.backend.admin, "/state")
         return state
 
     def _start_backend(self) -> Place:

@@ -2,6 +2,6 @@
 
 In the order in which a run meets them: `scenarios` (what `make load` runs), `__main__` and `stage` (the runner; gateway
 and Locust for each scenario), `users` (options, and users that invoke), `wire` (the client that may be slow), `run`
-(what is known of one run), `operations` (asking the second listener), `judging`, `overlap`, `retry`, `streaming` and
+(what is known of one run), `admin` (asking the second listener), `judging`, `overlap`, `retry`, `streaming` and
 `knee` (arithmetic), `outcome` (how it ended, as JSON), `table` and `picture` (for people).
 """

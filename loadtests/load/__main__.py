@@ -35,14 +35,14 @@ def leave(number: int, frame: object) -> None:
     "--length", default=1.0, show_default=True, type=click.FloatRange(0.1, 100), help="Of timed runs, a factor."
 )
 @click.option("--host", help="Origin of a gateway that runs already; otherwise each scenario gets one of its own.")
-@click.option("--operations", default="127.0.0.1:9002", show_default=True, help="host:port of its operations listener.")
+@click.option("--admin", default="127.0.0.1:9002", show_default=True, help="host:port of its admin listener.")
 @click.option(
     "--results",
     default=ROOT / "loadtests" / "results",
     type=click.Path(file_okay=False, path_type=Path),
     help="Where reports and pictures go.  [default: loadtests/results]",
 )
-def main(names: tuple[str, ...], length: float, host: str | None, operations: str, results: Path) -> None:
+def main(names: tuple[str, ...], length: float, host: str | None, admin: str, results: Path) -> None:
     """Load a gateway and judge every answer. Exit 1 on anything unexpected."""
     signal.signal(signal.SIGTERM, leave)
     try:
@@ -50,7 +50,7 @@ def main(names: tuple[str, ...], length: float, host: str | None, operations: st
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="SCENARIO") from error
     results.mkdir(parents=True, exist_ok=True)
-    target = Target(host.rstrip("/"), operations) if host else None
+    target = Target(host.rstrip("/"), admin) if host else None
     outcomes = run_all(chosen, results, target, length)
     table.show(outcomes, console)
     for scenario, outcome in zip(chosen, outcomes, strict=True):

@@ -12,8 +12,8 @@ from locust.env import Environment
 from locust.stats import StatsEntry
 
 from loadtests.load import judging
+from loadtests.load.admin import AdminClient, Silence, in_flight_of, look_for_leaks
 from loadtests.load.judging import ADMITTED, REFUSED, Answer, Ceilings, Expected, Verdict
-from loadtests.load.operations import Operations, Silence, in_flight_of, look_for_leaks
 from loadtests.load.outcome import Line, Outcome, Sample
 from loadtests.load.overlap import HEADER, Highest, read_running, running_by_counter
 
@@ -23,14 +23,12 @@ _MOST_OTHERS = 8
 
 
 class Run:
-    """One run. The gateway is asked every `look_seconds`; `operations` is None where nobody is to be asked."""
+    """One run. The gateway is asked every `look_seconds`; `admin` is None where nobody is to be asked."""
 
-    def __init__(
-        self, scenario: str, environment: Environment, operations: Operations | None, look_seconds: float
-    ) -> None:
+    def __init__(self, scenario: str, environment: Environment, admin: AdminClient | None, look_seconds: float) -> None:
         self.scenario = scenario
         self.environment = environment
-        self.operations = operations
+        self.admin = admin
         self.ceilings = Ceilings()
         self._look_seconds = look_seconds
         self.counts: defaultdict[str, Counter[str]] = defaultdict(Counter)  # by function: outcomes
@@ -49,12 +47,12 @@ class Run:
     def begin(self) -> None:
         self._began = time.monotonic()
         try:
-            if self.operations is not None:
-                self.ceilings = Ceilings.read(self.operations.account())
+            if self.admin is not None:
+                self.ceilings = Ceilings.read(self.admin.account())
                 self._watch = gevent.spawn(self._look_again_and_again)
         except Silence as error:
             self.notes.append(f"limits and leaks are not checked: {error}")
-            self.operations = None
+            self.admin = None
 
     def judge(
         self,
@@ -107,10 +105,10 @@ class Run:
         """Once no user runs and nobody watches: look for leaks and sum up."""
         outcome = Outcome(self.scenario, samples=self.samples, notes=self.notes, marks=self.marks)
         outcome.ceilings = self.ceilings.by_counter()
-        if self.operations is not None:
-            self._look_for_leaks(self.operations, outcome)
+        if self.admin is not None:
+            self._look_for_leaks(self.admin, outcome)
         if not self._truth.seen and self.admitted:
-            word = "checked against /limits alone" if self.operations else "nothing checks how many calls ran at once"
+            word = "checked against /limits alone" if self.admin else "nothing checks how many calls ran at once"
             self.notes.append(f"the backend sends no {HEADER}: {word}")
         outcome.highest = self._of_limits(self._told)
         outcome.truly_highest = self._of_limits(self._truth)
@@ -128,9 +126,9 @@ class Run:
             gevent.sleep(self._look_seconds)
 
     def _look(self) -> None:
-        assert self.operations is not None
+        assert self.admin is not None
         try:
-            in_flight = in_flight_of(self.operations.account())
+            in_flight = in_flight_of(self.admin.account())
         except Silence as error:
             self.fail(str(error))
             return
@@ -148,10 +146,10 @@ class Run:
             )
         )
 
-    def _look_for_leaks(self, operations: Operations, outcome: Outcome) -> None:
+    def _look_for_leaks(self, admin: AdminClient, outcome: Outcome) -> None:
         self._look()
         try:
-            quiet = look_for_leaks(operations, QUIET_SECONDS, gevent.sleep)
+            quiet = look_for_leaks(admin, QUIET_SECONDS, gevent.sleep)
         except Silence as error:
             self.fail(str(error))
             return

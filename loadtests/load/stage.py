@@ -20,10 +20,10 @@ TICK_SECONDS = 0.1
 
 
 class Target(NamedTuple):
-    """Where a gateway is: its origin, and host:port of its operations listener."""
+    """Where a gateway is: its origin, and host:port of its admin listener."""
 
     host: str
-    operations: str
+    admin: str
 
 
 def run_scenario(
@@ -55,13 +55,13 @@ def start_gateway(processes: Processes, flags: tuple[str, ...], directory: Path)
     """A gateway on the demo backend, once it listens."""
     place = directory / "gateway"
     place.mkdir()
-    port, operations = free_port(), free_port()
-    listeners = (f"--listen=127.0.0.1:{port}", f"--operations=127.0.0.1:{operations}")
+    port, admin = free_port(), free_port()
+    listeners = (f"--listen=127.0.0.1:{port}", f"--admin=127.0.0.1:{admin}")
     command = [sys.executable, "-m", "invoke_gateway", "serve", "--backend=demo", *listeners, *flags]
     process = processes.start("the gateway", command, place)
     process.wait_for(port)
-    process.wait_for(operations)
-    return process, Target(f"http://127.0.0.1:{port}", f"127.0.0.1:{operations}")
+    process.wait_for(admin)
+    return process, Target(f"http://127.0.0.1:{port}", f"127.0.0.1:{admin}")
 
 
 def start_locust(
@@ -77,7 +77,7 @@ def start_locust(
     place.mkdir()
     command = [
         *(sys.executable, "-m", "locust", "-f", str(ROOT / "loadtests" / f"{scenario.name}.py"), "--headless"),
-        *("--only-summary", f"--host={target.host}", f"--operations={target.operations}", *scenario.locust),
+        *("--only-summary", f"--host={target.host}", f"--admin={target.admin}", *scenario.locust),
         *(f"--summary={summary}", f"--html={results / scenario.name}.html"),
     ]
     # What ends by itself still needs a bound.

@@ -18,8 +18,8 @@ from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 from locust.exception import StopUser
 
+from loadtests.load.admin import AdminClient
 from loadtests.load.judging import Answer, Expected, Verdict
-from loadtests.load.operations import Operations
 from loadtests.load.run import Run
 
 INVOKE_PATH = "/2015-03-31/functions/{}/invocations"
@@ -33,10 +33,10 @@ def _add_options(parser: LocustArgumentParser) -> None:
     parser.set_defaults(host="http://127.0.0.1:9001", stop_timeout="15s")
     group = parser.add_argument_group("The gateway")
     group.add_argument(
-        "--operations",
+        "--admin",
         default="127.0.0.1:9002",
         metavar="HOST:PORT",
-        help="The gateway's operations listener, for /limits and /holds; `off` where there is none.",
+        help="The gateway's admin listener, for /limits and /holds; `off` where there is none.",
     )
     group.add_argument(
         "--rates",
@@ -61,9 +61,9 @@ def _add_options(parser: LocustArgumentParser) -> None:
 @events.test_start.add_listener
 def _begin(environment: Environment, **_: Any) -> None:
     options = options_of(environment)
-    operations = None if options.operations == "off" else Operations(options.operations)
+    admin = None if options.admin == "off" else AdminClient(options.admin)
     scenario = Path(environment.parsed_locustfiles[0]).stem if environment.parsed_locustfiles else "run"
-    environment.gateway_run = Run(scenario, environment, operations, options.look_seconds)
+    environment.gateway_run = Run(scenario, environment, admin, options.look_seconds)
     run_of(environment).begin()
 
 

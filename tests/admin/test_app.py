@@ -1,4 +1,4 @@
-"""The operations listener: health, readiness, metrics, limits, holds; and that it is a world of its own."""
+"""The admin listener: health, readiness, metrics, limits, holds; and that it is a world of its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 
 from invoke_gateway.app.gateway import Gateway as Application
-from invoke_gateway.server.process import make_operations
+from invoke_gateway.server.process import make_admin
 from invoke_gateway.settings import Address, Settings
 from tests.support.sockets import Answer, Gateway, Wire, gateway, invoke
 
@@ -31,8 +31,8 @@ def holdable() -> Iterator[Gateway]:
 
 
 def ask(served: Gateway, method: str, path: str, body: bytes = b"", *headers: str) -> Answer:
-    """What the operations listener says to a request with a body."""
-    with Wire(served.server.operations.port) as wire:
+    """What the admin listener says to a request with a body."""
+    with Wire(served.server.admin.port) as wire:
         return wire.send(invoke("", body, *headers, method=method, path=path)).answer()
 
 
@@ -260,7 +260,7 @@ async def test_a_client_that_hangs_up_within_its_hold_takes_nothing() -> None:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    await make_operations(application, Address("127.0.0.1", 9001)).app(scope, receive, send)
+    await make_admin(application, Address("127.0.0.1", 9001)).app(scope, receive, send)
     assert sent[0]["status"] == 400
     assert application.holds.describe_all() == []
     await application.close()

@@ -1,4 +1,4 @@
-"""`/faults` on the operations listener: what is a script and what is not, and what becomes of it."""
+"""`/faults` on the admin listener: what is a script and what is not, and what becomes of it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def served(shared: Gateway) -> Iterator[Gateway]:
 
 
 def ask(served: Gateway, method: str, path: str, body: bytes = b"", *headers: str) -> Answer:
-    with Wire(served.server.operations.port) as wire:
+    with Wire(served.server.admin.port) as wire:
         return wire.send(invoke("", body, *headers, method=method, path=path)).answer()
 
 

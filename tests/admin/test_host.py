@@ -1,4 +1,4 @@
-"""On loopback the operations listener answers only to names that no web site can have."""
+"""On loopback the admin listener answers only to names that no web site can have."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def served() -> Iterator[Gateway]:
 
 
 def ask(served: Gateway, host: str) -> Answer:
-    with Wire(served.server.operations.port) as wire:
+    with Wire(served.server.admin.port) as wire:
         return wire.send(f"GET /limits HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()).answer()
 
 

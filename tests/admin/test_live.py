@@ -369,7 +369,7 @@ def test_a_question_that_makes_no_sense_gets_a_text(served: Gateway) -> None:
 
 def test_a_watcher_too_many_is_told_so(served: Gateway) -> None:
     served.on_loop(lambda: setattr(served.server.gateway.watchers, "_most", 1))
-    with Wire(served.server.operations.port) as first:
+    with Wire(served.server.admin.port) as first:
         first.send(request("/live"))
         served.until(lambda: served.server.gateway.watchers.count == 1, "a watcher")
         answer = served.fetch("/live")
@@ -406,8 +406,8 @@ def test_watchers_do_not_hold_a_stop_up_even_if_they_do_not_read() -> None:
     functions = {f"a-function-with-a-rather-long-name-{number}": {} for number in range(500)}
     started = gateway_with(functions)
     with (
-        Wire(started.server.operations.port) as reader,
-        Wire(started.server.operations.port, receive_buffer=4096) as deaf,
+        Wire(started.server.admin.port) as reader,
+        Wire(started.server.admin.port, receive_buffer=4096) as deaf,
     ):
         reader.send(request("/live"))
         deaf.send(request("/live?top=200"))

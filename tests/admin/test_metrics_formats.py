@@ -68,11 +68,11 @@ def test_a_scrape_that_is_not_read_holds_up_nobody() -> None:
     """And one that is given up does no harm."""
     functions = {f"function-{number}": {"reserved_concurrent_executions": 0} for number in range(20_000)}
     settings = {"metric_functions": len(functions), "accounts": {"default": {"functions": functions}}}
-    with gateway(**settings) as many, Wire(many.server.operations.port, receive_buffer=4096) as wire:
-        wire.send(b"GET /metrics HTTP/1.1\r\nHost: operations\r\n\r\n")
+    with gateway(**settings) as many, Wire(many.server.admin.port, receive_buffer=4096) as wire:
+        wire.send(b"GET /metrics HTTP/1.1\r\nHost: admin\r\n\r\n")
         assert wire.take(1000).startswith(b"HTTP/1.1 200 ")
         assert many.send(invoke()).status == 200
-        assert fetch(many.server.operations.port, "/healthz").status == 200
+        assert fetch(many.server.admin.port, "/healthz").status == 200
         wire.reset()
         text = many.fetch("/metrics").body.decode()
         assert text.count("invoke_gateway_reserved_concurrent_executions{") == len(functions)

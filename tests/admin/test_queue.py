@@ -1,4 +1,4 @@
-"""`/queue`: what waits, and single events, as the operations listener shows and treats them."""
+"""`/queue`: what waits, and single events, as the admin listener shows and treats them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def send_three(served: Gateway) -> None:
 
 
 def ask(served: Gateway, path: str, method: str = "GET", *headers: str, body: bytes = b"") -> HttpAnswer:
-    with Wire(served.server.operations.port) as wire:
+    with Wire(served.server.admin.port) as wire:
         return wire.send(invoke("", body, *headers, path=path, method=method)).answer()
 
 

@@ -34,7 +34,7 @@ class Flaw(StrEnum):
 
 
 class FakeGateway:
-    """Invoke API and operations on one port; one request per connection."""
+    """Invoke API and admin listener on one port; one request per connection."""
 
     def __init__(self, backend: tuple[str, int], flaw: Flaw, timeout_seconds: float = 10) -> None:
         self.backend = backend

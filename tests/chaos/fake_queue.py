@@ -82,7 +82,7 @@ class FakeQueue:
         for (number,) in self.db.execute(f"SELECT id FROM events{unclaimed}").fetchall():
             self.start(number)
         servers = []
-        for key, name in (("listen", "Invoke API"), ("operations", "operations")):
+        for key, name in (("listen", "Invoke API"), ("admin", "admin")):
             host, port = self.settings[key].split(":")
             servers.append(await asyncio.start_server(self.accept, host, int(port)))
             print(f"{name} on http://{self.settings[key]}", flush=True)

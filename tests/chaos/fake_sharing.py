@@ -244,7 +244,7 @@ def encode(*words: object) -> bytes:
 async def main(flaw: str, config: str) -> None:
     settings = json.loads(await asyncio.to_thread(Path(config).read_text))
     async with SharedFake(settings, SharedFlaw(flaw)) as fake:
-        print(f"Invoke API on http://127.0.0.1:{fake.port}, operations on http://127.0.0.1:{fake.port}", flush=True)
+        print(f"Invoke API on http://127.0.0.1:{fake.port}, admin on http://127.0.0.1:{fake.port}", flush=True)
         await fake.renew()
 
 

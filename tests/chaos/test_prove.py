@@ -71,8 +71,8 @@ async def test_a_running_gateway_can_be_judged_when_it_forwards_to_the_backend_o
     backend = Endpoint(LOOPBACK, free_port())
     limits = {"default": {"concurrent_executions": 4, **UNRATED}}
     async with serving(f"http://{backend}", accounts=limits) as gateway:
-        operations = Endpoint(LOOPBACK, gateway.operations.port)
-        plan = Plan([1], 0, CLIENTS, Endpoint(LOOPBACK, gateway.listen.port), operations, backend)
+        admin = Endpoint(LOOPBACK, gateway.admin.port)
+        plan = Plan([1], 0, CLIENTS, Endpoint(LOOPBACK, gateway.listen.port), admin, backend)
         verdict = await prove(plan, silent())
     assert verdict.examples == []
     assert verdict.holds
@@ -162,7 +162,7 @@ async def test_a_gateway_that_dies_fails_the_proof(monkeypatch: pytest.MonkeyPat
 def test_ended_early_it_leaves_no_gateway_behind(by: signal.Signals, status: int, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "invoke_gateway", "prove"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, env={**os.environ, "TMPDIR": str(tmp_path)}) as ran:
-        listening = re.compile(r"operations on http://127.0.0.1:(\d+)")
+        listening = re.compile(r"admin on http://127.0.0.1:(\d+)")
 
         def find_ports() -> list[str]:
             return [port for log in tmp_path.glob("*/log") for port in listening.findall(log.read_text())]
@@ -181,7 +181,7 @@ async def test_the_command_tells_its_seed_and_verdict_and_writes_a_report(tmp_pa
     report = tmp_path / "out.html"
     backend = Endpoint(LOOPBACK, free_port())
     async with FakeGateway(backend, Flaw.ONE_TOO_MANY) as fake:
-        where = f"--gateway http://127.0.0.1:{fake.port} --operations 127.0.0.1:{fake.port} --backend-listen {backend}"
+        where = f"--gateway http://127.0.0.1:{fake.port} --admin 127.0.0.1:{fake.port} --backend-listen {backend}"
         options = f"-m gateway prove --seed 3 --clients 50 --json --report {report} {where}"
         ran = await asyncio.create_subprocess_exec(
             sys.executable, *options.split(), stdout=subprocess.PIPE, stderr=subprocess.PIPE

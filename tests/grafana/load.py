@@ -145,10 +145,10 @@ class Process:
     """A gateway in a process of its own. `port` is that of the Invoke API."""
 
     def __init__(self, folder: Path, name: str, settings: dict[str, Any]) -> None:
-        self.port, self.operations_port = processes.free_port(), processes.free_port()
-        self.target = f"127.0.0.1:{self.operations_port}"
+        self.port, self.admin_port = processes.free_port(), processes.free_port()
+        self.target = f"127.0.0.1:{self.admin_port}"
         self.file = folder / f"{name}.json"
-        listeners = {"listen": f"127.0.0.1:{self.port}", "operations": self.target}
+        listeners = {"listen": f"127.0.0.1:{self.port}", "admin": self.target}
         self.file.write_text(json.dumps({**settings, **listeners, "watch": True}))
 
     @contextmanager
@@ -158,13 +158,13 @@ class Process:
         folder = self.file.parent
         log = self.file.with_suffix(".log")
         with processes.running(arguments, log, processes.bare_environment(folder), ROOT) as process:
-            ports = (self.port, self.operations_port)
+            ports = (self.port, self.admin_port)
             process.wait_until(lambda: all(map(processes.listens, ports)), "it listens")
             yield self
 
     def hold_a_slot(self) -> None:
         body = b'{"seconds": 600}'
-        with Wire(self.operations_port) as wire:
+        with Wire(self.admin_port) as wire:
             wire.send(invoke("", body, "Content-Type: application/json", path="/holds"))
             assert wire.answer().status == 201
 

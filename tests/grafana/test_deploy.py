@@ -75,16 +75,16 @@ def test_the_gateway_takes_its_settings(text: str, tmp_path: Path) -> None:
 def test_it_listens_on_the_ports_that_are_published_and_drains_within_its_time(text: str) -> None:
     """The time between SIGTERM and SIGKILL is longer than the drain, in Kubernetes after the pause before it."""
     settings = Settings.model_validate(yaml.safe_load(text))
-    assert (str(settings.listen), str(settings.operations)) == ("0.0.0.0:9001", "0.0.0.0:9002")
+    assert (str(settings.listen), str(settings.admin)) == ("0.0.0.0:9001", "0.0.0.0:9002")
     ports = {port["name"]: port["containerPort"] for port in GATEWAY["containers"][0]["ports"]}
-    assert ports == {"invoke": settings.listen.port, "operations": settings.operations.port}
+    assert ports == {"invoke": settings.listen.port, "admin": settings.admin.port}
     assert {int(port.split(":")[-1]) for port in COMPOSE["services"]["gateway"]["ports"]} == set(ports.values())
     at_most = settings.drain_seconds + CLOSE_SECONDS  # the store of events may need as much after the drain
     assert int(COMPOSE["services"]["gateway"]["stop_grace_period"].rstrip("s")) > at_most
     pause = int(GATEWAY["containers"][0]["lifecycle"]["preStop"]["exec"]["command"][1])
     assert GATEWAY["terminationGracePeriodSeconds"] > pause + at_most
     probe = GATEWAY["containers"][0]["readinessProbe"]
-    assert probe["httpGet"] == {"path": "/readyz", "port": "operations"}
+    assert probe["httpGet"] == {"path": "/readyz", "port": "admin"}
     assert probe["timeoutSeconds"] > 1  # the first look at the backend may take a second
     assert settings.buffer_bytes * 2 <= 1024**3 == _bytes(GATEWAY["containers"][0]["resources"]["limits"]["memory"])
 
@@ -123,11 +123,11 @@ def test_ports_of_this_machine_are_open_to_this_machine_only() -> None:
     assert all(port.startswith("127.0.0.1:") for port in published)
 
 
-def test_only_prometheus_may_reach_the_operations_listener() -> None:
-    invoke, operations = named("NetworkPolicy", "gateway")["spec"]["ingress"]
+def test_only_prometheus_may_reach_the_admin_listener() -> None:
+    invoke, admin = named("NetworkPolicy", "gateway")["spec"]["ingress"]
     assert [port["port"] for port in invoke["ports"]] == [9001]
-    assert [port["port"] for port in operations["ports"]] == [9002]
-    (allowed,) = operations["from"]
+    assert [port["port"] for port in admin["ports"]] == [9002]
+    (allowed,) = admin["from"]
     labels = named("Deployment", "prometheus")["spec"]["template"]["metadata"]["labels"]
     assert allowed["podSelector"]["matchLabels"].items() <= labels.items()
 
@@ -186,7 +186,7 @@ def test_prometheus_has_the_job_that_the_rules_ask_for(tmp_path: Path) -> None:
         run("promtool", "check", "config", "--syntax-only", str(file), home=tmp_path)
 
 
-def test_what_prometheus_scrapes_is_the_operations_listener() -> None:
+def test_what_prometheus_scrapes_is_the_admin_listener() -> None:
     (compose,) = yaml.safe_load((DEPLOY / "prometheus.yml").read_text())["scrape_configs"][0]["static_configs"]
     assert compose["targets"] == ["gateway:9002"]
     config = yaml.safe_load(named("ConfigMap", "prometheus")["data"]["prometheus.yml"])

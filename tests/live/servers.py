@@ -25,11 +25,11 @@ PROGRAMS = Path(sys.executable).parent  # of this Python environment
 
 
 class Gateway:
-    """A running gateway and what its operations listener says."""
+    """A running gateway and what its admin listener says."""
 
-    def __init__(self, url: str, operations: str, process: RunningProcess) -> None:
+    def __init__(self, url: str, admin: str, process: RunningProcess) -> None:
         self.url = url
-        self.operations = operations
+        self.admin = admin
         self.process = process
 
     def __repr__(self) -> str:
@@ -37,7 +37,7 @@ class Gateway:
 
     def account(self, account: str) -> dict[str, Any]:
         """One account's part of /limits; an account without calls or settings of its own has none."""
-        answer = fetch_json(f"{self.operations}/limits")
+        answer = fetch_json(f"{self.admin}/limits")
         return next(each for each in answer["accounts"] if each["account"] == account)
 
     def in_flight(self, account: str) -> int:
@@ -53,16 +53,16 @@ class Gateway:
 def gateway(directory: Path, backend: str, *flags: str, **settings: Any) -> Iterator[Gateway]:
     """A gateway before `backend` (a URL, or `demo`): `settings` in a file, `flags` on the command line."""
     directory.mkdir(exist_ok=True)
-    listen, operations = f"{LOOPBACK}:{free_port()}", f"{LOOPBACK}:{free_port()}"
+    listen, admin = f"{LOOPBACK}:{free_port()}", f"{LOOPBACK}:{free_port()}"
     command = [str(PROGRAMS / "invoke-gateway"), "serve", "--backend", backend, *flags]
-    command += ["--listen", listen, "--operations", operations]
+    command += ["--listen", listen, "--admin", admin]
     if settings:
         file = directory / "gateway.yaml"
         file.write_text(yaml.safe_dump(settings))
         command += ["--config", str(file)]
     with running(command, directory / "gateway.log", bare_environment(directory), directory) as process:
-        started = Gateway(f"http://{listen}", f"http://{operations}", process)
-        process.wait_until(lambda: fetch_json(f"{started.operations}/readyz"), "the gateway is ready")
+        started = Gateway(f"http://{listen}", f"http://{admin}", process)
+        process.wait_until(lambda: fetch_json(f"{started.admin}/readyz"), "the gateway is ready")
         yield started
 
 

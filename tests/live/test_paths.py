@@ -99,7 +99,7 @@ class Guarded:
         return self.running()["most"], sorted(int(call.result().split(b" ")[1]) for call in calls)
 
     def _is_busy(self) -> bool:
-        queue = fetch_json(f"{self.gateway.operations}/queue")
+        queue = fetch_json(f"{self.gateway.admin}/queue")
         return bool(self.gateway.in_flight("000000000000") or queue["events"] or self.running()["running"])
 
 

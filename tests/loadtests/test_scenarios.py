@@ -55,7 +55,7 @@ def test_each_file_alone_tells_its_options(name: str) -> None:
     found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert found.returncode == 0, found.stderr
     of_all, of_the_file = found.stdout.partition("The gateway:")[2].split("\n\n")[:2]
-    assert "--operations HOST:PORT" in of_all
+    assert "--admin HOST:PORT" in of_all
     assert of_the_file.count("  --") >= 2, "the file has options of its own"
 
 
@@ -140,7 +140,7 @@ def test_a_gateway_that_lies_is_found_out_by_what_its_backend_saw(tmp_path: Path
 def test_the_runner_ends_with_1_and_says_why_when_nobody_answers(tmp_path: Path) -> None:
     for length in (0.2, *LENGTHS):
         command = [sys.executable, "-m", "loadtests.load", "steady", f"--length={length}", f"--results={tmp_path}"]
-        command += ["--host=http://127.0.0.1:9", "--operations=127.0.0.1:9"]
+        command += ["--host=http://127.0.0.1:9", "--admin=127.0.0.1:9"]
         found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
         if "no answer" in found.stdout:
             break

@@ -31,7 +31,7 @@ def open_page(browser: Browser) -> Iterator[Open]:
         def open_one(served: Gateway, query: str = "", **options: object) -> Watched:
             watched = stack.enter_context(watched_page(browser, **options))
             opened.append(watched)
-            watched.page.goto(f"http://{served.server.operations}/{query}")
+            watched.page.goto(f"http://{served.server.admin}/{query}")
             watched.page.wait_for_selector("#status[data-state=live]")
             return watched
 

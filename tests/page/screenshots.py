@@ -25,7 +25,7 @@ def take(browser: Browser, served: Shop, folder: Path) -> None:
     """Every picture, of the same load."""
     for name, (width, height, scheme) in PICTURES.items():
         with watched_page(browser, width, height, color_scheme=scheme, reduced_motion="reduce") as watched:
-            watched.page.goto(f"http://{served.server.operations}/")
+            watched.page.goto(f"http://{served.server.admin}/")
             watched.page.wait_for_selector("tr.row")
             watched.page.wait_for_timeout(6000)  # until what has just been throttled is marked
             path = folder / f"{name}.png"

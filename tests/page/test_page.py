@@ -187,7 +187,7 @@ def test_it_asks_nobody_but_its_gateway(busy_shop: Shop, open_page: Open) -> Non
     watched = open_page(busy_shop)
     expect(row(watched.page, "checkout")).to_be_visible()
     assert {urlsplit(url).netloc for url in watched.asked if not url.startswith("data:")} == {
-        str(busy_shop.server.operations)
+        str(busy_shop.server.admin)
     }
     assert {urlsplit(url).path for url in watched.asked if not url.startswith("data:")} == {"/", "/live"}
 
@@ -312,7 +312,7 @@ def test_a_page_too_many_says_so_and_gets_in_when_there_is_a_place(
     served.on_loop(lambda: setattr(served.server.gateway.watchers, "_most", 1))
     first = open_page(served)
     with watched_page(browser) as second:
-        second.page.goto(f"http://{served.server.operations}/")
+        second.page.goto(f"http://{served.server.admin}/")
         expect(second.page.locator("#status")).to_contain_text("1 watchers are connected, and no more are let in.")
         first.page.goto("about:blank")
         expect(second.page.locator("#status")).to_have_text("Live")
@@ -334,19 +334,19 @@ def test_ten_thousand_functions_are_a_short_table(open_page: Open) -> None:
 
 @pytest.mark.lateness
 def test_it_comes_back_when_its_gateway_does(browser: Browser, tmp_path: Path) -> None:
-    operations = f"{LOOPBACK}:{free_port()}"
-    command = [sys.executable, "-m", "invoke_gateway", "serve", "--backend", "demo", "--operations", operations]
+    admin = f"{LOOPBACK}:{free_port()}"
+    command = [sys.executable, "-m", "invoke_gateway", "serve", "--backend", "demo", "--admin", admin]
     command += ["--listen", f"{LOOPBACK}:{free_port()}", "--reserve", "echo=3"]
 
     @contextmanager
     def serving() -> Iterator[RunningProcess]:
         with running(command, tmp_path / "log", bare_environment(tmp_path), tmp_path) as process:
-            process.wait_until(lambda: fetch_json(f"http://{operations}/readyz"), "the gateway is ready")
+            process.wait_until(lambda: fetch_json(f"http://{admin}/readyz"), "the gateway is ready")
             yield process
 
     with watched_page(browser) as watched:
         with serving() as process:
-            watched.page.goto(f"http://{operations}/")
+            watched.page.goto(f"http://{admin}/")
             expect(row(watched.page, "echo").locator(".numbers")).to_have_text("0 / 3")
             began = time.monotonic()
             assert process.stop() == 0
@@ -360,15 +360,15 @@ def test_it_comes_back_when_its_gateway_does(browser: Browser, tmp_path: Path) -
 
 
 def test_it_says_so_when_its_gateway_is_killed(browser: Browser, tmp_path: Path) -> None:
-    operations = f"{LOOPBACK}:{free_port()}"
-    command = [sys.executable, "-m", "invoke_gateway", "serve", "--backend", "demo", "--operations", operations]
+    admin = f"{LOOPBACK}:{free_port()}"
+    command = [sys.executable, "-m", "invoke_gateway", "serve", "--backend", "demo", "--admin", admin]
     command += ["--listen", f"{LOOPBACK}:{free_port()}"]
     with (
         running(command, tmp_path / "log", bare_environment(tmp_path), tmp_path) as process,
         watched_page(browser) as watched,
     ):
-        process.wait_until(lambda: fetch_json(f"http://{operations}/readyz"), "the gateway is ready")
-        watched.page.goto(f"http://{operations}/")
+        process.wait_until(lambda: fetch_json(f"http://{admin}/readyz"), "the gateway is ready")
+        watched.page.goto(f"http://{admin}/")
         status = watched.page.locator("#status")
         expect(status).to_have_text("Live")
         process.kill()

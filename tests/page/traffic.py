@@ -77,7 +77,7 @@ class Shop(Gateway):
         call.answer()
 
     def hold(self, **wanted: Any) -> None:
-        with Wire(self.server.operations.port) as wire:
+        with Wire(self.server.admin.port) as wire:
             body = json.dumps(wanted).encode()
             assert wire.send(invoke("", body, JSON, path="/holds")).answer().status == 201
 

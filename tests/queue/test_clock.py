@@ -185,20 +185,20 @@ async def test_a_retry_comes_when_it_is_due_though_the_clock_is_set(
     stepped = tmp_path / "step"
     stepped.write_text("0")
     async with ScriptedBackend(FAILS) as backend:
-        port, operations = free_port(), free_port()
+        port, admin = free_port(), free_port()
         environment = bare_environment(tmp_path) | {
             "PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[2]}",
             "STEP_FILE": str(stepped),
         }
         command = [sys.executable, "-m", "invoke_gateway", "serve", "--backend", backend.url]
-        command += ["--listen", f"127.0.0.1:{port}", "--operations", f"127.0.0.1:{operations}"]
+        command += ["--listen", f"127.0.0.1:{port}", "--admin", f"127.0.0.1:{admin}"]
         command += ["--async-function-error-delays-seconds", "3"]
         log = tmp_path / "log"
         with running(command, log, environment, tmp_path) as first:
             await asyncio.to_thread(wait_until, lambda: listens(port), "the gateway listens")
             await invoke(Address("127.0.0.1", port), "report", b"{}", {"x-amz-invocation-type": "Event"})
             await eventually(lambda: len(backend.requests) == 1, "no first run", 20)
-            url = f"http://127.0.0.1:{operations}/queue"
+            url = f"http://127.0.0.1:{admin}/queue"
             await asyncio.to_thread(wait_until, lambda: fetch_json(url)["retrying"], "the retry is not stored")
             stepped.write_text(str(step))
             if is_restarted:

@@ -30,8 +30,8 @@ async def check(seed: int) -> None:
     backend = Endpoint("127.0.0.1", free_port())
     to_backend = {"timeout_seconds": TIMEOUT_SECONDS}
     async with serving(f"http://{backend}", backend=to_backend, accounts={"default": LIMITS}) as gateway:
-        listen, operations = (Endpoint(str(at.host), at.port) for at in (gateway.listen, gateway.operations))
-        plan = Plan([seed], 0, CLIENTS, listen, operations, backend, TIMEOUT_SECONDS)
+        listen, admin = (Endpoint(str(at.host), at.port) for at in (gateway.listen, gateway.admin))
+        plan = Plan([seed], 0, CLIENTS, listen, admin, backend, TIMEOUT_SECONDS)
         verdict = await prove(plan, Progress(Console(file=io.StringIO()), 1))
         assert verdict.examples == []
         assert [(peak.name, peak.highest) for peak in verdict.peaks] == [

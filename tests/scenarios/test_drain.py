@@ -84,7 +84,7 @@ async def test_what_was_admitted_is_finished_and_nothing_new_is_accepted() -> No
         await server.stop()
         assert not server.ended.done()
         assert server.gateway.in_flight == 2
-        ready = await call(server.gateway.operations, "/readyz", None, method="GET", host="localhost")
+        ready = await call(server.gateway.admin, "/readyz", None, method="GET", host="localhost")
         assert ready.status == 503, "whoever balances the load must know"
         gate.open()
         may_end.set()

@@ -19,9 +19,9 @@ SETTINGS: dict[str, Any] = {"faults": True, "accounts": {"default": {"concurrent
 LATENCY = 0.4  # seconds
 
 
-async def add(operations: Any, function: str | None, *steps: dict[str, Any]) -> None:
+async def add(admin: Any, function: str | None, *steps: dict[str, Any]) -> None:
     body = json.dumps({"function": function, "steps": steps}).encode()
-    answer = await call(operations, "/faults", body, {"Content-Type": "application/json"}, host="localhost")
+    answer = await call(admin, "/faults", body, {"Content-Type": "application/json"}, host="localhost")
     assert answer.status == 201, answer
 
 
@@ -29,7 +29,7 @@ async def test_an_error_takes_no_slot_and_reaches_no_backend(
     gateway: GatewayUnderTest, backend: ScriptedBackend
 ) -> None:
     """Also where the body is large, or bad: it is dealt with as for every refusal, and the connection lives on."""
-    await add(gateway.operations, "checkout", {"error": "EC2ThrottledException", "repeat": 4})
+    await add(gateway.admin, "checkout", {"error": "EC2ThrottledException", "repeat": 4})
     async with Client(gateway.listen) as client:
         for body in (b"{}", b"{bad", b'"' + b"x" * 3_000_000 + b'"', b"x" * 7_000_000):
             assert (await client.call(invoke_path("checkout"), body)).status == 502
@@ -41,7 +41,7 @@ async def test_an_error_takes_no_slot_and_reaches_no_backend(
 async def test_a_late_call_holds_its_slot_and_others_are_throttled_meanwhile(
     gateway: GatewayUnderTest, backend: ScriptedBackend
 ) -> None:
-    await add(gateway.operations, "checkout", {"latency_seconds": LATENCY, "repeat": 3})
+    await add(gateway.admin, "checkout", {"latency_seconds": LATENCY, "repeat": 3})
     loop = asyncio.get_running_loop()
     started = loop.time()
     late = [asyncio.create_task(invoke(gateway.listen)) for _ in range(3)]
@@ -63,7 +63,7 @@ async def test_a_client_that_hangs_up_during_a_latency_frees_its_slot_no_earlier
 ) -> None:
     """And the function runs all the same, as one whose caller has left."""
     gate = backend.script = Gate()
-    await add(gateway.operations, "checkout", {"latency_seconds": LATENCY})
+    await add(gateway.admin, "checkout", {"latency_seconds": LATENCY})
     loop = asyncio.get_running_loop()
     async with Client(gateway.listen) as client:
         sent = loop.time()
@@ -80,7 +80,7 @@ async def test_a_client_that_hangs_up_during_a_latency_frees_its_slot_no_earlier
 
 
 async def test_an_event_that_is_late_takes_no_slot(gateway: GatewayUnderTest, backend: ScriptedBackend) -> None:
-    await add(gateway.operations, "checkout", {"latency_seconds": LATENCY})
+    await add(gateway.admin, "checkout", {"latency_seconds": LATENCY})
     loop = asyncio.get_running_loop()
     started = loop.time()
     calling = asyncio.create_task(invoke(gateway.listen, headers={"X-Amz-Invocation-Type": "Event"}))
@@ -96,7 +96,7 @@ async def test_a_script_is_for_whoever_hands_an_event_over_and_its_run_takes_no_
     """An error on the way in keeps nothing; a step of the next call is still there after the event has run."""
     event = {"X-Amz-Invocation-Type": "Event"}
     await add(
-        gateway.operations,
+        gateway.admin,
         "checkout",
         {"error": "ServiceException"},
         {"cut_after_bytes": 0},
@@ -115,9 +115,7 @@ async def test_a_script_is_for_whoever_hands_an_event_over_and_its_run_takes_no_
 async def test_an_error_that_is_late_takes_no_slot_and_outlives_its_client(
     gateway: GatewayUnderTest, backend: ScriptedBackend
 ) -> None:
-    await add(
-        gateway.operations, "checkout", {"error": "EFSMountTimeoutException", "latency_seconds": LATENCY, "repeat": 2}
-    )
+    await add(gateway.admin, "checkout", {"error": "EFSMountTimeoutException", "latency_seconds": LATENCY, "repeat": 2})
     loop = asyncio.get_running_loop()
     started = loop.time()
     async with Client(gateway.listen) as client, Client(gateway.listen) as leaving:
@@ -137,7 +135,7 @@ async def test_a_call_that_is_refused_for_another_cause_has_taken_its_step(
     gateway: GatewayUnderTest, backend: ScriptedBackend
 ) -> None:
     """It says its own cause, not the script's."""
-    await add(gateway.operations, "checkout", {"latency_seconds": 0.01}, {"error": "EFSIOException"})
+    await add(gateway.admin, "checkout", {"latency_seconds": 0.01}, {"error": "EFSIOException"})
     answer = await invoke(gateway.listen, body=b"{bad")
     assert (answer.status, answer.header("x-invoke-gateway-decision")) == (400, None)
     assert (await invoke(gateway.listen)).status == 410
@@ -155,13 +153,13 @@ async def test_a_cut_response_has_exactly_those_bytes_and_its_connection_is_clos
 
     backend.script = answer
     for size in (0, 1, 40_960, 200_000, len(body) - 1):
-        await add(gateway.operations, "checkout", {"cut_after_bytes": size})
+        await add(gateway.admin, "checkout", {"cut_after_bytes": size})
         async with Client(gateway.listen) as client:
             response = await client.call(path)
             assert (response.status, response.is_whole, len(response.body)) == (200, False, size)
             assert response.body == body[:size]
             assert client.reader.at_eof()
-    await add(gateway.operations, "checkout", {"cut_after_bytes": len(body)})
+    await add(gateway.admin, "checkout", {"cut_after_bytes": len(body)})
     response = await call(gateway.listen, path)
     assert (response.is_whole, response.body == body) == (True, True)
 
@@ -178,7 +176,7 @@ async def test_the_slot_of_a_cut_stream_follows_the_backend(
         await call.send(chunk(b"y" * 1000) + chunk(b""))
 
     backend.script = answer
-    await add(gateway.operations, "checkout", {"cut_after_bytes": 10})
+    await add(gateway.admin, "checkout", {"cut_after_bytes": 10})
     response = await call(gateway.listen, stream_path("checkout"))
     assert (response.is_whole, response.body) == (False, b"x" * 10)
     assert (gateway.in_flight, gateway.requests_under_way) == (1, 0)
@@ -194,7 +192,7 @@ async def test_a_large_answer_that_is_cut_gives_its_bytes_back(
         call.answer(body=b"x" * 5_000_000)
 
     backend.script = answer
-    await add(gateway.operations, "checkout", {"cut_after_bytes": 4_000_000})
+    await add(gateway.admin, "checkout", {"cut_after_bytes": 4_000_000})
     response = await invoke(gateway.listen)
     assert (response.is_whole, len(response.body)) == (False, 4_000_000)
     await gateway.settled()
@@ -204,7 +202,7 @@ async def test_a_large_answer_that_is_cut_gives_its_bytes_back(
 async def test_a_late_call_that_a_drain_cuts_off_gives_its_slot_back_and_reaches_no_backend() -> None:
     async with ScriptedBackend() as backend:
         async with serving(backend.url, faults=True, drain_seconds=0.2) as gateway, Client(gateway.listen) as client:
-            await add(gateway.operations, "checkout", {"latency_seconds": 60})
+            await add(gateway.admin, "checkout", {"latency_seconds": 60})
             await client.send(request(invoke_path("checkout")))
             await eventually(lambda: gateway.in_flight == 1, "its slot is taken")
         assert gateway.app.counters.held() == {}
@@ -214,6 +212,6 @@ async def test_a_late_call_that_a_drain_cuts_off_gives_its_slot_back_and_reaches
 async def test_a_late_call_counts_as_slow(gateway: GatewayUnderTest, backend: ScriptedBackend) -> None:
     labels = {"account": "000000000000", "function": "other"}
     before = await gateway.metric("duration_seconds_sum", **labels)
-    await add(gateway.operations, "checkout", {"latency_seconds": 0.1})
+    await add(gateway.admin, "checkout", {"latency_seconds": 0.1})
     await invoke(gateway.listen)
     assert await gateway.metric("duration_seconds_sum", **labels) - before >= 0.1

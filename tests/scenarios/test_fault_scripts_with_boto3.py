@@ -43,7 +43,7 @@ def client(demo: Gateway) -> Iterator[Any]:
 
 def ask(demo: Gateway, method: str, document: object = None) -> Answer:
     data = invoke("", json.dumps(document).encode(), "Content-Type: application/json", method=method, path="/faults")
-    with Wire(demo.server.operations.port) as wire:
+    with Wire(demo.server.admin.port) as wire:
         return wire.send(data).answer()
 
 

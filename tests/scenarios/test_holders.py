@@ -32,8 +32,8 @@ def store() -> Iterator[Store]:
 
 
 def run(gateway: Process, *arguments: str) -> Result:
-    address = gateway._operations.removeprefix("http://")
-    return CliRunner().invoke(main, [*arguments, "--operations", address])
+    address = gateway._admin.removeprefix("http://")
+    return CliRunner().invoke(main, [*arguments, "--admin", address])
 
 
 def holders(gateway: Process, *arguments: str) -> dict[str, Any]:

@@ -52,9 +52,9 @@ class Reader:
 
 
 def read_addresses(file: int) -> tuple[int, int, bytes]:
-    """The ports of the Invoke API and of the operations, out of a log of which no more is read than that."""
+    """The ports of the Invoke API and of the admin, out of a log of which no more is read than that."""
     data = b""
-    while not (found := re.search(rb"operations on http://127\.0\.0\.1:(\d+)", data)):
+    while not (found := re.search(rb"admin on http://127\.0\.0\.1:(\d+)", data)):
         piece = os.read(file, 256)
         assert piece, data
         data += piece
@@ -69,7 +69,7 @@ def unread(tmp_path: Path) -> Iterator[tuple[Served, int]]:
     out, into = os.pipe()
     with served(tmp_path, "--access-log", streams={"stderr": into}) as gateway:
         os.close(into)
-        gateway.port, gateway.operations, _ = read_addresses(out)
+        gateway.port, gateway.admin, _ = read_addresses(out)
         yield gateway, out
     os.close(out)
 
@@ -85,7 +85,7 @@ def test_a_full_pipe_stops_no_call(unread: tuple[Served, int]) -> None:
                 assert wire.send(invoke("", path=path)).answer().status == 404
                 sent += 1
             assert sent < 5000
-        assert fetch(gateway.operations, "/healthz").status == 200
+        assert fetch(gateway.admin, "/healthz").status == 200
         dropped = int(gateway.metric("log_lines_dropped_total"))
         reader = Reader(out)
         reader.start()
@@ -121,7 +121,7 @@ def test_a_reader_that_is_gone_ends_nothing(unread: tuple[Served, int]) -> None:
 
 
 def test_a_full_disk_ends_nothing(tmp_path: Path) -> None:
-    """/dev/full answers as a disk without room does. Its ports are found by the operations listener's own."""
+    """/dev/full answers as a disk without room does. Its ports are found by the admin listener's own."""
     with Path("/dev/full").open("wb") as full, served(tmp_path, streams={"stderr": full}) as gateway:
         ports = wait_for_ports(gateway.process.pid)
         assert [port for port in ports if fetch(port, "/healthz").status == 200]
@@ -165,12 +165,12 @@ def test_workers_do_not_mix_their_lines(tmp_path: Path, store: Store) -> None:
     flags = ("--access-log", "--workers", "2", "--counters", store.url, "--shared-lease-seconds", "1")
     with served(tmp_path, *flags, streams={"stderr": into}) as gateway:
         os.close(into)
-        gateway.port, gateway.operations, _ = read_addresses(out)
+        gateway.port, gateway.admin, _ = read_addresses(out)
         for _ in range(8):  # connections, which the kernel spreads over both
             with Wire(gateway.port) as wire:
                 for number in range(60):
                     wire.send(invoke("", path=f"/{'q' * 3000}/{number}")).answer()
-        assert fetch(gateway.operations, "/healthz").status == 200
+        assert fetch(gateway.admin, "/healthz").status == 200
         reader = Reader(out)
         reader.start()
         wait_until(lambda: reader.data.count(b'"path"') == 480, "all lines are read", timeout=30)

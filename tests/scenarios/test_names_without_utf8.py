@@ -40,7 +40,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 async def get(gateway: GatewayUnderTest, path: str) -> clients.Response:
-    return await clients.call(gateway.operations, path, None, method="GET", host="localhost")
+    return await clients.call(gateway.admin, path, None, method="GET", host="localhost")
 
 
 async def check_answers(gateway: GatewayUnderTest, folder: Path) -> None:
@@ -51,11 +51,11 @@ async def check_answers(gateway: GatewayUnderTest, folder: Path) -> None:
     assert f'async_store_info{{store="{label}/' in metrics.body.decode()
     queue = await get(gateway, "/queue")
     assert (queue.status, queue.json()["store"].startswith(shown)) == (200, True)
-    command = await asyncio.to_thread(CliRunner().invoke, main, ["queue", "--operations", str(gateway.operations)])
+    command = await asyncio.to_thread(CliRunner().invoke, main, ["queue", "--admin", str(gateway.admin)])
     assert command.exit_code == 0, command.output
     assert "No events wait in" in command.output
     for path in ("/live", "/readyz", "/limits"):
-        assert (await clients.call(gateway.operations, path, None, method="HEAD", host="localhost")).status < 500
+        assert (await clients.call(gateway.admin, path, None, method="HEAD", host="localhost")).status < 500
 
 
 async def test_a_state_folder_may_have_any_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

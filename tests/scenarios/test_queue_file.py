@@ -20,7 +20,7 @@ async def send_event(gateway: GatewayUnderTest) -> clients.Response:
 
 
 async def trouble(gateway: GatewayUnderTest) -> str | None:
-    answer = await clients.call(gateway.operations, "/queue", None, method="GET", host="localhost")
+    answer = await clients.call(gateway.admin, "/queue", None, method="GET", host="localhost")
     said: str | None = answer.json()["trouble"]
     return said
 

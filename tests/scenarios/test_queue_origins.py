@@ -81,7 +81,7 @@ async def leave_events(url: str, store: str, *numbers: int, **changes: Any) -> N
 
 async def ask(gateway: GatewayUnderTest, path: str, method: str = "GET", body: bytes | None = None) -> clients.Response:
     headers = {"content-type": "application/json"}
-    return await clients.call(gateway.operations, path, body, headers, method=method, host="localhost")
+    return await clients.call(gateway.admin, path, body, headers, method=method, host="localhost")
 
 
 async def queue_of(gateway: GatewayUnderTest) -> dict[str, Any]:
@@ -90,7 +90,7 @@ async def queue_of(gateway: GatewayUnderTest) -> dict[str, Any]:
 
 
 async def command(gateway: GatewayUnderTest, *words: str) -> Result:
-    arguments = ["queue", *words, "--operations", str(gateway.operations)]
+    arguments = ["queue", *words, "--admin", str(gateway.admin)]
     return await asyncio.to_thread(CliRunner().invoke, main, arguments)
 
 
@@ -174,7 +174,7 @@ async def test_one_of_several_origins_is_named_and_the_others_stay(store: str) -
         assert (which.status, which.json()["error"]) == (409, text)
         for body, status in ((b'{"origin": "x"}', 404), (b'{"origin": 1}', 400), (b'{"a": 1}', 400), (b"[", 400)):
             assert (await ask(gateway, "/queue/adopt", "POST", body)).status == status
-        plain = await clients.call(gateway.operations, "/queue/adopt", b"", method="POST", host="localhost")
+        plain = await clients.call(gateway.admin, "/queue/adopt", b"", method="POST", host="localhost")
         assert plain.status == 415
         result = await command(gateway, "drop", "--held")
         assert (result.exit_code, "several origins" in result.stderr) == (1, True)

@@ -28,13 +28,13 @@ ACCOUNT = "000000000000"
 class Process:
     """A gateway as users start it."""
 
-    def __init__(self, process: RunningProcess, listen: int, operations: int) -> None:
+    def __init__(self, process: RunningProcess, listen: int, admin: int) -> None:
         self.process = process
         self.port = listen
-        self._operations = f"http://127.0.0.1:{operations}"
+        self._admin = f"http://127.0.0.1:{admin}"
 
     def ask(self, path: str) -> Any:
-        return fetch_json(f"{self._operations}{path}")
+        return fetch_json(f"{self._admin}{path}")
 
     def is_ready(self) -> bool:
         return bool(self.ask("/readyz")["ready"])
@@ -52,7 +52,7 @@ def gateways(count: int, store: Store, behind: Backend, folder: Path, *flags: st
     with ExitStack() as stack:
         started = []
         for number in range(count):
-            listen, operations = free_port(), free_port()
+            listen, admin = free_port(), free_port()
             arguments = [
                 *(
                     sys.executable,
@@ -64,7 +64,7 @@ def gateways(count: int, store: Store, behind: Backend, folder: Path, *flags: st
                     "--counters",
                     store.url,
                 ),
-                *("--listen", f"127.0.0.1:{listen}", "--operations", f"127.0.0.1:{operations}"),
+                *("--listen", f"127.0.0.1:{listen}", "--admin", f"127.0.0.1:{admin}"),
                 *("--shared-store-timeout-seconds", str(LEASE / 4)),
                 *("--shared-lease-seconds", str(LEASE), "--concurrent-executions", str(LIMIT)),
                 *("--requests-per-second", "off", *flags),
@@ -72,7 +72,7 @@ def gateways(count: int, store: Store, behind: Backend, folder: Path, *flags: st
             process = stack.enter_context(
                 running(arguments, folder / f"{number}.log", bare_environment(folder), cwd=ROOT)
             )
-            started.append(Process(process, listen, operations))
+            started.append(Process(process, listen, admin))
         for gateway in started:
             gateway.process.wait_until(gateway.is_ready, "ready")
         yield started
@@ -137,7 +137,7 @@ def test_while_the_store_is_stopped_calls_are_refused_in_lambdas_shape(
         assert answer.header("x-invoke-gateway-decision") == "counters=away"
         with pytest.raises(Exception, match="503"):
             one.ask("/readyz")
-        with Wire(int(one._operations.rpartition(":")[2])) as wire:
+        with Wire(int(one._admin.rpartition(":")[2])) as wire:
             hold = invoke("", b'{"function": "echo"}', "Content-Type: application/json", path="/holds")
             answer = wire.send(hold).answer()
             assert (answer.status, "do not answer" in answer.json["error"]) == (503, True)

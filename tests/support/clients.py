@@ -18,7 +18,7 @@ from invoke_gateway.settings import Address
 PATIENCE = 60
 
 AWS = "lambda.us-east-1.amazonaws.com"
-"""The host that SDKs name; the operations listener answers to no such name."""
+"""The host that SDKs name; the admin listener answers to no such name."""
 
 
 class Response(NamedTuple):

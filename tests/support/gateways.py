@@ -22,7 +22,7 @@ def make_settings(backend_url: str, **changes: Any) -> Settings:
     """Settings on free ports before `backend_url`; `changes` are merged into the mapping, one level deep."""
     values: dict[str, Any] = {
         "listen": "127.0.0.1:0",
-        "operations": "127.0.0.1:0",
+        "admin": "127.0.0.1:0",
         "backend": {"url": backend_url},
         "accounts": {"default": UNRATED},
         "drain_seconds": 2,
@@ -33,13 +33,13 @@ def make_settings(backend_url: str, **changes: Any) -> Settings:
 
 
 class GatewayUnderTest:
-    """A running gateway. `listen` and `operations` are its addresses."""
+    """A running gateway. `listen` and `admin` are its addresses."""
 
     def __init__(self, server: RunningGateway) -> None:
         self._server = server
         self.app = server.gateway
         self.listen: Address = server.listen
-        self.operations: Address = server.operations
+        self.admin: Address = server.admin
 
     @property
     def in_flight(self) -> int:
@@ -56,13 +56,13 @@ class GatewayUnderTest:
 
     async def limits(self) -> dict[str, Any]:
         """What /limits says of the default account."""
-        answer = await clients.call(self.operations, "/limits", None, method="GET", host="localhost")
+        answer = await clients.call(self.admin, "/limits", None, method="GET", host="localhost")
         described: dict[str, Any] = answer.json()["accounts"][0]
         return described
 
     async def metric(self, name: str, **labels: str) -> float:
         """One sample of /metrics; 0 where it does not exist."""
-        answer = await clients.call(self.operations, "/metrics", None, method="GET", host="localhost")
+        answer = await clients.call(self.admin, "/metrics", None, method="GET", host="localhost")
         wanted = ",".join(f'{key}="{value}"' for key, value in labels.items())
         start = f"invoke_gateway_{name}{{{wanted}}} " if wanted else f"invoke_gateway_{name} "
         lines = answer.body.decode().splitlines()

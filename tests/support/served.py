@@ -30,13 +30,13 @@ class Served:
         self.file = folder / "gateway.yaml"
         self.log_file = folder / "log"
         self.log_file.touch()
-        self._values = {"listen": f"{LOOPBACK}:0", "operations": f"{LOOPBACK}:0", "backend": {"url": "demo"}, **more}
+        self._values = {"listen": f"{LOOPBACK}:0", "admin": f"{LOOPBACK}:0", "backend": {"url": "demo"}, **more}
         self.write()
         command = [*prefix, sys.executable, "-m", "invoke_gateway", "serve", "--config", str(self.file), *flags]
         with self.log_file.open("wb") as log:
             given = {"stdin": subprocess.DEVNULL, "stderr": log, **(streams or {})}
             self.process = subprocess.Popen(command, cwd=folder, env=bare_environment(folder), **given)
-        self.port = self.operations = 0
+        self.port = self.admin = 0
 
     def write(self, **changes: Any) -> None:
         """Write the settings file anew, changed."""
@@ -61,12 +61,12 @@ class Served:
 
     def until_up(self) -> Served:
         self.port = int(self.until_logged(r"Invoke API on https?://127\.0\.0\.1:(\d+)")[1])
-        self.operations = int(self.until_logged(r"operations on http://127\.0\.0\.1:(\d+)")[1])
+        self.admin = int(self.until_logged(r"admin on http://127\.0\.0\.1:(\d+)")[1])
         return self
 
     def metric(self, name: str) -> float:
         """A sample of /metrics, named with its labels; -1 where there is none."""
-        text = fetch(self.operations, "/metrics").body.decode()
+        text = fetch(self.admin, "/metrics").body.decode()
         found = re.search(rf"^invoke_gateway_{re.escape(name)} (\S+)$", text, re.MULTILINE)
         return float(found[1]) if found else -1.0
 

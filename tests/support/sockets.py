@@ -419,8 +419,8 @@ class Gateway(Backend):
         )
 
     def fetch(self, path: str, method: str = "GET", *headers: str) -> Answer:
-        """What the operations listener says."""
-        return fetch(self.server.operations.port, path, method, *headers)
+        """What the admin listener says."""
+        return fetch(self.server.admin.port, path, method, *headers)
 
     def metrics(self) -> dict[str, float]:
         """Every sample of /metrics by its name without the prefix and its labels, as Prometheus would see it."""
@@ -430,8 +430,8 @@ class Gateway(Backend):
 
 
 def fetch(port: int, path: str, method: str = "GET", *headers: str) -> Answer:
-    """What an operations listener says."""
-    lines = [f"{method} {path} HTTP/1.1", "Host: operations", *headers, "", ""]
+    """What an admin listener says."""
+    lines = [f"{method} {path} HTTP/1.1", "Host: admin", *headers, "", ""]
     with Wire(port) as wire:
         return wire.send("\r\n".join(lines).encode()).answer(of_head_request=method == "HEAD")
 

@@ -223,7 +223,7 @@ def test_the_age_of_the_oldest_call_is_told_by_account(served: Gateway) -> None:
 
 
 def test_slots_that_are_held_on_purpose_are_told_apart(served: Gateway) -> None:
-    with Wire(served.server.operations.port) as wire:
+    with Wire(served.server.admin.port) as wire:
         body = b'{"function": "hold-reserved", "slots": 2}'
         wire.send(invoke("", body, "Content-Type: application/json", path="/holds"))
         assert wire.answer().status == 201

@@ -52,7 +52,7 @@ def send(gateway: InvokeGateway, function: str, payload: Any = None) -> None:
 
 
 def count(gateway: InvokeGateway) -> int:
-    return int(fetch_json(f"{gateway.operations_url}/queue")["events"])
+    return int(fetch_json(f"{gateway.admin_url}/queue")["events"])
 
 
 def test_after_settling_every_event_has_had_its_runs_and_its_dead_letter_can_be_read(
@@ -89,7 +89,7 @@ def test_what_does_not_settle_is_named(gateway: InvokeGateway) -> None:
 def test_an_event_whose_target_has_failed_for_good_is_not_waited_for(gateway: InvokeGateway) -> None:
     send(gateway, "fail-untold")
     gateway.settle_events()
-    assert fetch_json(f"{gateway.operations_url}/queue")["undelivered"] == 1
+    assert fetch_json(f"{gateway.admin_url}/queue")["undelivered"] == 1
 
 
 def test_reset_drops_what_waits(gateway: InvokeGateway) -> None:
@@ -126,7 +126,7 @@ def test_events_lie_in_the_folder_of_the_gateway_and_nowhere_else(
         monkeypatch.setenv(name, str(tmp_path))
     with running_gateway(**{key: value.format(port=free_port()) for key, value in listen.items()}) as gateway:
         folder = Path(gateway._process._folder.name)
-        store = Path(fetch_json(f"{gateway.operations_url}/queue")["store"])
+        store = Path(fetch_json(f"{gateway.admin_url}/queue")["store"])
         assert folder in store.parents
         assert store.exists()
         assert [path for path in tmp_path.iterdir() if path != folder] == []

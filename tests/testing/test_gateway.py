@@ -64,7 +64,7 @@ def test_a_hold_may_be_released_twice(gateway: InvokeGateway) -> None:
 def test_a_hold_lasts_as_long_as_any_test_unless_told_otherwise(gateway: InvokeGateway) -> None:
     gateway.hold("echo")
     gateway.hold("echo", seconds=7)
-    left = [hold["seconds_left"] for hold in fetch_json(f"{gateway.operations_url}/holds")["holds"]]
+    left = [hold["seconds_left"] for hold in fetch_json(f"{gateway.admin_url}/holds")["holds"]]
     assert 3590 < left[0] <= 3600
     assert 0 < left[1] <= 7
 
@@ -168,20 +168,20 @@ def test_reset_ends_every_fault(gateway: InvokeGateway) -> None:
     gateway.fault("echo", {"error": "ServiceException"}, loop=True)
     gateway.reset()
     assert why_throttled(gateway, "echo") is None
-    assert fetch_json(f"{gateway.operations_url}/faults") == {"faults": []}
+    assert fetch_json(f"{gateway.admin_url}/faults") == {"faults": []}
 
 
 def test_reset_ends_every_hold_whoever_took_it(gateway: InvokeGateway) -> None:
     gateway.hold("echo")
     command = [sys.executable, "-m", "invoke_gateway", "hold", "--slots", "3", "--detach"]
-    operations = gateway.operations_url.removeprefix("http://")
-    subprocess.run([*command, "--operations", operations], check=True, capture_output=True)
+    admin = gateway.admin_url.removeprefix("http://")
+    subprocess.run([*command, "--admin", admin], check=True, capture_output=True)
     assert gateway.in_flight() == 4
     gateway.reset()
     assert gateway.in_flight() == 0
 
 
-def test_limits_are_the_document_of_the_operations_listener(gateway: InvokeGateway) -> None:
+def test_limits_are_the_document_of_the_admin_listener(gateway: InvokeGateway) -> None:
     account = gateway.limits()["accounts"][0]
     assert account["concurrent_executions"] == 10
     assert account["unreserved"]["ceiling"] == 8

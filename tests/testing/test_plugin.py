@@ -36,7 +36,7 @@ def test_all_tests_of_a_run_share_one_gateway_and_a_failing_one_leaves_nothing_b
 
         def test_second(invoke_gateway):
             assert invoke_gateway.in_flight() == 0
-            with urllib.request.urlopen(f"{invoke_gateway.operations_url}/faults") as answer:
+            with urllib.request.urlopen(f"{invoke_gateway.admin_url}/faults") as answer:
                 assert answer.read() == b'{"faults":[]}'
             seen.add(invoke_gateway.url)
             assert len(seen) == 1

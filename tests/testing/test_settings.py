@@ -10,7 +10,7 @@ def test_without_anything_it_is_the_demo_backend_with_awss_limits_on_free_ports(
     settings = Settings.model_validate(make_settings())
     assert settings.backend.url == "demo"
     assert settings.faults
-    assert (settings.listen.port, settings.operations.port) == (0, 0)
+    assert (settings.listen.port, settings.admin.port) == (0, 0)
     assert settings.accounts["default"].concurrent_executions == 1000
 
 

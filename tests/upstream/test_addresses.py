@@ -76,7 +76,7 @@ async def test_a_call_is_answered_though_the_first_address_of_the_backend_is_dea
             ):
                 for _ in range(3):
                     assert (await invoke(gateway.listen)).status == 200
-                answer = await call(gateway.operations, "/readyz", None, method="GET", host="localhost")
+                answer = await call(gateway.admin, "/readyz", None, method="GET", host="localhost")
                 assert answer.json()["backend"] == "up"
                 await gateway.settled()
                 await gateway.app.pool.close()
@@ -102,7 +102,7 @@ async def test_the_connect_time_out_bounds_all_of_it_and_nothing_is_left(
             calls = [asyncio.create_task(invoke(gateway.listen)) for _ in range(5)]
             if addresses is not None:  # the loop goes on meanwhile
                 await eventually(lambda: gateway.in_flight == 5, "five calls")
-                assert (await call(gateway.operations, "/healthz", None, method="GET", host="localhost")).status == 200
+                assert (await call(gateway.admin, "/healthz", None, method="GET", host="localhost")).status == 200
             for answer in await asyncio.gather(*calls):
                 check_is_service_exception(answer, text)
                 if addresses == []:

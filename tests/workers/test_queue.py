@@ -54,7 +54,7 @@ def until_ten_run(gateway: Workers, behind: Backend) -> None:
 
 
 def states(gateway: Workers, query: str = "most=100") -> dict[str, str]:
-    rows: list[dict[str, Any]] = fetch(gateway.operations, f"/queue/events?{query}").json["events"]
+    rows: list[dict[str, Any]] = fetch(gateway.admin, f"/queue/events?{query}").json["events"]
     return {row["request_id"]: row["state"] for row in rows}
 
 

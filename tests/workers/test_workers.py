@@ -36,21 +36,21 @@ LEASE = 8.0  # seconds: long, so that what happens at once is not taken for the 
 class Workers:
     """A running gateway of several workers."""
 
-    def __init__(self, process: RunningProcess, file: Path, listen: int, operations: int) -> None:
+    def __init__(self, process: RunningProcess, file: Path, listen: int, admin: int) -> None:
         self.process = process
         self.file = file
         self.port = listen
-        self.operations = operations
+        self.admin = admin
 
     def ask(self, path: str) -> Any:
-        return fetch_json(f"http://{LOOPBACK}:{self.operations}{path}")
+        return fetch_json(f"http://{LOOPBACK}:{self.admin}{path}")
 
     def workers(self) -> list[dict[str, Any]]:
         workers: list[dict[str, Any]] = self.ask("/workers")["workers"]
         return sorted(workers, key=lambda worker: worker["worker"])
 
     def metrics(self, path: str = "/metrics") -> dict[str, float]:
-        text = fetch(self.operations, path).body.decode()
+        text = fetch(self.admin, path).body.decode()
         return {name: float(value) for name, value in re.findall(r"^([a-z_]+(?:{.*})?) (\S+)$", text, re.MULTILINE)}
 
     def account(self) -> dict[str, Any]:
@@ -68,8 +68,8 @@ class Workers:
         return None
 
     def send(self, method: str, path: str, document: object = None) -> Answer:
-        """Ask the operations listener for something other than to tell."""
-        with Wire(self.operations) as wire:
+        """Ask the admin listener for something other than to tell."""
+        with Wire(self.admin) as wire:
             body = b"" if document is None else json.dumps(document).encode()
             return wire.send(invoke("", body, "Content-Type: application/json", path=path, method=method)).answer()
 
@@ -87,16 +87,16 @@ def limits(concurrent_executions: int) -> dict[str, Any]:
 
 @contextmanager
 def workers(store: Store, behind: Backend, folder: Path, *flags: str) -> Iterator[Workers]:
-    listen, operations, file = free_port(), free_port(), folder / "gateway.yaml"
+    listen, admin, file = free_port(), free_port(), folder / "gateway.yaml"
     file.write_text(yaml.safe_dump(limits(LIMIT)))
     arguments = [
         *(sys.executable, "-m", "invoke_gateway", "serve", "--config", str(file), "--workers", "2"),
         *("--backend", behind.backend.url, "--counters", store.url, "--shared-lease-seconds", str(LEASE)),
         *("--shared-store-timeout-seconds", str(LEASE / 4)),
-        *("--listen", f"{LOOPBACK}:{listen}", "--operations", f"{LOOPBACK}:{operations}", *flags),
+        *("--listen", f"{LOOPBACK}:{listen}", "--admin", f"{LOOPBACK}:{admin}", *flags),
     ]
     with running(arguments, folder / "log", bare_environment(folder), cwd=ROOT) as process:
-        gateway = Workers(process, file, listen, operations)
+        gateway = Workers(process, file, listen, admin)
         process.wait_until(lambda: gateway.ask("/readyz").items() >= {"ready": True, "backend": "up"}.items(), "ready")
         yield gateway
 
@@ -171,8 +171,8 @@ def test_metrics_are_sums_over_the_workers_and_each_worker_has_its_own(gateway: 
     assert all_of_them["process_resident_memory_bytes"] > sum(one["process_resident_memory_bytes"] for one in each)
     limit = f'invoke_gateway_concurrent_executions_limit{{account="{ACCOUNT}"}}'
     assert all_of_them[limit] == LIMIT, "a limit is no sum"
-    assert fetch(gateway.operations, "/workers/3/metrics").status == 404
-    assert "metrics, limits" in fetch(gateway.operations, "/workers/1/nonsense").json["error"]
+    assert fetch(gateway.admin, "/workers/3/metrics").status == 404
+    assert "metrics, limits" in fetch(gateway.admin, "/workers/1/nonsense").json["error"]
 
 
 def test_a_killed_worker_is_replaced_its_slots_are_free_at_once_and_no_counter_goes_down(
@@ -404,7 +404,7 @@ def test_a_worker_that_is_stopped_is_named_where_its_part_is_missing_and_hangs_n
 def test_the_live_page_shows_all_workers(gateway: Workers, behind: Backend) -> None:
     with ExitStack() as stack:
         hold(stack, gateway, behind, 4)
-        with Wire(gateway.operations) as wire:
+        with Wire(gateway.admin) as wire:
             wire.send(b"GET /live HTTP/1.1\r\nHost: localhost\r\n\r\n")
             seen = b""
             deadline = time.monotonic() + 60
@@ -432,7 +432,7 @@ def test_what_workers_cannot_do_is_refused_in_words(flags: list[str], words: str
 def test_a_taken_port_is_one_clear_message(store: Store, tmp_path: Path) -> None:
     with socket.create_server((LOOPBACK, 0)) as taken:
         address = f"{LOOPBACK}:{taken.getsockname()[1]}"
-        flags = ["--workers", "2", "--counters", store.url, "--listen", address, "--operations", f"{LOOPBACK}:0"]
+        flags = ["--workers", "2", "--counters", store.url, "--listen", address, "--admin", f"{LOOPBACK}:0"]
         arguments = [sys.executable, "-m", "invoke_gateway", "serve", *flags]
         with running(arguments, tmp_path / "log", bare_environment(tmp_path), cwd=ROOT) as process:
             assert process._process.wait(60) == 2

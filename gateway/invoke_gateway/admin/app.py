@@ -1,4 +1,4 @@
-"""The operations listener: the live page, metrics, health, readiness, the live limits, holds and fault scripts. It is a
+"""The admin listener: the live page, metrics, health, readiness, the live limits, holds and fault scripts. It is a
 server of its own, so nothing of it can be reached through the Invoke listener."""
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _LONGEST_NUMBER = 9  # digits; more rows than there can be functions
 _FRESH = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 
 
-class Operations:
+class AdminApp:
     """`describe_limits` returns the document of `/limits`, `readiness` that of `/readyz`.
     `endpoints` are those of holds and of whatever else there is. Where others know what is shown, `refresh` asks them,
     `find_trouble` says what is missing in the answers, and `read_processes` reads the metrics that are of processes."""

@@ -1,4 +1,4 @@
-"""JSON documents in and out of the operations listener, and what is wrong with those that come in."""
+"""JSON documents in and out of the admin listener, and what is wrong with those that come in."""
 
 from __future__ import annotations
 

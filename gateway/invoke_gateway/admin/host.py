@@ -1,4 +1,4 @@
-"""Keeps web sites from reaching the operations listener through a browser on the same machine.
+"""Keeps web sites from reaching the admin listener through a browser on the same machine.
 
 A site can let its own name lead to 127.0.0.1 once its page has been loaded ("DNS rebinding"). The browser then takes
 the listener for that site, and lets the page read it and take holds. The name is in the Host header, though.

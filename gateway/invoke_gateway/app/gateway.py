@@ -93,7 +93,7 @@ class Tables(NamedTuple):
 
 
 class Gateway:
-    """One gateway: the ASGI application `invoke`, and what the operations listener and the server ask it.
+    """One gateway: the ASGI application `invoke`, and what the admin listener and the server ask it.
 
     `backend_url` is the origin of the backend, also where the settings say `demo`; `name` is how gateways that share
     counters know it, one that nobody else has unless it is given.

@@ -96,7 +96,7 @@ class Member:
         self.relay = relay
         self.is_up = False
         self.invoke: Endpoint
-        self.operations: Endpoint
+        self.admin: Endpoint
         self.gateway: Gateway
         self._settings = settings
         self._folder = folder
@@ -112,7 +112,7 @@ class Member:
         """Return when it is ready. Raises `Died`."""
         self.gateway = Gateway(f"gateway {self.number + 1}")
         self._process = Process(self._settings, self._folder, self._serve)
-        self.invoke, self.operations = await self._process.wait_for_listeners()
+        self.invoke, self.admin = await self._process.wait_for_listeners()
         deadline = monotonic() + START_SECONDS
         while not await self._is_ready():
             self._process.check()
@@ -124,7 +124,7 @@ class Member:
 
     async def _is_ready(self) -> bool:
         with contextlib.suppress(OSError, ValueError):
-            answer = await ask(self.operations, "/readyz")
+            answer = await ask(self.admin, "/readyz")
             return answer is not None and answer.status == 200
         return False
 
@@ -135,7 +135,7 @@ class Member:
             return
         deadline = monotonic() + START_SECONDS
         while len(self._workers) < wanted:
-            answer = await ask(self.operations, "/workers")
+            answer = await ask(self.admin, "/workers")
             workers = json.loads(answer.body)["workers"] if answer is not None and answer.status == 200 else []
             pids = [worker["pid"] for worker in workers]
             if len(pids) == wanted and self._dead_worker not in pids:
@@ -223,30 +223,30 @@ class Fleet:
     async def fetch_limits(self) -> dict[str, Any]:
         """The accounts of every gateway's /limits, one after the other. Raises `Silent`, or `Died`."""
         self.check()
-        documents = [await fetch_limits(member.operations) for member in self.members]
+        documents = [await fetch_limits(member.admin) for member in self.members]
         return {"accounts": [account for document in documents for account in document["accounts"]]}
 
     async def count_in_flight(self) -> tuple[int | None, int | None]:
         """All in flight by the store, as a gateway tells that is up and answers soon, and what those that do hold by
         themselves; `None` where none tells."""
         up = [member for member in self.members if member.is_up]
-        told = await asyncio.gather(*(_count_in_flight(member.operations) for member in up))
+        told = await asyncio.gather(*(_count_in_flight(member.admin) for member in up))
         sums = [count for count in told if count is not None]
         held = [here for _, here in sums if here is not None]
         return (sums[0][0] if sums else None), (sum(held) if held else None)
 
     async def read_accounts(self) -> list[Account]:
         """Raises `Unusable` where the gateways do not say the same."""
-        told = [read_accounts(await fetch_limits(member.operations)) for member in self.members]
+        told = [read_accounts(await fetch_limits(member.admin)) for member in self.members]
         if any(accounts != told[0] for accounts in told):
             raise Unusable(f"the gateways do not have the same limits: {told}")
         return told[0]
 
 
-async def _count_in_flight(operations: Endpoint) -> tuple[int, int | None] | None:
+async def _count_in_flight(admin: Endpoint) -> tuple[int, int | None] | None:
     try:
         async with asyncio.timeout(TELL_SECONDS):
-            accounts = (await fetch_limits(operations))["accounts"]
+            accounts = (await fetch_limits(admin))["accounts"]
     except (Unusable, TimeoutError):
         return None
     here = [account["in_flight_here"] for account in accounts if "in_flight_here" in account]

@@ -45,7 +45,7 @@ from .wire import Endpoint
     "--clients", type=click.IntRange(10, 5000), default=CLIENTS, show_default=True, help="Clients of a burst at once."
 )
 @click.option("--gateway", callback=read_endpoint, metavar="URL", help="Invoke API of a running gateway to judge.")
-@click.option("--operations", callback=read_endpoint, metavar="HOST:PORT", help="Its operations listener.")
+@click.option("--admin", callback=read_endpoint, metavar="HOST:PORT", help="Its admin listener.")
 @click.option(
     "--backend-listen",
     callback=read_endpoint,
@@ -119,7 +119,7 @@ def prove(
     minutes: float,
     clients: int,
     gateway: Endpoint | None,
-    operations: Endpoint | None,
+    admin: Endpoint | None,
     backend_listen: Endpoint | None,
     backend_timeout: float | None,
     gateways: int,
@@ -137,7 +137,7 @@ def prove(
 ) -> None:
     """Find out whether a gateway really holds its limits.
 
-    Starts a gateway, or is pointed at one with --gateway, --operations and --backend-listen; sends it hostile clients
+    Starts a gateway, or is pointed at one with --gateway, --admin and --backend-listen; sends it hostile clients
     and a failing backend, and counts at the backend what truly ran at once. Exits with 0 only if no limit was
     overshot, no slot lost and nothing else went wrong; 1 if something did; 2 if it cannot judge.
 
@@ -152,18 +152,18 @@ def prove(
     \b
     A gateway of your own needs request rates off, nobody else's calls, and prove's backend behind it:
       invoke-gateway serve --backend http://127.0.0.1:9009 --concurrent-executions 20 --requests-per-second off &
-      invoke-gateway prove --backend-listen 127.0.0.1:9009 --gateway http://127.0.0.1:9001 --operations 127.0.0.1:9002
+      invoke-gateway prove --backend-listen 127.0.0.1:9009 --gateway http://127.0.0.1:9001 --admin 127.0.0.1:9002
     """
     if named and (seeds is not None or first is not None):
         raise click.UsageError("--seed names each seed; --seeds and --first count them: give one or the other.")
     if events is not None:
         check_options_of_events(ctx)
-    pointed = {"--gateway": gateway, "--operations": operations, "--backend-listen": backend_listen}
+    pointed = {"--gateway": gateway, "--admin": admin, "--backend-listen": backend_listen}
     missing = [name for name, value in pointed.items() if value is None]
     if missing and (len(missing) < len(pointed) or backend_timeout is not None):
         raise click.UsageError(
             f"To judge a running gateway, also give {' and '.join(missing)}; for one that prove starts, none of "
-            "--gateway, --operations, --backend-listen, --backend-timeout."
+            "--gateway, --admin, --backend-listen, --backend-timeout."
         )
     sharing = read_sharing(gateways, workers, store, lease, heal_after)
     seeds_to_run = named or choose_seeds(seeds, first)
@@ -186,7 +186,7 @@ def prove(
         seconds=minutes * 60,
         clients=clients,
         gateway=gateway,
-        operations=operations,
+        admin=admin,
         backend_listen=backend_listen or ANY_PORT,
         timeout_seconds=backend_timeout,
         sharing=sharing,

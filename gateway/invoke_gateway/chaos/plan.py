@@ -20,7 +20,7 @@ ANY_PORT = Endpoint("127.0.0.1", 0)
 
 @dataclass(frozen=True)
 class Plan:
-    """What to prove. `gateway` and `operations`: a running gateway, which forwards to `backend_listen`; without them
+    """What to prove. `gateway` and `admin`: a running gateway, which forwards to `backend_listen`; without them
     one is started by the command `serve`, whose `accounts` and `timeout_seconds` these are; with `sharing`, several,
     which share a store; `kinds` of blows are dealt to these, and one of them is cut off for
     `cut_seconds` if that is longer than its lease; the kinds `around` are recorded second by second. `seconds`: for all
@@ -30,7 +30,7 @@ class Plan:
     seconds: float = 0.0
     clients: int = CLIENTS
     gateway: Endpoint | None = None
-    operations: Endpoint | None = None
+    admin: Endpoint | None = None
     backend_listen: Endpoint = ANY_PORT
     timeout_seconds: float | None = None
     accounts: Sequence[Account] = tuple(OWN_ACCOUNTS)

@@ -42,5 +42,5 @@ async def check_the_way(subject: Subject, accounts: list[Account], backend: Back
         if counted != [account.account]:
             raise Unusable(
                 f"a call of account {account.account} counts in {', '.join(counted) or 'none'} at http://"
-                f"{subject.operations}/limits: give --gateway and --operations of one gateway, which nobody else uses"
+                f"{subject.admin}/limits: give --gateway and --admin of one gateway, which nobody else uses"
             )

@@ -52,12 +52,12 @@ async def _subject(plan: Plan, backend: Backend, url: str) -> AsyncIterator[tupl
         async with started_fleet(plan.sharing, url, list(plan.accounts), dice, plan.serve) as fleet:
             yield fleet, await fleet.read_accounts()
         return
-    if plan.gateway is None or plan.operations is None:
+    if plan.gateway is None or plan.admin is None:
         seconds = plan.timeout_seconds or OWN_TIMEOUT_SECONDS
         async with started(url, list(plan.accounts), seconds) as subject:
             yield subject, read_accounts(await subject.fetch_limits())
         return
-    subject = Subject(plan.gateway, plan.operations, plan.timeout_seconds, lambda: None)
+    subject = Subject(plan.gateway, plan.admin, plan.timeout_seconds, lambda: None)
     limits = await subject.fetch_limits()
     reason = find_reason_to_wait(limits)
     if reason is not None:

@@ -35,14 +35,14 @@ OWN_TIMEOUT_SECONDS = 3.0
 
 LOOPBACK = "127.0.0.1"
 SERVE = (sys.executable, "-m", "invoke_gateway", "serve")
-_LISTENING = re.compile(r"(Invoke API|operations) on http://127\.0\.0\.1:(\d+)")
+_LISTENING = re.compile(r"(Invoke API|admin) on http://127\.0\.0\.1:(\d+)")
 
 
 class Subject(NamedTuple):
     """`timeout_seconds`: its backend.timeout_seconds, `None` where unknown. `check`: raises where it has died."""
 
     invoke: Endpoint
-    operations: Endpoint
+    admin: Endpoint
     timeout_seconds: float | None
     check: Callable[[], None]
 
@@ -52,32 +52,32 @@ class Subject(NamedTuple):
     async def fetch_limits(self) -> dict[str, Any]:
         """The answer of /limits. Raises `Silent`, or `Died`."""
         self.check()
-        return await fetch_limits(self.operations)
+        return await fetch_limits(self.admin)
 
 
-async def fetch_limits(operations: Endpoint) -> dict[str, Any]:
+async def fetch_limits(admin: Endpoint) -> dict[str, Any]:
     """The answer of /limits. Raises `Silent`."""
     try:
-        answer = await ask(operations, "/limits")
+        answer = await ask(admin, "/limits")
         limits = json.loads(answer.body) if answer is not None and answer.status == 200 else None
     except OSError as error:
-        raise Silent(f"no gateway answers at {operations} ({error.strerror or error})") from None
+        raise Silent(f"no gateway answers at {admin} ({error.strerror or error})") from None
     except ValueError:
         limits = None
     if not isinstance(limits, dict) or not isinstance(limits.get("accounts"), list):
-        raise Silent(f"http://{operations}/limits does not answer as an operations listener: is this one?")
+        raise Silent(f"http://{admin}/limits does not answer as an admin listener: is this one?")
     return limits
 
 
-async def ask(operations: Endpoint, path: str) -> Answer | None:
+async def ask(admin: Endpoint, path: str) -> Answer | None:
     """The answer to a GET. Raises OSError; ValueError for what is not HTTP."""
-    async with Connection(operations) as connection:
-        await connection.send(b"GET %b HTTP/1.1\r\nHost: %b\r\n\r\n" % (path.encode(), str(operations).encode()))
+    async with Connection(admin) as connection:
+        await connection.send(b"GET %b HTTP/1.1\r\nHost: %b\r\n\r\n" % (path.encode(), str(admin).encode()))
         return await connection.read_answer()
 
 
 class Silent(Unusable):
-    """Nothing answers as a gateway's operations listener."""
+    """Nothing answers as a gateway's admin listener."""
 
 
 class Died(Exception):
@@ -88,7 +88,7 @@ def write_settings(accounts: list[Account], backend_url: str, timeout_seconds: f
     """Settings of a gateway with these limits and free ports. Rates are off: they would refuse before the slots do."""
     return {
         "listen": "127.0.0.1:0",
-        "operations": "127.0.0.1:0",
+        "admin": "127.0.0.1:0",
         "backend": {"url": backend_url, "timeout_seconds": timeout_seconds},
         "accounts": {
             "default" if number == 0 else account.account: {
@@ -130,11 +130,11 @@ class Process:
             raise Died(f"the gateway has ended with status {self._process.returncode}:\n{tail}")
 
     def find_listeners(self) -> tuple[Endpoint, Endpoint] | None:
-        """Invoke API and operations, once it has said where they are."""
+        """Invoke API and admin listener, once it has said where they are."""
         ports = dict(_LISTENING.findall(self._printed()))
         if len(ports) < 2:
             return None
-        return Endpoint(LOOPBACK, int(ports["Invoke API"])), Endpoint(LOOPBACK, int(ports["operations"]))
+        return Endpoint(LOOPBACK, int(ports["Invoke API"])), Endpoint(LOOPBACK, int(ports["admin"]))
 
     async def wait_for_listeners(self) -> tuple[Endpoint, Endpoint]:
         """Raises `Died` where it ends, or takes too long."""

@@ -27,22 +27,22 @@ def refuse_both(*given: object) -> None:
         raise click.UsageError("--list and --end stand alone.")
 
 
-def show_or_end(operations: str, end: str | None, *, as_json: bool) -> None:
+def show_or_end(admin: str, end: str | None, *, as_json: bool) -> None:
     """Show all scripts, or end one or `all`. Raises `FaultFailed`."""
     if end is None:
-        _show(list_scripts(operations), as_json=as_json)
+        _show(list_scripts(admin), as_json=as_json)
     elif end == "all":
-        end_all_scripts(operations)
+        end_all_scripts(admin)
         click.echo("ended all")
-    elif end_script(operations, end):
+    elif end_script(admin, end):
         click.echo(f"ended {end}")
     else:
         raise FaultFailed(f"there is no fault script {end}: it was ended or replaced, or never was; see --list.")
 
 
-def make_and_show(operations: str, wanted: dict[str, Any], address: str, *, as_json: bool) -> None:
+def make_and_show(admin: str, wanted: dict[str, Any], address: str, *, as_json: bool) -> None:
     """Make a script and show it; `address` goes into the command that ends it. Raises `FaultFailed`."""
-    script = make_script(operations, wanted)
+    script = make_script(admin, wanted)
     _show([script], as_json=as_json)
     if not as_json:
         click.echo(describe_made(script, f"invoke-gateway fault --end {script['id']}{address}"))

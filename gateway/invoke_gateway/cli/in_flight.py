@@ -21,13 +21,13 @@ class HoldersFailed(Exception):
     """The gateway did not do it; the text says why and what helps."""
 
 
-def fetch_holders(operations: str, **wanted: object) -> dict[str, Any]:
+def fetch_holders(admin: str, **wanted: object) -> dict[str, Any]:
     """The answer of /holders at host:port; what is None is not asked for. Raises `HoldersFailed`."""
     query = urlencode({key: value for key, value in wanted.items() if value is not None}, errors="replace")
     path = f"/holders?{query}" if query else "/holders"
-    status, document = _ask(operations, path, "GET")
+    status, document = _ask(admin, path, "GET")
     if status != 200 or not isinstance(document, dict) or not isinstance(document.get("holders"), list):
-        raise HoldersFailed(describe_failure(operations, "/holders", status, document))
+        raise HoldersFailed(describe_failure(admin, "/holders", status, document))
     return document
 
 
@@ -111,13 +111,13 @@ def _printable(value: object) -> Text:
     return Text("".join(letter if letter.isprintable() else "?" for letter in shown))
 
 
-def release_gateway(operations: str, gateway: str, account: str | None, *, force: bool) -> dict[str, Any]:
+def release_gateway(admin: str, gateway: str, account: str | None, *, force: bool) -> dict[str, Any]:
     """Give back what a gateway holds; the answer of the one at host:port. Raises `HoldersFailed`."""
     query = urlencode({"account": account or "", "force": "true" if force else ""}, errors="replace")
     path = f"/holders/{quote(gateway, safe='', errors='replace')}"
-    status, document = _ask(operations, f"{path}?{query}", "DELETE")
+    status, document = _ask(admin, f"{path}?{query}", "DELETE")
     if status != 200 or not isinstance(document, dict) or not isinstance(document.get("released"), list):
-        raise HoldersFailed(describe_failure(operations, path, status, document))
+        raise HoldersFailed(describe_failure(admin, path, status, document))
     return document
 
 
@@ -143,8 +143,8 @@ def check_release(hold: str | None, gateway: str | None, *, has_more: bool) -> N
         raise click.UsageError("--account and --force belong to --gateway.")
 
 
-def _ask(operations: str, path: str, method: str) -> tuple[int, Any]:
+def _ask(admin: str, path: str, method: str) -> tuple[int, Any]:
     try:
-        return ask(operations, path, method)
+        return ask(admin, path, method)
     except NoAnswer as error:
         raise HoldersFailed(str(error)) from None

@@ -15,14 +15,14 @@ REFRESH = 1.0  # seconds
 _OLD = 3.0  # seconds: the store is asked for every answer, so older sums mean that it did not answer
 
 
-def show_live(console: Console, operations: object) -> None:
+def show_live(console: Console, admin: object) -> None:
     """Show the table and refresh it until Ctrl-C. Raises LimitsUnavailable when the gateway is gone."""
-    limits = fetch_limits(operations)
+    limits = fetch_limits(admin)
     try:
         with Live(render(limits), console=console, auto_refresh=False) as live:
             while True:
                 time.sleep(REFRESH)
-                live.update(render(fetch_limits(operations)), refresh=True)
+                live.update(render(fetch_limits(admin)), refresh=True)
     except KeyboardInterrupt:
         return
 

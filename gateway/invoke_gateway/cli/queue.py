@@ -24,7 +24,7 @@ _STATES = ("waiting", "retrying", "running", "delivering", "undelivered", "held"
 @click.option("--json", "as_json", is_flag=True, help="Print the gateway's answer as JSON.")
 @asks_gateway
 @click.pass_context
-def queue(ctx: click.Context, watch: bool, rows: int, as_json: bool, operations: object) -> None:
+def queue(ctx: click.Context, watch: bool, rows: int, as_json: bool, admin: object) -> None:
     """Show the events (asynchronous invocations) that wait, are tried again, run, or could not be delivered.
 
     \b
@@ -34,14 +34,14 @@ def queue(ctx: click.Context, watch: bool, rows: int, as_json: bool, operations:
       invoke-gateway queue retry 7e0f1c52-3a4b-4c5d-8e6f-123456789abc
     """
     if ctx.invoked_subcommand is not None:
-        ctx.default_map = {name: {"operations": str(operations)} for name in queue.commands}
+        ctx.default_map = {name: {"admin": str(admin)} for name in queue.commands}
         return
     console = Console()
     try:
         if watch and console.is_terminal and not as_json:
-            queue_table.watch_queue(console, operations, rows)
+            queue_table.watch_queue(console, admin, rows)
         else:
-            queue_table.show_queue(fetch_queue(operations, rows), as_json=as_json)
+            queue_table.show_queue(fetch_queue(admin, rows), as_json=as_json)
     except QueueFailed as error:
         give_up(ctx, error)
 
@@ -61,11 +61,11 @@ def list_events(
     state: str | None,
     most: int,
     as_json: bool,
-    operations: object,
+    admin: object,
 ) -> None:
     """List the oldest events, of FUNCTION or of all."""
     try:
-        events = fetch_events(operations, function=function, account=account, state=state, most=most)
+        events = fetch_events(admin, function=function, account=account, state=state, most=most)
         queue_table.show_events(events, as_json=as_json)
     except QueueFailed as error:
         give_up(ctx, error)
@@ -77,10 +77,10 @@ def list_events(
 @click.option("--json", "as_json", is_flag=True, help="Print the gateway's answer as JSON, with the whole payload.")
 @asks_gateway
 @click.pass_context
-def show(ctx: click.Context, request_id: str, payload: bool, as_json: bool, operations: object) -> None:
+def show(ctx: click.Context, request_id: str, payload: bool, as_json: bool, admin: object) -> None:
     """Show all there is to know of the events with the request id ID."""
     try:
-        document = fetch_events(operations, request_id=request_id, payload="true")
+        document = fetch_events(admin, request_id=request_id, payload="true")
     except QueueFailed as error:
         give_up(ctx, error)
     if as_json:
@@ -94,24 +94,24 @@ def show(ctx: click.Context, request_id: str, payload: bool, as_json: bool, oper
 @click.argument("request_ids", metavar="ID...", nargs=-1, required=True)
 @asks_gateway
 @click.pass_context
-def retry(ctx: click.Context, request_ids: tuple[str, ...], operations: object) -> None:
+def retry(ctx: click.Context, request_ids: tuple[str, ...], admin: object) -> None:
     """Try events now, instead of when they are due.
 
     One that was to be run again is run; one that could not be delivered is delivered, with all its tries anew.
     """
-    _do_to_all(ctx, request_ids, lambda id: queueing.retry(operations, id), "retried")
+    _do_to_all(ctx, request_ids, lambda id: queueing.retry(admin, id), "retried")
 
 
 @queue.command()
 @click.argument("origin", required=False)
 @asks_gateway
 @click.pass_context
-def adopt(ctx: click.Context, origin: str | None, operations: object) -> None:
+def adopt(ctx: click.Context, origin: str | None, admin: object) -> None:
     """Run held events here: those that were accepted for another backend, Region or account.
 
     ORIGIN is one that `invoke-gateway queue` names. It can be left out where events of one origin only are held.
     """
-    _decide(ctx, lambda: queueing.adopt(operations, origin), "adopted")
+    _decide(ctx, lambda: queueing.adopt(admin, origin), "adopted")
 
 
 @queue.command()
@@ -122,7 +122,7 @@ def adopt(ctx: click.Context, origin: str | None, operations: object) -> None:
 @asks_gateway
 @click.pass_context
 def drop(
-    ctx: click.Context, request_ids: tuple[str, ...], held: bool, origin: str | None, yes: bool, operations: object
+    ctx: click.Context, request_ids: tuple[str, ...], held: bool, origin: str | None, yes: bool, admin: object
 ) -> None:
     """Drop events for good: they are neither run nor delivered to anybody."""
     if held == bool(request_ids):
@@ -135,9 +135,9 @@ def drop(
             f"Drop {'all held events' if held else what} for good, without delivery to any target?", abort=True
         )
     if held:
-        _decide(ctx, lambda: queueing.drop_held(operations, origin), "dropped")
+        _decide(ctx, lambda: queueing.drop_held(admin, origin), "dropped")
         return
-    _do_to_all(ctx, request_ids, lambda id: queueing.drop(operations, id), "dropped")
+    _do_to_all(ctx, request_ids, lambda id: queueing.drop(admin, id), "dropped")
 
 
 def _decide(ctx: click.Context, do: Callable[[], dict[str, Any]], word: str) -> None:

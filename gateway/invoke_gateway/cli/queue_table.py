@@ -62,14 +62,14 @@ def show_queue(document: dict[str, Any], *, as_json: bool) -> None:
         make_console().print(render(document))
 
 
-def watch_queue(console: Console, operations: object, rows: int) -> None:
+def watch_queue(console: Console, admin: object, rows: int) -> None:
     """Show the table and refresh it until Ctrl-C. Raises `QueueFailed` when the gateway is gone."""
-    document = fetch_queue(operations, rows)
+    document = fetch_queue(admin, rows)
     try:
         with Live(render(document), console=console, auto_refresh=False) as live:
             while True:
                 time.sleep(REFRESH)
-                live.update(render(fetch_queue(operations, rows)), refresh=True)
+                live.update(render(fetch_queue(admin, rows)), refresh=True)
     except KeyboardInterrupt:
         return
 

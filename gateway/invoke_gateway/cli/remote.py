@@ -22,24 +22,24 @@ from invoke_gateway.settings.types import read_address
 
 UNREACHABLE = 1  # exit status, also where the gateway says no
 UNFOLDED = 140  # columns in which no row of the limits is folded, for those who read them from a pipe
-OPERATIONS = "127.0.0.1:9002"  # where a gateway listens that was told nothing else
+ADMIN = "127.0.0.1:9002"  # where a gateway listens that was told nothing else
 
 
-def parse_operations(ctx: click.Context, parameter: click.Parameter, value: str) -> Address:
+def parse_admin(ctx: click.Context, parameter: click.Parameter, value: str) -> Address:
     try:
         return read_address(value)
     except PydanticCustomError as error:
-        raise click.BadParameter(error.message(), param_hint="--operations") from None
+        raise click.BadParameter(error.message(), param_hint="--admin") from None
 
 
 asks_gateway = click.option(
-    "--operations",
+    "--admin",
     metavar="HOST:PORT",
-    default=OPERATIONS,
+    default=ADMIN,
     show_default=True,
-    envvar=f"{flags.PREFIX}OPERATIONS",
-    callback=parse_operations,
-    help="Operations listener of the gateway to ask.",
+    envvar=f"{flags.PREFIX}ADMIN",
+    callback=parse_admin,
+    help="Admin listener of the gateway to ask.",
 )
 
 
@@ -48,7 +48,7 @@ asks_gateway = click.option(
 @click.option("--once", is_flag=True, help="Print the table once instead of refreshing it every second.")
 @click.option("--json", "as_json", is_flag=True, help="Print the gateway's answer as JSON, once.")
 @click.pass_context
-def limits(ctx: click.Context, operations: Address, once: bool, as_json: bool) -> None:
+def limits(ctx: click.Context, admin: Address, once: bool, as_json: bool) -> None:
     """Watch what a running gateway counts.
 
     Of each account: all, the unreserved pool, then its functions; in flight, ceiling, the age of the oldest
@@ -57,12 +57,12 @@ def limits(ctx: click.Context, operations: Address, once: bool, as_json: bool) -
     console = Console()
     try:
         if as_json:
-            click.echo(json.dumps(fetch_limits(operations), indent=2))
+            click.echo(json.dumps(fetch_limits(admin), indent=2))
         elif once or not console.is_terminal:
             console.width = max(console.width, UNFOLDED)
-            console.print(render(fetch_limits(operations)))
+            console.print(render(fetch_limits(admin)))
         else:
-            show_live(console, operations)
+            show_live(console, admin)
     except LimitsUnavailable as error:
         give_up(ctx, error)
 
@@ -88,7 +88,7 @@ def hold(
     seconds: float,
     account: str | None,
     detach: bool,
-    operations: Address,
+    admin: Address,
 ) -> None:
     """Hold slots of FUNCTION, so that calls are throttled for certain.
 
@@ -100,17 +100,17 @@ def hold(
         taken = None
         try:
             with signals.deferred():  # else the id of what was taken meanwhile would be lost
-                taken = take_hold(str(operations), wanted)
+                taken = take_hold(str(admin), wanted)
             if detach:
                 click.echo(taken["id"])
                 taken = None
                 return
-            address = "" if str(operations) == OPERATIONS else f" --operations {operations}"
+            address = "" if str(admin) == ADMIN else f" --admin {admin}"
             click.echo(describe_hold(taken, wanted, f"invoke-gateway release {taken['id']}{address}"))
             wait_for_end(seconds, is_terminal=sys.stdout.isatty())
         finally:
             if taken is not None:
-                release_hold(str(operations), taken["id"])  # it may have ended by itself a moment ago
+                release_hold(str(admin), taken["id"])  # it may have ended by itself a moment ago
     except HoldFailed as error:
         give_up(ctx, error)
 
@@ -123,7 +123,7 @@ def hold(
 @asks_gateway
 @click.pass_context
 def holders(
-    ctx: click.Context, function: str | None, account: str | None, most: int, as_json: bool, operations: Address
+    ctx: click.Context, function: str | None, account: str | None, most: int, as_json: bool, admin: Address
 ) -> None:
     """Show who holds the slots of FUNCTION, or all slots.
 
@@ -131,7 +131,7 @@ def holders(
     oldest first. Where gateways share counters, the calls of all of them.
     """
     try:
-        document = holders_command.fetch_holders(str(operations), function=function, account=account, most=most)
+        document = holders_command.fetch_holders(str(admin), function=function, account=account, most=most)
         holders_command.show_holders(document, as_json=as_json)
     except HoldersFailed as error:
         give_up(ctx, error)
@@ -145,7 +145,7 @@ def holders(
 @asks_gateway
 @click.pass_context
 def release(
-    ctx: click.Context, hold: str | None, gateway: str | None, account: str | None, force: bool, operations: Address
+    ctx: click.Context, hold: str | None, gateway: str | None, account: str | None, force: bool, admin: Address
 ) -> None:
     """End the hold with the id HOLD before its time is over; or give back the slots of a dead gateway.
 
@@ -161,14 +161,12 @@ def release(
     holders_command.check_release(hold, gateway, has_more=account is not None or force)
     try:
         if hold is None:
-            released = holders_command.release_gateway(str(operations), gateway or "", account, force=force)
+            released = holders_command.release_gateway(str(admin), gateway or "", account, force=force)
             click.echo("\n".join(holders_command.describe_released(released)))
-        elif release_hold(str(operations), hold):
+        elif release_hold(str(admin), hold):
             click.echo(f"released {hold}")
         else:
-            raise HoldFailed(
-                f"there is no hold {hold}: it has ended, or never was. http://{operations}/holds lists all."
-            )
+            raise HoldFailed(f"there is no hold {hold}: it has ended, or never was. http://{admin}/holds lists all.")
     except (HoldFailed, HoldersFailed) as error:
         give_up(ctx, error)
 
@@ -196,7 +194,7 @@ def fault(
     as_list: bool,
     as_json: bool,
     end: str | None,
-    operations: Address,
+    admin: Address,
 ) -> None:
     """Make the next calls of FUNCTION fail, late or cut, one step after the other.
 
@@ -220,11 +218,11 @@ def fault(
     try:
         if as_list or end is not None:
             refuse_both(as_list and end is not None, function, file, *given.values())
-            show_or_end(str(operations), end, as_json=as_json)
+            show_or_end(str(admin), end, as_json=as_json)
         else:
-            address = "" if str(operations) == OPERATIONS else f" --operations {operations}"
+            address = "" if str(admin) == ADMIN else f" --admin {admin}"
             wanted = read_wanted(steps, file, function=function, **given)
-            make_and_show(str(operations), wanted, address, as_json=as_json)
+            make_and_show(str(admin), wanted, address, as_json=as_json)
     except FaultFailed as error:
         give_up(ctx, error)
 

@@ -156,9 +156,7 @@ class Control:
         self._ready.hurry(event.lane)
 
     async def _drop(self, event: Event, was_ready: bool) -> None:
-        log.warning(
-            "event %s of %s is dropped, as the operations listener was asked to", event.request_id, event.function
-        )
+        log.warning("event %s of %s is dropped, as the admin listener was asked to", event.request_id, event.function)
         if event.outcome is None:  # else it has been counted when it ended
             self._settling.tell_dropped(event, DROPPED)
         await self._store.finish(event)

@@ -14,7 +14,7 @@ from typing import cast
 
 import uvicorn
 
-from ..admin.app import Operations
+from ..admin.app import AdminApp
 from ..admin.documents import refuse
 from ..admin.fault_scripts import FaultEndpoint
 from ..admin.holds import HoldEndpoint
@@ -96,13 +96,13 @@ async def serving_invoke(gateway: Gateway, listeners: Listeners) -> AsyncIterato
 
 
 @contextlib.asynccontextmanager
-async def serving_operations(
+async def serving_admin(
     app: App, listeners: Listeners, settings: Settings, tasks: BackgroundTasks
 ) -> AsyncIterator[None]:
-    """Serve the operations listener's application on bound sockets until the block ends. Raises `CannotListen`."""
+    """Serve the admin listener's application on bound sockets until the block ends. Raises `CannotListen`."""
     http = partial(InvokeProtocol, limits=_bounds(settings), outbox=Outbox(), refuse=refuse)
     config = configure(
-        LoopbackNames(app, settings.operations.host),
+        LoopbackNames(app, settings.admin.host),
         http=http,
         keep_alive_seconds=settings.keep_alive_seconds,
         drain_seconds=1,
@@ -123,8 +123,8 @@ async def _serving(
             yield
 
 
-def make_operations(gateway: Gateway, listen: Address) -> Operations:
-    """Make the answers of the operations listener for one process, which serves the Invoke API at `listen`."""
+def make_admin(gateway: Gateway, listen: Address) -> AdminApp:
+    """Make the answers of the admin listener for one process, which serves the Invoke API at `listen`."""
 
     def limits(rows: int) -> dict[str, object]:
         held = gateway.holds.by_counter()
@@ -146,7 +146,7 @@ def make_operations(gateway: Gateway, listen: Address) -> Operations:
         find_account=lambda account: gateway.tables.limits.of(account).account,
         is_draining=lambda: gateway.is_draining,
     )
-    return Operations(
+    return AdminApp(
         collector=gateway.collector,
         describe_limits=limits,
         shared=gateway.shared,

@@ -24,11 +24,11 @@ from .process import (
     ServingGateway,
     freeze_garbage,
     handle_signals,
-    make_operations,
+    make_admin,
     new_event_loop,
     raise_file_limit,
+    serving_admin,
     serving_invoke,
-    serving_operations,
     started,
 )
 from .reload import Reloadable, Watched, keep_reloading, read_bytes
@@ -39,13 +39,13 @@ log = logging.getLogger("invoke_gateway")
 
 
 class Running(Reloadable, Protocol):
-    """A gateway that accepts connections, in one process or in several. `listen` and `operations` are the addresses
+    """A gateway that accepts connections, in one process or in several. `listen` and `admin` are the addresses
     really bound, of a name with several the first."""
 
     listen: Address
-    operations: Address
+    admin: Address
     invoke_addresses: list[Address]
-    operations_addresses: list[Address]
+    admin_addresses: list[Address]
     tasks: BackgroundTasks
 
     @property
@@ -62,12 +62,12 @@ class Running(Reloadable, Protocol):
 class RunningGateway:
     """A gateway in one process that accepts connections."""
 
-    def __init__(self, serving: ServingGateway, listen: list[Address], operations: list[Address]) -> None:
+    def __init__(self, serving: ServingGateway, listen: list[Address], admin: list[Address]) -> None:
         self.gateway: Gateway = serving.gateway
         self.invoke_addresses = listen
-        self.operations_addresses = operations
+        self.admin_addresses = admin
         self.listen = listen[0]
-        self.operations = operations[0]
+        self.admin = admin[0]
         self.settings = self.gateway.settings
         self.tasks = self.gateway.tasks
         self.degraded = self.gateway.degraded
@@ -89,20 +89,20 @@ async def running(settings: Settings) -> AsyncIterator[RunningGateway]:
     """Serve `settings` in this process until the block ends, then drain: finish what was admitted, for `drain_seconds`
     at most. Raises `CannotListen` where an address is taken."""
     async with contextlib.AsyncExitStack() as stack:
-        invoke, operations = (
+        invoke, admin = (
             stack.enter_context(contextlib.closing(bind(address, key)))
-            for key, address in (("listen", settings.listen), ("operations", settings.operations))
+            for key, address in (("listen", settings.listen), ("admin", settings.admin))
         )
         tasks = BackgroundTasks()
         backend_url = settings.backend.url
         if backend_url == "demo":
             backend_url = await stack.enter_async_context(demo_backend(settings.region, tasks))
         gateway = await stack.enter_async_context(started(settings, backend_url, tasks=tasks))
-        app = cast("App", make_operations(gateway, invoke.addresses[0]).app)
-        await stack.enter_async_context(serving_operations(app, operations, settings, tasks))
+        app = cast("App", make_admin(gateway, invoke.addresses[0]).app)
+        await stack.enter_async_context(serving_admin(app, admin, settings, tasks))
         stack.callback(gateway.watchers.close)  # after the drain, which they see; their streams hold nobody up
         served = await stack.enter_async_context(serving_invoke(gateway, invoke))
-        yield RunningGateway(served, invoke.addresses, operations.addresses)
+        yield RunningGateway(served, invoke.addresses, admin.addresses)
 
 
 def run(settings: Settings, *, reload: Callable[[], Settings], config: Path | None) -> int:
@@ -177,10 +177,10 @@ async def _announce(server: Running) -> None:
         log.info("Invoke API on http%s://%s", "s" if settings.tls else "", address)
     faults = " /faults" if settings.faults else ""
     workers = " /workers" if settings.workers > 1 else ""
-    log.info("live page on http://%s/", server.operations)
+    log.info("live page on http://%s/", server.admin)
     paths = f"/metrics /healthz /readyz /limits /holds /holders /queue /refusals{faults}{workers}"
-    for address in server.operations_addresses:
-        log.info("operations on http://%s (%s)", address, paths)
+    for address in server.admin_addresses:
+        log.info("admin on http://%s (%s)", address, paths)
     url = settings.backend.url
     log.info("backend %s", "demo (embedded: echo, sleep, fail, blob, stream)" if url == "demo" else url)
     why_down = await server.look_for_backend()

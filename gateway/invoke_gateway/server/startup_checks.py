@@ -165,11 +165,11 @@ class Startup:
 def _find_taken(settings: Settings) -> Iterator[tuple[Finding, bool]]:
     """Addresses that cannot be bound now. Both are held at once: one may be within the other."""
     with contextlib.ExitStack() as bound:
-        for key, address in (("listen", settings.listen), ("operations", settings.operations)):
+        for key, address in (("listen", settings.listen), ("admin", settings.admin)):
             try:
                 bound.enter_context(contextlib.closing(bind(address, key)))
             except CannotListen as error:
-                if error.is_taken and key == "operations":
+                if error.is_taken and key == "admin":
                     bound.close()
                     if _is_free(address):
                         overlap = f"is {address}, which is also within listen ({settings.listen})"
@@ -180,20 +180,20 @@ def _find_taken(settings: Settings) -> Iterator[tuple[Finding, bool]]:
 
 def _is_free(address: Address) -> bool:
     try:
-        bind(address, "operations").close()
+        bind(address, "admin").close()
     except CannotListen:
         return False
     return True
 
 
 def _gateway_runs(settings: Settings) -> bool:
-    """Return whether a gateway answers at `operations` which serves the Invoke API at the port of `listen`."""
-    operations = settings.operations
-    if not operations.port or not settings.listen.port:
+    """Return whether a gateway answers at `admin` which serves the Invoke API at the port of `listen`."""
+    admin = settings.admin
+    if not admin.port or not settings.listen.port:
         return False
-    host = _EVERYWHERE.get(operations.host, operations.host)
+    host = _EVERYWHERE.get(admin.host, admin.host)
     try:
-        _, answer = ask(Address(host, operations.port), "/readyz", timeout=_ASK_SECONDS)
+        _, answer = ask(Address(host, admin.port), "/readyz", timeout=_ASK_SECONDS)
     except NoAnswer:
         return False
     served = answer.get("listen") if isinstance(answer, dict) else None

@@ -36,7 +36,7 @@ KUBERNETES = re.compile(
 TRUE = frozenset({"true", "yes", "on", "1"})
 FALSE = frozenset({"false", "no", "off", "0"})
 SECTIONS = (
-    ("Listeners", ("listen", "operations", "region", "tls")),
+    ("Listeners", ("listen", "admin", "region", "tls")),
     ("Backend", ("backend",)),
     ("Limits", ("accounts", "credentials")),
     ("Payload quotas", ("quotas", "payload_error")),

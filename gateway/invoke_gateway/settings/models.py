@@ -297,7 +297,7 @@ class Settings(Model):
 
     listen: ListenAddress = Address("127.0.0.1", 9001)
     """host:port of the Invoke API; port 0 takes a free one. A name is listened on by all of its addresses."""
-    operations: ListenAddress = Field(Address("127.0.0.1", 9002), validate_default=True)
+    admin: ListenAddress = Field(Address("127.0.0.1", 9002), validate_default=True)
     """host:port of the live page, /metrics, /readyz, /limits, /holders, /holds, /queue, /faults; port 0 takes a free
     one."""
     region: Region = "us-east-1"
@@ -348,7 +348,7 @@ class Settings(Model):
     drain_seconds: SecondsOrNone = 30
     """Seconds that admitted calls may take to finish after SIGTERM."""
     faults: Switch = False
-    """Accept fault scripts on /faults of the operations listener: calls then fail, are late or cut as they say."""
+    """Accept fault scripts on /faults of the admin listener: calls then fail, are late or cut as they say."""
     watch: Switch = False
     """Reload the limits whenever the settings file changes."""
     access_log: Switch = False
@@ -356,17 +356,17 @@ class Settings(Model):
     metric_functions: Count = 1000
     """Functions that get metric labels of their own; the rest are counted as `other`."""
 
-    @field_validator("operations")
+    @field_validator("admin")
     @classmethod
-    def _be_two_listeners(cls, operations: Address, known: ValidationInfo) -> Address:
-        if operations.port and operations == known.data.get("listen"):
-            raise complaint(f"is {operations}, which is also listen", "give the two listeners different ports")
-        return operations
+    def _be_two_listeners(cls, admin: Address, known: ValidationInfo) -> Address:
+        if admin.port and admin == known.data.get("listen"):
+            raise complaint(f"is {admin}, which is also listen", "give the two listeners different ports")
+        return admin
 
     @field_validator("backend")
     @classmethod
     def _not_forward_to_itself(cls, backend: Backend, known: ValidationInfo) -> Backend:
-        for name in ("listen", "operations"):
+        for name in ("listen", "admin"):
             listener = known.data.get(name)
             if listener is not None and listener.is_reached_by(backend.url):
                 cure = "give the address of the backend, or move the gateway with listen"

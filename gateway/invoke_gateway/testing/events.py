@@ -23,20 +23,20 @@ def describe(queue: dict[str, Any]) -> str:
     return "; ".join(_describe(row) for row in queue["functions"])
 
 
-def drop_all(operations: str) -> None:
+def drop_all(admin: str) -> None:
     """Drop all events but those that run, or are told of, now. Raises `QueueFailed`."""
     while True:
-        document = fetch_events(operations, most=_MOST)
+        document = fetch_events(admin, most=_MOST)
         waiting = [row["request_id"] for row in document["events"] if not row["is_running"]]
         for request_id in dict.fromkeys(waiting):
-            _drop(operations, request_id)
+            _drop(admin, request_id)
         if not (waiting and document["has_more"]):
             return
 
 
-def _drop(operations: str, request_id: str) -> None:
+def _drop(admin: str, request_id: str) -> None:
     try:
-        drop(operations, request_id)
+        drop(admin, request_id)
     except QueueFailed as failure:
         if failure.status not in (404, 409):  # it has ended, or runs
             raise

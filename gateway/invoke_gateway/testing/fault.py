@@ -12,8 +12,8 @@ from invoke_gateway.faulting import end_script, list_scripts
 class Fault:
     """A fault script in force: until `end()`, the end of a `with` block, or the end of the test."""
 
-    def __init__(self, operations: str, script: Mapping[str, Any]) -> None:
-        self._operations = operations
+    def __init__(self, admin: str, script: Mapping[str, Any]) -> None:
+        self._admin = admin
         self.id = str(script["id"])
         self.function: str | None = script["function"]
         self.account = str(script["account"])
@@ -33,7 +33,7 @@ class Fault:
 
     def end(self) -> None:
         """Let the function's calls pass again. May be called twice."""
-        end_script(self._operations, self.id)
+        end_script(self._admin, self.id)
 
     def __enter__(self) -> Self:
         return self
@@ -44,4 +44,4 @@ class Fault:
         self.end()
 
     def _describe(self) -> dict[str, Any]:
-        return next((script for script in list_scripts(self._operations) if script["id"] == self.id), {})
+        return next((script for script in list_scripts(self._admin) if script["id"] == self.id), {})

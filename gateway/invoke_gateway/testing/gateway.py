@@ -27,7 +27,7 @@ class InvokeGateway:
 
     def __init__(self, process: GatewayProcess, settings: Mapping[str, Any]) -> None:
         self._process = process
-        self._operations = process.addresses.operations
+        self._admin = process.addresses.admin
         self._region = str(settings.get("region", "us-east-1"))
         self._takes_faults = bool(settings["faults"])
         self._keeps_events = settings["async"].get("mode") != "forward"
@@ -41,9 +41,9 @@ class InvokeGateway:
         return self._process.addresses.url
 
     @property
-    def operations_url(self) -> str:
-        """URL of the operations listener: /limits, /metrics, /holds and the rest."""
-        return f"http://{self._operations}"
+    def admin_url(self) -> str:
+        """URL of the admin listener: /limits, /metrics, /holds and the rest."""
+        return f"http://{self._admin}"
 
     @property
     def client_settings(self) -> dict[str, str]:
@@ -83,7 +83,7 @@ class InvokeGateway:
         All of them are taken, or none. Raises `HoldFailed` with the gateway's text where there is no room.
         """
         wanted = {"function": function, "slots": slots, "seconds": seconds, **({"account": account} if account else {})}
-        return Hold(self._operations, take_hold(self._operations, wanted))
+        return Hold(self._admin, take_hold(self._admin, wanted))
 
     def hold_all(self, function: str | None = None, account: str | None = None) -> Hold:
         """Hold every slot that is free now, so that the next call is throttled.
@@ -108,16 +108,14 @@ class InvokeGateway:
         a step makes no sense.
         """
         wanted = {"function": function, "steps": steps, "seed": seed, "loop": loop}
-        return Fault(
-            self._operations, make_script(self._operations, wanted | ({"account": account} if account else {}))
-        )
+        return Fault(self._admin, make_script(self._admin, wanted | ({"account": account} if account else {})))
 
     def limits(self) -> dict[str, Any]:
         """The document of /limits: of each account what is in force, what runs and what was refused.
 
         Refusals are counted since the gateway started, which may have been before this test.
         """
-        return fetch_limits(self._operations)
+        return fetch_limits(self._admin)
 
     def in_flight(self, function: str | None = None, account: str | None = None) -> int:
         """Slots in use now, with those that are held: of a function, or of the account as a whole."""
@@ -135,20 +133,20 @@ class InvokeGateway:
         Raises `EventsNotSettled`, which says what waits for what, after `timeout` seconds.
         """
         deadline = time.monotonic() + timeout
-        while has_work(queue := fetch_queue(self._operations, _MOST_FUNCTIONS)):
+        while has_work(queue := fetch_queue(self._admin, _MOST_FUNCTIONS)):
             if time.monotonic() > deadline:
                 raise EventsNotSettled(f"after {timeout:g} seconds there are still events: {describe(queue)}")
             time.sleep(LOOK_AGAIN)
 
     def reset(self) -> None:
         """Drop the events that wait, and end all holds and fault scripts."""
-        holds = list_holds(self._operations)
+        holds = list_holds(self._admin)
         if self._keeps_events:  # before the holds end: events may wait for those slots
-            drop_all(self._operations)
+            drop_all(self._admin)
         for hold in holds:
-            release_hold(self._operations, hold["id"])
+            release_hold(self._admin, hold["id"])
         if self._takes_faults:
-            end_all_scripts(self._operations)
+            end_all_scripts(self._admin)
 
     def check(self) -> None:
         """Raises `GatewayNotStarted` where the gateway has ended since."""

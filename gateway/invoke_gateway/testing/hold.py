@@ -12,8 +12,8 @@ from invoke_gateway.holding import release_hold
 class Hold:
     """Slots that are held: until `release()`, the end of a `with` block, the end of the test, or `seconds`."""
 
-    def __init__(self, operations: str, taken: Mapping[str, Any]) -> None:
-        self._operations = operations
+    def __init__(self, admin: str, taken: Mapping[str, Any]) -> None:
+        self._admin = admin
         self.id = str(taken["id"])
         self.function: str | None = taken["function"]
         self.slots = int(taken["slots"])
@@ -24,7 +24,7 @@ class Hold:
 
     def release(self) -> None:
         """Give the slots back. May be called twice, and after the hold has ended by itself."""
-        release_hold(self._operations, self.id)
+        release_hold(self._admin, self.id)
 
     def __enter__(self) -> Self:
         return self

@@ -18,7 +18,7 @@ LOOK_AGAIN = 0.01  # seconds between two looks at what a starting gateway has pr
 
 # The lines that `gateway.server` logs once both listeners accept connections.
 INVOKE_API = re.compile(r"^\S+ \S+ INFO Invoke API on (https?://\S+)$", re.MULTILINE)
-OPERATIONS = re.compile(r"^\S+ \S+ INFO operations on http://(\S+) .*$", re.MULTILINE)
+ADMIN = re.compile(r"^\S+ \S+ INFO admin on http://(\S+) .*$", re.MULTILINE)
 
 
 class GatewayNotStarted(Exception):
@@ -26,10 +26,10 @@ class GatewayNotStarted(Exception):
 
 
 class Addresses(NamedTuple):
-    """Where a gateway listens: the URL of the Invoke API, and host:port of the operations listener."""
+    """Where a gateway listens: the URL of the Invoke API, and host:port of the admin listener."""
 
     url: str
-    operations: str
+    admin: str
 
 
 class GatewayProcess:
@@ -86,10 +86,10 @@ class GatewayProcess:
         while time.monotonic() < deadline:
             is_running = process.poll() is None  # asked first: what it printed before its end is then all there
             output = self.output
-            url, operations = INVOKE_API.search(output), OPERATIONS.search(output)
+            url, admin = INVOKE_API.search(output), ADMIN.search(output)
             if not is_running:
                 raise GatewayNotStarted(f"invoke-gateway ended with status {process.returncode}:\n{output}")
-            if url and operations:
-                return Addresses(url[1], operations[1])
+            if url and admin:
+                return Addresses(url[1], admin[1])
             time.sleep(LOOK_AGAIN)
         raise GatewayNotStarted(f"invoke-gateway has not started within {START_TIMEOUT:g} seconds:\n{output}")

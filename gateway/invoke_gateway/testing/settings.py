@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-ON_FREE_PORTS = {"listen": "127.0.0.1:0", "operations": "127.0.0.1:0"}
+ON_FREE_PORTS = {"listen": "127.0.0.1:0", "admin": "127.0.0.1:0"}
 SOON = {"function_error_delays_seconds": [0.1, 0.2], "shortest_delay_seconds": 0.1, "longest_delay_seconds": 1}
 
 

@@ -5,5 +5,5 @@ worker      a worker's side: serve, answer, drain
 supervisor  starts workers, replaces those that die, ends them
 state       what a worker tells of itself, as documents; and their sums
 group       the sums of all workers, kept up to date
-operations  the operations listener of them all
+admin  the admin listener of them all
 """

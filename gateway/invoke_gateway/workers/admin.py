@@ -1,4 +1,4 @@
-"""The operations listener of several workers: what one process shows is here the sum of all; `/workers` shows each."""
+"""The admin listener of several workers: what one process shows is here the sum of all; `/workers` shows each."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ..admin.app import Operations
+from ..admin.app import AdminApp
 from ..admin.documents import MOST_REPEATED, BadDocument, answer_error, answer_json, read_body
 from ..admin.fault_scripts import FaultEndpoint
 from ..admin.in_flight import HoldersEndpoint
@@ -25,8 +25,8 @@ _ANSWER_SECONDS = 10.0  # of one that looks for the backend, or takes a hold of 
 _OF_ONE = ("metrics", "limits", "holds", "readyz", "refusals")
 
 
-def make_operations(supervisor: Supervisor) -> Operations:
-    """What the operations listener says of all workers."""
+def make_admin(supervisor: Supervisor) -> AdminApp:
+    """What the admin listener says of all workers."""
 
     def is_draining() -> bool:
         return supervisor.is_draining
@@ -34,7 +34,7 @@ def make_operations(supervisor: Supervisor) -> Operations:
     group = supervisor.group
     # Settings see to it that there are no fault scripts: the endpoint says so.
     faults = FaultEndpoint(None, find_account=str, is_draining=is_draining)
-    return Operations(
+    return AdminApp(
         collector=group.collector,
         describe_limits=group.describe_limits,
         endpoints=[

@@ -268,7 +268,7 @@ class Group:
         elif (why := next((why for is_up, why in seen if is_up is False), None)) is not None:
             self.backend.note_down(why)
 
-    # What the operations listener shows.
+    # What the admin listener shows.
 
     def newest_first(self) -> list[dict[str, Any]]:
         """The last refusals."""

@@ -24,10 +24,10 @@ from ..admin.live.sparklines import keep_looking
 from ..asgi import App
 from ..background import BackgroundTask, BackgroundTasks
 from ..server.binding import CannotListen, Listeners, bind, reserve, reserve_beside
-from ..server.process import serving_operations
+from ..server.process import serving_admin
 from ..server.sockets import demo_backend
 from ..settings import RELOADABLE, Settings
-from .admin import make_operations
+from .admin import make_admin
 from .aggregate import Group
 from .channel import Asking, Channel, WorkerGone
 from .worker import Start
@@ -121,14 +121,14 @@ class Supervisor:
         settings: Settings,
         backend_url: str,
         reserved: Listeners,
-        operations: Listeners,
+        admin: Listeners,
         tasks: BackgroundTasks,
     ) -> None:
         self.settings = settings
         self.invoke_addresses = reserved.addresses
-        self.operations_addresses = operations.addresses
+        self.admin_addresses = admin.addresses
         self.listen = self.invoke_addresses[0]
-        self.operations = self.operations_addresses[0]
+        self.admin = self.admin_addresses[0]
         self.tasks = tasks
         self.degraded = tasks.degraded
         self.degraded |= {"settings_invalid": False, "restart_needed": False}
@@ -301,19 +301,19 @@ async def running_workers(settings: Settings) -> AsyncIterator[Supervisor]:
     address is taken or a worker cannot serve."""
     async with contextlib.AsyncExitStack() as stack:
         reserved = stack.enter_context(contextlib.closing(reserve(settings.listen, "listen")))
-        operations = stack.enter_context(contextlib.closing(bind(settings.operations, "operations")))
+        admin = stack.enter_context(contextlib.closing(bind(settings.admin, "admin")))
         tasks = BackgroundTasks()
         asyncio.get_running_loop().set_exception_handler(tasks.handle_exception)
         backend_url = settings.backend.url
         if backend_url == "demo":
             backend_url = await stack.enter_async_context(demo_backend(settings.region, tasks))
-        supervisor = Supervisor(settings, backend_url, reserved, operations, tasks)
+        supervisor = Supervisor(settings, backend_url, reserved, admin, tasks)
         stack.push_async_callback(supervisor.close)
         await supervisor.start()
         group = supervisor.group
         await group.refresh()
-        app = cast("App", make_operations(supervisor).app)
-        await stack.enter_async_context(serving_operations(app, operations, settings, tasks))
+        app = cast("App", make_admin(supervisor).app)
+        await stack.enter_async_context(serving_admin(app, admin, settings, tasks))
         await stack.enter_async_context(tasks.running(group.keep_refreshing, "look at the workers"))
         await stack.enter_async_context(tasks.running(partial(keep_looking, group.history), "history"))
         stack.callback(group.watchers.close)

@@ -19,7 +19,7 @@ from ..server.process import (
     ServingGateway,
     freeze_garbage,
     handle_signals,
-    make_operations,
+    make_admin,
     new_event_loop,
     serving_invoke,
     started,
@@ -69,7 +69,7 @@ class Worker:
         async with started(start.settings, start.backend_url, start.name) as gateway:
             gateway.backend.is_logged = False  # the supervisor does, once for all workers
             async with serving_invoke(gateway, self._listeners) as serving:
-                self._operations = cast("App", make_operations(gateway, self._listeners.addresses[0]).app)
+                self._admin = cast("App", make_admin(gateway, self._listeners.addresses[0]).app)
                 freeze_garbage()
                 self._serving.set_result(serving)
                 await self._stop.wait()
@@ -168,7 +168,7 @@ class Worker:
     async def on_request(
         self, request: tuple[str, str, str, list[tuple[bytes, bytes]], bytes]
     ) -> tuple[int, Any, bytes]:
-        """Answer a request to the operations listener: method, path, query, headers, body. The answer is status,
+        """Answer a request to the admin listener: method, path, query, headers, body. The answer is status,
         headers, body."""
         method, path, query, headers, body = request
         scope: Scope = {
@@ -195,7 +195,7 @@ class Worker:
             else:
                 pieces.append(message.get("body", b""))
 
-        await self._operations(scope, receive, send)
+        await self._admin(scope, receive, send)
         return status, given, b"".join(pieces)
 
 

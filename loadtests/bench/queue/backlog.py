@@ -127,7 +127,7 @@ def run(gateway: Peer, events: int, tell: Tell) -> Backlog:
 
 def queued(place: subjects.Place) -> int:
     """How many events the gateway says it has."""
-    return int(calls.get_json(place.operations, "/queue", seconds=60)["events"])
+    return int(calls.get_json(place.admin, "/queue", seconds=60)["events"])
 
 
 def _start(stage: Stage, place: subjects.Place, gateway: Peer) -> Started:

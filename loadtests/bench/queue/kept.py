@@ -86,7 +86,7 @@ def _gateway(stage: Stage, name: str, peer: Peer) -> Kept:
         raise Trouble("no function had begun before the kill")
     stage.processes.kill(started.process)
     time.sleep(0.2)  # the backend has seen the connections end
-    calls.get_json(stage.backend.operations, "/forget")
+    calls.get_json(stage.backend.admin, "/forget")
     started = subjects.start_gateway(stage, place, peer)
     try:
 

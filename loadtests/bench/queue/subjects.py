@@ -60,7 +60,7 @@ def start_gateway(stage: Stage, place: Place, peer: Peer, *flags: str) -> Starte
     more = ("--async-mode=queue", store, "--requests-per-second=off", *flags)
     process = stage.spawn(replace(peer, arguments=(*peer.arguments, *more)), place)
     deadline = time.monotonic() + START_SECONDS
-    while not is_ready(place.operations):
+    while not is_ready(place.admin):
         process.check()
         if time.monotonic() > deadline:
             raise Trouble(f"the gateway was not ready within {START_SECONDS:.0f} s")
@@ -68,9 +68,9 @@ def start_gateway(stage: Stage, place: Place, peer: Peer, *flags: str) -> Starte
     return Started(process, place)
 
 
-def is_ready(operations: int) -> bool:
+def is_ready(admin: int) -> bool:
     try:
-        calls.get_json(operations, "/readyz")
+        calls.get_json(admin, "/readyz")
     except (OSError, ValueError):
         return False
     return True
@@ -79,13 +79,13 @@ def is_ready(operations: int) -> bool:
 def hold(place: Place, slots: int, function: str | None = None) -> Callable[[], None]:
     """Take slots so that no event can run; what is returned gives them back. Raises Trouble."""
     wanted = {"slots": slots, "seconds": HOLD_SECONDS} | ({"function": function} if function else {})
-    identifier = _ask(place.operations, "POST", "/holds", wanted)["id"]
-    return lambda: _ask(place.operations, "DELETE", f"/holds/{identifier}")
+    identifier = _ask(place.admin, "POST", "/holds", wanted)["id"]
+    return lambda: _ask(place.admin, "DELETE", f"/holds/{identifier}")
 
 
 def metric(place: Place, name: str) -> float:
-    """The sum of a metric over its labels, as the operations listener tells it."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{place.operations}/metrics", timeout=10) as answer:
+    """The sum of a metric over its labels, as the admin listener tells it."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{place.admin}/metrics", timeout=10) as answer:
         return sum_of(answer.read().decode(), name)
 
 

@@ -172,5 +172,5 @@ def test_the_backend_answers_late_where_it_should_and_forgets_when_told() -> Non
             assert not calls.is_answered(late, 0.05)
             assert calls.is_answered(late, 5)
             assert not calls.is_answered(held, 0)
-        calls.get_json(stage.backend.operations, "/forget")
+        calls.get_json(stage.backend.admin, "/forget")
         assert stage.backend_state()["calls"] == 0

@@ -29,9 +29,9 @@ class Member:
         self.door = door
         self.is_up = False
         self.invoke = Endpoint(LOOPBACK, find_free_port())
-        self.operations = Endpoint(LOOPBACK, find_free_port())
+        self.admin = Endpoint(LOOPBACK, find_free_port())
         self._name = f"gateway {number + 1}"
-        self._settings = {**settings, "listen": str(self.invoke), "operations": str(self.operations)}
+        self._settings = {**settings, "listen": str(self.invoke), "admin": str(self.admin)}
         self._folder = folder
         self._serve = serve
         self._process: Process | None = None
@@ -56,7 +56,7 @@ class Member:
 
     async def _is_ready(self) -> bool:
         try:
-            answer = await ask(self.operations, "/readyz")
+            answer = await ask(self.admin, "/readyz")
         except (OSError, ValueError):
             return False
         return answer is not None and answer.status == 200
@@ -69,12 +69,12 @@ class Member:
     async def count_events(self) -> int:
         """How many events the queue holds, as this gateway says. Raises `Silent`."""
         try:
-            answer = await ask(self.operations, "/queue")
+            answer = await ask(self.admin, "/queue")
             if answer is not None and answer.status == 200:
                 return msgspec.json.decode(answer.body, type=_Queue).events
         except (OSError, ValueError) as error:
-            raise Silent(f"http://{self.operations}/queue does not tell how many events are kept ({error})") from None
-        raise Silent(f"http://{self.operations}/queue does not tell how many events are kept: {answer}")
+            raise Silent(f"http://{self.admin}/queue does not tell how many events are kept ({error})") from None
+        raise Silent(f"http://{self.admin}/queue does not tell how many events are kept: {answer}")
 
     def kill(self) -> None:
         self.is_up = False

@@ -17,7 +17,7 @@ from .tables import print_events_verdict, write_events_report
 FOREIGN = (
     "minutes",
     "gateway",
-    "operations",
+    "admin",
     "backend_listen",
     "backend_timeout",
     "workers",

@@ -136,7 +136,7 @@ class SharedCounters(MemoryCounters):
         tally.release(claim.counter or own for claim in claims)
         tally.shard.ring(tally)
 
-    # What the operations listener asks.
+    # What the admin listener asks.
 
     async def read_sums(self) -> None:
         """Bring `sums` up to date, if the store answers."""

@@ -1,4 +1,4 @@
-"""What is asked of the gateway's operations listener: live limits, metrics, and holds of everything there is."""
+"""What is asked of the gateway's admin listener: live limits, metrics, and holds of everything there is."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ HOLD_SECONDS = 10
 
 
 class Silence(Exception):
-    """The operations listener does not answer as one; the text says what it did."""
+    """The admin listener does not answer as one; the text says what it did."""
 
 
-class Operations:
+class AdminClient:
     """One keep-alive connection to `address`, host:port."""
 
     def __init__(self, address: str) -> None:
@@ -76,47 +76,47 @@ class Quiet(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def look_for_leaks(operations: Operations, seconds: float, sleep: Callable[[float], None] = time.sleep) -> Quiet:
+def look_for_leaks(admin: AdminClient, seconds: float, sleep: Callable[[float], None] = time.sleep) -> Quiet:
     """Wait, at most so long, until nothing is in flight; then see whether every slot there is can be taken."""
     deadline = time.monotonic() + seconds
-    while (in_flight := operations.account()["in_flight"]) and time.monotonic() < deadline:
+    while (in_flight := admin.account()["in_flight"]) and time.monotonic() < deadline:
         sleep(0.05)
     if in_flight:
         return Quiet(in_flight, (f"{in_flight} slots are still in flight {seconds:.0f} s after the last call",))
-    return _take_everything(operations)
+    return _take_everything(admin)
 
 
-def _take_everything(operations: Operations) -> Quiet:
+def _take_everything(admin: AdminClient) -> Quiet:
     """Take all slots there are, and try to take one more of each limit; then give all back."""
-    ceilings = Ceilings.read(operations.account())
+    ceilings = Ceilings.read(admin.account())
     limits = {**ceilings.reserved, None: ceilings.pool or 0}
     leaked, problems, held = 0, [], []
     try:
         for function, slots in limits.items():
             if not slots:
                 continue
-            status, answer = _hold(operations, function, slots, held)
+            status, answer = _hold(admin, function, slots, held)
             if status in (404, 405):
                 return Quiet(0, notes=("no /holds: only seen that nothing is in flight",))
             if status != 201:
                 leaked += max(1, answer.get("in_use", 1))
                 problems.append(f"not all {slots} slots of {function or 'the pool'} can be taken: {answer}")
         for function, slots in limits.items():
-            if _hold(operations, function, 1, held)[0] == 201 and not problems:
+            if _hold(admin, function, 1, held)[0] == 201 and not problems:
                 problems.append(f"more than the {slots} slots of {function or 'the pool'} can be taken")
     finally:
         for id in held:
-            operations.ask("DELETE", f"/holds/{id}")
-    left = operations.account()["in_flight"]
+            admin.ask("DELETE", f"/holds/{id}")
+    left = admin.account()["in_flight"]
     if left:
         problems.append(f"{left} slots are in flight after all holds have been released")
     return Quiet(leaked + left, tuple(problems))
 
 
-def _hold(operations: Operations, function: str | None, slots: int, held: list[str]) -> tuple[int, dict[str, Any]]:
+def _hold(admin: AdminClient, function: str | None, slots: int, held: list[str]) -> tuple[int, dict[str, Any]]:
     """Status and answer; the id of a hold that was taken is added to `held`."""
     wanted = {"function": function, "slots": slots, "seconds": HOLD_SECONDS}
-    status, body = operations.ask("POST", "/holds", wanted)
+    status, body = admin.ask("POST", "/holds", wanted)
     try:
         answer = json.loads(body)
     except ValueError:

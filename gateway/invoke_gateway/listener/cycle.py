@@ -6,12 +6,12 @@ import asyncio
 import logging
 from collections.abc import Awaitable
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import Protocol
+
+from uvicorn.protocols.http.flow_control import FlowControl
 
 from ..asgi import DONE, LOST, Message, Scope
-
-if TYPE_CHECKING:
-    from .protocol import InvokeProtocol
+from ..write_batcher import Outbox
 
 log = logging.getLogger("invoke_gateway")
 
@@ -38,6 +38,30 @@ def _make_status_line(status: int) -> bytes:
 STATUS_LINES = {status: _make_status_line(status) for status in range(100, 600)}
 
 
+class ClientConnection(Protocol):
+    """Carries requests and responses, one after the other: `InvokeProtocol`."""
+
+    loop: asyncio.AbstractEventLoop
+    transport: asyncio.Transport
+    flow: FlowControl
+    outbox: Outbox
+
+    def default_headers(self) -> bytes:
+        """Return the headers of every response, as bytes."""
+
+    def write(self, data: bytes) -> None:
+        """Write at once, behind what the outbox holds."""
+
+    def close(self) -> None:
+        """Close once everything is written."""
+
+    def reset(self) -> None:
+        """Cut the connection, so that the client sees no orderly end."""
+
+    def end_response(self) -> None:
+        """Go on to the next request: the response to the running one is complete."""
+
+
 class Cycle:
     """`keep_alive` is whether the connection may serve another request after this one. There is one reader: two
     calls of `receive` must not wait at the same time."""
@@ -61,7 +85,7 @@ class Cycle:
         "unread",
     )
 
-    def __init__(self, protocol: InvokeProtocol, scope: Scope, *, keep_alive: bool) -> None:
+    def __init__(self, protocol: ClientConnection, scope: Scope, *, keep_alive: bool) -> None:
         self._protocol = protocol
         self.scope = scope
         self.keep_alive = keep_alive

@@ -11,14 +11,21 @@ import asyncio
 from collections.abc import Callable, Mapping
 from time import monotonic
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from ..backend_errors import BackendFault, BackendReset
 
-if TYPE_CHECKING:
-    from .connection import Connection
-
 _NOTHING_NOTED: Mapping[bytes, bytes] = MappingProxyType({})
+
+
+class ResponseSource(Protocol):
+    """Reads the response to one call, and pauses where the client is slow."""
+
+    def resume_if_drained(self) -> None:
+        """Read on if the client has taken enough of the response."""
+
+    def read_to_end(self) -> None:
+        """Read the rest of the response, and drop it."""
 
 
 class Call:
@@ -58,7 +65,7 @@ class Call:
         self.limit = limit
         self.window = window
         self.is_head_request = False
-        self.connection: Connection | None = None
+        self.connection: ResponseSource | None = None
         self.loop: asyncio.AbstractEventLoop
         self.status = 0
         self.headers: list[tuple[bytes, bytes]]
@@ -79,7 +86,7 @@ class Call:
 
     # What the connection tells.
 
-    def begin(self, connection: Connection) -> None:
+    def begin(self, connection: ResponseSource) -> None:
         self.connection = connection
         self._started_at = monotonic()
 

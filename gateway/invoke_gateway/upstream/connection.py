@@ -7,22 +7,35 @@ it ends with a `BackendFault`; and the connection is used again only if both sid
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+from typing import Protocol, cast
 
 import httptools
 
 from ..backend_errors import BackendFault, BackendGarbage, BackendReset
+from ..buffers import Buffers
+from ..write_batcher import Outbox
 from .call import Call
 from .headers import NOT_RETURNED, SINGLED_OUT, Headers, find_listed, is_persistence
-
-if TYPE_CHECKING:
-    from .pool import Pool
 
 # A response head above this is garbage; real ones are well below 8 KiB.
 MAX_HEAD_BYTES = 128 * 1024
 
 # A body above this is not copied to be sent together with its head.
 _LARGE_BODY = 65_536
+
+
+class ConnectionOwner(Protocol):
+    """Keeps the connections to one backend: the pool."""
+
+    loop: asyncio.AbstractEventLoop
+    buffers: Buffers
+    outbox: Outbox
+
+    def put_back(self, connection: Connection) -> None:
+        """Keep `connection` for the next call: it has finished one and can take another."""
+
+    def forget(self, connection: Connection) -> None:
+        """Drop `connection`, which is closed or about to be."""
 
 
 class Connection(asyncio.Protocol):
@@ -50,7 +63,7 @@ class Connection(asyncio.Protocol):
         "transport",
     )
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: ConnectionOwner) -> None:
         self._pool = pool
         self._parser = httptools.HttpResponseParser(self)
         self.transport: asyncio.Transport

@@ -62,7 +62,7 @@ class Started:
         self.reload: Any = None
         self.config: Path | None = None
 
-    def run(self, settings: Settings, *, reload: Any, config: Path | None) -> int:
+    def run(self, settings: Settings, *, reload: Any, config: Path | None, serve: Any = None) -> int:
         self.settings, self.reload, self.config = settings, reload, config
         return 7
 

@@ -89,7 +89,12 @@ def serve(ctx: click.Context, /, config: Path | None, reserve: tuple[str, ...], 
     from invoke_gateway.server.run import run
 
     reload = functools.partial(load, config, overrides, find_more=find_mistakes)
-    ctx.exit(run(settings, reload=reload, config=config))
+    run = functools.partial(run, settings, reload=reload, config=config)
+    if settings.workers == 1:
+        ctx.exit(run())
+    from invoke_gateway.workers.supervisor import running_workers
+
+    ctx.exit(run(serve=running_workers))
 
 
 def _serve_command() -> click.Command:

@@ -105,15 +105,23 @@ async def running(settings: Settings) -> AsyncIterator[RunningGateway]:
         yield RunningGateway(served, invoke.addresses, admin.addresses)
 
 
-def run(settings: Settings, *, reload: Callable[[], Settings], config: Path | None) -> int:
-    """Serve until SIGTERM or SIGINT, then drain. Returns the exit status: 0, 2 where it could not start, or 1 where it
-    failed."""
+Serve = Callable[[Settings], AbstractAsyncContextManager[Running]]
+
+
+def run(settings: Settings, *, reload: Callable[[], Settings], config: Path | None, serve: Serve = running) -> int:
+    """Serves until SIGTERM or SIGINT, then drains. Returns the exit status: 0, 2 if the start failed, or 1 if the
+    gateway failed later.
+
+    reload: reads the settings once more
+    config: the settings file, which is watched
+    serve: opens the gateway, in this process or in several
+    """
     set_up_logging()
     raise_file_limit()
     content = read_bytes(config) if config is not None else None  # first of all: later bytes are compared with these
     try:
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            runner.run(_run(settings, reload, config.absolute() if config else None, content))
+            runner.run(_run(serve(settings), reload, config.absolute() if config else None, content))
         signals.ignore_all()
     except (CannotListen, CannotOpen) as error:
         log.error("%s", error)
@@ -133,15 +141,12 @@ def log_other_obstacles(settings: Settings, error: CannotListen | CannotOpen) ->
             log.error("%s. %s", finding.message, finding.cure)
 
 
-def _serve(settings: Settings) -> AbstractAsyncContextManager[Running]:
-    if settings.workers == 1:
-        return running(settings)
-    from ..workers.supervisor import running_workers
-
-    return running_workers(settings)
-
-
-async def _run(settings: Settings, reload: Callable[[], Settings], config: Path | None, content: bytes | None) -> None:
+async def _run(
+    opened: AbstractAsyncContextManager[Running],
+    reload: Callable[[], Settings],
+    config: Path | None,
+    content: bytes | None,
+) -> None:
     stop, changed = asyncio.Event(), asyncio.Event()
     up: Running | None = None
 
@@ -156,14 +161,14 @@ async def _run(settings: Settings, reload: Callable[[], Settings], config: Path 
     loop.add_signal_handler(signal.SIGHUP, changed.set)
     if signals.was_hung_up:
         changed.set()
-    async with _serve(settings) as server:
+    async with opened as server:
         up = server
         await _announce(server)
         freeze_garbage()
         async with contextlib.AsyncExitStack() as stack:
             running = server.tasks.running
             await stack.enter_async_context(running(partial(keep_reloading, server, reload, changed), "reload"))
-            if settings.watch and config is not None:
+            if server.settings.watch and config is not None:
                 watched = Watched(config, content, changed)
                 await stack.enter_async_context(running(watched.keep_watching, "watch of the settings file"))
             await stop.wait()

@@ -15,7 +15,7 @@ from invoke_gateway.server.process import make_admin
 from invoke_gateway.settings import Address, Settings
 from tests.support.sockets import Answer, Gateway, Wire, gateway, invoke
 
-READ_ONLY = ("/", "/live", "/refusals", "/metrics", "/healthz", "/readyz", "/limits", "/holders")
+READ_ONLY = ("/", "/live", "/refusals", "/metrics", "/healthz", "/readyz", "/limits", "/in-flight")
 PATHS = (*READ_ONLY, "/holds", "/holds/1", "/faults", "/faults/1")
 
 

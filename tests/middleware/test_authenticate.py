@@ -184,7 +184,7 @@ def test_a_holder_of_a_slot_is_shown_with_the_presigned_access_key() -> None:
     with gateway() as served, Wire(served.port) as wire:
         wire.send(invoke(path=presign(served, "AKIAPRESIGNED", "hold")))
         served.until_running(1)
-        (holder,) = served.fetch("/holders").json["holders"]
+        (holder,) = served.fetch("/in-flight").json["holders"]
         assert holder["caller"] == "AKIAPRESIGNED"
         served.release()
         assert wire.answer().status == 200

@@ -37,7 +37,7 @@ def run(gateway: Process, *arguments: str) -> Result:
 
 
 def holders(gateway: Process, *arguments: str) -> dict[str, Any]:
-    result = run(gateway, "holders", "--json", *arguments)
+    result = run(gateway, "in-flight", "--json", *arguments)
     assert result.exit_code == 0, result.stderr
     document: dict[str, Any] = json.loads(result.output)
     return document
@@ -68,7 +68,7 @@ def test_what_a_killed_gateway_ran_is_shown_by_another_which_gives_its_slots_bac
         calls = hold(stack, two, behind, 1, already=LIMIT - 1)
         until(lambda: len(holders(two)["holders"]) == LIMIT, "all calls are known to the other")
 
-        refused = run(two, "release", "--gateway", dead)
+        refused = run(two, "in-flight", "release", "--gateway", dead)
         assert refused.exit_code == 1
         assert refused.stderr.startswith(f"invoke-gateway: {dead} lives: it was heard within half a lease.")
         assert store.sums(ACCOUNT)[f"{ACCOUNT}/account"] == LIMIT
@@ -81,16 +81,16 @@ def test_what_a_killed_gateway_ran_is_shown_by_another_which_gives_its_slots_bac
         assert {
             row["gateway"]: row["age_seconds"] > 2 * LEASE for row in document["holders"] if row["request_id"] == ID
         } == {dead: True}
-        text = run(two, "holders").output
+        text = run(two, "in-flight").output
         assert f"{dead} holds {LIMIT - 1} slots of account {ACCOUNT}; it is not heard any more" in text
         assert two.call().status == 429
 
-        released = run(two, "release", "--gateway", dead)
+        released = run(two, "in-flight", "release", "--gateway", dead)
         assert released.output == f"{dead}: gave back {LIMIT - 1} slots of account {ACCOUNT}\n"
         assert two.call().status == 200
         assert store.sums(ACCOUNT)[f"{ACCOUNT}/account"] == 1
 
-        again = run(two, "release", "--gateway", dead)
+        again = run(two, "in-flight", "release", "--gateway", dead)
         assert again.exit_code == 1
         assert f"No gateway '{dead}' holds anything" in again.stderr
         assert f"Those known: {living}." in again.stderr
@@ -105,7 +105,7 @@ def test_a_living_gateway_that_is_released_by_force_counts_its_calls_again(
     with gateways(2, store, behind, tmp_path) as (one, two), ExitStack() as stack:
         name = name_of(one)
         calls = hold(stack, one, behind, 2)
-        released = run(two, "release", "--gateway", name, "--force")
+        released = run(two, "in-flight", "release", "--gateway", name, "--force")
         assert released.exit_code == 0, released.stderr
         assert released.output.startswith(f"{name}: gave back 2 slots of account {ACCOUNT}; it lives, and counts")
         until(lambda: store.sums(ACCOUNT).get(f"{ACCOUNT}/account") == 2, "it has registered again")

@@ -347,28 +347,28 @@ def test_holders_are_those_of_all_workers(gateway: Workers, behind: Backend) -> 
         hold(stack, gateway, behind, 4)
         names = {worker["gateway"] for worker in gateway.workers()}
         for _ in range(3):  # at once, and each time: the workers are asked, not the lists in the store
-            asked = gateway.ask("/holders")
+            asked = gateway.ask("/in-flight")
             assert [row["function"] for row in asked["holders"]] == ["hold"] * 4
             assert (asked["left_out"], asked["trouble"]) == (0, None)
-        assert len(gateway.send("GET", "/holders?function=hold&most=1").json["holders"]) == 1
-        assert gateway.send("GET", "/holders?function=none").json["holders"] == []
-        assert gateway.send("GET", "/holders?most=0").status == 400
-        shown = json.dumps(gateway.ask("/holders"))
+        assert len(gateway.send("GET", "/in-flight?function=hold&most=1").json["holders"]) == 1
+        assert gateway.send("GET", "/in-flight?function=none").json["holders"] == []
+        assert gateway.send("GET", "/in-flight?most=0").status == 400
+        shown = json.dumps(gateway.ask("/in-flight"))
         assert all(name.rpartition(".")[2] in shown for name in names)
-        refused = gateway.send("DELETE", f"/holders/{min(names)}")
+        refused = gateway.send("DELETE", f"/in-flight/{min(names)}")
         assert (refused.status, "force" in refused.json["error"]) == (409, True)
-        assert gateway.send("DELETE", "/holders/g-none").status == 404
+        assert gateway.send("DELETE", "/in-flight/g-none").status == 404
         behind.release()
 
 
 def test_calls_that_have_ended_are_no_holders_any_more_at_once(gateway: Workers, behind: Backend) -> None:
     with ExitStack() as stack:
         calls = hold(stack, gateway, behind, 4)
-        assert len(gateway.ask("/holders")["holders"]) == 4
+        assert len(gateway.ask("/in-flight")["holders"]) == 4
         behind.release()
         assert [wire.answer().status for wire in calls] == [200] * 4
     gateway.process.wait_until(lambda: gateway.account()["in_flight"] == 0, "all slots are back")
-    assert gateway.ask("/holders")["holders"] == []
+    assert gateway.ask("/in-flight")["holders"] == []
 
 
 def test_a_worker_that_is_stopped_is_named_where_its_part_is_missing_and_hangs_no_page(
@@ -381,7 +381,7 @@ def test_a_worker_that_is_stopped_is_named_where_its_part_is_missing_and_hangs_n
     try:
         gateway.process.wait_until(lambda: gateway.workers()[0]["silent_seconds"] is not None, "it is noticed")
         assert gateway.workers()[1]["silent_seconds"] is None
-        for path in ("/holders", "/holds", "/refusals", "/queue"):
+        for path in ("/in-flight", "/holds", "/refusals", "/queue"):
             assert gateway.ask(path)["trouble"].startswith(silence), path
         assert gateway.ask("/limits")["shared"]["trouble"].startswith(silence)
         ready = gateway.ask("/readyz")
@@ -390,7 +390,7 @@ def test_a_worker_that_is_stopped_is_named_where_its_part_is_missing_and_hangs_n
         assert gateway.metrics()["invoke_gateway_workers"] == 2
         os.kill(other["pid"], signal.SIGSTOP)
         gateway.process.wait_until(lambda: gateway.send("GET", "/readyz").status == 503, "not ready without workers")
-        assert "No worker answers" in gateway.ask("/holders")["trouble"]
+        assert "No worker answers" in gateway.ask("/in-flight")["trouble"]
         assert gateway.send("POST", "/holds", {"function": "reserved"}).status == 503
         assert gateway.send("GET", "/queue").status == 503
         assert gateway.ask("/limits")["accounts"][0]["concurrent_executions"] == LIMIT
@@ -398,7 +398,7 @@ def test_a_worker_that_is_stopped_is_named_where_its_part_is_missing_and_hangs_n
         for worker in (stopped, other):
             with suppress(ProcessLookupError):  # a machine that is slow: its silence was too long
                 os.kill(worker["pid"], signal.SIGCONT)
-    gateway.process.wait_until(lambda: gateway.ask("/holders")["trouble"] is None, "both answer again")
+    gateway.process.wait_until(lambda: gateway.ask("/in-flight")["trouble"] is None, "both answer again")
 
 
 def test_the_live_page_shows_all_workers(gateway: Workers, behind: Backend) -> None:

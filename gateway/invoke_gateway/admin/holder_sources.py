@@ -92,7 +92,7 @@ class SharedReports:
             names = _join({report.gateway for report, given in zip(dead, slots, strict=True) if given is None})
             raise NotReleased(
                 f"{names} was heard just now and keeps its slots; what others of {gateway[:MOST_REPEATED]} held was "
-                "given back. Look again with `invoke-gateway holders`.",
+                "given back. Look again with `invoke-gateway in-flight`.",
                 409,
             )
         return [_with_slots(report, given or 0) for report, given in zip(dead, slots, strict=True)]

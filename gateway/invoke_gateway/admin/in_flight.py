@@ -1,4 +1,4 @@
-"""`/holders`: who holds the slots, and giving back what a dead gateway still holds.
+"""`/in-flight`: who holds the slots, and giving back what a dead gateway still holds.
 
 What processes know of it comes as reports (`counters/holders.py`), which are plain data; `merge` makes one document of
 them, wherever they come from. `reports.py` asks this process and the store for them.
@@ -15,7 +15,17 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ..counters.holders import Report
-from .documents import ACCOUNT, FUNCTION, FUNCTION_WORDS, BadDocument, Keys, answer_error, answer_json, read_values
+from .documents import (
+    ACCOUNT,
+    FUNCTION,
+    FUNCTION_WORDS,
+    MOST_REPEATED,
+    BadDocument,
+    Keys,
+    answer_error,
+    answer_json,
+    read_values,
+)
 
 USUAL_ROWS = 100
 MOST_ROWS = 1000
@@ -121,14 +131,26 @@ def _split(id: str | None) -> dict[str, Any]:
     return {"gateway": gateway or None, "worker": worker or None}
 
 
+async def _answer_renamed(request: Request) -> Response:
+    new = request.url.path.replace("/holders", "/in-flight", 1)
+    return answer_error(f"/holders was renamed: use {new[:MOST_REPEATED]}.", 410)
+
+
+RENAMED_ROUTES = [
+    Route("/holders", _answer_renamed),
+    Route("/holders/{gateway}", _answer_renamed, methods=["GET", "DELETE"]),
+]
+
+
 class HoldersEndpoint:
     def __init__(self, reports: Reports) -> None:
         self._reports = reports
 
     def routes(self) -> list[Route]:
         return [
-            Route("/holders", self.show),
-            Route("/holders/{gateway}", self.release, methods=["DELETE"]),
+            Route("/in-flight", self.show),
+            Route("/in-flight/{gateway}", self.release, methods=["DELETE"]),
+            *RENAMED_ROUTES,
         ]
 
     async def show(self, request: Request) -> Response:

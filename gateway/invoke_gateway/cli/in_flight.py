@@ -1,4 +1,4 @@
-"""`invoke-gateway holders`: who holds the slots; and `release --gateway`, which gives back those of a dead one."""
+"""Lists the calls in flight, and releases the slots of dead gateways: `in-flight` and `in-flight release`."""
 
 from __future__ import annotations
 
@@ -13,8 +13,77 @@ from rich.table import Table
 from rich.text import Text
 
 from invoke_gateway.asking import NoAnswer, ask, describe_failure
+from invoke_gateway.cli.options import admin_option, give_up, json_option
 
 _UNFOLDED = 160  # columns in which hardly a row is folded, for those who read them from a pipe
+
+
+class InFlight(click.Group):
+    """`in-flight [FUNCTION]` is `in-flight list [FUNCTION]`: what follows is a function unless it is a command."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args or (args[0] not in self.commands and args[0] not in ctx.help_option_names):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=InFlight, name="in-flight", subcommand_metavar="[FUNCTION | COMMAND] [OPTIONS]")
+def in_flight() -> None:
+    """Show the calls that hold the slots of FUNCTION, or all of them.
+
+    \b
+      invoke-gateway in-flight
+      invoke-gateway in-flight checkout                           as `in-flight list checkout`
+      invoke-gateway in-flight release --gateway g-7f3a2b1c       the slots of a dead gateway
+    """
+
+
+@in_flight.command("list")
+@click.argument("function", required=False)
+@click.option("--account", metavar="ID", help="Show the slots of this account only.")
+@click.option("--most", type=click.IntRange(1, 1000), default=100, show_default=True, help="Rows to show.")
+@json_option
+@admin_option
+@click.pass_context
+def list_calls(
+    ctx: click.Context, function: str | None, account: str | None, most: int, as_json: bool, admin: object
+) -> None:
+    """List the calls that hold slots, of FUNCTION or all; the oldest first.
+
+    Each row is one call: the gateway, its worker, the request id, the age of its slot, and the caller's access key id.
+    Where gateways share counters, the calls of all gateways are listed.
+    """
+    try:
+        document = fetch_holders(str(admin), function=function, account=account, most=most)
+    except HoldersFailed as error:
+        give_up(ctx, error)
+    show_holders(document, as_json=as_json)
+
+
+@in_flight.command()
+@click.option("--gateway", metavar="ID", required=True, help="The gateway that has died, or one worker of it.")
+@click.option("--account", metavar="ID", help="Release the slots of this account only.")
+@click.option("--force", is_flag=True, help="Release also if the gateway lives; it then counts its calls again.")
+@admin_option
+@click.pass_context
+def release(ctx: click.Context, gateway: str, account: str | None, force: bool, admin: object) -> None:
+    """Release the slots of a dead gateway.
+
+    \b
+      invoke-gateway in-flight release --gateway g-7f3a2b1c       with all its workers
+      invoke-gateway in-flight release --gateway g-7f3a2b1c.2     one worker alone
+
+    The slots of a dead gateway are released by themselves when its lease has ended, and with `heal_after: timeout` the
+    backend's time-out later. Release them at once where you know that its calls are over. Any gateway on the same
+    store takes this command; `invoke-gateway in-flight` lists the ids.
+    """
+    if not gateway:
+        raise click.BadParameter("give the id of a gateway.", param_hint="--gateway")
+    try:
+        released = release_gateway(str(admin), gateway, account, force=force)
+    except HoldersFailed as error:
+        give_up(ctx, error)
+    click.echo("\n".join(describe_released(released)))
 
 
 class HoldersFailed(Exception):
@@ -22,12 +91,12 @@ class HoldersFailed(Exception):
 
 
 def fetch_holders(admin: str, **wanted: object) -> dict[str, Any]:
-    """The answer of /holders at host:port; what is None is not asked for. Raises `HoldersFailed`."""
+    """The answer of /in-flight at host:port; what is None is not asked for. Raises `HoldersFailed`."""
     query = urlencode({key: value for key, value in wanted.items() if value is not None}, errors="replace")
-    path = f"/holders?{query}" if query else "/holders"
+    path = f"/in-flight?{query}" if query else "/in-flight"
     status, document = _ask(admin, path, "GET")
     if status != 200 or not isinstance(document, dict) or not isinstance(document.get("holders"), list):
-        raise HoldersFailed(describe_failure(admin, "/holders", status, document))
+        raise HoldersFailed(describe_failure(admin, "/in-flight", status, document))
     return document
 
 
@@ -92,7 +161,8 @@ def _describe_gateway(gateway: dict[str, Any]) -> str | None:
     if not is_alive:
         left = gateway.get("seconds_left") or 0.0
         when = f"in {left:.1f} s" if left > 0 else "now"
-        line += f"; it is not heard any more, and they go back {when}, or by `invoke-gateway release --gateway {id}`"
+        cure = f"`invoke-gateway in-flight release --gateway {id}`"
+        line += f"; it is not heard any more, and they go back {when}, or by {cure}"
     return line
 
 
@@ -114,7 +184,7 @@ def _printable(value: object) -> Text:
 def release_gateway(admin: str, gateway: str, account: str | None, *, force: bool) -> dict[str, Any]:
     """Give back what a gateway holds; the answer of the one at host:port. Raises `HoldersFailed`."""
     query = urlencode({"account": account or "", "force": "true" if force else ""}, errors="replace")
-    path = f"/holders/{quote(gateway, safe='', errors='replace')}"
+    path = f"/in-flight/{quote(gateway, safe='', errors='replace')}"
     status, document = _ask(admin, f"{path}?{query}", "DELETE")
     if status != 200 or not isinstance(document, dict) or not isinstance(document.get("released"), list):
         raise HoldersFailed(describe_failure(admin, path, status, document))
@@ -131,16 +201,6 @@ def describe_released(document: dict[str, Any]) -> list[str]:
             line += "; it lives, and counts its running calls again, also above the limit"
         lines.append(line)
     return lines
-
-
-def check_release(hold: str | None, gateway: str | None, *, has_more: bool) -> None:
-    """Raises `UsageError` unless one of HOLD and --gateway is given, and what belongs to the latter only with it."""
-    if hold is not None and gateway is not None:
-        raise click.UsageError("HOLD and --gateway are two things: a hold that ends, or a dead gateway. Give one.")
-    if hold is None and not gateway:
-        raise click.UsageError("Which slots? Give HOLD, the id of a hold, or --gateway ID, a gateway that has died.")
-    if hold is not None and has_more:
-        raise click.UsageError("--account and --force belong to --gateway.")
 
 
 def _ask(admin: str, path: str, method: str) -> tuple[int, Any]:

@@ -1,4 +1,4 @@
-"""The command line: serve, check, schema, limits, holders, hold, release, fault, queue and prove."""
+"""The command line: serve, check, schema, limits, in-flight, hold, release, fault, queue and prove."""
 
 import functools
 import os
@@ -11,8 +11,10 @@ from rich.console import Console
 from rich.table import Table
 
 from invoke_gateway import __version__
+from invoke_gateway.cli.in_flight import in_flight
 from invoke_gateway.cli.queue import queue
 from invoke_gateway.cli.remote import ASKING
+from invoke_gateway.cli.renamed import explain_command, explain_flag
 from invoke_gateway.policy.os_text import printable
 from invoke_gateway.settings import Account, Settings, SettingsError, flags, json_schema, load
 from invoke_gateway.settings.problems import MOST_SHOWN
@@ -42,6 +44,19 @@ class Commands(click.Group):
 
             return prove
         return super().get_command(ctx, cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if (renamed := explain_command(args[0])) is not None:
+            ctx.fail(renamed)
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except click.NoSuchOption as error:
+            raise explain_flag(error) from None
 
 
 @click.group(
@@ -148,7 +163,7 @@ def schema() -> None:
     click.echo(json_schema(), nl=False)
 
 
-for command in (*ASKING, queue):
+for command in (*ASKING, in_flight, queue):
     main.add_command(command)
 
 

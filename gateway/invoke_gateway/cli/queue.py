@@ -12,7 +12,7 @@ from rich.console import Console
 
 from invoke_gateway import queueing
 from invoke_gateway.cli import queue_table
-from invoke_gateway.cli.remote import UNREACHABLE, asks_gateway, give_up
+from invoke_gateway.cli.options import UNREACHABLE, admin_option, give_up
 from invoke_gateway.queueing import QueueFailed, fetch_events, fetch_queue
 
 _STATES = ("waiting", "retrying", "running", "delivering", "undelivered", "held")
@@ -22,7 +22,7 @@ _STATES = ("waiting", "retrying", "running", "delivering", "undelivered", "held"
 @click.option("--watch", is_flag=True, help="Refresh the table every second, until Ctrl-C.")
 @click.option("--rows", type=click.IntRange(0, 100_000), default=100, show_default=True, help="Functions to show.")
 @click.option("--json", "as_json", is_flag=True, help="Print the gateway's answer as JSON.")
-@asks_gateway
+@admin_option
 @click.pass_context
 def queue(ctx: click.Context, watch: bool, rows: int, as_json: bool, admin: object) -> None:
     """Show the events (asynchronous invocations) that wait, are tried again, run, or could not be delivered.
@@ -52,7 +52,7 @@ def queue(ctx: click.Context, watch: bool, rows: int, as_json: bool, admin: obje
 @click.option("--state", type=click.Choice(_STATES), help="Only those in this state.")
 @click.option("--most", type=click.IntRange(1, 100), default=20, show_default=True, help="Events to show.")
 @click.option("--json", "as_json", is_flag=True, help="Print the gateway's answer as JSON.")
-@asks_gateway
+@admin_option
 @click.pass_context
 def list_events(
     ctx: click.Context,
@@ -75,7 +75,7 @@ def list_events(
 @click.argument("request_id", metavar="ID")
 @click.option("--payload", is_flag=True, help="Print all of the payload instead of its first KiB.")
 @click.option("--json", "as_json", is_flag=True, help="Print the gateway's answer as JSON, with the whole payload.")
-@asks_gateway
+@admin_option
 @click.pass_context
 def show(ctx: click.Context, request_id: str, payload: bool, as_json: bool, admin: object) -> None:
     """Show all there is to know of the events with the request id ID."""
@@ -92,7 +92,7 @@ def show(ctx: click.Context, request_id: str, payload: bool, as_json: bool, admi
 
 @queue.command()
 @click.argument("request_ids", metavar="ID...", nargs=-1, required=True)
-@asks_gateway
+@admin_option
 @click.pass_context
 def retry(ctx: click.Context, request_ids: tuple[str, ...], admin: object) -> None:
     """Try events now, instead of when they are due.
@@ -104,7 +104,7 @@ def retry(ctx: click.Context, request_ids: tuple[str, ...], admin: object) -> No
 
 @queue.command()
 @click.argument("origin", required=False)
-@asks_gateway
+@admin_option
 @click.pass_context
 def adopt(ctx: click.Context, origin: str | None, admin: object) -> None:
     """Run held events here: those that were accepted for another backend, Region or account.
@@ -119,7 +119,7 @@ def adopt(ctx: click.Context, origin: str | None, admin: object) -> None:
 @click.option("--held", is_flag=True, help="Drop all held events instead, those of another backend.")
 @click.option("--origin", help="With --held: of this origin only, which `invoke-gateway queue` names.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@asks_gateway
+@admin_option
 @click.pass_context
 def drop(
     ctx: click.Context, request_ids: tuple[str, ...], held: bool, origin: str | None, yes: bool, admin: object

@@ -1,50 +1,26 @@
-"""The commands that ask a running gateway: limits, holders, hold, release and fault."""
+"""The commands that ask a running gateway: limits, hold, release and fault."""
 
 import json
 import sys
 from pathlib import Path
-from typing import NoReturn
 
 import click
-from pydantic_core import PydanticCustomError
 from rich.console import Console
 
 from invoke_gateway.asking import LimitsUnavailable, fetch_limits
-from invoke_gateway.cli import in_flight as holders_command
 from invoke_gateway.cli.fault import make_and_show, read_wanted, refuse_both, show_or_end
-from invoke_gateway.cli.in_flight import HoldersFailed
 from invoke_gateway.cli.limits_table import render, show_live
+from invoke_gateway.cli.options import admin_option, give_up, name_admin
 from invoke_gateway.entry import signals
 from invoke_gateway.faulting import FaultFailed
 from invoke_gateway.holding import HoldFailed, describe_hold, release_hold, take_hold, wait_for_end
-from invoke_gateway.settings import Address, flags
-from invoke_gateway.settings.types import read_address
+from invoke_gateway.settings import Address
 
-UNREACHABLE = 1  # exit status, also where the gateway says no
 UNFOLDED = 140  # columns in which no row of the limits is folded, for those who read them from a pipe
-ADMIN = "127.0.0.1:9002"  # where a gateway listens that was told nothing else
-
-
-def parse_admin(ctx: click.Context, parameter: click.Parameter, value: str) -> Address:
-    try:
-        return read_address(value)
-    except PydanticCustomError as error:
-        raise click.BadParameter(error.message(), param_hint="--admin") from None
-
-
-asks_gateway = click.option(
-    "--admin",
-    metavar="HOST:PORT",
-    default=ADMIN,
-    show_default=True,
-    envvar=f"{flags.PREFIX}ADMIN",
-    callback=parse_admin,
-    help="Admin listener of the gateway to ask.",
-)
 
 
 @click.command()
-@asks_gateway
+@admin_option
 @click.option("--once", is_flag=True, help="Print the table once instead of refreshing it every second.")
 @click.option("--json", "as_json", is_flag=True, help="Print the gateway's answer as JSON, once.")
 @click.pass_context
@@ -79,7 +55,7 @@ def limits(ctx: click.Context, admin: Address, once: bool, as_json: bool) -> Non
 )
 @click.option("--account", metavar="ID", help="Account whose slots are held; the default one without it.")
 @click.option("--detach", is_flag=True, help="Print the hold's id and return at once.")
-@asks_gateway
+@admin_option
 @click.pass_context
 def hold(
     ctx: click.Context,
@@ -105,8 +81,7 @@ def hold(
                 click.echo(taken["id"])
                 taken = None
                 return
-            address = "" if str(admin) == ADMIN else f" --admin {admin}"
-            click.echo(describe_hold(taken, wanted, f"invoke-gateway release {taken['id']}{address}"))
+            click.echo(describe_hold(taken, wanted, f"invoke-gateway release {taken['id']}{name_admin(admin)}"))
             wait_for_end(seconds, is_terminal=sys.stdout.isatty())
         finally:
             if taken is not None:
@@ -116,59 +91,17 @@ def hold(
 
 
 @click.command()
-@click.argument("function", required=False)
-@click.option("--account", metavar="ID", help="Account whose slots are meant; all accounts without it.")
-@click.option("--most", type=click.IntRange(1, 1000), default=100, show_default=True, help="Rows to show.")
-@click.option("--json", "as_json", is_flag=True, help="Print the gateway's answer as JSON.")
-@asks_gateway
+@click.argument("hold")
+@admin_option
 @click.pass_context
-def holders(
-    ctx: click.Context, function: str | None, account: str | None, most: int, as_json: bool, admin: Address
-) -> None:
-    """Show who holds the slots of FUNCTION, or all slots.
-
-    Of each call the gateway, its worker, the request id, how long it has its slot, and the caller's access key id; the
-    oldest first. Where gateways share counters, the calls of all of them.
-    """
+def release(ctx: click.Context, hold: str, admin: Address) -> None:
+    """End the hold with the id HOLD before its time is over."""
     try:
-        document = holders_command.fetch_holders(str(admin), function=function, account=account, most=most)
-        holders_command.show_holders(document, as_json=as_json)
-    except HoldersFailed as error:
-        give_up(ctx, error)
-
-
-@click.command()
-@click.argument("hold", required=False)
-@click.option("--gateway", metavar="ID", help="Give back what this gateway, which has died, still holds.")
-@click.option("--account", metavar="ID", help="With --gateway: of this account only.")
-@click.option("--force", is_flag=True, help="With --gateway: also if it lives; it then counts its calls again.")
-@asks_gateway
-@click.pass_context
-def release(
-    ctx: click.Context, hold: str | None, gateway: str | None, account: str | None, force: bool, admin: Address
-) -> None:
-    """End the hold with the id HOLD before its time is over; or give back the slots of a dead gateway.
-
-    \b
-      invoke-gateway release 1
-      invoke-gateway release --gateway g-7f3a2b1c       with all its workers
-      invoke-gateway release --gateway g-7f3a2b1c.2     one worker alone
-
-    What a dead gateway holds comes back by itself when its lease has ended, and with `heal_after: timeout` the
-    backend's time-out later. Give it back at once where you know that its calls are over. Any gateway on the same
-    store can be asked to; `invoke-gateway holders` shows the ids.
-    """
-    holders_command.check_release(hold, gateway, has_more=account is not None or force)
-    try:
-        if hold is None:
-            released = holders_command.release_gateway(str(admin), gateway or "", account, force=force)
-            click.echo("\n".join(holders_command.describe_released(released)))
-        elif release_hold(str(admin), hold):
-            click.echo(f"released {hold}")
-        else:
+        if not release_hold(str(admin), hold):
             raise HoldFailed(f"there is no hold {hold}: it has ended, or never was. http://{admin}/holds lists all.")
-    except (HoldFailed, HoldersFailed) as error:
+    except HoldFailed as error:
         give_up(ctx, error)
+    click.echo(f"released {hold}")
 
 
 @click.command()
@@ -181,7 +114,7 @@ def release(
 @click.option("--list", "as_list", is_flag=True, help="Show all scripts and how far they are.")
 @click.option("--json", "as_json", is_flag=True, help="Print the gateway's answer as JSON.")
 @click.option("--end", metavar="ID", help="End the script with this id; `all` ends all.")
-@asks_gateway
+@admin_option
 @click.pass_context
 def fault(
     ctx: click.Context,
@@ -220,17 +153,10 @@ def fault(
             refuse_both(as_list and end is not None, function, file, *given.values())
             show_or_end(str(admin), end, as_json=as_json)
         else:
-            address = "" if str(admin) == ADMIN else f" --admin {admin}"
             wanted = read_wanted(steps, file, function=function, **given)
-            make_and_show(str(admin), wanted, address, as_json=as_json)
+            make_and_show(str(admin), wanted, name_admin(admin), as_json=as_json)
     except FaultFailed as error:
         give_up(ctx, error)
 
 
-def give_up(ctx: click.Context, error: Exception) -> NoReturn:
-    """Say in one line that the gateway did not do it."""
-    click.echo(f"invoke-gateway: {error}", err=True)
-    ctx.exit(UNREACHABLE)
-
-
-ASKING = (limits, holders, hold, release, fault)
+ASKING = (limits, hold, release, fault)

@@ -183,7 +183,7 @@ async def _announce(server: Running) -> None:
     faults = " /faults" if settings.faults else ""
     workers = " /workers" if settings.workers > 1 else ""
     log.info("live page on http://%s/", server.admin)
-    paths = f"/metrics /healthz /readyz /limits /holds /holders /queue /refusals{faults}{workers}"
+    paths = f"/metrics /healthz /readyz /limits /holds /in-flight /queue /refusals{faults}{workers}"
     for address in server.admin_addresses:
         log.info("admin on http://%s (%s)", address, paths)
     url = settings.backend.url

@@ -20,6 +20,7 @@ from invoke_gateway.settings.merge import Override
 from invoke_gateway.settings.models import Account, Settings
 from invoke_gateway.settings.paths import Path, join_key, settable
 from invoke_gateway.settings.problems import Problem
+from invoke_gateway.settings.renamed import renamed_variables
 
 PREFIX = "INVOKE_GATEWAY_"
 CONFIG_VARIABLE = f"{PREFIX}CONFIG"
@@ -174,10 +175,12 @@ def find_unknown_variables(flags: list[Flag], environ: Mapping[str, str]) -> lis
     """Variables that look like settings and are none: most likely misspelt, and so without effect."""
     known = {variable for flag in flags for variable in flag.variables} | {CONFIG_VARIABLE, RESERVE_VARIABLE}
     unknown = [name for name in environ if name.startswith(PREFIX) and name not in known]
-    problems = []
+    problems, renamed = [], renamed_variables(PREFIX)
     for name in sorted(name for name in unknown if not KUBERNETES.fullmatch(name)):
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
         cure = f"did you mean {close[0]}?" if close else "unset it, or see invoke-gateway serve --help"
+        if name in renamed:
+            cure = f"it was renamed: set {renamed[name]}"
         problems.append(Problem("", name, "is not a setting", cure))
     return problems
 

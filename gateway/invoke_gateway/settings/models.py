@@ -298,7 +298,7 @@ class Settings(Model):
     listen: ListenAddress = Address("127.0.0.1", 9001)
     """host:port of the Invoke API; port 0 takes a free one. A name is listened on by all of its addresses."""
     admin: ListenAddress = Field(Address("127.0.0.1", 9002), validate_default=True)
-    """host:port of the live page, /metrics, /readyz, /limits, /holders, /holds, /queue, /faults; port 0 takes a free
+    """host:port of the live page, /metrics, /readyz, /limits, /in-flight, /holds, /queue, /faults; port 0 takes a free
     one."""
     region: Region = "us-east-1"
     """The one AWS Region that this gateway serves."""

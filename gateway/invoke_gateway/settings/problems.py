@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from invoke_gateway.settings.paths import Place, all_paths, find_place, join_key, split_key
+from invoke_gateway.settings.renamed import renamed_key
 
 if TYPE_CHECKING:
     from invoke_gateway.settings.merge import Merged
@@ -116,7 +117,9 @@ def _explain_name(name: object, table: Place | None) -> Problem:
 
 
 def did_you_mean(path: tuple[object, ...], model: type) -> str:
-    """What an unknown key was probably meant to be: a neighbour, or the same key in another place."""
+    """Return what an unknown key was probably meant to be: its new name, a neighbour, or the same key elsewhere."""
+    if (renamed := renamed_key(path)) is not None:
+        return f"it was renamed: use {renamed}"
     name = str(path[-1])
     place = find_place(model, path[:-1])
     neighbours = list(place.fields or ()) if place is not None else []

@@ -12,7 +12,7 @@ from starlette.routing import Route
 from ..admin.app import AdminApp
 from ..admin.documents import MOST_REPEATED, BadDocument, answer_error, answer_json, read_body
 from ..admin.fault_scripts import FaultEndpoint
-from ..admin.in_flight import HoldersEndpoint
+from ..admin.in_flight import RENAMED_ROUTES, HoldersEndpoint
 from ..admin.queue import QueueEndpoint
 from ..admin.readiness import Readiness
 from .channel import WorkerGone, WorkerSilent
@@ -69,8 +69,9 @@ class WorkersEndpoint:
         return [
             Route("/holds", self.holds, methods=["GET", "POST"]),
             Route("/holds/{id}", self.release, methods=["DELETE"]),
-            Route("/holders", self._holders.show),
-            Route("/holders/{gateway}", self.release_gateway, methods=["DELETE"]),
+            Route("/in-flight", self._holders.show),
+            Route("/in-flight/{gateway}", self.release_gateway, methods=["DELETE"]),
+            *RENAMED_ROUTES,
             Route("/workers", self.workers),
             Route("/workers/{number:int}/{what}", self.of_one),
         ]

@@ -1,4 +1,4 @@
-"""`/holders`: who holds the slots of one gateway, and how reports of several become one document."""
+"""`/in-flight`: who holds the slots of one gateway, and how reports of several become one document."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def signed(key: str) -> str:
 
 
 def show(served: Gateway, query: str = "") -> dict[str, Any]:
-    answer = served.fetch(f"/holders{query}")
+    answer = served.fetch(f"/in-flight{query}")
     assert answer.status == 200, answer
     document: dict[str, Any] = answer.json
     return document
@@ -132,7 +132,7 @@ def test_slots_that_are_held_on_purpose_are_one_row_with_the_id_of_the_hold(serv
     ],
 )
 def test_a_question_that_makes_no_sense_is_told_what_would(served: Gateway, query: str, says: str) -> None:
-    answer = served.fetch(f"/holders{query}")
+    answer = served.fetch(f"/in-flight{query}")
     assert answer.status == 400
     assert answer.json["error"].startswith(says)
 

@@ -1,4 +1,4 @@
-"""`invoke-gateway holders`: its table, and what it says beside it."""
+"""`invoke-gateway in-flight`: its table, and what it says beside it."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_beside_the_table_stands_what_is_not_in_it() -> None:
     ]
     document = {"holders": [ROW], "left_out": 1, "gateways": gateways, "trouble": "The store is away."}
     dead = "it is not heard any more, and they go back"
-    ending = "or by `invoke-gateway release --gateway"
+    ending = "or by `invoke-gateway in-flight release --gateway"
     assert describe_rest(document) == [
         "and 1 slot more",
         "g-2 holds 4 slots of account a, its calls are not known",
@@ -104,27 +104,27 @@ def test_beside_the_table_stands_what_is_not_in_it() -> None:
 
 
 def test_it_asks_a_running_gateway(served: Gateway) -> None:
-    assert ask(served, "holders").output == "Nobody holds a slot.\n"
+    assert ask(served, "in-flight").output == "Nobody holds a slot.\n"
     with calls_under_way(served, "hold-a", "hold-a", "hold-b"):
-        result = ask(served, "holders", "hold-a", "--most", "1")
+        result = ask(served, "in-flight", "hold-a", "--most", "1")
         assert result.exit_code == 0
         assert "hold-a" in result.output
         assert "hold-b" not in result.output
         assert result.output.endswith("and 1 slot more\n")
-        shown = json.loads(ask(served, "holders", "--json").output)
+        shown = json.loads(ask(served, "in-flight", "--json").output)
         assert [row["function"] for row in shown["holders"]].count("hold-a") == 2
 
 
 def test_a_mistake_is_one_line_and_exits_with_1(served: Gateway) -> None:
-    result = ask(served, "holders", "a/b")
+    result = ask(served, "in-flight", "a/b")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith("invoke-gateway: function must be a plain function name")
-    away = CliRunner().invoke(main, ["holders", "--admin", "127.0.0.1:1"])
+    away = CliRunner().invoke(main, ["in-flight", "--admin", "127.0.0.1:1"])
     assert away.exit_code == 1
     assert away.stderr.startswith("invoke-gateway: no gateway answers at 127.0.0.1:1")
 
 
-# release --gateway
+# in-flight release --gateway
 
 
 def test_what_was_given_back_is_a_line_for_each_process_and_account() -> None:
@@ -141,24 +141,23 @@ def test_what_was_given_back_is_a_line_for_each_process_and_account() -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ((), "Which slots? Give HOLD, the id of a hold, or --gateway ID"),
-        (("--gateway", ""), "Which slots?"),
-        (("1", "--gateway", "g-1"), "HOLD and --gateway are two things"),
-        (("1", "--force"), "--account and --force belong to --gateway."),
-        (("1", "--account", "000000000000"), "--account and --force belong to --gateway."),
+        (("in-flight", "release"), "Missing option '--gateway'"),
+        (("in-flight", "release", "--gateway", ""), "give the id of a gateway"),
+        (("release",), "Missing argument 'HOLD'"),
+        (("release", "1", "--force"), "--force was renamed: use invoke-gateway in-flight release --force."),
     ],
 )
-def test_release_is_of_a_hold_or_of_a_gateway(arguments: tuple[str, ...], says: str) -> None:
-    result = CliRunner().invoke(main, ["release", *arguments])
+def test_holds_and_gateways_are_released_by_two_commands(arguments: tuple[str, ...], says: str) -> None:
+    result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 2
     assert says in result.stderr
 
 
 def test_a_gateway_that_counts_in_memory_has_nothing_of_another_one(served: Gateway) -> None:
-    result = ask(served, "release", "--gateway", "g-7f3a2b1c", "--force")
+    result = ask(served, "in-flight", "release", "--gateway", "g-7f3a2b1c", "--force")
     assert result.exit_code == 1
     assert result.stderr.startswith("invoke-gateway: This gateway counts in its own memory")
-    assert served.fetch("/holders/g-7f3a2b1c", "DELETE").status == 409
+    assert served.fetch("/in-flight/g-7f3a2b1c", "DELETE").status == 409
 
 
 @pytest.mark.parametrize(
@@ -170,6 +169,6 @@ def test_a_gateway_that_counts_in_memory_has_nothing_of_another_one(served: Gate
     ],
 )
 def test_a_release_that_makes_no_sense_is_told_what_would(served: Gateway, query: str, says: str) -> None:
-    answer = served.fetch(f"/holders/g-1{query}", "DELETE")
+    answer = served.fetch(f"/in-flight/g-1{query}", "DELETE")
     assert answer.status == 400
     assert answer.json["error"].startswith(says)

@@ -1,0 +1,36 @@
+"""Old keys of the settings: an error names the new key, flag or variable.
+
+A line in `KEYS` is all that a renamed key needs: its flag and its environment variable follow from it.
+"""
+
+from __future__ import annotations
+
+from invoke_gateway.settings.paths import Path, join_key
+
+KEYS: dict[Path, Path] = {
+    ("operations",): ("admin",),
+}
+
+
+def renamed_key(path: tuple[object, ...]) -> str | None:
+    """Return the new name of the key at `path`, None where the key was not renamed."""
+    new = KEYS.get(tuple(map(str, path)))
+    return None if new is None else join_key(new)
+
+
+def renamed_flags() -> dict[str, str]:
+    """Return the new flag of each old flag."""
+    return {_flag(old): _flag(new) for old, new in KEYS.items()}
+
+
+def renamed_variables(prefix: str) -> dict[str, str]:
+    """Return the new environment variable of each old one."""
+    return {_variable(old, prefix): _variable(new, prefix) for old, new in KEYS.items()}
+
+
+def _flag(path: Path) -> str:
+    return "--" + "-".join(path).replace("_", "-")
+
+
+def _variable(path: Path, prefix: str) -> str:
+    return prefix + "_".join(path).upper()

@@ -12,83 +12,15 @@ import os
 import signal
 import sys
 
-TYPE_CHECKING = False  # that of `typing` takes longer to import than all else here
+from invoke_gateway.signals import signals
+
+TYPE_CHECKING = False  # `typing` takes longer to import than everything else here
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from types import FrameType
+    from collections.abc import Callable
     from typing import NoReturn
 
 FAILED = 1
 INTERRUPTED = 128 + signal.SIGINT
-
-ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGALRM)
-"""Signals that end a command. What it has begun, such as a hold, is taken back first."""
-
-IGNORED = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGVTALRM, signal.SIGPROF, signal.SIGIO)
-"""Signals that mean nothing here. Others send them, such as SIGUSR1 to rotate a log, and their default is to kill."""
-
-
-class Signals:
-    """Handles the signals of this process until a serving gateway has an event loop.
-
-    `was_hung_up`: SIGHUP came, by which a gateway reads its settings again."""
-
-    def __init__(self) -> None:
-        self.was_hung_up = False
-        self._is_ending = False
-        self._is_deferring = False
-        self._pending: int | None = None
-
-    def take(self, *, serves: bool) -> None:
-        """Install the handlers. What the parent has set to be ignored, as `nohup` does, stays so."""
-        for number in IGNORED:
-            signal.signal(number, signal.SIG_IGN)
-        for number in (*ENDING, signal.SIGINT):
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, self._end_serving if serves else self._end)
-        if serves:
-            signal.signal(signal.SIGHUP, self._note_hang_up)
-            signal.signal(signal.SIGALRM, signal.SIG_IGN)
-
-    def ignore_all(self) -> None:
-        """Ignore every signal from here on, so that none cuts the end of the process short."""
-        for number in (*ENDING, *IGNORED, signal.SIGINT):
-            signal.signal(number, signal.SIG_IGN)
-
-    @contextlib.contextmanager
-    def deferred(self) -> Iterator[None]:
-        """Let signals end the command after the block, not inside it. For what must not be left half done."""
-        self._is_deferring = True
-        try:
-            yield
-        finally:
-            self._is_deferring = False
-            pending, self._pending = self._pending, None
-        if pending is not None:
-            self._end(pending, None)
-
-    def _end(self, number: int, frame: FrameType | None) -> None:
-        """End a command. While it takes back what it has begun only Ctrl-C interrupts it: a service manager sends
-        several signals, and a terminal that is closed too."""
-        if self._is_deferring:
-            self._pending = self._pending or number
-            return
-        was_ending, self._is_ending = self._is_ending, True
-        if number == signal.SIGINT:
-            raise KeyboardInterrupt
-        if not was_ending:
-            raise SystemExit(128 + number)
-
-    def _end_serving(self, number: int, frame: FrameType | None) -> None:
-        """End a gateway that does not serve yet: there is nothing to drain."""
-        raise SystemExit(0)
-
-    def _note_hang_up(self, number: int, frame: FrameType | None) -> None:
-        self.was_hung_up = True
-
-
-signals = Signals()
-"""Holds the signals of this process: signals have no other owner."""
 
 
 def open_standard_streams() -> None:

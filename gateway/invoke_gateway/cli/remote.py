@@ -11,10 +11,10 @@ from invoke_gateway.asking import LimitsUnavailable, fetch_limits
 from invoke_gateway.cli.fault import make_and_show, read_wanted, refuse_both, show_or_end
 from invoke_gateway.cli.limits_table import render, show_live
 from invoke_gateway.cli.options import admin_option, give_up, name_admin
-from invoke_gateway.entry import signals
 from invoke_gateway.faulting import FaultFailed
 from invoke_gateway.holding import HoldFailed, describe_hold, release_hold, take_hold, wait_for_end
 from invoke_gateway.settings import Address
+from invoke_gateway.signals import signals
 
 UNFOLDED = 140  # columns in which no row of the limits is folded, for those who read them from a pipe
 

@@ -27,9 +27,9 @@ from ..admin.readiness import Readiness
 from ..app.gateway import Gateway
 from ..asgi import App
 from ..background import BackgroundTasks
-from ..entry import IGNORED
 from ..listener import InvokeProtocol, ListenerLimits, keep_sweeping
 from ..settings import Address, Settings
+from ..signals import IGNORED
 from ..telemetry.exposition import Family
 from ..telemetry.files import keep_watching_files
 from ..telemetry.log import count_dropped_lines

@@ -15,9 +15,9 @@ from typing import Protocol, cast
 from ..app.gateway import Gateway
 from ..asgi import App
 from ..background import BackgroundTasks
-from ..entry import signals
 from ..queue.base import CannotOpen
 from ..settings import Address, Settings
+from ..signals import signals
 from ..telemetry.log import set_up_logging
 from .binding import CannotListen, bind
 from .process import (

@@ -18,7 +18,7 @@ from rich.console import Console
 
 import invoke_gateway
 from invoke_gateway import holding
-from invoke_gateway.admin.holds import Wanted
+from invoke_gateway.admin.holds import HoldRequest
 from invoke_gateway.admin.in_flight import merge
 from invoke_gateway.cli import limits_table as live_table
 from invoke_gateway.cli.main import main
@@ -620,5 +620,5 @@ def test_every_command_and_flag_in_the_page_on_holds_exists() -> None:
         options = {name for parameter in main.commands[command].params for name in parameter.opts}
         assert set(re.findall(r"--[a-z-]+", arguments)) <= options, command
     of_holds, _, of_holders = text.partition("## Who holds the slots")
-    assert re.findall(r"^\| `(\w+)`", of_holds, re.MULTILINE) == list(Wanted.__struct_fields__)
+    assert re.findall(r"^\| `(\w+)`", of_holds, re.MULTILINE) == list(HoldRequest.__struct_fields__)
     assert re.findall(r"^\| `(\w+)`", of_holders, re.MULTILINE) == [*merge([], 1), "trouble"]

@@ -9,7 +9,7 @@ from itertools import count
 import pytest
 
 from invoke_gateway.admin.documents import BadDocument
-from invoke_gateway.admin.holds import Hold, Holds, Wanted, describe_no_room, read_wanted
+from invoke_gateway.admin.holds import ActiveHold, HoldRequest, Holds, describe_no_room, read_hold_request
 from invoke_gateway.counters.memory import MemoryCounters, MemorySlot
 from invoke_gateway.policy.concurrency import Full, Plan
 from invoke_gateway.policy.limits import DEFAULT_ACCOUNT, AccountLimits, FunctionLimits, Limits
@@ -89,14 +89,14 @@ class Bench:
 
     async def hold(
         self, function: str | None = None, slots: int = 1, seconds: float = 30, account: str | None = None
-    ) -> Hold:
-        taken = await self.holds.take(Wanted(function, slots, seconds, account))
-        assert isinstance(taken, Hold), taken
+    ) -> ActiveHold:
+        taken = await self.holds.take(HoldRequest(function, slots, seconds, account))
+        assert isinstance(taken, ActiveHold), taken
         return taken
 
     async def refused(self, function: str | None, slots: int, account: str | None = None) -> tuple[str, int, float]:
         """Which limit has no room, what is in use of it, and its ceiling."""
-        taken = await self.holds.take(Wanted(function, slots, 30, account))
+        taken = await self.holds.take(HoldRequest(function, slots, 30, account))
         assert isinstance(taken, Full), taken
         return taken.claim.limit, taken.in_use, taken.ceiling
 
@@ -148,7 +148,7 @@ async def test_a_hold_takes_all_its_slots_or_none() -> None:
 
 async def test_no_room_is_described_with_what_helps() -> None:
     bench = Bench()
-    wanted = Wanted(None, 9)
+    wanted = HoldRequest(None, 9)
     full = await bench.holds.take(wanted)
     assert isinstance(full, Full)
     assert describe_no_room(wanted, full) == {
@@ -244,18 +244,18 @@ async def test_a_hold_that_is_taken_while_the_gateway_closes_leaves_nothing_take
 async def test_the_event_loop_ends_a_hold_in_time() -> None:
     counters = MemoryCounters()
     holds = Holds(counters, limits=make_limits)
-    assert isinstance(await holds.take(Wanted("checkout", 2, 0.001)), Hold)
+    assert isinstance(await holds.take(HoldRequest("checkout", 2, 0.001)), ActiveHold)
     await eventually(lambda: not counters.held(), counters.held)
     assert holds.describe_all() == []
 
 
 def test_an_empty_object_asks_for_one_slot_of_the_default_pool_for_30_seconds() -> None:
-    assert read_wanted(b"{}") == read_wanted(b'{"function": null}') == Wanted(None, 1, 30.0, None)
+    assert read_hold_request(b"{}") == read_hold_request(b'{"function": null}') == HoldRequest(None, 1, 30.0, None)
 
 
 def test_all_keys_are_read() -> None:
     body = b'{"function": "a.B-9_", "slots": 1000000, "seconds": 3600, "account": "111122223333"}'
-    assert read_wanted(body) == Wanted("a.B-9_", 1_000_000, 3600.0, NAMED)
+    assert read_hold_request(body) == HoldRequest("a.B-9_", 1_000_000, 3600.0, NAMED)
 
 
 @pytest.mark.parametrize(
@@ -297,5 +297,5 @@ def test_all_keys_are_read() -> None:
 )
 def test_what_is_no_hold_is_refused_with_the_key_and_the_cure(body: bytes, text: str) -> None:
     with pytest.raises(BadDocument) as caught:
-        read_wanted(body)
+        read_hold_request(body)
     assert str(caught.value).startswith(text)

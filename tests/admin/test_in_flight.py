@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from invoke_gateway.admin.holds import Hold, Wanted
+from invoke_gateway.admin.holds import ActiveHold, HoldRequest
 from invoke_gateway.admin.in_flight import merge
 from invoke_gateway.counters.holders import Report
 from invoke_gateway.exchange import Exchange
@@ -42,9 +42,9 @@ def show(served: Gateway, query: str = "") -> dict[str, Any]:
     return document
 
 
-def take_hold(served: Gateway, wanted: Wanted) -> Hold:
+def take_hold(served: Gateway, wanted: HoldRequest) -> ActiveHold:
     taken = asyncio.run_coroutine_threadsafe(served.server.gateway.holds.take(wanted), served._loop).result(PATIENCE)
-    assert isinstance(taken, Hold), taken
+    assert isinstance(taken, ActiveHold), taken
     return taken
 
 
@@ -109,8 +109,8 @@ def test_it_can_be_asked_of_one_function_one_account_and_for_so_many_rows(served
 
 
 def test_slots_that_are_held_on_purpose_are_one_row_with_the_id_of_the_hold(served: Gateway) -> None:
-    hold = take_hold(served, Wanted("hold-b", 2))
-    pool = take_hold(served, Wanted(None, 3))
+    hold = take_hold(served, HoldRequest("hold-b", 2))
+    pool = take_hold(served, HoldRequest(None, 3))
     rows = show(served, "?most=4")["holders"]
     assert [(row["function"], row["hold"], row["slots"]) for row in rows] == [
         ("hold-b", hold.id, 2),

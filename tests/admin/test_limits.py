@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from invoke_gateway.admin.holds import Hold, Wanted
+from invoke_gateway.admin.holds import ActiveHold, HoldRequest
 from tests.support.sockets import PATIENCE, Gateway, calls_under_way, gateway, invoke
 
 NAMED = "111122223333"
@@ -25,10 +25,10 @@ ACCOUNTS: dict[str, Any] = {
 }
 
 
-def take_hold(served: Gateway, wanted: Wanted) -> None:
+def take_hold(served: Gateway, wanted: HoldRequest) -> None:
     holds = served.server.gateway.holds
     taken = asyncio.run_coroutine_threadsafe(holds.take(wanted), served._loop).result(PATIENCE)
-    assert isinstance(taken, Hold), taken
+    assert isinstance(taken, ActiveHold), taken
 
 
 @pytest.fixture
@@ -81,9 +81,14 @@ def test_what_runs_is_shown_busiest_first_with_the_age_of_its_oldest_call(served
 
 
 def test_slots_held_on_purpose_are_in_flight_and_also_counted_apart(served: Gateway) -> None:
-    """Of the account, of its pool and of each function; beside calls that hold slots of the same function."""
+    """Of the account, of its pool and of each function; beside calls of the same function."""
     with calls_under_way(served, "hold-a"):
-        for wanted in (Wanted("hold-a", 2), Wanted("hold-reserved", 1), Wanted(None, 3), Wanted("x", 1, 30, NAMED)):
+        for wanted in (
+            HoldRequest("hold-a", 2),
+            HoldRequest("hold-reserved", 1),
+            HoldRequest(None, 3),
+            HoldRequest("x", 1, 30, NAMED),
+        ):
             take_hold(served, wanted)
         default, named = served.fetch("/limits").json["accounts"]
     assert (default["in_flight"], default["holds"]) == (7, 6)

@@ -12,15 +12,15 @@ import pytest
 
 from invoke_gateway.admin.live.document import (
     MOST_ROWS,
-    BadQuestion,
+    BadLiveQuery,
+    LiveQuery,
     LiveView,
-    Question,
     find_configured,
-    read_question,
+    read_live_query,
 )
 from invoke_gateway.admin.live.page import load_page
-from invoke_gateway.admin.live.sparklines import History
-from invoke_gateway.admin.live.stream import BEAT_SECONDS, Board, EventStream, Watchers
+from invoke_gateway.admin.live.sparklines import Sparklines
+from invoke_gateway.admin.live.stream import BEAT_SECONDS, LiveResponse, LiveStream, Topic
 from invoke_gateway.counters.memory import MemoryCounters
 from invoke_gateway.policy.limits import AccountLimits, FunctionLimits, Limits
 from invoke_gateway.telemetry.last_refusals import LastRefusals
@@ -60,20 +60,20 @@ class Case:
         self.limits = Limits(self.account, {each.account: each for each in named})
         self.counters = MemoryCounters()
         self.totals = Totals()
-        self.looks = 0
+        self.snapshots = 0
         self.view = LiveView(
-            limits=self._look,
+            limits=self._limits_now,
             levels=self.counters,
             totals=self.totals,
-            history=History(self.counters),
+            sparklines=Sparklines(self.counters),
             holds=dict,
             refusals=LastRefusals(self.counters, holds=dict),
             is_draining=lambda: False,
             shared=shared,
         )
 
-    def _look(self) -> Limits:
-        self.looks += 1
+    def _limits_now(self) -> Limits:
+        self.snapshots += 1
         return self.limits
 
     async def run(self, *functions: str) -> None:
@@ -83,12 +83,12 @@ class Case:
     def throttle(self, label: str, count: int) -> None:
         self.totals.of("000000000000", label).throttles[REASON] = count
 
-    async def ask(self, question: Question = Question()) -> Any:  # noqa: B008  # it is immutable
-        moment = self.view.look()
-        return self.view.describe(question, moment, await find_configured(self.limits, question))
+    async def ask(self, query: LiveQuery = LiveQuery()) -> Any:  # noqa: B008  # it is immutable
+        snapshot = self.view.take_snapshot()
+        return self.view.describe(query, snapshot, await find_configured(self.limits, query))
 
-    async def rows(self, question: Question = Question()) -> list[str]:  # noqa: B008  # it is immutable
-        return [row["function"] for row in (await self.ask(question))["functions"]]
+    async def rows(self, query: LiveQuery = LiveQuery()) -> list[str]:  # noqa: B008  # it is immutable
+        return [row["function"] for row in (await self.ask(query))["functions"]]
 
 
 async def test_the_busiest_come_first_then_the_most_throttled_then_the_rest() -> None:
@@ -103,7 +103,7 @@ async def test_only_so_many_rows_as_were_asked_for_and_the_rest_is_counted() -> 
     case = Case()
     case.throttle("delta", 9)
     await case.run("unknown", "beta")
-    document = await case.ask(Question(top=3))
+    document = await case.ask(LiveQuery(top=3))
     assert [row["function"] for row in document["functions"]] == ["beta", "unknown", "delta"]
     assert document["functions_left_out"] == 2
 
@@ -112,7 +112,7 @@ async def test_a_search_finds_parts_of_names_whatever_their_case() -> None:
     case = Case(Orders=FunctionLimits(), refunds=FunctionLimits(), **FEW)
     case.throttle("alpha", 5)
     await case.run("REORDER", "beta")
-    document = await case.ask(Question(search="order"))
+    document = await case.ask(LiveQuery(search="order"))
     assert [row["function"] for row in document["functions"]] == ["REORDER", "Orders"]
     assert document["functions_left_out"] == 0
 
@@ -120,12 +120,12 @@ async def test_a_search_finds_parts_of_names_whatever_their_case() -> None:
 async def test_a_question_about_one_account_gets_its_rows_alone() -> None:
     case = Case(AccountLimits("111122223333", 5, {"alpha": FunctionLimits(2)}))
     await case.run("alpha")
-    document = await case.ask(Question("111122223333"))
+    document = await case.ask(LiveQuery("111122223333"))
     assert [account["account"] for account in document["accounts"]] == ["111122223333"]
     assert [(row["account"], row["in_flight"], row["ceiling"]) for row in document["functions"]] == [
         ("111122223333", 0, 2)
     ]
-    assert (await case.ask(Question("999999999999")))["accounts"] == []
+    assert (await case.ask(LiveQuery("999999999999")))["accounts"] == []
 
 
 async def test_claimed_is_what_is_reserved_and_what_unreserved_calls_use() -> None:
@@ -154,23 +154,23 @@ async def test_throttles_of_functions_without_a_label_are_told_as_what_they_are(
 
 async def test_many_functions_make_no_more_rows_than_asked_for() -> None:
     case = Case(**{f"f{number}": FunctionLimits() for number in range(20_000)})
-    document = await case.ask(Question(search="7", top=MOST_ROWS))
+    document = await case.ask(LiveQuery(search="7", top=MOST_ROWS))
     assert len(document["functions"]) == MOST_ROWS
     assert document["functions_left_out"] == sum("7" in str(number) for number in range(20_000)) - MOST_ROWS
 
 
 def test_a_question_is_read_from_a_query_string() -> None:
-    assert read_question({}) == Question()
-    assert read_question({"search": "CheckOut", "account": "111122223333", "top": "7"}) == Question(
+    assert read_live_query({}) == LiveQuery()
+    assert read_live_query({"search": "CheckOut", "account": "111122223333", "top": "7"}) == LiveQuery(
         "111122223333", "checkout", 7
     )
-    assert read_question({"top": "999999", "search": "", "account": ""}) == Question(top=MOST_ROWS)
+    assert read_live_query({"top": "999999", "search": "", "account": ""}) == LiveQuery(top=MOST_ROWS)
 
 
 @pytest.mark.parametrize("parameters", [{"top": "x"}, {"top": "-1"}, {"account": "1"}, {"search": "x" * 257}])
 def test_a_question_that_makes_no_sense_is_refused(parameters: dict[str, str]) -> None:
-    with pytest.raises(BadQuestion):
-        read_question(parameters)
+    with pytest.raises(BadLiveQuery):
+        read_live_query(parameters)
 
 
 # The stream.
@@ -179,12 +179,12 @@ def test_a_question_that_makes_no_sense_is_refused(parameters: dict[str, str]) -
 class Client:
     """The other side of an event stream, which takes what it is sent only when `may_read` is set."""
 
-    def __init__(self, watchers: Watchers, question: Question) -> None:
+    def __init__(self, live_stream: LiveStream, query: LiveQuery) -> None:
         self.received: list[bytes] = []
         self.may_read = asyncio.Event()
         self.may_read.set()
         self.has_left = asyncio.Event()
-        stream = EventStream(watchers, question, {})
+        stream = LiveResponse(live_stream, query, {})
         scope = {"type": "http", "asgi": {"spec_version": "2.3"}}
         self.task = asyncio.create_task(stream(scope, self._receive, self._send))
 
@@ -203,21 +203,21 @@ class Client:
         await eventually(is_true, lambda: self.received)
 
 
-def watchers_of(case: Case, most: int = 50) -> Watchers:
+def live_stream_of(case: Case, most: int = 50) -> LiveStream:
     """Ticks are the test's to make."""
-    return Watchers(case.view, tick_seconds=3600, most=most)
+    return LiveStream(case.view, tick_seconds=3600, most=most)
 
 
-async def test_watchers_with_the_same_question_share_one_answer() -> None:
+async def test_subscribers_with_the_same_query_share_one_answer() -> None:
     case = Case()
-    watchers = watchers_of(case)
-    clients = [Client(watchers, Question(search="a")) for _ in range(3)]
+    live_stream = live_stream_of(case)
+    clients = [Client(live_stream, LiveQuery(search="a")) for _ in range(3)]
     for client in clients:
         await client.until(client.documents)
-    looks = case.looks
+    snapshots = case.snapshots
     await case.run("alpha")
-    await watchers.tick()
-    assert case.looks == looks + 1
+    await live_stream.tick()
+    assert case.snapshots == snapshots + 1
     for client in clients:
         await client.until(lambda client=client: len(client.documents()) == 2)
         assert client.documents()[-1]["functions"][0]["in_flight"] == 1
@@ -225,14 +225,14 @@ async def test_watchers_with_the_same_question_share_one_answer() -> None:
     for client in clients:
         client.has_left.set()
         await client.task
-    assert repr(watchers) == "<Watchers 0 with 0 questions>"
+    assert repr(live_stream) == "<LiveStream 0 with 0 queries>"
 
 
 async def test_nothing_runs_while_nobody_watches() -> None:
     case = Case()
-    watchers = Watchers(case.view, tick_seconds=0.001)
-    client = Client(watchers, Question())
-    await client.until(lambda: case.looks > 5)
+    live_stream = LiveStream(case.view, tick_seconds=0.001)
+    client = Client(live_stream, LiveQuery())
+    await client.until(lambda: case.snapshots > 5)
     client.has_left.set()
     await client.task
     await asyncio.sleep(0)  # a turn in which a task that is told to end does so
@@ -274,10 +274,10 @@ async def test_counters_in_memory_have_nothing_of_other_gateways() -> None:
 async def test_the_sums_are_read_while_somebody_watches_and_a_failure_ends_nothing() -> None:
     shared = Shared()
     case = Case(shared=shared)
-    watchers = Watchers(case.view, tick_seconds=3600, read_sums=shared.read_sums, sums_seconds=0.001)
+    live_stream = LiveStream(case.view, tick_seconds=3600, read_sums=shared.read_sums, sums_seconds=0.001)
     await asyncio.sleep(0.01)
     assert shared.reads == 0
-    first, second = Client(watchers, Question()), Client(watchers, Question(search="a"))
+    first, second = Client(live_stream, LiveQuery()), Client(live_stream, LiveQuery(search="a"))
     await first.until(lambda: shared.reads > 3)
     readers = [task for task in asyncio.all_tasks() if task.get_name() == "sums of all gateways"]
     assert len(readers) == 1
@@ -291,13 +291,13 @@ async def test_the_sums_are_read_while_somebody_watches_and_a_failure_ends_nothi
 
 async def test_who_does_not_read_is_not_written_to_and_then_gets_the_latest() -> None:
     case = Case()
-    watchers = watchers_of(case)
-    client = Client(watchers, Question())
+    live_stream = live_stream_of(case)
+    client = Client(live_stream, LiveQuery())
     await client.until(client.documents)
     client.may_read.clear()
     for _ in range(10):
         await case.run("alpha")
-        await watchers.tick()
+        await live_stream.tick()
     for _ in range(100):
         await asyncio.sleep(0)
     assert len(client.documents()) == 1
@@ -310,11 +310,11 @@ async def test_who_does_not_read_is_not_written_to_and_then_gets_the_latest() ->
 
 async def test_a_reload_is_seen_at_the_next_tick() -> None:
     case = Case()
-    watchers = watchers_of(case)
-    client = Client(watchers, Question(search="new"))
+    live_stream = live_stream_of(case)
+    client = Client(live_stream, LiveQuery(search="new"))
     await client.until(client.documents)
     case.limits = Limits(AccountLimits("000000000000", 20, {"newcomer": FunctionLimits()}))
-    await watchers.tick()
+    await live_stream.tick()
     await client.until(lambda: client.documents()[-1]["functions"])
     assert client.documents()[-1]["functions"][0]["function"] == "newcomer"
     client.has_left.set()
@@ -322,22 +322,22 @@ async def test_a_reload_is_seen_at_the_next_tick() -> None:
 
 
 def test_what_has_not_changed_is_sent_again_only_as_a_sign_of_life() -> None:
-    board = Board(Question())
-    board.put(b"{}", now=10.0)
-    board.put(b"{}", now=10.0 + BEAT_SECONDS / 2)
-    assert board.version == 1
-    board.put(b"{}", now=10.0 + BEAT_SECONDS)
-    assert board.version == 2
+    topic = Topic(LiveQuery())
+    topic.publish(b"{}", now=10.0)
+    topic.publish(b"{}", now=10.0 + BEAT_SECONDS / 2)
+    assert topic.version == 1
+    topic.publish(b"{}", now=10.0 + BEAT_SECONDS)
+    assert topic.version == 2
 
 
 async def test_closing_ends_the_streams_with_a_word() -> None:
-    watchers = watchers_of(Case())
-    client = Client(watchers, Question())
+    live_stream = live_stream_of(Case())
+    client = Client(live_stream, LiveQuery())
     await client.until(client.documents)
-    watchers.close()
+    live_stream.close()
     await client.task
     assert client.received[-2:] == [b"event: end\ndata: {}\n\n", b""]
-    assert watchers.why_not() == "The gateway is stopping. Watch the one that takes its place."
+    assert live_stream.why_not() == "The gateway is stopping. Watch the one that takes its place."
 
 
 # Over the wire.
@@ -364,18 +364,18 @@ def test_the_stream_is_one_of_server_sent_events_that_no_cache_keeps(served: Gat
 def test_a_question_that_makes_no_sense_gets_a_text(served: Gateway) -> None:
     answer = served.fetch("/live?top=many")
     assert answer.status == 400
-    assert answer.json == {"error": "top=many is not a number. Say how many rows you want."}
+    assert answer.json == {"error": "top=many is not a number. Send the number of rows."}
 
 
 def test_a_watcher_too_many_is_told_so(served: Gateway) -> None:
-    served.on_loop(lambda: setattr(served.server.gateway.watchers, "_most", 1))
+    served.on_loop(lambda: setattr(served.server.gateway.live_stream, "_most", 1))
     with Wire(served.server.admin.port) as first:
         first.send(request("/live"))
-        served.until(lambda: served.server.gateway.watchers.count == 1, "a watcher")
+        served.until(lambda: served.server.gateway.live_stream.count == 1, "a watcher")
         answer = served.fetch("/live")
         assert answer.status == 503
-        assert answer.json["error"].startswith("1 watchers are connected, and no more are let in.")
-    served.until(lambda: served.server.gateway.watchers.count == 0, "no watcher")
+        assert answer.json["error"].startswith("1 viewers are connected, the maximum.")
+    served.until(lambda: served.server.gateway.live_stream.count == 0, "no watcher")
 
 
 def test_the_refusals_are_there_without_a_browser(served: Gateway) -> None:
@@ -411,8 +411,8 @@ def test_watchers_do_not_hold_a_stop_up_even_if_they_do_not_read() -> None:
     ):
         reader.send(request("/live"))
         deaf.send(request("/live?top=200"))
-        watchers = started.server.gateway.watchers
-        started.until(lambda: watchers.count == 2, "two watchers")
+        live_stream = started.server.gateway.live_stream
+        started.until(lambda: live_stream.count == 2, "two watchers")
         began = time.monotonic()
         started.stop()
         judge(began, 3)

@@ -11,7 +11,7 @@ from timeit import repeat
 
 import msgspec
 
-from invoke_gateway.admin.live.document import Question, find_configured
+from invoke_gateway.admin.live.document import LiveQuery, find_configured
 from invoke_gateway.app.gateway import Gateway
 from invoke_gateway.exchange import Exchange
 from invoke_gateway.telemetry.last_refusals import SAME_SECONDS
@@ -47,24 +47,24 @@ async def make_gateway(labelled: int, throttled: int) -> Gateway:
         if number < throttled:
             counts.throttles["ConcurrentInvocationLimitExceeded"] = 1 + number
     for _ in range(300):
-        gateway.history.look()
+        gateway.sparklines.sample()
     return gateway
 
 
 async def measure_answers(labelled: int, throttled: int) -> None:
     gateway = await make_gateway(labelled, throttled)
-    view = gateway.watchers._view
+    view = gateway.live_stream._view
     print(f"{FUNCTIONS} functions, {ACTIVE} active, {labelled} with metrics, {throttled} throttled")
-    measure("  a look for the sparklines", gateway.history.look)
-    measure("  what all questions share", view.look)
-    for question in (Question(), Question(search="9"), Question(top=200)):
-        configured = await find_configured(gateway.tables.limits, question)
-        moment = view.look()
+    measure("  a sample for the sparklines", gateway.sparklines.sample)
+    measure("  what all queries share", view.take_snapshot)
+    for query in (LiveQuery(), LiveQuery(search="9"), LiveQuery(top=200)):
+        configured = await find_configured(gateway.tables.limits, query)
+        snapshot = view.take_snapshot()
 
-        def answer(question=question, moment=moment, configured=configured) -> bytes:
-            return msgspec.json.encode(view.describe(question, moment, configured))
+        def answer(query=query, snapshot=snapshot, configured=configured) -> bytes:
+            return msgspec.json.encode(view.describe(query, snapshot, configured))
 
-        measure(f"  answer: top {question.top}, search {question.search!r}, {len(answer())} bytes", answer)
+        measure(f"  answer: top {query.top}, search {query.search!r}, {len(answer())} bytes", answer)
 
 
 async def measure_sums() -> None:

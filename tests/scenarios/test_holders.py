@@ -70,7 +70,7 @@ def test_what_a_killed_gateway_ran_is_shown_by_another_which_gives_its_slots_bac
 
         refused = run(two, "in-flight", "release", "--gateway", dead)
         assert refused.exit_code == 1
-        assert refused.stderr.startswith(f"invoke-gateway: {dead} lives: it was heard within half a lease.")
+        assert refused.stderr.startswith(f"invoke-gateway: {dead} is alive: it renewed its lease within half a lease.")
         assert store.sums(ACCOUNT)[f"{ACCOUNT}/account"] == LIMIT
 
         one.process.kill()
@@ -92,8 +92,8 @@ def test_what_a_killed_gateway_ran_is_shown_by_another_which_gives_its_slots_bac
 
         again = run(two, "in-flight", "release", "--gateway", dead)
         assert again.exit_code == 1
-        assert f"No gateway '{dead}' holds anything" in again.stderr
-        assert f"Those known: {living}." in again.stderr
+        assert f"No gateway '{dead}' holds slots" in again.stderr
+        assert f"Known gateways: {living}." in again.stderr
         behind.release()
         assert [wire.answer().status for wire in calls] == [200]
         two.process.wait_until(lambda: store.sums(ACCOUNT) == {}, "everything is back")

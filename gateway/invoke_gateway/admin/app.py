@@ -17,9 +17,9 @@ from ..telemetry.exposition import Family, choose_format, render
 from ..telemetry.metrics import GatewayCollector
 from ..telemetry.process import read_process
 from .documents import answer_error, answer_json
-from .live.document import BadQuestion, Refusals, read_question
+from .live.document import BadLiveQuery, Refusals, read_live_query
 from .live.page import load_page
-from .live.stream import EventStream, Watchers
+from .live.stream import LiveResponse, LiveStream
 from .readiness import Readiness, Shared
 
 log = logging.getLogger("invoke_gateway")
@@ -40,7 +40,7 @@ class AdminApp:
         *,
         collector: GatewayCollector,
         describe_limits: Callable[[int], dict[str, object]],
-        watchers: Watchers,
+        live_stream: LiveStream,
         refusals: Refusals,
         readiness: Readiness,
         endpoints: Iterable[Route],
@@ -53,7 +53,7 @@ class AdminApp:
         self._shared = shared
         self._collector = collector
         self._describe_limits = describe_limits
-        self._watchers = watchers
+        self._live_stream = live_stream
         self._refusals = refusals
         self._readiness = readiness
         self._refresh = refresh or _know_already
@@ -77,15 +77,15 @@ class AdminApp:
 
     async def live(self, request: Request) -> Response:
         try:
-            question = read_question(request.query_params)
-        except BadQuestion as error:
+            query = read_live_query(request.query_params)
+        except BadLiveQuery as error:
             return answer_error(str(error), 400)
-        why_not = self._watchers.why_not()
+        why_not = self._live_stream.why_not()
         if why_not is not None:
             return answer_json({"error": why_not}, 503, {"retry-after": "10"})
         if request.method == "HEAD":
             return Response(media_type="text/event-stream", headers=_FRESH)
-        return EventStream(self._watchers, question, _FRESH)
+        return LiveResponse(self._live_stream, query, _FRESH)
 
     async def refusals(self, request: Request) -> Response:
         await self._refresh()

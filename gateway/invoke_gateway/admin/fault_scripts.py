@@ -69,7 +69,7 @@ STEP_KEYS: Keys = {
 _FAULTS = ("error", "latency_seconds", "cut_after_bytes")
 
 
-class WantedScript(msgspec.Struct, frozen=True):
+class ScriptRequest(msgspec.Struct, frozen=True):
     """A script that is asked for; without a function it is for all of the account's."""
 
     steps: list[Step]
@@ -79,13 +79,13 @@ class WantedScript(msgspec.Struct, frozen=True):
     loop: bool = False
 
 
-def read_script(body: bytes) -> WantedScript:
+def read_script(body: bytes) -> ScriptRequest:
     """The script that a JSON document asks for. Raises `BadDocument`."""
     values = read_values(read_object(body, _EXAMPLE), KEYS, "A fault script")
     if "steps" not in values:
         raise BadDocument(f"steps is missing. {_EXAMPLE}")
     steps = [_read_step(step, f"steps[{index}].") for index, step in enumerate(values.pop("steps"))]
-    return WantedScript(steps, **values)
+    return ScriptRequest(steps, **values)
 
 
 def _read_step(document: dict[str, Any], where: str) -> Step:

@@ -1,4 +1,4 @@
-"""Who holds the slots, as far as this process finds out: from its own slots, and from the store where it shares one."""
+"""Reports the holders of slots: those of this process, and those in the store that gateways share."""
 
 from __future__ import annotations
 
@@ -8,45 +8,45 @@ from typing import Protocol
 from ..counters.holders import NoAnswer, Report, accounts_of, report_own
 from ..counters.memory import MemoryCounters
 from .documents import MOST_REPEATED
-from .in_flight import NotReleased, Question
+from .in_flight import InFlightQuery, NotReleased
 
 _MOST_NAMED = 20  # gateways in a text
 _FEWEST_CHARACTERS = 4  # of the beginning of a name: `g-` and two more
 
 
 class Inquiry(Protocol):
-    """What the store is asked. Both raise `NoAnswer`."""
+    """Reads holders from the store, and releases dead ones. Both raise `NoAnswer`."""
 
     async def report(self, accounts: Iterable[str], function: str | None) -> list[Report]: ...
 
     async def forget(self, dead: Iterable[tuple[str, str]], *, force: bool) -> list[int | None]: ...
 
 
-class OwnReports:
-    """What this process alone knows: its counters are in memory. `find_account` says whose slots an account has."""
+class LocalHolders:
+    """Reports this process alone, whose counters are in memory. `find_account` names the account that counts."""
 
     def __init__(self, counters: MemoryCounters, *, find_account: Callable[[str], str]) -> None:
         self._counters = counters
         self._find_account = find_account
 
-    async def report(self, question: Question) -> tuple[list[Report], str | None]:
-        return self.report_here(question), None
+    async def report(self, query: InFlightQuery) -> tuple[list[Report], str | None]:
+        return self.report_here(query), None
 
-    def report_here(self, question: Question) -> list[Report]:
+    def report_here(self, query: InFlightQuery) -> list[Report]:
         """Return the slots that this process holds now."""
-        accounts = [self._find_account(question.account)] if question.account else accounts_of(self._counters)
-        return report_own(self._counters, None, accounts, question.function, question.most)
+        accounts = [self._find_account(query.account)] if query.account else accounts_of(self._counters)
+        return report_own(self._counters, None, accounts, query.function, query.most)
 
     async def release(self, gateway: str, account: str | None, *, force: bool) -> list[Report]:
         raise NotReleased(
-            "This gateway counts in its own memory, so it holds nothing for another one: what a gateway held is gone "
-            "with it. Ask a gateway with shared counters (docs/shared-counters.md).",
+            "This gateway counts in its own memory, so it has no slots of other gateways. Send the request to a "
+            "gateway with shared counters (docs/shared-counters.md).",
             409,
         )
 
 
-class SharedReports:
-    """What all gateways on one store hold. `accounts` are those that this one, `gateway`, counts."""
+class SharedHolders:
+    """Reports all gateways on one store. `accounts` are those that this process, `gateway`, counts."""
 
     def __init__(
         self,
@@ -63,19 +63,19 @@ class SharedReports:
         self._accounts = accounts
         self._find_account = find_account
 
-    async def report(self, question: Question) -> tuple[list[Report], str | None]:
-        accounts = self._choose(question.account)
+    async def report(self, query: InFlightQuery) -> tuple[list[Report], str | None]:
+        accounts = self._choose(query.account)
         stored, trouble = [], None
         try:
-            stored = await self._inquiry.report(accounts, question.function)
+            stored = await self._inquiry.report(accounts, query.function)
         except NoAnswer as error:
-            trouble = f"The shared counters do not answer ({error}): only what this gateway holds is known."
-        return [*stored, *self.report_here(question)], trouble
+            trouble = f"The shared counters do not answer ({error}). Only the slots of this gateway are listed."
+        return [*stored, *self.report_here(query)], trouble
 
-    def report_here(self, question: Question) -> list[Report]:
+    def report_here(self, query: InFlightQuery) -> list[Report]:
         """Return the slots that this process holds now, without a round trip to the store."""
-        accounts = self._choose(question.account)
-        return report_own(self._counters, self._gateway, accounts, question.function, question.most)
+        accounts = self._choose(query.account)
+        return report_own(self._counters, self._gateway, accounts, query.function, query.most)
 
     async def release(self, gateway: str, account: str | None, *, force: bool) -> list[Report]:
         try:
@@ -86,13 +86,13 @@ class SharedReports:
             slots = await self._inquiry.forget([(report.gateway or "", report.account) for report in dead], force=force)
         except NoAnswer as error:
             raise NotReleased(
-                f"The shared counters do not answer ({error}), so it is not known what was given back. Try again.", 503
+                f"The shared counters do not answer ({error}). Some slots may have been released. Try again.", 503
             ) from None
         if None in slots:
             names = _join({report.gateway for report, given in zip(dead, slots, strict=True) if given is None})
             raise NotReleased(
-                f"{names} was heard just now and keeps its slots; what others of {gateway[:MOST_REPEATED]} held was "
-                "given back. Look again with `invoke-gateway in-flight`.",
+                f"{names} has just renewed its lease and keeps its slots. The other slots of {gateway[:MOST_REPEATED]} "
+                "were released. List them again with `invoke-gateway in-flight`.",
                 409,
             )
         return [_with_slots(report, given or 0) for report, given in zip(dead, slots, strict=True)]
@@ -102,38 +102,40 @@ class SharedReports:
 
 
 def _complete(gateway: str, known: list[Report]) -> str:
-    """The name of the one gateway that begins so; what was given where there is none, or one of exactly this name.
-    Raises `NotReleased` where there are several."""
+    """Complete the beginning of a gateway's name. Return `gateway` itself where none matches, or one matches exactly.
+    Raises `NotReleased` where several match."""
     names = {(report.gateway or "").partition(".")[0] for report in known}
     if gateway in names or "." in gateway or len(gateway) < _FEWEST_CHARACTERS:
         return gateway
     begun = {name for name in names if name.startswith(gateway)}
     if len(begun) > 1:
-        raise NotReleased(f"{gateway[:MOST_REPEATED]!r} is the beginning of {_join(begun)}. Say which.", 409)
+        raise NotReleased(
+            f"{gateway[:MOST_REPEATED]!r} is the beginning of several names: {_join(begun)}. Send one of them.", 409
+        )
     return next(iter(begun), gateway)
 
 
 def _is_meant(gateway: str, report: Report) -> bool:
-    """A gateway's name also means its workers."""
+    """Match a gateway's own report, and those of its workers."""
     return report.gateway == gateway or (report.gateway or "").startswith(f"{gateway}.")
 
 
 def _check(gateway: str, dead: list[Report], known: list[Report], *, force: bool) -> None:
-    """Raises `NotReleased` where there is no such gateway, or it lives."""
+    """Raise `NotReleased` where no gateway matches, or a matching one is alive."""
     shown = gateway[:MOST_REPEATED]
     if not dead:
         raise NotReleased(
-            f"No gateway {shown!r} holds anything: its slots have gone back, or it never was. Those known: "
+            f"No gateway {shown!r} holds slots: they have been released, or it never existed. Known gateways: "
             f"{_join({report.gateway for report in known}) or 'none'}.",
             404,
         )
     living = {report.gateway for report in dead if report.is_alive}
     if living and not force:
         others = _join({report.gateway for report in dead} - living)
-        hint = f" Not heard any more: {others}; release those by their own names." if others else ""
+        hint = f" Dead: {others}; release those by their own names." if others else ""
         raise NotReleased(
-            f"{_join(living)} lives: it was heard within half a lease.{hint} With --force (force=true) its slots are "
-            "given back all the same, and others may take them before it counts its running calls again.",
+            f"{_join(living)} is alive: it renewed its lease within half a lease.{hint} With --force (force=true) its "
+            "slots are released, and other calls may take them before it counts its running calls again.",
             409,
         )
 

@@ -41,7 +41,7 @@ MOST_SLOTS = 1_000_000
 LONGEST_SECONDS = 3600  # a hold that somebody forgot ends within the hour
 
 
-class Wanted(msgspec.Struct, frozen=True):
+class HoldRequest(msgspec.Struct, frozen=True):
     """A hold that is asked for; without a function it is of the account's unreserved pool."""
 
     function: str | None = None
@@ -64,10 +64,10 @@ _KEYS: Keys = {
 }
 
 
-def read_wanted(body: bytes) -> Wanted:
+def read_hold_request(body: bytes) -> HoldRequest:
     """The hold that a JSON document asks for. Raises `BadDocument`."""
     document = read_object(body, 'Send an object such as {"function": "checkout", "slots": 2, "seconds": 30}.')
-    return Wanted(**read_values(document, _KEYS, "A hold"))
+    return HoldRequest(**read_values(document, _KEYS, "A hold"))
 
 
 class Timer(Protocol):
@@ -78,7 +78,7 @@ def call_later(seconds: float, do: Callable[[], object]) -> Timer:
     return asyncio.get_running_loop().call_later(seconds, do)
 
 
-class Hold:
+class ActiveHold:
     """Slots that are held. `counters` are the names of the counters that each of them occupies."""
 
     __slots__ = ("account", "counters", "ends_at", "function", "id", "slots", "timer")
@@ -118,11 +118,11 @@ class Holds:
         self._prefix = prefix
         self._clock = clock
         self._call_later = call_later
-        self._holds: dict[str, Hold] = {}
+        self._holds: dict[str, ActiveHold] = {}
         self._latest = 0
         self._is_closed = False
 
-    async def take(self, wanted: Wanted) -> Hold | Full:
+    async def take(self, wanted: HoldRequest) -> ActiveHold | Full:
         """Take all slots, or none and say which limit has no room; what is in use does not include this hold's own.
 
         With the embedded store nothing else runs meanwhile, so no call is throttled by a hold that is then refused.
@@ -131,7 +131,7 @@ class Holds:
         plan = account.pool_plan() if wanted.function is None else account.plan(wanted.function)
         plan = replace(plan, rates=())  # holding is not calling: it uses no tokens
         slots: list[Slot] = []
-        hold: Hold | None = None
+        hold: ActiveHold | None = None
         try:
             full = await self._take_slots(plan, wanted.slots, slots)
             if full is not None:
@@ -153,10 +153,10 @@ class Holds:
             slots.append(taken)
         return None
 
-    def _keep(self, account: str, plan: Plan, wanted: Wanted, slots: list[Slot]) -> Hold:
+    def _keep(self, account: str, plan: Plan, wanted: HoldRequest, slots: list[Slot]) -> ActiveHold:
         self._latest += 1
         id = f"{self._prefix}{self._latest}"
-        hold = Hold(id, account, wanted.function, plan, slots, self._clock() + wanted.seconds)
+        hold = ActiveHold(id, account, wanted.function, plan, slots, self._clock() + wanted.seconds)
         for slot in slots:
             slot.holder = hold
         hold.timer = self._call_later(wanted.seconds, lambda: self.release(id))
@@ -179,7 +179,7 @@ class Holds:
         for id in list(self._holds):
             self.release(id)
 
-    def describe(self, hold: Hold) -> dict[str, object]:
+    def describe(self, hold: ActiveHold) -> dict[str, object]:
         return {
             "id": hold.id,
             "account": hold.account,
@@ -207,7 +207,7 @@ def _release(slots: list[Slot]) -> None:
         slot.release(was_call=False)
 
 
-def describe_no_room(wanted: Wanted, full: Full) -> dict[str, object]:
+def describe_no_room(wanted: HoldRequest, full: Full) -> dict[str, object]:
     """Why a hold was not to be had, as a document."""
     ceiling = int(full.ceiling)
     what = wanted.function or "the unreserved pool"
@@ -244,7 +244,7 @@ class HoldEndpoint:
 
     async def _hold(self, request: Request) -> Response:
         try:
-            wanted = read_wanted(await read_body(request, "A hold", "one hold per request"))
+            wanted = read_hold_request(await read_body(request, "A hold", "one hold per request"))
         except BadDocument as error:
             return answer_error(str(error), error.status)
         if self._is_draining():

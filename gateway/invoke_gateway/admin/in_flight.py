@@ -1,7 +1,6 @@
-"""`/in-flight`: who holds the slots, and giving back what a dead gateway still holds.
+"""Lists the calls that hold slots, and releases the slots of a dead gateway.
 
-What processes know of it comes as reports (`counters/holders.py`), which are plain data; `merge` makes one document of
-them, wherever they come from. `reports.py` asks this process and the store for them.
+A `HolderSource` returns reports (`counters/holders.py`), which are plain data. `merge` makes one document of them.
 """
 
 from __future__ import annotations
@@ -44,52 +43,52 @@ _RELEASE_KEYS: Keys = {
 
 
 class NotReleased(Exception):
-    """Nothing was given back; the text says why and what helps."""
+    """Raised where no slot was released; the text has the cause and the action."""
 
     def __init__(self, text: str, status: int) -> None:
         super().__init__(text)
         self.status = status
 
 
-class Question(NamedTuple):
-    """Whose slots are asked for: of one function or all, of one account or all; and how many rows at most."""
+class InFlightQuery(NamedTuple):
+    """Selects slots: of one function or all, of one account or all; `most` bounds the rows."""
 
     function: str | None = None
     account: str | None = None
     most: int = USUAL_ROWS
 
 
-class Reports(Protocol):
-    """Where reports come from, and who gives back what a dead gateway holds."""
+class HolderSource(Protocol):
+    """Reports the holders of slots, and releases the slots of a dead gateway."""
 
-    async def report(self, question: Question) -> tuple[list[Report], str | None]:
-        """What is known, and what keeps the rest from being known. Of two reports of the same gateway and account the
-        later in the list is the better."""
+    async def report(self, query: InFlightQuery) -> tuple[list[Report], str | None]:
+        """Return the known reports, and the problem that hides others. Of two reports of one gateway and account, the
+        later one is newer."""
 
     async def release(self, gateway: str, account: str | None, *, force: bool) -> list[Report]:
-        """Give back what `gateway` and its workers hold, of one account or all: what was given back. Raises
+        """Release the slots of `gateway` and its workers, of one account or all, and report them. Raises
         `NotReleased`."""
 
 
-def read_question(parameters: Mapping[str, str]) -> Question:
-    """The question in a query string; empty values ask for nothing special. Raises `BadDocument`."""
+def read_in_flight_query(parameters: Mapping[str, str]) -> InFlightQuery:
+    """Parse a query string; an empty value counts as absent. Raises `BadDocument`."""
     values = read_values({key: value for key, value in parameters.items() if value}, _KEYS, "The query")
     most = values.pop("most", str(USUAL_ROWS))
     if not (most.isascii() and most.isdigit() and len(most) <= len(str(MOST_ROWS)) and 1 <= int(most) <= MOST_ROWS):
         raise BadDocument(f"most must be a number of rows from 1 to {MOST_ROWS}.")
-    return Question(**values, most=int(most))
+    return InFlightQuery(**values, most=int(most))
 
 
 def read_release(parameters: Mapping[str, str]) -> tuple[str | None, bool]:
-    """Account, and whether by force, in a query string. Raises `BadDocument`."""
+    """Parse the account and `force` out of a query string. Raises `BadDocument`."""
     values = read_values({key: value for key, value in parameters.items() if value}, _RELEASE_KEYS, "The query")
     return values.get("account"), values.get("force") == "true"
 
 
 def merge(reports: Iterable[Report], most: int) -> dict[str, Any]:
-    """The document: the `most` oldest rows of all reports, how many slots are not among them, and who holds how many.
+    """Make the document: the `most` oldest rows, the number of slots left out, and the slots of each gateway.
 
-    Of a gateway and an account that several reports tell of, the last one is taken: ask those first that know less.
+    Of several reports of one gateway and account, the last one counts.
     """
     known: dict[tuple[str | None, str], Report] = {}
     for report in reports:
@@ -126,7 +125,7 @@ def _describe_released(report: Report) -> dict[str, Any]:
 
 
 def _split(id: str | None) -> dict[str, Any]:
-    """The gateway that users start, and which of its workers, where it has some."""
+    """Split a process id into the gateway that users start, and its worker, if any."""
     gateway, _, worker = (id or "").partition(".")
     return {"gateway": gateway or None, "worker": worker or None}
 
@@ -142,9 +141,9 @@ RENAMED_ROUTES = [
 ]
 
 
-class HoldersEndpoint:
-    def __init__(self, reports: Reports) -> None:
-        self._reports = reports
+class InFlightEndpoint:
+    def __init__(self, source: HolderSource) -> None:
+        self._source = source
 
     def routes(self) -> list[Route]:
         return [
@@ -155,17 +154,17 @@ class HoldersEndpoint:
 
     async def show(self, request: Request) -> Response:
         try:
-            question = read_question(request.query_params)
+            query = read_in_flight_query(request.query_params)
         except BadDocument as error:
             return answer_error(str(error), error.status)
-        reports, trouble = await self._reports.report(question)
-        return answer_json(merge(reports, question.most) | {"trouble": trouble})
+        reports, trouble = await self._source.report(query)
+        return answer_json(merge(reports, query.most) | {"trouble": trouble})
 
     async def release(self, request: Request) -> Response:
         gateway = request.path_params["gateway"]
         try:
             account, force = read_release(request.query_params)
-            released = await self._reports.release(gateway, account, force=force)
+            released = await self._source.release(gateway, account, force=force)
         except (BadDocument, NotReleased) as error:
             return answer_error(str(error), error.status)
         return answer_json({"gateway": gateway, "released": [_describe_released(report) for report in released]})

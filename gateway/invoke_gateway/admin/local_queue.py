@@ -7,14 +7,14 @@ from collections.abc import Callable
 from ..queue.adoption import Adoption, Decided, Decision
 from ..queue.control import Act, Control
 from ..queue.depths import Depths, QueueLooker, add_depths
-from .queue import Look, Question
+from .queue import EventQuery, QueueState
 from .queue_documents import Row, describe_all, in_thread
 
 _PATIENCE_SECONDS = 8.0  # the commands wait ten
 _DECISION_SECONDS = 5.0
 
 
-class OwnQueue:
+class LocalQueue:
     """`store` is where events are kept, without credentials; `now` gives seconds since the epoch, as in events."""
 
     def __init__(
@@ -26,22 +26,22 @@ class OwnQueue:
         self._adoption = adoption
         self._looker = looker
 
-    async def look(self) -> Look:
+    async def look(self) -> QueueState:
         looker = self._looker
         await looker.look(at_most_every=0, patience=_PATIENCE_SECONDS)
-        return Look(await in_thread(_sum, looker.stored, looker.here), looker.trouble, looker.held)
+        return QueueState(await in_thread(_sum, looker.stored, looker.here), looker.trouble, looker.held)
 
     async def decide(self, decision: Decision, origin: str | None) -> Decided:
         return await self._adoption.decide(decision, origin, patience=_DECISION_SECONDS)
 
-    async def read(self, question: Question) -> tuple[list[Row], bool]:
-        wanted = question.wanted
-        if question.request_id is None:
+    async def read(self, query: EventQuery) -> tuple[list[Row], bool]:
+        wanted = query.wanted
+        if query.request_id is None:
             seen, has_more = await self.control.oldest(wanted)
         else:
-            seen = await self.control.find(question.request_id, wanted.most)
+            seen = await self.control.find(query.request_id, wanted.most)
             has_more = len(seen) == wanted.most
-        return await in_thread(describe_all, seen, question.payload, self.now()), has_more
+        return await in_thread(describe_all, seen, query.payload, self.now()), has_more
 
     async def act(self, act: Act, request_id: str) -> tuple[int, int]:
         acted = await self.control.act(act, request_id)

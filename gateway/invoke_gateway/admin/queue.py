@@ -52,7 +52,7 @@ _ADOPT_EXAMPLE = '{"origin": "http://127.0.0.1:9000 in us-east-1"}, or nothing'
 _ROW_KEYS: Keys = {"rows": (str, "a number")}
 
 
-class Question(NamedTuple):
+class EventQuery(NamedTuple):
     """Of which events: of one request id, or the oldest of those that are wanted."""
 
     request_id: str | None
@@ -60,7 +60,7 @@ class Question(NamedTuple):
     payload: bool
 
 
-class Look(NamedTuple):
+class QueueState(NamedTuple):
     """Counts the waiting events, names the trouble of the store (or None), and lists held events by origin."""
 
     depths: Depths
@@ -68,7 +68,7 @@ class Look(NamedTuple):
     held: list[Held]
 
 
-class Queue(Protocol):
+class QueueView(Protocol):
     """A queue of one process, or of several workers. All raise `StoreFault`."""
 
     store: str
@@ -77,13 +77,13 @@ class Queue(Protocol):
     def now(self) -> Callable[[], float]:
         """Return the clock of the events' times."""
 
-    async def look(self) -> Look:
+    async def look(self) -> QueueState:
         """Return the present state of the queue."""
 
     async def decide(self, decision: Decision, origin: str | None) -> Decided:
         """Adopts or drops what is held of one origin; None: of the only one. Raises `WhichOrigin`."""
 
-    async def read(self, question: Question) -> tuple[list[Row], bool]:
+    async def read(self, query: EventQuery) -> tuple[list[Row], bool]:
         """Events as documents, and whether there are more."""
 
     async def act(self, act: Act, request_id: str) -> tuple[int, int]:
@@ -93,7 +93,7 @@ class Queue(Protocol):
 class QueueEndpoint:
     """`queue` is None where events are the backend's."""
 
-    def __init__(self, queue: Queue | None) -> None:
+    def __init__(self, queue: QueueView | None) -> None:
         self._queue = queue
 
     def routes(self) -> list[Route]:
@@ -124,14 +124,14 @@ class QueueEndpoint:
         if self._queue is None:
             return answer_error(_FORWARDED, 409)
         try:
-            question = read_question(request.query_params)
-            rows, has_more = await self._queue.read(question)
+            query = read_event_query(request.query_params)
+            rows, has_more = await self._queue.read(query)
         except BadDocument as error:
             return answer_error(str(error), error.status)
         except StoreFault as fault:
             return answer_error(str(fault), 503)
-        if question.request_id is not None and not rows:
-            return _answer_unknown(question.request_id)
+        if query.request_id is not None and not rows:
+            return _answer_unknown(query.request_id)
         return answer_json({"events": rows, "has_more": has_more}, headers={"cache-control": "no-store"})
 
     async def retry(self, request: Request) -> Response:
@@ -195,7 +195,7 @@ _DECIDED: dict[Decision, str] = {"adopt": "adopted", "drop": "dropped"}
 _DONE: dict[Act, str] = {"retry": "retried", "drop": "dropped"}
 
 
-def read_question(parameters: Mapping[str, str]) -> Question:
+def read_event_query(parameters: Mapping[str, str]) -> EventQuery:
     """The question in a query string; empty values ask for nothing special. Raises `BadDocument`."""
     values = _read(parameters, _KEYS)
     most = _read_number(values, "most", USUAL_EVENTS, MOST_EVENTS)
@@ -205,7 +205,7 @@ def read_question(parameters: Mapping[str, str]) -> Question:
         if wanted[:3] != (None, None, None):
             raise BadDocument("Ask for a request_id, or for an account, function or state; not for both.")
         _read_id(request_id)
-    return Question(request_id, wanted, values.get("payload") == "true")
+    return EventQuery(request_id, wanted, values.get("payload") == "true")
 
 
 def _read(parameters: Mapping[str, str], keys: Keys) -> dict[str, str]:

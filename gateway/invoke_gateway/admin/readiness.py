@@ -27,7 +27,7 @@ class Shared(Protocol):
         """Ask the store what all gateways hold, so that it is known; without an answer the last one stays."""
 
 
-class Backend(Protocol):
+class BackendView(Protocol):
     """Shows the observed state of the backend."""
 
     def describe(self) -> dict[str, object]:
@@ -43,7 +43,7 @@ class Readiness:
         *,
         listen: object,
         is_draining: Callable[[], bool],
-        backend: Backend,
+        backend: BackendView,
         shared: Shared | None = None,
         event_trouble: Callable[[], str | None] = lambda: None,
         settle: Callable[[float], Awaitable[None]] | None = None,

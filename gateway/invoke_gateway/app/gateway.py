@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from .. import __version__
-from ..admin.holder_sources import OwnReports, SharedReports
+from ..admin.holder_sources import LocalHolders, SharedHolders
 from ..admin.holds import Holds
 from ..admin.live.document import LiveView
-from ..admin.live.sparklines import History
-from ..admin.live.stream import Watchers
-from ..admin.local_queue import OwnQueue
+from ..admin.live.sparklines import Sparklines
+from ..admin.live.stream import LiveStream
+from ..admin.local_queue import LocalQueue
 from ..asgi import App, Scope
 from ..background import BackgroundTasks
 from ..buffers import Buffers
@@ -127,15 +127,15 @@ class Gateway:
         self.tables = self.make_tables(settings)
         place = (name or "").partition(".")[2]  # of a worker
         self.holds = Holds(self.counters, limits=lambda: self.tables.limits, prefix=f"{place}-" if place else "")
-        self.reports = self._make_reports(self.shared)
+        self.holder_source = self._make_holder_source(self.shared)
         self.last_refusals = LastRefusals(self.counters, holds=self.holds.by_counter)
-        self.history = History(self.counters)
-        self.watchers = Watchers(
+        self.sparklines = Sparklines(self.counters)
+        self.live_stream = LiveStream(
             LiveView(
                 limits=lambda: self.tables.limits,
                 levels=self.counters,
                 totals=self.totals,
-                history=self.history,
+                sparklines=self.sparklines,
                 holds=self.holds.by_counter,
                 refusals=self.last_refusals,
                 is_draining=lambda: self.is_draining,
@@ -243,13 +243,13 @@ class Gateway:
             make_event_rules(settings),
         )
 
-    def _make_reports(self, shared: SharedCounters | None) -> OwnReports | SharedReports:
+    def _make_holder_source(self, shared: SharedCounters | None) -> LocalHolders | SharedHolders:
         def find_account(account: str) -> str:
             return self.tables.limits.of(account).account
 
         if shared is None:
-            return OwnReports(self.counters, find_account=find_account)
-        return SharedReports(
+            return LocalHolders(self.counters, find_account=find_account)
+        return SharedHolders(
             shared,
             shared.inquiry,
             gateway=shared.gateway,
@@ -327,11 +327,11 @@ class Gateway:
         return QueueLooker(dispatcher, limits=lambda: self.tables.limits, levels=Levels(name, now=self.clock))
 
     @cached_property
-    def own_queue(self) -> OwnQueue | None:
+    def local_queue(self) -> LocalQueue | None:
         """What `/queue` says and does here."""
         if self.queue is None or self.events is None:
             return None
-        return OwnQueue(
+        return LocalQueue(
             self.queue,
             Control(self.events, now=self.clock),
             Adoption(self.events, now=self.clock),

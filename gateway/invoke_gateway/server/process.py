@@ -19,9 +19,9 @@ from ..admin.documents import refuse
 from ..admin.fault_scripts import FaultEndpoint
 from ..admin.holds import HoldEndpoint
 from ..admin.host import LoopbackNames
-from ..admin.in_flight import HoldersEndpoint
+from ..admin.in_flight import InFlightEndpoint
 from ..admin.limits import describe_limits
-from ..admin.live.sparklines import keep_looking
+from ..admin.live.sparklines import keep_sampling
 from ..admin.queue import QueueEndpoint
 from ..admin.readiness import Readiness
 from ..app.gateway import Gateway
@@ -70,7 +70,7 @@ async def started(
         await gateway.start()
         running = gateway.tasks.running
         async with (
-            running(partial(keep_looking, gateway.history), "history"),
+            running(partial(keep_sampling, gateway.sparklines), "sparklines"),
             running(gateway.backend_watch.keep_looking, "watch of the backend"),
         ):
             yield gateway
@@ -152,11 +152,11 @@ def make_admin(gateway: Gateway, listen: Address) -> AdminApp:
         shared=gateway.shared,
         endpoints=[
             *HoldEndpoint(gateway.holds, is_draining=lambda: gateway.is_draining).routes(),
-            *HoldersEndpoint(gateway.reports).routes(),
+            *InFlightEndpoint(gateway.holder_source).routes(),
             *faults.routes(),
-            *QueueEndpoint(gateway.own_queue).routes(),
+            *QueueEndpoint(gateway.local_queue).routes(),
         ],
-        watchers=gateway.watchers,
+        live_stream=gateway.live_stream,
         refusals=gateway.last_refusals,
         readiness=Readiness(
             listen=listen,

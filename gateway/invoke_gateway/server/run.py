@@ -100,7 +100,7 @@ async def running(settings: Settings) -> AsyncIterator[RunningGateway]:
         gateway = await stack.enter_async_context(started(settings, backend_url, tasks=tasks))
         app = cast("App", make_admin(gateway, invoke.addresses[0]).app)
         await stack.enter_async_context(serving_admin(app, admin, settings, tasks))
-        stack.callback(gateway.watchers.close)  # after the drain, which they see; their streams hold nobody up
+        stack.callback(gateway.live_stream.close)  # after the drain, which they see; their streams hold nobody up
         served = await stack.enter_async_context(serving_invoke(gateway, invoke))
         yield RunningGateway(served, invoke.addresses, admin.addresses)
 

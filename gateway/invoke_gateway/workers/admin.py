@@ -12,11 +12,11 @@ from starlette.routing import Route
 from ..admin.app import AdminApp
 from ..admin.documents import MOST_REPEATED, BadDocument, answer_error, answer_json, read_body
 from ..admin.fault_scripts import FaultEndpoint
-from ..admin.in_flight import RENAMED_ROUTES, HoldersEndpoint
+from ..admin.in_flight import RENAMED_ROUTES, InFlightEndpoint
 from ..admin.queue import QueueEndpoint
 from ..admin.readiness import Readiness
 from .channel import WorkerGone, WorkerSilent
-from .in_flight import WorkersReports
+from .in_flight import WorkerHolders
 
 if TYPE_CHECKING:
     from .supervisor import Supervisor, Worker
@@ -42,7 +42,7 @@ def make_admin(supervisor: Supervisor) -> AdminApp:
             *QueueEndpoint(group.queue).routes(),
             *WorkersEndpoint(supervisor).routes(),
         ],
-        watchers=group.watchers,
+        live_stream=group.live_stream,
         refusals=group,
         readiness=Readiness(
             listen=supervisor.listen,
@@ -63,7 +63,7 @@ class WorkersEndpoint:
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
-        self._holders = HoldersEndpoint(WorkersReports(supervisor))
+        self._holders = InFlightEndpoint(WorkerHolders(supervisor))
 
     def routes(self) -> list[Route]:
         return [

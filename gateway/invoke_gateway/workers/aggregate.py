@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from .. import __version__
 from ..admin.limits import describe_limits
 from ..admin.live.document import LiveView
-from ..admin.live.sparklines import History
-from ..admin.live.stream import Watchers
+from ..admin.live.sparklines import Sparklines
+from ..admin.live.stream import LiveStream
 from ..app.gateway import make_limits
 from ..counters.shared.store_name import name_store
 from ..settings import Settings
@@ -119,13 +119,13 @@ class Group:
         self.backend = BackendState(settings.backend.url)
         self.store = StoreSums()
         self.degraded: dict[str, bool] = {}
-        self.history = History(self.levels)
-        self.watchers = Watchers(
+        self.sparklines = Sparklines(self.levels)
+        self.live_stream = LiveStream(
             LiveView(
                 limits=lambda: self.limits,
                 levels=self.levels,
                 totals=self.throttles,
-                history=self.history,
+                sparklines=self.sparklines,
                 holds=lambda: self.held,
                 refusals=self,
                 is_draining=lambda: supervisor.is_draining,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..admin.in_flight import NotReleased, Question
+from ..admin.in_flight import InFlightQuery, NotReleased
 from ..counters.holders import Report
 from .channel import WorkerGone
 
@@ -25,24 +25,24 @@ Answer = tuple[list[dict[str, Any]], str | None]
 async def answer_holders(gateway: Gateway, asked: tuple[list[Any], bool]) -> Answer:
     """Return, in a worker, its own calls; where `is_all` is set, after those that the store has of all gateways."""
     values, is_all = asked
-    question = Question(*values)
-    reports = gateway.reports
-    found, trouble = await reports.report(question) if is_all else (reports.report_here(question), None)
+    query = InFlightQuery(*values)
+    source = gateway.holder_source
+    found, trouble = await source.report(query) if is_all else (source.report_here(query), None)
     return [msgspec.to_builtins(report) for report in found], trouble
 
 
-class WorkersReports:
+class WorkerHolders:
     """Sums the workers in the supervisor. A silent worker is shown with the calls that it last listed in the store."""
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
 
-    async def report(self, question: Question) -> tuple[list[Report], str | None]:
+    async def report(self, query: InFlightQuery) -> tuple[list[Report], str | None]:
         group = self._supervisor.group
         await group.refresh()  # and with it who does not answer
         hearing = group.hearing()
         answers = await asyncio.gather(
-            self._ask_all(question, hearing), *(self._ask_one(worker, question) for worker in hearing[1:])
+            self._ask_all(query, hearing), *(self._ask_one(worker, query) for worker in hearing[1:])
         )
         # The store's lists are older than what the workers hold now, and the later report counts.
         found = [report for reports, _ in answers for report in reports]
@@ -52,16 +52,16 @@ class WorkersReports:
     async def release(self, gateway: str, account: str | None, *, force: bool) -> list[Report]:
         raise NotReleased("A worker does this.", 500)
 
-    async def _ask_all(self, question: Question, hearing: list[Worker]) -> tuple[list[Report], str | None]:
+    async def _ask_all(self, query: InFlightQuery, hearing: list[Worker]) -> tuple[list[Report], str | None]:
         """Return the contents of the store and the first answering worker's own calls, as that worker reports them."""
         for worker in hearing:
             with suppress(WorkerGone):
-                return _read(await worker.ask("holders", [question, True], seconds=_ALL_SECONDS))
+                return _read(await worker.ask("holders", [query, True], seconds=_ALL_SECONDS))
         return [], "No worker answers; those that died are being replaced. Try again in a second."
 
-    async def _ask_one(self, worker: Worker, question: Question) -> tuple[list[Report], str | None]:
+    async def _ask_one(self, worker: Worker, query: InFlightQuery) -> tuple[list[Report], str | None]:
         try:
-            return _read(await worker.ask("holders", [question, False], seconds=_OWN_SECONDS))
+            return _read(await worker.ask("holders", [query, False], seconds=_OWN_SECONDS))
         except WorkerGone:
             return [], None
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..admin.local_queue import OwnQueue
-from ..admin.queue import Look, Question
+from ..admin.local_queue import LocalQueue
+from ..admin.queue import EventQuery, QueueState
 from ..admin.queue_documents import Row
 from ..queue.adoption import Decided, Decision, WhichOrigin
 from ..queue.base import StoreFault
@@ -51,17 +51,17 @@ async def answer_depths(gateway: Gateway, is_scrape: bool, with_stored: bool) ->
     }
 
 
-async def answer_events(queue: OwnQueue, question: list[Any]) -> Any:
-    request_id, wanted, payload = question
-    return await queue.read(Question(request_id, Wanted(*wanted), payload))
+async def answer_events(queue: LocalQueue, query: list[Any]) -> Any:
+    request_id, wanted, payload = query
+    return await queue.read(EventQuery(request_id, Wanted(*wanted), payload))
 
 
-async def answer_act(queue: OwnQueue, asked: list[Any]) -> Any:
+async def answer_act(queue: LocalQueue, asked: list[Any]) -> Any:
     act, request_id, skip, only_ready = asked
     return await queue.control.act(act, request_id, skip=skip, only_ready=only_ready)
 
 
-async def answer_decision(queue: OwnQueue, asked: list[Any]) -> Any:
+async def answer_decision(queue: LocalQueue, asked: list[Any]) -> Any:
     """Carry out a decision, and return its result, or None and the reason why it cannot be carried out."""
     try:
         return await queue.decide(*asked), None
@@ -98,7 +98,7 @@ class WorkersQueue:
         self.degraded = {"event_store": look.trouble is not None, "events_held": bool(look.held)}
         self.levels.take_in(look.depths)
 
-    async def look(self) -> Look:
+    async def look(self) -> QueueState:
         await self._supervisor.group.refresh()  # and with it who does not answer
         look = await self._add_up(is_scrape=False, seconds=_ANSWER_SECONDS)
         return look._replace(trouble=look.trouble or self._supervisor.group.silence)
@@ -109,17 +109,17 @@ class WorkersQueue:
             raise WhichOrigin(why_not)
         return Decided(*decided)
 
-    async def _add_up(self, *, is_scrape: bool, seconds: float) -> Look:
+    async def _add_up(self, *, is_scrape: bool, seconds: float) -> QueueState:
         first, stored = await self._ask_any("depths", [is_scrape, True], seconds)
         others = [worker for worker in self._hearing() if worker is not first]
         answers = [stored, *await self._ask_all(others, "depths", [is_scrape, False], seconds)]
         depths = await asyncio.to_thread(_decode, [row for said in answers for row in (*said["here"], *said["stored"])])
         trouble = next((said["trouble"] for said in answers if said["trouble"]), None)
-        return Look(depths, trouble, [Held(*held) for held in stored["held"]])
+        return QueueState(depths, trouble, [Held(*held) for held in stored["held"]])
 
-    async def read(self, question: Question) -> tuple[list[Row], bool]:
+    async def read(self, query: EventQuery) -> tuple[list[Row], bool]:
         """To a worker, whatever another has claimed is running. So all are asked: it runs where all say so."""
-        request_id, wanted, payload = question
+        request_id, wanted, payload = query
         # Of those that run, each worker would leave out others.
         asked = wanted._replace(state=None, most=100) if wanted.state == "running" else wanted
         await self._supervisor.group.refresh()

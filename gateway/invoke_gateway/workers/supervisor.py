@@ -20,7 +20,7 @@ from secrets import token_hex
 from time import monotonic
 from typing import Any, cast
 
-from ..admin.live.sparklines import keep_looking
+from ..admin.live.sparklines import keep_sampling
 from ..asgi import App
 from ..background import BackgroundTask, BackgroundTasks
 from ..server.binding import CannotListen, Listeners, bind, reserve, reserve_beside
@@ -315,8 +315,8 @@ async def running_workers(settings: Settings) -> AsyncIterator[Supervisor]:
         app = cast("App", make_admin(supervisor).app)
         await stack.enter_async_context(serving_admin(app, admin, settings, tasks))
         await stack.enter_async_context(tasks.running(group.keep_refreshing, "look at the workers"))
-        await stack.enter_async_context(tasks.running(partial(keep_looking, group.history), "history"))
-        stack.callback(group.watchers.close)
+        await stack.enter_async_context(tasks.running(partial(keep_sampling, group.sparklines), "sparklines"))
+        stack.callback(group.live_stream.close)
         try:
             yield supervisor
         finally:

@@ -73,7 +73,7 @@ class Worker:
                 freeze_garbage()
                 self._serving.set_result(serving)
                 await self._stop.wait()
-            gateway.watchers.close()
+            gateway.live_stream.close()
         gateway.totals.log_lines_dropped = count_dropped_lines()
         self._farewell.set_result(await describe_totals(gateway.totals, gateway.event_totals))
         await asyncio.sleep(0)  # the farewell is written before the channel is closed
@@ -137,7 +137,7 @@ class Worker:
     async def on_queue(self, asked: tuple[str, Any]) -> tuple[tuple[str, str] | None, Any]:
         """Of the queue of events. What the store says instead of an answer, or None; and the answer."""
         what, argument = asked
-        queue = self._gateway.own_queue
+        queue = self._gateway.local_queue
         assert queue is not None, "it is asked where there is one"
         try:
             if what == "depths":

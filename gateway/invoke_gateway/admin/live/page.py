@@ -15,13 +15,13 @@ _PARTS = {
 }
 
 
-class Page(NamedTuple):
+class LivePage(NamedTuple):
     html: bytes
     headers: dict[str, str]
 
 
 @cache
-def load_page() -> Page:
+def load_page() -> LivePage:
     """The page and its headers. Hashes are made of what is in the file, so it can be changed without a build."""
     html = (files(__package__) / "live.html").read_text(encoding="utf-8")
     allowed = [f"{name} {' '.join(map(_hash, part.findall(html)))}" for name, part in _PARTS.items()]
@@ -42,7 +42,7 @@ def load_page() -> Page:
         "referrer-policy": "no-referrer",
         "cross-origin-resource-policy": "same-origin",
     }
-    return Page(html.encode(), headers)
+    return LivePage(html.encode(), headers)
 
 
 def _hash(text: str) -> str:

@@ -1,4 +1,4 @@
-"""How many slots of each counter were in use during the last minutes, in coarse steps: the page's sparklines."""
+"""Samples how many slots of each counter are in use, in coarse steps: the sparklines of the live page."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Protocol
 
-LOOK_SECONDS = 1.0
-LOOKS_PER_STEP = 5
+SAMPLE_SECONDS = 1.0
+SAMPLES_PER_STEP = 5
 STEPS = 60
-STEP_SECONDS = LOOK_SECONDS * LOOKS_PER_STEP
+STEP_SECONDS = SAMPLE_SECONDS * SAMPLES_PER_STEP
 
-# Counters in one step; what is beyond them in a busier gateway is left out. 60 steps of so many take about 3 MB.
+# Counters in one step; a busier gateway leaves out the others. 60 steps of so many take about 3 MB.
 MOST_COUNTERS = 1000
 
 
@@ -21,55 +21,50 @@ class Levels(Protocol):
     def held(self) -> Mapping[str, int]: ...
 
 
-class History:
-    """Of each step the highest level that was seen. A counter that nothing held takes no room, and a gateway that does
-    nothing no time."""
+class Sparklines:
+    """Keeps the highest level of each counter and step. An idle counter takes no memory, an idle gateway no time."""
 
     def __init__(self, levels: Levels) -> None:
         self._levels = levels
         self._steps: deque[dict[str, int]] = deque([{}], maxlen=STEPS)
-        self._looks = 0
+        self._samples = 0
 
-    def look(self) -> None:
-        """To be called every `LOOK_SECONDS`."""
-        if self._looks == LOOKS_PER_STEP:
+    def sample(self) -> None:
+        """Record the current levels; called every `SAMPLE_SECONDS`."""
+        if self._samples == SAMPLES_PER_STEP:
             self._steps.append({})
-            self._looks = 0
-        self._looks += 1
+            self._samples = 0
+        self._samples += 1
         step = self._steps[-1]
         held = self._levels.held()
         if len(step) + len(held) > MOST_COUNTERS:
-            held = _busiest(held, known=step)
+            held = _choose_busiest(held, known=step)
         for counter, level in held.items():
             if level > step.get(counter, 0):
                 step[counter] = level
 
     def of(self, counter: str) -> list[int]:
-        """The highest level of each step, the oldest first. Shorter than `STEPS` while the gateway is young."""
+        """Return the highest level of each step, oldest first; a young gateway has fewer than `STEPS`."""
         return [step.get(counter, 0) for step in self._steps]
 
     def recent(self, steps: int) -> Counter[str]:
-        """How busy each counter was in the last `steps`: the sum of their levels."""
+        """Return the sum of each counter's levels in the last `steps`."""
         busy: Counter[str] = Counter()
         for step in islice(reversed(self._steps), steps):
             busy.update(step)
         return busy
 
-    def counters(self) -> int:
-        """How many levels are remembered, for tests and debugging."""
-        return sum(map(len, self._steps))
 
-
-def _busiest(held: Mapping[str, int], known: Iterable[str]) -> dict[str, int]:
-    """Those that have a place already, and of the others the busiest that there is room for."""
+def _choose_busiest(held: Mapping[str, int], known: Iterable[str]) -> dict[str, int]:
+    """Choose the counters that the step has already, then the busiest of the others."""
     kept = {counter: held[counter] for counter in known if counter in held}
     others = sorted((counter for counter in held if counter not in kept), key=lambda counter: -held[counter])
     room = max(0, MOST_COUNTERS - len(list(known)))
     return kept | {counter: held[counter] for counter in others[:room]}
 
 
-async def keep_looking(history: History) -> None:
-    """Fill `history` for as long as the server runs."""
+async def keep_sampling(sparklines: Sparklines) -> None:
+    """Sample until cancelled."""
     while True:
-        await asyncio.sleep(LOOK_SECONDS)
-        history.look()
+        await asyncio.sleep(SAMPLE_SECONDS)
+        sparklines.sample()

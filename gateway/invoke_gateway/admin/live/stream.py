@@ -1,8 +1,8 @@
-"""Those who watch the gateway live, by server-sent events.
+"""Streams the live document to subscribers, by server-sent events.
 
-While somebody watches, each question is answered a few times a second, once for all who ask it. A watcher who reads
-slowly is not written to until he has read, and then gets the latest answer: nothing piles up. While nobody watches,
-nothing runs. Counters that gateways share are meanwhile asked once a second for the calls of all of them.
+Each distinct query is answered a few times a second, once for all of its subscribers. A slow subscriber gets only the
+latest answer, so nothing piles up. Without a subscriber nothing runs. Where gateways share counters, the slots of all
+gateways are read once a second.
 """
 
 from __future__ import annotations
@@ -18,33 +18,34 @@ from starlette.types import Receive, Scope, Send
 
 from ...background import BackgroundTask, BackgroundTasks
 from ..documents import encode
-from .document import Configured, LiveView, Question, find_configured
+from .document import Configured, LiveQuery, LiveSnapshot, LiveView, find_configured
 
 log = logging.getLogger("invoke_gateway")
 
-MOST_WATCHERS = 50
+MOST_SUBSCRIBERS = 50
 TICK_SECONDS = 0.5
 SUMS_SECONDS = 1.0
-# An answer that has not changed is sent so often all the same: the page takes a longer silence for a lost connection.
+# An unchanged answer is sent again after this: the page takes a longer silence for a lost connection.
 BEAT_SECONDS = 3.0
 RETRY_MILLISECONDS = 1000
 
 
-class Board:
-    """The latest answer to one question, as the bytes of an event, and how many read it."""
+class Topic:
+    """Keeps the latest answer to one query, as the bytes of an event, and counts its subscribers."""
 
-    __slots__ = ("configured", "document", "event", "made_at", "question", "version", "watchers")
+    __slots__ = ("configured", "document", "event", "made_at", "query", "subscribers", "version")
 
-    def __init__(self, question: Question) -> None:
-        self.question = question
-        self.watchers = 0
+    def __init__(self, query: LiveQuery) -> None:
+        self.query = query
+        self.subscribers = 0
         self.configured: Configured | None = None
         self.document = b""
         self.event = b""
         self.version = 0
         self.made_at = 0.0
 
-    def put(self, document: bytes, now: float) -> None:
+    def publish(self, document: bytes, now: float) -> None:
+        """Replace the answer; an unchanged one counts as new after `BEAT_SECONDS`."""
         if document != self.document or now - self.made_at >= BEAT_SECONDS:
             self.document = document
             self.event = b"data: " + document + b"\n\n"
@@ -52,15 +53,15 @@ class Board:
             self.made_at = now
 
 
-class Watchers:
-    """All watchers of one gateway. `read_sums` asks a store that gateways share what all of them hold."""
+class LiveStream:
+    """Serves all subscribers of one gateway. `read_sums` reads the slots of all gateways from the store they share."""
 
     def __init__(
         self,
         view: LiveView,
         *,
         tick_seconds: float = TICK_SECONDS,
-        most: int = MOST_WATCHERS,
+        most: int = MOST_SUBSCRIBERS,
         tasks: BackgroundTasks | None = None,
         read_sums: Callable[[], Awaitable[None]] | None = None,
         sums_seconds: float = SUMS_SECONDS,
@@ -72,41 +73,41 @@ class Watchers:
         self._reader: BackgroundTask | None = None
         self._tick_seconds = tick_seconds
         self._most = most
-        self._boards: dict[Question, Board] = {}
+        self._topics: dict[LiveQuery, Topic] = {}
         self._ticked = asyncio.Event()
         self._ticker: BackgroundTask | None = None
         self._is_closed = False
 
     @property
     def count(self) -> int:
-        return sum(board.watchers for board in self._boards.values())
+        return sum(topic.subscribers for topic in self._topics.values())
 
     def why_not(self) -> str | None:
-        """Why no further watcher is let in now."""
+        """Return the reason why a new subscriber is refused; None where one is admitted."""
         if self._is_closed:
             return "The gateway is stopping. Watch the one that takes its place."
         if self.count >= self._most:
-            return f"{self._most} watchers are connected, and no more are let in. Close a page that nobody looks at."
+            return f"{self._most} viewers are connected, the maximum. Close a live page that is not used."
         return None
 
-    def join(self, question: Question) -> Board:
-        """A place among the watchers; give it back with `leave`."""
-        board = self._boards.get(question)
-        if board is None:
-            board = self._boards[question] = Board(question)
-        board.watchers += 1
+    def subscribe(self, query: LiveQuery) -> Topic:
+        """Add a subscriber, until `unsubscribe`."""
+        topic = self._topics.get(query)
+        if topic is None:
+            topic = self._topics[query] = Topic(query)
+        topic.subscribers += 1
         if self._ticker is None:
             self._ticker = self._tasks.start(self._keep_ticking, "live updates")
         if self._read_sums is not None and (self._reader is None or self._reader.is_over):
             reading = partial(self._keep_reading, self._read_sums)
             self._reader = self._tasks.start(reading, "sums of all gateways", may_end=True)
-        return board
+        return topic
 
-    def leave(self, board: Board) -> None:
-        board.watchers -= 1
-        if not board.watchers:
-            del self._boards[board.question]
-        if not self._boards and self._ticker is not None:
+    def unsubscribe(self, topic: Topic) -> None:
+        topic.subscribers -= 1
+        if not topic.subscribers:
+            del self._topics[topic.query]
+        if not self._topics and self._ticker is not None:
             self._ticker.cancel()
             self._ticker = None
 
@@ -117,16 +118,16 @@ class Watchers:
             self._reader.cancel()
         self._wake()
 
-    async def events(self, board: Board) -> AsyncIterator[bytes]:
-        """The events of a board: at once what is known, then whatever is new. At the end one named `end`."""
+    async def events(self, topic: Topic) -> AsyncIterator[bytes]:
+        """Yield the topic's events: the known answer immediately, then each new one, and one named `end` at the end."""
         yield b"retry: %d\n\n" % RETRY_MILLISECONDS
-        if not board.version:
-            await self._answer(board)
-        seen = 0
+        if not topic.version:
+            await self._answer(topic, self._view.take_snapshot())
+        sent = 0
         while not self._is_closed:
-            if seen != board.version:
-                seen = board.version
-                yield board.event
+            if sent != topic.version:
+                sent = topic.version
+                yield topic.event
             else:
                 await self._ticked.wait()
         yield b"event: end\ndata: {}\n\n"
@@ -136,54 +137,51 @@ class Watchers:
             await asyncio.sleep(self._tick_seconds)
             try:
                 await self.tick()
-            except Exception:  # a mistake of ours must not end the page for all who watch
-                log.exception("the live page could not be brought up to date")
+            except Exception:  # a defect must not end the page of every subscriber
+                log.exception("live page: the update failed, and is repeated")
 
     async def _keep_reading(self, read_sums: Callable[[], Awaitable[None]]) -> None:
-        """Ends by itself once nobody watches: cancelling a read would close the connection that calls wait for."""
-        while self._boards and not self._is_closed:
+        """End by itself after the last subscriber: a cancelled read would close the connection that calls wait for."""
+        while self._topics and not self._is_closed:
             try:
                 await read_sums()
             except Exception:  # as above
-                log.exception("what all gateways run could not be read for the live page")
+                log.exception("live page: the slots of all gateways could not be read")
             await asyncio.sleep(self._sums_seconds)
 
     async def tick(self) -> None:
-        """Answer every question anew. Requests are served in between."""
-        moment = self._view.look()
+        """Answer every query again. Requests are served in between."""
+        snapshot = self._view.take_snapshot()
         await asyncio.sleep(0)
-        for board in list(self._boards.values()):
-            configured = board.configured
-            if configured is None or configured.limits is not moment.limits:
-                configured = board.configured = await find_configured(moment.limits, board.question)
-            board.put(encode(self._view.describe(board.question, moment, configured)), monotonic())
+        for topic in list(self._topics.values()):
+            await self._answer(topic, snapshot)
             await asyncio.sleep(0)
         self._wake()
 
-    async def _answer(self, board: Board) -> None:
-        """Answer one question, so that a new watcher need not wait for the next tick."""
-        moment = self._view.look()
-        board.configured = await find_configured(moment.limits, board.question)
-        board.put(encode(self._view.describe(board.question, moment, board.configured)), monotonic())
+    async def _answer(self, topic: Topic, snapshot: LiveSnapshot) -> None:
+        configured = topic.configured
+        if configured is None or configured.limits is not snapshot.limits:
+            configured = topic.configured = await find_configured(snapshot.limits, topic.query)
+        topic.publish(encode(self._view.describe(topic.query, snapshot, configured)), monotonic())
 
     def _wake(self) -> None:
         ticked, self._ticked = self._ticked, asyncio.Event()
         ticked.set()
 
     def __repr__(self) -> str:
-        return f"<Watchers {self.count} with {len(self._boards)} questions>"
+        return f"<LiveStream {self.count} with {len(self._topics)} queries>"
 
 
-class EventStream(StreamingResponse):
-    """The response to one watcher, who has his place for exactly as long as it lasts."""
+class LiveResponse(StreamingResponse):
+    """Streams to one subscriber, who is subscribed for exactly as long as the response lasts."""
 
-    def __init__(self, watchers: Watchers, question: Question, headers: dict[str, str]) -> None:
-        self._watchers = watchers
-        self._board = watchers.join(question)
-        super().__init__(watchers.events(self._board), media_type="text/event-stream", headers=headers)
+    def __init__(self, stream: LiveStream, query: LiveQuery, headers: dict[str, str]) -> None:
+        self._stream = stream
+        self._topic = stream.subscribe(query)
+        super().__init__(stream.events(self._topic), media_type="text/event-stream", headers=headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await super().__call__(scope, receive, send)
         finally:
-            self._watchers.leave(self._board)
+            self._stream.unsubscribe(self._topic)

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import pytest
 
-from invoke_gateway.admin.holder_sources import OwnReports, SharedReports
-from invoke_gateway.admin.in_flight import NotReleased, Question, merge
+from invoke_gateway.admin.holder_sources import LocalHolders, SharedHolders
+from invoke_gateway.admin.in_flight import InFlightQuery, NotReleased, merge
 from invoke_gateway.counters.holders import NoAnswer, Report
 from invoke_gateway.counters.memory import MemoryCounters
 from invoke_gateway.exchange import Exchange
@@ -44,8 +44,8 @@ def alive(gateway: str, account: str = "a") -> Report:
     return Report(gateway, account, 1, [], 0.5, 9.0, True)
 
 
-def reports_on(store: Store, counters: MemoryCounters | None = None) -> SharedReports:
-    return SharedReports(
+def reports_on(store: Store, counters: MemoryCounters | None = None) -> SharedHolders:
+    return SharedHolders(
         counters or MemoryCounters(),
         store,
         gateway="g-me",
@@ -68,9 +68,9 @@ async def test_the_beginning_of_a_name_is_enough_where_one_gateway_has_it() -> N
     store = Store(dead("g-7f3a2b1c.1"), dead("g-7f3a2b1c.2"), dead("g-7fff0000"), alive("g-me"))
     await reports_on(store).release("g-7f3a", None, force=False)
     assert store.forgotten == [("g-7f3a2b1c.1", "a"), ("g-7f3a2b1c.2", "a")]
-    with pytest.raises(NotReleased, match="is the beginning of g-7f3a2b1c, g-7fff0000"):
+    with pytest.raises(NotReleased, match="is the beginning of several names: g-7f3a2b1c, g-7fff0000"):
         await reports_on(store).release("g-7f", None, force=False)
-    with pytest.raises(NotReleased, match="No gateway 'g-7' holds anything"):
+    with pytest.raises(NotReleased, match="No gateway 'g-7' holds slots"):
         await reports_on(store).release("g-7", None, force=False)
 
 
@@ -88,7 +88,7 @@ async def test_it_can_be_of_one_account_alone() -> None:
 
 async def test_who_lives_is_refused_and_nothing_is_given_back() -> None:
     store = Store(alive("g-1.1"), dead("g-1.2"))
-    with pytest.raises(NotReleased, match=r"^g-1\.1 lives: .* Not heard any more: g-1\.2; .* --force") as refused:
+    with pytest.raises(NotReleased, match=r"^g-1\.1 is alive: .* Dead: g-1\.2; .* --force") as refused:
         await reports_on(store).release("g-1", None, force=False)
     assert refused.value.status == 409
     assert store.forgotten == []
@@ -102,7 +102,7 @@ async def test_with_force_also_who_lives() -> None:
 
 async def test_an_unknown_gateway_is_told_which_there_are() -> None:
     store = Store(alive("g-me"), alive("g-me", "b"), dead("g-2"))
-    with pytest.raises(NotReleased, match=r"No gateway 'g-3' .* Those known: g-2, g-me\.") as refused:
+    with pytest.raises(NotReleased, match=r"No gateway 'g-3' .* Known gateways: g-2, g-me\.") as refused:
         await reports_on(store).release("g-3", None, force=True)
     assert refused.value.status == 404
     many = Store(*(alive(f"g-{number:02}") for number in range(25)))
@@ -111,7 +111,7 @@ async def test_an_unknown_gateway_is_told_which_there_are() -> None:
 
 
 async def test_who_was_heard_between_look_and_deed_keeps_its_slots() -> None:
-    with pytest.raises(NotReleased, match=r"^g-1\.1 was heard just now") as refused:
+    with pytest.raises(NotReleased, match=r"^g-1\.1 has just renewed its lease") as refused:
         await reports_on(Store(dead("g-1.1"), dead("g-1.2"), heard="g-1.1")).release("g-1", None, force=False)
     assert refused.value.status == 409
 
@@ -125,7 +125,7 @@ async def test_without_the_store_nothing_is_given_back_and_only_ones_own_calls_a
     with pytest.raises(NotReleased, match="check that it runs") as refused:
         await reports_on(store).release("g-1", None, force=False)
     assert refused.value.status == 503
-    known, trouble = await reports_on(store, counters).report(Question())
+    known, trouble = await reports_on(store, counters).report(InFlightQuery())
     assert [(row["gateway"], row["function"]) for row in merge(known, 9)["holders"]] == [("g-me", "f")]
     assert trouble is not None
     assert "check that it runs" in trouble
@@ -135,11 +135,11 @@ async def test_what_this_gateway_holds_is_taken_from_its_slots_and_not_from_its_
     """Which is older, and names calls that have ended."""
     row = {"account": "a", "function": "f", "request_id": "ended", "caller": None, "slots": 1, "age_seconds": 1.0}
     store = Store(Report("g-me", "a", 1, [row], 2.0, 9.0))
-    known, trouble = await reports_on(store).report(Question())
+    known, trouble = await reports_on(store).report(InFlightQuery())
     assert (merge(known, 9)["holders"], trouble) == ([], None)
 
 
 async def test_counters_in_memory_have_nothing_of_a_dead_gateway() -> None:
     with pytest.raises(NotReleased, match="counts in its own memory") as refused:
-        await OwnReports(MemoryCounters(), find_account=str).release("g-1", None, force=True)
+        await LocalHolders(MemoryCounters(), find_account=str).release("g-1", None, force=True)
     assert refused.value.status == 409

@@ -90,8 +90,8 @@ test-newest test-oldest: test-%: $(VENV)/install.stamp
 soak: $(VENV)/dev.stamp $(VENV)/redis.stamp ## `prove` with 20 seeds: 500 clients at 20 slots, hostile clients, backend faults; then events; then tests in real time; ARGS="…" adds flags
 	$(BIN)/invoke-gateway prove --seeds 20 --first 100 $(ARGS)
 	$(BIN)/invoke-gateway prove --seeds 10 --first 100 --gateways 3 --redis spawn $(ARGS)
-	$(BIN)/invoke-gateway prove --seeds 20 --first 100 --events 10000 --kills 5
-	$(BIN)/invoke-gateway prove --seeds 20 --first 100 --events 10000 --kills 5 --gateways 3 --redis spawn
+	$(BIN)/invoke-gateway prove --seeds 20 --first 100 --events 10000 --fault-count 5
+	$(BIN)/invoke-gateway prove --seeds 20 --first 100 --events 10000 --fault-count 5 --gateways 3 --redis spawn
 	$(BIN)/python -m pytest -m 'soak or lateness' --timeout 1800
 
 broken: $(VENV)/dev.stamp $(VENV)/redis.stamp ## break rules of the gateway on purpose, one after the other: `prove` must see each

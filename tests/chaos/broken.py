@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from invoke_gateway.chaos.verdict import FAILED
-from invoke_gateway.chaos.violations import Fault
+from invoke_gateway.chaos.violations import Violation
 
 PACKAGE = Path(__file__).parents[2] / "gateway" / "invoke_gateway"
 SEED = 7
@@ -34,7 +34,7 @@ TAKE, PRELUDE, RENEW = (f"counters/shared/scripts/{name}.lua" for name in ("take
 MEMORY, SHARED_COUNTERS = "counters/memory.py", "counters/shared/counters.py"
 SUPERVISOR = "workers/supervisor.py"
 DISPATCHER, SETTLING, SQLITE = "queue/dispatcher.py", "queue/settlement.py", "queue/sqlite/store.py"
-EVENTS = "--events 1500 --kills 4"
+EVENTS = "--events 1500 --fault-count 4"
 
 
 class Edit(NamedTuple):
@@ -50,7 +50,7 @@ class Break(NamedTuple):
 
     edits: Sequence[Edit]
     options: str
-    faults: Sequence[Fault]
+    violations: Sequence[Violation]
 
 
 _TAKE_OVER = """        for lane in waiting:
@@ -62,48 +62,48 @@ _FENCED_RENEWAL = "if tonumber(known_epoch) ~= epoch or tonumber(known_number) <
 BREAKS = {
     ">= is > in the store's script": Break(
         [Edit(TAKE, "if sum >= ceiling then", "if sum > ceiling then")],
-        f"{SHARED} --only slow",
-        [Fault.OVERSHOOT],
+        f"{SHARED} --faults slow",
+        [Violation.OVERSHOOT],
     ),
     ">= is > in memory": Break(
         [Edit(MEMORY, "if in_use >= ceiling:", "if in_use > ceiling:")],
         "",
-        [Fault.OVERSHOOT],
+        [Violation.OVERSHOOT],
     ),
     "no fence: what cannot be placed is applied": Break(
         [Edit(TAKE, _AFTER_NOTHING, "if false then"), Edit(RENEW, _FENCED_RENEWAL, "if false then")],
-        f"{SHARED} --only flushed,cut-off,stopped",
-        [Fault.OVERSHOOT],
+        f"{SHARED} --faults flushed,cut-off,stopped",
+        [Violation.OVERSHOOT],
     ),
     "no numbers: a batch sent again is applied again": Break(
         [
             Edit(TAKE, "if at == epoch .. ':' .. number then", "if false then"),
             Edit(TAKE, _AFTER_NOTHING, f"{_AFTER_NOTHING[:-5]} and at ~= epoch .. ':' .. number then"),
         ],
-        f"{SHARED_FOR_LONGER} --only replies-lost,reset",
-        [Fault.OVERSHOOT, Fault.MISSING],
+        f"{SHARED_FOR_LONGER} --faults replies-lost,reset",
+        [Violation.OVERSHOOT, Violation.MISSING],
     ),
     "no healing: a dead gateway keeps its slots": Break(
         [Edit(PRELUDE, "if #ended == 0 then", "if true then")],
-        f"{SHARED} --only killed",
-        [Fault.NOT_HEALED],
+        f"{SHARED} --faults killed",
+        [Violation.NOT_HEALED],
     ),
     "no refill: an empty store admits at once": Break(
         [
             Edit(PRELUDE, "'refill', now + lease)\n    return lease", "'refill', now)\n    return 0"),
         ],
-        f"{SHARED} --only flushed-meanwhile,restarted",
-        [Fault.OVERSHOOT],
+        f"{SHARED} --faults flushed-meanwhile,restarted",
+        [Violation.OVERSHOOT],
     ),
     "no waiting for the time-out: heal_after counts for nothing": Break(
         [Edit(SHARED_COUNTERS, "int(terms.keep_seconds * 1000)", "0")],
-        f"{SHARED} --only killed --heal-after timeout",
-        [Fault.GIVEN_AWAY],
+        f"{SHARED} --faults killed --reclaim-after timeout",
+        [Violation.GIVEN_AWAY],
     ),
     "no giving back: a dead worker's slots wait for its lease": Break(
         [Edit(SUPERVISOR, "            await self._forget(worker.name)\n", "            pass\n")],
-        f"{SHARED_FOR_LONGER} --workers 2 --only worker-killed",
-        [Fault.NOT_HEALED],
+        f"{SHARED_FOR_LONGER} --workers 2 --faults worker-killed",
+        [Violation.NOT_HEALED],
     ),
     "202 before the commit: events are answered, and written together soon after": Break(
         [
@@ -112,7 +112,7 @@ BREAKS = {
             Edit(SQLITE, "await self._put(event, is_claimed=True)", "self._put(event, is_claimed=True)"),
         ],
         EVENTS,
-        [Fault.LOST],
+        [Violation.LOST],
     ),
     "finished before the run: an event is taken out of the queue, then run": Break(
         [
@@ -123,22 +123,22 @@ BREAKS = {
             ),
         ],
         EVENTS,
-        [Fault.LOST],
+        [Violation.LOST],
     ),
     "no take-over: what the last gateway left is not looked at": Break(
         [Edit(DISPATCHER, _TAKE_OVER, _TAKE_OVER.replace("for lane in waiting", "for lane in []"))],
         EVENTS,
-        [Fault.LOST],
+        [Violation.LOST],
     ),
     "no drain: an event that runs at the end runs again": Break(
         [Edit(DISPATCHER, "while self._tasks and (left", "while False and (left")],
         EVENTS,
-        [Fault.AGAIN],
+        [Violation.AGAIN],
     ),
     "no delay: an event that failed is run again at once": Break(
         [Edit(SETTLING, "event.due_at = self._now() + seconds", "event.due_at = self._now()")],
         EVENTS,
-        [Fault.TOO_SOON],
+        [Violation.TOO_SOON],
     ),
     "no dead letters: an event that cannot run is dropped": Break(
         [
@@ -149,7 +149,7 @@ BREAKS = {
             )
         ],
         EVENTS,
-        [Fault.UNTOLD],
+        [Violation.UNTOLD],
     ),
 }
 
@@ -158,12 +158,12 @@ class Outcome(NamedTuple):
     """`seen`: how often `prove` counted what."""
 
     status: int
-    seen: dict[Fault, int]
+    seen: dict[Violation, int]
     seconds: float
     said: str
 
     def is_caught(self, broken: Break) -> bool:
-        return self.status == FAILED and any(self.seen.get(fault) for fault in broken.faults)
+        return self.status == FAILED and any(self.seen.get(violation) for violation in broken.violations)
 
 
 def copy_broken(edits: Sequence[Edit], folder: Path) -> None:
@@ -201,8 +201,8 @@ def run_broken(broken: Break) -> Outcome:
             timeout=TIMEOUT_SECONDS,
             check=False,
         )
-    faults = json.loads(ran.stdout)["faults"] if ran.stdout else {}
-    seen = {Fault[name.upper()]: count for name, count in faults.items() if count}
+    violations = json.loads(ran.stdout)["faults"] if ran.stdout else {}
+    seen = {Violation[name.upper()]: count for name, count in violations.items() if count}
     return Outcome(ran.returncode, seen, monotonic() - began, ran.stderr)
 
 
@@ -218,7 +218,7 @@ def main(wanted: Sequence[str]) -> int:
         outcome = run_broken(broken)
         is_caught = outcome.is_caught(broken)
         missed = missed or not is_caught
-        said = ", ".join(f"{count} {fault.value}" for fault, count in outcome.seen.items()) or "nothing wrong"
+        said = ", ".join(f"{count} {violation.value}" for violation, count in outcome.seen.items()) or "nothing wrong"
         print(
             f"{name}: prove{' ' * bool(broken.options)}{broken.options} exits with {outcome.status}: {said}", flush=True
         )

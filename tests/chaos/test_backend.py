@@ -10,73 +10,73 @@ from time import monotonic
 import pytest
 import pytest_asyncio
 
-from invoke_gateway.chaos.backend import Backend, encode_request
-from invoke_gateway.chaos.calls import Call, Ending
-from invoke_gateway.chaos.history import Ledger
-from invoke_gateway.chaos.quotas import WHOLE, Account
-from invoke_gateway.chaos.violations import Fault
-from invoke_gateway.chaos.wire import Connection, Endpoint, encode_head
+from invoke_gateway.chaos.backend import RecordingBackend, encode_request
+from invoke_gateway.chaos.calls import CallEnding, PlannedCall
+from invoke_gateway.chaos.history import CallHistory
+from invoke_gateway.chaos.quotas import WHOLE, AccountQuota
+from invoke_gateway.chaos.violations import Violation
+from invoke_gateway.chaos.wire import ClientConnection, HostPort, encode_head
 
-ACCOUNT = Account("000000000000", 4)
+ACCOUNT = AccountQuota("000000000000", 4)
 (POOL,) = ACCOUNT.lanes
 
 
 @pytest_asyncio.fixture
-async def backend() -> AsyncIterator[tuple[Backend, Endpoint]]:
-    backend = Backend(Ledger([ACCOUNT], 0.2, 0.4))
+async def backend() -> AsyncIterator[tuple[RecordingBackend, HostPort]]:
+    backend = RecordingBackend(CallHistory([ACCOUNT], 0.2, 0.4))
     url = await backend.start("127.0.0.1", 0)
-    yield backend, Endpoint("127.0.0.1", int(url.rpartition(":")[2]))
+    yield backend, HostPort("127.0.0.1", int(url.rpartition(":")[2]))
     await backend.stop()
 
 
-def plan(backend: Backend, ending: Ending, **more: object) -> Call:
-    call = Call(f"{ending}-{Random().random()}", POOL, "prove-one", ending=ending, **more)
-    backend.ledger.open(call)
-    backend.ledger.send(call)
+def plan(backend: RecordingBackend, ending: CallEnding, **more: object) -> PlannedCall:
+    call = PlannedCall(f"{ending}-{Random().random()}", POOL, "prove-one", ending=ending, **more)
+    backend.history.open(call)
+    backend.history.send(call)
     return call
 
 
-@pytest.mark.parametrize("ending", [ending for ending in Ending if ending is not Ending.WAITS])
+@pytest.mark.parametrize("ending", [ending for ending in CallEnding if ending is not CallEnding.WAITS])
 @pytest.mark.parametrize("is_large", [False, True])
 async def test_a_call_runs_when_its_request_is_whole_and_no_longer_when_its_end_is_seen(
-    backend: tuple[Backend, Endpoint], ending: Ending, is_large: bool
+    backend: tuple[RecordingBackend, HostPort], ending: CallEnding, is_large: bool
 ) -> None:
     stub, endpoint = backend
     call = plan(stub, ending, seconds=0.01, is_large=is_large)
-    level = stub.ledger.levels[ACCOUNT.account, WHOLE]
+    track = stub.history.tracks[ACCOUNT.account, WHOLE]
     whole = encode_head(call) + encode_request(call)
-    async with Connection(endpoint) as connection:
+    async with ClientConnection(endpoint) as connection:
         await connection.send(whole[:-1])
         await asyncio.sleep(0.02)
-        assert level.highest == 0
+        assert track.highest == 0
         await connection.send(whole[-1:])
-        if ending is Ending.HANGS:  # it is the gateway that gives up
+        if ending is CallEnding.HANGS:  # it is the gateway that gives up
             await asyncio.sleep(0.45)
             connection.hang_up()
         try:
             answer = await connection.read_answer()
         except ValueError:
             answer = None  # garbage
-        stub.ledger.expire(monotonic())
-        assert (level.running, level.highest) == (0, 1)
+        stub.history.expire(monotonic())
+        assert (track.running, track.highest) == (0, 1)
     is_answered = answer is not None and answer.is_whole
-    assert is_answered == (ending in (Ending.ANSWERS, Ending.TRICKLES, Ending.LATE_ANSWER))
+    assert is_answered == (ending in (CallEnding.ANSWERS, CallEnding.TRICKLES, CallEnding.LATE_ANSWER))
 
 
-async def test_a_function_runs_on_when_the_gateway_hangs_up(backend: tuple[Backend, Endpoint]) -> None:
+async def test_a_function_runs_on_when_the_gateway_hangs_up(backend: tuple[RecordingBackend, HostPort]) -> None:
     stub, endpoint = backend
-    call = plan(stub, Ending.ANSWERS, seconds=0.1)
-    async with Connection(endpoint) as connection:
+    call = plan(stub, CallEnding.ANSWERS, seconds=0.1)
+    async with ClientConnection(endpoint) as connection:
         await connection.send(encode_head(call) + encode_request(call))
         await call.arrived.wait()
         connection.reset()
-    assert stub.ledger.levels[ACCOUNT.account, WHOLE].running == 1
+    assert stub.history.tracks[ACCOUNT.account, WHOLE].running == 1
 
 
-async def test_what_nobody_sent_is_noted(backend: tuple[Backend, Endpoint]) -> None:
+async def test_what_nobody_sent_is_noted(backend: tuple[RecordingBackend, HostPort]) -> None:
     stub, endpoint = backend
-    never_opened = Call("x", POOL, "prove-one")
-    async with Connection(endpoint) as connection:
+    never_opened = PlannedCall("x", POOL, "prove-one")
+    async with ClientConnection(endpoint) as connection:
         await connection.send(encode_head(never_opened) + encode_request(never_opened))
         assert await connection.read_answer() is not None
-    assert stub.ledger.faults.counts == {Fault.NOT_WHOLE: 1}
+    assert stub.history.violations.counts == {Violation.NOT_WHOLE: 1}

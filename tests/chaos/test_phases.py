@@ -8,14 +8,14 @@ from random import Random
 import pytest
 
 from invoke_gateway.chaos import phases
-from invoke_gateway.chaos.calls import Call, Ending
-from invoke_gateway.chaos.clients import Manner, Target
-from invoke_gateway.chaos.history import Ledger
+from invoke_gateway.chaos.calls import CallEnding, PlannedCall
+from invoke_gateway.chaos.clients import CallRoute, ClientBehaviour
+from invoke_gateway.chaos.history import CallHistory
 from invoke_gateway.chaos.phases import Phases
-from invoke_gateway.chaos.quotas import Account
-from invoke_gateway.chaos.wire import Endpoint
+from invoke_gateway.chaos.quotas import AccountQuota
+from invoke_gateway.chaos.wire import HostPort
 
-ACCOUNTS = [Account("000000000000", 10, {"checkout": 3, "closed": 0}), Account("111122223333", 4)]
+ACCOUNTS = [AccountQuota("000000000000", 10, {"checkout": 3, "closed": 0}), AccountQuota("111122223333", 4)]
 PATIENT = 10 + 4  # clients at the limit: one for each slot
 
 Planned = tuple[str, str, str, float, bool, bool, int, str, float]
@@ -26,13 +26,13 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> list[Planned]:
     """What is planned: clients that note their call, throw their dice once, and leave."""
     seen: list[Planned] = []
 
-    async def invoke(target: Target, call: Call, manner: Manner, dice: Random) -> None:
+    async def invoke(route: CallRoute, call: PlannedCall, behaviour: ClientBehaviour, rng: Random) -> None:
         sizes = (call.seconds, call.is_large, call.is_streamed, call.padding)
-        seen.append((call.id, call.function, call.ending, *sizes, manner, dice.random()))
+        seen.append((call.id, call.function, call.ending, *sizes, behaviour, rng.random()))
 
-    async def invoke_pipelined(target: Target, calls: Sequence[Call]) -> None:
+    async def invoke_pipelined(route: CallRoute, calls: Sequence[PlannedCall]) -> None:
         for call in calls:
-            await invoke(target, call, Manner.STAYS, Random(0))
+            await invoke(route, call, ClientBehaviour.STAYS, Random(0))
 
     async def at_once(seconds: float) -> None:
         pass
@@ -44,8 +44,8 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> list[Planned]:
 
 
 def script(seed: int, round: int = 1, *, hangs: bool = True) -> Phases:
-    target = Target(Endpoint("127.0.0.1", 1), Ledger(ACCOUNTS, 1, 2))
-    return Phases(target, ACCOUNTS, seed, round, clients=500, hangs=hangs)
+    route = CallRoute(HostPort("127.0.0.1", 1), CallHistory(ACCOUNTS, 1, 2))
+    return Phases(route, ACCOUNTS, seed, round, clients=500, hangs=hangs)
 
 
 async def run(of: Phases) -> None:
@@ -70,14 +70,14 @@ async def test_every_call_has_an_id_of_its_own_and_every_manner_and_ending_comes
     for seed in range(3):
         await run(script(seed))
     assert len({plan[0] for plan in planned}) == len(planned)
-    assert {plan[7] for plan in planned} == set(Manner)
-    assert {plan[2] for plan in planned} == set(Ending) - {Ending.WAITS}
+    assert {plan[7] for plan in planned} == set(ClientBehaviour)
+    assert {plan[2] for plan in planned} == set(CallEnding) - {CallEnding.WAITS}
 
 
 async def test_at_the_limit_there_are_never_more_clients_than_slots_and_none_leaves(planned: list[Planned]) -> None:
     await script(1).at_the_limit()
     assert len({id.rpartition(".")[0] for id, *_ in planned}) == PATIENT
-    assert {plan[7] for plan in planned} == {Manner.STAYS}
+    assert {plan[7] for plan in planned} == {ClientBehaviour.STAYS}
     assert not [plan for plan in planned if plan[1] == "closed"]
 
 
@@ -89,4 +89,4 @@ async def test_a_burst_has_five_hundred_clients_on_the_largest_account(planned: 
 async def test_no_backend_hangs_where_the_gateways_time_out_is_not_known(planned: list[Planned]) -> None:
     for seed in range(3):
         await run(script(seed, hangs=False))
-    assert not {plan[2] for plan in planned} & {Ending.HANGS, Ending.LATE_ANSWER, Ending.LATE_GARBAGE}
+    assert not {plan[2] for plan in planned} & {CallEnding.HANGS, CallEnding.LATE_ANSWER, CallEnding.LATE_GARBAGE}

@@ -9,7 +9,7 @@ import pytest
 from invoke_gateway.chaos.quotas import (
     RESERVED_REASON,
     UNRESERVED_REASON,
-    Account,
+    AccountQuota,
     Unusable,
     count_in_flight,
     read_accounts,
@@ -32,13 +32,13 @@ def described(**changes: Any) -> dict[str, Any]:
 
 
 def test_the_pool_is_what_reservations_leave_and_each_lane_has_its_reason() -> None:
-    pool, checkout = Account("1", 20, {"checkout": 5}).lanes
+    pool, checkout = AccountQuota("1", 20, {"checkout": 5}).lanes
     assert (pool.ceiling, pool.reason) == (15, UNRESERVED_REASON)
     assert (checkout.ceiling, checkout.reason, checkout.functions) == (5, RESERVED_REASON, ("checkout",))
 
 
 def test_accounts_are_read_from_limits_with_reserved_functions_only() -> None:
-    assert read_accounts(described()) == [Account("000000000000", 20, {"checkout": 5})]
+    assert read_accounts(described()) == [AccountQuota("000000000000", 20, {"checkout": 5})]
 
 
 @pytest.mark.parametrize(

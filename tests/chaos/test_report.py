@@ -13,36 +13,37 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from invoke_gateway.chaos.affected import Healed, Struck
-from invoke_gateway.chaos.calls import Ending
+from invoke_gateway.chaos.affected import FaultRow, RecoveryRow
+from invoke_gateway.chaos.calls import CallEnding
+from invoke_gateway.chaos.options import RENAMED
 from invoke_gateway.chaos.overlap import highest_in_columns
 from invoke_gateway.chaos.quotas import RESERVED_REASON, UNRESERVED_REASON
 from invoke_gateway.chaos.report import render, write_report
 from invoke_gateway.chaos.tables import print_verdict
 from invoke_gateway.chaos.timeline import FAILED, Second
 from invoke_gateway.chaos.verdict import Peak, SeedResult, Verdict
-from invoke_gateway.chaos.violations import OF_EVENTS, OF_SHARED, Fault, Faults
+from invoke_gateway.chaos.violations import OF_EVENTS, OF_SHARED, Violation, Violations
 from invoke_gateway.cli.main import main
 
 
-def result(seed: int, highest: int, faults: Faults | None = None) -> SeedResult:
+def result(seed: int, highest: int, violations: Violations | None = None) -> SeedResult:
     return SeedResult(
         seed,
         10.0,
         100,
         Counter({"200": 90, "429": 10}),
-        Counter({Ending.ANSWERS: 90}),
+        Counter({CallEnding.ANSWERS: 90}),
         [Peak("000000000000", "account", 20, highest)],
-        faults or Faults(),
+        violations or Violations(),
         [("burst", 0.0)],
         [[(1.0, highest), (2.0, 0)]],
     )
 
 
-def broken() -> Faults:
-    faults = Faults()
-    faults.add(Fault.REASON, "<script>alert(1)</script>", 3)
-    return faults
+def broken() -> Violations:
+    violations = Violations()
+    violations.add(Violation.REASON, "<script>alert(1)</script>", 3)
+    return violations
 
 
 def test_it_holds_only_when_no_limit_was_overshot_and_no_fault_seen() -> None:
@@ -52,18 +53,18 @@ def test_it_holds_only_when_no_limit_was_overshot_and_no_fault_seen() -> None:
         assert (bad.holds, bad.status) == (False, 1)
 
 
-@pytest.mark.parametrize("fault", [fault for fault in Fault if fault not in OF_EVENTS])
-def test_every_kind_of_fault_fails_the_verdict(fault: Fault) -> None:
-    faults = Faults()
-    faults.add(fault, "one")
-    verdict = Verdict("x", [result(1, 20), result(2, 20, faults)])
+@pytest.mark.parametrize("violation", [violation for violation in Violation if violation not in OF_EVENTS])
+def test_every_kind_of_fault_fails_the_verdict(violation: Violation) -> None:
+    violations = Violations()
+    violations.add(violation, "one")
+    verdict = Verdict("x", [result(1, 20), result(2, 20, violations)])
     assert not verdict.holds
-    assert verdict.status == (2 if fault is Fault.NOT_JUDGED else 1)
+    assert verdict.status == (2 if violation is Violation.NOT_JUDGED else 1)
 
 
 def test_what_could_not_be_judged_is_neither_a_pass_nor_a_failure_and_a_failure_beside_it_is_one() -> None:
-    starved = Faults()
-    starved.add(Fault.NOT_JUDGED, "not judged: the machine was starved (lag 0.8 s): late", 2)
+    starved = Violations()
+    starved.add(Violation.NOT_JUDGED, "not judged: the machine was starved (lag 0.8 s): late", 2)
     verdict = Verdict("x", [result(1, 20, starved)], lag=(0.8123, 0.01))
     assert (verdict.holds, verdict.status) == (False, 2)
     assert verdict.sentence == (
@@ -73,16 +74,16 @@ def test_what_could_not_be_judged_is_neither_a_pass_nor_a_failure_and_a_failure_
     assert verdict.as_json()["lag"] == {"event_loop_seconds": 0.812, "thread_seconds": 0.01}
     assert verdict.as_json()["judged"] is False
     assert Verdict("x", [result(1, 21, starved)]).status == 1, "an overshoot is one on any machine"
-    starved.add(Fault.MISSING, "a slot")
+    starved.add(Violation.MISSING, "a slot")
     assert Verdict("x", [result(1, 20, starved)]).status == 1
 
 
 def test_a_fault_keeps_its_count_and_only_a_few_examples() -> None:
-    faults = Faults()
+    violations = Violations()
     for number in range(100):
-        faults.add(Fault.TWICE, str(number))
-    verdict = Verdict("x", [result(1, 20, faults)])
-    assert verdict.counts[Fault.TWICE] == 100
+        violations.add(Violation.TWICE, str(number))
+    verdict = Verdict("x", [result(1, 20, violations)])
+    assert verdict.counts[Violation.TWICE] == 100
     assert len(verdict.examples) == 5
     assert verdict.sentence == "It does not hold: 1 seed, 100 calls; 100 calls that reached the backend twice."
 
@@ -125,8 +126,8 @@ def test_the_tables_name_every_limit_and_every_kind_of_fault() -> None:
     console = Console(width=120, record=True, file=io.StringIO())
     print_verdict(console, Verdict("x", [result(7, 21, broken())], ["a note"]))
     text = console.export_text()
-    assert all(fault.value in text for fault in Fault if fault not in (*OF_SHARED, *OF_EVENTS))
-    assert not any(fault.value in text for fault in (*OF_SHARED, *OF_EVENTS)), "nothing was struck"
+    assert all(violation.value in text for violation in Violation if violation not in (*OF_SHARED, *OF_EVENTS))
+    assert not any(violation.value in text for violation in (*OF_SHARED, *OF_EVENTS)), "nothing was struck"
     assert "<script>alert(1)</script>" in text
     assert "a note" in text
     assert "invoke-gateway prove --seed 7" in text
@@ -138,32 +139,32 @@ SECONDS = [
 ]
 
 
-def killed(who: int, at: float, seconds: float, overshoot: int = 0) -> Struck:
+def killed(who: int, at: float, seconds: float, overshoot: int = 0) -> FaultRow:
     name = f"gateway {who} killed (-9)"
-    again = Healed(f"gateway {who} started anew", at + 1, 1.25, 4.0)
-    healed = [Healed(name, at, seconds, 4.0), again]
-    return Struck(name, "killed (-9)", at, None, overshoot, 7, 11, 2, 3, healed, SECONDS, at + 5)
+    again = RecoveryRow(f"gateway {who} started anew", at + 1, 1.25, 4.0)
+    recovery = [RecoveryRow(name, at, seconds, 4.0), again]
+    return FaultRow(name, "killed (-9)", at, None, overshoot, 7, 11, 2, 3, recovery, SECONDS, at + 5)
 
 
 def test_a_healing_that_was_late_on_a_starved_machine_is_not_judged() -> None:
-    late = Healed("killed", 1.0, 4.5, 4.0, lag=0.8)
-    assert (late.is_kept, late.judgement, late.as_json()["lag"]) == (False, "not judged", 0.8)
-    assert Healed("killed", 1.0, 4.5, 4.0).judgement == "no"
-    assert Healed("killed", 1.0, 3.5, 4.0).judgement == "yes"
+    late = RecoveryRow("killed", 1.0, 4.5, 4.0, lag=0.8)
+    assert (late.within_deadline, late.judgement, late.as_json()["lag"]) == (False, "not judged", 0.8)
+    assert RecoveryRow("killed", 1.0, 4.5, 4.0).judgement == "no"
+    assert RecoveryRow("killed", 1.0, 3.5, 4.0).judgement == "yes"
 
 
-def cut_off(at: float, seconds: float | None) -> Struck:
+def cut_off(at: float, seconds: float | None) -> FaultRow:
     name = "gateway 1 cut off for longer than the lease"  # about as long as they come
-    return Struck(name, "cut off", at, 30.0, healed=[Healed(f"{name}: its return", at + 30, seconds, 4.0)])
+    return FaultRow(name, "cut off", at, 30.0, recoveries=[RecoveryRow(f"{name}: its return", at + 30, seconds, 4.0)])
 
 
 def test_of_each_kind_of_blow_the_worst_is_shown_and_all_are_in_the_report() -> None:
     results = [result(seed, 20) for seed in (7, 8)]
-    results[0].blows = [killed(1, 3.0, 2.5, overshoot=1), cut_off(9.0, 3.25)]
-    results[1].blows = [killed(2, 5.0, 3.5), cut_off(8.0, None)]
+    results[0].faults = [killed(1, 3.0, 2.5, overshoot=1), cut_off(9.0, 3.25)]
+    results[1].faults = [killed(2, 5.0, 3.5), cut_off(8.0, None)]
     for one in results:
         one.peaks[0].highest_with_lost = 23
-    results[1].faults.add(Fault.NOT_HEALED, "cut off: not healed")
+    results[1].violations.add(Violation.NOT_HEALED, "cut off: not healed")
     verdict = Verdict("x", results, options=" --gateways 3 --redis spawn")
     told = io.StringIO()
     print_verdict(Console(file=told, width=130), verdict)
@@ -212,10 +213,10 @@ def test_of_each_kind_of_blow_the_worst_is_shown_and_all_are_in_the_report() -> 
         ("--gateway x --admin x:2 --backend-listen x:3", "HOST:PORT"),
         ("--gateways 3", "give --redis spawn"),
         ("--lease 5", "give --redis spawn"),
-        ("--heal-after timeout", "give --redis spawn"),
-        ("--only killed", "give --redis spawn"),
-        ("--cut-seconds 30", "give --redis spawn"),
-        ("--redis spawn --only killed,shot", "'shot': the blows are killed, stopped, stopped-shortly"),
+        ("--reclaim-after timeout", "give --redis spawn"),
+        ("--faults killed", "give --redis spawn"),
+        ("--partition-seconds 30", "give --redis spawn"),
+        ("--redis spawn --faults killed,shot", "'shot': the faults are killed, stopped, stopped-shortly"),
         ("--redis spawn --lease 0.1", "not in the range"),
         ("--redis rediss://x:1/0", "is not redis://HOST:PORT/DATABASE"),
         ("--redis redis://127.0.0.1:1/0", "cannot be used"),
@@ -232,3 +233,11 @@ def test_wrong_use_says_what_to_do_and_exits_with_2(options: str, text: str) -> 
     assert ran.exit_code == 2
     assert text in " ".join(ran.output.split())
     assert "Traceback" not in ran.output
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED.items())
+@pytest.mark.parametrize("form", ["{}=killed", "{} 1"])
+def test_an_old_name_of_an_option_is_answered_with_the_new_one(old: str, new: str, form: str) -> None:
+    ran = CliRunner().invoke(main, ["prove", *form.format(old).split()])
+    assert ran.exit_code == 2
+    assert f"{old} is now {new}: give {new}." in ran.output

@@ -8,18 +8,18 @@ import pytest
 
 from invoke_gateway.chaos import store
 from invoke_gateway.chaos.quotas import Unusable
-from invoke_gateway.chaos.store import OwnServer, Store, read_url, store_for
-from invoke_gateway.chaos.wire import Endpoint
+from invoke_gateway.chaos.store import SharedStore, SpawnedStore, read_url, store_for
+from invoke_gateway.chaos.wire import HostPort
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[OwnServer]:
+async def server() -> AsyncIterator[SpawnedStore]:
     async with store_for("spawn") as started:
-        assert isinstance(started, OwnServer)
+        assert isinstance(started, SpawnedStore)
         yield started
 
 
-async def test_a_server_of_our_own_answers_and_is_empty_after_a_restart_on_the_same_port(server: OwnServer) -> None:
+async def test_a_server_of_our_own_answers_and_is_empty_after_a_restart_on_the_same_port(server: SpawnedStore) -> None:
     assert await server.ask("PING") == "PONG"
     await server.ask("SET", "slots", "3")
     assert await server.ask("GET", "slots") == "3"
@@ -30,13 +30,13 @@ async def test_a_server_of_our_own_answers_and_is_empty_after_a_restart_on_the_s
     assert await server.ask("DBSIZE") == "0"
 
 
-async def test_flush_empties_it(server: OwnServer) -> None:
+async def test_flush_empties_it(server: SpawnedStore) -> None:
     await server.ask("SET", "slots", "3")
     await server.flush()
     assert await server.ask("DBSIZE") == "0"
 
 
-async def test_a_store_with_data_in_it_is_left_alone(server: OwnServer) -> None:
+async def test_a_store_with_data_in_it_is_left_alone(server: SpawnedStore) -> None:
     url = f"redis://{server.endpoint}/0"
     async with store_for(url) as same:
         assert same.endpoint == server.endpoint
@@ -47,13 +47,13 @@ async def test_a_store_with_data_in_it_is_left_alone(server: OwnServer) -> None:
     assert await server.ask("GET", "orders") == "precious"
 
 
-async def test_a_password_of_the_url_is_used_and_passed_on(server: OwnServer) -> None:
+async def test_a_password_of_the_url_is_used_and_passed_on(server: SpawnedStore) -> None:
     await server.ask("CONFIG", "SET", "requirepass", "s3cret")
     guarded = read_url(f"redis://:s3cret@{server.endpoint}/0")
     assert await guarded.ask("PING") == "PONG"
-    assert guarded.url_through(Endpoint("127.0.0.1", 7)) == "redis://:s3cret@127.0.0.1:7/0"
+    assert guarded.url_through(HostPort("127.0.0.1", 7)) == "redis://:s3cret@127.0.0.1:7/0"
     with pytest.raises(Unusable, match="NOAUTH"):
-        await Store(server.endpoint).check_is_ours()
+        await SharedStore(server.endpoint).check_is_ours()
 
 
 async def test_without_a_server_the_cure_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,10 +8,10 @@ import io
 import pytest
 from rich.console import Console
 
-from invoke_gateway.chaos.plan import CLIENTS, Plan
+from invoke_gateway.chaos.plan import CLIENTS, ProvePlan
 from invoke_gateway.chaos.progress import Progress
 from invoke_gateway.chaos.run import prove
-from invoke_gateway.chaos.wire import Endpoint
+from invoke_gateway.chaos.wire import HostPort
 from tests.support.gateways import UNRATED, eventually, serving
 from tests.support.processes import free_port
 
@@ -27,11 +27,11 @@ LIMITS = {
 
 
 async def check(seed: int) -> None:
-    backend = Endpoint("127.0.0.1", free_port())
+    backend = HostPort("127.0.0.1", free_port())
     to_backend = {"timeout_seconds": TIMEOUT_SECONDS}
     async with serving(f"http://{backend}", backend=to_backend, accounts={"default": LIMITS}) as gateway:
-        listen, admin = (Endpoint(str(at.host), at.port) for at in (gateway.listen, gateway.admin))
-        plan = Plan([seed], 0, CLIENTS, listen, admin, backend, TIMEOUT_SECONDS)
+        listen, admin = (HostPort(str(at.host), at.port) for at in (gateway.listen, gateway.admin))
+        plan = ProvePlan([seed], 0, CLIENTS, listen, admin, backend, TIMEOUT_SECONDS)
         verdict = await prove(plan, Progress(Console(file=io.StringIO()), 1))
         assert verdict.examples == []
         assert [(peak.name, peak.highest) for peak in verdict.peaks] == [

@@ -7,29 +7,29 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from .fault_effect import Blow, Healing
-from .fault_log import Damage
+from .fault_effect import InjectedFault, Recovery
+from .fault_log import FaultLog
 from .timeline import Second
 
 
 @dataclass
-class Healed:
+class RecoveryRow:
     """How soon all could be used again after a blow. `at`: seconds from the seed's start; `seconds`: `None` for
     never; `lag`: for how long the machine was starved, where that may be why it was late."""
 
     name: str
     at: float
     seconds: float | None
-    promise: float
+    deadline: float
     lag: float = 0.0
 
     @property
-    def is_kept(self) -> bool:
-        return self.seconds is not None and self.seconds <= self.promise
+    def within_deadline(self) -> bool:
+        return self.seconds is not None and self.seconds <= self.deadline
 
     @property
     def judgement(self) -> str:
-        return "yes" if self.is_kept else "not judged" if self.lag else "no"
+        return "yes" if self.within_deadline else "not judged" if self.lag else "no"
 
     @property
     def took(self) -> str:
@@ -38,21 +38,21 @@ class Healed:
     @property
     def beyond(self) -> float:
         """Seconds above the promise; below 0 when it was kept."""
-        return math.inf if self.seconds is None else self.seconds - self.promise
+        return math.inf if self.seconds is None else self.seconds - self.deadline
 
     def as_json(self) -> dict[str, Any]:
         return {
             "what": self.name,
             "since": round(self.at, 2),
             "seconds": None if self.seconds is None else round(self.seconds, 2),
-            "promise": self.promise,
-            "kept": self.is_kept,
+            "promise": self.deadline,
+            "kept": self.within_deadline,
             **({"lag": round(self.lag, 2)} if self.lag else {}),
         }
 
 
 @dataclass
-class Struck:
+class FaultRow:
     """One blow. `at` and `over`: seconds from the seed's start; `lasted`: seconds, `None` for good. For the rest see
     `Blow`."""
 
@@ -65,14 +65,14 @@ class Struck:
     refused_while_free: int = 0
     failed: int = 0
     unanswered: int = 0
-    healed: list[Healed] = field(default_factory=list)
-    around: list[Second] = field(default_factory=list)
+    recoveries: list[RecoveryRow] = field(default_factory=list)
+    timeline: list[Second] = field(default_factory=list)
     over: float | None = None
 
     @property
     def badness(self) -> tuple[int, float]:
         """By this the worst of a kind is found."""
-        return self.overshoot, max((healed.beyond for healed in self.healed), default=-math.inf)
+        return self.overshoot, max((recovery.beyond for recovery in self.recoveries), default=-math.inf)
 
     @property
     def duration(self) -> str:
@@ -89,37 +89,37 @@ class Struck:
             "refused_while_slots_were_free": self.refused_while_free,
             "failed_for_want_of_the_store": self.failed,
             "unanswered": self.unanswered,
-            "healed": [healed.as_json() for healed in self.healed],
-            **({"around": [second.as_json() for second in self.around]} if self.around else {}),
+            "healed": [recovery.as_json() for recovery in self.recoveries],
+            **({"around": [second.as_json() for second in self.timeline]} if self.timeline else {}),
         }
 
 
-def list_blows(damage: Damage, started: float) -> list[Struck]:
+def list_faults(fault_log: FaultLog, started: float) -> list[FaultRow]:
     """A row for each blow, in the order in which they fell; one for the load alone, which is no blow, before them."""
     alone = [
-        Struck(healing.name, healing.name, healing.since - started, healed=[_describe(healing, started)])
-        for healing in damage.healings
-        if healing.blow is None
+        FaultRow(recovery.name, recovery.name, recovery.since - started, recoveries=[_describe(recovery, started)])
+        for recovery in fault_log.recoveries
+        if recovery.fault is None
     ]
-    return alone + [_list_blow(blow, damage.healings, started) for blow in damage.blows]
+    return alone + [_list_fault(fault, fault_log.recoveries, started) for fault in fault_log.faults]
 
 
-def _list_blow(blow: Blow, healings: Iterable[Healing], started: float) -> Struck:
-    return Struck(
-        blow.name,
-        blow.kind,
-        blow.began - started,
-        None if blow.ended is None else blow.ended - blow.began,
-        blow.overshoot,
-        blow.overshoot_with_lost,
-        blow.refused_while_free,
-        blow.failed,
-        blow.unanswered,
-        [_describe(healing, started) for healing in healings if healing.blow is blow],
-        blow.around,
-        None if blow.over is None else blow.over - started,
+def _list_fault(fault: InjectedFault, recoveries: Iterable[Recovery], started: float) -> FaultRow:
+    return FaultRow(
+        fault.name,
+        fault.kind,
+        fault.began - started,
+        None if fault.ended is None else fault.ended - fault.began,
+        fault.overshoot,
+        fault.overshoot_with_lost,
+        fault.refused_while_free,
+        fault.failed,
+        fault.unanswered,
+        [_describe(recovery, started) for recovery in recoveries if recovery.fault is fault],
+        fault.timeline,
+        None if fault.over is None else fault.over - started,
     )
 
 
-def _describe(healing: Healing, started: float) -> Healed:
-    return Healed(healing.name, healing.since - started, healing.seconds, healing.promise, healing.lag)
+def _describe(recovery: Recovery, started: float) -> RecoveryRow:
+    return RecoveryRow(recovery.name, recovery.since - started, recovery.seconds, recovery.deadline, recovery.lag)

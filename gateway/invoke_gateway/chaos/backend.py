@@ -14,9 +14,9 @@ from contextlib import suppress
 
 import msgspec
 
-from .calls import Call, Ending, Run
-from .history import Ledger
-from .violations import Fault
+from .calls import CallEnding, CallRun, PlannedCall
+from .history import CallHistory
+from .violations import Violation
 
 MAX_HEAD_BYTES = 1024 * 1024
 # More than one read of a connection, so that a response can be left, or break off, in its middle.
@@ -30,26 +30,26 @@ _CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked\r\n", re.IGNORECASE)
 _GARBAGE = b"\x00\x16 this is not HTTP\r\n\r\n"
 
 
-class Payload(msgspec.Struct):
+class CallPayload(msgspec.Struct):
     """A request's body, and the answer to it."""
 
     id: str
     padding: str = ""
 
 
-def encode_request(call: Call) -> bytes:
-    return msgspec.json.encode(Payload(call.id, "p" * call.padding))
+def encode_request(call: PlannedCall) -> bytes:
+    return msgspec.json.encode(CallPayload(call.id, "p" * call.padding))
 
 
-def encode_result(call: Call) -> bytes:
-    return msgspec.json.encode(Payload(call.id, "r" * LARGE if call.is_large else ""))
+def encode_result(call: PlannedCall) -> bytes:
+    return msgspec.json.encode(CallPayload(call.id, "r" * LARGE if call.is_large else ""))
 
 
-class Backend:
+class RecordingBackend:
     """`ledger` may be replaced while nothing runs; `gate` holds calls that wait."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self.ledger = ledger
+    def __init__(self, history: CallHistory) -> None:
+        self.history = history
         self.gate = asyncio.Event()
         self.active = 0
         self.arrivals = 0
@@ -85,25 +85,27 @@ class Backend:
             writer.close()
 
     async def _take(self, head: bytes, body: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        ledger = self.ledger
+        history = self.history
         call = self._find(head, body)
         self.arrivals += 1
         if call is None:
             line = head.partition(b"\r\n")[0]
-            ledger.faults.add(Fault.NOT_WHOLE, f"the backend got what nobody sent: {line[:80]!r} {body[:80]!r}")
+            history.violations.add(
+                Violation.NOT_WHOLE, f"the backend got what nobody sent: {line[:80]!r} {body[:80]!r}"
+            )
             writer.write(_response_head(2) + b"{}")
             return
         self.active += 1
-        run = ledger.begin(call)
+        run = history.begin(call)
         try:
-            await Function(self, run, reader, writer).run()
+            await FunctionRun(self, run, reader, writer).run()
         finally:
-            ledger.end(run)
+            history.end(run)
             self.active -= 1
 
-    def _find(self, head: bytes, body: bytes) -> Call | None:
+    def _find(self, head: bytes, body: bytes) -> PlannedCall | None:
         try:
-            call = self.ledger.calls.get(msgspec.json.decode(body, type=Payload).id)
+            call = self.history.calls.get(msgspec.json.decode(body, type=CallPayload).id)
         except msgspec.MsgspecError:
             return None
         if call is None or b"/functions/%b/" % call.function.encode() not in head or body != encode_request(call):
@@ -111,12 +113,14 @@ class Backend:
         return call
 
 
-class Function:
+class FunctionRun:
     """One run of a function: what `Ending` says, by name."""
 
-    def __init__(self, backend: Backend, run: Run, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self, backend: RecordingBackend, run: CallRun, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         self.backend = backend
-        self.ledger = backend.ledger
+        self.history = backend.history
         self.execution = run
         self.call = run.call
         self.reader = reader
@@ -127,16 +131,16 @@ class Function:
         if ending.takes_long:
             await self._hang()
             return
-        if ending is Ending.WAITS:
+        if ending is CallEnding.WAITS:
             await self.backend.gate.wait()
         await asyncio.sleep(self.call.seconds)
-        if ending is Ending.RESETS:
+        if ending is CallEnding.RESETS:
             self._reset()
-        elif ending is Ending.BREAKS_OFF:
+        elif ending is CallEnding.BREAKS_OFF:
             await self._break_off()
-        elif ending is Ending.GARBAGE:
+        elif ending is CallEnding.GARBAGE:
             self._close_with(_GARBAGE)
-        elif ending is Ending.TRICKLES:
+        elif ending is CallEnding.TRICKLES:
             await self._trickle()
         else:
             await self._answer()
@@ -168,32 +172,32 @@ class Function:
     async def _hang(self) -> None:
         """Say nothing; the ledger ends the function at its own time-out. Some speak after the gateway's."""
         ending = self.call.ending
-        started = self.call.sent_at if self.call.sent_at is not None else self.ledger.clock()
-        late = started + self.ledger.timeout_seconds + LATE_SECONDS - self.ledger.clock()
-        if ending is Ending.HANGS:
+        started = self.call.sent_at if self.call.sent_at is not None else self.history.clock()
+        late = started + self.history.timeout_seconds + LATE_SECONDS - self.history.clock()
+        if ending is CallEnding.HANGS:
             with suppress(OSError, TimeoutError):
                 async with asyncio.timeout(late + GIVE_UP_SECONDS):
                     await self.reader.read(1)
             # A gateway that was killed hangs up early; the function knows nothing of that.
-            await asyncio.sleep(started + self.ledger.function_seconds - self.ledger.clock())
+            await asyncio.sleep(started + self.history.function_seconds - self.history.clock())
             self._reset()
             return
         await asyncio.sleep(max(0.0, late))
         result = encode_result(self.call)
         # It announces the close: a gateway that is late itself may take this answer, and must not reuse the connection.
         late_answer = _response_head(len(result), b"Connection: close\r\n") + result
-        self._close_with(late_answer if ending is Ending.LATE_ANSWER else _GARBAGE)
+        self._close_with(late_answer if ending is CallEnding.LATE_ANSWER else _GARBAGE)
 
     async def _send(self, data: bytes) -> None:
         """Send a part that is not the last. Nobody may be there to take it: the function goes on."""
         if not self.writer.is_closing():
             self.writer.write(data)
             with suppress(OSError):
-                async with asyncio.timeout(self.ledger.timeout_seconds + GIVE_UP_SECONDS):
+                async with asyncio.timeout(self.history.timeout_seconds + GIVE_UP_SECONDS):
                     await self.writer.drain()
 
     def _end_with(self, data: bytes) -> None:
-        self.ledger.end(self.execution)
+        self.history.end(self.execution)
         if not self.writer.is_closing():
             self.writer.write(data)
 
@@ -202,7 +206,7 @@ class Function:
         self.writer.close()
 
     def _reset(self) -> None:
-        self.ledger.end(self.execution)
+        self.history.end(self.execution)
         plain: socket.socket | None = self.writer.get_extra_info("socket")
         if plain is not None and not self.writer.is_closing():
             with suppress(OSError):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from enum import StrEnum
 
-from .quotas import Lane
+from .quotas import QuotaLane
 
 
-class Gateway:
+class GatewayInstance:
     """One gateway process; the one that is started in its place is another."""
 
     def __init__(self, name: str) -> None:
@@ -19,7 +19,7 @@ class Gateway:
         return f"<Gateway {self.name}{'' if self.killed_at is None else ' killed'}>"
 
 
-class Ending(StrEnum):
+class CallEnding(StrEnum):
     """What the backend does with a call."""
 
     ANSWERS = "answers"
@@ -34,15 +34,15 @@ class Ending(StrEnum):
 
     @property
     def is_fault(self) -> bool:
-        return self not in (Ending.ANSWERS, Ending.TRICKLES, Ending.WAITS)
+        return self not in (CallEnding.ANSWERS, CallEnding.TRICKLES, CallEnding.WAITS)
 
     @property
     def takes_long(self) -> bool:
         """Whether the gateway's own time-out is what ends it."""
-        return self in (Ending.HANGS, Ending.LATE_ANSWER, Ending.LATE_GARBAGE)
+        return self in (CallEnding.HANGS, CallEnding.LATE_ANSWER, CallEnding.LATE_GARBAGE)
 
 
-class Call:
+class PlannedCall:
     """One call as its client plans it. `seconds`: how long its function runs; `padding`: bytes of its request. Where
     there are several gateways, `home`: the number of the one it goes to while that is up; `through`: the one it went
     to."""
@@ -50,10 +50,10 @@ class Call:
     def __init__(
         self,
         id: str,
-        lane: Lane,
+        lane: QuotaLane,
         function: str,
         *,
-        ending: Ending = Ending.ANSWERS,
+        ending: CallEnding = CallEnding.ANSWERS,
         seconds: float = 0.0,
         is_large: bool = False,
         is_streamed: bool = False,
@@ -68,7 +68,7 @@ class Call:
         self.is_streamed = is_streamed
         self.padding = padding
         self.home: int | None = None
-        self.through: Gateway | None = None
+        self.through: GatewayInstance | None = None
         self.opened_at = 0.0
         self.sent_at: float | None = None
         self.arrivals = 0
@@ -84,11 +84,11 @@ class Call:
         return f"<{self.id} {self.lane.account}/{self.function} {self.ending}{' streamed' if self.is_streamed else ''}>"
 
 
-class Run:
+class CallRun:
     """A call that arrived at the backend."""
 
     __slots__ = ("call", "is_over")
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: PlannedCall) -> None:
         self.call = call
         self.is_over = False

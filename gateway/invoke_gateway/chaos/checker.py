@@ -4,117 +4,125 @@ from __future__ import annotations
 
 import msgspec
 
-from .backend import Payload, encode_result
-from .calls import Call, Ending
-from .history import Ledger
+from .backend import CallPayload, encode_result
+from .calls import CallEnding, PlannedCall
+from .history import CallHistory
 from .quotas import UNRESERVED_REASON
 from .timeline import FAILED, FAILED_BY_BACKEND, UNANSWERED
-from .violations import Fault
-from .wire import Answer
+from .violations import Violation
+from .wire import HttpAnswer
 
 # A backend that failed like this has never sent a whole answer.
-_NEVER_ANSWER = (Ending.RESETS, Ending.BREAKS_OFF, Ending.GARBAGE, Ending.HANGS, Ending.LATE_GARBAGE)
+_NEVER_ANSWER = (
+    CallEnding.RESETS,
+    CallEnding.BREAKS_OFF,
+    CallEnding.GARBAGE,
+    CallEnding.HANGS,
+    CallEnding.LATE_GARBAGE,
+)
 
 
-def judge(ledger: Ledger, call: Call, answer: Answer | None) -> None:
+def check_answer(history: CallHistory, call: PlannedCall, answer: HttpAnswer | None) -> None:
     """Note what is wrong with what the client of `call` got, and that the call is over. A client that left does not
     come here."""
     if answer is None:
-        note_silence(ledger, call, "the connection ended, or stood still, without an answer")
+        record_silence(history, call, "the connection ended, or stood still, without an answer")
         return
-    ledger.answers[str(answer.status)] += 1
+    history.answers[str(answer.status)] += 1
     if not answer.is_whole:
-        ledger.note_answer(UNANSWERED)
-        ledger.left(call)
-        if not (call.is_streamed and call.ending.is_fault) and not _explains_silence(ledger, call):
-            ledger.faults.add(Fault.UNANSWERED, f"{call}: its answer broke off after {len(answer.body)} bytes")
+        history.record_answer(UNANSWERED)
+        history.left(call)
+        if not (call.is_streamed and call.ending.is_fault) and not _excuses_silence(history, call):
+            history.violations.add(Violation.UNANSWERED, f"{call}: its answer broke off after {len(answer.body)} bytes")
         return
     if answer.status == 200:
-        _judge_result(ledger, call, answer)
+        _check_result(history, call, answer)
     elif answer.status == 429:
-        _judge_refusal(ledger, call, answer)
+        _check_refusal(history, call, answer)
     elif answer.status >= 500:
-        _judge_failure(ledger, call, answer)
+        _check_failure(history, call, answer)
     else:
-        ledger.faults.add(Fault.UNEXPECTED, describe(call, answer))
-    ledger.answered(call)
+        history.violations.add(Violation.UNEXPECTED, describe(call, answer))
+    history.answered(call)
 
 
-def note_silence(ledger: Ledger, call: Call, why: str) -> None:
+def record_silence(history: CallHistory, call: PlannedCall, why: str) -> None:
     """The client stayed, and got no answer."""
-    ledger.answers["none"] += 1
-    ledger.note_answer(UNANSWERED)
-    ledger.left(call)
-    if not _explains_silence(ledger, call):
-        ledger.faults.add(Fault.UNANSWERED, f"{call}: {why}")
+    history.answers["none"] += 1
+    history.record_answer(UNANSWERED)
+    history.left(call)
+    if not _excuses_silence(history, call):
+        history.violations.add(Violation.UNANSWERED, f"{call}: {why}")
 
 
-def _explains_silence(ledger: Ledger, call: Call) -> bool:
-    if ledger.damage is None or not ledger.damage.explains_silence(call):
+def _excuses_silence(history: CallHistory, call: PlannedCall) -> bool:
+    if history.fault_log is None or not history.fault_log.excuses_silence(call):
         return False
-    ledger.damage.note_silence(call)
+    history.fault_log.record_silence(call)
     return True
 
 
-def _judge_result(ledger: Ledger, call: Call, answer: Answer) -> None:
+def _check_result(history: CallHistory, call: PlannedCall, answer: HttpAnswer) -> None:
     try:
-        id = msgspec.json.decode(answer.body, type=Payload).id
+        id = msgspec.json.decode(answer.body, type=CallPayload).id
     except msgspec.MsgspecError:
         id = None
     if id is not None and id != call.id:
-        ledger.faults.add(Fault.WRONG_CLIENT, f"{call} got the response of {id}")
+        history.violations.add(Violation.WRONG_CLIENT, f"{call} got the response of {id}")
     elif call.arrivals == 0:
-        ledger.faults.add(Fault.UNEXPECTED, f"{describe(call, answer)}: it never reached the backend")
+        history.violations.add(Violation.UNEXPECTED, f"{describe(call, answer)}: it never reached the backend")
     elif call.ending in _NEVER_ANSWER or answer.body != encode_result(call):
-        ledger.faults.add(Fault.UNEXPECTED, describe(call, answer))
+        history.violations.add(Violation.UNEXPECTED, describe(call, answer))
 
 
-def _judge_refusal(ledger: Ledger, call: Call, answer: Answer) -> None:
+def _check_refusal(history: CallHistory, call: PlannedCall, answer: HttpAnswer) -> None:
     call.is_refused = True
     try:
         reason = msgspec.json.decode(answer.body).get("Reason")
     except (msgspec.MsgspecError, AttributeError):
         reason = None
     code = answer.headers.get("x-amzn-errortype")
-    ledger.note_answer(str(reason))
-    ledger.rate_refusals += "RateLimitExceeded" in str(reason)
-    is_struck = ledger.damage is not None and ledger.damage.explains_refusal(call, ledger.clock())
+    history.record_answer(str(reason))
+    history.rate_refusals += "RateLimitExceeded" in str(reason)
+    is_affected = history.fault_log is not None and history.fault_log.excuses_refusal(call, history.clock())
     # Calls that come back beyond a limit may fill the account before this reservation is full.
-    is_right = reason == call.lane.reason or (is_struck and reason == UNRESERVED_REASON)
+    is_right = reason == call.lane.reason or (is_affected and reason == UNRESERVED_REASON)
     if not is_right or code != "TooManyRequestsException":
-        ledger.faults.add(Fault.REASON, f"{call} got {code} {reason}, expected {call.lane.reason}")
+        history.violations.add(Violation.REASON, f"{call} got {code} {reason}, expected {call.lane.reason}")
     if call.arrivals:
-        ledger.faults.add(Fault.REFUSED_AND_RUN, f"{call} was refused and run")
-    elif call.ending is Ending.WAITS:
+        history.violations.add(Violation.REFUSED_AND_RUN, f"{call} was refused and run")
+    elif call.ending is CallEnding.WAITS:
         return  # see quiet.py for those that fill
-    elif is_struck and ledger.damage is not None:
-        if not ledger.ran_full(call):
-            ledger.damage.note_free_refusal(call, ledger.clock())
-    elif ledger.was_free(call):
+    elif is_affected and history.fault_log is not None:
+        if not history.ran_full(call):
+            history.fault_log.record_free_refusal(call, history.clock())
+    elif history.was_free(call):
         decision = answer.headers.get("x-invoke-gateway-decision", "no decision header")
         text = f"{call}: fewer than {call.lane.ceiling} could be in flight; {decision}"
         # A release that is on its way for longer than it may be is late by as much as that is.
-        since = call.opened_at - ledger.release_seconds
-        ledger.add_unless_starved(Fault.WAS_FREE, text, since, ledger.release_seconds / 2)
+        since = call.opened_at - history.release_seconds
+        history.add_unless_overloaded(Violation.WAS_FREE, text, since, history.release_seconds / 2)
 
 
-def _judge_failure(ledger: Ledger, call: Call, answer: Answer) -> None:
-    ledger.note_answer(FAILED_BY_BACKEND if call.ending.is_fault else FAILED)
-    is_late = call.sent_at is not None and ledger.clock() - call.sent_at >= ledger.timeout_seconds
-    is_struck = ledger.damage is not None and ledger.damage.explains_failure(call, ledger.clock())
-    if not call.ending.is_fault and not is_late and not is_struck:  # on a starved machine the time-out may hit any call
-        when = ledger.damage.tell_when(call, ledger.clock()) if ledger.damage else ""
+def _check_failure(history: CallHistory, call: PlannedCall, answer: HttpAnswer) -> None:
+    history.record_answer(FAILED_BY_BACKEND if call.ending.is_fault else FAILED)
+    is_late = call.sent_at is not None and history.clock() - call.sent_at >= history.timeout_seconds
+    is_affected = history.fault_log is not None and history.fault_log.excuses_failure(call, history.clock())
+    if (
+        not call.ending.is_fault and not is_late and not is_affected
+    ):  # on a starved machine the time-out may hit any call
+        when = history.fault_log.tell_when(call, history.clock()) if history.fault_log else ""
         text = describe(call, answer) + when
         if answer.headers.get("x-amzn-errortype") == "ServiceException":  # the store may have been too slow
-            ledger.add_unless_starved(Fault.NO_FAULT, text, call.opened_at - ledger.release_seconds)
+            history.add_unless_overloaded(Violation.NO_FAULT, text, call.opened_at - history.release_seconds)
         else:
-            ledger.faults.add(Fault.NO_FAULT, text)
+            history.violations.add(Violation.NO_FAULT, text)
         return
-    if is_struck and not call.ending.is_fault and ledger.damage is not None:
-        ledger.damage.note_failure(call, ledger.clock())
-    if (call.ending.is_fault or is_struck) and answer.headers.get("x-amzn-errortype") != "ServiceException":
-        ledger.faults.add(Fault.UNEXPECTED, f"{describe(call, answer)}: not in Lambda's shape")
+    if is_affected and not call.ending.is_fault and history.fault_log is not None:
+        history.fault_log.record_failure(call, history.clock())
+    if (call.ending.is_fault or is_affected) and answer.headers.get("x-amzn-errortype") != "ServiceException":
+        history.violations.add(Violation.UNEXPECTED, f"{describe(call, answer)}: not in Lambda's shape")
 
 
-def describe(call: Call, answer: Answer) -> str:
+def describe(call: PlannedCall, answer: HttpAnswer) -> str:
     return f"{call} got {answer.status} {answer.body[:120]!r}"

@@ -16,15 +16,15 @@ from time import monotonic
 from typing import Any
 from zlib import crc32
 
-from .calls import Call, Gateway
-from .clients import Target
+from .calls import GatewayInstance, PlannedCall
+from .clients import CallRoute
 from .fault_log import LEASE
-from .fault_proxy import Relay
-from .history import Ledger
-from .quotas import Account, Unusable, read_accounts
-from .store import SPAWN, Store, store_for
-from .target import PAUSE, SERVE, START_SECONDS, Died, Process, ask, fetch_limits, write_settings
-from .wire import Endpoint
+from .fault_proxy import FaultProxy
+from .history import CallHistory
+from .quotas import AccountQuota, Unusable, read_accounts
+from .store import SPAWN, SharedStore, store_for
+from .target import PAUSE, SERVE, START_SECONDS, Died, GatewayProcess, ask, fetch_limits, write_settings
+from .wire import HostPort
 
 # Short, so that a round is: each blow that is longer than a lease takes two of them.
 LEASE_SECONDS = 3.0
@@ -43,7 +43,7 @@ class Sharing:
     gateways: int
     store: str = SPAWN
     lease_seconds: float = LEASE_SECONDS
-    heal_after: str = LEASE
+    reclaim_after: str = LEASE
     workers: int = 1
 
     @property
@@ -74,7 +74,7 @@ class Sharing:
     def options(self) -> str:
         """The same on the command line; a URL may have a password, which is not repeated."""
         store = SPAWN if self.store == SPAWN else "redis://..."
-        heal = f" --heal-after {self.heal_after}" if self.heal_after != LEASE else ""
+        heal = f" --reclaim-after {self.reclaim_after}" if self.reclaim_after != LEASE else ""
         workers = f" --workers {self.workers}" if self.workers > 1 else ""
         return f" --gateways {self.gateways}{workers} --redis {store} --lease {self.lease_seconds:g}{heal}"
 
@@ -83,25 +83,27 @@ class Sharing:
         shared = {
             "lease_seconds": self.lease_seconds,
             "store_timeout_seconds": self.store_timeout_seconds,
-            "heal_after": self.heal_after,
+            "heal_after": self.reclaim_after,
         }
         return {"counters": url, "shared": shared, "workers": self.workers}
 
 
-class Member:
+class Node:
     """One place of the fleet; `gateway` is who stands there now."""
 
-    def __init__(self, number: int, settings: dict[str, Any], folder: Path, relay: Relay, serve: Sequence[str]) -> None:
+    def __init__(
+        self, number: int, settings: dict[str, Any], folder: Path, proxy: FaultProxy, serve: Sequence[str]
+    ) -> None:
         self.number = number
-        self.relay = relay
+        self.proxy = proxy
         self.is_up = False
-        self.invoke: Endpoint
-        self.admin: Endpoint
-        self.gateway: Gateway
+        self.invoke: HostPort
+        self.admin: HostPort
+        self.gateway: GatewayInstance
         self._settings = settings
         self._folder = folder
         self._serve = serve
-        self._process: Process | None = None
+        self._process: GatewayProcess | None = None
         self._workers: list[int] = []
         self._dead_worker: int | None = None
 
@@ -110,8 +112,8 @@ class Member:
 
     async def start(self) -> None:
         """Return when it is ready. Raises `Died`."""
-        self.gateway = Gateway(f"gateway {self.number + 1}")
-        self._process = Process(self._settings, self._folder, self._serve)
+        self.gateway = GatewayInstance(f"gateway {self.number + 1}")
+        self._process = GatewayProcess(self._settings, self._folder, self._serve)
         self.invoke, self.admin = await self._process.wait_for_listeners()
         deadline = monotonic() + START_SECONDS
         while not await self._is_ready():
@@ -158,9 +160,9 @@ class Member:
             self._process.send(number)
         self._send_workers(number)
 
-    def kill_worker(self, dice: Random) -> None:
+    def kill_worker(self, rng: Random) -> None:
         """One of them; `wait_for_worker` waits until another has taken its place."""
-        self._dead_worker = dice.choice(self._workers)
+        self._dead_worker = rng.choice(self._workers)
         os.kill(self._dead_worker, signal.SIGKILL)
         self._workers = []
 
@@ -184,66 +186,66 @@ class Member:
             self._process.stop()
 
 
-class FleetTarget(Target):
+class ClusterRoute(CallRoute):
     """Each call goes to its home, or to the next that is up."""
 
-    def __init__(self, fleet: Fleet, ledger: Ledger) -> None:
-        super().__init__(fleet.members[0].invoke, ledger)
-        self._members = fleet.members
+    def __init__(self, cluster: Cluster, history: CallHistory) -> None:
+        super().__init__(cluster.nodes[0].invoke, history)
+        self._nodes = cluster.nodes
 
-    def direct(self, call: Call) -> Endpoint:
+    def direct(self, call: PlannedCall) -> HostPort:
         home = crc32(call.id.encode()) if call.home is None else call.home
-        turns = [self._members[(home + step) % len(self._members)] for step in range(len(self._members))]
-        member = next((member for member in turns if member.is_up), turns[0])
-        call.through = member.gateway
-        return member.invoke
+        turns = [self._nodes[(home + step) % len(self._nodes)] for step in range(len(self._nodes))]
+        node = next((node for node in turns if node.is_up), turns[0])
+        call.through = node.gateway
+        return node.invoke
 
 
-class Fleet:
+class Cluster:
     """What is judged, where several gateways are."""
 
-    def __init__(self, sharing: Sharing, store: Store, members: list[Member]) -> None:
+    def __init__(self, sharing: Sharing, store: SharedStore, nodes: list[Node]) -> None:
         self.sharing = sharing
         self.store = store
-        self.members = members
+        self.nodes = nodes
         self.timeout_seconds = sharing.timeout_seconds
 
     @property
-    def gateways(self) -> list[Gateway]:
+    def gateways(self) -> list[GatewayInstance]:
         """Who stands there now."""
-        return [member.gateway for member in self.members]
+        return [node.gateway for node in self.nodes]
 
     def check(self) -> None:
-        for member in self.members:
-            member.check()
+        for node in self.nodes:
+            node.check()
 
-    def target(self, ledger: Ledger) -> Target:
-        return FleetTarget(self, ledger)
+    def route(self, history: CallHistory) -> CallRoute:
+        return ClusterRoute(self, history)
 
     async def fetch_limits(self) -> dict[str, Any]:
         """The accounts of every gateway's /limits, one after the other. Raises `Silent`, or `Died`."""
         self.check()
-        documents = [await fetch_limits(member.admin) for member in self.members]
+        documents = [await fetch_limits(node.admin) for node in self.nodes]
         return {"accounts": [account for document in documents for account in document["accounts"]]}
 
     async def count_in_flight(self) -> tuple[int | None, int | None]:
         """All in flight by the store, as a gateway tells that is up and answers soon, and what those that do hold by
         themselves; `None` where none tells."""
-        up = [member for member in self.members if member.is_up]
-        told = await asyncio.gather(*(_count_in_flight(member.admin) for member in up))
+        up = [node for node in self.nodes if node.is_up]
+        told = await asyncio.gather(*(_count_in_flight(node.admin) for node in up))
         sums = [count for count in told if count is not None]
         held = [here for _, here in sums if here is not None]
         return (sums[0][0] if sums else None), (sum(held) if held else None)
 
-    async def read_accounts(self) -> list[Account]:
+    async def read_accounts(self) -> list[AccountQuota]:
         """Raises `Unusable` where the gateways do not say the same."""
-        told = [read_accounts(await fetch_limits(member.admin)) for member in self.members]
+        told = [read_accounts(await fetch_limits(node.admin)) for node in self.nodes]
         if any(accounts != told[0] for accounts in told):
             raise Unusable(f"the gateways do not have the same limits: {told}")
         return told[0]
 
 
-async def _count_in_flight(admin: Endpoint) -> tuple[int, int | None] | None:
+async def _count_in_flight(admin: HostPort) -> tuple[int, int | None] | None:
     try:
         async with asyncio.timeout(TELL_SECONDS):
             accounts = (await fetch_limits(admin))["accounts"]
@@ -254,26 +256,26 @@ async def _count_in_flight(admin: Endpoint) -> tuple[int, int | None] | None:
 
 
 @contextlib.asynccontextmanager
-async def started_fleet(
-    sharing: Sharing, backend_url: str, accounts: list[Account], dice: Random, serve: Sequence[str] = SERVE
-) -> AsyncIterator[Fleet]:
+async def started_cluster(
+    sharing: Sharing, backend_url: str, accounts: list[AccountQuota], rng: Random, serve: Sequence[str] = SERVE
+) -> AsyncIterator[Cluster]:
     """Gateways of our own, relays and store for the length of the block. Raises `Died`, or `Unusable`."""
     async with contextlib.AsyncExitStack() as stack:
         store = await stack.enter_async_context(store_for(sharing.store))
-        members = []
+        nodes = []
         for number in range(sharing.gateways):
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="invoke-gateway-prove-"))
-            relay = Relay(store.endpoint, dice)
+            proxy = FaultProxy(store.endpoint, rng)
             settings = write_settings(accounts, backend_url, sharing.timeout_seconds)
-            settings |= sharing.settings(store.url_through(await relay.start()))
-            stack.push_async_callback(relay.stop)
-            members.append(Member(number, settings, Path(folder), relay, serve))
-        stack.push_async_callback(_stop, members)
-        await asyncio.gather(*(member.start() for member in members))
-        yield Fleet(sharing, store, members)
+            settings |= sharing.settings(store.url_through(await proxy.start()))
+            stack.push_async_callback(proxy.stop)
+            nodes.append(Node(number, settings, Path(folder), proxy, serve))
+        stack.push_async_callback(_stop, nodes)
+        await asyncio.gather(*(node.start() for node in nodes))
+        yield Cluster(sharing, store, nodes)
 
 
-async def _stop(members: list[Member]) -> None:
-    for member in members:  # a relay that holds would make a gateway wait that says goodbye to the store
-        member.relay.clear()
-    await asyncio.gather(*(asyncio.to_thread(member.stop) for member in members))
+async def _stop(nodes: list[Node]) -> None:
+    for node in nodes:  # a relay that holds would make a gateway wait that says goodbye to the store
+        node.proxy.clear()
+    await asyncio.gather(*(asyncio.to_thread(node.stop) for node in nodes))

@@ -11,27 +11,28 @@ from .cluster import LEASE_SECONDS
 from .console import announce, name_command, open_console, try_to_judge
 from .events.command import check_options_of_events, is_default, run_events_and_tell
 from .events.plan import CLIENTS as CLIENTS_OF_EVENTS
-from .events.plan import KILLS, EventsPlan
-from .fault_kinds import Kind
+from .events.plan import FAULT_COUNT, EventsPlan
+from .fault_kinds import FaultKind
 from .fault_log import LEASE, TIMEOUT
 from .options import (
-    CUT_SECONDS,
+    PARTITION_SECONDS,
+    ProveCommand,
     check_is_writable,
-    choose_cut_seconds,
+    choose_partition_seconds,
     choose_seeds,
     read_endpoint,
-    read_kinds,
+    read_fault_kinds,
     read_sharing,
 )
-from .plan import ANY_PORT, CLIENTS, LONGEST_TIMEOUT_SECONDS, Plan
+from .plan import ANY_PORT, CLIENTS, LONGEST_TIMEOUT_SECONDS, ProvePlan
 from .progress import Progress
 from .report import write_report
 from .run import run
 from .tables import print_verdict
-from .wire import Endpoint
+from .wire import HostPort
 
 
-@click.command()
+@click.command(cls=ProveCommand)
 @click.option("--seed", "named", type=int, multiple=True, help="A seed to run; may be repeated.")
 @click.option("--seeds", type=click.IntRange(1, 10_000), help="Run so many seeds, counted up from a random one.")
 @click.option("--first", type=int, help="The first of --seeds, in place of a random one.")
@@ -76,28 +77,28 @@ from .wire import Endpoint
     help=f"Lease of the gateways on a store.  [default: {LEASE_SECONDS:g}]",
 )
 @click.option(
-    "--heal-after",
+    "--reclaim-after",
     type=click.Choice([LEASE, TIMEOUT]),
     help=f"When they give the slots of a dead gateway to others.  [default: {LEASE}]",
 )
 @click.option(
-    "--only",
-    callback=read_kinds,
-    metavar="BLOW,...",
-    help=f"Deal these blows only: {', '.join(kind.word for kind in Kind)}.",
+    "--faults",
+    callback=read_fault_kinds,
+    metavar="FAULT,...",
+    help=f"Inject these faults only: {', '.join(kind.word for kind in FaultKind)}.",
 )
 @click.option(
-    "--around",
-    callback=read_kinds,
-    metavar="BLOW,...",
-    help="Show these blows second by second.  [default: killed]",
+    "--timeline",
+    callback=read_fault_kinds,
+    metavar="FAULT,...",
+    help="Show these faults second by second.  [default: killed]",
 )
 @click.option(
-    "--cut-seconds",
+    "--partition-seconds",
     type=click.FloatRange(0, 600),
     metavar="SECONDS",
-    help=f"How long one gateway is cut off from the store.  [default: {CUT_SECONDS:g} where a seed has 2 minutes, else "
-    "just longer than its lease]",
+    help=f"How long one gateway is cut off from the store.  [default: {PARTITION_SECONDS:g} where a seed has 2 "
+    "minutes, else just longer than its lease]",
 )
 @click.option(
     "--events",
@@ -106,7 +107,9 @@ from .wire import Endpoint
     help="Prove asynchronous invocations instead: hand over so many while gateways are struck; none may be lost.",
 )
 @click.option(
-    "--kills", type=click.IntRange(0, 100), help=f"So many blows for each seed of --events.  [default: {KILLS}]"
+    "--fault-count",
+    type=click.IntRange(0, 100),
+    help=f"So many faults for each seed of --events.  [default: {FAULT_COUNT}]",
 )
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write an HTML report.")
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
@@ -118,20 +121,20 @@ def prove(
     first: int | None,
     minutes: float,
     clients: int,
-    gateway: Endpoint | None,
-    admin: Endpoint | None,
-    backend_listen: Endpoint | None,
+    gateway: HostPort | None,
+    admin: HostPort | None,
+    backend_listen: HostPort | None,
     backend_timeout: float | None,
     gateways: int,
     workers: int,
     store: str | None,
     lease: float | None,
-    heal_after: str | None,
-    only: list[Kind] | None,
-    around: list[Kind] | None,
-    cut_seconds: float | None,
+    reclaim_after: str | None,
+    faults: list[FaultKind] | None,
+    timeline: list[FaultKind] | None,
+    partition_seconds: float | None,
     events: int | None,
-    kills: int | None,
+    fault_count: int | None,
     report: Path | None,
     as_json: bool,
 ) -> None:
@@ -147,7 +150,7 @@ def prove(
 
     \b
     Asynchronous invocations, while the gateway that keeps them is killed again and again:
-      invoke-gateway prove --events 10000 --kills 5
+      invoke-gateway prove --events 10000 --fault-count 5
 
     \b
     A gateway of your own needs request rates off, nobody else's calls, and prove's backend behind it:
@@ -165,23 +168,25 @@ def prove(
             f"To judge a running gateway, also give {' and '.join(missing)}; for one that prove starts, none of "
             "--gateway, --admin, --backend-listen, --backend-timeout."
         )
-    sharing = read_sharing(gateways, workers, store, lease, heal_after)
+    sharing = read_sharing(gateways, workers, store, lease, reclaim_after)
     seeds_to_run = named or choose_seeds(seeds, first)
     if report is not None:
         check_is_writable(report)
     if events is not None:
         count = CLIENTS_OF_EVENTS if is_default(ctx, "clients") else clients
-        events_plan = EventsPlan(seeds_to_run, events, KILLS if kills is None else kills, count, sharing)
+        events_plan = EventsPlan(
+            seeds_to_run, events, FAULT_COUNT if fault_count is None else fault_count, count, sharing
+        )
         ctx.exit(run_events_and_tell(events_plan, report, as_json=as_json))
-    if kills is not None:
-        raise click.UsageError("--kills is about --events: give so many of them.")
-    if sharing is None and any(option is not None for option in (only, around, cut_seconds)):
+    if fault_count is not None:
+        raise click.UsageError("--fault-count needs --events: also give --events N.")
+    if sharing is None and any(option is not None for option in (faults, timeline, partition_seconds)):
         raise click.UsageError(
-            "--only, --around and --cut-seconds are about blows to gateways on a store: give --redis spawn."
+            "--faults, --timeline and --partition-seconds need gateways that share a store: give --redis spawn."
         )
     if sharing is not None and len(missing) < len(pointed):
         raise click.UsageError("--redis starts gateways, and --gateway is one that runs: give one or the other.")
-    plan = Plan(
+    plan = ProvePlan(
         seeds=seeds_to_run,
         seconds=minutes * 60,
         clients=clients,
@@ -190,14 +195,14 @@ def prove(
         backend_listen=backend_listen or ANY_PORT,
         timeout_seconds=backend_timeout,
         sharing=sharing,
-        kinds=tuple(Kind) if only is None else only,
-        around=[Kind.KILLED] if around is None else around,
-        cut_seconds=choose_cut_seconds(cut_seconds, minutes * 60 / len(seeds_to_run)),
+        kinds=tuple(FaultKind) if faults is None else faults,
+        timeline=[FaultKind.KILLED] if timeline is None else timeline,
+        partition_seconds=choose_partition_seconds(partition_seconds, minutes * 60 / len(seeds_to_run)),
     )
     ctx.exit(run_and_tell(plan, report, as_json=as_json))
 
 
-def run_and_tell(plan: Plan, report: Path | None, *, as_json: bool) -> int:
+def run_and_tell(plan: ProvePlan, report: Path | None, *, as_json: bool) -> int:
     """The exit status."""
     errors = announce(plan.seeds)
     verdict = try_to_judge(lambda: run(plan, Progress(errors, len(plan.seeds))))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from .calls import Run
+from .calls import CallRun
 
 
-class Level:
+class ConcurrencyTrack:
     """One limit: how many run now, how many at most did, the changes over time, how many may hold a slot."""
 
     def __init__(self, account: str, name: str, ceiling: int) -> None:
@@ -15,12 +15,12 @@ class Level:
         self.running = 0
         self.highest = 0
         self.highest_with_lost = 0  # also counting what runs on for gateways that have lost its slots
-        self.runs: set[Run] = set()
+        self.runs: set[CallRun] = set()
         self.series: list[tuple[float, int]] = []
         # Of possible holders: each change since all was quiet; the last is the present number.
         self.possible: list[int] = [0]
 
-    def begin(self, run: Run, now: float, lost: int = 0) -> int:
+    def begin(self, run: CallRun, now: float, lost: int = 0) -> int:
         """How many run now, this one included, but for the `lost` that need not count."""
         self.runs.add(run)
         self._change(+1, now)
@@ -28,7 +28,7 @@ class Level:
         self.highest_with_lost = max(self.highest_with_lost, self.running)
         return self.running - lost
 
-    def end(self, run: Run, now: float) -> None:
+    def end(self, run: CallRun, now: float) -> None:
         self.runs.discard(run)
         self._change(-1, now)
 

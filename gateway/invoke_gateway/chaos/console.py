@@ -40,10 +40,10 @@ def name_command() -> str:
     return " ".join(["invoke-gateway", *sys.argv[1:]])
 
 
-def try_to_judge(judge: Callable[[], T]) -> T | int:
+def try_to_judge(check_answer: Callable[[], T]) -> T | int:
     """The verdict; where there is none the exit status, after the reason was told."""
     try:
-        return judge()
+        return check_answer()
     except Unusable as error:
         click.echo(f"invoke-gateway: {error}", err=True)
         return MISUSED

@@ -12,7 +12,7 @@ from .cluster import STOPPED_LEASES
 CALM_SECONDS = (0.4, 1.2)
 
 
-class Kind(StrEnum):
+class FaultKind(StrEnum):
     KILLED = "killed (-9)"
     STOPPED = "stopped for 3 leases"
     STOPPED_SHORTLY = "stopped for less than the lease"
@@ -38,59 +38,61 @@ class Kind(StrEnum):
 
 
 # Of these, where two blows fall at once, one falls in each round.
-TOGETHER = (Kind.TWO_KILLED, Kind.KILLED_WHILE_AWAY, Kind.CUT_OFF_AT_RESTART)
-FEWEST_GATEWAYS = {Kind.TWO_KILLED: 3, Kind.KILLED_WHILE_AWAY: 2, Kind.CUT_OFF_AT_RESTART: 2}
+COMBINED = (FaultKind.TWO_KILLED, FaultKind.KILLED_WHILE_AWAY, FaultKind.CUT_OFF_AT_RESTART)
+FEWEST_GATEWAYS = {FaultKind.TWO_KILLED: 3, FaultKind.KILLED_WHILE_AWAY: 2, FaultKind.CUT_OFF_AT_RESTART: 2}
 
 
-class Step(NamedTuple):
+class PlannedFault(NamedTuple):
     """`victim`: number of the gateway; `seconds`: how long; `calm`: seconds before it."""
 
-    kind: Kind
+    kind: FaultKind
     victim: int
     seconds: float
     calm: float
-    dice: Random
+    rng: Random
 
 
-def plan(
+def plan_faults(
     script: str,
     gateways: int,
     lease_seconds: float,
-    cut_seconds: float = 0.0,
-    wanted: Collection[str] = tuple(Kind),
+    partition_seconds: float = 0.0,
+    wanted: Collection[str] = tuple(FaultKind),
     *,
     workers: int = 1,
-) -> list[Step]:
+) -> list[PlannedFault]:
     """Every wanted kind once, but only one of those that fall together, in an order of this script's. One gateway is
     cut off for `cut_seconds` if that is longer than its lease. `workers`: how many each gateway has."""
-    dice = Random(f"{script}/blows")
-    kinds = [kind for kind in Kind if kind not in TOGETHER and (workers > 1 or kind is not Kind.WORKER_KILLED)]
-    together = [kind for kind in TOGETHER if kind in wanted and gateways >= FEWEST_GATEWAYS[kind]]
-    if together:
-        kinds.append(dice.choice(together))
-    dice.shuffle(kinds)
-    steps = [
-        Step(
+    rng = Random(f"{script}/blows")
+    kinds = [
+        kind for kind in FaultKind if kind not in COMBINED and (workers > 1 or kind is not FaultKind.WORKER_KILLED)
+    ]
+    combined = [kind for kind in COMBINED if kind in wanted and gateways >= FEWEST_GATEWAYS[kind]]
+    if combined:
+        kinds.append(rng.choice(combined))
+    rng.shuffle(kinds)
+    planned = [
+        PlannedFault(
             kind,
-            dice.randrange(gateways),
-            _choose_seconds(kind, lease_seconds, cut_seconds, dice),
-            dice.uniform(*CALM_SECONDS),
+            rng.randrange(gateways),
+            _choose_seconds(kind, lease_seconds, partition_seconds, rng),
+            rng.uniform(*CALM_SECONDS),
             Random(f"{script}/{kind}"),
         )
         for kind in kinds
     ]
-    return [step for step in steps if step.kind in wanted]
+    return [planned for planned in planned if planned.kind in wanted]
 
 
-def _choose_seconds(kind: Kind, lease: float, cut: float, dice: Random) -> float:
-    if kind is Kind.STOPPED:
+def _choose_seconds(kind: FaultKind, lease: float, cut: float, rng: Random) -> float:
+    if kind is FaultKind.STOPPED:
         return STOPPED_LEASES * lease
-    if kind in (Kind.CUT_OFF, Kind.ALL_CUT_OFF, Kind.KILLED_WHILE_AWAY, Kind.CUT_OFF_AT_RESTART):
-        past = lease + dice.uniform(1.5, 2.5)  # so that the others' healing, due a second after the lease, is seen
-        return max(past, cut) if kind is Kind.CUT_OFF else past
-    if kind is Kind.RESTARTED:
-        return dice.uniform(0.1, 1.0)
+    if kind in (FaultKind.CUT_OFF, FaultKind.ALL_CUT_OFF, FaultKind.KILLED_WHILE_AWAY, FaultKind.CUT_OFF_AT_RESTART):
+        past = lease + rng.uniform(1.5, 2.5)  # so that the others' healing, due a second after the lease, is seen
+        return max(past, cut) if kind is FaultKind.CUT_OFF else past
+    if kind is FaultKind.RESTARTED:
+        return rng.uniform(0.1, 1.0)
     # Less than the three quarters of a lease that are left at least when a blow begins.
-    if kind in (Kind.REPLIES_LOST, Kind.RESET):
-        return lease * dice.uniform(0.5, 0.7)  # one loss in many meets a batch that takes a slot
-    return lease * dice.uniform(0.2, 0.4)
+    if kind in (FaultKind.REPLIES_LOST, FaultKind.RESET):
+        return lease * rng.uniform(0.5, 0.7)  # one loss in many meets a batch that takes a slot
+    return lease * rng.uniform(0.2, 0.4)

@@ -19,167 +19,177 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from .calls import Call, Gateway
-from .fault_effect import Blow, Healing
-from .quotas import Account, Lane
+from .calls import GatewayInstance, PlannedCall
+from .fault_effect import InjectedFault, Recovery
+from .quotas import AccountQuota, QuotaLane
 
 LEASE, TIMEOUT = "lease", "timeout"
 GRACE_SECONDS = 1.0  # of every promise
 QUEUED_SECONDS = 0.5  # within which the kernel may still give a connection to a worker that was killed
 
 
-class Damage:
+class FaultLog:
     """The blows and healings of one seed. `timeout_seconds`: the gateways' backend.timeout_seconds."""
 
     def __init__(
-        self, accounts: Sequence[Account], lease_seconds: float, timeout_seconds: float, heal_after: str = LEASE
+        self, accounts: Sequence[AccountQuota], lease_seconds: float, timeout_seconds: float, reclaim_after: str = LEASE
     ) -> None:
         self.lease_seconds = lease_seconds
-        self.heal_after = heal_after
-        self.promise = lease_seconds + GRACE_SECONDS
-        self.promise_for_lost = self.promise + (timeout_seconds if heal_after == TIMEOUT else 0.0)
-        self.blows: list[Blow] = []
-        self.healings: list[Healing] = []
+        self.reclaim_after = reclaim_after
+        self.deadline = lease_seconds + GRACE_SECONDS
+        self.deadline_for_lost = self.deadline + (timeout_seconds if reclaim_after == TIMEOUT else 0.0)
+        self.faults: list[InjectedFault] = []
+        self.recoveries: list[Recovery] = []
         self._lanes = [lane for account in accounts for lane in account.lanes]
-        self._kept_seconds = lease_seconds / 2 + timeout_seconds if heal_after == TIMEOUT else 0.0
-        self._kept: list[tuple[float, Blow, Counter[Lane]]] = []
+        self._kept_seconds = lease_seconds / 2 + timeout_seconds if reclaim_after == TIMEOUT else 0.0
+        self._kept: list[tuple[float, InjectedFault, Counter[QuotaLane]]] = []
 
-    def strike(
-        self, name: str, gateways: Sequence[Gateway], now: float, *, is_cut: bool = False, is_partial: bool = False
-    ) -> Blow:
-        blow = Blow(name, gateways, now, is_cut=is_cut, is_partial=is_partial)
-        self.blows.append(blow)
-        return blow
+    def begin_fault(
+        self,
+        name: str,
+        gateways: Sequence[GatewayInstance],
+        now: float,
+        *,
+        is_cut: bool = False,
+        is_partial: bool = False,
+    ) -> InjectedFault:
+        fault = InjectedFault(name, gateways, now, is_cut=is_cut, is_partial=is_partial)
+        self.faults.append(fault)
+        return fault
 
     def expect(
         self,
         name: str,
-        gateways: Iterable[Gateway],
+        gateways: Iterable[GatewayInstance],
         since: float,
-        promise: float | None = None,
-        blow: Blow | None = None,
-    ) -> Healing:
-        healing = Healing(name, since, self.promise if promise is None else promise, self._lanes, gateways, blow)
-        self.healings.append(healing)
-        return healing
+        deadline: float | None = None,
+        fault: InjectedFault | None = None,
+    ) -> Recovery:
+        recovery = Recovery(name, since, self.deadline if deadline is None else deadline, self._lanes, gateways, fault)
+        self.recoveries.append(recovery)
+        return recovery
 
-    def keep(self, blow: Blow, running: Iterable[Call]) -> None:
+    def keep(self, fault: InjectedFault, running: Iterable[PlannedCall]) -> None:
         """The gateways of this blow are dead, `running` what runs in the backend: with `heal_after: timeout` nobody
         may have their slots for so long as nobody may hold them to be over."""
-        slots = Counter(call.lane for call in running if call.through in blow.gateways)
-        self._kept.append((blow.began + self._kept_seconds, blow, slots))
+        slots = Counter(call.lane for call in running if call.through in fault.gateways)
+        self._kept.append((fault.began + self._kept_seconds, fault, slots))
 
-    def count_given_away(self, call: Call, now: float, running: Iterable[Call]) -> int:
+    def count_given_away(self, call: PlannedCall, now: float, running: Iterable[PlannedCall]) -> int:
         """How many slots that are kept for the dead, of the lane of a call that has arrived, are others' already.
         `running` are the calls of the lane, it included."""
-        kept = [(blow, slots[call.lane]) for until, blow, slots in self._kept if now < until and slots[call.lane]]
+        kept = [(fault, slots[call.lane]) for until, fault, slots in self._kept if now < until and slots[call.lane]]
         if not kept:
             return 0
-        dead = {gateway for blow, _ in kept for gateway in blow.gateways}
+        dead = {gateway for fault, _ in kept for gateway in fault.gateways}
         others = sum(other.through not in dead for other in running)
         return max(0, others + sum(count for _, count in kept) - call.lane.ceiling)
 
     # What happens.
 
-    def note_arrival(self, call: Call, now: float, ceiling: int, running: Iterable[Call]) -> None:
+    def record_arrival(self, call: PlannedCall, now: float, ceiling: int, running: Iterable[PlannedCall]) -> None:
         """`call` has arrived at the backend, where `running` are those of its lane, itself included."""
-        pending = [healing for healing in self.healings if healing.healed_at is None]
+        pending = [recovery for recovery in self.recoveries if recovery.recovered_at is None]
         if pending:
             is_full = sum(not self._is_away(other) for other in running) >= ceiling
-            for healing in pending:
-                healing.note(call, now, is_full=is_full)
+            for recovery in pending:
+                recovery.record(call, now, is_full=is_full)
 
-    def note_excess(self, counted: int, running: int, now: float) -> None:
+    def record_excess(self, counted: int, running: int, now: float) -> None:
         """So many more than a limit run, `counted` without those of lost gateways."""
-        for blow in self._on(now, now):
-            blow.overshoot = max(blow.overshoot, counted)
-            blow.overshoot_with_lost = max(blow.overshoot_with_lost, running)
+        for fault in self._on(now, now):
+            fault.overshoot = max(fault.overshoot, counted)
+            fault.overshoot_with_lost = max(fault.overshoot_with_lost, running)
 
-    def note_free_refusal(self, call: Call, now: float) -> None:
+    def record_free_refusal(self, call: PlannedCall, now: float) -> None:
         """A call was refused while fewer than the limit ran, which `explains_refusal`."""
-        for blow in self._on(call.opened_at, now):
-            blow.refused_while_free += 1
+        for fault in self._on(call.opened_at, now):
+            fault.refused_while_free += 1
 
-    def note_failure(self, call: Call, now: float) -> None:
+    def record_failure(self, call: PlannedCall, now: float) -> None:
         """A call was answered with an error, which `explains_failure`."""
-        for blow in self._on(call.opened_at, now):
-            blow.failed += call.through in blow.gateways
+        for fault in self._on(call.opened_at, now):
+            fault.failed += call.through in fault.gateways
 
-    def note_silence(self, call: Call) -> None:
+    def record_silence(self, call: PlannedCall) -> None:
         """A call got no answer, which `explains_silence`."""
-        for blow in self.blows:
-            if blow.is_cut and blow.ended is None and call.through in blow.gateways:
-                blow.unanswered += 1
-                blow.silenced.add(call)
+        for fault in self.faults:
+            if fault.is_cut and fault.ended is None and call.through in fault.gateways:
+                fault.unanswered += 1
+                fault.silenced.add(call)
 
-    def _on(self, start: float, now: float) -> list[Blow]:
-        return [blow for blow in self.blows if blow.overlaps(start, now)]
+    def _on(self, start: float, now: float) -> list[InjectedFault]:
+        return [fault for fault in self.faults if fault.overlaps(start, now)]
 
     # What that explains.
 
-    def has_lost(self, call: Call, now: float) -> bool:
+    def has_lost(self, call: PlannedCall, now: float) -> bool:
         """Whether the limit need not count this call although it runs."""
-        if self.heal_after == TIMEOUT:
+        if self.reclaim_after == TIMEOUT:
             return False
-        return any(self._loses(blow, now) for blow in self._cuts(call))
+        return any(self._loses(fault, now) for fault in self._cuts(call))
 
-    def _loses(self, blow: Blow, now: float) -> bool:
-        if blow.is_partial:
+    def _loses(self, fault: InjectedFault, now: float) -> bool:
+        if fault.is_partial:
             return True
         half = self.lease_seconds / 2
-        if blow.ended is None:
-            return now >= blow.began + half
-        return blow.ended - blow.began >= half and blow.began + half <= now <= blow.ended + self.promise
+        if fault.ended is None:
+            return now >= fault.began + half
+        return fault.ended - fault.began >= half and fault.began + half <= now <= fault.ended + self.deadline
 
-    def _is_away(self, call: Call) -> bool:
+    def _is_away(self, call: PlannedCall) -> bool:
         return any(
-            call in blow.silenced or call.has_left if blow.is_partial else blow.ended is None
-            for blow in self._cuts(call)
+            call in fault.silenced or call.has_left if fault.is_partial else fault.ended is None
+            for fault in self._cuts(call)
         )
 
-    def _cuts(self, call: Call) -> Iterable[Blow]:
+    def _cuts(self, call: PlannedCall) -> Iterable[InjectedFault]:
         """The blows that cut the gateway of this call off when the call had been sent."""
-        for blow in self.blows:
-            if blow.is_cut and call.through in blow.gateways and (call.sent_at is None or call.sent_at <= blow.began):
-                yield blow
+        for fault in self.faults:
+            if (
+                fault.is_cut
+                and call.through in fault.gateways
+                and (call.sent_at is None or call.sent_at <= fault.began)
+            ):
+                yield fault
 
-    def explains_silence(self, call: Call) -> bool:
+    def excuses_silence(self, call: PlannedCall) -> bool:
         """Whether a call may have no answer: its gateway was killed, or it may have been with the part that was."""
         if call.through is None:
             return False
         return call.through.killed_at is not None or any(
-            blow.is_partial and call.through in blow.gateways and call.opened_at <= blow.began + QUEUED_SECONDS
-            for blow in self.blows
+            fault.is_partial and call.through in fault.gateways and call.opened_at <= fault.began + QUEUED_SECONDS
+            for fault in self.faults
         )
 
-    def explains_failure(self, call: Call, now: float) -> bool:
+    def excuses_failure(self, call: PlannedCall, now: float) -> bool:
         """Whether a call may be answered with a ServiceException: its own gateway was struck meanwhile."""
-        return any(call.through in blow.gateways and blow.overlaps(call.opened_at, now) for blow in self.blows)
+        return any(call.through in fault.gateways and fault.overlaps(call.opened_at, now) for fault in self.faults)
 
-    def explains_refusal(self, call: Call, now: float) -> bool:
+    def excuses_refusal(self, call: PlannedCall, now: float) -> bool:
         """Whether a call may be refused although others hold too few slots: something was struck, or heals."""
-        return any(blow.overlaps(call.opened_at, now) for blow in self.blows)
+        return any(fault.overlaps(call.opened_at, now) for fault in self.faults)
 
-    def marks(self, blow: Blow) -> list[tuple[float, str]]:
+    def marks(self, fault: InjectedFault) -> list[tuple[float, str]]:
         """The moments of a blow that a reader of its seconds wants to see."""
-        marks = [(blow.began, blow.kind)]
-        if blow.is_cut and (blow.ended is None or blow.ended - blow.began > self.lease_seconds):
-            marks.append((blow.began + self.lease_seconds, "lease over"))
-        if blow.ended is not None:
-            marks.append((blow.ended, "it is over"))
-        for healing in self.healings:
-            if healing.blow is blow and healing.healed_at is not None:
-                marks.append((healing.healed_at, f"{healing.name.removeprefix(blow.name)} healed".lstrip(": ")))
+        marks = [(fault.began, fault.kind)]
+        if fault.is_cut and (fault.ended is None or fault.ended - fault.began > self.lease_seconds):
+            marks.append((fault.began + self.lease_seconds, "lease over"))
+        if fault.ended is not None:
+            marks.append((fault.ended, "it is over"))
+        for recovery in self.recoveries:
+            if recovery.fault is fault and recovery.recovered_at is not None:
+                marks.append((recovery.recovered_at, f"{recovery.name.removeprefix(fault.name)} healed".lstrip(": ")))
         return marks
 
-    def tell_when(self, call: Call, now: float) -> str:
+    def tell_when(self, call: PlannedCall, now: float) -> str:
         """Through whom a call went, and what had been struck last."""
         who = call.through.name if call.through else "no gateway"
-        last = self.blows[-1] if self.blows else None
+        last = self.faults[-1] if self.faults else None
         if last is None:
             return f"; {who}, before any blow"
-        healed = "not over" if last.over is None else f"over for {now - last.over:.2f} s"
-        return f"; {who}, {now - last.began:.2f} s after {last.name!r}, which was {healed}"
+        recovery = "not over" if last.over is None else f"over for {now - last.over:.2f} s"
+        return f"; {who}, {now - last.began:.2f} s after {last.name!r}, which was {recovery}"
 
     def __repr__(self) -> str:
-        return f"<Damage {self.blows} {self.healings}>"
+        return f"<Damage {self.faults} {self.recoveries}>"

@@ -13,7 +13,7 @@ from contextlib import suppress
 from enum import Enum
 from random import Random
 
-from .wire import Endpoint
+from .wire import HostPort
 
 PIECE = 65_536
 
@@ -21,22 +21,22 @@ PIECE = 65_536
 class Flow(Enum):
     """What happens to one direction."""
 
-    PASSES = "passes"
-    HOLDS = "holds"  # and delivers when it passes again
-    SWALLOWS = "swallows"
+    PASS = "passes"
+    STALL = "holds"  # and delivers when it passes again
+    DROP = "swallows"
 
 
-class Relay:
+class FaultProxy:
     """`delay`: the least and the most seconds that each piece of either direction is late. `to_store` and `to_gateway`:
     the two directions of every connection, also of new ones. Nothing is changed for good: see `clear`."""
 
-    def __init__(self, store: Endpoint, dice: Random) -> None:
+    def __init__(self, store: HostPort, rng: Random) -> None:
         self.store = store
-        self.endpoint: Endpoint
+        self.endpoint: HostPort
         self.delay = (0.0, 0.0)
         self.refuses = False
-        self._dice = dice
-        self._flows = {"to store": Flow.PASSES, "to gateway": Flow.PASSES}
+        self._rng = rng
+        self._flows = {"to store": Flow.PASS, "to gateway": Flow.PASS}
         self._moves = {name: asyncio.Event() for name in self._flows}
         for event in self._moves.values():
             event.set()
@@ -48,10 +48,10 @@ class Relay:
     def __repr__(self) -> str:
         return f"<Relay {self._flows} delay={self.delay} refuses={self.refuses} connections={len(self._pairs)}>"
 
-    async def start(self) -> Endpoint:
+    async def start(self) -> HostPort:
         """Where it listens, a free port of loopback."""
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.endpoint = Endpoint(*self._server.sockets[0].getsockname()[:2])
+        self.endpoint = HostPort(*self._server.sockets[0].getsockname()[:2])
         return self.endpoint
 
     async def stop(self) -> None:
@@ -63,7 +63,7 @@ class Relay:
     def set_flows(self, to_store: Flow, to_gateway: Flow) -> None:
         for name, flow in (("to store", to_store), ("to gateway", to_gateway)):
             self._flows[name] = flow
-            if flow is Flow.HOLDS:
+            if flow is Flow.STALL:
                 self._moves[name].clear()
             else:
                 self._moves[name].set()
@@ -73,7 +73,7 @@ class Relay:
         be reset before that: what follows would be taken for what is missing."""
         self.refuses = False
         self.delay = (0.0, 0.0)
-        self.set_flows(Flow.PASSES, Flow.PASSES)
+        self.set_flows(Flow.PASS, Flow.PASS)
 
     def reset(self) -> None:
         """End all connections, both sides, with a reset; what was held is lost."""
@@ -126,12 +126,12 @@ class Relay:
         while True:
             piece = await reader.read(PIECE)
             await self._moves[name].wait()
-            if self._flows[name] is Flow.SWALLOWS:
+            if self._flows[name] is Flow.DROP:
                 if not piece:
                     return
                 continue
             if self.delay[1]:
-                await asyncio.sleep(self._dice.uniform(*self.delay))
+                await asyncio.sleep(self._rng.uniform(*self.delay))
             if not piece:
                 self._finish(writer)
                 return

@@ -13,11 +13,11 @@ from itertools import count
 from random import Random
 from typing import Any, NamedTuple
 
-from .backend import Backend
-from .calls import Call, Ending
-from .clients import Manner, Target, invoke
-from .quotas import Account, Lane, count_in_flight
-from .violations import Fault
+from .backend import RecordingBackend
+from .calls import CallEnding, PlannedCall
+from .clients import CallRoute, ClientBehaviour, invoke
+from .quotas import AccountQuota, QuotaLane, count_in_flight
+from .violations import Violation
 
 PATIENCE = 30.0  # seconds in which a gateway may get to 0 in flight once nothing runs any more
 PAUSE = 0.05
@@ -34,12 +34,14 @@ class Filling(NamedTuple):
     failed: list[str]
 
 
-class Quiet:
+class FinalCheck:
     """`fetch` asks the gateway's /limits."""
 
-    def __init__(self, target: Target, backend: Backend, accounts: list[Account], script: str, fetch: Fetch) -> None:
-        self.target = target
-        self.ledger = target.ledger
+    def __init__(
+        self, route: CallRoute, backend: RecordingBackend, accounts: list[AccountQuota], script: str, fetch: Fetch
+    ) -> None:
+        self.route = route
+        self.history = route.history
         self.backend = backend
         self.accounts = accounts
         self.fetch = fetch
@@ -50,7 +52,7 @@ class Quiet:
         """Note every slot that is in flight, missing or there twice after quiet."""
         left = await self.settle()
         if left:
-            self.ledger.faults.add(Fault.MISSING, f"/limits shows {left} in flight after quiet", left)
+            self.history.violations.add(Violation.MISSING, f"/limits shows {left} in flight after quiet", left)
             return
         failures = 0
         for _ in range(UNHURRIED_ATTEMPTS):
@@ -63,18 +65,18 @@ class Quiet:
             failures += 1
             if failures == ATTEMPTS:
                 for example in filling.failed:
-                    self.ledger.faults.add(Fault.MISSING, example)
+                    self.history.violations.add(Violation.MISSING, example)
                 return
-        self.ledger.faults.add(
-            Fault.NOT_JUDGED,
-            f"the slots could not be filled within {self.ledger.function_seconds:g} s: the machine is too busy",
+        self.history.violations.add(
+            Violation.NOT_JUDGED,
+            f"the slots could not be filled within {self.history.function_seconds:g} s: the machine is too busy",
         )
 
     async def settle(self) -> int:
         """Wait until the backend is idle and /limits shows 0, again and again; how many it still shows when all
         time-outs have passed and patience is over."""
-        clock = self.ledger.clock
-        deadline = max(clock(), self.ledger.last_sent_at + self.ledger.timeout_seconds) + PATIENCE
+        clock = self.history.clock
+        deadline = max(clock(), self.history.last_sent_at + self.history.timeout_seconds) + PATIENCE
         zeros = 0
         while zeros < 3:
             in_flight = count_in_flight(await self.fetch())
@@ -82,15 +84,15 @@ class Quiet:
             if in_flight and clock() > deadline:
                 return in_flight
             await asyncio.sleep(PAUSE)
-        await asyncio.sleep(self.ledger.release_seconds)
-        self.ledger.expire(clock())
-        self.ledger.quiet()
+        await asyncio.sleep(self.history.release_seconds)
+        self.history.expire(clock())
+        self.history.release_all()
         return 0
 
     async def _fill(self) -> Filling:
         """Fill every lane, and when all are full ask each for one more. (What is admitted then, the ledger notes.)"""
         self.backend.gate = asyncio.Event()
-        started = self.ledger.clock()
+        started = self.history.clock()
         lanes = [lane for account in self.accounts for lane in account.lanes]
         calls = {lane: [self._plan(lane) for _ in range(lane.ceiling)] for lane in lanes}
         tasks = {call: self._start(call) for of_lane in calls.values() for call in of_lane}
@@ -104,13 +106,13 @@ class Quiet:
                 more = [self._plan(lane) for lane in lanes]
                 tasks |= {call: self._start(call) for call in more}
                 await self._count_arrivals(more, tasks)
-            is_slow = self.ledger.clock() - started >= self.ledger.function_seconds
+            is_slow = self.history.clock() - started >= self.history.function_seconds
         finally:
             self.backend.gate.set()
             await asyncio.gather(*tasks.values())
         return Filling(is_slow, failed)
 
-    async def _count_arrivals(self, calls: list[Call], tasks: dict[Call, asyncio.Task[None]]) -> int:
+    async def _count_arrivals(self, calls: list[PlannedCall], tasks: dict[PlannedCall, asyncio.Task[None]]) -> int:
         """How many of these reach the backend; the others are answered without it."""
         for call in calls:
             arrival = asyncio.ensure_future(call.arrived.wait())
@@ -118,12 +120,12 @@ class Quiet:
             arrival.cancel()
         return sum(call.arrivals > 0 for call in calls)
 
-    def _start(self, call: Call) -> asyncio.Task[None]:
+    def _start(self, call: PlannedCall) -> asyncio.Task[None]:
         return asyncio.create_task(self._invoke(call))
 
-    def _plan(self, lane: Lane) -> Call:
+    def _plan(self, lane: QuotaLane) -> PlannedCall:
         id = f"{self.script}.fill.{lane.account}.{lane.name}.{next(self._numbers)}"
-        return Call(id, lane, lane.functions[0], ending=Ending.WAITS)
+        return PlannedCall(id, lane, lane.functions[0], ending=CallEnding.WAITS)
 
-    async def _invoke(self, call: Call) -> None:
-        await invoke(self.target, call, Manner.STAYS, Random(0))
+    async def _invoke(self, call: PlannedCall) -> None:
+        await invoke(self.route, call, ClientBehaviour.STAYS, Random(0))

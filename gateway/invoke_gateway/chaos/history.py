@@ -18,96 +18,96 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from time import monotonic
 
-from .calls import Call, Run
-from .concurrency_track import Level
-from .fault_log import Damage
-from .quotas import WHOLE, Account, Lane
-from .scheduler_lag import Lag
-from .timeline import Recording
-from .violations import Fault, Faults
+from .calls import CallRun, PlannedCall
+from .concurrency_track import ConcurrencyTrack
+from .fault_log import FaultLog
+from .quotas import WHOLE, AccountQuota, QuotaLane
+from .scheduler_lag import SchedulerLag
+from .timeline import Timeline
+from .violations import Violation, Violations
 
 # Where gateways share a count, a slot that a call has given back is on its way to the store for a while.
 RELEASE_SECONDS = 1.0
 
 
-class Ledger:
+class CallHistory:
     """`function_seconds`: the functions' own time-out, which must be below the gateway's `timeout_seconds`."""
 
     def __init__(
         self,
-        accounts: Sequence[Account],
+        accounts: Sequence[AccountQuota],
         function_seconds: float,
         timeout_seconds: float,
         clock: Callable[[], float] = monotonic,
-        damage: Damage | None = None,
+        fault_log: FaultLog | None = None,
     ) -> None:
         self.function_seconds = function_seconds
         self.timeout_seconds = timeout_seconds
         self.clock = clock
-        self.damage = damage
-        self.lag: Lag | None = None
-        self.recording: Recording | None = None
-        self.release_seconds = RELEASE_SECONDS if damage else 0.0
-        self.faults = Faults()
-        self.calls: dict[str, Call] = {}
+        self.fault_log = fault_log
+        self.lag: SchedulerLag | None = None
+        self.timeline: Timeline | None = None
+        self.release_seconds = RELEASE_SECONDS if fault_log else 0.0
+        self.violations = Violations()
+        self.calls: dict[str, PlannedCall] = {}
         self.answers: Counter[str] = Counter()
         self.endings: Counter[str] = Counter()
-        self.levels: dict[tuple[str, str], Level] = {}
+        self.tracks: dict[tuple[str, str], ConcurrencyTrack] = {}
         for account in accounts:
-            self._add_level(account.account, WHOLE, account.concurrent_executions)
+            self._add_track(account.account, WHOLE, account.concurrent_executions)
             for lane in account.lanes:
-                self._add_level(account.account, lane.name, lane.ceiling)
-        self._deadlines: list[tuple[float, int, Run]] = []
-        self._letting_go: list[tuple[float, int, Call]] = []
+                self._add_track(account.account, lane.name, lane.ceiling)
+        self._deadlines: list[tuple[float, int, CallRun]] = []
+        self._letting_go: list[tuple[float, int, PlannedCall]] = []
         self._numbers = count()  # so that no two entries of a heap are equal
         self.rate_refusals = 0
         self.last_sent_at = clock()
 
-    def _add_level(self, account: str, name: str, ceiling: int) -> None:
-        self.levels[account, name] = Level(account, name, ceiling)
+    def _add_track(self, account: str, name: str, ceiling: int) -> None:
+        self.tracks[account, name] = ConcurrencyTrack(account, name, ceiling)
 
     @property
-    def running(self) -> list[Call]:
+    def running(self) -> list[PlannedCall]:
         """The calls that run now."""
-        wholes = (level for (_, name), level in self.levels.items() if name == WHOLE)
-        return [run.call for level in wholes for run in level.runs]
+        wholes = (track for (_, name), track in self.tracks.items() if name == WHOLE)
+        return [run.call for track in wholes for run in track.runs]
 
-    def level(self, lane: Lane) -> Level:
-        return self.levels[lane.account, lane.name]
+    def track(self, lane: QuotaLane) -> ConcurrencyTrack:
+        return self.tracks[lane.account, lane.name]
 
-    def _levels(self, call: Call) -> tuple[Level, Level]:
-        return self.level(call.lane), self.levels[call.lane.account, WHOLE]
+    def _tracks(self, call: PlannedCall) -> tuple[ConcurrencyTrack, ConcurrencyTrack]:
+        return self.track(call.lane), self.tracks[call.lane.account, WHOLE]
 
     # What clients say.
 
-    def open(self, call: Call) -> None:
+    def open(self, call: PlannedCall) -> None:
         """The first byte is about to be sent."""
         self.calls[call.id] = call
         call.opened_at = self.clock()
         self._let_go(call.opened_at)
-        level = self.level(call.lane)
-        call.opened_index, call.opened_at_change = len(level.possible), len(level.series)
+        track = self.track(call.lane)
+        call.opened_index, call.opened_at_change = len(track.possible), len(track.series)
 
-    def send(self, call: Call) -> None:
+    def send(self, call: PlannedCall) -> None:
         """The last byte is about to be sent: from now on the gateway may hold a slot for it."""
         call.sent_at = self.last_sent_at = self.clock()
-        level = self.level(call.lane)
-        call.sent_index = len(level.possible)
-        level.may_hold(+1)
+        track = self.track(call.lane)
+        call.sent_index = len(track.possible)
+        track.may_hold(+1)
 
-    def answered(self, call: Call) -> None:
+    def answered(self, call: PlannedCall) -> None:
         """Its client has the whole answer, so the call holds no slot any more; where gateways share a count, not after
         a while."""
         self._let_go_at(self.clock() + self.release_seconds, call)
 
-    def left(self, call: Call) -> None:
+    def left(self, call: PlannedCall) -> None:
         """Its client has gone. Where gateways share a count, it may hold a slot until its function has ended, or the
         gateway's time-out has; with one gateway, until all is quiet."""
-        if self.damage is not None and call.sent_at is not None:
+        if self.fault_log is not None and call.sent_at is not None:
             call.has_left = True
             self._let_go_at(call.sent_at + self.timeout_seconds + self.release_seconds, call)
 
-    def _let_go_at(self, at: float, call: Call) -> None:
+    def _let_go_at(self, at: float, call: PlannedCall) -> None:
         if call.sent_index is not None:
             heapq.heappush(self._letting_go, (at, next(self._numbers), call))
             self._let_go(self.clock())
@@ -117,100 +117,100 @@ class Ledger:
             _, _, call = heapq.heappop(self._letting_go)
             if not call.is_let_go:
                 call.is_let_go = True
-                self.level(call.lane).may_hold(-1)
+                self.track(call.lane).may_hold(-1)
 
-    def was_free(self, call: Call) -> bool:
+    def was_free(self, call: PlannedCall) -> bool:
         """Whether all the time since `call` was opened fewer others than there are slots could hold one. To be asked
         before `answered`."""
-        possible = self.level(call.lane).possible
+        possible = self.track(call.lane).possible
         sent = call.sent_index if call.sent_index is not None else len(possible)
         most = max(possible[call.opened_index - 1 : sent])
         if sent < len(possible):
             most = max(most, max(possible[sent:]) - 1)
         return most < call.lane.ceiling
 
-    def ran_full(self, call: Call) -> bool:
+    def ran_full(self, call: PlannedCall) -> bool:
         """Whether at any time since `call` was opened as many truly ran as there are slots."""
-        level = self.level(call.lane)
-        since = level.series[max(0, call.opened_at_change - 1) :]
-        return max((running for _, running in since), default=0) >= level.ceiling
+        track = self.track(call.lane)
+        since = track.series[max(0, call.opened_at_change - 1) :]
+        return max((running for _, running in since), default=0) >= track.ceiling
 
-    def note_answer(self, kind: str) -> None:
+    def record_answer(self, kind: str) -> None:
         """A client got an answer, or none: for the recording, where one is made."""
-        if self.recording is not None:
-            self.recording.note_answer(kind, self.clock())
+        if self.timeline is not None:
+            self.timeline.record_answer(kind, self.clock())
 
-    def starved_since(self, since: float) -> float:
+    def overloaded_since(self, since: float) -> float:
         """The longest lag since then in seconds; 0 where none explains anything."""
-        return self.lag.starved_since(since) if self.lag is not None else 0.0
+        return self.lag.overloaded_since(since) if self.lag is not None else 0.0
 
-    def add_unless_starved(self, fault: Fault, example: str, since: float, least: float = 0.0) -> float:
+    def add_unless_overloaded(self, violation: Violation, example: str, since: float, least: float = 0.0) -> float:
         """Count what may be wrong for want of time only: as not judged, where this process lagged by more than `least`
         seconds since then. Returns that lag, or 0."""
-        lag = self.starved_since(since)
+        lag = self.overloaded_since(since)
         if lag <= least:
-            self.faults.add(fault, example)
+            self.violations.add(violation, example)
             return 0.0
-        self.faults.add(Fault.NOT_JUDGED, f"not judged: the machine was starved (lag {lag:.1f} s): {example}")
+        self.violations.add(Violation.NOT_JUDGED, f"not judged: the machine was starved (lag {lag:.1f} s): {example}")
         return lag
 
-    def quiet(self) -> None:
+    def release_all(self) -> None:
         """Nothing runs and nothing is under way: no call holds a slot."""
         self._letting_go.clear()
-        for level in self.levels.values():
-            level.possible = [0]
+        for track in self.tracks.values():
+            track.possible = [0]
 
     # What the backend says.
 
-    def begin(self, call: Call) -> Run:
+    def begin(self, call: PlannedCall) -> CallRun:
         """The whole request has arrived."""
         now = self.clock()
         self.expire(now)
-        run = Run(call)
+        run = CallRun(call)
         call.arrivals += 1
-        self._note_arrival(call)
+        self._record_arrival(call)
         call.arrived.set()
         self.endings[call.ending] += 1
         deadline = (now if call.sent_at is None else call.sent_at) + self.function_seconds
         if deadline <= now:
             run.is_over = True
             return run
-        for level in self._levels(call):
-            counted = level.begin(run, now, self._count_lost(level, call, now))
-            if counted > level.ceiling:
-                self.faults.add(
-                    Fault.OVERSHOOT, f"{level.account}/{level.name}: {call} is number {counted} of {level.ceiling}"
+        for track in self._tracks(call):
+            counted = track.begin(run, now, self._count_lost(track, call, now))
+            if counted > track.ceiling:
+                self.violations.add(
+                    Violation.OVERSHOOT, f"{track.account}/{track.name}: {call} is number {counted} of {track.ceiling}"
                 )
-            if self.damage is not None and level.running > level.ceiling:
-                self.damage.note_excess(counted - level.ceiling, level.running - level.ceiling, now)
-        if self.recording is not None:
-            self.recording.note_begin(call, now)
-        if self.damage is not None:
-            level = self.level(call.lane)
-            running = [other.call for other in level.runs]
-            self.damage.note_arrival(call, now, level.ceiling, running)
-            if given := self.damage.count_given_away(call, now, running):
-                self.faults.add(
-                    Fault.GIVEN_AWAY, f"{call} arrived with {given} slots too few: a dead gateway's are kept longer"
+            if self.fault_log is not None and track.running > track.ceiling:
+                self.fault_log.record_excess(counted - track.ceiling, track.running - track.ceiling, now)
+        if self.timeline is not None:
+            self.timeline.record_begin(call, now)
+        if self.fault_log is not None:
+            track = self.track(call.lane)
+            running = [other.call for other in track.runs]
+            self.fault_log.record_arrival(call, now, track.ceiling, running)
+            if given := self.fault_log.count_given_away(call, now, running):
+                self.violations.add(
+                    Violation.GIVEN_AWAY, f"{call} arrived with {given} slots too few: a dead gateway's are kept longer"
                 )
         heapq.heappush(self._deadlines, (deadline, next(self._numbers), run))
         return run
 
-    def _count_lost(self, level: Level, call: Call, now: float) -> int:
+    def _count_lost(self, track: ConcurrencyTrack, call: PlannedCall, now: float) -> int:
         """Where one more is above the limit: how many, this one included, the gateways need not count."""
-        if self.damage is None or level.running < level.ceiling:
+        if self.fault_log is None or track.running < track.ceiling:
             return 0
-        return sum(self.damage.has_lost(other, now) for other in (call, *(run.call for run in level.runs)))
+        return sum(self.fault_log.has_lost(other, now) for other in (call, *(run.call for run in track.runs)))
 
-    def _note_arrival(self, call: Call) -> None:
+    def _record_arrival(self, call: PlannedCall) -> None:
         if call.arrivals > 1:
-            self.faults.add(Fault.TWICE, f"{call} arrived {call.arrivals} times")
+            self.violations.add(Violation.TWICE, f"{call} arrived {call.arrivals} times")
         if call.sent_at is None:
-            self.faults.add(Fault.NOT_WHOLE, f"{call} arrived before its client had sent all of it")
+            self.violations.add(Violation.NOT_WHOLE, f"{call} arrived before its client had sent all of it")
         if call.is_refused:
-            self.faults.add(Fault.REFUSED_AND_RUN, f"{call} was refused and arrived all the same")
+            self.violations.add(Violation.REFUSED_AND_RUN, f"{call} was refused and arrived all the same")
 
-    def end(self, run: Run) -> None:
+    def end(self, run: CallRun) -> None:
         """The function runs no longer. May be said twice."""
         now = self.clock()
         self.expire(now)
@@ -222,16 +222,16 @@ class Ledger:
             deadline, _, run = heapq.heappop(self._deadlines)
             self._end(run, deadline)
 
-    def _end(self, run: Run, at: float) -> None:
+    def _end(self, run: CallRun, at: float) -> None:
         if run.is_over:
             return
         run.is_over = True
-        for level in self._levels(run.call):
-            level.end(run, at)
-        if self.recording is not None:
-            self.recording.note_end(run.call, at)
+        for track in self._tracks(run.call):
+            track.end(run, at)
+        if self.timeline is not None:
+            self.timeline.record_end(run.call, at)
         if run.call.has_left:
             self._let_go_at(at + self.release_seconds, run.call)
 
     def __repr__(self) -> str:
-        return f"<Ledger {len(self.calls)} calls {list(self.levels.values())} {self.faults}>"
+        return f"<Ledger {len(self.calls)} calls {list(self.tracks.values())} {self.violations}>"

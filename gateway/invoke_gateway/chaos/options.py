@@ -9,15 +9,35 @@ from urllib.parse import urlsplit
 import click
 
 from .cluster import LEASE_SECONDS, Sharing
-from .fault_kinds import Kind
+from .fault_kinds import FaultKind
 from .fault_log import LEASE
-from .wire import Endpoint
+from .wire import HostPort
 
-CUT_SECONDS = 30.0  # for which a gateway is cut off where a seed has
-CUT_SECONDS_NEED = 120.0
+PARTITION_SECONDS = 30.0  # for which a gateway is cut off where a seed has
+PARTITION_SECONDS_NEED = 120.0
 
 
-def read_endpoint(context: click.Context, parameter: click.Parameter, value: str | None) -> Endpoint | None:
+RENAMED = {
+    "--only": "--faults",
+    "--kills": "--fault-count",
+    "--around": "--timeline",
+    "--cut-seconds": "--partition-seconds",
+    "--operations": "--admin",
+    "--heal-after": "--reclaim-after",
+}
+
+
+class ProveCommand(click.Command):
+    """Names the new option where an old one is given."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        for old in (arg.partition("=")[0] for arg in args):
+            if old in RENAMED:
+                raise click.UsageError(f"{old} is now {RENAMED[old]}: give {RENAMED[old]}.", ctx=ctx)
+        return super().parse_args(ctx, args)
+
+
+def read_endpoint(context: click.Context, parameter: click.Parameter, value: str | None) -> HostPort | None:
     """HOST:PORT, or http://HOST:PORT. Raises `click.BadParameter`."""
     if value is None:
         return None
@@ -28,39 +48,39 @@ def read_endpoint(context: click.Context, parameter: click.Parameter, value: str
         raise click.BadParameter(f"{value!r}: {error}") from None
     if parts.scheme != "http" or not parts.hostname or port is None or parts.path.strip("/") or parts.query:
         raise click.BadParameter(f"{value!r} is not HOST:PORT or http://HOST:PORT (prove speaks plain HTTP)")
-    return Endpoint(parts.hostname, port)
+    return HostPort(parts.hostname, port)
 
 
-def read_kinds(context: click.Context, parameter: click.Parameter, value: str | None) -> list[Kind] | None:
+def read_fault_kinds(context: click.Context, parameter: click.Parameter, value: str | None) -> list[FaultKind] | None:
     """The blows of a list of their words. Raises `click.BadParameter`."""
     if value is None:
         return None
-    words = {kind.word: kind for kind in Kind}
+    words = {kind.word: kind for kind in FaultKind}
     wanted = [word.strip() for word in value.split(",")]
     unknown = [word for word in wanted if word not in words]
     if unknown:
-        raise click.BadParameter(f"{', '.join(map(repr, unknown))}: the blows are {', '.join(words)}")
+        raise click.BadParameter(f"{', '.join(map(repr, unknown))}: the faults are {', '.join(words)}")
     return [words[word] for word in wanted]
 
 
 def read_sharing(
-    gateways: int, workers: int, store: str | None, lease: float | None, heal_after: str | None
+    gateways: int, workers: int, store: str | None, lease: float | None, reclaim_after: str | None
 ) -> Sharing | None:
     """`None` for one gateway that counts by itself. Raises `click.UsageError`."""
     if store is None:
-        if gateways > 1 or workers > 1 or lease is not None or heal_after is not None:
+        if gateways > 1 or workers > 1 or lease is not None or reclaim_after is not None:
             raise click.UsageError(
-                "--gateways, --workers, --lease and --heal-after are for gateways that share a store: give --redis "
+                "--gateways, --workers, --lease and --reclaim-after are for gateways that share a store: give --redis "
                 "spawn, or --redis redis://HOST:PORT/0 of one that is there for this only."
             )
         return None
-    return Sharing(gateways, store, LEASE_SECONDS if lease is None else lease, heal_after or LEASE, workers)
+    return Sharing(gateways, store, LEASE_SECONDS if lease is None else lease, reclaim_after or LEASE, workers)
 
 
-def choose_cut_seconds(wanted: float | None, seconds_of_seed: float) -> float:
+def choose_partition_seconds(wanted: float | None, seconds_of_seed: float) -> float:
     if wanted is not None:
         return wanted
-    return CUT_SECONDS if seconds_of_seed >= CUT_SECONDS_NEED else 0.0
+    return PARTITION_SECONDS if seconds_of_seed >= PARTITION_SECONDS_NEED else 0.0
 
 
 def choose_seeds(count: int | None, first: int | None) -> range:

@@ -12,9 +12,9 @@ import asyncio
 from random import Random
 from typing import TypeVar
 
-from .calls import Call, Ending
-from .clients import Manner, Target, invoke, invoke_pipelined
-from .quotas import POOL, Account, Lane
+from .calls import CallEnding, PlannedCall
+from .clients import CallRoute, ClientBehaviour, invoke, invoke_pipelined
+from .quotas import POOL, AccountQuota, QuotaLane
 
 T = TypeVar("T")
 
@@ -27,23 +27,23 @@ CALLS_AT_THE_LIMIT, PAUSED_CALLS_AT_THE_LIMIT = 6, 3  # of each client
 HOSTILE_CLIENTS_PER_SLOT = 8
 MOST_PIPELINED = 5
 
-_BURST_MANNERS = {
-    Manner.STAYS: 60,
-    Manner.LEAVES_BEFORE: 8,
-    Manner.LEAVES_DURING: 12,
-    Manner.LEAVES_AFTER: 8,
-    Manner.LOSES_PATIENCE: 12,
+_BURST_BEHAVIOURS = {
+    ClientBehaviour.STAYS: 60,
+    ClientBehaviour.LEAVES_BEFORE: 8,
+    ClientBehaviour.LEAVES_DURING: 12,
+    ClientBehaviour.LEAVES_AFTER: 8,
+    ClientBehaviour.LOSES_PATIENCE: 12,
 }
-_HOSTILE_MANNERS = dict.fromkeys(Manner, 1)
+_HOSTILE_BEHAVIOURS = dict.fromkeys(ClientBehaviour, 1)
 _ENDINGS = {
-    Ending.ANSWERS: 74,
-    Ending.TRICKLES: 8,
-    Ending.RESETS: 6,
-    Ending.BREAKS_OFF: 5,
-    Ending.GARBAGE: 4,
-    Ending.HANGS: 1,
-    Ending.LATE_ANSWER: 1,
-    Ending.LATE_GARBAGE: 1,
+    CallEnding.ANSWERS: 74,
+    CallEnding.TRICKLES: 8,
+    CallEnding.RESETS: 6,
+    CallEnding.BREAKS_OFF: 5,
+    CallEnding.GARBAGE: 4,
+    CallEnding.HANGS: 1,
+    CallEnding.LATE_ANSWER: 1,
+    CallEnding.LATE_GARBAGE: 1,
 }
 
 
@@ -53,8 +53,8 @@ class Phases:
 
     def __init__(
         self,
-        target: Target,
-        accounts: list[Account],
+        route: CallRoute,
+        accounts: list[AccountQuota],
         seed: int,
         round: int,
         *,
@@ -62,14 +62,14 @@ class Phases:
         hangs: bool,
         pause: float = 0.0,
     ) -> None:
-        self.target = target
+        self.route = route
         self.accounts = accounts
         self.script = f"{seed}.{round}"
         self.clients = clients
         self.pause = pause
         self.endings = {ending: weight for ending, weight in _ENDINGS.items() if hangs or not ending.takes_long}
 
-    def dice(self, *where: object) -> Random:
+    def rng(self, *where: object) -> Random:
         """The dice of one client: the same for the same seed."""
         return Random("/".join(map(str, (self.script, *where))))
 
@@ -79,41 +79,41 @@ class Phases:
         lanes = [lane for account in self.accounts for lane in account.lanes]
         await asyncio.gather(*(self._call_patiently(lane, number) for lane in lanes for number in range(lane.ceiling)))
 
-    async def _call_patiently(self, lane: Lane, number: int) -> None:
-        dice = self.dice("limit", lane.account, lane.name, number)
+    async def _call_patiently(self, lane: QuotaLane, number: int) -> None:
+        rng = self.rng("limit", lane.account, lane.name, number)
         for attempt in range(PAUSED_CALLS_AT_THE_LIMIT if self.pause else CALLS_AT_THE_LIMIT):
             id = f"{self.script}.limit.{lane.account}.{lane.name}.{number}.{attempt}"
-            call = self._plan(id, lane, dice)
+            call = self._plan(id, lane, rng)
             if call.ending.is_fault:
                 call.is_streamed = False  # a stream that is cut does not tell its client when the slot is free
-            await invoke(self.target, call, Manner.STAYS, dice)
+            await invoke(self.route, call, ClientBehaviour.STAYS, rng)
             await asyncio.sleep(self.pause)
 
     # Burst.
 
     async def burst(self) -> None:
         largest = max(account.concurrent_executions for account in self.accounts)
-        visits = []
+        clients = []
         for account in self.accounts:
             slots = account.concurrent_executions
             count = max(self.clients, 2 * slots) if slots == largest else 5 * slots
-            visits += [self._call_until_admitted(account, number) for number in range(count)]
-        await asyncio.gather(*visits)
+            clients += [self._call_until_admitted(account, number) for number in range(count)]
+        await asyncio.gather(*clients)
 
-    async def _call_until_admitted(self, account: Account, number: int) -> None:
-        dice = self.dice("burst", account.account, number)
-        lane = _pick_lane(account, dice)
-        manner = _pick(_BURST_MANNERS, dice)
+    async def _call_until_admitted(self, account: AccountQuota, number: int) -> None:
+        rng = self.rng("burst", account.account, number)
+        lane = _pick_lane(account, rng)
+        behaviour = _pick(_BURST_BEHAVIOURS, rng)
         for attempt in range(ATTEMPTS if lane.ceiling else 2):
-            call = self._plan(f"{self.script}.burst.{account.account}.{number}.{attempt}", lane, dice)
-            call.is_large = call.is_large or manner is Manner.LEAVES_AFTER
-            if manner in (Manner.LEAVES_DURING, Manner.LOSES_PATIENCE):
-                call.seconds = dice.uniform(*ABANDONED_SECONDS)
-            answer = await invoke(self.target, call, manner, dice)
+            call = self._plan(f"{self.script}.burst.{account.account}.{number}.{attempt}", lane, rng)
+            call.is_large = call.is_large or behaviour is ClientBehaviour.LEAVES_AFTER
+            if behaviour in (ClientBehaviour.LEAVES_DURING, ClientBehaviour.LOSES_PATIENCE):
+                call.seconds = rng.uniform(*ABANDONED_SECONDS)
+            answer = await invoke(self.route, call, behaviour, rng)
             if answer is None or answer.status != 429:
                 return
-            await asyncio.sleep(dice.uniform(*RETRY_SECONDS))
-        self.target.ledger.answers["gave up"] += 1
+            await asyncio.sleep(rng.uniform(*RETRY_SECONDS))
+        self.route.history.answers["gave up"] += 1
 
     # Hostile.
 
@@ -126,49 +126,49 @@ class Phases:
             )
         )
 
-    async def _be_hostile(self, account: Account, number: int) -> None:
-        dice = self.dice("hostile", account.account, number)
-        await asyncio.sleep(dice.uniform(0, 0.3))
+    async def _be_hostile(self, account: AccountQuota, number: int) -> None:
+        rng = self.rng("hostile", account.account, number)
+        await asyncio.sleep(rng.uniform(0, 0.3))
         id = f"{self.script}.hostile.{account.account}.{number}"
-        if dice.random() < 0.15:
-            await invoke_pipelined(self.target, self._plan_pipelined(id, account, dice))
+        if rng.random() < 0.15:
+            await invoke_pipelined(self.route, self._plan_pipelined(id, account, rng))
             return
-        manner = _pick(_HOSTILE_MANNERS, dice)
-        call = self._plan(id, _pick_lane(account, dice), dice)
-        if manner in (Manner.STALLS_IN_READING, Manner.READS_SLOWLY, Manner.LEAVES_AFTER):
+        behaviour = _pick(_HOSTILE_BEHAVIOURS, rng)
+        call = self._plan(id, _pick_lane(account, rng), rng)
+        if behaviour in (ClientBehaviour.STALLS_IN_READING, ClientBehaviour.READS_SLOWLY, ClientBehaviour.LEAVES_AFTER):
             call.is_large = True
-        call.seconds = dice.uniform(0, LONGEST_HOSTILE_CALL)
-        call.padding = dice.choice((0, 100, 5_000, 150_000))
-        await invoke(self.target, call, manner, dice)
+        call.seconds = rng.uniform(0, LONGEST_HOSTILE_CALL)
+        call.padding = rng.choice((0, 100, 5_000, 150_000))
+        await invoke(self.route, call, behaviour, rng)
 
-    def _plan_pipelined(self, id: str, account: Account, dice: Random) -> list[Call]:
+    def _plan_pipelined(self, id: str, account: AccountQuota, rng: Random) -> list[PlannedCall]:
         calls = []
-        for number in range(dice.randint(2, MOST_PIPELINED)):
-            call = self._plan(f"{id}.{number}", _pick_lane(account, dice), dice)
+        for number in range(rng.randint(2, MOST_PIPELINED)):
+            call = self._plan(f"{id}.{number}", _pick_lane(account, rng), rng)
             call.is_streamed = False  # nor a hang: those behind it would wait for a time-out as well
             if call.ending.takes_long:
-                call.ending = Ending.RESETS
+                call.ending = CallEnding.RESETS
             calls.append(call)
         return calls
 
-    def _plan(self, id: str, lane: Lane, dice: Random) -> Call:
-        return Call(
+    def _plan(self, id: str, lane: QuotaLane, rng: Random) -> PlannedCall:
+        return PlannedCall(
             id,
             lane,
-            dice.choice(lane.functions),
-            ending=_pick(self.endings, dice),
-            seconds=dice.uniform(0, LONGEST_CALL),
-            is_large=dice.random() < 0.2,
-            is_streamed=dice.random() < 0.2,
+            rng.choice(lane.functions),
+            ending=_pick(self.endings, rng),
+            seconds=rng.uniform(0, LONGEST_CALL),
+            is_large=rng.random() < 0.2,
+            is_streamed=rng.random() < 0.2,
         )
 
 
-def _pick(weights: dict[T, int], dice: Random) -> T:
-    return dice.choices(list(weights), list(weights.values()))[0]
+def _pick(weights: dict[T, int], rng: Random) -> T:
+    return rng.choices(list(weights), list(weights.values()))[0]
 
 
-def _pick_lane(account: Account, dice: Random) -> Lane:
+def _pick_lane(account: AccountQuota, rng: Random) -> QuotaLane:
     """Three of five calls go to the pool."""
     pool = [lane for lane in account.lanes if lane.name == POOL]
     reserved = [lane for lane in account.lanes if lane.name != POOL]
-    return dice.choice(pool if not reserved or dice.random() < 0.6 else reserved)
+    return rng.choice(pool if not reserved or rng.random() < 0.6 else reserved)

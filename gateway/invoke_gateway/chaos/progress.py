@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from .history import Ledger
+from .history import CallHistory
 from .verdict import SeedResult
 
 REFRESHES = 4  # per second
@@ -26,7 +26,7 @@ class Progress:
         self._seeds = seeds
         self._done: list[SeedResult] = []
         self._phase = ""
-        self._ledger: Ledger | None = None
+        self._history: CallHistory | None = None
         self._began = monotonic()
         self._live = (
             Live(get_renderable=self._render, console=console, refresh_per_second=REFRESHES, transient=True)
@@ -45,15 +45,15 @@ class Progress:
         if self._live is not None:
             self._live.stop()
 
-    def begin(self, seed: int, round: int, phase: str, ledger: Ledger) -> None:
+    def begin(self, seed: int, round: int, phase: str, history: CallHistory) -> None:
         self._phase = f"seed {seed}, round {round}, {phase}"
-        self._ledger = ledger
+        self._history = history
 
     def end(self) -> None:
-        if self._live is None and self._ledger is not None:
+        if self._live is None and self._history is not None:
             seconds = monotonic() - self._began
             self._console.print(
-                f"{seconds:6.1f} s  {self._phase}: {describe(self._ledger)}", markup=False, soft_wrap=True
+                f"{seconds:6.1f} s  {self._phase}: {describe(self._history)}", markup=False, soft_wrap=True
             )
 
     def tell(self, text: str) -> None:
@@ -64,32 +64,32 @@ class Progress:
     def end_seed(self, result: SeedResult) -> None:
         self._done.append(result)
         if self._live is not None:
-            wrong = sum(result.faults.counts.values())
+            wrong = sum(result.violations.counts.values())
             self._console.print(
                 f"seed {result.seed}: {result.calls} calls in {result.seconds:.1f} s, "
                 + (f"[bold red]{wrong} wrong" if wrong else "[green]nothing wrong")
             )
 
     def _render(self) -> Group | Text:
-        ledger = self._ledger
-        if ledger is None:
+        history = self._history
+        if history is None:
             return Text("starting")
         head = Text(f"{self._phase} ({len(self._done)} of {self._seeds} seeds done)", style="bold")
         table = Table("account", "limit", "running", "highest", "ceiling", box=SIMPLE_HEAD)
-        for level in list(ledger.levels.values()):
-            style = "bold red" if level.overshoot else ""
+        for track in list(history.tracks.values()):
+            style = "bold red" if track.overshoot else ""
             table.add_row(
-                level.account,
-                level.name,
-                str(level.running),
-                Text(str(level.highest), style=style),
-                str(level.ceiling),
+                track.account,
+                track.name,
+                str(track.running),
+                Text(str(track.highest), style=style),
+                str(track.ceiling),
             )
-        return Group(head, table, Text(describe(ledger)))
+        return Group(head, table, Text(describe(history)))
 
 
-def describe(ledger: Ledger) -> str:
+def describe(history: CallHistory) -> str:
     """One line: calls so far, answers by status, highest overlaps against ceilings, faults."""
-    answers = ", ".join(f"{count} x {kind}" for kind, count in sorted(ledger.answers.items()))
-    peaks = " ".join(f"{level.highest}/{level.ceiling}" for level in ledger.levels.values())
-    return f"{len(ledger.calls)} calls ({answers}); at once {peaks}; {sum(ledger.faults.counts.values())} wrong"
+    answers = ", ".join(f"{count} x {kind}" for kind, count in sorted(history.answers.items()))
+    peaks = " ".join(f"{track.highest}/{track.ceiling}" for track in history.tracks.values())
+    return f"{len(history.calls)} calls ({answers}); at once {peaks}; {sum(history.violations.counts.values())} wrong"

@@ -23,7 +23,7 @@ class Unusable(Exception):
     """The gateway cannot be judged; the text says why and what helps."""
 
 
-class Lane(NamedTuple):
+class QuotaLane(NamedTuple):
     """What one call needs a slot of: a function's reservation, or its account's unreserved pool."""
 
     account: str
@@ -34,7 +34,7 @@ class Lane(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Account:
+class AccountQuota:
     """`reservations`: slots by function. The pool is what they leave (Lambda's rule: no borrowing either way)."""
 
     account: str
@@ -46,15 +46,15 @@ class Account:
         return self.concurrent_executions - sum(self.reservations.values())
 
     @property
-    def lanes(self) -> list[Lane]:
+    def lanes(self) -> list[QuotaLane]:
         reserved = [
-            Lane(self.account, name, slots, RESERVED_REASON, (name,)) for name, slots in self.reservations.items()
+            QuotaLane(self.account, name, slots, RESERVED_REASON, (name,)) for name, slots in self.reservations.items()
         ]
-        pool = Lane(self.account, POOL, self.unreserved, UNRESERVED_REASON, UNRESERVED_FUNCTIONS)
+        pool = QuotaLane(self.account, POOL, self.unreserved, UNRESERVED_REASON, UNRESERVED_FUNCTIONS)
         return [pool, *reserved]
 
 
-def read_accounts(limits: Mapping[str, Any]) -> list[Account]:
+def read_accounts(limits: Mapping[str, Any]) -> list[AccountQuota]:
     """The accounts of a gateway's /limits. Raises `Unusable` where they cannot be judged."""
     accounts = []
     for described in limits["accounts"]:
@@ -62,7 +62,7 @@ def read_accounts(limits: Mapping[str, Any]) -> list[Account]:
             raise Unusable("/limits does not list all functions of this gateway: give it fewer for this")
         functions = described["functions"]
         reservations = {row["function"]: row["ceiling"] for row in functions if row["reserved"]}
-        account = Account(described["account"], described["concurrent_executions"], reservations)
+        account = AccountQuota(described["account"], described["concurrent_executions"], reservations)
         if account.unreserved != described["unreserved"]["ceiling"]:
             raise Unusable(
                 f"/limits contradicts itself: account {account.account} has {account.concurrent_executions} slots, "

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 
-from .affected import Struck
-from .calls import Ending
+from .affected import FaultRow
+from .calls import CallEnding
 from .overlap import draw
 from .timeline import FAILED, FAILED_BY_BACKEND, UNANSWERED, Second
 from .verdict import SeedResult, Verdict
@@ -48,25 +48,25 @@ def render(verdict: Verdict, command: str) -> str:
         "<h2>Limits</h2>",
         "<p class=dim>The highest number of calls that truly ran at once, as the backend counted them.</p>",
         _limits(verdict),
-        _blows(verdict),
-        "<h2>What must not happen</h2>",
         _faults(verdict),
+        "<h2>What must not happen</h2>",
+        _violations(verdict),
         _examples(verdict),
         "<h2>Seeds</h2>",
         "<p class=dim>Blue: calls that truly ran at once. Red line: the limit. Blue above red is an overshoot.</p>",
-        *[_seed(result, is_open=len(verdict.results) == 1 or bool(result.faults)) for result in verdict.results],
+        *[_seed(result, is_open=len(verdict.results) == 1 or bool(result.violations)) for result in verdict.results],
         "</body></html>\n",
     ]
     return "\n".join(parts)
 
 
 def _head(verdict: Verdict, command: str) -> str:
-    notes = "".join(f"<p>{escape(note)}</p>" for note in verdict.notes)
+    notes = "".join(f"<p>{escape(record)}</p>" for record in verdict.notes)
     return (
         f'<div class="verdict{"" if verdict.holds else " bad"}">'
         f"<h1>{verdict.headline}</h1>"
         f"<p>{escape(verdict.sentence)}</p>{notes}"
-        f"<p class=dim>Judged: {escape(verdict.subject)}, by <code>{escape(command)}</code></p></div>"
+        f"<p class=dim>Judged: {escape(verdict.target)}, by <code>{escape(command)}</code></p></div>"
     )
 
 
@@ -81,9 +81,9 @@ def _limits(verdict: Verdict) -> str:
     return html_table(("account", "limit", "*ceiling", "*highest true overlap", "*overshoot", *with_lost), rows)
 
 
-def _blows(verdict: Verdict) -> str:
+def _faults(verdict: Verdict) -> str:
     """Every blow, where gateways were struck."""
-    rows = [row for result in verdict.results for blow in result.blows for row in _blow(result.seed, blow)]
+    rows = [row for result in verdict.results for fault in result.faults for row in _fault(result.seed, fault)]
     if not rows:
         return ""
     headings = ("blow", "*seed", "*at", "*lasted", "*overshoot", "*refused while slots were free")
@@ -92,29 +92,30 @@ def _blows(verdict: Verdict) -> str:
     )
 
 
-def _blow(seed: int, blow: Struck) -> Iterator[str]:
-    counts = (blow.overshoot, blow.refused_while_free, blow.failed, blow.unanswered)
+def _fault(seed: int, fault: FaultRow) -> Iterator[str]:
+    counts = (fault.overshoot, fault.refused_while_free, fault.failed, fault.unanswered)
     cells = (
-        f"<td>{escape(blow.name)}<td class=n>{seed}<td class=n>{blow.at:.1f} s<td class=n>{blow.duration}"
+        f"<td>{escape(fault.name)}<td class=n>{seed}<td class=n>{fault.at:.1f} s<td class=n>{fault.duration}"
         + "".join(f"<td class=n>{count}" for count in counts)
     )
-    for healed in blow.healed:
-        is_bad = blow.overshoot or not healed.is_kept
+    for recovery in fault.recoveries:
+        is_bad = fault.overshoot or not recovery.within_deadline
+        name = recovery.name.removeprefix(fault.name).strip(": ")
         yield (
-            f"<tr{' class=bad' if is_bad else ''}>{cells}<td>{escape(healed.name.removeprefix(blow.name).strip(': '))}"
-            f"<td class=n>{healed.took}<td class=n>{healed.promise:g} s"
+            f"<tr{' class=bad' if is_bad else ''}>{cells}<td>{escape(name)}"
+            f"<td class=n>{recovery.took}<td class=n>{recovery.deadline:g} s"
         )
         cells = "<td>" * 8
-    if not blow.healed:
-        yield f"<tr{' class=bad' if blow.overshoot else ''}>{cells}<td><td><td>"
+    if not fault.recoveries:
+        yield f"<tr{' class=bad' if fault.overshoot else ''}>{cells}<td><td><td>"
 
 
-def _around(result: SeedResult) -> str:
+def _timelines(result: SeedResult) -> str:
     """The seconds of the blows that were recorded."""
     return "".join(
-        f"<h3>{escape(blow.name)}, seed {result.seed}, second by second</h3>{_seconds(blow.around)}"
-        for blow in result.blows
-        if blow.around
+        f"<h3>{escape(fault.name)}, seed {result.seed}, second by second</h3>{_seconds(fault.timeline)}"
+        for fault in result.faults
+        if fault.timeline
     )
 
 
@@ -126,7 +127,7 @@ def _seconds(seconds: list[Second]) -> str:
     rows = []
     for second in seconds:
         numbers = [second.admitted, *(second.answers[kind] for kind in (*reasons, *kinds))]
-        cells = [*numbers, "{} to {}".format(*second.running), second.struck]
+        cells = [*numbers, "{} to {}".format(*second.running), second.affected]
         cells += ["" if count is None else count for count in (second.store, second.gateways)]
         marks = "<br>".join(map(escape, second.marks))
         rows.append(f"<tr><td class=n>{second.at}" + "".join(f"<td class=n>{cell}" for cell in cells) + f"<td>{marks}")
@@ -134,11 +135,11 @@ def _seconds(seconds: list[Second]) -> str:
     return html_table(headings, rows)
 
 
-def _faults(verdict: Verdict) -> str:
+def _violations(verdict: Verdict) -> str:
     rows = [
-        f"<tr{' class=bad' if count else ''}><td>{escape(fault.value)}<td class=n>{count}"
+        f"<tr{' class=bad' if count else ''}><td>{escape(violation.value)}<td class=n>{count}"
         f"<td>{'' if count else '<span class=good>none</span>'}"
-        for fault, count in verdict.counts.items()
+        for violation, count in verdict.counts.items()
     ]
     return html_table(("", "*seen", ""), rows)
 
@@ -147,14 +148,14 @@ def _examples(verdict: Verdict) -> str:
     if not verdict.examples:
         return ""
     rows = [
-        f"<tr><td class=n>{seed}<td>{escape(fault.value)}<td><code>{escape(text)}</code>"
-        for seed, fault, text in verdict.examples
+        f"<tr><td class=n>{seed}<td>{escape(violation.value)}<td><code>{escape(text)}</code>"
+        for seed, violation, text in verdict.examples
     ]
     return "<h2>Examples</h2>" + html_table(("*seed", "what", "which"), rows)
 
 
 def _seed(result: SeedResult, *, is_open: bool) -> str:
-    wrong = sum(result.faults.counts.values())
+    wrong = sum(result.violations.counts.values())
     said = f"<b class=bad>{wrong} wrong</b>" if wrong else "<span class=good>nothing wrong</span>"
     figures = "".join(
         f"<figure><figcaption>{escape(peak.account)} · {escape(peak.name)}: at most {peak.highest} of {peak.ceiling} "
@@ -164,14 +165,14 @@ def _seed(result: SeedResult, *, is_open: bool) -> str:
     answers = ", ".join(f"{count} × {escape(kind)}" for kind, count in result.answers.most_common())
     backend = ", ".join(
         f"{result.endings[ending]} × {ending}"
-        for ending in Ending
-        if result.endings[ending] and ending is not Ending.WAITS
+        for ending in CallEnding
+        if result.endings[ending] and ending is not CallEnding.WAITS
     )
     return (
         f"<details{' open' if is_open else ''}><summary>Seed {result.seed}: {result.calls} calls in "
         f"{result.seconds:.1f} s, {said}</summary>"
         f"<p class=dim>Clients got: {answers}.</p><p class=dim>The backend did: {backend}.</p>"
-        f"{figures}{_around(result)}</details>"
+        f"{figures}{_timelines(result)}</details>"
     )
 
 

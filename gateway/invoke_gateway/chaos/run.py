@@ -8,66 +8,68 @@ from collections.abc import AsyncIterator
 from random import Random
 from time import monotonic
 
-from .backend import Backend
-from .cluster import Fleet, started_fleet
-from .fault_log import Damage
-from .final_check import Quiet
-from .history import Ledger
+from .backend import RecordingBackend
+from .cluster import Cluster, started_cluster
+from .fault_log import FaultLog
+from .final_check import FinalCheck
+from .history import CallHistory
 from .loop import allow_many_sockets, run_on_loop
 from .phases import Phases
-from .plan import LONGEST_TIMEOUT_SECONDS, Plan
-from .preflight import check_the_way
+from .plan import LONGEST_TIMEOUT_SECONDS, ProvePlan
+from .preflight import run_preflight
 from .progress import Progress
-from .quotas import Account, Unusable, read_accounts
-from .scheduler_lag import Lag
-from .target import OWN_TIMEOUT_SECONDS, Died, Silent, Subject, find_reason_to_wait, started
+from .quotas import AccountQuota, Unusable, read_accounts
+from .scheduler_lag import SchedulerLag
+from .target import OWN_TIMEOUT_SECONDS, Died, GatewayTarget, Silent, find_reason_to_wait, started
 from .verdict import SeedResult, Verdict, sum_up
-from .violations import Fault
-from .workload import Siege
+from .violations import Violation
+from .workload import Workload
 
 # Where nothing is said of the gateway's time-out it may be AWS's 900 s: then no backend hangs, and half of this is only
 # the time after which our functions count as ended. The gateway's must be at or above it.
 UNKNOWN_TIMEOUT_SECONDS = 10.0
 
 
-async def prove(plan: Plan, progress: Progress) -> Verdict:
+async def prove(plan: ProvePlan, progress: Progress) -> Verdict:
     """Run the plan. Raises `Unusable` where the gateway cannot be judged; a gateway of ours that dies is a fault."""
     allow_many_sockets()
-    backend = Backend(Ledger([], 1, 1))
+    backend = RecordingBackend(CallHistory([], 1, 1))
     try:
         url = await backend.start(*plan.backend_listen)
     except OSError as error:
         raise Unusable(f"cannot listen on {plan.backend_listen} ({error.strerror}): choose another address") from None
     try:
-        async with _subject(plan, backend, url) as (subject, accounts), Lag(_longest_lag(plan)) as lag:
-            return await Proof(plan, progress, backend, subject, accounts, lag).run()
+        async with _target(plan, backend, url) as (target, accounts), SchedulerLag(_longest_lag(plan)) as lag:
+            return await Proof(plan, progress, backend, target, accounts, lag).run()
     finally:
         await backend.stop()
 
 
 @contextlib.asynccontextmanager
-async def _subject(plan: Plan, backend: Backend, url: str) -> AsyncIterator[tuple[Subject | Fleet, list[Account]]]:
+async def _target(
+    plan: ProvePlan, backend: RecordingBackend, url: str
+) -> AsyncIterator[tuple[GatewayTarget | Cluster, list[AccountQuota]]]:
     if plan.sharing is not None:
-        dice = Random(f"{plan.seeds[0]}/relays")
-        async with started_fleet(plan.sharing, url, list(plan.accounts), dice, plan.serve) as fleet:
-            yield fleet, await fleet.read_accounts()
+        rng = Random(f"{plan.seeds[0]}/relays")
+        async with started_cluster(plan.sharing, url, list(plan.accounts), rng, plan.serve) as cluster:
+            yield cluster, await cluster.read_accounts()
         return
     if plan.gateway is None or plan.admin is None:
         seconds = plan.timeout_seconds or OWN_TIMEOUT_SECONDS
-        async with started(url, list(plan.accounts), seconds) as subject:
-            yield subject, read_accounts(await subject.fetch_limits())
+        async with started(url, list(plan.accounts), seconds) as target:
+            yield target, read_accounts(await target.fetch_limits())
         return
-    subject = Subject(plan.gateway, plan.admin, plan.timeout_seconds, lambda: None)
-    limits = await subject.fetch_limits()
+    target = GatewayTarget(plan.gateway, plan.admin, plan.timeout_seconds, lambda: None)
+    limits = await target.fetch_limits()
     reason = find_reason_to_wait(limits)
     if reason is not None:
         raise Unusable(reason)
     accounts = read_accounts(limits)
-    await check_the_way(subject, accounts, backend, url)
-    yield subject, accounts
+    await run_preflight(target, accounts, backend, url)
+    yield target, accounts
 
 
-def _longest_lag(plan: Plan) -> float:
+def _longest_lag(plan: ProvePlan) -> float:
     """Seconds of lag that explain nothing: a quarter of the time in which the store must answer."""
     return plan.sharing.store_timeout_seconds / 4 if plan.sharing is not None else math.inf
 
@@ -75,24 +77,24 @@ def _longest_lag(plan: Plan) -> float:
 class Proof:
     def __init__(
         self,
-        plan: Plan,
+        plan: ProvePlan,
         progress: Progress,
-        backend: Backend,
-        subject: Subject | Fleet,
-        accounts: list[Account],
-        lag: Lag,
+        backend: RecordingBackend,
+        target: GatewayTarget | Cluster,
+        accounts: list[AccountQuota],
+        lag: SchedulerLag,
     ) -> None:
         self.plan = plan
         self.progress = progress
         self.backend = backend
-        self.subject = subject
+        self.target = target
         self.accounts = accounts
         self.lag = lag
-        self.fleet = subject if isinstance(subject, Fleet) else None
-        known = subject.timeout_seconds
-        self.hangs = self.fleet is None and known is not None and known <= LONGEST_TIMEOUT_SECONDS
+        self.cluster = target if isinstance(target, Cluster) else None
+        known = target.timeout_seconds
+        self.hangs = self.cluster is None and known is not None and known <= LONGEST_TIMEOUT_SECONDS
         # Without hangs one gateway's time-out plays no part, as long as it is longer than this.
-        self.timeout_seconds = known if known and (self.hangs or self.fleet) else UNKNOWN_TIMEOUT_SECONDS
+        self.timeout_seconds = known if known and (self.hangs or self.cluster) else UNKNOWN_TIMEOUT_SECONDS
 
     async def run(self) -> Verdict:
         results: list[SeedResult] = []
@@ -104,13 +106,13 @@ class Proof:
                 self.progress.end_seed(result)
                 if is_over:
                     break
-        options = self.fleet.sharing.options if self.fleet is not None else ""
+        options = self.cluster.sharing.options if self.cluster is not None else ""
         return Verdict(self._describe(), results, self._notes(results), options, self.lag.longest)
 
     async def _run_seed(self, seed: int, share: float) -> tuple[SeedResult, bool]:
         """The seed's result, and whether the gateway is dead."""
-        ledger = self._open_ledger()
-        self.backend.ledger = ledger
+        history = self._open_history()
+        self.backend.history = history
         began = monotonic()
         phases: list[tuple[str, float]] = []
         try:
@@ -118,66 +120,66 @@ class Proof:
             # Another round when it would bring the end nearer to the share than it is now.
             while round == 0 or (monotonic() - began) * (1 + 0.5 / round) < share:
                 round += 1
-                await self._run_round(seed, round, ledger, began, phases)
+                await self._run_round(seed, round, history, began, phases)
         except (Died, Silent) as error:
-            ledger.faults.add(Fault.DIED, str(error))
-            return sum_up(seed, ledger, began, phases), True
-        return sum_up(seed, ledger, began, phases), False
+            history.violations.add(Violation.DIED, str(error))
+            return sum_up(seed, history, began, phases), True
+        return sum_up(seed, history, began, phases), False
 
-    def _open_ledger(self) -> Ledger:
+    def _open_history(self) -> CallHistory:
         seconds = self.timeout_seconds
-        if self.fleet is None:
+        if self.cluster is None:
             # Half of the gateway's time-out: what a slow event loop takes off the gateway's own is far less.
-            return Ledger(self.accounts, seconds / 2, seconds)
-        sharing = self.fleet.sharing
-        damage = Damage(self.accounts, sharing.lease_seconds, seconds, sharing.heal_after)
-        ledger = Ledger(self.accounts, sharing.function_seconds, seconds, damage=damage)
-        ledger.lag = self.lag
-        return ledger
+            return CallHistory(self.accounts, seconds / 2, seconds)
+        sharing = self.cluster.sharing
+        fault_log = FaultLog(self.accounts, sharing.lease_seconds, seconds, sharing.reclaim_after)
+        history = CallHistory(self.accounts, sharing.function_seconds, seconds, fault_log=fault_log)
+        history.lag = self.lag
+        return history
 
     async def _run_round(
-        self, seed: int, round: int, ledger: Ledger, began: float, phases: list[tuple[str, float]]
+        self, seed: int, round: int, history: CallHistory, began: float, phases: list[tuple[str, float]]
     ) -> None:
-        target = self.subject.target(ledger)
+        route = self.target.route(history)
         script = Phases(
-            target,
+            route,
             self.accounts,
             seed,
             round,
             clients=self.plan.clients,
             hangs=self.hangs,
-            pause=1.5 * ledger.release_seconds,
+            pause=1.5 * history.release_seconds,
         )
-        quiet = Quiet(target, self.backend, self.accounts, f"{seed}.{round}", self.subject.fetch_limits)
+        final_check = FinalCheck(route, self.backend, self.accounts, f"{seed}.{round}", self.target.fetch_limits)
         steps = {
             "at the limit": script.at_the_limit,
             "burst": script.burst,
             "hostile": script.hostile,
         }
-        if self.fleet is not None and ledger.damage is not None:
-            siege = Siege(
-                target,
-                self.fleet,
+        if self.cluster is not None and history.fault_log is not None:
+            workload = Workload(
+                route,
+                self.cluster,
                 self.accounts,
-                ledger.damage,
+                history.fault_log,
                 f"{seed}.{round}",
                 kinds=self.plan.kinds,
-                cut_seconds=self.plan.cut_seconds,
-                around=self.plan.around,
+                partition_seconds=self.plan.partition_seconds,
+                timeline=self.plan.timeline,
                 begin=lambda name: phases.append((name, monotonic() - began)),
                 tell=self.progress.tell,
             )
-            steps["siege"] = siege.run
-        steps["quiet"] = quiet.check
+            steps["siege"] = workload.run
+        steps["quiet"] = final_check.check
         for name, step in steps.items():
             if name not in self.plan.phases:
                 continue
             phases.append((name, monotonic() - began))
-            self.progress.begin(seed, round, name, ledger)
+            self.progress.begin(seed, round, name, history)
             await step()
-            self.subject.check()
+            self.target.check()
             self.progress.end()
-            if ledger.rate_refusals and self.plan.gateway is not None:
+            if history.rate_refusals and self.plan.gateway is not None:
                 raise Unusable(
                     "the gateway refused calls by a request rate, and what a rate refuses tells nothing about slots: "
                     "set requests_per_second to off, of its accounts and of their functions"
@@ -186,17 +188,17 @@ class Proof:
     def _describe(self) -> str:
         if self.plan.gateway is not None:
             return f"the gateway at {self.plan.gateway}"
-        if self.fleet is not None:
-            sharing = self.fleet.sharing
+        if self.cluster is not None:
+            sharing = self.cluster.sharing
             return (
                 f"{sharing.gateways} gateways on one store, started for this; lease {sharing.lease_seconds:g} s, "
-                f"heal_after {sharing.heal_after}"
+                f"heal_after {sharing.reclaim_after}"
             )
         return "a gateway started for this (python -m gateway serve)"
 
     def _notes(self, results: list[SeedResult]) -> list[str]:
         notes = []
-        if self.fleet is not None:
+        if self.cluster is not None:
             notes.append("No backend hung: that is proven with one gateway (no --redis).")
             notes.append(
                 "Longest lag: {:.2f} s of prove's event loop, {:.2f} s of a thread".format(*self.lag.longest)
@@ -210,6 +212,6 @@ class Proof:
         return notes
 
 
-def run(plan: Plan, progress: Progress) -> Verdict:
+def run(plan: ProvePlan, progress: Progress) -> Verdict:
     """`prove` on an event loop of its own. Raises `asyncio.CancelledError` after SIGTERM."""
     return run_on_loop(lambda: prove(plan, progress))

@@ -49,7 +49,7 @@ class Ticks:
         return max((seconds for seconds in late if seconds > self._limit), default=0.0)
 
 
-class Lag:
+class SchedulerLag:
     """`async with Lag(limit)` measures. `limit`: seconds of lag above which a machine is called starved."""
 
     def __init__(self, limit: float, clock: Callable[[], float] = monotonic) -> None:
@@ -79,7 +79,7 @@ class Lag:
         """Seconds: of the event loop, and of the thread."""
         return self._loop_ticks.longest, self._thread_ticks.longest
 
-    def starved_since(self, since: float) -> float:
+    def overloaded_since(self, since: float) -> float:
         """The longest lag since then in seconds, or 0 where the machine was not starved. On the monotonic clock."""
         now = self._clock()
         return max(ticks.longest_since(since, now) for ticks in (self._loop_ticks, self._thread_ticks))

@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 from .quotas import Unusable
 from .target import LOOPBACK, Died
-from .wire import Endpoint
+from .wire import HostPort
 
 SPAWN = "spawn"
 PROGRAMS = ("redis-server", "valkey-server")
@@ -44,10 +44,10 @@ def find_server() -> str:
     raise Unusable(CURE)
 
 
-class Store:
+class SharedStore:
     """A store that runs. `secrets` is `user:password@` of its URL, or nothing."""
 
-    def __init__(self, endpoint: Endpoint, secrets: str = "", database: str = "0") -> None:
+    def __init__(self, endpoint: HostPort, secrets: str = "", database: str = "0") -> None:
         self.endpoint = endpoint
         self.secrets = secrets
         self.database = database
@@ -55,9 +55,9 @@ class Store:
     def __repr__(self) -> str:
         return f"<Store {self.endpoint}>"
 
-    def url_through(self, relay: Endpoint) -> str:
+    def url_through(self, proxy: HostPort) -> str:
         """The URL of the same database for who calls the relay in its place."""
-        return f"redis://{self.secrets}{relay}/{self.database}"
+        return f"redis://{self.secrets}{proxy}/{self.database}"
 
     async def ask(self, *words: str) -> str:
         """The reply to one command: text, or the lines of a longer one. Raises OSError; ValueError for an error."""
@@ -91,11 +91,11 @@ class Store:
             )
 
 
-class OwnServer(Store):
+class SpawnedStore(SharedStore):
     """A server process that keeps nothing on disk; it has the same port after a restart."""
 
     def __init__(self, program: str, folder: Path) -> None:
-        super().__init__(Endpoint(LOOPBACK, find_free_port()))
+        super().__init__(HostPort(LOOPBACK, find_free_port()))
         self._program = program
         self._folder = folder
         self._process: subprocess.Popen[bytes]
@@ -131,7 +131,7 @@ class OwnServer(Store):
 
 
 @contextlib.asynccontextmanager
-async def store_for(wanted: str) -> AsyncIterator[Store]:
+async def store_for(wanted: str) -> AsyncIterator[SharedStore]:
     """The store for the length of the block: one of our own for "spawn". Raises `Unusable`, or `Died`."""
     if wanted != SPAWN:
         store = read_url(wanted)
@@ -140,7 +140,7 @@ async def store_for(wanted: str) -> AsyncIterator[Store]:
         return
     program = find_server()
     with tempfile.TemporaryDirectory(prefix="invoke-gateway-prove-store-") as folder:
-        server = OwnServer(program, Path(folder))
+        server = SpawnedStore(program, Path(folder))
         try:
             await server.start()
             yield server
@@ -148,7 +148,7 @@ async def store_for(wanted: str) -> AsyncIterator[Store]:
             server.kill()
 
 
-def read_url(url: str) -> Store:
+def read_url(url: str) -> SharedStore:
     """`redis://[[user]:password@]HOST[:PORT][/DATABASE]`. Raises `Unusable`."""
     try:
         parts = urlsplit(url)
@@ -162,7 +162,7 @@ def read_url(url: str) -> Store:
             "(prove's relay speaks plain TCP to one server)"
         )
     secrets = f"{parts.netloc.rpartition('@')[0]}@" if "@" in parts.netloc else ""
-    return Store(Endpoint(parts.hostname, port), secrets, database)
+    return SharedStore(HostPort(parts.hostname, port), secrets, database)
 
 
 def find_free_port() -> int:

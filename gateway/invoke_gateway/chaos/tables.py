@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .affected import Healed
+from .affected import RecoveryRow
 from .quotas import RESERVED_REASON, UNRESERVED_REASON
 from .timeline import FAILED, FAILED_BY_BACKEND, UNANSWERED, Second
 from .verdict import Peak, Verdict
-from .violations import Fault
+from .violations import Violation
 
 MOST_EXAMPLES = 10
 SHORT = {RESERVED_REASON: "function", UNRESERVED_REASON: "account"}
@@ -24,20 +24,20 @@ IN_FLIGHT = ("truly in\nflight", "of it\nstruck", "by the\nstore", "by the\ngate
 def print_verdict(console: Console, verdict: Verdict) -> None:
     console.print(limits_table(verdict.peaks, is_shared=verdict.is_shared))
     if verdict.is_shared:
-        console.print(_blows_table(verdict))
-        for seed, blow in verdict.worst_blows:
-            if blow.around:
-                console.print(f"  {blow.name}, seed {seed}, second by second", markup=False, highlight=False)
-                console.print(_seconds_table(blow.around))
-    console.print(faults_table(verdict.counts))
+        console.print(_faults_table(verdict))
+        for seed, fault in verdict.worst_faults:
+            if fault.timeline:
+                console.print(f"  {fault.name}, seed {seed}, second by second", markup=False, highlight=False)
+                console.print(_seconds_table(fault.timeline))
+    console.print(violations_table(verdict.counts))
     for seed, _, text in verdict.examples[:MOST_EXAMPLES]:
         console.print(f"  seed {seed}: {text}", markup=False, highlight=False, soft_wrap=True)
-    for note in verdict.notes:
-        console.print(note, markup=False, soft_wrap=True)
+    for record in verdict.notes:
+        console.print(record, markup=False, soft_wrap=True)
     style = "bold green" if verdict.holds else "bold red"
     console.print(Text(verdict.sentence, style=style), soft_wrap=True)
     if not verdict.holds:
-        seeds = [result.seed for result in verdict.results if result.faults]
+        seeds = [result.seed for result in verdict.results if result.violations]
         again = " ".join(f"--seed {seed}" for seed in seeds[:3])
         console.print(
             f"The same script again: invoke-gateway prove {again}{verdict.options}", markup=False, soft_wrap=True
@@ -64,36 +64,36 @@ def limits_table(peaks: Sequence[Peak], *, is_shared: bool) -> Table:
     return table
 
 
-def _blows_table(verdict: Verdict) -> Table:
+def _faults_table(verdict: Verdict) -> Table:
     table = Table(box=SIMPLE_HEAD)
     table.add_column("blow", no_wrap=True)
     for heading in ("seed", "at", "lasted", *SEEN, "healed\nafter", "prom-\nised"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("kept", no_wrap=True)
-    for seed, blow in verdict.worst_blows:
-        overshoot = Text(str(blow.overshoot), style="bold red" if blow.overshoot else "")
-        counts = [str(blow.refused_while_free), str(blow.failed + blow.unanswered)]
-        cells: list[Text | str] = [Text(blow.name), str(seed), f"{blow.at:.1f} s", blow.duration, overshoot, *counts]
-        for healed in blow.healed:
-            if healed is not blow.healed[0]:
-                cells = [Text(f"  {_shorten(healed.name, blow.name)}"), *[""] * 6]
-            table.add_row(*cells, *_describe_healing(healed))
-        if not blow.healed:
+    for seed, fault in verdict.worst_faults:
+        overshoot = Text(str(fault.overshoot), style="bold red" if fault.overshoot else "")
+        counts = [str(fault.refused_while_free), str(fault.failed + fault.unanswered)]
+        cells: list[Text | str] = [Text(fault.name), str(seed), f"{fault.at:.1f} s", fault.duration, overshoot, *counts]
+        for recovery in fault.recoveries:
+            if recovery is not fault.recoveries[0]:
+                cells = [Text(f"  {_shorten(recovery.name, fault.name)}"), *[""] * 6]
+            table.add_row(*cells, *_describe_recovery(recovery))
+        if not fault.recoveries:
             table.add_row(*cells)
     return table
 
 
-def _shorten(name: str, blow: str) -> str:
+def _shorten(name: str, fault: str) -> str:
     """What of a blow healed, without the blow's own name."""
-    return name.removeprefix(f"{blow}: ")
+    return name.removeprefix(f"{fault}: ")
 
 
-def _describe_healing(healed: Healed) -> list[Text | str]:
-    style = "" if healed.is_kept else "bold red"
+def _describe_recovery(recovery: RecoveryRow) -> list[Text | str]:
+    style = "" if recovery.within_deadline else "bold red"
     return [
-        Text(healed.took, style=style),
-        f"{healed.promise:g} s",
-        Text(healed.judgement, style=style),
+        Text(recovery.took, style=style),
+        f"{recovery.deadline:g} s",
+        Text(recovery.judgement, style=style),
     ]
 
 
@@ -110,16 +110,16 @@ def _seconds_table(seconds: list[Second]) -> Table:
         refused = [str(second.answers[reason]) for reason in reasons]
         other = [str(second.answers[kind]) for kind in (FAILED, FAILED_BY_BACKEND, UNANSWERED)]
         counted = ["-" if count is None else str(count) for count in (second.store, second.gateways)]
-        running = ["{} to {}".format(*second.running), str(second.struck)]
+        running = ["{} to {}".format(*second.running), str(second.affected)]
         cells = [str(second.at), str(second.admitted), *refused, *other, *running, *counted]
         table.add_row(*cells, Text(", ".join(second.marks)))
     return table
 
 
-def faults_table(counts: Mapping[Fault, int]) -> Table:
+def violations_table(counts: Mapping[Violation, int]) -> Table:
     table = Table(box=SIMPLE_HEAD)
     table.add_column("what must not happen", overflow="fold")
     table.add_column("seen", justify="right")
-    for fault, count in counts.items():
-        table.add_row(Text(fault.value), Text(str(count), style="bold red" if count else "green"))
+    for violation, count in counts.items():
+        table.add_row(Text(violation.value), Text(str(count), style="bold red" if count else "green"))
     return table

@@ -16,10 +16,10 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, NamedTuple
 
-from .clients import Target
-from .history import Ledger
-from .quotas import Account, Unusable, count_in_flight
-from .wire import Answer, Connection, Endpoint
+from .clients import CallRoute
+from .history import CallHistory
+from .quotas import AccountQuota, Unusable, count_in_flight
+from .wire import ClientConnection, HostPort, HttpAnswer
 
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0
@@ -28,8 +28,8 @@ TAIL = 15  # lines of what a gateway printed that are shown when it has died
 
 # Limits that are small enough to be reached by every seed; the reservation of 0 admits nothing.
 OWN_ACCOUNTS = [
-    Account("000000000000", 20, {"checkout": 5, "closed": 0}),
-    Account("111122223333", 8, {"checkout": 3}),
+    AccountQuota("000000000000", 20, {"checkout": 5, "closed": 0}),
+    AccountQuota("111122223333", 8, {"checkout": 3}),
 ]
 OWN_TIMEOUT_SECONDS = 3.0
 
@@ -38,16 +38,16 @@ SERVE = (sys.executable, "-m", "invoke_gateway", "serve")
 _LISTENING = re.compile(r"(Invoke API|admin) on http://127\.0\.0\.1:(\d+)")
 
 
-class Subject(NamedTuple):
+class GatewayTarget(NamedTuple):
     """`timeout_seconds`: its backend.timeout_seconds, `None` where unknown. `check`: raises where it has died."""
 
-    invoke: Endpoint
-    admin: Endpoint
+    invoke: HostPort
+    admin: HostPort
     timeout_seconds: float | None
     check: Callable[[], None]
 
-    def target(self, ledger: Ledger) -> Target:
-        return Target(self.invoke, ledger)
+    def route(self, history: CallHistory) -> CallRoute:
+        return CallRoute(self.invoke, history)
 
     async def fetch_limits(self) -> dict[str, Any]:
         """The answer of /limits. Raises `Silent`, or `Died`."""
@@ -55,7 +55,7 @@ class Subject(NamedTuple):
         return await fetch_limits(self.admin)
 
 
-async def fetch_limits(admin: Endpoint) -> dict[str, Any]:
+async def fetch_limits(admin: HostPort) -> dict[str, Any]:
     """The answer of /limits. Raises `Silent`."""
     try:
         answer = await ask(admin, "/limits")
@@ -69,9 +69,9 @@ async def fetch_limits(admin: Endpoint) -> dict[str, Any]:
     return limits
 
 
-async def ask(admin: Endpoint, path: str) -> Answer | None:
+async def ask(admin: HostPort, path: str) -> HttpAnswer | None:
     """The answer to a GET. Raises OSError; ValueError for what is not HTTP."""
-    async with Connection(admin) as connection:
+    async with ClientConnection(admin) as connection:
         await connection.send(b"GET %b HTTP/1.1\r\nHost: %b\r\n\r\n" % (path.encode(), str(admin).encode()))
         return await connection.read_answer()
 
@@ -84,7 +84,7 @@ class Died(Exception):
     """The gateway that was started has ended by itself, or never came up."""
 
 
-def write_settings(accounts: list[Account], backend_url: str, timeout_seconds: float) -> dict[str, Any]:
+def write_settings(accounts: list[AccountQuota], backend_url: str, timeout_seconds: float) -> dict[str, Any]:
     """Settings of a gateway with these limits and free ports. Rates are off: they would refuse before the slots do."""
     return {
         "listen": "127.0.0.1:0",
@@ -106,7 +106,7 @@ def write_settings(accounts: list[Account], backend_url: str, timeout_seconds: f
     }
 
 
-class Process:
+class GatewayProcess:
     """A gateway process. Its settings and what it prints lie in `folder`."""
 
     def __init__(self, settings: dict[str, Any], folder: Path, serve: Sequence[str] = SERVE) -> None:
@@ -129,14 +129,14 @@ class Process:
             tail = "\n".join(self._printed().splitlines()[-TAIL:])
             raise Died(f"the gateway has ended with status {self._process.returncode}:\n{tail}")
 
-    def find_listeners(self) -> tuple[Endpoint, Endpoint] | None:
+    def find_listeners(self) -> tuple[HostPort, HostPort] | None:
         """Invoke API and admin listener, once it has said where they are."""
         ports = dict(_LISTENING.findall(self._printed()))
         if len(ports) < 2:
             return None
-        return Endpoint(LOOPBACK, int(ports["Invoke API"])), Endpoint(LOOPBACK, int(ports["admin"]))
+        return HostPort(LOOPBACK, int(ports["Invoke API"])), HostPort(LOOPBACK, int(ports["admin"]))
 
-    async def wait_for_listeners(self) -> tuple[Endpoint, Endpoint]:
+    async def wait_for_listeners(self) -> tuple[HostPort, HostPort]:
         """Raises `Died` where it ends, or takes too long."""
         deadline = monotonic() + START_SECONDS
         while (listeners := self.find_listeners()) is None:
@@ -172,12 +172,14 @@ class Process:
 
 
 @contextlib.asynccontextmanager
-async def started(backend_url: str, accounts: list[Account], timeout_seconds: float) -> AsyncIterator[Subject]:
+async def started(
+    backend_url: str, accounts: list[AccountQuota], timeout_seconds: float
+) -> AsyncIterator[GatewayTarget]:
     """A gateway of our own, `python -m gateway serve`, for the length of the block. Raises `Died`."""
     with tempfile.TemporaryDirectory(prefix="invoke-gateway-prove-") as folder:
-        process = Process(write_settings(accounts, backend_url, timeout_seconds), Path(folder))
+        process = GatewayProcess(write_settings(accounts, backend_url, timeout_seconds), Path(folder))
         try:
-            yield Subject(*await process.wait_for_listeners(), timeout_seconds, process.check)
+            yield GatewayTarget(*await process.wait_for_listeners(), timeout_seconds, process.check)
         finally:
             await asyncio.to_thread(process.stop)
 

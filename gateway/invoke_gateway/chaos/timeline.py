@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from .calls import Call, Gateway
+from .calls import GatewayInstance, PlannedCall
 
 BEFORE_SECONDS, AFTER_SECONDS = 3, 3
 SAMPLE_SECONDS = 0.25
@@ -29,7 +29,7 @@ class Second:
     admitted: int = 0
     answers: Counter[str] = field(default_factory=Counter)
     running: tuple[int, int] = (0, 0)
-    struck: int = 0
+    affected: int = 0
     store: int | None = None
     gateways: int | None = None
     marks: list[str] = field(default_factory=list)
@@ -48,37 +48,37 @@ class Second:
             "failed_by_the_backend": self.answers[FAILED_BY_BACKEND],
             "unanswered": self.answers[UNANSWERED],
             "running": list(self.running),
-            "running_of_struck_gateways": self.struck,
+            "running_of_struck_gateways": self.affected,
             "in_flight_by_the_store": self.store,
             "in_flight_by_the_gateways": self.gateways,
             "marks": self.marks,
         }
 
 
-class Recording:
+class Timeline:
     """Takes notes from when it is made; `running` are the calls that run then. Times are the ledger's."""
 
-    def __init__(self, running: Iterable[Call]) -> None:
+    def __init__(self, running: Iterable[PlannedCall]) -> None:
         self._before = Counter(call.through for call in running)
-        self._changes: list[tuple[float, int, Gateway | None]] = []
+        self._changes: list[tuple[float, int, GatewayInstance | None]] = []
         self._answers: list[tuple[float, str]] = []
         self._samples: list[tuple[float, int | None, int | None]] = []
 
-    def note_begin(self, call: Call, now: float) -> None:
+    def record_begin(self, call: PlannedCall, now: float) -> None:
         self._changes.append((now, +1, call.through))
 
-    def note_end(self, call: Call, at: float) -> None:
+    def record_end(self, call: PlannedCall, at: float) -> None:
         self._changes.append((at, -1, call.through))
 
-    def note_answer(self, kind: str, now: float) -> None:
+    def record_answer(self, kind: str, now: float) -> None:
         """`kind`: a `Reason`, or one of the words above."""
         self._answers.append((now, kind))
 
-    def note_counted(self, now: float, store: int | None, gateways: int | None) -> None:
+    def record_counted(self, now: float, store: int | None, gateways: int | None) -> None:
         self._samples.append((now, store, gateways))
 
     def table(
-        self, began: float, until: float, struck: Collection[Gateway], marks: Iterable[tuple[float, str]]
+        self, began: float, until: float, affected: Collection[GatewayInstance], marks: Iterable[tuple[float, str]]
     ) -> list[Second]:
         """A row for each whole second from three before `began`; `until` is the end of the notes."""
         last = math.floor(until - began) - 1
@@ -87,7 +87,7 @@ class Recording:
         def row(when: float) -> Second:
             return rows.get(math.floor(when - began)) or Second(0)  # what is outside is written into the void
 
-        self._fill_running(rows, began, struck)
+        self._fill_running(rows, began, affected)
         for when, kind in self._answers:
             row(when).answers[kind] += 1
         for when, store, gateways in self._samples:
@@ -96,24 +96,24 @@ class Recording:
             row(when).marks.append(f"{mark} at {when - began:.1f} s")
         return list(rows.values())
 
-    def _fill_running(self, rows: dict[int, Second], began: float, struck: Collection[Gateway]) -> None:
+    def _fill_running(self, rows: dict[int, Second], began: float, affected: Collection[GatewayInstance]) -> None:
         changes = sorted(self._changes, key=lambda change: change[0])
         total = self._before.total()
-        of_struck = sum(count for gateway, count in self._before.items() if gateway in struck)
+        of_affected = sum(count for gateway, count in self._before.items() if gateway in affected)
         at = 0
         for row in rows.values():
             lowest = highest = total
-            row.struck = of_struck
+            row.affected = of_affected
             while at < len(changes) and changes[at][0] < began + row.at + 1:
                 when, by, gateway = changes[at]
                 at += 1
                 total += by
-                of_struck += by if gateway in struck else 0
+                of_affected += by if gateway in affected else 0
                 if when < began + row.at:  # before the first row
                     lowest = highest = total
-                    row.struck = of_struck
+                    row.affected = of_affected
                     continue
                 row.admitted += by > 0
                 lowest, highest = min(lowest, total), max(highest, total)
-                row.struck = max(row.struck, of_struck)
+                row.affected = max(row.affected, of_affected)
             row.running = (lowest, highest)

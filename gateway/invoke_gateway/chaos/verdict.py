@@ -6,9 +6,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from .affected import Struck, list_blows
-from .history import Ledger
-from .violations import OF_EVENTS, OF_SHARED, Fault, Faults
+from .affected import FaultRow, list_faults
+from .history import CallHistory
+from .violations import OF_EVENTS, OF_SHARED, Violation, Violations
 
 PASSED, FAILED, UNJUDGED, MISUSED = 0, 1, 2, 2
 
@@ -41,26 +41,26 @@ class SeedResult:
     answers: Counter[str]
     endings: Counter[str]
     peaks: list[Peak]
-    faults: Faults
+    violations: Violations
     phases: list[tuple[str, float]] = field(default_factory=list)
     series: list[list[tuple[float, int]]] = field(default_factory=list)
-    blows: list[Struck] = field(default_factory=list)
+    faults: list[FaultRow] = field(default_factory=list)
 
 
-def sum_up(seed: int, ledger: Ledger, started: float, phases: list[tuple[str, float]]) -> SeedResult:
+def sum_up(seed: int, history: CallHistory, started: float, phases: list[tuple[str, float]]) -> SeedResult:
     """The result of a seed whose ledger is closed."""
-    levels = list(ledger.levels.values())
+    tracks = list(history.tracks.values())
     return SeedResult(
         seed,
-        ledger.clock() - started,
-        len(ledger.calls),
-        ledger.answers,
-        ledger.endings,
-        [Peak(level.account, level.name, level.ceiling, level.highest, level.highest_with_lost) for level in levels],
-        ledger.faults,
+        history.clock() - started,
+        len(history.calls),
+        history.answers,
+        history.endings,
+        [Peak(track.account, track.name, track.ceiling, track.highest, track.highest_with_lost) for track in tracks],
+        history.violations,
         phases,
-        [[(at - started, running) for at, running in level.series] for level in levels],
-        list_blows(ledger.damage, started) if ledger.damage else [],
+        [[(at - started, running) for at, running in track.series] for track in tracks],
+        list_faults(history.fault_log, started) if history.fault_log else [],
     )
 
 
@@ -69,7 +69,7 @@ class Verdict:
     """`subject` says what was judged, `notes` what could not be, `options` with what else beside its seed the same is
     run again; `lag`: the longest lag in seconds, of this process's event loop and of a thread of it."""
 
-    subject: str
+    target: str
     results: list[SeedResult]
     notes: list[str] = field(default_factory=list)
     options: str = ""
@@ -86,33 +86,42 @@ class Verdict:
         return list(highest.values())
 
     @property
-    def counts(self) -> dict[Fault, int]:
+    def counts(self) -> dict[Violation, int]:
         """Of every fault how often it was seen, also where that is 0."""
-        faults = [fault for fault in Fault if fault not in OF_EVENTS and (self.is_shared or fault not in OF_SHARED)]
-        return {fault: sum(result.faults.counts[fault] for result in self.results) for fault in faults}
+        violations = [
+            violation
+            for violation in Violation
+            if violation not in OF_EVENTS and (self.is_shared or violation not in OF_SHARED)
+        ]
+        return {
+            violation: sum(result.violations.counts[violation] for result in self.results) for violation in violations
+        }
 
     @property
     def is_shared(self) -> bool:
         """Whether several gateways, or their store, were struck."""
-        return any(result.blows or any(result.faults.counts[fault] for fault in OF_SHARED) for result in self.results)
+        return any(
+            result.faults or any(result.violations.counts[violation] for violation in OF_SHARED)
+            for result in self.results
+        )
 
     @property
-    def worst_blows(self) -> list[tuple[int, Struck]]:
+    def worst_faults(self) -> list[tuple[int, FaultRow]]:
         """Of each kind of blow, whomever it struck, the one that overshot most, else healed slowest; and its seed."""
-        worst: dict[str, tuple[int, Struck]] = {}
+        worst: dict[str, tuple[int, FaultRow]] = {}
         for result in self.results:
-            for blow in result.blows:
-                known = worst.get(blow.kind)
-                if known is None or blow.badness > known[1].badness:
-                    worst[blow.kind] = (result.seed, blow)
+            for fault in result.faults:
+                known = worst.get(fault.kind)
+                if known is None or fault.badness > known[1].badness:
+                    worst[fault.kind] = (result.seed, fault)
         return list(worst.values())
 
     @property
-    def examples(self) -> list[tuple[int, Fault, str]]:
+    def examples(self) -> list[tuple[int, Violation, str]]:
         return [
-            (result.seed, fault, example)
+            (result.seed, violation, example)
             for result in self.results
-            for fault, examples in result.faults.examples.items()
+            for violation, examples in result.violations.examples.items()
             for example in examples
         ]
 
@@ -123,8 +132,8 @@ class Verdict:
     @property
     def is_unjudged(self) -> bool:
         """Whether checks came to no result, and nothing else is wrong."""
-        wrong = {fault for fault, count in self.counts.items() if count}
-        return wrong == {Fault.NOT_JUDGED} and not any(peak.overshoot for peak in self.peaks)
+        wrong = {violation for violation, count in self.counts.items() if count}
+        return wrong == {Violation.NOT_JUDGED} and not any(peak.overshoot for peak in self.peaks)
 
     @property
     def status(self) -> int:
@@ -143,7 +152,7 @@ class Verdict:
         seeds = f"{len(self.results)} seed{'s' if len(self.results) != 1 else ''}, {self.calls} calls"
         if self.holds:
             return f"{self.headline}: {seeds}, and nothing went wrong."
-        wrong = [f"{count} {fault.value}" for fault, count in self.counts.items() if count]
+        wrong = [f"{count} {violation.value}" for violation, count in self.counts.items() if count]
         also = ", and nothing else was wrong" if self.is_unjudged else ""
         return f"{self.headline}: {seeds}; {', '.join(wrong) or 'nothing was run'}{also}."
 
@@ -151,16 +160,16 @@ class Verdict:
         return {
             "holds": self.holds,
             "judged": not self.is_unjudged,
-            "subject": self.subject,
+            "subject": self.target,
             "lag": None if self.lag is None else {name: round(s, 3) for name, s in zip(LAGS, self.lag, strict=True)},
             "notes": self.notes,
             "limits": [
                 peak_as_json(peak) | ({"highest_with_lost": peak.highest_with_lost} if self.is_shared else {})
                 for peak in self.peaks
             ],
-            "faults": {fault.name.lower(): count for fault, count in self.counts.items()},
+            "faults": {violation.name.lower(): count for violation, count in self.counts.items()},
             "examples": [
-                {"seed": seed, "fault": fault.name.lower(), "text": text} for seed, fault, text in self.examples
+                {"seed": seed, "fault": violation.name.lower(), "text": text} for seed, violation, text in self.examples
             ],
             "seeds": [
                 {
@@ -170,8 +179,8 @@ class Verdict:
                     "answers": dict(result.answers),
                     "backend": dict(result.endings),
                     "limits": [peak_as_json(peak) for peak in result.peaks],
-                    "faults": {fault.name.lower(): count for fault, count in result.faults.counts.items()},
-                    **({"blows": [blow.as_json() for blow in result.blows]} if result.blows else {}),
+                    "faults": {violation.name.lower(): count for violation, count in result.violations.counts.items()},
+                    **({"blows": [fault.as_json() for fault in result.faults]} if result.faults else {}),
                 }
                 for result in self.results
             ],

@@ -8,7 +8,7 @@ from enum import Enum
 MOST_EXAMPLES = 5
 
 
-class Fault(Enum):
+class Violation(Enum):
     """The value is the row's name in the verdict."""
 
     OVERSHOOT = "calls above a limit"
@@ -38,28 +38,28 @@ class Fault(Enum):
         return f"<{self.name}>"
 
 
-OF_SHARED = (Fault.GIVEN_AWAY, Fault.NOT_HEALED)  # these only where several gateways are
+OF_SHARED = (Violation.GIVEN_AWAY, Violation.NOT_HEALED)  # these only where several gateways are
 OF_EVENTS = (
-    Fault.LOST,
-    Fault.AGAIN,
-    Fault.ATTEMPTS,
-    Fault.TOO_SOON,
-    Fault.UNTOLD,
-    Fault.TOLD_AGAIN,
-    Fault.NOT_ENDED,
+    Violation.LOST,
+    Violation.AGAIN,
+    Violation.ATTEMPTS,
+    Violation.TOO_SOON,
+    Violation.UNTOLD,
+    Violation.TOLD_AGAIN,
+    Violation.NOT_ENDED,
 )  # these only with --events
 
 
-class Faults:
+class Violations:
     """Counts and examples of one seed."""
 
     def __init__(self) -> None:
-        self.counts: Counter[Fault] = Counter()
-        self.examples: dict[Fault, list[str]] = {}
+        self.counts: Counter[Violation] = Counter()
+        self.examples: dict[Violation, list[str]] = {}
 
-    def add(self, fault: Fault, example: str, count: int = 1) -> None:
-        self.counts[fault] += count
-        examples = self.examples.setdefault(fault, [])
+    def add(self, violation: Violation, example: str, count: int = 1) -> None:
+        self.counts[violation] += count
+        examples = self.examples.setdefault(violation, [])
         if len(examples) < MOST_EXAMPLES:
             examples.append(example)
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import NamedTuple, Self
 
 from .backend import encode_request
-from .calls import Call
+from .calls import PlannedCall
 from .quotas import DEFAULT_ACCOUNT
 
 # Seconds after which an answer that has not come does not come. So long waits only what fails.
@@ -18,7 +18,7 @@ PATIENCE = 60.0
 _MOST_HEAD_BYTES = 65_536
 
 
-class Endpoint(NamedTuple):
+class HostPort(NamedTuple):
     host: str
     port: int
 
@@ -26,14 +26,14 @@ class Endpoint(NamedTuple):
         return f"{self.host}:{self.port}"
 
 
-class Head(NamedTuple):
+class ResponseHead(NamedTuple):
     """Header names are in lower case."""
 
     status: int
     headers: Mapping[str, str]
 
 
-class Answer(NamedTuple):
+class HttpAnswer(NamedTuple):
     """`is_whole` is False when the connection ended before the response did."""
 
     status: int
@@ -42,7 +42,7 @@ class Answer(NamedTuple):
     is_whole: bool = True
 
 
-def encode_head(call: Call, *, chunked: bool = False) -> bytes:
+def encode_head(call: PlannedCall, *, chunked: bool = False) -> bytes:
     """The head of `call`'s request: Invoke or InvokeWithResponseStream, the account as an emulator's access key id."""
     date, operation = (
         ("2021-11-15", "response-streaming-invocations") if call.is_streamed else ("2015-03-31", "invocations")
@@ -66,10 +66,10 @@ def name_account(account: str) -> list[str]:
     return [f"Authorization: AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"]
 
 
-class Connection:
+class ClientConnection:
     """`async with Connection(endpoint) as connection`. Raises OSError where nobody listens."""
 
-    def __init__(self, endpoint: Endpoint, *, receive_buffer: int | None = None) -> None:
+    def __init__(self, endpoint: HostPort, *, receive_buffer: int | None = None) -> None:
         self._endpoint = endpoint
         self._receive_buffer = receive_buffer
         self.reader: asyncio.StreamReader
@@ -122,7 +122,7 @@ class Connection:
                 plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
 
-    async def read_head(self) -> Head | None:
+    async def read_head(self) -> ResponseHead | None:
         """`None` when the connection ended, or nothing came in time. Raises ValueError for what is not HTTP."""
         try:
             async with asyncio.timeout(PATIENCE):
@@ -136,12 +136,12 @@ class Connection:
         except asyncio.LimitOverrunError as error:
             raise ValueError("a head above 64 KiB") from error
 
-    async def read_answer(self, pause: float = 0.0) -> Answer | None:
+    async def read_answer(self, pause: float = 0.0) -> HttpAnswer | None:
         """The answer; after each piece of its body `pause` seconds. `None` when none came."""
         head = await self.read_head()
         return None if head is None else await self.read_rest(head, pause)
 
-    async def read_rest(self, head: Head, pause: float = 0.0) -> Answer:
+    async def read_rest(self, head: ResponseHead, pause: float = 0.0) -> HttpAnswer:
         pieces: list[bytes] = []
         try:
             async with asyncio.timeout(PATIENCE):
@@ -153,8 +153,8 @@ class Connection:
                 else:
                     await self._read_piece(int(head.headers.get("content-length", "0")), pieces, pause)
         except (asyncio.IncompleteReadError, OSError, TimeoutError):
-            return Answer(head.status, head.headers, b"".join(pieces), is_whole=False)
-        return Answer(head.status, head.headers, b"".join(pieces))
+            return HttpAnswer(head.status, head.headers, b"".join(pieces), is_whole=False)
+        return HttpAnswer(head.status, head.headers, b"".join(pieces))
 
     async def _read_piece(self, left: int, pieces: list[bytes], pause: float) -> None:
         while left:
@@ -167,10 +167,10 @@ class Connection:
                 await asyncio.sleep(pause)
 
 
-def _parse_head(raw: bytes) -> Head:
+def _parse_head(raw: bytes) -> ResponseHead:
     line, *rest = raw[:-4].decode("latin-1").split("\r\n")
     version, status, *_ = line.split(" ")
     if version != "HTTP/1.1":
         raise ValueError(f"{line[:60]!r} is not HTTP/1.1")
     headers = {name.lower(): value.strip() for name, _, value in (field.partition(":") for field in rest)}
-    return Head(int(status), headers)
+    return ResponseHead(int(status), headers)

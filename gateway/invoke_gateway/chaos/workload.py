@@ -13,16 +13,16 @@ import math
 from collections.abc import Callable, Collection, Coroutine, Iterator
 from random import Random
 
-from .calls import Call, Ending
-from .clients import Manner, Target, invoke
-from .cluster import Fleet
-from .combined_faults import Together
-from .fault_effect import Blow, Healing
-from .fault_kinds import Kind, Step, plan
-from .fault_log import TIMEOUT, Damage
-from .quotas import Account, Lane
-from .timeline import AFTER_SECONDS, BEFORE_SECONDS, SAMPLE_SECONDS, Recording
-from .violations import Fault
+from .calls import CallEnding, PlannedCall
+from .clients import CallRoute, ClientBehaviour, invoke
+from .cluster import Cluster
+from .combined_faults import CombinedNemesis
+from .fault_effect import InjectedFault, Recovery
+from .fault_kinds import FaultKind, PlannedFault, plan_faults
+from .fault_log import TIMEOUT, FaultLog
+from .quotas import AccountQuota, QuotaLane
+from .timeline import AFTER_SECONDS, BEFORE_SECONDS, SAMPLE_SECONDS, Timeline
+from .violations import Violation
 
 CALL_SECONDS = (0.1, 0.5)
 RETRY_SECONDS = (0.08, 0.16)
@@ -32,52 +32,57 @@ PAUSE = 0.02
 HEAD_START = 0.2
 LAST_CALM_SECONDS = 1.0  # of load after the last blow
 
-_MANNERS = {Manner.STAYS: 85, Manner.LEAVES_DURING: 8, Manner.LOSES_PATIENCE: 4, Manner.STALLS_IN_BODY: 3}
+_BEHAVIOURS = {
+    ClientBehaviour.STAYS: 85,
+    ClientBehaviour.LEAVES_DURING: 8,
+    ClientBehaviour.LOSES_PATIENCE: 4,
+    ClientBehaviour.STALLS_IN_BODY: 3,
+}
 _ENDINGS = {
-    Ending.ANSWERS: 85,
-    Ending.TRICKLES: 5,
-    Ending.RESETS: 4,
-    Ending.BREAKS_OFF: 3,
-    Ending.GARBAGE: 3,
+    CallEnding.ANSWERS: 85,
+    CallEnding.TRICKLES: 5,
+    CallEnding.RESETS: 4,
+    CallEnding.BREAKS_OFF: 3,
+    CallEnding.GARBAGE: 3,
 }
 
 
-class Siege:
+class Workload:
     """`begin` is told each blow that is about to fall, `tell` how each healed."""
 
     def __init__(
         self,
-        target: Target,
-        fleet: Fleet,
-        accounts: list[Account],
-        damage: Damage,
+        route: CallRoute,
+        cluster: Cluster,
+        accounts: list[AccountQuota],
+        fault_log: FaultLog,
         script: str,
         *,
         kinds: Collection[str],
-        cut_seconds: float,
-        around: Collection[str],
+        partition_seconds: float,
+        timeline: Collection[str],
         begin: Callable[[str], None],
         tell: Callable[[str], None],
     ) -> None:
-        self.target = target
-        self.fleet = fleet
-        self.damage = damage
+        self.route = route
+        self.cluster = cluster
+        self.fault_log = fault_log
         self.script = script
         self.is_over = False
         self._kinds = kinds
-        self._cut_seconds = cut_seconds
-        self._around = around
+        self._partition_seconds = partition_seconds
+        self._timelines = timeline
         self._begin = begin
         self._tell = tell
         self._lanes = [lane for account in accounts for lane in account.lanes]
-        self._clock = target.ledger.clock
-        self._blows = Together(fleet, damage, self._clock, lambda: target.ledger.running)
+        self._clock = route.history.clock
+        self._nemesis = CombinedNemesis(cluster, fault_log, self._clock, lambda: route.history.running)
 
     async def run(self) -> None:
         """Deal every blow of the script under load. Raises `Died`."""
         clients = [asyncio.create_task(client) for lane in self._lanes for client in self._clients(lane)]
         try:
-            await self._deal_blows()
+            await self._inject_faults()
         except BaseException:
             for client in clients:
                 client.cancel()
@@ -86,110 +91,114 @@ class Siege:
         self.is_over = True
         await asyncio.gather(*clients)
 
-    async def _deal_blows(self) -> None:
-        healing = self.damage.expect("load alone", self.fleet.gateways, self._clock())
-        await self._wait_for([healing])
+    async def _inject_faults(self) -> None:
+        recovery = self.fault_log.expect("load alone", self.cluster.gateways, self._clock())
+        await self._wait_for([recovery])
         # What is kept for a gateway that cannot speak is not in an empty store: that is no promise of the time-out.
-        kinds = {*self._kinds} - ({Kind.CUT_OFF_AT_RESTART} if self.damage.heal_after == TIMEOUT else set())
-        members, lease = len(self.fleet.members), self.damage.lease_seconds
-        workers = self.fleet.sharing.workers
-        for step in plan(self.script, members, lease, self._cut_seconds, kinds, workers=workers):
-            await asyncio.sleep(step.calm)
-            self._begin(step.kind)
-            await (self._deal_recorded(step) if step.kind in self._around else self._deal(step))
+        kinds = {*self._kinds} - ({FaultKind.CUT_OFF_AT_RESTART} if self.fault_log.reclaim_after == TIMEOUT else set())
+        nodes, lease = len(self.cluster.nodes), self.fault_log.lease_seconds
+        workers = self.cluster.sharing.workers
+        for planned in plan_faults(self.script, nodes, lease, self._partition_seconds, kinds, workers=workers):
+            await asyncio.sleep(planned.calm)
+            self._begin(planned.kind)
+            await (self._inject_with_timeline(planned) if planned.kind in self._timelines else self._inject(planned))
         await asyncio.sleep(LAST_CALM_SECONDS)
 
-    async def _deal_recorded(self, step: Step) -> None:
+    async def _inject_with_timeline(self, planned: PlannedFault) -> None:
         """With a table of each second from three before the blow until three after all was healed."""
-        ledger = self.target.ledger
-        ledger.recording = recording = Recording(ledger.running)
-        sampling = asyncio.create_task(self._sample(recording))
+        history = self.route.history
+        history.timeline = timeline = Timeline(history.running)
+        sampling = asyncio.create_task(self._sample(timeline))
         try:
             await asyncio.sleep(BEFORE_SECONDS)
-            blow = await self._deal(step)
-            marks = self.damage.marks(blow)
+            fault = await self._inject(planned)
+            marks = self.fault_log.marks(fault)
             last = max(at for at, _ in marks)
-            await asyncio.sleep(blow.began + math.floor(last - blow.began) + AFTER_SECONDS + 1 - self._clock())
+            await asyncio.sleep(fault.began + math.floor(last - fault.began) + AFTER_SECONDS + 1 - self._clock())
         finally:
-            ledger.recording = None
+            history.timeline = None
             sampling.cancel()
             await asyncio.gather(sampling, return_exceptions=True)
-        ledger.expire(self._clock())
-        blow.around = recording.table(blow.began, self._clock(), blow.gateways, marks)
+        history.expire(self._clock())
+        fault.timeline = timeline.table(fault.began, self._clock(), fault.gateways, marks)
 
-    async def _sample(self, recording: Recording) -> None:
+    async def _sample(self, timeline: Timeline) -> None:
         while True:
-            recording.note_counted(self._clock(), *await self.fleet.count_in_flight())
+            timeline.record_counted(self._clock(), *await self.cluster.count_in_flight())
             await asyncio.sleep(SAMPLE_SECONDS)
 
-    async def _deal(self, step: Step) -> Blow:
-        known = len(self.damage.healings)
-        blow = await self._blows.deal(step)
-        await self._wait_for(self.damage.healings[known:])
-        await self._wait_for_excess(blow)
-        for struck in self.damage.blows:
-            if struck.over is None:
-                struck.over = self._clock()
-        return blow
+    async def _inject(self, planned: PlannedFault) -> InjectedFault:
+        known = len(self.fault_log.recoveries)
+        fault = await self._nemesis.inject(planned)
+        await self._wait_for(self.fault_log.recoveries[known:])
+        await self._wait_for_excess(fault)
+        for affected in self.fault_log.faults:
+            if affected.over is None:
+                affected.over = self._clock()
+        return fault
 
-    async def _wait_for_excess(self, blow: Blow) -> None:
+    async def _wait_for_excess(self, fault: InjectedFault) -> None:
         """Calls that came back beyond a limit keep it full, and their account, for as long as they run."""
-        ledger = self.target.ledger
-        while blow.is_cut and blow.ended is not None and self._clock() < blow.ended + ledger.function_seconds:
-            ledger.expire(self._clock())
-            if all(level.running <= level.ceiling for level in ledger.levels.values()):
+        history = self.route.history
+        while fault.is_cut and fault.ended is not None and self._clock() < fault.ended + history.function_seconds:
+            history.expire(self._clock())
+            if all(track.running <= track.ceiling for track in history.tracks.values()):
                 return
             await asyncio.sleep(PAUSE)
 
-    async def _wait_for(self, healings: list[Healing]) -> None:
-        ledger = self.target.ledger
-        for healing in healings:
-            latest = healing.since + healing.promise + PATIENCE
-            while healing.healed_at is None and self._clock() < latest + ledger.starved_since(healing.since):
-                self.fleet.check()
+    async def _wait_for(self, recoveries: list[Recovery]) -> None:
+        history = self.route.history
+        for recovery in recoveries:
+            latest = recovery.since + recovery.deadline + PATIENCE
+            while recovery.recovered_at is None and self._clock() < latest + history.overloaded_since(recovery.since):
+                self.cluster.check()
                 await asyncio.sleep(PAUSE)
-            self._tell(str(healing))
-            if not healing.is_kept:
-                healing.lag = ledger.add_unless_starved(Fault.NOT_HEALED, str(healing), healing.since, healing.beyond)
+            self._tell(str(recovery))
+            if not recovery.within_deadline:
+                recovery.lag = history.add_unless_overloaded(
+                    Violation.NOT_HEALED, str(recovery), recovery.since, recovery.beyond
+                )
 
     # The load.
 
-    def _clients(self, lane: Lane) -> Iterator[Coroutine[None, None, None]]:
-        gateways = len(self.fleet.members)
+    def _clients(self, lane: QuotaLane) -> Iterator[Coroutine[None, None, None]]:
+        gateways = len(self.cluster.nodes)
         per_gateway = math.ceil((1.3 * lane.ceiling + 2) / max(1, gateways - 1)) if lane.ceiling else 1
         for number in range(per_gateway * gateways):
-            yield self._besiege(lane, number, is_long=False)
+            yield self._run_client(lane, number, is_long=False)
         for number in range((lane.ceiling + 1) // 3):
-            yield self._besiege(lane, number, is_long=True)
+            yield self._run_client(lane, number, is_long=True)
 
-    async def _besiege(self, lane: Lane, number: int, *, is_long: bool) -> None:
+    async def _run_client(self, lane: QuotaLane, number: int, *, is_long: bool) -> None:
         who = f"{self.script}.siege.{lane.account}.{lane.name}.{number}{'.long' if is_long else ''}"
-        dice = Random(who)
+        rng = Random(who)
         attempt = 0
         if not is_long:
             await asyncio.sleep(HEAD_START)  # of the long ones, which would seldom get a slot of a few
         while not self.is_over:
             attempt += 1
-            call = self._plan(f"{who}.{attempt}", lane, dice, is_long=is_long)
-            call.home = (number + self._lanes.index(lane)) % len(self.fleet.members)
-            manner = Manner.STAYS if is_long else dice.choices(list(_MANNERS), list(_MANNERS.values()))[0]
-            answer = await invoke(self.target, call, manner, dice)
+            call = self._plan(f"{who}.{attempt}", lane, rng, is_long=is_long)
+            call.home = (number + self._lanes.index(lane)) % len(self.cluster.nodes)
+            behaviour = (
+                ClientBehaviour.STAYS if is_long else rng.choices(list(_BEHAVIOURS), list(_BEHAVIOURS.values()))[0]
+            )
+            answer = await invoke(self.route, call, behaviour, rng)
             if answer is None or answer.status != 200:
-                await asyncio.sleep(dice.uniform(*(RETRY_SECONDS if lane.ceiling else CLOSED_RETRY_SECONDS)))
+                await asyncio.sleep(rng.uniform(*(RETRY_SECONDS if lane.ceiling else CLOSED_RETRY_SECONDS)))
 
-    def _plan(self, id: str, lane: Lane, dice: Random, *, is_long: bool) -> Call:
-        ending = dice.choices(list(_ENDINGS), list(_ENDINGS.values()))[0]
-        seconds = dice.uniform(*CALL_SECONDS)
+    def _plan(self, id: str, lane: QuotaLane, rng: Random, *, is_long: bool) -> PlannedCall:
+        ending = rng.choices(list(_ENDINGS), list(_ENDINGS.values()))[0]
+        seconds = rng.uniform(*CALL_SECONDS)
         if is_long:
-            ending, seconds = Ending.ANSWERS, dice.uniform(*self.fleet.sharing.long_call_seconds)
-        elif ending is Ending.TRICKLES or ending is Ending.BREAKS_OFF:
+            ending, seconds = CallEnding.ANSWERS, rng.uniform(*self.cluster.sharing.long_call_seconds)
+        elif ending is CallEnding.TRICKLES or ending is CallEnding.BREAKS_OFF:
             seconds /= 2
-        return Call(
+        return PlannedCall(
             id,
             lane,
-            dice.choice(lane.functions),
+            rng.choice(lane.functions),
             ending=ending,
             seconds=seconds,
-            is_large=not is_long and dice.random() < 0.1,
-            is_streamed=dice.random() < 0.2,
+            is_large=not is_long and rng.random() < 0.1,
+            is_streamed=rng.random() < 0.2,
         )

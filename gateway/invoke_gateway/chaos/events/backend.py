@@ -14,11 +14,11 @@ from contextlib import suppress
 import msgspec
 
 from ..backend import MAX_HEAD_BYTES, read_body
-from ..violations import Fault
-from ..wire import Connection, Endpoint
-from .history import Event, Life, Run
-from .ledger import EventLedger, Payload, encode_event
-from .script import Ending
+from ..violations import Violation
+from ..wire import ClientConnection, HostPort
+from .event import EventRun, GatewayInstance, SentEvent
+from .history import EventHistory, EventPayload, encode_event
+from .script import RunEnding
 
 _LAST = b"behind everybody else\r\n\r\n"
 _JSON = b"Content-Type: application/json\r\n"
@@ -27,44 +27,44 @@ _FAILED = _OK + b"X-Amz-Function-Error: Unhandled\r\n"
 _BROKEN = b"HTTP/1.1 500 Internal Server Error\r\n" + _JSON + b"X-Amzn-ErrorType: ServiceException\r\n"
 _THROTTLED = b"HTTP/1.1 429 Too Many Requests\r\n" + _JSON + b"X-Amzn-ErrorType: TooManyRequestsException\r\n"
 _ANSWERS = {
-    Ending.SUCCESS: (_OK, b'{"done":true}'),
-    Ending.ERROR: (_FAILED, b'{"errorMessage":"as planned","errorType":"Planned"}'),
-    Ending.BROKEN: (_BROKEN, b'{"Type":"Service","Message":"as planned"}'),
-    Ending.THROTTLED: (
+    RunEnding.SUCCESS: (_OK, b'{"done":true}'),
+    RunEnding.ERROR: (_FAILED, b'{"errorMessage":"as planned","errorType":"Planned"}'),
+    RunEnding.BROKEN: (_BROKEN, b'{"Type":"Service","Message":"as planned"}'),
+    RunEnding.THROTTLED: (
         _THROTTLED,
         b'{"Type":"User","message":"Rate Exceeded.","Reason":"ConcurrentInvocationLimitExceeded"}',
     ),
 }
 
 
-class Door:
+class BackendPort:
     """Where one gateway comes in; `life` is who stands there now."""
 
     def __init__(self, name: str) -> None:
-        self.life = Life(name)
-        self.endpoint: Endpoint
+        self.gateway = GatewayInstance(name)
+        self.endpoint: HostPort
 
     @property
     def url(self) -> str:
         return f"http://{self.endpoint}"
 
-    async def let_in(self, life: Life) -> None:
+    async def assign(self, gateway: GatewayInstance) -> None:
         """From now on who connects is this one. What a dead gateway left in the queue of the listening socket is
         accepted first, as its own: the connections come in their order."""
-        async with Connection(self.endpoint) as connection:
+        async with ClientConnection(self.endpoint) as connection:
             await connection.send(_LAST)
             await connection.reader.readexactly(len(_LAST))
-        self.life = life
+        self.gateway = gateway
 
     def __repr__(self) -> str:
-        return f"<Door {self.life}>"
+        return f"<Door {self.gateway}>"
 
 
 class EventBackend:
     """`async with EventBackend(ledger) as backend`."""
 
-    def __init__(self, ledger: EventLedger) -> None:
-        self._ledger = ledger
+    def __init__(self, history: EventHistory) -> None:
+        self._history = history
         self._tasks: set[asyncio.Task[None]] = set()
         self._servers: list[asyncio.Server] = []
 
@@ -78,19 +78,21 @@ class EventBackend:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def open(self, door: Door) -> None:
+    async def open(self, port: BackendPort) -> None:
         """Listen for one gateway; sets the door's endpoint."""
 
         def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            task = asyncio.get_running_loop().create_task(self._serve(door.life, reader, writer))
+            task = asyncio.get_running_loop().create_task(self._serve(port.gateway, reader, writer))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
         server = await asyncio.start_server(accept, "127.0.0.1", 0, limit=MAX_HEAD_BYTES, backlog=1024)
         self._servers.append(server)
-        door.endpoint = Endpoint(*server.sockets[0].getsockname()[:2])
+        port.endpoint = HostPort(*server.sockets[0].getsockname()[:2])
 
-    async def _serve(self, life: Life, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(
+        self, gateway: GatewayInstance, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         try:
             while not writer.is_closing():
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -102,35 +104,35 @@ class EventBackend:
                 if event is None:
                     line = head.partition(b"\r\n")[0]
                     text = f"the backend got what nobody sent: {line[:80]!r} {body[:80]!r}"
-                    self._ledger.faults.add(Fault.NOT_WHOLE, text)
-                    writer.write(_encode(Ending.SUCCESS))
+                    self._history.violations.add(Violation.NOT_WHOLE, text)
+                    writer.write(_encode(RunEnding.SUCCESS))
                 else:
-                    await self._run(event, life, writer)
+                    await self._run(event, gateway, writer)
         except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError, OSError):
             pass  # a connection may end at any time, and what never arrived whole never ran
         finally:
             writer.close()
 
-    def _find(self, head: bytes, body: bytes) -> Event | None:
+    def _find(self, head: bytes, body: bytes) -> SentEvent | None:
         try:
-            event = self._ledger.events.get(msgspec.json.decode(body, type=Payload).id)
+            event = self._history.events.get(msgspec.json.decode(body, type=EventPayload).id)
         except msgspec.MsgspecError:
             return None
         if event is None or b"/functions/%b/" % event.intent.function.name.encode() not in head:
             return None
         return event if body == encode_event(event) else None
 
-    async def _run(self, event: Event, life: Life, writer: asyncio.StreamWriter) -> None:
-        run = self._ledger.begin(event, life)
+    async def _run(self, event: SentEvent, gateway: GatewayInstance, writer: asyncio.StreamWriter) -> None:
+        run = self._history.begin(event, gateway)
         try:
             await asyncio.sleep(event.intent.seconds)
         finally:
-            self._ledger.end(run)
+            self._history.end(run)
         _tell(run, writer)
 
 
-def _tell(run: Run, writer: asyncio.StreamWriter) -> None:
-    if run.ending is not Ending.RESET:
+def _tell(run: EventRun, writer: asyncio.StreamWriter) -> None:
+    if run.ending is not RunEnding.RESET:
         if not writer.is_closing():
             writer.write(_encode(run.ending))
         return
@@ -141,6 +143,6 @@ def _tell(run: Run, writer: asyncio.StreamWriter) -> None:
     writer.transport.abort()
 
 
-def _encode(ending: Ending) -> bytes:
+def _encode(ending: RunEnding) -> bytes:
     head, body = _ANSWERS[ending]
     return b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body)

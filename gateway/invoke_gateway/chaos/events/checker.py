@@ -13,21 +13,21 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from ..violations import Fault, Faults
-from .dead_letters import Letter
-from .history import Answer, Blow, BlowKind, Event, Run
+from ..violations import Violation, Violations
+from .dead_letters import DeadLetter
+from .event import EventAnswer, EventFault, EventFaultKind, EventRun, SentEvent
 from .nemesis import RETURN_SECONDS
-from .script import FUNCTION_ERROR_DELAYS, Ending
+from .script import FUNCTION_ERROR_DELAYS, RunEnding
 
 # Within which a gateway has read a run's answer and written down what becomes of the event, on a machine that is busy.
 SETTLE_SECONDS = 1.0
-STARVED_SETTLE_SECONDS = 10.0  # the same on one that stands still now and then: then it is not judged
+OVERLOADED_SETTLE_SECONDS = 10.0  # the same on one that stands still now and then: then it is not judged
 EARLY_SECONDS = 0.02  # by which clocks may differ
 ZERO, EXHAUSTED = "ZeroReservedConcurrency", "RetriesExhausted"
 
 
 @dataclass
-class Tally:
+class EventTally:
     """Numbers of events. `as_planned`: accepted, and run exactly as often as the rules say; `again`: run again, which
     a blow explains; `repeats`: how often; `told_again`: dead letters and records that a blow explains.
     `slowest_recovery`: seconds from a blow until the last of the events that it interrupted ran again."""
@@ -44,60 +44,68 @@ class Tally:
     told_again: int = 0
     slowest_recovery: float = 0.0
 
-    def add(self, other: Tally) -> None:
+    def add(self, other: EventTally) -> None:
         for name, value in vars(other).items():
             mine = getattr(self, name)
             setattr(self, name, max(mine, value) if name == "slowest_recovery" else mine + value)
 
 
-class Judge:
+class EventChecker:
     """`starved`: by how many seconds the machine was late at most since a moment, 0 where it was not starved."""
 
-    def __init__(self, faults: Faults, blows: Sequence[Blow], starved: Callable[[float], float]) -> None:
-        self.tally = Tally()
-        self._faults = faults
-        self._blows = sorted((blow for blow in blows if blow.kind.explains), key=lambda blow: blow.began)
-        self._starved = starved
+    def __init__(
+        self, violations: Violations, faults: Sequence[EventFault], overloaded: Callable[[float], float]
+    ) -> None:
+        self.tally = EventTally()
+        self._violations = violations
+        self._faults = sorted((fault for fault in faults if fault.kind.excuses), key=lambda fault: fault.began)
+        self._overloaded = overloaded
 
-    def judge(self, events: Iterable[Event], dead_letters: Sequence[Letter], failures: Sequence[Letter]) -> Tally:
+    def check(
+        self, events: Iterable[SentEvent], dead_letters: Sequence[DeadLetter], failures: Sequence[DeadLetter]
+    ) -> EventTally:
         dead, failed = _by_id(dead_letters), _by_id(failures)
         for event in events:
-            self._judge_answer(event)
-            is_repeated = self._judge_repeats(event)
-            if event.answer is Answer.ACCEPTED:
-                self._judge_end(event, dead[event.id], failed[event.id], is_repeated=is_repeated)
-            self._judge_delays(event)
+            self._check_answer(event)
+            is_repeated = self._check_repeats(event)
+            if event.answer is EventAnswer.ACCEPTED:
+                self._check_end(event, dead[event.id], failed[event.id], is_repeated=is_repeated)
+            self._check_delays(event)
             for letters in (dead[event.id], failed[event.id]):
-                self._judge_letters(event, letters)
+                self._check_letters(event, letters)
         return self.tally
 
-    def _judge_answer(self, event: Event) -> None:
+    def _check_answer(self, event: SentEvent) -> None:
         tally = self.tally
-        tally.accepted += event.answer is Answer.ACCEPTED
-        tally.unknown += event.answer is Answer.UNKNOWN
-        tally.unknown_and_run += event.answer is Answer.UNKNOWN and bool(event.runs)
-        if event.answer is Answer.REFUSED and event.runs:
-            self._faults.add(Fault.REFUSED_AND_RUN, repr(event))
+        tally.accepted += event.answer is EventAnswer.ACCEPTED
+        tally.unknown += event.answer is EventAnswer.UNKNOWN
+        tally.unknown_and_run += event.answer is EventAnswer.UNKNOWN and bool(event.runs)
+        if event.answer is EventAnswer.REFUSED and event.runs:
+            self._violations.add(Violation.REFUSED_AND_RUN, repr(event))
 
     # Whether it ended, and how.
 
-    def _judge_end(self, event: Event, dead: list[Letter], failed: list[Letter], *, is_repeated: bool) -> None:
+    def _check_end(
+        self, event: SentEvent, dead: list[DeadLetter], failed: list[DeadLetter], *, is_repeated: bool
+    ) -> None:
         function = event.intent.function
         if function.always_fails or function.is_closed:
-            is_planned = self._judge_failure(event, dead, failed)
+            is_planned = self._check_failure(event, dead, failed)
         else:
-            is_planned = self._judge_success(event, [*dead, *failed])
+            is_planned = self._check_success(event, [*dead, *failed])
         self.tally.as_planned += is_planned and not is_repeated
 
-    def _judge_success(self, event: Event, letters: list[Letter]) -> bool:
-        if not any(run.ending is Ending.SUCCESS for run in event.runs):
+    def _check_success(self, event: SentEvent, letters: list[DeadLetter]) -> bool:
+        if not any(run.ending is RunEnding.SUCCESS for run in event.runs):
             self._lose(event)
             return False
         if letters:
-            self._faults.add(Fault.ATTEMPTS, f"told as failed, but has succeeded: {event}: {letters[0].text[:200]}")
+            self._violations.add(
+                Violation.ATTEMPTS, f"told as failed, but has succeeded: {event}: {letters[0].text[:200]}"
+            )
         return not letters
 
-    def _judge_failure(self, event: Event, dead: list[Letter], failed: list[Letter]) -> bool:
+    def _check_failure(self, event: SentEvent, dead: list[DeadLetter], failed: list[DeadLetter]) -> bool:
         """Of a function that never succeeds. A run is lost only if the event was not told either."""
         function = event.intent.function
         attempts = 0 if function.is_closed else function.retries + 1
@@ -106,121 +114,123 @@ class Judge:
             return False
         self.tally.dead_lettered += 1
         if len(event.runs) < attempts or (function.is_closed and event.runs):
-            self._faults.add(Fault.ATTEMPTS, f"{len(event.runs)} of {attempts} attempts: {event}")
+            self._violations.add(Violation.ATTEMPTS, f"{len(event.runs)} of {attempts} attempts: {event}")
             return False
         condition = ZERO if function.is_closed else EXHAUSTED
         for name, letters in (("dead letter", dead), ("on_failure record", failed)):
             if not letters:
-                self._faults.add(Fault.UNTOLD, f"no {name}: {event}")
+                self._violations.add(Violation.UNTOLD, f"no {name}: {event}")
         for letter in failed:
             if condition not in letter.text:
-                self._faults.add(Fault.UNTOLD, f"not {condition}: {event}: {letter.text[:200]}")
+                self._violations.add(Violation.UNTOLD, f"not {condition}: {event}: {letter.text[:200]}")
         return bool(dead and failed)
 
-    def _lose(self, event: Event) -> None:
+    def _lose(self, event: SentEvent) -> None:
         self.tally.lost += 1
-        self._faults.add(Fault.LOST, repr(event))
+        self._violations.add(Violation.LOST, repr(event))
 
     # Whether it ran too often.
 
-    def _judge_repeats(self, event: Event) -> bool:
+    def _check_repeats(self, event: SentEvent) -> bool:
         """Whether there were repeats."""
         repeats = find_repeats(event)
-        left = list(self._blows)
-        is_explained = True
+        left = list(self._faults)
+        is_excused = True
         for repeat in repeats:
-            blow = _explain(event, repeat, left, SETTLE_SECONDS)
-            if blow is not None:
-                left.remove(blow)
+            fault = _find_excuse(event, repeat, left, SETTLE_SECONDS)
+            if fault is not None:
+                left.remove(fault)
                 self.tally.repeats += 1
-                self.tally.slowest_recovery = max(self.tally.slowest_recovery, repeat.began - blow.began)
+                self.tally.slowest_recovery = max(self.tally.slowest_recovery, repeat.began - fault.began)
                 continue
-            is_explained = False
-            if self._starved(event.runs[0].began) and _explain(event, repeat, left, STARVED_SETTLE_SECONDS):
-                self._faults.add(Fault.NOT_JUDGED, f"the machine was starved, and a blow may explain: {event}")
+            is_excused = False
+            if self._overloaded(event.runs[0].began) and _find_excuse(event, repeat, left, OVERLOADED_SETTLE_SECONDS):
+                self._violations.add(Violation.NOT_JUDGED, f"the machine was starved, and a blow may explain: {event}")
                 continue
             self.tally.unexplained += 1
-            self._faults.add(Fault.AGAIN, repr(event))
-        self.tally.again += bool(repeats) and is_explained
+            self._violations.add(Violation.AGAIN, repr(event))
+        self.tally.again += bool(repeats) and is_excused
         return bool(repeats)
 
-    def _judge_delays(self, event: Event) -> None:
+    def _check_delays(self, event: SentEvent) -> None:
         """No retry after a function error before its time, unless after a blow somebody else began who did not know of
         it; whoever knows of fewer errors than there were keeps the first delay at least."""
-        is_struck = any(_had(event, blow, SETTLE_SECONDS) for blow in self._blows)
+        is_affected = any(_had(event, fault, SETTLE_SECONDS) for fault in self._faults)
         errors = 0
         for run, following in pairwise(event.runs):
-            if run.ending is not Ending.ERROR or run.ended is None:
+            if run.ending is not RunEnding.ERROR or run.ended is None:
                 continue
             errors += 1
-            delay = FUNCTION_ERROR_DELAYS[0 if is_struck else min(errors, len(FUNCTION_ERROR_DELAYS)) - 1]
+            delay = FUNCTION_ERROR_DELAYS[0 if is_affected else min(errors, len(FUNCTION_ERROR_DELAYS)) - 1]
             if following.began >= run.ended + delay - EARLY_SECONDS:
                 continue
-            if any(blow.began <= following.began and _had_run(run, blow, SETTLE_SECONDS) for blow in self._blows):
+            if any(fault.began <= following.began and _had_run(run, fault, SETTLE_SECONDS) for fault in self._faults):
                 continue
-            self._faults.add(Fault.TOO_SOON, f"after {following.began - run.ended:.3f} s of {delay:g}: {event}")
+            self._violations.add(Violation.TOO_SOON, f"after {following.began - run.ended:.3f} s of {delay:g}: {event}")
 
     # Whether it was told too often.
 
-    def _judge_letters(self, event: Event, letters: list[Letter]) -> None:
+    def _check_letters(self, event: SentEvent, letters: list[DeadLetter]) -> None:
         for letter, again in pairwise(letters):
-            if any(_explains_telling(blow, letter, again) for blow in self._blows):
+            if any(_excuses_letter(fault, letter, again) for fault in self._faults):
                 self.tally.told_again += 1
             else:
-                self._faults.add(Fault.TOLD_AGAIN, f"{event}: {again.text[:200]}")
+                self._violations.add(Violation.TOLD_AGAIN, f"{event}: {again.text[:200]}")
 
 
-def find_repeats(event: Event) -> list[Run]:
+def find_repeats(event: SentEvent) -> list[EventRun]:
     """The runs that the rules alone do not ask for."""
     function = event.intent.function
-    repeats: list[Run] = []
+    repeats: list[EventRun] = []
     for index, run in enumerate(event.runs):
         earlier = event.runs[:index]
         is_running = any(other.ended is None or other.ended > run.began for other in earlier)
-        has_succeeded = any(other.ending is Ending.SUCCESS for other in earlier)
-        errors = Counter(other.ending for other in earlier)[Ending.ERROR]
+        has_succeeded = any(other.ending is RunEnding.SUCCESS for other in earlier)
+        errors = Counter(other.ending for other in earlier)[RunEnding.ERROR]
         if is_running or has_succeeded or errors > function.retries:
             repeats.append(run)
     return repeats
 
 
-def _explain(event: Event, repeat: Run, blows: Sequence[Blow], settle_seconds: float) -> Blow | None:
+def _find_excuse(
+    event: SentEvent, repeat: EventRun, faults: Sequence[EventFault], settle_seconds: float
+) -> EventFault | None:
     return next(
-        (blow for blow in blows if blow.began <= repeat.began and _had(event, blow, settle_seconds)),
+        (fault for fault in faults if fault.began <= repeat.began and _had(event, fault, settle_seconds)),
         None,
     )
 
 
-def _had(event: Event, blow: Blow, settle_seconds: float) -> bool:
+def _had(event: SentEvent, fault: EventFault, settle_seconds: float) -> bool:
     """Whether the struck gateway had the event."""
-    return any(_had_run(run, blow, settle_seconds) for run in event.runs)
+    return any(_had_run(run, fault, settle_seconds) for run in event.runs)
 
 
-def _had_run(run: Run, blow: Blow, settle_seconds: float) -> bool:
+def _had_run(run: EventRun, fault: EventFault, settle_seconds: float) -> bool:
     """Whether the struck gateway ran it, or may not have written down what became of it; or began, when it was back,
     what it had claimed before."""
-    if run.life is not blow.life or run.began > _end(blow):
+    if run.gateway is not fault.gateway or run.began > _end(fault):
         return False
-    return run.ended is None or run.ended >= blow.began - settle_seconds
+    return run.ended is None or run.ended >= fault.began - settle_seconds
 
 
-def _explains_telling(blow: Blow, letter: Letter, again: Letter) -> bool:
+def _excuses_letter(fault: EventFault, letter: DeadLetter, again: DeadLetter) -> bool:
     """Whether the struck gateway may have written the one, and whoever goes on with the event the other."""
-    if letter.before < blow.began - SETTLE_SECONDS or again.before < blow.began:
+    if letter.before < fault.began - SETTLE_SECONDS or again.before < fault.began:
         return False
-    if blow.kind is not BlowKind.KILLED:
-        return letter.after <= _end(blow)
-    return blow.ended is not None and letter.before <= blow.ended < again.before
+    if fault.kind is not EventFaultKind.KILLED:
+        return letter.after <= _end(fault)
+    return fault.ended is not None and letter.before <= fault.ended < again.before
 
 
-def _end(blow: Blow) -> float:
+def _end(fault: EventFault) -> float:
     """Until when what the gateway does may still come of what it had before the blow. Of one that was killed what it
     sent last may arrive a little later."""
-    return (blow.began if blow.ended is None else blow.ended) + RETURN_SECONDS
+    return (fault.began if fault.ended is None else fault.ended) + RETURN_SECONDS
 
 
-def _by_id(letters: Sequence[Letter]) -> defaultdict[str, list[Letter]]:
-    found: defaultdict[str, list[Letter]] = defaultdict(list)
+def _by_id(letters: Sequence[DeadLetter]) -> defaultdict[str, list[DeadLetter]]:
+    found: defaultdict[str, list[DeadLetter]] = defaultdict(list)
     for letter in letters:
         found[letter.id].append(letter)
     return found

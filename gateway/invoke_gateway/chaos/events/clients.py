@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from random import Random
 
 from ..target import Died
-from ..violations import Fault
-from ..wire import Answer as Response
-from ..wire import Connection, name_account
-from .cluster import Gateways, Member
-from .history import Answer, Event, Life
-from .ledger import EventLedger, encode_event
+from ..violations import Violation
+from ..wire import ClientConnection, name_account
+from ..wire import HttpAnswer as Response
+from .cluster import EventCluster, EventNode
+from .event import EventAnswer, GatewayInstance, SentEvent
+from .history import EventHistory, encode_event
 from .script import Intent
 
 PAUSE = 0.02  # seconds before the next try where no gateway takes a connection
@@ -20,7 +20,7 @@ MOST_TRIES = 3_000  # in a row, which is a minute of nobody there
 MOST_WRONG = 200  # answers, which is enough to see that events are not what they are taken for
 
 
-def encode_head(event: Event, length: int) -> bytes:
+def encode_head(event: SentEvent, length: int) -> bytes:
     function = event.intent.function
     lines = [
         f"POST /2015-03-31/functions/{function.name}/invocations HTTP/1.1",
@@ -57,17 +57,17 @@ class Pace:
         self._begun += 1
 
 
-class Client:
+class EventClient:
     """One client with one connection at a time, kept alive."""
 
-    def __init__(self, gateways: Gateways, ledger: EventLedger, pace: Pace, dice: Random) -> None:
-        self._gateways = gateways
+    def __init__(self, cluster: EventCluster, history: EventHistory, pace: Pace, rng: Random) -> None:
+        self._cluster = cluster
         self._pace = pace
-        self._ledger = ledger
-        self._dice = dice
-        self._connection: Connection | None = None
-        self._life: Life
-        self._member: Member
+        self._history = history
+        self._rng = rng
+        self._connection: ClientConnection | None = None
+        self._gateway: GatewayInstance
+        self._node: EventNode
 
     async def run(self, intents: Iterator[Intent]) -> None:
         """Hand over one after the other of what all clients share, each until a gateway has answered 202."""
@@ -87,59 +87,61 @@ class Client:
         if connection is None:
             await asyncio.sleep(PAUSE)
             return False
-        event = self._ledger.create(intent)
+        event = self._history.create(intent)
         body = encode_event(event)
-        event.answer = Answer.UNKNOWN
+        event.answer = EventAnswer.UNKNOWN
         try:
             await connection.send(encode_head(event, len(body)) + body)
             response = await connection.read_answer()
         except OSError:
             response = None
         except ValueError as error:
-            self._ledger.faults.add(Fault.UNEXPECTED, f"{event} got what is not HTTP: {error}")
+            self._history.violations.add(Violation.UNEXPECTED, f"{event} got what is not HTTP: {error}")
             response = None
         if response is not None and response.is_whole:
-            return await self._judge(event, response)
+            return await self._check(event, response)
         await self._hang_up()
-        if not self._life.is_struck:
-            self._ledger.faults.add(Fault.UNANSWERED, f"{event} through {self._life.name}, which nobody struck")
+        if not self._gateway.is_affected:
+            self._history.violations.add(
+                Violation.UNANSWERED, f"{event} through {self._gateway.name}, which nobody struck"
+            )
         return False
 
-    async def _judge(self, event: Event, response: Response) -> bool:
+    async def _check(self, event: SentEvent, response: Response) -> bool:
         if response.status == 202:
             if response.body or not response.headers.get("x-amzn-requestid"):
                 text = f"202 with the body {response.body[:80]!r} and the headers {dict(response.headers)}"
-                self._ledger.faults.add(Fault.UNEXPECTED, text)
-            self._ledger.accept(event)
+                self._history.violations.add(Violation.UNEXPECTED, text)
+            self._history.accept(event)
             return True
-        is_excused = self._life.is_struck and response.status >= 500
+        is_excused = self._gateway.is_affected and response.status >= 500
         # Who shares a queue and does not hear of it in time cannot know whether the event is kept.
-        is_unknown = is_excused and len(self._gateways.members) > 1
-        event.answer = Answer.UNKNOWN if is_unknown else Answer.REFUSED
+        is_unknown = is_excused and len(self._cluster.nodes) > 1
+        event.answer = EventAnswer.UNKNOWN if is_unknown else EventAnswer.REFUSED
         if not is_excused:
             text = f"{event} got {response.status} {response.body[:200]!r}"
-            self._ledger.faults.add(Fault.UNEXPECTED, text)
-            if self._ledger.faults.counts[Fault.UNEXPECTED] > MOST_WRONG:
+            self._history.violations.add(Violation.UNEXPECTED, text)
+            if self._history.violations.counts[Violation.UNEXPECTED] > MOST_WRONG:
                 raise Died(f"events are not answered 202 here: {text}")
         await self._hang_up()
         await asyncio.sleep(PAUSE)
         return False
 
-    async def _connect(self) -> Connection | None:
+    async def _connect(self) -> ClientConnection | None:
         """The connection there is, while its gateway is; else one to a gateway that is up."""
-        if self._connection is not None and self._member.is_up and not self._connection.has_ended:
+        if self._connection is not None and self._node.is_up and not self._connection.has_ended:
             return self._connection
         await self._hang_up()
-        member = self._gateways.choose(self._dice)
-        if member is None:
+        node = self._cluster.choose(self._rng)
+        if node is None:
             return None
-        connection = Connection(member.invoke)
-        life = member.door.life
+        connection = ClientConnection(node.invoke)
+        gateway = node.port.gateway
         try:
             await connection.__aenter__()
         except OSError:
             return None
-        self._connection, self._member, self._life = connection, member, life
+        self._connection, self._node, self._gateway = connection, node, gateway
         return connection
 
     async def _hang_up(self) -> None:
@@ -149,10 +151,10 @@ class Client:
 
 
 async def hand_over_all(
-    gateways: Gateways, ledger: EventLedger, pace: Pace, intents: Iterator[Intent], dice: Sequence[Random]
+    cluster: EventCluster, history: EventHistory, pace: Pace, intents: Iterator[Intent], rng: Sequence[Random]
 ) -> None:
     """Return when every intent has been accepted; each client has dice of its own. Raises `Died` where nobody
     accepts."""
     async with asyncio.TaskGroup() as group:
-        for own in dice:
-            group.create_task(Client(gateways, ledger, pace, own).run(intents))
+        for own in rng:
+            group.create_task(EventClient(cluster, history, pace, own).run(intents))

@@ -21,10 +21,10 @@ FOREIGN = (
     "backend_listen",
     "backend_timeout",
     "workers",
-    "heal_after",
-    "only",
-    "around",
-    "cut_seconds",
+    "reclaim_after",
+    "faults",
+    "timeline",
+    "partition_seconds",
 )
 
 

@@ -10,12 +10,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from .ledger import EVENT_ID
+from .history import EVENT_ID
 
 LOOK_SECONDS = 0.05
 
 
-class Letter(NamedTuple):
+class DeadLetter(NamedTuple):
     """One line that tells of one event. It was not there yet at `after`, and was at `before`."""
 
     id: str
@@ -24,7 +24,7 @@ class Letter(NamedTuple):
     before: float
 
 
-class Letters:
+class DeadLetterFile:
     """`async with Letters(path, clock)` watches a file grow."""
 
     def __init__(self, path: Path, clock: Callable[[], float]) -> None:
@@ -34,7 +34,7 @@ class Letters:
         self._sizes = [0]
         self._task: asyncio.Task[None]
 
-    async def __aenter__(self) -> Letters:
+    async def __aenter__(self) -> DeadLetterFile:
         self._task = asyncio.create_task(self._watch())
         return self
 
@@ -42,20 +42,20 @@ class Letters:
         self._task.cancel()
         with suppress(asyncio.CancelledError):
             await self._task
-        self.look()
+        self.poll()
 
     async def _watch(self) -> None:
         while True:
-            self.look()
+            self.poll()
             await asyncio.sleep(LOOK_SECONDS)
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Note how long the file is now."""
         size = self.path.stat().st_size if self.path.exists() else 0
         self._moments.append(self._clock())
         self._sizes.append(size)
 
-    def read(self) -> tuple[list[Letter], list[str]]:
+    def read(self) -> tuple[list[DeadLetter], list[str]]:
         """Of every event that a line tells of, that line; and the lines that are none, such as one that a killed
         gateway began."""
         if not self.path.exists():
@@ -71,5 +71,5 @@ class Letters:
                 continue
             index = min(bisect_left(self._sizes, end), len(self._sizes) - 1)
             after, before = self._moments[max(0, index - 1)], self._moments[index]
-            letters += [Letter(id, text, after, before) for id in sorted(set(EVENT_ID.findall(text)))]
+            letters += [DeadLetter(id, text, after, before) for id in sorted(set(EVENT_ID.findall(text)))]
         return letters, unreadable

@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import NamedTuple
 
-from ..violations import Fault
+from ..violations import Violation
 from .clients import Pace
-from .cluster import Gateways, Member
-from .history import Blow, BlowKind
-from .ledger import EventLedger
+from .cluster import EventCluster, EventNode
+from .event import EventFault, EventFaultKind
+from .history import EventHistory
 
 # A blow falls after up to so much of its share of what is still to happen (every event accepted, every event done); the
 # last one while something is left to do.
@@ -21,23 +21,30 @@ LONG_LEASES, SHORT_LEASES = 1.6, 0.35
 RETURN_SECONDS = 1.0  # for which a gateway that comes back may go on with what it has lost
 
 
-class Step(NamedTuple):
+class PlannedEventFault(NamedTuple):
     """A blow that is to fall on one gateway for some seconds. `part`, 0 to 1, says how much happens before."""
 
-    kind: BlowKind
+    kind: EventFaultKind
     part: float
     victim: int
     seconds: float
 
 
-def plan_blows(dice: Random, kills: int, gateways: int, lease_seconds: float) -> list[Step]:
+def plan_event_faults(rng: Random, fault_count: int, cluster: int, lease_seconds: float) -> list[PlannedEventFault]:
     """`kills` blows. One gateway is killed each time; several are killed, stopped for long and shortly in turn. Beside
     them one gateway is told to end, which must lose nothing and repeat nothing."""
-    ways = [BlowKind.KILLED] if gateways == 1 else [BlowKind.KILLED, BlowKind.STOPPED, BlowKind.STOPPED_SHORTLY]
-    kinds = [ways[number % len(ways)] for number in range(kills)] + [BlowKind.RESTARTED]
-    dice.shuffle(kinds)
-    seconds = {BlowKind.STOPPED: LONG_LEASES * lease_seconds, BlowKind.STOPPED_SHORTLY: SHORT_LEASES * lease_seconds}
-    return [Step(kind, dice.random(), dice.randrange(gateways), seconds.get(kind, 0.0)) for kind in kinds]
+    ways = (
+        [EventFaultKind.KILLED]
+        if cluster == 1
+        else [EventFaultKind.KILLED, EventFaultKind.STOPPED, EventFaultKind.STOPPED_SHORTLY]
+    )
+    kinds = [ways[number % len(ways)] for number in range(fault_count)] + [EventFaultKind.RESTARTED]
+    rng.shuffle(kinds)
+    seconds = {
+        EventFaultKind.STOPPED: LONG_LEASES * lease_seconds,
+        EventFaultKind.STOPPED_SHORTLY: SHORT_LEASES * lease_seconds,
+    }
+    return [PlannedEventFault(kind, rng.random(), rng.randrange(cluster), seconds.get(kind, 0.0)) for kind in kinds]
 
 
 def choose_moment(part: float, now: int, end: int, left: int) -> int:
@@ -46,69 +53,71 @@ def choose_moment(part: float, now: int, end: int, left: int) -> int:
     return now + int(min(part * MOST_SHARES * rest / left, LATEST * rest))
 
 
-class Blows:
+class EventNemesis:
     """Deals them; `dealt` is what was done. `look` notes what the gateways have told of events by now."""
 
     def __init__(
         self,
-        gateways: Gateways,
-        ledger: EventLedger,
+        cluster: EventCluster,
+        history: EventHistory,
         pace: Pace,
-        look: Callable[[], None],
+        poll: Callable[[], None],
         tell: Callable[[str], None],
     ) -> None:
-        self.dealt: list[Blow] = []
-        self.is_dealing = False
-        self._look = look
-        self._gateways = gateways
-        self._ledger = ledger
+        self.injected: list[EventFault] = []
+        self.is_injecting = False
+        self._poll = poll
+        self._cluster = cluster
+        self._history = history
         self._pace = pace
         self._tell = tell
 
-    async def deal(self, steps: Sequence[Step], end: int) -> None:
+    async def inject(self, steps: Sequence[PlannedEventFault], end: int) -> None:
         """`end`: the progress when all is done. Raises `Died` where a gateway does not come up again."""
         for number, step in enumerate(steps):
             left = len(steps) - number
-            await self._ledger.reach(choose_moment(step.part, self._ledger.progress, end, left))
-            self.is_dealing = True
-            self._gateways.check()
-            member = self._gateways.members[step.victim]
-            blow = Blow(step.kind, member.door.life, self._ledger.clock())
-            self.dealt.append(blow)
-            self._tell(f"{blow.life.name} {step.kind}: {self._ledger.accepted} accepted, {self._ledger.done} done")
-            if step.kind is BlowKind.KILLED:
-                await self._kill(blow, member)
-            elif step.kind is BlowKind.RESTARTED:
-                await self._restart(blow, member)
+            await self._history.reach(choose_moment(step.part, self._history.progress, end, left))
+            self.is_injecting = True
+            self._cluster.check()
+            node = self._cluster.nodes[step.victim]
+            fault = EventFault(step.kind, node.port.gateway, self._history.clock())
+            self.injected.append(fault)
+            self._tell(
+                f"{fault.gateway.name} {step.kind}: {self._history.accepted} accepted, {self._history.done} done"
+            )
+            if step.kind is EventFaultKind.KILLED:
+                await self._kill(fault, node)
+            elif step.kind is EventFaultKind.RESTARTED:
+                await self._restart(fault, node)
             else:
                 self._pace.spare(left)
-                await self._stop(blow, member, step.seconds)
+                await self._stop(fault, node, step.seconds)
                 self._pace.hurry()
-            self.is_dealing = False
+            self.is_injecting = False
 
-    async def _kill(self, blow: Blow, member: Member) -> None:
-        member.kill()
-        self._look()
-        blow.ended = self._ledger.clock()
-        self._ledger.excuse(blow.life)
-        await member.start()
+    async def _kill(self, fault: EventFault, node: EventNode) -> None:
+        node.kill()
+        self._poll()
+        fault.ended = self._history.clock()
+        self._history.excuse(fault.gateway)
+        await node.start()
 
-    async def _restart(self, blow: Blow, member: Member) -> None:
-        trouble = await member.end()
-        blow.ended = self._ledger.clock()
+    async def _restart(self, fault: EventFault, node: EventNode) -> None:
+        trouble = await node.end()
+        fault.ended = self._history.clock()
         if trouble is not None:
-            self._ledger.faults.add(Fault.NOT_ENDED, trouble)
-            self._ledger.excuse(blow.life)
-        await member.start()
+            self._history.violations.add(Violation.NOT_ENDED, trouble)
+            self._history.excuse(fault.gateway)
+        await node.start()
 
-    async def _stop(self, blow: Blow, member: Member, seconds: float) -> None:
-        member.send(signal.SIGSTOP)
-        if blow.kind.explains:
-            self._ledger.excuse(blow.life)
+    async def _stop(self, fault: EventFault, node: EventNode, seconds: float) -> None:
+        node.send(signal.SIGSTOP)
+        if fault.kind.excuses:
+            self._history.excuse(fault.gateway)
         try:
             await asyncio.sleep(seconds)
         finally:
-            member.send(signal.SIGCONT)
-            blow.ended = self._ledger.clock()
-        if blow.kind.explains:
-            self._ledger.excuse(blow.life, blow.ended + RETURN_SECONDS)
+            node.send(signal.SIGCONT)
+            fault.ended = self._history.clock()
+        if fault.kind.excuses:
+            self._history.excuse(fault.gateway, fault.ended + RETURN_SECONDS)

@@ -9,7 +9,7 @@ from ..cluster import LEASE_SECONDS, Sharing
 from ..target import SERVE
 
 CLIENTS = 32
-KILLS = 5
+FAULT_COUNT = 5
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class EventsPlan:
 
     seeds: Sequence[int]
     events: int
-    kills: int = KILLS
+    fault_count: int = FAULT_COUNT
     clients: int = CLIENTS
     sharing: Sharing | None = None
     serve: Sequence[str] = SERVE
@@ -36,4 +36,4 @@ class EventsPlan:
     def options(self) -> str:
         """The same on the command line, but for the seeds."""
         sharing = self.sharing.options if self.sharing is not None else ""
-        return f" --events {self.events} --kills {self.kills}{sharing}"
+        return f" --events {self.events} --fault-count {self.fault_count}{sharing}"

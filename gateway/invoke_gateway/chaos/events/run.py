@@ -11,19 +11,19 @@ from random import Random
 from time import monotonic
 
 from ..loop import allow_many_sockets, run_on_loop
-from ..scheduler_lag import Lag
-from ..store import Store, store_for
+from ..scheduler_lag import SchedulerLag
+from ..store import SharedStore, store_for
 from ..target import Died, Silent
-from ..violations import Fault
-from .backend import Door, EventBackend
-from .checker import Judge
+from ..violations import Violation
+from .backend import BackendPort, EventBackend
+from .checker import EventChecker
 from .clients import Pace, hand_over_all
-from .cluster import Gateways, Member
-from .dead_letters import Letters
-from .ledger import EventLedger
-from .nemesis import Blows, Step, plan_blows
+from .cluster import EventCluster, EventNode
+from .dead_letters import DeadLetterFile
+from .history import EventHistory
+from .nemesis import EventNemesis, PlannedEventFault, plan_event_faults
 from .plan import EventsPlan
-from .script import Files, Intent, write_event_settings, write_intents
+from .script import Intent, OutcomeFiles, write_event_settings, write_intents
 from .verdict import EventsResult, EventsVerdict
 
 LOOK_SECONDS = 0.1
@@ -32,7 +32,7 @@ QUIET_LOOKS = 3  # in a row at which the queue is empty and nothing runs
 STALLED_SECONDS = 20.0
 # While events are handed over and gateways start anew, which may take them long.
 HANDED_OVER_SECONDS = 90.0
-STARVED_SECONDS = 0.5  # of lag above which what depends on time is not judged
+OVERLOADED_SECONDS = 0.5  # of lag above which what depends on time is not judged
 
 Tell = Callable[[str], None]
 
@@ -50,56 +50,56 @@ async def prove_events(plan: EventsPlan, tell: Tell) -> EventsVerdict:
     """Run the plan. Raises `Unusable` where it cannot be judged, `Died` where a gateway never comes up."""
     allow_many_sockets()
     results = []
-    async with Lag(STARVED_SECONDS) as lag:
+    async with SchedulerLag(OVERLOADED_SECONDS) as lag:
         for seed in plan.seeds:
-            result = await Seed(plan, seed, lag, tell).run()
+            result = await SeedRun(plan, seed, lag, tell).run()
             tell(f"seed {seed}: {result.describe()}")
             results.append(result)
-            if result.faults.counts[Fault.DIED]:
+            if result.violations.counts[Violation.DIED]:
                 break
     return EventsVerdict(plan, results, lag.longest)
 
 
-class Seed:
+class SeedRun:
     """One seed."""
 
-    def __init__(self, plan: EventsPlan, seed: int, lag: Lag, tell: Tell) -> None:
+    def __init__(self, plan: EventsPlan, seed: int, lag: SchedulerLag, tell: Tell) -> None:
         self._plan = plan
         self._seed = seed
         self._lag = lag
         self._began = monotonic()
         self._told = tell
-        self._ledger = EventLedger(seed)
+        self._history = EventHistory(seed)
         self._pace = Pace(plan.events)
 
     def _tell(self, text: str) -> None:
         self._told(f"{monotonic() - self._began:6.1f} s  seed {self._seed}: {text}")
 
     async def run(self) -> EventsResult:
-        ledger = self._ledger
+        history = self._history
         async with contextlib.AsyncExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="invoke-gateway-prove-")))
-            files = Files(folder / "dead-letters.jsonl", folder / "failures.jsonl")
-            backend = await stack.enter_async_context(EventBackend(ledger))
+            files = OutcomeFiles(folder / "dead-letters.jsonl", folder / "failures.jsonl")
+            backend = await stack.enter_async_context(EventBackend(history))
             queue = await stack.enter_async_context(self._queue(folder))
-            dead, failed = [await stack.enter_async_context(Letters(file, ledger.clock)) for file in files]
-            gateways = await self._build(backend, queue, files, folder)
-            for member in gateways.members:
-                stack.push_async_callback(member.stop)
+            dead, failed = [await stack.enter_async_context(DeadLetterFile(file, history.clock)) for file in files]
+            cluster = await self._build(backend, queue, files, folder)
+            for node in cluster.nodes:
+                stack.push_async_callback(node.stop)
 
-            def look() -> None:
-                dead.look()
-                failed.look()
+            def poll() -> None:
+                dead.poll()
+                failed.poll()
 
-            blows = Blows(gateways, ledger, self._pace, look, self._tell)
+            faults = EventNemesis(cluster, history, self._pace, poll, self._tell)
             try:
-                await asyncio.gather(*(member.start() for member in gateways.members))
-                await self._load(gateways, blows)
-                await self._end(gateways)
+                await asyncio.gather(*(node.start() for node in cluster.nodes))
+                await self._load(cluster, faults)
+                await self._end(cluster)
             except* (Died, Silent) as errors:
-                ledger.faults.add(Fault.DIED, find_first(errors))
-            look()
-            return self._judge(blows, dead, failed)
+                history.violations.add(Violation.DIED, find_first(errors))
+            poll()
+            return self._check(faults, dead, failed)
 
     @contextlib.asynccontextmanager
     async def _queue(self, folder: Path) -> AsyncIterator[tuple[str, dict[str, object]]]:
@@ -114,56 +114,58 @@ class Seed:
             await _empty(store)
 
     async def _build(
-        self, backend: EventBackend, queue: tuple[str, dict[str, object]], files: Files, folder: Path
-    ) -> Gateways:
+        self, backend: EventBackend, queue: tuple[str, dict[str, object]], files: OutcomeFiles, folder: Path
+    ) -> EventCluster:
         url, shared = queue
-        members = []
+        nodes = []
         for number in range(self._plan.gateways):
             own = folder / f"gateway-{number + 1}"
             own.mkdir()
-            door = Door(f"gateway {number + 1}")
-            await backend.open(door)
-            settings = write_event_settings(door.url, url, files) | shared
-            members.append(Member(number, door, settings, own, self._plan.serve))
-        return Gateways(members)
+            port = BackendPort(f"gateway {number + 1}")
+            await backend.open(port)
+            settings = write_event_settings(port.url, url, files) | shared
+            nodes.append(EventNode(number, port, settings, own, self._plan.serve))
+        return EventCluster(nodes)
 
-    async def _load(self, gateways: Gateways, blows: Blows) -> None:
+    async def _load(self, cluster: EventCluster, faults: EventNemesis) -> None:
         """Hand all events over while the blows fall, and wait until the queue is empty."""
-        plan, dice = self._plan, Random(f"{self._seed}/events")
-        intents = list(write_intents(dice, plan.events))
-        steps = plan_blows(dice, plan.kills, plan.gateways, plan.lease_seconds)
+        plan, rng = self._plan, Random(f"{self._seed}/events")
+        intents = list(write_intents(rng, plan.events))
+        steps = plan_event_faults(rng, plan.fault_count, plan.gateways, plan.lease_seconds)
         try:
-            await self._while_it_moves(self._hand_over(gateways, intents, blows, steps), blows)
-            self._tell(f"all accepted, {self._ledger.done} done")
-            await self._wait_until_empty(gateways)
+            await self._while_it_moves(self._hand_over(cluster, intents, faults, steps), faults)
+            self._tell(f"all accepted, {self._history.done} done")
+            await self._wait_until_empty(cluster)
         except Stalled as error:
-            is_starved = bool(self._lag.starved_since(monotonic() - STALLED_SECONDS))
-            fault = Fault.NOT_JUDGED if is_starved else Fault.LOST
-            self._ledger.faults.add(fault, f"{error}{', and the machine was starved' if is_starved else ''}")
+            is_overloaded = bool(self._lag.overloaded_since(monotonic() - STALLED_SECONDS))
+            violation = Violation.NOT_JUDGED if is_overloaded else Violation.LOST
+            self._history.violations.add(
+                violation, f"{error}{', and the machine was starved' if is_overloaded else ''}"
+            )
 
     async def _hand_over(
-        self, gateways: Gateways, intents: Sequence[Intent], blows: Blows, steps: Sequence[Step]
+        self, cluster: EventCluster, intents: Sequence[Intent], faults: EventNemesis, steps: Sequence[PlannedEventFault]
     ) -> None:
         end = len(intents) + sum(not intent.function.is_closed for intent in intents)
-        dice = [Random(f"{self._seed}/clients/{number}") for number in range(self._plan.clients)]
+        rng = [Random(f"{self._seed}/clients/{number}") for number in range(self._plan.clients)]
         async with asyncio.TaskGroup() as group:
-            group.create_task(hand_over_all(gateways, self._ledger, self._pace, iter(intents), dice))
-            group.create_task(blows.deal(steps, end))
+            group.create_task(hand_over_all(cluster, self._history, self._pace, iter(intents), rng))
+            group.create_task(faults.inject(steps, end))
 
-    async def _while_it_moves(self, work: Coroutine[None, None, None], blows: Blows) -> None:
+    async def _while_it_moves(self, work: Coroutine[None, None, None], faults: EventNemesis) -> None:
         """Raises `Stalled` where nothing happens at the backend nor to clients for too long."""
         task = asyncio.create_task(work)
         try:
             seen, since = -1, monotonic()
             while not task.done():
-                if seen != self._ledger.changes:
-                    seen, since = self._ledger.changes, monotonic()
-                is_handed_over = self._ledger.accepted == self._plan.events and not blows.is_dealing
+                if seen != self._history.changes:
+                    seen, since = self._history.changes, monotonic()
+                is_handed_over = self._history.accepted == self._plan.events and not faults.is_injecting
                 limit = STALLED_SECONDS if is_handed_over else HANDED_OVER_SECONDS
                 if monotonic() - since > limit:
                     raise Stalled(
-                        f"nothing happened for {limit:g} s, with {self._ledger.accepted} of {self._plan.events} events "
-                        f"accepted and {self._ledger.done} done"
+                        f"nothing happened for {limit:g} s, with {self._history.accepted} of {self._plan.events} "
+                        f"events accepted and {self._history.done} done"
                     )
                 await asyncio.wait([task], timeout=LOOK_SECONDS)
             await task
@@ -171,7 +173,7 @@ class Seed:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    async def _wait_until_empty(self, gateways: Gateways) -> None:
+    async def _wait_until_empty(self, cluster: EventCluster) -> None:
         """Raises `Stalled`; `Silent` where a gateway does not tell how many events are left. What a dead gateway had
         claimed is in nobody's count until its lease has ended and a living one has looked, so it must stay empty for
         that long."""
@@ -179,32 +181,34 @@ class Seed:
         looks = QUIET_LOOKS + int(2 * lease / LOOK_SECONDS)
         quiet, seen, since = 0, (-1, -1), monotonic()
         while quiet < looks:
-            left = await gateways.count_events()
-            quiet = quiet + 1 if left == 0 and not self._ledger.running else 0
-            if seen != (left, self._ledger.changes):
-                seen, since = (left, self._ledger.changes), monotonic()
+            left = await cluster.count_events()
+            quiet = quiet + 1 if left == 0 and not self._history.running else 0
+            if seen != (left, self._history.changes):
+                seen, since = (left, self._history.changes), monotonic()
             if monotonic() - since > STALLED_SECONDS:
                 raise Stalled(f"{left} events stay in the queue: nothing moved for {STALLED_SECONDS:g} s")
             await asyncio.sleep(LOOK_SECONDS)
 
-    async def _end(self, gateways: Gateways) -> None:
+    async def _end(self, cluster: EventCluster) -> None:
         """SIGTERM with an empty queue: every gateway must end, and end well."""
-        for trouble in await asyncio.gather(*(member.end() for member in gateways.members)):
+        for trouble in await asyncio.gather(*(node.end() for node in cluster.nodes)):
             if trouble is not None:
-                self._ledger.faults.add(Fault.NOT_ENDED, trouble)
+                self._history.violations.add(Violation.NOT_ENDED, trouble)
 
-    def _judge(self, blows: Blows, dead: Letters, failed: Letters) -> EventsResult:
-        ledger = self._ledger
-        judge = Judge(ledger.faults, blows.dealt, self._lag.starved_since)
+    def _check(self, faults: EventNemesis, dead: DeadLetterFile, failed: DeadLetterFile) -> EventsResult:
+        history = self._history
+        check = EventChecker(history.violations, faults.injected, self._lag.overloaded_since)
         (dead_letters, torn), (failures, also_torn) = dead.read(), failed.read()
         unreadable = [*torn, *also_torn]
-        if len(unreadable) > 2 * sum(blow.kind.explains for blow in blows.dealt):
-            ledger.faults.add(Fault.UNTOLD, f"no JSON: {unreadable[0][:200]!r}", len(unreadable))
-        tally = judge.judge(ledger.events.values(), dead_letters, failures)
-        return EventsResult(self._seed, monotonic() - self._began, tally, ledger.peaks, ledger.faults, blows.dealt)
+        if len(unreadable) > 2 * sum(fault.kind.excuses for fault in faults.injected):
+            history.violations.add(Violation.UNTOLD, f"no JSON: {unreadable[0][:200]!r}", len(unreadable))
+        tally = check.check(history.events.values(), dead_letters, failures)
+        return EventsResult(
+            self._seed, monotonic() - self._began, tally, history.peaks, history.violations, faults.injected
+        )
 
 
-async def _empty(store: Store) -> None:
+async def _empty(store: SharedStore) -> None:
     with contextlib.suppress(OSError, ValueError):
         await store.flush()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
-from ..quotas import DEFAULT_ACCOUNT, Account
+from ..quotas import DEFAULT_ACCOUNT, AccountQuota
 from ..target import write_settings
 
 OTHER_ACCOUNT = "111122223333"
@@ -19,7 +19,7 @@ FUNCTION_ERROR_DELAYS = (0.2, 0.4)
 SHORTEST_DELAY, LONGEST_DELAY = 0.05, 1.0
 
 
-class Ending(StrEnum):
+class RunEnding(StrEnum):
     """How a run ends."""
 
     SUCCESS = "success"
@@ -29,10 +29,10 @@ class Ending(StrEnum):
     RESET = "connection reset"
 
 
-SYSTEM_ENDINGS = (Ending.BROKEN, Ending.THROTTLED, Ending.RESET)
+SYSTEM_ENDINGS = (RunEnding.BROKEN, RunEnding.THROTTLED, RunEnding.RESET)
 
 
-class Function(NamedTuple):
+class ScriptFunction(NamedTuple):
     """`weight`: its part of the events. `reserved`: `None` where it shares the pool. `retries`: after function errors.
     `errors` and `troubles`: how many function and system errors an event has at most before it succeeds; a function
     that `always_fails` never does. `is_told`: whether it has a dead-letter queue and an `on_failure` destination."""
@@ -55,21 +55,23 @@ class Function(NamedTuple):
 
 
 FUNCTIONS = (
-    Function(DEFAULT_ACCOUNT, "plain", 395),
-    Function(DEFAULT_ACCOUNT, "flaky", 80, reserved=3, errors=2),
-    Function(DEFAULT_ACCOUNT, "troubled", 80, errors=1, troubles=3),
-    Function(DEFAULT_ACCOUNT, "slow", 50, reserved=4, seconds=(0.005, 0.12)),
-    Function(DEFAULT_ACCOUNT, "long", 5, reserved=3, seconds=(0.5, 2.0)),
-    Function(DEFAULT_ACCOUNT, "failing", 40, reserved=2, retries=1, always_fails=True, is_told=True),
-    Function(DEFAULT_ACCOUNT, "failing-at-once", 20, retries=0, always_fails=True, is_told=True),
-    Function(DEFAULT_ACCOUNT, "closed", 30, reserved=0, is_told=True),
-    Function(DEFAULT_ACCOUNT, "large", 10, sizes=(50_000, 900_000)),
-    Function(OTHER_ACCOUNT, "plain", 250),
-    Function(OTHER_ACCOUNT, "slow", 40, reserved=2, seconds=(0.005, 0.06)),
+    ScriptFunction(DEFAULT_ACCOUNT, "plain", 395),
+    ScriptFunction(DEFAULT_ACCOUNT, "flaky", 80, reserved=3, errors=2),
+    ScriptFunction(DEFAULT_ACCOUNT, "troubled", 80, errors=1, troubles=3),
+    ScriptFunction(DEFAULT_ACCOUNT, "slow", 50, reserved=4, seconds=(0.005, 0.12)),
+    ScriptFunction(DEFAULT_ACCOUNT, "long", 5, reserved=3, seconds=(0.5, 2.0)),
+    ScriptFunction(DEFAULT_ACCOUNT, "failing", 40, reserved=2, retries=1, always_fails=True, is_told=True),
+    ScriptFunction(DEFAULT_ACCOUNT, "failing-at-once", 20, retries=0, always_fails=True, is_told=True),
+    ScriptFunction(DEFAULT_ACCOUNT, "closed", 30, reserved=0, is_told=True),
+    ScriptFunction(DEFAULT_ACCOUNT, "large", 10, sizes=(50_000, 900_000)),
+    ScriptFunction(OTHER_ACCOUNT, "plain", 250),
+    ScriptFunction(OTHER_ACCOUNT, "slow", 40, reserved=2, seconds=(0.005, 0.06)),
 )
 SLOTS = {DEFAULT_ACCOUNT: 19, OTHER_ACCOUNT: 5}
 ACCOUNTS = [
-    Account(account, slots, {f.name: f.reserved for f in FUNCTIONS if f.account == account and f.reserved is not None})
+    AccountQuota(
+        account, slots, {f.name: f.reserved for f in FUNCTIONS if f.account == account and f.reserved is not None}
+    )
     for account, slots in SLOTS.items()
 ]
 
@@ -78,35 +80,35 @@ class Intent(NamedTuple):
     """What one event is to be: its payload's bytes beside its id, how long each run takes, how each ends. Runs beyond
     `endings` succeed, or fail where the function always does."""
 
-    function: Function
+    function: ScriptFunction
     size: int
     seconds: float
-    endings: tuple[Ending, ...]
+    endings: tuple[RunEnding, ...]
 
-    def ending(self, run: int) -> Ending:
+    def ending(self, run: int) -> RunEnding:
         """Of a run, counted from 0."""
         if run < len(self.endings):
             return self.endings[run]
-        return Ending.ERROR if self.function.always_fails else Ending.SUCCESS
+        return RunEnding.ERROR if self.function.always_fails else RunEnding.SUCCESS
 
 
-def write_intents(dice: Random, events: int) -> Iterator[Intent]:
+def write_intents(rng: Random, events: int) -> Iterator[Intent]:
     weights = [function.weight for function in FUNCTIONS]
-    for function in dice.choices(FUNCTIONS, weights, k=events):
-        errors = [Ending.ERROR] * dice.randint(0, function.errors)
-        endings = errors + dice.choices(SYSTEM_ENDINGS, k=dice.randint(0, function.troubles))
-        dice.shuffle(endings)
-        yield Intent(function, dice.randint(*function.sizes), dice.uniform(*function.seconds), tuple(endings))
+    for function in rng.choices(FUNCTIONS, weights, k=events):
+        errors = [RunEnding.ERROR] * rng.randint(0, function.errors)
+        endings = errors + rng.choices(SYSTEM_ENDINGS, k=rng.randint(0, function.troubles))
+        rng.shuffle(endings)
+        yield Intent(function, rng.randint(*function.sizes), rng.uniform(*function.seconds), tuple(endings))
 
 
-class Files(NamedTuple):
+class OutcomeFiles(NamedTuple):
     """Where the gateway tells what became of events that failed: JSON lines."""
 
     dead_letters: Path
     failures: Path
 
 
-def write_event_settings(backend_url: str, store: str, files: Files) -> dict[str, Any]:
+def write_event_settings(backend_url: str, store: str, files: OutcomeFiles) -> dict[str, Any]:
     """Settings of a gateway for this script."""
     settings = write_settings(ACCOUNTS, backend_url, TIMEOUT_SECONDS)
     for function in FUNCTIONS:

@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ..report import STYLE, html_table
-from ..tables import MOST_EXAMPLES, faults_table, limits_table
+from ..tables import MOST_EXAMPLES, limits_table, violations_table
 from ..verdict import PASSED
-from .checker import Tally
+from .checker import EventTally
 from .verdict import EventsVerdict
 
 HEADINGS = (
@@ -42,7 +42,7 @@ def print_events_verdict(console: Console, verdict: EventsVerdict) -> None:
         table.add_row(*cells, style="bold red" if tally.lost or tally.unexplained else None)
     console.print(table)
     console.print(limits_table(verdict.peaks, is_shared=True))
-    console.print(faults_table(verdict.counts))
+    console.print(violations_table(verdict.counts))
     for seed, _, text in verdict.examples[:MOST_EXAMPLES]:
         console.print(f"  seed {seed}: {text}", markup=False, highlight=False, soft_wrap=True)
     for note in verdict.notes:
@@ -50,7 +50,7 @@ def print_events_verdict(console: Console, verdict: EventsVerdict) -> None:
     is_good = verdict.status == PASSED
     console.print(Text(verdict.sentence, style="bold green" if is_good else "bold red"), soft_wrap=True)
     if not is_good:
-        seeds = " ".join(f"--seed {result.seed}" for result in verdict.results if result.faults)
+        seeds = " ".join(f"--seed {result.seed}" for result in verdict.results if result.violations)
         again = f"The same script again: invoke-gateway prove {seeds}{verdict.plan.options}"
         console.print(again, markup=False, soft_wrap=True)
 
@@ -73,18 +73,18 @@ def render(verdict: EventsVerdict, command: str) -> str:
         f"<td class=n>{peak.ceiling}<td class=n>{peak.highest}<td class=n>{peak.highest_with_lost}"
         for peak in verdict.peaks
     ]
-    faults = [
-        f"<tr{' class=bad' if count else ''}><td>{escape(fault.value)}<td class=n>{count}"
-        for fault, count in verdict.counts.items()
+    violations = [
+        f"<tr{' class=bad' if count else ''}><td>{escape(violation.value)}<td class=n>{count}"
+        for violation, count in verdict.counts.items()
     ]
     examples = [
-        f"<tr><td class=n>{seed}<td>{escape(fault.value)}<td><code>{escape(text)}</code>"
-        for seed, fault, text in verdict.examples
+        f"<tr><td class=n>{seed}<td>{escape(violation.value)}<td><code>{escape(text)}</code>"
+        for seed, violation, text in verdict.examples
     ]
-    blows = [
-        f"<tr><td class=n>{result.seed}<td>{escape(f'{blow.life.name} {blow.kind}')}"
+    faults = [
+        f"<tr><td class=n>{result.seed}<td>{escape(f'{fault.gateway.name} {fault.kind}')}"
         for result in verdict.results
-        for blow in result.blows
+        for fault in result.faults
     ]
     headings = tuple("*" + heading.replace("-\n", "").replace("\n", " ") for heading in HEADINGS)
     parts = [
@@ -94,35 +94,35 @@ def render(verdict: EventsVerdict, command: str) -> str:
         f"<style>{STYLE}</style></head><body>",
         f'<div class="verdict{"" if is_good else " bad"}"><h1>{verdict.headline}</h1>',
         f"<p>{escape(verdict.sentence)}</p>{notes}",
-        f"<p class=dim>Judged: {escape(verdict.subject)}, by <code>{escape(command)}</code></p></div>",
+        f"<p class=dim>Judged: {escape(verdict.target)}, by <code>{escape(command)}</code></p></div>",
         "<h2>Events</h2>",
         html_table(headings, seeds),
         "<h2>Limits</h2>",
         html_table(("account", "limit", "*ceiling", "*highest true overlap", "*with calls of lost gateways"), limits),
         "<h2>What must not happen</h2>",
-        html_table(("", "*seen"), faults),
+        html_table(("", "*seen"), violations),
         "<h2>Examples</h2>" + html_table(("*seed", "what", "which"), examples) if examples else "",
         "<h2>Blows</h2>",
-        html_table(("*seed", "what was done"), blows),
+        html_table(("*seed", "what was done"), faults),
         "</body></html>\n",
     ]
     return "\n".join(parts)
 
 
-def _rows(verdict: EventsVerdict) -> list[tuple[list[str], Tally]]:
+def _rows(verdict: EventsVerdict) -> list[tuple[list[str], EventTally]]:
     """The cells of each seed, and of their sum where there are several."""
     rows = [
-        (_cells(str(result.seed), result.seconds, len(result.blows), result.tally), result.tally)
+        (_cells(str(result.seed), result.seconds, len(result.faults), result.tally), result.tally)
         for result in verdict.results
     ]
     if len(rows) > 1:
         seconds = sum(result.seconds for result in verdict.results)
-        blows = sum(len(result.blows) for result in verdict.results)
-        rows.append((_cells("all", seconds, blows, verdict.tally), verdict.tally))
+        faults = sum(len(result.faults) for result in verdict.results)
+        rows.append((_cells("all", seconds, faults, verdict.tally), verdict.tally))
     return rows
 
 
-def _cells(seed: str, seconds: float, blows: int, tally: Tally) -> list[str]:
+def _cells(seed: str, seconds: float, faults: int, tally: EventTally) -> list[str]:
     numbers = (tally.accepted, tally.unknown, tally.as_planned, tally.again, tally.dead_lettered)
     wrong = (tally.lost, tally.unexplained)
-    return [seed, f"{seconds:.1f}", str(blows), *map(str, (*numbers, *wrong)), f"{tally.slowest_recovery:.1f} s"]
+    return [seed, f"{seconds:.1f}", str(faults), *map(str, (*numbers, *wrong)), f"{tally.slowest_recovery:.1f} s"]

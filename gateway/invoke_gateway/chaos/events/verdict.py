@@ -6,20 +6,20 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..verdict import FAILED, LAGS, PASSED, UNJUDGED, Peak, peak_as_json
-from ..violations import OF_EVENTS, Fault, Faults
-from .checker import Tally
-from .history import Blow
+from ..violations import OF_EVENTS, Violation, Violations
+from .checker import EventTally
+from .event import EventFault
 from .plan import EventsPlan
 
 COUNTED = (
     *OF_EVENTS,
-    Fault.OVERSHOOT,
-    Fault.REFUSED_AND_RUN,
-    Fault.NOT_WHOLE,
-    Fault.UNANSWERED,
-    Fault.UNEXPECTED,
-    Fault.DIED,
-    Fault.NOT_JUDGED,
+    Violation.OVERSHOOT,
+    Violation.REFUSED_AND_RUN,
+    Violation.NOT_WHOLE,
+    Violation.UNANSWERED,
+    Violation.UNEXPECTED,
+    Violation.DIED,
+    Violation.NOT_JUDGED,
 )
 
 
@@ -29,13 +29,13 @@ class EventsResult:
 
     seed: int
     seconds: float
-    tally: Tally
+    tally: EventTally
     peaks: list[Peak]
-    faults: Faults
-    blows: list[Blow]
+    violations: Violations
+    faults: list[EventFault]
 
     def describe(self) -> str:
-        tally, wrong = self.tally, sum(self.faults.counts.values())
+        tally, wrong = self.tally, sum(self.violations.counts.values())
         return (
             f"{tally.accepted} accepted, {tally.as_planned} as planned, {tally.again} again after a blow, "
             f"{tally.lost} lost, {tally.unexplained} unexplained; {wrong} wrong"
@@ -51,22 +51,24 @@ class EventsVerdict:
     lag: tuple[float, float]
 
     @property
-    def subject(self) -> str:
+    def target(self) -> str:
         sharing = self.plan.sharing
         if sharing is None:
             return "a gateway started for this, with its queue in a file"
         return f"{sharing.gateways} gateways started for this, with one queue; lease {sharing.lease_seconds:g} s"
 
     @property
-    def counts(self) -> dict[Fault, int]:
+    def counts(self) -> dict[Violation, int]:
         """Of every fault how often it was seen, also where that is 0."""
-        sums = {fault: sum(result.faults.counts[fault] for result in self.results) for fault in Fault}
-        return {fault: sums[fault] for fault in Fault if fault in COUNTED or sums[fault]}
+        sums = {
+            violation: sum(result.violations.counts[violation] for result in self.results) for violation in Violation
+        }
+        return {violation: sums[violation] for violation in Violation if violation in COUNTED or sums[violation]}
 
     @property
-    def tally(self) -> Tally:
+    def tally(self) -> EventTally:
         """The sum."""
-        total = Tally()
+        total = EventTally()
         for result in self.results:
             total.add(result.tally)
         return total
@@ -81,18 +83,18 @@ class EventsVerdict:
         return list(highest.values())
 
     @property
-    def examples(self) -> list[tuple[int, Fault, str]]:
+    def examples(self) -> list[tuple[int, Violation, str]]:
         return [
-            (result.seed, fault, example)
+            (result.seed, violation, example)
             for result in self.results
-            for fault, examples in result.faults.examples.items()
+            for violation, examples in result.violations.examples.items()
             for example in examples
         ]
 
     @property
     def status(self) -> int:
-        wrong = {fault for fault, count in self.counts.items() if count}
-        if wrong == {Fault.NOT_JUDGED}:
+        wrong = {violation for violation, count in self.counts.items() if count}
+        if wrong == {Violation.NOT_JUDGED}:
             return UNJUDGED
         return FAILED if wrong or not self.results else PASSED
 
@@ -107,7 +109,7 @@ class EventsVerdict:
         )
         if self.status == PASSED:
             return f"{self.headline}: {seeds}, and none was lost."
-        wrong = [f"{count} {fault.value}" for fault, count in self.counts.items() if count]
+        wrong = [f"{count} {violation.value}" for violation, count in self.counts.items() if count]
         return f"{self.headline}: {seeds}; {', '.join(wrong) or 'nothing was run'}."
 
     @property
@@ -122,23 +124,23 @@ class EventsVerdict:
         return {
             "holds": self.status == PASSED,
             "judged": self.status != UNJUDGED,
-            "subject": self.subject,
+            "subject": self.target,
             "lag": {name: round(seconds, 3) for name, seconds in zip(LAGS, self.lag, strict=True)},
             "notes": self.notes,
             "events": asdict(self.tally),
             "limits": [peak_as_json(peak) | {"highest_with_lost": peak.highest_with_lost} for peak in self.peaks],
-            "faults": {fault.name.lower(): count for fault, count in self.counts.items()},
+            "faults": {violation.name.lower(): count for violation, count in self.counts.items()},
             "examples": [
-                {"seed": seed, "fault": fault.name.lower(), "text": text} for seed, fault, text in self.examples
+                {"seed": seed, "fault": violation.name.lower(), "text": text} for seed, violation, text in self.examples
             ],
             "seeds": [
                 {
                     "seed": result.seed,
                     "seconds": round(result.seconds, 1),
                     "events": asdict(result.tally),
-                    "blows": [f"{blow.life.name} {blow.kind}" for blow in result.blows],
+                    "blows": [f"{fault.gateway.name} {fault.kind}" for fault in result.faults],
                     "limits": [peak_as_json(peak) for peak in result.peaks],
-                    "faults": {fault.name.lower(): count for fault, count in result.faults.counts.items()},
+                    "faults": {violation.name.lower(): count for violation, count in result.violations.counts.items()},
                 }
                 for result in self.results
             ],

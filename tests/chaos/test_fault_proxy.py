@@ -10,8 +10,8 @@ from time import monotonic
 
 import pytest
 
-from invoke_gateway.chaos.fault_proxy import Flow, Relay
-from invoke_gateway.chaos.wire import Endpoint
+from invoke_gateway.chaos.fault_proxy import FaultProxy, Flow
+from invoke_gateway.chaos.wire import HostPort
 from tests.support.lateness import check_lasted
 
 SOON = 0.15  # seconds in which what passes has passed
@@ -44,17 +44,17 @@ class Echo:
 
 
 @asynccontextmanager
-async def relayed() -> AsyncIterator[tuple[Relay, Echo, Pair]]:
+async def proxied() -> AsyncIterator[tuple[FaultProxy, Echo, Pair]]:
     echo = Echo()
     server = await asyncio.start_server(echo.serve, "127.0.0.1", 0)
-    relay = Relay(Endpoint(*server.sockets[0].getsockname()[:2]), Random(1))
-    await relay.start()
-    reader, writer = await asyncio.open_connection(*relay.endpoint)
+    proxy = FaultProxy(HostPort(*server.sockets[0].getsockname()[:2]), Random(1))
+    await proxy.start()
+    reader, writer = await asyncio.open_connection(*proxy.endpoint)
     try:
-        yield relay, echo, (reader, writer)
+        yield proxy, echo, (reader, writer)
     finally:
         writer.close()
-        await relay.stop()
+        await proxy.stop()
         server.close()
 
 
@@ -65,37 +65,37 @@ async def read(reader: asyncio.StreamReader, seconds: float = LONG) -> bytes:
 
 
 async def test_without_a_fault_everything_passes() -> None:
-    async with relayed() as (_, _, (reader, writer)):
+    async with proxied() as (_, _, (reader, writer)):
         writer.write(b"hello")
         assert await read(reader) == b"hello"
 
 
 async def test_what_is_held_comes_late_and_whole() -> None:
-    async with relayed() as (relay, echo, (reader, writer)):
-        relay.set_flows(Flow.HOLDS, Flow.HOLDS)
+    async with proxied() as (proxy, echo, (reader, writer)):
+        proxy.set_flows(Flow.STALL, Flow.STALL)
         writer.write(b"late")
         with pytest.raises(TimeoutError):
             await read(reader, SOON)
         assert echo.got == b""
-        relay.clear()
+        proxy.clear()
         assert await read(reader) == b"late"
 
 
 async def test_a_reply_can_be_lost_whose_request_was_carried_out() -> None:
-    async with relayed() as (relay, echo, (reader, writer)):
-        relay.set_flows(Flow.PASSES, Flow.SWALLOWS)
+    async with proxied() as (proxy, echo, (reader, writer)):
+        proxy.set_flows(Flow.PASS, Flow.DROP)
         writer.write(b"take")
         with pytest.raises(TimeoutError):
             await read(reader, SOON)
         assert echo.got == b"take"
-        relay.reset()
+        proxy.reset()
         with pytest.raises(ConnectionError):
             assert await read(reader) == b"never"
 
 
 async def test_a_slow_line_delays_each_piece() -> None:
-    async with relayed() as (relay, _, (reader, writer)):
-        relay.delay = (0.1, 0.1)
+    async with proxied() as (proxy, _, (reader, writer)):
+        proxy.delay = (0.1, 0.1)
         started = monotonic()
         writer.write(b"slow")
         assert await read(reader) == b"slow"
@@ -103,31 +103,31 @@ async def test_a_slow_line_delays_each_piece() -> None:
 
 
 async def test_a_closed_half_ends_one_direction_only() -> None:
-    async with relayed() as (relay, echo, (reader, writer)):
+    async with proxied() as (proxy, echo, (reader, writer)):
         writer.write(b"a")
         await read(reader)
-        relay.half_close(towards_store=False)
+        proxy.half_close(towards_store=False)
         assert await read(reader) == b""
         writer.write(b"b")
         async with asyncio.timeout(LONG):
             await echo.got_both.wait()
-    async with relayed() as (relay, echo, (reader, writer)):
+    async with proxied() as (proxy, echo, (reader, writer)):
         writer.write(b"a")
         await read(reader)
-        relay.half_close(towards_store=True)
+        proxy.half_close(towards_store=True)
         async with asyncio.timeout(LONG):
             await echo.ended.wait()
 
 
 async def test_refused_connections_end_at_once_and_later_ones_do_not() -> None:
-    async with relayed() as (relay, _, _):
-        relay.refuses = True
-        reader, writer = await asyncio.open_connection(*relay.endpoint)
+    async with proxied() as (proxy, _, _):
+        proxy.refuses = True
+        reader, writer = await asyncio.open_connection(*proxy.endpoint)
         with pytest.raises(ConnectionError):
             assert await read(reader) == b"never"
         writer.close()
-        relay.clear()
-        reader, writer = await asyncio.open_connection(*relay.endpoint)
+        proxy.clear()
+        reader, writer = await asyncio.open_connection(*proxy.endpoint)
         writer.write(b"again")
         assert await read(reader) == b"again"
         writer.close()

@@ -13,13 +13,13 @@ from random import Random
 from typing import Any
 
 from invoke_gateway.chaos.backend import encode_result
-from invoke_gateway.chaos.calls import Call, Ending, Gateway
-from invoke_gateway.chaos.checker import judge, note_silence
-from invoke_gateway.chaos.clients import Manner, Target
-from invoke_gateway.chaos.cluster import Fleet, Sharing
+from invoke_gateway.chaos.calls import CallEnding, GatewayInstance, PlannedCall
+from invoke_gateway.chaos.checker import check_answer, record_silence
+from invoke_gateway.chaos.clients import CallRoute, ClientBehaviour
+from invoke_gateway.chaos.cluster import Cluster, Sharing
 from invoke_gateway.chaos.fault_proxy import Flow
-from invoke_gateway.chaos.history import Ledger
-from invoke_gateway.chaos.wire import Answer
+from invoke_gateway.chaos.history import CallHistory
+from invoke_gateway.chaos.wire import HttpAnswer
 
 from .fake_sharing import SharedFake, SharedFlaw
 
@@ -84,15 +84,15 @@ class VirtualStore:
         self.sums.subtract(self._of.pop(gid, Counter()))
 
 
-class VirtualRelay:
+class VirtualProxy:
     """What `Relay` does to a line, done to messages. One that is held comes late, or never where the line is reset."""
 
-    def __init__(self, store: VirtualStore, dice: Random) -> None:
+    def __init__(self, store: VirtualStore, rng: Random) -> None:
         self.delay = (0.0, 0.0)
         self.refuses = False
         self._store = store
-        self._dice = dice
-        self._flows = (Flow.PASSES, Flow.PASSES)
+        self._rng = rng
+        self._flows = (Flow.PASS, Flow.PASS)
         self._changed = asyncio.Event()
         self._under_way: dict[asyncio.Task[str], None] = {}  # in order, so that a seed is the same each time
         self._is_cut = False
@@ -105,7 +105,7 @@ class VirtualRelay:
     def clear(self) -> None:
         self.delay = (0.0, 0.0)
         self.refuses = False
-        self.set_flows(Flow.PASSES, Flow.PASSES)
+        self.set_flows(Flow.PASS, Flow.PASS)
 
     def reset(self) -> None:
         """What is under way is lost; where nothing is, the next message finds its line cut."""
@@ -138,9 +138,9 @@ class VirtualRelay:
         return reply
 
     async def _pass(self, direction: int) -> None:
-        await asyncio.sleep(self._dice.uniform(*WIRE_SECONDS) + self._dice.uniform(*self.delay))
-        while self._flows[direction] is not Flow.PASSES:
-            if self._flows[direction] is Flow.SWALLOWS:
+        await asyncio.sleep(self._rng.uniform(*WIRE_SECONDS) + self._rng.uniform(*self.delay))
+        while self._flows[direction] is not Flow.PASS:
+            if self._flows[direction] is Flow.DROP:
                 await asyncio.Event().wait()
             await self._changed.wait()
 
@@ -149,25 +149,29 @@ class VirtualGateway(SharedFake):
     """Stands still while `runs` is not set, wherever it waits."""
 
     def __init__(
-        self, settings: dict[str, Any], flaw: SharedFlaw, relay: VirtualRelay, run: Callable[[Call], Awaitable[bool]]
+        self,
+        settings: dict[str, Any],
+        flaw: SharedFlaw,
+        proxy: VirtualProxy,
+        run: Callable[[PlannedCall], Awaitable[bool]],
     ) -> None:
         super().__init__(settings, flaw)
-        self.gid = f"{relay._dice.getrandbits(32):08x}"
+        self.gid = f"{proxy._rng.getrandbits(32):08x}"
         self.runs = asyncio.Event()
         self.runs.set()
-        self._relay = relay
+        self._proxy = proxy
         self._run = run
-        self._calls: dict[bytes, Call] = {}
+        self._calls: dict[bytes, PlannedCall] = {}
 
     async def exchange(self, *words: object) -> str:
         _, _, _, *command = words  # EVAL, the script, no keys
         await self.runs.wait()
         try:
-            return await self._relay.exchange(*command)
+            return await self._proxy.exchange(*command)
         finally:
             await self.runs.wait()
 
-    async def call(self, call: Call) -> Answer:
+    async def call(self, call: PlannedCall) -> HttpAnswer:
         head = f"POST /functions/{call.function}/ {call.id}".encode()
         self._calls[head] = call
         await self.runs.wait()
@@ -176,7 +180,7 @@ class VirtualGateway(SharedFake):
         await self.runs.wait()
         lines, _, body = written.partition(b"\r\n\r\n")
         first, *rest = lines.decode().split("\r\n")
-        return Answer(int(first.split()[1]), dict(line.split(": ") for line in rest), body)
+        return HttpAnswer(int(first.split()[1]), dict(line.split(": ") for line in rest), body)
 
     async def _forward(self, head: bytes, body: bytes) -> bytes | None:
         call = self._calls.pop(head)
@@ -185,21 +189,21 @@ class VirtualGateway(SharedFake):
         return encode_result(call) if answered else None
 
 
-class VirtualMember:
+class VirtualNode:
     """As `Member`."""
 
-    def __init__(self, number: int, make: Callable[[], VirtualGateway], relay: VirtualRelay) -> None:
+    def __init__(self, number: int, make: Callable[[], VirtualGateway], proxy: VirtualProxy) -> None:
         self.number = number
-        self.relay = relay
+        self.proxy = proxy
         self.is_up = False
         self.invoke = self
-        self.gateway: Gateway
+        self.gateway: GatewayInstance
         self.fake: VirtualGateway
         self._make = make
         self._tasks: dict[asyncio.Task[Any], None] = {}
 
     async def start(self) -> None:
-        self.gateway = Gateway(f"gateway {self.number + 1}")
+        self.gateway = GatewayInstance(f"gateway {self.number + 1}")
         await asyncio.sleep(START_SECONDS)
         self.fake = self._make()
         self._begin(self.fake.renew())
@@ -213,7 +217,7 @@ class VirtualMember:
         task.add_done_callback(self._tasks.pop)
         return task
 
-    async def call(self, call: Call) -> Answer | None:
+    async def call(self, call: PlannedCall) -> HttpAnswer | None:
         """Its answer; None where it was killed. A client that leaves does not end the call."""
         if not self.is_up:
             raise ConnectionRefusedError
@@ -234,81 +238,81 @@ class VirtualMember:
         pass
 
 
-class VirtualFleet(Fleet):
+class VirtualCluster(Cluster):
     """As `Fleet`; `ledger` keeps the backend's books."""
 
-    def __init__(self, sharing: Sharing, flaw: SharedFlaw, ledger: Ledger, dice: Random) -> None:
-        self._ledger = ledger
+    def __init__(self, sharing: Sharing, flaw: SharedFlaw, history: CallHistory, rng: Random) -> None:
+        self._history = history
         self._runs: set[asyncio.Task[bool]] = set()
-        self._sums = VirtualStore(ledger.clock)
+        self._sums = VirtualStore(history.clock)
         settings = sharing.settings("redis://store:1") | {
             "backend": {"url": "http://backend:1", "timeout_seconds": sharing.timeout_seconds}
         }
-        members: list[Any] = []
+        nodes: list[Any] = []
         for number in range(sharing.gateways):
-            relay = VirtualRelay(self._sums, dice)
+            proxy = VirtualProxy(self._sums, rng)
 
-            def make(relay: VirtualRelay = relay) -> VirtualGateway:
-                return VirtualGateway(settings, flaw, relay, self._run)
+            def make(proxy: VirtualProxy = proxy) -> VirtualGateway:
+                return VirtualGateway(settings, flaw, proxy, self._run)
 
-            members.append(VirtualMember(number, make, relay))
+            nodes.append(VirtualNode(number, make, proxy))
         store: Any = self._sums
-        super().__init__(sharing, store, members)
+        super().__init__(sharing, store, nodes)
 
     async def start(self) -> None:
-        await asyncio.gather(*(member.start() for member in self.members))
+        await asyncio.gather(*(node.start() for node in self.nodes))
 
     def stop(self) -> None:
-        for member in self.members:
-            member.kill(self._ledger.clock())
+        for node in self.nodes:
+            node.kill(self._history.clock())
 
     async def count_in_flight(self) -> tuple[int | None, int | None]:
-        held = [sum(member.fake.in_flight.values()) for member in self._up()]
+        held = [sum(node.fake.in_flight.values()) for node in self._up()]
         return self._sums.sums.total(), sum(held) if held else None
 
-    def _up(self) -> list[VirtualMember]:
-        members: list[Any] = self.members
-        return [member for member in members if member.is_up]
+    def _up(self) -> list[VirtualNode]:
+        nodes: list[Any] = self.nodes
+        return [node for node in nodes if node.is_up]
 
-    async def _run(self, call: Call) -> bool:
+    async def _run(self, call: PlannedCall) -> bool:
         """The backend: goes on whatever becomes of the gateway. Whether it answers well."""
         task = asyncio.create_task(self._run_function(call))
         self._runs.add(task)
         task.add_done_callback(self._runs.discard)
         return await asyncio.shield(task)
 
-    async def _run_function(self, call: Call) -> bool:
-        run = self._ledger.begin(call)
+    async def _run_function(self, call: PlannedCall) -> bool:
+        run = self._history.begin(call)
         await asyncio.sleep(call.seconds)
-        self._ledger.end(run)
-        return call.ending in (Ending.ANSWERS, Ending.TRICKLES)
+        self._history.end(run)
+        return call.ending in (CallEnding.ANSWERS, CallEnding.TRICKLES)
 
 
-async def invoke(target: Target, call: Call, manner: Manner, dice: Random) -> Answer | None:
+async def invoke(route: CallRoute, call: PlannedCall, behaviour: ClientBehaviour, rng: Random) -> HttpAnswer | None:
     """As `clients.invoke`, of the manners that a siege has."""
-    ledger = target.ledger
-    member: Any = target.direct(call)
-    ledger.open(call)
-    if manner is Manner.STALLS_IN_BODY:
-        await asyncio.sleep(dice.uniform(0.1, 0.6))
-    await asyncio.sleep(dice.uniform(*WIRE_SECONDS))
-    ledger.send(call)
+    history = route.history
+    node: Any = route.direct(call)
+    history.open(call)
+    if behaviour is ClientBehaviour.STALLS_IN_BODY:
+        await asyncio.sleep(rng.uniform(0.1, 0.6))
+    await asyncio.sleep(rng.uniform(*WIRE_SECONDS))
+    history.send(call)
     try:
-        answering = asyncio.ensure_future(member.call(call))
-        if manner in (Manner.LEAVES_DURING, Manner.LOSES_PATIENCE):
-            patience = dice.uniform(0, 0.06)
-            moment = call.arrived.wait() if manner is Manner.LEAVES_DURING else asyncio.sleep(patience)
+        answering = asyncio.ensure_future(node.call(call))
+        if behaviour in (ClientBehaviour.LEAVES_DURING, ClientBehaviour.LOSES_PATIENCE):
+            patience = rng.uniform(0, 0.06)
+            moment = call.arrived.wait() if behaviour is ClientBehaviour.LEAVES_DURING else asyncio.sleep(patience)
             leaving = asyncio.ensure_future(moment)
             await asyncio.wait([answering, leaving], return_when=asyncio.FIRST_COMPLETED)
             leaving.cancel()
             if not answering.done():
                 answering.cancel()
-                ledger.answers["left"] += 1
-                ledger.left(call)
+                history.answers["left"] += 1
+                history.left(call)
                 return None
-        answer: Answer | None = await answering
+        answer: HttpAnswer | None = await answering
     except OSError as error:
-        note_silence(ledger, call, repr(error))
+        record_silence(history, call, repr(error))
         return None
-    judge(ledger, call, answer)
+    check_answer(history, call, answer)
     return answer

@@ -15,17 +15,16 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from invoke_gateway.chaos import final_check as quiet
-from invoke_gateway.chaos import target as subject
-from invoke_gateway.chaos.history import Ledger
-from invoke_gateway.chaos.plan import Plan
+from invoke_gateway.chaos import final_check, target
+from invoke_gateway.chaos.history import CallHistory
+from invoke_gateway.chaos.plan import ProvePlan
 from invoke_gateway.chaos.progress import Progress
-from invoke_gateway.chaos.quotas import Account, Unusable
+from invoke_gateway.chaos.quotas import AccountQuota, Unusable
 from invoke_gateway.chaos.run import prove
-from invoke_gateway.chaos.target import Process
+from invoke_gateway.chaos.target import GatewayProcess
 from invoke_gateway.chaos.verdict import Verdict
-from invoke_gateway.chaos.violations import Fault
-from invoke_gateway.chaos.wire import Endpoint
+from invoke_gateway.chaos.violations import Violation
+from invoke_gateway.chaos.wire import HostPort
 from tests.support.gateways import UNRATED, serving
 from tests.support.processes import free_port, listens, wait_until
 
@@ -35,7 +34,7 @@ CLIENTS = 80
 AT_ONCE = 3  # judgings on one event loop
 MOST_SEEDS = 8
 LOOPBACK = "127.0.0.1"
-SMALL = [Account("000000000000", 6, {"checkout": 2}), Account("111122223333", 3, {"closed": 0})]
+SMALL = [AccountQuota("000000000000", 6, {"checkout": 2}), AccountQuota("111122223333", 3, {"closed": 0})]
 
 
 def silent() -> Progress:
@@ -43,15 +42,15 @@ def silent() -> Progress:
 
 
 async def judge_fake(flaw: Flaw, *, timeout_seconds: float | None = None, seed: int = 1) -> Verdict:
-    backend = Endpoint(LOOPBACK, free_port())
+    backend = HostPort(LOOPBACK, free_port())
     async with FakeGateway(backend, flaw, timeout_seconds or 10) as fake:
-        endpoint = Endpoint(LOOPBACK, fake.port)
-        plan = Plan([seed], 0, CLIENTS, endpoint, endpoint, backend, timeout_seconds)
+        endpoint = HostPort(LOOPBACK, fake.port)
+        plan = ProvePlan([seed], 0, CLIENTS, endpoint, endpoint, backend, timeout_seconds)
         return await prove(plan, silent())
 
 
 async def test_a_gateway_started_for_it_holds_against_clients_and_backends_that_do_everything_wrong() -> None:
-    verdict = await prove(Plan([1], clients=CLIENTS, timeout_seconds=2.0, accounts=SMALL), silent())
+    verdict = await prove(ProvePlan([1], clients=CLIENTS, timeout_seconds=2.0, accounts=SMALL), silent())
     assert verdict.examples == []
     assert verdict.holds
     assert [(peak.name, peak.highest) for peak in verdict.peaks] == [
@@ -68,11 +67,11 @@ async def test_a_gateway_started_for_it_holds_against_clients_and_backends_that_
 
 
 async def test_a_running_gateway_can_be_judged_when_it_forwards_to_the_backend_of_the_proof() -> None:
-    backend = Endpoint(LOOPBACK, free_port())
+    backend = HostPort(LOOPBACK, free_port())
     limits = {"default": {"concurrent_executions": 4, **UNRATED}}
     async with serving(f"http://{backend}", accounts=limits) as gateway:
-        admin = Endpoint(LOOPBACK, gateway.admin.port)
-        plan = Plan([1], 0, CLIENTS, Endpoint(LOOPBACK, gateway.listen.port), admin, backend)
+        admin = HostPort(LOOPBACK, gateway.admin.port)
+        plan = ProvePlan([1], 0, CLIENTS, HostPort(LOOPBACK, gateway.listen.port), admin, backend)
         verdict = await prove(plan, silent())
     assert verdict.examples == []
     assert verdict.holds
@@ -81,44 +80,44 @@ async def test_a_running_gateway_can_be_judged_when_it_forwards_to_the_backend_o
 
 async def test_each_broken_rule_of_another_gateway_is_seen_and_nothing_where_none_is_broken() -> None:
     flaws = {
-        Flaw.ONE_TOO_MANY: {Fault.OVERSHOOT},
-        Flaw.FREES_ON_HANG_UP: {Fault.OVERSHOOT},
-        Flaw.ONE_TOO_FEW: {Fault.WAS_FREE, Fault.MISSING},
-        Flaw.LOSES_SLOTS: {Fault.MISSING},
-        Flaw.SWAPS_REASONS: {Fault.REASON},
-        Flaw.SENDS_TWICE: {Fault.TWICE},
-        Flaw.RUNS_REFUSED: {Fault.REFUSED_AND_RUN},
-        Flaw.MIXES_ANSWERS: {Fault.WRONG_CLIENT},
-        Flaw.SWALLOWS: {Fault.UNANSWERED},
-        Flaw.FAILS: {Fault.NO_FAULT},
+        Flaw.ONE_TOO_MANY: {Violation.OVERSHOOT},
+        Flaw.FREES_ON_HANG_UP: {Violation.OVERSHOOT},
+        Flaw.ONE_TOO_FEW: {Violation.WAS_FREE, Violation.MISSING},
+        Flaw.LOSES_SLOTS: {Violation.MISSING},
+        Flaw.SWAPS_REASONS: {Violation.REASON},
+        Flaw.SENDS_TWICE: {Violation.TWICE},
+        Flaw.RUNS_REFUSED: {Violation.REFUSED_AND_RUN},
+        Flaw.MIXES_ANSWERS: {Violation.WRONG_CLIENT},
+        Flaw.SWALLOWS: {Violation.UNANSWERED},
+        Flaw.FAILS: {Violation.NO_FAULT},
     }
     few = asyncio.Semaphore(AT_ONCE)
 
-    async def judge_until_seen(flaw: Flaw, faults: set[Fault]) -> tuple[Verdict, set[Fault]]:
+    async def judge_until_seen(flaw: Flaw, violations: set[Violation]) -> tuple[Verdict, set[Violation]]:
         """A flaw shows only where calls overlap, and on a busy machine they may not: another seed then."""
         async with few:
             for seed in range(1, 1 + MOST_SEEDS):
                 verdict = await judge_fake(flaw, seed=seed)
-                seen = {fault for fault, count in verdict.counts.items() if count}
-                if faults <= seen:
+                seen = {violation for violation, count in verdict.counts.items() if count}
+                if violations <= seen:
                     break
             return verdict, seen
 
-    wanted = {Flaw.NONE: set[Fault](), **flaws}
+    wanted = {Flaw.NONE: set[Violation](), **flaws}
     (honest, none), *verdicts = await asyncio.gather(*(judge_until_seen(*each) for each in wanted.items()))
     assert honest.examples == []
     assert not none
     assert honest.holds
-    for (flaw, faults), (verdict, seen) in zip(flaws.items(), verdicts, strict=True):
-        assert faults <= seen, f"{flaw}: {seen}"
+    for (flaw, violations), (verdict, seen) in zip(flaws.items(), verdicts, strict=True):
+        assert violations <= seen, f"{flaw}: {seen}"
         assert verdict.status == 1
         assert "does not hold" in verdict.sentence
 
 
 async def test_slots_that_limits_shows_after_quiet_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(quiet, "PATIENCE", 0.2)
+    monkeypatch.setattr(final_check, "PATIENCE", 0.2)
     verdict = await judge_fake(Flaw.KEEPS_SLOTS, timeout_seconds=1.0)
-    assert verdict.counts[Fault.MISSING] > 0
+    assert verdict.counts[Violation.MISSING] > 0
     assert any("in flight after quiet" in text for _, _, text in verdict.examples)
 
 
@@ -128,31 +127,33 @@ async def test_a_rate_of_the_gateway_is_told_apart_from_its_slots() -> None:
 
 
 async def test_a_gateway_that_forwards_elsewhere_is_not_judged() -> None:
-    elsewhere, here = (Endpoint(LOOPBACK, free_port()) for _ in range(2))
+    elsewhere, here = (HostPort(LOOPBACK, free_port()) for _ in range(2))
     async with FakeGateway(elsewhere, Flaw.NONE) as fake:
-        endpoint = Endpoint(LOOPBACK, fake.port)
+        endpoint = HostPort(LOOPBACK, fake.port)
         with pytest.raises(Unusable, match=f"--backend http://{here}"):
-            await prove(Plan([1], 0, CLIENTS, endpoint, endpoint, here), silent())
+            await prove(ProvePlan([1], 0, CLIENTS, endpoint, endpoint, here), silent())
 
 
 async def test_a_gateway_that_dies_fails_the_proof(monkeypatch: pytest.MonkeyPatch) -> None:
-    processes: list[Process] = []
+    processes: list[GatewayProcess] = []
 
-    class Recorded(Process):
+    class Recorded(GatewayProcess):
         def __init__(self, settings: dict[str, object], folder: Path) -> None:
             super().__init__(settings, folder)
             processes.append(self)
 
     class Killing(Progress):
-        def begin(self, seed: int, round: int, phase: str, ledger: Ledger) -> None:
+        def begin(self, seed: int, round: int, phase: str, history: CallHistory) -> None:
             if phase == "hostile":
                 processes[0]._process.kill()
 
-    monkeypatch.setattr(subject, "Process", Recorded)
-    plan = Plan([1, 2], clients=10, timeout_seconds=1.0, accounts=[Account("000000000000", 2)])
+    monkeypatch.setattr(target, "GatewayProcess", Recorded)
+    plan = ProvePlan([1, 2], clients=10, timeout_seconds=1.0, accounts=[AccountQuota("000000000000", 2)])
     verdict = await prove(plan, Killing(Console(file=io.StringIO()), 1))
     assert verdict.status == 1
-    assert any("has ended with status -9" in text for _, fault, text in verdict.examples if fault is Fault.DIED)
+    assert any(
+        "has ended with status -9" in text for _, violation, text in verdict.examples if violation is Violation.DIED
+    )
     assert verdict.notes == ["The gateway ended by itself: 1 seed was not run."]
 
 
@@ -179,10 +180,10 @@ def test_ended_early_it_leaves_no_gateway_behind(by: signal.Signals, status: int
 
 async def test_the_command_tells_its_seed_and_verdict_and_writes_a_report(tmp_path: Path) -> None:
     report = tmp_path / "out.html"
-    backend = Endpoint(LOOPBACK, free_port())
+    backend = HostPort(LOOPBACK, free_port())
     async with FakeGateway(backend, Flaw.ONE_TOO_MANY) as fake:
         where = f"--gateway http://127.0.0.1:{fake.port} --admin 127.0.0.1:{fake.port} --backend-listen {backend}"
-        options = f"-m gateway prove --seed 3 --clients 50 --json --report {report} {where}"
+        options = f"-m invoke_gateway prove --seed 3 --clients 50 --json --report {report} {where}"
         ran = await asyncio.create_subprocess_exec(
             sys.executable, *options.split(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )

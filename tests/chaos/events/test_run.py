@@ -12,79 +12,80 @@ import pytest
 from rich.console import Console
 
 from invoke_gateway.chaos.events import run as running
-from invoke_gateway.chaos.events.checker import Tally
+from invoke_gateway.chaos.events.checker import EventTally
 from invoke_gateway.chaos.events.clients import Pace
-from invoke_gateway.chaos.events.history import BlowKind
-from invoke_gateway.chaos.events.nemesis import choose_moment, plan_blows
+from invoke_gateway.chaos.events.event import EventFaultKind
+from invoke_gateway.chaos.events.nemesis import choose_moment, plan_event_faults
 from invoke_gateway.chaos.events.plan import EventsPlan
 from invoke_gateway.chaos.events.run import prove_events
 from invoke_gateway.chaos.events.script import write_intents
 from invoke_gateway.chaos.events.tables import print_events_verdict, render
 from invoke_gateway.chaos.events.verdict import EventsResult, EventsVerdict
-from invoke_gateway.chaos.violations import Fault, Faults
-
-from .fake_queue import Flaw
+from invoke_gateway.chaos.violations import Violation, Violations
+from tests.chaos.fake_queue import Flaw
 
 # The others do not, and in so short a run a kill would explain what they do.
 NEED_A_KILL = (Flaw.ANSWERS_FIRST, Flaw.FINISHES_FIRST, Flaw.FORGETS)
 
 
-async def judge_fake(flaw: Flaw, *, events: int = 200, kills: int = 2) -> EventsVerdict:
+async def judge_fake(flaw: Flaw, *, events: int = 200, fault_count: int = 2) -> EventsVerdict:
     serve = (sys.executable, "-m", "tests.chaos.fake_queue", flaw)
-    return await prove_events(EventsPlan([1], events, kills, serve=serve), lambda _: None)
+    return await prove_events(EventsPlan([1], events, fault_count, serve=serve), lambda _: None)
 
 
 async def test_a_queue_that_keeps_the_rules_holds_though_it_is_killed() -> None:
-    verdict = await judge_fake(Flaw.NONE, events=500, kills=3)
+    verdict = await judge_fake(Flaw.NONE, events=500, fault_count=3)
     assert verdict.examples == []
     assert verdict.status == 0
     tally = verdict.tally
     assert tally.accepted == 500
     assert tally.as_planned + tally.again == 500
     assert tally.again, "no kill struck anything: too tame"
-    assert [blow.kind for blow in verdict.results[0].blows].count(BlowKind.KILLED) == 3
+    assert [fault.kind for fault in verdict.results[0].faults].count(EventFaultKind.KILLED) == 3
     assert "none was lost" in render(verdict, "prove")
 
 
 @pytest.mark.parametrize(
-    ("flaw", "fault"),
+    ("flaw", "violation"),
     [
-        (Flaw.ANSWERS_FIRST, Fault.LOST),
-        (Flaw.FINISHES_FIRST, Fault.LOST),
-        (Flaw.FORGETS, Fault.LOST),
-        (Flaw.RUNS_TWICE, Fault.AGAIN),
-        (Flaw.ONE_TOO_MANY, Fault.OVERSHOOT),
-        (Flaw.NO_LETTER, Fault.UNTOLD),
-        (Flaw.LETTER_TWICE, Fault.TOLD_AGAIN),
-        (Flaw.GIVES_UP, Fault.ATTEMPTS),
-        (Flaw.HURRIES, Fault.TOO_SOON),
-        (Flaw.STAYS, Fault.NOT_ENDED),
+        (Flaw.ANSWERS_FIRST, Violation.LOST),
+        (Flaw.FINISHES_FIRST, Violation.LOST),
+        (Flaw.FORGETS, Violation.LOST),
+        (Flaw.RUNS_TWICE, Violation.AGAIN),
+        (Flaw.ONE_TOO_MANY, Violation.OVERSHOOT),
+        (Flaw.NO_LETTER, Violation.UNTOLD),
+        (Flaw.LETTER_TWICE, Violation.TOLD_AGAIN),
+        (Flaw.GIVES_UP, Violation.ATTEMPTS),
+        (Flaw.HURRIES, Violation.TOO_SOON),
+        (Flaw.STAYS, Violation.NOT_ENDED),
     ],
 )
-async def test_each_broken_rule_of_a_queue_is_seen(flaw: Flaw, fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_each_broken_rule_of_a_queue_is_seen(
+    flaw: Flaw, violation: Violation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(running, "STALLED_SECONDS", 2.0)
     monkeypatch.setattr("invoke_gateway.chaos.events.cluster.END_SECONDS", 1.0)
-    verdict = await judge_fake(flaw, kills=2 if flaw in NEED_A_KILL else 0)
-    assert verdict.counts[fault] > 0, verdict.counts
+    verdict = await judge_fake(flaw, fault_count=2 if flaw in NEED_A_KILL else 0)
+    assert verdict.counts[violation] > 0, verdict.counts
     assert verdict.status == 1
     assert "does not hold" in verdict.sentence
 
 
 def test_a_seed_says_which_events_there_are_and_when_what_falls() -> None:
     def script(seed: int) -> object:
-        dice = Random(seed)
-        return list(write_intents(dice, 50)), plan_blows(dice, 5, 1, 3.0)
+        rng = Random(seed)
+        return list(write_intents(rng, 50)), plan_event_faults(rng, 5, 1, 3.0)
 
     assert script(1) == script(1)
     assert script(1) != script(2)
 
 
 def test_several_gateways_are_killed_stopped_and_told_to_end() -> None:
-    steps = plan_blows(Random(1), 5, 3, 3.0)
-    assert {step.kind for step in steps} == set(BlowKind)
+    steps = plan_event_faults(Random(1), 5, 3, 3.0)
+    assert {step.kind for step in steps} == set(EventFaultKind)
     seconds = {step.kind: step.seconds for step in steps}
-    assert seconds[BlowKind.STOPPED] > 3.0
-    assert 0 < seconds[BlowKind.STOPPED_SHORTLY] < 1.5
+    assert seconds[EventFaultKind.STOPPED] > 3.0
+    assert 0 < seconds[EventFaultKind.STOPPED_SHORTLY] < 1.5
 
 
 @pytest.mark.parametrize("part", [0.0, 0.5, 1.0])
@@ -120,7 +121,7 @@ def run_prove(*options: str) -> subprocess.CompletedProcess[str]:
     [
         (["--events", "10", "--minutes", "1"], "--events takes no --minutes"),
         (["--events", "10", "--gateway", "http://127.0.0.1:1"], "--events takes no --gateway"),
-        (["--kills", "1"], "--kills is about --events"),
+        (["--fault-count", "1"], "--fault-count needs --events"),
         (["--events", "10", "--gateways", "3"], "--redis"),
     ],
 )
@@ -130,31 +131,33 @@ def test_options_that_do_not_go_together_are_misuse(options: list[str], said: st
     assert said in ran.stderr
 
 
-def make_verdict(*faults: Fault) -> EventsVerdict:
-    seen = Faults()
-    for fault in faults:
-        seen.add(fault, f"<{fault.value}>")
+def make_verdict(*violations: Violation) -> EventsVerdict:
+    seen = Violations()
+    for violation in violations:
+        seen.add(violation, f"<{violation.value}>")
     plan = EventsPlan([7, 8], 100)
     results = [
-        EventsResult(7, 1.0, Tally(accepted=100, as_planned=90, again=10, slowest_recovery=2.0), [], Faults(), []),
-        EventsResult(8, 2.0, Tally(accepted=100, as_planned=95, again=5, slowest_recovery=1.0), [], seen, []),
+        EventsResult(
+            7, 1.0, EventTally(accepted=100, as_planned=90, again=10, slowest_recovery=2.0), [], Violations(), []
+        ),
+        EventsResult(8, 2.0, EventTally(accepted=100, as_planned=95, again=5, slowest_recovery=1.0), [], seen, []),
     ]
     return EventsVerdict(plan, results, (0.1, 0.2))
 
 
-@pytest.mark.parametrize("fault", list(Fault))
-def test_every_fault_fails_the_verdict_but_what_could_not_be_judged(fault: Fault) -> None:
-    verdict = make_verdict(fault)
-    assert verdict.status == (2 if fault is Fault.NOT_JUDGED else 1)
+@pytest.mark.parametrize("violation", list(Violation))
+def test_every_fault_fails_the_verdict_but_what_could_not_be_judged(violation: Violation) -> None:
+    verdict = make_verdict(violation)
+    assert verdict.status == (2 if violation is Violation.NOT_JUDGED else 1)
     assert not verdict.as_json()["holds"]
-    assert verdict.as_json()["faults"][fault.name.lower()] == 1
+    assert verdict.as_json()["faults"][violation.name.lower()] == 1
 
 
 def test_the_table_has_a_row_for_each_seed_and_their_sum_and_how_to_run_a_bad_one_again() -> None:
     output = io.StringIO()
-    print_events_verdict(Console(file=output, width=140), make_verdict(Fault.LOST))
+    print_events_verdict(Console(file=output, width=140), make_verdict(Violation.LOST))
     rows = [line.split() for line in output.getvalue().splitlines() if line.strip()]
     assert ["7", "1.0", "0", "100", "0", "90", "10", "0", "0", "0", "2.0", "s"] in rows
     assert ["all", "3.0", "0", "200", "0", "185", "15", "0", "0", "0", "2.0", "s"] in rows
-    assert "The same script again: invoke-gateway prove --seed 8 --events 100 --kills 5" in output.getvalue()
-    assert "&lt;events answered 202, and lost&gt;" in render(make_verdict(Fault.LOST), "prove")
+    assert "The same script again: invoke-gateway prove --seed 8 --events 100 --fault-count 5" in output.getvalue()
+    assert "&lt;events answered 202, and lost&gt;" in render(make_verdict(Violation.LOST), "prove")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from invoke_gateway.chaos.scheduler_lag import TICK_SECONDS, Lag, Ticks
+from invoke_gateway.chaos.scheduler_lag import TICK_SECONDS, SchedulerLag, Ticks
 
 
 def test_a_tick_that_came_too_late_counts_for_what_was_under_way_then_and_not_for_what_began_after() -> None:
@@ -30,13 +30,13 @@ def test_a_tick_that_is_overdue_counts_before_it_has_come() -> None:
 
 
 async def test_an_event_loop_that_is_blocked_is_seen_and_the_thread_goes_on() -> None:
-    async with Lag(0.2) as lag:
+    async with SchedulerLag(0.2) as lag:
         await asyncio.sleep(0)
         time.sleep(0.5)  # noqa: ASYNC251 - blocking the loop is what is measured
-        assert lag.starved_since(time.monotonic()) > 0.2, "before anything else ran"
+        assert lag.overloaded_since(time.monotonic()) > 0.2, "before anything else ran"
         await asyncio.sleep(2 * TICK_SECONDS)
         began = time.monotonic()
-        assert lag.starved_since(began - 0.3) > 0.2
+        assert lag.overloaded_since(began - 0.3) > 0.2
     loop, thread = lag.longest
     assert loop > 0.2
     assert thread < loop

@@ -17,11 +17,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from invoke_gateway.counters.shared.link import Link, StoreAway
+from invoke_gateway.counters.shared.connecting import SERVER_RULES, run_of
 from invoke_gateway.counters.shared.messages import Take, Terms
 from invoke_gateway.counters.shared.script import RENEW, base_key
 from invoke_gateway.counters.shared.tally import Tally
 from invoke_gateway.policy.limits import AccountLimits, FunctionLimits
+from invoke_gateway.store.connection import StoreConnection
+from invoke_gateway.store.errors import StoreUnavailable
 from loadtests.bench.processes import Trouble
 
 BATCHES = (1, 8, 64, 500)
@@ -94,15 +96,15 @@ class Store:
 
 
 @asynccontextmanager
-async def connected(program: str) -> AsyncIterator[tuple[Store, Link]]:
+async def connected(program: str) -> AsyncIterator[tuple[Store, StoreConnection]]:
     store = Store(program)
     try:
-        link = Link(f"redis://127.0.0.1:{store.port}/0")
+        link = StoreConnection(f"redis://127.0.0.1:{store.port}/0", SERVER_RULES, where="the store")
         for _ in range(100):
             try:
                 await link.open()
                 break
-            except StoreAway:
+            except StoreUnavailable:
                 await asyncio.sleep(0.05)
         else:
             raise Trouble(f"{program} did not start")
@@ -118,8 +120,8 @@ def _limits(functions: int) -> AccountLimits:
     return AccountLimits("000000000000", 50_000_000, reserved)
 
 
-async def _talk(link: Link, tally: Tally) -> list[tuple[Take, Any]]:
-    request = tally.next_request(link.run, time.monotonic())
+async def _talk(link: StoreConnection, tally: Tally) -> list[tuple[Take, Any]]:
+    request = tally.next_request(run_of(link), time.monotonic())
     if request is None:
         return []
     script, argument = request
@@ -127,19 +129,19 @@ async def _talk(link: Link, tally: Tally) -> list[tuple[Take, Any]]:
     return tally.receive(reply, time.monotonic())
 
 
-async def _register(link: Link, name: str, account: str = "000000000000") -> Tally:
+async def _register(link: StoreConnection, name: str, account: str = "000000000000") -> Tally:
     """A tally that the store knows; where the store is new, after it was refilled."""
     tally = Tally(account, Terms(name, LEASE_MS, 0, 5.0))
     await _talk(link, tally)
     return tally
 
 
-async def _end_refill(link: Link, tally: Tally) -> None:
+async def _end_refill(link: StoreConnection, tally: Tally) -> None:
     """What a lease of waiting would do."""
     await link.call([("HSET", f"{base_key(tally.account)}:state", "refill", 0)])
 
 
-async def _rounds(link: Link, tally: Tally, limits: AccountLimits, batch: int, seconds: float) -> int:
+async def _rounds(link: StoreConnection, tally: Tally, limits: AccountLimits, batch: int, seconds: float) -> int:
     """Take `batch` slots, and give them back with the next batch, over and over. How many were taken."""
     end = time.monotonic() + seconds
     taken = 0
@@ -164,7 +166,7 @@ async def _rounds(link: Link, tally: Tally, limits: AccountLimits, batch: int, s
     return taken
 
 
-async def _cost(store: Store, link: Link, tally: Tally, batch: int, rounds: int, seconds: float) -> Cost:
+async def _cost(store: Store, link: StoreConnection, tally: Tally, batch: int, rounds: int, seconds: float) -> Cost:
     limits = _limits(100)
     clients, stores, waits = [], [], []
     for _ in range(rounds):
@@ -176,7 +178,7 @@ async def _cost(store: Store, link: Link, tally: Tally, batch: int, rounds: int,
     return Cost(batch, median(clients), median(stores), median(waits))
 
 
-async def _beats(store: Store, link: Link, gateways: int, rounds: int, seconds: float) -> Beat:
+async def _beats(store: Store, link: StoreConnection, gateways: int, rounds: int, seconds: float) -> Beat:
     tallies = [await _register(link, f"g-{number:08x}", f"{gateways:012d}") for number in range(gateways)]
     stores, clients = [], []
     for _ in range(rounds):
@@ -184,7 +186,7 @@ async def _beats(store: Store, link: Link, gateways: int, rounds: int, seconds: 
         client, server = time.process_time(), store.cpu_seconds()
         while time.monotonic() < end:
             tally = tallies[beats % gateways]
-            renewal = tally.make_renewal(link.run, "the same")
+            renewal = tally.make_renewal(run_of(link), "the same")
             assert renewal is not None, "registered"
             await link.call([("EVALSHA", RENEW.sha, 1, base_key(tally.account), renewal[1])])
             beats += 1
@@ -193,12 +195,12 @@ async def _beats(store: Store, link: Link, gateways: int, rounds: int, seconds: 
     return Beat(gateways, median(clients), median(stores))
 
 
-async def _used(link: Link) -> int:
+async def _used(link: StoreConnection) -> int:
     (info,) = await link.call([("INFO", "memory")])
     return next(int(line.split(b":")[1]) for line in info.splitlines() if line.startswith(b"used_memory:"))
 
 
-async def _memory(link: Link, counters: int = 10_000, deep: int = 100) -> tuple[Memory, float]:
+async def _memory(link: StoreConnection, counters: int = 10_000, deep: int = 100) -> tuple[Memory, float]:
     """Registers what it is about, so that nothing but the counts comes into the store; and for how many milliseconds
     the largest of these scripts keeps the store."""
     before = await _used(link)

@@ -190,7 +190,7 @@ async def test_an_account_that_says_nothing_follows_its_slot_by_its_heartbeat(cl
         assert counters.sums[f"{account}/account"] == 1  # its old node says that it is elsewhere; it is our own
         await eventually(lambda: target.sums(account).get(f"{account}/account") == 1, "it is told", LEASE)
         where = f"node 127.0.0.1:{target.port}"
-        await eventually(lambda: counters._tallies[account].shard.standing.where == where, "it follows", LEASE)
+        await eventually(lambda: counters._tallies[account].shard.availability.where == where, "it follows", LEASE)
     cluster.move_home(account, target)
 
 
@@ -235,5 +235,5 @@ async def test_the_user_needs_no_more_than_is_documented(cluster: Cluster) -> No
         await counters.read_sums()
         assert counters.sums[f"{account}/account"] == 1
     async with sharing(cluster, url=cluster.url.replace("//", "//gateway:wrong-one@")) as counters:
-        assert "check user name and password" in (counters.trouble or "")
+        assert "check user name, password and ACL" in (counters.trouble or "")
         assert "wrong-one" not in (counters.trouble or "")

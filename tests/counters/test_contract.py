@@ -64,7 +64,7 @@ async def share(store: Store) -> SharedCounters:
     limits = Limits(AccountLimits("a", 3))
     counters = SharedCounters(SharedTerms(store.url, timeout_seconds=5), limits=lambda: limits, degraded={})
     await counters.start()
-    assert counters.why_away is None
+    assert counters.unavailable_reason is None
     return counters
 
 

@@ -15,13 +15,14 @@ import pytest
 
 from invoke_gateway.counters.holders import NoAnswer, Report
 from invoke_gateway.counters.memory import MemoryCounters, MemorySlot
+from invoke_gateway.counters.shared.connecting import SERVER_RULES
 from invoke_gateway.counters.shared.counters import SharedCounters, SharedTerms
 from invoke_gateway.counters.shared.holder_snapshots import MOST_ROWS, Listing
-from invoke_gateway.counters.shared.link import Link
 from invoke_gateway.counters.shared.script import REGISTER, base_key
 from invoke_gateway.counters.shared.store_admin import Inquiry
 from invoke_gateway.exchange import Exchange
 from invoke_gateway.policy.limits import AccountLimits, Limits
+from invoke_gateway.store.connection import StoreConnection
 
 from ..support.gateways import eventually
 from ..support.stores import KINDS, Store, running_store
@@ -143,15 +144,19 @@ async def sharing(store: Store, url: str | None = None, **terms: Any) -> AsyncIt
         await counters.close()
 
 
+def connect(url: str) -> StoreConnection:
+    return StoreConnection(url, SERVER_RULES, where=url)
+
+
 def ask(store: Store, keep_seconds: float = 0.0, timeout_seconds: float = 1.0) -> Inquiry:
-    make_link = partial(Link, store.url)
+    make_link = partial(connect, store.url)
     return Inquiry(
         lambda account: make_link, lease_seconds=LEASE, keep_seconds=keep_seconds, timeout_seconds=timeout_seconds
     )
 
 
 async def send(url: str, commands: list[Any]) -> None:
-    link = Link(url)
+    link = connect(url)
     await link.open()
     await link.call(commands)
     await link.close()
@@ -287,14 +292,14 @@ async def test_each_server_is_asked_for_its_accounts_and_answers_stand_in_the_or
         for store, slots in ((one, 3), (other, 5)):
             store.clear("a")
             await register(store, "g-1", {"a/account": slots})
-        makers = {"a": partial(Link, one.url), "b": partial(Link, other.url)}
+        makers = {"a": partial(connect, one.url), "b": partial(connect, other.url)}
         inquiry = Inquiry(makers.__getitem__, lease_seconds=LEASE, keep_seconds=0, timeout_seconds=1.0)
         assert await inquiry.forget([("g-1", "b"), ("g-1", "a")], force=True) == [0, 3], "of b the other knows nothing"
         assert await inquiry.forget([("g-1", "a"), ("g-1", "b")], force=True) == [0, 0]
 
 
 async def test_an_address_where_nothing_listens_is_no_answer() -> None:
-    nowhere = partial(Link, "redis://127.0.0.1:1/0")
+    nowhere = partial(connect, "redis://127.0.0.1:1/0")
     inquiry = Inquiry(lambda account: nowhere, lease_seconds=LEASE, keep_seconds=0, timeout_seconds=0.1)
     with pytest.raises(NoAnswer, match="check that it runs"):
         await inquiry.report(["a"], None)

@@ -13,10 +13,10 @@ import pytest
 from invoke_gateway.counters.base import Away
 from invoke_gateway.counters.memory import MemorySlot
 from invoke_gateway.counters.shared.counters import SharedCounters
-from invoke_gateway.counters.shared.sentinel import Sentinels
 from invoke_gateway.counters.shared.shared_config import SharedTerms
 from invoke_gateway.policy.limits import AccountLimits, Limits
 from invoke_gateway.policy.store_url import Host, split_store_url
+from invoke_gateway.store.sentinel import Sentinels
 
 from ..support.clusters import Watched, watched_store
 from ..support.gateways import eventually
@@ -84,7 +84,7 @@ async def test_the_sentinel_that_saw_the_latest_failover_is_believed(monkeypatch
             raise OSError
         return answers[host[0]]
 
-    monkeypatch.setattr(Sentinels, "_ask", answer)
+    monkeypatch.setattr(Sentinels, "_query", answer)
     sentinels = Sentinels(split_store_url("redis+sentinel://s1,s2,s3,s4/mymaster"), 1.0)
     assert await sentinels.find_primary() == ("new", 2)
 

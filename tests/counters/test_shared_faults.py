@@ -218,13 +218,13 @@ async def test_closed_refuses_within_the_time_bound_and_recovers_by_itself(
         assert counters.totals.alone == {"refused": 2, "admitted": 0}
         held.release()
         store.resume()
-        await eventually(lambda: counters.why_away is None, "answers again")
+        await eventually(lambda: counters.unavailable_reason is None, "answers again")
         assert counters.why_not_ready is None
         await counted(store, 0)
         for _ in range(4):
             await take(counters)
         await counted(store, 4)
-    said = [record.message for record in caplog.records if "do not answer" in record.message]
+    said = [record.message for record in caplog.records if "unavailable: " in record.message]
     assert len(said) == 1
     assert "when_store_is_away: closed" in said[0]
 
@@ -256,7 +256,7 @@ async def test_open_admits_as_if_it_were_alone(store: Store) -> None:
             assert (await refuse(counters)).ceiling == 4
         store.resume()
         await counted(store, 8)
-        await eventually(lambda: one.why_away is None, "answers again")
+        await eventually(lambda: one.unavailable_reason is None, "answers again")
         full = await refuse(one)
         assert (full.in_use, full.ceiling) == (4, 4)  # what it holds itself is enough to refuse
 
@@ -281,7 +281,8 @@ async def test_a_store_that_came_back_empty_is_refilled_before_anybody_is_admitt
             restarted = time.monotonic()
             store.restart()
             await eventually(
-                lambda: one.why_away is None and two.why_away is None and not shard_of(one)._dirty, "they are back"
+                lambda: one.unavailable_reason is None and two.unavailable_reason is None and not shard_of(one)._dirty,
+                "they are back",
             )
             refused = await refuse(two)
             assert isinstance(refused, Away)
@@ -401,17 +402,17 @@ async def test_a_password_is_given_by_the_url_and_a_wrong_one_is_not_repeated(ki
             await counters.read_sums()
             assert counters.sums["a/account"] == 1
             await asyncio.sleep(LEASE / 2)  # a heartbeat or two
-            assert counters.why_away is None
+            assert counters.unavailable_reason is None
         async with sharing(store, url=right.replace("right", "wrong-one")) as counters:
-            assert counters.why_away is not None
-            assert "check user name and password" in counters.why_away
-            assert "wrong-one" not in counters.why_away
+            assert counters.unavailable_reason is not None
+            assert "check user name, password and ACL" in counters.unavailable_reason
+            assert "wrong-one" not in counters.unavailable_reason
 
 
 async def test_a_mistake_in_the_query_of_the_url_is_told(store: Store) -> None:
     async with sharing(store, url=f"{store.url}?colour=red") as counters:
-        assert counters.why_away is not None
-        assert "colour" in counters.why_away
+        assert counters.unavailable_reason is not None
+        assert "colour" in counters.unavailable_reason
 
 
 async def test_a_store_that_may_evict_what_is_counted_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
@@ -454,8 +455,8 @@ async def test_tls_is_spoken_where_the_url_says_so(store: Store, tmp_path: Path)
             await take(counters)
             await counted(store, 1)
         async with sharing(store, url=url, timeout_seconds=2) as counters:
-            assert counters.why_away is not None
-            assert "certificate" in counters.why_away
+            assert counters.unavailable_reason is not None
+            assert "certificate" in counters.unavailable_reason
 
 
 async def test_a_mistake_of_ours_lets_nobody_wait_for_ever(
@@ -471,7 +472,7 @@ async def test_a_mistake_of_ours_lets_nobody_wait_for_ever(
             patched.setattr(tally, "receive", fail)
             assert isinstance(await refuse(counters), Away)
         assert any(record.exc_info for record in caplog.records)
-        await eventually(lambda: counters.why_away is None, "answers again")
+        await eventually(lambda: counters.unavailable_reason is None, "answers again")
         await take(counters)
         await counted(store, 1)
 

@@ -13,7 +13,7 @@ from redis.exceptions import (
     ResponseError,
 )
 
-from invoke_gateway.queue.redis.link import read_refusal
+from invoke_gateway.queue.redis.store_errors import read_refusal
 
 
 @pytest.mark.parametrize(

@@ -22,9 +22,11 @@ import pytest
 from invoke_gateway.queue.base import CannotOpen, StoreFault, Waiting
 from invoke_gateway.queue.event import Event
 from invoke_gateway.queue.redis import script as scripts
-from invoke_gateway.queue.redis.link import Link, StreamUrl
+from invoke_gateway.queue.redis.address import check_server
 from invoke_gateway.queue.redis.request_channel import Line
 from invoke_gateway.queue.redis.store import StreamStore
+from invoke_gateway.store.errors import StoreUnusable
+from invoke_gateway.store.server_facts import read_info
 from tests.support.certificates import make_certificate
 from tests.support.event_places import LANE, NOW, Heard, StreamPlace, hear_nothing, make_event
 from tests.support.gateways import eventually
@@ -203,7 +205,7 @@ async def test_a_put_that_failed_is_kept_once_at_most_and_claimed_by_nobody(plac
         for name, put in (("1", store.put_claimed), ("2", store.put)):
             await store.put(make_event("before"))
             relay.lose(scripts.PUT.sha, 2)
-            with pytest.raises(StoreFault, match="does not answer"):
+            with pytest.raises(StoreFault, match="unavailable"):
                 await put(make_event(name))
             assert relay.has_lost_all
             await eventually(lambda: store._puts._line.why_away is None, "it is asked again")
@@ -221,7 +223,7 @@ async def test_what_was_kept_though_its_client_was_told_an_error_is_heard_of(pla
         for name, put in (("1", store.put_claimed), ("2", store.put)):
             await store.put(make_event("before"))
             relay.lose(scripts.PUT.sha, 2)
-            with pytest.raises(StoreFault, match="does not answer"):
+            with pytest.raises(StoreFault, match="unavailable"):
                 await put(make_event(name, due_at=NOW + int(name)))
             await eventually(lambda: store._puts._line.why_away is None, "it is asked again")
         await eventually(lambda: len(heard.calls) == 2, "both are told")
@@ -501,7 +503,7 @@ async def test_an_end_while_the_store_is_away_is_not_waited_for(caplog: pytest.L
     ("url", "said"),
     [
         ("http://127.0.0.1/", "redis://"),
-        ("redis+sentinel://:secret@127.0.0.1:1/x", "not followed"),
+        ("redis+cluster://:secret@127.0.0.1:1", "not supported"),
         ("redis://127.0.0.1:x/0", "not understood"),
         ("redis://127.0.0.1:1/0?colour=red", "colour"),
         ("redis://127.0.0.1:1/0?wait_replicas=1&wait_ms=99999", "wait_ms"),
@@ -582,9 +584,8 @@ async def test_a_replica_a_node_of_a_cluster_and_what_is_no_redis_are_refused_in
 
 
 def test_a_server_that_is_too_old_is_refused_in_words() -> None:
-    link = Link(StreamUrl("redis://127.0.0.1:1", 1))
-    with pytest.raises(CannotOpen, match=r"6\.2 or newer"):
-        link._read_facts(b"redis_version:5.0.7\r\nrole:master\r\n")
+    with pytest.raises(StoreUnusable, match=r"6\.2 or newer"):
+        check_server(read_info(b"redis_version:5.0.7\r\nrole:master\r\n"))
 
 
 async def test_a_primary_that_becomes_a_replica_is_told(caplog: pytest.LogCaptureFixture) -> None:

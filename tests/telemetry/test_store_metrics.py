@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from invoke_gateway.counters.shared.store_name import name_store
+from invoke_gateway.store.store_name import name_store
 from tests.support.sockets import Gateway, gateway, invoke
 from tests.support.stores import running_store
 

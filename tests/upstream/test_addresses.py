@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from invoke_gateway import dialing
-from invoke_gateway.counters.shared.link import Link
+from invoke_gateway.counters.shared.connecting import SERVER_RULES
 from invoke_gateway.dialing import Found
-from invoke_gateway.queue.redis.link import Link as StreamLink
-from invoke_gateway.queue.redis.link import StreamUrl
+from invoke_gateway.queue.redis.address import EventStoreAddress
+from invoke_gateway.store.connection import StoreConnection
 from tests.support.addresses import blackhole, common_port, found, listener
 from tests.support.backends import ScriptedBackend
 from tests.support.clients import call, check_is_service_exception, invoke
@@ -125,7 +125,11 @@ async def test_a_store_is_reached_though_the_first_address_of_its_name_is_dead(
     url = f"redis://{NAME}:{port}/0"
     with blackhole(DEAD, port):
         async with relaying(ALIVE, port, store.port):
-            link = Link(url) if kind == "counters" else StreamLink(StreamUrl(url, 2))
+            link = (
+                StoreConnection(url, SERVER_RULES, where=url)
+                if kind == "counters"
+                else EventStoreAddress(url, 2).connect()
+            )
             for _ in range(2):
                 async with asyncio.timeout(30):
                     await link.open()

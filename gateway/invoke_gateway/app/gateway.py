@@ -24,7 +24,6 @@ from ..asgi import App, Scope
 from ..background import BackgroundTasks
 from ..buffers import Buffers
 from ..counters.memory import MemoryCounters
-from ..counters.shared.store_name import name_store
 from ..destinations.sqs import missing_extra
 from ..destinations.targets import Targets as Destinations
 from ..exchange import Exchange
@@ -65,6 +64,7 @@ from ..queue.sqlite.store import SqliteStore
 from ..refusals import Refusal
 from ..settings import Account, Settings
 from ..settings import Function as FunctionSettings
+from ..store.store_name import name_store
 from ..telemetry.event_metrics import Events
 from ..telemetry.event_totals import EventTotals
 from ..telemetry.last_refusals import LastRefusals

@@ -12,7 +12,7 @@ from redis.exceptions import AuthenticationError, ConnectionError, RedisError, T
 
 from ..policy.destination_url import Stream
 from ..queue.base import DeliveryFailed
-from ..store.connection import Dialers, dialed
+from ..store.dialed_connection import Dialers, dialed
 from .message import Message
 
 REMEMBERED_SECONDS = 86_400  # how long a message is not appended again

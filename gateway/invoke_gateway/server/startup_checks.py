@@ -42,7 +42,7 @@ def find_mistakes(settings: Settings) -> Iterator[Finding]:
     if events.mode == "forward":
         return
     if events.store is not None and not events.store.startswith("sqlite:"):
-        mistake = find_url_mistake(events.store, ours=("wait_replicas", "wait_ms"))
+        mistake = find_url_mistake(split_store_url(events.store).connection, ours=("wait_replicas", "wait_ms"))
         if mistake is not None:
             yield Finding("async.store", mistake, _QUERY_CURE)
     yield from _find_target_mistakes(settings)
@@ -136,7 +136,7 @@ class Startup:
                 path, is_temporary = find_file(url, settings.listen.port, is_demo=settings.backend.url == "demo")
                 if not is_temporary:
                     check_file(path)
-            elif find_url_mistake(url, ours=("wait_replicas", "wait_ms")) is None:
+            elif find_url_mistake(split_store_url(url).connection, ours=("wait_replicas", "wait_ms")) is None:
                 self._ask_store(url)
         except OwnedByAnother as error:
             yield Finding("async.store", *_split_cure(str(error))), True
@@ -146,18 +146,20 @@ class Startup:
 
     def _ask_store(self, url: str) -> None:
         """Raises `CannotOpen` where the store refuses the gateway for good; where it is unavailable, `serve` starts."""
-        from ..queue.redis.link import Link, StoreAway, StreamUrl
+        from ..queue.redis.address import EventStoreAddress
+        from ..store.errors import StoreUnavailable, describe_failure
 
-        async def look() -> None:
-            link = Link(StreamUrl(url, _SERVER_SECONDS))
+        async def open_once() -> None:
+            address = EventStoreAddress(url, _SERVER_SECONDS)
+            connection = address.connect()
             async with asyncio.timeout(_SERVER_SECONDS):
-                await link.open()
-            await link.close(_SERVER_SECONDS)
+                await address.open(connection)
+            await connection.close(_SERVER_SECONDS)
 
         try:
-            asyncio.run(look())
-        except (StoreAway, TimeoutError) as error:
-            why = str(error) or f"no answer within {_SERVER_SECONDS:g} s"
+            asyncio.run(open_once())
+        except (StoreUnavailable, TimeoutError) as error:
+            why = describe_failure(error, _SERVER_SECONDS)
             where = split_store_url(url).where
             self.notes.append(f"the store of events at {where} does not answer ({why}): until it does, none is kept")
 

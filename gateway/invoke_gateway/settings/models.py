@@ -258,9 +258,9 @@ class Async(Model):
     """`queue`: kept here, answered with 202, run when there is a slot, retried. `forward`: handed to the backend as
     they are, for one that has a queue of its own."""
     store: EventStoreUrl | None = None
-    """Where events are kept: sqlite:///path/of/a/file, or a redis://, rediss:// or unix:// URL for gateways that share
-    them. Not set: a file in the state folder ($XDG_STATE_HOME or ~/.local/state), or the store of `counters` where
-    several workers need one."""
+    """Where events are stored: sqlite:///path/of/a/file, or a redis://, rediss://, redis+sentinel:// or unix:// URL for
+    gateways that share them. Not set: a file in the state folder ($XDG_STATE_HOME or ~/.local/state), or the store of
+    `counters` where several workers need one."""
     adopt_events: bool = False
     """At the start, run also events that the store keeps for another backend or Region, or for accounts that are no
     longer named here. Else they are held until `invoke-gateway queue adopt`."""
@@ -394,7 +394,7 @@ class Settings(Model):
                 "give a Redis or Valkey that they share (redis://127.0.0.1:6379/0), or run one worker",
                 at="async.store",
             )
-        if events.store is None and "+" in self.counters.partition("://")[0]:
+        if events.store is None and self.counters.partition("://")[0].endswith("+cluster"):
             raise complaint(
                 f"is not set, {self.workers} workers need one, and events cannot be kept where the counters are",
                 "give the URL of one Redis or Valkey, or set async.mode to forward",

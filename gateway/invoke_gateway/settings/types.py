@@ -179,8 +179,11 @@ _COUNTERS_CURES = {
 _SCHEMES_IN_WORDS = "redis://, rediss://, redis+sentinel://, redis+cluster:// or unix://"
 
 
+_EVENT_SCHEMES = ("redis", "rediss", "redis+sentinel", "rediss+sentinel", "unix")
+
+
 def read_event_store_url(url: str) -> str:
-    """The URL of a SQLite file, by its absolute path, or of one Redis or Valkey."""
+    """The URL of a SQLite file, by its absolute path, or of one Redis or Valkey, or of its sentinels."""
     cure = "write sqlite:///var/lib/invoke-gateway/queue.db, redis://127.0.0.1:6379/0 or unix:///run/valkey.sock"
     scheme, colon, rest = url.partition("://")
     if scheme == "sqlite" and colon:
@@ -191,8 +194,8 @@ def read_event_store_url(url: str) -> str:
         if not path.startswith("/") or path.endswith("/") or not rest.isprintable():
             raise complaint("does not name a file by its absolute path", cure)
         return url
-    if scheme not in ("redis", "rediss", "unix") or not colon:
-        raise complaint("must begin with sqlite:///, redis://, rediss:// or unix://", cure)
+    if scheme not in _EVENT_SCHEMES or not colon:
+        raise complaint("must begin with sqlite:///, redis://, rediss://, redis+sentinel:// or unix://", cure)
     return read_counters_url(url)
 
 
@@ -296,7 +299,7 @@ EventStoreUrl = Annotated[
     str,
     Field(strict=True),
     AfterValidator(read_event_store_url),
-    Words("a sqlite:///path, redis://, rediss:// or unix:// URL"),
+    Words("a sqlite:///path, redis://, rediss://, redis+sentinel:// or unix:// URL"),
 ]
 RetryAttempts = Annotated[int, Field(strict=True, ge=0, le=2), Words("0, 1 or 2")]
 EventAge = Annotated[int, Field(strict=True, ge=60, le=21_600), Words("a whole number of seconds from 60 to 21600")]

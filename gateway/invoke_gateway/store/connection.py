@@ -1,69 +1,178 @@
-"""Makes connections of redis-py that are opened by a `Dialer`, so that a server whose name has a dead address is
-reached by another one."""
+"""Connects to one Redis or Valkey, by TCP, TLS or a Unix socket, and exchanges batches of commands with it.
+
+redis-py connects, authenticates and parses. Its client is not used: it takes more than 100 µs for each command, which a
+batch here costs once.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import socket
-from collections.abc import Mapping
-from typing import Any
+import contextlib
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, NamedTuple
 
-from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection
+from redis.asyncio.connection import AbstractConnection, Connection, parse_url
+from redis.exceptions import (
+    AuthenticationError,
+    AuthenticationWrongNumberOfArgsError,
+    InvalidResponse,
+    NoPermissionError,
+    RedisError,
+    ResponseError,
+)
 
-from ..dialing import Dialer
+from ..policy.store_url import Host
+from .dialed_connection import Dialers, dialed
+from .errors import StoreUnavailable, StoreUnusable, first_line
+from .script import Script
+from .server_facts import ServerFacts, read_info
 
-DELAY_SECONDS = 0.05  # a store is near, and shared.store_timeout_seconds, 0.25 s, bounds all of it
+Command = tuple[str | bytes | int, ...]
 
-
-class Dialers:
-    """Keeps a dialer for each address that connections are made to; each remembers addresses that did not answer."""
-
-    def __init__(self) -> None:
-        self._dialers: dict[tuple[str, int], Dialer] = {}
-
-    def of(self, host: str, port: int) -> Dialer:
-        if (host, port) not in self._dialers:
-            self._dialers[host, port] = Dialer(host, port, delay_seconds=DELAY_SECONDS)
-        return self._dialers[host, port]
+_REFUSED = (AuthenticationError, AuthenticationWrongNumberOfArgsError, NoPermissionError, InvalidResponse)
 
 
-class _Dialed(Connection):
-    """Mixed in before a connection of redis-py, which then is given an open socket instead of a name."""
+class ConnectionRules(NamedTuple):
+    """States what the counters, or the event store, expect of their connections.
 
-    def __init__(self, *, dialers: Dialers, **arguments: Any) -> None:
-        super().__init__(**arguments)
-        self._dialers = dialers
-        self._opened: socket.socket | None = None
+    scripts: loaded each time that a connection is opened.
+    read_error: returns the reply that stands for a server's error, or raises the error: the connection is closed then.
+    check_server: returns a warning about the server or None; raises `StoreUnavailable` for a server of no use.
+    """
 
-    async def _connect(self) -> None:
-        async with asyncio.timeout(self.socket_connect_timeout):
-            self._opened = await self._dialers.of(self.host, int(self.port)).open()
+    scripts: tuple[Script, ...]
+    read_error: Callable[[ResponseError], object]
+    check_server: Callable[[ServerFacts], str | None]
+
+
+class StoreConnection:
+    """Holds one connection. Time bounds belong to the caller: cancelling a method closes the connection.
+
+    url: of one server, as redis-py reads it.
+    where: the server's address for people, without credentials.
+    find_server: returns the server's address each time that the connection is opened, instead of the URL's.
+    `run_id` identifies the server process at the other end.
+    """
+
+    def __init__(
+        self, url: str, rules: ConnectionRules, *, where: str, find_server: Callable[[], Awaitable[Host]] | None = None
+    ) -> None:
+        arguments: dict[str, Any] = dict(parse_url(url))
+        self._class: type[AbstractConnection] = arguments.pop("connection_class", Connection)
+        if (dialed_class := dialed(self._class)) is not None:
+            self._class = dialed_class
+            arguments["dialers"] = Dialers()
+        # The URL's query cannot change these: time bounds are the caller's, and replies are bytes.
+        ours = {"protocol": 2, "decode_responses": False, "socket_timeout": None, "socket_connect_timeout": None}
+        self._arguments = {**arguments, **ours}
+        self._rules = rules
+        self._find_server = find_server
+        self._found_at: Host | None = None
+        self._connection: AbstractConnection | None = None
+        self.where = where
+        self.run_id = ""
+        self.warning: str | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self._connection is not None
+
+    async def open(self) -> None:
+        """Connects to a primary and loads the scripts. Raises `StoreUnavailable`."""
+        await self.connect()
+        load = [("SCRIPT", "LOAD", script.source) for script in self._rules.scripts]
+        info, *_ = await self._exchange([("INFO",), *load], _raise_error)
         try:
-            await super()._connect()  # type: ignore[no-untyped-call]  # redis-py leaves it without types
-        except BaseException:
-            self._opened.close()
+            self._check_server(read_info(info))
+        except StoreUnavailable:
+            await self.close()
             raise
-        finally:
-            self._opened = None
 
-    def _connection_arguments(self) -> Mapping[str, Any]:
-        arguments = {
-            name: value for name, value in super()._connection_arguments().items() if name not in ("host", "port")
-        }
-        named = {"server_hostname": self.host} if arguments.get("ssl") is not None else {}
-        return {**arguments, **named, "sock": self._opened}
+    async def connect(self) -> None:
+        """Connects without a check of the server. Raises `StoreUnavailable`."""
+        arguments = self._arguments
+        if self._find_server is not None:
+            host, port = self._found_at = await self._find_server()
+            arguments = {**arguments, "host": host, "port": port}
+        try:
+            connection = self._connection = self._class(**arguments)
+        except (TypeError, ValueError) as error:
+            raise StoreUnusable(f"the query of its URL is not understood: {error}") from error
+        try:
+            await connection.connect()  # type: ignore[no-untyped-call]  # redis-py leaves it without types
+        except (RedisError, OSError, UnicodeError) as error:
+            await self.close()
+            if isinstance(error, _REFUSED):
+                raise _describe_refused(error) from error
+            raise StoreUnavailable(f"{first_line(error)}; check that it runs") from error
+        except BaseException:
+            await self.close()
+            raise
+
+    async def has_moved(self) -> bool:
+        """Returns True where the server is found at another address now. A failed search returns False."""
+        if self._find_server is None:
+            return False
+        try:
+            return await self._find_server() != self._found_at
+        except StoreUnavailable:
+            return False
+
+    async def call(self, commands: Iterable[Command]) -> list[Any]:
+        """Sends all commands in one write and returns their replies. Raises `StoreUnavailable`: the connection is
+        closed then, and any number of the commands may have been executed."""
+        return await self._exchange(commands, self._rules.read_error)
+
+    async def _exchange(self, commands: Iterable[Command], read_error: Callable[[ResponseError], object]) -> list[Any]:
+        connection = self._connection
+        if connection is None:
+            raise StoreUnavailable("not connected")
+        commands = list(commands)
+        replies: list[Any] = []
+        try:
+            await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+            for _ in commands:
+                try:
+                    replies.append(await connection.read_response())
+                except ResponseError as error:
+                    replies.append(read_error(error))
+        except (RedisError, OSError, RuntimeError) as error:  # the last from uvloop, for a write after a reset
+            await self.close()
+            if isinstance(error, _REFUSED):
+                raise _describe_refused(error) from error
+            raise StoreUnavailable(first_line(error)) from error
+        except BaseException:
+            await self.close()
+            raise
+        return replies
+
+    async def close(self, patience_seconds: float = 0) -> None:
+        """Closes the connection. With patience it returns once the connection has ended: TLS needs a message from both
+        sides, and an event loop that ends before that leaves a socket open."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(patience_seconds or None):
+                    await connection.disconnect(nowait=not patience_seconds)
+
+    def _check_server(self, facts: ServerFacts) -> None:
+        if facts.primary is not None:
+            # Sentinels may point at the old primary for a moment; an address in the settings stays what it is.
+            kind = StoreUnusable if self._find_server is None else StoreUnavailable
+            raise kind(
+                f"it is a replica of {facts.primary}, which may not be written; give the address of the primary, or of "
+                "sentinels, which follow it (redis+sentinel://)"
+            )
+        self.run_id = facts.run_id
+        self.warning = self._rules.check_server(facts)
+
+    def __repr__(self) -> str:
+        return f"<StoreConnection {'to ' + self.run_id if self.is_open else 'closed'}>"
 
 
-class DialedConnection(_Dialed):
-    """Plain TCP."""
+def _raise_error(error: ResponseError) -> object:
+    raise error
 
 
-class DialedSSLConnection(_Dialed, SSLConnection):
-    """TLS, with the certificate checked against the name."""
-
-
-def dialed(kind: type[AbstractConnection]) -> type[AbstractConnection] | None:
-    """Return the class in place of one of redis-py's; None where there is nothing to dial, such as a Unix socket."""
-    if kind is SSLConnection:
-        return DialedSSLConnection
-    return DialedConnection if kind is Connection else None
+def _describe_refused(error: Exception) -> StoreUnusable:
+    return StoreUnusable(f"{first_line(error)}; check user name, password and ACL, and that it is a Redis or Valkey")

@@ -18,8 +18,8 @@ from ..admin.live.document import LiveView
 from ..admin.live.sparklines import Sparklines
 from ..admin.live.stream import LiveStream
 from ..app.gateway import make_limits
-from ..counters.shared.store_name import name_store
 from ..settings import Settings
+from ..store.store_name import name_store
 from ..telemetry.event_metrics import Events
 from ..telemetry.event_totals import EventTotals
 from ..telemetry.exposition import Family

@@ -17,7 +17,9 @@ from redis.crc import key_slot
 
 from ...background import BackgroundTask
 from ...policy.store_url import Host, split_store_url
-from .link import Elsewhere, Link, StoreAway
+from ...store.connection import StoreConnection
+from ...store.errors import StoreUnavailable
+from .connecting import NODE_RULES, Redirect
 from .script import base_key
 from .shard import Shard
 from .shard_context import AccountTally, Context, Place
@@ -32,24 +34,24 @@ class _Nowhere:
     """The accounts that no node counts now."""
 
     def __init__(self, context: Context, where: str) -> None:
-        self.standing = context.make_standing(where)
+        self.availability = context.make_availability(where)
         self.tallies: dict[str, AccountTally] = {}
         self._context = context
 
-    def make_link(self) -> Link:
-        raise StoreAway(self.standing.why_away or "no node of the cluster counts the account now")
+    def make_link(self) -> StoreConnection:
+        raise StoreUnavailable(self.availability.unavailable_reason or "no node of the cluster counts the account now")
 
     def adopt(self, tally: AccountTally) -> None:
         """At the start; after that, who comes here is answered."""
         tally.shard = self
         self.tallies[tally.account] = tally
-        if self.standing.why_away is None:
+        if self.availability.unavailable_reason is None:
             self.take_in(tally, "the node that has its slot is not known")
 
     def take_in(self, tally: AccountTally, why: str) -> None:
         tally.shard = self
         self.tallies[tally.account] = tally
-        self.standing.note_away(f"account {tally.account}: {why}")
+        self.availability.record_failure(f"account {tally.account}: {why}")
         self._context.answer_alone(tally)
 
     def ring(self, tally: AccountTally) -> None:
@@ -59,7 +61,7 @@ class _Nowhere:
 class Cluster:
     def __init__(self, context: Context) -> None:
         self._url = split_store_url(context.terms.url)
-        self._context = context._replace(tell=self._note_standing)
+        self._context = context._replace(tell=self._note_availability)
         self._tell = context.tell
         self._terms = context.terms
         self._nowhere = _Nowhere(context, self._url.where)
@@ -101,18 +103,20 @@ class Cluster:
 
     # What shards tell.
 
-    def take_in(self, tally: AccountTally, reply: Elsewhere) -> None:
-        self._nowhere.take_in(tally, reply.why)
+    def take_in(self, tally: AccountTally, reply: Redirect) -> None:
+        self._nowhere.take_in(tally, reply.reason)
         self.look(reply)
 
-    def look(self, reply: Elsewhere) -> None:
+    def look(self, reply: Redirect) -> None:
         self._hint = reply.host
         self._bell.set()
 
-    def _note_standing(self) -> None:
+    def _note_availability(self) -> None:
         self._tell()
         shards = self._shards.values()
-        if any(shard.is_started and shard.standing.why_away for shard in shards):  # perhaps another took over
+        if any(
+            shard.is_started and shard.availability.unavailable_reason for shard in shards
+        ):  # perhaps another took over
             self._bell.set()
 
     # Placing.
@@ -138,15 +142,15 @@ class Cluster:
     def _is_settled(self) -> bool:
         if self._nowhere.tallies or self._bell.is_set():
             return False
-        if self._nowhere.standing.why_away is not None:
-            self._nowhere.standing.note_back()
-        return all(shard.standing.why_away is None for shard in self._shards.values())
+        if self._nowhere.availability.unavailable_reason is not None:
+            self._nowhere.availability.record_success()
+        return all(shard.availability.unavailable_reason is None for shard in self._shards.values())
 
     async def _place_all(self) -> None:
         """Learn anew which node has which slots, and hand the accounts over."""
         try:
             self._slots = await self._learn()
-        except StoreAway as error:
+        except StoreUnavailable as error:
             if not self._slots:
                 for tally in list(self._nowhere.tallies.values()):
                     self._nowhere.take_in(tally, str(error))
@@ -183,11 +187,11 @@ class Cluster:
             shard = self._shards[host] = Shard(lambda: self._make_link(host), self._context, guide=self)
         return shard
 
-    def _make_link(self, host: Host) -> Link:
+    def _make_link(self, host: Host) -> StoreConnection:
         async def find() -> Host:
             return host
 
-        return Link(self._url.connection, find=find, is_node=True, where=f"node {host[0]}:{host[1]}")
+        return StoreConnection(self._url.connection, NODE_RULES, where=f"node {host[0]}:{host[1]}", find_server=find)
 
     def _retire_idle(self) -> None:
         for host, shard in list(self._shards.items()):
@@ -200,20 +204,20 @@ class Cluster:
     # Slots.
 
     async def _learn(self) -> Slots:
-        """Ask one node after the other until one answers. Raises `StoreAway`."""
+        """Ask one node after the other until one answers. Raises `StoreUnavailable`."""
         why = ""
         for host in self._candidates():
             try:
                 async with asyncio.timeout(self._terms.timeout_seconds):
                     return await self._ask_slots(host)
-            except (StoreAway, TimeoutError) as error:
+            except (StoreUnavailable, TimeoutError) as error:
                 why = f"{host[0]}:{host[1]}: {str(error) or 'no answer'}"
-        raise StoreAway(f"none of its nodes says who has which slots ({why})")
+        raise StoreUnavailable(f"none of its nodes says who has which slots ({why})")
 
     def _candidates(self) -> list[Host]:
         hint, self._hint = self._hint, None
         known = {host for _, _, host in self._slots} | set(self._url.hosts)
-        away = {host for host, shard in self._shards.items() if shard.standing.why_away}
+        away = {host for host, shard in self._shards.items() if shard.availability.unavailable_reason}
         mixed = random.sample(sorted(known), len(known))
         return [*([hint] if hint else []), *sorted(mixed, key=away.__contains__)]
 

@@ -84,7 +84,7 @@ class SharedCounters(MemoryCounters):
                 totals=self.totals,
                 more=self._listing.commands,
                 deliver=self._deliver,
-                tell=self._note_standing,
+                tell=self._note_availability,
                 heard=self._note_heartbeat,
                 clock=clock,
                 tasks=tasks or BackgroundTasks(),
@@ -115,7 +115,7 @@ class SharedCounters(MemoryCounters):
             return full
         tally = self._tallies.get(plan.account) or self._open(plan.account)
         shard = tally.shard
-        if shard.standing.why_away is not None or tally.refill_until > self._clock() or self._is_closed:
+        if shard.availability.unavailable_reason is not None or tally.refill_until > self._clock() or self._is_closed:
             return self._take_alone(plan, tally)
         asked = _Asked(plan, self._loop.create_future())
         tally.ask(asked)
@@ -147,13 +147,13 @@ class SharedCounters(MemoryCounters):
         self._sums_at = self._clock()
 
     @property
-    def why_away(self) -> str | None:
+    def unavailable_reason(self) -> str | None:
         """Why the store, or a part of it, does not answer; None while it does."""
-        standings = [place.standing for place in self._servers.places()]
-        reasons = [(standing.where, standing.why_away) for standing in standings if standing.why_away is not None]
-        if len(standings) == 1:
+        states = [place.availability for place in self._servers.places()]
+        reasons = [(state.where, state.unavailable_reason) for state in states if state.unavailable_reason is not None]
+        if len(states) == 1:
             return reasons[0][1] if reasons else None
-        return "; ".join(f"{where}: {why}" for where, why in reasons) or None
+        return "; ".join(f"{where}: {reason}" for where, reason in reasons) or None
 
     @property
     def accounts(self) -> list[str]:
@@ -168,8 +168,8 @@ class SharedCounters(MemoryCounters):
     @property
     def trouble(self) -> str | None:
         """What is wrong with the store, in a sentence; None while it counts."""
-        if self.why_away is not None:
-            return f"The shared counters do not answer: {self.why_away}."
+        if self.unavailable_reason is not None:
+            return f"The shared counters do not answer: {self.unavailable_reason}."
         if self._degraded["store_recovering"]:
             return "The shared counters began anew, and every gateway first tells what it runs."
         return None
@@ -180,7 +180,7 @@ class SharedCounters(MemoryCounters):
         if self.terms.when_away != "closed":
             return None
         places = [place for place in self._servers.places() if place.tallies]
-        return None if any(place.standing.counts for place in places) else self.trouble
+        return None if any(place.availability.counts for place in places) else self.trouble
 
     def describe(self) -> dict[str, object]:
         """For /limits: who this is, how many share the counters, and how old the sums are in seconds."""
@@ -227,7 +227,7 @@ class SharedCounters(MemoryCounters):
         policy = self.terms.when_away
         if policy == "closed" or self._is_closed:
             self.totals.alone["refused"] += 1
-            is_away = tally.shard.standing.why_away is not None or self._is_closed
+            is_away = tally.shard.availability.unavailable_reason is not None or self._is_closed
             return AWAY if is_away else REFILLING
         lanes, rates = choose_part(policy, plan, tally)
         full: Full | None = None
@@ -244,10 +244,10 @@ class SharedCounters(MemoryCounters):
         tally.shard.ring(tally)
         return self._enter(plan, lane, tally)
 
-    def _note_standing(self) -> None:
-        standings = [place.standing for place in self._servers.places()]
-        self._degraded["store_unavailable"] = any(standing.why_away is not None for standing in standings)
-        self._degraded["store_recovering"] = any(standing.is_refilling for standing in standings)
+    def _note_availability(self) -> None:
+        states = [place.availability for place in self._servers.places()]
+        self._degraded["store_unavailable"] = any(state.unavailable_reason is not None for state in states)
+        self._degraded["store_recovering"] = any(state.is_recovering for state in states)
 
     def _note_heartbeat(self) -> None:
         self._degraded["limits_mismatch"] = self._words.differ

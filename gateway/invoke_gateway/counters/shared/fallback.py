@@ -11,9 +11,9 @@ from .tally import Tally
 Policy = Literal["closed", "share", "open"]
 
 IN_WORDS: dict[Policy, str] = {
-    "closed": "calls are refused (when_store_is_away: closed)",
-    "share": "this gateway admits up to its share of each limit (when_store_is_away: share)",
-    "open": "this gateway admits as if it were alone (when_store_is_away: open)",
+    "closed": "Calls are refused (shared.when_store_is_away: closed).",
+    "share": "This gateway admits calls up to its share of each limit (shared.when_store_is_away: share).",
+    "open": "This gateway admits calls up to each limit and ignores other gateways (shared.when_store_is_away: open).",
 }
 
 

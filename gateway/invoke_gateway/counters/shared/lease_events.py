@@ -8,9 +8,10 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from .availability import Standing
+from ...store.connection import StoreConnection
+from .availability import CountersAvailability
+from .connecting import Redirect
 from .lease_thread import Heard, Lease
-from .link import Elsewhere, Link
 from .messages import Renewed
 from .shard_context import AccountTally, Context, Guide
 
@@ -33,10 +34,10 @@ class Heartbeat:
 
     def __init__(
         self,
-        link: Link,
+        link: StoreConnection,
         context: Context,
         tallies: dict[str, AccountTally],
-        standing: Standing,
+        availability: CountersAvailability,
         guide: Guide | None,
         *,
         ring: Callable[[AccountTally], None],
@@ -45,7 +46,7 @@ class Heartbeat:
     ) -> None:
         self._context = context
         self._tallies = tallies
-        self._standing = standing
+        self._standing = availability
         self._guide = guide
         self._has_failed = False
         self._ring = ring
@@ -85,7 +86,7 @@ class Heartbeat:
             mine = self._tallies.get(tally.account)
             if mine is None:  # counted elsewhere meanwhile
                 continue
-            if not isinstance(renewed, Elsewhere):
+            if not isinstance(renewed, Redirect):
                 self._note_renewal(mine, epoch, renewed)
             elif self._guide is not None:
                 self._guide.look(renewed)
@@ -98,7 +99,7 @@ class Heartbeat:
             tell_fenced(self._context.gateway, tally)
         if renewed.refill_ms:
             tally.refill_until = max(tally.refill_until, self._context.clock() + renewed.refill_ms / 1000)
-            self._standing.note_refill(renewed.refill_ms / 1000)
+            self._standing.record_recovery(renewed.refill_ms / 1000)
         if tally.acknowledged is None:
             self._ring(tally)
         warning = self._context.words.compare(tally.account, renewed.other, renewed.other_limits)

@@ -9,7 +9,9 @@ import logging
 import threading
 from collections.abc import Callable
 
-from .link import Command, Elsewhere, Link, StoreAway
+from ...store.connection import Command, StoreConnection
+from ...store.errors import StoreUnavailable, describe_failure
+from .connecting import Redirect, run_of
 from .messages import Renewed, read_renewal
 from .script import RENEW, base_key
 from .tally import Tally
@@ -19,7 +21,7 @@ log = logging.getLogger("invoke_gateway")
 _BEATS = 4  # renewals in one lease: one may be lost, and another, and the lease still lives
 
 
-Heard = tuple[Tally, int, Renewed | Elsewhere]
+Heard = tuple[Tally, int, Renewed | Redirect]
 """The answer to a renewal of a tally in an epoch."""
 
 
@@ -31,7 +33,7 @@ class Lease:
 
     def __init__(
         self,
-        link: Link,
+        link: StoreConnection,
         *,
         seconds: float,
         timeout_seconds: float,
@@ -112,15 +114,15 @@ class Lease:
             async with asyncio.timeout(self._timeout):
                 asked = []
                 for tally in self._tallies():
-                    renewal = tally.make_renewal(self._link.run, self._limits(tally.account))
+                    renewal = tally.make_renewal(run_of(self._link), self._limits(tally.account))
                     if renewal is not None:
                         asked.append((tally, *renewal))
                 renewals: list[Command] = [
                     ("EVALSHA", RENEW.sha, 1, base_key(tally.account), argument) for tally, _, argument in asked
                 ]
                 replies = await self._link.call([*renewals, *self._more()])
-        except (StoreAway, TimeoutError) as error:
-            self._tell_away(str(error) or f"no answer within {self._timeout:g} s")
+        except (StoreUnavailable, TimeoutError) as error:
+            self._tell_away(describe_failure(error, self._timeout))
             return False
         except Exception:  # a mistake of ours must not end the heartbeat
             log.exception("renewing the leases failed")
@@ -134,5 +136,5 @@ class Lease:
         return f"<Lease every {self._pause:g} s, {'ending' if self._is_ending else 'running'}>"
 
 
-def _read(reply: bytes | Elsewhere) -> Renewed | Elsewhere:
-    return reply if isinstance(reply, Elsewhere) else read_renewal(reply)
+def _read(reply: bytes | Redirect) -> Renewed | Redirect:
+    return reply if isinstance(reply, Redirect) else read_renewal(reply)

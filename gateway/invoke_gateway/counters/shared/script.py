@@ -1,35 +1,19 @@
-"""The Lua scripts as the store gets them: each file with the prelude before it (scripts/prelude.lua names the keys)."""
+"""Names the Lua scripts of the counters, and the keys that they use (scripts/prelude.lua has the layout)."""
 
 from __future__ import annotations
 
-from hashlib import sha1
-from importlib.resources import files
+from ...store.script import Script
 
-_FOLDER = files(__package__) / "scripts"
-
-
-class Script:
-    """One script: its `source` and the SHA-1 by which the store knows it."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.source = "".join((_FOLDER / f"{part}.lua").read_text("utf-8") for part in ("prelude", name))
-        self.sha = sha1(self.source.encode(), usedforsecurity=False).hexdigest()
-
-    def __repr__(self) -> str:
-        return f"<Script {self.name} {self.sha[:8]}>"
-
-
-TAKE = Script("take")
-REGISTER = Script("register")
-RENEW = Script("renew")
-FORGET = Script("forget")
-PUBLISH = Script("publish")
-HOLDERS = Script("holders")
+TAKE = Script(__package__, "take")
+REGISTER = Script(__package__, "register")
+RENEW = Script(__package__, "renew")
+FORGET = Script(__package__, "forget")
+PUBLISH = Script(__package__, "publish")
+HOLDERS = Script(__package__, "holders")
 
 ALL = (TAKE, REGISTER, RENEW, FORGET, PUBLISH, HOLDERS)
 
 
 def base_key(account: str) -> str:
-    """What all keys of an account begin with; the braces put them on one shard of a cluster."""
+    """Returns the beginning of all keys of an account; the braces put them on one node of a cluster."""
     return f"invoke-gateway:{{{account}}}"

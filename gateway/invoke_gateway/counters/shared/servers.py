@@ -6,10 +6,11 @@ import asyncio
 from typing import Protocol
 
 from ...policy.store_url import split_store_url
+from ...store.connection import StoreConnection
+from ...store.sentinel import find_primary_of
 from .cluster import Cluster
-from .link import Link
+from .connecting import SERVER_RULES
 from .script import base_key
-from .sentinel import Sentinels
 from .shard import Shard
 from .shard_context import AccountTally, Context, Place
 
@@ -38,10 +39,10 @@ class OneServer:
 
     def __init__(self, context: Context) -> None:
         url = split_store_url(context.terms.url)
-        find = None
-        if url.kind == "sentinel":
-            find = Sentinels(url, context.terms.timeout_seconds / 2).find_primary
-        self._shard = Shard(lambda: Link(url.connection, find=find, where=url.where), context)
+        find = find_primary_of(url, context.terms.timeout_seconds / 2)
+        self._shard = Shard(
+            lambda: StoreConnection(url.connection, SERVER_RULES, where=url.where, find_server=find), context
+        )
 
     async def start(self) -> None:
         await self._shard.start()

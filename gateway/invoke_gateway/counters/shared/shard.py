@@ -10,9 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 from ...background import BackgroundTask
+from ...store.connection import Command, StoreConnection
+from ...store.errors import StoreUnavailable, describe_failure
+from .connecting import Redirect, run_of
 from .deadline import Bound
 from .lease_events import Heartbeat, tell_fenced
-from .link import Command, Elsewhere, Link, StoreAway
 from .messages import encode_forget
 from .script import FORGET, base_key
 from .shard_context import AccountTally, Context, Guide
@@ -25,7 +27,7 @@ class Shard:
 
     def __init__(
         self,
-        make_link: Callable[[], Link],
+        make_link: Callable[[], StoreConnection],
         context: Context,
         *,
         guide: Guide | None = None,
@@ -33,7 +35,7 @@ class Shard:
         self.tallies: dict[str, AccountTally] = {}
         self.make_link = make_link
         self._link = make_link()
-        self.standing = context.make_standing(self._link.where)
+        self.availability = context.make_availability(self._link.where)
         self._terms = context.terms
         self._context = context
         self._guide = guide
@@ -48,7 +50,7 @@ class Shard:
             make_link(),
             context,
             self.tallies,
-            self.standing,
+            self.availability,
             guide,
             ring=self.ring,
             look=self._look,
@@ -65,7 +67,7 @@ class Shard:
         return self._task is not None
 
     async def start(self) -> None:
-        """Begin to talk, and return after the first exchange. Does not fail where the server is away: `standing`
+        """Begin to talk, and return after the first exchange. Does not fail where the server is away: `availability`
         tells, and it is tried again."""
         await self._talk()
         self._heartbeat.start()
@@ -80,8 +82,8 @@ class Shard:
             await self._task.close()
             await self._heartbeat.close()
         self._answer_all_alone()
-        if self.standing.why_away is None and self.tallies:
-            with contextlib.suppress(StoreAway, TimeoutError):
+        if self.availability.unavailable_reason is None and self.tallies:
+            with contextlib.suppress(StoreUnavailable, TimeoutError):
                 await self._leave()
         await self._link.close(self._terms.timeout_seconds)
         self._bound.close()
@@ -122,7 +124,7 @@ class Shard:
         try:
             async with asyncio.timeout(self._terms.timeout_seconds), self._is_free:
                 return await self._link.call(commands)
-        except (StoreAway, TimeoutError):
+        except (StoreUnavailable, TimeoutError):
             return None
 
     async def _keep_talking(self) -> None:
@@ -146,8 +148,8 @@ class Shard:
         self._bell.clear()
         try:
             await self._exchange()
-        except (StoreAway, TimeoutError) as error:
-            self._note_away(str(error) or f"no answer within {self._terms.timeout_seconds:g} s")
+        except (StoreUnavailable, TimeoutError) as error:
+            self._note_away(describe_failure(error, self._terms.timeout_seconds))
             return False
         except Exception:  # a mistake of ours: nobody may wait for ever
             log.exception("talking to the shared counters failed")
@@ -156,13 +158,13 @@ class Shard:
                 tally.lose()
             self._note_away("a mistake in the gateway; its log has the details")
             return False
-        self.standing.note_back()
+        self.availability.record_success()
         return True
 
     async def _exchange(self) -> None:
         """One round trip, and a second where the connection turns out to have been closed meanwhile."""
         bound = self._terms.timeout_seconds
-        if self.standing.why_away is not None:  # nobody waits: a connection may take its time
+        if self.availability.unavailable_reason is not None:  # nobody waits: a connection may take its time
             bound = max(bound, self._terms.lease_seconds / 8)
         async with self._is_free:
             with self._bound.within(bound):
@@ -173,13 +175,12 @@ class Shard:
             if self._link.is_open and not self._must_reopen:
                 await self._exchange_once()
                 return
-        except StoreAway:
+        except StoreUnavailable:
             pass  # an idle connection may end without a sign; what was sent on it goes again as it was
         await self._link.close()
         await self._link.open()
         self._must_reopen = False
-        if self._link.warning:
-            log.warning("shared counters at %s: %s", self._link.where, self._link.warning)
+        self.availability.warn(self._link.warning)
         self._dirty = dict.fromkeys(self.tallies.values())
         await self._exchange_once()
 
@@ -189,7 +190,7 @@ class Shard:
         asked = []
         commands: list[Command] = []
         for tally in dirty:
-            request = tally.next_request(self._link.run, now)
+            request = tally.next_request(run_of(self._link), now)
             if request is not None:
                 asked.append(tally)
                 commands.append(("EVALSHA", request[0].sha, 1, base_key(tally.account), request[1]))
@@ -207,7 +208,7 @@ class Shard:
         self._totals.batches += 1
         self._totals.seconds += heard_at - now
         for tally, reply in zip(asked, replies, strict=False):  # of a PING there is no tally
-            if isinstance(reply, Elsewhere):
+            if isinstance(reply, Redirect):
                 self._send_elsewhere(tally, reply)
             else:
                 self._receive(tally, reply, heard_at)
@@ -225,11 +226,11 @@ class Shard:
         elif was is None and tally.acknowledged is not None:
             self._heartbeat.hurry()
         if tally.refill_until > now:
-            self.standing.note_refill(tally.refill_until - now)
+            self.availability.record_recovery(tally.refill_until - now)
         if not tally.is_idle:
             self.ring(tally)
 
-    def _send_elsewhere(self, tally: AccountTally, reply: Elsewhere) -> None:
+    def _send_elsewhere(self, tally: AccountTally, reply: Redirect) -> None:
         tally.lose()
         self._drop(tally)
         assert self._guide is not None, "only a node of a cluster says so"
@@ -240,7 +241,7 @@ class Shard:
             self._context.answer_alone(tally)
 
     def _note_away(self, why: str) -> None:
-        self.standing.note_away(why)
+        self.availability.record_failure(why)
         self._answer_all_alone()
         self._must_ask = True
         self._bell.set()
@@ -258,4 +259,4 @@ class Shard:
         self._look()
 
     def __repr__(self) -> str:
-        return f"<Shard {self.standing!r} {list(self.tallies.values())}>"
+        return f"<Shard {self.availability!r} {list(self.tallies.values())}>"

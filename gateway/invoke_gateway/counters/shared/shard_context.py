@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol
 
 from ...background import BackgroundTasks
-from .availability import Standing
+from ...store.connection import Command, StoreConnection
+from .availability import CountersAvailability
+from .connecting import Redirect
 from .limits_digest import LimitsInWords
-from .link import Command, Elsewhere, Link
 from .messages import Answer, Take
 from .shared_config import SharedTerms, StoreTotals
 from .tally import Tally
@@ -17,11 +18,11 @@ from .tally import Tally
 class Place(Protocol):
     """Where accounts are counted."""
 
-    standing: Standing
+    availability: CountersAvailability
     tallies: dict[str, AccountTally]
 
-    def make_link(self) -> Link:
-        """Another connection to the server. Raises `StoreAway` where there is none now."""
+    def make_link(self) -> StoreConnection:
+        """Another connection to the server. Raises `StoreUnavailable` where there is none now."""
 
     def adopt(self, tally: AccountTally) -> None:
         """Count an account here."""
@@ -52,8 +53,8 @@ class Context(NamedTuple):
     clock: Callable[[], float]
     tasks: BackgroundTasks
 
-    def make_standing(self, where: str) -> Standing:
-        return Standing(where, self.gateway, self.terms.when_away, tell=self.tell, clock=self.clock)
+    def make_availability(self, where: str) -> CountersAvailability:
+        return CountersAvailability(where, self.gateway, self.terms.when_away, on_change=self.tell, clock=self.clock)
 
     def answer_alone(self, tally: AccountTally) -> None:
         """The store says nothing to those who wait."""
@@ -64,8 +65,8 @@ class Context(NamedTuple):
 class Guide(Protocol):
     """Who knows which node of a cluster counts an account."""
 
-    def take_in(self, tally: AccountTally, reply: Elsewhere) -> None:
+    def take_in(self, tally: AccountTally, reply: Redirect) -> None:
         """A node does not count this account now, and it was dropped there."""
 
-    def look(self, reply: Elsewhere) -> None:
+    def look(self, reply: Redirect) -> None:
         """A node does not count one of its accounts now."""

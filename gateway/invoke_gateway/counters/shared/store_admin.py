@@ -8,10 +8,13 @@ from typing import Any
 
 import msgspec
 
+from ...store.connection import StoreConnection
+from ...store.errors import StoreUnavailable, describe_failure
+from ...store.script import Script
 from ..holders import NoAnswer, Report, Row, account_counter, counter_of
-from .link import Elsewhere, Link, StoreAway
+from .connecting import Redirect
 from .messages import encode_forget
-from .script import FORGET, HOLDERS, Script, base_key
+from .script import FORGET, HOLDERS, base_key
 
 _decode = msgspec.msgpack.decode
 _ALIVE = 3
@@ -23,7 +26,7 @@ class Inquiry:
 
     def __init__(
         self,
-        find_server: Callable[[str], Callable[[], Link]],
+        find_server: Callable[[str], Callable[[], StoreConnection]],
         *,
         lease_seconds: float,
         keep_seconds: float,
@@ -79,7 +82,7 @@ class Inquiry:
 
     async def _ask(self, script: Script, questions: list[tuple[str, bytes]]) -> list[Any]:
         """The decoded reply to each question, which is an account and the script's argument."""
-        by_server: dict[Callable[[], Link], list[int]] = {}
+        by_server: dict[Callable[[], StoreConnection], list[int]] = {}
         for index, (account, _) in enumerate(questions):
             by_server.setdefault(self._find_server(account), []).append(index)
         replies: list[Any] = [None] * len(questions)
@@ -89,15 +92,17 @@ class Inquiry:
                     asked = [questions[index] for index in indices]
                     for index, reply in zip(indices, await _ask_one(make_link, script, asked), strict=True):
                         replies[index] = _decode(reply)
-        except (StoreAway, TimeoutError) as error:
-            raise NoAnswer(str(error) or f"no answer within {self._timeout:g} s") from None
+        except (StoreUnavailable, TimeoutError) as error:
+            raise NoAnswer(describe_failure(error, self._timeout)) from None
         return replies
 
     def __repr__(self) -> str:
         return f"<Inquiry within {self._timeout:g} s>"
 
 
-async def _ask_one(make_link: Callable[[], Link], script: Script, questions: list[tuple[str, bytes]]) -> list[bytes]:
+async def _ask_one(
+    make_link: Callable[[], StoreConnection], script: Script, questions: list[tuple[str, bytes]]
+) -> list[bytes]:
     link = make_link()
     try:
         await link.open()
@@ -106,6 +111,6 @@ async def _ask_one(make_link: Callable[[], Link], script: Script, questions: lis
         )
     finally:
         await link.close()
-    if any(isinstance(reply, Elsewhere) for reply in replies):
-        raise StoreAway("an account moves to another node of the cluster just now; ask again")
+    if any(isinstance(reply, Redirect) for reply in replies):
+        raise StoreUnavailable("an account moves to another node of the cluster just now; ask again")
     return replies

@@ -27,8 +27,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from ...store.script import Script
 from .messages import FENCED, OK, RATE, REFILLING, Answer, Refused, Renewed, Take, Terms, describe_takes
-from .script import REGISTER, TAKE, Script
+from .script import REGISTER, TAKE
 
 _encode = msgspec.msgpack.encode
 _decode = msgspec.msgpack.decode

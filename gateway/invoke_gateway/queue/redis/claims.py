@@ -11,11 +11,12 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from ...store.script import Script
 from ..base import Fetched, StoreFault
 from ..event import Event, UnreadableEvent, decode_event
 from .enqueue import Puts, describe
 from .membership import Presence, StreamTotals
-from .script import FETCH, READ, TAKE, Script
+from .script import FETCH, READ, TAKE
 from .work import Work
 
 log = logging.getLogger("invoke_gateway")

@@ -12,11 +12,12 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from ...background import BackgroundTask, BackgroundTasks
+from ...store.connection import Command
 from ..base import StoreFault
 from ..event import Event, encode_head
-from .link import Command, read_refusal
 from .request_channel import Line
 from .script import PUT
+from .store_errors import read_refusal
 
 _MOST_EVENTS = 256  # in one batch: the store does nothing else while it takes one, some 5 ms for so many
 _MOST_BYTES = 4 << 20

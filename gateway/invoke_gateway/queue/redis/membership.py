@@ -18,10 +18,11 @@ from urllib.parse import quote
 from redis.exceptions import ResponseError
 
 from ...background import BackgroundTask, BackgroundTasks
+from ...store.connection import Command
 from ..base import StoreFault
-from .link import Command, read_refusal
 from .request_channel import Line
 from .script import LEAVE, RENEW
+from .store_errors import read_refusal
 from .work import Work
 
 log = logging.getLogger("invoke_gateway")

@@ -1,34 +1,18 @@
-"""The Lua scripts as the store gets them: each file with the prelude before it (scripts/prelude.lua names the keys)."""
+"""Names the Lua scripts of the event store (scripts/prelude.lua has the keys)."""
 
 from __future__ import annotations
 
-from hashlib import sha1
-from importlib.resources import files
+from ...store.script import Script
 
-_FOLDER = files(__package__) / "scripts"
-
-
-class Script:
-    """One script: its `source` and the SHA-1 by which the store knows it."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.source = "".join((_FOLDER / f"{part}.lua").read_text("utf-8") for part in ("prelude", name))
-        self.sha = sha1(self.source.encode(), usedforsecurity=False).hexdigest()
-
-    def __repr__(self) -> str:
-        return f"<Script {self.name} {self.sha[:8]}>"
-
-
-PUT = Script("put")
-FETCH = Script("fetch")
-TAKE = Script("take")
-SETTLE = Script("settle")
-RENEW = Script("renew")
-LEAVE = Script("leave")
-WAITING = Script("waiting")
-SEARCH = Script("search")
-READ = Script("read")
-OLDEST = Script("oldest")
+PUT = Script(__package__, "put")
+FETCH = Script(__package__, "fetch")
+TAKE = Script(__package__, "take")
+SETTLE = Script(__package__, "settle")
+RENEW = Script(__package__, "renew")
+LEAVE = Script(__package__, "leave")
+WAITING = Script(__package__, "waiting")
+SEARCH = Script(__package__, "search")
+READ = Script(__package__, "read")
+OLDEST = Script(__package__, "oldest")
 
 ALL = (PUT, FETCH, TAKE, SETTLE, RENEW, LEAVE, WAITING, SEARCH, READ, OLDEST)

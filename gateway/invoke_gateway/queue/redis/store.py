@@ -19,13 +19,14 @@ from functools import partial
 from itertools import count
 
 from ...background import BackgroundTasks
+from ...store.availability import Availability
 from ..base import CannotOpen, Fetched, StoreFault, Waiting
 from ..event import Event
+from .address import EventStoreAddress
 from .claims import Claims, read_events
 from .enqueue import Put, Puts
-from .link import StreamUrl
 from .membership import Presence, StreamTotals, read_lanes
-from .request_channel import Line, Standing
+from .request_channel import Line, describe_unavailable
 from .script import OLDEST, READ, SEARCH, WAITING
 from .work import Work
 
@@ -36,9 +37,15 @@ _MOST_SEARCHED = 1000
 
 
 class StreamStore:
-    """`url` is redis://, rediss:// or unix://; `gateway` a name for the log of the store, which need not be unique. A
-    gateway that is not heard for `lease_seconds` loses its claims to the others. Each question is answered, or fails,
-    within `timeout_seconds`. `maximum_events` counts those of all gateways. All keys begin with `{prefix}:`."""
+    """Stores the events of many gateways in one server.
+
+    url: redis://, rediss://, redis+sentinel:// or unix://.
+    gateway: a name for the server's log, which need not be unique.
+    lease_seconds: a gateway that does not renew its lease for this time loses its claims to the others.
+    timeout_seconds: the bound on each request.
+    maximum_events: the bound on the events of all gateways.
+    prefix: all keys begin with `{prefix}:`.
+    """
 
     def __init__(
         self,
@@ -53,7 +60,7 @@ class StreamStore:
     ) -> None:
         self._tasks = tasks or BackgroundTasks()
         self.totals = StreamTotals()
-        self._standing = Standing(url)
+        self._availability = _make_availability(url)
         self._url = url
         self._gateway = gateway
         self._lease_seconds = lease_seconds
@@ -67,19 +74,20 @@ class StreamStore:
     @property
     def trouble(self) -> str | None:
         """As `Store.trouble`: the store does not answer, or it has refused the last event for lack of room."""
-        if self._standing.why_away is not None:
-            return f"the queue's store at {self._standing.where} does not answer: {self._standing.why_away}"
+        if self._availability.unavailable_reason is not None:
+            return describe_unavailable(self._availability)
         return self._puts.trouble if self._lines else None
 
     async def open(self, hear: Callable[[str, int, float], None]) -> list[Waiting]:
         """As `Store.open`. Where the store does not answer it returns within the time-out with nothing, says so in
         the log, and `hear` is told what waits when it does. Raises `CannotOpen` where it cannot ever answer: a URL
         that is not understood, a password that is refused, a replica, a version that is too old."""
-        url = StreamUrl(self._url, self._timeout_seconds)
-        self._standing = Standing(url.where)
+        address = EventStoreAddress(self._url, self._timeout_seconds)
+        self._availability = _make_availability(address.where)
         self._hear = hear
         work, puts, news = self._lines = [
-            Line(name, url, self._standing, self._timeout_seconds, self._note_run) for name in ("work", "puts", "news")
+            Line(name, address, self._availability, self._timeout_seconds, self._note_run)
+            for name in ("work", "puts", "news")
         ]
         self._work_line = work
         self._work = Work(work, self._base, session=self._session, next_number=self._next_number)
@@ -98,7 +106,7 @@ class StreamStore:
             puts,
             self._base,
             self._maximum_events,
-            (url.replicas, url.replicas_ms),
+            (address.replicas, address.replicas_ms),
             session=self._session,
             renew=self._presence.renew,
             forgo=self._forgo,
@@ -115,7 +123,7 @@ class StreamStore:
         except StoreFault as fault:
             if fault.kind != "away":
                 await self._end()
-                raise CannotOpen(f"the queue's store at {url.where} cannot be used: {fault}") from fault
+                raise CannotOpen(f"the queue's store at {address.where} cannot be used: {fault}") from fault
         self._presence.start(self._tasks, is_synced=waiting is not None)
         return waiting or []
 
@@ -240,3 +248,7 @@ class StreamStore:
 
     def __repr__(self) -> str:
         return f"<StreamStore {self._gateway} {self._lines}>"
+
+
+def _make_availability(where: str) -> Availability:
+    return Availability("Event store", where, "New events are refused until it replies.")

@@ -17,10 +17,12 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from ...background import BackgroundTask, BackgroundTasks
+from ...store.connection import Command
+from ...store.script import Script
 from ..base import StoreFault
-from .link import Command, read_refusal
 from .request_channel import Line
-from .script import SETTLE, Script
+from .script import SETTLE
+from .store_errors import read_refusal
 
 log = logging.getLogger("invoke_gateway")
 

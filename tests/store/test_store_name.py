@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from invoke_gateway.counters.shared.store_name import name_store
+from invoke_gateway.store.store_name import name_store
 
 HERE = gethostname()
 

@@ -1,9 +1,9 @@
-"""Where the primary is, as sentinels say."""
+"""Finds the primary that sentinels watch."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from redis.asyncio.connection import SSLConnection, parse_url
@@ -12,14 +12,18 @@ from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
-from ...policy.store_url import Host, StoreUrl
-from .link import StoreAway
+from ..policy.store_url import Host, StoreUrl
+from .errors import StoreUnavailable, StoreUnusable
 
 
 class Sentinels:
-    """The sentinels of a URL. All are asked at once, and of those that answer the one that saw the latest failover is
-    believed: the others hear of it seconds later, and two gateways with different primaries would each admit up to the
-    limit. `timeout_seconds` is for each."""
+    """Queries all sentinels of a URL at once.
+
+    The reply with the latest failover wins. Other sentinels learn of a failover seconds later, and two gateways with
+    different primaries would each admit up to the limit.
+
+    timeout_seconds: the bound on each sentinel's reply.
+    """
 
     def __init__(self, url: StoreUrl, timeout_seconds: float) -> None:
         self._hosts = url.hosts
@@ -36,8 +40,8 @@ class Sentinels:
         }
 
     async def find_primary(self) -> Host:
-        """Raises `StoreAway`."""
-        answers = await asyncio.gather(*(self._ask(host) for host in self._hosts), return_exceptions=True)
+        """Returns the primary's address. Raises `StoreUnavailable`."""
+        answers = await asyncio.gather(*(self._query(host) for host in self._hosts), return_exceptions=True)
         found: list[tuple[int, Host]] = []
         for answer in answers:
             if isinstance(answer, tuple):
@@ -45,15 +49,16 @@ class Sentinels:
             elif isinstance(answer, BaseException) and not isinstance(answer, RedisError | OSError):
                 raise answer
         if not found:
-            raise StoreAway(f"no sentinel knows a primary {self._service!r} that is up; {_advise(answers)}")
+            raise StoreUnavailable(f"no sentinel has a primary {self._service!r} that is up; {_advise(answers)}")
         return max(found)[1]
 
-    async def _ask(self, host: Host) -> tuple[int, Host] | None:
-        """How many failovers it has seen, and where the primary is; None where it knows none that is up."""
+    async def _query(self, host: Host) -> tuple[int, Host] | None:
+        """Returns the number of failovers that one sentinel has seen, and the primary's address; None without a primary
+        that is up."""
         try:
             sentinel = Sentinel([host], sentinel_kwargs=self._arguments)  # type: ignore[no-untyped-call]  # so in redis-py
         except (TypeError, ValueError) as error:
-            raise StoreAway(f"the query of its URL is not understood: {error}") from error
+            raise StoreUnusable(f"the query of its URL is not understood: {error}") from error
         try:
             masters = await sentinel.sentinels[0].sentinel_masters()
             state = masters.get(self._service) if isinstance(masters, dict) else None
@@ -67,9 +72,14 @@ class Sentinels:
         return f"<Sentinels of {self._service} at {self._hosts}>"
 
 
+def find_primary_of(url: StoreUrl, timeout_seconds: float) -> Callable[[], Awaitable[Host]] | None:
+    """Returns what finds the primary of a URL of sentinels; None for the URL of a server."""
+    return Sentinels(url, timeout_seconds).find_primary if url.kind == "sentinel" else None
+
+
 def _advise(answers: Sequence[object]) -> str:
     if any(isinstance(answer, AuthenticationError | NoPermissionError) for answer in answers):
         return "check sentinel_username and sentinel_password"
     if all(isinstance(answer, RedisError | OSError) for answer in answers):
-        return "none of them answers: check that they run"
+        return "none of them replies: check that they run"
     return "check the name, and whether a failover is under way"

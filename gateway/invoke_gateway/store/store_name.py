@@ -5,8 +5,8 @@ from __future__ import annotations
 from socket import gethostname
 from urllib.parse import parse_qs
 
-from ...policy.os_text import printable
-from ...policy.store_url import Host, split_hosts_url, split_store_url
+from ..policy.os_text import printable
+from ..policy.store_url import Host, split_hosts_url, split_store_url
 
 _LOOPBACK = ("localhost", "127.", "::1")
 

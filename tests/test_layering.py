@@ -275,8 +275,17 @@ def test_the_core_does_nothing_but_compute(name: str) -> None:
     assert not imported & (waits - ({"asyncio"} if name == "buffers" else set()))
 
 
-def test_every_file_is_on_the_map() -> None:
-    written = set(re.findall(r"`[^`]+`", (ROOT.parent / "README.md").read_text()))
-    there = [path for path in FILES.values() if path.name not in ("__init__.py", "__main__.py")]
-    missing = [path for path in there if not {f"`{path.stem}`", f"`{path.name}`"} & written]
-    assert [str(path.relative_to(ROOT)) for path in missing] == []
+def test_the_map_has_every_file_under_its_folder_and_no_other() -> None:
+    on_map = set()
+    folder = ""
+    for line in (ROOT.parent / "README.md").read_text().partition("## One invocation")[0].splitlines():
+        if heading := re.match(r"### ([a-z]+$)?|`([a-z/]+)/`", line):
+            folder = heading[1] or heading[2] or ""
+        elif line.startswith("- "):
+            on_map |= {f"{folder}/{name}" for name in re.findall(r"`([a-z_]+)`", line.partition(": ")[0])}
+    there = {
+        f"{'/'.join(path.relative_to(ROOT).parts[:-1])}/{path.stem}"
+        for path in FILES.values()
+        if path.name not in ("__init__.py", "__main__.py")
+    }
+    assert (sorted(there - on_map), sorted(on_map - there)) == ([], [])

@@ -86,7 +86,7 @@ def test_a_store_of_events_that_cannot_keep_any_is_in_the_body(
 ) -> None:
     queue = served.server.gateway.queue
     assert queue is not None
-    monkeypatch.setattr(type(queue), "trouble", property(lambda _: "The disk is full."))
+    monkeypatch.setattr(type(queue), "problem", property(lambda _: "The disk is full."))
     answer = served.fetch("/readyz")
     assert (answer.status, answer.json["ready"]) == (200, True)
     assert answer.json["events_error"] == "The disk is full."

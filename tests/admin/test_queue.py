@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from invoke_gateway.admin.queue_documents import describe_all, describe_queue
-from invoke_gateway.queue.base import StoreFault
-from invoke_gateway.queue.control import Seen
-from invoke_gateway.queue.depths import Depth, QueueLooker
-from invoke_gateway.queue.event import Answer, Event, Outcome
+from invoke_gateway.queue.base import StoreError
+from invoke_gateway.queue.control import EventStatus
+from invoke_gateway.queue.depths import Depth, QueueMonitor
+from invoke_gateway.queue.event import Event, FunctionAnswer, Outcome
 from tests.support.sockets import Answer as HttpAnswer
 from tests.support.sockets import Gateway, Wire, gateway, invoke
 
@@ -203,10 +203,10 @@ def test_what_is_no_request_id_is_not_looked_for(served: Gateway) -> None:
 
 def test_a_store_that_cannot_be_read_is_said_in_its_own_words(served: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     async def fail(*_: object) -> Any:
-        raise StoreFault("away", "It is away. Start it.")
+        raise StoreError("away", "It is away. Start it.")
 
     store = served.server.gateway.events.store  # type: ignore[union-attr]  # there is a queue
-    for name in ("find", "oldest", "waiting"):
+    for name in ("find", "oldest", "backlog"):
         monkeypatch.setattr(store, name, fail)
     for answer in (served.fetch("/queue/events"), drop(served, 1), retry(served, 1)):
         assert (answer.status, answer.json) == (503, {"error": "It is away. Start it."})
@@ -214,7 +214,7 @@ def test_a_store_that_cannot_be_read_is_said_in_its_own_words(served: Gateway, m
 
 
 def test_trouble_is_told_beside_what_is_known(served: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(QueueLooker, "trouble", "The disk is full.")
+    monkeypatch.setattr(QueueMonitor, "problem", "The disk is full.")
     assert served.fetch("/queue").json["trouble"] == "The disk is full."
 
 
@@ -235,9 +235,9 @@ def make(body: bytes = b"{}", **more: Any) -> Event:
 
 
 def test_an_event_that_has_ended_says_how_and_who_is_to_be_told() -> None:
-    answer = Answer(200, b'{"errorMessage": "no"}', "Unhandled", "$LATEST")
+    answer = FunctionAnswer(200, b'{"errorMessage": "no"}', "Unhandled", "$LATEST")
     outcome = Outcome("RetriesExhausted", 5.0, 200, "no", answer, ("dead_letter_queue",), 10, "nobody is there")
-    (row,) = describe_all([Seen(make(outcome=outcome), "undelivered", False)], True, NOW)
+    (row,) = describe_all([EventStatus(make(outcome=outcome), "undelivered", False)], True, NOW)
     assert row["outcome"] | {"ended_seconds_ago": 0} == {
         "condition": "RetriesExhausted",
         "ended_seconds_ago": 0,
@@ -252,7 +252,7 @@ def test_an_event_that_has_ended_says_how_and_who_is_to_be_told() -> None:
 
 
 def test_a_payload_that_is_no_text_is_told_as_base64_and_many_are_not_told_whole() -> None:
-    (row,) = describe_all([Seen(make(b"\xff\x00"), "waiting", False)], True, NOW)
+    (row,) = describe_all([EventStatus(make(b"\xff\x00"), "waiting", False)], True, NOW)
     assert row["payload_base64"] == "/wA="
-    rows = describe_all([Seen(make(b"x" * 9_000_000), "waiting", False)] * 2, True, NOW)
+    rows = describe_all([EventStatus(make(b"x" * 9_000_000), "waiting", False)] * 2, True, NOW)
     assert [("payload" in row, row.get("payload_left_out")) for row in rows] == [(True, None), (False, True)]

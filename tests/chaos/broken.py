@@ -54,7 +54,7 @@ class Break(NamedTuple):
 
 
 _TAKE_OVER = """        for lane in waiting:
-            self.ready.hear(lane.lane, lane.events, lane.due_at)
+            self.prefetch.note_enqueued(lane.lane, lane.events, lane.due_at)
         return"""
 _AFTER_NOTHING = "if at ~= epoch .. ':' .. (number - 1) then"
 _FENCED_RENEWAL = "if tonumber(known_epoch) ~= epoch or tonumber(known_number) < number then"
@@ -108,8 +108,8 @@ BREAKS = {
     "202 before the commit: events are answered, and written together soon after": Break(
         [
             Edit("queue/sqlite/journal.py", "call_soon(self._flush)", "call_later(0.05, self._flush)"),
-            Edit(SQLITE, "await self._put(event, is_claimed=False)", "self._put(event, is_claimed=False)"),
-            Edit(SQLITE, "await self._put(event, is_claimed=True)", "self._put(event, is_claimed=True)"),
+            Edit(SQLITE, "await self._enqueue(event, is_claimed=False)", "self._enqueue(event, is_claimed=False)"),
+            Edit(SQLITE, "await self._enqueue(event, is_claimed=True)", "self._enqueue(event, is_claimed=True)"),
         ],
         EVENTS,
         [Violation.LOST],
@@ -118,8 +118,8 @@ BREAKS = {
         [
             Edit(
                 DISPATCHER,
-                "                ran = await self._runner.run(",
-                "                await self.store.finish(event)\n                ran = await self._runner.run(",
+                "                result = await self._runner.run(",
+                "                await self.store.ack(event)\n                result = await self._runner.run(",
             ),
         ],
         EVENTS,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from invoke_gateway.destinations.targets import Targets
+from invoke_gateway.destinations.targets import Destinations
 from invoke_gateway.invocation import Function
 from invoke_gateway.queue.event import Event
 from tests.live.clients import neutral_environment
@@ -27,15 +27,15 @@ def invoked() -> list[tuple[str, str | None, bytes, str]]:
 
 
 @pytest.fixture
-async def make_targets(invoked: list[tuple[Any, ...]]) -> AsyncIterator[Callable[..., Targets]]:
+async def make_targets(invoked: list[tuple[Any, ...]]) -> AsyncIterator[Callable[..., Destinations]]:
     """Makes targets that are closed when the test ends."""
-    made: list[Targets] = []
+    made: list[Destinations] = []
 
     async def invoke(function: Function, payload: bytes, *, account: str, cause: Event) -> None:
         invoked.append((function.name, function.qualifier, payload, account))
 
-    def make(**changes: Any) -> Targets:
-        made.append(Targets(**{"region": "us-east-1", "invoke": invoke, **changes}))
+    def make(**changes: Any) -> Destinations:
+        made.append(Destinations(**{"region": "us-east-1", "invoke": invoke, **changes}))
         return made[-1]
 
     yield make
@@ -44,7 +44,7 @@ async def make_targets(invoked: list[tuple[Any, ...]]) -> AsyncIterator[Callable
 
 
 @pytest.fixture
-def targets(make_targets: Callable[..., Targets]) -> Targets:
+def targets(make_targets: Callable[..., Destinations]) -> Destinations:
     return make_targets()
 
 

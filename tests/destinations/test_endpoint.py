@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from invoke_gateway.destinations.targets import Targets
+from invoke_gateway.destinations.targets import Destinations
 from invoke_gateway.queue.base import DeliveryFailed
 from invoke_gateway.queue.records import make_record
 from tests.support.backends import (
@@ -36,7 +36,7 @@ def headers(call: BackendCall) -> dict[str, str]:
     return {name.decode().lower(): value.decode() for name, value in call.headers}
 
 
-async def test_a_destination_is_posted_its_record(targets: Targets, server: ScriptedBackend) -> None:
+async def test_a_destination_is_posted_its_record(targets: Destinations, server: ScriptedBackend) -> None:
     event = ended()
     await targets("on_failure", f"{server.url}/hook?token=t", event)
     (call,) = server.requests
@@ -54,7 +54,7 @@ async def test_a_destination_is_posted_its_record(targets: Targets, server: Scri
 
 
 async def test_a_dead_letter_is_the_event_itself_and_its_attributes_are_headers(
-    targets: Targets, server: ScriptedBackend
+    targets: Destinations, server: ScriptedBackend
 ) -> None:
     event = ended(body=b'{"id": 7.10}', answer=None, code=429, message="100% für\nalle")
     await targets("dead_letter_queue", server.url, event)
@@ -66,7 +66,7 @@ async def test_a_dead_letter_is_the_event_itself_and_its_attributes_are_headers(
     assert told["x-invoke-gateway-error-message"] == "100%25 f%C3%BCr%0Aalle"
 
 
-async def test_what_is_told_twice_has_the_same_key(targets: Targets, server: ScriptedBackend) -> None:
+async def test_what_is_told_twice_has_the_same_key(targets: Destinations, server: ScriptedBackend) -> None:
     for _ in range(2):
         await targets("on_failure", server.url, ended())
     first, second = (headers(call)["idempotency-key"] for call in server.requests)
@@ -74,7 +74,7 @@ async def test_what_is_told_twice_has_the_same_key(targets: Targets, server: Scr
 
 
 async def test_a_user_name_and_password_are_sent_as_basic_authentication(
-    targets: Targets, server: ScriptedBackend
+    targets: Destinations, server: ScriptedBackend
 ) -> None:
     await targets("on_failure", f"http://aladdin:open%20sesame@127.0.0.1:{server.port}/", ended())
     assert headers(server.requests[0])["authorization"] == "Basic YWxhZGRpbjpvcGVuIHNlc2FtZQ=="
@@ -93,14 +93,14 @@ async def test_a_user_name_and_password_are_sent_as_basic_authentication(
     ids=["no content", "large and chunked", "after an interim answer", "cut short", "without a length"],
 )
 async def test_any_status_from_200_to_299_is_a_success_whatever_its_body(
-    targets: Targets, server: ScriptedBackend, answer: bytes
+    targets: Destinations, server: ScriptedBackend, answer: bytes
 ) -> None:
     server.script = says_and_closes(answer)
     await targets("on_failure", server.url, ended())
     assert len(server.requests) == 1
 
 
-async def test_a_success_whose_body_never_ends_is_a_success(targets: Targets, server: ScriptedBackend) -> None:
+async def test_a_success_whose_body_never_ends_is_a_success(targets: Destinations, server: ScriptedBackend) -> None:
     server.script = says(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nonly this comes")
     await targets("on_failure", server.url, ended())
 
@@ -118,14 +118,16 @@ async def test_a_success_whose_body_never_ends_is_a_success(targets: Targets, se
     ],
 )
 async def test_any_other_answer_is_a_failure_that_quotes_it(
-    targets: Targets, server: ScriptedBackend, answer: bytes, message: str
+    targets: Destinations, server: ScriptedBackend, answer: bytes, message: str
 ) -> None:
     server.script = says_and_closes(answer)
     with pytest.raises(DeliveryFailed, match=message):
         await targets("on_failure", server.url, ended())
 
 
-async def test_an_answer_before_the_whole_body_was_read_is_heard(targets: Targets, server: ScriptedBackend) -> None:
+async def test_an_answer_before_the_whole_body_was_read_is_heard(
+    targets: Destinations, server: ScriptedBackend
+) -> None:
     async def refuse(call: BackendCall) -> None:
         call.write(response(413, b"too large"))
         await call.stay()
@@ -135,7 +137,9 @@ async def test_an_answer_before_the_whole_body_was_read_is_heard(targets: Target
         await targets("on_failure", server.url, ended(body=b'"' + b"x" * 8_000_000 + b'"'))
 
 
-async def test_a_server_that_hangs_up_or_is_not_there_is_a_failure(targets: Targets, server: ScriptedBackend) -> None:
+async def test_a_server_that_hangs_up_or_is_not_there_is_a_failure(
+    targets: Destinations, server: ScriptedBackend
+) -> None:
     server.script = says_and_resets(b"")
     with pytest.raises(DeliveryFailed, match=r"check that it runs and is reachable|without an answer"):
         await targets("on_failure", server.url, ended())
@@ -145,7 +149,7 @@ async def test_a_server_that_hangs_up_or_is_not_there_is_a_failure(targets: Targ
 
 
 async def test_a_server_that_never_answers_is_given_up_and_its_connection_closed(
-    make_targets: Callable[..., Targets], server: ScriptedBackend
+    make_targets: Callable[..., Destinations], server: ScriptedBackend
 ) -> None:
     server.script = says(b"")
     async with asyncio.timeout(60):
@@ -154,7 +158,7 @@ async def test_a_server_that_never_answers_is_given_up_and_its_connection_closed
     await server.until(lambda backend: backend.connections[0].closed.is_set())
 
 
-async def test_a_server_that_speaks_no_tls_is_a_failure(targets: Targets, server: ScriptedBackend) -> None:
+async def test_a_server_that_speaks_no_tls_is_a_failure(targets: Destinations, server: ScriptedBackend) -> None:
     server.on_connection = hang_up_in_plain_text
     with pytest.raises(DeliveryFailed, match="check that it speaks TLS"):
         await targets("on_failure", server.url.replace("http:", "https:"), ended())
@@ -167,7 +171,7 @@ async def hang_up_in_plain_text(connection: BackendConnection) -> None:
 
 
 async def test_tls_is_checked(
-    make_targets: Callable[..., Targets], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_targets: Callable[..., Destinations], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     certificate, key = make_certificate(tmp_path, "127.0.0.1")
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from invoke_gateway.destinations.targets import Targets
+from invoke_gateway.destinations.targets import Destinations
 from invoke_gateway.queue.base import DeliveryFailed
-from invoke_gateway.queue.event import Answer
+from invoke_gateway.queue.event import FunctionAnswer
 from invoke_gateway.queue.records import make_record
 from tests.support.events import ARN, ended
 from tests.support.processes import wait_until
@@ -52,7 +52,7 @@ def is_open(file: Path, times: int) -> bool:
 
 
 async def test_a_dead_letter_is_a_line_with_the_body_as_it_came_and_the_attributes(
-    targets: Targets, lines: Path
+    targets: Destinations, lines: Path
 ) -> None:
     body = '{"id": 7.10,\n "s": "\\u0000ä\u2028"}'
     event = ended(body=body.encode())
@@ -67,7 +67,7 @@ async def test_a_dead_letter_is_a_line_with_the_body_as_it_came_and_the_attribut
     }
 
 
-async def test_a_destination_is_given_its_record_on_one_line(targets: Targets, lines: Path) -> None:
+async def test_a_destination_is_given_its_record_on_one_line(targets: Destinations, lines: Path) -> None:
     event = ended(body=b'{"a":\r\n1.10}')
     await targets("on_failure", f"file://{lines}", event)
     (told,) = read(lines)
@@ -75,17 +75,17 @@ async def test_a_destination_is_given_its_record_on_one_line(targets: Targets, l
     assert (told["kind"], told["record"]) == ("on_failure", json.loads(make_record(event)))
 
 
-async def test_an_event_that_is_no_text_is_kept_all_the_same(targets: Targets, lines: Path) -> None:
+async def test_an_event_that_is_no_text_is_kept_all_the_same(targets: Destinations, lines: Path) -> None:
     await targets("dead_letter_queue", f"file://{lines}", ended(body=b"\xff\x00"))
     assert read(lines)[0]["body_base64"] == "/wA="
 
 
-async def test_only_the_owner_may_read_a_file_that_the_gateway_made(targets: Targets, lines: Path) -> None:
+async def test_only_the_owner_may_read_a_file_that_the_gateway_made(targets: Destinations, lines: Path) -> None:
     await targets("on_failure", f"file://{lines}", ended())
     assert os.stat(lines).st_mode & 0o777 == 0o600
 
 
-async def test_a_file_that_was_rotated_away_is_made_anew(targets: Targets, lines: Path) -> None:
+async def test_a_file_that_was_rotated_away_is_made_anew(targets: Destinations, lines: Path) -> None:
     await targets("on_failure", f"file://{lines}", ended())
     old = rotate(lines)
     await targets("on_failure", f"file://{lines}", ended())
@@ -93,7 +93,7 @@ async def test_a_file_that_was_rotated_away_is_made_anew(targets: Targets, lines
 
 
 async def test_a_file_that_is_rotated_away_while_its_lock_is_awaited_gets_nothing_more(
-    targets: Targets, lines: Path
+    targets: Destinations, lines: Path
 ) -> None:
     write(lines, "")
     with lines.open("ab") as held:
@@ -106,14 +106,16 @@ async def test_a_file_that_is_rotated_away_while_its_lock_is_awaited_gets_nothin
     assert content(old) == b""
 
 
-async def test_two_gateways_write_whole_lines_to_one_file(make_targets: Callable[..., Targets], lines: Path) -> None:
+async def test_two_gateways_write_whole_lines_to_one_file(
+    make_targets: Callable[..., Destinations], lines: Path
+) -> None:
     one, other = make_targets(), make_targets()
     large = ended(body=b'"' + b"x" * 300_000 + b'"')
     await asyncio.gather(*(each("on_failure", f"file://{lines}", large) for each in (one, other) * 20))
     assert [len(each["record"]["requestPayload"]) for each in read(lines)] == [300_000] * 40
 
 
-async def test_a_line_that_somebody_died_in_does_not_swallow_the_next(targets: Targets, lines: Path) -> None:
+async def test_a_line_that_somebody_died_in_does_not_swallow_the_next(targets: Destinations, lines: Path) -> None:
     write(lines, '{"kind":"on_fai')
     await targets("on_failure", f"file://{lines}", ended())
     torn, whole = content(lines).splitlines()
@@ -135,11 +137,13 @@ def at_most(size: int) -> Iterator[None]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the size limit of files is tested as Linux has it")
-async def test_of_a_line_that_does_not_fit_nothing_is_kept(targets: Targets, lines: Path) -> None:
+async def test_of_a_line_that_does_not_fit_nothing_is_kept(targets: Destinations, lines: Path) -> None:
     await targets("on_failure", f"file://{lines}", ended())
     before = content(lines)
     with at_most(len(before) + 100), pytest.raises(DeliveryFailed, match="make room on its disk"):
-        await targets("on_failure", f"file://{lines}", ended("Success", Answer(200, b'"' + b"x" * 10_000 + b'"')))
+        await targets(
+            "on_failure", f"file://{lines}", ended("Success", FunctionAnswer(200, b'"' + b"x" * 10_000 + b'"'))
+        )
     assert content(lines) == before
 
 
@@ -153,7 +157,7 @@ async def test_of_a_line_that_does_not_fit_nothing_is_kept(targets: Targets, lin
     ],
 )
 async def test_what_cannot_be_written_is_said_with_its_cure(
-    targets: Targets, tmp_path: Path, name: str, message: str
+    targets: Destinations, tmp_path: Path, name: str, message: str
 ) -> None:
     (tmp_path / "plain").write_text("")
     (tmp_path / "folder").mkdir()
@@ -163,7 +167,9 @@ async def test_what_cannot_be_written_is_said_with_its_cure(
     assert str(raised.value).startswith(f"file://{tmp_path / name}: ")
 
 
-async def test_a_lock_that_is_never_given_back_fails_in_time(make_targets: Callable[..., Targets], lines: Path) -> None:
+async def test_a_lock_that_is_never_given_back_fails_in_time(
+    make_targets: Callable[..., Destinations], lines: Path
+) -> None:
     with lines.open("ab") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(DeliveryFailed, match="another process keeps its lock"):

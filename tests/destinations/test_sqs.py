@@ -11,9 +11,9 @@ import boto3
 import pytest
 
 from invoke_gateway.destinations.sqs import MOST_BYTES, missing_extra
-from invoke_gateway.destinations.targets import Targets
+from invoke_gateway.destinations.targets import Destinations
 from invoke_gateway.queue.base import DeliveryFailed
-from invoke_gateway.queue.event import Answer
+from invoke_gateway.queue.event import FunctionAnswer
 from invoke_gateway.queue.records import make_record
 from tests.live import servers
 from tests.support.backends import ScriptedBackend, says
@@ -69,7 +69,7 @@ def messages(sqs: Any, target: str) -> list[dict[str, Any]]:
 
 
 async def test_a_dead_letter_is_the_event_itself_with_the_three_attributes_of_aws(
-    targets: Targets, sqs: Any, make_queue: Callable[..., str]
+    targets: Destinations, sqs: Any, make_queue: Callable[..., str]
 ) -> None:
     queue = make_queue("dead")
     body = '{"id": 7.10,\n "s": "ä😀"}'
@@ -84,7 +84,7 @@ async def test_a_dead_letter_is_the_event_itself_with_the_three_attributes_of_aw
 
 
 async def test_a_destination_is_given_its_record_without_attributes(
-    targets: Targets, sqs: Any, make_queue: Callable[..., str]
+    targets: Destinations, sqs: Any, make_queue: Callable[..., str]
 ) -> None:
     queue = make_queue("failed")
     await targets("on_failure", queue, ended())
@@ -94,7 +94,7 @@ async def test_a_destination_is_given_its_record_without_attributes(
 
 
 async def test_a_fifo_queue_takes_what_is_told_again_after_a_crash_once(
-    make_targets: Callable[..., Targets], sqs: Any, make_queue: Callable[..., str]
+    make_targets: Callable[..., Destinations], sqs: Any, make_queue: Callable[..., str]
 ) -> None:
     queue = make_queue("dead.fifo", FifoQueue="true")
     for targets in (make_targets(), make_targets()):
@@ -107,21 +107,21 @@ async def test_a_fifo_queue_takes_what_is_told_again_after_a_crash_once(
 
 
 async def test_a_function_that_fails_without_words_has_an_error_message_all_the_same(
-    targets: Targets, sqs: Any, make_queue: Callable[..., str]
+    targets: Destinations, sqs: Any, make_queue: Callable[..., str]
 ) -> None:
     queue = make_queue("wordless")
-    await targets("dead_letter_queue", queue, ended(answer=Answer(200, b"{}", "Unhandled"), message=""))
+    await targets("dead_letter_queue", queue, ended(answer=FunctionAnswer(200, b"{}", "Unhandled"), message=""))
     (message,) = messages(sqs, queue)
     assert message["MessageAttributes"]["ErrorMessage"]["StringValue"] == "RetriesExhausted"
 
 
-async def test_what_the_queue_refuses_is_quoted(targets: Targets, make_queue: Callable[..., str]) -> None:
+async def test_what_the_queue_refuses_is_quoted(targets: Destinations, make_queue: Callable[..., str]) -> None:
     queue = make_queue("small", MaximumMessageSize="1024")
     with pytest.raises(DeliveryFailed, match=r"it answered 400: InvalidParameterValue: ."):
         await targets("dead_letter_queue", queue, ended(body=b'"' + b"x" * 2000 + b'"'))
 
 
-async def test_a_queue_that_is_not_there_is_said_with_its_cure(targets: Targets, ministack: str) -> None:
+async def test_a_queue_that_is_not_there_is_said_with_its_cure(targets: Destinations, ministack: str) -> None:
     target = f"sqs+{ministack}/000000000000/missing"
     with pytest.raises(DeliveryFailed, match=r"NonExistentQueue: .*; create it, or correct the URL") as raised:
         await targets("on_failure", target, ended())
@@ -153,7 +153,7 @@ def queue(server: ScriptedBackend) -> str:
     ],
 )
 async def test_what_sqs_never_takes_is_not_sent(
-    targets: Targets, server: ScriptedBackend, queue: str, body: bytes, message: str
+    targets: Destinations, server: ScriptedBackend, queue: str, body: bytes, message: str
 ) -> None:
     with pytest.raises(DeliveryFailed, match=message):
         await targets("dead_letter_queue", queue, ended(body=body))
@@ -161,7 +161,7 @@ async def test_what_sqs_never_takes_is_not_sent(
 
 
 async def test_a_server_error_is_not_tried_again_by_boto3(
-    targets: Targets, server: ScriptedBackend, queue: str
+    targets: Destinations, server: ScriptedBackend, queue: str
 ) -> None:
     async def fail(call: Any) -> None:
         call.answer(503, b"")
@@ -173,7 +173,7 @@ async def test_a_server_error_is_not_tried_again_by_boto3(
 
 
 async def test_the_queues_of_an_endpoint_share_a_connection_that_is_kept_until_the_targets_are_closed(
-    targets: Targets, server: ScriptedBackend, queue: str
+    targets: Destinations, server: ScriptedBackend, queue: str
 ) -> None:
     server.script = refuse
     for target in (queue, queue, f"{queue}-too"):
@@ -185,7 +185,7 @@ async def test_the_queues_of_an_endpoint_share_a_connection_that_is_kept_until_t
 
 
 async def test_an_emulator_is_called_with_its_account_where_there_are_no_credentials(
-    targets: Targets, server: ScriptedBackend, queue: str, monkeypatch: pytest.MonkeyPatch
+    targets: Destinations, server: ScriptedBackend, queue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name, raising=False)
@@ -199,7 +199,7 @@ async def test_an_emulator_is_called_with_its_account_where_there_are_no_credent
 
 
 async def test_credentials_that_boto3_finds_are_used(
-    targets: Targets, server: ScriptedBackend, queue: str, monkeypatch: pytest.MonkeyPatch
+    targets: Destinations, server: ScriptedBackend, queue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAFOUND")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
@@ -214,7 +214,7 @@ async def refuse(call: Any) -> None:
 
 
 async def test_a_queue_of_aws_is_never_called_without_credentials(
-    targets: Targets, monkeypatch: pytest.MonkeyPatch
+    targets: Destinations, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name, raising=False)
@@ -223,7 +223,7 @@ async def test_a_queue_of_aws_is_never_called_without_credentials(
 
 
 async def test_a_server_that_is_not_there_or_never_answers_is_a_failure(
-    make_targets: Callable[..., Targets], server: ScriptedBackend, queue: str
+    make_targets: Callable[..., Destinations], server: ScriptedBackend, queue: str
 ) -> None:
     with pytest.raises(DeliveryFailed, match="check that it runs and is reachable"):
         await make_targets()("on_failure", f"sqs+http://127.0.0.1:{free_port()}/111122223333/dead", ended())
@@ -233,7 +233,7 @@ async def test_a_server_that_is_not_there_or_never_answers_is_a_failure(
 
 
 async def test_without_boto3_it_is_said_what_to_install(
-    targets: Targets, queue: str, monkeypatch: pytest.MonkeyPatch
+    targets: Destinations, queue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert missing_extra([queue]) is None
     for name in [name for name in sys.modules if name.split(".")[0] in ("boto3", "botocore")]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from invoke_gateway.destinations.stream import REMEMBERED_SECONDS
-from invoke_gateway.destinations.targets import Targets
+from invoke_gateway.destinations.targets import Destinations
 from invoke_gateway.queue.base import DeliveryFailed
 from invoke_gateway.queue.records import make_record
 from tests.support.events import ARN, ended
@@ -42,7 +42,7 @@ def entries(store: Store, stream: str = "dead") -> list[dict[str, str]]:
 
 
 async def test_a_dead_letter_is_an_entry_with_the_body_as_it_came_and_the_attributes(
-    targets: Targets, store: Store, url: str
+    targets: Destinations, store: Store, url: str
 ) -> None:
     await targets("dead_letter_queue", url, ended(body=b'{"id": 7.10,\n "s": "\xc3\xa4"}'))
     (entry,) = entries(store)
@@ -57,7 +57,7 @@ async def test_a_dead_letter_is_an_entry_with_the_body_as_it_came_and_the_attrib
     ]
 
 
-async def test_a_destination_is_given_its_record(targets: Targets, store: Store, url: str) -> None:
+async def test_a_destination_is_given_its_record(targets: Destinations, store: Store, url: str) -> None:
     await targets("on_failure", url, ended())
     (entry,) = entries(store)
     assert list(entry) == ["kind", "id", "function", "record"]
@@ -65,7 +65,7 @@ async def test_a_destination_is_given_its_record(targets: Targets, store: Store,
 
 
 async def test_what_is_told_again_after_a_crash_is_appended_once(
-    make_targets: Callable[..., Targets], store: Store, url: str
+    make_targets: Callable[..., Destinations], store: Store, url: str
 ) -> None:
     for targets in (make_targets(), make_targets()):
         await targets("on_failure", url, ended())
@@ -77,19 +77,21 @@ async def test_what_is_told_again_after_a_crash_is_appended_once(
     assert all(REMEMBERED_SECONDS - 60 < seconds <= REMEMBERED_SECONDS for seconds in marks)
 
 
-async def test_two_events_of_one_request_id_are_two_entries(targets: Targets, store: Store, url: str) -> None:
+async def test_two_events_of_one_request_id_are_two_entries(targets: Destinations, store: Store, url: str) -> None:
     await targets("on_failure", url, ended())
     await targets("on_failure", url, ended(received_at=1_700_000_001.0))
     assert len(entries(store)) == 2
 
 
-async def test_two_streams_of_one_server_are_told_apart(targets: Targets, store: Store, url: str) -> None:
+async def test_two_streams_of_one_server_are_told_apart(targets: Destinations, store: Store, url: str) -> None:
     await targets("on_failure", url, ended())
     await targets("on_failure", f"{store.url}?stream=other", ended())
     assert len(entries(store)) == len(entries(store, "other")) == 1
 
 
-async def test_a_message_that_could_not_be_appended_leaves_no_mark(targets: Targets, store: Store, url: str) -> None:
+async def test_a_message_that_could_not_be_appended_leaves_no_mark(
+    targets: Destinations, store: Store, url: str
+) -> None:
     with store.client() as client:
         client.set("dead", "no stream")
     with pytest.raises(DeliveryFailed, match="; check the stream and the server's settings") as raised:
@@ -101,14 +103,14 @@ async def test_a_message_that_could_not_be_appended_leaves_no_mark(targets: Targ
     assert len(entries(store)) == 1
 
 
-async def test_a_server_that_restarted_is_found_again(targets: Targets, store: Store, url: str) -> None:
+async def test_a_server_that_restarted_is_found_again(targets: Destinations, store: Store, url: str) -> None:
     await targets("on_failure", url, ended())
     store.restart()
     await targets("on_failure", url, ended())
     assert len(entries(store)) == 1
 
 
-async def test_a_connection_is_kept_until_the_targets_are_closed(targets: Targets, store: Store, url: str) -> None:
+async def test_a_connection_is_kept_until_the_targets_are_closed(targets: Destinations, store: Store, url: str) -> None:
     def connections() -> int:
         with store.client() as client:
             return len([each for each in client.client_list() if each["addr"].startswith("127.0.0.1")])
@@ -123,7 +125,9 @@ async def test_a_connection_is_kept_until_the_targets_are_closed(targets: Target
     await asyncio.to_thread(wait_until, lambda: connections() == 0, "the connection is closed")
 
 
-async def test_a_server_that_hangs_is_given_up(make_targets: Callable[..., Targets], store: Store, url: str) -> None:
+async def test_a_server_that_hangs_is_given_up(
+    make_targets: Callable[..., Destinations], store: Store, url: str
+) -> None:
     targets = make_targets(timeout_seconds=0.3)
     await targets("on_failure", url, ended())
     store.pause()
@@ -146,14 +150,14 @@ async def test_a_server_that_hangs_is_given_up(make_targets: Callable[..., Targe
     ],
 )
 async def test_what_cannot_be_reached_is_said_with_its_cure(
-    targets: Targets, store: Store, url: str, message: str
+    targets: Destinations, store: Store, url: str, message: str
 ) -> None:
     with pytest.raises(DeliveryFailed, match=message) as raised:
         await targets("on_failure", url.format(port=store.port, free=free_port()), ended())
     assert "hush" not in str(raised.value)
 
 
-async def test_a_unix_socket_leads_to_the_same_stream(targets: Targets, store: Store, url: str) -> None:
+async def test_a_unix_socket_leads_to_the_same_stream(targets: Destinations, store: Store, url: str) -> None:
     with store.client() as client:
         path = client.config_get("unixsocket")["unixsocket"]
     await targets("on_failure", f"unix://{path}?stream=dead", ended())

@@ -12,7 +12,7 @@ import sys
 from itertools import count
 from pathlib import Path
 
-from invoke_gateway.queue.base import StoreFault
+from invoke_gateway.queue.base import StoreError
 from invoke_gateway.queue.event import Event
 from invoke_gateway.queue.sqlite.store import SqliteStore
 
@@ -30,14 +30,14 @@ async def put_until_killed(path: Path, first: int) -> None:
     async def putter() -> None:
         for number in numbers:
             one = event(str(number))
-            await store.put(one)
+            await store.enqueue(one)
             sys.stdout.write(f"put {number}\n")
             sys.stdout.flush()
             if number % 3 == 0:
-                for mine in (await store.fetch("lane", 1.0, 1, 1)).events:
+                for mine in (await store.claim_due("lane", 1.0, 1, 1)).events:
                     sys.stdout.write(f"ending {mine.request_id}\n")
                     sys.stdout.flush()
-                    await store.finish(mine)
+                    await store.ack(mine)
                     sys.stdout.write(f"ended {mine.request_id}\n")
                     sys.stdout.flush()
 
@@ -56,23 +56,23 @@ async def fill(path: Path, limit: int) -> None:
     kept: list[str] = []
     try:
         for number in count():
-            await store.put(event(str(number)))
+            await store.enqueue(event(str(number)))
             kept.append(str(number))
-    except StoreFault as fault:
+    except StoreError as fault:
         print("refused", fault.kind, fault, flush=True)
-    print("trouble", store.trouble, flush=True)
-    fetched = await store.fetch("lane", 1.0, 100, 1 << 30)
-    ends = asyncio.gather(*(store.finish(one) for one in fetched.events))
+    print("trouble", store.problem, flush=True)
+    fetched = await store.claim_due("lane", 1.0, 100, 1 << 30)
+    ends = asyncio.gather(*(store.ack(one) for one in fetched.events))
     await asyncio.wait([ends], timeout=0.5)
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
     ballast.unlink()
     await ends
-    await store.put(event("after"))
-    print("trouble", store.trouble, flush=True)
+    await store.enqueue(event("after"))
+    print("trouble", store.problem, flush=True)
     await store.close()
     store = SqliteStore(path)
     await store.open(lambda *_: None)
-    left = await store.fetch("lane", 1.0, 1_000_000, 1 << 40)
+    left = await store.claim_due("lane", 1.0, 1_000_000, 1 << 40)
     expected = [*kept[len(fetched.events) :], "after"]
     print("same" if [one.request_id for one in left.events] == expected else "different", len(kept), flush=True)
     await store.close()

@@ -63,12 +63,12 @@ def test_a_step_of_the_machines_clock_changes_nothing(step: float) -> None:
 async def test_the_next_start_goes_on_with_the_clock_of_the_last_one(
     tmp_path: Path, step: float, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(sqlite, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(sqlite, "CHECK_SECONDS", 0.01)
     path, machine = tmp_path / "queue.db", Machine()
     clock = machine.clock()
     store = SqliteStore(path, clock=clock)
     await store.open(lambda *_: None)
-    await store.put(make_event(due_at=clock() + 3, received_at=clock()))
+    await store.enqueue(make_event(due_at=clock() + 3, received_at=clock()))
     machine.step(step)
     await eventually(lambda: "the machine's clock was set" in caplog.text, "it is not noticed", 20)
     assert f"was set {'back' if step < 0 else 'forward'} by {abs(step):.0f} s" in caplog.text
@@ -80,8 +80,8 @@ async def test_the_next_start_goes_on_with_the_clock_of_the_last_one(
     (row,) = await store.open(lambda *_: None)
     assert row.due_at - clock() == pytest.approx(2, abs=1e-3)
     assert clock() - row.received_at == pytest.approx(1, abs=1e-3)
-    (event,) = (await store.fetch(row.lane, clock() + 9, 9, 1 << 30)).events
-    await store.finish(event)
+    (event,) = (await store.claim_due(row.lane, clock() + 9, 9, 1 << 30)).events
+    await store.ack(event)
     await store.close()
     clock = machine.clock()
     store = SqliteStore(path, clock=clock)
@@ -103,7 +103,7 @@ async def test_a_file_without_the_table_is_opened_and_gets_one(tmp_path: Path) -
     for statement in ("DROP TABLE clock", "SELECT * FROM clock"):
         store = SqliteStore(path)
         await store.open(lambda *_: None)
-        await store.put(make_event())
+        await store.enqueue(make_event())
         await store.close()
         connection = sqlite3.connect(path)
         connection.execute(statement)
@@ -123,16 +123,16 @@ async def test_after_a_start_with_an_earlier_clock_no_event_waits_longer_than_th
         for number in range(300):
             event = world.make("f")
             event.runs, event.due_at, event.received_at, event.lane = runs, later + number, later - 10, "a/function/f"
-            await store.put(event)
+            await store.enqueue(event)
         ended = world.make("f")
         ended.outcome = Outcome("Success", later, 200, "", None, ())
         ended.lane, ended.due_at = "a/delivery/f", later
-        await store.put(ended)
+        await store.enqueue(ended)
         kept = world.make("f")
         kept.lane, kept.due_at = "a/undelivered/f", later * 2
-        await store.put(kept)
-        for lane in await store.waiting():
-            world.dispatcher.ready.hear(lane.lane, lane.events, lane.due_at)
+        await store.enqueue(kept)
+        for lane in await store.backlog():
+            world.dispatcher.prefetch.note_enqueued(lane.lane, lane.events, lane.due_at)
         for _ in range(30):
             await settle()
         assert len(world.runs) == 300
@@ -157,12 +157,12 @@ async def test_what_a_dead_gateway_had_claimed_comes_back_though_the_clock_of_th
         heard = Heard()
         one, two = place.make(lease_seconds=1), place.make(lease_seconds=1)
         await one.open(lambda *_: None)
-        await one.put_claimed(make_event())
+        await one.enqueue_claimed(make_event())
         await two.open(heard)
         await place.crash(one)
         with server.client() as client:
             seconds, _ = client.time()
-            client.zadd(f"{place.base}:leases", {one._presence.session: (seconds + HOUR) * 1000}, xx=True)
+            client.zadd(f"{place.base}:leases", {one._membership.session: (seconds + HOUR) * 1000}, xx=True)
         await eventually(lambda: heard.events() == 1, "nobody has taken it over", 30)
         await two.close()
 

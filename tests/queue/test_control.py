@@ -9,9 +9,9 @@ import pytest
 
 from invoke_gateway.backend_errors import BackendUnreachable
 from invoke_gateway.policy.event_rules import EventRules, Targets
-from invoke_gateway.queue.control import DROPPED, Acted, Control, Seen, Wanted, name_of
+from invoke_gateway.queue.control import DROPPED, ActionResult, Control, EventFilter, EventStatus, name_of
 from invoke_gateway.queue.event import Event
-from invoke_gateway.queue.lanes import Work, name_lane
+from invoke_gateway.queue.lanes import QueueKind, name_lane
 from tests.queue.test_dispatcher import DLQ, ERROR, OK, World
 from tests.support.dispatching import settle
 
@@ -32,7 +32,7 @@ async def send(world: World, number: int, function: str = "f") -> Event:
 
 async def act(world: World, what: str, number: int, **more: object) -> tuple[int, int]:
     """To how many it was done, and how many were left alone."""
-    acted: Acted = await control_of(world).act(what, ID % number, **more)  # type: ignore[arg-type]  # the tests' own words
+    acted: ActionResult = await control_of(world).apply(what, ID % number, **more)  # type: ignore[arg-type]  # the tests' own words
     await settle()
     return len(acted.done), len(acted.running)
 
@@ -41,7 +41,7 @@ def ran(world: World) -> list[str]:
     return [request_id for _, _, request_id in world.runs]
 
 
-async def see(world: World, number: int) -> Seen:
+async def see(world: World, number: int) -> EventStatus:
     (seen,) = await control_of(world).find(ID % number, 10)
     return seen
 
@@ -122,7 +122,7 @@ async def test_the_bytes_of_events_that_were_dropped_are_free_again() -> None:
             await send(world, number)
         for number in range(1, 5):
             await act(world, "drop", number)
-        assert world.dispatcher.ready.bytes == 0
+        assert world.dispatcher.prefetch.bytes == 0
         await world.let_go("f")
 
 
@@ -140,7 +140,7 @@ async def test_an_undelivered_event_is_delivered_anew_with_all_its_tries_and_not
         await make_undelivered(world)
         assert await act(world, "retry", 1) == (1, 0)
         seen = await see(world, 1)
-        assert seen.event.lane == name_lane("a", Work.DELIVER, "f")
+        assert seen.event.lane == name_lane("a", QueueKind.DELIVER, "f")
         assert seen.event.outcome is not None
         assert (seen.state, seen.event.outcome.tries) == ("delivering", 1)
         world.failing.clear()
@@ -175,9 +175,9 @@ async def test_several_processes_share_the_work_without_doing_it_twice() -> None
         for _ in range(300):
             await send(world, 7)
         control = control_of(world)
-        ready = await control.act("retry", ID % 7, only_ready=True)
+        ready = await control.apply("retry", ID % 7, only_ready=True)
         assert (len(ready.done), len(ready.running)) == (256, 44)
-        rest = await control.act("retry", ID % 7, skip=ready.done)
+        rest = await control.apply("retry", ID % 7, skip=ready.done)
         assert (len(rest.done), len(rest.running)) == (43, 1)
         assert len(world.store.events) == 300
         await world.let_go("f")
@@ -192,7 +192,7 @@ async def test_the_oldest_events_are_listed_by_function_account_and_state() -> N
             await send(world, number, "g")
 
         async def listed(**wanted: object) -> list[str]:
-            found, _ = await control_of(world).oldest(Wanted(**wanted))  # type: ignore[arg-type]  # the tests' own words
+            found, _ = await control_of(world).oldest(EventFilter(**wanted))  # type: ignore[arg-type]  # the tests' own words
             return [seen.event.request_id for seen in found]
 
         assert await listed() == [ID % 1, ID % 2, ID % 3, ID % 4]
@@ -201,7 +201,7 @@ async def test_the_oldest_events_are_listed_by_function_account_and_state() -> N
         assert await listed(state="running") == [ID % 2]
         assert await listed(state="undelivered") == [ID % 1]
         assert await listed(account="b") == []
-        found, has_more = await control_of(world).oldest(Wanted(most=2))
+        found, has_more = await control_of(world).oldest(EventFilter(most=2))
         assert ([seen.event.request_id for seen in found], has_more) == ([ID % 1, ID % 2], True)
         await world.let_go("g")
 
@@ -221,7 +221,7 @@ async def test_whatever_is_done_at_any_moment_each_event_is_run_or_dropped_and_n
 
         async def do_something() -> None:
             number, kind = dice.randrange(30), dice.choice(["retry", "drop", "drop"])
-            acted = await control.act(kind, ID % number)  # type: ignore[arg-type]  # one of the two
+            acted = await control.apply(kind, ID % number)  # type: ignore[arg-type]  # one of the two
             if kind == "drop":
                 dropped.extend([ID % number] * len(acted.done))
 
@@ -247,13 +247,13 @@ async def test_whatever_is_done_at_any_moment_each_event_is_run_or_dropped_and_n
             for gate in [gate for gates in world.gates.values() for gate in gates if not gate.done()]:
                 gate.set_result(None)
             await world.clock.advance(100)
-            for row in await world.store.waiting():
-                for seen in (await control.oldest(Wanted(function=row.lane.split("/", 2)[2], most=100)))[0]:
-                    await control.act("retry", seen.event.request_id)
+            for row in await world.store.backlog():
+                for seen in (await control.oldest(EventFilter(function=row.lane.split("/", 2)[2], most=100)))[0]:
+                    await control.apply("retry", seen.event.request_id)
         assert len(dropped) == len(set(dropped)), "nothing was dropped twice"
         assert {ID % number for number in range(30)} == {*ran(world), *dropped}
         assert (world.store.events, world.store.claimed) == ({}, set())
-        assert world.dispatcher.ready.bytes == 0
+        assert world.dispatcher.prefetch.bytes == 0
 
 
 def test_a_claimed_event_of_a_redis_has_the_name_of_the_same_event_unclaimed() -> None:

@@ -11,30 +11,30 @@ from hypothesis import strategies as st
 
 from invoke_gateway.policy.event_rules import EventRules, Targets
 from invoke_gateway.policy.limits import AccountLimits, FunctionLimits, Limits
-from invoke_gateway.queue.base import StoreFault, Waiting
+from invoke_gateway.queue.base import LaneBacklog, StoreError
 from invoke_gateway.queue.depths import (
     Depth,
     Depths,
-    Levels,
-    QueueLooker,
+    QueueGauges,
+    QueueMonitor,
     add_depths,
     count_claimed,
     count_stored,
     fold_names,
 )
-from invoke_gateway.queue.lanes import Lane
+from invoke_gateway.queue.lanes import FunctionQueue
 from tests.queue.test_dispatcher import DLQ, ERROR, World
 from tests.support.dispatching import settle
 
 LIMITS = Limits(AccountLimits("a", 10, {"known": FunctionLimits(), "beyond": FunctionLimits()}, labelled=1))
 
 
-def make_looker(world: World, clock: Any = lambda: 0.0) -> QueueLooker:
-    levels = Levels("here", now=world.clock)
-    return QueueLooker(world.dispatcher, limits=lambda: world.limits, levels=levels, clock=clock)
+def make_looker(world: World, clock: Any = lambda: 0.0) -> QueueMonitor:
+    levels = QueueGauges("here", now=world.clock)
+    return QueueMonitor(world.dispatcher, limits=lambda: world.limits, gauges=levels, clock=clock)
 
 
-def whole(looker: QueueLooker) -> Depths:
+def whole(looker: QueueMonitor) -> Depths:
     depths: Depths = {}
     add_depths(depths, looker.stored)
     add_depths(depths, looker.here)
@@ -44,10 +44,10 @@ def whole(looker: QueueLooker) -> Depths:
 def test_a_lanes_name_says_in_which_state_its_events_are() -> None:
     depths = count_stored(
         [
-            Waiting("a/function/f", 10, 3, 7.0, 1.0),
-            Waiting("a/delivery/f", 4, 4, 8.0, 0.5),
-            Waiting("a/undelivered/f", 2, 2, 9e9, 0.1),
-            Waiting("b/function/f", 1, 0, 5.0, 5.0),
+            LaneBacklog("a/function/f", 10, 3, 7.0, 1.0),
+            LaneBacklog("a/delivery/f", 4, 4, 8.0, 0.5),
+            LaneBacklog("a/undelivered/f", 2, 2, 9e9, 0.1),
+            LaneBacklog("b/function/f", 1, 0, 5.0, 5.0),
         ]
     )
     assert depths == {
@@ -64,21 +64,21 @@ async def test_every_event_is_counted_once_wherever_it_is() -> None:
         world.held.add("f")
         await world.send("f", times=300)
         looker = make_looker(world)
-        await looker.look(at_most_every=0)
+        await looker.refresh(at_most_every=0)
         assert len(world.store.events) == 301
         counted = whole(looker)
         assert counted[("a", "f")].running == 2
         assert counted[("a", "f")].waiting == 298
         assert (counted[("a", "fails")].retrying, counted[("a", "fails")].due_at) == (1, world.clock.now + 60)
-        assert list(looker.levels.oldest()) == [(("a",), 0.0)]
+        assert list(looker.gauges.oldest()) == [(("a",), 0.0)]
         world.clock.now += 9
-        assert list(looker.levels.oldest()) == [(("a",), 9.0)]
+        assert list(looker.gauges.oldest()) == [(("a",), 9.0)]
         await world.let_go("f", 2)
         await looker.close()
 
 
 def test_an_event_that_asks_for_its_slot_still_waits() -> None:
-    lane = Lane("a/function/f")
+    lane = FunctionQueue("a/function/f")
     lane.running, lane.unadmitted = 5, 2
     depths: Depths = {}
     count_claimed(depths, lane)
@@ -91,33 +91,33 @@ async def test_what_could_not_be_delivered_is_told_until_somebody_sees_to_it() -
         world.failing.add(DLQ)
         await world.send("f")
         looker = make_looker(world)
-        await looker.look(at_most_every=0)
+        await looker.refresh(at_most_every=0)
         assert whole(looker) == {("a", "f"): Depth(delivering=1, due_at=world.clock.now + 1)}
         await world.clock.advance(30)
-        await looker.look(at_most_every=0)
+        await looker.refresh(at_most_every=0)
         assert whole(looker) == {("a", "f"): Depth(undelivered=1)}
-        assert list(looker.levels.oldest()) == [(("a",), 0.0)], "it will not be run"
+        assert list(looker.gauges.oldest()) == [(("a",), 0.0)], "it will not be run"
 
 
 async def test_an_event_whose_end_is_being_written_down_is_still_there() -> None:
     """Else whoever waits until there are none would look for what came of it too early."""
     async with World() as world:
         written = asyncio.get_running_loop().create_future()
-        finish = world.store.finish
+        finish = world.store.ack
 
         async def finish_late(event: Any) -> None:
             await written
             await finish(event)
 
-        world.store.finish = finish_late  # type: ignore[method-assign]  # a slow disk
+        world.store.ack = finish_late  # type: ignore[method-assign]  # a slow disk
         await world.send("f")
         looker = make_looker(world)
-        await looker.look(at_most_every=0)
+        await looker.refresh(at_most_every=0)
         assert whole(looker)[("a", "f")].running == 1
         assert world.counters.held() == {}, "its slot is another's already"
         written.set_result(None)
         await settle()
-        await looker.look(at_most_every=0)
+        await looker.refresh(at_most_every=0)
         assert whole(looker) == {}
 
 
@@ -126,17 +126,17 @@ async def test_an_event_that_goes_back_while_the_queue_is_looked_at_is_not_overl
         world.held.add("f")
         world.answers["f"] = [ERROR]
         await world.send("f")
-        waiting = world.store.waiting
+        waiting = world.store.backlog
 
-        async def wait_while_it_goes_back() -> list[Waiting]:
+        async def wait_while_it_goes_back() -> list[LaneBacklog]:
             seen = await waiting()
             if world.gates["f"]:
                 await world.let_go("f")
             return seen
 
-        world.store.waiting = wait_while_it_goes_back  # type: ignore[method-assign]  # at the worst moment
+        world.store.backlog = wait_while_it_goes_back  # type: ignore[method-assign]  # at the worst moment
         looker = make_looker(world)
-        await looker.look(at_most_every=0)
+        await looker.refresh(at_most_every=0)
         assert whole(looker)[("a", "f")].retrying == 1
 
 
@@ -145,36 +145,36 @@ async def test_the_store_is_asked_at_most_once_in_five_seconds_and_by_one_at_a_t
         world.answers["f"] = [ERROR]
         await world.send("f")  # it waits for its second run: an empty queue is looked at twice
         asked, now = 0, 100.0
-        waiting = world.store.waiting
+        waiting = world.store.backlog
         gate = asyncio.get_running_loop().create_future()
 
-        async def ask() -> list[Waiting]:
+        async def ask() -> list[LaneBacklog]:
             nonlocal asked
             asked += 1
             await gate
             return await waiting()
 
-        world.store.waiting = ask  # type: ignore[method-assign]  # to be counted
+        world.store.backlog = ask  # type: ignore[method-assign]  # to be counted
         looker = make_looker(world, lambda: now)
-        looks = [asyncio.create_task(looker.look(at_most_every=5)) for _ in range(3)]
+        looks = [asyncio.create_task(looker.refresh(at_most_every=5)) for _ in range(3)]
         await settle()
         assert asked == 1
         gate.set_result(None)
         await asyncio.gather(*looks)
-        await looker.look(at_most_every=5)
+        await looker.refresh(at_most_every=5)
         assert asked == 1
         now += 5
-        await looker.look(at_most_every=5)
+        await looker.refresh(at_most_every=5)
         assert asked == 2
 
 
 async def test_a_store_that_is_slow_keeps_nobody_waiting_and_the_last_look_stays() -> None:
     async with World() as world:
         looker = make_looker(world)
-        await looker.look(at_most_every=0)
+        await looker.refresh(at_most_every=0)
         known = looker.stored
-        world.store.waiting = asyncio.get_running_loop().create_future().__await__  # type: ignore[assignment]  # for ever
-        await looker.look(at_most_every=0, patience=0)
+        world.store.backlog = asyncio.get_running_loop().create_future().__await__  # type: ignore[assignment]  # for ever
+        await looker.refresh(at_most_every=0, patience=0)
         assert looker.stored is known
         await looker.close()
 
@@ -184,21 +184,21 @@ async def test_a_store_that_cannot_be_read_is_trouble_and_the_last_look_stays() 
         world.held.add("f")
         await world.send("f", times=300)
         looker = make_looker(world)
-        await looker.look(at_most_every=0)
+        await looker.refresh(at_most_every=0)
         known = looker.stored
         assert known[("a", "f")].waiting
 
-        async def fail() -> list[Waiting]:
-            raise StoreFault("away", "It is away. Start it.")
+        async def fail() -> list[LaneBacklog]:
+            raise StoreError("away", "It is away. Start it.")
 
-        waiting, world.store.waiting = world.store.waiting, fail  # type: ignore[method-assign]  # to fail
-        await looker.look(at_most_every=0)
-        assert (looker.trouble, looker.stored) == ("It is away. Start it.", known)
-        world.store.waiting = waiting  # type: ignore[method-assign]  # and to work again
-        await looker.look(at_most_every=0)
-        assert looker.trouble is None
-        world.store.trouble = "The disk is full."
-        assert looker.trouble == "The disk is full."
+        waiting, world.store.backlog = world.store.backlog, fail  # type: ignore[method-assign]  # to fail
+        await looker.refresh(at_most_every=0)
+        assert (looker.problem, looker.stored) == ("It is away. Start it.", known)
+        world.store.backlog = waiting  # type: ignore[method-assign]  # and to work again
+        await looker.refresh(at_most_every=0)
+        assert looker.problem is None
+        world.store.problem = "The disk is full."
+        assert looker.problem == "The disk is full."
         await world.let_go("f")
 
 
@@ -216,10 +216,10 @@ def test_nothing_that_a_client_sends_becomes_a_label_and_no_event_is_lost_in_the
 
 
 def test_a_label_that_was_told_of_stays_when_its_events_are_gone() -> None:
-    levels = Levels("here", now=lambda: 10.0)
-    levels.take_in({("a", "f"): Depth(waiting=3, received_at=4.0)})
+    levels = QueueGauges("here", now=lambda: 10.0)
+    levels.replace({("a", "f"): Depth(waiting=3, received_at=4.0)})
     assert dict(levels.oldest()) == {("a",): 6.0}
-    levels.take_in({})
+    levels.replace({})
     assert (("a", "f", "waiting"), 0) in list(levels.rows())
     assert dict(levels.oldest()) == {("a",): 0.0}
     assert Depth().received_at == inf

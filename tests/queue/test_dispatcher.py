@@ -19,13 +19,13 @@ from invoke_gateway.middleware.admission import Admission
 from invoke_gateway.policy.concurrency import Full
 from invoke_gateway.policy.event_rules import Delays, EventRules, Targets
 from invoke_gateway.policy.limits import AccountLimits, FunctionLimits, Limits
-from invoke_gateway.queue.base import DeliveryFailed, StoreFault
+from invoke_gateway.queue.base import DeliveryFailed, StoreError
 from invoke_gateway.queue.delivery import Deliveries
 from invoke_gateway.queue.dispatcher import Dispatcher
 from invoke_gateway.queue.event import Event
 from invoke_gateway.queue.from_request import make_event
 from invoke_gateway.queue.runner import Admitted, Runner
-from invoke_gateway.queue.slot_gate import Room
+from invoke_gateway.queue.slot_gate import SlotGate
 from invoke_gateway.telemetry.event_totals import EventTotals
 from tests.support.dispatching import Clock, MemoryStore, settle
 
@@ -60,7 +60,7 @@ class World:
         self.most: Counter[str] = Counter()
         self.told: list[tuple[str, str, Event]] = []
         self.failing: set[str] = set()
-        self.room = Room(self.counters, clock=self.clock)
+        self.room = SlotGate(self.counters, clock=self.clock)
         self.dispatcher = self._make()
 
     def set_limits(self, concurrent: int, reserve: Mapping[str, int]) -> None:
@@ -71,18 +71,18 @@ class World:
         delays = Delays()
         dispatcher = Dispatcher(
             self.store,
-            runner=Runner(Admission(Admitted(self._backend), counters=self.counters), tell=lambda e, s: None),
-            room=self.room,
-            deliveries=Deliveries(self._deliver, attempts=3, delays=delays, dice=lambda: 0.0),
+            runner=Runner(Admission(Admitted(self._backend), counters=self.counters), on_exchange=lambda e, s: None),
+            slot_gate=self.room,
+            deliveries=Deliveries(self._deliver, attempts=3, delays=delays, rng=lambda: 0.0),
             limits=lambda: self.limits,
             rules=lambda account, function: self.rules,
-            tell=self.totals,
+            recorder=self.totals,
             delays=delays,
             now=self.clock,
             call_later=self.clock.call_later,
-            dice=lambda: 0.0,
+            rng=lambda: 0.0,
         )
-        self.counters.on_free = dispatcher.note_free
+        self.counters.on_free = dispatcher.on_slots_free
         return dispatcher
 
     async def _backend(self, scope: Any, receive: Any, send: Any) -> None:
@@ -355,7 +355,7 @@ async def test_while_calls_are_refused_a_backlog_leaves_half_of_the_limit_to_the
         plan = world.limits.default.plan("f")
         full = await world.counters.take(plan)
         assert isinstance(full, Full)
-        world.dispatcher.note_refusal(full, plan)
+        world.dispatcher.on_call_refused(full, plan)
         await world.let_go("f", 2)
         assert world.running["f"] == 2
         await world.let_go("f")
@@ -369,7 +369,7 @@ async def test_of_a_limit_of_one_slot_a_backlog_has_half_of_the_time_while_calls
         world.held.add("f")
         await world.send(times=3)
         plan = world.limits.default.plan("f")
-        world.dispatcher.note_refusal(await world.counters.take(plan), plan)
+        world.dispatcher.on_call_refused(await world.counters.take(plan), plan)
         await world.clock.advance(3)
         await world.let_go("f")
         assert world.running["f"] == 0
@@ -383,7 +383,7 @@ async def test_a_large_backlog_is_on_disk_and_not_in_memory() -> None:
     async with World(concurrent=1) as world:
         world.held.add("f")
         await world.send(times=2_000)
-        assert sum(len(lane.ready) for lane in world.dispatcher.ready.lanes.values()) <= 300
+        assert sum(len(lane.ready) for lane in world.dispatcher.prefetch.lanes.values()) <= 300
         world.held.clear()
         await world.let_go("f")
         for _ in range(200):
@@ -394,8 +394,8 @@ async def test_a_large_backlog_is_on_disk_and_not_in_memory() -> None:
 
 async def test_what_cannot_be_stored_is_refused_and_not_run() -> None:
     async with World() as world:
-        world.store.fault = StoreFault("full", "The disk is full.")
-        with pytest.raises(StoreFault):
+        world.store.fault = StoreError("full", "The disk is full.")
+        with pytest.raises(StoreError):
             await world.dispatcher.accept(world.make())
         await settle()
         assert world.runs == []
@@ -412,7 +412,7 @@ async def test_a_target_that_fails_is_tried_again_then_counted_and_the_event_is_
         [kept] = world.store.events.values()
         assert (kept.lane, kept.request_id) == ("a/undelivered/f", event.request_id)
         assert kept.outcome is not None
-        assert kept.outcome.trouble == "nobody is there"
+        assert kept.outcome.problem == "nobody is there"
 
 
 async def test_of_two_targets_only_the_one_that_failed_is_tried_again() -> None:
@@ -471,7 +471,7 @@ async def test_new_limits_wake_what_waited() -> None:
         await world.send(times=3)
         assert world.running["f"] == 1
         world.set_limits(10, {"f": 3})
-        world.dispatcher.note_limits()
+        world.dispatcher.on_limits_changed()
         await settle()
         assert world.running["f"] == 3
 
@@ -487,7 +487,7 @@ async def test_many_lanes_behind_one_limit_all_get_on() -> None:
             await settle()
         assert len(world.runs) == 120
         assert world.most["all"] <= 3
-        assert world.dispatcher.ready.lanes == {}
+        assert world.dispatcher.prefetch.lanes == {}
 
 
 async def test_what_others_may_have_by_now_waits_until_that_is_known() -> None:

@@ -10,7 +10,7 @@ import pytest
 from invoke_gateway.backend_errors import BackendReset, BackendUnreachable
 from invoke_gateway.policy.concurrency import Full
 from invoke_gateway.policy.event_rules import EventRules, Targets
-from invoke_gateway.queue.base import StoreFault
+from invoke_gateway.queue.base import StoreError
 from tests.queue.test_dispatcher import DLQ, ERROR, FAILURE, OK, SUCCESS, Answer, World
 from tests.support.dispatching import MemoryStore, settle
 
@@ -54,7 +54,7 @@ class Course:
                     break
             assert self.store.events == {}
             assert not any(world.counters.held().values())
-            assert all(lane.running == 0 for lane in world.dispatcher.ready.lanes.values())
+            assert all(lane.running == 0 for lane in world.dispatcher.prefetch.lanes.values())
             self._keep(world)
 
     def _world(self) -> World:
@@ -91,17 +91,17 @@ class Course:
             case 7:
                 self.limits = (dice.randint(1, 6), {"reserved": dice.randint(0, 1), "closed": 0})
                 world.set_limits(*self.limits)
-                world.dispatcher.note_limits()
+                world.dispatcher.on_limits_changed()
             case 8:
                 await world.clock.advance(dice.choice([0.1, 1, 20, 130]))
         await settle()
 
     async def _send(self, world: World, name: str) -> None:
-        world.store.fault = StoreFault("full", "full") if self.random.random() < 0.05 else None
+        world.store.fault = StoreError("full", "full") if self.random.random() < 0.05 else None
         event = world.make(name)
         try:
             await world.dispatcher.accept(event)
-        except StoreFault:
+        except StoreError:
             return
         self.accepted[event.request_id] += 1
 
@@ -114,7 +114,7 @@ class Course:
         plan.rates = ()
         taken = await world.counters.take(plan)
         if isinstance(taken, Full):
-            world.dispatcher.note_refusal(taken, plan)
+            world.dispatcher.on_call_refused(taken, plan)
         else:
             self.slots.append(taken)
 

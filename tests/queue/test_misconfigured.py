@@ -6,12 +6,12 @@ import logging
 
 import pytest
 
-from invoke_gateway.queue.lanes import Lane, Work, name_lane
+from invoke_gateway.queue.lanes import FunctionQueue, QueueKind, name_lane
 from invoke_gateway.queue.misconfigured import SHORTEST_SECONDS, Misconfigured
-from invoke_gateway.queue.run_result import Ran
+from invoke_gateway.queue.run_result import RunResult
 from tests.support.dispatching import Clock
 
-REFUSED = Ran("misconfigured", code=403, message="no", remedy="403. Allow it.")
+REFUSED = RunResult("misconfigured", code=403, message="no", remedy="403. Allow it.")
 
 
 @pytest.fixture
@@ -30,8 +30,8 @@ def misconfigured(clock: Clock, changes: list[bool], caplog: pytest.LogCaptureFi
     return Misconfigured(changes.append, seconds=1, call_later=clock.call_later)
 
 
-def lane(function: str = "f") -> Lane:
-    return Lane(name_lane("a", Work.RUN, function))
+def lane(function: str = "f") -> FunctionQueue:
+    return FunctionQueue(name_lane("a", QueueKind.RUN, function))
 
 
 def test_it_is_so_from_the_first_refusal_of_any_function_to_the_last_ones_run(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invoke_gateway.queue.event import Answer, Event, decode_event, encode_head
+from invoke_gateway.queue.event import Event, FunctionAnswer, decode_event, encode_head
 from invoke_gateway.queue.records import NO_CHARACTER, delivery_id, make_attributes, make_record
 from tests.support.events import ARN, ended
 
@@ -33,7 +33,7 @@ def test_a_function_that_failed_too_often_gives_the_record_that_aws_gives() -> N
 
 
 def test_a_success_counts_its_own_run_and_has_no_function_error() -> None:
-    record = record_of(ended("Success", Answer(200, b'"done"', None, "4"), runs=1))
+    record = record_of(ended("Success", FunctionAnswer(200, b'"done"', None, "4"), runs=1))
     assert record["requestContext"]["condition"] == "Success"
     assert record["requestContext"]["approximateInvokeCount"] == 2
     assert record["responseContext"] == {"statusCode": 200, "executedVersion": "4"}
@@ -63,29 +63,29 @@ def test_the_arn_of_a_record_is_always_qualified() -> None:
 
 def test_payloads_stay_the_bytes_they_are() -> None:
     payload = b'{"b": 1.10, "a": 12345678901234567890123,\n "a": 1e400, "s": "\\ud800 \xc3\xa4"}'
-    record = make_record(ended("Success", Answer(200, payload), body=payload))
+    record = make_record(ended("Success", FunctionAnswer(200, payload), body=payload))
     assert record.count(payload) == 2
 
 
 def test_an_empty_event_is_an_empty_object_and_an_empty_answer_is_null() -> None:
-    record = record_of(ended("Success", Answer(200, b""), body=b""))
+    record = record_of(ended("Success", FunctionAnswer(200, b""), body=b""))
     assert record["requestPayload"] == {}
     assert record["responsePayload"] is None
 
 
 @given(st.binary(max_size=40), st.binary(max_size=40))
 def test_whatever_a_backend_answers_a_record_is_one_json_object(body: bytes, payload: bytes) -> None:
-    record = record_of(ended("Success", Answer(200, payload), body=body))
+    record = record_of(ended("Success", FunctionAnswer(200, payload), body=body))
     assert record["version"] == "1.0"
     assert record.keys() >= {"requestPayload", "responsePayload"}
 
 
 def test_an_answer_that_is_no_json_is_told_as_a_text() -> None:
-    assert record_of(ended("Success", Answer(200, b"<html>\xff")))["responsePayload"] == "<html>\ufffd"
+    assert record_of(ended("Success", FunctionAnswer(200, b"<html>\xff")))["responsePayload"] == "<html>\ufffd"
 
 
 def test_a_version_that_the_backend_did_not_say_is_latest() -> None:
-    assert record_of(ended("Success", Answer(200, b"1")))["responseContext"]["executedVersion"] == "$LATEST"
+    assert record_of(ended("Success", FunctionAnswer(200, b"1")))["responseContext"]["executedVersion"] == "$LATEST"
 
 
 def test_a_record_is_the_same_after_the_event_was_in_a_store() -> None:
@@ -110,7 +110,7 @@ def test_a_function_error_has_the_code_200_and_the_functions_own_message() -> No
     "payload", [b"", b"null", b'"x"', b'{"errorMessage":5}', b'{"errorMessage":""}', b"\xff", b"{"]
 )
 def test_a_function_error_without_a_message_has_the_outcomes(payload: bytes) -> None:
-    attributes = make_attributes(ended(answer=Answer(200, payload, "Unhandled")))
+    attributes = make_attributes(ended(answer=FunctionAnswer(200, payload, "Unhandled")))
     assert attributes["ErrorMessage"] == "the function failed"
 
 
@@ -131,7 +131,7 @@ def test_an_error_message_is_cut_at_1024_bytes_and_never_inside_a_character(text
 
 def test_an_error_message_has_no_character_that_a_queue_refuses_and_is_never_empty() -> None:
     payload = rb'{"errorMessage":"a\u0000b\u001bc\uffffd\te"}'
-    assert make_attributes(ended(answer=Answer(200, payload, "Unhandled")))["ErrorMessage"] == "a�b�c�d\te"
+    assert make_attributes(ended(answer=FunctionAnswer(200, payload, "Unhandled")))["ErrorMessage"] == "a�b�c�d\te"
     assert make_attributes(ended(answer=None, message="", code=429))["ErrorMessage"] == "RetriesExhausted"
 
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from invoke_gateway.queue.base import CannotOpen, StoreFault
+from invoke_gateway.queue.base import CannotOpen, StoreError
 from invoke_gateway.queue.redis.store import StreamStore
 from tests.support.clusters import watched_store
 from tests.support.event_places import hear_nothing, make_event
@@ -20,14 +20,14 @@ async def test_events_are_stored_on_the_primary_that_takes_over() -> None:
         store = StreamStore(f"{watched.url}&wait_replicas=1&wait_ms=900", gateway="g", lease_seconds=3)
         await store.open(hear_nothing)
         try:
-            await store.put(make_event("1"))
+            await store.enqueue(make_event("1"))
             watched.sentinels[0].fail_over()
             await eventually(lambda: watched.replica.info()["role"] == "master", "it took over", 10)
             await eventually(lambda: watched.primary.info()["role"] == "slave", "the old one is a replica", 30)
             await at_last(store, "2")
-            lanes = await store.waiting()
+            lanes = await store.backlog()
             assert sum(lane.events for lane in lanes) == 2
-            assert store.trouble is None
+            assert store.problem is None
         finally:
             await store.close()
 
@@ -36,7 +36,7 @@ async def test_an_address_without_sentinels_is_no_reason_to_stop() -> None:
     store = StreamStore("redis+sentinel://127.0.0.1:1/mymaster/0", gateway="g", timeout_seconds=1)
     await store.open(hear_nothing)
     try:
-        assert "check that they run" in (store.trouble or "")
+        assert "check that they run" in (store.problem or "")
     finally:
         await store.close()
 
@@ -50,8 +50,8 @@ async def at_last(store: StreamStore, request_id: str) -> None:
     """Puts an event, as often as the failover makes it fail."""
     for _ in range(100):
         try:
-            await store.put(make_event(request_id))
+            await store.enqueue(make_event(request_id))
             return
-        except StoreFault:
+        except StoreError:
             await asyncio.sleep(0.2)
     raise AssertionError("the event was never stored")

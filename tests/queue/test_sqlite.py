@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from invoke_gateway.queue.base import CannotOpen, StoreFault, Waiting
-from invoke_gateway.queue.event import Answer, Event, Outcome
+from invoke_gateway.queue.base import CannotOpen, LaneBacklog, StoreError
+from invoke_gateway.queue.event import Event, FunctionAnswer, Outcome
 from invoke_gateway.queue.sqlite.statements import STATEMENTS
 from invoke_gateway.queue.sqlite.store import SqliteStore
 
@@ -60,178 +60,178 @@ async def store(path: Path) -> AsyncIterator[SqliteStore]:
 
 
 async def ids(store: SqliteStore, now: float = 100.0, most: int = 100, lane: str = LANE) -> list[str]:
-    return [event.request_id for event in (await store.fetch(lane, now, most, PLENTY)).events]
+    return [event.request_id for event in (await store.claim_due(lane, now, most, PLENTY)).events]
 
 
 async def test_an_event_comes_back_as_it_was_put(store: SqliteStore) -> None:
     put = event(body=b"\x00\xff" * 100_000)
-    put.outcome = Outcome("Success", 3.0, 200, "", Answer(200, b"1"), ("on_success",), 2, "away")
-    await store.put(put)
-    (found,) = (await store.fetch(LANE, 10.0, 1, PLENTY)).events
+    put.outcome = Outcome("Success", 3.0, 200, "", FunctionAnswer(200, b"1"), ("on_success",), 2, "away")
+    await store.enqueue(put)
+    (found,) = (await store.claim_due(LANE, 10.0, 1, PLENTY)).events
     assert found == put
 
 
 async def test_events_are_handed_out_by_when_they_are_due_then_as_they_came(store: SqliteStore) -> None:
     for request_id, due_at in (("d", 4.0), ("b", 2.0), ("c", 2.0), ("a", 1.0), ("later", 9.0)):
-        await store.put(event(request_id, due_at))
-    fetched = await store.fetch(LANE, 5.0, 3, PLENTY)
+        await store.enqueue(event(request_id, due_at))
+    fetched = await store.claim_due(LANE, 5.0, 3, PLENTY)
     assert ([one.request_id for one in fetched.events], fetched.next_due_at) == (["a", "b", "c"], 4.0)
-    fetched = await store.fetch(LANE, 5.0, 3, PLENTY)
+    fetched = await store.claim_due(LANE, 5.0, 3, PLENTY)
     assert ([one.request_id for one in fetched.events], fetched.next_due_at) == (["d"], 9.0)
-    fetched = await store.fetch(LANE, 9.0, 3, PLENTY)
+    fetched = await store.claim_due(LANE, 9.0, 3, PLENTY)
     assert ([one.request_id for one in fetched.events], fetched.next_due_at) == (["later"], None)
 
 
 async def test_a_claimed_event_is_handed_out_again_only_when_it_was_postponed_or_given_back(store: SqliteStore) -> None:
-    await store.put(event("a", 1.0))
-    await store.put(event("b", 2.0))
-    first, second = (await store.fetch(LANE, 5.0, 2, PLENTY)).events
+    await store.enqueue(event("a", 1.0))
+    await store.enqueue(event("b", 2.0))
+    first, second = (await store.claim_due(LANE, 5.0, 2, PLENTY)).events
     assert await ids(store) == []
     second.runs, second.due_at = 1, 7.0
-    await store.postpone(second)
-    await store.give_back([first])
-    assert await store.fetch(LANE, 5.0, 5, PLENTY) == ([first], 7.0)
-    (again,) = (await store.fetch(LANE, 7.0, 5, PLENTY)).events
+    await store.requeue(second)
+    await store.release([first])
+    assert await store.claim_due(LANE, 5.0, 5, PLENTY) == ([first], 7.0)
+    (again,) = (await store.claim_due(LANE, 7.0, 5, PLENTY)).events
     assert (again.request_id, again.runs) == ("b", 1)
 
 
 async def test_what_was_claimed_waits_again_after_the_file_is_opened_anew(path: Path) -> None:
     store = await opened(path)
     for number in range(3):
-        await store.put(event(str(number), float(number)))
-    claimed = await store.fetch(LANE, 1.0, 2, PLENTY)
-    await store.finish(claimed.events[0])
+        await store.enqueue(event(str(number), float(number)))
+    claimed = await store.claim_due(LANE, 1.0, 2, PLENTY)
+    await store.ack(claimed.events[0])
     await store.close()
     store = SqliteStore(path)
-    assert await store.open(lambda *_: None) == [Waiting(LANE, 2, 0, 1.0, 1.0)]
+    assert await store.open(lambda *_: None) == [LaneBacklog(LANE, 2, 0, 1.0, 1.0)]
     assert await ids(store) == ["1", "2"]
     await store.close()
 
 
 async def test_a_fetch_is_bounded_by_bytes_and_gives_one_event_at_least(store: SqliteStore) -> None:
     for number in range(4):
-        await store.put(event(str(number), float(number), body=b"x" * 10_000))
-    assert (await store.fetch(LANE, 9.0, 9, 1)).next_due_at == 1.0
-    fetched = await store.fetch(LANE, 9.0, 9, 15_000)
+        await store.enqueue(event(str(number), float(number), body=b"x" * 10_000))
+    assert (await store.claim_due(LANE, 9.0, 9, 1)).next_due_at == 1.0
+    fetched = await store.claim_due(LANE, 9.0, 9, 15_000)
     assert ([one.request_id for one in fetched.events], fetched.next_due_at) == (["1", "2"], 3.0)
 
 
 async def test_an_event_that_is_never_due_stays(store: SqliteStore) -> None:
-    await store.put(event("never", math.inf))
-    assert await store.fetch(LANE, 1e12, 9, PLENTY) == ([], math.inf)
-    assert [one.due_at for one in await store.waiting()] == [math.inf]
+    await store.enqueue(event("never", math.inf))
+    assert await store.claim_due(LANE, 1e12, 9, PLENTY) == ([], math.inf)
+    assert [one.due_at for one in await store.backlog()] == [math.inf]
 
 
 async def test_what_waits_is_told_by_lane_without_what_is_claimed(store: SqliteStore) -> None:
     old = event("old", 5.0)
     old.runs, old.received_at = 1, 2.0
     for one in (event("claimed", 1.0), old, event("b", 7.0), event("other", 3.0, "another")):
-        await store.put(one)
-    await store.fetch(LANE, 1.0, 1, PLENTY)
-    assert await store.waiting() == [Waiting("another", 1, 0, 3.0, 3.0), Waiting(LANE, 2, 1, 5.0, 2.0)]
+        await store.enqueue(one)
+    await store.claim_due(LANE, 1.0, 1, PLENTY)
+    assert await store.backlog() == [LaneBacklog("another", 1, 0, 3.0, 3.0), LaneBacklog(LANE, 2, 1, 5.0, 2.0)]
 
 
 async def test_rewriting_moves_a_claimed_event_and_keeps_its_claim(path: Path) -> None:
     store = await opened(path)
     mine = event("a", 1.0)
-    await store.put_claimed(mine)
+    await store.enqueue_claimed(mine)
     assert await ids(store) == []
     mine.lane, mine.outcome = "delivery", Outcome("Success", 3.0, 200, "", None)
-    await store.rewrite(mine)
+    await store.update(mine)
     assert await ids(store) == await ids(store, lane="delivery") == []
-    await store.give_back([mine])
+    await store.release([mine])
     assert await ids(store, lane="delivery") == ["a"]
     await store.close()
     store = await opened(path)
-    assert (await store.fetch("delivery", 9.0, 1, PLENTY)).events == [mine]
+    assert (await store.claim_due("delivery", 9.0, 1, PLENTY)).events == [mine]
     await store.close()
 
 
 async def test_events_are_found_by_their_request_id_and_taken_by_their_key(store: SqliteStore) -> None:
     for one in (event("twice", 1.0), event("twice", 2.0, "another"), event("once", 3.0)):
-        await store.put(one)
-    await store.fetch(LANE, 1.0, 1, PLENTY)
+        await store.enqueue(one)
+    await store.claim_due(LANE, 1.0, 1, PLENTY)
     claimed, free = await store.find("twice", 9)
     assert (claimed[1], free[1], free[0].lane) == (True, False, "another")
     assert claimed[0].key is not None
     assert free[0].key is not None
-    assert await store.take(claimed[0].key) is None
-    assert await store.take(free[0].key) == free[0]
-    assert await store.take(free[0].key) is None
-    assert await store.take(b"1-0") is None
+    assert await store.claim_one(claimed[0].key) is None
+    assert await store.claim_one(free[0].key) == free[0]
+    assert await store.claim_one(free[0].key) is None
+    assert await store.claim_one(b"1-0") is None
     assert await store.find("nobody", 9) == []
     assert len(await store.find("twice", 1)) == 1
 
 
 async def test_the_oldest_of_a_lane_are_shown_with_their_claims(store: SqliteStore) -> None:
     for number in range(3):
-        await store.put(event(str(number), float(number)))
-    await store.fetch(LANE, 0.0, 1, PLENTY)
+        await store.enqueue(event(str(number), float(number)))
+    await store.claim_due(LANE, 0.0, 1, PLENTY)
     shown = [(one.request_id, is_claimed) for one, is_claimed in await store.oldest(LANE, 2)]
     assert shown == [("0", True), ("1", False)]
 
 
 async def test_an_event_may_end_or_be_postponed_before_its_put_is_answered(store: SqliteStore) -> None:
     ended, postponed, left = (event(name) for name in ("ended", "postponed", "left"))
-    puts = [asyncio.create_task(store.put_claimed(one)) for one in (ended, postponed, left)]
+    puts = [asyncio.create_task(store.enqueue_claimed(one)) for one in (ended, postponed, left)]
     await asyncio.sleep(0)
     postponed.due_at = 50.0
-    await asyncio.gather(store.finish(ended), store.postpone(postponed), *puts)
-    assert await store.fetch(LANE, 50.0, 9, PLENTY) == ([postponed], None)
-    assert [one.events for one in await store.waiting()] == []
-    await store.give_back([left])
+    await asyncio.gather(store.ack(ended), store.requeue(postponed), *puts)
+    assert await store.claim_due(LANE, 50.0, 9, PLENTY) == ([postponed], None)
+    assert [one.events for one in await store.backlog()] == []
+    await store.release([left])
     assert await ids(store) == ["left"]
 
 
 async def test_an_event_may_be_given_back_before_what_was_said_of_it_is_written(store: SqliteStore) -> None:
     new, rewritten = event("new"), event("rewritten", 20.0)
-    await store.put_claimed(rewritten)
+    await store.enqueue_claimed(rewritten)
     rewritten.runs = 1
-    puts = [asyncio.create_task(store.put_claimed(new)), asyncio.create_task(store.rewrite(rewritten))]
+    puts = [asyncio.create_task(store.enqueue_claimed(new)), asyncio.create_task(store.update(rewritten))]
     await asyncio.sleep(0)
-    await store.give_back([new, rewritten])
+    await store.release([new, rewritten])
     await asyncio.gather(*puts)
-    assert await store.fetch(LANE, 50.0, 9, PLENTY) == ([new, rewritten], None)
+    assert await store.claim_due(LANE, 50.0, 9, PLENTY) == ([new, rewritten], None)
 
 
 async def test_the_bound_is_exact_and_counts_what_is_on_its_way(path: Path) -> None:
     store = await opened(path, maximum_events=3)
-    results = await asyncio.gather(*(store.put(event(str(n))) for n in range(5)), return_exceptions=True)
-    refused = [one for one in results if isinstance(one, StoreFault)]
+    results = await asyncio.gather(*(store.enqueue(event(str(n))) for n in range(5)), return_exceptions=True)
+    refused = [one for one in results if isinstance(one, StoreError)]
     assert [one.kind for one in refused] == ["bound"] * 2
     assert "async.maximum_events" in str(refused[0])
-    first, _ = (await store.fetch(LANE, 99.0, 2, PLENTY)).events
-    await asyncio.gather(store.finish(first), store.finish(first))
-    await store.put(event("room"))
-    with pytest.raises(StoreFault):
-        await store.put(event("none"))
+    first, _ = (await store.claim_due(LANE, 99.0, 2, PLENTY)).events
+    await asyncio.gather(store.ack(first), store.ack(first))
+    await store.enqueue(event("room"))
+    with pytest.raises(StoreError):
+        await store.enqueue(event("none"))
     await store.close()
     store = await opened(path, maximum_events=3)
-    with pytest.raises(StoreFault):
-        await store.put(event("none"))
+    with pytest.raises(StoreError):
+        await store.enqueue(event("none"))
     both = event("both")
-    (first, *_) = (await store.fetch(LANE, 99.0, 1, PLENTY)).events
-    await store.finish(first)
-    await asyncio.gather(store.put_claimed(both), end_soon(store, both))
-    await store.put(event("room"))
-    with pytest.raises(StoreFault):
-        await store.put(event("none"))
+    (first, *_) = (await store.claim_due(LANE, 99.0, 1, PLENTY)).events
+    await store.ack(first)
+    await asyncio.gather(store.enqueue_claimed(both), end_soon(store, both))
+    await store.enqueue(event("room"))
+    with pytest.raises(StoreError):
+        await store.enqueue(event("none"))
     await store.close()
 
 
 async def end_soon(store: SqliteStore, one: Event) -> None:
-    await store.finish(one)
+    await store.ack(one)
 
 
 async def test_a_put_nobody_waits_for_any_more_is_kept_and_told(path: Path) -> None:
     heard = []
     store = SqliteStore(path)
     await store.open(lambda *what: heard.append(what))
-    for put in (store.put, store.put_claimed):
+    for put in (store.enqueue, store.enqueue_claimed):
         task = asyncio.create_task(put(event()))
         await asyncio.sleep(0)
         task.cancel()
-    await store.put(event("after"))
+    await store.enqueue(event("after"))
     assert heard == [(LANE, 1, 10.0)] * 2
     assert await ids(store) == ["r", "r", "after"]
     await store.close()
@@ -245,43 +245,43 @@ async def test_each_event_is_handed_out_once_while_others_come_and_go(store: Sql
     async def putter(name: int) -> None:
         nonlocal came
         for number in range(150):
-            await store.put(event(f"{name}-{number}", float(number % 7)))
+            await store.enqueue(event(f"{name}-{number}", float(number % 7)))
             came += 1
 
     async def worker() -> None:
         while sum(handed.values()) < 8 * 150:
-            for one in (await store.fetch(LANE, 10.0, 5, PLENTY)).events:
+            for one in (await store.claim_due(LANE, 10.0, 5, PLENTY)).events:
                 handed[one.request_id] += 1
-                if one.returns == 0 and hash(one.request_id) % 5 == 0:
+                if one.requeues == 0 and hash(one.request_id) % 5 == 0:
                     handed[one.request_id] -= 1
-                    one.returns = 1
-                    await store.postpone(one)
+                    one.requeues = 1
+                    await store.requeue(one)
                 elif hash(one.request_id) % 3 == 0:
-                    await store.finish(one)
+                    await store.ack(one)
 
     await asyncio.gather(*(putter(name) for name in range(8)), *(worker() for _ in range(3)))
     assert (came, len(handed), set(handed.values())) == (1_200, 1_200, {1})
-    assert await store.fetch(LANE, 10.0, 5, PLENTY) == ([], None)
+    assert await store.claim_due(LANE, 10.0, 5, PLENTY) == ([], None)
 
 
 async def test_a_fetch_that_ran_beside_a_postponement_says_when_that_is_due(store: SqliteStore) -> None:
     for number in range(300):
         mine = event(str(number), 1.0)
-        await store.put_claimed(mine)
-        fetched, _ = await asyncio.gather(store.fetch(LANE, 1.0, 1, PLENTY), store.postpone(mine))
+        await store.enqueue_claimed(mine)
+        fetched, _ = await asyncio.gather(store.claim_due(LANE, 1.0, 1, PLENTY), store.requeue(mine))
         if fetched.events:
             assert fetched.events == [mine]
         elif fetched.next_due_at is None:  # it was not there yet, and its postpone had not returned
-            (mine,) = (await store.fetch(LANE, 1.0, 1, PLENTY)).events
+            (mine,) = (await store.claim_due(LANE, 1.0, 1, PLENTY)).events
         else:
             assert fetched.next_due_at == 1.0
-            (mine,) = (await store.fetch(LANE, 1.0, 1, PLENTY)).events
-        await store.finish(mine)
+            (mine,) = (await store.claim_due(LANE, 1.0, 1, PLENTY)).events
+        await store.ack(mine)
 
 
 async def test_the_file_is_its_owners_alone(path: Path) -> None:
     store = await opened(path)
-    await store.put(event())
+    await store.enqueue(event())
     modes = {name.name: stat.S_IMODE(name.stat().st_mode) for name in path.parent.iterdir()}
     assert modes == {f"queue.db{suffix}": 0o600 for suffix in ("", "-wal", "-shm", ".lock")}
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
@@ -290,7 +290,7 @@ async def test_the_file_is_its_owners_alone(path: Path) -> None:
 
 async def test_a_temporary_file_ends_with_its_store(path: Path) -> None:
     store = await opened(path, is_temporary=True)
-    await store.put(event())
+    await store.enqueue(event())
     await store.close()
     assert not path.parent.exists()
 
@@ -306,12 +306,12 @@ async def test_a_second_owner_is_refused_and_told_who_has_it(path: Path) -> None
 async def test_a_closed_store_says_so(path: Path) -> None:
     store = await opened(path)
     mine = event()
-    await store.put_claimed(mine)
+    await store.enqueue_claimed(mine)
     await store.close()
-    for call in (store.put(event()), store.fetch(LANE, 1.0, 1, 1), store.waiting()):
-        with pytest.raises(StoreFault, match="closed"):
+    for call in (store.enqueue(event()), store.claim_due(LANE, 1.0, 1, 1), store.backlog()):
+        with pytest.raises(StoreError, match="closed"):
             await call
-    await store.finish(mine)
+    await store.ack(mine)
     await store.close()
     store = await opened(path)
     assert await ids(store) == ["r"]
@@ -321,8 +321,8 @@ async def test_a_closed_store_says_so(path: Path) -> None:
 async def test_closing_writes_what_was_still_to_be_written(path: Path) -> None:
     store = await opened(path)
     mine = event("mine")
-    await store.put_claimed(mine)
-    ends = [asyncio.create_task(store.finish(mine)), asyncio.create_task(store.put(event("last")))]
+    await store.enqueue_claimed(mine)
+    ends = [asyncio.create_task(store.ack(mine)), asyncio.create_task(store.enqueue(event("last")))]
     await asyncio.sleep(0)
     await store.close()
     await asyncio.gather(*ends)
@@ -336,23 +336,23 @@ async def test_an_event_that_cannot_be_read_is_kept_told_once_and_does_not_stop_
 ) -> None:
     store = await opened(path)
     for number in range(3):
-        await store.put(event(str(number)))
+        await store.enqueue(event(str(number)))
     await store.close()
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE events SET head = x'c1' WHERE seq = 2")
     connection.close()
     store = await opened(path)
     for _ in range(2):
-        fetched = await store.fetch(LANE, 10.0, 9, PLENTY)
-        await store.give_back(fetched.events)
+        fetched = await store.claim_due(LANE, 10.0, 9, PLENTY)
+        await store.release(fetched.events)
         assert ([one.request_id for one in fetched.events], fetched.next_due_at) == (["0", "2"], None)
     assert caplog.text.count("event 2 of the queue's file") == 1
-    assert [one.events for one in await store.waiting()] == [2]
+    assert [one.events for one in await store.backlog()] == [2]
     assert len(await store.oldest(LANE, 9)) == 2
     await store.close()
     store = await opened(path)
-    assert await store.take(2) is None
-    assert [one.events for one in await store.waiting()] == [2]
+    assert await store.claim_one(2) is None
+    assert [one.events for one in await store.backlog()] == [2]
     await store.close()
 
 
@@ -391,12 +391,12 @@ def size_of(path: Path) -> int:
 async def test_a_drained_file_is_small_again_and_the_log_stays_short(path: Path) -> None:
     store = await opened(path)
     for _ in range(40):
-        await asyncio.gather(*(store.put(event(body=b"x" * 60_000)) for _ in range(50)))
+        await asyncio.gather(*(store.enqueue(event(body=b"x" * 60_000)) for _ in range(50)))
         assert size_of(path.with_name("queue.db-wal")) < 48_000_000
     assert size_of(path) > 64_000_000
-    await store.put(event("left"))
-    while len(events := (await store.fetch(LANE, 10.0, 100, PLENTY)).events) == 100:
-        await asyncio.gather(*(store.finish(one) for one in events))
+    await store.enqueue(event("left"))
+    while len(events := (await store.claim_due(LANE, 10.0, 100, PLENTY)).events) == 100:
+        await asyncio.gather(*(store.ack(one) for one in events))
     await store.close()
     assert size_of(path) < 10_000_000
     store = await opened(path)
@@ -430,14 +430,16 @@ async def test_a_million_events_take_no_more_memory_than_a_thousand_and_the_next
     store = await opened(path)
     at_first = 0
     for thousand in range(1_000):
-        await asyncio.gather(*(store.put(event(str(thousand), float(thousand), body=b"x" * 100)) for _ in range(1_000)))
+        await asyncio.gather(
+            *(store.enqueue(event(str(thousand), float(thousand), body=b"x" * 100)) for _ in range(1_000))
+        )
         at_first = at_first or memory()
     began = time.monotonic()
     for _ in range(100):
-        assert len((await store.fetch(LANE, 2_000.0, 10, PLENTY)).events) == 10
+        assert len((await store.claim_due(LANE, 2_000.0, 10, PLENTY)).events) == 10
     assert time.monotonic() - began < 5
     assert memory() - at_first < 64_000_000
     await store.close()
     store = SqliteStore(path)
-    assert await store.open(lambda *_: None) == [Waiting(LANE, 1_000_000, 0, 0.0, 0.0)]
+    assert await store.open(lambda *_: None) == [LaneBacklog(LANE, 1_000_000, 0, 0.0, 0.0)]
     await store.close()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from invoke_gateway.queue.base import CannotOpen, StoreFault
+from invoke_gateway.queue.base import CannotOpen, StoreError
 from invoke_gateway.queue.event import Event
 from invoke_gateway.queue.sqlite import journal as sqlite_journal
 from invoke_gateway.queue.sqlite import owned_file as sqlite_file
@@ -52,12 +52,12 @@ async def opened(path: Path) -> SqliteStore:
 
 
 async def ids(store: SqliteStore) -> list[str]:
-    return [one.request_id for one in (await store.fetch("lane", 1e9, 1_000_000, PLENTY)).events]
+    return [one.request_id for one in (await store.claim_due("lane", 1e9, 1_000_000, PLENTY)).events]
 
 
 async def until_well(store: SqliteStore) -> None:
     async with asyncio.timeout(60):
-        while store.trouble is not None:  # noqa: ASYNC110 - a store tells nobody that its trouble is over
+        while store.problem is not None:  # noqa: ASYNC110 - a store tells nobody that its trouble is over
             await asyncio.sleep(0.01)
 
 
@@ -125,8 +125,8 @@ def test_a_full_disk_refuses_events_and_loses_none(path: Path) -> None:
 
 async def put_again_and_again(store: SqliteStore) -> None:
     while True:
-        with suppress(StoreFault):
-            await store.put(event("big", b"x" * 1_000_000))
+        with suppress(StoreError):
+            await store.enqueue(event("big", b"x" * 1_000_000))
 
 
 async def test_in_a_full_file_events_can_end_and_make_room(path: Path) -> None:
@@ -136,26 +136,26 @@ async def test_in_a_full_file_events_can_end_and_make_room(path: Path) -> None:
     fault = None
     while fault is None:
         try:
-            await store.put(event(name := str(len(kept)), b"x" * 2_000))
+            await store.enqueue(event(name := str(len(kept)), b"x" * 2_000))
             kept.append(name)
-        except StoreFault as raised:
+        except StoreError as raised:
             fault = raised
     assert fault.kind == "full"
     assert "Free space on its file system" in str(fault)
     assert len(kept) > 50
-    assert "cannot grow" in str(store.trouble)
-    fetched = await store.fetch("lane", 1.0, 20, PLENTY)
+    assert "cannot grow" in str(store.problem)
+    fetched = await store.claim_due("lane", 1.0, 20, PLENTY)
     big, small = event("big", b"x" * 1_000_000), event("small")
-    puts = [asyncio.create_task(store.put(big)), asyncio.create_task(store.put_claimed(small))]
-    said = asyncio.create_task(store.postpone(small))  # in the same batch
+    puts = [asyncio.create_task(store.enqueue(big)), asyncio.create_task(store.enqueue_claimed(small))]
+    said = asyncio.create_task(store.requeue(small))  # in the same batch
     hammering = asyncio.create_task(put_again_and_again(store))
-    ends = asyncio.gather(said, *map(store.finish, fetched.events))
+    ends = asyncio.gather(said, *map(store.ack, fetched.events))
     await asyncio.wait_for(ends, 60)
     hammering.cancel()
     refused = await asyncio.gather(*puts, return_exceptions=True)
-    assert [fault.kind for fault in refused if isinstance(fault, StoreFault)] == ["full", "full"]
+    assert [fault.kind for fault in refused if isinstance(fault, StoreError)] == ["full", "full"]
     await until_well(store)
-    await store.put(event("room", b"x" * 2_000))
+    await store.enqueue(event("room", b"x" * 2_000))
     assert await ids(store) == [*kept[20:], "room"]
     await store.close()
 
@@ -164,31 +164,31 @@ async def test_in_a_full_file_events_can_end_and_make_room(path: Path) -> None:
 async def test_under_a_lock_puts_are_refused_and_everything_else_waits_in_its_order(path: Path) -> None:
     store = await opened(path)
     for name in ("ends", "moves", "stays"):
-        await store.put(event(name))
-    ends, moves, _ = (await store.fetch("lane", 1.0, 3, PLENTY)).events
+        await store.enqueue(event(name))
+    ends, moves, _ = (await store.claim_due("lane", 1.0, 3, PLENTY)).events
     new, at_work = event("new"), event("at work")
     with locked(path):
-        put = asyncio.gather(store.put(new), store.put_claimed(at_work), return_exceptions=True)
+        put = asyncio.gather(store.enqueue(new), store.enqueue_claimed(at_work), return_exceptions=True)
         await asyncio.sleep(0)
         moves.runs = 1
-        kept = [asyncio.create_task(store.rewrite(moves)), asyncio.create_task(store.finish(ends))]
-        at_once = asyncio.create_task(store.postpone(at_work))
+        kept = [asyncio.create_task(store.update(moves)), asyncio.create_task(store.ack(ends))]
+        at_once = asyncio.create_task(store.requeue(at_work))
         await asyncio.sleep(0)
         moves.runs, moves.due_at = 2, 5.0
-        kept.append(asyncio.create_task(store.postpone(moves)))
+        kept.append(asyncio.create_task(store.requeue(moves)))
         refused = await put
-        assert [fault.kind for fault in refused if isinstance(fault, StoreFault)] == ["locked", "locked"]
+        assert [fault.kind for fault in refused if isinstance(fault, StoreError)] == ["locked", "locked"]
         assert "End that program" in str(refused[0])
-        assert "has locked" in str(store.trouble)
+        assert "has locked" in str(store.problem)
         assert (new.key, at_work.key) == (None, None)
         await at_once
-        assert await store.fetch("lane", 9.0, 9, PLENTY) == ([], None)
-        with pytest.raises(StoreFault, match="has locked"):
-            await store.put(event("another"))
+        assert await store.claim_due("lane", 9.0, 9, PLENTY) == ([], None)
+        with pytest.raises(StoreError, match="has locked"):
+            await store.enqueue(event("another"))
         assert not any(task.done() for task in kept)
     await asyncio.wait_for(asyncio.gather(*kept), 60)
-    assert store.trouble is None
-    assert await store.fetch("lane", 9.0, 9, PLENTY) == ([moves], None)
+    assert store.problem is None
+    assert await store.claim_due("lane", 9.0, 9, PLENTY) == ([moves], None)
     await store.close()
     store = await opened(path)
     assert await ids(store) == ["stays", "moves"]
@@ -199,28 +199,28 @@ async def test_under_a_lock_puts_are_refused_and_everything_else_waits_in_its_or
 async def test_what_is_said_of_an_event_while_it_cannot_be_written_is_written_last(path: Path) -> None:
     store = await opened(path)
     mine = event("mine")
-    await store.put_claimed(mine)
+    await store.enqueue_claimed(mine)
     with locked(path):
         mine.runs = 1
-        first = asyncio.create_task(store.rewrite(mine))
+        first = asyncio.create_task(store.update(mine))
         async with asyncio.timeout(60):
             while not store._journal._writing:  # noqa: ASYNC110 - it tells nobody that it has begun
                 await asyncio.sleep(0)
         mine.runs = 2
-        second = asyncio.create_task(store.postpone(mine))
+        second = asyncio.create_task(store.requeue(mine))
         await asyncio.sleep(0.1)
-        assert store.trouble is not None
+        assert store.problem is not None
     await asyncio.wait_for(asyncio.gather(first, second), 60)
-    assert (await store.fetch("lane", 9.0, 9, PLENTY)).events == [mine]
+    assert (await store.claim_due("lane", 9.0, 9, PLENTY)).events == [mine]
     await store.close()
 
 
 @pytest.mark.usefixtures("short_times")
 async def test_trouble_ends_by_itself_when_nothing_is_kept(path: Path) -> None:
     store = await opened(path)
-    with locked(path), pytest.raises(StoreFault):
-        await store.put(event("refused"))
-    assert store.trouble is not None
+    with locked(path), pytest.raises(StoreError):
+        await store.enqueue(event("refused"))
+    assert store.problem is not None
     await until_well(store)
     assert await ids(store) == []
     await store.close()
@@ -233,9 +233,9 @@ async def test_what_cannot_be_written_holds_up_the_end_only_so_long(
 ) -> None:
     store = await opened(path)
     mine = event("mine")
-    await store.put_claimed(mine)
+    await store.enqueue_claimed(mine)
     with locked(path):
-        end = asyncio.create_task(store.finish(mine))
+        end = asyncio.create_task(store.ack(mine))
         await asyncio.sleep(0)
         began = time.monotonic()
         await store.close()
@@ -250,7 +250,7 @@ async def test_what_cannot_be_written_holds_up_the_end_only_so_long(
 async def full_of(path: Path, events: int) -> list[str]:
     store = await opened(path)
     names = [str(number) for number in range(events)]
-    await asyncio.gather(*(store.put(event(name, b"x" * 1_000)) for name in names))
+    await asyncio.gather(*(store.enqueue(event(name, b"x" * 1_000)) for name in names))
     await store.close()
     return names
 
@@ -272,12 +272,12 @@ async def test_a_damaged_file_is_refused_or_says_so_when_the_damage_is_met(path:
     except CannotOpen as error:
         assert "is no database" in str(error) or "damaged" in str(error) or "no queue" in str(error)  # noqa: PT017
         return
-    with pytest.raises(StoreFault, match=r"is damaged .* move .* away .*\.recover") as met:
+    with pytest.raises(StoreError, match=r"is damaged .* move .* away .*\.recover") as met:
         assert await ids(store) == names
     assert met.value.kind == "damaged"
-    with pytest.raises(StoreFault, match="is damaged"):
-        await store.put(event("new"))
-    assert "is damaged" in str(store.trouble)
+    with pytest.raises(StoreError, match="is damaged"):
+        await store.enqueue(event("new"))
+    assert "is damaged" in str(store.problem)
     await store.close()
 
 
@@ -285,15 +285,15 @@ async def test_a_damaged_file_is_refused_or_says_so_when_the_damage_is_met(path:
 async def test_in_a_file_damaged_while_it_is_open_what_is_on_sound_pages_still_ends(path: Path) -> None:
     await full_of(path, 1_000)
     store = await opened(path)
-    fetched = (await store.fetch("lane", 1.0, 1_000, PLENTY)).events
+    fetched = (await store.claim_due("lane", 1.0, 1_000, PLENTY)).events
     pages = path.stat().st_size // PAGE_BYTES  # noqa: ASYNC240 - nothing else runs
     overwrite(path, list(range(pages // 2, pages)), 1)
-    ends = [asyncio.create_task(store.finish(one)) for one in (*fetched[:5], *fetched[-5:])]
+    ends = [asyncio.create_task(store.ack(one)) for one in (*fetched[:5], *fetched[-5:])]
     await asyncio.wait(ends[:5], timeout=5)
     assert [end.done() for end in ends[:5]] == [True] * 5
     assert not all(end.done() for end in ends[5:])
-    with pytest.raises(StoreFault, match="is damaged"):
-        await store.put(event("new"))
+    with pytest.raises(StoreError, match="is damaged"):
+        await store.enqueue(event("new"))
     await store.close()
     await asyncio.gather(*ends)
 
@@ -334,5 +334,5 @@ async def test_a_file_is_free_as_soon_as_its_owner_was_killed(path: Path) -> Non
         child.kill()
         child.communicate()
     store = await opened(path)
-    assert await store.waiting()
+    assert await store.backlog()
     await store.close()

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from invoke_gateway.queue.base import Waiting
+from invoke_gateway.queue.base import LaneBacklog
 from invoke_gateway.queue.event import NO_PAYLOAD, Event
 from invoke_gateway.queue.sqlite.store import SqliteStore
 
@@ -33,7 +33,7 @@ class Model(RuleBasedStateMachine):
         self.open()
 
     def open(self) -> None:
-        async def start() -> list[Waiting]:
+        async def start() -> list[LaneBacklog]:
             self.store = SqliteStore(Path(self.folder.name) / "queue.db")
             return await self.store.open(lambda *_: None)
 
@@ -43,9 +43,9 @@ class Model(RuleBasedStateMachine):
         events = [one for key, one in self.kept.items() if one.lane == lane and key not in self.held]
         return sorted(events, key=lambda one: one.due_at)  # stable: then as they came
 
-    def expected_waiting(self) -> list[Waiting]:
+    def expected_waiting(self) -> list[LaneBacklog]:
         return [
-            Waiting(
+            LaneBacklog(
                 lane,
                 len(free),
                 sum(one.runs > 0 for one in free),
@@ -66,7 +66,7 @@ class Model(RuleBasedStateMachine):
         event = Event(
             name, "default", "f", "arn", b"/", b"", [], b"x" * size or NO_PAYLOAD, float(self.count), due_at, lane
         )
-        self.runner.run(self.store.put_claimed(event) if is_claimed else self.store.put(event))
+        self.runner.run(self.store.enqueue_claimed(event) if is_claimed else self.store.enqueue(event))
         assert isinstance(event.key, int)
         self.kept[event.key] = copy(event)
         if is_claimed:
@@ -76,7 +76,7 @@ class Model(RuleBasedStateMachine):
     def fetch(self, lane: str, now: float, most: int) -> None:
         free = self.free(lane)
         expected = [one for one in free if one.due_at <= now][:most]
-        fetched = self.runner.run(self.store.fetch(lane, now, most, 1 << 30))
+        fetched = self.runner.run(self.store.claim_due(lane, now, most, 1 << 30))
         assert fetched.events == expected
         assert fetched.next_due_at == (free[len(expected)].due_at if len(free) > len(expected) else None)
         self.held.update({one.key: one for one in fetched.events})
@@ -85,7 +85,7 @@ class Model(RuleBasedStateMachine):
     @rule(index=st.integers(0, 100))
     def finish(self, index: int) -> None:
         event = self.one_held(index)
-        self.runner.run(self.store.finish(event))
+        self.runner.run(self.store.ack(event))
         del self.held[event.key], self.kept[event.key]
 
     @precondition(lambda self: self.held)
@@ -93,7 +93,7 @@ class Model(RuleBasedStateMachine):
     def write(self, index: int, lane: str, due_at: float, runs: int, is_free: bool) -> None:
         event = self.one_held(index)
         event.lane, event.due_at, event.runs = lane, due_at, runs
-        self.runner.run(self.store.postpone(event) if is_free else self.store.rewrite(event))
+        self.runner.run(self.store.requeue(event) if is_free else self.store.update(event))
         self.kept[event.key] = copy(event)
         if is_free:
             del self.held[event.key]
@@ -103,14 +103,14 @@ class Model(RuleBasedStateMachine):
     def give_back(self, index: int, lane: str) -> None:
         event = self.one_held(index)
         event.lane, event.due_at = lane, 3.0  # which is not what is written
-        self.runner.run(self.store.give_back([event]))
+        self.runner.run(self.store.release([event]))
         del self.held[event.key]
 
     @precondition(lambda self: self.kept)
     @rule(index=st.integers(0, 100))
     def take(self, index: int) -> None:
         key = sorted(self.kept)[index % len(self.kept)]
-        taken = self.runner.run(self.store.take(key))
+        taken = self.runner.run(self.store.claim_one(key))
         assert taken == (None if key in self.held else self.kept[key])
         if taken is not None:
             self.held[key] = taken
@@ -135,7 +135,7 @@ class Model(RuleBasedStateMachine):
 
     @invariant()
     def what_waits_is_what_nobody_claims(self) -> None:
-        assert self.runner.run(self.store.waiting()) == self.expected_waiting()
+        assert self.runner.run(self.store.backlog()) == self.expected_waiting()
 
     def teardown(self) -> None:
         self.runner.run(self.store.close())

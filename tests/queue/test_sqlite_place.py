@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from invoke_gateway.queue.base import CannotOpen, StoreFault
+from invoke_gateway.queue.base import CannotOpen, StoreError
 from invoke_gateway.queue.event import Event
 from invoke_gateway.queue.sqlite import journal as sqlite_journal
 from invoke_gateway.queue.sqlite import store as sqlite
@@ -35,8 +35,8 @@ async def opened(path: Path) -> SqliteStore:
 
 
 async def ids(store: SqliteStore) -> list[str]:
-    fetched = (await store.fetch("lane", 1e9, 1_000_000, PLENTY)).events
-    await store.give_back(fetched)
+    fetched = (await store.claim_due("lane", 1e9, 1_000_000, PLENTY)).events
+    await store.release(fetched)
     return [one.request_id for one in fetched]
 
 
@@ -50,7 +50,7 @@ async def until(is_so: Callable[[], bool]) -> None:
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite_journal, "SHORTEST_PAUSE_SECONDS", 0.01)
     monkeypatch.setattr(sqlite_journal, "LONGEST_PAUSE_SECONDS", 0.05)
-    monkeypatch.setattr(sqlite, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(sqlite, "CHECK_SECONDS", 0.02)
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 async def store(path: Path) -> AsyncIterator[SqliteStore]:
     store = await opened(path)
-    await store.put(event("before"))
+    await store.enqueue(event("before"))
     yield store
     await store.close()
 
@@ -77,7 +77,7 @@ def replace_all(path: Path) -> None:
 
     async def make() -> None:
         store = await opened(path)
-        await store.put(event("of another"))
+        await store.enqueue(event("of another"))
         shutil.copytree(path.parent, path.parent.with_name("copy"))
         await store.close()
 
@@ -148,21 +148,21 @@ async def test_no_event_is_taken_into_a_file_that_a_start_would_not_find(
 ) -> None:
     await asyncio.to_thread(change, path)
     claimed = event("claimed")
-    refused = await asyncio.gather(store.put(event("new")), store.put_claimed(claimed), return_exceptions=True)
-    assert [type(fault) for fault in refused] == [StoreFault, StoreFault]
-    assert isinstance(refused[0], StoreFault)
+    refused = await asyncio.gather(store.enqueue(event("new")), store.enqueue_claimed(claimed), return_exceptions=True)
+    assert [type(fault) for fault in refused] == [StoreError, StoreError]
+    assert isinstance(refused[0], StoreError)
     assert refused[0].kind in ("replaced", "damaged")
     assert claimed.key is None
-    assert store.trouble == str(refused[0])
-    assert caplog.text.count(store.trouble) == 1
+    assert store.problem == str(refused[0])
+    assert caplog.text.count(store.problem) == 1
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 async def test_a_change_is_noticed_where_nothing_is_written(store: SqliteStore, path: Path, change: Change) -> None:
     await asyncio.to_thread(change, path)
-    await until(lambda: store.trouble is not None)
+    await until(lambda: store.problem is not None)
     await asyncio.sleep(0.1)
-    assert store.trouble is not None
+    assert store.problem is not None
 
 
 REPLACED = {name: change for name, change in CHANGES.items() if not name.startswith("cut")}
@@ -170,14 +170,14 @@ REPLACED = {name: change for name, change in CHANGES.items() if not name.startsw
 
 @pytest.mark.parametrize("change", REPLACED.values(), ids=REPLACED)
 async def test_what_was_taken_before_still_runs(store: SqliteStore, path: Path, change: Change) -> None:
-    await store.put(event("runs"))
+    await store.enqueue(event("runs"))
     await asyncio.to_thread(change, path)
-    with pytest.raises(StoreFault):
-        await store.put(event("refused"))
-    before, runs = (await store.fetch("lane", 9.0, 9, PLENTY)).events
-    await asyncio.wait_for(store.finish(runs), 30)
+    with pytest.raises(StoreError):
+        await store.enqueue(event("refused"))
+    before, runs = (await store.claim_due("lane", 9.0, 9, PLENTY)).events
+    await asyncio.wait_for(store.ack(runs), 30)
     before.due_at = 20.0
-    await asyncio.wait_for(store.postpone(before), 30)
+    await asyncio.wait_for(store.requeue(before), 30)
     assert await ids(store) == ["before"]
 
 
@@ -187,19 +187,19 @@ async def test_a_file_that_is_brought_back_goes_on_with_what_was_written_meanwhi
 ) -> None:
     store = await opened(path)
     for name in ("ends", "stays"):
-        await store.put(event(name))
+        await store.enqueue(event(name))
     move_folder(path)
     if is_noticed_first:
-        await until(lambda: store.trouble is not None)
-    with pytest.raises(StoreFault) as refused:
-        await store.put(event("refused"))
+        await until(lambda: store.problem is not None)
+    with pytest.raises(StoreError) as refused:
+        await store.enqueue(event("refused"))
     assert f"it is now {path.parent.with_name('moved') / 'queue.db'}" in str(refused.value)
-    ends, _ = (await store.fetch("lane", 9.0, 9, PLENTY)).events
-    await asyncio.wait_for(store.finish(ends), 30)
+    ends, _ = (await store.claim_due("lane", 9.0, 9, PLENTY)).events
+    await asyncio.wait_for(store.ack(ends), 30)
     path.parent.with_name("moved").rename(path.parent)
-    await until(lambda: store.trouble is None)
+    await until(lambda: store.problem is None)
     assert caplog.text.count("the queue can be written again") == 1
-    await store.put(event("after"))
+    await store.enqueue(event("after"))
     await store.close()
     store = await opened(path)
     assert await ids(store) == ["stays", "after"]
@@ -211,7 +211,7 @@ async def test_the_end_touches_nothing_of_another_queue_at_the_path_and_counts_w
 ) -> None:
     store = await opened(path)
     for name in ("one", "two"):
-        await store.put(event(name))
+        await store.enqueue(event(name))
     await asyncio.to_thread(replace_all, path)
     await store.close()
     assert "2 events are in the queue's file, where no start finds them. The queue's file" in caplog.text
@@ -233,11 +233,11 @@ async def test_an_event_is_refused_when_the_file_goes_between_its_commit_and_its
         return done
 
     monkeypatch.setattr(store._writer, "_transaction", commit_and_move)
-    with pytest.raises(StoreFault, match="was removed or moved"):
-        await store.put(event("new"))
+    with pytest.raises(StoreError, match="was removed or moved"):
+        await store.enqueue(event("new"))
     assert await ids(store) == ["before"]
     path.parent.with_name("moved").rename(path.parent)
-    await until(lambda: store.trouble is None)
+    await until(lambda: store.problem is None)
     assert await ids(store) == ["before"]
 
 
@@ -245,7 +245,7 @@ OPEN = """
 import asyncio, sys
 from pathlib import Path
 from invoke_gateway.queue.base import CannotOpen
-from invoke_gateway.queue.sqlite import SqliteStore
+from invoke_gateway.queue.sqlite.store import SqliteStore
 try:
     asyncio.run(SqliteStore(Path(sys.argv[1])).open(lambda *_: None))
 except CannotOpen as error:
@@ -304,8 +304,8 @@ async def test_a_link_to_the_file_that_points_elsewhere_is_noticed(path: Path, t
     store = await opened(link)
     link.unlink()
     link.symlink_to(other)
-    with pytest.raises(StoreFault, match="was replaced by another"):
-        await store.put(event("new"))
+    with pytest.raises(StoreError, match="was replaced by another"):
+        await store.enqueue(event("new"))
     await store.close()
 
 
@@ -317,7 +317,7 @@ async def test_a_program_that_reads_the_file_changes_nothing(store: SqliteStore,
         )
         assert run.stdout == "(1,)\n"
     await asyncio.sleep(0.1)
-    assert store.trouble is None
+    assert store.problem is None
 
 
 @pytest.mark.parametrize("how", ["file", "folder"])
@@ -328,11 +328,11 @@ async def test_rights_that_are_taken_away_lose_nothing(path: Path, how: str) -> 
     mode = target.stat().st_mode
     target.chmod(0)
     try:
-        (fault,) = await asyncio.gather(store.put(event("new")), return_exceptions=True)
+        (fault,) = await asyncio.gather(store.enqueue(event("new")), return_exceptions=True)
     finally:
         target.chmod(mode)
     assert fault is None or "cannot be reached" in str(fault)
-    await until(lambda: store.trouble is None)
+    await until(lambda: store.problem is None)
     await store.close()
     store = await opened(path)
     assert await ids(store) == (["new"] if fault is None else [])

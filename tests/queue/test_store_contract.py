@@ -28,8 +28,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from invoke_gateway.queue.base import Store, StoreFault, Waiting
-from invoke_gateway.queue.event import Answer, Event, Outcome
+from invoke_gateway.queue.base import LaneBacklog, Store, StoreError
+from invoke_gateway.queue.event import Event, FunctionAnswer, Outcome
 from tests.support.event_places import LANE, NOW, FilePlace, Heard, Place, StreamPlace, hear_nothing, make_event
 from tests.support.stores import KINDS, running_store
 from tests.support.stores import Store as Server
@@ -69,9 +69,9 @@ def place(request: pytest.FixtureRequest, places: Places) -> Place:
 @pytest.fixture
 async def store(place: Place) -> AsyncIterator[Store]:
     made = place.make()
-    assert made.trouble is None
+    assert made.problem is None
     assert await made.open(hear_nothing) == []
-    assert made.trouble is None
+    assert made.problem is None
     yield made
     await made.close()
     place.check()
@@ -80,7 +80,7 @@ async def store(place: Place) -> AsyncIterator[Store]:
 async def fetch(
     store: Store, lane: str = LANE, now: float = NOW, most: int = 100, most_bytes: int = MANY
 ) -> list[Event]:
-    return (await store.fetch(lane, now, most, most_bytes)).events
+    return (await store.claim_due(lane, now, most, most_bytes)).events
 
 
 def ids(events: list[Event]) -> list[str]:
@@ -99,9 +99,9 @@ def same(one: Event, other: Event) -> bool:
 
 async def test_what_is_put_is_fetched_as_it_was_and_only_once(store: Store) -> None:
     put = make_event("r", body=bytes(range(256)), query=b"a=%ff", due_at=NOW + 1 / 3, received_at=NOW - 1 / 7)
-    await store.put(put)
+    await store.enqueue(put)
     assert put.key is not None
-    fetched = await store.fetch(LANE, NOW + 1, 10, MANY)
+    fetched = await store.claim_due(LANE, NOW + 1, 10, MANY)
     assert fetched.next_due_at is None
     assert len(fetched.events) == 1
     assert same(fetched.events[0], put)
@@ -110,20 +110,20 @@ async def test_what_is_put_is_fetched_as_it_was_and_only_once(store: Store) -> N
 
 async def test_events_of_a_lane_come_by_the_time_they_are_due_and_then_as_they_came(store: Store) -> None:
     for number, due_at in enumerate((5, 3, 3, 0, 5, 3, 9)):
-        await store.put(make_event(str(number), due_at=NOW + due_at))
-    await store.put(make_event("other", lane="a/function/g", due_at=NOW))
-    first = await store.fetch(LANE, NOW + 5, 3, MANY)
+        await store.enqueue(make_event(str(number), due_at=NOW + due_at))
+    await store.enqueue(make_event("other", lane="a/function/g", due_at=NOW))
+    first = await store.claim_due(LANE, NOW + 5, 3, MANY)
     assert (ids(first.events), first.next_due_at) == (["3", "1", "2"], NOW + 3)
-    second = await store.fetch(LANE, NOW + 5, 10, MANY)
+    second = await store.claim_due(LANE, NOW + 5, 10, MANY)
     assert (ids(second.events), second.next_due_at) == (["5", "0", "4"], NOW + 9)
-    third = await store.fetch(LANE, NOW + 8.999, 10, MANY)
+    third = await store.claim_due(LANE, NOW + 8.999, 10, MANY)
     assert (third.events, third.next_due_at) == ([], NOW + 9)
     assert ids(await fetch(store, "a/function/g")) == ["other"]
 
 
 async def test_hundreds_of_events_that_came_at_one_time_keep_their_order(store: Store) -> None:
     wanted = [str(number) for number in range(300)]
-    await asyncio.gather(*(store.put(make_event(name)) for name in wanted))
+    await asyncio.gather(*(store.enqueue(make_event(name)) for name in wanted))
     got: list[str] = []
     while more := await fetch(store, most=37):
         got += ids(more)
@@ -131,107 +131,109 @@ async def test_hundreds_of_events_that_came_at_one_time_keep_their_order(store: 
 
 
 async def test_what_stays_in_a_lane_is_told_also_where_it_is_due_already(store: Store) -> None:
-    await store.put(make_event("1", due_at=NOW - 2))
-    await store.put(make_event("2", due_at=NOW - 1))
-    assert (await store.fetch(LANE, NOW, 1, MANY)).next_due_at == NOW - 1
+    await store.enqueue(make_event("1", due_at=NOW - 2))
+    await store.enqueue(make_event("2", due_at=NOW - 1))
+    assert (await store.claim_due(LANE, NOW, 1, MANY)).next_due_at == NOW - 1
 
 
 @pytest.mark.parametrize("first", ["as it came", "again"])
 async def test_the_next_that_is_due_is_told_whether_it_came_just_now_or_waits_again(store: Store, first: str) -> None:
     fresh, again = (NOW + 1, NOW + 2) if first == "as it came" else (NOW + 2, NOW + 1)
-    await store.put(make_event("1", due_at=fresh, received_at=fresh))
-    await store.put(make_event("2", due_at=again, received_at=NOW - 9, runs=1))
-    assert (await store.fetch(LANE, NOW, 1, MANY)).next_due_at == NOW + 1
-    assert await store.waiting() == [Waiting(LANE, 2, 1, NOW + 1, NOW - 9)]
+    await store.enqueue(make_event("1", due_at=fresh, received_at=fresh))
+    await store.enqueue(make_event("2", due_at=again, received_at=NOW - 9, runs=1))
+    assert (await store.claim_due(LANE, NOW, 1, MANY)).next_due_at == NOW + 1
+    assert await store.backlog() == [LaneBacklog(LANE, 2, 1, NOW + 1, NOW - 9)]
 
 
 async def test_a_fetch_stops_at_so_many_bytes_but_not_before_one_event(store: Store) -> None:
     for number in range(5):
-        await store.put(make_event(str(number), body=b"x" * 100_000))
+        await store.enqueue(make_event(str(number), body=b"x" * 100_000))
     assert ids(await fetch(store, most_bytes=1)) == ["0"]
     assert ids(await fetch(store, most_bytes=250_000)) in (["1", "2"], ["1", "2", "3"])  # about so many
 
 
 async def test_a_finished_event_is_gone(store: Store) -> None:
-    await store.put(make_event())
+    await store.enqueue(make_event())
     (event,) = await fetch(store)
     event.runs = 1
-    await store.rewrite(event)
-    await store.finish(event)
-    assert await store.waiting() == []
+    await store.update(event)
+    await store.ack(event)
+    assert await store.backlog() == []
     assert await store.find("r", 10) == []
     assert await store.oldest(LANE, 10) == []
 
 
 async def test_a_postponed_event_waits_as_it_is_now_where_it_says(store: Store) -> None:
-    await store.put(make_event())
+    await store.enqueue(make_event())
     (event,) = await fetch(store)
     event.runs, event.due_at, event.lane = 1, NOW + 60.1, "a/delivery/f"
-    event.outcome = Outcome("Success", NOW, 200, "", Answer(200, b"\x00\xff", None, "7"), ("on_success",), 2, "why")
-    await store.postpone(event)
+    event.outcome = Outcome(
+        "Success", NOW, 200, "", FunctionAnswer(200, b"\x00\xff", None, "7"), ("on_success",), 2, "why"
+    )
+    await store.requeue(event)
     assert await fetch(store, now=NOW + 1000) == []
     assert await fetch(store, "a/delivery/f", NOW + 60) == []
-    assert await store.waiting() == [Waiting("a/delivery/f", 1, 1, NOW + 60.1, NOW)]
+    assert await store.backlog() == [LaneBacklog("a/delivery/f", 1, 1, NOW + 60.1, NOW)]
     (again,) = await fetch(store, "a/delivery/f", NOW + 60.1)
     assert same(again, event)
     assert again.body == b'{"of": "r"}'
 
 
 async def test_an_event_that_is_due_never_waits_and_may_be_taken(store: Store) -> None:
-    await store.put(make_event("never", due_at=inf))
-    assert (await store.fetch(LANE, NOW * 2, 10, MANY)).next_due_at == inf
-    assert await store.waiting() == [Waiting(LANE, 1, 0, inf, NOW)]
+    await store.enqueue(make_event("never", due_at=inf))
+    assert (await store.claim_due(LANE, NOW * 2, 10, MANY)).next_due_at == inf
+    assert await store.backlog() == [LaneBacklog(LANE, 1, 0, inf, NOW)]
     ((seen, is_claimed),) = await store.oldest(LANE, 10)
     assert not is_claimed
     assert seen.key is not None
-    taken = await store.take(seen.key)
+    taken = await store.claim_one(seen.key)
     assert taken is not None
     assert same(taken, seen)
-    assert await store.take(seen.key) is None
+    assert await store.claim_one(seen.key) is None
     taken.due_at = NOW
-    await store.postpone(taken)
+    await store.requeue(taken)
     assert ids(await fetch(store)) == ["never"]
 
 
 async def test_what_is_given_back_has_its_place_again_and_is_as_it_was(store: Store) -> None:
     for number in range(3):
-        await store.put(make_event(str(number), due_at=NOW + number))
+        await store.enqueue(make_event(str(number), due_at=NOW + number))
     first, second = await fetch(store, now=NOW + 1)
     first.runs = 7
     first.lane = "elsewhere"
-    await store.give_back([second, first])
+    await store.release([second, first])
     again = await fetch(store, now=NOW + 9)
     assert ids(again) == ["0", "1", "2"]
     assert (again[0].runs, again[0].lane) == (0, LANE)
 
 
 async def test_what_was_rewritten_stays_claimed_and_is_given_back_as_it_was_rewritten(store: Store) -> None:
-    await store.put(make_event())
+    await store.enqueue(make_event())
     (event,) = await fetch(store)
     event.runs, event.lane, event.due_at = 3, "a/delivery/f", NOW - 1
-    await store.rewrite(event)
-    assert await store.waiting() == []
-    await store.give_back([event])
-    assert await store.waiting() == [Waiting("a/delivery/f", 1, 1, NOW - 1, NOW)]
+    await store.update(event)
+    assert await store.backlog() == []
+    await store.release([event])
+    assert await store.backlog() == [LaneBacklog("a/delivery/f", 1, 1, NOW - 1, NOW)]
     (again,) = await fetch(store, "a/delivery/f")
     assert again.runs == 3
 
 
 async def test_an_event_that_was_put_claimed_is_nobody_elses(store: Store) -> None:
     event = make_event()
-    await store.put_claimed(event)
+    await store.enqueue_claimed(event)
     assert event.key is not None
     assert await fetch(store) == []
-    assert await store.waiting() == []
-    assert await store.take(event.key) is None
+    assert await store.backlog() == []
+    assert await store.claim_one(event.key) is None
     event.due_at = NOW + 1
-    await store.postpone(event)
+    await store.requeue(event)
     assert ids(await fetch(store, now=NOW + 1)) == ["r"]
 
 
 async def test_events_are_found_by_their_request_id_which_need_not_be_unique(store: Store) -> None:
     for name in ("a", "b", "a", "c", "a"):
-        await store.put(make_event(name))
+        await store.enqueue(make_event(name))
     (claimed, *_) = await fetch(store, most=1)
     found = await store.find("a", 10)
     assert sorted(is_claimed for _, is_claimed in found) == [False, False, True]
@@ -239,52 +241,52 @@ async def test_events_are_found_by_their_request_id_which_need_not_be_unique(sto
     assert len(await store.find("a", 2)) == 2
     assert await store.find("nobody", 10) == []
     claimed.runs = 2
-    await store.rewrite(claimed)
+    await store.update(claimed)
     assert [event.runs for event, is_claimed in await store.find("a", 10) if is_claimed] == [2]
 
 
 async def test_the_first_of_a_lane_are_shown_with_those_that_are_claimed(store: Store) -> None:
     for number in range(4):
-        await store.put(make_event(str(number), due_at=NOW + number))
+        await store.enqueue(make_event(str(number), due_at=NOW + number))
     await fetch(store, now=NOW + 1)
     shown = await store.oldest(LANE, 3)
     assert [(event.request_id, is_claimed) for event, is_claimed in shown] == [("0", True), ("1", True), ("2", False)]
 
 
 async def test_what_waits_is_told_of_each_lane(store: Store) -> None:
-    await store.put(make_event("1", due_at=NOW + 5, received_at=NOW))
-    await store.put(make_event("2", due_at=NOW + 1, received_at=NOW + 1))
-    await store.put(make_event("3", due_at=NOW + 2, received_at=NOW - 9, runs=1))
-    await store.put(make_event("4", lane="a/function/g", due_at=NOW + 3, received_at=NOW + 3))
-    assert sorted(await store.waiting()) == [
-        Waiting(LANE, 3, 1, NOW + 1, NOW - 9),
-        Waiting("a/function/g", 1, 0, NOW + 3, NOW + 3),
+    await store.enqueue(make_event("1", due_at=NOW + 5, received_at=NOW))
+    await store.enqueue(make_event("2", due_at=NOW + 1, received_at=NOW + 1))
+    await store.enqueue(make_event("3", due_at=NOW + 2, received_at=NOW - 9, runs=1))
+    await store.enqueue(make_event("4", lane="a/function/g", due_at=NOW + 3, received_at=NOW + 3))
+    assert sorted(await store.backlog()) == [
+        LaneBacklog(LANE, 3, 1, NOW + 1, NOW - 9),
+        LaneBacklog("a/function/g", 1, 0, NOW + 3, NOW + 3),
     ]
 
 
 async def test_hundreds_of_lanes_are_one_as_good_as_the_other(store: Store) -> None:
     lanes = [f"a/function/ü {number}" for number in range(500)]
-    await asyncio.gather(*(store.put(make_event(lane, lane)) for lane in lanes))
-    assert {row.lane: row.events for row in await store.waiting()} == dict.fromkeys(lanes, 1)
+    await asyncio.gather(*(store.enqueue(make_event(lane, lane)) for lane in lanes))
+    assert {row.lane: row.events for row in await store.backlog()} == dict.fromkeys(lanes, 1)
     fetched = await asyncio.gather(*(fetch(store, lane) for lane in lanes))
     assert [ids(events) for events in fetched] == [[lane] for lane in lanes]
-    await asyncio.gather(*(store.finish(event) for events in fetched for event in events))
-    assert await store.waiting() == []
+    await asyncio.gather(*(store.ack(event) for events in fetched for event in events))
+    assert await store.backlog() == []
 
 
 async def test_the_queue_has_a_bound_and_says_what_to_do(place: Place) -> None:
     store = place.make(maximum_events=3)
     await store.open(hear_nothing)
-    results = await asyncio.gather(*(store.put(make_event(str(n))) for n in range(5)), return_exceptions=True)
-    faults = [result for result in results if isinstance(result, StoreFault)]
+    results = await asyncio.gather(*(store.enqueue(make_event(str(n))) for n in range(5)), return_exceptions=True)
+    faults = [result for result in results if isinstance(result, StoreError)]
     assert [fault.kind for fault in faults] == ["bound", "bound"]
     assert "maximum_events" in str(faults[0])
     events = await fetch(store)
     assert len(events) == 3
-    with pytest.raises(StoreFault, match="maximum_events"):
-        await store.put_claimed(make_event("claimed ones count too"))
-    await store.finish(events[0])
-    await store.put(make_event("there is room"))
+    with pytest.raises(StoreError, match="maximum_events"):
+        await store.enqueue_claimed(make_event("claimed ones count too"))
+    await store.ack(events[0])
+    await store.enqueue(make_event("there is room"))
     await store.close()
 
 
@@ -292,15 +294,15 @@ async def test_a_clean_end_gives_back_and_the_next_start_has_everything(place: P
     store = place.make()
     await store.open(hear_nothing)
     for number in range(4):
-        await store.put(make_event(str(number)))
+        await store.enqueue(make_event(str(number)))
     _, second, third, _ = await fetch(store)
-    await store.finish(second)
+    await store.ack(second)
     third.runs, third.due_at = 1, NOW + 60
-    await store.postpone(third)
+    await store.requeue(third)
     await store.close()
     place.check()
     store = place.make()
-    assert await store.open(hear_nothing) == [Waiting(LANE, 3, 1, NOW, NOW)]
+    assert await store.open(hear_nothing) == [LaneBacklog(LANE, 3, 1, NOW, NOW)]
     assert ids(await fetch(store, now=NOW + 60)) == ["0", "3", "2"]
     await store.close()
 
@@ -309,14 +311,14 @@ async def test_an_end_waits_until_what_became_of_events_is_written(place: Place)
     store = place.make()
     await store.open(hear_nothing)
     for number in range(600):
-        await store.put(make_event(str(number)))
+        await store.enqueue(make_event(str(number)))
     events = await fetch(store, most=600)
-    settling = [asyncio.create_task(store.finish(event)) for event in events[:550]]
+    settling = [asyncio.create_task(store.ack(event)) for event in events[:550]]
     await asyncio.sleep(0)
     await store.close()
     await asyncio.gather(*settling)
     store = place.make()
-    assert await store.open(hear_nothing) == [Waiting(LANE, 50, 0, NOW, NOW)]
+    assert await store.open(hear_nothing) == [LaneBacklog(LANE, 50, 0, NOW, NOW)]
     await store.close()
     place.check()
 
@@ -325,19 +327,19 @@ async def test_a_crash_loses_nothing_and_what_was_claimed_waits_again_with_all_t
     store = place.make()
     await store.open(hear_nothing)
     for number in range(3):
-        await store.put(make_event(str(number), due_at=NOW + number, received_at=NOW))
-    await store.put_claimed(make_event("claimed", due_at=NOW + 3))
+        await store.enqueue(make_event(str(number), due_at=NOW + number, received_at=NOW))
+    await store.enqueue_claimed(make_event("claimed", due_at=NOW + 3))
     first, second = await fetch(store, now=NOW + 1)
     first.runs, first.lane = 2, "a/delivery/f"
     first.outcome = Outcome("RetriesExhausted", NOW, 200, "no", None, ("dead_letter_queue",))
-    await store.rewrite(first)
-    await store.finish(second)
+    await store.update(first)
+    await store.ack(second)
     await place.crash(store)
     store = place.make()
     await store.open(hear_nothing)
     assert sorted(await place.bury(store)) == [
-        Waiting("a/delivery/f", 1, 1, NOW, NOW),
-        Waiting(LANE, 2, 0, NOW + 2, NOW),
+        LaneBacklog("a/delivery/f", 1, 1, NOW, NOW),
+        LaneBacklog(LANE, 2, 0, NOW + 2, NOW),
     ]
     (again,) = await fetch(store, "a/delivery/f")
     assert same(again, first)
@@ -347,15 +349,15 @@ async def test_a_crash_loses_nothing_and_what_was_claimed_waits_again_with_all_t
 
 
 async def test_a_put_whose_client_hung_up_leaves_no_claim_behind(store: Store) -> None:
-    putting = asyncio.create_task(store.put_claimed(make_event()))
+    putting = asyncio.create_task(store.enqueue_claimed(make_event()))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     putting.cancel()
     with suppress(asyncio.CancelledError):
         await putting
-    await store.put(make_event("2"))
+    await store.enqueue(make_event("2"))
     for _ in range(3):
-        await store.waiting()  # what is to be said of the claim goes with it at the latest
+        await store.backlog()  # what is to be said of the claim goes with it at the latest
     assert ids(await fetch(store)) in (["r", "2"], ["2"])
 
 
@@ -366,14 +368,14 @@ async def test_what_a_gateway_puts_the_others_hear_and_may_fetch(place: Place) -
     one, two = place.make(), place.make()
     await one.open(own)
     await two.open(heard)
-    await one.put(make_event("1", due_at=NOW + 5))
-    await one.put_claimed(make_event("2"))
+    await one.enqueue(make_event("1", due_at=NOW + 5))
+    await one.enqueue_claimed(make_event("2"))
     await asyncio.wait_for(until(lambda: heard.calls), 60)
     assert heard.calls == [(LANE, 1, NOW + 5)]
     (event,) = await fetch(two, now=NOW + 5)
     assert await fetch(one, now=NOW + 5) == []
     event.due_at = NOW + 7
-    await two.postpone(event)
+    await two.requeue(event)
     await asyncio.wait_for(until(lambda: own.calls), 60)
     assert own.calls == [(LANE, 1, NOW + 7)]
     await one.close()
@@ -438,7 +440,7 @@ class Course(RuleBasedStateMachine):
         received_at = due_at if int(due_at * 3) % 2 else NOW - 1
         event = make_event(name, lane=lane, due_at=due_at, runs=runs, received_at=received_at)
         store = self.stores[index]
-        self.run(store.put_claimed(event) if is_claimed else store.put(event))
+        self.run(store.enqueue_claimed(event) if is_claimed else store.enqueue(event))
         by = store if is_claimed else None
         self.rows[name] = {"lane": lane, "due": due_at, "received": received_at, "runs": runs, "by": by}
         return store, event
@@ -448,7 +450,7 @@ class Course(RuleBasedStateMachine):
         store = self.stores[self._pick(gateway)]
         due = self._waiting(lane)
         wanted = [name for name in due if self.rows[name]["due"] <= now][:1]
-        fetched = self.run(store.fetch(lane, now, 1, MANY))
+        fetched = self.run(store.claim_due(lane, now, 1, MANY))
         assert ids(fetched.events) == wanted
         left = [self.rows[name]["due"] for name in due if name not in wanted]
         assert fetched.next_due_at == (left[0] if left else None)
@@ -474,7 +476,7 @@ class Course(RuleBasedStateMachine):
     def finish(self, claim: Any) -> None:
         store, event = claim
         if self._is_claimed_by(store, event):
-            self.run(store.finish(event))
+            self.run(store.ack(event))
             del self.rows[event.request_id]
 
     @rule(claim=consumes(fetched), lane=st.sampled_from(LANES), due_at=DUE, runs=st.integers(0, 1))
@@ -482,7 +484,7 @@ class Course(RuleBasedStateMachine):
         store, event = claim
         if self._is_claimed_by(store, event):
             event.lane, event.due_at, event.runs = lane, due_at, event.runs + runs
-            self.run(store.postpone(event))
+            self.run(store.requeue(event))
             self.rows[event.request_id].update(lane=lane, due=due_at, runs=event.runs, by=None)
 
     @rule(target=fetched, claim=consumes(fetched), lane=st.sampled_from(LANES), due_at=DUE, runs=st.integers(0, 1))
@@ -490,7 +492,7 @@ class Course(RuleBasedStateMachine):
         store, event = claim
         if self._is_claimed_by(store, event):
             event.lane, event.due_at, event.runs = lane, due_at, event.runs + runs
-            self.run(store.rewrite(event))
+            self.run(store.update(event))
             self.rows[event.request_id].update(lane=lane, due=due_at, runs=event.runs)
         return store, event
 
@@ -498,7 +500,7 @@ class Course(RuleBasedStateMachine):
     def give_back(self, claim: Any) -> None:
         store, event = claim
         if self._is_claimed_by(store, event):
-            self.run(store.give_back([event]))
+            self.run(store.release([event]))
             self.rows[event.request_id]["by"] = None
 
     @rule(gateway=st.integers(0, 1))
@@ -529,9 +531,11 @@ class Course(RuleBasedStateMachine):
             rows = [self.rows[name] for name in self._waiting(lane)]
             if rows:
                 retrying = sum(row["runs"] > 0 for row in rows)
-                wanted.append(Waiting(lane, len(rows), retrying, rows[0]["due"], min(row["received"] for row in rows)))
+                wanted.append(
+                    LaneBacklog(lane, len(rows), retrying, rows[0]["due"], min(row["received"] for row in rows))
+                )
         for store in self.stores:
-            assert sorted(self.run(store.waiting())) == sorted(wanted)
+            assert sorted(self.run(store.backlog())) == sorted(wanted)
 
     def teardown(self) -> None:
         for store in self.stores:

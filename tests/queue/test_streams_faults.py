@@ -19,11 +19,11 @@ from typing import Any
 
 import pytest
 
-from invoke_gateway.queue.base import CannotOpen, StoreFault, Waiting
+from invoke_gateway.queue.base import CannotOpen, LaneBacklog, StoreError
 from invoke_gateway.queue.event import Event
 from invoke_gateway.queue.redis import script as scripts
 from invoke_gateway.queue.redis.address import check_server
-from invoke_gateway.queue.redis.request_channel import Line
+from invoke_gateway.queue.redis.request_channel import RequestChannel
 from invoke_gateway.queue.redis.store import StreamStore
 from invoke_gateway.store.errors import StoreUnusable
 from invoke_gateway.store.server_facts import read_info
@@ -67,7 +67,7 @@ async def sharing(
 
 
 async def fetch(store: StreamStore, lane: str = LANE, now: float = NOW, most: int = 100) -> list[Event]:
-    return (await store.fetch(lane, now, most, MANY)).events
+    return (await store.claim_due(lane, now, most, MANY)).events
 
 
 def ids(events: list[Event]) -> list[str]:
@@ -83,7 +83,7 @@ async def at_last(ask: Callable[[], Any]) -> Any:
     for _ in range(200):
         try:
             return await ask()
-        except StoreFault as fault:
+        except StoreError as fault:
             if fault.kind != "away":
                 raise
             await asyncio.sleep(0.05)
@@ -94,39 +94,39 @@ async def at_last(ask: Callable[[], Any]) -> Any:
 
 
 async def do_put(store: StreamStore) -> None:
-    await store.put(make_event("new", due_at=NOW + 1))
+    await store.enqueue(make_event("new", due_at=NOW + 1))
 
 
 async def do_put_claimed(store: StreamStore) -> None:
-    await store.finish(await put_claimed(store, "claimed"))
+    await store.ack(await put_claimed(store, "claimed"))
 
 
 async def put_claimed(store: StreamStore, name: str) -> Event:
     event = make_event(name)
-    await store.put_claimed(event)
+    await store.enqueue_claimed(event)
     return event
 
 
 async def do_fetch(store: StreamStore) -> None:
     (event,) = await fetch(store)
     assert event.request_id == "r"
-    await store.give_back([event])
+    await store.release([event])
 
 
 async def do_take(store: StreamStore) -> None:
     ((event, _),) = await store.find("r", 1)
     assert event.key is not None
-    taken = await store.take(event.key)
+    taken = await store.claim_one(event.key)
     assert taken is not None
-    await store.give_back([taken])
+    await store.release([taken])
 
 
 async def do_waiting(store: StreamStore) -> None:
-    assert await store.waiting() == [Waiting(LANE, 1, 0, NOW, NOW)]
+    assert await store.backlog() == [LaneBacklog(LANE, 1, 0, NOW, NOW)]
 
 
 async def do_renew(store: StreamStore) -> None:
-    await store._presence.renew()
+    await store._membership.renew()
 
 
 REPLIES = {
@@ -143,7 +143,7 @@ REPLIES = {
 async def test_a_lost_reply_costs_nobody_an_error_and_nothing_is_done_twice(place: StreamPlace, name: str) -> None:
     script, do, wanted = REPLIES[name]
     async with relaying(place.server.url) as relay, sharing(place, url=relay.url, lease_seconds=30) as store:
-        await store.put(make_event())
+        await store.enqueue(make_event())
         relay.lose(script.sha)
         await do(store)
         assert relay.has_lost_all
@@ -152,21 +152,21 @@ async def test_a_lost_reply_costs_nobody_an_error_and_nothing_is_done_twice(plac
 
 
 async def finish(store: StreamStore, event: Event) -> None:
-    await store.finish(event)
+    await store.ack(event)
 
 
 async def postpone(store: StreamStore, event: Event) -> None:
     event.runs += 1
-    await store.postpone(event)
+    await store.requeue(event)
 
 
 async def rewrite(store: StreamStore, event: Event) -> None:
     event.runs += 1
-    await store.rewrite(event)
+    await store.update(event)
 
 
 async def give_back(store: StreamStore, event: Event) -> None:
-    await store.give_back([event])
+    await store.release([event])
 
 
 SETTLES = {
@@ -182,7 +182,7 @@ SETTLES = {
 async def test_what_became_of_an_event_is_said_until_it_is_heard(place: StreamPlace, name: str, times: int) -> None:
     settle, wanted = SETTLES[name]
     async with relaying(place.server.url) as relay, sharing(place, url=relay.url, lease_seconds=30) as store:
-        await store.put(make_event())
+        await store.enqueue(make_event())
         (event,) = await fetch(store)
         relay.lose(scripts.SETTLE.sha, times)
         await settle(store, event)
@@ -192,9 +192,9 @@ async def test_what_became_of_an_event_is_said_until_it_is_heard(place: StreamPl
 
 async def test_a_fetch_that_failed_leaves_no_claim_behind(place: StreamPlace) -> None:
     async with relaying(place.server.url) as relay, sharing(place, url=relay.url, lease_seconds=30) as store:
-        await store.put(make_event())
+        await store.enqueue(make_event())
         relay.lose(scripts.FETCH.sha, 2)
-        with pytest.raises(StoreFault) as caught:
+        with pytest.raises(StoreError) as caught:
             await fetch(store)
         assert caught.value.kind == "away"
         assert ids(await at_last(lambda: fetch(store))) == ["r"]
@@ -202,14 +202,14 @@ async def test_a_fetch_that_failed_leaves_no_claim_behind(place: StreamPlace) ->
 
 async def test_a_put_that_failed_is_kept_once_at_most_and_claimed_by_nobody(place: StreamPlace) -> None:
     async with relaying(place.server.url) as relay, sharing(place, url=relay.url, lease_seconds=30) as store:
-        for name, put in (("1", store.put_claimed), ("2", store.put)):
-            await store.put(make_event("before"))
+        for name, put in (("1", store.enqueue_claimed), ("2", store.enqueue)):
+            await store.enqueue(make_event("before"))
             relay.lose(scripts.PUT.sha, 2)
-            with pytest.raises(StoreFault, match="unavailable"):
+            with pytest.raises(StoreError, match="unavailable"):
                 await put(make_event(name))
             assert relay.has_lost_all
-            await eventually(lambda: store._puts._line.why_away is None, "it is asked again")
-        await at_last(store.waiting)
+            await eventually(lambda: store._enqueuer._channel.why_away is None, "it is asked again")
+        await at_last(store.backlog)
         assert await shown(store) == [(name, 0, False) for name in ("before", "1", "before", "2")]
 
 
@@ -220,18 +220,18 @@ async def test_what_was_kept_though_its_client_was_told_an_error_is_heard_of(pla
         sharing(place, heard, url=relay.url, lease_seconds=30) as store,
         sharing(place, lease_seconds=30),
     ):
-        for name, put in (("1", store.put_claimed), ("2", store.put)):
-            await store.put(make_event("before"))
+        for name, put in (("1", store.enqueue_claimed), ("2", store.enqueue)):
+            await store.enqueue(make_event("before"))
             relay.lose(scripts.PUT.sha, 2)
-            with pytest.raises(StoreFault, match="unavailable"):
+            with pytest.raises(StoreError, match="unavailable"):
                 await put(make_event(name, due_at=NOW + int(name)))
-            await eventually(lambda: store._puts._line.why_away is None, "it is asked again")
+            await eventually(lambda: store._enqueuer._channel.why_away is None, "it is asked again")
         await eventually(lambda: len(heard.calls) == 2, "both are told")
         assert heard.calls == [(LANE, 0, NOW + 1), (LANE, 0, NOW + 2)]
-        for put in (store.put_claimed, store.put):
+        for put in (store.enqueue_claimed, store.enqueue):
             putting = asyncio.create_task(put(make_event("3")))
             await asyncio.sleep(0)
-            while store._puts._queue:  # noqa: ASYNC110 (until it is on its way)
+            while store._enqueuer._queue:  # noqa: ASYNC110 (until it is on its way)
                 await asyncio.sleep(0)
             putting.cancel()
         await eventually(lambda: len(heard.calls) == 4, "those whose clients hung up")
@@ -246,21 +246,21 @@ async def test_who_is_cancelled_when_the_answer_has_come_leaves_no_claim_behind(
     heard = Heard()
     async with sharing(place, heard, lease_seconds=30) as store:
         if what == "fetch":
-            await store.put(make_event())
-        exchange = Line._exchange
+            await store.enqueue(make_event())
+        exchange = RequestChannel._exchange
 
-        async def exchange_and_cancel(line: Line, build: Any) -> Any:
+        async def exchange_and_cancel(line: RequestChannel, build: Any) -> Any:
             replies = await exchange(line, build)
             asyncio.get_running_loop().call_soon(lambda: cancel.pop().cancel() if cancel else None)
             return replies
 
-        ask = {"put": store.put, "put_claimed": store.put_claimed}
+        ask = {"put": store.enqueue, "put_claimed": store.enqueue_claimed}
         asking = asyncio.create_task(fetch(store) if what == "fetch" else ask[what](make_event()))
-        monkeypatch.setattr(Line, "_exchange", exchange_and_cancel)
+        monkeypatch.setattr(RequestChannel, "_exchange", exchange_and_cancel)
         cancel = [asking]
         with pytest.raises(asyncio.CancelledError):
             await asking
-        await store.waiting()
+        await store.backlog()
         assert await shown(store) == [("r", 0, False)]
         assert heard.calls == ([] if what == "fetch" else [(LANE, 1, NOW)])
 
@@ -270,35 +270,35 @@ async def test_who_is_cancelled_when_the_answer_has_come_leaves_no_claim_behind(
 
 async def held(relay: Relay, asking: asyncio.Task[Any]) -> None:
     """Wait until the gateway has given up what the relay holds."""
-    with pytest.raises(StoreFault):
+    with pytest.raises(StoreError):
         await asking
     assert relay.has_held
 
 
 async def test_a_fetch_that_arrives_after_it_was_given_up_claims_nothing(place: StreamPlace) -> None:
     async with relaying(place.server.url) as relay, sharing(place, url=relay.url, lease_seconds=30) as store:
-        await store.put(make_event("1"))
+        await store.enqueue(make_event("1"))
         relay.hold(scripts.FETCH.sha)
         await held(relay, asyncio.create_task(fetch(store)))
         assert ids(await at_last(lambda: fetch(store))) == ["1"]
-        await store.put(make_event("2"))
+        await store.enqueue(make_event("2"))
         await relay.let_go()
         assert ids(await fetch(store)) == ["2"]
 
 
 async def test_a_put_that_arrives_after_it_was_given_up_is_not_kept(place: StreamPlace) -> None:
     async with relaying(place.server.url) as relay, sharing(place, url=relay.url, lease_seconds=30) as store:
-        await store.put(make_event("1"))
+        await store.enqueue(make_event("1"))
         relay.hold(scripts.PUT.sha)
         await held(relay, asyncio.create_task(put_claimed(store, "2")))
-        await at_last(store.waiting)
+        await at_last(store.backlog)
         await relay.let_go()
         assert await shown(store) == [("1", 0, False)]
 
 
 async def test_a_rewrite_that_arrives_after_a_later_one_changes_nothing(place: StreamPlace) -> None:
     async with relaying(place.server.url) as relay, sharing(place, url=relay.url, lease_seconds=30) as store:
-        await store.put(make_event())
+        await store.enqueue(make_event())
         (event,) = await fetch(store)
         relay.hold(scripts.SETTLE.sha)
         await rewrite(store, event)  # again and again, on another connection at last
@@ -315,30 +315,30 @@ async def test_a_rewrite_that_arrives_after_a_later_one_changes_nothing(place: S
 async def test_a_paused_server_fails_puts_in_time_and_costs_no_claim_and_no_settled_event(place: StreamPlace) -> None:
     async with sharing(place) as one, sharing(place) as two:
         for number in range(4):
-            await one.put(make_event(str(number)))
+            await one.enqueue(make_event(str(number)))
         first, second, third = await fetch(one, most=3)
         (fourth,) = await fetch(two)
         place.server.pause()
         try:
             started = time.monotonic()
-            with pytest.raises(StoreFault) as caught:
-                await one.put(make_event("late"))
+            with pytest.raises(StoreError) as caught:
+                await one.enqueue(make_event("late"))
             assert caught.value.kind == "away"
             judge(started, TIMEOUT + 0.3)
-            with pytest.raises(StoreFault, match="does not answer"):  # nobody waits for what is known to be away
-                end_at_once(one.put(make_event("late")))
+            with pytest.raises(StoreError, match="does not answer"):  # nobody waits for what is known to be away
+                end_at_once(one.enqueue(make_event("late")))
             settling = [asyncio.create_task(finish(one, first)), asyncio.create_task(postpone(one, second))]
             await asyncio.sleep(1.5 * LEASE)
             assert not any(task.done() for task in settling)
-            assert one.trouble is not None
+            assert one.problem is not None
         finally:
             place.server.resume()
         await asyncio.gather(*settling)
-        await at_last(lambda: one.put(make_event("new")))
+        await at_last(lambda: one.enqueue(make_event("new")))
         await asyncio.sleep(LEASE)  # heartbeats of both
         assert (one.totals.taken_over, two.totals.taken_over) == (0, 0)
         assert (one.totals.lost_leases, two.totals.lost_leases) == (0, 0)
-        assert one.trouble is None
+        assert one.problem is None
         await finish(one, third)
         await finish(two, fourth)
         left = await shown(one)
@@ -354,26 +354,26 @@ async def test_a_server_with_an_append_only_file_is_killed_and_has_everything_ag
         heard = Heard()
         async with sharing(place) as one, sharing(place, heard) as two:
             for number in range(200):
-                await one.put(make_event(str(number)))
+                await one.enqueue(make_event(str(number)))
             events = await fetch(one, most=150)
             for event in events[:50]:
-                await one.finish(event)
+                await one.ack(event)
             for event in events[50:100]:
                 await postpone(one, event)
             server.kill()
             settling = [asyncio.create_task(finish(one, event)) for event in events[100:110]]
-            with pytest.raises(StoreFault):
-                await two.put(make_event("no"))
+            with pytest.raises(StoreError):
+                await two.enqueue(make_event("no"))
             server.start()
             await asyncio.gather(*settling)
-            assert (await at_last(two.waiting))[0].events == 100
+            assert (await at_last(two.backlog))[0].events == 100
             left = await shown(two)
             assert (len(left), sum(is_claimed for *_, is_claimed in left)) == (140, 40)
             before = heard.events()
-            await one.put(make_event("heard"))
+            await one.enqueue(make_event("heard"))
             await eventually(lambda: heard.events() > before, "news go on")
             for event in events[110:]:
-                await one.finish(event)
+                await one.ack(event)
             assert one.totals.refused == 0
         place.check()
 
@@ -384,11 +384,11 @@ async def test_an_emptied_server_is_noticed_and_gone_on_with_and_what_is_here_is
     heard = Heard()
     async with sharing(place) as one, sharing(place, heard) as two:
         for name in ("0", "1", "2", "3", "lost"):
-            await one.put(make_event(name))
+            await one.enqueue(make_event(name))
         events = await fetch(one, most=4)
         with place.server.client() as client:
             client.flushall()
-        await two.put(make_event("new"))  # its number is not that of an event that was lost
+        await two.enqueue(make_event("new"))  # its number is not that of an event that was lost
         await postpone(one, events[0])
         await rewrite(one, events[1])
         await give_back(one, events[2])
@@ -398,7 +398,7 @@ async def test_an_emptied_server_is_noticed_and_gone_on_with_and_what_is_here_is
         assert await shown(two) == [("new", 0, False), ("0", 1, False), ("1", 1, True), ("2", 0, False)]
         await finish(one, events[1])
         before = heard.events()
-        await one.put(make_event("heard"))
+        await one.enqueue(make_event("heard"))
         await eventually(lambda: heard.events() > before, "news go on")
         assert sorted(ids(await fetch(two))) == ["0", "2", "heard", "new"]
 
@@ -406,7 +406,7 @@ async def test_an_emptied_server_is_noticed_and_gone_on_with_and_what_is_here_is
 async def test_a_server_that_restarts_with_nothing_gets_back_what_is_claimed(caplog: pytest.LogCaptureFixture) -> None:
     with running_store("redis") as server:
         async with sharing(StreamPlace(server, "p")) as store:
-            await store.put(make_event("1"))
+            await store.enqueue(make_event("1"))
             (event,) = await fetch(store)
             server.restart()
             await postpone(store, event)
@@ -417,12 +417,12 @@ async def test_scripts_that_the_store_forgot_are_brought_again(place: StreamPlac
     async with sharing(place) as store:
         with place.server.client() as client:
             client.script_flush()
-        await store.put(make_event())
+        await store.enqueue(make_event())
         (event,) = await fetch(store)
         with place.server.client() as client:
             client.script_flush()
-        await store.finish(event)
-        assert await store.waiting() == []
+        await store.ack(event)
+        assert await store.backlog() == []
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -431,28 +431,28 @@ async def test_a_full_store_takes_nothing_new_and_can_be_worked_off(kind: str) -
         place = StreamPlace(server, "full")
         async with sharing(place) as store:
             for number in range(20):
-                await store.put(make_event(str(number), body=b"x" * 100_000))
+                await store.enqueue(make_event(str(number), body=b"x" * 100_000))
             (own,) = await fetch(store, most=1)
             with server.client() as client:
                 client.config_set("maxmemory", client.info()["used_memory"] - 500_000)
-            for put in (store.put, store.put_claimed):
-                with pytest.raises(StoreFault, match="raise maxmemory") as caught:
+            for put in (store.enqueue, store.enqueue_claimed):
+                with pytest.raises(StoreError, match="raise maxmemory") as caught:
                     await put(make_event("more"))
                 assert caught.value.kind == "full"
-                assert store.trouble == str(caught.value)
+                assert store.problem == str(caught.value)
             await postpone(store, own)
-            await store._presence.renew()
+            await store._membership.renew()
             events = await fetch(store, now=NOW, most=5)
             await rewrite(store, events[0])
             await give_back(store, events[1])
             for event in (events[0], *events[2:]):
-                await store.finish(event)
+                await store.ack(event)
             assert store.totals.refused == 0
-            assert (await store.waiting())[0].events == 16
+            assert (await store.backlog())[0].events == 16
             for event in await fetch(store, most=10):
-                await store.finish(event)
-            await store.put(make_event("there is room"))
-            assert store.trouble is None
+                await store.ack(event)
+            await store.enqueue(make_event("there is room"))
+            assert store.problem is None
         place.check()
 
 
@@ -462,7 +462,7 @@ async def test_a_store_that_is_away_at_the_start_is_used_when_it_comes(caplog: p
         place = StreamPlace(server, "p")
         async with sharing(place) as store:
             for number in range(3):
-                await store.put(make_event(str(number)))
+                await store.enqueue(make_event(str(number)))
         server.kill()
         heard = Heard()
         store = place.make(lease_seconds=LEASE, timeout_seconds=TIMEOUT)
@@ -470,8 +470,8 @@ async def test_a_store_that_is_away_at_the_start_is_used_when_it_comes(caplog: p
         assert await store.open(heard) == []
         judge(started, TIMEOUT + 0.2)
         assert any("check that it runs" in record.message for record in caplog.records)
-        with pytest.raises(StoreFault):
-            await store.put(make_event("no", lane="a/function/g"))
+        with pytest.raises(StoreError):
+            await store.enqueue(make_event("no", lane="a/function/g"))
         server.start()
         await eventually(lambda: heard.events(), "what waits is told", 5)
         assert (LANE, 3, NOW) in heard.calls
@@ -486,7 +486,7 @@ async def test_an_end_while_the_store_is_away_is_not_waited_for(caplog: pytest.L
         await store.open(hear_nothing)
         event = await put_claimed(store, "1")
         server.pause()
-        finishing = asyncio.create_task(store.finish(event))
+        finishing = asyncio.create_task(store.ack(event))
         await asyncio.sleep(0)
         started = time.monotonic()
         await store.close()
@@ -528,11 +528,11 @@ async def test_a_wrong_password_and_a_user_without_rights_are_refused_in_words(k
             store = StreamStore(server.url.replace("//", f"//{user}@"), gateway="g", timeout_seconds=TIMEOUT)
             await store.open(hear_nothing)
             try:
-                await store.put(make_event())
+                await store.enqueue(make_event())
                 (event,) = await fetch(store)
-                await store.finish(event)
+                await store.ack(event)
                 await asyncio.sleep(0.1)  # the news are asked for
-                assert store.trouble is None
+                assert store.problem is None
             finally:
                 await store.close()
 
@@ -553,11 +553,11 @@ async def test_tls_is_spoken_where_the_url_says_so(place: StreamPlace, tmp_path:
         async with server:
             url = f"rediss://localhost:{server.sockets[0].getsockname()[1]}/0"
             async with sharing(place, url=f"{url}?ssl_ca_certs={certificate}", timeout_seconds=2) as store:
-                await store.put(make_event())
+                await store.enqueue(make_event())
                 assert await shown(store) == [("r", 0, False)]
             async with sharing(place, url=url, timeout_seconds=2) as store:
-                assert store.trouble is not None
-                assert "certificate" in store.trouble
+                assert store.problem is not None
+                assert "certificate" in store.problem
 
 
 async def test_a_replica_a_node_of_a_cluster_and_what_is_no_redis_are_refused_in_words() -> None:
@@ -593,10 +593,10 @@ async def test_a_primary_that_becomes_a_replica_is_told(caplog: pytest.LogCaptur
         async with sharing(StreamPlace(server, "p")) as store:
             with server.client() as client:
                 client.replicaof("127.0.0.1", free_port())
-                with pytest.raises(StoreFault, match="replica"):
-                    await store.put(make_event())
+                with pytest.raises(StoreError, match="replica"):
+                    await store.enqueue(make_event())
                 client.replicaof("NO", "ONE")
-            await at_last(lambda: store.put(make_event()))
+            await at_last(lambda: store.enqueue(make_event()))
             assert await shown(store) == [("r", 0, False)]
 
 
@@ -615,12 +615,12 @@ async def test_a_put_waits_for_replicas_where_the_url_says_so() -> None:
     with running_store("redis", is_tcp=True) as server:
         place = StreamPlace(server, "p")
         async with sharing(place, url=f"{server.url}?wait_replicas=1&wait_ms=300") as store:
-            with pytest.raises(StoreFault, match="0 of 1 replicas") as caught:
+            with pytest.raises(StoreError, match="0 of 1 replicas") as caught:
                 await put_claimed(store, "1")
             assert caught.value.kind == "away"
             with running_store("redis", "--replicaof", "127.0.0.1", str(server.port)) as replica:
                 await eventually(lambda: replica.info()["master_link_status"] == "up", "the replica is there", 10)
-                await at_last(lambda: store.put(make_event("2")))
+                await at_last(lambda: store.enqueue(make_event("2")))
                 assert replica.info()["master_link_status"] == "up"
             assert await shown(store) == [("1", 0, False), ("2", 0, False)]
 
@@ -635,14 +635,14 @@ async def test_what_a_dead_gateway_had_claimed_is_run_by_another_soon_after_its_
         one = place.make(lease_seconds=LEASE, timeout_seconds=TIMEOUT)
         await one.open(hear_nothing)
         for number in range(1200):  # more than one script takes over
-            await one.put(make_event(str(number)))
+            await one.enqueue(make_event(str(number)))
         events = await fetch(one, most=1100)
         events[0].runs = 2
-        await one.rewrite(events[0])
+        await one.update(events[0])
         await eventually(lambda: heard.events() == 1200, "what was put is heard")
         died = time.monotonic()
-        presence = one._presence
-        for task in (*presence._tasks, one._work._task, one._puts._task):
+        presence = one._membership
+        for task in (*presence._tasks, one._work._task, one._enqueuer._task):
             assert task is not None
             await task.close()
         await eventually(lambda: two.totals.taken_over == 1100, "it is taken over", 3 * LEASE)
@@ -651,7 +651,7 @@ async def test_what_a_dead_gateway_had_claimed_is_run_by_another_soon_after_its_
         assert len(await fetch(two, most=2000)) == 1200
         with place.server.client() as client:
             assert client.zcard(f"{place.base}:leases") == 1
-        for line in one._lines:
+        for line in one._channels:
             await line.close()
 
 
@@ -659,7 +659,7 @@ async def test_a_gateway_that_stood_still_undoes_nothing_of_what_others_did(plac
     async with sharing(place, lease_seconds=1) as two:
         names = [f"{kind}-{n}" for kind in ("finish", "postpone", "rewrite", "back") for n in range(3)]
         for name in names:
-            await two.put(make_event(name))
+            await two.enqueue(make_event(name))
         arguments = [place.server.url, place.base.strip("{}"), "1", LANE, repr(NOW)]
         process = subprocess.Popen(  # noqa: ASYNC220 (it starts at once)
             [sys.executable, str(Path(__file__).with_name("paused_gateway.py")), *arguments],
@@ -675,10 +675,10 @@ async def test_a_gateway_that_stood_still_undoes_nothing_of_what_others_did(plac
             assert len(events) == len(names)
             for name in names:  # one of each kind is finished, one postponed, one still runs
                 if name.endswith("0"):
-                    await two.finish(events[name])
+                    await two.ack(events[name])
                 elif name.endswith("1"):
                     events[name].runs, events[name].due_at = 7, NOW + 100
-                    await two.postpone(events[name])
+                    await two.requeue(events[name])
             process.send_signal(signal.SIGCONT)
             process.stdin.write("go\n")
             process.stdin.flush()
@@ -696,7 +696,7 @@ async def test_a_gateway_that_stood_still_undoes_nothing_of_what_others_did(plac
         )
         for name in names:
             if name.endswith("2"):
-                await two.finish(events[name])
+                await two.ack(events[name])
         assert two.totals.refused == 0
         assert two.totals.lost_leases == 0
 
@@ -705,8 +705,8 @@ async def test_a_lost_lease_costs_a_put_and_a_fetch_nothing(place: StreamPlace) 
     async with sharing(place, lease_seconds=30) as one, sharing(place, lease_seconds=30) as two:
         first = await put_claimed(one, "1")
         with place.server.client() as client:
-            client.zadd(f"{place.base}:leases", {one._presence.session: 1})
-        await two._presence.renew()
+            client.zadd(f"{place.base}:leases", {one._membership.session: 1})
+        await two._membership.renew()
         assert two.totals.taken_over == 1
         second = await put_claimed(one, "2")
         assert one.totals.lost_leases == 1
@@ -723,7 +723,7 @@ async def test_missed_news_are_made_up_for(place: StreamPlace) -> None:
     async with sharing(place) as one, sharing(place, heard):
         with place.server.client() as client:
             client.hincrby(f"{place.base}:state", "news", 1)  # one was trimmed before it was read
-        await one.put(make_event())
+        await one.enqueue(make_event())
         await eventually(lambda: len(heard.calls) == 2, "the news and what waits")
         assert heard.calls == [(LANE, 1, NOW), (LANE, 0, NOW)]
 
@@ -731,7 +731,7 @@ async def test_missed_news_are_made_up_for(place: StreamPlace) -> None:
 async def test_an_event_of_another_version_hinders_nobody(place: StreamPlace, caplog: pytest.LogCaptureFixture) -> None:
     async with sharing(place) as one:
         for number in range(3):
-            await one.put(make_event(str(number)))
+            await one.enqueue(make_event(str(number)))
         key = (await one.oldest(LANE, 3))[1][0].key
         with place.server.client() as client:
             client.hset(f"{place.base}:heads", key, b"\xc1 of tomorrow")
@@ -745,7 +745,7 @@ async def test_a_backlog_takes_no_memory_of_the_gateway(place: StreamPlace) -> N
 
         async def put(numbers: range) -> None:
             for number in numbers:
-                await store.put(make_event(str(number), body=b"x" * 1000))
+                await store.enqueue(make_event(str(number), body=b"x" * 1000))
 
         async def put_many(events: int) -> None:
             await asyncio.gather(*(put(range(start, events, 64)) for start in range(64)))
@@ -759,7 +759,7 @@ async def test_a_backlog_takes_no_memory_of_the_gateway(place: StreamPlace) -> N
         finally:
             tracemalloc.stop()
         assert grown < 1_000_000  # 100 bytes an event
-        assert (await other.waiting())[0].events == 11_000
+        assert (await other.backlog())[0].events == 11_000
         found = await other.find("77", 10)
         assert ids([event for event, _ in found]) == ["77", "77"]
         with place.server.client() as client:

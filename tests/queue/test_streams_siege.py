@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from invoke_gateway.queue.base import StoreFault
+from invoke_gateway.queue.base import StoreError
 from invoke_gateway.queue.redis.store import StreamStore
 from tests.support.event_places import LANE, StreamPlace, hear_nothing, make_event
 from tests.support.stores import KINDS, running_store
@@ -101,9 +101,9 @@ async def put_all(store: StreamStore, kept: dict[str, bytes], dice: random.Rando
             body = b"fails once" if dice.random() < 0.1 else b"runs"
             name = str(number)
             try:
-                await store.put(make_event(name, body=body, due_at=time.time(), received_at=time.time()))
+                await store.enqueue(make_event(name, body=body, due_at=time.time(), received_at=time.time()))
                 kept[name] = body
-            except StoreFault:
+            except StoreError:
                 errors += 1
                 await asyncio.sleep(0.05)
             await asyncio.sleep(0.01)
@@ -116,5 +116,5 @@ async def ask_left(store: StreamStore) -> int:
     """How many events are in the store, claimed or not."""
     try:
         return len(await store.oldest(LANE, 100_000))
-    except StoreFault:
+    except StoreError:
         return -1

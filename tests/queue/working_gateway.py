@@ -7,7 +7,7 @@ import os
 import sys
 import time
 
-from invoke_gateway.queue.base import StoreFault
+from invoke_gateway.queue.base import StoreError
 from invoke_gateway.queue.redis.store import StreamStore
 
 
@@ -20,8 +20,8 @@ async def main(url: str, prefix: str, lease: float, lane: str, path: str) -> Non
     while True:
         bell.clear()
         try:
-            fetched = await store.fetch(lane, time.time(), 16, 1 << 20)
-        except StoreFault:
+            fetched = await store.claim_due(lane, time.time(), 16, 1 << 20)
+        except StoreError:
             await asyncio.sleep(0.05)
             continue
         for event in fetched.events:
@@ -29,9 +29,9 @@ async def main(url: str, prefix: str, lease: float, lane: str, path: str) -> Non
             os.write(runs, f"{event.request_id} {event.runs}\n".encode())
             if event.runs == 0 and event.body == b"fails once":
                 event.runs, event.due_at = 1, time.time() + 0.3
-                await store.postpone(event)
+                await store.requeue(event)
             else:
-                await store.finish(event)
+                await store.ack(event)
         if not fetched.events:
             wait = 1.0 if fetched.next_due_at is None else min(1.0, max(0.001, fetched.next_due_at - time.time()))
             try:

@@ -17,7 +17,7 @@ from invoke_gateway.cli.main import main
 from invoke_gateway.policy.destination_url import File, parse_target_url
 from invoke_gateway.policy.os_text import printable, printable_document
 from invoke_gateway.policy.store_url import find_file_path
-from invoke_gateway.queue.base import CannotOpen, StoreFault
+from invoke_gateway.queue.base import CannotOpen, StoreError
 from invoke_gateway.queue.location import find_file
 from invoke_gateway.telemetry.exposition import Family, render
 from tests.support import clients
@@ -111,7 +111,7 @@ def test_a_text_of_the_operating_system_can_be_written(text: str, shown: str) ->
     assert printable(text) == shown
     assert printable_document({"a": [text, 1, None, {text: (text,)}]}) == {"a": [shown, 1, None, {shown: [shown]}]}
     assert json.loads(encode({"a": text})) == {"a": shown}
-    for fault in (StoreFault("failed", text), CannotOpen(text)):
+    for fault in (StoreError("failed", text), CannotOpen(text)):
         assert str(fault) == shown
     label = shown.replace("\\", "\\\\")
     lines = b"".join(render([Family("m", "gauge", "Help.", ("l",), [((text,), 1)])], is_openmetrics=False)).decode()

@@ -15,8 +15,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from invoke_gateway.cli.main import main
-from invoke_gateway.queue.base import Waiting
-from invoke_gateway.queue.lanes import LaneName, Work, name_lane, split_lane
+from invoke_gateway.queue.base import LaneBacklog
+from invoke_gateway.queue.lanes import LaneName, QueueKind, name_lane, split_lane
 from invoke_gateway.queue.location import find_file
 from invoke_gateway.queue.origin import Origin, describe_backend
 from tests.support import clients
@@ -239,7 +239,7 @@ async def test_a_file_of_an_earlier_version_is_held_as_of_an_unknown_backend(tmp
     connection = sqlite3.connect(path)
     connection.execute("UPDATE events SET lane = '000000000000/function/report'")
     head = connection.execute("SELECT head FROM events").fetchone()[0]
-    lane = split_lane(name_lane("000000000000", Work.RUN, "report", f"{away} in us-east-1"))
+    lane = split_lane(name_lane("000000000000", QueueKind.RUN, "report", f"{away} in us-east-1"))
     assert lane.origin == f"{away} in us-east-1"
     assert lane.origin.encode() in head
     connection.commit()
@@ -254,14 +254,17 @@ def test_an_origin_is_scheme_host_port_and_region() -> None:
     assert describe_backend("http://LOCALHOST", "r") == "http://localhost:80 in r"
     assert describe_backend("https://[::1]:9443/", "r") == "https://[::1]:9443 in r"
     assert describe_backend("demo", "r") == "demo"
-    lane = name_lane("a", Work.KEEP, "x/y|z@", "https://[::1]:9443 in r")
-    assert split_lane(lane) == LaneName("https://[::1]:9443 in r", "a", Work.KEEP, "x/y|z@")
-    assert split_lane("a/function/@b|c") == LaneName("", "a", Work.RUN, "@b|c")
+    lane = name_lane("a", QueueKind.KEEP, "x/y|z@", "https://[::1]:9443 in r")
+    assert split_lane(lane) == LaneName("https://[::1]:9443 in r", "a", QueueKind.KEEP, "x/y|z@")
+    assert split_lane("a/function/@b|c") == LaneName("", "a", QueueKind.RUN, "@b|c")
 
 
 def test_what_has_ended_is_held_too_and_keeps_its_times() -> None:
     origin = Origin("b")
-    rows = [Waiting(name_lane("a", work, "f", "other"), 1, 0, 5.0, float(number)) for number, work in enumerate(Work)]
+    rows = [
+        LaneBacklog(name_lane("a", work, "f", "other"), 1, 0, 5.0, float(number))
+        for number, work in enumerate(QueueKind)
+    ]
     assert [(held.origin, held.events, held.received_at) for held in origin.sum_held(rows)] == [("other", 3, 0.0)]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from itertools import count
 
-from invoke_gateway.queue.base import Fetched, StoreFault, Waiting
+from invoke_gateway.queue.base import ClaimedEvents, LaneBacklog, StoreError
 from invoke_gateway.queue.event import Event
 
 
@@ -17,29 +17,29 @@ class MemoryStore:
     def __init__(self) -> None:
         self.events: dict[int, Event] = {}
         self.claimed: set[int] = set()
-        self.fault: StoreFault | None = None
+        self.fault: StoreError | None = None
         self.holding: bool | None = True
-        self.trouble: str | None = None
+        self.problem: str | None = None
         self.finished: list[Event] = []
         self.postponed: list[Event] = []
         self._keys = count(1)
 
-    async def open(self, hear: Callable[[str, int, float], None]) -> list[Waiting]:
-        self.hear = hear
-        return await self.waiting()
+    async def open(self, note_enqueued: Callable[[str, int, float], None]) -> list[LaneBacklog]:
+        self.hear = note_enqueued
+        return await self.backlog()
 
-    async def put(self, event: Event) -> None:
+    async def enqueue(self, event: Event) -> None:
         await asyncio.sleep(0)
         if self.fault is not None:
             raise self.fault
         event.key = next(self._keys)
         self.events[event.key] = deepcopy(event)
 
-    async def put_claimed(self, event: Event) -> None:
-        await self.put(event)
+    async def enqueue_claimed(self, event: Event) -> None:
+        await self.enqueue(event)
         self.claimed.add(event.key)
 
-    async def fetch(self, lane: str, now: float, most: int, most_bytes: int) -> Fetched:
+    async def claim_due(self, lane: str, now: float, most: int, most_bytes: int) -> ClaimedEvents:
         await asyncio.sleep(0)
         free = sorted(
             (e for e in self.events.values() if e.lane == lane and e.key not in self.claimed),
@@ -48,37 +48,37 @@ class MemoryStore:
         due = [e for e in free if e.due_at <= now][:most]
         self.claimed |= {e.key for e in due}
         rest = free[len(due) :]
-        return Fetched([deepcopy(e) for e in due], rest[0].due_at if rest else None)
+        return ClaimedEvents([deepcopy(e) for e in due], rest[0].due_at if rest else None)
 
-    def holds(self, event: Event) -> bool | None:
+    def owns_claim(self, event: Event) -> bool | None:
         return self.holding
 
-    async def finish(self, event: Event) -> None:
+    async def ack(self, event: Event) -> None:
         await asyncio.sleep(0)
         del self.events[event.key]
         self.claimed.remove(event.key)
         self.finished.append(event)
 
-    async def postpone(self, event: Event) -> None:
-        await self.rewrite(event)
+    async def requeue(self, event: Event) -> None:
+        await self.update(event)
         self.claimed.remove(event.key)
         self.postponed.append(deepcopy(event))
 
-    async def rewrite(self, event: Event) -> None:
+    async def update(self, event: Event) -> None:
         await asyncio.sleep(0)
         assert event.key in self.claimed
         self.events[event.key] = deepcopy(event)
 
-    async def give_back(self, events: list[Event]) -> None:
+    async def release(self, events: list[Event]) -> None:
         self.claimed -= {event.key for event in events}
 
-    async def waiting(self) -> list[Waiting]:
+    async def backlog(self) -> list[LaneBacklog]:
         found: dict[str, list[Event]] = {}
         for event in self.events.values():
             if event.key not in self.claimed:
                 found.setdefault(event.lane, []).append(event)
         return [
-            Waiting(
+            LaneBacklog(
                 lane,
                 len(events),
                 sum(bool(e.runs) for e in events),
@@ -98,7 +98,7 @@ class MemoryStore:
         found = sorted((e for e in self.events.values() if e.lane == lane), key=lambda e: (e.due_at, e.key))
         return [(deepcopy(event), event.key in self.claimed) for event in found[:most]]
 
-    async def take(self, key: bytes | int) -> Event | None:
+    async def claim_one(self, key: bytes | int) -> Event | None:
         await asyncio.sleep(0)
         if key in self.claimed or key not in self.events:
             return None

@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 import redis
 
+from invoke_gateway.queue.base import LaneBacklog
 from invoke_gateway.queue.base import Store as EventStore
-from invoke_gateway.queue.base import Waiting
 from invoke_gateway.queue.event import Event
 from invoke_gateway.queue.redis.store import StreamStore
 from invoke_gateway.queue.sqlite.store import SqliteStore
@@ -61,7 +61,7 @@ class Place(Protocol):
     async def crash(self, store: EventStore) -> None:
         """End a gateway as `kill -9` does."""
 
-    async def bury(self, store: EventStore) -> list[Waiting]:
+    async def bury(self, store: EventStore) -> list[LaneBacklog]:
         """Have what the crashed one had claimed wait again; `store` is open, and lives. What waits now."""
 
     def check(self) -> None:
@@ -83,8 +83,8 @@ class FilePlace:
     async def crash(self, store: EventStore) -> None:
         await store.close()
 
-    async def bury(self, store: EventStore) -> list[Waiting]:
-        return await store.waiting()
+    async def bury(self, store: EventStore) -> list[LaneBacklog]:
+        return await store.backlog()
 
     def check(self) -> None:
         pass
@@ -106,19 +106,19 @@ class StreamPlace:
 
     async def crash(self, store: EventStore) -> None:
         assert isinstance(store, StreamStore)
-        presence = store._presence
-        tasks = [task for task in (*presence._tasks, store._work._task, store._puts._task) if task is not None]
+        presence = store._membership
+        tasks = [task for task in (*presence._tasks, store._work._task, store._enqueuer._task) if task is not None]
         for task in tasks:
             await task.close()
-        for line in store._lines:
+        for line in store._channels:
             await line.close()
         with self.server.client() as client:  # its lease has ended
             assert client.zadd(f"{self.base}:leases", {presence.session: 1}, xx=True, ch=True) == 1
 
-    async def bury(self, store: EventStore) -> list[Waiting]:
+    async def bury(self, store: EventStore) -> list[LaneBacklog]:
         assert isinstance(store, StreamStore)
-        await store._presence.renew()
-        return await store.waiting()
+        await store._membership.renew()
+        return await store.backlog()
 
     def check(self) -> None:
         """Every event is in one place: it waits in one lane or one session has claimed it."""

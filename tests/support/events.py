@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from invoke_gateway.policy.event_rules import Condition
-from invoke_gateway.queue.event import Answer, Event, Outcome
+from invoke_gateway.queue.event import Event, FunctionAnswer, Outcome
 
 ARN = "arn:aws:lambda:us-east-1:000000000000:function:report"
 FAILURE = b'{"errorMessage":"no such report","errorType":"ValueError","stackTrace":[]}'
-FAILED = Answer(200, FAILURE, "Unhandled", "$LATEST")
+FAILED = FunctionAnswer(200, FAILURE, "Unhandled", "$LATEST")
 
 
 def ended(
     condition: Condition = "RetriesExhausted",
-    answer: Answer | None = FAILED,
+    answer: FunctionAnswer | None = FAILED,
     *,
     body: bytes = b'{"id":7}',
     runs: int = 3,

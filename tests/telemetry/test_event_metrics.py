@@ -82,7 +82,7 @@ def test_levels_are_of_what_waits_and_runs_and_go_back_to_nothing(served: Gatewa
         served.release()
     events = served.server.gateway.events
     assert events is not None
-    served.until(lambda: not events.ready.lanes, "the last end is written")
+    served.until(lambda: not events.prefetch.lanes, "the last end is written")
     samples = served.metrics()
     assert {value for name, value in samples.items() if name.startswith("async_events_queued")} == {0}
     assert samples[f'async_oldest_event_age_seconds{{account="{DEFAULT_ACCOUNT}"}}'] == 0
@@ -105,7 +105,7 @@ def test_a_store_that_cannot_keep_events_is_degraded_and_it_is_known_which_store
 ) -> None:
     assert served.metrics()['degraded{cause="event_store"}'] == 0
     assert [name for name in served.metrics() if name.startswith("async_store_info")]
-    monkeypatch.setattr(depths.QueueLooker, "trouble", "The disk is full.")
+    monkeypatch.setattr(depths.QueueMonitor, "problem", "The disk is full.")
     assert served.metrics()['degraded{cause="event_store"}'] == 1
 
 
@@ -114,7 +114,7 @@ def test_a_target_that_was_given_up_is_counted_by_what_it_is() -> None:
     totals.received("a", "f")
     for kind in ("dead_letter_queue", "dead_letter_queue", "on_success"):
         totals.not_delivered("a", "f", kind)
-    levels = depths.Levels("here", now=lambda: 0.0)
+    levels = depths.QueueGauges("here", now=lambda: 0.0)
     told = {family.name: list(family.rows) for family in list_events(Events(totals, levels))}
     assert told["invoke_gateway_dead_letter_errors"] == [(("a", "f"), 2)]
     assert dict(told["invoke_gateway_destination_delivery_failures"]) == {

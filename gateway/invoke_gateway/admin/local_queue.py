@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..queue.adoption import Adoption, Decided, Decision
-from ..queue.control import Act, Control
-from ..queue.depths import Depths, QueueLooker, add_depths
+from ..queue.adoption import Adoption, AdoptionResult, Decision
+from ..queue.control import Action, Control
+from ..queue.depths import Depths, QueueMonitor, add_depths
 from .queue import EventQuery, QueueState
 from .queue_documents import Row, describe_all, in_thread
 
@@ -18,7 +18,7 @@ class LocalQueue:
     """`store` is where events are kept, without credentials; `now` gives seconds since the epoch, as in events."""
 
     def __init__(
-        self, looker: QueueLooker, control: Control, adoption: Adoption, *, now: Callable[[], float], store: str
+        self, looker: QueueMonitor, control: Control, adoption: Adoption, *, now: Callable[[], float], store: str
     ) -> None:
         self.store = store
         self.now = now
@@ -28,10 +28,10 @@ class LocalQueue:
 
     async def look(self) -> QueueState:
         looker = self._looker
-        await looker.look(at_most_every=0, patience=_PATIENCE_SECONDS)
-        return QueueState(await in_thread(_sum, looker.stored, looker.here), looker.trouble, looker.held)
+        await looker.refresh(at_most_every=0, patience=_PATIENCE_SECONDS)
+        return QueueState(await in_thread(_sum, looker.stored, looker.here), looker.problem, looker.held)
 
-    async def decide(self, decision: Decision, origin: str | None) -> Decided:
+    async def decide(self, decision: Decision, origin: str | None) -> AdoptionResult:
         return await self._adoption.decide(decision, origin, patience=_DECISION_SECONDS)
 
     async def read(self, query: EventQuery) -> tuple[list[Row], bool]:
@@ -43,8 +43,8 @@ class LocalQueue:
             has_more = len(seen) == wanted.most
         return await in_thread(describe_all, seen, query.payload, self.now()), has_more
 
-    async def act(self, act: Act, request_id: str) -> tuple[int, int]:
-        acted = await self.control.act(act, request_id)
+    async def act(self, act: Action, request_id: str) -> tuple[int, int]:
+        acted = await self.control.apply(act, request_id)
         return len(acted.done), len(acted.running)
 
 

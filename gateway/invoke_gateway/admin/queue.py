@@ -10,9 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ..queue.adoption import Decided, Decision, WhichOrigin
-from ..queue.base import StoreFault
-from ..queue.control import Act, Wanted
+from ..queue.adoption import AdoptionResult, AmbiguousOrigin, Decision
+from ..queue.base import StoreError
+from ..queue.control import Action, EventFilter
 from ..queue.depths import STATES, Depths
 from ..queue.origin import Held
 from .documents import (
@@ -56,7 +56,7 @@ class EventQuery(NamedTuple):
     """Of which events: of one request id, or the oldest of those that are wanted."""
 
     request_id: str | None
-    wanted: Wanted
+    wanted: EventFilter
     payload: bool
 
 
@@ -69,7 +69,7 @@ class QueueState(NamedTuple):
 
 
 class QueueView(Protocol):
-    """A queue of one process, or of several workers. All raise `StoreFault`."""
+    """A queue of one process, or of several workers. All raise `StoreError`."""
 
     store: str
 
@@ -80,13 +80,13 @@ class QueueView(Protocol):
     async def look(self) -> QueueState:
         """Return the present state of the queue."""
 
-    async def decide(self, decision: Decision, origin: str | None) -> Decided:
-        """Adopts or drops what is held of one origin; None: of the only one. Raises `WhichOrigin`."""
+    async def decide(self, decision: Decision, origin: str | None) -> AdoptionResult:
+        """Adopts or drops what is held of one origin; None: of the only one. Raises `AmbiguousOrigin`."""
 
     async def read(self, query: EventQuery) -> tuple[list[Row], bool]:
         """Events as documents, and whether there are more."""
 
-    async def act(self, act: Act, request_id: str) -> tuple[int, int]:
+    async def act(self, act: Action, request_id: str) -> tuple[int, int]:
         """To how many events of the request id it was done, and how many are run now."""
 
 
@@ -115,7 +115,7 @@ class QueueEndpoint:
             return answer_json({"mode": "forward", "store": None, **describe_queue({}, [], rows, 0.0), "trouble": None})
         try:
             look = await self._queue.look()
-        except StoreFault as fault:
+        except StoreError as fault:
             return answer_error(str(fault), 503)
         shown = await in_thread(describe_queue, look.depths, look.held, rows, self._queue.now())
         return answer_json({"mode": "queue", "store": self._queue.store, **shown, "trouble": look.trouble})
@@ -128,7 +128,7 @@ class QueueEndpoint:
             rows, has_more = await self._queue.read(query)
         except BadDocument as error:
             return answer_error(str(error), error.status)
-        except StoreFault as fault:
+        except StoreError as fault:
             return answer_error(str(fault), 503)
         if query.request_id is not None and not rows:
             return _answer_unknown(query.request_id)
@@ -165,20 +165,20 @@ class QueueEndpoint:
             return answer_error(_FORWARDED, 409)
         try:
             decided = await self._queue.decide(decision, origin)
-        except WhichOrigin as error:
+        except AmbiguousOrigin as error:
             return answer_error(str(error), 409 if origin is None else 404)
-        except StoreFault as fault:
+        except StoreError as fault:
             return answer_error(str(fault), 503)
         return answer_json({_DECIDED[decision]: decided.events, "is_whole": decided.is_whole})
 
-    async def _act(self, act: Act, request_id: str) -> Response:
+    async def _act(self, act: Action, request_id: str) -> Response:
         if self._queue is None:
             return answer_error(_FORWARDED, 409)
         try:
             done, running = await self._queue.act(act, _read_id(request_id))
         except BadDocument as error:
             return answer_error(str(error), error.status)
-        except StoreFault as fault:
+        except StoreError as fault:
             return answer_error(str(fault), 503)
         if done:
             return answer_json({"request_id": request_id, _DONE[act]: done, "running": running})
@@ -192,7 +192,7 @@ class QueueEndpoint:
 
 
 _DECIDED: dict[Decision, str] = {"adopt": "adopted", "drop": "dropped"}
-_DONE: dict[Act, str] = {"retry": "retried", "drop": "dropped"}
+_DONE: dict[Action, str] = {"retry": "retried", "drop": "dropped"}
 
 
 def read_event_query(parameters: Mapping[str, str]) -> EventQuery:
@@ -200,7 +200,7 @@ def read_event_query(parameters: Mapping[str, str]) -> EventQuery:
     values = _read(parameters, _KEYS)
     most = _read_number(values, "most", USUAL_EVENTS, MOST_EVENTS)
     request_id = values.get("request_id")
-    wanted = Wanted(values.get("account"), values.get("function"), values.get("state"), most)
+    wanted = EventFilter(values.get("account"), values.get("function"), values.get("state"), most)
     if request_id is not None:
         if wanted[:3] != (None, None, None):
             raise BadDocument("Ask for a request_id, or for an account, function or state; not for both.")

@@ -9,9 +9,9 @@ from heapq import nsmallest
 from math import inf
 from typing import Any, TypeVar
 
-from ..queue.control import Seen, name_of
+from ..queue.control import EventStatus, name_of
 from ..queue.depths import STATES, Depth, Depths
-from ..queue.event import Answer, Outcome
+from ..queue.event import FunctionAnswer, Outcome
 from ..queue.origin import Held
 
 Row = dict[str, Any]
@@ -60,7 +60,7 @@ def _since(at: float, now: float) -> float | None:
     return None if at == inf else round(max(now - at, 0.0), 3)
 
 
-def describe_event(seen: Seen, now: float, *, payload: bool) -> Row:
+def describe_event(seen: EventStatus, now: float, *, payload: bool) -> Row:
     """One event. `due_in_seconds` is None where it is under way, or waits for somebody."""
     event = seen.event
     is_timed = not seen.is_running and seen.state not in ("undelivered", "held")
@@ -76,7 +76,7 @@ def describe_event(seen: Seen, now: float, *, payload: bool) -> Row:
         "age_seconds": _since(event.received_at, now),
         "due_in_seconds": round(max(event.due_at - now, 0.0), 3) if is_timed else None,
         "runs": event.runs,
-        "returns": event.returns,
+        "returns": event.requeues,
         "outcome": _describe_outcome(event.outcome, now),
         "answer": _describe_answer(event.answer if event.outcome is None else event.outcome.answer, payload),
         "path": event.path.decode("latin-1"),
@@ -107,11 +107,11 @@ def _describe_outcome(outcome: Outcome | None, now: float) -> Row | None:
         "error_message": outcome.error_message,
         "pending": list(outcome.pending),
         "tries": outcome.tries,
-        "trouble": outcome.trouble,
+        "trouble": outcome.problem,
     }
 
 
-def _describe_answer(answer: Answer | None, payload: bool) -> Row | None:
+def _describe_answer(answer: FunctionAnswer | None, payload: bool) -> Row | None:
     """What the function said last, where that is known."""
     if answer is None:
         return None
@@ -124,7 +124,7 @@ def _describe_answer(answer: Answer | None, payload: bool) -> Row | None:
     return row | describe_payload(answer.payload) if payload else row
 
 
-def describe_all(seen: list[Seen], payload: bool, now: float) -> list[Row]:
+def describe_all(seen: list[EventStatus], payload: bool, now: float) -> list[Row]:
     """Payloads as far as one answer can carry them; `payload_left_out` where one is missing for that."""
     left = _MOST_PAYLOAD
     rows = []

@@ -25,15 +25,15 @@ from ..background import BackgroundTasks
 from ..buffers import Buffers
 from ..counters.memory import MemoryCounters
 from ..destinations.sqs import missing_extra
-from ..destinations.targets import Targets as Destinations
+from ..destinations.targets import Destinations as Destinations
 from ..exchange import Exchange
 from ..invocation import Function, Invocation, InvocationType, Operation
 from ..middleware.admission import Admission, Lookahead
 from ..middleware.authenticate import Authenticate
 from ..middleware.cors import Cors
 from ..middleware.error_response import Answer
-from ..middleware.fault_injection import Delay, Inject, LateKeep
-from ..middleware.handoff import Handoff, Keep
+from ..middleware.fault_injection import Delay, DelayedEnqueue, Inject
+from ..middleware.handoff import Enqueue, Handoff
 from ..middleware.identify import Identify
 from ..middleware.length import Length
 from ..middleware.payload import Payload
@@ -52,14 +52,14 @@ from ..queue.base import CannotOpen, Store
 from ..queue.clock import Clock
 from ..queue.control import Control
 from ..queue.delivery import Deliveries
-from ..queue.depths import SCRAPE_SECONDS, Levels, QueueLooker
+from ..queue.depths import SCRAPE_SECONDS, QueueGauges, QueueMonitor
 from ..queue.dispatcher import Dispatcher
 from ..queue.event import Event
 from ..queue.from_request import invoke_scope, make_event
 from ..queue.location import find_file
 from ..queue.origin import Origin, describe_backend
 from ..queue.runner import RUN, Admitted, Runner
-from ..queue.slot_gate import Room
+from ..queue.slot_gate import SlotGate
 from ..queue.sqlite.store import SqliteStore
 from ..refusals import Refusal
 from ..settings import Account, Settings
@@ -174,7 +174,7 @@ class Gateway:
             backend=self.backend,
             degraded=self.degraded,
             counters=_describe_counters(settings, self.shared),
-            events=None if self.queue is None else Events(self.event_totals, self.queue.levels),
+            events=None if self.queue is None else Events(self.event_totals, self.queue.gauges),
             facts=Facts(__version__, platform.python_version(), settings.backend.timeout_seconds),
         )
         self.stages = self._list_stages(settings, last)
@@ -209,7 +209,7 @@ class Gateway:
             partial(
                 Handoff,
                 unadmitted=last,
-                keep=self._choose_keep(),
+                enqueue=self._choose_enqueue(),
                 before_runtime=settings.backend.function_path is not None,
             ),
             partial(Admission, counters=self.counters),
@@ -261,7 +261,7 @@ class Gateway:
         """Put the accounts, credentials and quotas of `settings` in force."""
         self.tables = await asyncio.to_thread(self.make_tables, settings)
         if self.events is not None:
-            self.events.note_limits()
+            self.events.on_limits_changed()
 
     def _make_events(self, settings: Settings, last: App, function_errors: FunctionErrors) -> Dispatcher | None:
         """The queue of asynchronous invocations; None where the backend has one."""
@@ -278,15 +278,15 @@ class Gateway:
             # The same way to a slot as a call's: it may wait for nothing else.
             runner=Runner(
                 Admission(Admitted(last), counters=self.counters),
-                tell=self._tell,
+                on_exchange=self._tell,
                 function_errors=function_errors,
                 limit=lambda: self.tables.response_quotas.response,
             ),
-            room=Room(self.counters),
+            slot_gate=SlotGate(self.counters),
             deliveries=Deliveries(self._targets, attempts=events.delivery_attempts, delays=delays),
             limits=lambda: self.tables.limits,
             rules=lambda account, function: self.tables.event_rules.of(account, function),
-            tell=self.event_totals,
+            recorder=self.event_totals,
             delays=delays,
             now=self.clock,
             wall=self.clock.wall,
@@ -297,13 +297,13 @@ class Gateway:
                 has_account=lambda account: account == DEFAULT_ACCOUNT or account in self.tables.limits.accounts,
             ),
         )
-        self.counters.on_free = dispatcher.note_free
+        self.counters.on_free = dispatcher.on_slots_free
         return dispatcher
 
-    def _choose_keep(self) -> Keep | None:
+    def _choose_enqueue(self) -> Enqueue | None:
         if self.events is None:
             return None
-        return self._keep_event if self.fault_scripts is None else LateKeep(self._keep_event)
+        return self._enqueue_event if self.fault_scripts is None else DelayedEnqueue(self._enqueue_event)
 
     async def _invoke_function(self, function: Function, payload: bytes, *, account: str, cause: Event) -> None:
         """Keep an event for a function that is the destination of another's. It goes on with that one's chain, so that
@@ -319,12 +319,12 @@ class Gateway:
         exchange.is_recursive = is_over and not limits.may_recurse(function.name)
         if exchange.is_recursive:
             self.totals.note_recursive(exchange.plan)
-        await self._keep_event(exchange, invoke_scope(function, trace))
+        await self._enqueue_event(exchange, invoke_scope(function, trace))
 
-    def _make_queue(self, settings: Settings, dispatcher: Dispatcher) -> QueueLooker:
+    def _make_queue(self, settings: Settings, dispatcher: Dispatcher) -> QueueMonitor:
         where = self.event_store
         name = where if "://" in where else f"{where} on {printable(gethostname())}"
-        return QueueLooker(dispatcher, limits=lambda: self.tables.limits, levels=Levels(name, now=self.clock))
+        return QueueMonitor(dispatcher, limits=lambda: self.tables.limits, gauges=QueueGauges(name, now=self.clock))
 
     @cached_property
     def local_queue(self) -> LocalQueue | None:
@@ -342,15 +342,15 @@ class Gateway:
     async def look_at_queue(self) -> None:
         """Bring what a scrape tells of the queue up to date."""
         if self.queue is not None:
-            await self.queue.look(at_most_every=SCRAPE_SECONDS)
+            await self.queue.refresh(at_most_every=SCRAPE_SECONDS)
             self.degraded |= self.queue.degraded
 
-    async def _keep_event(self, exchange: Exchange, scope: Scope) -> None:
+    async def _enqueue_event(self, exchange: Exchange, scope: Scope) -> None:
         assert self.events is not None
         event = make_event(exchange, scope, region=self.settings.region, now=self.clock())
         if exchange.is_recursive:
             message = Refusal.RECURSIVE.message.format(function=event.function)
-            await self.events.end_unrun(event, "RecursiveInvocation", Refusal.RECURSIVE.status, message)
+            await self.events.finish_without_run(event, "RecursiveInvocation", Refusal.RECURSIVE.status, message)
         else:
             await self.events.accept(event)
 
@@ -361,7 +361,7 @@ class Gateway:
             if exchange.fault is None:  # else the backend failed, and nothing was refused
                 self.last_refusals.note(exchange)
             if self.events is not None and exchange.full is not None and exchange.plan is not None and RUN not in scope:
-                self.events.note_refusal(exchange.full, exchange.plan)
+                self.events.on_call_refused(exchange.full, exchange.plan)
         if self._has_access_log:
             write_access_line(exchange, scope)
 
@@ -392,7 +392,7 @@ class Gateway:
         """Do not wait for what still runs."""
         self._drained_by = 0.0
         if self.events is not None and self.is_draining:
-            self.events.cut_short()
+            self.events.cancel_running()
 
     async def close(self) -> None:
         if self.queue is not None:

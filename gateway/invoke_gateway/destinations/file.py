@@ -32,7 +32,7 @@ _RIGHTS = 0o600  # events may hold anything
 _encode = msgspec.json.Encoder().encode
 
 
-class Files:
+class JsonLineFiles:
     """`timeout_seconds`: how long to wait for the lock of a file that another process writes."""
 
     def __init__(self, timeout_seconds: float) -> None:

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from ..invocation import Function
 from ..policy.destination_url import OtherFunction
-from ..queue.base import DeliveryFailed, StoreFault
+from ..queue.base import DeliveryFailed, StoreError
 from ..queue.event import Event
 from .message import Message
 
@@ -14,10 +14,10 @@ from .message import Message
 class Invoke(Protocol):
     async def __call__(self, function: Function, payload: bytes, *, account: str, cause: Event) -> None:
         """Accept an `Event` invocation, one that the end of `cause` brings about; returns when it is kept. Raises
-        `StoreFault` or `DeliveryFailed`."""
+        `StoreError` or `DeliveryFailed`."""
 
 
-class Functions:
+class FunctionTargets:
     """`region` is the gateway's, which no other region's function is behind."""
 
     def __init__(self, invoke: Invoke, region: str) -> None:
@@ -32,7 +32,7 @@ class Functions:
         account = target.account or message.event.account
         try:
             await self._invoke(function, message.body, account=account, cause=message.event)
-        except StoreFault as fault:
+        except StoreError as fault:
             raise DeliveryFailed(f"the queue of asynchronous invocations did not take it: {fault}") from fault
 
     async def close(self) -> None:

@@ -19,8 +19,8 @@ from ..policy.event_rules import Kind
 from ..queue.base import DeliveryFailed
 from ..queue.event import Event
 from .endpoint import Endpoints
-from .file import Files
-from .function import Functions, Invoke
+from .file import JsonLineFiles
+from .function import FunctionTargets, Invoke
 from .message import Message, make_message
 from .sqs import Queues
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .stream import Streams
 
 
-class Targets:
+class Destinations:
     """Delivers, as `queue.base.Deliver` says. `region` is the gateway's; `invoke` accepts an asynchronous invocation;
     `timeout_seconds` is how long one delivery may take, whatever the target. What it opens it keeps until `close`."""
 
@@ -37,9 +37,9 @@ class Targets:
         self._parsed: dict[str, Target] = {}
         self._queues = Queues(region, timeout_seconds)
         self._endpoints = Endpoints()
-        self._files = Files(timeout_seconds * 0.8)  # so that it is said that it was the lock
+        self._files = JsonLineFiles(timeout_seconds * 0.8)  # so that it is said that it was the lock
         self._streams: Streams | None = None  # made when there is one, and redis-py imported with it
-        self._functions = Functions(invoke, region)
+        self._functions = FunctionTargets(invoke, region)
 
     async def __call__(self, kind: Kind, target: str, event: Event) -> None:
         parsed = self._parse(target)

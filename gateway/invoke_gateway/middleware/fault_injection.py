@@ -103,18 +103,18 @@ class _ChangedResponse:
         raise ResponseCut
 
 
-class LateKeep:
+class DelayedEnqueue:
     """The same for events that are kept: a late one is answered late."""
 
-    def __init__(self, keep: Callable[[Exchange, Scope], Awaitable[None]], *, sleep: Sleep = asyncio.sleep) -> None:
-        self._keep = keep
+    def __init__(self, enqueue: Callable[[Exchange, Scope], Awaitable[None]], *, sleep: Sleep = asyncio.sleep) -> None:
+        self._enqueue = enqueue
         self._sleep = sleep
 
     async def __call__(self, exchange: Exchange, scope: Scope) -> None:
         injected: Injected | None = scope.get(INJECTED)
         if injected is not None and injected.step.latency_seconds:
             await self._sleep(injected.step.latency_seconds)
-        await self._keep(exchange, scope)
+        await self._enqueue(exchange, scope)
 
 
 class Delay:

@@ -14,10 +14,10 @@ from collections.abc import Awaitable, Callable
 from ..asgi import EXCHANGE, App, Receive, Scope, Send
 from ..exchange import Exchange
 from ..invocation import InvocationType, Operation
-from ..queue.base import StoreFault
+from ..queue.base import StoreError
 from ..refusals import Refusal
 
-Keep = Callable[[Exchange, Scope], Awaitable[None]]
+Enqueue = Callable[[Exchange, Scope], Awaitable[None]]
 
 _EVENT, _DRY_RUN = InvocationType.EVENT, InvocationType.DRY_RUN
 _STATUS = b'{"Status": 202}'  # the body of InvokeAsync; Invoke has none
@@ -27,13 +27,15 @@ _ACCEPTED_WITH_STATUS = ((b"content-type", b"application/json"), (b"content-leng
 
 class Handoff:
     """`app` is the rest of the chain for synchronous invocations, `unadmitted` for everything else; `keep` stores an
-    event durably or raises `StoreFault`, None: events are not kept here. `before_runtime`: the backend runs every
+    event durably or raises `StoreError`, None: events are not kept here. `before_runtime`: the backend runs every
     invocation, whatever its type."""
 
-    def __init__(self, app: App, *, unadmitted: App, keep: Keep | None = None, before_runtime: bool = False) -> None:
+    def __init__(
+        self, app: App, *, unadmitted: App, enqueue: Enqueue | None = None, before_runtime: bool = False
+    ) -> None:
         self.app = app
         self._unadmitted = unadmitted
-        self._keep = keep
+        self._enqueue = enqueue
         self._before_runtime = before_runtime
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
@@ -42,8 +44,8 @@ class Handoff:
         if invocation is not None:
             if invocation.is_synchronous:
                 return self.app(scope, receive, send)
-            if self._keep is not None and invocation.type is _EVENT:
-                return self._accept(self._keep, exchange, scope, send)
+            if self._enqueue is not None and invocation.type is _EVENT:
+                return self._accept(self._enqueue, exchange, scope, send)
             if self._before_runtime:
                 return (
                     self._answer_dry_run(exchange, send)
@@ -58,10 +60,10 @@ class Handoff:
         await send({"type": "http.response.start", "status": 204, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
 
-    async def _accept(self, keep: Keep, exchange: Exchange, scope: Scope, send: Send) -> None:
+    async def _accept(self, enqueue: Enqueue, exchange: Exchange, scope: Scope, send: Send) -> None:
         try:
-            await keep(exchange, scope)
-        except StoreFault as fault:
+            await enqueue(exchange, scope)
+        except StoreError as fault:
             exchange.refuse(Refusal.EVENT_NOT_KEPT, text=str(fault))
             return
         assert exchange.invocation is not None

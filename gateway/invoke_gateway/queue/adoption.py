@@ -8,10 +8,10 @@ from collections.abc import Callable
 from math import inf
 from typing import Literal, NamedTuple
 
-from .base import StoreFault, Waiting
+from .base import LaneBacklog, StoreError
 from .dispatcher import Dispatcher
 from .event import Event
-from .lanes import Work, split_lane
+from .lanes import QueueKind, split_lane
 from .origin import Held, Origin, describe_origin
 
 log = logging.getLogger("invoke_gateway")
@@ -23,14 +23,14 @@ _AT_ONCE_BYTES = 8 * 1024 * 1024
 DROPPED = "DroppedByHand"
 
 
-class Decided(NamedTuple):
+class AdoptionResult(NamedTuple):
     """To how many events it was done until now, and whether that was all."""
 
     events: int
     is_whole: bool
 
 
-class WhichOrigin(Exception):
+class AmbiguousOrigin(Exception):
     """Reports that events of several origins are held, or none of this one; the text names the held ones."""
 
 
@@ -39,7 +39,7 @@ class _Progress:
         self.decision = decision
         self.origin = origin
         self.events = 0
-        self.fault: StoreFault | None = None
+        self.fault: StoreError | None = None
 
 
 class Adoption:
@@ -49,38 +49,38 @@ class Adoption:
         self._dispatcher = dispatcher
         self._origin = dispatcher.origin
         self._store = dispatcher.store
-        self._ready = dispatcher.ready
+        self._prefetch = dispatcher.prefetch
         self._now = now
         self._lock = asyncio.Lock()
 
-    async def decide(self, decision: Decision, origin: str | None, *, patience: float) -> Decided:
+    async def decide(self, decision: Decision, origin: str | None, *, patience: float) -> AdoptionResult:
         """Adopts or drops the events of one origin; None: of the only one. What takes longer than `patience` seconds
-        goes on by itself. Raises `StoreFault` and `WhichOrigin`."""
-        held = self._origin.sum_held(await self._store.waiting())
+        goes on by itself. Raises `StoreError` and `AmbiguousOrigin`."""
+        held = self._origin.sum_held(await self._store.backlog())
         if not held and origin is None:
-            return Decided(0, True)
+            return AdoptionResult(0, True)
         progress = _Progress(decision, _choose(held, origin))
         work = self._dispatcher.spawn(self._run(progress))
         await asyncio.wait([work], timeout=patience)
         if progress.fault is not None:
             raise progress.fault
-        return Decided(progress.events, work.done())
+        return AdoptionResult(progress.events, work.done())
 
     async def adopt_all(self) -> None:
         """Adopts the events of every origin, as a start was asked to."""
         try:
-            for held in self._origin.sum_held(await self._store.waiting()):
+            for held in self._origin.sum_held(await self._store.backlog()):
                 await self._run(_Progress("adopt", held.origin))
-        except StoreFault as fault:
+        except StoreError as fault:
             log.error("held events are not adopted: %s", fault)
 
     async def _run(self, progress: _Progress) -> None:
         try:
             async with self._lock:
-                for row in await self._store.waiting():
+                for row in await self._store.backlog():
                     if not self._origin.is_ours(row.lane) and describe_origin(row.lane) == progress.origin:
                         await self._empty(row.lane, progress)
-        except StoreFault as fault:
+        except StoreError as fault:
             progress.fault = fault
             log.error("held events of %s: %s", progress.origin, fault)
         done = "adopted: they run here" if progress.decision == "adopt" else "dropped"
@@ -89,7 +89,7 @@ class Adoption:
     async def _empty(self, lane: str, progress: _Progress) -> None:
         do = self._adopt if progress.decision == "adopt" else self._drop
         while True:
-            fetched = await self._store.fetch(lane, inf, _AT_ONCE, _AT_ONCE_BYTES)
+            fetched = await self._store.claim_due(lane, inf, _AT_ONCE, _AT_ONCE_BYTES)
             await asyncio.gather(*map(do, fetched.events))
             progress.events += len(fetched.events)
             if fetched.next_due_at is None:
@@ -97,16 +97,16 @@ class Adoption:
 
     async def _adopt(self, event: Event) -> None:
         self._origin.adopt(event, self._now())
-        await self._store.postpone(event)
-        self._ready.hear(event.lane, 1, event.due_at)
+        await self._store.requeue(event)
+        self._prefetch.note_enqueued(event.lane, 1, event.due_at)
 
     async def _drop(self, event: Event) -> None:
-        if split_lane(event.lane).work is Work.RUN:  # else it has been counted when it ended
-            self._dispatcher.settling.tell_dropped(event, DROPPED)
-        await self._store.finish(event)
+        if split_lane(event.lane).kind is QueueKind.RUN:  # else it has been counted when it ended
+            self._dispatcher.settlement.record_dropped(event, DROPPED)
+        await self._store.ack(event)
 
 
-def log_start(store: str, waiting: list[Waiting], origin: Origin, now: float) -> None:
+def log_start(store: str, waiting: list[LaneBacklog], origin: Origin, now: float) -> None:
     """Logs where events are, and what of them is run from the start, or held."""
     ours = [row for row in waiting if origin.is_ours(row.lane)]
     events = sum(row.events for row in ours)
@@ -131,7 +131,7 @@ def describe_age(seconds: float) -> str:
 def _choose(held: list[Held], origin: str | None) -> str:
     names = ", ".join(f"{one.origin!r} ({one.events})" for one in held) or "none"
     if origin is None and len(held) > 1:
-        raise WhichOrigin(f"Events of several origins are held: {names}. Name one of them.")
+        raise AmbiguousOrigin(f"Events of several origins are held: {names}. Name one of them.")
     if origin is not None and origin not in {one.origin for one in held}:
-        raise WhichOrigin(f"No events of {origin[:200]!r} are held. Held are those of: {names}.")
+        raise AmbiguousOrigin(f"No events of {origin[:200]!r} are held. Held are those of: {names}.")
     return held[0].origin if origin is None else origin

@@ -18,7 +18,7 @@ from ..policy.os_text import printable
 from .event import Event
 
 
-class StoreFault(Exception):
+class StoreError(Exception):
     """The store could not do it, and nothing of it is kept. `kind` is for metrics; the text says what helps."""
 
     def __init__(
@@ -35,7 +35,7 @@ class CannotOpen(Exception):
         super().__init__(printable(text))
 
 
-class Waiting(NamedTuple):
+class LaneBacklog(NamedTuple):
     """What waits in a lane, unclaimed: how many events, how many of them had a run before, the earliest `due_at`, and
     the earliest `received_at`."""
 
@@ -46,7 +46,7 @@ class Waiting(NamedTuple):
     received_at: float
 
 
-class Fetched(NamedTuple):
+class ClaimedEvents(NamedTuple):
     """Claimed events. `next_due_at`: of the earliest one that stays in the lane, also where that is now; None where
     none does."""
 
@@ -56,52 +56,52 @@ class Fetched(NamedTuple):
 
 class Store(Protocol):
     @property
-    def trouble(self) -> str | None:
+    def problem(self) -> str | None:
         """Why no event can be kept just now, and what helps; None where they can."""
 
-    async def open(self, hear: Callable[[str, int, float], None]) -> list[Waiting]:
+    async def open(self, note_enqueued: Callable[[str, int, float], None]) -> list[LaneBacklog]:
         """Begin; what waits. From now on `hear(lane, events, due_at)` is called, on the event loop, when events come
         into a lane by others than this object: those of other gateways, and the claims of dead ones. Raises
         `CannotOpen`."""
 
-    async def put(self, event: Event) -> None:
-        """Keep a new event, durably; sets its `key`, and it is claimed by nobody. Raises `StoreFault`."""
+    async def enqueue(self, event: Event) -> None:
+        """Keep a new event, durably; sets its `key`, and it is claimed by nobody. Raises `StoreError`."""
 
-    async def put_claimed(self, event: Event) -> None:
-        """The same, but claimed by this process from the start. Raises `StoreFault`."""
+    async def enqueue_claimed(self, event: Event) -> None:
+        """The same, but claimed by this process from the start. Raises `StoreError`."""
 
-    async def fetch(self, lane: str, now: float, most: int, most_bytes: int) -> Fetched:
+    async def claim_due(self, lane: str, now: float, most: int, most_bytes: int) -> ClaimedEvents:
         """Claim up to `most` events of the lane that are due, of about so many bytes, one at least. Raises
-        `StoreFault`."""
+        `StoreError`."""
 
-    def holds(self, event: Event) -> bool | None:
+    def owns_claim(self, event: Event) -> bool | None:
         """Whether a claimed event is still this process's to begin with: it is not where others have taken this one for
         dead. None: that is not known before the store has been heard again."""
 
-    async def finish(self, event: Event) -> None:
+    async def ack(self, event: Event) -> None:
         """A claimed event has ended for good. Does not fail: it is tried again until it is done; returns then."""
 
-    async def postpone(self, event: Event) -> None:
+    async def requeue(self, event: Event) -> None:
         """Write a claimed event back as it is now, into its `lane` at its `due_at`; nobody claims it then. Does not
         fail, as `finish`."""
 
-    async def rewrite(self, event: Event) -> None:
+    async def update(self, event: Event) -> None:
         """Write a claimed event as it is now; it stays claimed. Does not fail, as `finish`."""
 
-    async def give_back(self, events: list[Event]) -> None:
+    async def release(self, events: list[Event]) -> None:
         """Claim these no longer; they are as they were when they were fetched. Does not fail."""
 
-    async def waiting(self) -> list[Waiting]:
-        """What waits in every lane that has something, of all gateways. Raises `StoreFault`."""
+    async def backlog(self) -> list[LaneBacklog]:
+        """What waits in every lane that has something, of all gateways. Raises `StoreError`."""
 
     async def find(self, request_id: str, most: int) -> list[tuple[Event, bool]]:
-        """Events with this request id, and of each whether somebody has claimed it. Raises `StoreFault`."""
+        """Events with this request id, and of each whether somebody has claimed it. Raises `StoreError`."""
 
-    async def take(self, key: bytes | int) -> Event | None:
-        """Claim one event, due or not; None where it is claimed or gone. Raises `StoreFault`."""
+    async def claim_one(self, key: bytes | int) -> Event | None:
+        """Claim one event, due or not; None where it is claimed or gone. Raises `StoreError`."""
 
     async def oldest(self, lane: str, most: int) -> list[tuple[Event, bool]]:
-        """The first events of a lane, claimed ones too; of each whether it is claimed. Raises `StoreFault`."""
+        """The first events of a lane, claimed ones too; of each whether it is claimed. Raises `StoreError`."""
 
     async def close(self) -> None:
         """Give back what is claimed, write what is still to be written, and end."""

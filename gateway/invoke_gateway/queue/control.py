@@ -12,11 +12,11 @@ from typing import Literal, NamedTuple
 
 from .dispatcher import Dispatcher
 from .event import Event
-from .lanes import Work, split_lane
+from .lanes import QueueKind, split_lane
 
 log = logging.getLogger("invoke_gateway")
 
-Act = Literal["retry", "drop"]
+Action = Literal["retry", "drop"]
 
 MOST_EVENTS = 1_000  # of one request id
 MOST_LANES = 100  # are looked into for the oldest events
@@ -24,10 +24,10 @@ DROPPED = "DroppedByHand"
 """The condition under which a drop is counted of an event that had not ended."""
 
 
-_WORKS = {"undelivered": Work.KEEP, "delivering": Work.DELIVER}
+_WORKS = {"undelivered": QueueKind.KEEP, "delivering": QueueKind.DELIVER}
 
 
-class Seen(NamedTuple):
+class EventStatus(NamedTuple):
     """`is_running`: it is run, or told of, now, or another gateway has it."""
 
     event: Event
@@ -35,14 +35,14 @@ class Seen(NamedTuple):
     is_running: bool
 
 
-class Acted(NamedTuple):
+class ActionResult(NamedTuple):
     """Names of the events that it was done to, and of those that somebody else has."""
 
     done: list[str]
     running: list[str]
 
 
-class Wanted(NamedTuple):
+class EventFilter(NamedTuple):
     """Which events are asked for; None: all."""
 
     account: str | None = None
@@ -55,90 +55,92 @@ class Control:
     """`now` gives seconds since the epoch."""
 
     def __init__(self, dispatcher: Dispatcher, *, now: Callable[[], float]) -> None:
-        self._ready = dispatcher.ready
-        self._settling = dispatcher.settling
+        self._prefetch = dispatcher.prefetch
+        self._settlement = dispatcher.settlement
         self._store = dispatcher.store
         self._origin = dispatcher.origin
         self._now = now
 
-    async def find(self, request_id: str, most: int) -> list[Seen]:
-        """Events of this request id. Raises `StoreFault`."""
-        return [self._see(*row) for row in await self._store.find(request_id, most)]
+    async def find(self, request_id: str, most: int) -> list[EventStatus]:
+        """Events of this request id. Raises `StoreError`."""
+        return [self._describe(*row) for row in await self._store.find(request_id, most)]
 
-    async def oldest(self, wanted: Wanted) -> tuple[list[Seen], bool]:
+    async def oldest(self, event_filter: EventFilter) -> tuple[list[EventStatus], bool]:
         """The events that came first, and whether there are more. Of a lane those are looked at that are due first; of
-        more than a hundred lanes, those whose events have waited longest. Raises `StoreFault`."""
-        lanes = await self._list_lanes(wanted)
-        found: list[Seen] = []
+        more than a hundred lanes, those whose events have waited longest. Raises `StoreError`."""
+        lanes = await self._list_lanes(event_filter)
+        found: list[EventStatus] = []
         is_cut = len(lanes) > MOST_LANES
         for lane in lanes[:MOST_LANES]:
-            rows = [self._see(*row) for row in await self._store.oldest(lane, wanted.most)]
-            is_cut = is_cut or len(rows) == wanted.most
-            found += [seen for seen in rows if wanted.state in (None, seen.state)]
+            rows = [self._describe(*row) for row in await self._store.oldest(lane, event_filter.most)]
+            is_cut = is_cut or len(rows) == event_filter.most
+            found += [seen for seen in rows if event_filter.state in (None, seen.state)]
             found.sort(key=lambda seen: seen.event.received_at)
-            is_cut = is_cut or len(found) > wanted.most
-            del found[wanted.most :]  # each may have a megabyte
+            is_cut = is_cut or len(found) > event_filter.most
+            del found[event_filter.most :]  # each may have a megabyte
         return found, is_cut
 
-    async def _list_lanes(self, wanted: Wanted) -> list[str]:
+    async def _list_lanes(self, event_filter: EventFilter) -> list[str]:
         """Names of the lanes that may have such events, those first whose events came first."""
-        lanes = {row.lane: row.received_at for row in await self._store.waiting()}
-        for lane in list(self._ready.lanes.values()):
+        lanes = {row.lane: row.received_at for row in await self._store.backlog()}
+        for lane in list(self._prefetch.lanes.values()):
             if lane.ready or lane.running:
                 first = lane.ready[0].received_at if lane.ready else self._now()
                 lanes[lane.name] = min(lanes.get(lane.name, first), first)
-        return [name for name in sorted(lanes, key=lanes.__getitem__) if self._is_of(name, wanted)]
+        return [name for name in sorted(lanes, key=lanes.__getitem__) if self._may_hold(name, event_filter)]
 
-    def _is_of(self, lane: str, wanted: Wanted) -> bool:
+    def _may_hold(self, lane: str, event_filter: EventFilter) -> bool:
         _, account, work, function = split_lane(lane)
-        if wanted.account not in (None, account) or wanted.function not in (None, function):
+        if event_filter.account not in (None, account) or event_filter.function not in (None, function):
             return False
-        if wanted.state is None:
+        if event_filter.state is None:
             return True
         if not self._origin.is_ours(lane):
-            return wanted.state == "held"
-        return _WORKS.get(wanted.state, Work.RUN) is work and wanted.state != "held"
+            return event_filter.state == "held"
+        return _WORKS.get(event_filter.state, QueueKind.RUN) is work and event_filter.state != "held"
 
-    def _see(self, event: Event, is_claimed: bool) -> Seen:
-        is_running = is_claimed and self._ready.find(event.lane, lambda e: name_of(e) == name_of(event)) is None
-        work = split_lane(event.lane).work
+    def _describe(self, event: Event, is_claimed: bool) -> EventStatus:
+        is_running = is_claimed and self._prefetch.find(event.lane, lambda e: name_of(e) == name_of(event)) is None
+        work = split_lane(event.lane).kind
         if not self._origin.is_ours(event.lane):
-            return Seen(event, "held", is_running)
-        if work is Work.KEEP:
-            return Seen(event, "undelivered", is_running)
-        if work is Work.DELIVER:
-            return Seen(event, "delivering", is_running)
-        return Seen(event, "running" if is_running else "retrying" if event.runs else "waiting", is_running)
+            return EventStatus(event, "held", is_running)
+        if work is QueueKind.KEEP:
+            return EventStatus(event, "undelivered", is_running)
+        if work is QueueKind.DELIVER:
+            return EventStatus(event, "delivering", is_running)
+        return EventStatus(event, "running" if is_running else "retrying" if event.runs else "waiting", is_running)
 
-    async def act(self, act: Act, request_id: str, *, skip: Collection[str] = (), only_ready: bool = False) -> Acted:
+    async def apply(
+        self, action: Action, request_id: str, *, skip: Collection[str] = (), only_ready: bool = False
+    ) -> ActionResult:
         """Do it to all events of this request id but those that are named in `skip`; with `only_ready` only to those
-        that this process has claimed. Raises `StoreFault`."""
-        acted = Acted([], [])
-        do = self._retry if act == "retry" else self._drop
+        that this process has claimed. Raises `StoreError`."""
+        result = ActionResult([], [])
+        apply_one = self._retry if action == "retry" else self._drop
         for event, is_claimed in await self._store.find(request_id, MOST_EVENTS):
             name = name_of(event)
             if name in skip:
                 continue
-            if await self._do(do, event, is_claimed, only_ready):
-                acted.done.append(name)
+            if await self._apply_one(apply_one, event, is_claimed, only_ready):
+                result.done.append(name)
             else:
-                acted.running.append(name)
-        return acted
+                result.running.append(name)
+        return result
 
-    async def _do(
-        self, do: Callable[[Event, bool], Awaitable[None]], event: Event, is_claimed: bool, only_ready: bool
+    async def _apply_one(
+        self, apply_one: Callable[[Event, bool], Awaitable[None]], event: Event, is_claimed: bool, only_ready: bool
     ) -> bool:
         name = name_of(event)
-        ready = self._ready.withdraw(event.lane, lambda one: name_of(one) == name) if is_claimed else None
+        ready = self._prefetch.withdraw(event.lane, lambda one: name_of(one) == name) if is_claimed else None
         if ready is not None:
-            await do(ready, True)
+            await apply_one(ready, True)
             return True
         if is_claimed or only_ready or event.key is None:
             return False
-        taken = await self._store.take(event.key)
+        taken = await self._store.claim_one(event.key)
         if taken is None:
             return False
-        await do(taken, False)
+        await apply_one(taken, False)
         return True
 
     async def _retry(self, event: Event, was_ready: bool) -> None:
@@ -146,20 +148,20 @@ class Control:
             self._origin.adopt(event, self._now())
         if event.outcome is not None:
             event.outcome.tries = 0
-            event.lane = self._origin.name_lane(event.account, Work.DELIVER, event.function)
+            event.lane = self._origin.name_lane(event.account, QueueKind.DELIVER, event.function)
         event.due_at = self._now()
         if was_ready:
-            self._ready.put_first(event)
+            self._prefetch.put_first(event)
             return
-        await self._store.postpone(event)
-        self._ready.hear(event.lane, 1, event.due_at)
-        self._ready.hurry(event.lane)
+        await self._store.requeue(event)
+        self._prefetch.note_enqueued(event.lane, 1, event.due_at)
+        self._prefetch.retry_now(event.lane)
 
     async def _drop(self, event: Event, was_ready: bool) -> None:
         log.warning("event %s of %s is dropped, as the admin listener was asked to", event.request_id, event.function)
         if event.outcome is None:  # else it has been counted when it ended
-            self._settling.tell_dropped(event, DROPPED)
-        await self._store.finish(event)
+            self._settlement.record_dropped(event, DROPPED)
+        await self._store.ack(event)
 
 
 def name_of(event: Event) -> str:

@@ -18,11 +18,11 @@ log = logging.getLogger("invoke_gateway")
 class Deliveries:
     """A message is tried `attempts` times."""
 
-    def __init__(self, deliver: Deliver, *, attempts: int, delays: Delays, dice: Callable[[], float] = random) -> None:
+    def __init__(self, deliver: Deliver, *, attempts: int, delays: Delays, rng: Callable[[], float] = random) -> None:
         self._deliver = deliver
         self._attempts = attempts
         self._delays = delays
-        self._dice = dice
+        self._rng = rng
 
     async def deliver(self, event: Event, targets: Targets) -> float | None:
         """Tell everybody who is still to be told: notes on the outcome who is left. None when all have been told; else
@@ -38,11 +38,11 @@ class Deliveries:
             try:
                 await self._deliver(kind, target, event)
             except DeliveryFailed as failure:
-                outcome.trouble = printable(str(failure))
+                outcome.problem = printable(str(failure))
                 left.append(kind)
             except Exception as error:  # a mistake of ours must not lose the event
                 log.exception("event %s: %s failed inside the gateway", event.request_id, kind)
-                outcome.trouble = printable(f"{type(error).__name__}: {error}")
+                outcome.problem = printable(f"{type(error).__name__}: {error}")
                 left.append(kind)
         outcome.pending = tuple(left)
         if not left:
@@ -52,9 +52,9 @@ class Deliveries:
         if outcome.tries >= self._attempts:
             log.error(
                 "event %s of %s: %s not delivered in %d tries, kept for `invoke-gateway queue retry` or `drop`: %s",
-                *(event.request_id, event.function, words, outcome.tries, outcome.trouble),
+                *(event.request_id, event.function, words, outcome.tries, outcome.problem),
             )
             return inf
         log.warning("event %s of %s: %s not delivered, tried again: %s", event.request_id, event.function, words,
-                    outcome.trouble)  # fmt: skip
-        return back_off(outcome.tries, self._delays, self._dice())
+                    outcome.problem)  # fmt: skip
+        return back_off(outcome.tries, self._delays, self._rng())

@@ -11,9 +11,9 @@ from time import monotonic, time
 import msgspec
 
 from ..policy.limits import OTHER, Limits
-from .base import StoreFault, Waiting
+from .base import LaneBacklog, StoreError
 from .dispatcher import Dispatcher
-from .lanes import Lane, Work, split_lane
+from .lanes import FunctionQueue, QueueKind, split_lane
 from .origin import Held, Origin
 
 log = logging.getLogger("invoke_gateway")
@@ -54,7 +54,7 @@ Depths = dict[Key, Depth]
 _ANY = Origin()
 
 
-def count_stored(waiting: Iterable[Waiting], is_ours: Callable[[str], bool] = _ANY.is_ours) -> Depths:
+def count_stored(waiting: Iterable[LaneBacklog], is_ours: Callable[[str], bool] = _ANY.is_ours) -> Depths:
     """What a store says of its lanes."""
     depths: Depths = {}
     for row in waiting:
@@ -63,23 +63,23 @@ def count_stored(waiting: Iterable[Waiting], is_ours: Callable[[str], bool] = _A
         if not is_ours(row.lane):
             depth.held += row.events
             continue
-        if work is Work.RUN:
+        if work is QueueKind.RUN:
             depth.waiting += row.events - row.retrying
             depth.retrying += row.retrying
             depth.received_at = min(depth.received_at, row.received_at)
-        elif work is Work.DELIVER:
+        elif work is QueueKind.DELIVER:
             depth.delivering += row.events
         else:
             depth.undelivered += row.events
-        if work is not Work.KEEP:  # that one is due never
+        if work is not QueueKind.KEEP:  # that one is due never
             depth.due_at = min(depth.due_at, row.due_at)
     return depths
 
 
-def count_claimed(depths: Depths, lane: Lane) -> None:
+def count_claimed(depths: Depths, lane: FunctionQueue) -> None:
     """Add what this process has claimed of a lane."""
     depth = depths.setdefault((lane.account, lane.function), Depth())
-    if lane.work is Work.RUN:
+    if lane.kind is QueueKind.RUN:
         retrying = sum(event.runs > 0 for event in lane.ready)
         depth.waiting += len(lane.ready) - retrying + lane.unadmitted
         depth.retrying += retrying
@@ -108,7 +108,7 @@ def fold_names(depths: Depths, limits: Limits) -> Depths:
     return folded
 
 
-class Levels:
+class QueueGauges:
     """What is told of a queue's depths: by label to Prometheus, which must not see the labels come and go."""
 
     def __init__(self, store: str, *, now: Callable[[], float] = time) -> None:
@@ -116,7 +116,7 @@ class Levels:
         self._now = now
         self._labelled: Depths = {}
 
-    def take_in(self, labelled: Depths) -> None:
+    def replace(self, labelled: Depths) -> None:
         """Replace what is known; a label that has been seen stays, with nothing."""
         self._labelled = {key: Depth() for key in self._labelled} | labelled
 
@@ -134,7 +134,7 @@ class Levels:
             yield (account,), max(now - at, 0.0) if at < inf else 0.0
 
 
-class QueueLooker:
+class QueueMonitor:
     """Looks at the queue when somebody asks; one look at a time, and none that keeps requests waiting. `stored` is what
     the store said, `labelled_stored` the same by label, `here` what this process has claimed."""
 
@@ -143,10 +143,10 @@ class QueueLooker:
         dispatcher: Dispatcher,
         *,
         limits: Callable[[], Limits],
-        levels: Levels,
+        gauges: QueueGauges,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        self.levels = levels
+        self.gauges = gauges
         self.stored: Depths = {}
         self.here: Depths = {}
         self.held: list[Held] = []
@@ -154,37 +154,37 @@ class QueueLooker:
         self._dispatcher = dispatcher
         self._limits = limits
         self._clock = clock
-        self._looked_at = -inf
-        self._look: asyncio.Task[None] | None = None
+        self._refreshed_at = -inf
+        self._refresh: asyncio.Task[None] | None = None
         self._fault: str | None = None
 
     @property
-    def trouble(self) -> str | None:
+    def problem(self) -> str | None:
         """Why the store cannot keep events, or be read; None where it can."""
-        return self._dispatcher.store.trouble or self._fault
+        return self._dispatcher.store.problem or self._fault
 
     @property
     def degraded(self) -> dict[str, bool]:
         """Return whether the queue is degraded, by cause."""
-        return {"event_store": self.trouble is not None, "events_held": bool(self.held)}
+        return {"event_store": self.problem is not None, "events_held": bool(self.held)}
 
-    async def look(self, *, at_most_every: float, patience: float = _PATIENCE_SECONDS) -> None:
+    async def refresh(self, *, at_most_every: float, patience: float = _PATIENCE_SECONDS) -> None:
         """Bring everything up to date, unless that was done so many seconds ago. What takes longer than `patience`
         seconds goes on by itself, and until it ends the last look stays."""
-        if self._look is None and self._clock() - self._looked_at >= at_most_every:
-            self._look = asyncio.create_task(self._look_now(), name="look at the queue")
-            self._look.add_done_callback(self._end_look)
-        if self._look is not None:
-            await asyncio.wait([self._look], timeout=patience)
+        if self._refresh is None and self._clock() - self._refreshed_at >= at_most_every:
+            self._refresh = asyncio.create_task(self._refresh_now(), name="look at the queue")
+            self._refresh.add_done_callback(self._end_refresh)
+        if self._refresh is not None:
+            await asyncio.wait([self._refresh], timeout=patience)
 
-    def _end_look(self, look: asyncio.Task[None]) -> None:
-        self._look = None
-        if not look.cancelled() and (error := look.exception()) is not None:  # a mistake of ours
+    def _end_refresh(self, refresh: asyncio.Task[None]) -> None:
+        self._refresh = None
+        if not refresh.cancelled() and (error := refresh.exception()) is not None:  # a mistake of ours
             log.error("the queue could not be looked at", exc_info=error)
             self._fault = f"it could not be looked at: {error!r}"
-        self._looked_at = self._clock()
+        self._refreshed_at = self._clock()
 
-    async def _look_now(self) -> None:
+    async def _refresh_now(self) -> None:
         """An event that goes back to the store after that was read, and before those that are here are counted, is in
         neither; so it is only believed the second time that nothing is to be done."""
         for _ in range(2):
@@ -195,8 +195,8 @@ class QueueLooker:
 
     async def _count_all(self) -> None:
         try:
-            waiting = await self._dispatcher.store.waiting()
-        except StoreFault as fault:
+            waiting = await self._dispatcher.store.backlog()
+        except StoreError as fault:
             self._fault = str(fault)
         else:
             self._fault = None
@@ -210,13 +210,13 @@ class QueueLooker:
         self.labelled_stored = await asyncio.to_thread(fold_names, self.stored, limits)
         labelled = await asyncio.to_thread(fold_names, self.here, limits)
         add_depths(labelled, self.labelled_stored)
-        self.levels.take_in(labelled)
+        self.gauges.replace(labelled)
 
     async def count_claimed(self) -> Depths:
         """What this process has claimed now."""
         depths: Depths = {}
         done = 0
-        for lane in list(self._dispatcher.ready.lanes.values()):
+        for lane in list(self._dispatcher.prefetch.lanes.values()):
             if lane.ready or lane.running:
                 count_claimed(depths, lane)
             done += 1 + len(lane.ready)
@@ -226,9 +226,9 @@ class QueueLooker:
         return depths
 
     async def close(self) -> None:
-        if self._look is not None:
-            self._look.cancel()
-            await asyncio.wait([self._look])
+        if self._refresh is not None:
+            self._refresh.cancel()
+            await asyncio.wait([self._refresh])
 
 
 def _has_work(depths: Depths) -> bool:

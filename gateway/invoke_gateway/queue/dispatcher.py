@@ -19,16 +19,16 @@ from ..background import BackgroundTasks
 from ..policy.concurrency import Claim, Full, Plan
 from ..policy.event_rules import Condition, Delays, EventRules
 from ..policy.limits import Limits
-from .base import Store, StoreFault, Waiting
+from .base import LaneBacklog, Store, StoreError
 from .delivery import Deliveries
 from .event import Event
-from .lanes import Lane, Work
+from .lanes import FunctionQueue, QueueKind
 from .misconfigured import Misconfigured
 from .origin import Origin
-from .prefetch import MOST_READY, Ready
+from .prefetch import MOST_READY, Prefetch
 from .runner import Runner, plan_of
-from .settlement import Settling, Tell
-from .slot_gate import Entry, Room
+from .settlement import EventRecorder, Settlement
+from .slot_gate import SlotGate, SlotRequest
 from .timers import CallLater
 
 log = logging.getLogger("invoke_gateway")
@@ -57,16 +57,16 @@ class Dispatcher:
         store: Store,
         *,
         runner: Runner,
-        room: Room,
+        slot_gate: SlotGate,
         deliveries: Deliveries,
         limits: Callable[[], Limits],
         rules: Callable[[str, str], EventRules],
-        tell: Tell,
+        recorder: EventRecorder,
         delays: Delays,
         now: Callable[[], float] = time,
         wall: Callable[[], float] | None = None,
         call_later: CallLater | None = None,
-        dice: Callable[[], float] = random,
+        rng: Callable[[], float] = random,
         background: BackgroundTasks | None = None,
         on_misconfigured: Callable[[bool], None] = lambda _: None,
         origin: Origin | None = None,
@@ -74,7 +74,7 @@ class Dispatcher:
         self.store = store
         self.origin = origin or Origin()
         self._background = background or BackgroundTasks()
-        self.ready = Ready(
+        self.prefetch = Prefetch(
             store,
             spawn=self.spawn,
             pump=self._pump_soon,
@@ -85,48 +85,48 @@ class Dispatcher:
         )
         # Twice the longest pause: within this time an event that is still refused is tried again.
         self._misconfigured = Misconfigured(on_misconfigured, seconds=2 * delays.longest, call_later=call_later)
-        self.settling = Settling(
+        self.settlement = Settlement(
             store,
-            self.ready,
+            self.prefetch,
             deliveries=deliveries,
             limits=limits,
             rules=rules,
-            tell=tell,
+            recorder=recorder,
             misconfigured=self._misconfigured,
             delays=delays,
             now=now,
             wall=wall or now,
-            dice=dice,
+            rng=rng,
         )
-        self._turns = self.ready.turns
+        self._round_robin = self.prefetch.round_robin
         self._runner = runner
-        self._room = room
+        self._slot_gate = slot_gate
         self._limits = limits
         self._rules = rules
-        self._tell = tell
+        self._recorder = recorder
         self._now = now
         self._tasks: dict[asyncio.Task[None], Event | None] = {}
         self._runs = 0
         self._is_pumping = False
         self._is_stopping = True
-        self._is_cut_short = False
+        self._is_cancelling = False
         self._loop: asyncio.AbstractEventLoop
 
     # Life.
 
-    async def start(self) -> list[Waiting]:
+    async def start(self) -> list[LaneBacklog]:
         """Open the store and begin with what it has; what that is. Raises `CannotOpen`."""
         self._loop = asyncio.get_running_loop()
-        waiting = await self.store.open(self.ready.hear)
+        waiting = await self.store.open(self.prefetch.note_enqueued)
         self._is_stopping = False
         for lane in waiting:
-            self.ready.hear(lane.lane, lane.events, lane.due_at)
+            self.prefetch.note_enqueued(lane.lane, lane.events, lane.due_at)
         return waiting
 
     def stop(self) -> None:
         """Start nothing any more. What comes in is kept for the next start."""
         self._is_stopping = True
-        self.ready.timers.stop()
+        self.prefetch.timers.stop()
         self._misconfigured.stop()
 
     async def close(self, seconds: float) -> None:
@@ -135,83 +135,83 @@ class Dispatcher:
         until = monotonic() + seconds
         while self._tasks and (left := until - monotonic()) > 0:
             await asyncio.wait(self._tasks, timeout=min(left, _CLOSING_PAUSE))
-            if self.store.trouble is not None and not self._runs:
+            if self.store.problem is not None and not self._runs:
                 break  # all that ran has ended, and the store cannot be told: it has a time of its own for that
-        self.cut_short()
+        self.cancel_running()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.store.close()
 
-    def cut_short(self) -> None:
+    def cancel_running(self) -> None:
         """Let nothing end that runs still: it runs again after the next start."""
-        self._is_cut_short = True
+        self._is_cancelling = True
         for task in list(self._tasks):
             task.cancel()
 
     # What the chain and the counters say.
 
     async def accept(self, event: Event) -> None:
-        """Keep a new event; on return it is durable. Raises `StoreFault`, and then nothing is kept."""
+        """Keep a new event; on return it is durable. Raises `StoreError`, and then nothing is kept."""
         self.origin.own(event)
-        lane = self.ready.lane(event.lane)
-        if not self._is_stopping and self.ready.may_claim(lane, event):
+        lane = self.prefetch.lane(event.lane)
+        if not self._is_stopping and self.prefetch.may_claim(lane, event):
             await self._accept_claimed(lane, event)
         else:
-            await self.store.put(event)
-            self.ready.hear(event.lane, 1, event.due_at)
-        self._tell.received(event.account, self.settling.label(lane))
+            await self.store.enqueue(event)
+            self.prefetch.note_enqueued(event.lane, 1, event.due_at)
+        self._recorder.received(event.account, self.settlement.label(lane))
 
-    async def _accept_claimed(self, lane: Lane, event: Event) -> None:
+    async def _accept_claimed(self, lane: FunctionQueue, event: Event) -> None:
         """The way of an event that no other stands before: it is not read again before it is run."""
-        self.ready.bytes += event.size
+        self.prefetch.bytes += event.size
         lane.arriving += 1
         try:
-            await self.store.put_claimed(event)
+            await self.store.enqueue_claimed(event)
         except asyncio.CancelledError:
             if event.key is not None:  # perhaps it is stored
-                self.spawn(self.ready.give_back(lane, [event]))
+                self.spawn(self.prefetch.release(lane, [event]))
             raise
         finally:
-            self.ready.bytes -= event.size
+            self.prefetch.bytes -= event.size
             lane.arriving -= 1
-        self.ready.add(lane, event)
+        self.prefetch.add(lane, event)
 
-    async def end_unrun(self, event: Event, condition: Condition, code: int, message: str) -> None:
-        """Keep a new event that is never to be run: only what became of it is told. Raises `StoreFault`."""
+    async def finish_without_run(self, event: Event, condition: Condition, code: int, message: str) -> None:
+        """Keep a new event that is never to be run: only what became of it is told. Raises `StoreError`."""
         self.origin.own(event)
-        label = self.settling.label(self.ready.lane(event.lane))
-        self.settling.end_as(event, condition, code, message)
+        label = self.settlement.label(self.prefetch.lane(event.lane))
+        self.settlement.end_as(event, condition, code, message)
         assert event.outcome is not None
         if event.outcome.pending:
             await self.accept(event)
         else:
-            self._tell.received(event.account, label)
-        self._tell.dropped(event.account, label, condition, event.function)
+            self._recorder.received(event.account, label)
+        self._recorder.dropped(event.account, label, condition, event.function)
 
-    def note_free(self, claims: Iterable[Claim], own: str) -> None:
+    def on_slots_free(self, claims: Iterable[Claim], own: str) -> None:
         """Slots of these limits have come free."""
-        if not self._turns.has_blocked:
+        if not self._round_robin.has_blocked:
             return
         for claim in claims:
-            if self._turns.offer(claim.counter or own):
+            if self._round_robin.offer(claim.counter or own):
                 self._pump_soon()
 
-    def note_refusal(self, full: Full, plan: Plan) -> None:
+    def on_call_refused(self, full: Full, plan: Plan) -> None:
         """A call that somebody waits for was refused."""
-        if isinstance(full.claim, Claim) and (self._turns.has_blocked or self._tasks):
-            self._room.turn_away(full.claim.counter or plan.function_counter)
+        if isinstance(full.claim, Claim) and (self._round_robin.has_blocked or self._tasks):
+            self._slot_gate.yield_to_calls(full.claim.counter or plan.function_counter)
 
-    def note_limits(self) -> None:
+    def on_limits_changed(self) -> None:
         """Other limits are in force. Events of an account that has settings again are held no longer."""
-        self._turns.offer_all()
+        self._round_robin.offer_all()
         self._pump_soon()
         if not self._is_stopping:
-            self.spawn(self._look_for_lanes())
+            self.spawn(self._find_new_lanes())
 
-    async def _look_for_lanes(self) -> None:
-        with suppress(StoreFault):  # which the next fetch meets as well
-            for lane in await self.store.waiting():
-                if lane.lane not in self.ready.lanes:
-                    self.ready.hear(lane.lane, lane.events, lane.due_at)
+    async def _find_new_lanes(self) -> None:
+        with suppress(StoreError):  # which the next fetch meets as well
+            for lane in await self.store.backlog():
+                if lane.lane not in self.prefetch.lanes:
+                    self.prefetch.note_enqueued(lane.lane, lane.events, lane.due_at)
 
     # Turns.
 
@@ -228,59 +228,59 @@ class Dispatcher:
         except Exception:
             log.exception("the dispatcher of events has failed at giving turns, and goes on")
             self._background.record_error(_NAME)
-            self._loop.call_later(_FAILED_PAUSE, self._retry_turns)
+            self._loop.call_later(_FAILED_PAUSE, self._retry_pump)
 
-    def _retry_turns(self) -> None:
-        for lane in list(self.ready.lanes.values()):
-            self.ready.give_turn(lane)
+    def _retry_pump(self) -> None:
+        for lane in list(self.prefetch.lanes.values()):
+            self.prefetch.give_turn(lane)
 
     def _give_turns(self) -> None:
         for _ in range(_MOST_TURNS):
-            if self._is_stopping or (lane := self._turns.next()) is None:
+            if self._is_stopping or (lane := self._round_robin.next()) is None:
                 return
             offered, lane.offered = lane.offered, None
             running = lane.running
-            if not self.ready.holds_next(lane):
-                self.ready.look_after(lane)
-            elif lane.work is Work.RUN:
+            if not self.prefetch.owns_next(lane):
+                self.prefetch.advance(lane)
+            elif lane.kind is QueueKind.RUN:
                 self._run_next(lane)
             else:
                 self._deliver_next(lane)
             if offered is not None and lane.running == running and lane.blocked_on != offered:
-                self._turns.offer(offered)  # it does not need the slot after all
+                self._round_robin.offer(offered)  # it does not need the slot after all
         self._pump_soon()
 
     def spawn(self, work: Coroutine[Any, Any, None], event: Event | None = None) -> asyncio.Task[None]:
         """Do `work` beside. Where it ends before its time, the claimed `event` that it is about is given back."""
         task = self._loop.create_task(work)
         self._tasks[task] = event
-        task.add_done_callback(self._forget)
+        task.add_done_callback(self._end_task)
         return task
 
-    def _forget(self, task: asyncio.Task[None]) -> None:
+    def _end_task(self, task: asyncio.Task[None]) -> None:
         event = self._tasks.pop(task)
         error = None if task.cancelled() else task.exception()
-        if error is not None or (task.cancelled() and not self._is_cut_short):  # a mistake of ours, or of somebody
+        if error is not None or (task.cancelled() and not self._is_cancelling):  # a mistake of ours, or of somebody
             log.error("the dispatcher of events has failed at something", exc_info=error)
             self._background.record_error(_NAME)
             if event is not None:
-                self._loop.call_later(_FAILED_PAUSE, self._give_back, event)
-        if self._turns.has_blocked and self._turns.offer(_TASKS):
+                self._loop.call_later(_FAILED_PAUSE, self._release, event)
+        if self._round_robin.has_blocked and self._round_robin.offer(_TASKS):
             self._pump_soon()
 
-    def _give_back(self, event: Event) -> None:
+    def _release(self, event: Event) -> None:
         """Let an event wait again whose run or delivery ended without a result."""
 
         async def give_back() -> None:
-            await self.store.give_back([event])
-            self.ready.hear(event.lane, 1, event.due_at)
+            await self.store.release([event])
+            self.prefetch.note_enqueued(event.lane, 1, event.due_at)
 
         if not self._is_stopping:
             self.spawn(give_back())
 
     # Running.
 
-    def _run_next(self, lane: Lane) -> None:
+    def _run_next(self, lane: FunctionQueue) -> None:
         event = lane.ready[0]
         account = self._limits().of(lane.account)
         rules = self._rules(lane.account, lane.function)
@@ -290,70 +290,70 @@ class Dispatcher:
         elif now - event.received_at >= rules.maximum_event_age_seconds:
             self._end_next(lane, "EventAgeExceeded", _TOO_OLD)
         elif len(self._tasks) >= _MOST_TASKS:
-            self._turns.block(lane, _TASKS)
+            self._round_robin.block(lane, _TASKS)
         else:
             plan = plan_of(account.plan(lane.function))
-            full = self._room.find_full(plan)
-            if full is not None and not (full.yields_for is None and lane.not_before <= now):
-                self.ready.block(lane, full)
+            blocked = self._slot_gate.find_blocked(plan)
+            if blocked is not None and not (blocked.yields_for is None and lane.not_before <= now):
+                self.prefetch.block(lane, blocked)
                 return
             if lane.unadmitted >= lane.window:
                 return  # the lane has another turn when one of these has its slot, or is refused
-            self.ready.pop(lane)
+            self.prefetch.pop(lane)
             lane.running += 1
             lane.unadmitted += 1
-            self.spawn(self._run(lane, event, plan, self._room.enter(plan)), event)
-            self.ready.give_turn(lane)
+            self.spawn(self._run(lane, event, plan, self._slot_gate.request_slot(plan)), event)
+            self.prefetch.give_turn(lane)
 
-    def _end_next(self, lane: Lane, condition: Condition, message: str) -> None:
+    def _end_next(self, lane: FunctionQueue, condition: Condition, message: str) -> None:
         """The next event ends unrun; a few at once, so that a backlog is not in memory on its way out."""
         if lane.running < MOST_READY:
             lane.running += 1
-            event = self.ready.pop(lane)
-            self.spawn(self._end_unrun(lane, event, condition, message), event)
-            self.ready.give_turn(lane)
+            event = self.prefetch.pop(lane)
+            self.spawn(self._finish_without_run(lane, event, condition, message), event)
+            self.prefetch.give_turn(lane)
 
-    async def _end_unrun(self, lane: Lane, event: Event, condition: Condition, message: str) -> None:
+    async def _finish_without_run(self, lane: FunctionQueue, event: Event, condition: Condition, message: str) -> None:
         try:
-            await self.settling.end(lane, event, condition, 429, message)
+            await self.settlement.end(lane, event, condition, 429, message)
         finally:
             lane.running -= 1
-        self.ready.give_turn(lane)
+        self.prefetch.give_turn(lane)
 
-    async def _run(self, lane: Lane, event: Event, plan: Plan, entry: Entry) -> None:
+    async def _run(self, lane: FunctionQueue, event: Event, plan: Plan, request: SlotRequest) -> None:
         def admitted() -> None:
-            entry.admit()
+            request.admit()
             lane.note_admitted()
-            self._tell.started(plan.account, plan.label, max(self._now() - event.received_at, 0.0))
-            self.ready.give_turn(lane)
+            self._recorder.started(plan.account, plan.label, max(self._now() - event.received_at, 0.0))
+            self.prefetch.give_turn(lane)
 
         self._runs += 1
         try:
             try:
-                ran = await self._runner.run(event, plan, admitted)
+                result = await self._runner.run(event, plan, admitted)
             finally:
                 self._runs -= 1
-                entry.leave()
-                if not entry.was_admitted:
+                request.end()
+                if not request.was_admitted:
                     lane.note_refused()
-            await self.settling.settle(lane, event, plan, ran)
+            await self.settlement.settle(lane, event, plan, result)
         finally:
             lane.running -= 1  # not before it is written down: whoever counts the events finds this one all the time
-        self.ready.give_turn(lane)
+        self.prefetch.give_turn(lane)
 
-    def _deliver_next(self, lane: Lane) -> None:
+    def _deliver_next(self, lane: FunctionQueue) -> None:
         if lane.running < _MOST_DELIVERIES:
             lane.running += 1
-            event = self.ready.pop(lane)
+            event = self.prefetch.pop(lane)
             self.spawn(self._deliver(lane, event), event)
-            self.ready.give_turn(lane)
+            self.prefetch.give_turn(lane)
 
-    async def _deliver(self, lane: Lane, event: Event) -> None:
+    async def _deliver(self, lane: FunctionQueue, event: Event) -> None:
         try:
-            await self.settling.deliver(lane, event)
+            await self.settlement.deliver(lane, event)
         finally:
             lane.running -= 1
-        self.ready.give_turn(lane)
+        self.prefetch.give_turn(lane)
 
     def __repr__(self) -> str:
-        return f"<Dispatcher {self.ready!r} tasks={len(self._tasks)}>"
+        return f"<Dispatcher {self.prefetch!r} tasks={len(self._tasks)}>"

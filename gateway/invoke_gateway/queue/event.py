@@ -12,7 +12,7 @@ NO_PAYLOAD = b"{}"
 """Stands for the event of an invocation without a payload, as AWS records it, for functions and targets."""
 
 
-class Answer(msgspec.Struct, frozen=True):
+class FunctionAnswer(msgspec.Struct, frozen=True):
     """What the function answered last. `function_error` is None where it succeeded; `payload` is its JSON text."""
 
     status: int
@@ -29,10 +29,10 @@ class Outcome(msgspec.Struct):
     ended_at: float
     error_code: int
     error_message: str
-    answer: Answer | None
+    answer: FunctionAnswer | None
     pending: tuple[Kind, ...] = ()
     tries: int = 0
-    trouble: str = ""
+    problem: str = msgspec.field(default="", name="trouble")  # its name where events are kept
 
     @property
     def is_success(self) -> bool:
@@ -58,8 +58,8 @@ class Event(msgspec.Struct):
     due_at: float
     lane: str
     runs: int = 0
-    returns: int = 0
-    answer: Answer | None = None
+    requeues: int = 0
+    answer: FunctionAnswer | None = None
     outcome: Outcome | None = None
     key: bytes | int | None = None
 
@@ -84,8 +84,8 @@ class _Head(msgspec.Struct, array_like=True, omit_defaults=True):
     due_at: float
     lane: str
     runs: int = 0
-    returns: int = 0
-    answer: Answer | None = None
+    requeues: int = 0
+    answer: FunctionAnswer | None = None
     outcome: Outcome | None = None
 
 
@@ -112,7 +112,7 @@ def encode_head(event: Event) -> bytes:
             event.due_at,
             event.lane,
             event.runs,
-            event.returns,
+            event.requeues,
             event.answer,
             event.outcome,
         )
@@ -127,5 +127,5 @@ def decode_event(head: bytes, body: bytes, key: bytes | int) -> Event:
         raise UnreadableEvent(str(error)) from error
     return Event(
         h.request_id, h.account, h.function, h.arn, h.path, h.query, h.headers, body or NO_PAYLOAD, h.received_at,
-        h.due_at, h.lane, h.runs, h.returns, h.answer, h.outcome, key,
+        h.due_at, h.lane, h.runs, h.requeues, h.answer, h.outcome, key,
     )  # fmt: skip

@@ -10,7 +10,7 @@ from ..policy.caller import keep_signature
 from ..policy.recursion import TRACE_HEADER
 from ..policy.request_target import canonical_path
 from .event import NO_PAYLOAD, Event, Headers
-from .lanes import Work, name_lane
+from .lanes import QueueKind, name_lane
 
 # What was said of this request and not of the invocation: an asynchronous one has neither log tail nor client context,
 # its attempts are ours to count, and the rest is rebuilt from what is sent.
@@ -49,7 +49,7 @@ def make_event(exchange: Exchange, scope: Scope, *, region: str, now: float) -> 
         body=body,
         received_at=now,
         due_at=now,
-        lane=name_lane(plan.account, Work.RUN, function.name),
+        lane=name_lane(plan.account, QueueKind.RUN, function.name),
     )
 
 

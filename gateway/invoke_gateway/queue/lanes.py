@@ -15,7 +15,7 @@ from typing import NamedTuple
 from .event import Event
 
 
-class Work(Enum):
+class QueueKind(Enum):
     """What is done with the events of a lane, by the word in the lane's name."""
 
     RUN = "function"
@@ -28,12 +28,12 @@ class LaneName(NamedTuple):
 
     origin: str
     account: str
-    work: Work
+    kind: QueueKind
     function: str
 
 
-def name_lane(account: str, work: Work, function: str, origin: str = "") -> str:
-    name = f"{account}/{work.value}/{function}"
+def name_lane(account: str, kind: QueueKind, function: str, origin: str = "") -> str:
+    name = f"{account}/{kind.value}/{function}"
     return f"@{origin}|{name}" if origin else name
 
 
@@ -41,11 +41,11 @@ def split_lane(name: str) -> LaneName:
     origin = ""
     if name.startswith("@"):  # no account does
         origin, _, name = name[1:].partition("|")
-    account, work, function = name.split("/", 2)
-    return LaneName(origin, account, Work(work), function)
+    account, kind, function = name.split("/", 2)
+    return LaneName(origin, account, QueueKind(kind), function)
 
 
-class Lane:
+class FunctionQueue:
     """`ready`: events claimed and due; `arriving`: how many are being stored. `next_due_at`: of those in the store, and
     `heard_due_at` of those that came since the last look there; `not_before`: when a lane that was refused tries again,
     for the `tries`th time. `running` events are under way, `unadmitted` of them without a slot yet, and there may be
@@ -57,9 +57,10 @@ class Lane:
         "blocked_on",
         "function",
         "has_turn",
-        "heard_due_at",
-        "is_fetching",
+        "is_claiming",
+        "kind",
         "name",
+        "new_due_at",
         "next_due_at",
         "not_before",
         "offered",
@@ -70,17 +71,16 @@ class Lane:
         "tries",
         "unadmitted",
         "window",
-        "work",
     )
 
     def __init__(self, name: str) -> None:
         self.name = name
-        _, self.account, self.work, self.function = split_lane(name)
+        _, self.account, self.kind, self.function = split_lane(name)
         self.ready: deque[Event] = deque()
         self.arriving = 0
         self.stored = 0
         self.next_due_at = inf
-        self.heard_due_at = inf
+        self.new_due_at = inf
         self.not_before = 0.0
         self.timer_at = inf
         self.tries = 0
@@ -90,19 +90,19 @@ class Lane:
         self.blocked_on: str | None = None
         self.offered: str | None = None
         self.has_turn = False
-        self.is_fetching = False
+        self.is_claiming = False
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing is known of it that would be lost with it."""
-        is_busy = self.running or self.arriving or self.is_fetching or self.has_turn
+        is_busy = self.running or self.arriving or self.is_claiming or self.has_turn
         return not (is_busy or self.ready or self.next_due_at < inf)
 
     def note_stored(self, due_at: float, events: int = 1) -> None:
         """So many events are in the store, unclaimed; the first is due then."""
         self.stored += events
         self.next_due_at = min(self.next_due_at, due_at)
-        self.heard_due_at = min(self.heard_due_at, due_at)
+        self.new_due_at = min(self.new_due_at, due_at)
 
     def note_admitted(self) -> None:
         self.unadmitted -= 1
@@ -113,20 +113,20 @@ class Lane:
         self.window = 1
 
     def __repr__(self) -> str:
-        return f"<Lane {self.name} ready={len(self.ready)} stored={self.stored} running={self.running}>"
+        return f"<FunctionQueue {self.name} ready={len(self.ready)} stored={self.stored} running={self.running}>"
 
 
 FIRST_WINDOW, WIDEST_WINDOW = 16, 64
 
 
-class Turns:
+class RoundRobin:
     """Lanes whose turn comes, and those that stand behind a limit."""
 
     def __init__(self) -> None:
-        self._next: deque[Lane] = deque()
-        self._behind: dict[str, dict[Lane, None]] = {}  # in the order of their coming
+        self._next: deque[FunctionQueue] = deque()
+        self._behind: dict[str, dict[FunctionQueue, None]] = {}  # in the order of their coming
 
-    def add(self, lane: Lane) -> None:
+    def add(self, lane: FunctionQueue) -> None:
         """It has something to do, and no longer stands behind a limit."""
         if lane.blocked_on is not None:
             self._leave(lane, lane.blocked_on)
@@ -134,14 +134,14 @@ class Turns:
             lane.has_turn = True
             self._next.append(lane)
 
-    def next(self) -> Lane | None:
+    def next(self) -> FunctionQueue | None:
         if not self._next:
             return None
         lane = self._next.popleft()
         lane.has_turn = False
         return lane
 
-    def block(self, lane: Lane, counter: str) -> None:
+    def block(self, lane: FunctionQueue, counter: str) -> None:
         """No slot of `counter` is free for it. It stands behind one limit at a time."""
         if lane.blocked_on is not None:
             self._leave(lane, lane.blocked_on)
@@ -164,7 +164,7 @@ class Turns:
             while self.offer(counter):
                 pass
 
-    def _leave(self, lane: Lane, counter: str) -> None:
+    def _leave(self, lane: FunctionQueue, counter: str) -> None:
         lane.blocked_on = None
         behind = self._behind[counter]
         del behind[lane]

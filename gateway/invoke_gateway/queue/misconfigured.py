@@ -11,8 +11,8 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from .lanes import Lane
-from .run_result import Ran
+from .lanes import FunctionQueue
+from .run_result import RunResult
 from .timers import CallLater, Handle
 
 log = logging.getLogger("invoke_gateway")
@@ -33,7 +33,7 @@ class Misconfigured:
         self._named: dict[str, bool] = {}  # lanes in the log, and whether the last line says that they are refused
         self._timer: Handle | None = None
 
-    def note(self, lane: Lane, ran: Ran) -> None:
+    def note(self, lane: FunctionQueue, result: RunResult) -> None:
         """Note that an event of the lane was refused; `ran` has the remedy."""
         is_first = not self._refused
         self._refused[lane.name] = True
@@ -45,16 +45,16 @@ class Misconfigured:
             self._named[lane.name] = True
             log.error(
                 "events of %s (account %s) cannot run, and are kept until they are too old: %s (%s)",
-                *(lane.function, lane.account, ran.remedy, ran.message),
+                *(lane.function, lane.account, result.remedy, result.message),
             )
 
-    def clear(self, lane: Lane) -> None:
+    def clear(self, lane: FunctionQueue) -> None:
         """Note that a run of the lane's function has reached its code."""
         if self.forget(lane) and self._named.get(lane.name):
             self._named[lane.name] = False
             log.info("events of %s (account %s) run again", lane.function, lane.account)
 
-    def forget(self, lane: Lane) -> bool:
+    def forget(self, lane: FunctionQueue) -> bool:
         """Note that the lane has no event left that could be refused. Return whether one was refused."""
         if self._refused.pop(lane.name, None) is None:
             return False
@@ -70,9 +70,9 @@ class Misconfigured:
     def _set_timer(self) -> None:
         if self._call_later is None:
             self._call_later = asyncio.get_running_loop().call_later
-        self._timer = self._call_later(self._seconds, self._look)
+        self._timer = self._call_later(self._seconds, self._expire)
 
-    def _look(self) -> None:
+    def _expire(self) -> None:
         self._timer = None
         was_any = bool(self._refused)
         self._refused = {name: False for name, is_recent in self._refused.items() if is_recent}

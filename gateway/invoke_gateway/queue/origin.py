@@ -12,9 +12,9 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from ..policy.limits import DEFAULT_ACCOUNT
-from .base import Waiting
+from .base import LaneBacklog
 from .event import Event
-from .lanes import Work, name_lane, split_lane
+from .lanes import QueueKind, name_lane, split_lane
 
 UNKNOWN = "unknown"
 """Names the origin of lanes without one."""
@@ -55,7 +55,7 @@ class Origin:
         if origin != self.name:
             event.lane = self.name_lane(account, work, function)
 
-    def name_lane(self, account: str, work: Work, function: str) -> str:
+    def name_lane(self, account: str, work: QueueKind, function: str) -> str:
         return name_lane(account, work, function, self.name)
 
     def adopt(self, event: Event, now: float) -> None:
@@ -65,11 +65,11 @@ class Origin:
         if not self._has_account(account):
             account = event.account = DEFAULT_ACCOUNT
         event.lane = self.name_lane(account, work, function)
-        if work is Work.RUN:
+        if work is QueueKind.RUN:
             event.received_at = now
             event.due_at = min(event.due_at, now)
 
-    def sum_held(self, waiting: Iterable[Waiting]) -> list[Held]:
+    def sum_held(self, waiting: Iterable[LaneBacklog]) -> list[Held]:
         """Return the held events by origin, the one with most events first."""
         sums: dict[str, Held] = {}
         for row in waiting:

@@ -13,11 +13,11 @@ from math import inf
 from typing import Any
 
 from ..policy.event_rules import Delays
-from .base import Fetched, Store, StoreFault
+from .base import ClaimedEvents, Store, StoreError
 from .event import Event
-from .lanes import Lane, Turns, Work
+from .lanes import FunctionQueue, QueueKind, RoundRobin
 from .origin import Origin
-from .slot_gate import NoRoom
+from .slot_gate import Blocked
 from .timers import CallLater, Timers
 
 log = logging.getLogger("invoke_gateway")
@@ -31,7 +31,7 @@ _STORE_PAUSE = 1.0
 
 _SLACK = 1.0  # seconds, for clocks that are nearly the same
 
-NOBODY = "\0nobody"
+NO_LIMIT = "\0nobody"
 """Stands for no limit: a lane behind it waits for its time."""
 
 
@@ -41,7 +41,7 @@ def _bound_age(event: Event, now: float) -> None:
         event.received_at = min(event.received_at, now)
 
 
-class Ready:
+class Prefetch:
     """`spawn` runs something beside; `pump` is called when a lane may have a turn. `now`: seconds since the epoch.
     `delays` bound how long an event waits."""
 
@@ -58,22 +58,22 @@ class Ready:
     ) -> None:
         self.origin = origin
         self._delays = delays
-        self.lanes: dict[str, Lane] = {}
-        self.turns = Turns()
-        self.timers = Timers(self._ring, now=now, call_later=call_later, longest_wait=delays.longest_wait)
+        self.lanes: dict[str, FunctionQueue] = {}
+        self.round_robin = RoundRobin()
+        self.timers = Timers(self._on_timer, now=now, call_later=call_later, longest_wait=delays.longest_wait)
         self.bytes = 0
         self._store = store
         self._spawn = spawn
         self._pump = pump
         self._now = now
 
-    def lane(self, name: str) -> Lane:
+    def lane(self, name: str) -> FunctionQueue:
         lane = self.lanes.get(name)
         if lane is None:
-            lane = self.lanes[name] = Lane(name)
+            lane = self.lanes[name] = FunctionQueue(name)
         return lane
 
-    def hear(self, name: str, events: int, due_at: float) -> None:
+    def note_enqueued(self, name: str, events: int, due_at: float) -> None:
         """Note events that have come into a lane of the store. Events of another origin are held."""
         if not self.origin.is_ours(name):
             return
@@ -81,34 +81,34 @@ class Ready:
         lane.note_stored(due_at, events)
         self.give_turn(lane)
 
-    def may_claim(self, lane: Lane, event: Event) -> bool:
+    def may_claim(self, lane: FunctionQueue, event: Event) -> bool:
         """Whether a new event may go right to those that are ready: no other stands before it in the store."""
         return (
-            not lane.is_fetching
+            not lane.is_claiming
             and len(lane.ready) < MOST_READY
             and lane.next_due_at > event.due_at
             and self.bytes + event.size <= _ALL_READY_BYTES
         )
 
-    def give_turn(self, lane: Lane) -> None:
-        if lane.blocked_on is None and lane.work is not Work.KEEP:
-            self.turns.add(lane)
+    def give_turn(self, lane: FunctionQueue) -> None:
+        if lane.blocked_on is None and lane.kind is not QueueKind.KEEP:
+            self.round_robin.add(lane)
             self._pump()
 
-    def add(self, lane: Lane, event: Event) -> None:
+    def add(self, lane: FunctionQueue, event: Event) -> None:
         """A claimed event that is due, behind the others."""
         lane.ready.append(event)
         self.bytes += event.size
         self.give_turn(lane)
 
-    def pop(self, lane: Lane) -> Event:
+    def pop(self, lane: FunctionQueue) -> Event:
         event = lane.ready.popleft()
         self.bytes -= event.size
-        if len(lane.ready) < _FEW_READY and lane.next_due_at <= self._now() and not lane.is_fetching:
-            self._fetch(lane)
+        if len(lane.ready) < _FEW_READY and lane.next_due_at <= self._now() and not lane.is_claiming:
+            self._start_claim(lane)
         return event
 
-    def push_back(self, lane: Lane, event: Event) -> None:
+    def push_back(self, lane: FunctionQueue, event: Event) -> None:
         lane.ready.appendleft(event)
         self.bytes += event.size
 
@@ -129,70 +129,70 @@ class Ready:
     def put_first(self, event: Event) -> None:
         """An event that was withdrawn is the next of its lane, and tried now."""
         self.push_back(self.lane(event.lane), event)
-        self.hurry(event.lane)
+        self.retry_now(event.lane)
 
-    def hurry(self, lane: str) -> None:
+    def retry_now(self, lane: str) -> None:
         """Try a lane now, whatever it waits for."""
         found = self.lane(lane)
         found.not_before, found.tries = 0.0, 0
-        self.turns.add(found)
+        self.round_robin.add(found)
         self._pump()
 
     # Lanes without a turn.
 
-    def holds_next(self, lane: Lane) -> bool:
+    def owns_next(self, lane: FunctionQueue) -> bool:
         """Whether the lane has a ready event that may be begun with. What others have by now is let go of."""
         while lane.ready:
-            holds = self._store.holds(lane.ready[0])
-            if holds:
+            owns = self._store.owns_claim(lane.ready[0])
+            if owns:
                 return True
-            if holds is None:
-                self.block(lane, NoRoom(NOBODY, _STORE_PAUSE))
+            if owns is None:
+                self.block(lane, Blocked(NO_LIMIT, _STORE_PAUSE))
                 return False
             self.pop(lane)
         return False
 
-    def look_after(self, lane: Lane) -> None:
+    def advance(self, lane: FunctionQueue) -> None:
         """A lane without ready events: fetch, wait until the next is due, or forget it."""
-        if lane.is_fetching or lane.blocked_on is not None:
+        if lane.is_claiming or lane.blocked_on is not None:
             return
         now = self._now()
         latest = now + self._delays.longest_wait
         lane.not_before = min(lane.not_before, latest)
         due_at = max(lane.next_due_at, lane.not_before if lane.tries else 0.0)
         if latest + _SLACK < due_at < inf:
-            self._begin_fetch(lane, self._bring_forward(lane))
+            self._begin_claim(lane, self._bring_forward(lane))
         elif due_at <= now:
-            self._fetch(lane)
+            self._start_claim(lane)
         elif due_at < inf:
             self.timers.wake_at(lane, due_at)
         elif lane.is_idle and self.lanes.get(lane.name) is lane:
             del self.lanes[lane.name]
 
-    def block(self, lane: Lane, full: NoRoom) -> None:
-        self.turns.block(lane, full.counter)
+    def block(self, lane: FunctionQueue, blocked: Blocked) -> None:
+        self.round_robin.block(lane, blocked.counter)
         now = self._now()
-        self.timers.wake_at(lane, max(lane.not_before, now) if full.yields_for is None else now + full.yields_for)
+        self.timers.wake_at(lane, max(lane.not_before, now) if blocked.yields_for is None else now + blocked.yields_for)
         if self.bytes > _ALL_READY_BYTES and lane.ready:
             events = list(lane.ready)
             lane.ready.clear()
             self.bytes -= sum(event.size for event in events)
-            self._spawn(self.give_back(lane, events))
+            self._spawn(self.release(lane, events))
 
-    async def give_back(self, lane: Lane, events: list[Event]) -> None:
-        await self._store.give_back(events)
+    async def release(self, lane: FunctionQueue, events: list[Event]) -> None:
+        await self._store.release(events)
         lane.note_stored(min(event.due_at for event in events), len(events))
 
-    def _begin_fetch(self, lane: Lane, fetch: Coroutine[Any, Any, None]) -> None:
-        lane.is_fetching = True
-        lane.heard_due_at = inf
+    def _begin_claim(self, lane: FunctionQueue, fetch: Coroutine[Any, Any, None]) -> None:
+        lane.is_claiming = True
+        lane.new_due_at = inf
         self._spawn(fetch)
 
-    async def _bring_forward(self, lane: Lane) -> None:
+    async def _bring_forward(self, lane: FunctionQueue) -> None:
         """Make every event of a lane due now, after a clock was ahead when the events were stored.
 
         All of them are due later than any event can be, and the time that they have waited cannot be found."""
-        fetched = await self._read(lane, inf, MOST_READY)
+        fetched = await self._claim(lane, inf, MOST_READY)
         if fetched is None:
             return
         now = self._now()
@@ -203,52 +203,50 @@ class Ready:
             "%d events of %s wait longer than the settings allow, since a clock was set: they are due now",
             *(len(fetched.events), lane.name),
         )
-        await asyncio.gather(*map(self._store.postpone, fetched.events))
-        lane.is_fetching = False
+        await asyncio.gather(*map(self._store.requeue, fetched.events))
+        lane.is_claiming = False
         due = [event.due_at for event in fetched.events]
-        lane.next_due_at = min(
-            [*due, lane.heard_due_at, *([] if fetched.next_due_at is None else [fetched.next_due_at])]
-        )
+        lane.next_due_at = min([*due, lane.new_due_at, *([] if fetched.next_due_at is None else [fetched.next_due_at])])
         self.give_turn(lane)
 
-    def _fetch(self, lane: Lane) -> None:
+    def _start_claim(self, lane: FunctionQueue) -> None:
         most = max(1, min(MOST_READY, _ALL_READY_EVENTS // (len(self.lanes) or 1)))
         if self.bytes > _ALL_READY_BYTES:
             most = 1
-        self._begin_fetch(lane, self._fetch_now(lane, most))
+        self._begin_claim(lane, self._claim_now(lane, most))
 
-    async def _read(self, lane: Lane, due_by: float, most: int) -> Fetched | None:
+    async def _claim(self, lane: FunctionQueue, due_by: float, most: int) -> ClaimedEvents | None:
         try:
-            return await self._store.fetch(lane.name, due_by, most, _MOST_READY_BYTES)
-        except StoreFault as fault:
+            return await self._store.claim_due(lane.name, due_by, most, _MOST_READY_BYTES)
+        except StoreError as fault:
             log.error("events of %s cannot be read, tried again in %g s: %s", lane.name, _STORE_PAUSE, fault)
-            lane.is_fetching = False
+            lane.is_claiming = False
             self.timers.wake_at(lane, self._now() + _STORE_PAUSE)
             return None
         except BaseException:  # a mistake of ours, or an end from outside: the lane must not wait for ever
-            lane.is_fetching = False
+            lane.is_claiming = False
             self.timers.wake_at(lane, self._now() + _STORE_PAUSE)
             raise
 
-    async def _fetch_now(self, lane: Lane, most: int) -> None:
-        fetched = await self._read(lane, self._now(), most)
+    async def _claim_now(self, lane: FunctionQueue, most: int) -> None:
+        fetched = await self._claim(lane, self._now(), most)
         if fetched is None:
             return
-        lane.is_fetching = False
+        lane.is_claiming = False
         now = self._now()
         for event in fetched.events:
             _bound_age(event, now)
         lane.ready.extend(fetched.events)
         lane.stored = max(0, lane.stored - len(fetched.events))
         self.bytes += sum(event.size for event in fetched.events)
-        lane.next_due_at = lane.heard_due_at  # of what came while the store was reading
+        lane.next_due_at = lane.new_due_at  # of what came while the store was reading
         if fetched.next_due_at is not None:
             lane.next_due_at = min(lane.next_due_at, fetched.next_due_at)
         self.give_turn(lane)
 
-    def _ring(self, lane: Lane) -> None:
-        self.turns.add(lane)
+    def _on_timer(self, lane: FunctionQueue) -> None:
+        self.round_robin.add(lane)
         self._pump()
 
     def __repr__(self) -> str:
-        return f"<Ready lanes={len(self.lanes)} bytes={self.bytes}>"
+        return f"<Prefetch lanes={len(self.lanes)} bytes={self.bytes}>"

@@ -24,7 +24,7 @@ from ..policy.function_errors import UNNAMED, FunctionErrors
 from ..policy.json_members import find_string
 from ..policy.payload import make_too_large_error
 from ..policy.run_answers import Verdict, find_error_code, judge_answer
-from .event import Answer
+from .event import FunctionAnswer
 
 _NOT_REACHED = (BackendUnreachable, BackendConnectTimeout, BackendUntrusted)
 _TOO_LONG = (BackendTimeout, BackendFirstByteTimeout, BackendIdleTimeout)
@@ -35,7 +35,7 @@ _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 _MOST_TEXT = 4096  # characters of a text that is kept, or bytes of one that is no JSON; a dead letter has room for less
 
 
-class Ran(NamedTuple):
+class RunResult(NamedTuple):
     """Holds the outcome of a run.
 
     ok             the function succeeded
@@ -50,34 +50,34 @@ class Ran(NamedTuple):
     """
 
     kind: Literal["ok", "error", "returned", "misconfigured", "refused", "away", "rejected"]
-    answer: Answer | None = None
+    answer: FunctionAnswer | None = None
     code: int = 200
     message: str = ""
     counter: str | None = None
     remedy: str | None = None
 
 
-def judge_full(full: Full, plan: Plan) -> Ran:
+def judge_full(full: Full, plan: Plan) -> RunResult:
     """Return what it means that there was no slot."""
     if not isinstance(full.claim, Claim):  # the shared counters can say neither yes nor no
-        return Ran("away", code=500, message=full.claim.refusal.message)
-    return Ran("refused", code=429, message="Rate Exceeded.", counter=full.claim.counter or plan.function_counter)
+        return RunResult("away", code=500, message=full.claim.refusal.message)
+    return RunResult("refused", code=429, message="Rate Exceeded.", counter=full.claim.counter or plan.function_counter)
 
 
-def judge_fault(fault: BackendFault) -> Ran:
+def judge_fault(fault: BackendFault) -> RunResult:
     """Return what it means that the backend did not answer."""
     if isinstance(fault, _NOT_REACHED):
         remedy = str(fault) if isinstance(fault, BackendUntrusted) else None  # time mends the others
-        return Ran("away", code=500, message=str(fault), remedy=remedy)
+        return RunResult("away", code=500, message=str(fault), remedy=remedy)
     if isinstance(fault, _TOO_LONG):  # it ran, and longer than it may: Lambda counts that as the function's error
         payload = msgspec.json.encode({"errorType": "Sandbox.Timedout", "errorMessage": str(fault)})
-        return Ran("error", Answer(200, payload, UNNAMED), message=str(fault))
-    return Ran("returned", code=500, message=str(fault))
+        return RunResult("error", FunctionAnswer(200, payload, UNNAMED), message=str(fault))
+    return RunResult("returned", code=500, message=str(fault))
 
 
 def judge_response(
     status: int, headers: Mapping[bytes, bytes], body: bytes, function_errors: FunctionErrors, limit: int
-) -> Ran:
+) -> RunResult:
     """Return what a response means. Names of headers are lower-case; `limit`: most bytes of a payload, decoded."""
     is_success = 200 <= status < 300
     version = _text(headers.get(b"x-amz-executed-version"))
@@ -88,33 +88,33 @@ def judge_response(
         payload, problem = wrap(body), f"The answer is coded, and cannot be read: {reason}."
     except DecodedTooLarge:
         if is_success:
-            return Ran("error", Answer(200, make_too_large_error(limit), UNNAMED, version))
+            return RunResult("error", FunctionAnswer(200, make_too_large_error(limit), UNNAMED, version))
         payload = b""
     error = function_errors.find(status, headers, payload)
     if error is not None:
         # Lambda answers 200, whatever happened to the function.
-        answer = Answer(status if is_success else 200, error.payload, error.name, version)
-        return Ran("error", answer, message=problem or _read_text(error.payload))
+        answer = FunctionAnswer(status if is_success else 200, error.payload, error.name, version)
+        return RunResult("error", answer, message=problem or _read_text(error.payload))
     if is_success:
-        return Ran("ok", Answer(status, payload, None, version))
+        return RunResult("ok", FunctionAnswer(status, payload, None, version))
     return _judge_refusal(status, headers, payload)
 
 
-def _judge_refusal(status: int, headers: Mapping[bytes, bytes], payload: bytes) -> Ran:
+def _judge_refusal(status: int, headers: Mapping[bytes, bytes], payload: bytes) -> RunResult:
     code = find_error_code(headers, payload)
     rule = judge_answer(status, code, location=_text(headers.get(b"location")))
     message = find_string(payload, _MESSAGES) or _read_text(payload) or f"The backend answered {status}."
     message = message[:_MOST_TEXT]
     match rule.verdict:
         case Verdict.THROTTLED:
-            return Ran("returned", code=429, message=message)
+            return RunResult("returned", code=429, message=message)
         case Verdict.AGAIN:
-            return Ran("returned", code=status, message=message)
+            return RunResult("returned", code=status, message=message)
         case Verdict.MISCONFIGURED:
             remedy = f"the backend answered {status}{f' {code}' if code else ''}. {rule.reason}"
-            return Ran("misconfigured", code=status, message=message, remedy=remedy)
+            return RunResult("misconfigured", code=status, message=message, remedy=remedy)
         case Verdict.NEVER:
-            return Ran("rejected", code=status, message=message)
+            return RunResult("rejected", code=status, message=message)
 
 
 def _text(value: bytes | None) -> str | None:

@@ -15,7 +15,7 @@ from ..invocation import Function, Invocation, InvocationType, Operation
 from ..policy.concurrency import Plan
 from ..policy.function_errors import FunctionErrors
 from .event import Event, Headers
-from .run_result import Ran, judge_fault, judge_full, judge_response
+from .run_result import RunResult, judge_fault, judge_full, judge_response
 
 log = logging.getLogger("invoke_gateway")
 
@@ -34,41 +34,43 @@ class Runner:
         self,
         tail: App,
         *,
-        tell: Callable[[Exchange, Scope], None],
+        on_exchange: Callable[[Exchange, Scope], None],
         function_errors: FunctionErrors | None = None,
         limit: Callable[[], int] = lambda: _USUAL_LIMIT,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._tail = tail
-        self._tell = tell
+        self._on_exchange = on_exchange
         self._function_errors = function_errors or FunctionErrors()
         self._limit = limit
         self._clock = clock
 
-    async def run(self, event: Event, plan: Plan, admitted: Callable[[], None]) -> Ran:
+    async def run(self, event: Event, plan: Plan, on_admitted: Callable[[], None]) -> RunResult:
         """Run it now. `admitted` is called when it has its slot. Never raises but when it is cancelled."""
         exchange = _make_exchange(event, plan, self._clock())
         scope = _make_scope(event, exchange)
-        scope[RUN] = admitted
+        scope[RUN] = on_admitted
         response = _Response()
         try:
             try:
                 await self._tail(scope, _receive_nothing, response)
-                ran = judge_full(exchange.full, plan) if exchange.full is not None else await self._judge(response)
+                result = judge_full(exchange.full, plan) if exchange.full is not None else await self._judge(response)
             except BackendFault as fault:
                 exchange.fault = fault.kind
                 return judge_fault(fault)
             except Exception as error:  # a mistake of ours: the event is tried again, the log has the traceback
                 log.exception("event %s failed inside the gateway", event.request_id)
                 exchange.fault = "internal"
-                return Ran("returned", code=500, message=f"The gateway failed on this event: {type(error).__name__}.")
-            exchange.function_error = ran.kind == "error"
-            return ran
+                return RunResult(
+                    "returned", code=500, message=f"The gateway failed on this event: {type(error).__name__}."
+                )
+            exchange.function_error = result.kind == "error"
+            return result
         finally:
             exchange.duration_seconds = self._clock() - exchange.received_at
-            self._tell(exchange, scope)
+            self._on_exchange(exchange, scope)
 
-    async def _judge(self, response: _Response) -> Ran:
+    async def _judge(self, response: _Response) -> RunResult:
         """Return what a response means. An answer that is long or coded is looked through beside the event loop."""
         headers, body = response.headers, b"".join(response.pieces)
         judged = (response.status, headers, body, self._function_errors, self._limit())
@@ -114,13 +116,13 @@ def _make_scope(event: Event, exchange: Exchange) -> Scope:
         "path": event.path.decode("latin-1"),
         "raw_path": event.path,
         "query_string": event.query,
-        "headers": _ask_for_identity(event.headers),
-        ATTEMPT: Attempt(event.request_id, event.runs + event.returns + 1),
+        "headers": _accept_identity(event.headers),
+        ATTEMPT: Attempt(event.request_id, event.runs + event.requeues + 1),
         EXCHANGE: exchange,
     }
 
 
-def _ask_for_identity(headers: Headers) -> Headers:
+def _accept_identity(headers: Headers) -> Headers:
     """Return the headers without the codings that the client reads: the answer goes into a record."""
     return [header for header in headers if header[0] != b"accept-encoding"] + [(b"accept-encoding", b"identity")]
 

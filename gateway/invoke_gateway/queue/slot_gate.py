@@ -12,12 +12,12 @@ from ..policy.concurrency import Plan
 from ..policy.event_rules import Share
 
 
-class Levels(Protocol):
+class SlotCounts(Protocol):
     def in_use(self, counter: str) -> int:
         """How many slots hold `counter`."""
 
 
-class NoRoom(NamedTuple):
+class Blocked(NamedTuple):
     """`counter` has no slot for an event. `yields_for`: seconds after which it is another's turn no more; None: it is
     full."""
 
@@ -25,11 +25,13 @@ class NoRoom(NamedTuple):
     yields_for: float | None
 
 
-class Room:
+class SlotGate:
     """`clock` gives monotonic seconds."""
 
-    def __init__(self, levels: Levels, *, share: Share | None = None, clock: Callable[[], float] = monotonic) -> None:
-        self._levels = levels
+    def __init__(
+        self, counts: SlotCounts, *, share: Share | None = None, clock: Callable[[], float] = monotonic
+    ) -> None:
+        self._counts = counts
         self._share = share or Share()
         self._clock = clock
         self._held: Counter[str] = Counter()  # events under way, admitted or not
@@ -37,18 +39,18 @@ class Room:
         self._yields_until: dict[str, float] = {}
         self._resume_at: dict[str, float] = {}
 
-    def find_full(self, plan: Plan) -> NoRoom | None:
+    def find_blocked(self, plan: Plan) -> Blocked | None:
         for claim in plan.lanes[-1].claims:
             ceiling = claim.ceiling
             if ceiling is None:
                 continue
             counter = claim.counter or plan.function_counter
-            if self._levels.in_use(counter) + self._unadmitted[counter] >= ceiling:
-                return NoRoom(counter, None)
+            if self._counts.in_use(counter) + self._unadmitted[counter] >= ceiling:
+                return Blocked(counter, None)
             if counter in self._yields_until:
                 yields_for = self._find_yield(counter, ceiling)
                 if yields_for is not None:
-                    return NoRoom(counter, yields_for)
+                    return Blocked(counter, yields_for)
         return None
 
     def _find_yield(self, counter: str, ceiling: int) -> float | None:
@@ -63,37 +65,37 @@ class Room:
         pause = self._resume_at.get(counter, 0.0) - now
         return min(pause, left) if pause > 0 else None
 
-    def turn_away(self, counter: str) -> None:
+    def yield_to_calls(self, counter: str) -> None:
         """A call that somebody waits for found `counter` full."""
         self._yields_until[counter] = self._clock() + self._share.seconds
 
-    def enter(self, plan: Plan) -> Entry:
+    def request_slot(self, plan: Plan) -> SlotRequest:
         """An event is on its way to a slot."""
         counters = [claim.counter or plan.function_counter for claim in plan.lanes[-1].claims]
         ones = [claim.counter or plan.function_counter for claim in plan.lanes[-1].claims if claim.ceiling == 1]
         self._held.update(counters)
         self._unadmitted.update(counters)
-        return Entry(self, counters, ones, self._clock())
+        return SlotRequest(self, counters, ones, self._clock())
 
     def note_admitted(self, counters: list[str]) -> None:
         _take_off(self._unadmitted, counters)
 
-    def leave(self, entry: Entry) -> None:
-        _take_off(self._held, entry.counters)
-        if entry.was_admitted:
+    def end_request(self, request: SlotRequest) -> None:
+        _take_off(self._held, request.counters)
+        if request.was_admitted:
             now = self._clock()
-            for counter in entry.ones:
+            for counter in request.ones:
                 if counter in self._yields_until:
-                    self._resume_at[counter] = now + (now - entry.since)
+                    self._resume_at[counter] = now + (now - request.since)
 
 
-class Entry:
+class SlotRequest:
     """One event on its way to a slot, then with it."""
 
-    __slots__ = ("_room", "counters", "ones", "since", "was_admitted")
+    __slots__ = ("_gate", "counters", "ones", "since", "was_admitted")
 
-    def __init__(self, room: Room, counters: list[str], ones: list[str], since: float) -> None:
-        self._room = room
+    def __init__(self, gate: SlotGate, counters: list[str], ones: list[str], since: float) -> None:
+        self._gate = gate
         self.counters = counters
         self.ones = ones
         self.since = since
@@ -102,13 +104,13 @@ class Entry:
     def admit(self) -> None:
         """It has its slot."""
         self.was_admitted = True
-        self._room.note_admitted(self.counters)
+        self._gate.note_admitted(self.counters)
 
-    def leave(self) -> None:
+    def end(self) -> None:
         """It has been refused, or has ended."""
         if not self.was_admitted:
-            self._room.note_admitted(self.counters)
-        self._room.leave(self)
+            self._gate.note_admitted(self.counters)
+        self._gate.end_request(self)
 
 
 def _take_off(counts: Counter[str], counters: list[str]) -> None:

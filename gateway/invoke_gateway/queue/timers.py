@@ -10,7 +10,7 @@ from itertools import count
 from math import inf
 from typing import Protocol
 
-from .lanes import Lane
+from .lanes import FunctionQueue
 
 log = logging.getLogger("invoke_gateway")
 
@@ -29,7 +29,7 @@ class Timers:
 
     def __init__(
         self,
-        ring: Callable[[Lane], None],
+        ring: Callable[[FunctionQueue], None],
         *,
         now: Callable[[], float],
         call_later: CallLater | None = None,
@@ -39,12 +39,12 @@ class Timers:
         self._now = now
         self._longest_wait = longest_wait
         self._call_later = call_later
-        self._times: list[tuple[float, int, Lane]] = []
+        self._times: list[tuple[float, int, FunctionQueue]] = []
         self._numbers = count()
         self._set_for = inf
         self._handle: Handle | None = None
 
-    def wake_at(self, lane: Lane, at: float) -> None:
+    def wake_at(self, lane: FunctionQueue, at: float) -> None:
         """Ring for the lane at that time, or before; a lane has one time only, the earliest."""
         if at >= lane.timer_at:
             return
@@ -65,9 +65,9 @@ class Timers:
         if self._call_later is None:
             self._call_later = asyncio.get_running_loop().call_later
         self._set_for = self._times[0][0]
-        self._handle = self._call_later(min(max(self._set_for - self._now(), 0.0), _LONGEST), self._look)
+        self._handle = self._call_later(min(max(self._set_for - self._now(), 0.0), _LONGEST), self._ring_due)
 
-    def _look(self) -> None:
+    def _ring_due(self) -> None:
         self._handle, self._set_for = None, inf
         now = self._now()
         latest = now + self._longest_wait + _LONGEST  # a lane that waits for longer looks again what it waits for

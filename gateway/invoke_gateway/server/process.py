@@ -163,7 +163,7 @@ def make_admin(gateway: Gateway, listen: Address) -> AdminApp:
             is_draining=lambda: gateway.is_draining,
             backend=gateway.backend,
             shared=gateway.shared,
-            event_trouble=lambda: None if gateway.queue is None else gateway.queue.trouble,
+            event_trouble=lambda: None if gateway.queue is None else gateway.queue.problem,
             settle=gateway.backend_watch.settle,
         ),
         read_processes=read_processes,

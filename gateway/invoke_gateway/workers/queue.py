@@ -11,11 +11,11 @@ import msgspec
 from ..admin.local_queue import LocalQueue
 from ..admin.queue import EventQuery, QueueState
 from ..admin.queue_documents import Row
-from ..queue.adoption import Decided, Decision, WhichOrigin
-from ..queue.base import StoreFault
+from ..queue.adoption import AdoptionResult, AmbiguousOrigin, Decision
+from ..queue.base import StoreError
 from ..queue.clock import Clock
-from ..queue.control import Act, Wanted
-from ..queue.depths import SCRAPE_SECONDS, Depth, Depths, Levels, add_depths, fold_names
+from ..queue.control import Action, EventFilter
+from ..queue.depths import SCRAPE_SECONDS, Depth, Depths, QueueGauges, add_depths, fold_names
 from ..queue.origin import Held
 from .channel import WorkerGone
 
@@ -37,7 +37,7 @@ async def answer_depths(gateway: Gateway, is_scrape: bool, with_stored: bool) ->
     assert looker is not None, "it is asked where there is one"
     if with_stored:
         every, patience = (SCRAPE_SECONDS, _SCRAPE_PATIENCE) if is_scrape else (0.0, _ANSWER_SECONDS - 1)
-        await looker.look(at_most_every=every, patience=patience)
+        await looker.refresh(at_most_every=every, patience=patience)
     here = await looker.count_claimed()
     if is_scrape:
         here = fold_names(here, gateway.tables.limits)
@@ -46,26 +46,26 @@ async def answer_depths(gateway: Gateway, is_scrape: bool, with_stored: bool) ->
     return {
         "here": _encode(here),
         "stored": await asyncio.to_thread(_encode, stored) if with_stored else [],
-        "trouble": looker.trouble,
+        "trouble": looker.problem,
         "held": looker.held,
     }
 
 
 async def answer_events(queue: LocalQueue, query: list[Any]) -> Any:
     request_id, wanted, payload = query
-    return await queue.read(EventQuery(request_id, Wanted(*wanted), payload))
+    return await queue.read(EventQuery(request_id, EventFilter(*wanted), payload))
 
 
 async def answer_act(queue: LocalQueue, asked: list[Any]) -> Any:
     act, request_id, skip, only_ready = asked
-    return await queue.control.act(act, request_id, skip=skip, only_ready=only_ready)
+    return await queue.control.apply(act, request_id, skip=skip, only_ready=only_ready)
 
 
 async def answer_decision(queue: LocalQueue, asked: list[Any]) -> Any:
     """Carry out a decision, and return its result, or None and the reason why it cannot be carried out."""
     try:
         return await queue.decide(*asked), None
-    except WhichOrigin as error:
+    except AmbiguousOrigin as error:
         return None, str(error)
 
 
@@ -85,7 +85,7 @@ class WorkersQueue:
     def __init__(self, supervisor: Supervisor, *, store: str) -> None:
         self.store = store
         self.now = Clock()  # as the workers' own, which begin at the same time
-        self.levels = Levels(store, now=self.now)
+        self.levels = QueueGauges(store, now=self.now)
         self.degraded = {"event_store": False, "events_held": False}
         self._supervisor = supervisor
 
@@ -93,21 +93,21 @@ class WorkersQueue:
         """Bring `levels` and `degraded` up to date; where no worker answers they stay."""
         try:
             look = await self._add_up(is_scrape=True, seconds=_SCRAPE_ANSWER)
-        except StoreFault:
+        except StoreError:
             return
         self.degraded = {"event_store": look.trouble is not None, "events_held": bool(look.held)}
-        self.levels.take_in(look.depths)
+        self.levels.replace(look.depths)
 
     async def look(self) -> QueueState:
         await self._supervisor.group.refresh()  # and with it who does not answer
         look = await self._add_up(is_scrape=False, seconds=_ANSWER_SECONDS)
         return look._replace(trouble=look.trouble or self._supervisor.group.silence)
 
-    async def decide(self, decision: Decision, origin: str | None) -> Decided:
+    async def decide(self, decision: Decision, origin: str | None) -> AdoptionResult:
         _, (decided, why_not) = await self._ask_any("decide", [decision, origin], _ANSWER_SECONDS)
         if why_not is not None:
-            raise WhichOrigin(why_not)
-        return Decided(*decided)
+            raise AmbiguousOrigin(why_not)
+        return AdoptionResult(*decided)
 
     async def _add_up(self, *, is_scrape: bool, seconds: float) -> QueueState:
         first, stored = await self._ask_any("depths", [is_scrape, True], seconds)
@@ -134,7 +134,7 @@ class WorkersQueue:
         rows.sort(key=lambda row: float(row["received_at"]))
         return rows[: wanted.most], len(rows) > wanted.most or any(has_more for _, has_more in answers)
 
-    async def act(self, act: Act, request_id: str) -> tuple[int, int]:
+    async def act(self, act: Action, request_id: str) -> tuple[int, int]:
         """First each does it to what it has ready; then one of them to what nobody has claimed."""
         done: list[str] = []
         await self._supervisor.group.refresh()
@@ -154,7 +154,7 @@ class WorkersQueue:
         raise _no_worker()
 
     async def _ask_all(self, workers: list[Worker], what: str, argument: Any, seconds: float) -> list[Any]:
-        """The answers of those that answer. Raises `StoreFault` where one's store does not."""
+        """The answers of those that answer. Raises `StoreError` where one's store does not."""
         asked = (worker.ask("queue", [what, argument], seconds=seconds) for worker in workers)
         answers = await asyncio.gather(*asked, return_exceptions=True)
         for answer in answers:
@@ -163,12 +163,12 @@ class WorkersQueue:
         said = [answer for answer in answers if not isinstance(answer, BaseException)]
         for fault, _ in said:
             if fault is not None:
-                raise StoreFault(*fault)
+                raise StoreError(*fault)
         return [answer for _, answer in said]
 
 
-def _no_worker() -> StoreFault:
-    return StoreFault("away", "No worker answers; those that died are being replaced. Try again in a second.")
+def _no_worker() -> StoreError:
+    return StoreError("away", "No worker answers; those that died are being replaced. Try again in a second.")
 
 
 def _decode(rows: list[list[Any]]) -> Depths:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, cast
 
 from ..app.gateway import Gateway
 from ..asgi import App, Message, Scope
-from ..queue.base import StoreFault
+from ..queue.base import StoreError
 from ..server.binding import CannotListen, Listeners
 from ..server.process import (
     ServingGateway,
@@ -143,7 +143,7 @@ class Worker:
             if what == "depths":
                 return None, await answer_depths(self._gateway, *argument)
             return None, await QUEUE_ANSWERS[what](queue, argument)
-        except StoreFault as fault:
+        except StoreError as fault:
             return (fault.kind, str(fault)), None
 
     async def on_holders(self, asked: tuple[list[Any], bool]) -> tuple[list[dict[str, Any]], str | None]:

@@ -13,9 +13,9 @@ from redis.exceptions import ResponseError
 
 from ...background import BackgroundTask, BackgroundTasks
 from ...store.connection import Command
-from ..base import StoreFault
+from ..base import StoreError
 from ..event import Event, encode_head
-from .request_channel import Line
+from .request_channel import RequestChannel
 from .script import PUT
 from .store_errors import read_refusal
 
@@ -29,7 +29,7 @@ def describe(event: Event) -> tuple[str, str, str, str, bytes]:
     return event.lane, repr(event.due_at), repr(event.received_at), "1" if event.runs else "0", encode_head(event)
 
 
-class Put:
+class PendingEnqueue:
     """One event that somebody waits to see kept. `claim` is the number of its claim, 0 for none."""
 
     __slots__ = ("arguments", "claim", "done", "event", "size")
@@ -42,31 +42,31 @@ class Put:
         self.done = done
 
 
-class Puts:
+class Enqueuer:
     """`session` is the gateway's name at the store now; `renew` gets it another where that has lost its lease.
     `forgo` is told of events for which nobody waits any more, and the number of their batch if it is not known
     whether that was kept, else 0."""
 
     def __init__(
         self,
-        line: Line,
+        channel: RequestChannel,
         base: str,
         maximum_events: int,
         replicas: tuple[int, int],
         *,
         session: Callable[[], str],
         renew: Callable[[], Any],
-        forgo: Callable[[int, list[Put]], None],
+        cancel_enqueue: Callable[[int, list[PendingEnqueue]], None],
     ) -> None:
-        self._line = line
+        self._channel = channel
         self._base = base
         self._maximum_events = maximum_events
         self._replicas = replicas
         self._session = session
         self._renew = renew
-        self._forgo = forgo
-        self._queue: deque[Put] = deque()
-        self._bell = asyncio.Event()
+        self._cancel_enqueue = cancel_enqueue
+        self._queue: deque[PendingEnqueue] = deque()
+        self._has_work = asyncio.Event()
         self._batch = 0
         self._no_room: str | None = None
         self._no_room_until = 0.0
@@ -74,59 +74,59 @@ class Puts:
         self._task: BackgroundTask | None = None
 
     @property
-    def trouble(self) -> str | None:
+    def problem(self) -> str | None:
         """Why the store had no room for the last event, if that was just now."""
         return self._no_room if monotonic() < self._no_room_until else None
 
     def start(self, tasks: BackgroundTasks) -> None:
-        self._task = tasks.start(self._keep_putting, "events to the store")
+        self._task = tasks.start(self._keep_sending, "events to the store")
 
-    async def put(self, event: Event, claim: int = 0) -> tuple[bytes, str]:
-        """The event's number at the store, and the session that has claimed it. Raises `StoreFault`."""
-        why_away = self._line.why_away
+    async def enqueue(self, event: Event, claim: int = 0) -> tuple[bytes, str]:
+        """The event's number at the store, and the session that has claimed it. Raises `StoreError`."""
+        why_away = self._channel.why_away
         if why_away is not None or self._is_closing:
-            raise StoreFault("away", f"the queue's store does not answer: {why_away or 'it is closed'}")
-        put = Put(event, claim, asyncio.get_running_loop().create_future())
+            raise StoreError("away", f"the queue's store does not answer: {why_away or 'it is closed'}")
+        put = PendingEnqueue(event, claim, asyncio.get_running_loop().create_future())
         self._queue.append(put)
-        self._bell.set()
+        self._has_work.set()
         try:
             return await put.done
         except asyncio.CancelledError:
             if not put.done.cancelled() and put.done.exception() is None:  # it came when it was too late
-                self._forgo(0, [put])
+                self._cancel_enqueue(0, [put])
             raise
 
     async def close(self) -> None:
         """What is under way is heard to its end."""
         self._is_closing = True
-        self._bell.set()
+        self._has_work.set()
         if self._task is not None:
             await self._task.finish()
         if self._queue:
-            self._fail([], StoreFault("away", "the gateway ends"))
-        await self._line.close()
+            self._fail([], StoreError("away", "the gateway ends"))
+        await self._channel.close()
 
-    async def _keep_putting(self) -> None:
-        self._bell.set()  # an earlier task may have left something
+    async def _keep_sending(self) -> None:
+        self._has_work.set()  # an earlier task may have left something
         while not self._is_closing or self._queue:
-            await self._bell.wait()
-            self._bell.clear()
+            await self._has_work.wait()
+            self._has_work.clear()
             while self._queue:
                 batch = self._next_batch()
                 try:
-                    await self._put(batch)
-                except StoreFault as fault:
+                    await self._send(batch)
+                except StoreError as fault:
                     self._fail(batch, fault)
                 except asyncio.CancelledError:
-                    self._fail(batch, StoreFault("away", "writing events to the queue's store was interrupted"))
+                    self._fail(batch, StoreError("away", "writing events to the queue's store was interrupted"))
                     raise
                 except Exception as error:  # a mistake of ours: nobody may wait for ever
-                    self._fail(batch, StoreFault("failed", f"a mistake in the gateway: {error!r}"), error)
+                    self._fail(batch, StoreError("failed", f"a mistake in the gateway: {error!r}"), error)
                 # Under load: what else this turn of the event loop brings goes with the next batch.
                 await asyncio.sleep(0)
 
-    def _next_batch(self) -> list[Put]:
-        batch: list[Put] = []
+    def _next_batch(self) -> list[PendingEnqueue]:
+        batch: list[PendingEnqueue] = []
         size = 0
         while self._queue and len(batch) < _MOST_EVENTS and (not batch or size + self._queue[0].size <= _MOST_BYTES):
             put = self._queue.popleft()
@@ -135,16 +135,16 @@ class Puts:
                 size += put.size
         return batch
 
-    async def _put(self, batch: list[Put]) -> None:
+    async def _send(self, batch: list[PendingEnqueue]) -> None:
         if not batch:
             return
         self._batch += 1
-        session, reply = await self._ask(batch)
+        session, reply = await self._exchange(batch)
         if reply == b"FENCED":
             await self._renew()
-            session, reply = await self._ask(batch)
+            session, reply = await self._exchange(batch)
         if reply == b"FENCED":
-            raise StoreFault("away", "the queue's store does not let this gateway claim: its lease is too short")
+            raise StoreError("away", "the queue's store does not let this gateway claim: its lease is too short")
         self._no_room_until = 0.0
         first, kept = int(reply[0]), int(reply[1])
         for number, put in enumerate(batch):
@@ -153,50 +153,50 @@ class Puts:
             elif not put.done.cancelled():
                 put.done.set_result((b"%016d" % (first + number), session))
             else:
-                self._forgo(0, [put])
+                self._cancel_enqueue(0, [put])
 
-    async def _ask(self, batch: list[Put]) -> tuple[str, Any]:
+    async def _exchange(self, batch: list[PendingEnqueue]) -> tuple[str, Any]:
         session = self._session()
         texts: list[Any] = []
         for put in batch:
             texts += put.arguments
 
         def build() -> list[Command]:
-            head = ("EVALSHA", PUT.sha, 1, self._base, session, self._batch, self._maximum_events, self._line.run)
+            head = ("EVALSHA", PUT.sha, 1, self._base, session, self._batch, self._maximum_events, self._channel.run)
             wait: list[Command] = [("WAIT", *self._replicas)] if self._replicas[0] else []
             return [(*head, *texts), *wait]
 
-        reply, *waited = await self._line.exchange(build)
+        reply, *waited = await self._channel.exchange(build)
         if isinstance(reply, ResponseError):
             raise read_refusal(reply)
         if waited and (isinstance(waited[0], ResponseError) or waited[0] < self._replicas[0]):
-            raise StoreFault(
+            raise StoreError(
                 "away",
                 f"the event reached {waited[0]} of {self._replicas[0]} replicas within {self._replicas[1]} ms; the "
                 "primary has it, and it may be run all the same",
             )
         return session, reply
 
-    def _refuse(self, put: Put) -> None:
+    def _refuse(self, put: PendingEnqueue) -> None:
         if not put.done.cancelled():
             put.done.set_exception(
-                StoreFault(
+                StoreError(
                     "bound", f"the queue holds {self._maximum_events} events, its maximum_events: raise that, or wait"
                 )
             )
 
-    def _fail(self, batch: list[Put], fault: StoreFault, cause: Exception | None = None) -> None:
+    def _fail(self, batch: list[PendingEnqueue], fault: StoreError, cause: Exception | None = None) -> None:
         if fault.kind == "away":  # it may have come all the same, or may come yet
-            self._forgo(self._batch, list(batch))
+            self._cancel_enqueue(self._batch, list(batch))
             batch += self._queue  # they have waited as long
             self._queue.clear()
         elif fault.kind == "full":
             self._no_room, self._no_room_until = str(fault), monotonic() + _FULL_SECONDS
         for put in batch:
             if not put.done.done():
-                error = StoreFault(fault.kind, str(fault))
+                error = StoreError(fault.kind, str(fault))
                 error.__cause__ = cause
                 put.done.set_exception(error)
 
     def __repr__(self) -> str:
-        return f"<Puts {len(self._queue)} waiting, {self._batch} batches>"
+        return f"<Enqueuer {len(self._queue)} waiting, {self._batch} batches>"

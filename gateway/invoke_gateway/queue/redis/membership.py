@@ -19,18 +19,18 @@ from redis.exceptions import ResponseError
 
 from ...background import BackgroundTask, BackgroundTasks
 from ...store.connection import Command
-from ..base import StoreFault
-from .request_channel import Line
+from ..base import StoreError
+from .request_channel import RequestChannel
 from .script import LEAVE, RENEW
 from .store_errors import read_refusal
-from .work import Work
+from .work import ClaimWork
 
 log = logging.getLogger("invoke_gateway")
 
-Hear = Callable[[str, int, float], None]
+NoteEnqueued = Callable[[str, int, float], None]
 
 _MOST_TAKEN_OVER = 500  # in one script: the store does nothing else meanwhile
-_MOST_NEWS = 500
+_MOST_NOTIFICATIONS = 500
 
 
 class StreamTotals:
@@ -46,51 +46,51 @@ class StreamTotals:
         return f"refused={self.refused} taken_over={self.taken_over} lost_leases={self.lost_leases}"
 
 
-class Presence:
+class Membership:
     """`resync` is awaited when news may have been missed, and told whether nothing was heard before; `emptied` is
     called when the store has lost everything. `is_synced`: what waits is known, and from now on news are told."""
 
     def __init__(
         self,
-        work: Work,
-        news: Line,
+        work: ClaimWork,
+        notifications: RequestChannel,
         base: str,
         gateway: str,
         lease_seconds: float,
         totals: StreamTotals,
         *,
-        hear: Hear,
+        note_enqueued: NoteEnqueued,
         resync: Callable[[bool], Awaitable[None]],
-        emptied: Callable[[], None],
+        on_store_lost: Callable[[], None],
     ) -> None:
         self._gateway = quote(gateway, safe="")
         self.session = self._name_session()
         self._totals = totals
         self._work = work
-        self._news = news
-        self._news_key = f"{base}:news"
+        self._notifications = notifications
+        self._notifications_key = f"{base}:news"
         self._lease_seconds = lease_seconds
-        self._hear = hear
+        self._note_enqueued = note_enqueued
         self._resync = resync
-        self._emptied = emptied
-        self._born = b""
-        self._heard_at = float("-inf")
-        self._last_news = 0
+        self._on_store_lost = on_store_lost
+        self._store_id = b""
+        self._renewed_at = float("-inf")
+        self._last_notification = 0
         self.is_synced = False
         self._was_synced = False
-        self._is_known = asyncio.Event()
+        self._is_registered = asyncio.Event()
         self._is_renewing = asyncio.Lock()
         self._tasks: list[BackgroundTask] = []
 
     @property
-    def is_heard(self) -> bool:
+    def has_lease(self) -> bool:
         """Whether the lease lasts, for sure: a process that stood still finds that it does not."""
-        return monotonic() - self._heard_at < self._lease_seconds
+        return monotonic() - self._renewed_at < self._lease_seconds
 
     @property
-    def is_known(self) -> bool:
+    def is_registered(self) -> bool:
         """Whether the store has heard of this gateway."""
-        return self._is_known.is_set()
+        return self._is_registered.is_set()
 
     def start(self, tasks: BackgroundTasks, *, is_synced: bool) -> None:
         self.is_synced = self._was_synced = is_synced
@@ -103,10 +103,10 @@ class Presence:
         """Listen no longer, and let the lease end."""
         for task in self._tasks:
             await task.close()
-        await self._news.close()
+        await self._notifications.close()
 
-    async def leave(self, line: Line, base: str) -> None:
-        """Give back every claim and end the session. Raises `StoreFault`."""
+    async def leave(self, line: RequestChannel, base: str) -> None:
+        """Give back every claim and end the session. Raises `StoreError`."""
         while True:
             commands: list[Command] = [("EVALSHA", LEAVE.sha, 1, base, self.session, _MOST_TAKEN_OVER)]
             (more,) = await line.exchange(lambda: commands)  # noqa: B023 (it is called before the next round)
@@ -116,7 +116,7 @@ class Presence:
                 return
 
     async def renew(self) -> None:
-        """Say that this gateway lives, under a new name where it was taken for dead. Raises `StoreFault`."""
+        """Say that this gateway lives, under a new name where it was taken for dead. Raises `StoreError`."""
         async with self._is_renewing:
             while await self._renew():
                 pass
@@ -125,7 +125,7 @@ class Presence:
         """Whether there is more to take over."""
         lease = max(1, int(self._lease_seconds * 1000))
         asked_at = monotonic()
-        reply, _ = await self._work.ask(RENEW, lease, self._born, token_hex(8), _MOST_TAKEN_OVER)
+        reply, _ = await self._work.query(RENEW, lease, self._store_id, token_hex(8), _MOST_TAKEN_OVER)
         if reply == b"FENCED":
             log.warning(
                 "gateway %s was not heard by the queue's store for its lease of %g s: others run the events that it "
@@ -135,22 +135,22 @@ class Presence:
             )
             self._totals.lost_leases += 1
             self.session = self._name_session()
-            self._born = b""
+            self._store_id = b""
             return True
-        self._heard_at = asked_at
+        self._renewed_at = asked_at
         born, last_news, more, *lanes = reply
-        was, self._born = self._born, born
+        was, self._store_id = self._store_id, born
         for lane, events, due_at in zip(lanes[::3], lanes[1::3], lanes[2::3], strict=True):
             self._totals.taken_over += events
             log.warning("%d events of %s were claimed by a gateway that is gone, and wait again", events, lane.decode())
-            self._tell(lane, events, due_at)
-        if not self._is_known.is_set():
-            self._last_news = int(last_news)
-            self._is_known.set()
+            self._note_others(lane, events, due_at)
+        if not self._is_registered.is_set():
+            self._last_notification = int(last_news)
+            self._is_registered.set()
         elif was and was != born:
             log.error("the queue's store has lost all events: it was emptied, or came back without its files")
-            self._last_news = int(last_news)
-            self._emptied()
+            self._last_notification = int(last_news)
+            self._on_store_lost()
             self.is_synced = False
         return bool(more == b"1")
 
@@ -166,50 +166,53 @@ class Presence:
                 if not self.is_synced:
                     await self._synchronize()
                 pause = third
-            except StoreFault as fault:
+            except StoreError as fault:
                 if fault.kind != "away":
                     log.error("the lease of the events cannot be renewed: %s", fault)
             except Exception:  # a mistake of ours must not end the lease
                 log.exception("the lease of the events was not renewed")
 
     async def _keep_listening(self) -> None:
-        await self._is_known.wait()
+        await self._is_registered.wait()
         block = max(1, int(self._lease_seconds * 1000 / 3))
         while True:
-            last, born = self._last_news, self._born
+            last, born = self._last_notification, self._store_id
             try:
-                (reply,) = await self._news.exchange(
+                (reply,) = await self._notifications.exchange(
                     lambda: [
                         (
                             "XREAD",
                             "COUNT",
-                            _MOST_NEWS,
+                            _MOST_NOTIFICATIONS,
                             "BLOCK",
                             block,
                             "STREAMS",
-                            self._news_key,
-                            f"{self._last_news}-0",
+                            self._notifications_key,
+                            f"{self._last_notification}-0",
                         )
                     ],
-                    block / 1000 + self._news.timeout_seconds,
+                    block / 1000 + self._notifications.timeout_seconds,
                 )
                 if isinstance(reply, ResponseError):
                     raise read_refusal(reply)
-                if reply and (last, born) == (self._last_news, self._born):  # else the store was emptied meanwhile
+                if reply and (last, born) == (
+                    self._last_notification,
+                    self._store_id,
+                ):  # else the store was emptied meanwhile
                     await self._read(reply[0][1])
-            except StoreFault:
+            except StoreError:
                 await asyncio.sleep(min(0.5, self._lease_seconds / 10))
             except Exception:  # a mistake of ours must not end the listening
                 log.exception("news of events were not understood")
                 await asyncio.sleep(min(0.5, self._lease_seconds / 10))
 
     async def _read(self, entries: list[tuple[bytes, list[bytes]]]) -> None:
-        has_gap = int(entries[0][0].partition(b"-")[0]) > self._last_news + 1
+        has_gap = int(entries[0][0].partition(b"-")[0]) > self._last_notification + 1
         for number, fields in entries:
-            self._last_news = int(number.partition(b"-")[0])
+            self._last_notification = int(number.partition(b"-")[0])
             _, session, _, lane, _, events, _, due_at = fields
             if session.decode() != self.session:
-                self._tell(lane, int(events), due_at)
+                self._note_others(lane, int(events), due_at)
         if has_gap:  # the store keeps only the last ones
             await self._resync(False)
 
@@ -223,15 +226,15 @@ class Presence:
             raise
         self._was_synced = True
 
-    def _tell(self, lane: bytes, events: int, due_at: bytes) -> None:
+    def _note_others(self, lane: bytes, events: int, due_at: bytes) -> None:
         if self.is_synced:
-            self._hear(lane.decode(), events, float(due_at))
+            self._note_enqueued(lane.decode(), events, float(due_at))
 
     def _name_session(self) -> str:
         return f"{self._gateway}/{token_hex(6)}"
 
     def __repr__(self) -> str:
-        return f"<Presence {self.session}{'' if self.is_known else ' unknown to the store'}>"
+        return f"<Membership {self.session}{'' if self.is_registered else ' unknown to the store'}>"
 
 
 def read_lanes(reply: list[Any]) -> list[tuple[str, int, int, float, float]]:

@@ -11,7 +11,7 @@ from redis.exceptions import ResponseError
 from ...store.availability import Availability
 from ...store.connection import Command
 from ...store.errors import StoreUnavailable, describe_failure
-from ..base import CannotOpen, StoreFault
+from ..base import CannotOpen, StoreError
 from .address import EventStoreAddress
 from .store_errors import read_refusal
 
@@ -22,7 +22,7 @@ def describe_unavailable(availability: Availability) -> str:
     return f"The event store at {availability.where} is unavailable: {availability.unavailable_reason}"
 
 
-class Line:
+class RequestChannel:
     """`name` is what it is for. `opened` is told each new connection's server process."""
 
     def __init__(
@@ -31,14 +31,14 @@ class Line:
         address: EventStoreAddress,
         availability: Availability,
         timeout_seconds: float,
-        opened: Callable[[str], None],
+        on_open: Callable[[str], None],
     ) -> None:
         self.name = name
         self.timeout_seconds = timeout_seconds
         self._address = address
         self._link = address.connect()
         self._availability = availability
-        self._opened = opened
+        self._on_open = on_open
         self._is_free = asyncio.Lock()
         self._away_until = 0.0
         self._why = ""
@@ -65,7 +65,7 @@ class Line:
 
     async def exchange(self, build: Callable[[], list[Command]], seconds: float | None = None) -> list[Any]:
         """One round trip, and a second where the connection turns out to have been closed meanwhile: what `build`
-        gives is sent again then, so it must be such as may be said twice. Raises `StoreFault` where there is no
+        gives is sent again then, so it must be such as may be said twice. Raises `StoreError` where there is no
         reply."""
         try:
             async with self._is_free, asyncio.timeout(seconds or self.timeout_seconds):
@@ -97,17 +97,17 @@ class Line:
         await self._link.close()
         await self._address.open(self._link)
         self._availability.warn(self._link.warning)
-        self._opened(self._link.run_id)
+        self._on_open(self._link.run_id)
 
-    def _note_away(self, error: Exception) -> StoreFault:
+    def _note_away(self, error: Exception) -> StoreError:
         why = describe_failure(error, self.timeout_seconds).rstrip(".")
         self._availability.record_failure(why)
         self._why = why
         self._away_until = asyncio.get_running_loop().time() + _PAUSE_SECONDS
-        return StoreFault("away", describe_unavailable(self._availability))
+        return StoreError("away", describe_unavailable(self._availability))
 
     async def close(self) -> None:
         await self._link.close(self.timeout_seconds)
 
     def __repr__(self) -> str:
-        return f"<Line {self.name} {self._link!r}>"
+        return f"<RequestChannel {self.name} {self._link!r}>"

@@ -20,15 +20,15 @@ from itertools import count
 
 from ...background import BackgroundTasks
 from ...store.availability import Availability
-from ..base import CannotOpen, Fetched, StoreFault, Waiting
+from ..base import CannotOpen, ClaimedEvents, LaneBacklog, StoreError
 from ..event import Event
 from .address import EventStoreAddress
 from .claims import Claims, read_events
-from .enqueue import Put, Puts
-from .membership import Presence, StreamTotals, read_lanes
-from .request_channel import Line, describe_unavailable
+from .enqueue import Enqueuer, PendingEnqueue
+from .membership import Membership, StreamTotals, read_lanes
+from .request_channel import RequestChannel, describe_unavailable
 from .script import OLDEST, READ, SEARCH, WAITING
-from .work import Work
+from .work import ClaimWork
 
 log = logging.getLogger("invoke_gateway")
 
@@ -69,122 +69,122 @@ class StreamStore:
         self._base = f"{{{prefix}}}"
         self._numbers = count(1)
         self._run = ""
-        self._lines: list[Line] = []
+        self._channels: list[RequestChannel] = []
 
     @property
-    def trouble(self) -> str | None:
+    def problem(self) -> str | None:
         """As `Store.trouble`: the store does not answer, or it has refused the last event for lack of room."""
         if self._availability.unavailable_reason is not None:
             return describe_unavailable(self._availability)
-        return self._puts.trouble if self._lines else None
+        return self._enqueuer.problem if self._channels else None
 
-    async def open(self, hear: Callable[[str, int, float], None]) -> list[Waiting]:
+    async def open(self, note_enqueued: Callable[[str, int, float], None]) -> list[LaneBacklog]:
         """As `Store.open`. Where the store does not answer it returns within the time-out with nothing, says so in
         the log, and `hear` is told what waits when it does. Raises `CannotOpen` where it cannot ever answer: a URL
         that is not understood, a password that is refused, a replica, a version that is too old."""
         address = EventStoreAddress(self._url, self._timeout_seconds)
         self._availability = _make_availability(address.where)
-        self._hear = hear
-        work, puts, news = self._lines = [
-            Line(name, address, self._availability, self._timeout_seconds, self._note_run)
+        self._note_enqueued = note_enqueued
+        work, puts, news = self._channels = [
+            RequestChannel(name, address, self._availability, self._timeout_seconds, self._note_run)
             for name in ("work", "puts", "news")
         ]
-        self._work_line = work
-        self._work = Work(work, self._base, session=self._session, next_number=self._next_number)
-        self._presence = Presence(
+        self._work_channel = work
+        self._work = ClaimWork(work, self._base, session=self._session, next_number=self._next_number)
+        self._membership = Membership(
             self._work,
             news,
             self._base,
             self._gateway,
             self._lease_seconds,
             self.totals,
-            hear=hear,
+            note_enqueued=note_enqueued,
             resync=self._resync,
-            emptied=self._claims_lost,
+            on_store_lost=self._claims_lost,
         )
-        self._puts = Puts(
+        self._enqueuer = Enqueuer(
             puts,
             self._base,
             self._maximum_events,
             (address.replicas, address.replicas_ms),
             session=self._session,
-            renew=self._presence.renew,
-            forgo=self._forgo,
+            renew=self._membership.renew,
+            cancel_enqueue=self._cancel_enqueue,
         )
-        self._claims = Claims(self._work, self._puts, self._presence, self.totals, self._next_number)
-        waiting: list[Waiting] | None = None
+        self._claims = Claims(self._work, self._enqueuer, self._membership, self.totals, self._next_number)
+        waiting: list[LaneBacklog] | None = None
         await work.open()
         self._work.start(self._tasks)
-        self._puts.start(self._tasks)
+        self._enqueuer.start(self._tasks)
         try:
             if work.why_away is None:
-                await self._presence.renew()
-                waiting = await self.waiting()
-        except StoreFault as fault:
+                await self._membership.renew()
+                waiting = await self.backlog()
+        except StoreError as fault:
             if fault.kind != "away":
                 await self._end()
                 raise CannotOpen(f"the queue's store at {address.where} cannot be used: {fault}") from fault
-        self._presence.start(self._tasks, is_synced=waiting is not None)
+        self._membership.start(self._tasks, is_synced=waiting is not None)
         return waiting or []
 
     async def close(self) -> None:
         """Write what is still to be written and give back what is claimed, as far as the store answers within its
         time-out: else the lease does that."""
-        await self._presence.close()
-        await self._puts.close()
+        await self._membership.close()
+        await self._enqueuer.close()
         unsaid = await self._work.close()
         if unsaid:
             log.error("what became of %d events could not be written to the queue's store: they will run again", unsaid)
         try:
-            if self._work_line.why_away is None:
-                await self._presence.leave(self._work_line, self._base)
-        except StoreFault as fault:
+            if self._work_channel.why_away is None:
+                await self._membership.leave(self._work_channel, self._base)
+        except StoreError as fault:
             log.warning("the events that were claimed wait until the lease of this gateway has ended: %s", fault)
         await self._end()
 
     async def _end(self) -> None:
-        await self._puts.close()
+        await self._enqueuer.close()
         await self._work.close()
-        for line in self._lines:
+        for line in self._channels:
             await line.close()
 
     # New events.
 
-    async def put(self, event: Event) -> None:
-        event.key, _ = await self._puts.put(event)
+    async def enqueue(self, event: Event) -> None:
+        event.key, _ = await self._enqueuer.enqueue(event)
 
-    async def put_claimed(self, event: Event) -> None:
-        await self._claims.put(event)
+    async def enqueue_claimed(self, event: Event) -> None:
+        await self._claims.enqueue(event)
 
-    async def fetch(self, lane: str, now: float, most: int, most_bytes: int) -> Fetched:
-        return await self._claims.fetch(lane, now, most, most_bytes)
+    async def claim_due(self, lane: str, now: float, most: int, most_bytes: int) -> ClaimedEvents:
+        return await self._claims.claim_due(lane, now, most, most_bytes)
 
-    async def take(self, key: bytes | int) -> Event | None:
-        return await self._claims.take(key)
+    async def claim_one(self, key: bytes | int) -> Event | None:
+        return await self._claims.claim_one(key)
 
-    def holds(self, event: Event) -> bool | None:
-        return self._claims.holds(event)
+    def owns_claim(self, event: Event) -> bool | None:
+        return self._claims.owns_claim(event)
 
-    async def finish(self, event: Event) -> None:
-        await self._claims.finish(event)
+    async def ack(self, event: Event) -> None:
+        await self._claims.ack(event)
 
-    async def postpone(self, event: Event) -> None:
-        await self._claims.postpone(event)
+    async def requeue(self, event: Event) -> None:
+        await self._claims.requeue(event)
 
-    async def rewrite(self, event: Event) -> None:
-        await self._claims.rewrite(event)
+    async def update(self, event: Event) -> None:
+        await self._claims.update(event)
 
-    async def give_back(self, events: list[Event]) -> None:
-        await self._claims.give_back(events)
+    async def release(self, events: list[Event]) -> None:
+        await self._claims.release(events)
 
     # Questions.
 
-    async def waiting(self) -> list[Waiting]:
-        lanes: dict[str, Waiting] = {}
+    async def backlog(self) -> list[LaneBacklog]:
+        lanes: dict[str, LaneBacklog] = {}
         cursor: bytes | int = 0
         while True:
-            reply, _ = await self._work.ask(WAITING, cursor)
-            lanes |= {row[0]: Waiting(*row) for row in read_lanes(reply)}
+            reply, _ = await self._work.query(WAITING, cursor)
+            lanes |= {row[0]: LaneBacklog(*row) for row in read_lanes(reply)}
             cursor = reply[0]
             if cursor == b"0":
                 return list(lanes.values())
@@ -196,9 +196,9 @@ class StreamStore:
         up_to: bytes | int = 0
         pieces = 50
         while len(found) < most:
-            (last, up_to, size, *keys), _ = await self._work.ask(SEARCH, after, up_to, pieces, request_id)
+            (last, up_to, size, *keys), _ = await self._work.query(SEARCH, after, up_to, pieces, request_id)
             if keys:
-                events = read_events((await self._work.ask(READ, *keys))[0])
+                events = read_events((await self._work.query(READ, *keys))[0])
                 found += [row for row in events if row[0].request_id == request_id]
             if last is None:
                 break
@@ -207,27 +207,27 @@ class StreamStore:
         return found[:most]
 
     async def oldest(self, lane: str, most: int) -> list[tuple[Event, bool]]:
-        return read_events((await self._work.ask(OLDEST, lane, most))[0])
+        return read_events((await self._work.query(OLDEST, lane, most))[0])
 
     # What happens to the store.
 
     def _session(self) -> str:
-        return self._presence.session
+        return self._membership.session
 
     def _next_number(self) -> int:
         return next(self._numbers)
 
-    def _forgo(self, batch: int, puts: list[Put]) -> None:
+    def _cancel_enqueue(self, batch: int, puts: list[PendingEnqueue]) -> None:
         """Nobody waits for these any more. If a batch was given up, it may have come, or may come yet: that is
         prevented. What was kept waits, claimed by nobody, and is told when that is so."""
         if batch:
-            self._work.settle_soon("forgo", batch)
+            self._work.report_soon("forgo", batch)
         for put in puts:
-            tell = partial(self._hear, put.event.lane, 0 if batch else 1, put.event.due_at)
+            tell = partial(self._note_enqueued, put.event.lane, 0 if batch else 1, put.event.due_at)
             if put.claim:
-                self._work.settle_soon("disown", put.claim, then=tell)
+                self._work.report_soon("disown", put.claim, then=tell)
             elif batch:
-                self._work.settle_soon("disown", 0, then=tell)  # no such claim: it is told when the store is back
+                self._work.report_soon("disown", 0, then=tell)  # no such claim: it is told when the store is back
             else:
                 tell()
 
@@ -243,11 +243,11 @@ class StreamStore:
     async def _resync(self, is_first: bool) -> None:
         """News were missed: tell what waits. How much of it was told before is not known; so it is told as no
         events."""
-        for lane in await self.waiting():
-            self._hear(lane.lane, lane.events if is_first else 0, lane.due_at)
+        for lane in await self.backlog():
+            self._note_enqueued(lane.lane, lane.events if is_first else 0, lane.due_at)
 
     def __repr__(self) -> str:
-        return f"<StreamStore {self._gateway} {self._lines}>"
+        return f"<StreamStore {self._gateway} {self._channels}>"
 
 
 def _make_availability(where: str) -> Availability:

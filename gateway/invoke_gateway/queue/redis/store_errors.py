@@ -1,4 +1,4 @@
-"""Maps the errors in a store's replies to `StoreFault`, by the protocol's code or redis-py's class, not by words."""
+"""Maps the errors in a store's replies to `StoreError`, by the protocol's code or redis-py's class, not by words."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from redis.exceptions import (
 )
 
 from ...store.errors import first_line
-from ..base import StoreFault
+from ..base import StoreError
 
 # A code of the protocol begins an error, or stands within it where a script ran into it. Where redis-py has a class for
 # it, the code is gone and the class is left.
@@ -53,10 +53,10 @@ _REFUSALS: tuple[tuple[frozenset[str], tuple[type[RedisError], ...], Literal["fu
 )
 
 
-def read_refusal(error: ResponseError) -> StoreFault:
+def read_refusal(error: ResponseError) -> StoreError:
     """Return a store's error as ours, with the remedy."""
     said = frozenset(_CODE.findall(str(error)))
     for codes, classes, kind, text in _REFUSALS:
         if isinstance(error, classes) or said & codes:
-            return StoreFault(kind, text.format(line=first_line(error)))
-    return StoreFault("failed", f"the queue's store says: {first_line(error)}")
+            return StoreError(kind, text.format(line=first_line(error)))
+    return StoreError("failed", f"the queue's store says: {first_line(error)}")

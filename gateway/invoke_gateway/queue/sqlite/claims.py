@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .reader import START, Found, Page, Position
+from .reader import START, EventPage, Position, StoredEvent
 
 
 class _Claim(NamedTuple):
@@ -23,7 +23,7 @@ class _Claim(NamedTuple):
     due_at: float
 
 
-class _Lane:
+class _LanePosition:
     __slots__ = ("claims", "position")
 
     def __init__(self) -> None:
@@ -31,13 +31,13 @@ class _Lane:
         self.position = START
 
 
-class Claims:
+class FileClaims:
     def __init__(self) -> None:
         self._claims: dict[int, _Claim] = {}
-        self._lanes: dict[str, _Lane] = {}
+        self._lanes: dict[str, _LanePosition] = {}
         self._reading: str | None = None  # the lane that is being read
         self._freed: set[int] = set()  # keys, since the read began
-        self._came: list[Position] = []  # what came into that lane since the read began
+        self._added: list[Position] = []  # what came into that lane since the read began
 
     @property
     def keys(self) -> dict[int, _Claim]:
@@ -51,7 +51,7 @@ class Claims:
         self._claims[seq] = _Claim(lane, due_at)
         state = self._lanes.get(lane)
         if state is None:
-            state = self._lanes[lane] = _Lane()
+            state = self._lanes[lane] = _LanePosition()
         state.claims += 1
 
     def remove(self, seq: int) -> _Claim | None:
@@ -72,38 +72,38 @@ class Claims:
         if self.remove(seq) is not None:
             self.add(seq, lane, due_at)
 
-    def came(self, seq: int, lane: str, due_at: float) -> None:
+    def add_free(self, seq: int, lane: str, due_at: float) -> None:
         """A free event has come into the lane."""
         if lane == self._reading:
-            self._came.append((due_at, seq))
+            self._added.append((due_at, seq))
         state = self._lanes.get(lane)
         if state is not None and (due_at, seq) <= state.position:
             state.position = (due_at, seq - 1)
 
-    def give_back(self, seq: int) -> None:
+    def release(self, seq: int) -> None:
         claim = self.remove(seq)
         if claim is not None:
-            self.came(seq, *claim)
+            self.add_free(seq, *claim)
 
     def begin(self, lane: str) -> Position:
         """A fetch of the lane begins, and has to begin behind this position. One fetch at a time."""
         self._reading = lane
         self._freed.clear()
-        self._came.clear()
+        self._added.clear()
         state = self._lanes.get(lane)
         return START if state is None else state.position
 
     def end(self) -> None:
         self._reading = None
 
-    def claim(self, lane: str, page: Page) -> tuple[list[Found], float | None]:
+    def claim(self, lane: str, page: EventPage) -> tuple[list[StoredEvent], float | None]:
         """Claims what a fetch has read and may hand out, and when the lane's next event is due."""
         taken = []
         for found in page.found:
             if found.seq not in self._claims and found.seq not in self._freed:
                 self.add(found.seq, lane, found.due_at)
                 taken.append(found)
-        came = min((position for position in self._came if position[1] not in self._claims), default=None)
+        came = min((position for position in self._added if position[1] not in self._claims), default=None)
         if taken:
             state = self._lanes[lane]
             state.position = max(state.position, (taken[-1].due_at, taken[-1].seq))
@@ -112,7 +112,7 @@ class Claims:
         due = [at for at in (page.next_due_at, came and came[0]) if at is not None]
         return taken, min(due, default=None)
 
-    def claim_any(self, found: list[Found]) -> list[Found]:
+    def claim_any(self, found: list[StoredEvent]) -> list[StoredEvent]:
         """The same of single events, whatever their lane."""
         taken = [one for one in found if one.seq not in self._claims and one.seq not in self._freed]
         for one in taken:

@@ -12,9 +12,9 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from ..base import StoreFault
+from ..base import StoreError
 from ..event import Event
-from .writer import Row, Writer, Written
+from .writer import Row, Writer, WriteResult
 
 log = logging.getLogger("invoke_gateway")
 
@@ -24,21 +24,21 @@ CLOSE_SECONDS = 5.0  # how long what cannot be written holds up the end
 BATCH_EVENTS = 1_024
 BATCH_BYTES = 16 * 1024 * 1024
 
-_CLOSED = StoreFault("failed", "The queue is closed.")
+_CLOSED = StoreError("failed", "The queue is closed.")
 
 
-class Change:
+class PendingWrite:
     """What is to be written of an event: its `row` as it shall be, or None for its end. `is_claimed`: afterwards."""
 
-    __slots__ = ("done", "event", "is_claimed", "is_put", "row", "seq")
+    __slots__ = ("done", "event", "is_claimed", "is_new", "row", "seq")
 
     def __init__(
-        self, event: Event, seq: int, row: Row | None, is_put: bool, is_claimed: bool, done: asyncio.Future[None]
+        self, event: Event, seq: int, row: Row | None, is_new: bool, is_claimed: bool, done: asyncio.Future[None]
     ) -> None:
         self.event = event
         self.seq = seq
         self.row = row
-        self.is_put = is_put
+        self.is_new = is_new
         self.is_claimed = is_claimed
         self.done = done
 
@@ -50,64 +50,64 @@ class Journal:
         self,
         writer: Writer,
         thread: ThreadPoolExecutor,
-        written: Callable[[Change], None],
-        refused: Callable[[Change], None],
+        on_written: Callable[[PendingWrite], None],
+        on_refused: Callable[[PendingWrite], None],
     ) -> None:
         self.events = 0  # in the file, or on their way into it
-        self.damage: StoreFault | None = None
-        self._fault: StoreFault | None = None
+        self.damage: StoreError | None = None
+        self._problem: StoreError | None = None
         self._writer = writer
         self._thread = thread
-        self._tell_written = written
-        self._tell_refused = refused
+        self._on_written = on_written
+        self._on_refused = on_refused
         self._loop = asyncio.get_running_loop()
-        self._changes: list[Change] = []
-        self._writing: list[Change] = []
+        self._changes: list[PendingWrite] = []
+        self._writing: list[PendingWrite] = []
         self._is_flush_due = False
         self._is_closed = False
         self._retry: asyncio.TimerHandle | None = None
         self._pause = SHORTEST_PAUSE_SECONDS
-        self._quiet: asyncio.Future[None] | None = None
+        self._drained: asyncio.Future[None] | None = None
 
     @property
-    def fault(self) -> StoreFault | None:
-        return self.damage or self._fault
+    def problem(self) -> StoreError | None:
+        return self.damage or self._problem
 
-    def add(self, change: Change) -> None:
+    def add(self, change: PendingWrite) -> None:
         if self._is_closed:
             change.done.set_result(None)  # too late: the event runs again
             return
         self._changes.append(change)
-        if not self._is_flush_due and not self._writing and (change.is_put or self._may_write_rest):
+        if not self._is_flush_due and not self._writing and (change.is_new or self._may_write_rest):
             self._is_flush_due = True
             self._loop.call_soon(self._flush)
 
     @property
     def _may_write_rest(self) -> bool:
         """Return whether the rest may be written. It may also be while the file is not at its place."""
-        return self._retry is None or (self._fault is not None and self._fault.kind == "replaced")
+        return self._retry is None or (self._problem is not None and self._problem.kind == "replaced")
 
-    def unwritten(self) -> dict[int, Change]:
+    def unwritten(self) -> dict[int, PendingWrite]:
         """By key, the last change of each event of which something is still to be written."""
         return {change.seq: change for change in (*self._writing, *self._changes)}
 
-    def note_damage(self, fault: StoreFault) -> None:
+    def note_damage(self, fault: StoreError) -> None:
         if self.damage is None:
             log.error("%s", fault)
             self.damage = fault
 
     async def close(self) -> None:
         if self._writing or self._changes:
-            self._quiet = self._loop.create_future()
-            await asyncio.wait([self._quiet], timeout=CLOSE_SECONDS)
+            self._drained = self._loop.create_future()
+            await asyncio.wait([self._drained], timeout=CLOSE_SECONDS)
         self._is_closed = True
         if self._retry is not None:
             self._retry.cancel()
         if self._changes or self._writing:
             lost = len(self._changes) + len(self._writing)
-            log.error("%s changes of events could not be written; these events run again. %s", lost, self.fault or "")
+            log.error("%s changes of events could not be written; these events run again. %s", lost, self.problem or "")
         for change in self._changes:
-            self._drop(change, self.fault or _CLOSED)
+            self._drop(change, self.problem or _CLOSED)
         self._changes = []
 
     def _flush(self) -> None:
@@ -119,12 +119,12 @@ class Journal:
             self._retry.cancel()
             self._retry = None
         self._writing = batch = self._next_batch()
-        puts = {change.seq: change.row for change in batch if change.is_put}
-        rest = {change.seq: change.row for change in batch if not change.is_put}
+        puts = {change.seq: change.row for change in batch if change.is_new}
+        rest = {change.seq: change.row for change in batch if not change.is_new}
         write = self._loop.run_in_executor(self._thread, self._writer.write, puts, rest)
         write.add_done_callback(self._written)
 
-    def _next_batch(self) -> list[Change]:
+    def _next_batch(self) -> list[PendingWrite]:
         count = size = 0
         for change in self._changes:
             if count == BATCH_EVENTS or size > BATCH_BYTES:
@@ -134,12 +134,12 @@ class Journal:
         batch, self._changes = self._changes[:count], self._changes[count:]
         return batch
 
-    def _written(self, write: asyncio.Future[Written]) -> None:
+    def _written(self, write: asyncio.Future[WriteResult]) -> None:
         written = _result_of(write)
         batch, self._writing = self._writing, []
-        puts = {change.seq for change in batch if change.is_put}
-        if written.puts is not None and puts:
-            batch = self._refuse(batch, puts, written.puts)
+        puts = {change.seq for change in batch if change.is_new}
+        if written.new is not None and puts:
+            batch = self._refuse(batch, puts, written.new)
             puts = set()
         kept = []
         self.events -= written.deleted
@@ -153,20 +153,20 @@ class Journal:
                 self._drop(change, written.rest or _CLOSED)
         else:
             self._changes[:0] = kept
-        self._note(written.rest or written.place or written.puts)
+        self._note_fault(written.rest or written.moved or written.new)
         if self._writer.is_untidy(self.events):
             self._thread.submit(self._writer.tidy)
-        if self._quiet is not None and not (self._changes or self._writing or self._quiet.done()):
-            self._quiet.set_result(None)
+        if self._drained is not None and not (self._changes or self._writing or self._drained.done()):
+            self._drained.set_result(None)
 
-    def _settle(self, change: Change, was_put: bool) -> None:
+    def _settle(self, change: PendingWrite, was_put: bool) -> None:
         if was_put and change.row is None:
             self.events -= 1  # it came and ended in one batch
-        self._tell_written(change)
+        self._on_written(change)
         if not change.done.done():
             change.done.set_result(None)
 
-    def _refuse(self, batch: list[Change], puts: set[int], fault: StoreFault) -> list[Change]:
+    def _refuse(self, batch: list[PendingWrite], puts: set[int], fault: StoreError) -> list[PendingWrite]:
         """The rest of the batch."""
         for change in [*batch, *self._changes]:
             if change.seq in puts:
@@ -174,40 +174,40 @@ class Journal:
         self._changes = [change for change in self._changes if change.seq not in puts]
         return [change for change in batch if change.seq not in puts]
 
-    def _drop(self, change: Change, fault: StoreFault) -> None:
-        if change.is_put:
+    def _drop(self, change: PendingWrite, fault: StoreError) -> None:
+        if change.is_new:
             self.events -= 1
-        self._tell_refused(change)
+        self._on_refused(change)
         if change.done.done():
             return
-        if change.is_put:
-            change.done.set_exception(StoreFault(fault.kind, str(fault)))
+        if change.is_new:
+            change.done.set_exception(StoreError(fault.kind, str(fault)))
         else:
             change.done.set_result(None)
 
-    def _note(self, fault: StoreFault | None) -> None:
+    def _note_fault(self, fault: StoreError | None) -> None:
         """Remember the trouble, and when to try again; or that it is over."""
         if fault is None:
-            if self._fault is not None:
+            if self._problem is not None:
                 log.warning("the queue can be written again")
-            self._fault, self._pause = None, SHORTEST_PAUSE_SECONDS
+            self._problem, self._pause = None, SHORTEST_PAUSE_SECONDS
             self._flush()
             return
         if fault.kind == "damaged":
             self.note_damage(fault)
-        elif self._fault is None or str(self._fault) != str(fault):
+        elif self._problem is None or str(self._problem) != str(fault):
             log.error("%s", fault)
-        self._fault = fault
-        if any(change.is_put or fault.kind == "replaced" for change in self._changes):
+        self._problem = fault
+        if any(change.is_new or fault.kind == "replaced" for change in self._changes):
             self._flush()
         elif self._retry is None and not self._is_closed:
             self._retry = self._loop.call_later(self._pause, self._try_again)
             self._pause = min(self._pause * 2, LONGEST_PAUSE_SECONDS)
 
-    def note_place(self, fault: StoreFault | None) -> None:
+    def note_moved(self, fault: StoreError | None) -> None:
         """Note a check of the file's place, at which the file was not written."""
-        if fault is not None and not self._is_closed and (self._fault is None or self._fault.kind != fault.kind):
-            self._note(fault)
+        if fault is not None and not self._is_closed and (self._problem is None or self._problem.kind != fault.kind):
+            self._note_fault(fault)
 
     def _try_again(self) -> None:
         """Write what is kept; where nothing is, see whether the trouble is over."""
@@ -218,21 +218,21 @@ class Journal:
             probe = self._loop.run_in_executor(self._thread, self._writer.probe)
             probe.add_done_callback(self._probed)
 
-    def _probed(self, probe: asyncio.Future[StoreFault | None]) -> None:
+    def _probed(self, probe: asyncio.Future[StoreError | None]) -> None:
         if not self._writing and not self._is_closed:
             error = probe.exception()
-            self._note(probe.result() if error is None else _fault_of(error))
+            self._note_fault(probe.result() if error is None else _fault_of(error))
 
 
-def _result_of(write: asyncio.Future[Written]) -> Written:
+def _result_of(write: asyncio.Future[WriteResult]) -> WriteResult:
     """Return the outcome of a batch, also after a bug made the write fail, so that no caller waits for ever."""
     error = write.exception()
     if error is None:
         return write.result()
     fault = _fault_of(error)
-    return Written(fault, fault, 0)
+    return WriteResult(fault, fault, 0)
 
 
-def _fault_of(error: BaseException) -> StoreFault:
+def _fault_of(error: BaseException) -> StoreError:
     log.error("the writer of the queue's file has failed", exc_info=error)
-    return StoreFault("failed", f"a mistake in the gateway: {error!r}")
+    return StoreError("failed", f"a mistake in the gateway: {error!r}")

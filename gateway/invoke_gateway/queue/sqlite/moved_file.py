@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...policy.os_text import printable
-from ..base import StoreFault
+from ..base import StoreError
 
 _LOG_MAGIC = b"\x37\x7f\x06"  # the first bytes of a log of SQLite; the fourth says the order of bytes
 _FRAME_HEADER_BYTES = 24  # of a page in the log
@@ -50,7 +50,7 @@ def lock_inode(file: int) -> bool:
     return True
 
 
-class Place:
+class FileLocation:
     """`path` is as it was named, `real` without symbolic links; `file` and `lock` are open descriptors."""
 
     def __init__(self, path: Path, real: Path, file: int, lock: int) -> None:
@@ -66,7 +66,7 @@ class Place:
         self._log = self._index = -1
         self._frame_bytes = 0
         self._least_bytes = os.fstat(file).st_size
-        self._change: StoreFault | None = None
+        self._change: StoreError | None = None
 
     def open_log(self, page_bytes: int) -> None:
         """Note the log and its index, once SQLite has made them. Raises `OSError`."""
@@ -84,11 +84,11 @@ class Place:
                 os.close(descriptor)
         self._log = self._index = -1
 
-    def recheck(self) -> StoreFault | None:
+    def recheck(self) -> StoreError | None:
         """Check again for a change that was found. Costs nothing where none was."""
         return None if self._change is None else self.check()
 
-    def check(self) -> StoreFault | None:
+    def check(self) -> StoreError | None:
         """Return the first change since the file was opened; None where there is none."""
         found = (self._check(what) for what in self._inodes)
         self._change = next((one for one in found if one is not None), None) or self._check_log()
@@ -98,7 +98,7 @@ class Place:
         """Take the present size as the least: this process may have made the file smaller."""
         self._least_bytes = os.fstat(self._file).st_size
 
-    def _check(self, what: str) -> StoreFault | None:
+    def _check(self, what: str) -> StoreError | None:
         name = self._names[what]
         try:
             status = os.stat(name)
@@ -109,7 +109,7 @@ class Place:
         if _inode(status) != self._inodes[what]:
             return self._fault(what, "was replaced by another")
         if status.st_nlink != 1:
-            return StoreFault(
+            return StoreError(
                 "replaced",
                 f"The queue's {_WORDS[what]} {printable(name)} has {status.st_nlink} names (hard links). By another "
                 "name a second program could change it. Remove the other names; it goes on by itself.",
@@ -120,7 +120,7 @@ class Place:
             self._least_bytes = status.st_size
         return None
 
-    def _check_log(self) -> StoreFault | None:
+    def _check_log(self) -> StoreError | None:
         """Check that a log which is not empty begins with a header, and has all frames that its index counts."""
         if self._log < 0:
             return None
@@ -141,7 +141,7 @@ class Place:
         (frames,) = struct.unpack("=I", os.pread(self._index, 4, _FRAMES_AT))
         return int(frames)
 
-    def _fault(self, what: str, how: str) -> StoreFault:
+    def _fault(self, what: str, how: str) -> StoreError:
         name = printable(self._names[what])
         if what == "file":
             cure = f"Bring it back with its -wal, -shm and .lock{self._find()}, {_DRAIN}."
@@ -149,7 +149,7 @@ class Place:
             cure = f"Bring it back, {_DRAIN}."
         else:
             cure = "Bring it back, or start the gateway again: what the file holds stays."
-        return StoreFault("replaced", f"The queue's {_WORDS[what]} {name} {how}. New events are refused. {cure}")
+        return StoreError("replaced", f"The queue's {_WORDS[what]} {name} {how}. New events are refused. {cure}")
 
     def _find(self) -> str:
         """Return the present path of the open file, as far as the system shows it."""
@@ -168,5 +168,5 @@ def _inode(status: os.stat_result) -> Inode:
     return Inode(status.st_dev, status.st_ino)
 
 
-def _cut_off(name: str, cure: str) -> StoreFault:
-    return StoreFault("damaged", f"The queue's file {printable(name)} was cut off while the gateway ran. {cure}")
+def _cut_off(name: str, cure: str) -> StoreError:
+    return StoreError("damaged", f"The queue's file {printable(name)} was cut off while the gateway ran. {cure}")

@@ -14,8 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
-from ..base import CannotOpen, StoreFault
-from .moved_file import Place, lock_inode
+from ..base import CannotOpen, StoreError
+from .moved_file import FileLocation, lock_inode
 from .statements import SCHEMA
 
 # One event of 1 KiB with its headers fills one of SQLite's usual pages of 4 KiB. In these it takes 2.7 KB, and a third
@@ -26,9 +26,9 @@ VERSION = 1
 BUSY_SECONDS = 2.0  # how long another program's lock is waited for
 OLDEST_SQLITE = (3, 38, 0)  # the first whose JSON functions are always there
 
-FaultKind = Literal["full", "bound", "locked", "damaged", "replaced", "away", "failed"]
+StoreErrorKind = Literal["full", "bound", "locked", "damaged", "replaced", "away", "failed"]
 
-_KINDS: dict[int, FaultKind] = {
+_KINDS: dict[int, StoreErrorKind] = {
     sqlite3.SQLITE_FULL: "full",
     sqlite3.SQLITE_BUSY: "locked",
     sqlite3.SQLITE_LOCKED: "locked",
@@ -37,17 +37,17 @@ _KINDS: dict[int, FaultKind] = {
 }
 
 
-def fault_of(error: Exception, path: Path) -> StoreFault:
+def read_sqlite_error(error: Exception, path: Path) -> StoreError:
     """What an error of SQLite means to whoever runs the gateway."""
     kind = _KINDS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, "failed")
     if kind == "full":
-        return StoreFault(kind, f"The queue's file {path} cannot grow ({error}). Free space on its file system.")
+        return StoreError(kind, f"The queue's file {path} cannot grow ({error}). Free space on its file system.")
     if kind == "locked":
-        return StoreFault(kind, f"Another program has locked the queue's file {path} ({error}). End that program.")
+        return StoreError(kind, f"Another program has locked the queue's file {path} ({error}). End that program.")
     if kind == "damaged":
-        return StoreFault(kind, f"The queue's file {path} is damaged ({error}). {_rescue(path)}")
+        return StoreError(kind, f"The queue's file {path} is damaged ({error}). {_rescue(path)}")
     name = getattr(error, "sqlite_errorname", type(error).__name__)
-    return StoreFault("failed", f"The queue's file {path} cannot be used ({name}: {error}). Look at its disk and mode.")
+    return StoreError("failed", f"The queue's file {path} cannot be used ({name}: {error}). Look at its disk and mode.")
 
 
 def _rescue(path: Path) -> str:
@@ -61,7 +61,7 @@ class OwnedFile:
     """Holds the database file of this process, from `acquire` to `release`. `path` may go over symbolic links:
     everything beside the file lies where it really is, so that it is the same by whatever path it is named."""
 
-    place: Place
+    location: FileLocation
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -101,8 +101,8 @@ class OwnedFile:
         if self._file is None:
             self._file = self._open_file()
         assert self._lock is not None
-        self.place = Place(self.path, self.real, self._file, self._lock)
-        change = self.place.check()
+        self.location = FileLocation(self.path, self.real, self._file, self._lock)
+        change = self.location.check()
         if change is not None:
             raise CannotOpen(str(change))
 
@@ -126,14 +126,14 @@ class OwnedFile:
     def note_log(self, connection: sqlite3.Connection) -> None:
         """Open the log, after every connection has read: SQLite opens the log by its name with the first read of
         each."""
-        self.place.open_log(_pragma(connection, "page_size"))
+        self.location.open_log(_pragma(connection, "page_size"))
 
     def check(self, connection: sqlite3.Connection) -> None:
         """Whether it is a queue of this version. SQLite itself sees a file that was cut off. Raises `CannotOpen`."""
         try:
             self._check(connection)
         except sqlite3.Error as error:
-            fault = fault_of(error, self.path)
+            fault = read_sqlite_error(error, self.path)
             if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_NOTADB:
                 cure = "Name another file, or move it away."
                 raise CannotOpen(f"{self.path} is no database of SQLite, or no more one. {cure}") from error
@@ -154,7 +154,7 @@ class OwnedFile:
 
     def release(self) -> None:
         if hasattr(self, "place"):
-            self.place.close()
+            self.location.close()
         for descriptor in (self._file, self._lock):
             if descriptor is not None:
                 os.close(descriptor)

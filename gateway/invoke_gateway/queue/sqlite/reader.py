@@ -8,7 +8,7 @@ from collections.abc import Container, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from ..base import Waiting
+from ..base import LaneBacklog
 from ..event import Event, UnreadableEvent, decode_event
 from .statements import STATEMENTS
 
@@ -18,7 +18,7 @@ Position = tuple[float, int]
 START: Position = (float("-inf"), 0)
 
 
-class Found(NamedTuple):
+class StoredEvent(NamedTuple):
     """An event as the table has it; `event` is None where nobody can read it, for the reason `why`."""
 
     seq: int
@@ -28,10 +28,10 @@ class Found(NamedTuple):
     why: str
 
 
-class Page(NamedTuple):
+class EventPage(NamedTuple):
     """The next events of a lane, and where the first one behind them is due."""
 
-    found: list[Found]
+    found: list[StoredEvent]
     next_due_at: float | None
 
 
@@ -41,12 +41,12 @@ class Reader:
         self._path = path
         connection.execute("PRAGMA query_only = ON")
 
-    def fetch(
+    def read_due(
         self, lane: str, now: float, most: int, most_bytes: int, after: Position, claimed: Container[int]
-    ) -> Page:
+    ) -> EventPage:
         """Up to `most` due events of the lane behind `after` that nobody claims. `claimed` may change meanwhile: the
         caller looks again."""
-        found: list[Found] = []
+        found: list[StoredEvent] = []
         size = 0
         rows = self._connection.execute(STATEMENTS["lane"], (lane, *after))
         for seq, due_at in rows:
@@ -54,34 +54,34 @@ class Reader:
                 continue
             if due_at > now or len(found) >= most or size >= most_bytes:
                 rows.close()
-                return Page(found, due_at)
+                return EventPage(found, due_at)
             found += (one := self._load(STATEMENTS["event"], (seq,)))
             size += sum(item.event.size for item in one if item.event is not None)
-        return Page(found, None)
+        return EventPage(found, None)
 
-    def take(self, seq: int) -> list[Found]:
+    def read_one(self, seq: int) -> list[StoredEvent]:
         return self._load(STATEMENTS["event"], (seq,))
 
-    def oldest(self, lane: str, most: int) -> list[Found]:
+    def oldest(self, lane: str, most: int) -> list[StoredEvent]:
         return self._load(STATEMENTS["oldest"], (lane, most))
 
-    def find(self, request_id: str, most: int) -> list[Found]:
+    def find(self, request_id: str, most: int) -> list[StoredEvent]:
         return self._load(STATEMENTS["find"], (request_id, most))
 
-    def waiting(self, claimed: Iterable[int]) -> list[Waiting]:
+    def backlog(self, claimed: Iterable[int]) -> list[LaneBacklog]:
         rows = self._connection.execute(STATEMENTS["waiting"], (json.dumps(list(claimed)),))
-        return [Waiting(*row) for row in rows]
+        return [LaneBacklog(*row) for row in rows]
 
     def last(self) -> int:
         (seq,) = self._connection.execute(STATEMENTS["last"]).fetchone()
         return int(seq)
 
-    def _load(self, statement: str, values: tuple[object, ...]) -> list[Found]:
+    def _load(self, statement: str, values: tuple[object, ...]) -> list[StoredEvent]:
         return [_decode(*row) for row in self._connection.execute(statement, values).fetchall()]
 
 
-def _decode(seq: int, lane: str, due_at: float, head: bytes, body: bytes) -> Found:
+def _decode(seq: int, lane: str, due_at: float, head: bytes, body: bytes) -> StoredEvent:
     try:
-        return Found(seq, lane, due_at, decode_event(head, body, seq), "")
+        return StoredEvent(seq, lane, due_at, decode_event(head, body, seq), "")
     except UnreadableEvent as error:
-        return Found(seq, lane, due_at, None, str(error))
+        return StoredEvent(seq, lane, due_at, None, str(error))

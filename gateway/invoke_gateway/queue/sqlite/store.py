@@ -15,21 +15,21 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from ..base import CannotOpen, Fetched, StoreFault, Waiting
+from ..base import CannotOpen, ClaimedEvents, LaneBacklog, StoreError
 from ..clock import Clock
 from ..event import Event, encode_head
-from .claims import Claims
+from .claims import FileClaims
 from .clock_record import ClockRecord
-from .journal import Change, Journal
-from .owned_file import OwnedFile, fault_of, keep_open
-from .reader import Found, Reader
+from .journal import Journal, PendingWrite
+from .owned_file import OwnedFile, keep_open, read_sqlite_error
+from .reader import Reader, StoredEvent
 from .writer import Row, Writer
 
 log = logging.getLogger("invoke_gateway")
 
 T = TypeVar("T")
 
-LOOK_SECONDS = 1.0  # so often is looked whether the file is at its place, also where nothing is written
+CHECK_SECONDS = 1.0  # so often is looked whether the file is at its place, also where nothing is written
 
 
 class SqliteStore:
@@ -49,20 +49,20 @@ class SqliteStore:
         self._maximum_events = maximum_events
         self._is_temporary = is_temporary
         self._file = OwnedFile(path)
-        self._claims = Claims()
+        self._claims = FileClaims()
         self._last = 0  # key
         self._is_open = False
         self._reads = asyncio.Lock()
 
     @property
-    def trouble(self) -> str | None:
+    def problem(self) -> str | None:
         """Why nothing can be written just now, and what helps; None where it can."""
-        fault = self._journal.fault if self._is_open else None
+        fault = self._journal.problem if self._is_open else None
         return None if fault is None else str(fault)
 
-    async def open(self, hear: Callable[[str, int, float], None]) -> list[Waiting]:
+    async def open(self, note_enqueued: Callable[[str, int, float], None]) -> list[LaneBacklog]:
         """`hear` is called only of events whose putter did not wait for them: nobody else writes into the file."""
-        self._hear = hear
+        self._note_enqueued = note_enqueued
         self._loop = asyncio.get_running_loop()
         self._writer_thread = ThreadPoolExecutor(1, "queue-write")
         self._reader_thread = ThreadPoolExecutor(1, "queue-read")
@@ -75,24 +75,24 @@ class SqliteStore:
         self._journal = Journal(self._writer, self._writer_thread, self._written, self._refused)
         self._journal.events = sum(lane.events for lane in waiting)
         self._is_open = True
-        self._next_look = self._loop.call_later(LOOK_SECONDS, self._look)
+        self._next_check = self._loop.call_later(CHECK_SECONDS, self._start_check)
         return waiting
 
-    def _look(self) -> None:
+    def _start_check(self) -> None:
         """See whether the file is at its place, not while the writer makes it small; and what the clocks say."""
-        look = self._loop.run_in_executor(self._writer_thread, self._look_now)
-        look.add_done_callback(self._looked)
+        look = self._loop.run_in_executor(self._writer_thread, self._check_file)
+        look.add_done_callback(self._end_check)
 
-    def _look_now(self) -> StoreFault | None:
+    def _check_file(self) -> StoreError | None:
         self._record.keep()
-        return self._file.place.check()
+        return self._file.location.check()
 
-    def _looked(self, look: asyncio.Future[StoreFault | None]) -> None:
+    def _end_check(self, look: asyncio.Future[StoreError | None]) -> None:
         if self._is_open:
-            self._journal.note_place(look.result())
-            self._next_look = self._loop.call_later(LOOK_SECONDS, self._look)
+            self._journal.note_moved(look.result())
+            self._next_check = self._loop.call_later(CHECK_SECONDS, self._start_check)
 
-    def _open(self) -> list[Waiting]:
+    def _open(self) -> list[LaneBacklog]:
         self._file.acquire()
         connections: list[sqlite3.Connection] = []
         try:
@@ -101,10 +101,10 @@ class SqliteStore:
                 if len(connections) == 1:
                     self._file.check(connection)
             self._connections = connections
-            self._writer = Writer(connections[0], self._path, self._file.place)
+            self._writer = Writer(connections[0], self._path, self._file.location)
             self._reader = Reader(connections[1], self._path)
             self._inquirer = Reader(connections[2], self._path)
-            waiting = self._inquirer.waiting(())
+            waiting = self._inquirer.backlog(())
             self._last = self._inquirer.last()
             self._reader.last()
             self._file.note_log(connections[0])
@@ -114,23 +114,23 @@ class SqliteStore:
                 connection.close()
             self._file.release()
             if isinstance(error, sqlite3.Error | OSError):
-                raise CannotOpen(str(fault_of(error, self._path))) from error
+                raise CannotOpen(str(read_sqlite_error(error, self._path))) from error
             raise
         return waiting
 
-    async def put(self, event: Event) -> None:
-        await self._put(event, is_claimed=False)
+    async def enqueue(self, event: Event) -> None:
+        await self._enqueue(event, is_claimed=False)
 
-    async def put_claimed(self, event: Event) -> None:
-        await self._put(event, is_claimed=True)
+    async def enqueue_claimed(self, event: Event) -> None:
+        await self._enqueue(event, is_claimed=True)
 
-    def _put(self, event: Event, is_claimed: bool) -> asyncio.Future[None]:
+    def _enqueue(self, event: Event, is_claimed: bool) -> asyncio.Future[None]:
         if not self._is_open:
-            raise StoreFault("failed", "The queue is closed.")
+            raise StoreError("failed", "The queue is closed.")
         if self._journal.damage is not None:
-            raise StoreFault("damaged", str(self._journal.damage))
+            raise StoreError("damaged", str(self._journal.damage))
         if self._journal.events >= self._maximum_events:
-            raise StoreFault(
+            raise StoreError(
                 "bound",
                 f"The queue holds {self._journal.events} events, its bound. Let it drain, or raise "
                 "async.maximum_events.",
@@ -141,93 +141,93 @@ class SqliteStore:
         self._last = event.key = seq
         if is_claimed:
             self._claims.add(seq, event.lane, event.due_at)
-        return self._change(event, row, is_put=True, is_claimed=is_claimed)
+        return self._change(event, row, is_new=True, is_claimed=is_claimed)
 
-    def holds(self, event: Event) -> bool:
+    def owns_claim(self, event: Event) -> bool:
         """Always: nobody else can have it."""
         return True
 
-    async def finish(self, event: Event) -> None:
+    async def ack(self, event: Event) -> None:
         await self._change(event, None)
 
-    async def postpone(self, event: Event) -> None:
+    async def requeue(self, event: Event) -> None:
         await self._change(event, _row(_key(event), event))
 
-    async def rewrite(self, event: Event) -> None:
+    async def update(self, event: Event) -> None:
         await self._change(event, _row(_key(event), event), is_claimed=True)
 
     def _change(
-        self, event: Event, row: Row | None, is_put: bool = False, is_claimed: bool = False
+        self, event: Event, row: Row | None, is_new: bool = False, is_claimed: bool = False
     ) -> asyncio.Future[None]:
         done = self._loop.create_future()
-        self._journal.add(Change(event, _key(event), row, is_put, is_claimed, done))
+        self._journal.add(PendingWrite(event, _key(event), row, is_new, is_claimed, done))
         return done
 
-    def _written(self, change: Change) -> None:
+    def _written(self, change: PendingWrite) -> None:
         """What others may know of an event now."""
         row, seq = change.row, change.seq
         if row is None:
             self._claims.remove(seq)
-        elif change.is_put:
-            self._came(change, row)
+        elif change.is_new:
+            self._add_new(change, row)
         elif change.is_claimed:
             self._claims.move(seq, row[1], row[2])
         else:
             self._claims.remove(seq)
-            self._claims.came(seq, row[1], row[2])
+            self._claims.add_free(seq, row[1], row[2])
 
-    def _came(self, change: Change, row: Row) -> None:
+    def _add_new(self, change: PendingWrite, row: Row) -> None:
         """A new event. A fetch that read behind the commit may have claimed it by now."""
         is_forgotten = change.done.cancelled()
         if is_forgotten and change.is_claimed:
             self._claims.remove(change.seq)
         if change.seq not in self._claims:
-            self._claims.came(change.seq, row[1], row[2])
+            self._claims.add_free(change.seq, row[1], row[2])
             if is_forgotten:
-                self._hear(row[1], 1, row[2])
+                self._note_enqueued(row[1], 1, row[2])
 
-    def _refused(self, change: Change) -> None:
+    def _refused(self, change: PendingWrite) -> None:
         self._claims.remove(change.seq)
-        if change.is_put:
+        if change.is_new:
             change.event.key = None
 
-    async def fetch(self, lane: str, now: float, most: int, most_bytes: int) -> Fetched:
+    async def claim_due(self, lane: str, now: float, most: int, most_bytes: int) -> ClaimedEvents:
         async with self._reads:
             after = self._claims.begin(lane)
             try:
                 page = await self._read(
-                    self._reader_thread, self._reader.fetch, lane, now, most, most_bytes, after, self._claims.keys
+                    self._reader_thread, self._reader.read_due, lane, now, most, most_bytes, after, self._claims.keys
                 )
                 taken, next_due_at = self._claims.claim(lane, page)
             finally:
                 self._claims.end()
-        return Fetched(self._readable(taken), next_due_at)
+        return ClaimedEvents(self._readable(taken), next_due_at)
 
-    async def take(self, key: bytes | int) -> Event | None:
+    async def claim_one(self, key: bytes | int) -> Event | None:
         if not isinstance(key, int):
             return None
         async with self._reads:
             self._claims.begin("")
             try:
-                found = await self._read(self._reader_thread, self._reader.take, key)
+                found = await self._read(self._reader_thread, self._reader.read_one, key)
                 taken = self._claims.claim_any(found)
             finally:
                 self._claims.end()
         events = self._readable(taken)
         return events[0] if events else None
 
-    async def give_back(self, events: list[Event]) -> None:
+    async def release(self, events: list[Event]) -> None:
         unwritten = self._journal.unwritten()
         for event in events:
             seq = _key(event)
             change = unwritten.get(seq)
             if change is not None:
                 change.is_claimed = False
-            if change is None or change.is_put:
-                self._claims.give_back(seq)
+            if change is None or change.is_new:
+                self._claims.release(seq)
 
-    async def waiting(self) -> list[Waiting]:
-        return await self._read(self._inquiry_thread, self._inquirer.waiting, tuple(self._claims.keys))
+    async def backlog(self) -> list[LaneBacklog]:
+        return await self._read(self._inquiry_thread, self._inquirer.backlog, tuple(self._claims.keys))
 
     async def find(self, request_id: str, most: int) -> list[tuple[Event, bool]]:
         return self._with_claims(await self._read(self._inquiry_thread, self._inquirer.find, request_id, most))
@@ -237,30 +237,30 @@ class SqliteStore:
 
     async def _read(self, thread: ThreadPoolExecutor, read: Callable[..., T], *values: object) -> T:
         if not self._is_open:
-            raise StoreFault("failed", "The queue is closed.")
+            raise StoreError("failed", "The queue is closed.")
         try:
             return await self._loop.run_in_executor(thread, read, *values)
         except sqlite3.Error as error:
-            fault = fault_of(error, self._path)
+            fault = read_sqlite_error(error, self._path)
             if fault.kind == "damaged":
                 self._journal.note_damage(fault)
             raise fault from error
 
-    def _readable(self, found: Iterable[Found]) -> list[Event]:
+    def _readable(self, found: Iterable[StoredEvent]) -> list[Event]:
         """The events; what cannot be read stays claimed, so that it is handed out to nobody, and is told once."""
         for one in found:
             if one.event is None:
                 log.error("event %s of the queue's file %s cannot be read: %s", one.seq, self._path, one.why)
         return [one.event for one in found if one.event is not None]
 
-    def _with_claims(self, found: list[Found]) -> list[tuple[Event, bool]]:
+    def _with_claims(self, found: list[StoredEvent]) -> list[tuple[Event, bool]]:
         return [(one.event, one.seq in self._claims) for one in found if one.event is not None]
 
     async def close(self) -> None:
         if not self._is_open:
             return
         self._is_open = False
-        self._next_look.cancel()
+        self._next_check.cancel()
         await self._journal.close()
         await self._loop.run_in_executor(self._writer_thread, self._close)
         self._end_threads()
@@ -268,7 +268,7 @@ class SqliteStore:
     def _close(self) -> None:
         self._reader_thread.shutdown()
         self._inquiry_thread.shutdown()
-        change = self._file.place.check()
+        change = self._file.location.check()
         if change is not None:
             keep_open(self._connections.pop())
             if self._journal.events and not self._is_temporary:
@@ -286,7 +286,7 @@ class SqliteStore:
             thread.shutdown(wait=False)
 
     def __repr__(self) -> str:
-        return f"<SqliteStore {self._path} claimed={len(self._claims.keys)} {self.trouble or ''}>"
+        return f"<SqliteStore {self._path} claimed={len(self._claims.keys)} {self.problem or ''}>"
 
 
 def _key(event: Event) -> int:

@@ -13,9 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from ..base import StoreFault
-from .moved_file import Place
-from .owned_file import PAGE_BYTES, fault_of
+from ..base import StoreError
+from .moved_file import FileLocation
+from .owned_file import PAGE_BYTES, read_sqlite_error
 from .statements import STATEMENTS
 
 Row = tuple[int, str, float, float, bool, str, bytes, bytes]
@@ -34,26 +34,26 @@ _VALUES = "(?, ?, ?, ?, ?, ?, ?, ?)"
 _WRITE = {size: STATEMENTS["write"] + f", {_VALUES}" * (size - 1) for size in _SIZES}
 
 
-class Written(NamedTuple):
+class WriteResult(NamedTuple):
     """Holds the outcome of a batch: the fault of its puts, the fault of the rest, and the number of deleted events.
 
     `alone`: the part of the rest that was written. `place`: the reason why nothing more can be kept, though the rest
     was written."""
 
-    puts: StoreFault | None
-    rest: StoreFault | None
+    new: StoreError | None
+    rest: StoreError | None
     deleted: int
     alone: Container[int] = ()
-    place: StoreFault | None = None
+    moved: StoreError | None = None
 
 
 class Writer:
     """`place` says whether what is committed is where it is looked for after the next start."""
 
-    def __init__(self, connection: sqlite3.Connection, path: Path, place: Place) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path, location: FileLocation) -> None:
         self._connection = connection
         self._path = path
-        self._place = place
+        self._location = location
         self._unwanted: list[int] = []  # keys of refused puts that are in the file
         self._execute = connection.execute
         self._execute("PRAGMA synchronous = FULL")  # each commit is followed by an fsync
@@ -68,25 +68,25 @@ class Writer:
         """Whether `tidy` has something to do, where the file holds so many events."""
         return self._log_pages >= CHECKPOINT_PAGES or (self._file_pages > SHRINK_PAGES and events < FEW_EVENTS)
 
-    def write(self, puts: Rows, rest: Rows) -> Written:
+    def write(self, new: Rows, rest: Rows) -> WriteResult:
         """Write all rows, and check after the commit that the file is still at its place.
 
         Where the file is not, the puts are refused and taken out again: a client that is refused puts them a second
         time. The rest is written into the open file."""
         self._remove_unwanted()
-        change = self._place.recheck()
+        change = self._location.recheck()
         if change is not None:
-            rest = {seq: row for seq, row in rest.items() if seq not in puts}
-            written = self._write({}, rest) if rest else Written(None, None, 0)
+            rest = {seq: row for seq, row in rest.items() if seq not in new}
+            written = self._write({}, rest) if rest else WriteResult(None, None, 0)
         else:
-            written = self._write(puts, rest)
-            change = self._place.check()
+            written = self._write(new, rest)
+            change = self._location.check()
             if change is None:
                 return written
-            if written.puts is None:
-                self._unwanted += puts
+            if written.new is None:
+                self._unwanted += new
                 self._remove_unwanted()
-        return written._replace(puts=change if puts else None, place=change)
+        return written._replace(new=change if new else None, moved=change)
 
     def _remove_unwanted(self) -> None:
         if self._unwanted:
@@ -94,23 +94,23 @@ class Writer:
             if fault is None:
                 self._unwanted = []
 
-    def _write(self, puts: Rows, rest: Rows) -> Written:
+    def _write(self, new: Rows, rest: Rows) -> WriteResult:
         """All as one transaction; where that fails, `rest` alone, without what it says of these puts."""
-        fault, deleted = self._transaction({**puts, **rest})
+        fault, deleted = self._transaction({**new, **rest})
         if fault is None:
-            return Written(None, None, deleted)
+            return WriteResult(None, None, deleted)
         if fault.kind == "full":
             self._checkpoint("RESTART")  # so that the log can be written from its start again
-        rest = {seq: row for seq, row in rest.items() if seq not in puts}
+        rest = {seq: row for seq, row in rest.items() if seq not in new}
         if not rest:
-            return Written(fault, None, 0)
-        if puts or fault.kind == "full":
+            return WriteResult(fault, None, 0)
+        if new or fault.kind == "full":
             again, deleted = self._transaction(rest)
             if again is None:
-                return Written(fault if puts else None, None, deleted)
-        return self._one_by_one(rest, fault) if fault.kind == "damaged" else Written(fault, fault, 0)
+                return WriteResult(fault if new else None, None, deleted)
+        return self._one_by_one(rest, fault) if fault.kind == "damaged" else WriteResult(fault, fault, 0)
 
-    def _one_by_one(self, rest: Rows, fault: StoreFault) -> Written:
+    def _one_by_one(self, rest: Rows, fault: StoreError) -> WriteResult:
         """Where one page is damaged, what is on others can still be written."""
         done = set()
         gone = 0
@@ -119,9 +119,9 @@ class Writer:
             if again is None:
                 done.add(seq)
                 gone += deleted
-        return Written(fault, fault, gone, done)
+        return WriteResult(fault, fault, gone, done)
 
-    def _transaction(self, rows: Rows) -> tuple[StoreFault | None, int]:
+    def _transaction(self, rows: Rows) -> tuple[StoreError | None, int]:
         try:
             self._execute("BEGIN IMMEDIATE")
             self._insert([row for row in rows.values() if row is not None])
@@ -129,7 +129,7 @@ class Writer:
             self._execute("COMMIT")
         except Exception as error:  # whatever it is, somebody waits to be told
             self._roll_back()
-            return fault_of(error, self._path), 0
+            return read_sqlite_error(error, self._path), 0
         return None, deleted
 
     def _insert(self, rows: list[Row]) -> None:
@@ -149,16 +149,16 @@ class Writer:
             with suppress(sqlite3.Error):
                 self._execute("ROLLBACK")
 
-    def probe(self) -> StoreFault | None:
+    def probe(self) -> StoreError | None:
         """Whether anything can be written: the first page, as it is."""
-        change = self._place.check()
+        change = self._location.check()
         if change is not None:
             return change
         try:
             (version,) = self._execute("PRAGMA user_version").fetchone()
             self._execute(f"PRAGMA user_version = {version}")
         except sqlite3.Error as error:
-            return fault_of(error, self._path)
+            return read_sqlite_error(error, self._path)
         return None
 
     def tidy(self) -> None:
@@ -174,7 +174,7 @@ class Writer:
             if self._file_pages > SHRINK_PAGES and self._file_pages - free < MOVED_PAGES:
                 self._execute("VACUUM")
                 self._checkpoint("TRUNCATE")
-                self._place.measure()
+                self._location.measure()
                 self._measure()
 
     def _measure(self) -> None:

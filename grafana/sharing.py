@@ -80,7 +80,7 @@ STORE = [
     lines(
         "Calls decided without the store",
         "Calls a second that were decided locally while the store was unavailable, by decision: see "
-        "shared.when_store_is_away.",
+        "shared.on_store_failure.",
         units.RequestsPerSecond,
         Query(_rate("store_fallback_total", "decision"), "{{decision}}"),
         stacked=True,

@@ -67,8 +67,8 @@ counters: rediss://gateway:p%23@redis.example:6380/2
 shared:
   lease_seconds: 4
   store_timeout_seconds: 1
-  when_store_is_away: share
-  heal_after: timeout
+  on_store_failure: local_share
+  reclaim_after: timeout
 async:
   mode: forward
   store: sqlite:///var/lib/invoke-gateway/queue.db

@@ -95,7 +95,7 @@ BREAKS = {
         f"{SHARED} --faults flushed-meanwhile,restarted",
         [Violation.OVERSHOOT],
     ),
-    "no waiting for the time-out: heal_after counts for nothing": Break(
+    "no waiting for the time-out: reclaim_after counts for nothing": Break(
         [Edit(SHARED_COUNTERS, "int(terms.keep_seconds * 1000)", "0")],
         f"{SHARED} --faults killed --reclaim-after timeout",
         [Violation.GIVEN_AWAY],

@@ -97,7 +97,7 @@ class SharedFake(FakeGateway):
         self.store = (str(store.hostname), int(store.port or 0))
         self.lease = int(settings["shared"]["lease_seconds"] * 1000)
         self.prune = 0
-        if settings["shared"]["heal_after"] == "timeout" and flaw is not SharedFlaw.PRUNES_AT_LEASE:
+        if settings["shared"]["reclaim_after"] == "timeout" and flaw is not SharedFlaw.PRUNES_AT_LEASE:
             self.prune = int(settings["backend"]["timeout_seconds"] * 1000)
         self.prune = {SharedFlaw.NEVER_PRUNES: 10**9, SharedFlaw.PRUNES_EARLY: -self.lease * 85 // 100}.get(
             flaw, self.prune

@@ -63,6 +63,16 @@ def test_an_old_key_names_the_new_one(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(("old", "new"), [("closed", "refuse"), ("share", "local_share"), ("open", "admit")])
+def test_an_old_value_names_the_new_one(old: str, new: str, tmp_path: Path) -> None:
+    file = tmp_path / "gateway.yaml"
+    file.write_text(f"backend: {{url: demo}}\nshared: {{on_store_failure: {old}}}\n")
+    with pytest.raises(SettingsError) as raised:
+        load(file)
+    (problem,) = raised.value.problems
+    assert (problem.key, problem.cure) == ("shared.on_store_failure", f"it was renamed: use {new}")
+
+
 def test_each_old_key_is_gone_and_each_new_one_is_there() -> None:
     for old, new in KEYS.items():
         assert find_place(Settings, old) is None

@@ -226,11 +226,14 @@ async def test_closed_refuses_within_the_time_bound_and_recovers_by_itself(
         await counted(store, 4)
     said = [record.message for record in caplog.records if "unavailable: " in record.message]
     assert len(said) == 1
-    assert "when_store_is_away: closed" in said[0]
+    assert "on_store_failure: refuse" in said[0]
 
 
 async def test_share_admits_this_gateways_part_and_tells_of_it_later(store: Store) -> None:
-    async with sharing(store, when_away="share") as one, sharing(store, when_away="share") as two:
+    async with (
+        sharing(store, on_store_failure="local_share") as one,
+        sharing(store, on_store_failure="local_share") as two,
+    ):
         await eventually(lambda: one.gateways == two.gateways == 2, "they know of each other")
         await asyncio.sleep(0.05)
         store.pause()
@@ -248,7 +251,7 @@ async def test_share_admits_this_gateways_part_and_tells_of_it_later(store: Stor
 
 
 async def test_open_admits_as_if_it_were_alone(store: Store) -> None:
-    async with sharing(store, when_away="open") as one, sharing(store, when_away="open") as two:
+    async with sharing(store, on_store_failure="admit") as one, sharing(store, on_store_failure="admit") as two:
         store.pause()
         for counters in (one, two):
             for _ in range(4):

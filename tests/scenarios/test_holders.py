@@ -21,7 +21,7 @@ from tests.support.sockets import Backend, Wire, invoke
 from tests.support.stores import Store, running_store
 
 ID = "12345678-abcd-4000-8000-123456789abc"
-FLAGS = ("--shared-heal-after", "timeout", "--backend-timeout-seconds", "600")  # by itself it would take ten minutes
+FLAGS = ("--shared-reclaim-after", "timeout", "--backend-timeout-seconds", "600")  # by itself it would take ten minutes
 LOOKS = 1 + LEASE  # seconds after which a call is listed in the store, on a machine that is not too busy
 
 

@@ -203,7 +203,7 @@ def test_where_slots_are_kept_for_calls_that_still_run_a_killed_worker_keeps_the
     store: Store, behind: Backend, tmp_path: Path
 ) -> None:
     store.clear(ACCOUNT)
-    with workers(store, behind, tmp_path, "--shared-heal-after", "timeout") as gateway, ExitStack() as stack:
+    with workers(store, behind, tmp_path, "--shared-reclaim-after", "timeout") as gateway, ExitStack() as stack:
         hold(stack, gateway, behind, LIMIT - 2)
         os.kill(gateway.workers()[0]["pid"], signal.SIGKILL)
         wait_until(lambda: gateway.ask("/workers")["replaced"] == 1, "the worker is back")

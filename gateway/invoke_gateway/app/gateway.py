@@ -429,8 +429,8 @@ def _make_shared(
         settings.counters,
         shared.lease_seconds,
         shared.store_timeout_seconds,
-        shared.when_store_is_away,
-        settings.backend.timeout_seconds if shared.heal_after == "timeout" else 0.0,
+        shared.on_store_failure,
+        settings.backend.timeout_seconds if shared.reclaim_after == "timeout" else 0.0,
         name,
     )
     return SharedCounters(terms, limits=limits, degraded=tasks.degraded, tasks=tasks)

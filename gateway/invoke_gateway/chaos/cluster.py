@@ -83,7 +83,7 @@ class Sharing:
         shared = {
             "lease_seconds": self.lease_seconds,
             "store_timeout_seconds": self.store_timeout_seconds,
-            "heal_after": self.reclaim_after,
+            "reclaim_after": self.reclaim_after,
         }
         return {"counters": url, "shared": shared, "workers": self.workers}
 

@@ -1,14 +1,14 @@
 """What was done to the gateways and their store, what that explains, and how soon it was healed.
 
 *Lost.* A gateway that is killed, or stopped or cut off for longer than its lease, loses its slots to the others, while
-its calls go on in the backend: with `heal_after: lease` more may run for a while than the limit counts. Such a call is
-lost when it was sent before its gateway was cut off, from half a lease after that (the lease was renewed at most a
-quarter of it before) until a lease and a second after the gateway's return: then it must count again. With `heal_after:
-timeout` no call is ever lost. Of a worker that was killed its gateway knows at once that it is dead: so its calls are
-lost at once (which of the gateway's they were cannot be seen from outside).
+its calls go on in the backend: with `reclaim_after: lease` more may run for a while than the limit counts. Such a call
+is lost when it was sent before its gateway was cut off, from half a lease after that (the lease was renewed at most a
+quarter of it before) until a lease and a second after the gateway's return: then it must count again. With
+`reclaim_after: timeout` no call is ever lost. Of a worker that was killed its gateway knows at once that it is dead:
+so its calls are lost at once (which of the gateway's they were cannot be seen from outside).
 
-*Kept.* With `heal_after: timeout` what a killed gateway held stays taken until the backend's time-out has passed after
-its lease. A call that ran when its gateway was killed held a slot.
+*Kept.* With `reclaim_after: timeout` what a killed gateway held stays taken until the backend's time-out has passed
+after its lease. A call that ran when its gateway was killed held a slot.
 
 *Healed.* The whole ceiling can be used again: in each lane a call sent since has arrived that made it full, not
 counting calls of gateways that are away; and each gateway that is there has admitted a call sent since.
@@ -70,7 +70,7 @@ class FaultLog:
         return recovery
 
     def keep(self, fault: InjectedFault, running: Iterable[PlannedCall]) -> None:
-        """The gateways of this blow are dead, `running` what runs in the backend: with `heal_after: timeout` nobody
+        """The gateways of this blow are dead, `running` what runs in the backend: with `reclaim_after: timeout` nobody
         may have their slots for so long as nobody may hold them to be over."""
         slots = Counter(call.lane for call in running if call.through in fault.gateways)
         self._kept.append((fault.began + self._kept_seconds, fault, slots))

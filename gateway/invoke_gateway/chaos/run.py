@@ -192,7 +192,7 @@ class Proof:
             sharing = self.cluster.sharing
             return (
                 f"{sharing.gateways} gateways on one store, started for this; lease {sharing.lease_seconds:g} s, "
-                f"heal_after {sharing.reclaim_after}"
+                f"reclaim_after {sharing.reclaim_after}"
             )
         return "a gateway started for this (python -m gateway serve)"
 

@@ -73,8 +73,8 @@ def release(ctx: click.Context, gateway: str, account: str | None, force: bool, 
       invoke-gateway in-flight release --gateway g-7f3a2b1c       with all its workers
       invoke-gateway in-flight release --gateway g-7f3a2b1c.2     one worker alone
 
-    The slots of a dead gateway are released by themselves when its lease has ended, and with `heal_after: timeout` the
-    backend's time-out later. Release them at once where you know that its calls are over. Any gateway on the same
+    The slots of a dead gateway are released by themselves when its lease has ended, and with `reclaim_after: timeout`
+    the backend's time-out later. Release them at once where you know that its calls are over. Any gateway on the same
     store takes this command; `invoke-gateway in-flight` lists the ids.
     """
     if not gateway:

@@ -230,15 +230,15 @@ class Shared(Model):
     """How counters are shared; without effect where they are in memory."""
 
     lease_seconds: LeaseSeconds = 10
-    """Seconds after which the slots of a gateway process that is not heard any more are given back."""
+    """Seconds after which the slots of a gateway process that no longer renews its lease are released."""
     store_timeout_seconds: Seconds = 0.25
-    """Seconds that the store may take to answer; at most a quarter of lease_seconds."""
-    when_store_is_away: Literal["closed", "share", "open"] = "closed"
-    """What calls meet while the store does not answer. `closed`: ServiceException. `share`: each gateway admits up to
-    its part of every limit. `open`: each gateway admits as if it were alone."""
-    heal_after: Literal["lease", "timeout"] = "lease"
-    """When the slots of a dead gateway are given back. `lease`: at once, though the backend may still run its calls.
-    `timeout`: backend.timeout_seconds later, when none of them can still run."""
+    """Seconds that the store may take to reply; at most a quarter of lease_seconds."""
+    on_store_failure: Literal["refuse", "local_share", "admit"] = "refuse"
+    """What happens to calls while the store is unavailable. `refuse`: ServiceException. `local_share`: each gateway
+    admits up to its share of every limit. `admit`: each gateway admits up to every limit by itself."""
+    reclaim_after: Literal["lease", "timeout"] = "lease"
+    """When the slots of a dead gateway are released. `lease`: when its lease ends, though the backend may still run its
+    calls. `timeout`: backend.timeout_seconds later, when none of them can still run."""
 
     @model_validator(mode="after")
     def _answer_within_the_lease(self) -> Self:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from invoke_gateway.settings.paths import Place, all_paths, find_place, join_key, split_key
-from invoke_gateway.settings.renamed import renamed_key
+from invoke_gateway.settings.renamed import renamed_key, renamed_value
 
 if TYPE_CHECKING:
     from invoke_gateway.settings.merge import Merged
@@ -87,6 +87,8 @@ def _explain_one(item: ErrorDetails, model: type, merged: "Merged") -> Problem:
     if item["type"] == "missing":
         return Problem(join_key(path), source, "is missing", _expected(place))
     message = f"must be {place.words.expected if place else 'something else'}; it is {show(item['input'])}"
+    if (renamed := renamed_value(path, item["input"])) is not None:
+        return Problem(join_key(path), source, message, f"it was renamed: use {renamed}")
     return Problem(join_key(path), source, message, _cure(item["input"], place, is_file=merged.is_from_file(path)))
 
 

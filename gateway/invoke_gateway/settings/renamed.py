@@ -9,7 +9,19 @@ from invoke_gateway.settings.paths import Path, join_key
 
 KEYS: dict[Path, Path] = {
     ("operations",): ("admin",),
+    ("shared", "when_store_is_away"): ("shared", "on_store_failure"),
+    ("shared", "heal_after"): ("shared", "reclaim_after"),
 }
+
+VALUES: dict[Path, dict[object, str]] = {
+    ("shared", "on_store_failure"): {"closed": "refuse", "share": "local_share", "open": "admit"},
+}
+"""Old values of keys, and the new value of each."""
+
+
+def renamed_value(path: tuple[object, ...], value: object) -> str | None:
+    """Return the new name of a value of the key at `path`, None where the value was not renamed."""
+    return VALUES.get(tuple(map(str, path)), {}).get(value) if isinstance(value, str) else None
 
 
 def renamed_key(path: tuple[object, ...]) -> str | None:

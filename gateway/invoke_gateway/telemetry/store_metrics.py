@@ -89,7 +89,7 @@ def _list_totals(totals: list[StoreTotals]) -> Iterator[Family]:
     )
     yield counter(
         "store_fallback",
-        "Calls decided locally while the store was unavailable, by decision (shared.when_store_is_away).",
+        "Calls decided locally while the store was unavailable, by decision (shared.on_store_failure).",
         ("decision",),
         [((decision,), count) for store in totals for decision, count in store.alone.items()],
     )

@@ -205,7 +205,7 @@ class Supervisor:
             level, how = logging.INFO, "was told to end"
         pid = worker.process.pid
         log.log(level, "worker %d (process %d) %s; another takes its place", worker.number, pid, how)
-        if status and self.settings.shared.heal_after == "lease":
+        if status and self.settings.shared.reclaim_after == "lease":
             await self._forget(worker.name)
 
     async def _forget(self, name: str) -> None:

@@ -177,7 +177,7 @@ class SharedCounters(MemoryCounters):
     @property
     def why_not_ready(self) -> str | None:
         """The trouble, where it keeps calls of every account from being admitted."""
-        if self.terms.when_away != "closed":
+        if self.terms.on_store_failure != "refuse":
             return None
         places = [place for place in self._servers.places() if place.tallies]
         return None if any(place.availability.counts for place in places) else self.trouble
@@ -224,8 +224,8 @@ class SharedCounters(MemoryCounters):
 
     def _take_alone(self, plan: Plan, tally: AccountTally) -> MemorySlot | Full:
         """What the policy says while the store says neither yes nor no."""
-        policy = self.terms.when_away
-        if policy == "closed" or self._is_closed:
+        policy = self.terms.on_store_failure
+        if policy == "refuse" or self._is_closed:
             self.totals.alone["refused"] += 1
             is_away = tally.shard.availability.unavailable_reason is not None or self._is_closed
             return AWAY if is_away else REFILLING

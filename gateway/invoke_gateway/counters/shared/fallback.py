@@ -1,4 +1,4 @@
-"""What is admitted while the store says neither yes nor no: the setting `shared.when_store_is_away`."""
+"""Decides what is admitted while the store is unavailable: the setting `shared.on_store_failure`."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Literal
 from ...policy.concurrency import Lane, Plan, RateClaim
 from .tally import Tally
 
-Policy = Literal["closed", "share", "open"]
+Policy = Literal["refuse", "local_share", "admit"]
 
 IN_WORDS: dict[Policy, str] = {
-    "closed": "Calls are refused (shared.when_store_is_away: closed).",
-    "share": "This gateway admits calls up to its share of each limit (shared.when_store_is_away: share).",
-    "open": "This gateway admits calls up to each limit and ignores other gateways (shared.when_store_is_away: open).",
+    "refuse": "Calls are refused (shared.on_store_failure: refuse).",
+    "local_share": "This gateway admits calls up to its share of each limit (shared.on_store_failure: local_share).",
+    "admit": "This gateway admits calls up to each limit and ignores other gateways (shared.on_store_failure: admit).",
 }
 
 
 def choose_part(policy: Policy, plan: Plan, tally: Tally) -> tuple[tuple[Lane, ...], tuple[RateClaim, ...]]:
     """The lanes and rates that this gateway may use by itself."""
-    if policy == "share":
+    if policy == "local_share":
         return tuple(_shrink(lane, tally) for lane in plan.lanes), _thin(plan.rates, tally)
     return plan.lanes, plan.rates
 

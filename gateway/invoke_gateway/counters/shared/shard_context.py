@@ -54,7 +54,9 @@ class Context(NamedTuple):
     tasks: BackgroundTasks
 
     def make_availability(self, where: str) -> CountersAvailability:
-        return CountersAvailability(where, self.gateway, self.terms.when_away, on_change=self.tell, clock=self.clock)
+        return CountersAvailability(
+            where, self.gateway, self.terms.on_store_failure, on_change=self.tell, clock=self.clock
+        )
 
     def answer_alone(self, tally: AccountTally) -> None:
         """The store says nothing to those who wait."""

@@ -15,7 +15,7 @@ class SharedTerms(NamedTuple):
     url: str
     lease_seconds: float = 10.0
     timeout_seconds: float = 0.25
-    when_away: Policy = "closed"
+    on_store_failure: Policy = "refuse"
     keep_seconds: float = 0.0
     gateway: str | None = None
 

@@ -15,7 +15,7 @@ import pytest
 
 from invoke_gateway import background
 from invoke_gateway.background import CAUSE, BackgroundTasks
-from invoke_gateway.server.run import running
+from invoke_gateway.server.run import serve_in_process
 from invoke_gateway.settings import Address
 from invoke_gateway.workers.supervisor import running_workers
 from tests.support import clients
@@ -147,9 +147,9 @@ async def serving(kind: str, url: str, store: Store, folder: Path) -> AsyncItera
     """A gateway in this process; of workers, the process that supervises them."""
     shared = {"counters": store.url, "shared": {"lease_seconds": 1}}
     if kind == "alone":
-        made = running(make_settings(url, **{"async": {"store": f"sqlite://{folder / 'events.db'}"}}))
+        made = serve_in_process(make_settings(url, **{"async": {"store": f"sqlite://{folder / 'events.db'}"}}))
     elif kind == "shared":
-        made = running(make_settings(url, **shared, **{"async": {"store": store.url}}))
+        made = serve_in_process(make_settings(url, **shared, **{"async": {"store": store.url}}))
     else:
         made = running_workers(make_settings(url, workers=2, **shared))
     async with made as server:
@@ -258,7 +258,7 @@ async def test_an_event_whose_run_is_killed_waits_again(
     behind: Backend, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings = make_settings(behind.backend.url, **{"async": {"store": f"sqlite://{tmp_path / 'events.db'}"}})
-    async with running(settings) as server:
+    async with serve_in_process(settings) as server:
         path = INVOKE.replace("echo", "hold")
         assert (await clients.call(server.listen, path, b"{}", headers=EVENT)).status == 202
         dispatcher = server.gateway.events
@@ -285,7 +285,7 @@ BARE = {
     "workers/worker.py": "as above",
     "queue/dispatcher.py": "runs and deliveries, given back at their end",
     "queue/depths.py": "a look, whose failure is what the look says",
-    "counters/lease.py": "the thread of the heartbeat, started again by itself",
+    "counters/shared/lease_thread.py": "the thread of the heartbeat, started again by itself",
     "telemetry/line_writer.py": "the thread of the log, which goes on after any failure and logs that",
     "testing/child.py": "ends the process with its parent",
 }

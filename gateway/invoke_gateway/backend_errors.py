@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 
-class BackendFault(Exception):
+class BackendError(Exception):
     """The backend could not answer."""
 
     kind: ClassVar[str] = "fault"
@@ -15,60 +15,60 @@ class BackendFault(Exception):
         return f"{text} ({self.args[0]})" if self.args else text
 
 
-class BackendUnreachable(BackendFault):
+class BackendUnreachable(BackendError):
     """The backend refused the connection. Check that it runs and that backend.url is right."""
 
     kind = "refused"
 
 
-class BackendUntrusted(BackendFault):
+class BackendUntrusted(BackendError):
     """No trusted TLS connection to the backend. Check its certificate and backend.certificate_authority."""
 
     kind = "tls"
 
 
-class BackendConnectTimeout(BackendFault):
+class BackendConnectTimeout(BackendError):
     """The backend did not accept a connection in time. Check the network, or raise backend.connect_timeout_seconds."""
 
     kind = "connect_timeout"
 
 
-class BackendReset(BackendFault):
+class BackendReset(BackendError):
     """The backend closed the connection before its response was complete. The function may have run; see its log."""
 
     kind = "reset"
 
 
-class BackendGarbage(BackendFault):
+class BackendGarbage(BackendError):
     """The backend's response is not valid HTTP/1.1. Check that backend.url speaks the Invoke API."""
 
     kind = "garbage"
 
 
-class BackendTimeout(BackendFault):
+class BackendTimeout(BackendError):
     """The backend did not finish within backend.timeout_seconds. Raise it above the function's own time-out."""
 
     kind = "timeout"
 
 
-class BackendFirstByteTimeout(BackendFault):
+class BackendFirstByteTimeout(BackendError):
     """The backend sent nothing within backend.first_byte_timeout_seconds. Raise it, or leave it out, if functions take
     longer."""
 
     kind = "first_byte_timeout"
 
 
-class BackendIdleTimeout(BackendFault):
+class BackendIdleTimeout(BackendError):
     """The backend stopped within its response for backend.idle_timeout_seconds. Raise it, or leave it out, if functions
     pause longer."""
 
     kind = "idle_timeout"
 
 
-class ResponseTooLarge(BackendFault):
+class ResponseTooLarge(BackendError):
     """The backend's response is above the response quota."""
 
     kind = "too_large"
 
 
-KINDS = tuple(fault.kind for fault in BackendFault.__subclasses__())
+KINDS = tuple(fault.kind for fault in BackendError.__subclasses__())

@@ -197,7 +197,7 @@ class Refusal(ErrorAnswer, Enum):
         type="Service",
     )
     EVENT_NOT_KEPT = Kind(500, "ServiceException", "The event is not stored: {text}", member="Message", type="Service")
-    BACKEND_FAULT = Kind(500, "ServiceException", "{text}", member="Message", type="Service")
+    BACKEND_ERROR = Kind(500, "ServiceException", "{text}", member="Message", type="Service")
     INTERNAL = Kind(
         500,
         "ServiceException",

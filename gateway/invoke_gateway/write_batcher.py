@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 
 
-class Outbox:
+class WriteBatcher:
     """Small writes of one turn of the event loop. Whoever writes to a transport past the outbox, or closes it, calls
     `flush` first, which keeps the order."""
 

@@ -11,7 +11,7 @@ import pytest
 from invoke_gateway.admin.documents import BadDocument
 from invoke_gateway.admin.fault_scripts import describe_step, read_script
 from invoke_gateway.policy import fault_script
-from invoke_gateway.policy.fault_script import Step
+from invoke_gateway.policy.fault_script import FaultStep
 from invoke_gateway.policy.invoke_errors import ERROR_NAMES, THROTTLE_REASONS, find_error
 from tests.support.sockets import Answer, Gateway, Wire, gateway, invoke
 
@@ -59,11 +59,11 @@ def test_all_keys_are_read_and_a_step_is_described_as_it_was_asked_for() -> None
     wanted = read_script(json.dumps(document).encode())
     assert (wanted.function, wanted.account, wanted.seed, wanted.loop) == ("a.B-9_", "111122223333", 2**53, True)
     assert wanted.steps == [
-        Step(2),
-        Step(error=find_error(THROTTLE, REASON)),
-        Step(3, 0.5, find_error("EC2ThrottledException")),
-        Step(latency_seconds=2.0),
-        Step(latency_seconds=0.5, cut_after_bytes=40960),
+        FaultStep(2),
+        FaultStep(error=find_error(THROTTLE, REASON)),
+        FaultStep(3, 0.5, find_error("EC2ThrottledException")),
+        FaultStep(latency_seconds=2.0),
+        FaultStep(latency_seconds=0.5, cut_after_bytes=40960),
     ]
     assert [describe_step(step) for step in wanted.steps] == STEPS
 
@@ -74,7 +74,7 @@ def test_a_script_needs_no_more_than_its_steps() -> None:
 
 
 def test_passing_can_be_repeated_like_any_other_step() -> None:
-    assert read_script(b'{"steps": [{"pass": 2, "repeat": 3}]}').steps == [Step(6)]
+    assert read_script(b'{"steps": [{"pass": 2, "repeat": 3}]}').steps == [FaultStep(6)]
 
 
 def a_step(text: str) -> bytes:

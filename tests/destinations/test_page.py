@@ -12,7 +12,7 @@ from invoke_gateway.destinations.endpoint import make_request
 from invoke_gateway.destinations.file import make_line
 from invoke_gateway.destinations.message import make_message
 from invoke_gateway.destinations.stream import make_fields
-from invoke_gateway.policy.destination_url import Endpoint, parse_target_url
+from invoke_gateway.policy.destination_url import Endpoint, parse_destination_url
 from invoke_gateway.policy.event_rules import Kind
 from invoke_gateway.queue.records import make_record
 from tests.support.events import ended
@@ -32,7 +32,7 @@ def test_the_samples_of_records_and_lines_are_the_bytes_that_are_written() -> No
 
 
 def test_the_samples_of_requests_are_the_bytes_that_are_sent() -> None:
-    endpoint = parse_target_url("https://hooks.example/lambda")
+    endpoint = parse_destination_url("https://hooks.example/lambda")
     assert isinstance(endpoint, Endpoint)
     destination, dead_letter = blocks("http")
     head, _, _ = make_request(endpoint, make_message("on_failure", ended())).partition(b"\r\n\r\n")
@@ -53,4 +53,4 @@ def test_every_target_on_the_page_is_one() -> None:
     shown = re.findall(r"^\| [^|]+ \| `([^`]+)` \|", PAGE.partition("| Told again")[2], re.MULTILINE)
     assert len(shown) == 6
     for target in [*targets, *shown]:
-        assert parse_target_url(target).shown == target
+        assert parse_destination_url(target).shown == target

@@ -6,7 +6,7 @@ import pytest
 
 from invoke_gateway.counters.memory import MemoryCounters
 from invoke_gateway.exchange import Exchange
-from invoke_gateway.middleware.admission import Admission, Lookahead
+from invoke_gateway.middleware.admission import Admission, Precheck
 from invoke_gateway.middleware.handoff import Handoff
 from invoke_gateway.policy.limits import AccountLimits, FunctionLimits
 from invoke_gateway.refusals import Refusal
@@ -61,8 +61,8 @@ async def test_once_the_backend_may_have_the_request_the_slot_is_the_backends() 
     assert counters.held() == {}
 
 
-@pytest.mark.parametrize("stage", [Admission, Lookahead])
-async def test_without_room_the_request_goes_no_further_and_says_why(stage: type[Admission] | type[Lookahead]) -> None:
+@pytest.mark.parametrize("stage", [Admission, Precheck])
+async def test_without_room_the_request_goes_no_further_and_says_why(stage: type[Admission] | type[Precheck]) -> None:
     counters = MemoryCounters()
     taken = await counters.take(ONE.plan("echo"))
     inside = Inside()
@@ -80,7 +80,7 @@ async def test_looking_ahead_takes_nothing() -> None:
     counters = MemoryCounters()
     rated = AccountLimits("000000000000", 2, requests_per_second=1)
     for _ in range(3):
-        driven = await drive(Lookahead(Inside(), counters=counters), exchange_for(rated))
+        driven = await drive(Precheck(Inside(), counters=counters), exchange_for(rated))
         assert driven.exchange.refusal is None
     assert counters.held() == {}
     assert not isinstance(await counters.take(rated.plan("echo")), tuple)
@@ -91,7 +91,7 @@ async def test_what_takes_no_slot_is_never_throttled(path: str, headers: tuple[t
     """Event and DryRun go past the limits, also at a reservation of 0."""
     closed = AccountLimits("000000000000", 0, {"echo": FunctionLimits(0, 0)}, requests_per_second=0)
     admitted, unadmitted = Inside(), Inside()
-    chain = Lookahead(Handoff(admitted, unadmitted=unadmitted), counters=MemoryCounters())
+    chain = Precheck(Handoff(admitted, unadmitted=unadmitted), counters=MemoryCounters())
     driven = await drive(chain, exchange_for(closed, path, headers))
     assert (admitted.exchanges, unadmitted.exchanges) == ([], [driven.exchange])
 
@@ -117,7 +117,7 @@ async def test_a_dry_run_never_reaches_a_runtime_that_runs_every_call() -> None:
 
 async def test_what_is_no_invocation_takes_no_slot() -> None:
     admitted, unadmitted = Inside(), Inside()
-    chain = Lookahead(Handoff(admitted, unadmitted=unadmitted), counters=MemoryCounters())
+    chain = Precheck(Handoff(admitted, unadmitted=unadmitted), counters=MemoryCounters())
     await drive(chain, make_exchange("/2015-03-31/functions"))
     assert (len(admitted.exchanges), len(unadmitted.exchanges)) == (0, 1)
 

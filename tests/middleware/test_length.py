@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from invoke_gateway.middleware.length import Length
+from invoke_gateway.middleware.length import CheckLength
 from invoke_gateway.policy.payload import PayloadQuotas
 from invoke_gateway.refusals import Refusal
 from tests.middleware.stages import ECHO, Inside, drive, make_exchange
@@ -31,7 +31,7 @@ async def test_the_quota_passes_and_one_byte_more_does_not(
     for size, refused in ((limit, None), (limit + 1, refusal)):
         inside = Inside()
         exchange = make_exchange(path, (*headers, ("content-length", str(size))))
-        driven = await drive(Length(inside, quotas=lambda: PayloadQuotas(6_291_456, 1_048_576)), exchange)
+        driven = await drive(CheckLength(inside, quotas=lambda: PayloadQuotas(6_291_456, 1_048_576)), exchange)
         assert driven.exchange.refusal is refused
         assert len(inside.exchanges) == (refused is None)
         assert driven.reads == 0
@@ -41,7 +41,7 @@ async def test_what_is_passed_through_has_no_quota() -> None:
     """CreateFunction carries its code."""
     inside = Inside()
     exchange = make_exchange("/2015-03-31/functions", (("content-length", "70000000"),))
-    await drive(Length(inside, quotas=lambda: PayloadQuotas(1, 1)), exchange)
+    await drive(CheckLength(inside, quotas=lambda: PayloadQuotas(1, 1)), exchange)
     assert len(inside.exchanges) == 1
 
 

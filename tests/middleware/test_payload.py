@@ -8,7 +8,7 @@ import pytest
 
 from invoke_gateway.buffers import Buffers
 from invoke_gateway.exchange import Exchange
-from invoke_gateway.middleware.payload import Payload
+from invoke_gateway.middleware.payload import ReadPayload
 from invoke_gateway.policy.json_text import find_json_error
 from invoke_gateway.policy.payload import PayloadQuotas
 from invoke_gateway.refusals import Refusal
@@ -25,7 +25,7 @@ class Stage:
     def __init__(self, buffer_bytes: int = 1000, do: Callable[[Exchange], object] = lambda exchange: None) -> None:
         self.buffers = Buffers(buffer_bytes)
         self.inside = Inside(do)
-        self.app = Payload(self.inside, quotas=lambda: PayloadQuotas(QUOTA, 10), buffers=self.buffers)
+        self.app = ReadPayload(self.inside, quotas=lambda: PayloadQuotas(QUOTA, 10), buffers=self.buffers)
 
     @property
     def bodies(self) -> list[bytes]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from invoke_gateway.invocation import Function
 from invoke_gateway.policy.arn import DOMAINS, find_partition, make_arn
-from invoke_gateway.policy.destination_url import parse_target_url
+from invoke_gateway.policy.destination_url import parse_destination_url
 from invoke_gateway.policy.recursion import hash_function
 
 ACCOUNT = "111122223333"
@@ -58,7 +58,7 @@ def test_the_domains_are_botocores() -> None:
 @pytest.mark.parametrize("partition", PARTITIONS, ids=lambda each: each["id"])
 @pytest.mark.parametrize("suffix", ["dnsSuffix", "dualStackDnsSuffix"])
 def test_a_queue_of_each_partition_is_taken_for_one_of_aws(partition: dict[str, dict[str, str]], suffix: str) -> None:
-    queue = parse_target_url(f"sqs+https://sqs.xx-north-1.{partition['outputs'][suffix]}/{ACCOUNT}/dlq")
+    queue = parse_destination_url(f"sqs+https://sqs.xx-north-1.{partition['outputs'][suffix]}/{ACCOUNT}/dlq")
     assert queue[3:] == ("xx-north-1", True)
 
 

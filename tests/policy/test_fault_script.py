@@ -7,15 +7,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from invoke_gateway.policy import fault_script
-from invoke_gateway.policy.fault_script import FaultScript, FaultScripts, Step, TooManyScripts
+from invoke_gateway.policy.fault_script import FaultScript, FaultScripts, FaultStep, TooManyScripts
 from invoke_gateway.policy.invoke_errors import find_error
 
 ACCOUNT = "000000000000"
 ERROR = find_error("EC2ThrottledException")
-FAILS, LATE, CUT, PASSES = Step(error=ERROR), Step(latency_seconds=2.0), Step(cut_after_bytes=40_960), Step()
+FAILS, LATE, CUT, PASSES = (
+    FaultStep(error=ERROR),
+    FaultStep(latency_seconds=2.0),
+    FaultStep(cut_after_bytes=40_960),
+    FaultStep(),
+)
 
 
-def make(*steps: Step, seed: int = 0, loop: bool = False) -> FaultScript:
+def make(*steps: FaultStep, seed: int = 0, loop: bool = False) -> FaultScript:
     return FaultScript("1", ACCOUNT, "checkout", steps, seed=seed, loop=loop)
 
 
@@ -29,27 +34,27 @@ def run(script: FaultScript, most: int = 1000) -> list[int | None]:
 
 
 def test_each_call_takes_one_step_and_then_the_script_is_over() -> None:
-    script = make(Step(2), FAILS, LATE, CUT)
+    script = make(FaultStep(2), FAILS, LATE, CUT)
     assert (script.position, script.is_over) == (1, False)
     assert run(script) == [None, None, 2, 3, 4]
     assert (script.calls, script.injected, script.position, script.is_over) == (5, 3, None, True)
 
 
 def test_a_step_may_meet_several_calls_in_a_row() -> None:
-    script = make(Step(3, error=ERROR), PASSES, LATE)
+    script = make(FaultStep(3, error=ERROR), PASSES, LATE)
     assert run(script, 2) == [1, 1]
     assert (script.position, script.calls) == (1, 2)
     assert run(script) == [1, None, 3]
 
 
 def test_a_script_that_loops_is_never_over() -> None:
-    script = make(Step(2), FAILS, loop=True)
+    script = make(FaultStep(2), FAILS, loop=True)
     assert run(script, 7) == [None, None, 2, None, None, 2, None]
     assert (script.position, script.is_over) == (1, False)
 
 
 def test_a_probability_that_does_not_hit_lets_the_call_pass_and_uses_the_step_up() -> None:
-    script = make(Step(200, 0.25, error=ERROR), LATE)
+    script = make(FaultStep(200, 0.25, error=ERROR), LATE)
     met = run(script)
     assert len(met) == 201
     assert 25 < met.count(1) < 75
@@ -58,14 +63,14 @@ def test_a_probability_that_does_not_hit_lets_the_call_pass_and_uses_the_step_up
 
 def test_the_same_seed_gives_the_same_row_for_ever() -> None:
     """Written down, for it must be so in every version: somebody's test relies on it."""
-    row = run(make(Step(16, 0.5, error=ERROR), seed=1))
+    row = run(make(FaultStep(16, 0.5, error=ERROR), seed=1))
     assert row == [1, None, None, 1, 1, 1, None, None, 1, 1, None, 1, None, 1, 1, None]
 
 
 def test_what_is_done_is_named_for_metrics_and_described_for_clients() -> None:
-    injected = make(PASSES, Step(latency_seconds=1, cut_after_bytes=0)).take()
+    injected = make(PASSES, FaultStep(latency_seconds=1, cut_after_bytes=0)).take()
     assert injected is None
-    script = make(Step(latency_seconds=1.0, error=ERROR), Step(latency_seconds=1, cut_after_bytes=0))
+    script = make(FaultStep(latency_seconds=1.0, error=ERROR), FaultStep(latency_seconds=1, cut_after_bytes=0))
     first, second = script.take(), script.take()
     assert first is not None
     assert second is not None
@@ -74,7 +79,7 @@ def test_what_is_done_is_named_for_metrics_and_described_for_clients() -> None:
 
 
 steps = st.builds(
-    Step,
+    FaultStep,
     calls=st.integers(1, 5),
     probability=st.floats(0, 1, exclude_min=True),
     error=st.sampled_from([None, ERROR]),
@@ -85,13 +90,13 @@ seeds = st.integers(0, 2**53)
 
 
 @given(scripts, seeds, st.booleans())
-def test_two_runs_of_one_script_are_the_same(steps: list[Step], seed: int, loop: bool) -> None:
+def test_two_runs_of_one_script_are_the_same(steps: list[FaultStep], seed: int, loop: bool) -> None:
     first, second = (run(make(*steps, seed=seed, loop=loop), 60) for _ in range(2))
     assert first == second
 
 
 @given(scripts, seeds)
-def test_every_call_takes_exactly_one_turn_of_its_own_step(steps: list[Step], seed: int) -> None:
+def test_every_call_takes_exactly_one_turn_of_its_own_step(steps: list[FaultStep], seed: int) -> None:
     owners = [number for number, step in enumerate(steps, 1) for _ in range(step.calls)]
     script = make(*steps, seed=seed)
     met = run(script)
@@ -104,12 +109,12 @@ def test_every_call_takes_exactly_one_turn_of_its_own_step(steps: list[Step], se
 
 
 @given(scripts, seeds, st.data())
-def test_a_change_to_one_step_moves_no_other_steps_luck(steps: list[Step], seed: int, data: st.DataObject) -> None:
+def test_a_change_to_one_step_moves_no_other_steps_luck(steps: list[FaultStep], seed: int, data: st.DataObject) -> None:
     """As long as it is as many calls long."""
     index = data.draw(st.integers(0, len(steps) - 1))
     changed = [*steps]
     error = data.draw(st.sampled_from([None, ERROR]))
-    changed[index] = Step(steps[index].calls, data.draw(st.floats(0, 1, exclude_min=True)), error)
+    changed[index] = FaultStep(steps[index].calls, data.draw(st.floats(0, 1, exclude_min=True)), error)
     before, after = run(make(*steps, seed=seed)), run(make(*changed, seed=seed))
     start = sum(step.calls for step in steps[:index])
     end = start + steps[index].calls
@@ -136,7 +141,7 @@ def test_a_script_concerns_its_own_function_and_account_only() -> None:
 
 def test_a_second_script_for_a_function_replaces_the_first() -> None:
     scripts = FaultScripts()
-    first, nothing = scripts.add(ACCOUNT, "checkout", [Step(5, error=ERROR)])
+    first, nothing = scripts.add(ACCOUNT, "checkout", [FaultStep(5, error=ERROR)])
     second, replaced = scripts.add(ACCOUNT, "checkout", [FAILS])
     assert (nothing, replaced) == (None, first)
     assert scripts.all() == [second]
@@ -146,7 +151,7 @@ def test_a_second_script_for_a_function_replaces_the_first() -> None:
 
 def test_a_script_for_all_functions_is_for_those_whose_own_is_over_or_missing() -> None:
     scripts = FaultScripts()
-    scripts.add(ACCOUNT, None, [Step(3, error=ERROR)])
+    scripts.add(ACCOUNT, None, [FaultStep(3, error=ERROR)])
     scripts.add(ACCOUNT, "checkout", [PASSES, FAILS])
     assert [number_of(scripts) for _ in range(3)] == [None, "2", "1"]
     assert [number_of(scripts, "report") for _ in range(3)] == ["1", "1", None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import botocore.session
 import pytest
 
-from invoke_gateway.policy.run_answers import OF_EXCEPTIONS, OF_OTHER_ERRORS, Verdict, find_error_code, judge_answer
+from invoke_gateway.policy.run_answers import OF_EXCEPTIONS, OF_OTHER_ERRORS, RunVerdict, find_error_code, judge_answer
 
 MODEL = botocore.session.get_session().get_service_model("lambda")
 INVOKE = {
@@ -41,33 +41,33 @@ def test_the_table_has_every_exception_of_the_model_and_each_its_reason() -> Non
 def test_each_exception_of_the_model_ends_an_event_or_not(name: str) -> None:
     verdict = judge_answer(INVOKE[name], name).verdict
     if name in NEVER:
-        assert verdict is Verdict.NEVER
+        assert verdict is RunVerdict.NEVER
     elif name == "TooManyRequestsException":
-        assert verdict is Verdict.THROTTLED
+        assert verdict is RunVerdict.THROTTLED
     elif name in ("EFSMountFailureException", "S3FilesMountFailureException"):
-        assert verdict is Verdict.MISCONFIGURED
+        assert verdict is RunVerdict.MISCONFIGURED
     else:
-        assert verdict is Verdict.AGAIN
+        assert verdict is RunVerdict.AGAIN
 
 
 @pytest.mark.parametrize("name", [name for name, status in INVOKE.items() if status == 429 or status >= 500])
 def test_what_aws_tries_again_is_tried_again(name: str) -> None:
     """Developer guide, asynchronous invocation: 429 and 500-series errors return to the queue."""
-    assert judge_answer(INVOKE[name], name).verdict in (Verdict.AGAIN, Verdict.THROTTLED)
+    assert judge_answer(INVOKE[name], name).verdict in (RunVerdict.AGAIN, RunVerdict.THROTTLED)
 
 
 @pytest.mark.parametrize(
     ("statuses", "verdict"),
     [
-        ((301, 302, 303, 304, 307, 308), Verdict.MISCONFIGURED),
-        ((401, 403, 405, 407, 421, 426, 505, 511), Verdict.MISCONFIGURED),
-        ((402, 408, 409, 423, 425), Verdict.AGAIN),
-        ((500, 502, 503, 504, 507, 520, 599), Verdict.AGAIN),
-        ((429,), Verdict.THROTTLED),
-        ((400, 404, 406, 410, 411, 412, 413, 414, 415, 416, 417, 418, 422, 431, 451, 499), Verdict.NEVER),
+        ((301, 302, 303, 304, 307, 308), RunVerdict.MISCONFIGURED),
+        ((401, 403, 405, 407, 421, 426, 505, 511), RunVerdict.MISCONFIGURED),
+        ((402, 408, 409, 423, 425), RunVerdict.AGAIN),
+        ((500, 502, 503, 504, 507, 520, 599), RunVerdict.AGAIN),
+        ((429,), RunVerdict.THROTTLED),
+        ((400, 404, 406, 410, 411, 412, 413, 414, 415, 416, 417, 418, 422, 431, 451, 499), RunVerdict.NEVER),
     ],
 )
-def test_a_name_that_is_not_known_leaves_it_to_the_status(statuses: tuple[int, ...], verdict: Verdict) -> None:
+def test_a_name_that_is_not_known_leaves_it_to_the_status(statuses: tuple[int, ...], verdict: RunVerdict) -> None:
     for status in statuses:
         for code in (None, "SomethingNew"):
             assert judge_answer(status, code).verdict is verdict
@@ -75,16 +75,16 @@ def test_a_name_that_is_not_known_leaves_it_to_the_status(statuses: tuple[int, .
 
 def test_a_501_is_of_a_server_without_the_path_but_where_it_has_an_errors_name() -> None:
     """SAM's local service answers so what it cannot do."""
-    assert judge_answer(501, None).verdict is Verdict.MISCONFIGURED
-    assert judge_answer(501, "NotImplemented").verdict is Verdict.AGAIN
+    assert judge_answer(501, None).verdict is RunVerdict.MISCONFIGURED
+    assert judge_answer(501, "NotImplemented").verdict is RunVerdict.AGAIN
 
 
 def test_a_known_name_decides_whatever_its_status() -> None:
-    assert judge_answer(400, "TooManyRequestsException").verdict is Verdict.THROTTLED
-    assert judge_answer(400, "DurableExecutionAlreadyStartedException").verdict is Verdict.NEVER
-    assert judge_answer(500, "DurableExecutionAlreadyStartedException").verdict is Verdict.NEVER
-    assert judge_answer(400, "ExpiredTokenException").verdict is Verdict.MISCONFIGURED
-    assert judge_answer(400, "ThrottlingException").verdict is Verdict.THROTTLED
+    assert judge_answer(400, "TooManyRequestsException").verdict is RunVerdict.THROTTLED
+    assert judge_answer(400, "DurableExecutionAlreadyStartedException").verdict is RunVerdict.NEVER
+    assert judge_answer(500, "DurableExecutionAlreadyStartedException").verdict is RunVerdict.NEVER
+    assert judge_answer(400, "ExpiredTokenException").verdict is RunVerdict.MISCONFIGURED
+    assert judge_answer(400, "ThrottlingException").verdict is RunVerdict.THROTTLED
 
 
 def test_what_is_misconfigured_says_what_to_do() -> None:

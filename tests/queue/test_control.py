@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from invoke_gateway.backend_errors import BackendUnreachable
-from invoke_gateway.policy.event_rules import EventRules, Targets
+from invoke_gateway.policy.event_rules import EventRules, EventTargets
 from invoke_gateway.queue.control import DROPPED, ActionResult, Control, EventFilter, EventStatus, name_of
 from invoke_gateway.queue.event import Event
 from invoke_gateway.queue.lanes import QueueKind, name_lane
@@ -97,7 +97,7 @@ async def test_what_is_run_now_is_neither_run_again_nor_dropped() -> None:
 
 
 async def test_a_dropped_event_is_gone_for_good_whether_claimed_or_in_the_store_and_nobody_is_told() -> None:
-    rules = EventRules(targets=Targets(dead_letter_queue=DLQ, on_failure=DLQ))
+    rules = EventRules(targets=EventTargets(dead_letter_queue=DLQ, on_failure=DLQ))
     async with World(concurrent=1, rules=rules) as world:
         world.answers["fails"] = [ERROR]
         await send(world, 0, "fails")
@@ -136,7 +136,7 @@ async def make_undelivered(world: World) -> None:
 
 
 async def test_an_undelivered_event_is_delivered_anew_with_all_its_tries_and_not_run() -> None:
-    async with World(rules=EventRules(0, targets=Targets(dead_letter_queue=DLQ))) as world:
+    async with World(rules=EventRules(0, targets=EventTargets(dead_letter_queue=DLQ))) as world:
         await make_undelivered(world)
         assert await act(world, "retry", 1) == (1, 0)
         seen = await see(world, 1)
@@ -151,7 +151,7 @@ async def test_an_undelivered_event_is_delivered_anew_with_all_its_tries_and_not
 
 
 async def test_an_undelivered_event_that_is_dropped_was_counted_when_it_ended() -> None:
-    async with World(rules=EventRules(0, targets=Targets(dead_letter_queue=DLQ))) as world:
+    async with World(rules=EventRules(0, targets=EventTargets(dead_letter_queue=DLQ))) as world:
         await make_undelivered(world)
         assert await act(world, "drop", 1) == (1, 0)
         assert world.conditions == {"RetriesExhausted": 1}
@@ -184,7 +184,7 @@ async def test_several_processes_share_the_work_without_doing_it_twice() -> None
 
 
 async def test_the_oldest_events_are_listed_by_function_account_and_state() -> None:
-    async with World(concurrent=1, rules=EventRules(0, targets=Targets(dead_letter_queue=DLQ))) as world:
+    async with World(concurrent=1, rules=EventRules(0, targets=EventTargets(dead_letter_queue=DLQ))) as world:
         await make_undelivered(world)
         world.held.add("g")
         for number in (2, 3, 4):
@@ -212,7 +212,7 @@ async def test_whatever_is_done_at_any_moment_each_event_is_run_or_dropped_and_n
 ) -> None:
     """With acts and ends in any order, some of them at the same time; and nothing stays claimed or in memory."""
     dice = Random(seed)
-    rules = EventRules(1, targets=Targets(dead_letter_queue=DLQ))
+    rules = EventRules(1, targets=EventTargets(dead_letter_queue=DLQ))
     async with World(concurrent=2, rules=rules) as world:
         control = control_of(world)
         world.held |= {"f", "g"}

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invoke_gateway.policy.event_rules import EventRules, Targets
+from invoke_gateway.policy.event_rules import EventRules, EventTargets
 from invoke_gateway.policy.limits import AccountLimits, FunctionLimits, Limits
 from invoke_gateway.queue.base import LaneBacklog, StoreError
 from invoke_gateway.queue.depths import (
@@ -86,7 +86,7 @@ def test_an_event_that_asks_for_its_slot_still_waits() -> None:
 
 
 async def test_what_could_not_be_delivered_is_told_until_somebody_sees_to_it() -> None:
-    async with World(rules=EventRules(0, targets=Targets(dead_letter_queue=DLQ))) as world:
+    async with World(rules=EventRules(0, targets=EventTargets(dead_letter_queue=DLQ))) as world:
         world.answers["f"] = [ERROR]
         world.failing.add(DLQ)
         await world.send("f")

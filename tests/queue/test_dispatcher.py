@@ -17,7 +17,7 @@ from invoke_gateway.exchange import Exchange
 from invoke_gateway.invocation import Function, Invocation, InvocationType, Operation
 from invoke_gateway.middleware.admission import Admission
 from invoke_gateway.policy.concurrency import Full
-from invoke_gateway.policy.event_rules import Delays, EventRules, Targets
+from invoke_gateway.policy.event_rules import Delays, EventRules, EventTargets
 from invoke_gateway.policy.limits import AccountLimits, FunctionLimits, Limits
 from invoke_gateway.queue.base import DeliveryFailed, StoreError
 from invoke_gateway.queue.delivery import Deliveries
@@ -179,7 +179,7 @@ async def test_an_event_is_run_at_once_and_then_gone() -> None:
 async def test_a_function_that_fails_is_run_again_by_the_table(
     attempts: int, age: int, runs: list[int], condition: str
 ) -> None:
-    async with World(rules=EventRules(attempts, age, Targets(DLQ, SUCCESS, FAILURE))) as world:
+    async with World(rules=EventRules(attempts, age, EventTargets(DLQ, SUCCESS, FAILURE))) as world:
         world.answers["f"] = [ERROR] * 9
         event = await world.send()
         await world.clock.advance(30_000)
@@ -228,7 +228,7 @@ async def test_a_call_that_took_too_long_is_an_error_of_the_function() -> None:
 
 
 async def test_what_the_backend_will_never_run_ends_at_once() -> None:
-    async with World(rules=EventRules(targets=Targets(dead_letter_queue=DLQ))) as world:
+    async with World(rules=EventRules(targets=EventTargets(dead_letter_queue=DLQ))) as world:
         world.answers["f"] = [(404, b'{"Message": "Function not found: f"}', {})]
         await world.send()
         assert world.conditions == {"RetriesExhausted": 1}
@@ -238,7 +238,7 @@ async def test_what_the_backend_will_never_run_ends_at_once() -> None:
 
 
 async def test_a_reservation_of_0_ends_an_event_at_once_and_unrun() -> None:
-    rules = EventRules(targets=Targets(dead_letter_queue=DLQ, on_failure=FAILURE))
+    rules = EventRules(targets=EventTargets(dead_letter_queue=DLQ, on_failure=FAILURE))
     async with World(reserve={"f": 0}, rules=rules) as world:
         await world.send()
         assert world.runs == []
@@ -250,7 +250,7 @@ async def test_a_reservation_of_0_ends_an_event_at_once_and_unrun() -> None:
 
 
 async def test_success_is_told_where_it_is_wanted() -> None:
-    async with World(rules=EventRules(targets=Targets(DLQ, SUCCESS, FAILURE))) as world:
+    async with World(rules=EventRules(targets=EventTargets(DLQ, SUCCESS, FAILURE))) as world:
         await world.send()
         assert [(kind, target) for kind, target, _ in world.told] == [("on_success", SUCCESS)]
         assert world.store.events == {}
@@ -301,7 +301,7 @@ async def test_a_throttled_lane_tries_ever_more_seldom_and_counts_each_throttle_
 
 
 async def test_events_that_are_throttled_until_they_are_too_old_are_dropped() -> None:
-    async with World(concurrent=1, rules=EventRules(2, 60, Targets(dead_letter_queue=DLQ))) as world:
+    async with World(concurrent=1, rules=EventRules(2, 60, EventTargets(dead_letter_queue=DLQ))) as world:
         await world.counters.take(world.limits.default.pool_plan())
         await world.send(times=3)
         await world.clock.advance(30)
@@ -402,7 +402,7 @@ async def test_what_cannot_be_stored_is_refused_and_not_run() -> None:
 
 
 async def test_a_target_that_fails_is_tried_again_then_counted_and_the_event_is_kept() -> None:
-    async with World(rules=EventRules(targets=Targets(on_success=SUCCESS))) as world:
+    async with World(rules=EventRules(targets=EventTargets(on_success=SUCCESS))) as world:
         world.failing.add(SUCCESS)
         event = await world.send()
         await world.clock.advance(100)
@@ -416,7 +416,7 @@ async def test_a_target_that_fails_is_tried_again_then_counted_and_the_event_is_
 
 
 async def test_of_two_targets_only_the_one_that_failed_is_tried_again() -> None:
-    async with World(rules=EventRules(targets=Targets(dead_letter_queue=DLQ, on_failure=FAILURE))) as world:
+    async with World(rules=EventRules(targets=EventTargets(dead_letter_queue=DLQ, on_failure=FAILURE))) as world:
         world.answers["f"] = [(404, b"{}", {})]
         world.failing.add(FAILURE)
         await world.send()
@@ -455,7 +455,7 @@ async def test_a_run_that_is_cut_off_by_the_shutdown_runs_again_after_the_next_s
 
 async def test_an_outcome_that_was_stored_is_told_after_a_crash_and_the_function_not_run_again() -> None:
     store = MemoryStore()
-    rules = EventRules(targets=Targets(on_success=SUCCESS))
+    rules = EventRules(targets=EventTargets(on_success=SUCCESS))
     async with World(store=store, rules=rules) as world:
         world.failing.add(SUCCESS)
         await world.send()

@@ -9,7 +9,7 @@ import pytest
 
 from invoke_gateway.backend_errors import BackendReset, BackendUnreachable
 from invoke_gateway.policy.concurrency import Full
-from invoke_gateway.policy.event_rules import EventRules, Targets
+from invoke_gateway.policy.event_rules import EventRules, EventTargets
 from invoke_gateway.queue.base import StoreError
 from tests.queue.test_dispatcher import DLQ, ERROR, FAILURE, OK, SUCCESS, Answer, World
 from tests.support.dispatching import MemoryStore, settle
@@ -25,7 +25,7 @@ class Course:
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
         self.store = MemoryStore()
-        targets = Targets(*(self.random.choice([None, target]) for target in (DLQ, SUCCESS, FAILURE)))
+        targets = EventTargets(*(self.random.choice([None, target]) for target in (DLQ, SUCCESS, FAILURE)))
         self.rules = EventRules(self.random.choice([0, 1, 2]), self.random.choice([60, 300, 21_600]), targets)
         self.accepted: Counter[str] = Counter()
         self.limits = (self.random.randint(1, 6), {"reserved": 1, "closed": 0})

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from invoke_gateway.admin.documents import encode
 from invoke_gateway.cli.main import main
-from invoke_gateway.policy.destination_url import File, parse_target_url
+from invoke_gateway.policy.destination_url import FileTarget, parse_destination_url
 from invoke_gateway.policy.os_text import printable, printable_document
 from invoke_gateway.policy.store_url import find_file_path
 from invoke_gateway.queue.base import CannotOpen, StoreError
@@ -121,8 +121,8 @@ def test_a_text_of_the_operating_system_can_be_written(text: str, shown: str) ->
 def test_a_url_of_a_file_is_the_file_with_these_bytes() -> None:
     assert find_file_path("sqlite:///a%FF/b%C3%A4%20c.db") == "/a\udcff/bä c.db"
     assert os.fsencode(find_file("sqlite:///a%FF/b.db", 1)[0]) == b"/a\xff/b.db"
-    target = parse_target_url("file:///a%FF/b.jsonl")
-    assert isinstance(target, File)
+    target = parse_destination_url("file:///a%FF/b.jsonl")
+    assert isinstance(target, FileTarget)
     assert os.fsencode(target.path) == b"/a\xff/b.jsonl"
     for url in ("sqlite:///a%00b", "sqlite:///a?b", "sqlite:///a#b"):
         with pytest.raises(CannotOpen, match="names no file"):

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from invoke_gateway.server.run import RunningGateway, running
+from invoke_gateway.server.run import RunningGateway, serve_in_process
 from invoke_gateway.settings import Address, Settings
 
 from . import clients
@@ -86,7 +86,7 @@ class GatewayUnderTest:
 @asynccontextmanager
 async def serving(backend_url: str, **changes: Any) -> AsyncIterator[GatewayUnderTest]:
     """A gateway before `backend_url`, for the length of the block."""
-    async with running(make_settings(backend_url, **changes)) as server:
+    async with serve_in_process(make_settings(backend_url, **changes)) as server:
         yield GatewayUnderTest(server)
 
 

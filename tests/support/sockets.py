@@ -23,7 +23,7 @@ import boto3
 import uvloop
 from botocore.config import Config
 
-from invoke_gateway.server.run import RunningGateway, running
+from invoke_gateway.server.run import RunningGateway, serve_in_process
 from invoke_gateway.settings import Settings
 
 from .backends import BackendCall, ScriptedBackend
@@ -354,7 +354,7 @@ class Gateway(Backend):
 
     @contextlib.asynccontextmanager
     async def _before_it(self) -> AsyncIterator[None]:
-        async with running(self.make_settings()) as self.server:
+        async with serve_in_process(self.make_settings()) as self.server:
             yield
 
     def make_settings(self, **changes: Any) -> Settings:

@@ -10,7 +10,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 
 from invoke_gateway.app.gateway import Gateway
-from invoke_gateway.backend_errors import BackendFault
+from invoke_gateway.backend_errors import BackendError
 from invoke_gateway.refusals import Refusal
 from invoke_gateway.settings import Function, Settings
 
@@ -26,11 +26,11 @@ def refusals() -> str:
     rows = []
     for refusal in Refusal:
         kind = refusal.value
-        if refusal is Refusal.BACKEND_FAULT:
+        if refusal is Refusal.BACKEND_ERROR:
             continue
         text = kind.message if kind.message != "{text}" else "what is wrong, and where"
         rows.append((str(kind.status), f"`{kind.code}`", f"`{kind.reason}`" if kind.reason else "", text))
-    for fault in BackendFault.__subclasses__():
+    for fault in BackendError.__subclasses__():
         rows.append(("500", "`ServiceException`", "", " ".join((fault.__doc__ or "").split())))
     return make_table(("Status", "Error", "`Reason`", "Text"), rows)
 

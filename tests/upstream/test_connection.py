@@ -9,10 +9,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from invoke_gateway.backend_errors import BackendFault, BackendGarbage, BackendReset
+from invoke_gateway.backend_errors import BackendError, BackendGarbage, BackendReset
 from invoke_gateway.buffers import Buffers
-from invoke_gateway.upstream.call import Call
-from invoke_gateway.upstream.connection import MAX_HEAD_BYTES, Connection
+from invoke_gateway.upstream.call import UpstreamCall
+from invoke_gateway.upstream.connection import MAX_HEAD_BYTES, BackendConnection
 from invoke_gateway.upstream.pool import Pool
 
 LIMIT = 1000
@@ -55,10 +55,10 @@ class Wire:
         self.pool = Pool("127.0.0.1", 9, buffers=Buffers(1 << 30))
         self.pool.loop = asyncio.get_running_loop()
         self.transport = Transport()
-        self.connection = Connection(self.pool)
+        self.connection = BackendConnection(self.pool)
         self.connection.connection_made(self.transport)
         self.endings = 0
-        self.call = Call(limit=LIMIT, on_end=self._count)
+        self.call = UpstreamCall(limit=LIMIT, on_end=self._count)
         self.connection.start(self.call, b"POST / HTTP/1.1\r\n\r\n")
 
     async def __aenter__(self) -> Self:
@@ -89,7 +89,7 @@ class Wire:
         assert self.pool.buffers.in_use == 0
         assert (self.pool.busy, self.pool.idle) == (0, 0)
         assert self.endings == call.has_ended
-        fault: type[BackendFault] | None = type(call.fault) if call.fault else None
+        fault: type[BackendError] | None = type(call.fault) if call.fault else None
         return fault, call.status, sorted(call.headers) if call.has_head else [], body, call.is_over_limit
 
 
@@ -184,7 +184,7 @@ async def test_whatever_comes_the_call_ends_once_and_gives_everything_back(
 @pytest.mark.parametrize(("size", "fault"), [(MAX_HEAD_BYTES - 1000, None), (MAX_HEAD_BYTES, BackendGarbage)])
 @pytest.mark.parametrize("body", [b"", b"x" * 500])
 async def test_a_head_that_comes_all_at_once_has_the_same_bound(
-    size: int, fault: type[BackendFault] | None, body: bytes
+    size: int, fault: type[BackendError] | None, body: bytes
 ) -> None:
     async with Wire() as wire:
         head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nX-Large: " % len(body)
@@ -208,7 +208,7 @@ def test_a_keep_alive_of_0_seconds_is_over_at_once(seconds: float, is_used_again
     """Also where the clock of the event loop has not moved since."""
     pool = Pool("127.0.0.1", 9, buffers=Buffers(1), keep_alive_seconds=seconds)
     pool.loop = StandingClock()
-    connection = Connection(pool)
+    connection = BackendConnection(pool)
     connection.connection_made(Transport())
     pool.put_back(connection)
     assert (pool.pop_idle() is connection) is is_used_again

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from invoke_gateway.backend_errors import BackendFault, BackendUnreachable
+from invoke_gateway.backend_errors import BackendError, BackendUnreachable
 from invoke_gateway.buffers import Buffers
 from invoke_gateway.upstream.health import BackendState, BackendWatch
 from invoke_gateway.upstream.pool import Pool
@@ -83,9 +83,9 @@ async def test_changes_are_logged_once_each_and_the_first_look_is_not(caplog: py
 
 async def test_a_state_that_a_supervisor_logs_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
     state = BackendState(ORIGIN, is_logged=False)
-    state.note_up()
-    state.note_down("why")
-    state.note_up()
+    state.record_up()
+    state.record_down("why")
+    state.record_up()
     assert caplog.messages == []
 
 
@@ -101,11 +101,11 @@ async def test_calls_that_are_answered_are_as_good_as_a_look() -> None:
 async def test_a_call_without_a_connection_hastens_the_look() -> None:
     pool = FakePool()
     async with looking(pool, up_seconds=600) as watch:
-        watch.note_failure()
+        watch.record_failure()
         await eventually(lambda: pool.probes == 1, "a look")
         pool.is_up = False
         for _ in range(100):
-            watch.note_failure()
+            watch.record_failure()
         await eventually(lambda: watch.state.is_up is False, "down")
         assert pool.probes == 2, "a hundred failures are one look"
 
@@ -147,7 +147,7 @@ async def test_a_pool_notes_when_connections_are_opened_and_when_not() -> None:
         pool.on_failure = lambda: failures.append(None)
         await pool.probe()
         assert pool.answered_at > pool.failed_at == -1.0
-    with pytest.raises(BackendFault):
+    with pytest.raises(BackendError):
         await pool.probe()
     assert pool.failed_at >= pool.answered_at  # uvloop's clock has steps of 1 ms
     assert len(failures) == 1

@@ -10,7 +10,7 @@ from tests.support.backends import OK, BackendCall, ScriptedBackend, chunk, resp
 from tests.support.clients import Client, call, check_is_service_exception, invoke, request, stream_path
 from tests.support.gateways import GatewayUnderTest, eventually, stands_still
 
-from .faults import one_fault
+from .backend_errors import one_fault
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 MIB = 1 << 20

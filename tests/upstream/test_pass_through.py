@@ -11,7 +11,7 @@ from tests.support.backends import OK, BackendCall, ScriptedBackend, chunk, resp
 from tests.support.clients import Client, call, check_is_service_exception, request
 from tests.support.gateways import GatewayUnderTest, eventually, stands_still
 
-from .faults import GARBAGE, RESET
+from .backend_errors import GARBAGE, RESET
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 SETTINGS = {"backend": {"timeout_seconds": 20}, "read_timeout_seconds": 20}

@@ -10,7 +10,7 @@ from tests.support.backends import OK, BackendCall, ScriptedBackend, response, s
 from tests.support.clients import call, invoke
 from tests.support.gateways import GatewayUnderTest
 
-from .faults import GARBAGE, check_is_fault
+from .backend_errors import GARBAGE, check_is_fault
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 SETTINGS = {"backend": {"timeout_seconds": 3}}

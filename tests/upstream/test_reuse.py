@@ -10,7 +10,7 @@ from tests.support.backends import BackendCall, BackendConnection, Gate, Scripte
 from tests.support.clients import Client, call, check_is_service_exception, invoke, invoke_path
 from tests.support.gateways import GatewayUnderTest, eventually, serving
 
-from .faults import RESET
+from .backend_errors import RESET
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 BOTH_LOOPS = True

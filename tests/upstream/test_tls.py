@@ -14,7 +14,7 @@ from tests.support.certificates import make_certificate
 from tests.support.clients import call, check_is_service_exception, invoke
 from tests.support.gateways import GatewayUnderTest, serving
 
-from .faults import RESET
+from .backend_errors import RESET
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ..policy.fault_script import MOST_SCRIPTS, FaultScript, FaultScripts, Step, TooManyScripts
+from ..policy.fault_script import MOST_SCRIPTS, FaultScript, FaultScripts, FaultStep, TooManyScripts
 from ..policy.invoke_errors import ERROR_NAMES, THROTTLE_REASONS, InjectedError, find_error, takes_reason
 from .documents import (
     ACCOUNT,
@@ -72,7 +72,7 @@ _FAULTS = ("error", "latency_seconds", "cut_after_bytes")
 class ScriptRequest(msgspec.Struct, frozen=True):
     """A script that is asked for; without a function it is for all of the account's."""
 
-    steps: list[Step]
+    steps: list[FaultStep]
     function: str | None = None
     account: str | None = None
     seed: int = 0
@@ -88,18 +88,18 @@ def read_script(body: bytes) -> ScriptRequest:
     return ScriptRequest(steps, **values)
 
 
-def _read_step(document: dict[str, Any], where: str) -> Step:
+def _read_step(document: dict[str, Any], where: str) -> FaultStep:
     step = read_values(document, STEP_KEYS, "A step", where)
     place = where.removesuffix(".")
     if "pass" in step:
         if step.keys() - {"pass", "repeat"}:
             raise BadDocument(f"{place} has pass and something else. Make two steps of it.")
-        return Step(step["pass"] * step.get("repeat", 1))
+        return FaultStep(step["pass"] * step.get("repeat", 1))
     if not any(key in step for key in _FAULTS):
         raise BadDocument(f"{place} does nothing. Give it one of pass, {', '.join(_FAULTS)}.")
     if "error" in step and "cut_after_bytes" in step:
         raise BadDocument(f"{place} has error and cut_after_bytes. Errors are not cut: make two steps of it.")
-    return Step(
+    return FaultStep(
         step.get("repeat", 1),
         step.get("probability", 1.0),
         _read_error(step, where),
@@ -123,7 +123,7 @@ def _read_error(step: dict[str, Any], where: str) -> InjectedError | None:
     return error
 
 
-def describe_step(step: Step) -> dict[str, object]:
+def describe_step(step: FaultStep) -> dict[str, object]:
     """The step as the document that asks for it."""
     if step.passes:
         return {"pass": step.calls}

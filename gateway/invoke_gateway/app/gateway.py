@@ -28,19 +28,19 @@ from ..destinations.sqs import missing_extra
 from ..destinations.targets import Destinations as Destinations
 from ..exchange import Exchange
 from ..invocation import Function, Invocation, InvocationType, Operation
-from ..middleware.admission import Admission, Lookahead
+from ..middleware.admission import Admission, Precheck
 from ..middleware.authenticate import Authenticate
-from ..middleware.cors import Cors
-from ..middleware.error_response import Answer
-from ..middleware.fault_injection import Delay, DelayedEnqueue, Inject
+from ..middleware.cors import CorsHeaders
+from ..middleware.error_response import ErrorResponse
+from ..middleware.fault_injection import DelayedEnqueue, FaultInjection, InjectedDelay
 from ..middleware.handoff import Enqueue, Handoff
 from ..middleware.identify import Identify
-from ..middleware.length import Length
-from ..middleware.payload import Payload
+from ..middleware.length import CheckLength
+from ..middleware.payload import ReadPayload
 from ..middleware.record import Record
 from ..middleware.recursion import Recursion
 from ..policy.cors import CorsRules
-from ..policy.event_rules import Delays, EventRules, RuleBook, Targets
+from ..policy.event_rules import Delays, EventRules, EventTargets, RuleBook
 from ..policy.fault_script import FaultScripts
 from ..policy.function_errors import FunctionErrors
 from ..policy.limits import DEFAULT_ACCOUNT, AccountLimits, FunctionLimits, Limits
@@ -75,7 +75,7 @@ from ..telemetry.totals import Totals
 from ..upstream.forward import Forward, ResponseQuotas
 from ..upstream.health import BackendState, BackendWatch
 from ..upstream.pool import Pool
-from ..write_batcher import Outbox
+from ..write_batcher import WriteBatcher
 
 if TYPE_CHECKING:
     from ..counters.shared.counters import SharedCounters
@@ -114,16 +114,16 @@ class Gateway:
         self._has_access_log = settings.access_log
         self.cors = CorsRules(settings.cors.allow_origins) if settings.cors.allow_origins else None
         self.buffers = Buffers(settings.buffer_bytes)
-        self.outbox = Outbox()
+        self.write_batcher = WriteBatcher()
         self.shared = _make_shared(settings, name, lambda: self.tables.limits, self.tasks)
         self.counters: MemoryCounters = self.shared or MemoryCounters()
         self.totals = Totals()
         self.totals.background_task_failures = self.tasks.failures
         self.refusals = RefusalSummary(self.totals)
-        self.pool = _make_pool(settings, backend_url, self.buffers, self.outbox)
+        self.pool = _make_pool(settings, backend_url, self.buffers, self.write_batcher)
         self.backend = BackendState(backend_url)
         self.backend_watch = BackendWatch(self.backend, self.pool)
-        self.pool.on_failure = self.backend_watch.note_failure
+        self.pool.on_failure = self.backend_watch.record_failure
         self.tables = self.make_tables(settings)
         place = (name or "").partition(".")[2]  # of a worker
         self.holds = Holds(self.counters, limits=lambda: self.tables.limits, prefix=f"{place}-" if place else "")
@@ -158,7 +158,7 @@ class Gateway:
             function_errors=function_errors if function_errors.reads_every_body else None,
         )
         self.fault_scripts = FaultScripts() if settings.faults else None
-        last: App = forward if self.fault_scripts is None else Delay(forward)
+        last: App = forward if self.fault_scripts is None else InjectedDelay(forward)
         self.event_totals = EventTotals()
         self._targets = Destinations(region=settings.region, invoke=self._invoke_function)
         self.drops = DropSummary(self.event_totals)
@@ -185,9 +185,9 @@ class Gateway:
         retry = settings.retry
         return [
             partial(Record, tell=self._tell),
-            *([] if self.cors is None else [partial(Cors, rules=self.cors)]),
+            *([] if self.cors is None else [partial(CorsHeaders, rules=self.cors)]),
             partial(
-                Answer,
+                ErrorResponse,
                 retry_after=retry.retry_after,
                 x_amz_retry_after=retry.x_amz_retry_after,
                 longest_retry_seconds=retry.maximum_seconds,
@@ -203,9 +203,9 @@ class Gateway:
                 queues_events=self.events is not None,
             ),
             *self._list_injection(settings),
-            partial(Length, quotas=lambda: self.tables.payload_quotas),
-            partial(Lookahead, counters=self.counters),
-            partial(Payload, quotas=lambda: self.tables.payload_quotas, buffers=self.buffers),
+            partial(CheckLength, quotas=lambda: self.tables.payload_quotas),
+            partial(Precheck, counters=self.counters),
+            partial(ReadPayload, quotas=lambda: self.tables.payload_quotas, buffers=self.buffers),
             partial(
                 Handoff,
                 unadmitted=last,
@@ -221,7 +221,7 @@ class Gateway:
             return []
         return [
             partial(
-                Inject,
+                FaultInjection,
                 scripts=self.fault_scripts,
                 tell=self.totals.note_injected,
                 region=settings.region,
@@ -444,7 +444,7 @@ def _describe_counters(settings: Settings, shared: SharedCounters | None) -> Cou
     return Counters(lambda: [shared.gateway], name_store(settings.counters), shared, settings.shared.lease_seconds)
 
 
-def _make_pool(settings: Settings, backend_url: str, buffers: Buffers, outbox: Outbox) -> Pool:
+def _make_pool(settings: Settings, backend_url: str, buffers: Buffers, write_batcher: WriteBatcher) -> Pool:
     url = urlsplit(backend_url)
     backend = settings.backend
     tls = None
@@ -455,7 +455,7 @@ def _make_pool(settings: Settings, backend_url: str, buffers: Buffers, outbox: O
         url.hostname or "127.0.0.1",
         url.port or (443 if tls else 80),
         buffers=buffers,
-        outbox=outbox,
+        write_batcher=write_batcher,
         tls=tls,
         timeout_seconds=backend.timeout_seconds,
         connect_timeout_seconds=backend.connect_timeout_seconds,
@@ -494,7 +494,7 @@ def _has_rules(function: FunctionSettings, usual: EventRules) -> bool:
 
 
 def _make_rules(function: FunctionSettings) -> EventRules:
-    targets = Targets(function.dead_letter_queue, function.on_success, function.on_failure)
+    targets = EventTargets(function.dead_letter_queue, function.on_success, function.on_failure)
     return EventRules(function.maximum_retry_attempts, function.maximum_event_age_seconds, targets)
 
 

@@ -143,9 +143,9 @@ def check(ctx: click.Context, file: Path) -> None:
     are also what `serve` would refuse on this machine: missing extras, taken ports, files that cannot be read or
     written. Ports and events of a running gateway with these settings are a note only, so that a reload can be checked.
     """
-    from invoke_gateway.server.startup_checks import Startup
+    from invoke_gateway.server.startup_checks import StartupChecks
 
-    startup = Startup()
+    startup = StartupChecks()
     try:
         settings = load(file, find_more=startup.find_all)
     except SettingsError as error:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httptools
 
 from ..dialing import Dialer
-from ..policy.destination_url import Endpoint
+from ..policy.destination_url import HttpTarget
 from ..queue.base import DeliveryFailed
 from .message import Message
 
@@ -28,7 +28,7 @@ class Endpoints:
         self._tls: ssl.SSLContext | None = None
         self._dialers: dict[tuple[str, int], Dialer] = {}
 
-    async def deliver(self, endpoint: Endpoint, message: Message) -> None:
+    async def deliver(self, endpoint: HttpTarget, message: Message) -> None:
         """POST it; any status from 200 to 299 is a success. Raises `DeliveryFailed`. Cancelling closes the
         connection."""
         if endpoint.is_tls and self._tls is None:
@@ -55,7 +55,7 @@ class Endpoints:
         """Nothing is kept open."""
 
 
-def make_request(endpoint: Endpoint, message: Message) -> bytes:
+def make_request(endpoint: HttpTarget, message: Message) -> bytes:
     """The bytes of the request. What does not fit into a header is percent-encoded UTF-8, and so is a percent sign."""
     fields: dict[str, str | int] = {
         "Host": endpoint.authority,

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ..policy.destination_url import File
+from ..policy.destination_url import FileTarget
 from ..queue.base import DeliveryFailed
 from .message import Message
 
@@ -39,7 +39,7 @@ class JsonLineFiles:
         self._timeout = timeout_seconds
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="file")
 
-    async def deliver(self, file: File, message: Message) -> None:
+    async def deliver(self, file: FileTarget, message: Message) -> None:
         """Append a line. Raises `DeliveryFailed`, and then no part of the line is kept."""
         line = make_line(message)
         await asyncio.get_running_loop().run_in_executor(self._threads, self._append, file.path, line)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from ..invocation import Function
-from ..policy.destination_url import OtherFunction
+from ..policy.destination_url import FunctionTarget
 from ..queue.base import DeliveryFailed, StoreError
 from ..queue.event import Event
 from .message import Message
@@ -24,7 +24,7 @@ class FunctionTargets:
         self._invoke = invoke
         self._region = region
 
-    async def deliver(self, target: OtherFunction, message: Message) -> None:
+    async def deliver(self, target: FunctionTarget, message: Message) -> None:
         """Invoke it with the record, or with a dead letter's body. Raises `DeliveryFailed`."""
         if target.region not in (None, self._region):
             raise DeliveryFailed(f"it is in {target.region}, and this gateway in {self._region}; correct the ARN")

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ..policy.destination_url import Queue
+from ..policy.destination_url import SqsTarget
 from ..queue.base import DeliveryFailed
 from ..queue.records import NO_CHARACTER
 from .message import Message
@@ -48,7 +48,7 @@ class Queues:
         self._timeout = timeout_seconds
         self._endpoints: dict[tuple[str, str], _Endpoint] = {}
 
-    async def deliver(self, queue: Queue, message: Message) -> None:
+    async def deliver(self, queue: SqsTarget, message: Message) -> None:
         """Raises `DeliveryFailed`. A FIFO queue (its name ends with .fifo) takes a message once, for as long as it
         remembers: five minutes."""
         arguments = _make_arguments(queue, message)
@@ -65,7 +65,7 @@ class Queues:
 
 
 class _Endpoint:
-    def __init__(self, queue: Queue, region: str, timeout_seconds: float) -> None:
+    def __init__(self, queue: SqsTarget, region: str, timeout_seconds: float) -> None:
         self.threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="sqs")
         self._queue = queue
         self._region = queue.region or region
@@ -119,12 +119,12 @@ class _Endpoint:
             self._client.close()
 
 
-def _account_of(queue: Queue) -> str:
+def _account_of(queue: SqsTarget) -> str:
     account = queue.url.rsplit("/", 2)[1]
     return account if account.isdigit() and len(account) == 12 else "test"
 
 
-def _make_arguments(queue: Queue, message: Message) -> dict[str, Any]:
+def _make_arguments(queue: SqsTarget, message: Message) -> dict[str, Any]:
     attributes = {
         name: {"DataType": "Number" if isinstance(value, int) else "String", "StringValue": str(value)}
         for name, value in (message.attributes or {}).items()

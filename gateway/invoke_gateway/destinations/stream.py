@@ -10,7 +10,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, ConnectionError, RedisError, TimeoutError
 
-from ..policy.destination_url import Stream
+from ..policy.destination_url import StreamTarget
 from ..queue.base import DeliveryFailed
 from ..store.dialed_connection import Dialers, dialed
 from .message import Message
@@ -28,7 +28,7 @@ class Streams:
         self._timeout = timeout_seconds
         self._clients: dict[str, Any] = {}
 
-    async def deliver(self, stream: Stream, message: Message) -> None:
+    async def deliver(self, stream: StreamTarget, message: Message) -> None:
         """Append an entry, once in a day. Raises `DeliveryFailed`."""
         entry = [part for field in make_fields(message).items() for part in field]
         mark = f"invoke-gateway:delivered:{stream.name}:{message.id}"

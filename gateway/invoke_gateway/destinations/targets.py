@@ -6,14 +6,14 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from ..policy.destination_url import (
-    BadTargetUrl,
-    Endpoint,
-    File,
-    OtherFunction,
-    Queue,
-    Stream,
-    Target,
-    parse_target_url,
+    BadDestinationUrl,
+    Destination,
+    FileTarget,
+    FunctionTarget,
+    HttpTarget,
+    SqsTarget,
+    StreamTarget,
+    parse_destination_url,
 )
 from ..policy.event_rules import Kind
 from ..queue.base import DeliveryFailed
@@ -34,7 +34,7 @@ class Destinations:
 
     def __init__(self, *, region: str, invoke: Invoke, timeout_seconds: float = 10) -> None:
         self._timeout = timeout_seconds
-        self._parsed: dict[str, Target] = {}
+        self._parsed: dict[str, Destination] = {}
         self._queues = Queues(region, timeout_seconds)
         self._endpoints = Endpoints()
         self._files = JsonLineFiles(timeout_seconds * 0.8)  # so that it is said that it was the lock
@@ -57,28 +57,28 @@ class Destinations:
             if kind is not None:
                 await kind.close()
 
-    def _parse(self, target: str) -> Target:
+    def _parse(self, target: str) -> Destination:
         parsed = self._parsed.get(target)
         if parsed is None:
             try:
-                parsed = self._parsed[target] = parse_target_url(target)
-            except BadTargetUrl as bad:
+                parsed = self._parsed[target] = parse_destination_url(target)
+            except BadDestinationUrl as bad:
                 raise DeliveryFailed(f"the target {bad}; {bad.cure}") from bad
         return parsed
 
-    async def _deliver(self, target: Target, message: Message) -> None:
+    async def _deliver(self, target: Destination, message: Message) -> None:
         match target:
-            case Queue():
+            case SqsTarget():
                 await self._queues.deliver(target, message)
-            case Endpoint():
+            case HttpTarget():
                 await self._endpoints.deliver(target, message)
-            case File():
+            case FileTarget():
                 await self._files.deliver(target, message)
-            case Stream():
+            case StreamTarget():
                 if self._streams is None:
                     from .stream import Streams
 
                     self._streams = Streams(self._timeout)
                 await self._streams.deliver(target, message)
-            case OtherFunction():
+            case FunctionTarget():
                 await self._functions.deliver(target, message)

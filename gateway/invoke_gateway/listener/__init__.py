@@ -1,7 +1,7 @@
 """The side that clients see: `protocol` (one connection), `head` (targets, Host and lists of a request), `cycle` (one
-request as ASGI), `sweep` (the time-outs), `overflow` (the answer to connections above the ceiling)."""
+request as ASGI), `close_stalled` (the time-outs), `overflow` (the answer to connections above the ceiling)."""
 
 from .protocol import InvokeProtocol, ListenerLimits
-from .sweep import keep_sweeping, sweep
+from .timeouts import close_stalled, enforce_timeouts
 
-__all__ = ["InvokeProtocol", "ListenerLimits", "keep_sweeping", "sweep"]
+__all__ = ["InvokeProtocol", "ListenerLimits", "close_stalled", "enforce_timeouts"]

@@ -11,7 +11,7 @@ from typing import Protocol
 from uvicorn.protocols.http.flow_control import FlowControl
 
 from ..asgi import DONE, LOST, Message, Scope
-from ..write_batcher import Outbox
+from ..write_batcher import WriteBatcher
 
 log = logging.getLogger("invoke_gateway")
 
@@ -44,7 +44,7 @@ class ClientConnection(Protocol):
     loop: asyncio.AbstractEventLoop
     transport: asyncio.Transport
     flow: FlowControl
-    outbox: Outbox
+    write_batcher: WriteBatcher
 
     def default_headers(self) -> bytes:
         """Return the headers of every response, as bytes."""
@@ -239,7 +239,7 @@ class Cycle:
         protocol = self._protocol
         head, self._head = self._head, None
         if head is not None and self.response_complete and len(body) <= _JOINED_BYTES:
-            protocol.outbox.write(protocol.transport, head + body)
+            protocol.write_batcher.write(protocol.transport, head + body)
             return
         if head is not None:
             protocol.write(head)

@@ -1,6 +1,6 @@
 """Turns a parsed request head into the form that the application reads: target, Host, lists, version (RFC 9112).
 
-Nearly every request needs none of this. `protocol` finds that out with a few look-ups, and calls `settle` for the rest.
+Nearly every request needs none of this: `protocol` finds those with a few look-ups. It calls `normalize` for the rest.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Unacceptable(Exception):
         self.values = values
 
 
-class Head(NamedTuple):
+class RequestHead(NamedTuple):
     """Holds a request's head: its target in origin form and taken apart, headers in order and by name. `is_as_sent` is
     whether the headers are those that came."""
 
@@ -56,7 +56,7 @@ def malformed(text: str) -> Unacceptable:
     return Unacceptable(Refusal.MALFORMED, text=text)
 
 
-def settle(method: bytes, url: bytes, version: str, headers: Headers, by_name: dict[bytes, bytes]) -> Head:
+def normalize(method: bytes, url: bytes, version: str, headers: Headers, by_name: dict[bytes, bytes]) -> RequestHead:
     """Return the head of any request of HTTP/1. Raises `Unacceptable`."""
     path, query, authority = split_target(method, url)
     settled = headers
@@ -68,7 +68,7 @@ def settle(method: bytes, url: bytes, version: str, headers: Headers, by_name: d
     if settled is not headers:
         by_name = dict(settled)
     _check_coding(version, by_name.get(b"transfer-encoding"))
-    return Head(path, query, settled, by_name, settled is headers)
+    return RequestHead(path, query, settled, by_name, settled is headers)
 
 
 def split_target(method: bytes, url: bytes) -> tuple[bytes, bytes, bytes | None]:

@@ -29,9 +29,9 @@ from uvicorn.server import ServerState
 from ..asgi import HEADERS, MESSAGE, App, Scope
 from ..exchange import new_request_id
 from ..refusals import Refusal, Rendered, render
-from ..write_batcher import Outbox
+from ..write_batcher import WriteBatcher
 from .cycle import STATUS_LINES, Cycle
-from .head import Unacceptable, malformed, settle, without_upgrade
+from .head import Unacceptable, malformed, normalize, without_upgrade
 from .overflow import Overflow
 
 log = logging.getLogger("invoke_gateway")
@@ -76,8 +76,13 @@ def refuse(refusal: Refusal, **values: object) -> Rendered:
 
 
 class InvokeProtocol(asyncio.Protocol):
-    """`outbox` takes the small responses, `refuse` renders what is refused here, and `extra_headers` adds to that. The
-    first three arguments are what uvicorn hands to every protocol class."""
+    """Serves one client connection. The first three arguments are those that uvicorn gives to every protocol class.
+
+    limits: the bounds of this connection
+    write_batcher: takes the small responses
+    refuse: renders what the listener itself refuses
+    extra_headers: adds headers to those refusals
+    """
 
     def __init__(
         self,
@@ -87,7 +92,7 @@ class InvokeProtocol(asyncio.Protocol):
         _loop: asyncio.AbstractEventLoop | None = None,
         *,
         limits: ListenerLimits,
-        outbox: Outbox,
+        write_batcher: WriteBatcher,
         refuse: Refuse = refuse,
         extra_headers: ExtraHeaders | None = None,
     ) -> None:
@@ -99,7 +104,7 @@ class InvokeProtocol(asyncio.Protocol):
         self._app = cast("App", config.loaded_app)
         self._connections = cast("set[InvokeProtocol]", server_state.connections)
         self._keep_alive_seconds: float = config.timeout_keep_alive
-        self.outbox = outbox
+        self.write_batcher = write_batcher
         self._limits = limits
         self._refuse = refuse
         self._extra_headers = extra_headers
@@ -250,12 +255,12 @@ class InvokeProtocol(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Write at once, behind what is in the outbox."""
-        self.outbox.flush()
+        self.write_batcher.flush()
         self.transport.write(data)
 
     def close(self) -> None:
         """Close once everything is written."""
-        self.outbox.flush()
+        self.write_batcher.flush()
         self.transport.close()
 
     def reset(self) -> None:
@@ -352,7 +357,7 @@ class InvokeProtocol(asyncio.Protocol):
             raw_path, query, path = self._last_target
             self._is_as_sent = True
         else:
-            raw_path, query, headers, by_name, self._is_as_sent = settle(method, url, version, headers, by_name)
+            raw_path, query, headers, by_name, self._is_as_sent = normalize(method, url, version, headers, by_name)
             self._host = host if host and self._is_as_sent else _NO_HOST
             path = raw_path.decode("ascii")
             if "%" in path:

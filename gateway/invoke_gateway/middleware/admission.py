@@ -14,7 +14,7 @@ from ..exchange import Exchange
 from ..policy.concurrency import Full
 
 
-class Lookahead:
+class Precheck:
     """Refuses, before the body is read, what is sure to be refused now. Takes nothing."""
 
     def __init__(self, app: App, *, counters: Counters) -> None:

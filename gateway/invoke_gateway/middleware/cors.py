@@ -10,7 +10,7 @@ from ..policy.cors import CorsRules, is_preflight, replace
 from ..refusals import Refusal, render
 
 
-class Cors:
+class CorsHeaders:
     """Stands before the stage that answers, so that refusals get the headers too; a preflight takes no slot and no
     token. With it, `send` is wrapped: it stands in the chain only where origins are allowed."""
 

@@ -7,7 +7,7 @@ import logging
 from random import random
 
 from ..asgi import EXCHANGE, INJECTED, App, Receive, Scope, Send
-from ..backend_errors import BackendFault
+from ..backend_errors import BackendError
 from ..exchange import Exchange
 from ..policy.retry_after import NEVER, as_retry_after, spread_seconds
 from ..refusals import Refusal, render
@@ -26,7 +26,7 @@ _AMBIGUOUS = Refusal.AMBIGUOUS_REQUEST  # to find a member by its class takes se
 DRAIN_BYTES = 64 * 1024 * 1024
 
 
-class Answer:
+class ErrorResponse:
     """`longest_retry_seconds` bounds what the two retry headers, which can be switched off, may say."""
 
     def __init__(
@@ -48,8 +48,8 @@ class Answer:
         exchange: Exchange = scope[EXCHANGE]
         try:
             await self.app(scope, receive, send)
-        except BackendFault as fault:
-            _note_fault(exchange, fault.kind, Refusal.BACKEND_FAULT, text=str(fault))
+        except BackendError as fault:
+            _note_fault(exchange, fault.kind, Refusal.BACKEND_ERROR, text=str(fault))
         except Exception:  # a mistake of ours: the client gets Lambda's ServiceException, the log the traceback
             log.exception("request %s failed inside the gateway", exchange.request_id)
             _note_fault(exchange, "internal", Refusal.INTERNAL)

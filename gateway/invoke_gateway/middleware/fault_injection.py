@@ -1,8 +1,8 @@
-"""Fault scripts, applied: calls that fail, are late, or whose response is cut, because a script says so.
+"""Applies fault scripts: makes calls fail or late, or cuts their responses.
 
-`Inject` stands where the caller and the function are known and nothing has been consumed yet: an error that it gives
-costs neither slot nor token, and the body is dealt with as for every refusal. `Delay` stands behind admission: a late
-call is a slow function, so it keeps its slot. Its client may hang up; the function, as functions do, runs all the same.
+`FaultInjection` stands where the caller and the function are known and nothing has been consumed yet. So an injected
+error costs neither slot nor token, and the body is handled as for every refusal. `InjectedDelay` stands behind
+admission: a late call is a slow function and keeps its slot. The function runs even if its client hangs up.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class ResponseCut(Exception):
     """A fault script has cut this response. Nothing is wrong with it."""
 
 
-class Inject:
+class FaultInjection:
     """`tell` hears of every call that is given a fault: its plan, and what the fault is."""
 
     def __init__(
@@ -117,7 +117,7 @@ class DelayedEnqueue:
         await self._enqueue(exchange, scope)
 
 
-class Delay:
+class InjectedDelay:
     """The last stage before the backend for calls that a script makes late."""
 
     def __init__(self, app: App, *, sleep: Sleep = asyncio.sleep) -> None:

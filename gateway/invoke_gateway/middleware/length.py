@@ -9,7 +9,7 @@ from ..exchange import Exchange
 from ..policy.payload import PayloadQuotas
 
 
-class Length:
+class CheckLength:
     def __init__(self, app: App, *, quotas: Callable[[], PayloadQuotas]) -> None:
         self.app = app
         self._quotas = quotas

@@ -19,7 +19,7 @@ from ..refusals import Refusal
 _LONG_BODY = 1_048_576
 
 
-class Payload:
+class ReadPayload:
     """`buffers` bounds what all requests together may hold in memory."""
 
     def __init__(self, app: App, *, quotas: Callable[[], PayloadQuotas], buffers: Buffers) -> None:

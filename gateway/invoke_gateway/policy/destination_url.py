@@ -45,7 +45,7 @@ _FUNCTION = re.compile(
 )
 
 
-class BadTargetUrl(ValueError):
+class BadDestinationUrl(ValueError):
     """The message says what is wrong ("has …", "must be …") and `cure` what to write; neither repeats the URL."""
 
     def __init__(self, message: str, cure: str) -> None:
@@ -53,7 +53,7 @@ class BadTargetUrl(ValueError):
         self.cure = cure
 
 
-class Queue(NamedTuple):
+class SqsTarget(NamedTuple):
     """An SQS queue. `endpoint` is the origin of its URL; `region` is None where the host does not name one."""
 
     url: str
@@ -71,7 +71,7 @@ class Queue(NamedTuple):
         return self.name.endswith(".fifo")
 
 
-class Endpoint(NamedTuple):
+class HttpTarget(NamedTuple):
     """An address to POST to. `authority` is what the Host header says; `resource` path and query; `credentials` user
     name and password for Basic authentication."""
 
@@ -88,7 +88,7 @@ class Endpoint(NamedTuple):
         return f"{'https' if self.is_tls else 'http'}://{self.authority}{self.resource.partition('?')[0]}"
 
 
-class File(NamedTuple):
+class FileTarget(NamedTuple):
     path: str
 
     @property
@@ -96,7 +96,7 @@ class File(NamedTuple):
         return f"file://{self.path}"
 
 
-class Stream(NamedTuple):
+class StreamTarget(NamedTuple):
     """A stream of one Redis or Valkey. `connection` is its URL as redis-py reads it."""
 
     connection: str
@@ -104,7 +104,7 @@ class Stream(NamedTuple):
     shown: str
 
 
-class OtherFunction(NamedTuple):
+class FunctionTarget(NamedTuple):
     """Names a function through the gateway. `account`, `region` and `partition` are None where no ARN says them: the
     event's own."""
 
@@ -120,22 +120,22 @@ class OtherFunction(NamedTuple):
         return f"{arn}function:{self.name}" + (f":{self.qualifier}" if self.qualifier else "")
 
 
-Target = Queue | Endpoint | File | Stream | OtherFunction
+Destination = SqsTarget | HttpTarget | FileTarget | StreamTarget | FunctionTarget
 
 
-def parse_target_url(text: str) -> Target:
-    """The target that a setting names. Raises `BadTargetUrl`."""
+def parse_destination_url(text: str) -> Destination:
+    """The target that a setting names. Raises `BadDestinationUrl`."""
     if text.startswith(("arn:", "function:")):
         return _read_function(text)
     if not text.isprintable() or " " in text:
-        raise BadTargetUrl("has blanks or characters that cannot be seen", "write them as %20 and the like")
+        raise BadDestinationUrl("has blanks or characters that cannot be seen", "write them as %20 and the like")
     if "#" in text:
-        raise BadTargetUrl("has something after a #", "write a # that is meant as %23")
+        raise BadDestinationUrl("has something after a #", "write a # that is meant as %23")
     try:
         parts = urlsplit(text)
         _ = parts.port  # raises where it is no number
     except ValueError:
-        raise BadTargetUrl("has a host or a port that is none", KINDS_CURE) from None
+        raise BadDestinationUrl("has a host or a port that is none", KINDS_CURE) from None
     read = _READERS.get(parts.scheme)
     if read is None or "://" not in text:
         raise _unknown(text, parts.scheme)
@@ -147,94 +147,96 @@ def names_function(target: str, function: str, account: str | None = None) -> bo
     itself" (Lambda's console and developer guide). Where `account` is given, another account's function of that name is
     another function. False where the text is no target at all."""
     try:
-        parsed = parse_target_url(target)
-    except BadTargetUrl:
+        parsed = parse_destination_url(target)
+    except BadDestinationUrl:
         return False
-    if not isinstance(parsed, OtherFunction) or parsed.name != function:
+    if not isinstance(parsed, FunctionTarget) or parsed.name != function:
         return False
     return account is None or parsed.account is None or parsed.account == account
 
 
-def _unknown(text: str, scheme: str) -> BadTargetUrl:
+def _unknown(text: str, scheme: str) -> BadDestinationUrl:
     if scheme.startswith(("redis", "unix")) and "+" in scheme:
-        return BadTargetUrl("names a cluster or sentinels", f"a stream is on one server: {_STREAM_CURE}")
+        return BadDestinationUrl("names a cluster or sentinels", f"a stream is on one server: {_STREAM_CURE}")
     if scheme == "sqs":
-        return BadTargetUrl("does not say by which protocol the queue is reached", _QUEUE_CURE)
+        return BadDestinationUrl("does not say by which protocol the queue is reached", _QUEUE_CURE)
     if text.startswith("/"):
-        return BadTargetUrl("is a path", _FILE_CURE)
-    return BadTargetUrl(f"must begin with {KINDS_IN_WORDS}", KINDS_CURE)
+        return BadDestinationUrl("is a path", _FILE_CURE)
+    return BadDestinationUrl(f"must begin with {KINDS_IN_WORDS}", KINDS_CURE)
 
 
-def _read_function(text: str) -> OtherFunction:
+def _read_function(text: str) -> FunctionTarget:
     if found := _FUNCTION.fullmatch(text):
-        return OtherFunction(found["account"], found["region"], found["name"], found["qualifier"], found["partition"])
+        return FunctionTarget(found["account"], found["region"], found["name"], found["qualifier"], found["partition"])
     if queue := _QUEUE_ARN.fullmatch(text):
         partition, region, account, name = queue.groups()
         domain = DOMAINS.get(partition) or DOMAINS[find_partition(region)]
         cure = f"write the queue's URL behind sqs+: sqs+https://sqs.{region}.{domain}/{account}/{name}"
-        raise BadTargetUrl("is the ARN of a queue, which does not say where it is reached", cure)
+        raise BadDestinationUrl("is the ARN of a queue, which does not say where it is reached", cure)
     service = text.split(":")[2] if text.startswith("arn:") and text.count(":") > 1 else ""
     if service not in ("", "lambda"):
-        raise BadTargetUrl(f"is an ARN of {service!r}, which the gateway does not deliver to", KINDS_CURE)
-    raise BadTargetUrl("names no function", _FUNCTION_CURE)
+        raise BadDestinationUrl(f"is an ARN of {service!r}, which the gateway does not deliver to", KINDS_CURE)
+    raise BadDestinationUrl("names no function", _FUNCTION_CURE)
 
 
-def _read_queue(parts: SplitResult) -> Queue:
+def _read_queue(parts: SplitResult) -> SqsTarget:
     if parts.username is not None:
-        raise BadTargetUrl("carries a user name or password", "leave them out: requests are signed as boto3 finds keys")
+        raise BadDestinationUrl(
+            "carries a user name or password", "leave them out: requests are signed as boto3 finds keys"
+        )
     path = _QUEUE_PATH.fullmatch(parts.path)
     if not parts.hostname or parts.port == 0 or path is None or parts.query:
-        raise BadTargetUrl("is not the URL of a queue", _QUEUE_CURE)
+        raise BadDestinationUrl("is not the URL of a queue", _QUEUE_CURE)
     is_of_aws = _OF_AWS.fullmatch(parts.hostname) is not None
     region = _REGION.search(parts.hostname) if is_of_aws else None
     endpoint = f"{parts.scheme.removeprefix('sqs+')}://{parts.netloc}"
-    return Queue(endpoint + parts.path, endpoint, path["name"], region and region[1], is_of_aws)
+    return SqsTarget(endpoint + parts.path, endpoint, path["name"], region and region[1], is_of_aws)
 
 
-def _read_endpoint(parts: SplitResult) -> Endpoint:
+def _read_endpoint(parts: SplitResult) -> HttpTarget:
     if not parts.hostname or parts.port == 0:
-        raise BadTargetUrl("names no host", _ENDPOINT_CURE)
+        raise BadDestinationUrl("names no host", _ENDPOINT_CURE)
     if not urlunsplit(parts).isascii():
-        raise BadTargetUrl("has characters outside of ASCII", "write them as %C3%A4 and the like")
+        raise BadDestinationUrl("has characters outside of ASCII", "write them as %C3%A4 and the like")
     secrets, at, authority = parts.netloc.rpartition("@")
     is_tls = parts.scheme == "https"
     resource = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     port = parts.port or (443 if is_tls else 80)
-    return Endpoint(is_tls, parts.hostname, port, authority, resource, unquote(secrets) if at else None)
+    return HttpTarget(is_tls, parts.hostname, port, authority, resource, unquote(secrets) if at else None)
 
 
-def _read_file(parts: SplitResult) -> File:
+def _read_file(parts: SplitResult) -> FileTarget:
     path = unquote_to_bytes(parts.path.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
     if parts.netloc not in ("", "localhost"):
-        raise BadTargetUrl("has a path that is not absolute", f"{_FILE_CURE}, with three slashes")
+        raise BadDestinationUrl("has a path that is not absolute", f"{_FILE_CURE}, with three slashes")
     if parts.query or path.endswith("/") or not path.startswith("/") or not printable(path).isprintable():
-        raise BadTargetUrl("names no file", _FILE_CURE)
-    return File(path)
+        raise BadDestinationUrl("names no file", _FILE_CURE)
+    return FileTarget(path)
 
 
-def _read_stream(parts: SplitResult) -> Stream:
+def _read_stream(parts: SplitResult) -> StreamTarget:
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     name = query.pop("stream", "")
     if not name:
-        raise BadTargetUrl("does not say which stream", _STREAM_CURE)
+        raise BadDestinationUrl("does not say which stream", _STREAM_CURE)
     try:
         store = split_store_url(urlunsplit(parts._replace(query="")))
     except ValueError:
-        raise BadTargetUrl("names no host", _STREAM_CURE) from None
+        raise BadDestinationUrl("names no host", _STREAM_CURE) from None
     is_socket = parts.scheme == "unix"
     if is_socket and not parts.path.strip("/"):
-        raise BadTargetUrl("names no socket", f"{_STREAM_CURE}, with three slashes")
+        raise BadDestinationUrl("names no socket", f"{_STREAM_CURE}, with three slashes")
     if len(store.hosts) > 1:
-        raise BadTargetUrl("names several hosts", f"a stream is on one server: {_STREAM_CURE}")
+        raise BadDestinationUrl("names several hosts", f"a stream is on one server: {_STREAM_CURE}")
     if store.database and not (store.database.isascii() and store.database.isdecimal()):
-        raise BadTargetUrl("has something after the host that is not the number of a database", _STREAM_CURE)
+        raise BadDestinationUrl("has something after the host that is not the number of a database", _STREAM_CURE)
     connection = urlunsplit(parts._replace(query=urlencode(query)))
     # urlunsplit drops an empty host, and redis-py reads unix: by its slashes.
     connection = connection if "://" in connection else connection.replace(":", "://", 1)
-    return Stream(connection, name, f"{store.where}?{urlencode({'stream': name})}")
+    return StreamTarget(connection, name, f"{store.where}?{urlencode({'stream': name})}")
 
 
-_READERS: Mapping[str, Callable[[SplitResult], Target]] = {
+_READERS: Mapping[str, Callable[[SplitResult], Destination]] = {
     "sqs+http": _read_queue,
     "sqs+https": _read_queue,
     "http": _read_endpoint,

@@ -19,7 +19,7 @@ Kind = Literal["dead_letter_queue", "on_success", "on_failure"]
 """Where what became of an event is told, by the settings' keys."""
 
 
-class Targets(NamedTuple):
+class EventTargets(NamedTuple):
     """Where what becomes of events is told: URLs as the settings have them."""
 
     dead_letter_queue: str | None = None
@@ -37,7 +37,7 @@ class EventRules(NamedTuple):
 
     maximum_retry_attempts: int = 2
     maximum_event_age_seconds: float = 21_600
-    targets: Targets = Targets()
+    targets: EventTargets = EventTargets()
 
 
 class RuleBook:

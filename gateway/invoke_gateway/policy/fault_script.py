@@ -20,7 +20,7 @@ CUT = "cut"
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class FaultStep:
     """What `calls` calls in a row meet, each with `probability`: an error, a latency in seconds, a response that is cut
     after so many bytes of its body. Nothing of it: they pass."""
 
@@ -48,7 +48,7 @@ class Injected:
 
     script: str
     number: int
-    step: Step
+    step: FaultStep
 
     def describe(self) -> str:
         """The decision in the form of a structured field (RFC 8941, a dictionary)."""
@@ -64,7 +64,7 @@ class FaultScript:
         id: str,
         account: str,
         function: str | None,
-        steps: Sequence[Step],
+        steps: Sequence[FaultStep],
         *,
         seed: int = 0,
         loop: bool = False,
@@ -128,7 +128,7 @@ class FaultScripts:
         self._latest = 0
 
     def add(
-        self, account: str, function: str | None, steps: Sequence[Step], *, seed: int = 0, loop: bool = False
+        self, account: str, function: str | None, steps: Sequence[FaultStep], *, seed: int = 0, loop: bool = False
     ) -> tuple[FaultScript, FaultScript | None]:
         """A new script, and the one that it replaces. Raises `TooManyScripts`."""
         replaced = self._by_target.get((account, function))

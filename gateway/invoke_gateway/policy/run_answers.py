@@ -15,7 +15,7 @@ from typing import NamedTuple
 from .json_members import read_members, read_string
 
 
-class Verdict(Enum):
+class RunVerdict(Enum):
     THROTTLED = "throttled"
     """Puts the event back into the queue, as after a throttle."""
     AGAIN = "again"
@@ -26,30 +26,30 @@ class Verdict(Enum):
     """Ends the event."""
 
 
-class Rule(NamedTuple):
+class AnswerRule(NamedTuple):
     """`reason` says why; of what is misconfigured, what to do."""
 
-    verdict: Verdict
+    verdict: RunVerdict
     reason: str
 
 
-def _throttled(reason: str) -> Rule:
-    return Rule(Verdict.THROTTLED, reason)
+def _throttled(reason: str) -> AnswerRule:
+    return AnswerRule(RunVerdict.THROTTLED, reason)
 
 
-def _again(reason: str) -> Rule:
-    return Rule(Verdict.AGAIN, reason)
+def _again(reason: str) -> AnswerRule:
+    return AnswerRule(RunVerdict.AGAIN, reason)
 
 
-def _misconfigured(remedy: str) -> Rule:
-    return Rule(Verdict.MISCONFIGURED, remedy)
+def _misconfigured(remedy: str) -> AnswerRule:
+    return AnswerRule(RunVerdict.MISCONFIGURED, remedy)
 
 
-def _never(reason: str) -> Rule:
-    return Rule(Verdict.NEVER, reason)
+def _never(reason: str) -> AnswerRule:
+    return AnswerRule(RunVerdict.NEVER, reason)
 
 
-OF_EXCEPTIONS: Mapping[str, Rule] = {
+OF_EXCEPTIONS: Mapping[str, AnswerRule] = {
     # The event itself: its bytes, its headers and its path are the same at every try.
     "InvalidParameterValueException": _never("The parameters are part of the event."),
     "InvalidRequestContentException": _never("The payload is the same at every try."),
@@ -117,7 +117,7 @@ _UNSIGNED = (
 )
 _NOT_ALLOWED = "Allow the caller to invoke the function (lambda:InvokeFunction), or set async.mode to forward."
 
-OF_OTHER_ERRORS: Mapping[str, Rule] = {
+OF_OTHER_ERRORS: Mapping[str, AnswerRule] = {
     # What AWS and emulators answer besides the model.
     "RequestEntityTooLargeException": _never("The payload has the same size at every try."),
     "ValidationException": _never("The parameters are part of the event."),
@@ -152,7 +152,7 @@ OF_OTHER_ERRORS: Mapping[str, Rule] = {
 
 _NOT_HERE = "Check that backend.url leads to a backend that speaks Lambda's Invoke API."
 
-_OF_STATUSES: Mapping[int, Rule] = {
+_OF_STATUSES: Mapping[int, AnswerRule] = {
     401: _misconfigured(_UNSIGNED),
     402: _again("A quota, as the model has it: it has room again, or it is raised."),
     403: _misconfigured(f"{_UNSIGNED} Or allow the caller to invoke the function."),
@@ -174,7 +174,7 @@ _OF_STATUSES: Mapping[int, Rule] = {
 }
 
 
-def judge_answer(status: int, code: str | None, *, location: str | None = None) -> Rule:
+def judge_answer(status: int, code: str | None, *, location: str | None = None) -> AnswerRule:
     """Return the rule for an answer that is no success. `code` is the error's name, `location` where a redirect
     leads."""
     if code is not None:

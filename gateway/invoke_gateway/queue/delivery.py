@@ -7,7 +7,7 @@ from collections.abc import Callable
 from math import inf
 from random import random
 
-from ..policy.event_rules import Delays, Targets, back_off
+from ..policy.event_rules import Delays, EventTargets, back_off
 from ..policy.os_text import printable
 from .base import Deliver, DeliveryFailed
 from .event import Event
@@ -24,7 +24,7 @@ class Deliveries:
         self._delays = delays
         self._rng = rng
 
-    async def deliver(self, event: Event, targets: Targets) -> float | None:
+    async def deliver(self, event: Event, targets: EventTargets) -> float | None:
         """Tell everybody who is still to be told: notes on the outcome who is left. None when all have been told; else
         the seconds until the next try, infinite when that was the last."""
         outcome = event.outcome

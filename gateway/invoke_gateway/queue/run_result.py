@@ -11,7 +11,7 @@ import msgspec
 
 from ..backend_errors import (
     BackendConnectTimeout,
-    BackendFault,
+    BackendError,
     BackendFirstByteTimeout,
     BackendIdleTimeout,
     BackendTimeout,
@@ -23,7 +23,7 @@ from ..policy.content_coding import CannotDecode, DecodedTooLarge, read_payload,
 from ..policy.function_errors import UNNAMED, FunctionErrors
 from ..policy.json_members import find_string
 from ..policy.payload import make_too_large_error
-from ..policy.run_answers import Verdict, find_error_code, judge_answer
+from ..policy.run_answers import RunVerdict, find_error_code, judge_answer
 from .event import FunctionAnswer
 
 _NOT_REACHED = (BackendUnreachable, BackendConnectTimeout, BackendUntrusted)
@@ -64,7 +64,7 @@ def judge_full(full: Full, plan: Plan) -> RunResult:
     return RunResult("refused", code=429, message="Rate Exceeded.", counter=full.claim.counter or plan.function_counter)
 
 
-def judge_fault(fault: BackendFault) -> RunResult:
+def judge_fault(fault: BackendError) -> RunResult:
     """Return what it means that the backend did not answer."""
     if isinstance(fault, _NOT_REACHED):
         remedy = str(fault) if isinstance(fault, BackendUntrusted) else None  # time mends the others
@@ -106,14 +106,14 @@ def _judge_refusal(status: int, headers: Mapping[bytes, bytes], payload: bytes) 
     message = find_string(payload, _MESSAGES) or _read_text(payload) or f"The backend answered {status}."
     message = message[:_MOST_TEXT]
     match rule.verdict:
-        case Verdict.THROTTLED:
+        case RunVerdict.THROTTLED:
             return RunResult("returned", code=429, message=message)
-        case Verdict.AGAIN:
+        case RunVerdict.AGAIN:
             return RunResult("returned", code=status, message=message)
-        case Verdict.MISCONFIGURED:
+        case RunVerdict.MISCONFIGURED:
             remedy = f"the backend answered {status}{f' {code}' if code else ''}. {rule.reason}"
             return RunResult("misconfigured", code=status, message=message, remedy=remedy)
-        case Verdict.NEVER:
+        case RunVerdict.NEVER:
             return RunResult("rejected", code=status, message=message)
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from time import monotonic
 
 from ..asgi import ATTEMPT, EXCHANGE, App, Attempt, Message, Receive, Scope, Send
-from ..backend_errors import BackendFault
+from ..backend_errors import BackendError
 from ..exchange import Exchange
 from ..invocation import Function, Invocation, InvocationType, Operation
 from ..policy.concurrency import Plan
@@ -55,7 +55,7 @@ class Runner:
             try:
                 await self._tail(scope, _receive_nothing, response)
                 result = judge_full(exchange.full, plan) if exchange.full is not None else await self._judge(response)
-            except BackendFault as fault:
+            except BackendError as fault:
                 exchange.fault = fault.kind
                 return judge_fault(fault)
             except Exception as error:  # a mistake of ours: the event is tried again, the log has the traceback

@@ -27,7 +27,7 @@ from ..admin.readiness import Readiness
 from ..app.gateway import Gateway
 from ..asgi import App
 from ..background import BackgroundTasks
-from ..listener import InvokeProtocol, ListenerLimits, keep_sweeping
+from ..listener import InvokeProtocol, ListenerLimits, enforce_timeouts
 from ..settings import Address, Settings
 from ..signals import IGNORED
 from ..telemetry.exposition import Family
@@ -35,9 +35,9 @@ from ..telemetry.files import keep_watching_files
 from ..telemetry.log import count_dropped_lines
 from ..telemetry.loop_lag import keep_measuring_lag
 from ..telemetry.process import read_process
-from ..write_batcher import Outbox
-from .binding import Listeners
-from .sockets import Server, configure, serving
+from ..write_batcher import WriteBatcher
+from .http_server import Server, configure, serve_on
+from .sockets import Listeners
 
 log = logging.getLogger("invoke_gateway")
 
@@ -59,7 +59,7 @@ class ServingGateway:
 
 
 @contextlib.asynccontextmanager
-async def started(
+async def open_gateway(
     settings: Settings, backend_url: str, name: str | None = None, tasks: BackgroundTasks | None = None
 ) -> AsyncIterator[Gateway]:
     """A gateway whose counters are in use, until the block ends. `backend_url` is where its backend is, `name` how
@@ -79,7 +79,7 @@ async def started(
 
 
 @contextlib.asynccontextmanager
-async def serving_invoke(gateway: Gateway, listeners: Listeners) -> AsyncIterator[ServingGateway]:
+async def serve_invoke(gateway: Gateway, listeners: Listeners) -> AsyncIterator[ServingGateway]:
     """Serve the Invoke API on bound sockets until the block ends, then drain: finish what was admitted, for
     `drain_seconds` at most. Raises `CannotListen`."""
     server = Server(_configure_invoke(gateway, gateway.settings))
@@ -96,11 +96,11 @@ async def serving_invoke(gateway: Gateway, listeners: Listeners) -> AsyncIterato
 
 
 @contextlib.asynccontextmanager
-async def serving_admin(
+async def serve_admin(
     app: App, listeners: Listeners, settings: Settings, tasks: BackgroundTasks
 ) -> AsyncIterator[None]:
     """Serve the admin listener's application on bound sockets until the block ends. Raises `CannotListen`."""
-    http = partial(InvokeProtocol, limits=_bounds(settings), outbox=Outbox(), refuse=refuse)
+    http = partial(InvokeProtocol, limits=_bounds(settings), write_batcher=WriteBatcher(), refuse=refuse)
     config = configure(
         LoopbackNames(app, settings.admin.host),
         http=http,
@@ -116,10 +116,12 @@ async def _serving(
     server: Server, listeners: Listeners, settings: Settings, tasks: BackgroundTasks
 ) -> AsyncIterator[None]:
     """Serve with a protocol of ours, and sweep its connections."""
-    async with serving(server, listeners, tasks):
+    async with serve_on(server, listeners, tasks):
         connections = cast("set[InvokeProtocol]", server.server_state.connections)
-        sweep = partial(keep_sweeping, connections, settings.read_timeout_seconds, settings.keep_alive_seconds)
-        async with tasks.running(sweep, "sweep of connections"):
+        close_stalled = partial(
+            enforce_timeouts, connections, settings.read_timeout_seconds, settings.keep_alive_seconds
+        )
+        async with tasks.running(close_stalled, "sweep of connections"):
             yield
 
 
@@ -177,7 +179,7 @@ def _configure_invoke(gateway: Gateway, settings: Settings) -> uvicorn.Config:
         http=partial(
             InvokeProtocol,
             limits=_bounds(settings),
-            outbox=gateway.outbox,
+            write_batcher=gateway.write_batcher,
             extra_headers=gateway.cors.for_response if gateway.cors is not None else None,
         ),
         keep_alive_seconds=settings.keep_alive_seconds,

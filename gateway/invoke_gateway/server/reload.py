@@ -51,7 +51,7 @@ async def keep_reloading(gateway: Reloadable, read: Callable[[], Settings], chan
             log.warning("changed, but in force only after a restart: %s", ", ".join(waiting))
 
 
-class Watched:
+class SettingsWatch:
     """Watches the settings file. `before`: the bytes in force. `changed`: set when the file has others."""
 
     def __init__(self, config: Path, before: bytes | None, changed: asyncio.Event) -> None:

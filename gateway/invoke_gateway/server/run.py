@@ -19,26 +19,26 @@ from ..queue.base import CannotOpen
 from ..settings import Address, Settings
 from ..signals import signals
 from ..telemetry.log import set_up_logging
-from .binding import CannotListen, bind
+from .http_server import serve_demo
 from .process import (
     ServingGateway,
     freeze_garbage,
     handle_signals,
     make_admin,
     new_event_loop,
+    open_gateway,
     raise_file_limit,
-    serving_admin,
-    serving_invoke,
-    started,
+    serve_admin,
+    serve_invoke,
 )
-from .reload import Reloadable, Watched, keep_reloading, read_bytes
-from .sockets import demo_backend
-from .startup_checks import Startup
+from .reload import Reloadable, SettingsWatch, keep_reloading, read_bytes
+from .sockets import CannotListen, bind
+from .startup_checks import StartupChecks
 
 log = logging.getLogger("invoke_gateway")
 
 
-class Running(Reloadable, Protocol):
+class RunningServer(Reloadable, Protocol):
     """A gateway that accepts connections, in one process or in several. `listen` and `admin` are the addresses
     really bound, of a name with several the first."""
 
@@ -85,7 +85,7 @@ class RunningGateway:
 
 
 @contextlib.asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[RunningGateway]:
+async def serve_in_process(settings: Settings) -> AsyncIterator[RunningGateway]:
     """Serve `settings` in this process until the block ends, then drain: finish what was admitted, for `drain_seconds`
     at most. Raises `CannotListen` where an address is taken."""
     async with contextlib.AsyncExitStack() as stack:
@@ -96,19 +96,21 @@ async def running(settings: Settings) -> AsyncIterator[RunningGateway]:
         tasks = BackgroundTasks()
         backend_url = settings.backend.url
         if backend_url == "demo":
-            backend_url = await stack.enter_async_context(demo_backend(settings.region, tasks))
-        gateway = await stack.enter_async_context(started(settings, backend_url, tasks=tasks))
+            backend_url = await stack.enter_async_context(serve_demo(settings.region, tasks))
+        gateway = await stack.enter_async_context(open_gateway(settings, backend_url, tasks=tasks))
         app = cast("App", make_admin(gateway, invoke.addresses[0]).app)
-        await stack.enter_async_context(serving_admin(app, admin, settings, tasks))
+        await stack.enter_async_context(serve_admin(app, admin, settings, tasks))
         stack.callback(gateway.live_stream.close)  # after the drain, which they see; their streams hold nobody up
-        served = await stack.enter_async_context(serving_invoke(gateway, invoke))
+        served = await stack.enter_async_context(serve_invoke(gateway, invoke))
         yield RunningGateway(served, invoke.addresses, admin.addresses)
 
 
-Serve = Callable[[Settings], AbstractAsyncContextManager[Running]]
+Serve = Callable[[Settings], AbstractAsyncContextManager[RunningServer]]
 
 
-def run(settings: Settings, *, reload: Callable[[], Settings], config: Path | None, serve: Serve = running) -> int:
+def run(
+    settings: Settings, *, reload: Callable[[], Settings], config: Path | None, serve: Serve = serve_in_process
+) -> int:
     """Serves until SIGTERM or SIGINT, then drains. Returns the exit status: 0, 2 if the start failed, or 1 if the
     gateway failed later.
 
@@ -136,19 +138,19 @@ def run(settings: Settings, *, reload: Callable[[], Settings], config: Path | No
 def log_other_obstacles(settings: Settings, error: CannotListen | CannotOpen) -> None:
     """Log what would refuse the next start as well, so that all of it can be corrected at once."""
     seen = error.key if isinstance(error, CannotListen) else "async.store"
-    for finding, _ in Startup().find_obstacles(settings):
+    for finding, _ in StartupChecks().find_obstacles(settings):
         if finding.key != seen:
             log.error("%s. %s", finding.message, finding.cure)
 
 
 async def _run(
-    opened: AbstractAsyncContextManager[Running],
+    opened: AbstractAsyncContextManager[RunningServer],
     reload: Callable[[], Settings],
     config: Path | None,
     content: bytes | None,
 ) -> None:
     stop, changed = asyncio.Event(), asyncio.Event()
-    up: Running | None = None
+    up: RunningServer | None = None
 
     def on_stop() -> None:
         if stop.is_set() and up is not None:
@@ -169,14 +171,14 @@ async def _run(
             running = server.tasks.running
             await stack.enter_async_context(running(partial(keep_reloading, server, reload, changed), "reload"))
             if server.settings.watch and config is not None:
-                watched = Watched(config, content, changed)
+                watched = SettingsWatch(config, content, changed)
                 await stack.enter_async_context(running(watched.keep_watching, "watch of the settings file"))
             await stop.wait()
         log.info("draining: %d invocations in flight", server.in_flight)
     log.info("stopped")
 
 
-async def _announce(server: Running) -> None:
+async def _announce(server: RunningServer) -> None:
     settings = server.settings
     for address in server.invoke_addresses:
         log.info("Invoke API on http%s://%s", "s" if settings.tls else "", address)

@@ -1,7 +1,7 @@
-"""Finds what would keep `serve` from starting, without starting it, so that `check` and `serve` can report all of it.
+"""Finds what would keep `serve` from starting, without a start, so that `check` and `serve` can report all of it.
 
-`find_mistakes` looks at what is installed and at files that the settings name: a reload does so too. `Startup` looks at
-ports, and at the store of events.
+`find_mistakes` checks what is installed and the files that the settings name; a reload runs it too. `StartupChecks`
+checks ports and the event store.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from ..asking import NoAnswer, ask
 from ..destinations.sqs import missing_extra
-from ..policy.destination_url import Stream, parse_target_url
+from ..policy.destination_url import StreamTarget, parse_destination_url
 from ..policy.store_url import split_store_url
 from ..queue.base import CannotOpen
 from ..queue.location import find_file
 from ..queue.sqlite.file_check import OwnedByAnother, check_file
 from ..settings import Address, Finding, Settings
 from ..settings.paths import join_key
-from .binding import CannotListen, bind
+from .sockets import CannotListen, bind
 
 _TARGETS = ("dead_letter_queue", "on_success", "on_failure")
 _SERVER_SECONDS = 2.0  # for a store to answer
@@ -65,8 +65,8 @@ def _find_target_mistake(target: str) -> tuple[str, str] | None:
         message, _, cure = missing.rpartition(": ")
         return message, cure
     if target.startswith(("redis", "unix")):
-        parsed = parse_target_url(target)
-        mistake = find_url_mistake(parsed.connection) if isinstance(parsed, Stream) else None
+        parsed = parse_destination_url(target)
+        mistake = find_url_mistake(parsed.connection) if isinstance(parsed, StreamTarget) else None
         return None if mistake is None else (mistake, _QUERY_CURE)
     return None
 
@@ -105,7 +105,7 @@ def _why_not_readable(name: str) -> str | None:
         return error.strerror
 
 
-class Startup:
+class StartupChecks:
     """Checks the machine. `notes` are what does not keep `serve` from starting, or only beside the gateway
     that runs now: `check` is run for a reload, too."""
 

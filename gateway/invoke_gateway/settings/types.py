@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, PlainValidator
 from pydantic_core import PydanticCustomError
 
-from invoke_gateway.policy.destination_url import KINDS_CURE, KINDS_IN_WORDS, BadTargetUrl, parse_target_url
+from invoke_gateway.policy.destination_url import KINDS_CURE, KINDS_IN_WORDS, BadDestinationUrl, parse_destination_url
 from invoke_gateway.policy.store_url import SCHEMES, find_file_path, split_store_url
 
 HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?")
@@ -202,8 +202,8 @@ def read_event_store_url(url: str) -> str:
 def read_target_url(url: str) -> str:
     """Where what became of an asynchronous invocation is told."""
     try:
-        parse_target_url(url)
-    except BadTargetUrl as bad:
+        parse_destination_url(url)
+    except BadDestinationUrl as bad:
         raise complaint(str(bad), bad.cure) from None
     return url
 

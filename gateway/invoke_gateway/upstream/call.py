@@ -13,7 +13,7 @@ from time import monotonic
 from types import MappingProxyType
 from typing import Protocol
 
-from ..backend_errors import BackendFault, BackendReset
+from ..backend_errors import BackendError, BackendReset
 
 _NOTHING_NOTED: Mapping[bytes, bytes] = MappingProxyType({})
 
@@ -28,7 +28,7 @@ class ResponseSource(Protocol):
         """Read the rest of the response, and drop it."""
 
 
-class Call:
+class UpstreamCall:
     """`limit`: most bytes of body that are kept; what comes after them is read and dropped. `window`: for a streamed
     response, how many bytes may wait for a slow client before the backend is slowed down; `None` keeps the whole
     response for `take_whole`.
@@ -78,7 +78,7 @@ class Call:
         self.has_ended = False
         self.is_over_limit = False
         self.is_abandoned = False
-        self.fault: BackendFault | None = None
+        self.fault: BackendError | None = None
         self.seconds: float | None = None
         self._started_at = 0.0
         self._on_end: Callable[[], None] | None = on_end
@@ -98,7 +98,7 @@ class Call:
             self.pieces.append(data)
             self.unread += len(data)
 
-    def end(self, fault: BackendFault | None = None) -> None:
+    def end(self, fault: BackendError | None = None) -> None:
         """The backend has finished with this call, or is taken to have."""
         if self.has_ended:
             return
@@ -120,7 +120,7 @@ class Call:
 
     # What the request's task does.
 
-    def news(self) -> asyncio.Future[None]:
+    def progress(self) -> asyncio.Future[None]:
         """Something to await until the call has got on: for a whole response, until it has ended."""
         self._waiter = self.loop.create_future()
         return self._waiter
@@ -134,14 +134,14 @@ class Call:
     async def head(self) -> None:
         """Wait for the status and the headers. Raises the fault that came instead."""
         while not self.has_head and not self.has_ended:
-            await self.news()
+            await self.progress()
         if not self.has_head:
             raise self.fault or BackendReset
 
     async def read(self) -> bytes:
         """The next bytes of a streamed body, empty at its end. Raises the fault that cut it."""
         while not self.pieces and not self.has_ended:
-            await self.news()
+            await self.progress()
         if self.pieces:
             data = self._take_pieces()
             if self.connection is not None:

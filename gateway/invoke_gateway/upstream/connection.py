@@ -1,7 +1,7 @@
 """One connection to the backend: HTTP/1.1 as a client, one call at a time.
 
 Everything that a broken or hostile backend can send ends here in one of two ways: the call ends with a response, or
-it ends with a `BackendFault`; and the connection is used again only if both sides agree where the response ended.
+it ends with a `BackendError`; and the connection is used again only if both sides agree where the response ended.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import Protocol, cast
 
 import httptools
 
-from ..backend_errors import BackendFault, BackendGarbage, BackendReset
+from ..backend_errors import BackendError, BackendGarbage, BackendReset
 from ..buffers import Buffers
-from ..write_batcher import Outbox
-from .call import Call
+from ..write_batcher import WriteBatcher
+from .call import UpstreamCall
 from .headers import NOT_RETURNED, SINGLED_OUT, Headers, find_listed, is_persistence
 
 # A response head above this is garbage; real ones are well below 8 KiB.
@@ -29,16 +29,16 @@ class ConnectionOwner(Protocol):
 
     loop: asyncio.AbstractEventLoop
     buffers: Buffers
-    outbox: Outbox
+    write_batcher: WriteBatcher
 
-    def put_back(self, connection: Connection) -> None:
+    def put_back(self, connection: BackendConnection) -> None:
         """Keep `connection` for the next call: it has finished one and can take another."""
 
-    def forget(self, connection: Connection) -> None:
+    def forget(self, connection: BackendConnection) -> None:
         """Drop `connection`, which is closed or about to be."""
 
 
-class Connection(asyncio.Protocol):
+class BackendConnection(asyncio.Protocol):
     __slots__ = (
         "_drained",
         "_extra",
@@ -67,7 +67,7 @@ class Connection(asyncio.Protocol):
         self._pool = pool
         self._parser = httptools.HttpResponseParser(self)
         self.transport: asyncio.Transport
-        self.call: Call | None = None
+        self.call: UpstreamCall | None = None
         self.is_closed = False
         self.idle_since = 0.0
         self.keep_alive_seconds: float | None = None
@@ -92,7 +92,7 @@ class Connection(asyncio.Protocol):
 
     # For the pool and the forwarding stage.
 
-    def start(self, call: Call, head: bytes, body: bytes = b"", *, more_body: bool = False) -> None:
+    def start(self, call: UpstreamCall, head: bytes, body: bytes = b"", *, more_body: bool = False) -> None:
         """Send a request. From here on the backend may have it, so it is never sent again."""
         if self.is_closed:  # closed between being opened and being used
             self._pool.forget(self)
@@ -107,7 +107,7 @@ class Connection(asyncio.Protocol):
             if body:
                 self.transport.write(body)
         else:
-            self._pool.outbox.write(self.transport, head + body if body else head)
+            self._pool.write_batcher.write(self.transport, head + body if body else head)
 
     async def write(self, data: bytes) -> None:
         """Send a part of a streamed request body, at the backend's speed."""
@@ -123,7 +123,7 @@ class Connection(asyncio.Protocol):
         if self._drained is not None:
             await asyncio.shield(self._drained)
 
-    def abort(self, fault: BackendFault) -> None:
+    def abort(self, fault: BackendError) -> None:
         """End the call with `fault` and cut the connection."""
         self._end(fault)
         self.transport.abort()
@@ -279,7 +279,7 @@ class Connection(asyncio.Protocol):
             self._extra = True
             self._is_complete = True
 
-    def _learn(self, call: Call) -> bool:
+    def _learn(self, call: UpstreamCall) -> bool:
         """Note what the head says about the connection; whether the body ends where the connection does."""
         is_framed = call.status in (204, 304)
         listed = b""
@@ -312,7 +312,7 @@ class Connection(asyncio.Protocol):
         self._is_complete = True
         self._keeps_alive = self._parser.should_keep_alive()  # the parser has forgotten it once we return
 
-    def _finish(self, call: Call) -> None:
+    def _finish(self, call: UpstreamCall) -> None:
         is_unsent = self._is_sending or self.transport.get_write_buffer_size() > 0
         is_reusable = self._keeps_alive and not self._extra and not is_unsent and not self.is_closed
         self.call = None
@@ -331,7 +331,7 @@ class Connection(asyncio.Protocol):
                 self.transport.close()
         call.end()
 
-    def _end(self, fault: BackendFault | None) -> None:
+    def _end(self, fault: BackendError | None) -> None:
         call, self.call = self.call, None
         self._pool.forget(self)
         self._pool.buffers.end_response(self)

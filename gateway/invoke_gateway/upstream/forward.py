@@ -21,10 +21,10 @@ from ..policy.function_errors import FunctionErrors
 from ..policy.payload import make_too_large_error
 from ..policy.recursion import TRACE_HEADER
 from ..policy.request_target import canonical_path
-from .call import Call
-from .connection import Connection
+from .call import UpstreamCall
+from .connection import BackendConnection
 from .headers import Headers, is_end_to_end, request_head
-from .lineage_header import Traces
+from .lineage_header import LineageHeader
 from .pool import Pool
 
 _NO_LIMIT = 1 << 62
@@ -60,7 +60,7 @@ class Forward:
         self._pool = pool
         self._buffers = buffers
         self._quotas = quotas
-        self._traces = Traces(region)
+        self._traces = LineageHeader(region)
         self._own_host = own_host.encode("ascii")
         self._host = host.encode("ascii") if host else None
         self._function_path = function_path.encode("ascii") if function_path else None
@@ -77,7 +77,7 @@ class Forward:
 
     async def _exchange_whole(self, exchange: Exchange, scope: Scope, send: Send) -> None:
         limit = self._quotas().response
-        call = Call(limit, _releaser(exchange))
+        call = UpstreamCall(limit, _releaser(exchange))
         call.is_head_request = scope["method"] == "HEAD"
         try:
             connection = self._pool.pop_idle() or await self._pool.connect()
@@ -86,7 +86,7 @@ class Forward:
             if exchange.buffered:
                 self._give_back_request(exchange)
             if not call.has_ended:
-                await call.news()
+                await call.progress()
             body = call.take_whole()
         finally:
             if not call.has_ended or call.unread:
@@ -114,7 +114,7 @@ class Forward:
 
     async def _stream(self, exchange: Exchange, scope: Scope, send: Send) -> None:
         quotas = self._quotas()
-        call = Call(quotas.streamed_response, _releaser(exchange), quotas.response)
+        call = UpstreamCall(quotas.streamed_response, _releaser(exchange), quotas.response)
         call.is_head_request = scope["method"] == "HEAD"
         try:
             connection = self._pool.pop_idle() or await self._pool.connect()
@@ -127,7 +127,7 @@ class Forward:
             exchange.backend_seconds = call.seconds
 
     async def _pass_through(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
-        call = Call(_NO_LIMIT, _releaser(exchange), _PASSED_WINDOW)
+        call = UpstreamCall(_NO_LIMIT, _releaser(exchange), _PASSED_WINDOW)
         call.is_head_request = scope["method"] == "HEAD"
         connection = self._pool.pop_idle() or await self._pool.connect()
         declared = exchange.content_length
@@ -151,7 +151,9 @@ class Forward:
             self._give_back(call.abandon())
             exchange.backend_seconds = call.seconds
 
-    async def _upload(self, call: Call, connection: Connection, exchange: Exchange, receive: Receive) -> None:
+    async def _upload(
+        self, call: UpstreamCall, connection: BackendConnection, exchange: Exchange, receive: Receive
+    ) -> None:
         """Pass the body on as it comes, to its end. Cancelled when the backend has answered without waiting for it."""
         is_chunked = b"transfer-encoding" in exchange.headers
         try:
@@ -167,7 +169,7 @@ class Forward:
             if not call.has_ended and not exchange.body_is_read:
                 connection.abort(BackendReset())  # half a request must not be taken for a whole one
 
-    async def _return_stream(self, call: Call, exchange: Exchange, send: Send) -> None:
+    async def _return_stream(self, call: UpstreamCall, exchange: Exchange, send: Send) -> None:
         await call.head()
         headers = self._note_response(exchange, call)
         if call.content_length is not None and call.status != 204 and call.status != 304:
@@ -186,7 +188,7 @@ class Forward:
             raise ResponseTooLarge  # ends the response without its last chunk: the client sees that it is cut
         await send({"type": "http.response.body", "body": b""})
 
-    def _dispatch(self, call: Call, connection: Connection, exchange: Exchange, scope: Scope) -> int:
+    def _dispatch(self, call: UpstreamCall, connection: BackendConnection, exchange: Exchange, scope: Scope) -> int:
         """Send the request whole. From here on the call holds the slot. Returns the size of the body in bytes."""
         body, exchange.body = exchange.body, b""
         message: bytes | None = scope.pop(MESSAGE, None)
@@ -227,7 +229,7 @@ class Forward:
         renamed, count = _NAME_IN_PATH.subn(rb"\1" + self._function_path + rb"\3", path)
         return renamed if count else canonical_path(operation, self._function_path.decode("ascii"))
 
-    def _note_response(self, exchange: Exchange, call: Call) -> Headers:
+    def _note_response(self, exchange: Exchange, call: UpstreamCall) -> Headers:
         """Note what the backend has answered; the headers of the answer, with a request id in any case."""
         exchange.status = call.status
         headers = call.headers
@@ -267,7 +269,7 @@ def _chunk(message: Message, is_chunked: bool) -> bytes:
     return framed if message.get("more_body", False) else framed + b"0\r\n\r\n"
 
 
-def _replace_too_large(call: Call, limit: int) -> bytes:
+def _replace_too_large(call: UpstreamCall, limit: int) -> bytes:
     """What Lambda makes of a response above its quota: a success whose payload is a function error.
 
     Changes the call's headers to fit and returns the payload.

@@ -11,7 +11,7 @@ import logging
 from time import monotonic
 from typing import Protocol
 
-from ..backend_errors import BackendFault
+from ..backend_errors import BackendError
 
 log = logging.getLogger("invoke_gateway")
 
@@ -30,7 +30,7 @@ class Connecting(Protocol):
     failed_at: float
 
     async def probe(self) -> None:
-        """Raises a `BackendFault` where no connection can be opened."""
+        """Raises a `BackendError` where no connection can be opened."""
 
 
 class BackendState:
@@ -44,12 +44,12 @@ class BackendState:
         self._origin = origin
         self._down_since = 0.0
 
-    def note_up(self) -> None:
+    def record_up(self) -> None:
         if self.is_up is False and self.is_logged:
             log.info("backend %s is up again, after %.1f s", self._origin, monotonic() - self._down_since)
         self.is_up, self.why = True, None
 
-    def note_down(self, why: str) -> None:
+    def record_down(self, why: str) -> None:
         if self.is_up is not False:
             self._down_since = monotonic()
             if self.is_up and self.is_logged:
@@ -86,7 +86,7 @@ class BackendWatch:
         self._has_failed = asyncio.Event()
         self._look: asyncio.Task[None] | None = None
 
-    def note_failure(self) -> None:
+    def record_failure(self) -> None:
         """Check the backend soon, because a call got no connection."""
         self._has_failed.set()
 
@@ -113,7 +113,7 @@ class BackendWatch:
                 seen = self._pool.answered_at
                 if seen > max(self._looked_at, self._pool.failed_at):
                     self._looked_at = loop.time()
-                    self.state.note_up()
+                    self.state.record_up()
                 else:
                     await self.look()
         finally:
@@ -133,9 +133,9 @@ class BackendWatch:
         try:
             async with asyncio.timeout(_LOOK_SECONDS):
                 await self._pool.probe()
-        except BackendFault as fault:
-            self.state.note_down(str(fault))
+        except BackendError as fault:
+            self.state.record_down(str(fault))
         except TimeoutError:
-            self.state.note_down(f"The backend did not accept a connection within {_LOOK_SECONDS:g} s.")
+            self.state.record_down(f"The backend did not accept a connection within {_LOOK_SECONDS:g} s.")
         else:
-            self.state.note_up()
+            self.state.record_up()

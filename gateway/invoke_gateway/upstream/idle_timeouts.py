@@ -10,27 +10,27 @@ import asyncio
 from collections.abc import Collection
 from typing import NamedTuple
 
-from ..backend_errors import BackendFault, BackendFirstByteTimeout, BackendIdleTimeout
-from .call import Call
-from .connection import Connection
+from ..backend_errors import BackendError, BackendFirstByteTimeout, BackendIdleTimeout
+from .call import UpstreamCall
+from .connection import BackendConnection
 
 _SHORTEST_PAUSE = 0.02
 _LONGEST_PAUSE = 5.0
 
 
-class Seen(NamedTuple):
+class Observation(NamedTuple):
     """What a look found: a call with so many bytes of its response, first found like that at `since`."""
 
-    call: Call
+    call: UpstreamCall
     received: int
     since: float
 
 
-class Silence:
+class IdleTimeouts:
     """Watches `busy` connections. Seconds; `None`: that silence may be of any length."""
 
     def __init__(
-        self, busy: Collection[Connection], first_byte_seconds: float | None, idle_seconds: float | None
+        self, busy: Collection[BackendConnection], first_byte_seconds: float | None, idle_seconds: float | None
     ) -> None:
         self._busy = busy
         self._first_byte_seconds = first_byte_seconds
@@ -39,7 +39,7 @@ class Silence:
         set_ones = [seconds for seconds in (first_byte_seconds, idle_seconds) if seconds is not None]
         if set_ones:
             self._pause = min(max(min(set_ones) / 8, _SHORTEST_PAUSE), _LONGEST_PAUSE)
-        self._seen: dict[Connection, Seen] = {}
+        self._seen: dict[BackendConnection, Observation] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def watch(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -62,14 +62,14 @@ class Silence:
             received = connection.received
             seen = before.get(connection)
             if seen is None or seen.call is not call or seen.received != received:
-                seen = Seen(call, received, now)
+                seen = Observation(call, received, now)
             fault = self._judge(seen, now)
             if fault is not None:
                 connection.abort(fault)
             else:
                 self._seen[connection] = seen
 
-    def _judge(self, seen: Seen, now: float) -> BackendFault | None:
+    def _judge(self, seen: Observation, now: float) -> BackendError | None:
         silent = now - seen.since
         if seen.received:
             return BackendIdleTimeout() if self._idle_seconds is not None and silent >= self._idle_seconds else None

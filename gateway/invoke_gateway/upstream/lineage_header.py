@@ -32,7 +32,7 @@ def _find_value(message: bytes, given: bytes) -> int | None:
     return found.end() if found is not None and message.startswith(given, found.end()) else None
 
 
-class Traces:
+class LineageHeader:
     """`region` is the functions'; `now` gives seconds since the epoch. Functions are named by their counters, as in a
     plan (`Plan.function_counter`): one name to look up is cheaper than two."""
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from ..backend_errors import (
     BackendConnectTimeout,
-    BackendFault,
+    BackendError,
     BackendReset,
     BackendTimeout,
     BackendUnreachable,
@@ -17,9 +17,9 @@ from ..backend_errors import (
 )
 from ..buffers import Buffers
 from ..dialing import Dialer, Resolve
-from ..write_batcher import Outbox
-from .connection import Connection
-from .idle_timeouts import Silence
+from ..write_batcher import WriteBatcher
+from .connection import BackendConnection
+from .idle_timeouts import IdleTimeouts
 
 
 class Pool:
@@ -33,7 +33,7 @@ class Pool:
         port: int,
         *,
         buffers: Buffers,
-        outbox: Outbox | None = None,
+        write_batcher: WriteBatcher | None = None,
         tls: ssl.SSLContext | None = None,
         timeout_seconds: float = 900,
         connect_timeout_seconds: float = 5,
@@ -45,17 +45,17 @@ class Pool:
         self.host = host
         self.port = port
         self.buffers = buffers
-        self.outbox = outbox or Outbox()
+        self.write_batcher = write_batcher or WriteBatcher()
         self._tls = tls
         self._dialer = Dialer(host, port, resolve=resolve)
         self._timeout = timeout_seconds
         self._connect_timeout = connect_timeout_seconds
         self._keep_alive = keep_alive_seconds
-        self._idle: dict[Connection, None] = {}  # the newest last
+        self._idle: dict[BackendConnection, None] = {}  # the newest last
         # In order of their start; all have the same time to live, so the first is the first to expire and one
         # timer serves them all.
-        self._busy: dict[Connection, float] = {}
-        self._silence = Silence(self._busy, first_byte_timeout_seconds, idle_timeout_seconds)
+        self._busy: dict[BackendConnection, float] = {}
+        self._silence = IdleTimeouts(self._busy, first_byte_timeout_seconds, idle_timeout_seconds)
         self._deadline_timer: asyncio.TimerHandle | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
         # Kept from the first connect on: asking for the running loop costs a system call before Python 3.12.
@@ -78,7 +78,7 @@ class Pool:
     def idle(self) -> int:
         return len(self._idle)
 
-    def pop_idle(self) -> Connection | None:
+    def pop_idle(self) -> BackendConnection | None:
         """An idle connection that the backend has hardly closed by now, or `None`."""
         while self._idle:
             connection, _ = self._idle.popitem()
@@ -92,12 +92,12 @@ class Pool:
             return connection
         return None
 
-    async def connect(self) -> Connection:
+    async def connect(self) -> BackendConnection:
         """Open a connection. Raises `BackendUnreachable`, `BackendUntrusted` or `BackendConnectTimeout`."""
         self.loop = loop = asyncio.get_running_loop()
         try:
             connection = await self._open()
-        except BackendFault:
+        except BackendError:
             self.failed_at = loop.time()
             self.on_failure()
             raise
@@ -105,10 +105,10 @@ class Pool:
         self._track(connection, self._opened_at)
         return connection
 
-    async def _open(self) -> Connection:
+    async def _open(self) -> BackendConnection:
         try:
             async with asyncio.timeout(self._connect_timeout):
-                _, connection = await self._dialer.connect(lambda: Connection(self), tls=self._tls)
+                _, connection = await self._dialer.connect(lambda: BackendConnection(self), tls=self._tls)
             return connection
         except TimeoutError as error:
             is_looking_up = self._dialer.is_looking_up
@@ -118,7 +118,7 @@ class Pool:
         except OSError as error:
             raise BackendUnreachable(error.strerror or str(error)) from error
 
-    def put_back(self, connection: Connection) -> None:
+    def put_back(self, connection: BackendConnection) -> None:
         """`connection` has finished a call and can take another."""
         self._busy.pop(connection, None)
         connection.idle_since = self.loop.time()
@@ -126,7 +126,7 @@ class Pool:
         if self._idle_timer is None:
             self._idle_timer = self.loop.call_later(self._keep_alive, self._close_stale)
 
-    def forget(self, connection: Connection) -> None:
+    def forget(self, connection: BackendConnection) -> None:
         """`connection` is closed or about to be."""
         self._busy.pop(connection, None)
         self._idle.pop(connection, None)
@@ -148,7 +148,7 @@ class Pool:
         with suppress(asyncio.CancelledError):
             await asyncio.sleep(0)
 
-    def _track(self, connection: Connection, now: float) -> None:
+    def _track(self, connection: BackendConnection, now: float) -> None:
         self._busy[connection] = now
         if self._deadline_timer is None:
             self._deadline_timer = self.loop.call_later(self._timeout, self._expire)
@@ -164,7 +164,7 @@ class Pool:
                 return
             connection.abort(BackendTimeout())
 
-    def _trusted_seconds(self, connection: Connection) -> float:
+    def _trusted_seconds(self, connection: BackendConnection) -> float:
         announced = connection.keep_alive_seconds
         # A backend that closes after N seconds starts counting before its last byte has reached us.
         return self._keep_alive if announced is None else min(self._keep_alive, announced * 0.8)

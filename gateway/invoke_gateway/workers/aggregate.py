@@ -264,9 +264,9 @@ class Group:
     def _note_backend(self, seen: list[tuple[bool | None, str | None]]) -> None:
         """Note the backend as up where one worker reaches it: a fault of a single worker is its own."""
         if any(is_up for is_up, _ in seen):
-            self.backend.note_up()
+            self.backend.record_up()
         elif (why := next((why for is_up, why in seen if is_up is False), None)) is not None:
-            self.backend.note_down(why)
+            self.backend.record_down(why)
 
     # What the admin listener shows.
 

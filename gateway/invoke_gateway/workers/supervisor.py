@@ -23,9 +23,9 @@ from typing import Any, cast
 from ..admin.live.sparklines import keep_sampling
 from ..asgi import App
 from ..background import BackgroundTask, BackgroundTasks
-from ..server.binding import CannotListen, Listeners, bind, reserve, reserve_beside
-from ..server.process import serving_admin
-from ..server.sockets import demo_backend
+from ..server.http_server import serve_demo
+from ..server.process import serve_admin
+from ..server.sockets import CannotListen, Listeners, bind, reserve, reserve_beside
 from ..settings import RELOADABLE, Settings
 from .admin import make_admin
 from .aggregate import Group
@@ -306,14 +306,14 @@ async def running_workers(settings: Settings) -> AsyncIterator[Supervisor]:
         asyncio.get_running_loop().set_exception_handler(tasks.handle_exception)
         backend_url = settings.backend.url
         if backend_url == "demo":
-            backend_url = await stack.enter_async_context(demo_backend(settings.region, tasks))
+            backend_url = await stack.enter_async_context(serve_demo(settings.region, tasks))
         supervisor = Supervisor(settings, backend_url, reserved, admin, tasks)
         stack.push_async_callback(supervisor.close)
         await supervisor.start()
         group = supervisor.group
         await group.refresh()
         app = cast("App", make_admin(supervisor).app)
-        await stack.enter_async_context(serving_admin(app, admin, settings, tasks))
+        await stack.enter_async_context(serve_admin(app, admin, settings, tasks))
         await stack.enter_async_context(tasks.running(group.keep_refreshing, "look at the workers"))
         await stack.enter_async_context(tasks.running(partial(keep_sampling, group.sparklines), "sparklines"))
         stack.callback(group.live_stream.close)

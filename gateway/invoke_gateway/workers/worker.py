@@ -14,16 +14,16 @@ from typing import Any, NamedTuple, cast
 from ..app.gateway import Gateway
 from ..asgi import App, Message, Scope
 from ..queue.base import StoreError
-from ..server.binding import CannotListen, Listeners
 from ..server.process import (
     ServingGateway,
     freeze_garbage,
     handle_signals,
     make_admin,
     new_event_loop,
-    serving_invoke,
-    started,
+    open_gateway,
+    serve_invoke,
 )
+from ..server.sockets import CannotListen, Listeners
 from ..settings import Settings
 from ..telemetry.log import count_dropped_lines, set_up_logging
 from .channel import Channel, answer_all
@@ -66,9 +66,9 @@ class Worker:
             self._serving.set_exception(error)
 
     async def _serve(self, start: Start) -> None:
-        async with started(start.settings, start.backend_url, start.name) as gateway:
+        async with open_gateway(start.settings, start.backend_url, start.name) as gateway:
             gateway.backend.is_logged = False  # the supervisor does, once for all workers
-            async with serving_invoke(gateway, self._listeners) as serving:
+            async with serve_invoke(gateway, self._listeners) as serving:
                 self._admin = cast("App", make_admin(gateway, self._listeners.addresses[0]).app)
                 freeze_garbage()
                 self._serving.set_result(serving)

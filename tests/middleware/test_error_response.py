@@ -13,7 +13,7 @@ import pytest
 
 from invoke_gateway.exchange import Exchange
 from invoke_gateway.middleware import error_response as answer_stage
-from invoke_gateway.middleware.error_response import DRAIN_BYTES, Answer
+from invoke_gateway.middleware.error_response import DRAIN_BYTES, ErrorResponse
 from invoke_gateway.policy.concurrency import Full, pool_claim
 from invoke_gateway.refusals import Refusal, render
 from tests.middleware.stages import Inside, drive
@@ -51,7 +51,7 @@ def refusing(refusal: Refusal, retry_seconds: float | None = None, **values: obj
 
 
 async def test_a_refusal_is_sent_as_it_is_rendered() -> None:
-    driven = await drive(Answer(refusing(Refusal.CONCURRENCY)))
+    driven = await drive(ErrorResponse(refusing(Refusal.CONCURRENCY)))
     rendered = render(Refusal.CONCURRENCY)
     assert driven.head["status"] == rendered.status == driven.exchange.status
     assert driven.sent[1]["body"] == rendered.body
@@ -59,7 +59,7 @@ async def test_a_refusal_is_sent_as_it_is_rendered() -> None:
 
 
 async def test_without_a_refusal_nothing_is_sent() -> None:
-    assert (await drive(Answer(Inside()))).sent == []
+    assert (await drive(ErrorResponse(Inside()))).sent == []
 
 
 async def test_a_response_that_is_under_way_is_not_answered_again() -> None:
@@ -67,7 +67,7 @@ async def test_a_response_that_is_under_way_is_not_answered_again() -> None:
         exchange.status = 200
         exchange.refuse(Refusal.INTERNAL)
 
-    assert (await drive(Answer(Inside(fail_late)))).sent == []
+    assert (await drive(ErrorResponse(Inside(fail_late)))).sent == []
 
 
 RETRYABLE = [refusal for refusal in Refusal if refusal.status in (429, 500, 503)]
@@ -78,7 +78,7 @@ async def test_throttles_and_our_own_5xx_say_when_to_come_back_and_nothing_else_
     """Retry-After in whole seconds for some SDKs, x-amz-retry-after in milliseconds for others, about the same time."""
     values: dict[str, object] = {"text": "", "limit": 1, "in_use": 1, "size": 1, "seconds": 1, "region": "", "here": ""}
     values |= {"function": ""}
-    driven = await drive(Answer(refusing(refusal, retry_seconds=4, **values)))
+    driven = await drive(ErrorResponse(refusing(refusal, retry_seconds=4, **values)))
     seconds, milliseconds = driven.header(b"retry-after"), driven.header(b"x-amz-retry-after")
     if refusal in RETRYABLE:
         assert 3000 <= int(milliseconds or 0) <= 6000
@@ -89,7 +89,7 @@ async def test_throttles_and_our_own_5xx_say_when_to_come_back_and_nothing_else_
 
 @pytest.mark.parametrize(("estimate", "seconds"), [(None, range(1, 3)), (0.05, range(1, 2)), (1e9, range(20, 21))])
 async def test_the_hint_is_at_least_a_second_and_never_above_its_bound(estimate: float | None, seconds: range) -> None:
-    driven = await drive(Answer(refusing(Refusal.CONCURRENCY, estimate), longest_retry_seconds=20))
+    driven = await drive(ErrorResponse(refusing(Refusal.CONCURRENCY, estimate), longest_retry_seconds=20))
     assert int(driven.header(b"retry-after") or 0) in seconds
     assert 1 <= int(driven.header(b"x-amz-retry-after") or 0) <= 20_000
 
@@ -116,7 +116,9 @@ def test_a_limit_of_zero_names_no_pause(limits: dict[str, object], function: str
 
 
 async def test_those_refused_together_are_not_told_to_come_back_together() -> None:
-    hints = {(await drive(Answer(refusing(Refusal.CONCURRENCY, 4)))).header(b"x-amz-retry-after") for _ in range(20)}
+    hints = {
+        (await drive(ErrorResponse(refusing(Refusal.CONCURRENCY, 4)))).header(b"x-amz-retry-after") for _ in range(20)
+    }
     assert len(hints) > 10
 
 
@@ -127,7 +129,7 @@ async def test_each_hint_can_be_switched_off(name: str) -> None:
         "x_amz_retry_after": b"x-amz-retry-after",
         "decision_header": b"x-invoke-gateway-decision",
     }
-    driven = await drive(Answer(refusing(Refusal.CONCURRENCY, 1), **{name: False}))
+    driven = await drive(ErrorResponse(refusing(Refusal.CONCURRENCY, 1), **{name: False}))
     assert [known for known in header if driven.header(header[known]) is None] == [name]
 
 
@@ -235,14 +237,14 @@ def test_boto3_raises_the_modelled_exception_for_an_upload_that_is_too_large(ser
     client = served.boto3()
     try:
         with pytest.raises(client.exceptions.RequestTooLargeException) as raised:
-            client.invoke(FunctionName="echo", Payload=b"x" * size)
+            client.invoke(FunctionName="echo", ReadPayload=b"x" * size)
         assert raised.value.response["message"] == TOO_LARGE
         assert raised.value.response["Type"] == "User"
         with pytest.raises(client.exceptions.RequestTooLargeException):
             client.invoke_async(FunctionName="echo", InvokeArgs=b"x" * 300_000)
         with pytest.raises(client.exceptions.TooManyRequestsException):
-            client.invoke(FunctionName="closed", Payload=b"x" * 6_000_000)
-        assert client.invoke(FunctionName="echo", Payload=b"{}")["StatusCode"] == 200
+            client.invoke(FunctionName="closed", ReadPayload=b"x" * 6_000_000)
+        assert client.invoke(FunctionName="echo", ReadPayload=b"{}")["StatusCode"] == 200
     finally:
         client.close()
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from invoke_gateway.policy.recursion import extend, hash_function
-from invoke_gateway.upstream.lineage_header import Traces
+from invoke_gateway.upstream.lineage_header import LineageHeader
 from tests.support.backends import ScriptedBackend, chunk
 from tests.support.clients import Client, call, invoke_path, request
 from tests.support.gateways import GatewayUnderTest, serving
@@ -32,16 +32,16 @@ class Clock:
         return self.seconds
 
 
-def begin(traces: Traces, counter: str = COUNTER) -> bytes:
+def begin(traces: LineageHeader, counter: str = COUNTER) -> bytes:
     """A new trace header."""
     ((name, value),) = traces.add([], counter)
     assert name == b"x-amzn-trace-id"
     return value
 
 
-def make_traces(seconds: float = 1_700_000_000.5) -> tuple[Traces, Clock]:
+def make_traces(seconds: float = 1_700_000_000.5) -> tuple[LineageHeader, Clock]:
     clock = Clock(seconds)
-    return Traces("us-east-1", now=clock), clock
+    return LineageHeader("us-east-1", now=clock), clock
 
 
 async def test_a_root_has_the_second_that_it_was_made_in() -> None:

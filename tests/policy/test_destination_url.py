@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from invoke_gateway.policy.destination_url import (
-    BadTargetUrl,
-    Endpoint,
-    File,
-    OtherFunction,
-    Queue,
-    Stream,
+    BadDestinationUrl,
+    FileTarget,
+    FunctionTarget,
+    HttpTarget,
+    SqsTarget,
+    StreamTarget,
     names_function,
-    parse_target_url,
+    parse_destination_url,
 )
 
 AWS = "https://sqs.eu-central-1.amazonaws.com"
@@ -27,37 +27,43 @@ ARN = "arn:aws:lambda:us-east-1:111122223333:function:report"
     [
         (
             f"sqs+{LOCAL}/000000000000/report-dlq",
-            Queue(f"{LOCAL}/000000000000/report-dlq", LOCAL, "report-dlq", None, False),
+            SqsTarget(f"{LOCAL}/000000000000/report-dlq", LOCAL, "report-dlq", None, False),
         ),
         (
             f"sqs+{AWS}/111122223333/dlq.fifo",
-            Queue(f"{AWS}/111122223333/dlq.fifo", AWS, "dlq.fifo", "eu-central-1", True),
+            SqsTarget(f"{AWS}/111122223333/dlq.fifo", AWS, "dlq.fifo", "eu-central-1", True),
         ),
-        ("https://hooks.example/a?b=c", Endpoint(True, "hooks.example", 443, "hooks.example", "/a?b=c", None)),
-        ("http://u:p%40@[::1]:8080", Endpoint(False, "::1", 8080, "[::1]:8080", "/", "u:p@")),
-        ("file:///var/log/a%20b.jsonl", File("/var/log/a b.jsonl")),
-        ("redis://u:p@h:1/2?stream=dead", Stream("redis://u:p@h:1/2", "dead", "redis://h:1/2?stream=dead")),
-        ("rediss://h?stream=a&ssl_ca_certs=/ca", Stream("rediss://h?ssl_ca_certs=%2Fca", "a", "rediss://h?stream=a")),
-        ("unix:///run/v.sock?db=3&stream=a", Stream("unix:///run/v.sock?db=3", "a", "unix:///run/v.sock?stream=a")),
-        ("function:report", OtherFunction(None, None, "report", None)),
-        ("function:report:live", OtherFunction(None, None, "report", "live")),
-        (f"{ARN}:$LATEST", OtherFunction("111122223333", "us-east-1", "report", "$LATEST", "aws")),
+        ("https://hooks.example/a?b=c", HttpTarget(True, "hooks.example", 443, "hooks.example", "/a?b=c", None)),
+        ("http://u:p%40@[::1]:8080", HttpTarget(False, "::1", 8080, "[::1]:8080", "/", "u:p@")),
+        ("file:///var/log/a%20b.jsonl", FileTarget("/var/log/a b.jsonl")),
+        ("redis://u:p@h:1/2?stream=dead", StreamTarget("redis://u:p@h:1/2", "dead", "redis://h:1/2?stream=dead")),
+        (
+            "rediss://h?stream=a&ssl_ca_certs=/ca",
+            StreamTarget("rediss://h?ssl_ca_certs=%2Fca", "a", "rediss://h?stream=a"),
+        ),
+        (
+            "unix:///run/v.sock?db=3&stream=a",
+            StreamTarget("unix:///run/v.sock?db=3", "a", "unix:///run/v.sock?stream=a"),
+        ),
+        ("function:report", FunctionTarget(None, None, "report", None)),
+        ("function:report:live", FunctionTarget(None, None, "report", "live")),
+        (f"{ARN}:$LATEST", FunctionTarget("111122223333", "us-east-1", "report", "$LATEST", "aws")),
         (
             "arn:aws-cn:lambda:cn-north-1:111122223333:function:report",
-            OtherFunction("111122223333", "cn-north-1", "report", None, "aws-cn"),
+            FunctionTarget("111122223333", "cn-north-1", "report", None, "aws-cn"),
         ),
         (
             "sqs+https://sqs.cn-north-1.amazonaws.com.cn/111122223333/dlq",
-            Queue(f"{CHINA}/111122223333/dlq", CHINA, "dlq", "cn-north-1", True),
+            SqsTarget(f"{CHINA}/111122223333/dlq", CHINA, "dlq", "cn-north-1", True),
         ),
         (
             "sqs+https://sqs.eusc-de-east-1.amazonaws.eu/111122223333/dlq",
-            Queue(f"{EUROPE}/111122223333/dlq", EUROPE, "dlq", "eusc-de-east-1", True),
+            SqsTarget(f"{EUROPE}/111122223333/dlq", EUROPE, "dlq", "eusc-de-east-1", True),
         ),
     ],
 )
 def test_each_kind_is_read(url: str, target: object) -> None:
-    assert parse_target_url(url) == target
+    assert parse_destination_url(url) == target
 
 
 @pytest.mark.parametrize(
@@ -107,8 +113,8 @@ def test_each_kind_is_read(url: str, target: object) -> None:
     ],
 )
 def test_what_is_no_target_is_refused_with_the_cure_and_without_a_password(url: str, message: str, cure: str) -> None:
-    with pytest.raises(BadTargetUrl) as raised:
-        parse_target_url(url)
+    with pytest.raises(BadDestinationUrl) as raised:
+        parse_destination_url(url)
     assert message in str(raised.value)
     assert cure in raised.value.cure
     assert "hush" not in f"{raised.value} {raised.value.cure}"
@@ -123,12 +129,12 @@ def test_what_is_no_target_is_refused_with_the_cure_and_without_a_password(url: 
     ],
 )
 def test_what_people_see_of_a_target_holds_no_password(url: str) -> None:
-    assert "hush" not in parse_target_url(url).shown
+    assert "hush" not in parse_destination_url(url).shown
 
 
 @pytest.mark.parametrize("url", ["function:a:live", f"{ARN}:live", "file:///a", f"sqs+{LOCAL}/000000000000/a"])
 def test_where_there_is_nothing_to_hide_people_see_what_they_wrote(url: str) -> None:
-    assert parse_target_url(url).shown == url
+    assert parse_destination_url(url).shown == url
 
 
 def test_a_function_is_found_behind_each_way_to_name_it() -> None:

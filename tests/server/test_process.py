@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import yaml
 
-from invoke_gateway.server.run import CannotListen, running
+from invoke_gateway.server.run import CannotListen, serve_in_process
 from tests.support.gateways import make_settings
 from tests.support.processes import bare_environment, free_port, wait_until
 from tests.support.sockets import (
@@ -142,7 +142,7 @@ def test_a_taken_port_is_one_clear_message_and_exit_status_2(start: Callable[...
 )
 async def test_an_address_that_is_not_ours_is_told_with_its_reason(address: str, reason: str) -> None:
     with pytest.raises(CannotListen, match=rf"cannot listen on {re.escape(address)} \(listen\): {reason}\. "):
-        async with running(make_settings("http://127.0.0.1:1", listen=address)):
+        async with serve_in_process(make_settings("http://127.0.0.1:1", listen=address)):
             pass
 
 
@@ -152,14 +152,14 @@ async def test_what_was_opened_before_the_failure_is_closed_again() -> None:
     with socket.create_server((LOOPBACK, 0)) as taken:
         settings = {"listen": f"{LOOPBACK}:{port}", "admin": f"{LOOPBACK}:{taken.getsockname()[1]}"}
         with pytest.raises(CannotListen):
-            async with running(make_settings("http://127.0.0.1:1", **settings)):
+            async with serve_in_process(make_settings("http://127.0.0.1:1", **settings)):
                 pass
-    async with running(make_settings("http://127.0.0.1:1", listen=f"{LOOPBACK}:{port}")) as server:
+    async with serve_in_process(make_settings("http://127.0.0.1:1", listen=f"{LOOPBACK}:{port}")) as server:
         assert server.listen.port == port
 
 
 async def test_two_gateways_run_side_by_side_and_share_nothing() -> None:
-    async with running(make_settings("demo")) as first, running(make_settings("demo")) as second:
+    async with serve_in_process(make_settings("demo")) as first, serve_in_process(make_settings("demo")) as second:
         reader, writer = await asyncio.open_connection(first.listen.host, first.listen.port)
         writer.write(invoke("echo"))
         assert (await reader.readline()).startswith(b"HTTP/1.1 200")

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from invoke_gateway.server import binding
-from invoke_gateway.server.binding import CannotListen, Listeners, bind, reserve, reserve_beside
+from invoke_gateway.server import sockets as binding
+from invoke_gateway.server.sockets import CannotListen, Listeners, bind, reserve, reserve_beside
 from invoke_gateway.settings import Address
 from tests.support.addresses import common_port, found, has_ipv6, listener
 from tests.support.processes import bare_environment, free_port, running, wait_until
@@ -152,7 +152,7 @@ def served(folder: Path, *flags: str) -> Iterator[tuple[int, int]]:
     listen, admin = free_port(), free_port()
     command = [sys.executable, "-m", "invoke_gateway", "serve", "--listen", f"localhost:{listen}"]
     command += ["--admin", f"localhost:{admin}", *flags]
-    with running(command, folder / "log", bare_environment(folder), cwd=Path(__file__).parent.parent) as process:
+    with running(command, folder / "log", bare_environment(folder), cwd=Path(__file__).parents[2]) as process:
         process.wait_until(lambda: "backend demo" in process.tail(), "it serves", timeout=60)
         yield listen, admin
 

@@ -22,7 +22,7 @@ from invoke_gateway.cli.main import main
 from invoke_gateway.queue.base import CannotOpen
 from invoke_gateway.queue.sqlite.file_check import OwnedByAnother, check_file
 from invoke_gateway.queue.sqlite.owned_file import OwnedFile
-from invoke_gateway.server.startup_checks import Startup, find_mistakes
+from invoke_gateway.server.startup_checks import StartupChecks, find_mistakes
 from invoke_gateway.settings import SettingsError, load
 from tests.support.certificates import make_certificate
 from tests.support.processes import LOOPBACK, bare_environment, free_port
@@ -313,7 +313,7 @@ def test_serve_logs_all_that_is_in_its_way_a_line_each(tmp_path: Path, taken: st
 
 def test_what_is_in_the_way_is_found_without_a_running_loop_or_leftovers(tmp_path: Path, taken: str) -> None:
     settings = load(write(tmp_path, listen=taken))
-    found = [finding.key for finding, _ in Startup().find_obstacles(settings)]
+    found = [finding.key for finding, _ in StartupChecks().find_obstacles(settings)]
     assert found == ["listen"]
     with open(tmp_path / "gateway.yaml") as file:  # no descriptor of ours has a lock
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

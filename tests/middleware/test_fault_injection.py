@@ -8,9 +8,9 @@ import pytest
 
 from invoke_gateway.asgi import INJECTED, App, Receive, Scope, Send
 from invoke_gateway.exchange import Exchange
-from invoke_gateway.middleware.fault_injection import Delay, Inject
+from invoke_gateway.middleware.fault_injection import FaultInjection, InjectedDelay
 from invoke_gateway.policy.concurrency import Plan
-from invoke_gateway.policy.fault_script import FaultScripts, Injected, Step
+from invoke_gateway.policy.fault_script import FaultScripts, FaultStep, Injected
 from invoke_gateway.policy.invoke_errors import find_error
 from invoke_gateway.policy.limits import DEFAULT_ACCOUNT, AccountLimits
 from tests.middleware.stages import Driven, Inside, drive, make_exchange
@@ -27,15 +27,15 @@ class Sleep:
 
 
 class Bench:
-    """An `Inject` with scripts of its own before `app`; what it tells, and how long it sleeps."""
+    """An `FaultInjection` with scripts of its own before `app`; what it tells, and how long it sleeps."""
 
-    def __init__(self, *steps: Step, app: App | None = None, **options: Any) -> None:
+    def __init__(self, *steps: FaultStep, app: App | None = None, **options: Any) -> None:
         self.scripts = FaultScripts()
         self.scripts.add(DEFAULT_ACCOUNT, "echo", steps)
         self.told: list[tuple[str, ...]] = []
         self.inside = Inside()
         self.sleep = Sleep()
-        self.stage = Inject(
+        self.stage = FaultInjection(
             app or self.inside, scripts=self.scripts, tell=self._tell, region="us-east-1", sleep=self.sleep, **options
         )
 
@@ -76,7 +76,7 @@ def sent_body(driven: Driven) -> tuple[bytes, bool]:
 
 
 async def test_an_error_is_noted_before_anything_is_read_or_taken() -> None:
-    bench = Bench(Step(error=ERROR))
+    bench = Bench(FaultStep(error=ERROR))
     driven = await bench.drive()
     assert driven.exchange.refusal is ERROR
     assert (driven.reads, driven.sent, bench.inside.exchanges) == (0, [], [])
@@ -84,7 +84,7 @@ async def test_an_error_is_noted_before_anything_is_read_or_taken() -> None:
 
 
 async def test_an_error_that_is_late_is_noted_after_the_time() -> None:
-    bench = Bench(Step(error=ERROR, latency_seconds=2))
+    bench = Bench(FaultStep(error=ERROR, latency_seconds=2))
     exchange = invocation()
     driven = await bench.drive(exchange)
     assert driven.exchange.refusal is ERROR
@@ -104,20 +104,20 @@ async def test_an_error_that_is_late_is_noted_after_the_time() -> None:
     ],
 )
 async def test_a_function_that_is_not_found_is_named_as_aws_names_it(path: str, arn: str) -> None:
-    bench = Bench(Step(error=find_error("ResourceNotFoundException")))
+    bench = Bench(FaultStep(error=find_error("ResourceNotFoundException")))
     driven = await bench.drive(invocation(f"/2015-03-31/functions/{path}/invocations"))
     assert driven.exchange.refusal_values == {"arn": arn}
 
 
 async def test_what_is_no_invocation_takes_no_step() -> None:
-    bench = Bench(Step(error=ERROR))
+    bench = Bench(FaultStep(error=ERROR))
     await bench.drive(Exchange(0.0))
     assert len(bench.inside.exchanges) == 1
     assert bench.scripts.all()[0].calls == 0
 
 
 async def test_a_call_that_passes_finds_everything_as_without_a_script() -> None:
-    bench = Bench(Step(1), app=Answers(b"abc"))
+    bench = Bench(FaultStep(1), app=Answers(b"abc"))
     driven = await bench.drive()
     assert driven.head["headers"] == [(b"a", b"b")]
     assert sent_body(driven) == (b"abc", True)
@@ -142,34 +142,34 @@ async def test_a_response_that_is_longer_is_cut_to_the_byte_and_never_ended(
     pieces: tuple[bytes, ...], limit: int, body: bytes, is_whole: bool
 ) -> None:
     app = Answers(*pieces)
-    driven = await Bench(Step(cut_after_bytes=limit), app=app).drive()
+    driven = await Bench(FaultStep(cut_after_bytes=limit), app=app).drive()
     assert sent_body(driven) == (body, is_whole)
     assert app.has_finished == is_whole
 
 
-@pytest.mark.parametrize("step", [Step(cut_after_bytes=1), Step(latency_seconds=1)])
-async def test_a_response_to_which_something_is_done_says_so_unless_the_header_is_off(step: Step) -> None:
+@pytest.mark.parametrize("step", [FaultStep(cut_after_bytes=1), FaultStep(latency_seconds=1)])
+async def test_a_response_to_which_something_is_done_says_so_unless_the_header_is_off(step: FaultStep) -> None:
     driven = await Bench(step, app=Answers(b"a")).drive()
     assert driven.header(b"x-invoke-gateway-decision") == b'fault-script="1", step=1'
     driven = await Bench(step, app=Answers(b"a"), decision_header=False).drive()
     assert driven.header(b"x-invoke-gateway-decision") is None
 
 
-def delayed(app: App, sleep: Sleep, step: Step | None) -> App:
+def delayed(app: App, sleep: Sleep, step: FaultStep | None) -> App:
     async def stage(scope: Scope, receive: Receive, send: Send) -> None:
         if step is not None:
             scope[INJECTED] = Injected("1", 1, step)
-        await Delay(app, sleep=sleep)(scope, receive, send)
+        await InjectedDelay(app, sleep=sleep)(scope, receive, send)
 
     return stage
 
 
 @pytest.mark.parametrize(
     ("step", "slept", "seconds"),
-    [(None, [], 1.0), (Step(cut_after_bytes=1), [], 1.0), (Step(latency_seconds=2.5), [2.5], 3.5)],
+    [(None, [], 1.0), (FaultStep(cut_after_bytes=1), [], 1.0), (FaultStep(latency_seconds=2.5), [2.5], 3.5)],
 )
 async def test_a_late_call_waits_before_the_backend_and_counts_as_slow(
-    step: Step | None, slept: list[float], seconds: float
+    step: FaultStep | None, slept: list[float], seconds: float
 ) -> None:
     sleep = Sleep()
 
@@ -182,5 +182,5 @@ async def test_a_late_call_waits_before_the_backend_and_counts_as_slow(
 
 
 async def test_a_late_call_that_never_reached_the_backend_has_no_duration() -> None:
-    driven = await drive(delayed(Inside(), Sleep(), Step(latency_seconds=1)))
+    driven = await drive(delayed(Inside(), Sleep(), FaultStep(latency_seconds=1)))
     assert driven.exchange.backend_seconds is None

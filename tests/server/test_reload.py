@@ -12,7 +12,7 @@ import pytest
 
 from invoke_gateway.background import CAUSE, BackgroundTasks
 from invoke_gateway.server import reload as reloading
-from invoke_gateway.server.reload import Watched, keep_reloading
+from invoke_gateway.server.reload import SettingsWatch, keep_reloading
 from tests.support.gateways import eventually, make_settings
 from tests.support.served import served
 
@@ -81,7 +81,7 @@ async def test_whatever_ends_the_watch_changes_are_seen(
     file.write_text("a")
     changed = asyncio.Event()
     tasks = BackgroundTasks()
-    async with tasks.running(Watched(file, b"a", changed).keep_watching, "watch"):
+    async with tasks.running(SettingsWatch(file, b"a", changed).keep_watching, "watch"):
         await eventually(lambda: why in caplog.text, "it says so")
         assert not changed.is_set()
         file.write_text("b")

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from .protocol import InvokeProtocol
 
 
-def sweep(connections: Iterable[InvokeProtocol], now: float, limit_seconds: float) -> None:
+def close_stalled(connections: Iterable[InvokeProtocol], now: float, limit_seconds: float) -> None:
     """Close what has idled too long; cut every connection that has waited for its client longer than
     `limit_seconds` without a step. `now` is the event loop's time."""
     for connection in list(connections):
@@ -24,10 +24,10 @@ def sweep(connections: Iterable[InvokeProtocol], now: float, limit_seconds: floa
         connection.stalled_in = waiting
 
 
-async def keep_sweeping(connections: set[InvokeProtocol], limit_seconds: float, keep_alive_seconds: float) -> None:
+async def enforce_timeouts(connections: set[InvokeProtocol], limit_seconds: float, keep_alive_seconds: float) -> None:
     """Sweep for as long as the server runs, several times in the shorter of the two times."""
     loop = asyncio.get_running_loop()
     pause = min(max(min(limit_seconds / 8, keep_alive_seconds / 4), 0.05), 5)
     while True:
         await asyncio.sleep(pause)
-        sweep(connections, loop.time(), limit_seconds)
+        close_stalled(connections, loop.time(), limit_seconds)

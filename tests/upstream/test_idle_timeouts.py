@@ -13,7 +13,7 @@ from tests.support.clients import Client, call, check_is_service_exception, invo
 from tests.support.gateways import GatewayUnderTest, eventually, serving
 from tests.support.lateness import check_lasted, judge
 
-from .faults import RESET, TIMEOUT, check_is_fault
+from .backend_errors import RESET, TIMEOUT, check_is_fault
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 SECONDS = 0.6

@@ -17,13 +17,13 @@ def make_gateway(**values: Any) -> Gateway:
 def test_the_chain_runs_in_this_order() -> None:
     assert [stage.func.__name__ for stage in make_gateway().stages] == [
         "Record",
-        "Answer",
+        "ErrorResponse",
         "Identify",
         "Authenticate",
         "Recursion",
-        "Length",
-        "Lookahead",
-        "Payload",
+        "CheckLength",
+        "Precheck",
+        "ReadPayload",
         "Handoff",
         "Admission",
     ]
@@ -32,17 +32,17 @@ def test_the_chain_runs_in_this_order() -> None:
 def test_fault_scripts_are_no_part_of_it_unless_they_are_switched_on() -> None:
     without = [stage.func for stage in make_gateway(faults=False).stages]
     with_scripts = [stage.func.__name__ for stage in make_gateway(faults=True).stages]
-    at = with_scripts.index("Inject")
-    assert with_scripts[at - 1 : at + 2] == ["Recursion", "Inject", "Length"]
+    at = with_scripts.index("FaultInjection")
+    assert with_scripts[at - 1 : at + 2] == ["Recursion", "FaultInjection", "CheckLength"]
     assert with_scripts[:at] + with_scripts[at + 1 :] == [stage.__name__ for stage in without]
 
 
-@pytest.mark.parametrize(("faults", "last"), [(False, "Forward"), (True, "Delay")])
+@pytest.mark.parametrize(("faults", "last"), [(False, "Forward"), (True, "InjectedDelay")])
 def test_what_stands_behind_admission_is_what_events_go_to_as_well(faults: bool, last: str) -> None:
     gateway = make_gateway(faults=faults)
     (handoff,) = [stage for stage in gateway.stages if stage.func.__name__ == "Handoff"]
     stage: Any = gateway.invoke
-    while hasattr(stage, "app") and type(stage).__name__ != "Delay":
+    while hasattr(stage, "app") and type(stage).__name__ != "InjectedDelay":
         stage = stage.app
     assert stage is handoff.keywords["unadmitted"]
     assert type(stage).__name__ == last

@@ -8,7 +8,7 @@ import pytest
 
 from invoke_gateway.backend_errors import BackendReset, BackendTimeout
 from invoke_gateway.exchange import Exchange
-from invoke_gateway.middleware.error_response import Answer
+from invoke_gateway.middleware.error_response import ErrorResponse
 from invoke_gateway.refusals import Refusal
 from tests.middleware.stages import Inside, drive, make_exchange
 from tests.support.sockets import gateway, invoke, refusal_of
@@ -23,15 +23,15 @@ def failing(error: BaseException, status: int = 0) -> Inside:
 
 
 async def test_a_fault_of_the_backend_is_refused_with_its_own_text_and_kind() -> None:
-    driven = await drive(Answer(failing(BackendTimeout())))
-    assert driven.exchange.refusal is Refusal.BACKEND_FAULT
+    driven = await drive(ErrorResponse(failing(BackendTimeout())))
+    assert driven.exchange.refusal is Refusal.BACKEND_ERROR
     assert driven.exchange.refusal_values == {"text": str(BackendTimeout())}
     assert driven.exchange.fault == "timeout"
 
 
 async def test_a_response_that_is_under_way_can_only_be_cut() -> None:
     for error in (BackendReset(), RuntimeError()):
-        driven = await drive(Answer(failing(error, status=200)))
+        driven = await drive(ErrorResponse(failing(error, status=200)))
         assert driven.exchange.refusal is None
         assert driven.exchange.fault is not None
 
@@ -39,7 +39,7 @@ async def test_a_response_that_is_under_way_can_only_be_cut() -> None:
 async def test_a_surprise_is_an_internal_error_that_the_log_explains(caplog: pytest.LogCaptureFixture) -> None:
     """Under the request's id."""
     exchange = make_exchange()
-    driven = await drive(Answer(failing(RuntimeError("surprise"))), exchange)
+    driven = await drive(ErrorResponse(failing(RuntimeError("surprise"))), exchange)
     assert driven.exchange.refusal is Refusal.INTERNAL
     (record,) = caplog.records
     assert record.getMessage() == f"request {exchange.request_id} failed inside the gateway"
@@ -49,11 +49,11 @@ async def test_a_surprise_is_an_internal_error_that_the_log_explains(caplog: pyt
 async def test_what_ends_the_process_is_passed_on() -> None:
     for error in (KeyboardInterrupt(), SystemExit()):
         with pytest.raises(type(error)):
-            await drive(Answer(failing(error)))
+            await drive(ErrorResponse(failing(error)))
 
 
 async def test_without_a_fault_nothing_is_noted() -> None:
-    driven = await drive(Answer(Inside()))
+    driven = await drive(ErrorResponse(Inside()))
     assert (driven.exchange.refusal, driven.exchange.fault) == (None, None)
 
 

@@ -17,7 +17,7 @@ from tests.support.backends import (
 from tests.support.clients import invoke
 from tests.support.gateways import GatewayUnderTest, eventually
 
-from .faults import GARBAGE, RESET, check_is_fault
+from .backend_errors import GARBAGE, RESET, check_is_fault
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 BOTH_LOOPS = True

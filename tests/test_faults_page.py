@@ -11,8 +11,8 @@ import yaml
 
 from invoke_gateway.admin.fault_scripts import KEYS, STEP_KEYS, read_script
 from invoke_gateway.cli.fault_steps import parse_step
-from invoke_gateway.cli.main import main
 from invoke_gateway.policy.invoke_errors import ERROR_NAMES, THROTTLE_REASONS, find_error, takes_reason
+from tests.cli.commands import flags_of
 
 TEXT = (Path(__file__).parent.parent / "docs" / "faults.md").read_text()
 
@@ -33,8 +33,7 @@ def test_every_command_and_flag_that_it_shows_exists_and_its_steps_are_read() ->
     shown = re.findall(r"^\$ invoke-gateway (\w+)(.*)", TEXT, re.MULTILINE)
     assert {command for command, _ in shown} == {"serve", "fault"}
     for command, arguments in shown:
-        options = {name for parameter in main.commands[command].params for name in parameter.opts}
-        assert set(re.findall(r"--[a-z-]+", arguments)) <= options, command
+        assert set(re.findall(r"--[a-z-]+", arguments)) <= flags_of(command), command
     (words,) = [shlex.split(arguments)[1:] for command, arguments in shown if "pass" in arguments]
     assert read_script(json.dumps({"steps": [parse_step(step) for step in words]}).encode()).steps
 

@@ -15,7 +15,6 @@ ROOT = Path(__file__).parent.parent / "gateway" / "invoke_gateway"
 
 CORE = ("asgi", "backend_errors", "buffers", "exchange", "invocation", "policy", "refusals")
 CONNECTING = ("dialing", "store")
-CLIENTS = ("asking", "faulting", "holding", "queueing")
 
 ALLOWED: dict[str, tuple[str, ...]] = {
     "__main__": ("entry",),
@@ -28,6 +27,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "queue",
         "telemetry",
     ),
+    "admin_client": (),
     "app": (
         *CORE,
         "__init__",
@@ -44,13 +44,12 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "write_batcher",
     ),
     "asgi": (),
-    "asking": (),
     "backend_errors": (),
     "background": (),
     "buffers": (),
     "chaos": (),
     "cli": (
-        *CLIENTS,
+        "admin_client",
         "__init__",
         "chaos.command",
         "policy.os_text",
@@ -66,20 +65,17 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "entry": ("cli.main", "signals"),
     "eventstream": (),
     "exchange": ("invocation", "policy", "refusals"),
-    "faulting": ("asking",),
-    "holding": ("asking",),
     "invocation": (),
     "listener": ("asgi", "exchange", "refusals", "write_batcher"),
     "middleware": (*CORE, "counters.base", "queue.base"),
     "policy": ("invocation", "refusals"),
     "queue": (*CORE, *CONNECTING, "background"),
-    "queueing": ("asking",),
     "refusals": (),
     "server": (
         "admin",
         "app",
         "asgi",
-        "asking",
+        "admin_client",
         "background",
         "demo",
         "destinations.sqs",
@@ -96,7 +92,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "signals": (),
     "store": ("dialing", "policy.store_url", "policy.os_text"),
     "telemetry": CORE,
-    "testing": (*CLIENTS, "cli.main", "settings.flags"),  # child.py is the gateway, in a process of its own
+    "testing": ("admin_client", "cli.main", "settings.flags"),  # child.py is the gateway, in a process of its own
     "upstream": (*CORE, "dialing", "write_batcher"),
     "workers": (
         *CORE,
@@ -133,7 +129,6 @@ LIBRARIES: dict[str, set[str]] = {
     "destinations": {"boto3", "botocore", "httptools", "msgspec", "redis"},
     "dialing": {"aiohappyeyeballs"},
     "entry": {"click"},
-    "holding": {"click"},  # the form of a duration
     "listener": {"httptools", "uvicorn"},
     "policy": {"msgspec"},  # parses JSON without side effects
     "queue": {"msgspec"},
@@ -261,7 +256,7 @@ def test_no_rule_allows_what_nobody_imports() -> None:
     unused = []
     for folder, allowed in ALLOWED.items():
         imported = set[str]().union(*(IMPORTS[name][0] for name in named(folder)))
-        shared = (*CORE, *CONNECTING, *CLIENTS)
+        shared = (*CORE, *CONNECTING)
         unused += [(folder, one) for one in allowed if one not in shared and not any(is_in(m, one) for m in imported)]
     assert unused == []
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 
-import click
 import yaml
 
-from invoke_gateway.cli.main import main
 from invoke_gateway.settings import Settings
+from tests.cli.commands import flags_of
 from tests.support.tables import README, TABLES, fill
 
 TEXT = README.read_text()
@@ -31,13 +30,7 @@ def test_every_command_and_flag_that_it_shows_exists() -> None:
     )
     assert len(shown) >= 5
     for command, arguments in shown:
-        found = main.get_command(click.Context(main), command)
-        assert found is not None, command
-        if isinstance(found, click.Group):
-            first = arguments.split()[0] if arguments.split() else ""
-            found = found.commands.get(first, found)
-        options = {name for parameter in found.params for name in parameter.opts}
-        assert set(re.findall(r"--[a-z-]+", arguments)) <= options, command
+        assert set(re.findall(r"--[a-z-]+", arguments)) <= flags_of(command, arguments), command
 
 
 def test_the_targets_that_it_names_are_in_the_makefile() -> None:

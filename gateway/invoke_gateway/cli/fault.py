@@ -1,24 +1,79 @@
-"""`invoke-gateway fault`: makes, lists and ends fault scripts."""
+"""Makes, lists and ends fault scripts: `invoke-gateway fault`."""
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from invoke_gateway.admin_client import AdminClient, FaultFailed
 from invoke_gateway.cli.fault_steps import BadStep, describe_step, parse_step
-from invoke_gateway.faulting import FaultFailed, end_all_scripts, end_script, list_scripts, make_script
+from invoke_gateway.cli.options import admin_option, give_up, name_admin
+from invoke_gateway.cli.tables import make_console, make_table, print_json
+from invoke_gateway.settings import Address
 from invoke_gateway.settings.file import read_value
 
 EVERY_FUNCTION = "*"
-_UNFOLDED = 160  # columns in which hardly a step is folded, for those who read them from a pipe
+
+
+@click.command()
+@click.argument("function", required=False)
+@click.argument("steps", nargs=-1)
+@click.option("--file", type=click.Path(path_type=Path), help="YAML or JSON file of a script, or of its steps alone.")
+@click.option("--seed", type=int, help="Decides where a probability hits; 0 without it.")
+@click.option("--loop", is_flag=True, default=None, help="Begin with the first step again after the last.")
+@click.option("--account", metavar="ID", help="Account whose function it is; the default one without it.")
+@click.option("--list", "as_list", is_flag=True, help="Show all scripts and how far they are.")
+@click.option("--json", "as_json", is_flag=True, help="Print the gateway's answer as JSON.")
+@click.option("--end", metavar="ID", help="End the script with this id; `all` ends all.")
+@admin_option
+@click.pass_context
+def fault(
+    ctx: click.Context,
+    function: str | None,
+    steps: tuple[str, ...],
+    file: Path | None,
+    seed: int | None,
+    loop: bool | None,
+    account: str | None,
+    as_list: bool,
+    as_json: bool,
+    end: str | None,
+    admin: Address,
+) -> None:
+    """Make the next calls of FUNCTION fail, late or cut, one step after the other.
+
+    FUNCTION '*' is every function of the account that has no script of its own. A script replaces the one before it.
+    The gateway must allow it (serve --faults).
+
+    \b
+      invoke-gateway fault checkout "pass 2" "error EC2ThrottledException repeat 3" "latency 2" "cut 40960"
+      invoke-gateway fault checkout "error TooManyRequestsException CallerRateLimitExceeded probability 0.5" --seed 7
+
+    \b
+    Steps:
+      pass CALLS              so many calls pass
+      error NAME [REASON]     the call fails with this exception of Invoke
+      latency SECONDS         the call is late and keeps its slot; goes with error or cut
+      cut BYTES               the response is cut after so many bytes of its body
+      ... repeat CALLS        so many calls in a row, instead of one
+      ... probability CHANCE  each only with this chance; the others pass
+    """
+    client = AdminClient(admin)
+    given = {"seed": seed, "loop": loop, "account": account}
+    try:
+        if as_list or end is not None:
+            refuse_both(as_list and end is not None, function, file, *given.values())
+            show_or_end(client, end, as_json=as_json)
+        else:
+            wanted = read_wanted(steps, file, function=function, **given)
+            make_and_show(client, wanted, name_admin(admin), as_json=as_json)
+    except FaultFailed as error:
+        give_up(ctx, error)
 
 
 def refuse_both(*given: object) -> None:
@@ -27,22 +82,22 @@ def refuse_both(*given: object) -> None:
         raise click.UsageError("--list and --end stand alone.")
 
 
-def show_or_end(admin: str, end: str | None, *, as_json: bool) -> None:
+def show_or_end(client: AdminClient, end: str | None, *, as_json: bool) -> None:
     """Show all scripts, or end one or `all`. Raises `FaultFailed`."""
     if end is None:
-        _show(list_scripts(admin), as_json=as_json)
+        _show(client.list_scripts(), as_json=as_json)
     elif end == "all":
-        end_all_scripts(admin)
+        client.end_all_scripts()
         click.echo("ended all")
-    elif end_script(admin, end):
+    elif client.end_script(end):
         click.echo(f"ended {end}")
     else:
         raise FaultFailed(f"there is no fault script {end}: it was ended or replaced, or never was; see --list.")
 
 
-def make_and_show(admin: str, wanted: dict[str, Any], address: str, *, as_json: bool) -> None:
+def make_and_show(client: AdminClient, wanted: dict[str, Any], address: str, *, as_json: bool) -> None:
     """Make a script and show it; `address` goes into the command that ends it. Raises `FaultFailed`."""
-    script = make_script(admin, wanted)
+    script = client.make_script(wanted)
     _show([script], as_json=as_json)
     if not as_json:
         click.echo(describe_made(script, f"invoke-gateway fault --end {script['id']}{address}"))
@@ -50,12 +105,9 @@ def make_and_show(admin: str, wanted: dict[str, Any], address: str, *, as_json: 
 
 def _show(scripts: list[dict[str, Any]], *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps({"faults": scripts}, indent=2))
-        return
-    console = Console()
-    if not console.is_terminal:
-        console.width = max(console.width, _UNFOLDED)
-    console.print(scripts_table(scripts))
+        print_json({"faults": scripts})
+    else:
+        make_console().print(scripts_table(scripts))
 
 
 def read_wanted(
@@ -121,9 +173,7 @@ def _find_no_json(document: Any) -> str | None:
 
 def scripts_table(scripts: list[dict[str, Any]]) -> Table:
     """One row per script; an arrow stands before the step that is next."""
-    table = Table(box=SIMPLE_HEAD)
-    for heading in ("id", "account", "function"):
-        table.add_column(heading, overflow="fold")
+    table = make_table("id", "account", "function")
     for heading in ("calls", "injected", "seed"):
         table.add_column(heading, justify="right")
     table.add_column("steps", overflow="fold")

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
-from urllib.parse import quote, urlencode
 
 import click
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from invoke_gateway.asking import NoAnswer, ask, describe_failure
+from invoke_gateway.admin_client import AdminClient, AdminRequestFailed
 from invoke_gateway.cli.options import admin_option, give_up, json_option
-
-_UNFOLDED = 160  # columns in which hardly a row is folded, for those who read them from a pipe
+from invoke_gateway.cli.tables import count, make_console, make_table, print_json, printable_text
 
 
 class InFlight(click.Group):
@@ -54,8 +49,8 @@ def list_calls(
     Where gateways share counters, the calls of all gateways are listed.
     """
     try:
-        document = fetch_holders(str(admin), function=function, account=account, most=most)
-    except HoldersFailed as error:
+        document = AdminClient(admin).fetch_in_flight(function=function, account=account, most=most)
+    except AdminRequestFailed as error:
         give_up(ctx, error)
     show_holders(document, as_json=as_json)
 
@@ -80,35 +75,18 @@ def release(ctx: click.Context, gateway: str, account: str | None, force: bool, 
     if not gateway:
         raise click.BadParameter("give the id of a gateway.", param_hint="--gateway")
     try:
-        released = release_gateway(str(admin), gateway, account, force=force)
-    except HoldersFailed as error:
+        released = AdminClient(admin).release_gateway(gateway, account, force=force)
+    except AdminRequestFailed as error:
         give_up(ctx, error)
     click.echo("\n".join(describe_released(released)))
 
 
-class HoldersFailed(Exception):
-    """The gateway did not do it; the text says why and what helps."""
-
-
-def fetch_holders(admin: str, **wanted: object) -> dict[str, Any]:
-    """The answer of /in-flight at host:port; what is None is not asked for. Raises `HoldersFailed`."""
-    query = urlencode({key: value for key, value in wanted.items() if value is not None}, errors="replace")
-    path = f"/in-flight?{query}" if query else "/in-flight"
-    status, document = _ask(admin, path, "GET")
-    if status != 200 or not isinstance(document, dict) or not isinstance(document.get("holders"), list):
-        raise HoldersFailed(describe_failure(admin, "/in-flight", status, document))
-    return document
-
-
 def show_holders(document: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(document, indent=2))
+        print_json(document)
         return
-    console = Console()
-    if not console.is_terminal:
-        console.width = max(console.width, _UNFOLDED)
     if document["holders"]:
-        console.print(holders_table(document["holders"]))
+        make_console().print(holders_table(document["holders"]))
     for line in describe_rest(document):
         click.echo(line)
 
@@ -118,23 +96,21 @@ def holders_table(rows: list[dict[str, Any]]) -> Table:
     columns = [key for key in ("gateway", "worker") if any(row.get(key) for row in rows)]
     if len({row.get("account") for row in rows}) > 1:
         columns.append("account")
-    table = Table(box=SIMPLE_HEAD)
-    for heading in (*columns, "function", "request id"):
-        table.add_column(heading, overflow="fold")
+    table = make_table(*columns, "function", "request id")
     table.add_column("age", justify="right")
     table.add_column("caller", overflow="fold")
     for row in rows:
-        cells = [_printable(row.get(key)) for key in columns]
-        function = _printable(row.get("function")) if row.get("function") else Text("unreserved", style="italic")
+        cells = [printable_text(row.get(key)) for key in columns]
+        function = printable_text(row.get("function")) if row.get("function") else Text("unreserved", style="italic")
         age = f"{float(row.get('age_seconds') or 0):.1f} s"
-        table.add_row(*cells, function, _describe_request(row), age, _printable(row.get("caller")))
+        table.add_row(*cells, function, _describe_request(row), age, printable_text(row.get("caller")))
     return table
 
 
 def _describe_request(row: dict[str, Any]) -> Text:
     if row.get("hold") is None:
-        return _printable(row.get("request_id"))
-    return Text(f"hold {row['hold']} ({_count(row.get('slots', 1))})", style="italic")
+        return printable_text(row.get("request_id"))
+    return Text(f"hold {row['hold']} ({count(row.get('slots', 1), 'slot')})", style="italic")
 
 
 def describe_rest(document: dict[str, Any]) -> list[str]:
@@ -143,7 +119,7 @@ def describe_rest(document: dict[str, Any]) -> list[str]:
     if not document["holders"]:
         lines.append("No call is known to hold a slot." if document.get("gateways") else "Nobody holds a slot.")
     elif left_out := document.get("left_out", 0):
-        lines.append(f"and {_count(left_out)} more")
+        lines.append(f"and {count(left_out, 'slot')} more")
     lines += [line for gateway in document.get("gateways", ()) if (line := _describe_gateway(gateway))]
     if document.get("trouble"):
         lines.append(str(document["trouble"]))
@@ -155,7 +131,7 @@ def _describe_gateway(gateway: dict[str, Any]) -> str | None:
     if is_alive and is_known:
         return None
     id = join_id(gateway)
-    line = f"{id} holds {_count(gateway.get('slots', 0))} of account {gateway.get('account')}"
+    line = f"{id} holds {count(gateway.get('slots', 0), 'slot')} of account {gateway.get('account')}"
     if not is_known:
         line += ", its calls are not known"
     if not is_alive:
@@ -168,27 +144,7 @@ def _describe_gateway(gateway: dict[str, Any]) -> str | None:
 
 def join_id(row: dict[str, Any]) -> str:
     """The id by which the store knows a process."""
-    return ".".join(str(_printable(row[key])) for key in ("gateway", "worker") if row.get(key))
-
-
-def _count(slots: object) -> str:
-    return "1 slot" if slots == 1 else f"{slots} slots"
-
-
-def _printable(value: object) -> Text:
-    """Text, so that nothing is read as markup; and clients have chosen some of it, so nothing commands the terminal."""
-    shown = "" if value is None else str(value)
-    return Text("".join(letter if letter.isprintable() else "?" for letter in shown))
-
-
-def release_gateway(admin: str, gateway: str, account: str | None, *, force: bool) -> dict[str, Any]:
-    """Give back what a gateway holds; the answer of the one at host:port. Raises `HoldersFailed`."""
-    query = urlencode({"account": account or "", "force": "true" if force else ""}, errors="replace")
-    path = f"/in-flight/{quote(gateway, safe='', errors='replace')}"
-    status, document = _ask(admin, f"{path}?{query}", "DELETE")
-    if status != 200 or not isinstance(document, dict) or not isinstance(document.get("released"), list):
-        raise HoldersFailed(describe_failure(admin, path, status, document))
-    return document
+    return ".".join(str(printable_text(row[key])) for key in ("gateway", "worker") if row.get(key))
 
 
 def describe_released(document: dict[str, Any]) -> list[str]:
@@ -196,15 +152,8 @@ def describe_released(document: dict[str, Any]) -> list[str]:
     lines = []
     for row in document["released"]:
         slots = row.get("slots", 0)
-        line = f"{join_id(row)}: gave back {_count(slots)} of account {row.get('account')}"
+        line = f"{join_id(row)}: gave back {count(slots, 'slot')} of account {row.get('account')}"
         if row.get("is_alive"):
             line += "; it lives, and counts its running calls again, also above the limit"
         lines.append(line)
     return lines
-
-
-def _ask(admin: str, path: str, method: str) -> tuple[int, Any]:
-    try:
-        return ask(admin, path, method)
-    except NoAnswer as error:
-        raise HoldersFailed(str(error)) from None

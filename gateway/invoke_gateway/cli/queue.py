@@ -1,19 +1,17 @@
-"""`invoke-gateway queue`: the events that a running gateway keeps, and what to do with single ones."""
+"""Shows the events of a running gateway, and retries, adopts and drops them: `invoke-gateway queue`."""
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from typing import Any
 
 import click
-from rich.console import Console
 
-from invoke_gateway import queueing
-from invoke_gateway.cli import queue_table
-from invoke_gateway.cli.options import UNREACHABLE, admin_option, give_up
-from invoke_gateway.queueing import QueueFailed, fetch_events, fetch_queue
+from invoke_gateway.admin_client import AdminClient, QueueFailed
+from invoke_gateway.cli import event_tables
+from invoke_gateway.cli.options import UNREACHABLE, admin_option, give_up, json_option
+from invoke_gateway.cli.tables import count, make_console, print_json, printable, show_live
 
 _STATES = ("waiting", "retrying", "running", "delivering", "undelivered", "held")
 
@@ -21,7 +19,7 @@ _STATES = ("waiting", "retrying", "running", "delivering", "undelivered", "held"
 @click.group(invoke_without_command=True)
 @click.option("--watch", is_flag=True, help="Refresh the table every second, until Ctrl-C.")
 @click.option("--rows", type=click.IntRange(0, 100_000), default=100, show_default=True, help="Functions to show.")
-@click.option("--json", "as_json", is_flag=True, help="Print the gateway's answer as JSON.")
+@json_option
 @admin_option
 @click.pass_context
 def queue(ctx: click.Context, watch: bool, rows: int, as_json: bool, admin: object) -> None:
@@ -36,12 +34,12 @@ def queue(ctx: click.Context, watch: bool, rows: int, as_json: bool, admin: obje
     if ctx.invoked_subcommand is not None:
         ctx.default_map = {name: {"admin": str(admin)} for name in queue.commands}
         return
-    console = Console()
+    client, console = AdminClient(admin), make_console()
     try:
         if watch and console.is_terminal and not as_json:
-            queue_table.watch_queue(console, admin, rows)
+            show_live(console, lambda: client.fetch_queue(rows), event_tables.render)
         else:
-            queue_table.show_queue(fetch_queue(admin, rows), as_json=as_json)
+            event_tables.show_queue(client.fetch_queue(rows), as_json=as_json)
     except QueueFailed as error:
         give_up(ctx, error)
 
@@ -51,7 +49,7 @@ def queue(ctx: click.Context, watch: bool, rows: int, as_json: bool, admin: obje
 @click.option("--account", metavar="ID", help="Of this account only.")
 @click.option("--state", type=click.Choice(_STATES), help="Only those in this state.")
 @click.option("--most", type=click.IntRange(1, 100), default=20, show_default=True, help="Events to show.")
-@click.option("--json", "as_json", is_flag=True, help="Print the gateway's answer as JSON.")
+@json_option
 @admin_option
 @click.pass_context
 def list_events(
@@ -65,8 +63,8 @@ def list_events(
 ) -> None:
     """List the oldest events, of FUNCTION or of all."""
     try:
-        events = fetch_events(admin, function=function, account=account, state=state, most=most)
-        queue_table.show_events(events, as_json=as_json)
+        events = AdminClient(admin).fetch_events(function=function, account=account, state=state, most=most)
+        event_tables.show_events(events, as_json=as_json)
     except QueueFailed as error:
         give_up(ctx, error)
 
@@ -80,13 +78,13 @@ def list_events(
 def show(ctx: click.Context, request_id: str, payload: bool, as_json: bool, admin: object) -> None:
     """Show all there is to know of the events with the request id ID."""
     try:
-        document = fetch_events(admin, request_id=request_id, payload="true")
+        document = AdminClient(admin).fetch_events(request_id=request_id, payload="true")
     except QueueFailed as error:
         give_up(ctx, error)
     if as_json:
-        click.echo(json.dumps(document, indent=2))
+        print_json(document)
         return
-    described = ["\n".join(queue_table.describe_event(row, whole=payload)) for row in document["events"]]
+    described = ["\n".join(event_tables.describe_event(row, whole=payload)) for row in document["events"]]
     click.echo("\n\n".join(described))
 
 
@@ -99,7 +97,7 @@ def retry(ctx: click.Context, request_ids: tuple[str, ...], admin: object) -> No
 
     One that was to be run again is run; one that could not be delivered is delivered, with all its tries anew.
     """
-    _do_to_all(ctx, request_ids, lambda id: queueing.retry(admin, id), "retried")
+    _do_to_all(ctx, request_ids, lambda id: AdminClient(admin).retry_events(id), "retried")
 
 
 @queue.command()
@@ -111,7 +109,7 @@ def adopt(ctx: click.Context, origin: str | None, admin: object) -> None:
 
     ORIGIN is one that `invoke-gateway queue` names. It can be left out where events of one origin only are held.
     """
-    _decide(ctx, lambda: queueing.adopt(admin, origin), "adopted")
+    _decide(ctx, lambda: AdminClient(admin).adopt_events(origin), "adopted")
 
 
 @queue.command()
@@ -135,9 +133,9 @@ def drop(
             f"Drop {'all held events' if held else what} for good, without delivery to any target?", abort=True
         )
     if held:
-        _decide(ctx, lambda: queueing.drop_held(admin, origin), "dropped")
+        _decide(ctx, lambda: AdminClient(admin).drop_held_events(origin), "dropped")
         return
-    _do_to_all(ctx, request_ids, lambda id: queueing.drop(admin, id), "dropped")
+    _do_to_all(ctx, request_ids, lambda id: AdminClient(admin).drop_events(id), "dropped")
 
 
 def _decide(ctx: click.Context, do: Callable[[], dict[str, Any]], word: str) -> None:
@@ -147,7 +145,7 @@ def _decide(ctx: click.Context, do: Callable[[], dict[str, Any]], word: str) -> 
         give_up(ctx, error)
     events = answer[word]
     rest = "" if answer.get("is_whole", True) else " until now; the gateway goes on with the rest"
-    click.echo(f"{word} {'1 event' if events == 1 else f'{events} events'}{rest}")
+    click.echo(f"{word} {count(events, 'event')}{rest}")
 
 
 def _is_terminal() -> bool:
@@ -166,7 +164,7 @@ def _do_to_all(
             has_failed = True
             click.echo(f"invoke-gateway: {error}", err=True)
             continue
-        line = f"{word} {queue_table.printable(request_id)}"
+        line = f"{word} {printable(request_id)}"
         if answer[word] > 1:
             line += f": {answer[word]} events"
         if answer.get("running"):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from ..asking import NoAnswer, ask
+from ..admin_client import NoResponse, request
 from ..destinations.sqs import missing_extra
 from ..policy.destination_url import StreamTarget, parse_destination_url
 from ..policy.store_url import split_store_url
@@ -195,8 +195,8 @@ def _gateway_runs(settings: Settings) -> bool:
         return False
     host = _EVERYWHERE.get(admin.host, admin.host)
     try:
-        _, answer = ask(Address(host, admin.port), "/readyz", timeout=_ASK_SECONDS)
-    except NoAnswer:
+        _, answer = request(Address(host, admin.port), "/readyz", timeout=_ASK_SECONDS)
+    except NoResponse:
         return False
     served = answer.get("listen") if isinstance(answer, dict) else None
     return isinstance(served, str) and served.endswith(f":{settings.listen.port}")

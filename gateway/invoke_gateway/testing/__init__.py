@@ -1,8 +1,6 @@
 """A gateway for your own tests: what the fixtures of `pytest_invoke_gateway` do, also without pytest."""
 
-from invoke_gateway.faulting import FaultFailed
-from invoke_gateway.holding import HoldFailed
-from invoke_gateway.queueing import QueueFailed
+from invoke_gateway.admin_client import FaultFailed, HoldFailed, QueueFailed
 from invoke_gateway.testing.events import EventsNotSettled
 from invoke_gateway.testing.fault import Fault
 from invoke_gateway.testing.gateway import GatewayFactory, InvokeGateway, running_gateway

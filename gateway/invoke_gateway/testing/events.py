@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from invoke_gateway.queueing import QueueFailed, drop, fetch_events
+from invoke_gateway.admin_client import AdminClient, QueueFailed
 
 _ENDING = ("waiting", "retrying", "running", "delivering")
 _MOST = 100  # of one look
@@ -26,13 +26,13 @@ def describe(queue: dict[str, Any]) -> str:
     return "; ".join(_describe(row) for row in queue["functions"])
 
 
-def drop_all(admin: str) -> None:
+def drop_all(admin: AdminClient) -> None:
     """Drop all events but those that run, or are delivered, now. Raises `QueueFailed`.
 
     A run that finds no slot puts its event back: only a second look that finds nothing shows that all are dropped."""
     idle = 0
     while idle < _LOOKS:
-        waiting = [row["request_id"] for row in fetch_events(admin, most=_MOST)["events"] if not row["is_running"]]
+        waiting = [row["request_id"] for row in admin.fetch_events(most=_MOST)["events"] if not row["is_running"]]
         for request_id in dict.fromkeys(waiting):
             _drop(admin, request_id)
         idle = 0 if waiting else idle + 1
@@ -40,9 +40,9 @@ def drop_all(admin: str) -> None:
             time.sleep(_PAUSE_SECONDS)
 
 
-def _drop(admin: str, request_id: str) -> None:
+def _drop(admin: AdminClient, request_id: str) -> None:
     try:
-        drop(admin, request_id)
+        admin.drop_events(request_id)
     except QueueFailed as failure:
         if failure.status not in (404, 409):  # it has ended, or runs
             raise

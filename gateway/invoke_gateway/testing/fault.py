@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from invoke_gateway.faulting import end_script, list_scripts
+from invoke_gateway.admin_client import AdminClient
 
 
 class Fault:
     """A fault script in force: until `end()`, the end of a `with` block, or the end of the test."""
 
-    def __init__(self, admin: str, script: Mapping[str, Any]) -> None:
+    def __init__(self, admin: AdminClient, script: Mapping[str, Any]) -> None:
         self._admin = admin
         self.id = str(script["id"])
         self.function: str | None = script["function"]
@@ -33,7 +33,7 @@ class Fault:
 
     def end(self) -> None:
         """Let the function's calls pass again. May be called twice."""
-        end_script(self._admin, self.id)
+        self._admin.end_script(self.id)
 
     def __enter__(self) -> Self:
         return self
@@ -44,4 +44,4 @@ class Fault:
         self.end()
 
     def _describe(self) -> dict[str, Any]:
-        return next((script for script in list_scripts(self._admin) if script["id"] == self.id), {})
+        return next((script for script in self._admin.list_scripts() if script["id"] == self.id), {})

@@ -7,10 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from invoke_gateway.asking import fetch_limits
-from invoke_gateway.faulting import end_all_scripts, make_script
-from invoke_gateway.holding import list_holds, release_hold, take_hold
-from invoke_gateway.queueing import fetch_queue
+from invoke_gateway.admin_client import AdminClient
 from invoke_gateway.testing.events import EventsNotSettled, describe, drop_all, has_work
 from invoke_gateway.testing.fault import Fault
 from invoke_gateway.testing.hold import Hold
@@ -27,7 +24,7 @@ class InvokeGateway:
 
     def __init__(self, process: GatewayProcess, settings: Mapping[str, Any]) -> None:
         self._process = process
-        self._admin = process.addresses.admin
+        self._admin = AdminClient(process.addresses.admin)
         self._region = str(settings.get("region", "us-east-1"))
         self._takes_faults = bool(settings["faults"])
         self._keeps_events = settings["async"].get("mode") != "forward"
@@ -43,7 +40,7 @@ class InvokeGateway:
     @property
     def admin_url(self) -> str:
         """URL of the admin listener: /limits, /metrics, /holds and the rest."""
-        return f"http://{self._admin}"
+        return f"http://{self._admin.address}"
 
     @property
     def client_settings(self) -> dict[str, str]:
@@ -83,7 +80,7 @@ class InvokeGateway:
         All of them are taken, or none. Raises `HoldFailed` with the gateway's text where there is no room.
         """
         wanted = {"function": function, "slots": slots, "seconds": seconds, **({"account": account} if account else {})}
-        return Hold(self._admin, take_hold(self._admin, wanted))
+        return Hold(self._admin, self._admin.take_hold(wanted))
 
     def hold_all(self, function: str | None = None, account: str | None = None) -> Hold:
         """Hold every slot that is free now, so that the next call is throttled.
@@ -108,14 +105,14 @@ class InvokeGateway:
         a step makes no sense.
         """
         wanted = {"function": function, "steps": steps, "seed": seed, "loop": loop}
-        return Fault(self._admin, make_script(self._admin, wanted | ({"account": account} if account else {})))
+        return Fault(self._admin, self._admin.make_script(wanted | ({"account": account} if account else {})))
 
     def limits(self) -> dict[str, Any]:
         """The document of /limits: of each account what is in force, what runs and what was refused.
 
         Refusals are counted since the gateway started, which may have been before this test.
         """
-        return fetch_limits(self._admin)
+        return self._admin.fetch_limits()
 
     def in_flight(self, function: str | None = None, account: str | None = None) -> int:
         """Slots in use now, with those that are held: of a function, or of the account as a whole."""
@@ -133,20 +130,20 @@ class InvokeGateway:
         Raises `EventsNotSettled`, which says what waits for what, after `timeout` seconds.
         """
         deadline = time.monotonic() + timeout
-        while has_work(queue := fetch_queue(self._admin, _MOST_FUNCTIONS)):
+        while has_work(queue := self._admin.fetch_queue(_MOST_FUNCTIONS)):
             if time.monotonic() > deadline:
                 raise EventsNotSettled(f"after {timeout:g} seconds there are still events: {describe(queue)}")
             time.sleep(LOOK_AGAIN)
 
     def reset(self) -> None:
         """Drop the events that wait, and end all holds and fault scripts."""
-        holds = list_holds(self._admin)
+        holds = self._admin.list_holds()
         if self._keeps_events:  # before the holds end: events may wait for those slots
             drop_all(self._admin)
         for hold in holds:
-            release_hold(self._admin, hold["id"])
+            self._admin.release_hold(hold["id"])
         if self._takes_faults:
-            end_all_scripts(self._admin)
+            self._admin.end_all_scripts()
 
     def check(self) -> None:
         """Raises `GatewayNotStarted` where the gateway has ended since."""

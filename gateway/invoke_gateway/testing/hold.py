@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from invoke_gateway.holding import release_hold
+from invoke_gateway.admin_client import AdminClient
 
 
 class Hold:
     """Slots that are held: until `release()`, the end of a `with` block, the end of the test, or `seconds`."""
 
-    def __init__(self, admin: str, taken: Mapping[str, Any]) -> None:
+    def __init__(self, admin: AdminClient, taken: Mapping[str, Any]) -> None:
         self._admin = admin
         self.id = str(taken["id"])
         self.function: str | None = taken["function"]
@@ -24,7 +24,7 @@ class Hold:
 
     def release(self) -> None:
         """Give the slots back. May be called twice, and after the hold has ended by itself."""
-        release_hold(self._admin, self.id)
+        self._admin.release_hold(self.id)
 
     def __enter__(self) -> Self:
         return self

@@ -1,24 +1,27 @@
-"""How `invoke-gateway queue` shows what a running gateway says of its events."""
+"""Shows the events of a running gateway as tables and lines, for `invoke-gateway queue`."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import click
-from rich.box import SIMPLE_HEAD
-from rich.console import Console, Group
-from rich.live import Live
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from invoke_gateway.cli.limits_table import REFRESH
-from invoke_gateway.queueing import fetch_queue
+from invoke_gateway.cli.tables import (
+    count,
+    format_seconds,
+    make_console,
+    make_table,
+    print_json,
+    printable,
+    printable_text,
+)
 
 PAYLOAD_SHOWN = 1024  # characters
-_UNFOLDED = 160  # columns in which hardly a row is folded, for those who read them from a pipe
 _STATES = {
     "waiting": "waiting",
     "retrying": "in retry",
@@ -29,49 +32,14 @@ _STATES = {
 }
 
 
-def printable(value: object, also: str = "") -> str:
-    """Clients have chosen some of it, so nothing commands the terminal."""
-    shown = "" if value is None else str(value)
-    return "".join(letter if letter.isprintable() or letter in also else "?" for letter in shown)
-
-
-def say_seconds(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
-
-
-def make_console() -> Console:
-    console = Console()
-    if not console.is_terminal:
-        console.width = max(console.width, _UNFOLDED)
-    return console
-
-
 # All functions
 
 
 def show_queue(document: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(document, indent=2))
+        print_json(document)
     else:
         make_console().print(render(document))
-
-
-def watch_queue(console: Console, admin: object, rows: int) -> None:
-    """Show the table and refresh it until Ctrl-C. Raises `QueueFailed` when the gateway is gone."""
-    document = fetch_queue(admin, rows)
-    try:
-        with Live(render(document), console=console, auto_refresh=False) as live:
-            while True:
-                time.sleep(REFRESH)
-                live.update(render(fetch_queue(admin, rows)), refresh=True)
-    except KeyboardInterrupt:
-        return
 
 
 def render(document: dict[str, Any]) -> Group:
@@ -87,21 +55,19 @@ def queue_table(rows: list[dict[str, Any]]) -> Table:
     """Return one row for each function. Accounts are shown where there are several, held events where there are any."""
     has_held = any(row.get("held") for row in rows)
     has_accounts = len({row.get("account") for row in rows}) > 1
-    table = Table(box=SIMPLE_HEAD)
-    for heading in (*(("account",) if has_accounts else ()), "function"):
-        table.add_column(heading, overflow="fold")
+    table = make_table(*(("account",) if has_accounts else ()), "function")
     for heading in (*list(_STATES.values())[: None if has_held else -1], "oldest", "next in"):
         table.add_column(heading, justify="right")
     for row in rows:
         undelivered, held = row.get("undelivered", 0), row.get("held", 0)
         table.add_row(
-            *((Text(printable(row.get("account"))),) if has_accounts else ()),
-            Text(printable(row.get("function"))),  # Text: a name is never read as markup
+            *((printable_text(row.get("account")),) if has_accounts else ()),
+            printable_text(row.get("function")),  # Text: a name is never read as markup
             *(str(row.get(state, 0)) for state in list(_STATES)[:-2]),
             Text(str(undelivered), style="bold red" if undelivered else ""),
             *((Text(str(held), style="bold yellow" if held else ""),) if has_held else ()),
-            say_seconds(row.get("oldest_seconds")),
-            say_seconds(row.get("next_due_seconds")),
+            format_seconds(row.get("oldest_seconds")),
+            format_seconds(row.get("next_due_seconds")),
         )
     return table
 
@@ -114,24 +80,23 @@ def _describe_whole(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield f"and {left_out} more functions; --rows shows more", "dim"
     events = document.get("events", 0)
     yield (
-        f"{_count(events)} in {printable(document.get('store'))}"
+        f"{count(events, 'event')} in {printable(document.get('store'))}"
         if events
         else (f"No events wait in {printable(document.get('store'))}."),
         "",
     )
     if undelivered := document.get("undelivered"):
         shows = "`invoke-gateway queue list --state undelivered` shows them"
-        yield f"{_count(undelivered)} could not be delivered: {shows}, `queue retry` and `queue drop` decide", ""
+        yield (
+            f"{count(undelivered, 'event')} could not be delivered: {shows}, `queue retry` and `queue drop` decide",
+            "",
+        )
     for held in document.get("held_origins", ()):
-        origin, age = printable(held.get("origin")), say_seconds(held.get("oldest_seconds"))
+        origin, age = printable(held.get("origin")), format_seconds(held.get("oldest_seconds"))
         cure = "`invoke-gateway queue adopt` runs them here, `queue drop --held` drops them"
-        yield f"{_count(held.get('events', 0))} held for {origin}, the oldest {age} ago: {cure}", "bold yellow"
+        yield f"{count(held.get('events', 0), 'event')} held for {origin}, the oldest {age} ago: {cure}", "bold yellow"
     if trouble := document.get("trouble"):
         yield printable(trouble), "bold red"
-
-
-def _count(events: int) -> str:
-    return "1 event" if events == 1 else f"{events} events"
 
 
 # Single events
@@ -139,7 +104,7 @@ def _count(events: int) -> str:
 
 def show_events(document: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(document, indent=2))
+        print_json(document)
         return
     if not document["events"]:
         click.echo("There are no such events.")
@@ -150,7 +115,7 @@ def show_events(document: dict[str, Any], *, as_json: bool) -> None:
 
 
 def events_table(rows: list[dict[str, Any]]) -> Table:
-    table = Table(box=SIMPLE_HEAD)
+    table = make_table()
     table.add_column("request id", no_wrap=True)
     table.add_column("function", overflow="fold")
     table.add_column("state")
@@ -159,11 +124,11 @@ def events_table(rows: list[dict[str, Any]]) -> Table:
     table.add_column("why", overflow="fold")
     for row in rows:
         table.add_row(
-            Text(printable(row.get("request_id"))),
-            Text(printable(row.get("function"))),
+            printable_text(row.get("request_id")),
+            printable_text(row.get("function")),
             printable(row.get("state")),
-            say_seconds(row.get("age_seconds")),
-            say_seconds(row.get("due_in_seconds")),
+            format_seconds(row.get("age_seconds")),
+            format_seconds(row.get("due_in_seconds")),
             str(row.get("runs", 0)),
             str(row.get("returns", 0)),
             Text(_describe_why(row)),
@@ -187,8 +152,8 @@ def describe_event(row: dict[str, Any], *, whole: bool) -> list[str]:
         "ARN": row.get("arn"),
         "account": row.get("account"),
         "state": _describe_state(row),
-        "received": f"{received}, {say_seconds(row.get('age_seconds'))} ago",
-        "due in": say_seconds(row.get("due_in_seconds")),
+        "received": f"{received}, {format_seconds(row.get('age_seconds'))} ago",
+        "due in": format_seconds(row.get("due_in_seconds")),
         "runs": f"{row.get('runs', 0)} that failed",
         "returns": f"{row.get('returns', 0)}, throttled or by an error of the system",
         **_describe_outcome(row.get("outcome")),
@@ -213,7 +178,7 @@ def _describe_state(row: dict[str, Any]) -> str:
 def _describe_outcome(outcome: dict[str, Any] | None) -> dict[str, Any]:
     if outcome is None:
         return {}
-    ended = say_seconds(outcome.get("ended_seconds_ago"))
+    ended = format_seconds(outcome.get("ended_seconds_ago"))
     pending = ", ".join(map(str, outcome.get("pending", ())))
     return {
         "outcome": f"{outcome.get('condition')}, {ended} ago; error code {outcome.get('error_code')}",

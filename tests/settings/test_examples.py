@@ -24,7 +24,7 @@ from invoke_gateway.settings import Settings
 from tests.support.processes import LOOPBACK, bare_environment, wait_until
 from tests.support.sockets import Wire, fetch, invoke
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PAGES = [*(ROOT / name for name in ("README.md", "grafana", "loadtests")), ROOT / "docs"]
 FILES = sorted(file for page in PAGES for file in ([page] if page.is_file() else page.rglob("*.md")))
 KEYS = {field.alias or name for name, field in Settings.model_fields.items()}

@@ -10,9 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 from rich.console import Console
 
-from invoke_gateway.cli import queue_table
+from invoke_gateway.cli.event_tables import describe_event, events_table, render
 from invoke_gateway.cli.main import main
-from invoke_gateway.cli.queue_table import describe_event, events_table, render, say_seconds
 from tests.support.sockets import Gateway, invoke
 from tests.support.sockets import gateway as serving
 
@@ -153,13 +152,6 @@ def test_everything_of_an_event_is_told_and_of_its_payload_the_first_kibibyte() 
     assert describe_event(EVENT, whole=True)[-1] == "x" * 2000
 
 
-@pytest.mark.parametrize(
-    ("seconds", "said"), [(None, ""), (0.04, "0.0 s"), (59.9, "59.9 s"), (61.0, "1 min 01 s"), (7322.0, "2 h 02 min")]
-)
-def test_seconds_are_said_as_people_say_them(seconds: float | None, said: str) -> None:
-    assert say_seconds(seconds) == said
-
-
 def test_it_asks_a_running_gateway(served: Gateway) -> None:
     assert ask(served).output.startswith("No events wait in ")
     send(served, 1, 2, 3)
@@ -176,31 +168,6 @@ def test_it_asks_a_running_gateway(served: Gateway) -> None:
     assert event.endswith('payload:     8 bytes\n{"n": 2}\n')
     assert json.loads(ask(served, "show", ID % 2, "--json").output)["events"][0]["payload"] == '{"n": 2}'
     served.until_no_events()
-
-
-def test_while_it_is_watched_the_table_asks_again_every_second_until_interrupted(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    asked: list[tuple[object, int]] = []
-    waited: list[float] = []
-
-    def fetch(admin: object, rows: int) -> dict[str, Any]:
-        asked.append((admin, rows))
-        return QUEUE | {"events": 40 + len(asked)}
-
-    def wait(seconds: float) -> None:
-        waited.append(seconds)
-        if len(waited) == 3:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(queue_table, "fetch_queue", fetch)
-    monkeypatch.setattr(queue_table.time, "sleep", wait)
-    console = Console(force_terminal=True, width=140)
-    with console.capture() as captured:
-        queue_table.watch_queue(console, "127.0.0.1:9002", 5)
-    assert asked == [("127.0.0.1:9002", 5)] * 3
-    assert waited == [1.0] * 3
-    assert "43 events in /var/lib/x/queue.db" in captured.get()
 
 
 def test_it_retries_and_drops_one_after_the_other_and_says_what_it_could_not(served: Gateway) -> None:

@@ -1,30 +1,42 @@
-"""The table of `invoke-gateway limits`: what a running gateway counts, from the JSON of its /limits."""
+"""Shows what a running gateway counts: `invoke-gateway limits`, from the document of /limits."""
 
-import time
+from __future__ import annotations
+
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.live import Live
+import click
 from rich.table import Table
 from rich.text import Text
 
-from invoke_gateway.asking import fetch_limits
+from invoke_gateway.admin_client import AdminClient, LimitsUnavailable
+from invoke_gateway.cli.options import admin_option, give_up
+from invoke_gateway.cli.tables import make_console, make_table, print_json, show_live
+from invoke_gateway.settings import Address
 
-REFRESH = 1.0  # seconds
-_OLD = 3.0  # seconds: the store is asked for every answer, so older sums mean that it did not answer
+_OLD = 3.0  # seconds: the store is read for every request, so older sums mean that it did not reply
 
 
-def show_live(console: Console, admin: object) -> None:
-    """Show the table and refresh it until Ctrl-C. Raises LimitsUnavailable when the gateway is gone."""
-    limits = fetch_limits(admin)
+@click.command()
+@admin_option
+@click.option("--once", is_flag=True, help="Print the table once instead of refreshing it every second.")
+@click.option("--json", "as_json", is_flag=True, help="Print the gateway's answer as JSON, once.")
+@click.pass_context
+def limits(ctx: click.Context, admin: Address, once: bool, as_json: bool) -> None:
+    """Watch what a running gateway counts.
+
+    Of each account: all, the unreserved pool, then its functions; in flight, ceiling, the age of the oldest
+    call, and throttles by reason.
+    """
+    client, console = AdminClient(admin), make_console()
     try:
-        with Live(render(limits), console=console, auto_refresh=False) as live:
-            while True:
-                time.sleep(REFRESH)
-                live.update(render(fetch_limits(admin)), refresh=True)
-    except KeyboardInterrupt:
-        return
+        if as_json:
+            print_json(client.fetch_limits())
+        elif once or not console.is_terminal:
+            console.print(render(client.fetch_limits()))
+        else:
+            show_live(console, client.fetch_limits, render)
+    except LimitsUnavailable as error:
+        give_up(ctx, error)
 
 
 def render(limits: dict[str, Any]) -> Table:
@@ -33,9 +45,7 @@ def render(limits: dict[str, Any]) -> Table:
     title = "draining: no new calls are admitted" if limits.get("draining") else None
     shared = limits.get("shared")
     caption = None if shared is None else _describe_sharing(shared, limits["accounts"])
-    table = Table(title=title, caption=caption, caption_justify="left", box=SIMPLE_HEAD)
-    for heading in ("account", "function"):
-        table.add_column(heading, overflow="fold")
+    table = make_table("account", "function", title=title, caption=caption, caption_justify="left")
     for heading in ("in flight", *(("here",) if shared is not None else ()), "ceiling", "oldest call"):
         table.add_column(heading, justify="right")
     table.add_column("throttles by reason", overflow="fold")

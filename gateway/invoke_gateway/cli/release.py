@@ -1,0 +1,23 @@
+"""Ends a hold: `invoke-gateway release`."""
+
+from __future__ import annotations
+
+import click
+
+from invoke_gateway.admin_client import AdminClient, HoldFailed
+from invoke_gateway.cli.options import admin_option, give_up
+from invoke_gateway.settings import Address
+
+
+@click.command()
+@click.argument("hold")
+@admin_option
+@click.pass_context
+def release(ctx: click.Context, hold: str, admin: Address) -> None:
+    """End the hold with the id HOLD before its time is over."""
+    try:
+        if not AdminClient(admin).release_hold(hold):
+            raise HoldFailed(f"there is no hold {hold}: it has ended, or never was. http://{admin}/holds lists all.")
+    except HoldFailed as error:
+        give_up(ctx, error)
+    click.echo(f"released {hold}")

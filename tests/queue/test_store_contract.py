@@ -1,6 +1,6 @@
 """What every store of events must do, whatever it is made of.
 
-What only networks and servers do is in test_streams_faults.py.
+What only networks and servers do is in the tests of redis/.
 """
 
 from __future__ import annotations

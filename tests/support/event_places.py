@@ -70,7 +70,7 @@ class Place(Protocol):
 
 class FilePlace:
     """A file. What is claimed is known to its process only: to end it is all there is to a crash, as seen by the next
-    one. (What a real one does to the file is in test_sqlite_faults.py.)"""
+    one. (What a real one does to the file is in sqlite/test_store_faults.py.)"""
 
     can_share = False
 

@@ -255,7 +255,7 @@ except CannotOpen as error:
 
 def open_elsewhere(path: Path | str, folder: Path) -> str:
     """What a second process is answered that opens the file; nothing where it may."""
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     command = [sys.executable, "-c", OPEN, str(path)]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60).stderr
 

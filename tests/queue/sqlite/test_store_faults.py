@@ -22,7 +22,7 @@ from invoke_gateway.queue.sqlite.owned_file import PAGE_BYTES
 from invoke_gateway.queue.sqlite.store import SqliteStore
 from tests.support.lateness import judge
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CHILD = [sys.executable, str(Path(__file__).with_name("crash_child.py"))]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 PLENTY = 1 << 40

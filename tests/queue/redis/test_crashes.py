@@ -30,7 +30,7 @@ class Gateway:
     def __init__(self, place: StreamPlace, path: Path) -> None:
         arguments = [place.server.url, place.base.strip("{}"), str(LEASE), LANE, str(path)]
         self.process = subprocess.Popen(
-            [sys.executable, CHILD, *arguments], stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
+            [sys.executable, CHILD, *arguments], stdout=subprocess.PIPE, cwd=Path(__file__).parents[3]
         )
         assert self.process.stdout is not None
         assert self.process.stdout.readline() == b"ready\n"

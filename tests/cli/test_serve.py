@@ -153,7 +153,7 @@ def test_the_help_of_serve_shows_every_flag_under_a_heading_with_unit_and_defaul
     for heading in ("Listeners:", "Backend:", "Limits:", "Payload quotas:", "Operation:"):
         assert heading in result.output
     flat = " ".join(result.output.split())
-    assert "the slot is given back because the backend is taken to have ended the call. [default: 900]" in flat
+    assert "the slot is released, because the backend is taken to have ended the call. [default: 900]" in flat
     assert "Pydantic" not in flat
 
 

@@ -16,7 +16,7 @@ def parse_admin(ctx: click.Context, parameter: click.Parameter, value: str) -> A
     """Parse the value of --admin. Raises `BadParameter`."""
     from pydantic_core import PydanticCustomError
 
-    from invoke_gateway.settings.types import read_address
+    from invoke_gateway.settings.address import read_address
 
     try:
         return read_address(value)

@@ -1,19 +1,12 @@
-"""Everything that can be set: `load` puts it together, frozen, and reports all mistakes at once.
+"""Reads all settings: `load` merges their sources into one frozen object, and reports all mistakes at once."""
 
-models    every key with its type, unit and default
-values    what a single value may look like
-keys      the keys, walked off the models, for flags, help and messages
-file      YAML and JSON into plain mappings, with yaml_text and unreadable
-merge     file, environment and flags into one mapping that remembers its sources
-problems  mistakes in plain words
-load      the whole of it
-"""
-
+from invoke_gateway.settings.account_models import Account, Function
+from invoke_gateway.settings.address import Address
 from invoke_gateway.settings.load import RELOADABLE, json_schema, load, restart_needed
 from invoke_gateway.settings.merge import Override
-from invoke_gateway.settings.models import Account, Backend, Function, Quotas, Retry, Settings, Tls
+from invoke_gateway.settings.models import Settings
 from invoke_gateway.settings.problems import Finding, Problem, SettingsError
-from invoke_gateway.settings.types import Address
+from invoke_gateway.settings.section_models import Backend, Quotas, Retry, Tls
 
 __all__ = [
     "RELOADABLE",

@@ -18,7 +18,8 @@ JSON_KEY_ENDS = (b'":', b'" ', b'"\n', b'"\r', b'"\t')
 
 
 def read_settings_file(path: Path) -> tuple[dict[Any, Any], list[Problem]]:
-    """What the file says, and what is wrong with its form. JSON if the name ends in .json, else YAML."""
+    """Returns the mapping in the file, and the mistakes in its form. The file is JSON if its name ends in .json, else
+    YAML."""
     try:
         data = path.read_bytes()
     except (OSError, ValueError) as error:
@@ -29,7 +30,7 @@ def read_settings_file(path: Path) -> tuple[dict[Any, Any], list[Problem]]:
 
 
 def read_text(data: bytes, source: str, *, is_json: bool = False) -> tuple[dict[Any, Any], list[Problem]]:
-    """The mapping in a JSON or YAML text; an empty text is an empty mapping."""
+    """Returns the mapping in a JSON or YAML text; an empty text is an empty mapping."""
     values, problems = read_value(data, is_json=is_json)
     if values is not None and not isinstance(values, dict):
         problems.append(
@@ -40,7 +41,7 @@ def read_text(data: bytes, source: str, *, is_json: bool = False) -> tuple[dict[
 
 
 def read_value(data: bytes, *, is_json: bool = False) -> tuple[Any, list[Problem]]:
-    """Whatever a JSON or YAML text holds; None for an empty text, and for one that cannot be read."""
+    """Returns the value of a JSON or YAML text; None for an empty text, and for an unreadable one."""
     problems: list[Problem] = []
     try:
         return (_read_json(data, problems) if is_json else YamlText(data, problems).read()), problems
@@ -80,7 +81,7 @@ def _explain_json(data: bytes) -> NotReadable:
 
 
 def _count_keys(values: Any) -> int:
-    """Return the keys of all mappings, level by level. Raises `NotReadable` where there are too many levels."""
+    """Returns the keys of all mappings, level by level. Raises `NotReadable` where there are too many levels."""
     count, level = 0, [values]
     for _ in range(DEEPEST):
         below: list[Any] = []

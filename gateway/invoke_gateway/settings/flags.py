@@ -1,7 +1,7 @@
-"""One flag and one environment variable for each key of the settings, generated from the models.
+"""Makes one flag and one environment variable for each key of the settings, from the models.
 
-Both carry text, which is read here by the kind of value that the key takes. Text that does not fit is
-passed on as it is, so that it is reported together with the mistakes of the settings file, in the same words.
+Both carry text, which is read by the kind of value that the key takes. Text that does not fit is passed on unchanged,
+so that it is reported together with the mistakes of the settings file.
 """
 
 import difflib
@@ -15,9 +15,10 @@ import click
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from invoke_gateway.settings.account_models import Account
 from invoke_gateway.settings.file import read_text
 from invoke_gateway.settings.merge import Override
-from invoke_gateway.settings.models import Account, Settings
+from invoke_gateway.settings.models import Settings
 from invoke_gateway.settings.paths import Path, join_key, settable
 from invoke_gateway.settings.problems import Problem
 from invoke_gateway.settings.renamed import renamed_variables
@@ -54,7 +55,7 @@ LAST_SECTION = "Operation"
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """One key of the settings as flag and as environment variable."""
+    """Holds one key of the settings as flag and as environment variable."""
 
     path: Path
     names: tuple[str, ...]
@@ -68,7 +69,7 @@ class Flag:
 
     @property
     def parameter(self) -> str:
-        """The name under which click hands over the value."""
+        """Returns the name under which click passes the value."""
         return self.names[0].replace("-", "_")
 
     @property
@@ -81,7 +82,7 @@ class Flag:
 
     @property
     def section(self) -> str:
-        """The heading in the help under which the flag stands."""
+        """Returns the heading of the flag in the help."""
         for title, keys in SECTIONS:
             if self.path[0].startswith(keys):
                 return title
@@ -104,7 +105,7 @@ class Flag:
 
 
 def all_flags() -> list[Flag]:
-    """Every flag, in the order of the settings; the default account's limits have flags of their own."""
+    """Returns every flag, in the order of the settings; the default account's limits have flags of their own."""
     return list(_flags())
 
 
@@ -129,9 +130,12 @@ def collect(
     reserve: tuple[str, ...],
     environ: Mapping[str, str],
 ) -> tuple[dict[str, Override], list[Problem]]:
-    """What environment and command line set, weakest first, and what is wrong with it.
+    """Returns the values that environment and command line set, weakest first, and the mistakes in them.
 
-    `given` is what click parsed, None where a flag was not given; `reserve` the NAME=N texts of --reserve.
+    flags: all flags
+    given: the values that click parsed, None where a flag was not given
+    reserve: the NAME=N texts of --reserve
+    environ: the environment
     """
     problems = find_unknown_variables(flags, environ)
     layers: list[dict[Path, Override]] = [{}, {}]
@@ -157,7 +161,7 @@ def collect(
 
 
 def read_reservations(texts: list[str], source: str, problems: list[Problem]) -> dict[Path, Override]:
-    """The reservations in NAME=N texts, by path."""
+    """Returns the reservations in NAME=N texts, by path."""
     found: dict[Path, Override] = {}
     for text in texts:
         name, equals, slots = (part.strip() for part in text.partition("="))
@@ -172,7 +176,7 @@ def read_reservations(texts: list[str], source: str, problems: list[Problem]) ->
 
 
 def find_unknown_variables(flags: list[Flag], environ: Mapping[str, str]) -> list[Problem]:
-    """Variables that look like settings and are none: most likely misspelt, and so without effect."""
+    """Finds variables that look like settings and are none: most likely misspelt, and so without effect."""
     known = {variable for flag in flags for variable in flag.variables} | {CONFIG_VARIABLE, RESERVE_VARIABLE}
     unknown = [name for name in environ if name.startswith(PREFIX) and name not in known]
     problems, renamed = [], renamed_variables(PREFIX)
@@ -186,7 +190,7 @@ def find_unknown_variables(flags: list[Flag], environ: Mapping[str, str]) -> lis
 
 
 def read_value(annotation: Any, value: object, source: str, problems: list[Problem]) -> object:
-    """The value in a flag's or variable's text; the text itself when it is not of the kind wanted."""
+    """Returns the value in the text of a flag or variable; the text itself where it does not fit."""
     if not isinstance(value, str):
         return value
     text = value.strip()
@@ -208,20 +212,20 @@ def read_value(annotation: Any, value: object, source: str, problems: list[Probl
 
 
 def _has_numbers(annotation: Any) -> bool:
-    """Return whether the members of a list are numbers; else they are texts."""
+    """Returns whether the members of a list are numbers; else they are texts."""
     if get_origin(annotation) is Annotated:
         annotation = get_args(annotation)[0]
     return float in kinds(get_args(annotation)[0])
 
 
 def _read_texts(text: str) -> object:
-    """Return the texts between commas."""
+    """Returns the texts between commas."""
     parts = (part.strip().strip("'\"") for part in text.strip("[] ").split(","))
     return [part for part in parts if part]
 
 
 def _read_numbers(text: str) -> object:
-    """The numbers between commas; the text itself where one is none."""
+    """Returns the numbers between commas; the text itself where one is none."""
     try:
         return [float(part) for part in text.strip("[] ").split(",")]
     except ValueError:
@@ -235,7 +239,7 @@ def _read_mapping(text: str, source: str, problems: list[Problem]) -> object:
 
 
 def kinds(annotation: Any) -> Iterator[Any]:
-    """Return the plain types that a value may have: bool, int, float, str, dict, tuple (a list), or the texts of a
+    """Returns the plain types that a value may have: bool, int, float, str, dict, tuple (a list), or the texts of a
     choice."""
     origin = get_origin(annotation)
     if origin is Annotated:
@@ -250,7 +254,7 @@ def kinds(annotation: Any) -> Iterator[Any]:
 
 
 def metavar(annotation: Any) -> str:
-    """What stands for the value in the help."""
+    """Returns the text that stands for the value in the help."""
     many = "TEXT,TEXT,…" if tuple in kinds(annotation) and not _has_numbers(annotation) else "N,N,…"
     words = {int: "N", float: "NUMBER", str: "TEXT", dict: "YAML", tuple: many}
     return "|".join(words.get(kind, kind if isinstance(kind, str) else "HOST:PORT") for kind in kinds(annotation))

@@ -1,4 +1,4 @@
-"""Putting the settings together: defaults, file, environment and flags, each over the one before."""
+"""Merges the sources of settings: defaults, file, environment and flags, each over the one before."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping
@@ -24,10 +24,12 @@ def load(
     *,
     find_more: Callable[[Settings], Iterable[Finding]] | None = None,
 ) -> Settings:
-    """The settings of a file with `overrides` (by dotted key, weakest first) on top of it.
+    """Returns the settings of a file with the overrides on top. Raises `SettingsError` with all mistakes.
 
-    `problems` are mistakes already found, to be reported too; `find_more` looks beyond the values, such as at files
-    and ports. Raises SettingsError with all of them.
+    config: the settings file
+    overrides: values by dotted key, weakest first
+    problems: mistakes that are already known
+    find_more: finds mistakes beyond the values, such as unreadable files and taken ports
     """
     in_file, in_reading = read_settings_file(config) if config is not None else ({}, [])
     paths = {split_key(key): override for key, override in (overrides or {}).items()}
@@ -56,7 +58,7 @@ def _check(merged: Merged) -> tuple[Settings | None, list[Problem]]:
 def _look_beyond(
     find_more: Callable[[Settings], Iterable[Finding]], merged: Merged, settings: Settings | None, found: list[Problem]
 ) -> list[Problem]:
-    """Return the findings of `find_more` in the settings, or in their rest without the mistakes."""
+    """Returns the findings of `find_more` in the settings, or in their rest without the mistakes."""
     wrong = [split_key(problem.key) for problem in found]
     usable = settings or _leave_out(merged, wrong)
     if usable is None:
@@ -70,8 +72,8 @@ def _look_beyond(
 
 
 def _leave_out(merged: Merged, wrong: list[tuple[str, ...]]) -> Settings | None:
-    """Return the settings without the keys that have mistakes; None where that does not help. Adds to `wrong` what else
-    turned out to be wrong."""
+    """Returns the settings without the keys that have mistakes; None where that does not help. Adds to `wrong` further
+    keys that turn out to have mistakes."""
     values = merged.values
     for _ in range(_MOST_LEFT_OUT):
         for path in wrong:
@@ -84,8 +86,7 @@ def _leave_out(merged: Merged, wrong: list[tuple[str, ...]]) -> Settings | None:
 
 
 def _without(values: Any, path: tuple[str, ...]) -> Any:
-    """Return a copy without what is at `path`. A key that is not there to be left out, such as one that is missing,
-    takes the mapping around it away."""
+    """Returns a copy without the value at `path`. Where the key is missing, the mapping around the key is left out."""
     if not path or not isinstance(values, dict):
         return values
     name = next((name for name in values if str(name) == path[0]), None)
@@ -101,7 +102,7 @@ def _without(values: Any, path: tuple[str, ...]) -> Any:
 
 
 def restart_needed(old: Settings, new: Settings) -> list[str]:
-    """Dotted keys that differ and take effect only after a restart: all but `RELOADABLE`."""
+    """Returns the dotted keys that differ and take effect only after a restart: all but `RELOADABLE`."""
     return _differences(old, new, ())
 
 
@@ -119,7 +120,8 @@ def _differences(old: BaseModel, new: BaseModel, path: tuple[str, ...]) -> list[
 
 
 def json_schema() -> str:
-    """The JSON Schema of the settings file, for editors; shipped as gateway/invoke_gateway/settings.schema.json."""
+    """Returns the JSON Schema of the settings file, for editors; shipped as
+    gateway/invoke_gateway/settings.schema.json."""
     schema = Settings.model_json_schema()
     for model in (schema, *schema["$defs"].values()):
         _complete(model)

@@ -1,4 +1,4 @@
-"""One mapping out of file, environment and flags, which remembers where each value came from."""
+"""Merges file, environment and flags into one mapping, and records the source of each value."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from invoke_gateway.settings.paths import Path, Place
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """A value set over the file, and by what: `--flag` or `INVOKE_GATEWAY_VARIABLE`."""
+    """Holds a value that replaces the file's, and its source: `--flag` or `INVOKE_GATEWAY_VARIABLE`."""
 
     value: object
     source: str
@@ -17,14 +17,14 @@ class Override:
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """The values, not yet checked, and their sources."""
+    """Holds the values, not yet checked, and their sources."""
 
     values: dict[Any, Any]
     file: str
     overridden: dict[tuple[object, ...], str] = field(default_factory=dict)
 
     def source_of(self, path: tuple[object, ...]) -> str:
-        """The flag, variable or file that set the value at `path`; all of them when parts of it differ."""
+        """Returns the flag, variable or file that set the value at `path`; all of them where parts differ."""
         for length in range(len(path), 0, -1):
             if path[:length] in self.overridden:
                 return self.overridden[path[:length]]
@@ -32,7 +32,7 @@ class Merged:
         return ", ".join(dict.fromkeys([self.file, *below] if self.file else below)) or "defaults"
 
     def is_overridden(self, path: tuple[object, ...]) -> bool:
-        """Whether the value at `path` as a whole came from a flag or variable."""
+        """Returns whether the value at `path` as a whole came from a flag or variable."""
         return any(path[:length] in self.overridden for length in range(1, len(path) + 1))
 
     def is_from_file(self, path: tuple[object, ...]) -> bool:
@@ -40,7 +40,7 @@ class Merged:
 
 
 def merge(in_file: dict[Any, Any], overrides: Mapping[Path, Override], file: str, model: type) -> Merged:
-    """The file's values with each override set over them, in the order given."""
+    """Returns the file's values with each override set over them, in the order given."""
     values = _without_empty(in_file, Place(model))
     overridden: dict[tuple[object, ...], str] = {}
     for path, override in overrides.items():
@@ -51,7 +51,7 @@ def merge(in_file: dict[Any, Any], overrides: Mapping[Path, Override], file: str
 
 
 def _put(values: dict[Any, Any], path: Path, value: object) -> bool:
-    """Set the value, copying the mappings on the way: in YAML one mapping may stand in two places."""
+    """Sets the value, and copies the mappings on the way: in YAML one mapping may stand in two places."""
     for part in path[:-1]:
         below = values.get(part)
         if below is not None and not isinstance(below, dict):
@@ -63,7 +63,7 @@ def _put(values: dict[Any, Any], path: Path, value: object) -> bool:
 
 
 def _without_empty(values: dict[Any, Any], place: Place) -> dict[Any, Any]:
-    """`key:` with nothing after it means what leaving it out means. Functions, being many, are left alone."""
+    """Leaves out keys that have no value after the colon. Functions, which may be a million, are left unchanged."""
     kept: dict[Any, Any] = {}
     for name, value in values.items():
         below = place.below(str(name))

@@ -1,4 +1,4 @@
-"""The keys of the settings, walked off the models: flags, help and messages cannot disagree with them."""
+"""Lists the keys of the settings from the models, so that flags, help and messages cannot disagree with the models."""
 
 import re
 from collections.abc import Iterator
@@ -8,32 +8,32 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from invoke_gateway.settings.types import Words
+from invoke_gateway.settings.descriptions import Description
 
 Path = tuple[str, ...]
 SEGMENT = re.compile(r'"([^"]*)"|([^."]+)')  # a name with a dot in it is written in double quotes
 
 
 def split_key(key: str) -> Path:
-    """The path of a dotted key."""
+    """Returns the path of a dotted key."""
     return tuple(match[1] if match[1] is not None else match[2] for match in SEGMENT.finditer(key))
 
 
 def join_key(path: tuple[object, ...]) -> str:
-    """The dotted key of a path."""
+    """Returns the dotted key of a path."""
     return ".".join(f'"{part}"' if "." in part else part for part in map(str, path))
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a path leads in the models: the type there, and its field unless it is a table's entry."""
+    """Names the end of a path in the models: its type, and its field unless it is an entry of a table."""
 
     annotation: Any
     field: FieldInfo | None = None
 
     @property
     def fields(self) -> dict[str, FieldInfo] | None:
-        """The keys below, when a model stands here; one that is a word of Python has an alias."""
+        """Returns the keys below, where a model stands here; a key that is a word of Python goes by its alias."""
         members = () if self.table is not None else get_args(self.annotation)
         for candidate in (self.annotation, *members):
             if isinstance(candidate, type) and hasattr(candidate, "__pydantic_fields__"):
@@ -43,24 +43,24 @@ class Place:
 
     @property
     def table(self) -> tuple[Any, Any] | None:
-        """The types of name and entry, when a table of named entries stands here."""
+        """Returns the types of name and entry, where a table of named entries stands here."""
         if get_origin(self.annotation) is not dict:
             return None
         name, entry = get_args(self.annotation)
         return name, entry
 
     @property
-    def words(self) -> Words:
-        """What must stand here, in words."""
+    def description(self) -> Description:
+        """Returns the description of a valid value."""
         if (fields := self.fields) is not None:
-            return Words(f"a mapping with the keys {', '.join(fields)}")
+            return Description(f"a mapping with the keys {', '.join(fields)}")
         if self.table is not None:
-            return Words("a mapping of names to settings")
+            return Description("a mapping of names to settings")
         metadata = self.field.metadata if self.field is not None else []
-        return next((m for m in metadata if isinstance(m, Words)), None) or words_in(self.annotation)
+        return next((m for m in metadata if isinstance(m, Description)), None) or describe_type(self.annotation)
 
     def below(self, part: str) -> "Place | None":
-        """The place one key further, None when there is no such key."""
+        """Returns the place one key further, None where there is no such key."""
         if (fields := self.fields) is not None:
             field = fields.get(part)
             return None if field is None else Place(field.annotation, field)
@@ -68,7 +68,7 @@ class Place:
 
 
 def find_place(model: type, path: tuple[object, ...]) -> Place | None:
-    """Where `path` leads, None when nowhere."""
+    """Returns the end of `path` in the models; None where there is no such key."""
     place: Place | None = Place(model)
     for part in path:
         place = None if place is None else place.below(str(part))
@@ -76,7 +76,7 @@ def find_place(model: type, path: tuple[object, ...]) -> Place | None:
 
 
 def settable(model: type, path: Path = ()) -> Iterator[tuple[Path, FieldInfo]]:
-    """Every key that takes a value, in the models' order; a table of named entries counts as one."""
+    """Yields every key that takes a value, in the models' order; a table of named entries counts as one."""
     for name, field in (Place(model).fields or {}).items():
         place = Place(field.annotation, field)
         if place.fields is None:
@@ -86,7 +86,7 @@ def settable(model: type, path: Path = ()) -> Iterator[tuple[Path, FieldInfo]]:
 
 
 def all_paths(model: type, path: Path = ()) -> Iterator[Path]:
-    """Every key there is, with `<name>` where the user chooses one: where might a misplaced key belong?"""
+    """Yields every key, with `<name>` where the user chooses one; the place of a misplaced key is looked up in them."""
     place = Place(model)
     if place.table is not None:
         yield from all_paths(place.table[1], (*path, "<name>"))
@@ -95,13 +95,13 @@ def all_paths(model: type, path: Path = ()) -> Iterator[Path]:
         yield from all_paths(field.annotation, (*path, name))  # type: ignore[arg-type]  # any annotation will do
 
 
-def words_in(annotation: Any) -> Words:
-    """The words attached to a type, or to a member of a union."""
+def describe_type(annotation: Any) -> Description:
+    """Returns the description attached to a type, or to a member of a union."""
     for marker in getattr(annotation, "__metadata__", ()):
-        if isinstance(marker, Words):
+        if isinstance(marker, Description):
             return marker
     if get_origin(annotation) is Literal:
-        return Words(" or ".join(str(choice) for choice in get_args(annotation)))
+        return Description(" or ".join(str(choice) for choice in get_args(annotation)))
     if get_origin(annotation) in (Union, UnionType):
-        return words_in(get_args(annotation)[0])
-    return Words("something else")
+        return describe_type(get_args(annotation)[0])
+    return Description("something else")

@@ -1,4 +1,4 @@
-"""Mistakes in the settings, in plain words: which key, where it was set, what is wrong, what to do."""
+"""Describes mistakes in the settings in plain words: the key, its source, the problem, the cure."""
 
 import difflib
 from collections.abc import Iterable
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from invoke_gateway.settings.descriptions import INVALID_VALUE
 from invoke_gateway.settings.paths import Place, all_paths, find_place, join_key, split_key
 from invoke_gateway.settings.renamed import renamed_key, renamed_value
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from invoke_gateway.settings.merge import Merged
 
 UNKNOWN_KEY = frozenset({"extra_forbidden", "unexpected_keyword_argument", "invalid_key"})
-NOT_IN_VALUES = UNKNOWN_KEY | {"missing", "complaint"}  # may concern a key that was not given
+NOT_IN_VALUES = UNKNOWN_KEY | {"missing", INVALID_VALUE}  # may concern a key that was not given
 LONGEST_SHOWN = 60  # characters of a wrong value that a message repeats
 MOST_EXPLAINED = 1000  # a generated file may hold the same mistake a million times
 MOST_SHOWN = 50  # problems that a message lists; whoever generated more sees the pattern in these
@@ -24,7 +25,11 @@ MOST_SHOWN = 50  # problems that a message lists; whoever generated more sees th
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One mistake. `key` is dotted, empty for a whole source; `source` is a file, a flag or a variable."""
+    """Describes one mistake.
+
+    key: the dotted key; empty for a whole source
+    source: a file, a flag or a variable
+    """
 
     key: str
     source: str
@@ -47,7 +52,7 @@ class Finding(NamedTuple):
 
 
 class SettingsError(Exception):
-    """The settings cannot be used: `problems` lists every mistake; `str()` gives them one a line."""
+    """Reports unusable settings: `problems` lists every mistake; `str()` gives them one a line."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
@@ -60,7 +65,7 @@ class SettingsError(Exception):
 
 
 def explain(error: ValidationError, model: type, merged: "Merged") -> list[Problem]:
-    """One Problem for each key that the models refused; beyond `MOST_EXPLAINED` one for all the others."""
+    """Returns one problem for each key that the models refused; beyond `MOST_EXPLAINED`, one for all further keys."""
     items = error.errors(include_url=False)
     problems: dict[str, Problem] = {}
     for item in items[:MOST_EXPLAINED]:
@@ -74,7 +79,7 @@ def explain(error: ValidationError, model: type, merged: "Merged") -> list[Probl
 def _explain_one(item: ErrorDetails, model: type, merged: "Merged") -> Problem:
     path = _path_of(item, merged.values)
     source = merged.source_of(path)
-    if item["type"] == "complaint":
+    if item["type"] == INVALID_VALUE:
         context = item["ctx"]
         below = (*path, *split_key(context["at"]))
         return Problem(join_key(below), merged.source_of(below), context["message"], context["cure"])
@@ -86,14 +91,14 @@ def _explain_one(item: ErrorDetails, model: type, merged: "Merged") -> Problem:
     place = find_place(model, path)
     if item["type"] == "missing":
         return Problem(join_key(path), source, "is missing", _expected(place))
-    message = f"must be {place.words.expected if place else 'something else'}; it is {show(item['input'])}"
+    message = f"must be {place.description.expected if place else 'something else'}; it is {show(item['input'])}"
     if (renamed := renamed_value(path, item["input"])) is not None:
         return Problem(join_key(path), source, message, f"it was renamed: use {renamed}")
     return Problem(join_key(path), source, message, _cure(item["input"], place, is_file=merged.is_from_file(path)))
 
 
 def _path_of(item: ErrorDetails, values: Any) -> tuple[object, ...]:
-    """The error's location up to where the settings go: below that pydantic names the members of a union."""
+    """Returns the location of the error within the settings: below, pydantic names the members of a union."""
     path: list[object] = []
     for part in item["loc"]:
         if isinstance(values, dict) and part in values:
@@ -112,14 +117,14 @@ def _explain_name(name: object, table: Place | None) -> Problem:
         return Problem("", "", "is a number here, not a name", f'put it in quotes: "{name}"')
     if not isinstance(name, str):
         return Problem("", "", f"is {show(name)} here, not a name", "put the name in quotes")
-    words = Place(table.table[0]).words if table is not None and table.table is not None else None
+    words = Place(table.table[0]).description if table is not None and table.table is not None else None
     if words is None:
         return Problem("", "", "is no name")
     return Problem("", "", f"must be {words.expected}", words.cure)
 
 
 def did_you_mean(path: tuple[object, ...], model: type) -> str:
-    """Return what an unknown key was probably meant to be: its new name, a neighbour, or the same key elsewhere."""
+    """Returns the most likely meaning of an unknown key: its new name, a neighbour, or the same key elsewhere."""
     if (renamed := renamed_key(path)) is not None:
         return f"it was renamed: use {renamed}"
     name = str(path[-1])
@@ -133,7 +138,7 @@ def did_you_mean(path: tuple[object, ...], model: type) -> str:
 
 
 def show(value: object) -> str:
-    """A wrong value as a message repeats it."""
+    """Returns a wrong value as a message repeats it."""
     if value is None:
         return "empty"
     if isinstance(value, bool):
@@ -154,14 +159,14 @@ def _cure(value: object, place: Place | None, *, is_file: bool) -> str:
         return ""
     if value is None and place.fields is not None:
         return "write {} for its defaults"
-    if is_file and isinstance(value, str) and "number" in place.words.expected and _is_number(value):
+    if is_file and isinstance(value, str) and "number" in place.description.expected and _is_number(value):
         return f"write {value.strip()} without quotes" if value.strip().isdecimal() else "write a plain number"
-    return place.words.cure or _expected(place)
+    return place.description.cure or _expected(place)
 
 
 def _expected(place: Place | None) -> str:
     if place is None or place.field is None or place.field.is_required():
-        return f"give {place.words.expected}" if place is not None else ""
+        return f"give {place.description.expected}" if place is not None else ""
     default = place.field.get_default(call_default_factory=False)
     if default in (None, ()) or isinstance(default, dict) or place.fields is not None or place.table is not None:
         return "correct it, or leave the key out"

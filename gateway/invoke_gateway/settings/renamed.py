@@ -1,4 +1,4 @@
-"""Old keys of the settings: an error names the new key, flag or variable.
+"""Names the new key, flag or variable in the error for an old one.
 
 A line in `KEYS` is all that a renamed key needs: its flag and its environment variable follow from it.
 """
@@ -20,23 +20,23 @@ VALUES: dict[Path, dict[object, str]] = {
 
 
 def renamed_value(path: tuple[object, ...], value: object) -> str | None:
-    """Return the new name of a value of the key at `path`, None where the value was not renamed."""
+    """Returns the new name of a value of the key at `path`, None where the value was not renamed."""
     return VALUES.get(tuple(map(str, path)), {}).get(value) if isinstance(value, str) else None
 
 
 def renamed_key(path: tuple[object, ...]) -> str | None:
-    """Return the new name of the key at `path`, None where the key was not renamed."""
+    """Returns the new name of the key at `path`, None where the key was not renamed."""
     new = KEYS.get(tuple(map(str, path)))
     return None if new is None else join_key(new)
 
 
 def renamed_flags() -> dict[str, str]:
-    """Return the new flag of each old flag."""
+    """Returns the new flag of each old flag."""
     return {_flag(old): _flag(new) for old, new in KEYS.items()}
 
 
 def renamed_variables(prefix: str) -> dict[str, str]:
-    """Return the new environment variable of each old one."""
+    """Returns the new environment variable of each old one."""
     return {_variable(old, prefix): _variable(new, prefix) for old, new in KEYS.items()}
 
 

@@ -1,4 +1,4 @@
-"""Names the reason why a text cannot be read as settings, in words of this project."""
+"""Explains why a text cannot be read as settings."""
 
 import re
 
@@ -19,7 +19,7 @@ class NotReadable(Exception):
 
 
 def explain_characters(data: bytes) -> NotReadable:
-    """Return the problem of a text that cannot be read because of its characters."""
+    """Returns the problem of a text that cannot be read because of its characters."""
     try:
         text = data.decode()
     except UnicodeDecodeError as error:

@@ -58,7 +58,7 @@ class YamlText:
         self._meanings: dict[str, Any] = {}
 
     def read(self) -> Any:
-        """Return the document's value, None when there is none."""
+        """Returns the document's value, None when there is none."""
         try:
             return self._document(self._follow(yaml.parse(self._data, Loader=PARSER)))
         except yaml.MarkedYAMLError as error:
@@ -192,7 +192,7 @@ class YamlText:
         return NotReadable(f"is no YAML: {words}{place}", _yaml_cure(LINE_BREAK.split(text)[mark.line], mark.column))
 
     def _is_too_deep(self, ahead: str) -> bool:
-        """Return whether the text between the last event and an error opens too many brackets.
+        """Returns whether the text between the last event and an error opens too many brackets.
 
         A parser reads ahead, and stops at a depth of its own before it has reported any of them.
         """
@@ -213,7 +213,7 @@ class YamlText:
 
 
 def _decode(data: bytes) -> str:
-    """Return the text as the parser counts its characters: without a byte order mark."""
+    """Returns the text as the parser counts its characters: without a byte order mark."""
     coding = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
     return data.decode(coding, errors="replace")
 

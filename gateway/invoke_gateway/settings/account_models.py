@@ -1,0 +1,131 @@
+"""Defines the limits of accounts and functions as frozen models."""
+
+from collections.abc import Iterable
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic.dataclasses import dataclass
+
+from invoke_gateway.policy.destination_url import names_function
+from invoke_gateway.policy.reservations import (
+    default_unreserved_floor,
+    find_floor_violation,
+    unreserved_concurrent_executions,
+)
+from invoke_gateway.settings.descriptions import invalid_value
+from invoke_gateway.settings.paths import join_key
+from invoke_gateway.settings.types import (
+    CallerRequestRate,
+    Count,
+    EventAge,
+    FunctionName,
+    RequestRate,
+    RetryAttempts,
+    TargetUrl,
+)
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+# A slotted dataclass, not a Model: a million configured functions cost a fraction of the memory.
+@dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
+class Function:
+    """Limits of one function, which all its versions and aliases share."""
+
+    reserved_concurrent_executions: Count | None = None
+    """Slots kept for this function, which are also its ceiling; 0 refuses every call. Not set: the function
+    shares the account's unreserved slots."""
+    requests_per_second: RequestRate = "auto"
+    """Synchronous requests per second. `auto`: 10 x its reservation, or no limit of its own without one.
+    `off`: no limit."""
+    maximum_retry_attempts: RetryAttempts = 2
+    """Retries of an asynchronous invocation after the function has failed."""
+    maximum_event_age_seconds: EventAge = 21_600
+    """Seconds that an asynchronous invocation is kept and tried at most."""
+    dead_letter_queue: TargetUrl | None = None
+    """Target of events that could not be run: sqs+http://host:port/account/queue, file:///path,
+    redis://host:port/0?stream=name, http://… or function:name. Not set: none."""
+    on_success: TargetUrl | None = None
+    """Target of the record of an event that was run. Not set: none."""
+    on_failure: TargetUrl | None = None
+    """Target of the record of an event that could not be run. Not set: none."""
+
+    @property
+    def has_targets(self) -> bool:
+        """Returns whether the outcome of the function's events is sent anywhere."""
+        targets = (self.dead_letter_queue, self.on_success, self.on_failure)
+        return targets != (None, None, None)
+
+    recursive_loop: Literal["Terminate", "Allow"] = "Terminate"
+    """Decision about a call whose chain of calls has invoked this function about 16 times. `Terminate`:
+    RecursiveInvocationException. `Allow`: the call runs."""
+
+
+class Account(Model):
+    """Limits of one account."""
+
+    concurrent_executions: Count = 1000
+    """Slots: invocations of the account that may run at once."""
+    unreserved_floor: Count | None = None
+    """Slots that reservations must leave to functions without one. Not set: 100, as on AWS, or 0 when
+    concurrent_executions is at most 100."""
+    requests_per_second: RequestRate = "auto"
+    """Synchronous requests per second of the account. `auto`: 10 x concurrent_executions. `off`: no limit."""
+    caller_requests_per_second: CallerRequestRate = "off"
+    """Requests per second of each caller (access key id). `off`: no limit."""
+    functions: dict[FunctionName, Function] = Field(default_factory=dict)
+    """Functions with limits of their own, by plain name. All further functions share the unreserved slots."""
+
+    @model_validator(mode="after")
+    def _leave_the_floor(self) -> Self:
+        sentence = find_floor_violation(self.concurrent_executions, self._reservations(), self.unreserved_floor)
+        if sentence is not None:
+            raise invalid_value(sentence, self._floor_cure())
+        return self
+
+    @field_validator("functions")
+    @classmethod
+    def _refuse_itself_as_target(cls, functions: dict[str, Function]) -> dict[str, Function]:
+        for name, function in functions.items():
+            if not function.has_targets:
+                continue
+            for key in ("dead_letter_queue", "on_success", "on_failure"):
+                target = getattr(function, key)
+                if target is not None and names_function(target, name):
+                    raise invalid_value(
+                        "You can't specify the function as a destination for itself.",
+                        "name another function, or a queue",
+                        at=join_key((name, key)),
+                    )
+        return functions
+
+    def _reservations(self) -> Iterable[int]:
+        return (function.reserved_concurrent_executions or 0 for function in self.functions.values())
+
+    def _floor_cure(self) -> str:
+        cure = (
+            f"{self.reserved} of {self.concurrent_executions} concurrent executions are reserved, which "
+            f"leaves {self.unreserved} where {self.floor} must stay unreserved: reserve "
+            f"{self.floor - self.unreserved} fewer, or raise concurrent_executions to "
+            f"{self.reserved + self.floor}"
+        )
+        return cure if self.unreserved < 0 else f"{cure}, or lower unreserved_floor to {self.unreserved}"
+
+    @property
+    def reserved(self) -> int:
+        """Returns the slots of all reservations; each call sums over the functions."""
+        return sum(self._reservations())
+
+    @property
+    def unreserved(self) -> int:
+        """Returns the slots that functions without a reservation share; each call sums over the functions."""
+        return unreserved_concurrent_executions(self.concurrent_executions, self._reservations())
+
+    @property
+    def floor(self) -> int:
+        """Returns the slots that must stay unreserved, with the default filled in."""
+        if self.unreserved_floor is None:
+            return default_unreserved_floor(self.concurrent_executions)
+        return self.unreserved_floor

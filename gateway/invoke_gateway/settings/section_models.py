@@ -1,0 +1,161 @@
+"""Defines the sections of the settings, but for accounts, as frozen models."""
+
+from typing import Literal, Self
+
+from pydantic import field_validator, model_validator
+
+from invoke_gateway.settings.account_models import Model
+from invoke_gateway.settings.descriptions import invalid_value
+from invoke_gateway.settings.readable_files import find_certificate_mistake
+from invoke_gateway.settings.types import (
+    AuthorityFile,
+    BackendUrl,
+    Bytes,
+    Delays,
+    EventStoreUrl,
+    FunctionName,
+    LeaseSeconds,
+    Origins,
+    PositiveCount,
+    ReadableFile,
+    Seconds,
+    SecondsOrNone,
+    Switch,
+)
+
+
+class Backend(Model):
+    """The backend that invocations are forwarded to."""
+
+    url: BackendUrl = "demo"
+    """Origin of the backend, http or https, without a path; or `demo` for the embedded demo functions."""
+    timeout_seconds: Seconds = 900
+    """Seconds a call may take. Set it at or above the functions' own time-out: after it the slot is
+    released, because the backend is taken to have ended the call."""
+    connect_timeout_seconds: Seconds = 5
+    """Seconds to open a connection to the backend, its name's lookup and all of its addresses included."""
+    first_byte_timeout_seconds: Seconds | None = None
+    """Seconds until a response must begin. Most backends send nothing before the function has ended. Not set:
+    timeout_seconds."""
+    idle_timeout_seconds: Seconds | None = None
+    """Seconds that a response may pause between two pieces. Not set: timeout_seconds."""
+    keep_alive_seconds: SecondsOrNone = 4
+    """Seconds an idle connection to the backend stays in use; keep it below the backend's own. 0 uses each
+    connection once."""
+    host_header: Literal["preserve", "backend"] = "preserve"
+    """Host header sent on: the client's (`preserve`; signatures cover it) or the backend's."""
+    function_path: FunctionName | None = None
+    """Function name written into every forwarded path, such as `function` for AWS's Runtime Interface
+    Emulator. Not set: the path is forwarded as it came."""
+    function_errors: Literal["header", "body", "auto"] = "auto"
+    """Selects the report by which an invocation counts as failed. `header`: X-Amz-Function-Error. `body`: also an error
+    object alone. `auto`: the header, and an error object where the answer is one of AWS's Runtime Interface
+    Emulator."""
+    certificate_authority: AuthorityFile | None = None
+    """PEM file of the authorities to trust for an https backend. Not set: the system's authorities."""
+
+
+class Quotas(Model):
+    """Payload quotas; AWS's numbers are the defaults."""
+
+    request: Bytes = 6_291_456
+    """Bytes of a synchronous request's body."""
+    event_request: Bytes = 1_048_576
+    """Bytes of an asynchronous (Event) request's body."""
+    response: Bytes = 6_291_556
+    """Bytes of a buffered response."""
+    streamed_response: Bytes = 209_715_200
+    """Bytes of a streamed response."""
+
+
+class Retry(Model):
+    """Headers that advise clients to retry."""
+
+    retry_after: Switch = True
+    """Send Retry-After, in seconds: read by the JavaScript and Go SDKs."""
+    x_amz_retry_after: Switch = True
+    """Send x-amz-retry-after, in milliseconds: read by boto3 and the AWS CLI."""
+    maximum_seconds: PositiveCount = 20
+    """Longest wait that is advised (seconds)."""
+
+
+class Cors(Model):
+    """Web pages that may call the gateway from a browser (docs/browsers.md)."""
+
+    allow_origins: Origins = ()
+    """Origins whose pages may call, such as [http://localhost:3000], or ["*"] for every page. Empty: the gateway sends
+    no CORS headers of its own."""
+
+    @field_validator("allow_origins")
+    @classmethod
+    def _refuse_star_beside_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        if "*" in origins and len(set(origins)) > 1:
+            raise invalid_value("has * beside other origins", "leave the others out: * allows every origin")
+        return origins
+
+
+class Shared(Model):
+    """Counters that gateways share; no effect on counters in memory."""
+
+    lease_seconds: LeaseSeconds = 10
+    """Seconds after which the slots of a gateway process that no longer renews its lease are released."""
+    store_timeout_seconds: Seconds = 0.25
+    """Seconds that the store may take to reply; at most a quarter of lease_seconds."""
+    on_store_failure: Literal["refuse", "local_share", "admit"] = "refuse"
+    """Decision about calls while the store is unavailable. `refuse`: ServiceException. `local_share`: each gateway
+    admits up to its share of every limit. `admit`: each gateway admits up to every limit by itself."""
+    reclaim_after: Literal["lease", "timeout"] = "lease"
+    """Release of the slots of a dead gateway. `lease`: when its lease ends, though the backend may still run its
+    calls. `timeout`: backend.timeout_seconds later, when none of its calls can still run."""
+
+    @model_validator(mode="after")
+    def _check_store_timeout(self) -> Self:
+        if self.store_timeout_seconds > self.lease_seconds / 4:
+            raise invalid_value(
+                f"is {self.store_timeout_seconds:g}, more than a quarter of lease_seconds ({self.lease_seconds:g})",
+                f"lower it to {self.lease_seconds / 4:g}, or raise lease_seconds",
+                at="store_timeout_seconds",
+            )
+        return self
+
+
+class Async(Model):
+    """Asynchronous (Event) invocations."""
+
+    mode: Literal["queue", "forward"] = "queue"
+    """`queue`: stored here, answered with 202, run when there is a slot, retried. `forward`: forwarded unchanged to a
+    backend that has a queue of its own."""
+    store: EventStoreUrl | None = None
+    """Where events are stored: sqlite:///path/of/a/file, or a redis://, rediss://, redis+sentinel:// or unix:// URL for
+    gateways that share them. Not set: a file in the state folder ($XDG_STATE_HOME or ~/.local/state), or the store of
+    `counters` where several workers need one."""
+    adopt_events: bool = False
+    """At the start, run also events that the store keeps for another backend or Region, or for accounts that are no
+    longer named here. Else they are held until `invoke-gateway queue adopt`."""
+    function_error_delays_seconds: Delays = (60, 120)
+    """Seconds before the second run of a function that failed, before the third and so on."""
+    shortest_delay_seconds: Seconds = 1
+    """Seconds before an event that was throttled, or met a system error, is tried again; doubled each time."""
+    longest_delay_seconds: Seconds = 300
+    """Seconds between two tries at most."""
+    delivery_attempts: PositiveCount = 10
+    """Attempts to deliver to a dead-letter queue or destination. After the last one the event is kept until
+    `queue retry` or `queue drop`."""
+    maximum_events: PositiveCount = 10_000_000
+    """Events that may be stored at once; beyond this number new events are refused."""
+
+
+class Tls(Model):
+    """Certificate of the Invoke listener."""
+
+    certificate: ReadableFile
+    """PEM file with the certificate and its chain. Not set: plain HTTP."""
+    key: ReadableFile
+    """PEM file with the private key, without a passphrase."""
+
+    @model_validator(mode="after")
+    def _check_pair(self) -> Self:
+        mistake = find_certificate_mistake(self.certificate, self.key)
+        if mistake is not None:
+            raise invalid_value(mistake, "give the PEM files of one certificate and its unencrypted private key")
+        return self

@@ -1,0 +1,132 @@
+"""Reads URLs: of the backend, of stores, of targets, and the origins of web pages."""
+
+import re
+from urllib.parse import urlsplit
+
+from invoke_gateway.policy.destination_url import BadDestinationUrl, parse_destination_url
+from invoke_gateway.policy.store_url import SCHEMES, find_file_path, split_store_url
+from invoke_gateway.settings.address import HIGHEST_PORT
+from invoke_gateway.settings.descriptions import invalid_value
+
+_ORIGIN = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([A-Za-z0-9._*-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,9}))?([/?#].*)?")
+
+
+def read_backend_url(url: str) -> str:
+    """Returns the origin without a closing slash, or the word `demo`."""
+    if url == "demo":
+        return url
+    cure = "give an origin such as http://127.0.0.1:4566, or the word demo"
+    try:
+        parts = urlsplit(url)
+        port_is_usable = parts.port != 0
+    except ValueError:
+        raise invalid_value("is no URL", cure) from None
+    # Not repeated in the message: what stands before the @ may be a password.
+    if parts.username is not None or parts.password is not None:
+        raise invalid_value("carries a user name or password", "leave them out: requests are forwarded as signed")
+    if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_usable or not url.isprintable():
+        raise invalid_value(f"must be an http or https origin; it is {url!r}", cure)
+    if parts.path not in ("", "/") or parts.query or parts.fragment or " " in url:
+        origin = f"{parts.scheme}://{parts.netloc}".strip()
+        raise invalid_value("has something after the host", f"write {origin}: paths are forwarded as they come")
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def read_origin(origin: str) -> str:
+    """Accepts an origin of web pages as browsers send it in the Origin header, or `*`."""
+    if origin == "*":
+        return origin
+    if origin == "null":
+        raise invalid_value(
+            "is null, the origin of every sandboxed page and every file",
+            "serve the page by a web server and give its origin, or allow every origin with *",
+        )
+    cure = "give it as browsers send it, such as http://localhost:3000 or https://app.example.com"
+    if "@" in origin:  # not repeated: what stands before it may be a password
+        raise invalid_value("carries a user name or password", cure)
+    found = _ORIGIN.fullmatch(origin)
+    if found is None or not origin.isascii() or not origin.isprintable():
+        raise invalid_value(f"must be an origin: a scheme, a host, and a port if there is one; it is {origin!r}", cure)
+    scheme, host, port, rest = found.groups()
+    if "*" in host:
+        raise invalid_value(f"has a wildcard in {origin}", "list each origin, or allow every origin with *")
+    if port is not None and not 0 < int(port[:6]) <= HIGHEST_PORT:
+        raise invalid_value(f"has the port {port}; a port is a number from 1 to 65535", cure)
+    usual = {"http": "80", "https": "443"}.get(scheme.lower())
+    written = f"{scheme}://{host}".lower() + (f":{int(port)}" if port is not None and port != usual else "")
+    if rest:
+        raise invalid_value(f"has something after the host in {origin}", f"write {written}: browsers send no path")
+    if written != origin:
+        raise invalid_value(
+            f"is {origin}, which no browser sends", f"write {written}: lower case, without the usual port"
+        )
+    return origin
+
+
+def read_counters_url(url: str) -> str:
+    """Accepts the word `memory`, or the URL of a Redis or Valkey: of one server, of its sentinels, or of a cluster."""
+    if url == "memory":
+        return url
+    scheme = url.partition("://")[0]
+    cure = _COUNTERS_CURES.get(scheme.rpartition("+")[2], _COUNTERS_CURE)
+    # The URL is not repeated: it may hold a password.
+    if "://" not in url or scheme not in SCHEMES:
+        raise invalid_value(f"must be memory, or a URL that begins with {_SCHEMES_IN_WORDS}", cure)
+    if "#" in url:
+        raise invalid_value("has something after a #", "write a # in a password as %23")
+    if scheme == "unix":
+        if not urlsplit(url).path.strip("/"):
+            raise invalid_value("names no socket", "write unix:///run/valkey.sock, with three slashes")
+        return url
+    if not url.isprintable() or " " in url:
+        raise invalid_value("has blanks or characters that cannot be seen", cure)
+    try:
+        store = split_store_url(url)
+    except ValueError:
+        raise invalid_value("names no host or has a port that is none", cure) from None
+    if len(store.hosts) > 1 and store.kind == "server":
+        raise invalid_value("names several hosts", "write redis+sentinel:// or redis+cluster:// for what they are")
+    if store.kind == "sentinel" and not store.service:
+        raise invalid_value("does not say what the sentinels call the primary", cure)
+    if store.database and not (store.database.isascii() and store.database.isdecimal()):
+        raise invalid_value("has something after the host that is not the number of a database", cure)
+    if store.kind == "cluster" and store.database.strip("0"):
+        raise invalid_value("names a database, and a cluster has only 0", cure)
+    return url
+
+
+_COUNTERS_CURE = "write redis://127.0.0.1:6379/0, rediss://… for TLS, unix:///run/valkey.sock, or the word memory"
+_COUNTERS_CURES = {
+    "sentinel": "write redis+sentinel://sentinel1:26379,sentinel2:26379,sentinel3:26379/mymaster/0",
+    "cluster": "write redis+cluster://node1:6379,node2:6379,node3:6379",
+}
+_SCHEMES_IN_WORDS = "redis://, rediss://, redis+sentinel://, redis+cluster:// or unix://"
+
+
+_EVENT_SCHEMES = ("redis", "rediss", "redis+sentinel", "rediss+sentinel", "unix")
+
+
+def read_event_store_url(url: str) -> str:
+    """Accepts the URL of a SQLite file, by its absolute path, or of one Redis or Valkey, or of its sentinels."""
+    cure = "write sqlite:///var/lib/invoke-gateway/queue.db, redis://127.0.0.1:6379/0 or unix:///run/valkey.sock"
+    scheme, colon, rest = url.partition("://")
+    if scheme == "sqlite" and colon:
+        try:
+            path = find_file_path(url)
+        except ValueError as error:
+            raise invalid_value(f"names no file: {error}", cure) from None
+        if not path.startswith("/") or path.endswith("/") or not rest.isprintable():
+            raise invalid_value("does not name a file by its absolute path", cure)
+        return url
+    if scheme not in _EVENT_SCHEMES or not colon:
+        raise invalid_value("must begin with sqlite:///, redis://, rediss://, redis+sentinel:// or unix://", cure)
+    return read_counters_url(url)
+
+
+def read_target_url(url: str) -> str:
+    """Accepts the URL of a target that receives the outcome of asynchronous invocations."""
+    try:
+        parse_destination_url(url)
+    except BadDestinationUrl as bad:
+        raise invalid_value(str(bad), bad.cure) from None
+    return url

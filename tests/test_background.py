@@ -261,7 +261,7 @@ async def test_an_event_whose_run_is_killed_waits_again(
     async with serve_in_process(settings) as server:
         path = INVOKE.replace("echo", "hold")
         assert (await clients.call(server.listen, path, b"{}", headers=EVENT)).status == 202
-        dispatcher = server.gateway.events
+        dispatcher = server.gateway.events.dispatcher
         assert dispatcher is not None
         await eventually(lambda: len(behind.forwarded()) == 1, "it runs")
         (task,) = dispatcher._tasks

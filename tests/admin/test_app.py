@@ -11,7 +11,6 @@ from urllib.parse import quote
 import pytest
 
 from invoke_gateway.app.gateway import Gateway as Application
-from invoke_gateway.server.process import make_admin
 from invoke_gateway.settings import Address, Settings
 from tests.support.sockets import Answer, Gateway, Wire, gateway, invoke
 
@@ -84,7 +83,7 @@ def test_ready_without_its_backend_whose_state_is_in_the_body_and_in_the_metrics
 def test_a_store_of_events_that_cannot_keep_any_is_in_the_body(
     served: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    queue = served.server.gateway.queue
+    queue = served.server.gateway.events.monitor
     assert queue is not None
     monkeypatch.setattr(type(queue), "problem", property(lambda _: "The disk is full."))
     answer = served.fetch("/readyz")
@@ -260,7 +259,7 @@ async def test_a_client_that_hangs_up_within_its_hold_takes_nothing() -> None:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    await make_admin(application, Address("127.0.0.1", 9001)).app(scope, receive, send)
+    await application.admin.make_app(Address("127.0.0.1", 9001)).app(scope, receive, send)
     assert sent[0]["status"] == 400
     assert application.holds.describe_all() == []
     await application.close()

@@ -368,14 +368,14 @@ def test_a_question_that_makes_no_sense_gets_a_text(served: Gateway) -> None:
 
 
 def test_a_watcher_too_many_is_told_so(served: Gateway) -> None:
-    served.on_loop(lambda: setattr(served.server.gateway.live_stream, "_most", 1))
+    served.on_loop(lambda: setattr(served.server.gateway.admin.live_stream, "_most", 1))
     with Wire(served.server.admin.port) as first:
         first.send(request("/live"))
-        served.until(lambda: served.server.gateway.live_stream.count == 1, "a watcher")
+        served.until(lambda: served.server.gateway.admin.live_stream.count == 1, "a watcher")
         answer = served.fetch("/live")
         assert answer.status == 503
         assert answer.json["error"].startswith("1 viewers are connected, the maximum.")
-    served.until(lambda: served.server.gateway.live_stream.count == 0, "no watcher")
+    served.until(lambda: served.server.gateway.admin.live_stream.count == 0, "no watcher")
 
 
 def test_the_refusals_are_there_without_a_browser(served: Gateway) -> None:
@@ -411,7 +411,7 @@ def test_watchers_do_not_hold_a_stop_up_even_if_they_do_not_read() -> None:
     ):
         reader.send(request("/live"))
         deaf.send(request("/live?top=200"))
-        live_stream = started.server.gateway.live_stream
+        live_stream = started.server.gateway.admin.live_stream
         started.until(lambda: live_stream.count == 2, "two watchers")
         began = time.monotonic()
         started.stop()

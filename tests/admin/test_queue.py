@@ -161,7 +161,7 @@ def test_an_event_that_waits_for_its_retry_can_be_tried_now(served: Gateway) -> 
 
     served.backend.script = script
     send(served, 1, "echo")
-    served.until(lambda: served.server.gateway.event_totals.retries, "it has failed once")
+    served.until(lambda: served.server.gateway.events.totals.retries, "it has failed once")
     (row,) = served.fetch(f"/queue/events?request_id={ID % 1}").json["events"]
     assert (row["state"], row["runs"], row["answer"]["function_error"]) == ("retrying", 1, "Unhandled")
     assert 50 < row["due_in_seconds"] <= 60
@@ -205,7 +205,7 @@ def test_a_store_that_cannot_be_read_is_said_in_its_own_words(served: Gateway, m
     async def fail(*_: object) -> Any:
         raise StoreError("away", "It is away. Start it.")
 
-    store = served.server.gateway.events.store  # type: ignore[union-attr]  # there is a queue
+    store = served.server.gateway.events.dispatcher.store  # type: ignore[union-attr]  # there is a queue
     for name in ("find", "oldest", "backlog"):
         monkeypatch.setattr(store, name, fail)
     for answer in (served.fetch("/queue/events"), drop(served, 1), retry(served, 1)):

@@ -47,15 +47,15 @@ async def make_gateway(labelled: int, throttled: int) -> Gateway:
         if number < throttled:
             counts.throttles["ConcurrentInvocationLimitExceeded"] = 1 + number
     for _ in range(300):
-        gateway.sparklines.sample()
+        gateway.admin.sparklines.sample()
     return gateway
 
 
 async def measure_answers(labelled: int, throttled: int) -> None:
     gateway = await make_gateway(labelled, throttled)
-    view = gateway.live_stream._view
+    view = gateway.admin.live_stream._view
     print(f"{FUNCTIONS} functions, {ACTIVE} active, {labelled} with metrics, {throttled} throttled")
-    measure("  a sample for the sparklines", gateway.sparklines.sample)
+    measure("  a sample for the sparklines", gateway.admin.sparklines.sample)
     measure("  what all queries share", view.take_snapshot)
     for query in (LiveQuery(), LiveQuery(search="9"), LiveQuery(top=200)):
         configured = await find_configured(gateway.tables.limits, query)

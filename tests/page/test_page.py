@@ -309,7 +309,7 @@ def test_draining_is_shown(served: Gateway, open_page: Open) -> None:
 def test_a_page_too_many_says_so_and_gets_in_when_there_is_a_place(
     served: Gateway, open_page: Open, browser: Browser
 ) -> None:
-    served.on_loop(lambda: setattr(served.server.gateway.live_stream, "_most", 1))
+    served.on_loop(lambda: setattr(served.server.gateway.admin.live_stream, "_most", 1))
     first = open_page(served)
     with watched_page(browser) as second:
         second.page.goto(f"http://{served.server.admin}/")

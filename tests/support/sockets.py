@@ -23,6 +23,7 @@ import boto3
 import uvloop
 from botocore.config import Config
 
+from invoke_gateway.app.limits import make_tables
 from invoke_gateway.server.run import RunningGateway, serve_in_process
 from invoke_gateway.settings import Settings
 
@@ -364,7 +365,7 @@ class Gateway(Backend):
     def reload(self, **changes: Any) -> None:
         """Put the limits of other settings in force."""
         gateway, settings = self.server.gateway, self.make_settings(**changes)
-        self.on_loop(lambda: setattr(gateway, "tables", gateway.make_tables(settings)))
+        self.on_loop(lambda: setattr(gateway, "tables", make_tables(settings, at_start=gateway.settings)))
 
     @property
     def port(self) -> int:

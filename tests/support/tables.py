@@ -70,7 +70,7 @@ def _find_model(annotation: Any) -> Any:
 def metrics() -> str:
     gateway = Gateway(Settings(), backend_url="http://127.0.0.1:9")
     rows = []
-    for family in gateway.collector.collect():
+    for family in gateway.admin.collector.collect():
         name = family.name + ("_total" if family.type == "counter" else "")
         labels = ", ".join(getattr(family, "_labelnames", ())) or ""
         rows.append((f"`{name}`", family.type, labels, family.documentation))

@@ -25,7 +25,7 @@ EVENT = "X-Amz-Invocation-Type: Event"
 
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
-    monkeypatch.setattr("invoke_gateway.app.gateway.SCRAPE_SECONDS", 0)
+    monkeypatch.setattr("invoke_gateway.app.events.SCRAPE_SECONDS", 0)
     accounts = {"default": {"functions": FUNCTIONS}}
     with gateway(accounts=accounts, metric_functions=3, **{"async": DELAYS}) as started:
 
@@ -80,7 +80,7 @@ def test_levels_are_of_what_waits_and_runs_and_go_back_to_nothing(served: Gatewa
     for _ in range(3):
         served.until_running(1)
         served.release()
-    events = served.server.gateway.events
+    events = served.server.gateway.events.dispatcher
     assert events is not None
     served.until(lambda: not events.prefetch.lanes, "the last end is written")
     samples = served.metrics()

@@ -82,9 +82,9 @@ def test_the_gateways_own_metrics_read_the_same_too(is_openmetrics: bool) -> Non
     counts.invocations, counts.errors, counts.retries, counts.throttles = 5, 4, 3, {"Why": 2}
     counts.duration.observe(0.3)
     gateway.totals.refusals["ServiceException"] = 1
-    ours = read(text_of(gateway.collector.families(), is_openmetrics), is_openmetrics)
-    assert ours == read(theirs(gateway.collector.collect(), is_openmetrics), is_openmetrics)
-    assert [metric.name for metric in ours] == [family.name for family in gateway.collector.families()]
+    ours = read(text_of(gateway.admin.collector.families(), is_openmetrics), is_openmetrics)
+    assert ours == read(theirs(gateway.admin.collector.collect(), is_openmetrics), is_openmetrics)
+    assert [metric.name for metric in ours] == [family.name for family in gateway.admin.collector.families()]
 
 
 def test_only_openmetrics_has_an_end() -> None:

@@ -8,33 +8,23 @@ import gc
 import logging
 import resource
 import signal
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import cast
 
 import uvicorn
 
-from ..admin.app import AdminApp
 from ..admin.documents import refuse
-from ..admin.fault_scripts import FaultEndpoint
-from ..admin.holds import HoldEndpoint
 from ..admin.host import LoopbackNames
-from ..admin.in_flight import InFlightEndpoint
-from ..admin.limits import describe_limits
 from ..admin.live.sparklines import keep_sampling
-from ..admin.queue import QueueEndpoint
-from ..admin.readiness import Readiness
 from ..app.gateway import Gateway
 from ..asgi import App
 from ..background import BackgroundTasks
 from ..listener import InvokeProtocol, ListenerLimits, enforce_timeouts
-from ..settings import Address, Settings
+from ..settings import Settings
 from ..signals import IGNORED
-from ..telemetry.exposition import Family
 from ..telemetry.files import keep_watching_files
-from ..telemetry.log import count_dropped_lines
 from ..telemetry.loop_lag import keep_measuring_lag
-from ..telemetry.process import read_process
 from ..write_batcher import WriteBatcher
 from .http_server import Server, configure, serve_on
 from .sockets import Listeners
@@ -70,7 +60,7 @@ async def open_gateway(
         await gateway.start()
         running = gateway.tasks.running
         async with (
-            running(partial(keep_sampling, gateway.sparklines), "sparklines"),
+            running(partial(keep_sampling, gateway.admin.sparklines), "sparklines"),
             running(gateway.backend_watch.keep_looking, "watch of the backend"),
         ):
             yield gateway
@@ -123,53 +113,6 @@ async def _serving(
         )
         async with tasks.running(close_stalled, "sweep of connections"):
             yield
-
-
-def make_admin(gateway: Gateway, listen: Address) -> AdminApp:
-    """Make the answers of the admin listener for one process, which serves the Invoke API at `listen`."""
-
-    def limits(rows: int) -> dict[str, object]:
-        held = gateway.holds.by_counter()
-        shared = gateway.shared
-        sums = shared.sums if shared else None
-        accounts = describe_limits(gateway.tables.limits, gateway.counters, gateway.totals, rows, held, sums)
-        document: dict[str, object] = {"accounts": accounts, "draining": gateway.is_draining}
-        if shared is not None:
-            document["shared"] = shared.describe()
-        return document
-
-    async def read_processes() -> Iterable[Family]:
-        await gateway.look_at_queue()
-        gateway.totals.log_lines_dropped = count_dropped_lines()
-        return await asyncio.to_thread(read_process)
-
-    faults = FaultEndpoint(
-        gateway.fault_scripts,
-        find_account=lambda account: gateway.tables.limits.of(account).account,
-        is_draining=lambda: gateway.is_draining,
-    )
-    return AdminApp(
-        collector=gateway.collector,
-        describe_limits=limits,
-        shared=gateway.shared,
-        endpoints=[
-            *HoldEndpoint(gateway.holds, is_draining=lambda: gateway.is_draining).routes(),
-            *InFlightEndpoint(gateway.holder_source).routes(),
-            *faults.routes(),
-            *QueueEndpoint(gateway.local_queue).routes(),
-        ],
-        live_stream=gateway.live_stream,
-        refusals=gateway.last_refusals,
-        readiness=Readiness(
-            listen=listen,
-            is_draining=lambda: gateway.is_draining,
-            backend=gateway.backend,
-            shared=gateway.shared,
-            event_trouble=lambda: None if gateway.queue is None else gateway.queue.problem,
-            settle=gateway.backend_watch.settle,
-        ),
-        read_processes=read_processes,
-    )
 
 
 def _configure_invoke(gateway: Gateway, settings: Settings) -> uvicorn.Config:

@@ -24,7 +24,6 @@ from .process import (
     ServingGateway,
     freeze_garbage,
     handle_signals,
-    make_admin,
     new_event_loop,
     open_gateway,
     raise_file_limit,
@@ -98,9 +97,9 @@ async def serve_in_process(settings: Settings) -> AsyncIterator[RunningGateway]:
         if backend_url == "demo":
             backend_url = await stack.enter_async_context(serve_demo(settings.region, tasks))
         gateway = await stack.enter_async_context(open_gateway(settings, backend_url, tasks=tasks))
-        app = cast("App", make_admin(gateway, invoke.addresses[0]).app)
+        app = cast("App", gateway.admin.make_app(invoke.addresses[0]).app)
         await stack.enter_async_context(serve_admin(app, admin, settings, tasks))
-        stack.callback(gateway.live_stream.close)  # after the drain, which they see; their streams hold nobody up
+        stack.callback(gateway.admin.live_stream.close)  # after the drain, which they see; their streams hold nobody up
         served = await stack.enter_async_context(serve_invoke(gateway, invoke))
         yield RunningGateway(served, invoke.addresses, admin.addresses)
 

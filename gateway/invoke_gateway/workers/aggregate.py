@@ -17,7 +17,7 @@ from ..admin.limits import describe_limits
 from ..admin.live.document import LiveView
 from ..admin.live.sparklines import Sparklines
 from ..admin.live.stream import LiveStream
-from ..app.gateway import make_limits
+from ..app.limits import make_limits
 from ..settings import Settings
 from ..store.store_name import name_store
 from ..telemetry.event_metrics import Events

@@ -26,7 +26,7 @@ async def answer_holders(gateway: Gateway, asked: tuple[list[Any], bool]) -> Ans
     """Return, in a worker, its own calls; where `is_all` is set, after those that the store has of all gateways."""
     values, is_all = asked
     query = InFlightQuery(*values)
-    source = gateway.holder_source
+    source = gateway.admin.holder_source
     found, trouble = await source.report(query) if is_all else (source.report_here(query), None)
     return [msgspec.to_builtins(report) for report in found], trouble
 

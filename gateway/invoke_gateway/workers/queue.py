@@ -33,7 +33,7 @@ _ANSWER_SECONDS = 9.0  # the commands wait ten
 
 async def answer_depths(gateway: Gateway, is_scrape: bool, with_stored: bool) -> dict[str, Any]:
     """How many events this worker has claimed, and with `with_stored` how many the store has; for a scrape by label."""
-    looker = gateway.queue
+    looker = gateway.events.monitor
     assert looker is not None, "it is asked where there is one"
     if with_stored:
         every, patience = (SCRAPE_SECONDS, _SCRAPE_PATIENCE) if is_scrape else (0.0, _ANSWER_SECONDS - 1)

@@ -43,7 +43,7 @@ def describe_now(gateway: Gateway) -> dict[str, Any]:
         "buffered": (gateway.buffers.in_use, gateway.buffers.ceiling),
         "connections": (gateway.pool.busy, gateway.pool.idle),
         "backend": (gateway.backend.is_up, gateway.backend.why),
-        "event_trouble": None if gateway.queue is None else gateway.queue.problem,
+        "event_trouble": gateway.events.problem,
         "store": vars(shared.totals),
         "gateways": shared.gateways,
         "trouble": shared.trouble,

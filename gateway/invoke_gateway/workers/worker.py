@@ -18,7 +18,6 @@ from ..server.process import (
     ServingGateway,
     freeze_garbage,
     handle_signals,
-    make_admin,
     new_event_loop,
     open_gateway,
     serve_invoke,
@@ -69,13 +68,13 @@ class Worker:
         async with open_gateway(start.settings, start.backend_url, start.name) as gateway:
             gateway.backend.is_logged = False  # the supervisor does, once for all workers
             async with serve_invoke(gateway, self._listeners) as serving:
-                self._admin = cast("App", make_admin(gateway, self._listeners.addresses[0]).app)
+                self._admin = cast("App", gateway.admin.make_app(self._listeners.addresses[0]).app)
                 freeze_garbage()
                 self._serving.set_result(serving)
                 await self._stop.wait()
-            gateway.live_stream.close()
+            gateway.admin.live_stream.close()
         gateway.totals.log_lines_dropped = count_dropped_lines()
-        self._farewell.set_result(await describe_totals(gateway.totals, gateway.event_totals))
+        self._farewell.set_result(await describe_totals(gateway.totals, gateway.events.totals))
         await asyncio.sleep(0)  # the farewell is written before the channel is closed
 
     def note_channel_end(self, answering: asyncio.Task[None]) -> None:
@@ -125,7 +124,7 @@ class Worker:
     async def on_totals(self, _: None) -> tuple[list[bytes], dict[str, Any]]:
         gateway = self._gateway
         gateway.totals.log_lines_dropped = count_dropped_lines()
-        return await describe_totals(gateway.totals, gateway.event_totals), await describe_process()
+        return await describe_totals(gateway.totals, gateway.events.totals), await describe_process()
 
     async def on_sums(self, _: None) -> tuple[dict[str, int], dict[str, object]]:
         """The slots of all gateways, as the store knows them, and what is known of the store."""
@@ -137,7 +136,7 @@ class Worker:
     async def on_queue(self, asked: tuple[str, Any]) -> tuple[tuple[str, str] | None, Any]:
         """Of the queue of events. What the store says instead of an answer, or None; and the answer."""
         what, argument = asked
-        queue = self._gateway.local_queue
+        queue = self._gateway.events.local_queue
         assert queue is not None, "it is asked where there is one"
         try:
             if what == "depths":

@@ -1,0 +1,160 @@
+"""Composes the admin listener of one process: its live page, its metrics and its endpoints."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from .. import __version__
+from ..admin.app import AdminApp
+from ..admin.fault_scripts import FaultEndpoint
+from ..admin.holder_sources import LocalHolders, SharedHolders
+from ..admin.holds import HoldEndpoint, Holds
+from ..admin.in_flight import InFlightEndpoint
+from ..admin.limits import describe_limits
+from ..admin.live.document import LiveView
+from ..admin.live.sparklines import Sparklines
+from ..admin.live.stream import LiveStream
+from ..admin.queue import QueueEndpoint
+from ..admin.readiness import Readiness
+from ..background import BackgroundTasks
+from ..buffers import Buffers
+from ..counters.memory import MemoryCounters
+from ..policy.fault_script import FaultScripts
+from ..policy.limits import Limits
+from ..settings import Address, Settings
+from ..telemetry.exposition import Family
+from ..telemetry.last_refusals import LastRefusals
+from ..telemetry.log import count_dropped_lines
+from ..telemetry.metrics import Facts, GatewayCollector
+from ..telemetry.process import read_process
+from ..telemetry.totals import Totals
+from ..upstream.health import BackendWatch
+from ..upstream.pool import Pool
+from .events import EventQueue, NoEventQueue
+from .stores import describe_counters
+
+if TYPE_CHECKING:
+    from ..counters.shared.counters import SharedCounters
+
+
+class GatewayAdmin:
+    """Shows one process: what is in force, what runs and what was refused."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        counters: MemoryCounters,
+        shared: SharedCounters | None,
+        limits: Callable[[], Limits],
+        totals: Totals,
+        buffers: Buffers,
+        pool: Pool,
+        backend_watch: BackendWatch,
+        holds: Holds,
+        last_refusals: LastRefusals,
+        fault_scripts: FaultScripts | None,
+        events: EventQueue | NoEventQueue,
+        tasks: BackgroundTasks,
+        is_draining: Callable[[], bool],
+    ) -> None:
+        self._counters = counters
+        self._shared = shared
+        self._limits = limits
+        self._totals = totals
+        self._backend_watch = backend_watch
+        self._holds = holds
+        self._last_refusals = last_refusals
+        self._fault_scripts = fault_scripts
+        self._events = events
+        self._is_draining = is_draining
+        self.holder_source = self._make_holder_source()
+        self.sparklines = Sparklines(counters)
+        self.live_stream = LiveStream(
+            LiveView(
+                limits=limits,
+                levels=counters,
+                totals=totals,
+                sparklines=self.sparklines,
+                holds=holds.by_counter,
+                refusals=last_refusals,
+                is_draining=is_draining,
+                shared=shared,
+            ),
+            tasks=tasks,
+            read_sums=shared.read_sums if shared else None,
+        )
+        self.collector = GatewayCollector(
+            totals,
+            limits=limits,
+            levels=counters,
+            holds=holds.by_counter,
+            buffers=buffers,
+            upstream=pool,
+            backend=backend_watch.state,
+            degraded=tasks.degraded,
+            counters=describe_counters(settings, shared),
+            events=events.metrics,
+            facts=Facts(__version__, platform.python_version(), settings.backend.timeout_seconds),
+        )
+
+    def make_app(self, listen: Address) -> AdminApp:
+        """Makes the application of the admin listener.
+
+        listen: the address at which this process serves the Invoke API
+        """
+        faults = FaultEndpoint(self._fault_scripts, find_account=self._find_account, is_draining=self._is_draining)
+        return AdminApp(
+            collector=self.collector,
+            describe_limits=self._describe_limits,
+            shared=self._shared,
+            endpoints=[
+                *HoldEndpoint(self._holds, is_draining=self._is_draining).routes(),
+                *InFlightEndpoint(self.holder_source).routes(),
+                *faults.routes(),
+                *QueueEndpoint(self._events.local_queue).routes(),
+            ],
+            live_stream=self.live_stream,
+            refusals=self._last_refusals,
+            readiness=Readiness(
+                listen=listen,
+                is_draining=self._is_draining,
+                backend=self._backend_watch.state,
+                shared=self._shared,
+                event_trouble=lambda: self._events.problem,
+                settle=self._backend_watch.settle,
+            ),
+            read_processes=self._read_processes,
+        )
+
+    def _make_holder_source(self) -> LocalHolders | SharedHolders:
+        shared = self._shared
+        if shared is None:
+            return LocalHolders(self._counters, find_account=self._find_account)
+        return SharedHolders(
+            shared,
+            shared.inquiry,
+            gateway=shared.gateway,
+            accounts=lambda: shared.accounts,
+            find_account=self._find_account,
+        )
+
+    def _find_account(self, account: str | None) -> str:
+        return self._limits().of(account).account
+
+    def _describe_limits(self, rows: int) -> dict[str, object]:
+        shared = self._shared
+        sums = shared.sums if shared else None
+        accounts = describe_limits(self._limits(), self._counters, self._totals, rows, self._holds.by_counter(), sums)
+        document: dict[str, object] = {"accounts": accounts, "draining": self._is_draining()}
+        if shared is not None:
+            document["shared"] = shared.describe()
+        return document
+
+    async def _read_processes(self) -> Iterable[Family]:
+        await self._events.refresh()
+        self._totals.log_lines_dropped = count_dropped_lines()
+        return await asyncio.to_thread(read_process)

@@ -1,0 +1,43 @@
+"""Records each finished exchange once: in the totals, in the lists of refusals, and in the access log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..asgi import Scope
+from ..exchange import Exchange
+from ..policy.concurrency import Full, Plan
+from ..queue.runner import RUN
+from ..telemetry.last_refusals import LastRefusals
+from ..telemetry.log import RefusalSummary, write_access_line
+from ..telemetry.totals import Totals
+
+
+class ExchangeRecorder:
+    """Records finished exchanges, those of runs of events among them.
+
+    on_call_refused: called with the exhausted limit and the plan of a refused call; None if no queue needs it
+    """
+
+    def __init__(self, totals: Totals, last_refusals: LastRefusals, *, has_access_log: bool) -> None:
+        self.on_call_refused: Callable[[Full, Plan], None] | None = None
+        self._totals = totals
+        self._last_refusals = last_refusals
+        self._summary = RefusalSummary(totals)
+        self._has_access_log = has_access_log
+
+    def record(self, exchange: Exchange, scope: Scope) -> None:
+        self._totals.note(exchange)
+        if exchange.refusal is not None:
+            self._summary.note()
+            if exchange.fault is None:  # else the backend failed, and nothing was refused
+                self._last_refusals.note(exchange)
+            full, plan, report = exchange.full, exchange.plan, self.on_call_refused
+            if report is not None and full is not None and plan is not None and RUN not in scope:
+                report(full, plan)
+        if self._has_access_log:
+            write_access_line(exchange, scope)
+
+    def close(self) -> None:
+        """Logs the refusals that no summary has had yet."""
+        self._summary.report()

@@ -217,9 +217,9 @@ async def test_each_task_of_a_gateway_may_die(
             counted = sum(server.tasks.failures.values())
             kill(next(task for task in list_tasks(before) if task.get_name() == name))
             await eventually(lambda: caplog.records, f"the end of {name} is logged")
-            if name == "answers of a worker":
+            if name == "replies of a worker":
                 assert "the worker is replaced" in caplog.text
-                await eventually(lambda: server.replaced, "another worker has taken its place", timeout=30)
+                await eventually(lambda: server.workers.replaced, "another worker has taken its place", timeout=30)
             elif kill is cancel or sum(server.tasks.failures.values()) > counted:
                 await eventually(lambda: server.tasks.degraded[CAUSE], f"the end of {name} is shown")
             else:
@@ -230,7 +230,7 @@ async def test_each_task_of_a_gateway_may_die(
         event = await clients.call(server.listen, INVOKE, b"2", headers=EVENT)
         assert event.status == 202
         answer = await clients.call(server.admin, "/metrics", None, method="GET", host="localhost")
-        assert b'invoke_gateway_background_task_failures_total{task="history"} ' in answer.body
+        assert b'invoke_gateway_background_task_failures_total{task="sparklines"} ' in answer.body
         assert b'invoke_gateway_degraded{cause="background_task"} 0' in answer.body
         caplog.clear()
     assert [record.message for record in caplog.records if record.levelno >= logging.ERROR] == []

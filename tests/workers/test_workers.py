@@ -20,7 +20,8 @@ import pytest
 import yaml
 from botocore.config import Config
 
-from invoke_gateway.workers import supervisor
+from invoke_gateway.workers import handle
+from invoke_gateway.workers.supervisor import running_workers
 from tests.support.gateways import eventually, make_settings
 from tests.support.lateness import judge
 from tests.support.processes import RunningProcess, bare_environment, fetch_json, free_port, running, wait_until
@@ -194,7 +195,7 @@ def test_a_killed_worker_is_replaced_its_slots_are_free_at_once_and_no_counter_g
         for name, value in before.items():
             if re.match(r"\w+_(total|count|sum|bucket)\b", name):
                 assert after[name] >= value, name
-        assert "was killed by SIGKILL; another takes its place" in gateway.log()
+        assert "was killed by SIGKILL, and is replaced" in gateway.log()
         behind.release()
         wait_until(lambda: gateway.account()["in_flight"] == 0, "all slots are back")
 
@@ -312,16 +313,16 @@ def test_a_worker_that_is_stopped_holds_nobody_up(gateway: Workers) -> None:
 def test_a_worker_that_hangs_is_killed_and_replaced(
     store: Store, behind: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervisor, "_SILENT_SECONDS", 1.0)
+    monkeypatch.setattr(handle, "_HANG_SECONDS", 1.0)
     settings = make_settings(behind.backend.url, counters=store.url, workers=2)
 
     async def hang() -> None:
-        async with supervisor.running_workers(settings) as running:
-            pids = {worker.number: worker.process.pid for worker in running.serving()}
+        async with running_workers(settings) as running:
+            pids = {worker.number: worker.process.pid for worker in running.workers.serving()}
             os.kill(pids[2], signal.SIGSTOP)
-            await eventually(lambda: running.replaced == 1, "it is replaced", 20)
-            assert {worker.number for worker in running.serving()} == {1, 2}
-            assert {worker.process.pid for worker in running.serving()} & set(pids.values()) == {pids[1]}
+            await eventually(lambda: running.workers.replaced == 1, "it is replaced", 20)
+            assert {worker.number for worker in running.workers.serving()} == {1, 2}
+            assert {worker.process.pid for worker in running.workers.serving()} & set(pids.values()) == {pids[1]}
 
     asyncio.run(hang())
 
@@ -377,7 +378,7 @@ def test_a_worker_that_is_stopped_is_named_where_its_part_is_missing_and_hangs_n
     """Each page answers within its reader's two seconds or is asked once more, by when the silence is noticed."""
     stopped, other = gateway.workers()
     os.kill(stopped["pid"], signal.SIGSTOP)
-    silence = f"Of worker {stopped['worker']} there is no answer"
+    silence = f"Worker {stopped['worker']} does not reply"
     try:
         gateway.process.wait_until(lambda: gateway.workers()[0]["silent_seconds"] is not None, "it is noticed")
         assert gateway.workers()[1]["silent_seconds"] is None
@@ -390,7 +391,7 @@ def test_a_worker_that_is_stopped_is_named_where_its_part_is_missing_and_hangs_n
         assert gateway.metrics()["invoke_gateway_workers"] == 2
         os.kill(other["pid"], signal.SIGSTOP)
         gateway.process.wait_until(lambda: gateway.send("GET", "/readyz").status == 503, "not ready without workers")
-        assert "No worker answers" in gateway.ask("/in-flight")["trouble"]
+        assert "No worker replies" in gateway.ask("/in-flight")["trouble"]
         assert gateway.send("POST", "/holds", {"function": "reserved"}).status == 503
         assert gateway.send("GET", "/queue").status == 503
         assert gateway.ask("/limits")["accounts"][0]["concurrent_executions"] == LIMIT

@@ -1,9 +1,10 @@
-"""One gateway in several processes: a supervisor that starts and replaces them, and workers that serve.
+"""Runs one gateway in several processes: a supervisor that starts and replaces them, and workers that serve.
 
-channel     what the supervisor asks a worker
-worker      a worker's side: serve, answer, drain
-supervisor  starts workers, replaces those that die, ends them
-state       what a worker tells of itself, as documents; and their sums
-group       the sums of all workers, kept up to date
-admin  the admin listener of them all
+channel     remote calls from the supervisor to a worker
+worker      the process of one worker: serve, handle calls, drain
+handle      the workers, as their supervisor knows them
+supervisor  starts workers, replaces dead ones, ends them
+snapshots   a worker's state and totals as documents
+aggregate   the sums of all workers, kept up to date
+admin       the admin listener of all workers
 """

@@ -1,9 +1,8 @@
-"""The admin listener of several workers: what one process shows is here the sum of all; `/workers` shows each."""
+"""Serves the admin listener of several workers: the sums of all, and each worker under `/workers`."""
 
 from __future__ import annotations
 
 from time import monotonic
-from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,55 +14,55 @@ from ..admin.fault_scripts import FaultEndpoint
 from ..admin.in_flight import RENAMED_ROUTES, InFlightEndpoint
 from ..admin.queue import QueueEndpoint
 from ..admin.readiness import Readiness
-from .channel import WorkerGone, WorkerSilent
+from ..settings import Address
+from .aggregate import Aggregate
+from .channel import NO_WORKER, WorkerGone, WorkerTimeout
+from .handle import WorkerHandle, Workers
 from .in_flight import WorkerHolders
 
-if TYPE_CHECKING:
-    from .supervisor import Supervisor, Worker
-
-_ANSWER_SECONDS = 10.0  # of one that looks for the backend, or takes a hold of many slots
-_OF_ONE = ("metrics", "limits", "holds", "readyz", "refusals")
+_REPLY_SECONDS = 10.0  # of a worker that checks the backend, or takes a hold of many slots
+_PATHS_OF_ONE = ("metrics", "limits", "holds", "readyz", "refusals")
 
 
-def make_admin(supervisor: Supervisor) -> AdminApp:
-    """What the admin listener says of all workers."""
+def make_admin(workers: Workers, aggregate: Aggregate, listen: Address) -> AdminApp:
+    """Make the application of the admin listener; `listen` is the address of the Invoke API."""
 
     def is_draining() -> bool:
-        return supervisor.is_draining
+        return workers.is_draining
 
-    group = supervisor.group
-    # Settings see to it that there are no fault scripts: the endpoint says so.
+    # The settings refuse fault scripts with several workers, so the endpoint has none.
     faults = FaultEndpoint(None, find_account=str, is_draining=is_draining)
     return AdminApp(
-        collector=group.collector,
-        describe_limits=group.describe_limits,
+        collector=aggregate.collector,
+        describe_limits=aggregate.describe_limits,
         endpoints=[
             *faults.routes(),
-            *QueueEndpoint(group.queue).routes(),
-            *WorkersEndpoint(supervisor).routes(),
+            *QueueEndpoint(aggregate.queue).routes(),
+            *WorkersEndpoint(workers, aggregate).routes(),
         ],
-        live_stream=group.live_stream,
-        refusals=group,
+        live_stream=aggregate.live_stream,
+        refusals=aggregate,
         readiness=Readiness(
-            listen=supervisor.listen,
+            listen=listen,
             is_draining=is_draining,
-            backend=group.backend,
-            shared=group,
-            event_trouble=lambda: group.event_trouble,
+            backend=aggregate.backend,
+            shared=aggregate,
+            event_trouble=lambda: aggregate.event_trouble,
         ),
-        shared=group,
-        refresh=group.refresh,
-        read_processes=group.read_totals,
-        find_trouble=lambda: group.trouble,
+        shared=aggregate,
+        refresh=aggregate.refresh,
+        read_processes=aggregate.read_totals,
+        find_trouble=lambda: aggregate.trouble,
     )
 
 
 class WorkersEndpoint:
-    """What only one worker can answer. Holds are taken by the first that serves; their ids say which it was."""
+    """Sends requests that one worker must answer to that worker. The id of a hold names its worker."""
 
-    def __init__(self, supervisor: Supervisor) -> None:
-        self._supervisor = supervisor
-        self._holders = InFlightEndpoint(WorkerHolders(supervisor))
+    def __init__(self, workers: Workers, aggregate: Aggregate) -> None:
+        self._workers = workers
+        self._aggregate = aggregate
+        self._holders = InFlightEndpoint(WorkerHolders(workers, aggregate))
 
     def routes(self) -> list[Route]:
         return [
@@ -82,68 +81,67 @@ class WorkersEndpoint:
                 body = await read_body(request, "A hold", "one hold per request")
             except BadDocument as error:
                 return answer_error(str(error), error.status)
-            return await self._ask_any(request, body)
-        await self._supervisor.group.refresh()
-        group = self._supervisor.group
-        return answer_json({"holds": group.holds} | ({"trouble": group.trouble} if group.trouble else {}))
+            return await self._send_any(request, body)
+        aggregate = self._aggregate
+        await aggregate.refresh()
+        return answer_json({"holds": aggregate.holds} | ({"trouble": aggregate.trouble} if aggregate.trouble else {}))
 
     async def release(self, request: Request) -> Response:
         id = request.path_params["id"]
-        for worker in self._supervisor.serving():
-            if id.startswith(f"{worker.place}-"):
-                return await self._ask(worker, request, b"")
+        for worker in self._workers.serving():
+            if id.startswith(f"{worker.suffix}-"):
+                return await self._send(worker, request, b"")
         return answer_error(
-            f"There is no hold {id[:MOST_REPEATED]!r}: it has ended, or never was. GET /holds lists those there are.",
+            f"There is no hold {id[:MOST_REPEATED]!r}: it has ended, or never existed. GET /holds lists all holds.",
             404,
         )
 
     async def release_gateway(self, request: Request) -> Response:
-        """Any worker can have the store give back what a gateway held."""
-        return await self._ask_any(request, b"")
+        """Release the slots of a dead gateway; any worker can do so."""
+        return await self._send_any(request, b"")
 
     async def workers(self, request: Request) -> Response:
-        """Each worker: its number, its name in the store, its process, for how long it serves, and what it runs."""
-        await self._supervisor.group.refresh()
+        """List the workers: number, name in the store, process, seconds of service, calls in flight."""
+        await self._aggregate.refresh()
         return answer_json(
             {
-                "gateway": self._supervisor.name,
-                "replaced": self._supervisor.replaced,
-                "workers": [_describe(worker) for worker in self._supervisor.serving()],
+                "gateway": self._workers.name,
+                "replaced": self._workers.replaced,
+                "workers": [_describe(worker) for worker in self._workers.serving()],
             }
         )
 
     async def of_one(self, request: Request) -> Response:
-        """What one worker says of itself under the same path without `/workers/N`."""
+        """Return what one worker answers under the same path without `/workers/N`."""
         number, what = request.path_params["number"], request.path_params["what"]
-        if what not in _OF_ONE:
-            return answer_error(f"Ask a worker for one of {', '.join(_OF_ONE)}.", 404)
-        for worker in self._supervisor.serving():
+        if what not in _PATHS_OF_ONE:
+            return answer_error(f"A worker has only the paths {', '.join(_PATHS_OF_ONE)}.", 404)
+        for worker in self._workers.serving():
             if worker.number == number:
-                return await self._ask(worker, request, b"", f"/{what}")
+                return await self._send(worker, request, b"", f"/{what}")
         return answer_error(f"No worker {number} serves now. GET /workers lists those that do.", 404)
 
-    async def _ask_any(self, request: Request, body: bytes) -> Response:
-        group = self._supervisor.group
-        await group.refresh()  # and with it who does not answer
-        for worker in group.hearing():
+    async def _send_any(self, request: Request, body: bytes) -> Response:
+        await self._workers.refresh()  # which also finds the unresponsive workers
+        for worker in self._workers.responsive():
             try:
-                return await self._ask_or_raise(worker, request, body)
-            except WorkerSilent as error:  # another one would do it a second time, once this one goes on
-                text = f"Worker {worker.number} does not answer ({error}), and may yet do it. Look, then try again."
+                return await self._forward(worker, request, body)
+            except WorkerTimeout as error:  # another worker would do it a second time
+                text = f"Worker {worker.number} did not reply ({error}), and may still do it. Check, then try again."
                 return answer_error(text, 503)
             except WorkerGone:
                 continue
-        return answer_error("No worker answers; those that died are being replaced. Try again in a second.", 503)
+        return answer_error(NO_WORKER, 503)
 
-    async def _ask(self, worker: Worker, request: Request, body: bytes, path: str | None = None) -> Response:
+    async def _send(self, worker: WorkerHandle, request: Request, body: bytes, path: str | None = None) -> Response:
         try:
-            return await self._ask_or_raise(worker, request, body, path)
+            return await self._forward(worker, request, body, path)
         except WorkerGone as error:
-            return answer_error(f"Worker {worker.number} does not answer: {error}.", 503)
+            return answer_error(f"Worker {worker.number} did not reply: {error}.", 503)
 
-    async def _ask_or_raise(self, worker: Worker, request: Request, body: bytes, path: str | None = None) -> Response:
-        asked = (request.method, path or request.url.path, request.url.query, request.headers.raw, body)
-        status, headers, answer = await worker.ask("request", asked, seconds=_ANSWER_SECONDS)
+    async def _forward(self, worker: WorkerHandle, request: Request, body: bytes, path: str | None = None) -> Response:
+        argument = (request.method, path or request.url.path, request.url.query, request.headers.raw, body)
+        status, headers, answer = await worker.call("request", argument, seconds=_REPLY_SECONDS)
         response = Response(answer, status)
         response.raw_headers = [(bytes(name), bytes(value)) for name, value in headers]
         if not any(name == b"content-length" for name, _ in response.raw_headers):
@@ -151,13 +149,15 @@ class WorkersEndpoint:
         return response
 
 
-def _describe(worker: Worker) -> dict[str, object]:
-    account_counters = [slots for name, (slots, _) in worker.now.get("levels", {}).items() if name.endswith("/account")]
+def _describe(worker: WorkerHandle) -> dict[str, object]:
+    account_counters = [
+        slots for name, (slots, _) in worker.snapshot.get("levels", {}).items() if name.endswith("/account")
+    ]
     return {
         "worker": worker.number,
         "gateway": worker.name,
         "pid": worker.process.pid,
         "serving_seconds": round(monotonic() - worker.started_at, 3),
-        "silent_seconds": round(monotonic() - worker.heard_at, 3) if worker.is_silent else None,
+        "silent_seconds": round(monotonic() - worker.last_reply_at, 3) if worker.is_unresponsive else None,
         "in_flight": sum(account_counters),
     }

@@ -1,6 +1,8 @@
-"""What the supervisor asks a worker: over a socket pair that only the two have, so that each notices at once when the
-other ends. A frame is its length in four bytes and a MessagePack array: `[id, question, argument]` there, and back
-`[id, answer, error]`."""
+"""Connects the supervisor with a worker: remote calls over a socket pair.
+
+Each end notices immediately when the other ends. A frame is its length in four bytes and a MessagePack array: a request
+is `[id, method, argument]`, its reply `[id, result, error]`.
+"""
 
 from __future__ import annotations
 
@@ -16,20 +18,22 @@ import msgspec
 
 log = logging.getLogger("invoke_gateway")
 
+NO_WORKER = "No worker replies; dead workers are being replaced. Try again in a second."
+
 _encode = msgspec.msgpack.encode
 _decode = msgspec.msgpack.decode
 
 
 class WorkerGone(Exception):
-    """The worker has ended, or does not answer."""
+    """Raised where the worker has ended, or does not reply."""
 
 
-class WorkerSilent(WorkerGone):
-    """Reports a worker that did not answer in time; the worker may still carry out the request."""
+class WorkerTimeout(WorkerGone):
+    """Raised where a worker did not reply in time; the worker may still carry out the request."""
 
 
 class Channel:
-    """One end of the socket pair."""
+    """Reads and writes frames at one end of the socket pair."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -40,7 +44,7 @@ class Channel:
         return cls(*await asyncio.open_unix_connection(sock=end))
 
     async def read(self) -> Any:
-        """The next frame; None when the other end is gone."""
+        """Return the next frame; None when the other end is gone."""
         try:
             size = int.from_bytes(await self._reader.readexactly(4), "big")
             return _decode(await self._reader.readexactly(size))
@@ -58,82 +62,82 @@ class Channel:
             await self._writer.wait_closed()
 
 
-class Asking:
-    """The supervisor's side."""
+class RpcClient:
+    """Calls a worker, from the supervisor."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self._ids = count()
-        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._pending: dict[int, asyncio.Future[Any]] = {}
         self._is_gone = self._is_closing = False
-        self._hearing = asyncio.create_task(self._hear(), name="answers of a worker")
+        self._reader = asyncio.create_task(self._read_replies(), name="replies of a worker")
 
-    async def ask(self, question: str, argument: object = None, *, seconds: float | None = None) -> Any:
-        """The worker's answer, for which it has so many seconds. Raises `WorkerGone`."""
+    async def call(self, method: str, argument: object = None, *, seconds: float | None = None) -> Any:
+        """Return the worker's result, within so many seconds. Raises `WorkerGone`."""
         if self._is_gone:
             raise WorkerGone("it has ended")
         id = next(self._ids)
-        answer = self._waiting[id] = asyncio.get_running_loop().create_future()
-        self._channel.write(id, question, argument)
+        reply = self._pending[id] = asyncio.get_running_loop().create_future()
+        self._channel.write(id, method, argument)
         try:
             async with asyncio.timeout(seconds):
-                return await answer
+                return await reply
         except TimeoutError:
-            raise WorkerSilent(f"no answer to {question} within {seconds:g} s") from None
+            raise WorkerTimeout(f"no reply to {method} within {seconds:g} s") from None
         finally:
-            self._waiting.pop(id, None)
+            self._pending.pop(id, None)
 
     async def close(self) -> None:
         self._is_closing = True
-        self._hearing.cancel()
-        await asyncio.wait([self._hearing])
-        if not self._hearing.cancelled():
-            self._hearing.exception()  # logged when it happened
-        self._give_up()
+        self._reader.cancel()
+        await asyncio.wait([self._reader])
+        if not self._reader.cancelled():
+            self._reader.exception()  # logged when it happened
+        self._fail_pending()
         await self._channel.close()
 
-    async def _hear(self) -> None:
+    async def _read_replies(self) -> None:
         try:
             while (frame := await self._channel.read()) is not None:
-                self._take_in(*frame)
+                self._apply_reply(*frame)
         except BaseException as error:
             if not self._is_closing:
                 log.error("the channel to a worker has failed, and the worker is replaced", exc_info=error)
             raise
         finally:
-            self._give_up()
+            self._fail_pending()
 
-    def _take_in(self, id: int, result: Any, error: str | None) -> None:
-        answer = self._waiting.get(id)
-        if answer is None or answer.done():
+    def _apply_reply(self, id: int, result: Any, error: str | None) -> None:
+        reply = self._pending.get(id)
+        if reply is None or reply.done():
             return
         if error is None:
-            answer.set_result(result)
+            reply.set_result(result)
         else:
-            answer.set_exception(WorkerGone(error))
+            reply.set_exception(WorkerGone(error))
 
-    def _give_up(self) -> None:
+    def _fail_pending(self) -> None:
         self._is_gone = True
-        for answer in self._waiting.values():
-            if not answer.done():
-                answer.set_exception(WorkerGone("it has ended"))
+        for reply in self._pending.values():
+            if not reply.done():
+                reply.set_exception(WorkerGone("it has ended"))
 
 
-async def answer_all(channel: Channel, answer: Callable[[str, Any], Awaitable[Any]]) -> None:
-    """The worker's side: answer what is asked, each question by itself, until the supervisor is gone."""
-    under_way: set[asyncio.Task[None]] = set()
+async def serve_calls(channel: Channel, handle: Callable[[str, Any], Awaitable[Any]]) -> None:
+    """Handle the supervisor's calls in the worker, each in a task of its own, until the supervisor is gone."""
+    running: set[asyncio.Task[None]] = set()
 
-    async def answer_one(id: int, question: str, argument: Any) -> None:
+    async def serve_one(id: int, method: str, argument: Any) -> None:
         try:
-            result, error = await answer(question, argument), None
-        except Exception as failure:  # whoever asked must not wait for ever
-            log.exception("the supervisor's question %r failed", question)
+            result, error = await handle(method, argument), None
+        except Exception as failure:  # every call gets a reply
+            log.exception("the supervisor's call %r failed", method)
             result, error = None, f"{type(failure).__name__}: {failure}"
         channel.write(id, result, error)
 
     while (frame := await channel.read()) is not None:
-        task = asyncio.create_task(answer_one(*frame))
-        under_way.add(task)
-        task.add_done_callback(under_way.discard)
-    for task in under_way:
+        task = asyncio.create_task(serve_one(*frame))
+        running.add(task)
+        task.add_done_callback(running.discard)
+    for task in running:
         task.cancel()

@@ -1,4 +1,4 @@
-"""Lists the calls that hold slots in several workers. Each worker reports its own when a client requests the list."""
+"""Lists the calls that hold slots in several workers. Each worker reports its own on request."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ import msgspec
 
 from ..admin.in_flight import InFlightQuery, NotReleased
 from ..counters.holders import Report
-from .channel import WorkerGone
+from .channel import NO_WORKER, WorkerGone
 
 if TYPE_CHECKING:
     from ..app.gateway import Gateway
-    from .supervisor import Supervisor, Worker
+    from .aggregate import Aggregate
+    from .handle import WorkerHandle, Workers
 
 _OWN_SECONDS = 1.0
 _ALL_SECONDS = 5.0  # of one that asks the store as well
 
-Answer = tuple[list[dict[str, Any]], str | None]
+Holders = tuple[list[dict[str, Any]], str | None]
 
 
-async def answer_holders(gateway: Gateway, asked: tuple[list[Any], bool]) -> Answer:
-    """Return, in a worker, its own calls; where `is_all` is set, after those that the store has of all gateways."""
-    values, is_all = asked
+async def report_holders(gateway: Gateway, argument: tuple[list[Any], bool]) -> Holders:
+    """Report a worker's own calls; where `is_all` is set, after the store's reports of all gateways."""
+    values, is_all = argument
     query = InFlightQuery(*values)
     source = gateway.admin.holder_source
     found, trouble = await source.report(query) if is_all else (source.report_here(query), None)
@@ -32,40 +33,40 @@ async def answer_holders(gateway: Gateway, asked: tuple[list[Any], bool]) -> Ans
 
 
 class WorkerHolders:
-    """Sums the workers in the supervisor. A silent worker is shown with the calls that it last listed in the store."""
+    """Reports the holders of all workers. An unresponsive one is shown as it last was in the store."""
 
-    def __init__(self, supervisor: Supervisor) -> None:
-        self._supervisor = supervisor
+    def __init__(self, workers: Workers, aggregate: Aggregate) -> None:
+        self._workers = workers
+        self._aggregate = aggregate
 
     async def report(self, query: InFlightQuery) -> tuple[list[Report], str | None]:
-        group = self._supervisor.group
-        await group.refresh()  # and with it who does not answer
-        hearing = group.hearing()
-        answers = await asyncio.gather(
-            self._ask_all(query, hearing), *(self._ask_one(worker, query) for worker in hearing[1:])
+        await self._aggregate.refresh()  # which also finds the unresponsive workers
+        responsive = self._workers.responsive()
+        results = await asyncio.gather(
+            self._read_all(query, responsive), *(self._read_one(worker, query) for worker in responsive[1:])
         )
-        # The store's lists are older than what the workers hold now, and the later report counts.
-        found = [report for reports, _ in answers for report in reports]
-        troubles = dict.fromkeys(trouble for trouble in (answers[0][1], group.trouble) if trouble)
+        # The store's lists are older than the workers' own, and the later report counts.
+        found = [report for reports, _ in results for report in reports]
+        troubles = dict.fromkeys(trouble for trouble in (results[0][1], self._aggregate.trouble) if trouble)
         return found, " ".join(troubles) or None
 
     async def release(self, gateway: str, account: str | None, *, force: bool) -> list[Report]:
-        raise NotReleased("A worker does this.", 500)
+        raise NotReleased("Only a worker can release slots.", 500)
 
-    async def _ask_all(self, query: InFlightQuery, hearing: list[Worker]) -> tuple[list[Report], str | None]:
-        """Return the contents of the store and the first answering worker's own calls, as that worker reports them."""
-        for worker in hearing:
+    async def _read_all(self, query: InFlightQuery, workers: list[WorkerHandle]) -> tuple[list[Report], str | None]:
+        """Return the store's reports and the own calls of the first worker that replies."""
+        for worker in workers:
             with suppress(WorkerGone):
-                return _read(await worker.ask("holders", [query, True], seconds=_ALL_SECONDS))
-        return [], "No worker answers; those that died are being replaced. Try again in a second."
+                return _read(await worker.call("holders", [query, True], seconds=_ALL_SECONDS))
+        return [], NO_WORKER
 
-    async def _ask_one(self, worker: Worker, query: InFlightQuery) -> tuple[list[Report], str | None]:
+    async def _read_one(self, worker: WorkerHandle, query: InFlightQuery) -> tuple[list[Report], str | None]:
         try:
-            return _read(await worker.ask("holders", [query, False], seconds=_OWN_SECONDS))
+            return _read(await worker.call("holders", [query, False], seconds=_OWN_SECONDS))
         except WorkerGone:
             return [], None
 
 
-def _read(answer: Answer) -> tuple[list[Report], str | None]:
-    reports, trouble = answer
+def _read(holders: Holders) -> tuple[list[Report], str | None]:
+    reports, trouble = holders
     return msgspec.convert(reports, list[Report]), trouble

@@ -1,5 +1,8 @@
-"""The queue of events of several workers: what the store has is asked of any one of them, and what they have claimed,
-of all. A worker answers with plain data (`answer_…`); the supervisor adds it up (`WorkersQueue`)."""
+"""Shows the queue of events of several workers.
+
+One worker reports the events in the store, and every worker those that it has claimed, as plain data (`report_…`). The
+supervisor adds them up (`WorkersQueue`).
+"""
 
 from __future__ import annotations
 
@@ -17,26 +20,23 @@ from ..queue.clock import Clock
 from ..queue.control import Action, EventFilter
 from ..queue.depths import SCRAPE_SECONDS, Depth, Depths, QueueGauges, add_depths, fold_names
 from ..queue.origin import Held
-from .channel import WorkerGone
+from .channel import NO_WORKER, WorkerGone
 
 if TYPE_CHECKING:
     from ..app.gateway import Gateway
-    from .supervisor import Supervisor, Worker
+    from .handle import WorkerHandle, Workers
 
-_SCRAPE_PATIENCE = 0.5  # seconds that a worker waits for the store when it is asked for a scrape
-_SCRAPE_ANSWER = 1.0
-_ANSWER_SECONDS = 9.0  # the commands wait ten
-
-
-# A worker's side.
+_SCRAPE_PATIENCE = 0.5  # seconds that a worker waits for the store during a scrape
+_SCRAPE_REPLY = 1.0
+_REPLY_SECONDS = 9.0  # the commands wait ten
 
 
-async def answer_depths(gateway: Gateway, is_scrape: bool, with_stored: bool) -> dict[str, Any]:
-    """How many events this worker has claimed, and with `with_stored` how many the store has; for a scrape by label."""
+async def report_depths(gateway: Gateway, is_scrape: bool, with_stored: bool) -> dict[str, Any]:
+    """Count the events claimed here, and with `with_stored` those in the store; by label for a scrape."""
     looker = gateway.events.monitor
-    assert looker is not None, "it is asked where there is one"
+    assert looker is not None, "the supervisor calls this only where there is a queue"
     if with_stored:
-        every, patience = (SCRAPE_SECONDS, _SCRAPE_PATIENCE) if is_scrape else (0.0, _ANSWER_SECONDS - 1)
+        every, patience = (SCRAPE_SECONDS, _SCRAPE_PATIENCE) if is_scrape else (0.0, _REPLY_SECONDS - 1)
         await looker.refresh(at_most_every=every, patience=patience)
     here = await looker.count_claimed()
     if is_scrape:
@@ -51,124 +51,126 @@ async def answer_depths(gateway: Gateway, is_scrape: bool, with_stored: bool) ->
     }
 
 
-async def answer_events(queue: LocalQueue, query: list[Any]) -> Any:
-    request_id, wanted, payload = query
+async def report_events(queue: LocalQueue, argument: list[Any]) -> Any:
+    request_id, wanted, payload = argument
     return await queue.read(EventQuery(request_id, EventFilter(*wanted), payload))
 
 
-async def answer_act(queue: LocalQueue, asked: list[Any]) -> Any:
-    act, request_id, skip, only_ready = asked
+async def act(queue: LocalQueue, argument: list[Any]) -> Any:
+    act, request_id, skip, only_ready = argument
     return await queue.control.apply(act, request_id, skip=skip, only_ready=only_ready)
 
 
-async def answer_decision(queue: LocalQueue, asked: list[Any]) -> Any:
-    """Carry out a decision, and return its result, or None and the reason why it cannot be carried out."""
+async def decide(queue: LocalQueue, argument: list[Any]) -> Any:
+    """Carry out a decision. Return its result, or None and the reason against it."""
     try:
-        return await queue.decide(*asked), None
+        return await queue.decide(*argument), None
     except AmbiguousOrigin as error:
         return None, str(error)
 
 
-QUEUE_ANSWERS = {"events": answer_events, "act": answer_act, "decide": answer_decision}
+QUEUE_CALLS = {"events": report_events, "act": act, "decide": decide}
 
 
 def _encode(depths: Depths) -> list[list[Any]]:
     return [[*key, *msgspec.structs.astuple(depth)] for key, depth in depths.items()]
 
 
-# The supervisor's.
-
-
 class WorkersQueue:
-    """`store` is where events are kept, without credentials; `levels` is what Prometheus is told."""
+    """Adds up the queues of all workers.
 
-    def __init__(self, supervisor: Supervisor, *, store: str) -> None:
+    store: where events are kept, without credentials
+    levels: the depths for Prometheus
+    """
+
+    def __init__(self, workers: Workers, *, store: str) -> None:
         self.store = store
-        self.now = Clock()  # as the workers' own, which begin at the same time
+        self.now = Clock()  # like the workers' own, which begin at the same time
         self.levels = QueueGauges(store, now=self.now)
         self.degraded = {"event_store": False, "events_held": False}
-        self._supervisor = supervisor
+        self._workers = workers
 
     async def refresh(self) -> None:
-        """Bring `levels` and `degraded` up to date; where no worker answers they stay."""
+        """Refresh `levels` and `degraded`; without a reply they stay."""
         try:
-            look = await self._add_up(is_scrape=True, seconds=_SCRAPE_ANSWER)
+            state = await self._add_up(is_scrape=True, seconds=_SCRAPE_REPLY)
         except StoreError:
             return
-        self.degraded = {"event_store": look.trouble is not None, "events_held": bool(look.held)}
-        self.levels.replace(look.depths)
+        self.degraded = {"event_store": state.trouble is not None, "events_held": bool(state.held)}
+        self.levels.replace(state.depths)
 
     async def look(self) -> QueueState:
-        await self._supervisor.group.refresh()  # and with it who does not answer
-        look = await self._add_up(is_scrape=False, seconds=_ANSWER_SECONDS)
-        return look._replace(trouble=look.trouble or self._supervisor.group.silence)
+        await self._workers.refresh()  # which also finds the unresponsive workers
+        state = await self._add_up(is_scrape=False, seconds=_REPLY_SECONDS)
+        return state._replace(trouble=state.trouble or self._workers.find_unresponsive())
 
     async def decide(self, decision: Decision, origin: str | None) -> AdoptionResult:
-        _, (decided, why_not) = await self._ask_any("decide", [decision, origin], _ANSWER_SECONDS)
+        _, (decided, why_not) = await self._call_any("decide", [decision, origin], _REPLY_SECONDS)
         if why_not is not None:
             raise AmbiguousOrigin(why_not)
         return AdoptionResult(*decided)
 
     async def _add_up(self, *, is_scrape: bool, seconds: float) -> QueueState:
-        first, stored = await self._ask_any("depths", [is_scrape, True], seconds)
-        others = [worker for worker in self._hearing() if worker is not first]
-        answers = [stored, *await self._ask_all(others, "depths", [is_scrape, False], seconds)]
-        depths = await asyncio.to_thread(_decode, [row for said in answers for row in (*said["here"], *said["stored"])])
-        trouble = next((said["trouble"] for said in answers if said["trouble"]), None)
+        first, stored = await self._call_any("depths", [is_scrape, True], seconds)
+        others = [worker for worker in self._workers.responsive() if worker is not first]
+        replies = [stored, *await self._call_all(others, "depths", [is_scrape, False], seconds)]
+        depths = await asyncio.to_thread(
+            _decode, [row for reply in replies for row in (*reply["here"], *reply["stored"])]
+        )
+        trouble = next((reply["trouble"] for reply in replies if reply["trouble"]), None)
         return QueueState(depths, trouble, [Held(*held) for held in stored["held"]])
 
     async def read(self, query: EventQuery) -> tuple[list[Row], bool]:
-        """To a worker, whatever another has claimed is running. So all are asked: it runs where all say so."""
+        """Read events of all workers. To each worker, events claimed by another run, so all are read."""
         request_id, wanted, payload = query
-        # Of those that run, each worker would leave out others.
-        asked = wanted._replace(state=None, most=100) if wanted.state == "running" else wanted
-        await self._supervisor.group.refresh()
-        answers = await self._ask_all(self._hearing(), "events", [request_id, asked, payload], _ANSWER_SECONDS)
-        if not answers:
+        # Filtered by `running`, each worker would leave out different events.
+        everywhere = wanted._replace(state=None, most=100) if wanted.state == "running" else wanted
+        await self._workers.refresh()
+        replies = await self._call_all(
+            self._workers.responsive(), "events", [request_id, everywhere, payload], _REPLY_SECONDS
+        )
+        if not replies:
             raise _no_worker()
         found: dict[str, Row] = {}
-        for row in (row for rows, _ in answers for row in rows):
+        for row in (row for rows, _ in replies for row in rows):
             if row["key"] not in found or not row["is_running"]:
                 found[row["key"]] = row
         rows = [row for row in found.values() if wanted.state in (None, row["state"])]
         rows.sort(key=lambda row: float(row["received_at"]))
-        return rows[: wanted.most], len(rows) > wanted.most or any(has_more for _, has_more in answers)
+        return rows[: wanted.most], len(rows) > wanted.most or any(has_more for _, has_more in replies)
 
     async def act(self, act: Action, request_id: str) -> tuple[int, int]:
-        """First each does it to what it has ready; then one of them to what nobody has claimed."""
+        """Act on what each worker has ready, then on what no worker has claimed."""
         done: list[str] = []
-        await self._supervisor.group.refresh()
-        for worker in self._hearing():
-            for ready, _ in await self._ask_all([worker], "act", [act, request_id, done, True], _ANSWER_SECONDS):
+        await self._workers.refresh()
+        for worker in self._workers.responsive():
+            for ready, _ in await self._call_all([worker], "act", [act, request_id, done, True], _REPLY_SECONDS):
                 done += ready
-        _, (more, running) = await self._ask_any("act", [act, request_id, done, False], _ANSWER_SECONDS)
+        _, (more, running) = await self._call_any("act", [act, request_id, done, False], _REPLY_SECONDS)
         return len(done) + len(more), len(running)
 
-    def _hearing(self) -> list[Worker]:
-        return self._supervisor.group.hearing()
-
-    async def _ask_any(self, what: str, argument: Any, seconds: float) -> tuple[Worker, Any]:
-        for worker in self._hearing():
-            for answer in await self._ask_all([worker], what, argument, seconds):
-                return worker, answer
+    async def _call_any(self, what: str, argument: Any, seconds: float) -> tuple[WorkerHandle, Any]:
+        for worker in self._workers.responsive():
+            for reply in await self._call_all([worker], what, argument, seconds):
+                return worker, reply
         raise _no_worker()
 
-    async def _ask_all(self, workers: list[Worker], what: str, argument: Any, seconds: float) -> list[Any]:
-        """The answers of those that answer. Raises `StoreError` where one's store does not."""
-        asked = (worker.ask("queue", [what, argument], seconds=seconds) for worker in workers)
-        answers = await asyncio.gather(*asked, return_exceptions=True)
-        for answer in answers:
-            if isinstance(answer, BaseException) and not isinstance(answer, WorkerGone):
-                raise answer
-        said = [answer for answer in answers if not isinstance(answer, BaseException)]
-        for fault, _ in said:
+    async def _call_all(self, workers: list[WorkerHandle], what: str, argument: Any, seconds: float) -> list[Any]:
+        """Return the replies of the workers that reply. Raises `StoreError` where a worker's store fails."""
+        calls = (worker.call("queue", [what, argument], seconds=seconds) for worker in workers)
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException) and not isinstance(result, WorkerGone):
+                raise result
+        replies = [result for result in results if not isinstance(result, BaseException)]
+        for fault, _ in replies:
             if fault is not None:
                 raise StoreError(*fault)
-        return [answer for _, answer in said]
+        return [reply for _, reply in replies]
 
 
 def _no_worker() -> StoreError:
-    return StoreError("away", "No worker answers; those that died are being replaced. Try again in a second.")
+    return StoreError("away", NO_WORKER)
 
 
 def _decode(rows: list[list[Any]]) -> Depths:

@@ -1,9 +1,8 @@
-"""What a worker tells of itself, as documents for the channel, and what the supervisor makes of them."""
+"""Describes a worker as documents for the channel, and adds such documents up in the supervisor."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +25,8 @@ _HISTOGRAMS = ("admission", "loop_lag")
 _EVENT_COUNTS = ("received_events", "retries", "drops", "undelivered")
 
 
-def describe_now(gateway: Gateway) -> dict[str, Any]:
-    """Everything about this moment that is shown: asked for about once a second."""
+def describe_snapshot(gateway: Gateway) -> dict[str, Any]:
+    """Describe the present state; called about once a second."""
     shared = gateway.shared
     assert shared is not None, "workers share counters"
     counters = gateway.counters
@@ -52,7 +51,7 @@ def describe_now(gateway: Gateway) -> dict[str, Any]:
 
 
 def encode_totals(totals: Totals, events: EventTotals) -> Iterator[bytes]:
-    """All totals, in pieces that are made one by one."""
+    """Encode all totals, in pieces that are made one by one."""
     head = {
         **{name: getattr(totals, name) for name in (*_NUMBERS, *_COUNTS)},
         **{name: [(*key, count) for key, count in getattr(totals, name).items()] for name in _KEYED},
@@ -82,7 +81,7 @@ def _list_events(events: EventTotals) -> Iterator[tuple[str, tuple[str, ...], An
 
 
 async def describe_totals(totals: Totals, events: EventTotals) -> list[bytes]:
-    """The same; requests are served between two pieces."""
+    """Encode all totals. Requests are served between two pieces."""
     pieces = []
     for piece in encode_totals(totals, events):
         pieces.append(piece)
@@ -91,7 +90,7 @@ async def describe_totals(totals: Totals, events: EventTotals) -> list[bytes]:
 
 
 def read_totals(*encoded: list[bytes]) -> Totals:
-    """The sum of totals that were encoded; a list without pieces counts nothing."""
+    """Sum encoded totals; a list without pieces counts nothing."""
     totals = Totals()
     for pieces in encoded:
         for number, piece in enumerate(pieces):
@@ -104,7 +103,7 @@ def read_totals(*encoded: list[bytes]) -> Totals:
 
 
 def read_event_totals(*encoded: list[bytes]) -> EventTotals:
-    """The same of asynchronous invocations."""
+    """Sum the encoded totals of asynchronous invocations."""
     events = EventTotals()
     for pieces in encoded:
         for piece in pieces[1:]:
@@ -144,13 +143,13 @@ def _add_functions(totals: Totals, rows: list[Any]) -> None:
 
 
 def add_throttles(totals: Totals, rows: Iterable[tuple[str, str, dict[str, int]]]) -> None:
-    """Add what `describe_now` says of throttles."""
+    """Add the throttles of a snapshot."""
     for account, label, throttles in rows:
         add_counts(totals.of(account, label).throttles, throttles)
 
 
 async def describe_process() -> dict[str, tuple[str, str, float]]:
-    """The `process_*` metrics: by name, their kind, help and value."""
+    """Read the `process_*` metrics: by name, their kind, help and value."""
     families = await asyncio.to_thread(read_process)
     return {
         family.name: (family.kind, family.help, float(value))  # type: ignore[arg-type]  # none is a histogram
@@ -160,7 +159,7 @@ async def describe_process() -> dict[str, tuple[str, str, float]]:
 
 
 def sum_processes(own: Mapping[str, tuple[str, str, float]], others: Iterable[Mapping[str, Any]]) -> list[Family]:
-    """What the processes use together. They started when the first of them did."""
+    """Sum the metrics of all processes. Their start is that of the first."""
     values = {name: value for name, (_, _, value) in own.items()}
     for other in others:
         for name, (_, _, value) in other.items():
@@ -170,32 +169,6 @@ def sum_processes(own: Mapping[str, tuple[str, str, float]], others: Iterable[Ma
         Family(name, "counter" if kind == "counter" else "gauge", help, (), [((), values[name])])
         for name, (kind, help, _) in own.items()
     ]
-
-
-class Levels:
-    """The slots that all workers hold, and how long the oldest has been."""
-
-    def __init__(self) -> None:
-        self._slots: Counter[str] = Counter()
-        self._oldest: dict[str, float] = {}
-
-    def take_in(self, workers: Iterable[Mapping[str, tuple[int, float]]]) -> None:
-        """Replace what is known by what the workers say."""
-        self._slots.clear()
-        self._oldest.clear()
-        for levels in workers:
-            for counter, (slots, oldest) in levels.items():
-                self._slots[counter] += slots
-                self._oldest[counter] = max(oldest, self._oldest.get(counter, 0.0))
-
-    def held(self) -> dict[str, int]:
-        return dict(self._slots)
-
-    def in_use(self, counter: str) -> int:
-        return self._slots[counter]
-
-    def oldest_seconds(self, counter: str) -> float:
-        return self._oldest.get(counter, 0.0)
 
 
 def _describe_histogram(histogram: Histogram) -> tuple[list[int], float]:

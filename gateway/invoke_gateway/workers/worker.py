@@ -1,5 +1,7 @@
-"""A worker: a process that serves the Invoke API, told by its supervisor what and asked how it is. It ends, after its
-calls have, when the supervisor says so, at SIGTERM, and when the supervisor is gone."""
+"""Serves the Invoke API in one worker process, and handles its supervisor's calls.
+
+The worker ends, after its calls have, at the supervisor's request, at SIGTERM, and when the supervisor is gone.
+"""
 
 from __future__ import annotations
 
@@ -25,16 +27,16 @@ from ..server.process import (
 from ..server.sockets import CannotListen, Listeners
 from ..settings import Settings
 from ..telemetry.log import count_dropped_lines, set_up_logging
-from .channel import Channel, answer_all
-from .in_flight import answer_holders
-from .queue import QUEUE_ANSWERS, answer_depths
-from .snapshots import describe_now, describe_process, describe_totals
+from .channel import Channel, serve_calls
+from .in_flight import report_holders
+from .queue import QUEUE_CALLS, report_depths
+from .snapshots import describe_process, describe_snapshot, describe_totals
 
 log = logging.getLogger("invoke_gateway")
 
 
 class Start(NamedTuple):
-    """What a worker serves. Goes from a supervisor to its own child, so it may be pickled."""
+    """Carries the settings of a worker. A supervisor sends it to its own child, so it may be pickled."""
 
     settings: Settings
     backend_url: str
@@ -42,31 +44,31 @@ class Start(NamedTuple):
 
 
 class Worker:
-    """The life of one worker, and the answers it gives. Each `on_…` is a question of the supervisor."""
+    """Runs one worker. Each `on_…` handles a call of the supervisor."""
 
     def __init__(self, listeners: Listeners) -> None:
         loop = asyncio.get_running_loop()
         self._listeners = listeners
         self._start: asyncio.Future[Start | None] = loop.create_future()
         self._serving: asyncio.Future[ServingGateway] = loop.create_future()
-        self._farewell: asyncio.Future[list[bytes]] = loop.create_future()
+        self._final_totals: asyncio.Future[list[bytes]] = loop.create_future()
         self._stop = asyncio.Event()
 
-    async def live(self) -> None:
-        """Serve from the start that is told until the end."""
+    async def run(self) -> None:
+        """Serve from the supervisor's `start` call until the end."""
         start = await self._start
         if start is None:
             return
         try:
             await self._serve(start)
-        except Exception as error:  # whatever it is, the supervisor is told, and says so
+        except Exception as error:  # the supervisor logs it
             if self._serving.done():
                 raise
             self._serving.set_exception(error)
 
     async def _serve(self, start: Start) -> None:
         async with open_gateway(start.settings, start.backend_url, start.name) as gateway:
-            gateway.backend.is_logged = False  # the supervisor does, once for all workers
+            gateway.backend.is_logged = False  # the supervisor logs it, once for all workers
             async with serve_invoke(gateway, self._listeners) as serving:
                 self._admin = cast("App", gateway.admin.make_app(self._listeners.addresses[0]).app)
                 freeze_garbage()
@@ -74,13 +76,13 @@ class Worker:
                 await self._stop.wait()
             gateway.admin.live_stream.close()
         gateway.totals.log_lines_dropped = count_dropped_lines()
-        self._farewell.set_result(await describe_totals(gateway.totals, gateway.events.totals))
-        await asyncio.sleep(0)  # the farewell is written before the channel is closed
+        self._final_totals.set_result(await describe_totals(gateway.totals, gateway.events.totals))
+        await asyncio.sleep(0)  # the final totals are sent before the channel is closed
 
-    def note_channel_end(self, answering: asyncio.Task[None]) -> None:
-        """End the worker: the supervisor is gone, or cannot be answered any more."""
-        if answering.cancelled() or answering.exception() is not None:
-            error = None if answering.cancelled() else answering.exception()
+    def note_channel_end(self, serving: asyncio.Task[None]) -> None:
+        """End the worker, because the supervisor is gone or the channel has failed."""
+        if serving.cancelled() or serving.exception() is not None:
+            error = None if serving.cancelled() else serving.exception()
             log.error("the channel to the supervisor has failed, and this worker ends", exc_info=error)
         self.stop()
 
@@ -90,15 +92,15 @@ class Worker:
             self._start.set_result(None)
         self._stop.set()
 
-    async def answer(self, question: str, argument: Any) -> Any:
-        return await getattr(self, f"on_{question}")(argument)
+    async def handle(self, method: str, argument: Any) -> Any:
+        return await getattr(self, f"on_{method}")(argument)
 
     @property
     def _gateway(self) -> Gateway:
         return self._serving.result().gateway
 
     async def on_start(self, pickled: bytes) -> str | None:
-        """Serve; the answer, when it does, is None, or else why it cannot."""
+        """Serve. Return None once the worker serves, or the reason why it cannot."""
         self._start.set_result(pickle.loads(pickled))
         try:
             await asyncio.shield(self._serving)
@@ -106,20 +108,20 @@ class Worker:
             return str(error)
         return None
 
-    async def on_farewell(self, _: None) -> list[bytes]:
-        """The last totals, when all is over."""
-        return await asyncio.shield(self._farewell)
+    async def on_final_totals(self, _: None) -> list[bytes]:
+        """Return the final totals, at the worker's end."""
+        return await asyncio.shield(self._final_totals)
 
     async def on_stop(self, _: None) -> None:
         self.stop()
 
     async def on_cut_short(self, _: None) -> None:
-        """Whoever asks does not want to wait for what still runs."""
+        """Stop without waiting for running calls."""
         self._serving.result().cut_short()
         self.stop()
 
-    async def on_now(self, _: None) -> dict[str, Any]:
-        return describe_now(self._gateway)
+    async def on_snapshot(self, _: None) -> dict[str, Any]:
+        return describe_snapshot(self._gateway)
 
     async def on_totals(self, _: None) -> tuple[list[bytes], dict[str, Any]]:
         gateway = self._gateway
@@ -127,34 +129,34 @@ class Worker:
         return await describe_totals(gateway.totals, gateway.events.totals), await describe_process()
 
     async def on_sums(self, _: None) -> tuple[dict[str, int], dict[str, object]]:
-        """The slots of all gateways, as the store knows them, and what is known of the store."""
+        """Read the slots of all gateways from the store, and describe the store."""
         shared = self._gateway.shared
         assert shared is not None, "workers share counters"
         await shared.read_sums()
         return dict(shared.sums), shared.describe()
 
-    async def on_queue(self, asked: tuple[str, Any]) -> tuple[tuple[str, str] | None, Any]:
-        """Of the queue of events. What the store says instead of an answer, or None; and the answer."""
-        what, argument = asked
+    async def on_queue(self, call: tuple[str, Any]) -> tuple[tuple[str, str] | None, Any]:
+        """Carry out a call on the queue of events. Return the store's failure, or None; and the result."""
+        what, argument = call
         queue = self._gateway.events.local_queue
-        assert queue is not None, "it is asked where there is one"
+        assert queue is not None, "the supervisor calls this only where there is a queue"
         try:
             if what == "depths":
-                return None, await answer_depths(self._gateway, *argument)
-            return None, await QUEUE_ANSWERS[what](queue, argument)
+                return None, await report_depths(self._gateway, *argument)
+            return None, await QUEUE_CALLS[what](queue, argument)
         except StoreError as fault:
             return (fault.kind, str(fault)), None
 
-    async def on_holders(self, asked: tuple[list[Any], bool]) -> tuple[list[dict[str, Any]], str | None]:
+    async def on_holders(self, argument: tuple[list[Any], bool]) -> tuple[list[dict[str, Any]], str | None]:
         """Report the calls that hold slots here, and on request those of all gateways."""
-        return await answer_holders(self._gateway, asked)
+        return await report_holders(self._gateway, argument)
 
     async def on_adopt(self, pickled: bytes) -> None:
-        """New limits."""
+        """Put new limits in force."""
         await self._gateway.adopt(pickle.loads(pickled))
 
-    async def on_forget(self, name: str) -> None:
-        """Give back what a worker held that is dead."""
+    async def on_release_slots(self, name: str) -> None:
+        """Release the slots of a dead worker."""
         shared = self._gateway.shared
         assert shared is not None, "workers share counters"
         await shared.inquiry.forget(((name, account) for account in shared.accounts), force=True)
@@ -167,8 +169,7 @@ class Worker:
     async def on_request(
         self, request: tuple[str, str, str, list[tuple[bytes, bytes]], bytes]
     ) -> tuple[int, Any, bytes]:
-        """Answer a request to the admin listener: method, path, query, headers, body. The answer is status,
-        headers, body."""
+        """Carry out a request to the admin listener, and return the response: status, headers, body."""
         method, path, query, headers, body = request
         scope: Scope = {
             "type": "http",
@@ -199,23 +200,23 @@ class Worker:
 
 
 async def work(end: socket.socket, listeners: Listeners) -> None:
-    """Be a worker of the supervisor at the other end of the socket pair."""
+    """Run a worker for the supervisor at the other end of the socket pair."""
     channel = await Channel.open(end)
     worker = Worker(listeners)
     handle_signals(asyncio.get_running_loop(), worker.stop)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: None)  # for the supervisor
-    answering = asyncio.create_task(answer_all(channel, worker.answer), name="answers to the supervisor")
-    answering.add_done_callback(worker.note_channel_end)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: None)  # handled by the supervisor
+    serving = asyncio.create_task(serve_calls(channel, worker.handle), name="calls of the supervisor")
+    serving.add_done_callback(worker.note_channel_end)
     try:
-        await worker.live()
-        await asyncio.sleep(0)  # what was asked last is answered
+        await worker.run()
+        await asyncio.sleep(0)  # the last replies are sent
     finally:
         await channel.close()
-        await asyncio.wait([answering])
+        await asyncio.wait([serving])
 
 
 def main() -> None:
-    """`… CHANNEL LISTENER NUMBER`: two file descriptors, and what the log calls this worker."""
+    """Run a worker: `… CHANNEL LISTENERS NUMBER` are file descriptors, and its number in the log."""
     channel, listeners, number = sys.argv[1:4]
     sockets = [socket.socket(fileno=int(one)) for one in listeners.split(",")]
     set_up_logging(f"worker {number}: ")

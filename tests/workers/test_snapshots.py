@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from invoke_gateway.telemetry.event_totals import EventTotals
 from invoke_gateway.telemetry.totals import Histogram, Totals
 from invoke_gateway.workers.snapshots import (
-    Levels,
     add_throttles,
     encode_totals,
     read_event_totals,
@@ -121,16 +120,6 @@ def test_throttles_are_added_to_those_that_are_known() -> None:
     add_throttles(totals, [("1", "f", {"why": 3, "other": 1}), ("1", "g", {"why": 1})])
     assert totals.of("1", "f").throttles == {"why": 5, "other": 1}
     assert totals.of("1", "g").throttles == {"why": 1}
-
-
-def test_slots_add_up_and_the_oldest_call_is_that_of_any_worker() -> None:
-    levels = Levels()
-    levels.take_in([{"a": (2, 1.0), "b": (1, 9.0)}, {"a": (3, 4.0)}])
-    assert levels.held() == {"a": 5, "b": 1}
-    assert (levels.in_use("a"), levels.oldest_seconds("a")) == (5, 4.0)
-    levels.take_in([{"b": (1, 0.5)}])
-    assert levels.held() == {"b": 1}
-    assert (levels.in_use("a"), levels.oldest_seconds("a"), levels.oldest_seconds("b")) == (0, 0.0, 0.5)
 
 
 def test_processes_add_up_but_for_their_start() -> None:

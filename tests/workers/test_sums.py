@@ -1,0 +1,27 @@
+"""What workers report adds up."""
+
+from __future__ import annotations
+
+from invoke_gateway.workers.sums import LevelSums, StoreSums, sum_pairs
+
+
+def test_slots_add_up_and_the_oldest_call_is_that_of_any_worker() -> None:
+    levels = LevelSums()
+    levels.replace([{"a": (2, 1.0), "b": (1, 9.0)}, {"a": (3, 4.0)}])
+    assert levels.held() == {"a": 5, "b": 1}
+    assert (levels.in_use("a"), levels.oldest_seconds("a")) == (5, 4.0)
+    levels.replace([{"b": (1, 0.5)}])
+    assert levels.held() == {"b": 1}
+    assert (levels.in_use("a"), levels.oldest_seconds("a"), levels.oldest_seconds("b")) == (0, 0.0, 0.5)
+
+
+def test_the_exchanges_with_the_store_add_up() -> None:
+    sums = StoreSums()
+    for _ in range(2):
+        sums.add({"batches": 1, "operations": 2, "failures": 3, "seconds": 0.5, "alone": {"refused": 4, "admitted": 5}})
+    assert (sums.batches, sums.operations, sums.failures, sums.seconds) == (2, 4, 6, 1.0)
+    assert sums.alone == {"refused": 8, "admitted": 10}
+
+
+def test_pairs_add_up() -> None:
+    assert sum_pairs([(1, 2), (3, 4)]) == (4, 6)

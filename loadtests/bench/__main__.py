@@ -214,12 +214,12 @@ def queue_command(program: str | None, rounds: int, seconds: int, events: int, o
     The stores are files in the folder for temporary files (TMPDIR). A run with options for less is printed and not
     written to loadtests/results/.
     """
-    target = gateway(program)
+    subject = gateway(program)
     with bounded(STARTING_SECONDS + 2 * subjects.NPM_SECONDS + 60 * rounds * (seconds + 5) + events / 200):
-        accepted = accept.run(target, rounds, seconds, only, tell)
+        accepted = accept.run(subject, rounds, seconds, only, tell)
         has_gateway = any(row.name.startswith(GATEWAY) for row in accepted.rows)
-        drained = drain.run(target, events, tell) if has_gateway else []
-        still = kept.run(target, only, tell)
+        drained = drain.run(subject, events, tell) if has_gateway else []
+        still = kept.run(subject, only, tell)
     publish(tables.comparison(accepted, drained, still, command_line()), is_whole=not (only or program))
     if not tables.is_good(accepted, drained, still):
         raise Trouble("not every event of the gateway is accounted for; the tables say which")

@@ -12,10 +12,11 @@ import pytest_asyncio
 
 from invoke_gateway.chaos.backend import RecordingBackend, encode_request
 from invoke_gateway.chaos.calls import CallEnding, PlannedCall
+from invoke_gateway.chaos.clients import encode_call_head
 from invoke_gateway.chaos.history import CallHistory
 from invoke_gateway.chaos.quotas import WHOLE, AccountQuota
 from invoke_gateway.chaos.violations import Violation
-from invoke_gateway.chaos.wire import ClientConnection, HostPort, encode_head
+from invoke_gateway.chaos.wire import ClientConnection, HostPort
 
 ACCOUNT = AccountQuota("000000000000", 4)
 (POOL,) = ACCOUNT.lanes
@@ -24,8 +25,7 @@ ACCOUNT = AccountQuota("000000000000", 4)
 @pytest_asyncio.fixture
 async def backend() -> AsyncIterator[tuple[RecordingBackend, HostPort]]:
     backend = RecordingBackend(CallHistory([ACCOUNT], 0.2, 0.4))
-    url = await backend.start("127.0.0.1", 0)
-    yield backend, HostPort("127.0.0.1", int(url.rpartition(":")[2]))
+    yield backend, await backend.listen("127.0.0.1", 0)
     await backend.stop()
 
 
@@ -44,7 +44,7 @@ async def test_a_call_runs_when_its_request_is_whole_and_no_longer_when_its_end_
     stub, endpoint = backend
     call = plan(stub, ending, seconds=0.01, is_large=is_large)
     track = stub.history.tracks[ACCOUNT.account, WHOLE]
-    whole = encode_head(call) + encode_request(call)
+    whole = encode_call_head(call) + encode_request(call)
     async with ClientConnection(endpoint) as connection:
         await connection.send(whole[:-1])
         await asyncio.sleep(0.02)
@@ -67,7 +67,7 @@ async def test_a_function_runs_on_when_the_gateway_hangs_up(backend: tuple[Recor
     stub, endpoint = backend
     call = plan(stub, CallEnding.ANSWERS, seconds=0.1)
     async with ClientConnection(endpoint) as connection:
-        await connection.send(encode_head(call) + encode_request(call))
+        await connection.send(encode_call_head(call) + encode_request(call))
         await call.arrived.wait()
         connection.reset()
     assert stub.history.tracks[ACCOUNT.account, WHOLE].running == 1
@@ -77,6 +77,6 @@ async def test_what_nobody_sent_is_noted(backend: tuple[RecordingBackend, HostPo
     stub, endpoint = backend
     never_opened = PlannedCall("x", POOL, "prove-one")
     async with ClientConnection(endpoint) as connection:
-        await connection.send(encode_head(never_opened) + encode_request(never_opened))
+        await connection.send(encode_call_head(never_opened) + encode_request(never_opened))
         assert await connection.read_answer() is not None
     assert stub.history.violations.counts == {Violation.NOT_WHOLE: 1}

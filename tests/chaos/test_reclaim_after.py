@@ -7,11 +7,11 @@ import io
 from rich.console import Console
 
 from invoke_gateway.chaos.cluster import Sharing
-from invoke_gateway.chaos.fault_kinds import FaultKind
-from invoke_gateway.chaos.fault_log import TIMEOUT
+from invoke_gateway.chaos.faults.fault_log import TIMEOUT
+from invoke_gateway.chaos.faults.kinds import FaultKind
 from invoke_gateway.chaos.plan import ProvePlan
-from invoke_gateway.chaos.progress import Progress
 from invoke_gateway.chaos.quotas import AccountQuota
+from invoke_gateway.chaos.report.progress import Progress
 from invoke_gateway.chaos.run import prove
 from invoke_gateway.chaos.violations import Violation
 

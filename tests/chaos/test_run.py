@@ -18,11 +18,11 @@ from rich.console import Console
 from invoke_gateway.chaos import final_check, target
 from invoke_gateway.chaos.history import CallHistory
 from invoke_gateway.chaos.plan import ProvePlan
-from invoke_gateway.chaos.progress import Progress
 from invoke_gateway.chaos.quotas import AccountQuota, Unusable
+from invoke_gateway.chaos.report.progress import Progress
+from invoke_gateway.chaos.report.verdict import CallsVerdict
 from invoke_gateway.chaos.run import prove
 from invoke_gateway.chaos.target import GatewayProcess
-from invoke_gateway.chaos.verdict import Verdict
 from invoke_gateway.chaos.violations import Violation
 from invoke_gateway.chaos.wire import HostPort
 from tests.support.gateways import UNRATED, serving
@@ -41,7 +41,7 @@ def silent() -> Progress:
     return Progress(Console(file=io.StringIO()), 1)
 
 
-async def judge_fake(flaw: Flaw, *, timeout_seconds: float | None = None, seed: int = 1) -> Verdict:
+async def judge_fake(flaw: Flaw, *, timeout_seconds: float | None = None, seed: int = 1) -> CallsVerdict:
     backend = HostPort(LOOPBACK, free_port())
     async with FakeGateway(backend, flaw, timeout_seconds or 10) as fake:
         endpoint = HostPort(LOOPBACK, fake.port)
@@ -93,7 +93,7 @@ async def test_each_broken_rule_of_another_gateway_is_seen_and_nothing_where_non
     }
     few = asyncio.Semaphore(AT_ONCE)
 
-    async def judge_until_seen(flaw: Flaw, violations: set[Violation]) -> tuple[Verdict, set[Violation]]:
+    async def judge_until_seen(flaw: Flaw, violations: set[Violation]) -> tuple[CallsVerdict, set[Violation]]:
         """A flaw shows only where calls overlap, and on a busy machine they may not: another seed then."""
         async with few:
             for seed in range(1, 1 + MOST_SEEDS):

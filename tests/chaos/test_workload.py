@@ -14,16 +14,17 @@ from rich.console import Console
 
 from invoke_gateway.chaos import workload
 from invoke_gateway.chaos.cluster import Sharing
-from invoke_gateway.chaos.fault_kinds import FaultKind
-from invoke_gateway.chaos.fault_log import TIMEOUT, FaultLog
+from invoke_gateway.chaos.faults.fault_log import TIMEOUT, FaultLog
+from invoke_gateway.chaos.faults.kinds import FaultKind
 from invoke_gateway.chaos.history import CallHistory
 from invoke_gateway.chaos.plan import ProvePlan
-from invoke_gateway.chaos.progress import Progress
 from invoke_gateway.chaos.quotas import UNRESERVED_REASON, AccountQuota, Unusable
-from invoke_gateway.chaos.report import render
+from invoke_gateway.chaos.report.calls import list_tables
+from invoke_gateway.chaos.report.console import print_verdict
+from invoke_gateway.chaos.report.html import render
+from invoke_gateway.chaos.report.progress import Progress
+from invoke_gateway.chaos.report.verdict import CallsVerdict, sum_up
 from invoke_gateway.chaos.run import prove
-from invoke_gateway.chaos.tables import print_verdict
-from invoke_gateway.chaos.verdict import Verdict, sum_up
 from invoke_gateway.chaos.violations import Violation
 from invoke_gateway.chaos.workload import Workload
 from tests.support.virtual_time import run_in_virtual_time
@@ -42,11 +43,11 @@ def _without_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def judge_fakes(
     flaw: SharedFlaw, *kinds: FaultKind, gateways: int = 2, reclaim_after: str = "lease", seed: int = 2
-) -> Verdict:
+) -> CallsVerdict:
     return run_in_virtual_time(_judge(flaw, kinds, Sharing(gateways, "", LEASE_SECONDS, reclaim_after), seed))
 
 
-async def _judge(flaw: SharedFlaw, kinds: tuple[FaultKind, ...], sharing: Sharing, seed: int) -> Verdict:
+async def _judge(flaw: SharedFlaw, kinds: tuple[FaultKind, ...], sharing: Sharing, seed: int) -> CallsVerdict:
     clock = asyncio.get_running_loop().time
     fault_log = FaultLog(SMALL, LEASE_SECONDS, sharing.timeout_seconds, sharing.reclaim_after)
     history = CallHistory(SMALL, sharing.function_seconds, sharing.timeout_seconds, clock, fault_log)
@@ -68,7 +69,7 @@ async def _judge(flaw: SharedFlaw, kinds: tuple[FaultKind, ...], sharing: Sharin
     )
     await load.run()
     cluster.stop()
-    return Verdict("fake gateways", [sum_up(seed, history, began, phases)], options=sharing.options)
+    return CallsVerdict("fake gateways", [sum_up(seed, history, began, phases)], options=sharing.options)
 
 
 KINDS = [kind for kind in FaultKind if kind is not FaultKind.WORKER_KILLED]
@@ -152,7 +153,7 @@ def test_slots_that_are_promised_after_the_time_out_are_not_given_away_after_the
 def test_a_blow_that_never_heals_is_shown_with_its_promise() -> None:
     verdict = judge_fakes(SharedFlaw.NEVER_PRUNES, FaultKind.KILLED)
     told = io.StringIO()
-    print_verdict(Console(file=told, width=120), verdict)
+    print_verdict(Console(file=told, width=120), verdict, list_tables(verdict))
     for text in (told.getvalue(), render(verdict, "prove")):
         assert "killed (-9)" in text
         assert "never" in text

@@ -10,7 +10,7 @@ import pytest
 from invoke_gateway.chaos import workload
 from invoke_gateway.chaos.calls import GatewayInstance, PlannedCall
 from invoke_gateway.chaos.clients import CallRoute
-from invoke_gateway.chaos.fault_log import FaultLog
+from invoke_gateway.chaos.faults.fault_log import FaultLog
 from invoke_gateway.chaos.history import CallHistory
 from invoke_gateway.chaos.quotas import AccountQuota
 from invoke_gateway.chaos.wire import HostPort

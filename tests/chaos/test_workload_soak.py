@@ -13,17 +13,19 @@ from collections.abc import Awaitable
 import pytest
 from rich.console import Console
 
-from invoke_gateway.chaos import fault_log, workload
+from invoke_gateway.chaos import workload
 from invoke_gateway.chaos.cluster import Sharing
-from invoke_gateway.chaos.fault_kinds import FaultKind
-from invoke_gateway.chaos.fault_log import TIMEOUT
+from invoke_gateway.chaos.faults import fault_log
+from invoke_gateway.chaos.faults.fault_log import TIMEOUT
+from invoke_gateway.chaos.faults.kinds import FaultKind
 from invoke_gateway.chaos.plan import ProvePlan
-from invoke_gateway.chaos.progress import Progress
 from invoke_gateway.chaos.quotas import UNRESERVED_REASON, AccountQuota
-from invoke_gateway.chaos.report import render
+from invoke_gateway.chaos.report.calls import list_tables
+from invoke_gateway.chaos.report.console import print_verdict
+from invoke_gateway.chaos.report.html import render
+from invoke_gateway.chaos.report.progress import Progress
+from invoke_gateway.chaos.report.verdict import CallsVerdict
 from invoke_gateway.chaos.run import prove
-from invoke_gateway.chaos.tables import print_verdict
-from invoke_gateway.chaos.verdict import Verdict
 from invoke_gateway.chaos.violations import Violation
 
 from .fake_sharing import SharedFlaw
@@ -40,7 +42,7 @@ async def judge_fakes(
     gateways: int = 2,
     reclaim_after: str = "lease",
     phases: tuple[str, ...] = ("siege",),
-) -> Verdict:
+) -> CallsVerdict:
     plan = ProvePlan(
         [2],
         clients=30,
@@ -68,7 +70,7 @@ async def test_gateways_that_share_exactly_pass_and_each_flaw_is_seen(monkeypatc
     }
     few = asyncio.Semaphore(AT_ONCE)
 
-    async def in_turn(judging: Awaitable[Verdict]) -> Verdict:
+    async def in_turn(judging: Awaitable[CallsVerdict]) -> CallsVerdict:
         async with few:
             return await judging
 
@@ -134,7 +136,7 @@ async def test_gateways_that_share_exactly_pass_and_each_flaw_is_seen(monkeypatc
     assert broken.counts[Violation.GIVEN_AWAY] > 0
     assert broken.counts[Violation.OVERSHOOT] > 0, "what is promised after the time-out must not happen after the lease"
     told = io.StringIO()
-    print_verdict(Console(file=told, width=120), verdicts[4])
+    print_verdict(Console(file=told, width=120), verdicts[4], list_tables(verdicts[4]))
     for text in (told.getvalue(), render(verdicts[4], "prove")):
         assert "killed (-9)" in text
         assert "never" in text

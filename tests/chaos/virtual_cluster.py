@@ -17,7 +17,7 @@ from invoke_gateway.chaos.calls import CallEnding, GatewayInstance, PlannedCall
 from invoke_gateway.chaos.checker import check_answer, record_silence
 from invoke_gateway.chaos.clients import CallRoute, ClientBehaviour
 from invoke_gateway.chaos.cluster import Cluster, Sharing
-from invoke_gateway.chaos.fault_proxy import Flow
+from invoke_gateway.chaos.faults.proxy import Flow
 from invoke_gateway.chaos.history import CallHistory
 from invoke_gateway.chaos.wire import HttpAnswer
 
@@ -43,6 +43,10 @@ class VirtualStore:
 
     async def flush(self) -> None:
         self._clear()
+
+    async def restart_empty(self, seconds: float) -> None:
+        self._clear()
+        await asyncio.sleep(seconds)
 
     def run(self, gid: str, epoch: int, lease: int, prune: int, flaw: str, command: str, *words: Any) -> str:
         now = self._clock() * 1000

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from invoke_gateway.chaos.plan import CLIENTS, ProvePlan
-from invoke_gateway.chaos.progress import Progress
+from invoke_gateway.chaos.report.progress import Progress
 from invoke_gateway.chaos.run import prove
 from invoke_gateway.chaos.wire import HostPort
 from tests.support.gateways import UNRATED, eventually, serving

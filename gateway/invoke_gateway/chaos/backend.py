@@ -7,34 +7,22 @@ whether or not the gateway still listens or lives, as on Lambda.
 from __future__ import annotations
 
 import asyncio
-import re
-import socket
-import struct
 from contextlib import suppress
 
 import msgspec
 
+from .backend_server import BackendServer, CallPayload, GatewayConnection
 from .calls import CallEnding, CallRun, PlannedCall
 from .history import CallHistory
-from .violations import Violation
+from .wire import reset
 
-MAX_HEAD_BYTES = 1024 * 1024
 # More than one read of a connection, so that a response can be left, or break off, in its middle.
 LARGE = 400_000
 LATE_SECONDS = 0.3  # after the gateway's time-out
 # A gateway that does not end a hung call long after its time-out gets its connection cut, so that the run goes on.
 GIVE_UP_SECONDS = 30.0
 
-_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
-_CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked\r\n", re.IGNORECASE)
 _GARBAGE = b"\x00\x16 this is not HTTP\r\n\r\n"
-
-
-class CallPayload(msgspec.Struct):
-    """A request's body, and the answer to it."""
-
-    id: str
-    padding: str = ""
 
 
 def encode_request(call: PlannedCall) -> bytes:
@@ -45,86 +33,40 @@ def encode_result(call: PlannedCall) -> bytes:
     return msgspec.json.encode(CallPayload(call.id, "r" * LARGE if call.is_large else ""))
 
 
-class RecordingBackend:
+class RecordingBackend(BackendServer[PlannedCall]):
     """`ledger` may be replaced while nothing runs; `gate` holds calls that wait."""
 
+    history: CallHistory
+
     def __init__(self, history: CallHistory) -> None:
-        self.history = history
+        super().__init__(history)
         self.gate = asyncio.Event()
         self.active = 0
-        self.arrivals = 0
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._server: asyncio.Server
 
-    async def start(self, host: str, port: int) -> str:
-        """Listen; the URL. Raises OSError."""
-        self._server = await asyncio.start_server(self._accept, host, port, limit=MAX_HEAD_BYTES, backlog=4096)
-        host, port = self._server.sockets[0].getsockname()[:2]
-        return f"http://{host}:{port}"
+    def describe_request(self, sent: PlannedCall) -> tuple[str, bytes]:
+        return sent.function, encode_request(sent)
 
-    async def stop(self) -> None:
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while not writer.is_closing():
-                head = await reader.readuntil(b"\r\n\r\n")
-                body = await read_body(head, reader)
-                await self._take(head, body, reader, writer)
-        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError, OSError):
-            pass  # between two requests a connection may end at any time, and what never arrived whole never ran
-        finally:
-            writer.close()
-
-    async def _take(self, head: bytes, body: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        history = self.history
-        call = self._find(head, body)
-        self.arrivals += 1
-        if call is None:
-            line = head.partition(b"\r\n")[0]
-            history.violations.add(
-                Violation.NOT_WHOLE, f"the backend got what nobody sent: {line[:80]!r} {body[:80]!r}"
-            )
-            writer.write(_response_head(2) + b"{}")
-            return
+    async def run(self, sent: PlannedCall, connection: GatewayConnection) -> None:
         self.active += 1
-        run = history.begin(call)
+        history = self.history
+        run = history.begin(sent)
         try:
-            await FunctionRun(self, run, reader, writer).run()
+            await FunctionRun(self, run, connection).run()
         finally:
             history.end(run)
             self.active -= 1
-
-    def _find(self, head: bytes, body: bytes) -> PlannedCall | None:
-        try:
-            call = self.history.calls.get(msgspec.json.decode(body, type=CallPayload).id)
-        except msgspec.MsgspecError:
-            return None
-        if call is None or b"/functions/%b/" % call.function.encode() not in head or body != encode_request(call):
-            return None
-        return call
 
 
 class FunctionRun:
     """One run of a function: what `Ending` says, by name."""
 
-    def __init__(
-        self, backend: RecordingBackend, run: CallRun, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    def __init__(self, backend: RecordingBackend, run: CallRun, connection: GatewayConnection) -> None:
         self.backend = backend
         self.history = backend.history
         self.execution = run
         self.call = run.call
-        self.reader = reader
-        self.writer = writer
+        self.reader = connection.reader
+        self.writer = connection.writer
 
     async def run(self) -> None:
         ending = self.call.ending
@@ -207,23 +149,7 @@ class FunctionRun:
 
     def _reset(self) -> None:
         self.history.end(self.execution)
-        plain: socket.socket | None = self.writer.get_extra_info("socket")
-        if plain is not None and not self.writer.is_closing():
-            with suppress(OSError):
-                plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.writer.transport.abort()
-
-
-async def read_body(head: bytes, reader: asyncio.StreamReader) -> bytes:
-    if _CHUNKED.search(head):
-        pieces = []
-        while size := int(await reader.readuntil(b"\r\n"), 16):
-            pieces.append(await reader.readexactly(size))
-            await reader.readexactly(2)
-        await reader.readexactly(2)
-        return b"".join(pieces)
-    length = _LENGTH.search(head)
-    return await reader.readexactly(int(length[1])) if length else b""
+        reset(self.writer)
 
 
 def _response_head(length: int, more: bytes = b"") -> bytes:

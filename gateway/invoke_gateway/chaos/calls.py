@@ -9,14 +9,15 @@ from .quotas import QuotaLane
 
 
 class GatewayInstance:
-    """One gateway process; the one that is started in its place is another."""
+    """One gateway process; its successor in the same place is another. `is_affected`: True once a fault has hit it."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.killed_at: float | None = None
+        self.is_affected = False
 
     def __repr__(self) -> str:
-        return f"<Gateway {self.name}{'' if self.killed_at is None else ' killed'}>"
+        return f"<GatewayInstance {self.name}{'' if self.killed_at is None else ' killed'}>"
 
 
 class CallEnding(StrEnum):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
-from .backend import CallPayload, encode_result
+from .backend import encode_result
+from .backend_server import CallPayload
 from .calls import CallEnding, PlannedCall
+from .faults.timeline import FAILED, FAILED_BY_BACKEND, UNANSWERED
 from .history import CallHistory
 from .quotas import UNRESERVED_REASON
-from .timeline import FAILED, FAILED_BY_BACKEND, UNANSWERED
 from .violations import Violation
 from .wire import HttpAnswer
 

@@ -20,6 +20,15 @@ LONGEST_STALL = 0.6  # seconds
 LONGEST_PATIENCE = 0.06
 
 
+def encode_call_head(call: PlannedCall, *, chunked: bool = False) -> bytes:
+    """Returns the head of an Invoke, or of an InvokeWithResponseStream."""
+    date, operation = (
+        ("2021-11-15", "response-streaming-invocations") if call.is_streamed else ("2015-03-31", "invocations")
+    )
+    framing = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {len(encode_request(call))}"
+    return encode_head(f"/{date}/functions/{call.function}/{operation}", call.lane.account, framing)
+
+
 class ClientBehaviour(StrEnum):
     """What a client does."""
 
@@ -75,7 +84,7 @@ async def invoke_pipelined(route: CallRoute, calls: list[PlannedCall]) -> None:
                 history.open(call)
             for call in calls:
                 history.send(call)
-            await connection.send(b"".join(encode_head(call) + encode_request(call) for call in calls))
+            await connection.send(b"".join(encode_call_head(call) + encode_request(call) for call in calls))
             for call in calls:
                 answer = await connection.read_answer()
                 check_answer(history, call, answer)
@@ -100,7 +109,7 @@ class ClientCall:
 
     async def send_whole(self) -> None:
         self.history.send(self.call)
-        await self.connection.send(encode_head(self.call) + encode_request(self.call))
+        await self.connection.send(encode_call_head(self.call) + encode_request(self.call))
 
     async def read(self, pause: float = 0.0) -> HttpAnswer | None:
         return self.take(await self.connection.read_answer(pause))
@@ -134,7 +143,7 @@ async def _stay(client: ClientCall) -> HttpAnswer | None:
 
 
 async def _leave_before(client: ClientCall) -> HttpAnswer | None:
-    whole = encode_head(client.call) + encode_request(client.call)
+    whole = encode_call_head(client.call) + encode_request(client.call)
     await client.connection.send(whole[: client.rng.randrange(len(whole))])
     await asyncio.sleep(client.rng.uniform(0, LONGEST_PATIENCE))
     client.leave()
@@ -179,14 +188,14 @@ async def _leave_after(client: ClientCall) -> HttpAnswer | None:
 
 
 async def _stall_in_head(client: ClientCall) -> HttpAnswer | None:
-    head = encode_head(client.call)
+    head = encode_call_head(client.call)
     cuts = sorted(client.rng.sample(range(1, len(head)), 2))
     await client.send_parts(head + encode_request(client.call), cuts)
     return await client.read()
 
 
 async def _stall_in_body(client: ClientCall) -> HttpAnswer | None:
-    head, body = encode_head(client.call), encode_request(client.call)
+    head, body = encode_call_head(client.call), encode_request(client.call)
     cuts = sorted(len(head) + cut for cut in client.rng.sample(range(len(body)), 2))
     await client.send_parts(head + body, cuts)
     return await client.read()
@@ -195,7 +204,7 @@ async def _stall_in_body(client: ClientCall) -> HttpAnswer | None:
 async def _upload_in_chunks(client: ClientCall) -> HttpAnswer | None:
     body = encode_request(client.call)
     step = max(1, len(body) // 3)
-    data = encode_head(client.call, chunked=True)
+    data = encode_call_head(client.call, chunked=True)
     cuts = []
     for start in range(0, len(body), step):
         piece = body[start : start + step]

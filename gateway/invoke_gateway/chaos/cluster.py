@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import os
-import signal
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from time import monotonic
 from typing import Any
 from zlib import crc32
 
 from .calls import GatewayInstance, PlannedCall
 from .clients import CallRoute
-from .fault_log import LEASE
-from .fault_proxy import FaultProxy
+from .faults.fault_log import LEASE
+from .faults.proxy import FaultProxy
 from .history import CallHistory
+from .node import ProxiedNode
 from .quotas import AccountQuota, Unusable, read_accounts
 from .store import SPAWN, SharedStore, store_for
-from .target import PAUSE, SERVE, START_SECONDS, Died, GatewayProcess, ask, fetch_limits, write_settings
+from .target import SERVE, fetch_limits, write_settings
 from .wire import HostPort
 
 # Short, so that a round is: each blow that is longer than a lease takes two of them.
@@ -88,104 +85,6 @@ class Sharing:
         return {"counters": url, "shared": shared, "workers": self.workers}
 
 
-class Node:
-    """One place of the fleet; `gateway` is who stands there now."""
-
-    def __init__(
-        self, number: int, settings: dict[str, Any], folder: Path, proxy: FaultProxy, serve: Sequence[str]
-    ) -> None:
-        self.number = number
-        self.proxy = proxy
-        self.is_up = False
-        self.invoke: HostPort
-        self.admin: HostPort
-        self.gateway: GatewayInstance
-        self._settings = settings
-        self._folder = folder
-        self._serve = serve
-        self._process: GatewayProcess | None = None
-        self._workers: list[int] = []
-        self._dead_worker: int | None = None
-
-    def __repr__(self) -> str:
-        return f"<Member {self.number} {'up' if self.is_up else 'down'} {self._process}>"
-
-    async def start(self) -> None:
-        """Return when it is ready. Raises `Died`."""
-        self.gateway = GatewayInstance(f"gateway {self.number + 1}")
-        self._process = GatewayProcess(self._settings, self._folder, self._serve)
-        self.invoke, self.admin = await self._process.wait_for_listeners()
-        deadline = monotonic() + START_SECONDS
-        while not await self._is_ready():
-            self._process.check()
-            if monotonic() > deadline:
-                raise Died(f"{self.gateway.name} is not ready after {START_SECONDS:g} s (GET /readyz)")
-            await asyncio.sleep(PAUSE)
-        await self._find_workers()
-        self.is_up = True
-
-    async def _is_ready(self) -> bool:
-        with contextlib.suppress(OSError, ValueError):
-            answer = await ask(self.admin, "/readyz")
-            return answer is not None and answer.status == 200
-        return False
-
-    async def _find_workers(self) -> None:
-        """Wait until all of its workers serve. Raises `Died`."""
-        wanted = self._settings["workers"]
-        if wanted == 1:
-            return
-        deadline = monotonic() + START_SECONDS
-        while len(self._workers) < wanted:
-            answer = await ask(self.admin, "/workers")
-            workers = json.loads(answer.body)["workers"] if answer is not None and answer.status == 200 else []
-            pids = [worker["pid"] for worker in workers]
-            if len(pids) == wanted and self._dead_worker not in pids:
-                self._workers = pids
-            elif monotonic() > deadline:
-                raise Died(f"{self.gateway.name} has {len(workers)} of {wanted} workers after {START_SECONDS:g} s")
-            else:
-                await asyncio.sleep(PAUSE)
-
-    def kill(self, now: float) -> None:
-        self.is_up = False
-        self.gateway.killed_at = now
-        if self._process is not None:
-            self._process.kill()  # first, so that nobody notices what its workers die of
-        self._send_workers(signal.SIGKILL)
-        self._workers = []
-
-    def send(self, number: signal.Signals) -> None:
-        if self._process is not None:
-            self._process.send(number)
-        self._send_workers(number)
-
-    def kill_worker(self, rng: Random) -> None:
-        """One of them; `wait_for_worker` waits until another has taken its place."""
-        self._dead_worker = rng.choice(self._workers)
-        os.kill(self._dead_worker, signal.SIGKILL)
-        self._workers = []
-
-    async def wait_for_worker(self) -> None:
-        """Raises `Died`."""
-        await self._find_workers()
-
-    def _send_workers(self, number: signal.Signals) -> None:
-        for pid in self._workers:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
-
-    def check(self) -> None:
-        """Raises `Died` where it ended and nobody killed it."""
-        if self.is_up and self._process is not None:
-            self._process.check()
-
-    def stop(self) -> None:
-        if self._process is not None:
-            self.send(signal.SIGCONT)
-            self._process.stop()
-
-
 class ClusterRoute(CallRoute):
     """Each call goes to its home, or to the next that is up."""
 
@@ -204,7 +103,7 @@ class ClusterRoute(CallRoute):
 class Cluster:
     """What is judged, where several gateways are."""
 
-    def __init__(self, sharing: Sharing, store: SharedStore, nodes: list[Node]) -> None:
+    def __init__(self, sharing: Sharing, store: SharedStore, nodes: list[ProxiedNode]) -> None:
         self.sharing = sharing
         self.store = store
         self.nodes = nodes
@@ -269,13 +168,13 @@ async def started_cluster(
             settings = write_settings(accounts, backend_url, sharing.timeout_seconds)
             settings |= sharing.settings(store.url_through(await proxy.start()))
             stack.push_async_callback(proxy.stop)
-            nodes.append(Node(number, settings, Path(folder), proxy, serve))
+            nodes.append(ProxiedNode(number, settings, Path(folder), serve, proxy))
         stack.push_async_callback(_stop, nodes)
         await asyncio.gather(*(node.start() for node in nodes))
         yield Cluster(sharing, store, nodes)
 
 
-async def _stop(nodes: list[Node]) -> None:
+async def _stop(nodes: list[ProxiedNode]) -> None:
     for node in nodes:  # a relay that holds would make a gateway wait that says goodbye to the store
         node.proxy.clear()
     await asyncio.gather(*(asyncio.to_thread(node.stop) for node in nodes))

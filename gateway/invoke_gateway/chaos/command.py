@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from .cluster import LEASE_SECONDS
-from .console import announce, name_command, open_console, try_to_judge
-from .events.command import check_options_of_events, is_default, run_events_and_tell
+from .events.command import check_options_of_events, is_default, run_events_command
 from .events.plan import CLIENTS as CLIENTS_OF_EVENTS
 from .events.plan import FAULT_COUNT, EventsPlan
-from .fault_kinds import FaultKind
-from .fault_log import LEASE, TIMEOUT
+from .faults.fault_log import LEASE, TIMEOUT
+from .faults.kinds import FaultKind
 from .options import (
     PARTITION_SECONDS,
     ProveCommand,
@@ -25,10 +23,11 @@ from .options import (
     read_sharing,
 )
 from .plan import ANY_PORT, CLIENTS, LONGEST_TIMEOUT_SECONDS, ProvePlan
-from .progress import Progress
-from .report import write_report
+from .report.calls import list_tables
+from .report.console import Output, run_and_show
+from .report.html import render
+from .report.progress import Progress
 from .run import run
-from .tables import print_verdict
 from .wire import HostPort
 
 
@@ -172,12 +171,13 @@ def prove(
     seeds_to_run = named or choose_seeds(seeds, first)
     if report is not None:
         check_is_writable(report)
+    output = Output(report, as_json)
     if events is not None:
         count = CLIENTS_OF_EVENTS if is_default(ctx, "clients") else clients
         events_plan = EventsPlan(
             seeds_to_run, events, FAULT_COUNT if fault_count is None else fault_count, count, sharing
         )
-        ctx.exit(run_events_and_tell(events_plan, report, as_json=as_json))
+        ctx.exit(run_events_command(events_plan, output))
     if fault_count is not None:
         raise click.UsageError("--fault-count needs --events: also give --events N.")
     if sharing is None and any(option is not None for option in (faults, timeline, partition_seconds)):
@@ -199,19 +199,8 @@ def prove(
         timeline=[FaultKind.KILLED] if timeline is None else timeline,
         partition_seconds=choose_partition_seconds(partition_seconds, minutes * 60 / len(seeds_to_run)),
     )
-    ctx.exit(run_and_tell(plan, report, as_json=as_json))
-
-
-def run_and_tell(plan: ProvePlan, report: Path | None, *, as_json: bool) -> int:
-    """The exit status."""
-    errors = announce(plan.seeds)
-    verdict = try_to_judge(lambda: run(plan, Progress(errors, len(plan.seeds))))
-    if isinstance(verdict, int):
-        return verdict
-    if report is not None:
-        write_report(report, verdict, name_command())
-    if as_json:
-        click.echo(json.dumps(verdict.as_json(), indent=2))
-    else:
-        print_verdict(open_console(), verdict)
-    return verdict.status
+    ctx.exit(
+        run_and_show(
+            plan.seeds, lambda errors: run(plan, Progress(errors, len(plan.seeds))), list_tables, render, output
+        )
+    )

@@ -1,34 +1,65 @@
-"""One limit of the ledger."""
+"""Counts what runs at once: a track for each limit, and the history that has one for each."""
 
 from __future__ import annotations
 
-from .calls import CallRun
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any, Generic, TypeVar
+
+from .quotas import POOL, WHOLE, AccountQuota
+from .violations import Violation, Violations
+
+S = TypeVar("S")  # a request that a client sent
+R = TypeVar("R")  # a run of it
 
 
-class ConcurrencyTrack:
-    """One limit: how many run now, how many at most did, the changes over time, how many may hold a slot."""
+@dataclass
+class Peak:
+    """The highest true overlap of one limit. `highest_with_lost`: with the runs of gateways that have lost their
+    slots."""
+
+    account: str
+    name: str
+    ceiling: int
+    highest: int
+    highest_with_lost: int = 0
+
+    @property
+    def overshoot(self) -> int:
+        return max(0, self.highest - self.ceiling)
+
+    def as_json(self, *, with_lost: bool = False) -> dict[str, Any]:
+        return {
+            "account": self.account,
+            "limit": self.name,
+            "ceiling": self.ceiling,
+            "highest": self.highest,
+            "overshoot": self.overshoot,
+            **({"highest_with_lost": self.highest_with_lost} if with_lost else {}),
+        }
+
+
+class ConcurrencyTrack(Peak, Generic[R]):
+    """One limit over time. `series`: each change of `running`. `possible`: each change of the number that may hold a
+    slot, since the last final check."""
 
     def __init__(self, account: str, name: str, ceiling: int) -> None:
-        self.account = account
-        self.name = name
-        self.ceiling = ceiling
+        super().__init__(account, name, ceiling, 0)
         self.running = 0
-        self.highest = 0
-        self.highest_with_lost = 0  # also counting what runs on for gateways that have lost its slots
-        self.runs: set[CallRun] = set()
+        self.runs: set[R] = set()
         self.series: list[tuple[float, int]] = []
-        # Of possible holders: each change since all was quiet; the last is the present number.
         self.possible: list[int] = [0]
 
-    def begin(self, run: CallRun, now: float, lost: int = 0) -> int:
-        """How many run now, this one included, but for the `lost` that need not count."""
+    def begin(self, run: R, now: float, lost: int = 0) -> int:
+        """Returns how many run now, this one included, without the `lost` that need not count."""
         self.runs.add(run)
         self._change(+1, now)
         self.highest = max(self.highest, self.running - lost)
         self.highest_with_lost = max(self.highest_with_lost, self.running)
         return self.running - lost
 
-    def end(self, run: CallRun, now: float) -> None:
+    def end(self, run: R, now: float) -> None:
         self.runs.discard(run)
         self._change(-1, now)
 
@@ -39,9 +70,28 @@ class ConcurrencyTrack:
     def may_hold(self, by: int) -> None:
         self.possible.append(self.possible[-1] + by)
 
-    @property
-    def overshoot(self) -> int:
-        return max(0, self.highest - self.ceiling)
-
     def __repr__(self) -> str:
-        return f"<Level {self.account}/{self.name} {self.running}/{self.ceiling} highest={self.highest}>"
+        return f"<ConcurrencyTrack {self.account}/{self.name} {self.running}/{self.ceiling} highest={self.highest}>"
+
+
+class ConcurrencyHistory(Generic[S, R]):
+    """Records what clients sent, what ran at once, and the violations of one seed."""
+
+    def __init__(self, accounts: Sequence[AccountQuota], clock: Callable[[], float] = monotonic) -> None:
+        self.clock = clock
+        self.violations = Violations()
+        self.sent: dict[str, S] = {}
+        self.tracks: dict[tuple[str, str], ConcurrencyTrack[R]] = {}
+        for account in accounts:
+            ceilings = {WHOLE: account.concurrent_executions, POOL: account.unreserved, **account.reservations}
+            for name, ceiling in ceilings.items():
+                self.tracks[account.account, name] = ConcurrencyTrack(account.account, name, ceiling)
+
+    @property
+    def peaks(self) -> list[Peak]:
+        return list(self.tracks.values())
+
+    def check_ceiling(self, track: ConcurrencyTrack[R], counted: int, sent: S) -> None:
+        if counted > track.ceiling:
+            text = f"{track.account}/{track.name}: {sent} is number {counted} of {track.ceiling}"
+            self.violations.add(Violation.OVERSHOOT, text)

@@ -19,18 +19,18 @@ from itertools import count
 from time import monotonic
 
 from .calls import CallRun, PlannedCall
-from .concurrency_track import ConcurrencyTrack
-from .fault_log import FaultLog
+from .concurrency_track import ConcurrencyHistory, ConcurrencyTrack
+from .faults.fault_log import FaultLog
+from .faults.timeline import Timeline
 from .quotas import WHOLE, AccountQuota, QuotaLane
 from .scheduler_lag import SchedulerLag
-from .timeline import Timeline
-from .violations import Violation, Violations
+from .violations import Violation
 
 # Where gateways share a count, a slot that a call has given back is on its way to the store for a while.
 RELEASE_SECONDS = 1.0
 
 
-class CallHistory:
+class CallHistory(ConcurrencyHistory[PlannedCall, CallRun]):
     """`function_seconds`: the functions' own time-out, which must be below the gateway's `timeout_seconds`."""
 
     def __init__(
@@ -41,30 +41,20 @@ class CallHistory:
         clock: Callable[[], float] = monotonic,
         fault_log: FaultLog | None = None,
     ) -> None:
+        super().__init__(accounts, clock)
         self.function_seconds = function_seconds
         self.timeout_seconds = timeout_seconds
-        self.clock = clock
         self.fault_log = fault_log
         self.lag: SchedulerLag | None = None
         self.timeline: Timeline | None = None
         self.release_seconds = RELEASE_SECONDS if fault_log else 0.0
-        self.violations = Violations()
-        self.calls: dict[str, PlannedCall] = {}
         self.answers: Counter[str] = Counter()
         self.endings: Counter[str] = Counter()
-        self.tracks: dict[tuple[str, str], ConcurrencyTrack] = {}
-        for account in accounts:
-            self._add_track(account.account, WHOLE, account.concurrent_executions)
-            for lane in account.lanes:
-                self._add_track(account.account, lane.name, lane.ceiling)
         self._deadlines: list[tuple[float, int, CallRun]] = []
         self._letting_go: list[tuple[float, int, PlannedCall]] = []
         self._numbers = count()  # so that no two entries of a heap are equal
         self.rate_refusals = 0
         self.last_sent_at = clock()
-
-    def _add_track(self, account: str, name: str, ceiling: int) -> None:
-        self.tracks[account, name] = ConcurrencyTrack(account, name, ceiling)
 
     @property
     def running(self) -> list[PlannedCall]:
@@ -72,17 +62,17 @@ class CallHistory:
         wholes = (track for (_, name), track in self.tracks.items() if name == WHOLE)
         return [run.call for track in wholes for run in track.runs]
 
-    def track(self, lane: QuotaLane) -> ConcurrencyTrack:
+    def track(self, lane: QuotaLane) -> ConcurrencyTrack[CallRun]:
         return self.tracks[lane.account, lane.name]
 
-    def _tracks(self, call: PlannedCall) -> tuple[ConcurrencyTrack, ConcurrencyTrack]:
+    def _tracks(self, call: PlannedCall) -> tuple[ConcurrencyTrack[CallRun], ConcurrencyTrack[CallRun]]:
         return self.track(call.lane), self.tracks[call.lane.account, WHOLE]
 
     # What clients say.
 
     def open(self, call: PlannedCall) -> None:
         """The first byte is about to be sent."""
-        self.calls[call.id] = call
+        self.sent[call.id] = call
         call.opened_at = self.clock()
         self._let_go(call.opened_at)
         track = self.track(call.lane)
@@ -177,10 +167,7 @@ class CallHistory:
             return run
         for track in self._tracks(call):
             counted = track.begin(run, now, self._count_lost(track, call, now))
-            if counted > track.ceiling:
-                self.violations.add(
-                    Violation.OVERSHOOT, f"{track.account}/{track.name}: {call} is number {counted} of {track.ceiling}"
-                )
+            self.check_ceiling(track, counted, call)
             if self.fault_log is not None and track.running > track.ceiling:
                 self.fault_log.record_excess(counted - track.ceiling, track.running - track.ceiling, now)
         if self.timeline is not None:
@@ -196,7 +183,7 @@ class CallHistory:
         heapq.heappush(self._deadlines, (deadline, next(self._numbers), run))
         return run
 
-    def _count_lost(self, track: ConcurrencyTrack, call: PlannedCall, now: float) -> int:
+    def _count_lost(self, track: ConcurrencyTrack[CallRun], call: PlannedCall, now: float) -> int:
         """Where one more is above the limit: how many, this one included, the gateways need not count."""
         if self.fault_log is None or track.running < track.ceiling:
             return 0
@@ -234,4 +221,4 @@ class CallHistory:
             self._let_go_at(at + self.release_seconds, run.call)
 
     def __repr__(self) -> str:
-        return f"<Ledger {len(self.calls)} calls {list(self.tracks.values())} {self.violations}>"
+        return f"<CallHistory {len(self.sent)} calls {list(self.tracks.values())} {self.violations}>"

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 import click
 
 from .cluster import LEASE_SECONDS, Sharing
-from .fault_kinds import FaultKind
-from .fault_log import LEASE
+from .faults.fault_log import LEASE
+from .faults.kinds import FaultKind
 from .wire import HostPort
 
 PARTITION_SECONDS = 30.0  # for which a gateway is cut off where a seed has

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from .cluster import Sharing
-from .fault_kinds import FaultKind
+from .faults.kinds import FaultKind
 from .quotas import AccountQuota
 from .target import OWN_ACCOUNTS, SERVE
 from .wire import HostPort

@@ -10,18 +10,18 @@ from time import monotonic
 
 from .backend import RecordingBackend
 from .cluster import Cluster, started_cluster
-from .fault_log import FaultLog
+from .faults.fault_log import FaultLog
 from .final_check import FinalCheck
 from .history import CallHistory
 from .loop import allow_many_sockets, run_on_loop
 from .phases import Phases
 from .plan import LONGEST_TIMEOUT_SECONDS, ProvePlan
 from .preflight import run_preflight
-from .progress import Progress
 from .quotas import AccountQuota, Unusable, read_accounts
+from .report.progress import Progress
+from .report.verdict import CallsResult, CallsVerdict, sum_up
 from .scheduler_lag import SchedulerLag
 from .target import OWN_TIMEOUT_SECONDS, Died, GatewayTarget, Silent, find_reason_to_wait, started
-from .verdict import SeedResult, Verdict, sum_up
 from .violations import Violation
 from .workload import Workload
 
@@ -30,12 +30,12 @@ from .workload import Workload
 UNKNOWN_TIMEOUT_SECONDS = 10.0
 
 
-async def prove(plan: ProvePlan, progress: Progress) -> Verdict:
+async def prove(plan: ProvePlan, progress: Progress) -> CallsVerdict:
     """Run the plan. Raises `Unusable` where the gateway cannot be judged; a gateway of ours that dies is a fault."""
     allow_many_sockets()
     backend = RecordingBackend(CallHistory([], 1, 1))
     try:
-        url = await backend.start(*plan.backend_listen)
+        url = f"http://{await backend.listen(*plan.backend_listen)}"
     except OSError as error:
         raise Unusable(f"cannot listen on {plan.backend_listen} ({error.strerror}): choose another address") from None
     try:
@@ -96,8 +96,8 @@ class Proof:
         # Without hangs one gateway's time-out plays no part, as long as it is longer than this.
         self.timeout_seconds = known if known and (self.hangs or self.cluster) else UNKNOWN_TIMEOUT_SECONDS
 
-    async def run(self) -> Verdict:
-        results: list[SeedResult] = []
+    async def run(self) -> CallsVerdict:
+        results: list[CallsResult] = []
         share = self.plan.seconds / len(self.plan.seeds)
         with self.progress:
             for seed in self.plan.seeds:
@@ -107,13 +107,13 @@ class Proof:
                 if is_over:
                     break
         options = self.cluster.sharing.options if self.cluster is not None else ""
-        return Verdict(self._describe(), results, self._notes(results), options, self.lag.longest)
+        return CallsVerdict(self._describe(), results, self._notes(results), options, self.lag.longest)
 
-    async def _run_seed(self, seed: int, share: float) -> tuple[SeedResult, bool]:
+    async def _run_seed(self, seed: int, share: float) -> tuple[CallsResult, bool]:
         """The seed's result, and whether the gateway is dead."""
-        history = self._open_history()
-        self.backend.history = history
         began = monotonic()
+        history = self._open_history(began)
+        self.backend.history = history
         phases: list[tuple[str, float]] = []
         try:
             round = 0
@@ -126,13 +126,14 @@ class Proof:
             return sum_up(seed, history, began, phases), True
         return sum_up(seed, history, began, phases), False
 
-    def _open_history(self) -> CallHistory:
+    def _open_history(self, began: float) -> CallHistory:
         seconds = self.timeout_seconds
         if self.cluster is None:
             # Half of the gateway's time-out: what a slow event loop takes off the gateway's own is far less.
             return CallHistory(self.accounts, seconds / 2, seconds)
         sharing = self.cluster.sharing
         fault_log = FaultLog(self.accounts, sharing.lease_seconds, seconds, sharing.reclaim_after)
+        fault_log.started = began
         history = CallHistory(self.accounts, sharing.function_seconds, seconds, fault_log=fault_log)
         history.lag = self.lag
         return history
@@ -196,7 +197,7 @@ class Proof:
             )
         return "a gateway started for this (python -m gateway serve)"
 
-    def _notes(self, results: list[SeedResult]) -> list[str]:
+    def _notes(self, results: list[CallsResult]) -> list[str]:
         notes = []
         if self.cluster is not None:
             notes.append("No backend hung: that is proven with one gateway (no --redis).")
@@ -212,6 +213,6 @@ class Proof:
         return notes
 
 
-def run(plan: ProvePlan, progress: Progress) -> Verdict:
+def run(plan: ProvePlan, progress: Progress) -> CallsVerdict:
     """`prove` on an event loop of its own. Raises `asyncio.CancelledError` after SIGTERM."""
     return run_on_loop(lambda: prove(plan, progress))

@@ -78,6 +78,11 @@ class SharedStore:
     async def flush(self) -> None:
         await self.ask("FLUSHALL")
 
+    async def restart_empty(self, seconds: float) -> None:
+        """Restarts the server where it is ours, and leaves it down for `seconds`; else only empties it."""
+        await self.flush()
+        await asyncio.sleep(seconds)
+
     async def check_is_ours(self) -> None:
         """Raises `Unusable` where it does not answer, or holds data: prove empties it."""
         try:
@@ -124,6 +129,11 @@ class SpawnedStore(SharedStore):
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+
+    async def restart_empty(self, seconds: float) -> None:
+        self.kill()
+        await asyncio.sleep(seconds)
+        await self.start()
 
     def kill(self) -> None:
         self._process.kill()

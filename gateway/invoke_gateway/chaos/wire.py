@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import struct
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import NamedTuple, Self
 
-from .backend import encode_request
-from .calls import PlannedCall
 from .quotas import DEFAULT_ACCOUNT
 
 # Seconds after which an answer that has not come does not come. So long waits only what fails.
 PATIENCE = 60.0
 _MOST_HEAD_BYTES = 65_536
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
+_CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked\r\n", re.IGNORECASE)
 
 
 class HostPort(NamedTuple):
@@ -42,28 +43,39 @@ class HttpAnswer(NamedTuple):
     is_whole: bool = True
 
 
-def encode_head(call: PlannedCall, *, chunked: bool = False) -> bytes:
-    """The head of `call`'s request: Invoke or InvokeWithResponseStream, the account as an emulator's access key id."""
-    date, operation = (
-        ("2021-11-15", "response-streaming-invocations") if call.is_streamed else ("2015-03-31", "invocations")
-    )
-    lines = [
-        f"POST /{date}/functions/{call.function}/{operation} HTTP/1.1",
+def encode_head(path: str, account: str, *lines: str) -> bytes:
+    """Returns the head of a request, with the account as an emulator's access key id."""
+    head = [
+        f"POST {path} HTTP/1.1",
         "Host: lambda.us-east-1.amazonaws.com",
         "Content-Type: application/json",
     ]
-    lines += name_account(call.lane.account)
-    length = len(encode_request(call))
-    lines.append("Transfer-Encoding: chunked" if chunked else f"Content-Length: {length}")
-    return "\r\n".join([*lines, "", ""]).encode("ascii")
+    if account != DEFAULT_ACCOUNT:
+        scope = f"{account}/20260101/us-east-1/lambda/aws4_request"
+        head.append(f"Authorization: AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0")
+    return "\r\n".join([*head, *lines, "", ""]).encode("ascii")
 
 
-def name_account(account: str) -> list[str]:
-    """The header lines that say whose call it is."""
-    if account == DEFAULT_ACCOUNT:
-        return []
-    scope = f"{account}/20260101/us-east-1/lambda/aws4_request"
-    return [f"Authorization: AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"]
+async def read_body(head: bytes, reader: asyncio.StreamReader) -> bytes:
+    """Returns the body of a request. Raises IncompleteReadError; ValueError for what is not HTTP."""
+    if _CHUNKED.search(head):
+        pieces = []
+        while size := int(await reader.readuntil(b"\r\n"), 16):
+            pieces.append(await reader.readexactly(size))
+            await reader.readexactly(2)
+        await reader.readexactly(2)
+        return b"".join(pieces)
+    length = _LENGTH.search(head)
+    return await reader.readexactly(int(length[1])) if length else b""
+
+
+def reset(writer: asyncio.StreamWriter) -> None:
+    """Ends a connection with a reset (RST)."""
+    plain: socket.socket | None = writer.get_extra_info("socket")
+    if plain is not None and not writer.is_closing():
+        with suppress(OSError):
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
 
 
 class ClientConnection:
@@ -116,11 +128,7 @@ class ClientConnection:
         self.writer.close()
 
     def reset(self) -> None:
-        plain: socket.socket | None = self.writer.get_extra_info("socket")
-        if plain is not None and not self.writer.is_closing():
-            with suppress(OSError):
-                plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.writer.transport.abort()
+        reset(self.writer)
 
     async def read_head(self) -> ResponseHead | None:
         """`None` when the connection ended, or nothing came in time. Raises ValueError for what is not HTTP."""

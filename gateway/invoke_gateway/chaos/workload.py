@@ -16,12 +16,12 @@ from random import Random
 from .calls import CallEnding, PlannedCall
 from .clients import CallRoute, ClientBehaviour, invoke
 from .cluster import Cluster
-from .combined_faults import CombinedNemesis
-from .fault_effect import InjectedFault, Recovery
-from .fault_kinds import FaultKind, PlannedFault, plan_faults
-from .fault_log import TIMEOUT, FaultLog
+from .faults.fault import InjectedFault, Recovery
+from .faults.fault_log import TIMEOUT, FaultLog
+from .faults.kinds import FaultKind, PlannedFault, plan_faults
+from .faults.nemesis import Nemesis
+from .faults.timeline import AFTER_SECONDS, BEFORE_SECONDS, SAMPLE_SECONDS, Timeline
 from .quotas import AccountQuota, QuotaLane
-from .timeline import AFTER_SECONDS, BEFORE_SECONDS, SAMPLE_SECONDS, Timeline
 from .violations import Violation
 
 CALL_SECONDS = (0.1, 0.5)
@@ -76,7 +76,7 @@ class Workload:
         self._tell = tell
         self._lanes = [lane for account in accounts for lane in account.lanes]
         self._clock = route.history.clock
-        self._nemesis = CombinedNemesis(cluster, fault_log, self._clock, lambda: route.history.running)
+        self._nemesis = Nemesis(cluster, fault_log, self._clock, lambda: route.history.running)
 
     async def run(self) -> None:
         """Deal every blow of the script under load. Raises `Died`."""

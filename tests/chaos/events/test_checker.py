@@ -6,9 +6,10 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from invoke_gateway.chaos.calls import GatewayInstance
 from invoke_gateway.chaos.events.checker import EventChecker, EventTally, find_repeats
 from invoke_gateway.chaos.events.dead_letters import DeadLetter, DeadLetterFile
-from invoke_gateway.chaos.events.event import EventAnswer, EventFault, EventFaultKind, GatewayInstance, SentEvent
+from invoke_gateway.chaos.events.event import EventAnswer, EventFault, EventFaultKind, SentEvent
 from invoke_gateway.chaos.events.history import EventHistory
 from invoke_gateway.chaos.events.script import FUNCTIONS, Intent, RunEnding
 from invoke_gateway.chaos.violations import Violation, Violations
@@ -68,7 +69,7 @@ class History:
     def check(self) -> tuple[EventTally, dict[Violation, int]]:
         violations: Violations = self.history.violations
         check = EventChecker(violations, self.faults, lambda _: self.overloaded)
-        tally = check.check(self.history.events.values(), self.dead, self.failed)
+        tally = check.check(self.history.sent.values(), self.dead, self.failed)
         return tally, {violation: count for violation, count in violations.counts.items() if count}
 
 

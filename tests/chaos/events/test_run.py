@@ -19,8 +19,9 @@ from invoke_gateway.chaos.events.nemesis import choose_moment, plan_event_faults
 from invoke_gateway.chaos.events.plan import EventsPlan
 from invoke_gateway.chaos.events.run import prove_events
 from invoke_gateway.chaos.events.script import write_intents
-from invoke_gateway.chaos.events.tables import print_events_verdict, render
+from invoke_gateway.chaos.events.tables import list_event_tables, render_events
 from invoke_gateway.chaos.events.verdict import EventsResult, EventsVerdict
+from invoke_gateway.chaos.report.console import print_verdict
 from invoke_gateway.chaos.violations import Violation, Violations
 from tests.chaos.fake_queue import Flaw
 
@@ -42,7 +43,7 @@ async def test_a_queue_that_keeps_the_rules_holds_though_it_is_killed() -> None:
     assert tally.as_planned + tally.again == 500
     assert tally.again, "no kill struck anything: too tame"
     assert [fault.kind for fault in verdict.results[0].faults].count(EventFaultKind.KILLED) == 3
-    assert "none was lost" in render(verdict, "prove")
+    assert "none was lost" in render_events(verdict, "prove")
 
 
 @pytest.mark.parametrize(
@@ -136,13 +137,10 @@ def make_verdict(*violations: Violation) -> EventsVerdict:
     for violation in violations:
         seen.add(violation, f"<{violation.value}>")
     plan = EventsPlan([7, 8], 100)
-    results = [
-        EventsResult(
-            7, 1.0, EventTally(accepted=100, as_planned=90, again=10, slowest_recovery=2.0), [], Violations(), []
-        ),
-        EventsResult(8, 2.0, EventTally(accepted=100, as_planned=95, again=5, slowest_recovery=1.0), [], seen, []),
-    ]
-    return EventsVerdict(plan, results, (0.1, 0.2))
+    good = EventTally(accepted=100, as_planned=90, again=10, slowest_recovery=2.0)
+    bad = EventTally(accepted=100, as_planned=95, again=5, slowest_recovery=1.0)
+    results = [EventsResult(7, 1.0, [], Violations(), good, []), EventsResult(8, 2.0, [], seen, bad, [])]
+    return EventsVerdict(plan.target, results, [], plan.options, (0.1, 0.2))
 
 
 @pytest.mark.parametrize("violation", list(Violation))
@@ -155,9 +153,10 @@ def test_every_fault_fails_the_verdict_but_what_could_not_be_judged(violation: V
 
 def test_the_table_has_a_row_for_each_seed_and_their_sum_and_how_to_run_a_bad_one_again() -> None:
     output = io.StringIO()
-    print_events_verdict(Console(file=output, width=140), make_verdict(Violation.LOST))
+    verdict = make_verdict(Violation.LOST)
+    print_verdict(Console(file=output, width=140), verdict, list_event_tables(verdict))
     rows = [line.split() for line in output.getvalue().splitlines() if line.strip()]
     assert ["7", "1.0", "0", "100", "0", "90", "10", "0", "0", "0", "2.0", "s"] in rows
     assert ["all", "3.0", "0", "200", "0", "185", "15", "0", "0", "0", "2.0", "s"] in rows
     assert "The same script again: invoke-gateway prove --seed 8 --events 100 --fault-count 5" in output.getvalue()
-    assert "&lt;events answered 202, and lost&gt;" in render(make_verdict(Violation.LOST), "prove")
+    assert "&lt;events answered 202, and lost&gt;" in render_events(make_verdict(Violation.LOST), "prove")

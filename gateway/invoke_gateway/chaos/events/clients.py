@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from random import Random
 
+from ..calls import GatewayInstance
 from ..target import Died
 from ..violations import Violation
-from ..wire import ClientConnection, name_account
+from ..wire import ClientConnection, encode_head
 from ..wire import HttpAnswer as Response
 from .cluster import EventCluster, EventNode
-from .event import EventAnswer, GatewayInstance, SentEvent
+from .event import EventAnswer, SentEvent
 from .history import EventHistory, encode_event
 from .script import Intent
 
@@ -20,17 +21,10 @@ MOST_TRIES = 3_000  # in a row, which is a minute of nobody there
 MOST_WRONG = 200  # answers, which is enough to see that events are not what they are taken for
 
 
-def encode_head(event: SentEvent, length: int) -> bytes:
+def encode_event_head(event: SentEvent, length: int) -> bytes:
     function = event.intent.function
-    lines = [
-        f"POST /2015-03-31/functions/{function.name}/invocations HTTP/1.1",
-        "Host: lambda.us-east-1.amazonaws.com",
-        "Content-Type: application/json",
-        "X-Amz-Invocation-Type: Event",
-        f"Content-Length: {length}",
-        *name_account(function.account),
-    ]
-    return "\r\n".join([*lines, "", ""]).encode("ascii")
+    path = f"/2015-03-31/functions/{function.name}/invocations"
+    return encode_head(path, function.account, "X-Amz-Invocation-Type: Event", f"Content-Length: {length}")
 
 
 class Pace:
@@ -91,7 +85,7 @@ class EventClient:
         body = encode_event(event)
         event.answer = EventAnswer.UNKNOWN
         try:
-            await connection.send(encode_head(event, len(body)) + body)
+            await connection.send(encode_event_head(event, len(body)) + body)
             response = await connection.read_answer()
         except OSError:
             response = None
@@ -136,7 +130,7 @@ class EventClient:
         if node is None:
             return None
         connection = ClientConnection(node.invoke)
-        gateway = node.port.gateway
+        gateway = node.gateway
         try:
             await connection.__aenter__()
         except OSError:

@@ -1,111 +1,65 @@
-"""The gateways that keep events: started, struck, and told to end."""
+"""Starts the gateways that share a queue, and ends them."""
 
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
-from time import monotonic
 from typing import Any
 
 import msgspec
 
+from ..node import Node
 from ..store import find_free_port
-from ..target import LOOPBACK, PAUSE, START_SECONDS, Died, GatewayProcess, Silent, ask
-from ..wire import HostPort
+from ..target import LOOPBACK, Silent, ask
 from .backend import BackendPort
-from .event import GatewayInstance
 from .script import DRAIN_SECONDS
 
-END_SECONDS = DRAIN_SECONDS + 10.0  # within which a gateway that is told to end must have ended
+END_SECONDS = DRAIN_SECONDS + 10.0  # within which a gateway must have ended after SIGTERM
 
 
-class EventNode:
-    """One place for a gateway: its ports and settings stay when another takes it."""
+class EventNode(Node):
+    """A node whose ports stay the same when its gateway is started again."""
 
     def __init__(
         self, number: int, port: BackendPort, settings: dict[str, Any], folder: Path, serve: Sequence[str]
     ) -> None:
+        addresses = {name: f"{LOOPBACK}:{find_free_port()}" for name in ("listen", "admin")}
+        super().__init__(number, settings | addresses, folder, serve)
         self.port = port
-        self.is_up = False
-        self.invoke = HostPort(LOOPBACK, find_free_port())
-        self.admin = HostPort(LOOPBACK, find_free_port())
-        self._name = f"gateway {number + 1}"
-        self._settings = {**settings, "listen": str(self.invoke), "admin": str(self.admin)}
-        self._folder = folder
-        self._serve = serve
-        self._process: GatewayProcess | None = None
-        self._lives = 0
-
-    def __repr__(self) -> str:
-        return f"<Member {self.port.gateway.name} {'up' if self.is_up else 'down'}>"
+        self._starts = 0
 
     async def start(self) -> None:
-        """A new life; returns when it is ready. Raises `Died`."""
-        self._lives += 1
-        await self.port.assign(GatewayInstance(self._name if self._lives == 1 else f"{self._name}, life {self._lives}"))
-        self._process = GatewayProcess(self._settings, self._folder, self._serve)
-        await self._process.wait_for_listeners()
-        deadline = monotonic() + START_SECONDS
-        while not await self._is_ready():
-            self._process.check()
-            if monotonic() > deadline:
-                raise Died(f"{self._name} is not ready after {START_SECONDS:g} s (GET /readyz)")
-            await asyncio.sleep(PAUSE)
-        self.is_up = True
+        self._starts += 1
+        if self._starts > 1:
+            self.name = f"gateway {self.number + 1}, life {self._starts}"
+        await super().start()
 
-    async def _is_ready(self) -> bool:
-        try:
-            answer = await ask(self.admin, "/readyz")
-        except (OSError, ValueError):
-            return False
-        return answer is not None and answer.status == 200
-
-    def check(self) -> None:
-        """Raises `Died` where it ended and nobody told it to."""
-        if self.is_up and self._process is not None:
-            self._process.check()
+    async def prepare(self) -> None:
+        await self.port.assign(self.gateway)
 
     async def count_events(self) -> int:
-        """How many events the queue holds, as this gateway says. Raises `Silent`."""
+        """Returns how many events the queue holds, by this gateway's count. Raises `Silent`."""
         try:
             answer = await ask(self.admin, "/queue")
             if answer is not None and answer.status == 200:
                 return msgspec.json.decode(answer.body, type=_Queue).events
         except (OSError, ValueError) as error:
-            raise Silent(f"http://{self.admin}/queue does not tell how many events are kept ({error})") from None
-        raise Silent(f"http://{self.admin}/queue does not tell how many events are kept: {answer}")
-
-    def kill(self) -> None:
-        self.is_up = False
-        self.port.gateway.is_affected = True
-        if self._process is not None:
-            self._process.kill()
-
-    def send(self, number: signal.Signals) -> None:
-        self.port.gateway.is_affected = True
-        if self._process is not None:
-            self._process.send(number)
+            raise Silent(f"http://{self.admin}/queue does not return the number of events ({error})") from None
+        raise Silent(f"http://{self.admin}/queue does not return the number of events: {answer}")
 
     async def end(self) -> str | None:
-        """Tell it to end. What is wrong with how it did."""
+        """Sends SIGTERM. Returns what is wrong with how the gateway ended."""
         self.is_up = False
-        self.port.gateway.is_affected = True
-        if self._process is None:
+        self.gateway.is_affected = True
+        if self.process is None:
             return None
-        status = await asyncio.to_thread(self._process.end, END_SECONDS)
-        self._process.kill()
-        name = self.port.gateway.name
+        status = await asyncio.to_thread(self.process.end, END_SECONDS)
+        self.process.kill()
         if status is None:
-            return f"{name} goes on {END_SECONDS:g} s after SIGTERM (drain_seconds: {DRAIN_SECONDS})"
-        return f"{name} ended with status {status} after SIGTERM" if status else None
-
-    async def stop(self) -> None:
-        if self._process is not None:
-            self._process.send(signal.SIGCONT)
-            await asyncio.to_thread(self._process.stop)
+            return f"{self.name} still runs {END_SECONDS:g} s after SIGTERM (drain_seconds: {DRAIN_SECONDS})"
+        return f"{self.name} ended with status {status} after SIGTERM" if status else None
 
 
 class _Queue(msgspec.Struct):
@@ -113,13 +67,13 @@ class _Queue(msgspec.Struct):
 
 
 class EventCluster:
-    """All of them; they share a queue."""
+    """All nodes; they share a queue."""
 
     def __init__(self, nodes: Sequence[EventNode]) -> None:
         self.nodes = nodes
 
     def choose(self, rng: Random) -> EventNode | None:
-        """One that is up."""
+        """Returns a node that is up."""
         up = [node for node in self.nodes if node.is_up]
         return rng.choice(up) if up else None
 
@@ -128,6 +82,7 @@ class EventCluster:
             node.check()
 
     async def count_events(self) -> int:
-        """0 only where none is left: each of them knows what it has claimed itself. Raises `Silent`, or `Died`."""
+        """Returns 0 only where no event is left: each node counts what it has claimed itself. Raises `Silent`, or
+        `Died`."""
         self.check()
         return max(await asyncio.gather(*(node.count_events() for node in self.nodes)))

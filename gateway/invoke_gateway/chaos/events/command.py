@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import click
 from click.core import ParameterSource
+from rich.console import Console
 
-from ..console import announce, name_command, open_console, try_to_judge
+from ..report.console import Output, run_and_show
 from .plan import EventsPlan
 from .run import run_events
-from .tables import print_events_verdict, write_events_report
+from .tables import list_event_tables, render_events
+from .verdict import EventsVerdict
 
 # What means nothing here: the time is that of the events, and the gateways are our own.
 FOREIGN = (
@@ -39,20 +38,10 @@ def check_options_of_events(ctx: click.Context) -> None:
         raise click.UsageError(f"--events takes no {' and no '.join(given)}: leave that out.")
 
 
-def run_events_and_tell(plan: EventsPlan, report: Path | None, *, as_json: bool) -> int:
-    """The exit status."""
-    errors = announce(plan.seeds)
+def run_events_command(plan: EventsPlan, output: Output) -> int:
+    """Returns the exit status."""
 
-    def tell(text: str) -> None:
-        errors.print(text, markup=False, highlight=False, soft_wrap=True)
+    def run(errors: Console) -> EventsVerdict:
+        return run_events(plan, lambda text: errors.print(text, markup=False, highlight=False, soft_wrap=True))
 
-    verdict = try_to_judge(lambda: run_events(plan, tell))
-    if isinstance(verdict, int):
-        return verdict
-    if report is not None:
-        write_events_report(report, verdict, name_command())
-    if as_json:
-        click.echo(json.dumps(verdict.as_json(), indent=2))
-    else:
-        print_events_verdict(open_console(), verdict)
-    return verdict.status
+    return run_and_show(plan.seeds, run, list_event_tables, render_events, output)

@@ -1,14 +1,16 @@
-"""What happened: events, their runs, the gateways that ran them, and what was done to these."""
+"""Defines an event, its runs, and what was done to the gateways that ran it."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum, StrEnum
 
+from ..calls import GatewayInstance
 from .script import Intent, RunEnding
 
 
 class EventAnswer(Enum):
-    """What the client of an event was told. `UNKNOWN`: its connection ended before an answer came."""
+    """What the client of an event received. `UNKNOWN`: the connection ended before an answer came."""
 
     NONE = "not sent"
     ACCEPTED = "202"
@@ -16,46 +18,35 @@ class EventAnswer(Enum):
     UNKNOWN = "unknown"
 
 
-class GatewayInstance:
-    """One gateway process, from its start to its end."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.is_affected = False
-
-    def __repr__(self) -> str:
-        return f"<Life {self.name}>"
-
-
 class EventFaultKind(StrEnum):
+    """The faults of `prove --events`."""
+
     KILLED = "killed (-9)"
     STOPPED = "stopped for longer than the lease"
     STOPPED_SHORTLY = "stopped for less than the lease"
-    RESTARTED = "told to end (SIGTERM), and started anew"
+    RESTARTED = "ended (SIGTERM), and started again"
 
     @property
     def excuses(self) -> bool:
-        """Whether what the gateway had claimed may be run again by another."""
+        """True where another gateway may run again what the affected one had claimed."""
         return self in (EventFaultKind.KILLED, EventFaultKind.STOPPED)
 
 
+@dataclass(eq=False)
 class EventFault:
-    """`ended`: when the gateway was continued, or is gone."""
+    """One fault of one gateway. `ended`: when the gateway was continued, or was gone."""
 
-    def __init__(
-        self, kind: EventFaultKind, gateway: GatewayInstance, began: float, ended: float | None = None
-    ) -> None:
-        self.kind = kind
-        self.gateway = gateway
-        self.began = began
-        self.ended = ended
+    kind: EventFaultKind
+    gateway: GatewayInstance
+    began: float
+    ended: float | None = None
 
-    def __repr__(self) -> str:
-        return f"<Blow {self.gateway.name} {self.kind} at {self.began:.3f}>"
+    def __str__(self) -> str:
+        return f"{self.gateway.name} {self.kind}"
 
 
 class EventRun:
-    """One run of an event at the backend. `is_counted`: whether it counts in the limits still."""
+    """One run of an event at the backend. `is_counted`: False once other gateways may have its slot."""
 
     __slots__ = ("began", "ended", "ending", "event", "gateway", "is_counted")
 
@@ -68,7 +59,7 @@ class EventRun:
         self.is_counted = True
 
     def __repr__(self) -> str:
-        return f"<Run {self.event.id} {self.gateway.name} {self.ending} {self.began:.3f} to {self.ended}>"
+        return f"<EventRun {self.event.id} {self.gateway.name} {self.ending} {self.began:.3f} to {self.ended}>"
 
 
 class SentEvent:

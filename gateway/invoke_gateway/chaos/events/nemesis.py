@@ -80,7 +80,7 @@ class EventNemesis:
             self.is_injecting = True
             self._cluster.check()
             node = self._cluster.nodes[step.victim]
-            fault = EventFault(step.kind, node.port.gateway, self._history.clock())
+            fault = EventFault(step.kind, node.gateway, self._history.clock())
             self.injected.append(fault)
             self._tell(
                 f"{fault.gateway.name} {step.kind}: {self._history.accepted} accepted, {self._history.done} done"
@@ -96,7 +96,7 @@ class EventNemesis:
             self.is_injecting = False
 
     async def _kill(self, fault: EventFault, node: EventNode) -> None:
-        node.kill()
+        node.kill(self._history.clock())
         self._poll()
         fault.ended = self._history.clock()
         self._history.excuse(fault.gateway)

@@ -33,6 +33,12 @@ class EventsPlan:
         return self.sharing.lease_seconds if self.sharing is not None else LEASE_SECONDS
 
     @property
+    def target(self) -> str:
+        if self.sharing is None:
+            return "a gateway started for this, with its queue in a file"
+        return f"{self.gateways} gateways started for this, with one queue; lease {self.lease_seconds:g} s"
+
+    @property
     def options(self) -> str:
         """The same on the command line, but for the seeds."""
         sharing = self.sharing.options if self.sharing is not None else ""

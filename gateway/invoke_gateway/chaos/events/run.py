@@ -10,6 +10,7 @@ from pathlib import Path
 from random import Random
 from time import monotonic
 
+from ..calls import GatewayInstance
 from ..loop import allow_many_sockets, run_on_loop
 from ..scheduler_lag import SchedulerLag
 from ..store import SharedStore, store_for
@@ -53,11 +54,14 @@ async def prove_events(plan: EventsPlan, tell: Tell) -> EventsVerdict:
     async with SchedulerLag(OVERLOADED_SECONDS) as lag:
         for seed in plan.seeds:
             result = await SeedRun(plan, seed, lag, tell).run()
-            tell(f"seed {seed}: {result.describe()}")
+            tell(f"seed {seed}: {result}")
             results.append(result)
             if result.violations.counts[Violation.DIED]:
                 break
-    return EventsVerdict(plan, results, lag.longest)
+    notes = ["Longest lag: {:.2f} s of prove's event loop, {:.2f} s of a thread.".format(*lag.longest)]
+    if left := len(plan.seeds) - len(results):
+        notes.append(f"A gateway died: {left} seed{'s were' if left > 1 else ' was'} not run.")
+    return EventsVerdict(plan.target, results, notes, plan.options, lag.longest)
 
 
 class SeedRun:
@@ -80,12 +84,13 @@ class SeedRun:
         async with contextlib.AsyncExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="invoke-gateway-prove-")))
             files = OutcomeFiles(folder / "dead-letters.jsonl", folder / "failures.jsonl")
-            backend = await stack.enter_async_context(EventBackend(history))
+            backend = EventBackend(history)
+            stack.push_async_callback(backend.stop)
             queue = await stack.enter_async_context(self._queue(folder))
             dead, failed = [await stack.enter_async_context(DeadLetterFile(file, history.clock)) for file in files]
             cluster = await self._build(backend, queue, files, folder)
             for node in cluster.nodes:
-                stack.push_async_callback(node.stop)
+                stack.push_async_callback(asyncio.to_thread, node.stop)
 
             def poll() -> None:
                 dead.poll()
@@ -121,7 +126,7 @@ class SeedRun:
         for number in range(self._plan.gateways):
             own = folder / f"gateway-{number + 1}"
             own.mkdir()
-            port = BackendPort(f"gateway {number + 1}")
+            port = BackendPort(GatewayInstance(f"gateway {number + 1}"))
             await backend.open(port)
             settings = write_event_settings(port.url, url, files) | shared
             nodes.append(EventNode(number, port, settings, own, self._plan.serve))
@@ -202,10 +207,9 @@ class SeedRun:
         unreadable = [*torn, *also_torn]
         if len(unreadable) > 2 * sum(fault.kind.excuses for fault in faults.injected):
             history.violations.add(Violation.UNTOLD, f"no JSON: {unreadable[0][:200]!r}", len(unreadable))
-        tally = check.check(history.events.values(), dead_letters, failures)
-        return EventsResult(
-            self._seed, monotonic() - self._began, tally, history.peaks, history.violations, faults.injected
-        )
+        tally = check.check(history.sent.values(), dead_letters, failures)
+        seconds = monotonic() - self._began
+        return EventsResult(self._seed, seconds, history.peaks, history.violations, tally, faults.injected)
 
 
 async def _empty(store: SharedStore) -> None:

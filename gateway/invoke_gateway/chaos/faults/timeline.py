@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from .calls import GatewayInstance, PlannedCall
+from ..calls import GatewayInstance, PlannedCall
 
 BEFORE_SECONDS, AFTER_SECONDS = 3, 3
 SAMPLE_SECONDS = 0.25

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from invoke_gateway.chaos.fault_kinds import COMBINED, FaultKind, plan_faults
+from invoke_gateway.chaos.faults.kinds import COMBINED, FaultKind, plan_faults
 from invoke_gateway.chaos.options import choose_partition_seconds
 
 LEASE_SECONDS = 4.0

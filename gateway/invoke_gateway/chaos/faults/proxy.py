@@ -7,13 +7,11 @@ after all), is swallowed from some moment until the connection ends, or ends, in
 from __future__ import annotations
 
 import asyncio
-import socket
-import struct
 from contextlib import suppress
 from enum import Enum
 from random import Random
 
-from .wire import HostPort
+from ..wire import HostPort, reset
 
 PIECE = 65_536
 
@@ -79,7 +77,7 @@ class FaultProxy:
         """End all connections, both sides, with a reset; what was held is lost."""
         for pair in list(self._pairs):
             for writer in pair:
-                _reset(writer)
+                reset(writer)
 
     def half_close(self, *, towards_store: bool) -> None:
         """Say to one side of each connection that nothing more comes; the other direction stays open."""
@@ -100,12 +98,12 @@ class FaultProxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.refuses:
-            _reset(writer)
+            reset(writer)
             return
         try:
             store_reader, store_writer = await asyncio.open_connection(*self.store)
         except OSError:
-            _reset(writer)
+            reset(writer)
             return
         pair = (writer, store_writer)
         self._pairs.add(pair)
@@ -115,7 +113,7 @@ class FaultProxy:
             )
         except (OSError, RuntimeError):  # uvloop raises the latter for a write after a reset
             for end in pair:
-                _reset(end)
+                reset(end)
         finally:
             self._pairs.discard(pair)
             self._finished -= {*pair}
@@ -138,11 +136,3 @@ class FaultProxy:
             if writer not in self._finished:
                 writer.write(piece)
                 await writer.drain()
-
-
-def _reset(writer: asyncio.StreamWriter) -> None:
-    plain: socket.socket | None = writer.get_extra_info("socket")
-    if plain is not None and not writer.is_closing():
-        with suppress(OSError):
-            plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    writer.transport.abort()

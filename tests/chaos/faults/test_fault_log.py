@@ -9,11 +9,11 @@ import pytest
 
 from invoke_gateway.chaos.calls import CallEnding, GatewayInstance, PlannedCall
 from invoke_gateway.chaos.checker import check_answer
-from invoke_gateway.chaos.fault_log import LEASE, TIMEOUT, FaultLog
+from invoke_gateway.chaos.faults.fault_log import LEASE, TIMEOUT, FaultLog
+from invoke_gateway.chaos.faults.timeline import FAILED, FAILED_BY_BACKEND, UNANSWERED, Timeline
 from invoke_gateway.chaos.history import RELEASE_SECONDS, CallHistory
 from invoke_gateway.chaos.quotas import POOL, WHOLE, AccountQuota, QuotaLane
 from invoke_gateway.chaos.scheduler_lag import SchedulerLag
-from invoke_gateway.chaos.timeline import FAILED, FAILED_BY_BACKEND, UNANSWERED, Timeline
 from invoke_gateway.chaos.violations import Violation
 from invoke_gateway.chaos.wire import HttpAnswer
 

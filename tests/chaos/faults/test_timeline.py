@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from invoke_gateway.chaos.calls import GatewayInstance, PlannedCall
+from invoke_gateway.chaos.faults.timeline import FAILED, Timeline
 from invoke_gateway.chaos.quotas import AccountQuota
-from invoke_gateway.chaos.timeline import FAILED, Timeline
 
 (POOL,) = AccountQuota("000000000000", 3).lanes
 ONE, TWO = GatewayInstance("gateway 1"), GatewayInstance("gateway 2")

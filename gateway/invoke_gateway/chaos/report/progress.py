@@ -12,8 +12,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from .history import CallHistory
-from .verdict import SeedResult
+from ..history import CallHistory
+from .verdict import CallsResult
 
 REFRESHES = 4  # per second
 
@@ -24,7 +24,7 @@ class Progress:
     def __init__(self, console: Console, seeds: int) -> None:
         self._console = console
         self._seeds = seeds
-        self._done: list[SeedResult] = []
+        self._done: list[CallsResult] = []
         self._phase = ""
         self._history: CallHistory | None = None
         self._began = monotonic()
@@ -61,7 +61,7 @@ class Progress:
         seconds = monotonic() - self._began
         self._console.print(f"{seconds:6.1f} s  {self._phase}: {text}", markup=False, soft_wrap=True)
 
-    def end_seed(self, result: SeedResult) -> None:
+    def end_seed(self, result: CallsResult) -> None:
         self._done.append(result)
         if self._live is not None:
             wrong = sum(result.violations.counts.values())
@@ -92,4 +92,4 @@ def describe(history: CallHistory) -> str:
     """One line: calls so far, answers by status, highest overlaps against ceilings, faults."""
     answers = ", ".join(f"{count} x {kind}" for kind, count in sorted(history.answers.items()))
     peaks = " ".join(f"{track.highest}/{track.ceiling}" for track in history.tracks.values())
-    return f"{len(history.calls)} calls ({answers}); at once {peaks}; {sum(history.violations.counts.values())} wrong"
+    return f"{len(history.sent)} calls ({answers}); at once {peaks}; {sum(history.violations.counts.values())} wrong"

@@ -19,9 +19,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from .calls import GatewayInstance, PlannedCall
-from .fault_effect import InjectedFault, Recovery
-from .quotas import AccountQuota, QuotaLane
+from ..calls import GatewayInstance, PlannedCall
+from ..quotas import AccountQuota, QuotaLane
+from .fault import InjectedFault, Recovery
 
 LEASE, TIMEOUT = "lease", "timeout"
 GRACE_SECONDS = 1.0  # of every promise
@@ -38,6 +38,7 @@ class FaultLog:
         self.reclaim_after = reclaim_after
         self.deadline = lease_seconds + GRACE_SECONDS
         self.deadline_for_lost = self.deadline + (timeout_seconds if reclaim_after == TIMEOUT else 0.0)
+        self.started = 0.0
         self.faults: list[InjectedFault] = []
         self.recoveries: list[Recovery] = []
         self._lanes = [lane for account in accounts for lane in account.lanes]
@@ -53,7 +54,7 @@ class FaultLog:
         is_cut: bool = False,
         is_partial: bool = False,
     ) -> InjectedFault:
-        fault = InjectedFault(name, gateways, now, is_cut=is_cut, is_partial=is_partial)
+        fault = InjectedFault(name, gateways, now, started=self.started, is_cut=is_cut, is_partial=is_partial)
         self.faults.append(fault)
         return fault
 
@@ -67,7 +68,19 @@ class FaultLog:
     ) -> Recovery:
         recovery = Recovery(name, since, self.deadline if deadline is None else deadline, self._lanes, gateways, fault)
         self.recoveries.append(recovery)
+        if fault is not None:
+            fault.recoveries.append(recovery)
         return recovery
+
+    def list_faults(self) -> list[InjectedFault]:
+        """Lists the faults in their order, after one for the load alone, which is none."""
+        load = []
+        for recovery in self.recoveries:
+            if recovery.fault is None:
+                row = InjectedFault(recovery.name, [], recovery.since, started=self.started)
+                row.ended, row.recoveries = row.began, [recovery]
+                load.append(row)
+        return load + self.faults
 
     def keep(self, fault: InjectedFault, running: Iterable[PlannedCall]) -> None:
         """The gateways of this blow are dead, `running` what runs in the backend: with `reclaim_after: timeout` nobody

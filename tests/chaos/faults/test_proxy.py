@@ -10,7 +10,7 @@ from time import monotonic
 
 import pytest
 
-from invoke_gateway.chaos.fault_proxy import FaultProxy, Flow
+from invoke_gateway.chaos.faults.proxy import FaultProxy, Flow
 from invoke_gateway.chaos.wire import HostPort
 from tests.support.lateness import check_lasted
 

@@ -13,28 +13,30 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from invoke_gateway.chaos.affected import FaultRow, RecoveryRow
 from invoke_gateway.chaos.calls import CallEnding
+from invoke_gateway.chaos.concurrency_track import Peak
+from invoke_gateway.chaos.faults.fault import InjectedFault, Recovery
+from invoke_gateway.chaos.faults.timeline import FAILED, Second
 from invoke_gateway.chaos.options import RENAMED
-from invoke_gateway.chaos.overlap import highest_in_columns
 from invoke_gateway.chaos.quotas import RESERVED_REASON, UNRESERVED_REASON
-from invoke_gateway.chaos.report import render, write_report
-from invoke_gateway.chaos.tables import print_verdict
-from invoke_gateway.chaos.timeline import FAILED, Second
-from invoke_gateway.chaos.verdict import Peak, SeedResult, Verdict
+from invoke_gateway.chaos.report.calls import list_tables
+from invoke_gateway.chaos.report.console import print_verdict
+from invoke_gateway.chaos.report.html import render
+from invoke_gateway.chaos.report.overlap import highest_in_columns
+from invoke_gateway.chaos.report.verdict import CallsResult, CallsVerdict
 from invoke_gateway.chaos.violations import OF_EVENTS, OF_SHARED, Violation, Violations
 from invoke_gateway.cli.main import main
 
 
-def result(seed: int, highest: int, violations: Violations | None = None) -> SeedResult:
-    return SeedResult(
+def result(seed: int, highest: int, violations: Violations | None = None) -> CallsResult:
+    return CallsResult(
         seed,
         10.0,
+        [Peak("000000000000", "account", 20, highest)],
+        violations or Violations(),
         100,
         Counter({"200": 90, "429": 10}),
         Counter({CallEnding.ANSWERS: 90}),
-        [Peak("000000000000", "account", 20, highest)],
-        violations or Violations(),
         [("burst", 0.0)],
         [[(1.0, highest), (2.0, 0)]],
     )
@@ -47,9 +49,13 @@ def broken() -> Violations:
 
 
 def test_it_holds_only_when_no_limit_was_overshot_and_no_fault_seen() -> None:
-    good = Verdict("x", [result(1, 19), result(2, 20)])
+    good = CallsVerdict("x", [result(1, 19), result(2, 20)])
     assert (good.holds, good.status, good.peaks[0].highest) == (True, 0, 20)
-    for bad in (Verdict("x", [result(1, 21)]), Verdict("x", [result(1, 20, broken())]), Verdict("x", [])):
+    for bad in (
+        CallsVerdict("x", [result(1, 21)]),
+        CallsVerdict("x", [result(1, 20, broken())]),
+        CallsVerdict("x", []),
+    ):
         assert (bad.holds, bad.status) == (False, 1)
 
 
@@ -57,7 +63,7 @@ def test_it_holds_only_when_no_limit_was_overshot_and_no_fault_seen() -> None:
 def test_every_kind_of_fault_fails_the_verdict(violation: Violation) -> None:
     violations = Violations()
     violations.add(violation, "one")
-    verdict = Verdict("x", [result(1, 20), result(2, 20, violations)])
+    verdict = CallsVerdict("x", [result(1, 20), result(2, 20, violations)])
     assert not verdict.holds
     assert verdict.status == (2 if violation is Violation.NOT_JUDGED else 1)
 
@@ -65,7 +71,7 @@ def test_every_kind_of_fault_fails_the_verdict(violation: Violation) -> None:
 def test_what_could_not_be_judged_is_neither_a_pass_nor_a_failure_and_a_failure_beside_it_is_one() -> None:
     starved = Violations()
     starved.add(Violation.NOT_JUDGED, "not judged: the machine was starved (lag 0.8 s): late", 2)
-    verdict = Verdict("x", [result(1, 20, starved)], lag=(0.8123, 0.01))
+    verdict = CallsVerdict("x", [result(1, 20, starved)], lag=(0.8123, 0.01))
     assert (verdict.holds, verdict.status) == (False, 2)
     assert verdict.sentence == (
         "It could not be judged: 1 seed, 100 calls; 2 checks that came to no result, and nothing else was wrong."
@@ -73,16 +79,16 @@ def test_what_could_not_be_judged_is_neither_a_pass_nor_a_failure_and_a_failure_
     assert "<h1>It could not be judged</h1>" in render(verdict, "prove")
     assert verdict.as_json()["lag"] == {"event_loop_seconds": 0.812, "thread_seconds": 0.01}
     assert verdict.as_json()["judged"] is False
-    assert Verdict("x", [result(1, 21, starved)]).status == 1, "an overshoot is one on any machine"
+    assert CallsVerdict("x", [result(1, 21, starved)]).status == 1, "an overshoot is one on any machine"
     starved.add(Violation.MISSING, "a slot")
-    assert Verdict("x", [result(1, 20, starved)]).status == 1
+    assert CallsVerdict("x", [result(1, 20, starved)]).status == 1
 
 
 def test_a_fault_keeps_its_count_and_only_a_few_examples() -> None:
     violations = Violations()
     for number in range(100):
         violations.add(Violation.TWICE, str(number))
-    verdict = Verdict("x", [result(1, 20, violations)])
+    verdict = CallsVerdict("x", [result(1, 20, violations)])
     assert verdict.counts[Violation.TWICE] == 100
     assert len(verdict.examples) == 5
     assert verdict.sentence == "It does not hold: 1 seed, 100 calls; 100 calls that reached the backend twice."
@@ -109,7 +115,8 @@ class Page(HTMLParser):
 
 def test_the_report_stands_alone_and_takes_nothing_for_markup(tmp_path: Path) -> None:
     path = tmp_path / "out.html"
-    write_report(path, Verdict("x", [result(1, 20), result(2, 21, broken())]), "invoke-gateway prove --seeds 2")
+    verdict = CallsVerdict("x", [result(1, 20), result(2, 21, broken())])
+    path.write_text(render(verdict, "invoke-gateway prove --seeds 2"))
     text = path.read_text()
     page = Page()
     page.feed(text)
@@ -119,12 +126,13 @@ def test_the_report_stands_alone_and_takes_nothing_for_markup(tmp_path: Path) ->
     assert "&lt;script&gt;" in text
     assert "prefers-color-scheme:dark" in text
     assert "It does not hold" in text
-    assert "It holds" in render(Verdict("x", [result(1, 20)]), "prove")
+    assert "It holds" in render(CallsVerdict("x", [result(1, 20)]), "prove")
 
 
 def test_the_tables_name_every_limit_and_every_kind_of_fault() -> None:
     console = Console(width=120, record=True, file=io.StringIO())
-    print_verdict(console, Verdict("x", [result(7, 21, broken())], ["a note"]))
+    verdict = CallsVerdict("x", [result(7, 21, broken())], ["a note"])
+    print_verdict(console, verdict, list_tables(verdict))
     text = console.export_text()
     assert all(violation.value in text for violation in Violation if violation not in (*OF_SHARED, *OF_EVENTS))
     assert not any(violation.value in text for violation in (*OF_SHARED, *OF_EVENTS)), "nothing was struck"
@@ -139,23 +147,38 @@ SECONDS = [
 ]
 
 
-def killed(who: int, at: float, seconds: float, overshoot: int = 0) -> FaultRow:
-    name = f"gateway {who} killed (-9)"
-    again = RecoveryRow(f"gateway {who} started anew", at + 1, 1.25, 4.0)
-    recovery = [RecoveryRow(name, at, seconds, 4.0), again]
-    return FaultRow(name, "killed (-9)", at, None, overshoot, 7, 11, 2, 3, recovery, SECONDS, at + 5)
+def recovered(name: str, since: float, seconds: float | None, lag: float = 0.0) -> Recovery:
+    recovery = Recovery(name, since, 4.0, [], [])
+    recovery.recovered_at = None if seconds is None else since + seconds
+    recovery.lag = lag
+    return recovery
+
+
+def killed(who: int, at: float, seconds: float, overshoot: int = 0) -> InjectedFault:
+    fault = InjectedFault(f"gateway {who} killed (-9)", [], at, is_cut=True)
+    fault.overshoot, fault.overshoot_with_lost, fault.refused_while_free = overshoot, 7, 11
+    fault.failed, fault.unanswered = 2, 3
+    fault.recoveries = [
+        recovered(fault.name, at, seconds),
+        recovered(f"gateway {who} started again", at + 1, 1.25),
+    ]
+    fault.timeline, fault.over = SECONDS, at + 5
+    return fault
 
 
 def test_a_healing_that_was_late_on_a_starved_machine_is_not_judged() -> None:
-    late = RecoveryRow("killed", 1.0, 4.5, 4.0, lag=0.8)
-    assert (late.within_deadline, late.judgement, late.as_json()["lag"]) == (False, "not judged", 0.8)
-    assert RecoveryRow("killed", 1.0, 4.5, 4.0).judgement == "no"
-    assert RecoveryRow("killed", 1.0, 3.5, 4.0).judgement == "yes"
+    late = recovered("killed", 1.0, 4.5, lag=0.8)
+    assert (late.within_deadline, late.judgement, late.as_json(0.0)["lag"]) == (False, "not judged", 0.8)
+    assert recovered("killed", 1.0, 4.5).judgement == "no"
+    assert recovered("killed", 1.0, 3.5).judgement == "yes"
 
 
-def cut_off(at: float, seconds: float | None) -> FaultRow:
+def cut_off(at: float, seconds: float | None) -> InjectedFault:
     name = "gateway 1 cut off for longer than the lease"  # about as long as they come
-    return FaultRow(name, "cut off", at, 30.0, recoveries=[RecoveryRow(f"{name}: its return", at + 30, seconds, 4.0)])
+    fault = InjectedFault(name, [], at, is_cut=True)
+    fault.ended = at + 30.0
+    fault.recoveries = [recovered(f"{name}: its return", at + 30, seconds)]
+    return fault
 
 
 def test_of_each_kind_of_blow_the_worst_is_shown_and_all_are_in_the_report() -> None:
@@ -165,18 +188,18 @@ def test_of_each_kind_of_blow_the_worst_is_shown_and_all_are_in_the_report() -> 
     for one in results:
         one.peaks[0].highest_with_lost = 23
     results[1].violations.add(Violation.NOT_HEALED, "cut off: not healed")
-    verdict = Verdict("x", results, options=" --gateways 3 --redis spawn")
+    verdict = CallsVerdict("x", results, options=" --gateways 3 --redis spawn")
     told = io.StringIO()
-    print_verdict(Console(file=told, width=130), verdict)
+    print_verdict(Console(file=told, width=130), verdict, list_tables(verdict))
     rows = [" ".join(line.split()) for line in told.getvalue().splitlines()]
     assert "gateway 1 killed (-9) 7 3.0 s for good 1 11 5 2.5 s 4 s yes" in rows
-    assert "gateway 1 started anew 1.2 s 4 s yes" in rows
+    assert "gateway 1 started again 1.2 s 4 s yes" in rows
     assert "gateway 1 cut off for longer than the lease 8 8.0 s 30.0 s 0 0 0 never 4 s no" in rows
     assert "gateway 1 killed (-9), seed 7, second by second" in rows
     assert "-1 56 216 139 0 0 0 26 to 28 12 28 -" in rows
     assert "0 28 281 0 3 0 0 17 to 31 13 27 26 killed (-9) at 0.0 s" in rows
     assert not any("3.2 s" in row or "3.5 s" in row for row in rows)
-    assert "blow seed at lasted shoot free failed after ised kept" in rows, "all columns fit"
+    assert "over- while ered dead-" in rows, "all columns fit"
     assert "000000000000 account 20 20 0 23" in rows
     assert "prove --seed 8 --gateways 3 --redis spawn" in told.getvalue()
     assert verdict.status == 1
@@ -198,7 +221,7 @@ def test_of_each_kind_of_blow_the_worst_is_shown_and_all_are_in_the_report() -> 
         "unanswered": 3,
         "healed": [
             {"what": "gateway 1 killed (-9)", "since": 3.0, "seconds": 2.5, "promise": 4.0, "kept": True},
-            {"what": "gateway 1 started anew", "since": 4.0, "seconds": 1.25, "promise": 4.0, "kept": True},
+            {"what": "gateway 1 started again", "since": 4.0, "seconds": 1.25, "promise": 4.0, "kept": True},
         ],
     }
 

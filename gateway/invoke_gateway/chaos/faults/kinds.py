@@ -7,7 +7,7 @@ from enum import StrEnum
 from random import Random
 from typing import NamedTuple
 
-from .cluster import STOPPED_LEASES
+from ..cluster import STOPPED_LEASES
 
 CALM_SECONDS = (0.4, 1.2)
 

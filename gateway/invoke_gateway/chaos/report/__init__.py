@@ -1,0 +1,1 @@
+"""Shows progress and verdicts: on a terminal, as HTML, as JSON."""

@@ -18,7 +18,7 @@ from ..target import Died
 from .tables import VerdictTable, violations_table
 from .verdict import FAILED, MISUSED, SeedsVerdict
 
-UNFOLDED = 130  # columns of the tables in a pipe
+UNFOLDED = 140  # columns of the tables in a pipe
 MOST_EXAMPLES = 10
 MOST_SEEDS = 3  # to run again
 

@@ -264,10 +264,10 @@ async def test_an_event_whose_run_is_killed_waits_again(
         dispatcher = server.gateway.events.dispatcher
         assert dispatcher is not None
         await eventually(lambda: len(behind.forwarded()) == 1, "it runs")
-        (task,) = dispatcher._tasks
+        (task,) = dispatcher._tasks.running
         task.cancel()
         await eventually(lambda: len(behind.forwarded()) == 2, "it runs again")
-        assert "the dispatcher of events has failed" in caplog.text
+        assert "a task of the event dispatcher failed" in caplog.text
         behind.release()
         await eventually(lambda: not dispatcher._tasks, "it has ended")
 
@@ -283,7 +283,7 @@ BARE = {
     "demo/api.py": "an event of the demo backend",
     "workers/channel.py": "the ends of the channel, each of which ends its worker",
     "workers/worker.py": "as above",
-    "queue/dispatcher.py": "runs and deliveries, given back at their end",
+    "queue/event_tasks.py": "runs and deliveries, given back at their end",
     "queue/depths.py": "a look, whose failure is what the look says",
     "counters/shared/lease_thread.py": "the thread of the heartbeat, started again by itself",
     "telemetry/line_writer.py": "the thread of the log, which goes on after any failure and logs that",

@@ -17,13 +17,13 @@ from ..policy.event_rules import Kind
 from ..policy.os_text import printable
 from .event import Event
 
+StoreErrorKind = Literal["full", "bound", "locked", "damaged", "replaced", "away", "failed"]
+
 
 class StoreError(Exception):
     """The store could not do it, and nothing of it is kept. `kind` is for metrics; the text says what helps."""
 
-    def __init__(
-        self, kind: Literal["full", "bound", "locked", "damaged", "replaced", "away", "failed"], text: str
-    ) -> None:
+    def __init__(self, kind: StoreErrorKind, text: str) -> None:
         super().__init__(printable(text))
         self.kind = kind
 

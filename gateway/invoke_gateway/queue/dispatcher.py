@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from random import random
 from time import monotonic, time
-from typing import Any
 
 from ..background import BackgroundTasks
 from ..policy.concurrency import Claim, Full, Plan
@@ -22,6 +21,7 @@ from ..policy.limits import Limits
 from .base import LaneBacklog, Store, StoreError
 from .delivery import Deliveries
 from .event import Event
+from .event_tasks import FAILED_PAUSE, NAME, EventTasks
 from .lanes import FunctionQueue, QueueKind
 from .misconfigured import Misconfigured
 from .origin import Origin
@@ -37,8 +37,6 @@ _MOST_DELIVERIES = 8  # of a lane at once
 _MOST_TASKS = 5_000  # whatever the limits are: each has its event in memory
 _MOST_TURNS = 200  # in one go; then others have the event loop
 _CLOSING_PAUSE = 0.5
-_FAILED_PAUSE = 1.0  # before another try of what failed by a mistake of ours
-_NAME = "dispatcher of events"
 
 _TASKS = "\0tasks"
 """Stands for the limit of tasks, as the counters' names do for theirs."""
@@ -74,6 +72,8 @@ class Dispatcher:
         self.store = store
         self.origin = origin or Origin()
         self._background = background or BackgroundTasks()
+        self._tasks = EventTasks(self._background, on_end=self._offer_task, on_lost=self._release)
+        self.spawn = self._tasks.spawn
         self.prefetch = Prefetch(
             store,
             spawn=self.spawn,
@@ -105,11 +105,9 @@ class Dispatcher:
         self._rules = rules
         self._recorder = recorder
         self._now = now
-        self._tasks: dict[asyncio.Task[None], Event | None] = {}
         self._runs = 0
         self._is_pumping = False
         self._is_stopping = True
-        self._is_cancelling = False
         self._loop: asyncio.AbstractEventLoop
 
     # Life.
@@ -134,18 +132,16 @@ class Dispatcher:
         self.stop()
         until = monotonic() + seconds
         while self._tasks and (left := until - monotonic()) > 0:
-            await asyncio.wait(self._tasks, timeout=min(left, _CLOSING_PAUSE))
+            await self._tasks.wait(min(left, _CLOSING_PAUSE))
             if self.store.problem is not None and not self._runs:
                 break  # all that ran has ended, and the store cannot be told: it has a time of its own for that
         self.cancel_running()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.join()
         await self.store.close()
 
     def cancel_running(self) -> None:
         """Let nothing end that runs still: it runs again after the next start."""
-        self._is_cancelling = True
-        for task in list(self._tasks):
-            task.cancel()
+        self._tasks.cancel()
 
     # What the chain and the counters say.
 
@@ -227,8 +223,8 @@ class Dispatcher:
             self._give_turns()
         except Exception:
             log.exception("the dispatcher of events has failed at giving turns, and goes on")
-            self._background.record_error(_NAME)
-            self._loop.call_later(_FAILED_PAUSE, self._retry_pump)
+            self._background.record_error(NAME)
+            self._loop.call_later(FAILED_PAUSE, self._retry_pump)
 
     def _retry_pump(self) -> None:
         for lane in list(self.prefetch.lanes.values()):
@@ -250,21 +246,7 @@ class Dispatcher:
                 self._round_robin.offer(offered)  # it does not need the slot after all
         self._pump_soon()
 
-    def spawn(self, work: Coroutine[Any, Any, None], event: Event | None = None) -> asyncio.Task[None]:
-        """Do `work` beside. Where it ends before its time, the claimed `event` that it is about is given back."""
-        task = self._loop.create_task(work)
-        self._tasks[task] = event
-        task.add_done_callback(self._end_task)
-        return task
-
-    def _end_task(self, task: asyncio.Task[None]) -> None:
-        event = self._tasks.pop(task)
-        error = None if task.cancelled() else task.exception()
-        if error is not None or (task.cancelled() and not self._is_cancelling):  # a mistake of ours, or of somebody
-            log.error("the dispatcher of events has failed at something", exc_info=error)
-            self._background.record_error(_NAME)
-            if event is not None:
-                self._loop.call_later(_FAILED_PAUSE, self._release, event)
+    def _offer_task(self) -> None:
         if self._round_robin.has_blocked and self._round_robin.offer(_TASKS):
             self._pump_soon()
 

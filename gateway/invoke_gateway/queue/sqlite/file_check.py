@@ -1,6 +1,7 @@
-"""Finds what keeps the file of a store from being opened, and changes nothing.
+"""Finds what keeps the file of a store from being opened.
 
-`OwnedFile.acquire` makes folders, takes the lock and writes; this only reads, so that it may run beside a gateway.
+The rules are here once. `check_file` applies them without changing anything, so it may run beside a gateway;
+`OwnedFile.acquire` applies them while it makes folders, takes the lock and opens the file.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ import stat
 from pathlib import Path
 
 from ..base import CannotOpen
-from .owned_file import APPLICATION_ID, VERSION
+
+APPLICATION_ID = 0x49475131  # "IGQ1"
+VERSION = 1
 
 _MAGIC = b"SQLite format 3\x00"
 _HEADER_BYTES = 100  # https://sqlite.org/fileformat2.html, 1.3: user_version at 60, application_id at 68
-_CURE = "Make its folder writable, or name another file with async.store."
 
 
 class OwnedByAnother(CannotOpen):
@@ -26,18 +28,61 @@ def check_file(path: Path) -> None:
     """Raises `CannotOpen` for what would keep a gateway from opening this file."""
     try:
         _check_folder(path.parent)
-        log = Path(f"{path}-wal")
         if path.exists():
             _check_database(path)
-        elif log.exists() and log.stat().st_size > 0:
-            raise CannotOpen(f"There is {log}, but not {path}, to which it belongs. Bring it back, or remove the log.")
+        else:
+            refuse_log_alone(path, path)
         _check_lock(Path(f"{path}.lock"), path)
     except OSError as error:
-        raise CannotOpen(f"The queue's file {path} cannot be opened ({error}). {_CURE}") from error
+        raise cannot_open(path, error) from error
+
+
+def cannot_open(path: Path, error: Exception) -> CannotOpen:
+    action = "Make its folder writable, or name another file with async.store."
+    return CannotOpen(f"The queue's file {path} cannot be opened ({error}). {action}")
+
+
+def refuse_log_alone(path: Path, real: Path) -> None:
+    """Refuses a log whose file is missing: SQLite would remove the log, and the events in it. Raises `CannotOpen`."""
+    log = Path(f"{real}-wal")
+    if log.exists() and log.stat().st_size > 0:
+        raise CannotOpen(
+            f"The file {path} is missing, and its log {log} has events that are in no other file. Bring the file back, "
+            "or remove the log."
+        )
+
+
+def refuse_empty(path: Path, size: int) -> None:
+    if size == 0:
+        raise CannotOpen(f"The queue's file {path} is empty: it was cut off. Remove it to begin with an empty queue.")
+
+
+def check_format(path: Path, application: int, version: int) -> None:
+    """Raises `CannotOpen` unless the file is a queue in the format of this gateway."""
+    if application != APPLICATION_ID:
+        raise CannotOpen(f"{path} is a database, but no queue of this gateway. Name another file.")
+    if version != VERSION:
+        raise CannotOpen(
+            f"The queue's file {path} has format {version}; this gateway reads format {VERSION}. "
+            "Start the gateway that wrote it."
+        )
+
+
+def make_not_a_database(path: Path) -> CannotOpen:
+    return CannotOpen(f"{path} is no database of SQLite. Name another file, or move it away.")
+
+
+def read_owner(lock: int, path: Path) -> OwnedByAnother:
+    """Returns the error that names the process which has the lock file."""
+    owner = os.pread(lock, 20, 0).decode("ascii", "replace").strip() or "unknown"
+    return OwnedByAnother(
+        f"The process {owner} owns the queue's file {path}. End it, or give this gateway a file of its own; many "
+        "gateways share one queue on Redis."
+    )
 
 
 def _check_folder(folder: Path) -> None:
-    """Check that files can be made in the folder, or the folder itself in its nearest existing parent."""
+    """Checks that files can be made in the folder, or the folder itself in its nearest existing parent."""
     there = folder
     while not there.exists() and there != there.parent:
         there = there.parent
@@ -52,18 +97,11 @@ def _check_database(path: Path) -> None:
         raise CannotOpen(f"{path} is no plain file. Name another file.")
     with path.open("r+b") as file:
         header = file.read(_HEADER_BYTES)
-    if not header:
-        raise CannotOpen(f"The queue's file {path} is empty: it was cut off. Remove it to begin with an empty queue.")
+    refuse_empty(path, len(header))
     if not header.startswith(_MAGIC) or len(header) < _HEADER_BYTES:
-        raise CannotOpen(f"{path} is no database of SQLite. Name another file, or move it away.")
+        raise make_not_a_database(path)
     version, application = (int.from_bytes(header[start : start + 4], "big") for start in (60, 68))
-    if application != APPLICATION_ID:
-        raise CannotOpen(f"{path} is a database, but no queue of this gateway. Name another file.")
-    if version != VERSION:
-        raise CannotOpen(
-            f"The queue's file {path} has format {version}; this gateway reads format {VERSION}. "
-            "Start the gateway that wrote it."
-        )
+    check_format(path, application, version)
 
 
 def _check_lock(lock: Path, path: Path) -> None:
@@ -74,9 +112,6 @@ def _check_lock(lock: Path, path: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        owner = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip() or "unknown"
-        raise OwnedByAnother(
-            f"The process {owner} owns the queue's file {path}. End it, or give this gateway a file of its own."
-        ) from None
+        raise read_owner(descriptor, path) from None
     finally:
         os.close(descriptor)

@@ -12,21 +12,26 @@ import os
 import sqlite3
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal
 
-from ..base import CannotOpen, StoreError
+from ..base import CannotOpen, StoreError, StoreErrorKind
+from .file_check import (
+    APPLICATION_ID,
+    VERSION,
+    cannot_open,
+    check_format,
+    make_not_a_database,
+    read_owner,
+    refuse_empty,
+    refuse_log_alone,
+)
 from .moved_file import FileLocation, lock_inode
 from .statements import SCHEMA
 
 # One event of 1 KiB with its headers fills one of SQLite's usual pages of 4 KiB. In these it takes 2.7 KB, and a third
 # less CPU.
 PAGE_BYTES = 8_192
-APPLICATION_ID = 0x49475131  # "IGQ1"
-VERSION = 1
 BUSY_SECONDS = 2.0  # how long another program's lock is waited for
 OLDEST_SQLITE = (3, 38, 0)  # the first whose JSON functions are always there
-
-StoreErrorKind = Literal["full", "bound", "locked", "damaged", "replaced", "away", "failed"]
 
 _KINDS: dict[int, StoreErrorKind] = {
     sqlite3.SQLITE_FULL: "full",
@@ -80,8 +85,7 @@ class OwnedFile:
             self._acquire()
         except (OSError, sqlite3.Error) as error:
             self.release()
-            cure = "Make its folder writable, or name another file with async.store."
-            raise CannotOpen(f"The queue's file {self.path} cannot be opened ({error}). {cure}") from error
+            raise cannot_open(self.path, error) from error
         except CannotOpen:
             self.release()
             raise
@@ -94,10 +98,8 @@ class OwnedFile:
         self._acquire_lock()
         if not self.real.exists():
             self._create()
-        elif self.real.stat().st_size == 0:
-            raise CannotOpen(
-                f"The queue's file {self.path} is empty: it was cut off. Remove it to begin with an empty queue."
-            )
+        else:
+            refuse_empty(self.path, self.real.stat().st_size)
         if self._file is None:
             self._file = self._open_file()
         assert self._lock is not None
@@ -135,19 +137,12 @@ class OwnedFile:
         except sqlite3.Error as error:
             fault = read_sqlite_error(error, self.path)
             if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_NOTADB:
-                cure = "Name another file, or move it away."
-                raise CannotOpen(f"{self.path} is no database of SQLite, or no more one. {cure}") from error
+                raise make_not_a_database(self.path) from error
             raise CannotOpen(str(fault)) from error
 
     def _check(self, connection: sqlite3.Connection) -> None:
         application, version = _pragma(connection, "application_id"), _pragma(connection, "user_version")
-        if application != APPLICATION_ID:
-            raise CannotOpen(f"{self.path} is a database, but no queue of this gateway. Name another file.")
-        if version != VERSION:
-            raise CannotOpen(
-                f"The queue's file {self.path} has format {version}; this gateway knows format {VERSION}. "
-                "Start the gateway that wrote it."
-            )
+        check_format(self.path, application, version)
         (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
         if mode != "wal":
             raise CannotOpen(f"{self.path} is where SQLite can keep no log (WAL). Put it on a local file system.")
@@ -177,12 +172,9 @@ class OwnedFile:
                 if os.fstat(lock).st_nlink > 0:  # else its owner removed it meanwhile
                     break
             except BlockingIOError:
-                owner = os.pread(lock, 20, 0).decode("ascii", "replace").strip() or "unknown"
+                error = read_owner(lock, self.path)
                 os.close(lock)
-                raise CannotOpen(
-                    f"The process {owner} owns the queue's file {self.path}. End it, or give this gateway a file of "
-                    "its own; many gateways share one queue on Redis."
-                ) from None
+                raise error from None
             except OSError:
                 os.close(lock)
                 raise
@@ -192,12 +184,7 @@ class OwnedFile:
         os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
 
     def _create(self) -> None:
-        log = Path(f"{self.real}-wal")
-        if log.exists() and log.stat().st_size > 0:
-            raise CannotOpen(
-                f"There is {log}, but not {self.path}, to which it belongs and whose last events it has. "
-                "Bring the file back, or remove the log."
-            )
+        refuse_log_alone(self.path, self.real)
         made = Path(f"{self.real}.new")
         made.unlink(missing_ok=True)
         os.close(os.open(made, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))

@@ -17,13 +17,13 @@ from typing import TypeVar
 
 from ..base import CannotOpen, ClaimedEvents, LaneBacklog, StoreError
 from ..clock import Clock
-from ..event import Event, encode_head
+from ..event import Event
 from .claims import FileClaims
 from .clock_record import ClockRecord
 from .journal import Journal, PendingWrite
 from .owned_file import OwnedFile, keep_open, read_sqlite_error
 from .reader import Reader, StoredEvent
-from .writer import Row, Writer
+from .writer import Row, Writer, make_row
 
 log = logging.getLogger("invoke_gateway")
 
@@ -136,7 +136,7 @@ class SqliteStore:
                 "async.maximum_events.",
             )
         seq = self._last + 1
-        row = _row(seq, event)
+        row = make_row(seq, event)
         self._journal.events += 1
         self._last = event.key = seq
         if is_claimed:
@@ -151,10 +151,10 @@ class SqliteStore:
         await self._change(event, None)
 
     async def requeue(self, event: Event) -> None:
-        await self._change(event, _row(_key(event), event))
+        await self._change(event, make_row(_key(event), event))
 
     async def update(self, event: Event) -> None:
-        await self._change(event, _row(_key(event), event), is_claimed=True)
+        await self._change(event, make_row(_key(event), event), is_claimed=True)
 
     def _change(
         self, event: Event, row: Row | None, is_new: bool = False, is_claimed: bool = False
@@ -292,16 +292,3 @@ class SqliteStore:
 def _key(event: Event) -> int:
     assert isinstance(event.key, int)
     return event.key
-
-
-def _row(seq: int, event: Event) -> Row:
-    return (
-        seq,
-        event.lane,
-        event.due_at,
-        event.received_at,
-        event.runs > 0,
-        event.request_id,
-        encode_head(event),
-        event.body,
-    )

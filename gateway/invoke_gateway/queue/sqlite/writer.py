@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..base import StoreError
+from ..event import Event, encode_head
 from .moved_file import FileLocation
 from .owned_file import PAGE_BYTES, read_sqlite_error
 from .statements import STATEMENTS
@@ -184,3 +185,16 @@ class Writer:
         self._log_pages = 0
         with suppress(sqlite3.Error):
             self._execute(f"PRAGMA wal_checkpoint({how})").fetchall()
+
+
+def make_row(seq: int, event: Event) -> Row:
+    return (
+        seq,
+        event.lane,
+        event.due_at,
+        event.received_at,
+        event.runs > 0,
+        event.request_id,
+        encode_head(event),
+        event.body,
+    )

@@ -1,11 +1,11 @@
-"""What the dispatcher asks of a store of events. A file and a Redis are two ways to keep the same promise:
+"""Defines the protocol of an event store. A file and a Redis implement the same promises.
 
-- `put` returns only when the event survives what the store is there to survive, and raises with nothing kept.
-- An event that `fetch` has handed out is *claimed*: nobody is handed it again until `postpone` or `give_back`, or until
-  its claimer is dead. `finish` ends it for good.
-- Within a lane, events are handed out by `due_at`, then in the order of their coming.
+- `enqueue` returns once the event is durable; where it raises, nothing is stored.
+- An event that `claim_due` or `claim_one` returned is *claimed*. No other claim returns it until `requeue` or
+  `release`, or until its owner has died. `ack` removes it.
+- The events of a lane are claimed by `due_at`, then in the order of their arrival.
 
-A store knows nothing of functions, retries or outcomes: a lane is a name, and an event bytes with a time.
+A store has no functions, retries or outcomes: a lane is a name, and an event is bytes with a time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ StoreErrorKind = Literal["full", "bound", "locked", "damaged", "replaced", "away
 
 
 class StoreError(Exception):
-    """The store could not do it, and nothing of it is kept. `kind` is for metrics; the text says what helps."""
+    """Reports that the store could not do it and stored nothing. `kind` is for metrics; the text has the action."""
 
     def __init__(self, kind: StoreErrorKind, text: str) -> None:
         super().__init__(printable(text))
@@ -29,15 +29,20 @@ class StoreError(Exception):
 
 
 class CannotOpen(Exception):
-    """The store cannot be used at all; the text says what helps."""
+    """Reports that the store cannot be used at all; the text has the action."""
 
     def __init__(self, text: str) -> None:
         super().__init__(printable(text))
 
 
 class LaneBacklog(NamedTuple):
-    """What waits in a lane, unclaimed: how many events, how many of them had a run before, the earliest `due_at`, and
-    the earliest `received_at`."""
+    """Counts the unclaimed events of a lane.
+
+    events: all unclaimed ones.
+    retrying: those that have run before.
+    due_at: the earliest `due_at` (seconds since the epoch).
+    received_at: the earliest `received_at`.
+    """
 
     lane: str
     events: int
@@ -47,8 +52,10 @@ class LaneBacklog(NamedTuple):
 
 
 class ClaimedEvents(NamedTuple):
-    """Claimed events. `next_due_at`: of the earliest one that stays in the lane, also where that is now; None where
-    none does."""
+    """Holds claimed events.
+
+    next_due_at: of the earliest event that stays in the lane, due or not; None for an empty lane.
+    """
 
     events: list[Event]
     next_due_at: float | None
@@ -57,61 +64,70 @@ class ClaimedEvents(NamedTuple):
 class Store(Protocol):
     @property
     def problem(self) -> str | None:
-        """Why no event can be kept just now, and what helps; None where they can."""
+        """Returns why no event can be stored at present, with the action; None where events can be stored."""
 
     async def open(self, note_enqueued: Callable[[str, int, float], None]) -> list[LaneBacklog]:
-        """Begin; what waits. From now on `hear(lane, events, due_at)` is called, on the event loop, when events come
-        into a lane by others than this object: those of other gateways, and the claims of dead ones. Raises
-        `CannotOpen`."""
+        """Opens the store and returns its backlog.
+
+        note_enqueued: called on the event loop as `note_enqueued(lane, events, due_at)`, for events that another
+            gateway has enqueued, and for events that a dead gateway had claimed.
+
+        Raises `CannotOpen`.
+        """
 
     async def enqueue(self, event: Event) -> None:
-        """Keep a new event, durably; sets its `key`, and it is claimed by nobody. Raises `StoreError`."""
+        """Stores a new event durably, sets its `key`, and leaves it unclaimed. Raises `StoreError`."""
 
     async def enqueue_claimed(self, event: Event) -> None:
-        """The same, but claimed by this process from the start. Raises `StoreError`."""
+        """Stores a new event durably and claims it for this process. Raises `StoreError`."""
 
     async def claim_due(self, lane: str, now: float, most: int, most_bytes: int) -> ClaimedEvents:
-        """Claim up to `most` events of the lane that are due, of about so many bytes, one at least. Raises
-        `StoreError`."""
+        """Claims due events of a lane: at most `most` of them, of about `most_bytes`, and at least one.
+
+        Raises `StoreError`.
+        """
 
     def owns_claim(self, event: Event) -> bool | None:
-        """Whether a claimed event is still this process's to begin with: it is not where others have taken this one for
-        dead. None: that is not known before the store has been heard again."""
+        """Returns whether this process still owns the claim of an event.
+
+        It does not once other gateways have taken this one for dead. None means that the store must reply first.
+        """
 
     async def ack(self, event: Event) -> None:
-        """A claimed event has ended for good. Does not fail: it is tried again until it is done; returns then."""
+        """Removes a claimed event. Never fails: it is retried, and returns once it is done."""
 
     async def requeue(self, event: Event) -> None:
-        """Write a claimed event back as it is now, into its `lane` at its `due_at`; nobody claims it then. Does not
-        fail, as `finish`."""
+        """Writes a claimed event back into its `lane` at its `due_at`, unclaimed. Never fails, as `ack`."""
 
     async def update(self, event: Event) -> None:
-        """Write a claimed event as it is now; it stays claimed. Does not fail, as `finish`."""
+        """Writes a claimed event as it is now; the event stays claimed. Never fails, as `ack`."""
 
     async def release(self, events: list[Event]) -> None:
-        """Claim these no longer; they are as they were when they were fetched. Does not fail."""
+        """Gives up the claims of events, which stay as they were when they were claimed. Never fails."""
 
     async def backlog(self) -> list[LaneBacklog]:
-        """What waits in every lane that has something, of all gateways. Raises `StoreError`."""
+        """Returns the backlog of every lane that is not empty, of all gateways. Raises `StoreError`."""
 
     async def find(self, request_id: str, most: int) -> list[tuple[Event, bool]]:
-        """Events with this request id, and of each whether somebody has claimed it. Raises `StoreError`."""
+        """Returns the events of a request id, each with whether it is claimed. Raises `StoreError`."""
 
     async def claim_one(self, key: bytes | int) -> Event | None:
-        """Claim one event, due or not; None where it is claimed or gone. Raises `StoreError`."""
+        """Claims one event, due or not; None where it is claimed or gone. Raises `StoreError`."""
 
     async def oldest(self, lane: str, most: int) -> list[tuple[Event, bool]]:
-        """The first events of a lane, claimed ones too; of each whether it is claimed. Raises `StoreError`."""
+        """Returns the first events of a lane, claimed or not, each with whether it is claimed. Raises `StoreError`."""
 
     async def close(self) -> None:
-        """Give back what is claimed, write what is still to be written, and end."""
+        """Releases all claims, writes all pending changes, and closes the store."""
 
 
 class DeliveryFailed(Exception):
-    """A target did not take a message; the text says why, with what helps. It is tried again."""
+    """Reports that a target did not take a message, with the cause and the action. The delivery is retried."""
 
 
 class Deliver(Protocol):
     async def __call__(self, kind: Kind, target: str, event: Event) -> None:
-        """Tell `target`, a URL of the settings, what became of an event, which has its `outcome`. May be done twice for
-        the same event and kind, after a crash. Raises `DeliveryFailed`."""
+        """Delivers the outcome of an event to `target`, a URL of the settings.
+
+        After a crash the same outcome may be delivered twice. Raises `DeliveryFailed`.
+        """

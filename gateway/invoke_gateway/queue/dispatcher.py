@@ -1,8 +1,8 @@
-"""Takes events in, has them run when there is a slot, and writes down what became of them.
+"""Accepts events, runs them when a slot is free, and records their outcomes.
 
-An event is in the store until it has ended for good. This object claims a few events of each lane, gives lanes turns,
-and starts as many runs as there are free slots; a slot that comes free is offered to whoever waits for it, so nothing
-is asked again and again. All of it happens on one event loop; what must survive is in the store before anybody is told.
+An event stays in the store until it has ended. The dispatcher claims a few events of each lane, gives the lanes their
+turns, and starts as many runs as there are free slots. A slot that comes free is offered to the lane that waits for it,
+so no lane polls. All of it happens on one event loop; the store has every change before a target receives it.
 """
 
 from __future__ import annotations
@@ -33,22 +33,27 @@ from .timers import CallLater
 
 log = logging.getLogger("invoke_gateway")
 
-_MOST_DELIVERIES = 8  # of a lane at once
+_MOST_DELIVERIES = 8  # of a lane at the same time
 _MOST_TASKS = 5_000  # whatever the limits are: each has its event in memory
-_MOST_TURNS = 200  # in one go; then others have the event loop
+_MOST_TURNS = 200  # before other callbacks of the event loop run
 _CLOSING_PAUSE = 0.5
 
 _TASKS = "\0tasks"
-"""Stands for the limit of tasks, as the counters' names do for theirs."""
+"""Names the limit of tasks, as the counters' names do for their limits."""
 
 _NO_CONCURRENCY = "The function's reserved concurrency is 0."
 _TOO_OLD = "The event grew older than maximum_event_age_seconds before it could run."
 
 
 class Dispatcher:
-    """`rules` gives a function's, `limits` the table in force. `now` is seconds since the epoch, `call_later` the event
-    loop's unless a test has another clock. `on_misconfigured` is called with whether the backend refuses events
-    until somebody changes a setting."""
+    """Dispatches the events of one store.
+
+    rules: returns the rules of a function.
+    limits: returns the limits in force.
+    now: returns seconds since the epoch.
+    call_later: the event loop's, but for a test with a clock of its own.
+    on_misconfigured: called with whether the backend refuses events until a setting is changed.
+    """
 
     def __init__(
         self,
@@ -83,7 +88,7 @@ class Dispatcher:
             origin=self.origin,
             delays=delays,
         )
-        # Twice the longest pause: within this time an event that is still refused is tried again.
+        # Twice the longest pause: within this time every event that is still refused is tried again.
         self._misconfigured = Misconfigured(on_misconfigured, seconds=2 * delays.longest, call_later=call_later)
         self.settlement = Settlement(
             store,
@@ -110,10 +115,10 @@ class Dispatcher:
         self._is_stopping = True
         self._loop: asyncio.AbstractEventLoop
 
-    # Life.
+    # Start and end.
 
     async def start(self) -> list[LaneBacklog]:
-        """Open the store and begin with what it has; what that is. Raises `CannotOpen`."""
+        """Opens the store, begins with its backlog, and returns that. Raises `CannotOpen`."""
         self._loop = asyncio.get_running_loop()
         waiting = await self.store.open(self.prefetch.note_enqueued)
         self._is_stopping = False
@@ -122,31 +127,31 @@ class Dispatcher:
         return waiting
 
     def stop(self) -> None:
-        """Start nothing any more. What comes in is kept for the next start."""
+        """Starts no more runs. New events are still stored, for the next start."""
         self._is_stopping = True
         self.prefetch.timers.stop()
         self._misconfigured.stop()
 
     async def close(self, seconds: float) -> None:
-        """Let what runs end, for so long; the rest stays in the store, for the next start."""
+        """Waits at most so many seconds for the running events. The other events stay stored for the next start."""
         self.stop()
         until = monotonic() + seconds
         while self._tasks and (left := until - monotonic()) > 0:
             await self._tasks.wait(min(left, _CLOSING_PAUSE))
             if self.store.problem is not None and not self._runs:
-                break  # all that ran has ended, and the store cannot be told: it has a time of its own for that
+                break  # all runs have ended; closing the store has a time-out of its own
         self.cancel_running()
         await self._tasks.join()
         await self.store.close()
 
     def cancel_running(self) -> None:
-        """Let nothing end that runs still: it runs again after the next start."""
+        """Cancels the running events, which run again after the next start."""
         self._tasks.cancel()
 
-    # What the chain and the counters say.
+    # Events, from the chain and the counters.
 
     async def accept(self, event: Event) -> None:
-        """Keep a new event; on return it is durable. Raises `StoreError`, and then nothing is kept."""
+        """Stores a new event durably. Raises `StoreError`, and then nothing is stored."""
         self.origin.own(event)
         lane = self.prefetch.lane(event.lane)
         if not self._is_stopping and self.prefetch.may_claim(lane, event):
@@ -157,13 +162,13 @@ class Dispatcher:
         self._recorder.received(event.account, self.settlement.label(lane))
 
     async def _accept_claimed(self, lane: FunctionQueue, event: Event) -> None:
-        """The way of an event that no other stands before: it is not read again before it is run."""
+        """Stores and claims an event that no other precedes, so that it is not read again before its run."""
         self.prefetch.bytes += event.size
         lane.arriving += 1
         try:
             await self.store.enqueue_claimed(event)
         except asyncio.CancelledError:
-            if event.key is not None:  # perhaps it is stored
+            if event.key is not None:  # it may be stored
                 self.spawn(self.prefetch.release(lane, [event]))
             raise
         finally:
@@ -172,7 +177,7 @@ class Dispatcher:
         self.prefetch.add(lane, event)
 
     async def finish_without_run(self, event: Event, condition: Condition, code: int, message: str) -> None:
-        """Keep a new event that is never to be run: only what became of it is told. Raises `StoreError`."""
+        """Stores a new event that must never run, so that only its outcome is delivered. Raises `StoreError`."""
         self.origin.own(event)
         label = self.settlement.label(self.prefetch.lane(event.lane))
         self.settlement.end_as(event, condition, code, message)
@@ -184,7 +189,7 @@ class Dispatcher:
         self._recorder.dropped(event.account, label, condition, event.function)
 
     def on_slots_free(self, claims: Iterable[Claim], own: str) -> None:
-        """Slots of these limits have come free."""
+        """Offers the freed slots of these limits to the lanes behind them."""
         if not self._round_robin.has_blocked:
             return
         for claim in claims:
@@ -192,19 +197,19 @@ class Dispatcher:
                 self._pump_soon()
 
     def on_call_refused(self, full: Full, plan: Plan) -> None:
-        """A call that somebody waits for was refused."""
+        """Records that a synchronous call was refused, so that events yield to calls."""
         if isinstance(full.claim, Claim) and (self._round_robin.has_blocked or self._tasks):
             self._slot_gate.yield_to_calls(full.claim.counter or plan.function_counter)
 
     def on_limits_changed(self) -> None:
-        """Other limits are in force. Events of an account that has settings again are held no longer."""
+        """Offers all slots again after a reload, and takes up the events of accounts that have settings again."""
         self._round_robin.offer_all()
         self._pump_soon()
         if not self._is_stopping:
             self.spawn(self._find_new_lanes())
 
     async def _find_new_lanes(self) -> None:
-        with suppress(StoreError):  # which the next fetch meets as well
+        with suppress(StoreError):  # the next claim meets it as well
             for lane in await self.store.backlog():
                 if lane.lane not in self.prefetch.lanes:
                     self.prefetch.note_enqueued(lane.lane, lane.events, lane.due_at)
@@ -217,12 +222,12 @@ class Dispatcher:
             self._loop.call_soon(self._pump)
 
     def _pump(self) -> None:
-        """Give every lane its turns, until none can use one. A mistake of ours with one lane is not the end of that."""
+        """Gives every lane its turns, until no lane can use one. A bug that one lane triggers does not end that."""
         self._is_pumping = False
         try:
             self._give_turns()
         except Exception:
-            log.exception("the dispatcher of events has failed at giving turns, and goes on")
+            log.exception("the event dispatcher failed at giving turns; it retries in %g s", FAILED_PAUSE)
             self._background.record_error(NAME)
             self._loop.call_later(FAILED_PAUSE, self._retry_pump)
 
@@ -243,7 +248,7 @@ class Dispatcher:
             else:
                 self._deliver_next(lane)
             if offered is not None and lane.running == running and lane.blocked_on != offered:
-                self._round_robin.offer(offered)  # it does not need the slot after all
+                self._round_robin.offer(offered)  # the lane did not use the slot
         self._pump_soon()
 
     def _offer_task(self) -> None:
@@ -251,7 +256,7 @@ class Dispatcher:
             self._pump_soon()
 
     def _release(self, event: Event) -> None:
-        """Let an event wait again whose run or delivery ended without a result."""
+        """Releases an event whose run or delivery ended without a result."""
 
         async def give_back() -> None:
             await self.store.release([event])
@@ -280,7 +285,7 @@ class Dispatcher:
                 self.prefetch.block(lane, blocked)
                 return
             if lane.unadmitted >= lane.window:
-                return  # the lane has another turn when one of these has its slot, or is refused
+                return  # the lane has its next turn when one of these is admitted or refused
             self.prefetch.pop(lane)
             lane.running += 1
             lane.unadmitted += 1
@@ -288,7 +293,7 @@ class Dispatcher:
             self.prefetch.give_turn(lane)
 
     def _end_next(self, lane: FunctionQueue, condition: Condition, message: str) -> None:
-        """The next event ends unrun; a few at once, so that a backlog is not in memory on its way out."""
+        """Ends the next event unrun; few at a time, so that a long backlog is not read into memory."""
         if lane.running < MOST_READY:
             lane.running += 1
             event = self.prefetch.pop(lane)
@@ -320,7 +325,7 @@ class Dispatcher:
                     lane.note_refused()
             await self.settlement.settle(lane, event, plan, result)
         finally:
-            lane.running -= 1  # not before it is written down: whoever counts the events finds this one all the time
+            lane.running -= 1  # after the store has the outcome, so that every count of the events includes this one
         self.prefetch.give_turn(lane)
 
     def _deliver_next(self, lane: FunctionQueue) -> None:

@@ -1,4 +1,4 @@
-"""One asynchronous invocation: what is kept of its request, and how far it has got."""
+"""Defines an asynchronous invocation: its request and its progress, and how both become bytes."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from ..policy.event_rules import Condition, Kind
 Headers = list[tuple[bytes, bytes]]
 
 NO_PAYLOAD = b"{}"
-"""Stands for the event of an invocation without a payload, as AWS records it, for functions and targets."""
+"""The event of an invocation without a payload, as AWS records it, for functions and targets."""
 
 
 class FunctionAnswer(msgspec.Struct, frozen=True):
-    """What the function answered last. `function_error` is None where it succeeded; `payload` is its JSON text."""
+    """Holds the last answer of the function.
+
+    function_error: None after a success.
+    payload: its JSON text.
+    """
 
     status: int
     payload: bytes = b""
@@ -22,8 +26,14 @@ class FunctionAnswer(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct):
-    """How an event ended. `error_code` and `error_message` are what a dead-letter message says; `answer` is None where
-    the function never answered. `pending`: whom to tell still; `tries`: how often telling failed; `trouble`: why."""
+    """Holds the end of an event.
+
+    error_code, error_message: as in a dead-letter message.
+    answer: None where the function never answered.
+    pending: the kinds of targets that have not received the outcome.
+    tries: the failed deliveries.
+    problem: the reason of the last failed delivery.
+    """
 
     condition: Condition
     ended_at: float
@@ -40,11 +50,15 @@ class Outcome(msgspec.Struct):
 
 
 class Event(msgspec.Struct):
-    """Times are seconds since the epoch. `lane` is where it waits: its function's counter, or the deliveries of that
-    function once it has ended. `path`, `query` and `headers` are those of the synchronous invocation that runs it;
-    `runs` counts how often the function was run and failed, `returns` how often it came back unrun or by a system
-    error; `answer` is the function's last, where it has failed. `key` is the store's own name for it, `request_id` is
-    the client's and need not be unique."""
+    """Holds an asynchronous invocation. Times are seconds since the epoch.
+
+    lane: its function's lane, or once it has ended the lane of that function's deliveries. path, query, headers: of the
+        synchronous invocation that runs it.
+    runs: the failed runs of its function.
+    requeues: how often it was put back unrun or after a system error.
+    answer: the function's last answer, after a failed run.
+    key: the store's name for the event. `request_id` is the client's and need not be unique.
+    """
 
     request_id: str
     account: str
@@ -65,13 +79,13 @@ class Event(msgspec.Struct):
 
     @property
     def size(self) -> int:
-        """Bytes of memory, about."""
+        """Returns its approximate size in memory (bytes)."""
         answer = self.outcome.answer if self.outcome is not None else self.answer
         return 1_024 + len(self.body) + (len(answer.payload) if answer is not None else 0)
 
 
 class _Head(msgspec.Struct, array_like=True, omit_defaults=True):
-    """All of an event but its body, which is stored beside it as it came."""
+    """Holds all of an event but its body, which is stored beside it as it came."""
 
     request_id: str
     account: str
@@ -94,11 +108,11 @@ _decode = msgspec.msgpack.Decoder(_Head).decode
 
 
 class UnreadableEvent(Exception):
-    """What the store holds is no event of this version."""
+    """Reports stored bytes that are no event of this version."""
 
 
 def encode_head(event: Event) -> bytes:
-    """All of the event but its body and its key."""
+    """Returns all of an event but its body and its key."""
     return _encode(
         _Head(
             event.request_id,
@@ -120,7 +134,7 @@ def encode_head(event: Event) -> bytes:
 
 
 def decode_event(head: bytes, body: bytes, key: bytes | int) -> Event:
-    """The event whose head was encoded. Raises `UnreadableEvent`."""
+    """Returns the event of an encoded head. Raises `UnreadableEvent`."""
     try:
         h = _decode(head)
     except msgspec.DecodeError as error:

@@ -1,4 +1,4 @@
-"""What is kept of a request: the synchronous invocation that runs it later."""
+"""Makes an event of a request: the synchronous invocation that will run it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ..policy.request_target import canonical_path
 from .event import NO_PAYLOAD, Event, Headers
 from .lanes import QueueKind, name_lane
 
-# What was said of this request and not of the invocation: an asynchronous one has neither log tail nor client context,
-# its attempts are ours to count, and the rest is rebuilt from what is sent.
+# Headers of this one request. An asynchronous invocation has neither log tail nor client context. The gateway counts
+# its attempts, and makes the other headers again when it runs.
 _NOT_KEPT = frozenset(
     {
         b"amz-sdk-request",
@@ -29,7 +29,8 @@ _NOT_KEPT = frozenset(
 
 
 def make_event(exchange: Exchange, scope: Scope, *, region: str, now: float) -> Event:
-    """The event of an `Event` invocation whose body is read and whose plan is known. `now`: seconds since the epoch."""
+    """Makes the event of an `Event` invocation whose body is read and whose plan is known. `now`: seconds since the
+    epoch."""
     invocation, plan = exchange.invocation, exchange.plan
     assert invocation is not None
     assert plan is not None
@@ -54,7 +55,7 @@ def make_event(exchange: Exchange, scope: Scope, *, region: str, now: float) -> 
 
 
 def invoke_scope(function: Function, trace: bytes) -> Scope:
-    """The scope of an invocation that no client has sent, with its trace header."""
+    """Returns the scope of an invocation that no client has sent, with its trace header."""
     return {"raw_path": _invoke_path(function), "query_string": b"", "headers": [(TRACE_HEADER, trace)]}
 
 
@@ -65,7 +66,7 @@ def _keep_headers(exchange: Exchange, scope: Scope) -> Headers:
 
 
 def _invoke_path(function: Function) -> bytes:
-    """Where the function is invoked; InvokeAsync has another path, by which nothing can be run and waited for."""
+    """Returns the path of `Invoke` for a function. The path of `InvokeAsync` would not wait for the run."""
     name = function.name
     if function.account is not None:
         if function.region is not None:

@@ -1,8 +1,8 @@
-"""Who is next. Every function's events stand in a lane of their own, and lanes take turns, one event at a time: a
-function with a million events does not delay the first event of another.
+"""Orders events: one queue a function, which take turns event by event.
 
-A lane without a free slot leaves the turns and stands behind the limit that was full; whoever is first there has the
-next slot of that limit. If it needs none after all, the slot is offered to the one behind it.
+A function with a million events does not delay the first event of another. A queue without a free slot leaves the turns
+and stands behind the limit that is full; the first one there has the next slot of that limit. Where it does not use the
+slot, the slot is offered to the next.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .event import Event
 
 
 class QueueKind(Enum):
-    """What is done with the events of a lane, by the word in the lane's name."""
+    """Names the work on the events of a lane, by the word in the lane's name."""
 
     RUN = "function"
     DELIVER = "delivery"
@@ -24,7 +24,8 @@ class QueueKind(Enum):
 
 
 class LaneName(NamedTuple):
-    """`origin`: of the backend whose events these are (origin.py), empty where the name has none."""
+    """Holds the parts of a lane's name. `origin`: of the backend of these events (origin.py), empty in a name without
+    one."""
 
     origin: str
     account: str
@@ -39,17 +40,24 @@ def name_lane(account: str, kind: QueueKind, function: str, origin: str = "") ->
 
 def split_lane(name: str) -> LaneName:
     origin = ""
-    if name.startswith("@"):  # no account does
+    if name.startswith("@"):  # no account begins with it
         origin, _, name = name[1:].partition("|")
     account, kind, function = name.split("/", 2)
     return LaneName(origin, account, QueueKind(kind), function)
 
 
 class FunctionQueue:
-    """`ready`: events claimed and due; `arriving`: how many are being stored. `next_due_at`: of those in the store, and
-    `heard_due_at` of those that came since the last look there; `not_before`: when a lane that was refused tries again,
-    for the `tries`th time. `running` events are under way, `unadmitted` of them without a slot yet, and there may be
-    `window` of those: where slots are counted elsewhere too, nobody knows how many are free before asking."""
+    """Holds the state of one lane.
+
+    ready: claimed events that are due.
+    arriving: how many events are being stored.
+    next_due_at: of the stored events.
+    new_due_at: of the events stored since the last claim began.
+    not_before: the time of the next try after a refusal, the `tries`th.
+    running: how many events run, with or without a slot.
+    unadmitted: how many of them have no slot yet.
+    window: the bound on `unadmitted`: where other processes use slots too, the free ones are not known beforehand.
+    """
 
     __slots__ = (
         "account",
@@ -94,12 +102,12 @@ class FunctionQueue:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is known of it that would be lost with it."""
+        """Returns whether the lane has no state that would be lost with it."""
         is_busy = self.running or self.arriving or self.is_claiming or self.has_turn
         return not (is_busy or self.ready or self.next_due_at < inf)
 
     def note_stored(self, due_at: float, events: int = 1) -> None:
-        """So many events are in the store, unclaimed; the first is due then."""
+        """Records that so many unclaimed events are in the store, the first of them due at `due_at`."""
         self.stored += events
         self.next_due_at = min(self.next_due_at, due_at)
         self.new_due_at = min(self.new_due_at, due_at)
@@ -120,14 +128,14 @@ FIRST_WINDOW, WIDEST_WINDOW = 16, 64
 
 
 class RoundRobin:
-    """Lanes whose turn comes, and those that stand behind a limit."""
+    """Holds the lanes that have a turn, and those behind a limit."""
 
     def __init__(self) -> None:
         self._next: deque[FunctionQueue] = deque()
-        self._behind: dict[str, dict[FunctionQueue, None]] = {}  # in the order of their coming
+        self._behind: dict[str, dict[FunctionQueue, None]] = {}  # by limit, in the order of arrival
 
     def add(self, lane: FunctionQueue) -> None:
-        """It has something to do, and no longer stands behind a limit."""
+        """Gives a lane a turn, and takes it from behind its limit."""
         if lane.blocked_on is not None:
             self._leave(lane, lane.blocked_on)
         if not lane.has_turn:
@@ -142,14 +150,14 @@ class RoundRobin:
         return lane
 
     def block(self, lane: FunctionQueue, counter: str) -> None:
-        """No slot of `counter` is free for it. It stands behind one limit at a time."""
+        """Puts a lane behind a limit without a free slot. A lane stands behind one limit at a time."""
         if lane.blocked_on is not None:
             self._leave(lane, lane.blocked_on)
         lane.blocked_on = counter
         self._behind.setdefault(counter, {})[lane] = None
 
     def offer(self, counter: str) -> bool:
-        """A slot of `counter` is free: the first lane behind it has a turn. Whether there was one."""
+        """Gives the first lane behind a limit a turn, since a slot is free. Returns whether there was one."""
         behind = self._behind.get(counter)
         if behind is None:
             return False
@@ -159,7 +167,7 @@ class RoundRobin:
         return True
 
     def offer_all(self) -> None:
-        """The limits may be others now."""
+        """Gives every lane a turn, since the limits may have changed."""
         for counter in list(self._behind):
             while self.offer(counter):
                 pass

@@ -1,4 +1,4 @@
-"""Where a gateway keeps its events when it is not told."""
+"""Chooses the file of the queue where `async.store` is not set."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from .base import CannotOpen
 
 
 def find_file(url: str | None, port: int, *, is_demo: bool = False) -> tuple[Path, bool]:
-    """The file of a sqlite:// URL, or of the gateway that listens on `port`; and whether it is to be removed at the
-    end: a gateway on a free port is another one each time, and events for the demo backend are worth nothing later.
-    Raises `CannotOpen`."""
+    """Returns the file of a sqlite:// URL, or of the gateway that listens on `port`, and whether the file is temporary.
+
+    The file is temporary on a free port, which differs at each start, and for events of the demo backend. Raises
+    `CannotOpen`.
+    """
     if url is not None:
         try:
             return Path(find_file_path(url)), False
         except ValueError as error:
-            raise CannotOpen(f"The URL {url} names no file: {error}.") from None
+            raise CannotOpen(f"async.store: the URL {url} names no file: {error}.") from None
     if is_demo or not port:
         folder = Path(tempfile.gettempdir()) / f"invoke-gateway-{os.getpid()}-{token_hex(4)}"
         return folder / "events.db", True
@@ -33,5 +35,5 @@ def _state_folder() -> Path:
     try:
         return Path.home() / ".local" / "state" / "invoke-gateway"
     except RuntimeError:
-        cure = "set HOME or XDG_STATE_HOME, or async.store to sqlite:///a/path/that/stays"
-        raise CannotOpen(f"No home folder to keep events in: {cure}.") from None
+        action = "Set HOME or XDG_STATE_HOME, or async.store to sqlite:///a/path/that/stays"
+        raise CannotOpen(f"There is no home folder for the queue's file. {action}.") from None

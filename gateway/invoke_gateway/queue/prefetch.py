@@ -1,7 +1,7 @@
-"""Events that are claimed ahead, lane by lane, and the turns of the lanes.
+"""Claims a few events of each lane ahead, and holds the state of the lanes.
 
-A few events of each lane are fetched before their turn comes, so that a slot need not wait for the store; a backlog
-stays where it is. What is not in memory is known by one number: when the first of it is due.
+An event that is claimed ahead need not wait for the store when a slot comes free. The backlog stays in the store: of a
+lane's stored events only the time of the first is known.
 """
 
 from __future__ import annotations
@@ -25,25 +25,30 @@ log = logging.getLogger("invoke_gateway")
 MOST_READY = 256  # events of a lane
 _MOST_READY_BYTES = 4 * 1024 * 1024
 _ALL_READY_EVENTS = 20_000  # about, of all lanes
-_ALL_READY_BYTES = 64 * 1024 * 1024  # of all lanes; beyond it those that must wait give theirs back
-_FEW_READY = 64  # the next are fetched while these are run
+_ALL_READY_BYTES = 64 * 1024 * 1024  # of all lanes; beyond it blocked lanes release their events
+_FEW_READY = 64  # the next events are claimed while these run
 _STORE_PAUSE = 1.0
 
-_SLACK = 1.0  # seconds, for clocks that are nearly the same
+_SLACK = 1.0  # seconds, for clocks that differ slightly
 
 NO_LIMIT = "\0nobody"
 """Stands for no limit: a lane behind it waits for its time."""
 
 
 def _bound_age(event: Event, now: float) -> None:
-    """Keep the age of an event from being negative. An event that has ended keeps its time: its targets receive it."""
+    """Keeps the age of an event from being negative. An ended event keeps its time, which its targets receive."""
     if event.outcome is None:
         event.received_at = min(event.received_at, now)
 
 
 class Prefetch:
-    """`spawn` runs something beside; `pump` is called when a lane may have a turn. `now`: seconds since the epoch.
-    `delays` bound how long an event waits."""
+    """Holds the claimed events of all lanes.
+
+    spawn: starts a task.
+    pump: called when a lane may have a turn.
+    now: returns seconds since the epoch.
+    delays: bound how long an event waits.
+    """
 
     def __init__(
         self,
@@ -74,7 +79,7 @@ class Prefetch:
         return lane
 
     def note_enqueued(self, name: str, events: int, due_at: float) -> None:
-        """Note events that have come into a lane of the store. Events of another origin are held."""
+        """Records events that have come into a lane of the store. Events of another origin are held."""
         if not self.origin.is_ours(name):
             return
         lane = self.lane(name)
@@ -82,7 +87,7 @@ class Prefetch:
         self.give_turn(lane)
 
     def may_claim(self, lane: FunctionQueue, event: Event) -> bool:
-        """Whether a new event may go right to those that are ready: no other stands before it in the store."""
+        """Returns whether a new event may be claimed at once: no stored event precedes it."""
         return (
             not lane.is_claiming
             and len(lane.ready) < MOST_READY
@@ -96,7 +101,7 @@ class Prefetch:
             self._pump()
 
     def add(self, lane: FunctionQueue, event: Event) -> None:
-        """A claimed event that is due, behind the others."""
+        """Appends a claimed event that is due."""
         lane.ready.append(event)
         self.bytes += event.size
         self.give_turn(lane)
@@ -113,12 +118,13 @@ class Prefetch:
         self.bytes += event.size
 
     def find(self, lane: str, is_it: Callable[[Event], bool]) -> Event | None:
-        """The first of the events of a lane that are claimed and not yet under way which `is_it`."""
+        """Returns the first claimed event of a lane that is not running and satisfies `is_it`."""
         found = self.lanes.get(lane)
         return None if found is None else next(filter(is_it, found.ready), None)
 
     def withdraw(self, lane: str, is_it: Callable[[Event], bool]) -> Event | None:
-        """The same, taken out: it stays claimed, and whoever has it ends it, writes it back or puts it back."""
+        """Removes and returns the event that `find` would return. The event stays claimed: the caller must end, requeue
+        or return it."""
         event = self.find(lane, is_it)
         if event is not None:
             self.lanes[lane].ready.remove(event)
@@ -127,21 +133,22 @@ class Prefetch:
         return event
 
     def put_first(self, event: Event) -> None:
-        """An event that was withdrawn is the next of its lane, and tried now."""
+        """Makes a withdrawn event the next of its lane, and tries it now."""
         self.push_back(self.lane(event.lane), event)
         self.retry_now(event.lane)
 
     def retry_now(self, lane: str) -> None:
-        """Try a lane now, whatever it waits for."""
+        """Tries a lane now, whatever it waits for."""
         found = self.lane(lane)
         found.not_before, found.tries = 0.0, 0
         self.round_robin.add(found)
         self._pump()
 
-    # Lanes without a turn.
+    # Lanes without an event to run.
 
     def owns_next(self, lane: FunctionQueue) -> bool:
-        """Whether the lane has a ready event that may be begun with. What others have by now is let go of."""
+        """Returns whether the lane has a claimed event to begin with. Events whose claims are lost are dropped from
+        memory."""
         while lane.ready:
             owns = self._store.owns_claim(lane.ready[0])
             if owns:
@@ -153,7 +160,7 @@ class Prefetch:
         return False
 
     def advance(self, lane: FunctionQueue) -> None:
-        """A lane without ready events: fetch, wait until the next is due, or forget it."""
+        """Claims events for a lane that has none, waits until its next is due, or removes an idle lane."""
         if lane.is_claiming or lane.blocked_on is not None:
             return
         now = self._now()
@@ -189,9 +196,10 @@ class Prefetch:
         self._spawn(fetch)
 
     async def _bring_forward(self, lane: FunctionQueue) -> None:
-        """Make every event of a lane due now, after a clock was ahead when the events were stored.
+        """Makes every event of a lane due now, after a clock was ahead when the events were stored.
 
-        All of them are due later than any event can be, and the time that they have waited cannot be found."""
+        All of them are due later than any event can be, and the time that they have waited cannot be found.
+        """
         fetched = await self._claim(lane, inf, MOST_READY)
         if fetched is None:
             return
@@ -200,7 +208,7 @@ class Prefetch:
             event.due_at = min(event.due_at, now)
             _bound_age(event, now)
         log.warning(
-            "%d events of %s wait longer than the settings allow, since a clock was set: they are due now",
+            "%d events of %s were due later than the settings allow, because a clock was set; they are due now",
             *(len(fetched.events), lane.name),
         )
         await asyncio.gather(*map(self._store.requeue, fetched.events))
@@ -219,11 +227,11 @@ class Prefetch:
         try:
             return await self._store.claim_due(lane.name, due_by, most, _MOST_READY_BYTES)
         except StoreError as fault:
-            log.error("events of %s cannot be read, tried again in %g s: %s", lane.name, _STORE_PAUSE, fault)
+            log.error("events of %s cannot be read; retry in %g s: %s", lane.name, _STORE_PAUSE, fault)
             lane.is_claiming = False
             self.timers.wake_at(lane, self._now() + _STORE_PAUSE)
             return None
-        except BaseException:  # a mistake of ours, or an end from outside: the lane must not wait for ever
+        except BaseException:  # a bug or a cancellation: the lane must not wait for ever
             lane.is_claiming = False
             self.timers.wake_at(lane, self._now() + _STORE_PAUSE)
             raise
@@ -239,7 +247,7 @@ class Prefetch:
         lane.ready.extend(fetched.events)
         lane.stored = max(0, lane.stored - len(fetched.events))
         self.bytes += sum(event.size for event in fetched.events)
-        lane.next_due_at = lane.new_due_at  # of what came while the store was reading
+        lane.next_due_at = lane.new_due_at  # of the events that arrived during the claim
         if fetched.next_due_at is not None:
             lane.next_due_at = min(lane.next_due_at, fetched.next_due_at)
         self.give_turn(lane)

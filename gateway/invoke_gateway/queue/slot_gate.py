@@ -1,5 +1,7 @@
-"""Whether an event may have a slot now: where one is free, and where events leave enough to those who wait for answers
-(`policy.events.Share` has the rule)."""
+"""Decides whether an event may request a slot: one must be free, and events must leave calls their share.
+
+`policy.event_rules.Share` has the rule.
+"""
 
 from __future__ import annotations
 
@@ -14,19 +16,21 @@ from ..policy.event_rules import Share
 
 class SlotCounts(Protocol):
     def in_use(self, counter: str) -> int:
-        """How many slots hold `counter`."""
+        """Returns how many slots `counter` has in use."""
 
 
 class Blocked(NamedTuple):
-    """`counter` has no slot for an event. `yields_for`: seconds after which it is another's turn no more; None: it is
-    full."""
+    """Names the counter that has no slot for an event.
+
+    yields_for: seconds for which events yield to calls; None where the counter is full.
+    """
 
     counter: str
     yields_for: float | None
 
 
 class SlotGate:
-    """`clock` gives monotonic seconds."""
+    """Counts the slot requests of events. `clock` returns monotonic seconds."""
 
     def __init__(
         self, counts: SlotCounts, *, share: Share | None = None, clock: Callable[[], float] = monotonic
@@ -34,7 +38,7 @@ class SlotGate:
         self._counts = counts
         self._share = share or Share()
         self._clock = clock
-        self._held: Counter[str] = Counter()  # events under way, admitted or not
+        self._held: Counter[str] = Counter()  # events that run, admitted or not
         self._unadmitted: Counter[str] = Counter()
         self._yields_until: dict[str, float] = {}
         self._resume_at: dict[str, float] = {}
@@ -66,11 +70,11 @@ class SlotGate:
         return min(pause, left) if pause > 0 else None
 
     def yield_to_calls(self, counter: str) -> None:
-        """A call that somebody waits for found `counter` full."""
+        """Records that a synchronous call found `counter` full."""
         self._yields_until[counter] = self._clock() + self._share.seconds
 
     def request_slot(self, plan: Plan) -> SlotRequest:
-        """An event is on its way to a slot."""
+        """Records that an event begins to request a slot."""
         counters = [claim.counter or plan.function_counter for claim in plan.lanes[-1].claims]
         ones = [claim.counter or plan.function_counter for claim in plan.lanes[-1].claims if claim.ceiling == 1]
         self._held.update(counters)
@@ -90,7 +94,7 @@ class SlotGate:
 
 
 class SlotRequest:
-    """One event on its way to a slot, then with it."""
+    """Follows one event from the request of its slot to the end of its run."""
 
     __slots__ = ("_gate", "counters", "ones", "since", "was_admitted")
 
@@ -102,19 +106,19 @@ class SlotRequest:
         self.was_admitted = False
 
     def admit(self) -> None:
-        """It has its slot."""
+        """Records that the event has its slot."""
         self.was_admitted = True
         self._gate.note_admitted(self.counters)
 
     def end(self) -> None:
-        """It has been refused, or has ended."""
+        """Records that the event was refused, or has ended."""
         if not self.was_admitted:
             self._gate.note_admitted(self.counters)
         self._gate.end_request(self)
 
 
 def _take_off(counts: Counter[str], counters: list[str]) -> None:
-    """Names are clients' words: those that nobody has any more are not kept."""
+    """Subtracts one from each counter. Clients choose the names, so counters at zero are removed."""
     for counter in counters:
         left = counts[counter] - 1
         if left:

@@ -1,4 +1,4 @@
-"""When lanes that wait for a time have a turn again: any number of times, one timer of the event loop."""
+"""Wakes lanes at their times, with one timer of the event loop."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .lanes import FunctionQueue
 
 log = logging.getLogger("invoke_gateway")
 
-_LONGEST = 60.0  # seconds; so soon a clock that was set is noticed
+_LONGEST = 60.0  # seconds, after which a clock that was set is noticed
 
 
 class Handle(Protocol):
@@ -25,7 +25,8 @@ CallLater = Callable[[float, Callable[[], None]], Handle]
 
 
 class Timers:
-    """`ring` is called with each lane whose time has come; `now` gives seconds since the epoch."""
+    """Holds the times of lanes. `ring` is called with each lane whose time has come; `now` returns seconds since the
+    epoch."""
 
     def __init__(
         self,
@@ -45,7 +46,7 @@ class Timers:
         self._handle: Handle | None = None
 
     def wake_at(self, lane: FunctionQueue, at: float) -> None:
-        """Ring for the lane at that time, or before; a lane has one time only, the earliest."""
+        """Wakes the lane at that time or before. A lane has one time only, the earliest."""
         if at >= lane.timer_at:
             return
         lane.timer_at = at
@@ -70,13 +71,13 @@ class Timers:
     def _ring_due(self) -> None:
         self._handle, self._set_for = None, inf
         now = self._now()
-        latest = now + self._longest_wait + _LONGEST  # a lane that waits for longer looks again what it waits for
+        latest = now + self._longest_wait + _LONGEST  # a lane that waits longer checks its reason again
         while self._times and not now < self._times[0][0] <= latest:
             at, _, lane = heappop(self._times)
             if lane.timer_at == at:  # else an earlier time was set after this one
                 lane.timer_at = inf
                 try:
                     self._ring(lane)
-                except Exception:  # a mistake of ours must not end the timers
-                    log.exception("lane %s could not be given its turn", lane.name)
+                except Exception:  # a bug must not end the timers
+                    log.exception("the timer of lane %s failed", lane.name)
         self._set()

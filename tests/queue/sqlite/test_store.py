@@ -364,7 +364,7 @@ async def test_an_event_that_cannot_be_read_is_kept_told_once_and_does_not_stop_
         (lambda path: run_sql(path, "CREATE TABLE t (x)"), "no queue of this gateway"),
         (lambda path: run_sql(path, "PRAGMA application_id = 1229410609; PRAGMA user_version = 2"), "format 2"),
         (lambda path: path.mkdir(), "cannot be"),
-        (lambda path: path.with_name("queue.db-wal").write_bytes(b"events"), "to which it belongs"),
+        (lambda path: path.with_name("queue.db-wal").write_bytes(b"events"), "events that are in no other file"),
     ],
 )
 async def test_what_is_no_queue_is_refused_in_words_and_left_as_it_is(path: Path, make: Make, text: str) -> None:

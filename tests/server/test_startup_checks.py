@@ -255,7 +255,7 @@ def test_what_is_no_queue_of_ours_is_refused_as_a_start_would_refuse_it(tmp_path
         (empty, "is empty"),
         (foreign, "no queue of this gateway"),
         (folder, "no plain file"),
-        (lost, "to which it belongs"),
+        (lost, "events that are in no other file"),
         (below, "Not a directory"),
     ):
         with pytest.raises(CannotOpen, match=why):

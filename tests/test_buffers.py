@@ -39,10 +39,10 @@ class Source:
         self.brought += size
         self.held += size
         if self.brought == self.size:
-            buffers.take(size)
+            buffers.reserve(size)
             self.end(buffers)
         else:
-            buffers.take_response(size, self, stays=not self.is_streamed)
+            buffers.reserve_response(size, self, stays=not self.is_streamed)
 
     def end(self, buffers: Buffers) -> None:
         self.has_ended = True
@@ -53,7 +53,7 @@ class Source:
         """The client has taken all that is here."""
         assert self.has_ended or self.is_streamed
         size, self.held = self.held, 0
-        buffers.give(size)
+        buffers.release(size)
 
     def __repr__(self) -> str:
         state = "ended" if self.has_ended else "waiting" if self.is_paused else "arriving"
@@ -63,10 +63,10 @@ class Source:
 
 def test_requests_find_room_up_to_the_ceiling_and_not_beyond() -> None:
     buffers = Buffers(100)
-    buffers.take(60)
+    buffers.reserve(60)
     assert buffers.has_room(40)
     assert not buffers.has_room(41)
-    buffers.give(60)
+    buffers.release(60)
     assert buffers.has_room(100)
     assert buffers.in_use == 0
 
@@ -110,12 +110,12 @@ def test_a_little_that_leaves_slowly_keeps_nobody_waiting_and_much_does() -> Non
     """An eighth of the ceiling may wait for clients; more of it is waited for."""
     for leaving, expected in ((100, [False, False, True]), (101, [False, True, True])):
         buffers = Buffers(800)
-        buffers.take(leaving)
+        buffers.reserve(leaving)
         sources = [Source(500) for _ in range(3)]
         for source in sources:
             source.bring(buffers, 400)
         assert [source.is_paused for source in sources] == expected
-    buffers.give(1)
+    buffers.release(1)
     assert [source.is_paused for source in sources] == [False, False, True]
 
 
@@ -143,13 +143,13 @@ def test_what_a_stream_holds_is_on_its_way_out() -> None:
 
 def test_room_lets_all_go_on() -> None:
     buffers = Buffers(100)
-    buffers.take(50)
+    buffers.reserve(50)
     sources = [Source() for _ in range(3)]
     for source in sources:
         source.bring(buffers, 20)
     sources[0].bring(buffers, 1)
     assert sum(source.is_paused for source in sources) == 2
-    buffers.give(50)
+    buffers.release(50)
     assert not any(source.is_paused for source in sources)
 
 
@@ -191,7 +191,7 @@ class BuffersMachine(RuleBasedStateMachine):
     def request_arrives(self, size: int) -> int:
         if not self.buffers.has_room(size):
             return 0
-        self.buffers.take(size)
+        self.buffers.reserve(size)
         self.requests.append(size)
         return size
 
@@ -199,7 +199,7 @@ class BuffersMachine(RuleBasedStateMachine):
     def request_is_sent_on(self, size: int) -> None:
         if size:
             self.requests.remove(size)
-            self.buffers.give(size)
+            self.buffers.release(size)
 
     @precondition(lambda self: len(self.sources) < self.SOURCES and self.buffers.has_room(1))
     @rule(size=st.integers(1, RESPONSE), is_streamed=st.booleans())
@@ -268,7 +268,7 @@ class BuffersMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Everything that is left comes to its end, whatever the order was so far: no wait lasts for ever."""
         for size in self.requests:
-            self.buffers.give(size)
+            self.buffers.release(size)
         self.requests = []
         while self.sources:
             for source in self.leaving():

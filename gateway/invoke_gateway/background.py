@@ -30,7 +30,7 @@ class BackgroundTasks:
     def __init__(self) -> None:
         self.failures: Counter[str] = Counter()
         self.degraded: dict[str, bool] = {CAUSE: False}
-        self._ailing: set[object] = set()
+        self._failing: set[object] = set()
 
     def start(self, work: Work, name: str, *, may_end: bool = False) -> BackgroundTask:
         """Run `work()` on this event loop until the task is closed, or with `may_end` until it returns."""
@@ -49,10 +49,10 @@ class BackgroundTasks:
     def run_once(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
         """Run `work` to its end. A failure is logged, whether or not a caller awaits the end."""
         task = asyncio.get_running_loop().create_task(work, name=name)
-        task.add_done_callback(self._note_once)
+        task.add_done_callback(self._on_single_end)
         return task
 
-    def _note_once(self, task: asyncio.Task[Any]) -> None:
+    def _on_single_end(self, task: asyncio.Task[Any]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("background task %r failed", task.get_name(), exc_info=error)
             self.record_error(task.get_name())
@@ -60,13 +60,13 @@ class BackgroundTasks:
     def record_failure(self, what: object, name: str) -> None:
         """Count an unexpected end, and be degraded until `record_recovery` is called with the same `what`."""
         self.failures[name] += 1
-        self._ailing.add(what)
+        self._failing.add(what)
         self.degraded[CAUSE] = True
 
     def record_recovery(self, what: object) -> None:
         """End the degradation that `what` has caused."""
-        self._ailing.discard(what)
-        self.degraded[CAUSE] = bool(self._ailing)
+        self._failing.discard(what)
+        self.degraded[CAUSE] = bool(self._failing)
 
     def record_error(self, name: str) -> None:
         """Count a failure that ended no task, such as that of a callback. It is shown for a while."""
@@ -81,7 +81,7 @@ class BackgroundTasks:
         self.record_error("event loop")
 
     def __repr__(self) -> str:
-        return f"<BackgroundTasks failures={dict(self.failures)} ailing={len(self._ailing)}>"
+        return f"<BackgroundTasks failures={dict(self.failures)} failing={len(self._failing)}>"
 
 
 class BackgroundTask:
@@ -130,11 +130,11 @@ class BackgroundTask:
     def _begin(self) -> None:
         self._timer = None
         self._task = self._loop.create_task(self._work(), name=self.name)
-        self._task.add_done_callback(self._note_end)
+        self._task.add_done_callback(self._on_end)
         if self._owner.failures[self.name]:
-            self._timer = self._loop.call_later(STEADY_SECONDS, self._note_recovery)
+            self._timer = self._loop.call_later(STEADY_SECONDS, self._on_recovered)
 
-    def _note_end(self, task: asyncio.Task[None]) -> None:
+    def _on_end(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
         if self._may_end and not task.cancelled() and error is None:
             self.cancel()
@@ -150,7 +150,7 @@ class BackgroundTask:
         self._timer = self._loop.call_later(self._pause, self._begin)
         self._pause = min(2 * self._pause, LONGEST_PAUSE)
 
-    def _note_recovery(self) -> None:
+    def _on_recovered(self) -> None:
         self._timer = None
         self._pause = SHORTEST_PAUSE
         self._owner.record_recovery(self)

@@ -23,7 +23,7 @@ class Pausable(Protocol):
 class Buffers:
     """A running sum of bytes with a ceiling."""
 
-    __slots__ = ("_arriving", "_favoured", "_stuck", "_waiting", "ceiling", "in_use")
+    __slots__ = ("_arriving", "_arriving_bytes", "_favoured", "_waiting", "ceiling", "in_use")
 
     def __init__(self, ceiling: int) -> None:
         self.ceiling = ceiling
@@ -31,44 +31,44 @@ class Buffers:
         self._favoured: Pausable | None = None
         self._waiting: dict[Pausable, None] = {}  # in the order of their coming
         self._arriving: dict[Pausable, int] = {}
-        self._stuck = 0  # the sum of what is arriving: bytes that cannot leave before their response is whole
+        self._arriving_bytes = 0  # the sum of what is arriving: bytes that cannot leave before their response is whole
 
     def has_room(self, size: int) -> bool:
         return self.in_use + size <= self.ceiling
 
-    def take(self, size: int) -> None:
+    def reserve(self, size: int) -> None:
         self.in_use += size
 
-    def give(self, size: int) -> None:
+    def release(self, size: int) -> None:
         self.in_use -= size
         if self._waiting:
-            self._let_go_on()
+            self._resume_waiting()
 
-    def take_response(self, size: int, source: Pausable, *, stays: bool = True) -> None:
+    def reserve_response(self, size: int, source: Pausable, *, stays: bool = True) -> None:
         """Count bytes that have arrived from a backend, and make `source` wait when the ceiling is reached. They stay
         until the response is whole, or are on their way out already."""
         self.in_use += size
         if stays:
             self._arriving[source] = self._arriving.get(source, 0) + size
-            self._stuck += size
+            self._arriving_bytes += size
         if self.in_use >= self.ceiling and source is not self._favoured and source not in self._waiting:
             self._waiting[source] = None
             source.pause_for_room()
-            self._let_go_on()
+            self._resume_waiting()
 
     def end_response(self, source: Pausable) -> None:
         """`source` brings nothing more, or not for now: whoever waits behind it may go on."""
-        self._stuck -= self._arriving.pop(source, 0)
+        self._arriving_bytes -= self._arriving.pop(source, 0)
         self._waiting.pop(source, None)
         if source is self._favoured:
             self._favoured = None
         if self._waiting:
-            self._let_go_on()
+            self._resume_waiting()
 
-    def _let_go_on(self) -> None:
+    def _resume_waiting(self) -> None:
         while self._waiting and self.in_use < self.ceiling:
             self._resume_first()
-        on_its_way_out = self.in_use - self._stuck
+        on_its_way_out = self.in_use - self._arriving_bytes
         if self._waiting and self._favoured is None and on_its_way_out <= self.ceiling // 8:
             self._favoured = self._resume_first()
 

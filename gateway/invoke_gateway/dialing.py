@@ -54,7 +54,7 @@ class Dialer:
         except RuntimeError as error:  # uvloop's, for what is an OSError elsewhere
             raise OSError(str(error)) from error
         try:
-            self._note_winner(opened.getpeername(), found)
+            self._record_winner(opened.getpeername(), found)
         except OSError:  # it was reset at once
             opened.close()
             raise
@@ -92,7 +92,7 @@ class Dialer:
             return [self._literal]
         if self._lookup is None or self._lookup.done():
             self._lookup = asyncio.create_task(self._look_up(), name=f"look up {self.host}")
-            self._lookup.add_done_callback(_note_outcome)
+            self._lookup.add_done_callback(_retrieve_error)
         return await asyncio.shield(self._lookup)
 
     async def _look_up(self) -> list[Found]:
@@ -120,7 +120,7 @@ class Dialer:
         in_turn = [one for one in chain.from_iterable(zip_longest(*by_family.values())) if one is not None]
         return [*in_turn, *sorted(avoided, key=lambda one: self._avoided[_key(one[4])])]
 
-    def _note_winner(self, peer: tuple[Any, ...], tried: list[Found]) -> None:
+    def _record_winner(self, peer: tuple[Any, ...], tried: list[Found]) -> None:
         """Note every address that was tried before the winner as one that did not answer."""
         if len(tried) == 1:
             return
@@ -161,7 +161,7 @@ def _key(address: tuple[Any, ...]) -> tuple[Any, ...]:
     return str(address[0]).partition("%")[0], address[1]
 
 
-def _note_outcome(lookup: asyncio.Task[list[Found]]) -> None:
+def _retrieve_error(lookup: asyncio.Task[list[Found]]) -> None:
     """Fetch the error, so that asyncio does not log the error as unhandled after all callers have gone."""
     if not lookup.cancelled():
         lookup.exception()

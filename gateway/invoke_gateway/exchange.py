@@ -74,7 +74,7 @@ class Exchange:
         "client_is_gone",
         "content_length",
         "duration_seconds",
-        "fault",
+        "error_kind",
         "full",
         "function_error",
         "has_continued",
@@ -110,7 +110,7 @@ class Exchange:
         self.buffered = 0
         self.is_dispatched = False
         self.is_recursive = False
-        self.fault: str | None = None
+        self.error_kind: str | None = None
         self.status = 0
         self.function_error = False
         self.admission_seconds: float | None = None
@@ -144,5 +144,5 @@ class Exchange:
 
     def __repr__(self) -> str:
         name = self.invocation.function.name if self.invocation else "-"
-        outcome = self.refusal.code if self.refusal else self.fault or self.status
+        outcome = self.refusal.code if self.refusal else self.error_kind or self.status
         return f"<Exchange {name} {outcome}>"

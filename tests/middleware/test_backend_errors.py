@@ -26,14 +26,14 @@ async def test_a_fault_of_the_backend_is_refused_with_its_own_text_and_kind() ->
     driven = await drive(ErrorResponse(failing(BackendTimeout())))
     assert driven.exchange.refusal is Refusal.BACKEND_ERROR
     assert driven.exchange.refusal_values == {"text": str(BackendTimeout())}
-    assert driven.exchange.fault == "timeout"
+    assert driven.exchange.error_kind == "timeout"
 
 
 async def test_a_response_that_is_under_way_can_only_be_cut() -> None:
     for error in (BackendReset(), RuntimeError()):
         driven = await drive(ErrorResponse(failing(error, status=200)))
         assert driven.exchange.refusal is None
-        assert driven.exchange.fault is not None
+        assert driven.exchange.error_kind is not None
 
 
 async def test_a_surprise_is_an_internal_error_that_the_log_explains(caplog: pytest.LogCaptureFixture) -> None:
@@ -54,7 +54,7 @@ async def test_what_ends_the_process_is_passed_on() -> None:
 
 async def test_without_a_fault_nothing_is_noted() -> None:
     driven = await drive(ErrorResponse(Inside()))
-    assert (driven.exchange.refusal, driven.exchange.fault) == (None, None)
+    assert (driven.exchange.refusal, driven.exchange.error_kind) == (None, None)
 
 
 def test_a_client_gets_a_service_exception_for_a_surprise_and_the_log_keeps_its_secrets(

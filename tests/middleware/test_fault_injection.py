@@ -36,10 +36,15 @@ class Bench:
         self.inside = Inside()
         self.sleep = Sleep()
         self.stage = FaultInjection(
-            app or self.inside, scripts=self.scripts, tell=self._tell, region="us-east-1", sleep=self.sleep, **options
+            app or self.inside,
+            scripts=self.scripts,
+            on_injected=self._on_injected,
+            region="us-east-1",
+            sleep=self.sleep,
+            **options,
         )
 
-    def _tell(self, plan: Plan, injected: Injected) -> None:
+    def _on_injected(self, plan: Plan, injected: Injected) -> None:
         assert plan.account == DEFAULT_ACCOUNT
         self.told.append(injected.step.faults)
 

@@ -21,7 +21,7 @@ class Told:
 async def test_a_request_is_told_of_once_with_how_long_it_took() -> None:
     told = Told()
     times = iter([10.0, 12.5])
-    await drive(Record(Inside(), tell=told, clock=lambda: next(times)))
+    await drive(Record(Inside(), on_end=told, clock=lambda: next(times)))
     (exchange,) = told.exchanges
     assert exchange.duration_seconds == 2.5
 
@@ -33,13 +33,13 @@ async def test_a_request_that_fails_is_told_of_too() -> None:
         raise RuntimeError
 
     with pytest.raises(RuntimeError):
-        await drive(Record(Inside(fail), tell=told))
+        await drive(Record(Inside(fail), on_end=told))
     assert len(told.exchanges) == 1
 
 
 async def test_each_request_has_an_exchange_of_its_own() -> None:
     told = Told()
-    record = Record(Inside(), tell=told)
+    record = Record(Inside(), on_end=told)
     await drive(record)
     await drive(record)
     assert told.exchanges[0] is not told.exchanges[1]
@@ -58,5 +58,5 @@ async def test_what_is_no_request_passes_untouched() -> None:
         pass
 
     lifespan = {"type": "lifespan"}
-    await Record(inside, tell=Told())(lifespan, nothing, nowhere)
+    await Record(inside, on_end=Told())(lifespan, nothing, nowhere)
     assert scopes == [{"type": "lifespan"}]

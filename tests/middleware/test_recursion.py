@@ -45,7 +45,9 @@ async def run(path: str, *headers: tuple[str, str], queues_events: bool = True) 
         function = exchange.invocation.function
         exchange.plan = LIMITS.of(function.account).plan(function.name)
     told: list[Plan] = []
-    stage = Recursion(inside, region="us-east-1", limits=lambda: LIMITS, tell=told.append, queues_events=queues_events)
+    stage = Recursion(
+        inside, region="us-east-1", limits=lambda: LIMITS, on_recursive=told.append, queues_events=queues_events
+    )
     await drive(stage, exchange)
     return Driven(exchange, bool(inside.exchanges), told)
 

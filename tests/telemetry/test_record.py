@@ -56,7 +56,7 @@ def test_a_throttle_is_neither_invocation_nor_error(refusal: Refusal) -> None:
 def test_an_invocation_stopped_as_a_loop_is_counted_for_its_function() -> None:
     totals = Totals()
     for name in ("checkout", "checkout", "unnamed"):
-        totals.note_recursive(ACCOUNT.plan(name))
+        totals.record_recursive(ACCOUNT.plan(name))
     assert totals.recursive_invocations_dropped == {("000000000000", "checkout"): 2, ("000000000000", "other"): 1}
 
 
@@ -81,7 +81,7 @@ def test_what_took_no_slot_is_no_invocation(status: int) -> None:
 
 
 def test_a_fault_is_counted_by_its_kind() -> None:
-    totals = count(finished(fault="reset", refusal=Refusal.BACKEND_ERROR), finished(fault="timeout", slot=object()))
+    totals = count(finished(error_kind="reset", refusal=Refusal.BACKEND_ERROR), finished(error_kind="timeout", slot=object()))
     assert totals.upstream_errors == {"reset": 1, "timeout": 1}
     assert of_checkout(totals).invocations == 0
 

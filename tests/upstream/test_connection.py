@@ -85,11 +85,11 @@ class Wire:
         call = self.call
         # Of what is above the limit, how much was kept depends on the cuts; nobody gets to see it.
         body = b"" if call.is_over_limit else b"".join(call.pieces)
-        self.pool.buffers.give(call.abandon())
+        self.pool.buffers.release(call.abandon())
         assert self.pool.buffers.in_use == 0
         assert (self.pool.busy, self.pool.idle) == (0, 0)
         assert self.endings == call.has_ended
-        fault: type[BackendError] | None = type(call.fault) if call.fault else None
+        fault: type[BackendError] | None = type(call.error) if call.error else None
         return fault, call.status, sorted(call.headers) if call.has_head else [], body, call.is_over_limit
 
 

@@ -58,11 +58,11 @@ async def test_clients_that_take_nothing_do_not_make_the_process_swell(
 
 
 async def test_above_the_ceiling_a_new_request_is_told_so(gateway: GatewayUnderTest, backend: ScriptedBackend) -> None:
-    gateway.app.buffers.take(CEILING)
+    gateway.app.buffers.reserve(CEILING)
     try:
         answer = await invoke(gateway.listen)
     finally:
-        gateway.app.buffers.give(CEILING)
+        gateway.app.buffers.release(CEILING)
     assert (answer.status, answer.header("x-amzn-errortype")) == (503, "ServiceException")
     assert "buffer_bytes" in answer.json()["Message"]
     assert (await invoke(gateway.listen)).status == 200

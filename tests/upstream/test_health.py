@@ -39,7 +39,7 @@ class FakePool:
 @contextlib.asynccontextmanager
 async def looking(pool: FakePool, *, up_seconds: float = 0.02) -> AsyncIterator[BackendWatch]:
     watch = BackendWatch(BackendState(ORIGIN), pool, up_seconds=up_seconds, down_seconds=0.01)
-    work = asyncio.create_task(watch.keep_looking())
+    work = asyncio.create_task(watch.keep_checking())
     try:
         yield watch
         assert not work.done(), work

@@ -95,7 +95,7 @@ class Gateway:
                 last=last,
                 function_errors=function_errors,
                 record=self._recorder.record,
-                on_recursive=self.totals.note_recursive,
+                on_recursive=self.totals.record_recursive,
                 gateway=self.shared.gateway if self.shared else None,
             ),
         )
@@ -125,7 +125,7 @@ class Gateway:
         retry = settings.retry
         has_function_path = settings.backend.function_path is not None
         return [
-            partial(Record, tell=self._recorder.record),
+            partial(Record, on_end=self._recorder.record),
             *([] if self.cors is None else [partial(CorsHeaders, rules=self.cors)]),
             partial(
                 ErrorResponse,
@@ -140,7 +140,7 @@ class Gateway:
                 Recursion,
                 region=settings.region,
                 limits=lambda: self.tables.limits,
-                tell=self.totals.note_recursive,
+                on_recursive=self.totals.record_recursive,
                 queues_events=self.events.dispatcher is not None,
             ),
             *([] if self.fault_scripts is None else [self._inject_faults(settings, self.fault_scripts)]),
@@ -160,7 +160,7 @@ class Gateway:
         return partial(
             FaultInjection,
             scripts=scripts,
-            tell=self.totals.note_injected,
+            on_injected=self.totals.record_injected,
             region=settings.region,
             decision_header=settings.decision_header,
         )

@@ -30,7 +30,7 @@ class ExchangeRecorder:
         self._totals.note(exchange)
         if exchange.refusal is not None:
             self._summary.note()
-            if exchange.fault is None:  # else the backend failed, and nothing was refused
+            if exchange.error_kind is None:  # else the backend failed, and nothing was refused
                 self._last_refusals.note(exchange)
             full, plan, report = exchange.full, exchange.plan, self.on_call_refused
             if report is not None and full is not None and plan is not None and RUN not in scope:

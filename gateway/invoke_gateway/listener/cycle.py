@@ -137,7 +137,7 @@ class Cycle:
 
     async def receive(self) -> Message:
         if not self._has_news and not self.disconnected and not self.response_complete:
-            self._say_continue()
+            self._send_continue()
             self._protocol.flow.resume_reading()
             self._waiter = self._protocol.loop.create_future()
             try:
@@ -153,7 +153,7 @@ class Cycle:
         self.unread = 0
         return {"type": "http.request", "body": body, "more_body": self.more_body}
 
-    def _say_continue(self) -> None:
+    def _send_continue(self) -> None:
         """The application wants the body; the client may be waiting to hear that."""
         if self._has_continued or self.response_started or self._protocol.transport.is_closing():
             return

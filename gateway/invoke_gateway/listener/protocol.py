@@ -51,7 +51,7 @@ _NO_HOST = b" "
 _NO_LINE = b"\0"
 
 # Connections above the ceiling are told so; this many of them at a time, then they are only cut.
-_TOLD = 256
+_ANSWERED_EXCESS = 256
 
 
 class ListenerLimits(NamedTuple):
@@ -124,24 +124,24 @@ class InvokeProtocol(asyncio.Protocol):
         # Whether what is refused is a HEAD request, whose answer has no body.
         self._answers_head = False
         # The head of a request that wished for an upgrade, without that wish, until it is parsed once more.
-        self._resumed: bytes | None = None
+        self._without_upgrade: bytes | None = None
         # The newest request, the one that is being served, and those between them.
         self._cycle: Cycle | None = None
         self._running: Cycle | None = None
         self._waiting: deque[Cycle] = deque()
         self._worker: asyncio.Task[None] | None = None
-        self._turn: asyncio.Future[None] | None = None
+        self._next_cycle: asyncio.Future[None] | None = None
         self._is_lost = False
         self._date: tuple[object, bytes] = (None, b"")
         # How many messages the parser has met.
         self._begun = 0
         self._ended = 0
         # Bytes since the head or the body last got on; a head, or trailers, of any size would only make this grow.
-        self._quiet_bytes = 0
+        self._bytes_since_progress = 0
         self._body_bytes = 0
         self._idle_since: float | None = None
         self.stalled_at: float | None = None
-        self.stalled_in: Hashable = None
+        self.stalled_step: Hashable = None
 
     def default_headers(self) -> bytes:
         """The headers that the server adds to every response, as bytes: the Date, made anew each second."""
@@ -168,7 +168,7 @@ class InvokeProtocol(asyncio.Protocol):
         excess = len(self._connections) - self._limits.max_connections
         if excess > 0:
             self._app = Overflow(self._limits.max_connections, self._refuse, self._extra_headers)
-            if excess > _TOLD:
+            if excess > _ANSWERED_EXCESS:
                 self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -194,7 +194,7 @@ class InvokeProtocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._idle_since = None
-        self._quiet_bytes += len(data)
+        self._bytes_since_progress += len(data)
         ended = self._ended
         is_between_messages = self._begun == ended
         try:
@@ -218,7 +218,7 @@ class InvokeProtocol(asyncio.Protocol):
                     and (data[-1] not in b"\r\n" or data.find(b"\r\n\r\n") + 4 + self._body_bytes == len(data))
                 ):
                     cycle.scope[MESSAGE] = data
-            if self._quiet_bytes > self._limits.max_header_bytes:
+            if self._bytes_since_progress > self._limits.max_header_bytes:
                 self.reject(Refusal.HEAD_TOO_LARGE, limit=f"{self._limits.max_header_bytes} bytes")
 
     def _begins_canonically(self, data: bytes) -> bool:
@@ -233,9 +233,9 @@ class InvokeProtocol(asyncio.Protocol):
         """Parse a request with a wish to upgrade once more, and what follows. Raises `httptools.HttpParserError`."""
         while True:
             (parsed,) = upgrade.args
-            assert self._resumed is not None  # the parser stops nowhere else
-            data = self._resumed + data[parsed:]
-            self._resumed = None
+            assert self._without_upgrade is not None  # the parser stops nowhere else
+            data = self._without_upgrade + data[parsed:]
+            self._without_upgrade = None
             self.parser = self._make_parser()
             try:
                 self.parser.feed_data(data)
@@ -287,11 +287,11 @@ class InvokeProtocol(asyncio.Protocol):
             method = self.parser.get_method()
             if method == b"CONNECT":
                 raise Unacceptable(Refusal.NOT_IMPLEMENTED, text="CONNECT")
-            self._resumed = without_upgrade(method, self._url, self.parser.get_http_version(), self._headers)
+            self._without_upgrade = without_upgrade(method, self._url, self.parser.get_http_version(), self._headers)
             self._headers = []
             self._url = b""
             return
-        self._quiet_bytes = 0
+        self._bytes_since_progress = 0
         self._body_bytes = 0
         scope = self._make_scope()
         keep_alive = scope["http_version"] == "1.1" and self.parser.should_keep_alive()
@@ -310,7 +310,7 @@ class InvokeProtocol(asyncio.Protocol):
                 self.flow.pause_reading()
 
     def on_body(self, body: bytes) -> None:
-        self._quiet_bytes = 0
+        self._bytes_since_progress = 0
         self._body_bytes += len(body)
         cycle = self._cycle
         if cycle is not None and not cycle.response_complete:
@@ -318,9 +318,9 @@ class InvokeProtocol(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         self._ended += 1
-        if self._resumed is not None:
+        if self._without_upgrade is not None:
             return
-        self._quiet_bytes = 0
+        self._bytes_since_progress = 0
         if self._headers:  # trailers; what comes now is the next request
             self._headers = []
         cycle = self._cycle
@@ -333,7 +333,7 @@ class InvokeProtocol(asyncio.Protocol):
             raise malformed(f"{_FLOOD} others wait for their responses")
         if len(self._headers) > limits.max_headers:
             raise Unacceptable(Refusal.HEAD_TOO_LARGE, limit=f"{limits.max_headers} headers")
-        if self._quiet_bytes > limits.max_header_bytes:  # rarely: most heads arrive in one small piece
+        if self._bytes_since_progress > limits.max_header_bytes:  # rarely: most heads arrive in one small piece
             size = len(self._url) + sum(len(name) + len(value) + 4 for name, value in self._headers)
             if size > limits.max_header_bytes:
                 raise Unacceptable(Refusal.HEAD_TOO_LARGE, limit=f"{limits.max_header_bytes} bytes")
@@ -393,8 +393,8 @@ class InvokeProtocol(asyncio.Protocol):
             if cycle is served and self._waiting:
                 cycle = self._running = self._waiting.popleft()
             if cycle is None or cycle is served:
-                self._turn = self.loop.create_future()
-                await self._turn
+                self._next_cycle = self.loop.create_future()
+                await self._next_cycle
                 continue
             served = cycle
             assert self._worker is not None  # it is this task
@@ -411,11 +411,11 @@ class InvokeProtocol(asyncio.Protocol):
     def _wake_worker(self) -> None:
         if self._worker is None:
             self._worker = self.loop.create_task(self._work())
-            self._worker.add_done_callback(self._note_worker_end)
-        elif self._turn is not None and not self._turn.done():
-            self._turn.set_result(None)
+            self._worker.add_done_callback(self._on_worker_end)
+        elif self._next_cycle is not None and not self._next_cycle.done():
+            self._next_cycle.set_result(None)
 
-    def _note_worker_end(self, worker: asyncio.Task[None]) -> None:
+    def _on_worker_end(self, worker: asyncio.Task[None]) -> None:
         """Close a connection whose task has ended: further requests on the connection would wait for ever."""
         if not self._is_lost:
             self.close()
@@ -497,7 +497,7 @@ class InvokeProtocol(asyncio.Protocol):
         """The client has stalled for `seconds`: say so where it can still hear it, and close."""
         if self.transport.is_closing() or self.flow.write_paused:
             self.transport.abort()
-        elif not self._quiet_bytes and (self._cycle is None or self._cycle.response_complete):
+        elif not self._bytes_since_progress and (self._cycle is None or self._cycle.response_complete):
             self.close()  # no request has begun: an answer would be taken for that to the next one
         else:
             self.reject(Refusal.READ_TIMEOUT, seconds=seconds)

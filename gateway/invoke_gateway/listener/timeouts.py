@@ -17,11 +17,11 @@ def close_stalled(connections: Iterable[InvokeProtocol], now: float, limit_secon
             connection.close()
         elif waiting is None:
             connection.stalled_at = None
-        elif connection.stalled_at is None or waiting != connection.stalled_in:
+        elif connection.stalled_at is None or waiting != connection.stalled_step:
             connection.stalled_at = now
         elif now - connection.stalled_at > limit_seconds:
             connection.cut(limit_seconds)
-        connection.stalled_in = waiting
+        connection.stalled_step = waiting
 
 
 async def enforce_timeouts(connections: set[InvokeProtocol], limit_seconds: float, keep_alive_seconds: float) -> None:

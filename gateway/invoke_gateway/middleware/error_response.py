@@ -49,10 +49,10 @@ class ErrorResponse:
         try:
             await self.app(scope, receive, send)
         except BackendError as fault:
-            _note_fault(exchange, fault.kind, Refusal.BACKEND_ERROR, text=str(fault))
+            _record_error(exchange, fault.kind, Refusal.BACKEND_ERROR, text=str(fault))
         except Exception:  # a mistake of ours: the client gets Lambda's ServiceException, the log the traceback
             log.exception("request %s failed inside the gateway", exchange.request_id)
-            _note_fault(exchange, "internal", Refusal.INTERNAL)
+            _record_error(exchange, "internal", Refusal.INTERNAL)
         if exchange.refusal is None or exchange.status:
             return
         rendered = exchange.refusal.rendered or render(exchange.refusal, **exchange.refusal_values)
@@ -90,8 +90,8 @@ class ErrorResponse:
                 headers.append((b"x-invoke-gateway-decision", decided.describe().encode()))
 
 
-def _note_fault(exchange: Exchange, kind: str, refusal: Refusal, **values: object) -> None:
-    exchange.fault = kind
+def _record_error(exchange: Exchange, kind: str, refusal: Refusal, **values: object) -> None:
+    exchange.error_kind = kind
     if not exchange.status:  # otherwise the response is under way and can only be cut
         exchange.refuse(refusal, **values)
 

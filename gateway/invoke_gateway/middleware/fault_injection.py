@@ -24,21 +24,21 @@ class ResponseCut(Exception):
 
 
 class FaultInjection:
-    """`tell` hears of every call that is given a fault: its plan, and what the fault is."""
+    """`on_injected` hears of every call that is given a fault: its plan, and what the fault is."""
 
     def __init__(
         self,
         app: App,
         *,
         scripts: FaultScripts,
-        tell: Callable[[Plan, Injected], None],
+        on_injected: Callable[[Plan, Injected], None],
         region: str,
         decision_header: bool = True,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self.app = app
         self._scripts = scripts
-        self._tell = tell
+        self._on_injected = on_injected
         self._region = region
         self._decision_header = decision_header
         self._sleep = sleep
@@ -52,7 +52,7 @@ class FaultInjection:
         if injected is None:
             return self.app(scope, receive, send)
         scope[INJECTED] = injected
-        self._tell(plan, injected)
+        self._on_injected(plan, injected)
         if injected.step.error is None:
             return self._pass_on(injected, scope, receive, send)
         if injected.step.latency_seconds:

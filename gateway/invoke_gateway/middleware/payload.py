@@ -55,7 +55,7 @@ class ReadPayload:
             exchange.body = body
             await self.app(scope, receive, send)
         finally:
-            self._give_back(exchange)
+            self._release_buffer(exchange)
 
     async def _read(self, exchange: Exchange, receive: Receive, message: Message, declared: int) -> bytes | None:
         """The whole body from its first message on, or `None` where the exchange says why not."""
@@ -72,11 +72,11 @@ class ReadPayload:
             exchange.body_is_read = not more_body
             size += len(piece)
             if size > quota.limit:
-                self._give_back(exchange)
+                self._release_buffer(exchange)
                 exchange.refuse(quota.refusal, size=size, limit=quota.limit)
                 return None
             if size > declared and not self._grow_to(exchange, size):
-                self._give_back(exchange)
+                self._release_buffer(exchange)
                 return None
             if not more_body:
                 return b"".join([*pieces, piece]) if pieces else piece
@@ -89,12 +89,12 @@ class ReadPayload:
         if not self._buffers.has_room(more):
             exchange.refuse(Refusal.BUFFERS_FULL, in_use=self._buffers.in_use, limit=self._buffers.ceiling)
             return False
-        self._buffers.take(more)
+        self._buffers.reserve(more)
         exchange.buffered = size
         return True
 
-    def _give_back(self, exchange: Exchange) -> None:
+    def _release_buffer(self, exchange: Exchange) -> None:
         """What the forwarding stage has not given back already."""
         size, exchange.buffered = exchange.buffered, 0
         if size:
-            self._buffers.give(size)
+            self._buffers.release(size)

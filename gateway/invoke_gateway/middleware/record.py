@@ -10,13 +10,13 @@ from ..exchange import Exchange
 
 
 class Record:
-    """`tell` gets every finished exchange; `clock` gives monotonic seconds."""
+    """`on_end` gets every finished exchange; `clock` gives monotonic seconds."""
 
     def __init__(
-        self, app: App, *, tell: Callable[[Exchange, Scope], None], clock: Callable[[], float] = monotonic
+        self, app: App, *, on_end: Callable[[Exchange, Scope], None], clock: Callable[[], float] = monotonic
     ) -> None:
         self.app = app
-        self._tell = tell
+        self._on_end = on_end
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -30,4 +30,4 @@ class Record:
             exchange.duration_seconds = self._clock() - exchange.received_at
             if LOST in scope:
                 exchange.response_is_lost = True
-            self._tell(exchange, scope)
+            self._on_end(exchange, scope)

@@ -14,9 +14,14 @@ from ..refusals import Refusal
 
 
 class Recursion:
-    """`tell` is told of every invocation that is stopped. `queues_events`: whether events are kept by the gateway. AWS
-    accepts an event and drops it later, to its dead-letter queue; so such an event is only marked. Where the backend
-    gets events as they are, nobody would drop it, and it is refused."""
+    """Stops invocations that close a loop of functions.
+
+    AWS accepts such an event and later sends it to its dead-letter queue. So the gateway only marks the event if it
+    queues events itself. If the backend queues them, the event is refused.
+
+    on_recursive: called with the plan of each stopped invocation
+    queues_events: the gateway queues events itself
+    """
 
     def __init__(
         self,
@@ -24,13 +29,13 @@ class Recursion:
         *,
         region: str,
         limits: Callable[[], Limits],
-        tell: Callable[[Plan], None],
+        on_recursive: Callable[[Plan], None],
         queues_events: bool,
     ) -> None:
         self.app = app
         self._region = region
         self._limits = limits
-        self._tell = tell
+        self._on_recursive = on_recursive
         self._queues_events = queues_events
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
@@ -39,7 +44,7 @@ class Recursion:
         if trace is not None and may_have_lineage(trace) and self._is_to_be_stopped(exchange):
             assert exchange.plan is not None  # _is_to_be_stopped has looked
             assert exchange.invocation is not None
-            self._tell(exchange.plan)
+            self._on_recursive(exchange.plan)
             if not (self._queues_events and exchange.invocation.type is InvocationType.EVENT):
                 exchange.refuse(Refusal.RECURSIVE, function=exchange.invocation.function.name)
                 return DONE

@@ -56,11 +56,11 @@ class Runner:
                 await self._tail(scope, _receive_nothing, response)
                 result = judge_full(exchange.full, plan) if exchange.full is not None else await self._judge(response)
             except BackendError as fault:
-                exchange.fault = fault.kind
+                exchange.error_kind = fault.kind
                 return judge_fault(fault)
             except Exception as error:  # a mistake of ours: the event is tried again, the log has the traceback
                 log.exception("event %s failed inside the gateway", event.request_id)
-                exchange.fault = "internal"
+                exchange.error_kind = "internal"
                 return RunResult(
                     "returned", code=500, message=f"The gateway failed on this event: {type(error).__name__}."
                 )

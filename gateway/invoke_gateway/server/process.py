@@ -61,7 +61,7 @@ async def open_gateway(
         running = gateway.tasks.running
         async with (
             running(partial(keep_sampling, gateway.admin.sparklines), "sparklines"),
-            running(gateway.backend_watch.keep_looking, "watch of the backend"),
+            running(gateway.backend_watch.keep_checking, "watch of the backend"),
         ):
             yield gateway
     finally:
@@ -151,7 +151,7 @@ def freeze_garbage() -> None:
 def handle_signals(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> None:
     """Call `stop` for signals that end a gateway, and log others once each."""
 
-    def note_ignored(number: int) -> None:
+    def log_ignored(number: int) -> None:
         if number not in logged:
             logged.add(number)
             log.info(
@@ -162,7 +162,7 @@ def handle_signals(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) ->
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         loop.add_signal_handler(number, stop)
     for number in (*IGNORED, signal.SIGALRM):
-        loop.add_signal_handler(number, note_ignored, number)
+        loop.add_signal_handler(number, log_ignored, number)
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:

@@ -75,7 +75,7 @@ class SettingsWatch:
             POLL_SECONDS,
         )
         while True:
-            self._look()
+            self._check()
             await asyncio.sleep(POLL_SECONDS)
 
     async def _watch(self) -> None:
@@ -83,9 +83,9 @@ class SettingsWatch:
         milliseconds = int(POLL_SECONDS * 1000)
         folder = self._config.parent
         async for _ in watchfiles.awatch(folder, recursive=False, rust_timeout=milliseconds, yield_on_timeout=True):
-            self._look()
+            self._check()
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         after = read_bytes(self._config)
         if after is not None and after != self._before:
             self._before = after

@@ -51,7 +51,7 @@ class RunningServer(Reloadable, Protocol):
     def in_flight(self) -> int:
         """Calls that the backend has."""
 
-    async def look_for_backend(self) -> str | None:
+    async def check_backend(self) -> str | None:
         """Return the reason why the backend is down; None while it is up."""
 
     def cut_short(self) -> None:
@@ -78,8 +78,8 @@ class RunningGateway:
     def in_flight(self) -> int:
         return self.gateway.pool.busy
 
-    async def look_for_backend(self) -> str | None:
-        await self.gateway.backend_watch.look()
+    async def check_backend(self) -> str | None:
+        await self.gateway.backend_watch.check()
         return self.gateway.backend.why
 
 
@@ -189,6 +189,6 @@ async def _announce(server: RunningServer) -> None:
         log.info("admin on http://%s (%s)", address, paths)
     url = settings.backend.url
     log.info("backend %s", "demo (embedded: echo, sleep, fail, blob, stream)" if url == "demo" else url)
-    why_down = await server.look_for_backend()
+    why_down = await server.check_backend()
     if why_down is not None:
         log.warning("serving without the backend: %s", why_down)

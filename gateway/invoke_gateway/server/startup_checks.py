@@ -25,8 +25,8 @@ from ..settings.paths import join_key
 from .sockets import CannotListen, bind
 
 _TARGETS = ("dead_letter_queue", "on_success", "on_failure")
-_SERVER_SECONDS = 2.0  # for a store to answer
-_ASK_SECONDS = 1.0  # for a gateway that runs
+_STORE_SECONDS = 2.0  # for a store to answer
+_GATEWAY_SECONDS = 1.0  # for a gateway that runs
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 _FILES_OF_TLS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _QUERY_CURE = "remove it, or correct it: the names are redis-py's, such as ?health_check_interval=30"
@@ -137,29 +137,29 @@ class StartupChecks:
                 if not is_temporary:
                     check_file(path)
             elif find_url_mistake(split_store_url(url).connection, ours=("wait_replicas", "wait_ms")) is None:
-                self._ask_store(url)
+                self._check_store(url)
         except OwnedByAnother as error:
             yield Finding("async.store", *_split_cure(str(error))), True
         except CannotOpen as error:
             message, found = _split_cure(str(error))
             yield Finding("async.store", message, found or cure), False
 
-    def _ask_store(self, url: str) -> None:
+    def _check_store(self, url: str) -> None:
         """Raises `CannotOpen` where the store refuses the gateway for good; where it is unavailable, `serve` starts."""
         from ..queue.redis.address import EventStoreAddress
         from ..store.errors import StoreUnavailable, describe_failure
 
         async def open_once() -> None:
-            address = EventStoreAddress(url, _SERVER_SECONDS)
+            address = EventStoreAddress(url, _STORE_SECONDS)
             connection = address.connect()
-            async with asyncio.timeout(_SERVER_SECONDS):
+            async with asyncio.timeout(_STORE_SECONDS):
                 await address.open(connection)
-            await connection.close(_SERVER_SECONDS)
+            await connection.close(_STORE_SECONDS)
 
         try:
             asyncio.run(open_once())
         except (StoreUnavailable, TimeoutError) as error:
-            why = describe_failure(error, _SERVER_SECONDS)
+            why = describe_failure(error, _STORE_SECONDS)
             where = split_store_url(url).where
             self.notes.append(f"the store of events at {where} does not answer ({why}): until it does, none is kept")
 
@@ -195,7 +195,7 @@ def _gateway_runs(settings: Settings) -> bool:
         return False
     host = _EVERYWHERE.get(admin.host, admin.host)
     try:
-        _, answer = request(Address(host, admin.port), "/readyz", timeout=_ASK_SECONDS)
+        _, answer = request(Address(host, admin.port), "/readyz", timeout=_GATEWAY_SECONDS)
     except NoResponse:
         return False
     served = answer.get("listen") if isinstance(answer, dict) else None

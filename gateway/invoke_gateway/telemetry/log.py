@@ -107,7 +107,7 @@ def write_access_line(exchange: Exchange, scope: Scope) -> None:
     has_failed_by_itself = exchange.refusal is not None and not exchange.refusal.is_injected
     decided = exchange.full if has_failed_by_itself else scope.get(INJECTED)
     line["decision"] = decided.describe() if decided is not None else None
-    line["fault"] = exchange.fault
+    line["fault"] = exchange.error_kind
     line["function_error"] = exchange.function_error or None
     line["client_is_gone"] = exchange.client_is_gone or None
     line["backend_seconds"] = exchange.backend_seconds

@@ -88,13 +88,13 @@ class Totals:
                 refused[f"{reason} ({label})"] += count
         return refused
 
-    def note_injected(self, plan: Plan, injected: Injected) -> None:
+    def record_injected(self, plan: Plan, injected: Injected) -> None:
         """Count a call to which a fault script does something."""
         for fault in injected.step.faults:
             key = (plan.account, plan.label, fault)
             self.injected_faults[key] = self.injected_faults.get(key, 0) + 1
 
-    def note_recursive(self, plan: Plan) -> None:
+    def record_recursive(self, plan: Plan) -> None:
         """Count an invocation that is not run because it is one turn of a loop."""
         key = (plan.account, plan.label)
         self.recursive_invocations_dropped[key] = self.recursive_invocations_dropped.get(key, 0) + 1
@@ -103,8 +103,8 @@ class Totals:
         """Count one finished request under CloudWatch's meanings: a throttle is neither invocation nor error."""
         if exchange.admission_seconds is not None:
             self.admission.observe(exchange.admission_seconds)
-        if exchange.fault is not None:
-            _increment(self.upstream_errors, exchange.fault)
+        if exchange.error_kind is not None:
+            _increment(self.upstream_errors, exchange.error_kind)
         if exchange.client_is_gone:
             self.client_disconnects += 1
         elif exchange.response_is_lost and (exchange.refusal is None or exchange.body_is_read):

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from ..backend_errors import BackendError, BackendReset
 
-_NOTHING_NOTED: Mapping[bytes, bytes] = MappingProxyType({})
+_NONE_SINGLED_OUT: Mapping[bytes, bytes] = MappingProxyType({})
 
 
 class ResponseSource(Protocol):
@@ -33,7 +33,7 @@ class UpstreamCall:
     response, how many bytes may wait for a slow client before the backend is slowed down; `None` keeps the whole
     response for `take_whole`.
 
-    `headers` are the end-to-end headers, names in lower case; `noted` those of them that somebody asks for;
+    `headers` are the end-to-end headers, names in lower case; `singled_out` those of them that somebody asks for;
     `content_length` what the backend said of the body. `seconds` is how long the backend took.
     """
 
@@ -43,7 +43,7 @@ class UpstreamCall:
         "_waiter",
         "connection",
         "content_length",
-        "fault",
+        "error",
         "has_ended",
         "has_head",
         "headers",
@@ -52,10 +52,10 @@ class UpstreamCall:
         "is_over_limit",
         "limit",
         "loop",
-        "noted",
         "pieces",
         "received",
         "seconds",
+        "singled_out",
         "status",
         "unread",
         "window",
@@ -69,7 +69,7 @@ class UpstreamCall:
         self.loop: asyncio.AbstractEventLoop
         self.status = 0
         self.headers: list[tuple[bytes, bytes]]
-        self.noted = _NOTHING_NOTED
+        self.singled_out = _NONE_SINGLED_OUT
         self.content_length: bytes | None = None
         self.pieces: list[bytes] = []
         self.received = 0
@@ -78,7 +78,7 @@ class UpstreamCall:
         self.has_ended = False
         self.is_over_limit = False
         self.is_abandoned = False
-        self.fault: BackendError | None = None
+        self.error: BackendError | None = None
         self.seconds: float | None = None
         self._started_at = 0.0
         self._on_end: Callable[[], None] | None = on_end
@@ -98,14 +98,14 @@ class UpstreamCall:
             self.pieces.append(data)
             self.unread += len(data)
 
-    def end(self, fault: BackendError | None = None) -> None:
+    def end(self, error: BackendError | None = None) -> None:
         """The backend has finished with this call, or is taken to have."""
         if self.has_ended:
             return
         self.has_ended = True
         if self.connection is not None:
             self.seconds = monotonic() - self._started_at
-        self.fault = fault
+        self.error = error
         self.connection = None
         on_end, self._on_end = self._on_end, None
         if on_end is not None:
@@ -127,8 +127,8 @@ class UpstreamCall:
 
     def take_whole(self) -> bytes:
         """The body of a call that has ended. Raises the fault that ended it."""
-        if self.fault is not None:
-            raise self.fault
+        if self.error is not None:
+            raise self.error
         return self._take_pieces()
 
     async def head(self) -> None:
@@ -136,7 +136,7 @@ class UpstreamCall:
         while not self.has_head and not self.has_ended:
             await self.progress()
         if not self.has_head:
-            raise self.fault or BackendReset
+            raise self.error or BackendReset
 
     async def read(self) -> bytes:
         """The next bytes of a streamed body, empty at its end. Raises the fault that cut it."""
@@ -147,8 +147,8 @@ class UpstreamCall:
             if self.connection is not None:
                 self.connection.resume_if_drained()
             return data
-        if self.fault is not None:
-            raise self.fault
+        if self.error is not None:
+            raise self.error
         return b""
 
     def abandon(self) -> int:
@@ -171,4 +171,4 @@ class UpstreamCall:
 
     def __repr__(self) -> str:
         state = "ended" if self.has_ended else "running"
-        return f"<Call {self.status} {self.received} bytes {state} {self.fault or ''}>"
+        return f"<Call {self.status} {self.received} bytes {state} {self.error or ''}>"

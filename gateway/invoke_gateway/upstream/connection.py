@@ -50,11 +50,11 @@ class BackendConnection(asyncio.Protocol):
         "_is_reading",
         "_is_sending",
         "_keeps_alive",
-        "_noted",
         "_own_headers",
         "_parser",
         "_pool",
         "_reads_until_close",
+        "_singled_out",
         "_waits_for_room",
         "call",
         "idle_since",
@@ -88,7 +88,7 @@ class BackendConnection(asyncio.Protocol):
         # Of the head that is being read: what goes on to the client, what is about this connection, what is noted.
         self._headers: Headers | None = []
         self._own_headers: Headers = []
-        self._noted: dict[bytes, bytes] = {}
+        self._singled_out: dict[bytes, bytes] = {}
 
     # For the pool and the forwarding stage.
 
@@ -123,9 +123,9 @@ class BackendConnection(asyncio.Protocol):
         if self._drained is not None:
             await asyncio.shield(self._drained)
 
-    def abort(self, fault: BackendError) -> None:
-        """End the call with `fault` and cut the connection."""
-        self._end(fault)
+    def abort(self, error: BackendError) -> None:
+        """End the call with `error` and cut the connection."""
+        self._end(error)
         self.transport.abort()
 
     def close(self) -> None:
@@ -188,13 +188,13 @@ class BackendConnection(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._extra = True
             if not self._is_complete:
-                self._pool.buffers.take(call.unread - before)  # whoever waits for the call gives them back
+                self._pool.buffers.reserve(call.unread - before)  # whoever waits for the call gives them back
                 self.abort(BackendGarbage(_describe(error)))
                 return
         if self._is_complete:
             added = call.unread - before
             if added:
-                self._pool.buffers.take(added)
+                self._pool.buffers.reserve(added)
             self._finish(call)
             return
         if not call.has_head:
@@ -204,7 +204,7 @@ class BackendConnection(asyncio.Protocol):
         added = call.unread - before
         self._is_in_pieces = True
         if added:
-            self._pool.buffers.take_response(added, self, stays=call.window is None)
+            self._pool.buffers.reserve_response(added, self, stays=call.window is None)
         if call.window is not None:
             call.wake()
             if call.unread > call.window:  # it waits for its client now, and nobody should wait for it
@@ -252,7 +252,7 @@ class BackendConnection(asyncio.Protocol):
             self._own_headers.append((name, value))
         else:
             headers.append((name, value))
-            self._noted[name] = value
+            self._singled_out[name] = value
 
     def on_headers_complete(self) -> None:
         call = self.call
@@ -265,7 +265,7 @@ class BackendConnection(asyncio.Protocol):
             if status == 101:
                 raise ValueError("it switches protocols unasked")
             self._is_informational = True
-            self._headers, self._own_headers, self._noted = [], [], {}
+            self._headers, self._own_headers, self._singled_out = [], [], {}
             return
         headers, self._headers = self._headers or [], None
         if self._head_bytes > MAX_HEAD_BYTES and _size(headers + self._own_headers) > MAX_HEAD_BYTES:
@@ -273,7 +273,7 @@ class BackendConnection(asyncio.Protocol):
         call.status = status
         call.has_head = True
         call.headers = headers
-        call.noted = self._noted
+        call.singled_out = self._singled_out
         self._reads_until_close = self._learn(call)
         if call.is_head_request:  # whatever length it names, no body follows
             self._extra = True
@@ -331,12 +331,12 @@ class BackendConnection(asyncio.Protocol):
                 self.transport.close()
         call.end()
 
-    def _end(self, fault: BackendError | None) -> None:
+    def _end(self, error: BackendError | None) -> None:
         call, self.call = self.call, None
         self._pool.forget(self)
         self._pool.buffers.end_response(self)
         if call is not None:
-            call.end(fault)
+            call.end(error)
 
     def __repr__(self) -> str:
         state = "closed" if self.is_closed else "busy" if self.call else "idle"

@@ -60,7 +60,7 @@ class Forward:
         self._pool = pool
         self._buffers = buffers
         self._quotas = quotas
-        self._traces = LineageHeader(region)
+        self._lineage = LineageHeader(region)
         self._own_host = own_host.encode("ascii")
         self._host = host.encode("ascii") if host else None
         self._function_path = function_path.encode("ascii") if function_path else None
@@ -84,17 +84,17 @@ class Forward:
             if self._dispatch(call, connection, exchange, scope) > _LARGE_BODY:
                 await connection.drained()
             if exchange.buffered:
-                self._give_back_request(exchange)
+                self._release_request_buffer(exchange)
             if not call.has_ended:
                 await call.progress()
             body = call.take_whole()
         finally:
             if not call.has_ended or call.unread:
-                self._give_back(call.abandon())
+                self._release_buffer(call.abandon())
             exchange.backend_seconds = call.seconds
         try:
             answer = _replace_too_large(call, limit) if call.is_over_limit else body
-            headers = self._note_response(exchange, call)
+            headers = self._record_response(exchange, call)
             if self._function_errors is not None and not exchange.function_error:
                 exchange.function_error = self._function_errors.find(call.status, dict(headers), answer) is not None
             if call.is_head_request:
@@ -110,7 +110,7 @@ class Forward:
             await send({"type": "http.response.body", "body": answer})
         finally:
             if body:
-                self._buffers.give(len(body))
+                self._buffers.release(len(body))
 
     async def _stream(self, exchange: Exchange, scope: Scope, send: Send) -> None:
         quotas = self._quotas()
@@ -120,10 +120,10 @@ class Forward:
             connection = self._pool.pop_idle() or await self._pool.connect()
             if self._dispatch(call, connection, exchange, scope) > _LARGE_BODY:
                 await connection.drained()
-            self._give_back_request(exchange)
+            self._release_request_buffer(exchange)
             await self._return_stream(call, exchange, send)
         finally:
-            self._give_back(call.abandon())
+            self._release_buffer(call.abandon())
             exchange.backend_seconds = call.seconds
 
     async def _pass_through(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
@@ -148,7 +148,7 @@ class Forward:
             if uploading is not None:
                 uploading.cancel()
                 await asyncio.gather(uploading, return_exceptions=True)
-            self._give_back(call.abandon())
+            self._release_buffer(call.abandon())
             exchange.backend_seconds = call.seconds
 
     async def _upload(
@@ -171,7 +171,7 @@ class Forward:
 
     async def _return_stream(self, call: UpstreamCall, exchange: Exchange, send: Send) -> None:
         await call.head()
-        headers = self._note_response(exchange, call)
+        headers = self._record_response(exchange, call)
         if call.content_length is not None and call.status != 204 and call.status != 304:
             headers.append((b"content-length", call.content_length))
         await send({"type": "http.response.start", "status": call.status, "headers": headers})
@@ -183,7 +183,7 @@ class Forward:
                 if len(data) > _LARGE_BODY:  # see above
                     await send({"type": "http.response.body", "body": b"", "more_body": True})
             finally:
-                self._give_back(len(data))
+                self._release_buffer(len(data))
         if call.is_over_limit:
             raise ResponseTooLarge  # ends the response without its last chunk: the client sees that it is cut
         await send({"type": "http.response.body", "body": b""})
@@ -197,12 +197,12 @@ class Forward:
         function = exchange.plan.function_counter
         traced = None
         if message is not None and self._is_transparent and is_end_to_end(headers):
-            traced = self._traces.write(message, headers.get(TRACE_HEADER), function)
+            traced = self._lineage.write(message, headers.get(TRACE_HEADER), function)
         if traced is not None:
             exchange.is_dispatched = True
             connection.start(call, traced)
         else:
-            lines = self._traces.add(scope["headers"], function)
+            lines = self._lineage.add(scope["headers"], function)
             head = self._head(exchange, scope, lines, len(body), has_body=True)
             exchange.is_dispatched = True
             connection.start(call, head, body)
@@ -229,28 +229,28 @@ class Forward:
         renamed, count = _NAME_IN_PATH.subn(rb"\1" + self._function_path + rb"\3", path)
         return renamed if count else canonical_path(operation, self._function_path.decode("ascii"))
 
-    def _note_response(self, exchange: Exchange, call: UpstreamCall) -> Headers:
+    def _record_response(self, exchange: Exchange, call: UpstreamCall) -> Headers:
         """Note what the backend has answered; the headers of the answer, with a request id in any case."""
         exchange.status = call.status
         headers = call.headers
-        noted = call.noted
-        request_id = noted.get(b"x-amzn-requestid")
+        singled_out = call.singled_out
+        request_id = singled_out.get(b"x-amzn-requestid")
         if request_id is None:
             headers.append((b"x-amzn-requestid", exchange.request_id.encode()))
         else:
             exchange.request_id = request_id.decode("latin-1")  # the function's own log has this one
-        if b"x-amz-function-error" in noted:
+        if b"x-amz-function-error" in singled_out:
             exchange.function_error = True
         return headers
 
-    def _give_back(self, size: int) -> None:
+    def _release_buffer(self, size: int) -> None:
         if size:
-            self._buffers.give(size)
+            self._buffers.release(size)
 
-    def _give_back_request(self, exchange: Exchange) -> None:
+    def _release_request_buffer(self, exchange: Exchange) -> None:
         size, exchange.buffered = exchange.buffered, 0
         if size:
-            self._buffers.give(size)
+            self._buffers.release(size)
 
 
 def _releaser(exchange: Exchange) -> Callable[[], None]:
@@ -279,5 +279,5 @@ def _replace_too_large(call: UpstreamCall, limit: int) -> bytes:
     replaced = (b"content-type", b"content-encoding", b"x-amz-function-error")
     kept = [header for header in call.headers if header[0] not in replaced]
     call.headers = [*kept, (b"content-type", b"application/json"), (b"x-amz-function-error", b"Unhandled")]
-    call.noted = {**call.noted, b"x-amz-function-error": b"Unhandled"}
+    call.singled_out = {**call.singled_out, b"x-amz-function-error": b"Unhandled"}
     return make_too_large_error(limit)

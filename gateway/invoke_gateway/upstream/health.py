@@ -17,7 +17,7 @@ log = logging.getLogger("invoke_gateway")
 
 _UP_SECONDS = 5.0
 _DOWN_SECONDS = 1.0
-_LOOK_SECONDS = 30.0  # one look at most, where backend.connect_timeout_seconds is longer
+_CHECK_SECONDS = 30.0  # one look at most, where backend.connect_timeout_seconds is longer
 
 
 class Connecting(Protocol):
@@ -82,9 +82,9 @@ class BackendWatch:
         self._up_seconds = up_seconds
         self._down_seconds = down_seconds
         self._pool = pool
-        self._looked_at = 0.0
+        self._checked_at = 0.0
         self._has_failed = asyncio.Event()
-        self._look: asyncio.Task[None] | None = None
+        self._check: asyncio.Task[None] | None = None
 
     def record_failure(self) -> None:
         """Check the backend soon, because a call got no connection."""
@@ -95,30 +95,30 @@ class BackendWatch:
         if self.state.is_up is None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
-                    await self.look()
+                    await self.check()
 
-    async def look(self) -> None:
+    async def check(self) -> None:
         """Try a connection; those who want to know at the same time share one."""
-        if self._look is None or self._look.done():
-            self._look = asyncio.create_task(self._try(), name="look for the backend")
-        await asyncio.shield(self._look)
+        if self._check is None or self._check.done():
+            self._check = asyncio.create_task(self._try(), name="look for the backend")
+        await asyncio.shield(self._check)
 
-    async def keep_looking(self) -> None:
+    async def keep_checking(self) -> None:
         """Look again and again, for as long as the gateway runs."""
         loop = asyncio.get_running_loop()
-        self._looked_at = loop.time()
+        self._checked_at = loop.time()
         try:
             while True:
                 await self._pause()
                 seen = self._pool.answered_at
-                if seen > max(self._looked_at, self._pool.failed_at):
-                    self._looked_at = loop.time()
+                if seen > max(self._checked_at, self._pool.failed_at):
+                    self._checked_at = loop.time()
                     self.state.record_up()
                 else:
-                    await self.look()
+                    await self.check()
         finally:
-            if self._look is not None:
-                self._look.cancel()
+            if self._check is not None:
+                self._check.cancel()
 
     async def _pause(self) -> None:
         await asyncio.sleep(self._down_seconds)
@@ -129,13 +129,13 @@ class BackendWatch:
         self._has_failed.clear()
 
     async def _try(self) -> None:
-        self._looked_at = asyncio.get_running_loop().time()
+        self._checked_at = asyncio.get_running_loop().time()
         try:
-            async with asyncio.timeout(_LOOK_SECONDS):
+            async with asyncio.timeout(_CHECK_SECONDS):
                 await self._pool.probe()
-        except BackendError as fault:
-            self.state.record_down(str(fault))
+        except BackendError as error:
+            self.state.record_down(str(error))
         except TimeoutError:
-            self.state.record_down(f"The backend did not accept a connection within {_LOOK_SECONDS:g} s.")
+            self.state.record_down(f"The backend did not accept a connection within {_CHECK_SECONDS:g} s.")
         else:
             self.state.record_up()

@@ -45,14 +45,14 @@ class IdleTimeouts:
     def watch(self, loop: asyncio.AbstractEventLoop) -> None:
         """Look at the connections from now on, if there is a limit to look for."""
         if self._pause and self._timer is None:
-            self._timer = loop.call_later(self._pause, self._look, loop)
+            self._timer = loop.call_later(self._pause, self._check, loop)
 
     def stop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
 
-    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._timer = loop.call_later(self._pause, self._look, loop)  # first: a mistake below must not end the looking
+    def _check(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = loop.call_later(self._pause, self._check, loop)  # first: a mistake below must not end the looking
         now = loop.time()
         before, self._seen = self._seen, {}
         for connection in list(self._busy):
@@ -63,13 +63,13 @@ class IdleTimeouts:
             seen = before.get(connection)
             if seen is None or seen.call is not call or seen.received != received:
                 seen = Observation(call, received, now)
-            fault = self._judge(seen, now)
-            if fault is not None:
-                connection.abort(fault)
+            error = self._find_error(seen, now)
+            if error is not None:
+                connection.abort(error)
             else:
                 self._seen[connection] = seen
 
-    def _judge(self, seen: Observation, now: float) -> BackendError | None:
+    def _find_error(self, seen: Observation, now: float) -> BackendError | None:
         silent = now - seen.since
         if seen.received:
             return BackendIdleTimeout() if self._idle_seconds is not None and silent >= self._idle_seconds else None

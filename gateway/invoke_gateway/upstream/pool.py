@@ -55,7 +55,7 @@ class Pool:
         # In order of their start; all have the same time to live, so the first is the first to expire and one
         # timer serves them all.
         self._busy: dict[BackendConnection, float] = {}
-        self._silence = IdleTimeouts(self._busy, first_byte_timeout_seconds, idle_timeout_seconds)
+        self._idle_timeouts = IdleTimeouts(self._busy, first_byte_timeout_seconds, idle_timeout_seconds)
         self._deadline_timer: asyncio.TimerHandle | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
         # Kept from the first connect on: asking for the running loop costs a system call before Python 3.12.
@@ -142,7 +142,7 @@ class Pool:
         for timer in (self._deadline_timer, self._idle_timer):
             if timer is not None:
                 timer.cancel()
-        self._silence.stop()
+        self._idle_timeouts.stop()
         for connection in [*self._busy, *self._idle]:
             connection.abort(BackendReset())
         with suppress(asyncio.CancelledError):
@@ -152,7 +152,7 @@ class Pool:
         self._busy[connection] = now
         if self._deadline_timer is None:
             self._deadline_timer = self.loop.call_later(self._timeout, self._expire)
-            self._silence.watch(self.loop)
+            self._idle_timeouts.watch(self.loop)
 
     def _expire(self) -> None:
         self._deadline_timer = None

@@ -218,7 +218,7 @@ class Supervisor:
     def in_flight(self) -> int:
         return self.aggregate.connections.busy
 
-    async def look_for_backend(self) -> str | None:
+    async def check_backend(self) -> str | None:
         for worker in self.workers.serving():
             with contextlib.suppress(WorkerGone):
                 seconds = self.settings.backend.connect_timeout_seconds + 1

@@ -163,7 +163,7 @@ class Worker:
 
     async def on_backend(self, _: None) -> str | None:
         """Return None where the backend can be reached; else the reason."""
-        await self._gateway.backend_watch.look()
+        await self._gateway.backend_watch.check()
         return self._gateway.backend.why
 
     async def on_request(

@@ -81,7 +81,9 @@ def test_what_took_no_slot_is_no_invocation(status: int) -> None:
 
 
 def test_a_fault_is_counted_by_its_kind() -> None:
-    totals = count(finished(error_kind="reset", refusal=Refusal.BACKEND_ERROR), finished(error_kind="timeout", slot=object()))
+    totals = count(
+        finished(error_kind="reset", refusal=Refusal.BACKEND_ERROR), finished(error_kind="timeout", slot=object())
+    )
     assert totals.upstream_errors == {"reset": 1, "timeout": 1}
     assert of_checkout(totals).invocations == 0
 

@@ -20,7 +20,7 @@ _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class AdminRequestFailed(Exception):
-    """The gateway did not do what was requested. The text gives the cause and the action.
+    """Reports a request that the gateway did not fulfil. The text gives the cause and the action.
 
     status: the HTTP status of the response; None without a response
     """
@@ -31,23 +31,23 @@ class AdminRequestFailed(Exception):
 
 
 class NoResponse(AdminRequestFailed):
-    """Nothing at the address responds."""
+    """Reports an address where nothing responds."""
 
 
 class LimitsUnavailable(AdminRequestFailed):
-    """The limits could not be read."""
+    """Reports limits that could not be read."""
 
 
 class HoldFailed(AdminRequestFailed):
-    """A hold could not be taken, listed or released."""
+    """Reports a hold that could not be taken, listed or released."""
 
 
 class FaultFailed(AdminRequestFailed):
-    """A fault script could not be made, listed or ended."""
+    """Reports a fault script that could not be made, listed or ended."""
 
 
 class QueueFailed(AdminRequestFailed):
-    """Events could not be listed, or an action on them failed."""
+    """Reports events that could not be listed, or an action on them that failed."""
 
 
 def request(
@@ -75,7 +75,7 @@ def request(
 
 
 class AdminClient:
-    """Requests to one gateway, whose admin listener is at `address` (host:port)."""
+    """Sends requests to one gateway, whose admin listener is at `address` (host:port)."""
 
     def __init__(self, address: object) -> None:
         self.address = str(address)

@@ -1,8 +1,7 @@
 """Runs a command of the command line, from the first instruction of its process to its last.
 
-It prepares what everything else relies on before anything heavy is imported: standard streams that are open, paths in
-UTF-8, signals that are not lost. And it ends every command in the same way: an output that cannot be written is one
-line and an exit status, never a traceback.
+Before anything heavy is imported, standard streams are opened, paths are UTF-8, and signals are handled. Every command
+ends in the same way: an output that cannot be written is one line and an exit status, never a traceback.
 """
 
 from __future__ import annotations
@@ -24,8 +23,10 @@ INTERRUPTED = 128 + signal.SIGINT
 
 
 def open_standard_streams() -> None:
-    """Open those of the three standard streams that are closed, on the null device: else the next sockets get their
-    numbers, and what is meant for a log goes to a client."""
+    """Opens closed standard streams on the null device.
+
+    Else the next sockets would get the numbers of these streams, and lines for the log would be sent to a client.
+    """
     while (file := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(file, True)
     os.close(file)
@@ -34,16 +35,18 @@ def open_standard_streams() -> None:
     sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115 (as above)
 
 
-def write_everything() -> None:
-    """Let no letter be an error: what an encoding has no place for is written as an escape."""
+def escape_unencodable() -> None:
+    """Writes characters outside the encoding of a stream as escapes."""
     for stream in (sys.stdout, sys.stderr):
         if stream.errors == "strict":
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # those of a process can
 
 
 def use_utf8() -> None:
-    """Begin again with paths in UTF-8 where the locale has another encoding for them. Settings files are UTF-8, so a
-    path in one could not be opened."""
+    """Restarts the command with paths in UTF-8 where the locale has another encoding for them.
+
+    Settings files are UTF-8, so a path in one could not be opened.
+    """
     if sys.getfilesystemencoding() != "utf-8" and not sys.flags.utf8_mode:
         os.environ["PYTHONUTF8"] = "1"  # of workers too
         os.environ.setdefault("PYTHONIOENCODING", f"{sys.stdout.encoding}:backslashreplace")
@@ -51,17 +54,17 @@ def use_utf8() -> None:
 
 
 def prepare_worker() -> None:
-    """Prepare a process that a gateway has started for itself. SIGHUP is for its supervisor."""
+    """Prepares a process that a gateway has started for itself. SIGHUP is for its supervisor."""
     open_standard_streams()
     signals.take(serves=True)
 
 
 def main() -> NoReturn:
-    """Run the command that the arguments name, and exit."""
+    """Runs the command that the arguments name, and exits."""
     open_standard_streams()
     signals.take(serves=sys.argv[1:2] == ["serve"])
     use_utf8()
-    write_everything()
+    escape_unencodable()
     end_with(lambda: _run_command(sys.argv[1:]))
 
 
@@ -81,7 +84,7 @@ def _run_command(arguments: list[str]) -> int:
 
 
 def end_with(run: Callable[[], int]) -> NoReturn:
-    """Exit with the status that `run` returns, or with that of how it ended."""
+    """Exits with the status that `run` returns, or with the status of how `run` ended."""
     status: object
     try:
         status = run()
@@ -90,12 +93,12 @@ def end_with(run: Callable[[], int]) -> NoReturn:
         status = ended.code
     except KeyboardInterrupt:
         status = INTERRUPTED
-    except BrokenPipeError:  # `| head` has what it wanted
+    except BrokenPipeError:  # `| head` has read enough
         status = FAILED
     except OSError as error:
         status = FAILED
         _complain(error)
-    _let_go_of_streams()
+    _flush_streams()
     sys.exit(status)
 
 
@@ -105,8 +108,8 @@ def _complain(error: OSError) -> None:
         print(f"invoke-gateway: the output cannot be written: {error.strerror or error}{where}", file=sys.stderr)
 
 
-def _let_go_of_streams() -> None:
-    """Write what is left, so that the interpreter finds nothing to fail at when it ends."""
+def _flush_streams() -> None:
+    """Flushes the streams, so that the interpreter has nothing to fail at when it ends."""
     for stream, file in ((sys.stdout, 1), (sys.stderr, 2)):
         try:
             stream.flush()

@@ -1,4 +1,4 @@
-"""Messages of `application/vnd.amazon.eventstream`, the framing of InvokeWithResponseStream's response.
+"""Encodes messages of `application/vnd.amazon.eventstream`, the framing of InvokeWithResponseStream's response.
 
     total length (4) | headers length (4) | CRC-32 of these eight bytes (4) |
     headers | payload | CRC-32 of all before (4)
@@ -22,10 +22,8 @@ _OVERHEAD = 16  # bytes: the prelude, its checksum and the one of the message
 
 
 def encode(event_type: str, payload: bytes, content_type: str) -> bytes:
-    """One event message carrying `payload`; botocore refuses to decode more than 24 MiB of it.
-
-    Raises `struct.error` for a content type of more than 65,535 bytes.
-    """
+    """Encodes an event message with `payload`; botocore decodes at most 24 MiB. Raises `struct.error` for a content
+    type of more than 65,535 bytes."""
     headers = (
         _header(b":event-type", event_type)
         + _header(b":content-type", content_type)

@@ -11,16 +11,17 @@ if TYPE_CHECKING:
     from types import FrameType
 
 ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGALRM)
-"""Signals that end a command. What it has begun, such as a hold, is taken back first."""
+"""Signals that end a command. The command first undoes its work, such as a hold."""
 
 IGNORED = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGVTALRM, signal.SIGPROF, signal.SIGIO)
-"""Signals that mean nothing here. Others send them, such as SIGUSR1 to rotate a log, and their default is to kill."""
+"""Signals without a meaning here. Tools send them, such as SIGUSR1 to rotate a log, and their default is to kill."""
 
 
 class Signals:
     """Handles the signals of this process until a serving gateway has an event loop.
 
-    `was_hung_up`: SIGHUP came, by which a gateway reads its settings again."""
+    was_hung_up: SIGHUP has arrived, which reloads the settings
+    """
 
     def __init__(self) -> None:
         self.was_hung_up = False
@@ -29,24 +30,24 @@ class Signals:
         self._pending: int | None = None
 
     def take(self, *, serves: bool) -> None:
-        """Install the handlers. What the parent has set to be ignored, as `nohup` does, stays so."""
+        """Installs the handlers. A signal that the parent has set to be ignored, as `nohup` does, stays ignored."""
         for number in IGNORED:
             signal.signal(number, signal.SIG_IGN)
         for number in (*ENDING, signal.SIGINT):
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._end_serving if serves else self._end)
         if serves:
-            signal.signal(signal.SIGHUP, self._note_hang_up)
+            signal.signal(signal.SIGHUP, self._record_hang_up)
             signal.signal(signal.SIGALRM, signal.SIG_IGN)
 
     def ignore_all(self) -> None:
-        """Ignore every signal from here on, so that none cuts the end of the process short."""
+        """Ignores every signal from here on, so that none interrupts the end of the process."""
         for number in (*ENDING, *IGNORED, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
 
     @contextlib.contextmanager
     def deferred(self) -> Iterator[None]:
-        """Let signals end the command after the block, not inside it. For what must not be left half done."""
+        """Lets signals end the command after the block, not inside it: the block must not be left half done."""
         self._is_deferring = True
         try:
             yield
@@ -57,8 +58,10 @@ class Signals:
             self._end(pending, None)
 
     def _end(self, number: int, frame: FrameType | None) -> None:
-        """End a command. While it takes back what it has begun only Ctrl-C interrupts it: a service manager sends
-        several signals, and a terminal that is closed too."""
+        """Ends a command. While it undoes its work, only Ctrl-C interrupts it.
+
+        A service manager sends several signals, and so does a terminal that is closed.
+        """
         if self._is_deferring:
             self._pending = self._pending or number
             return
@@ -69,12 +72,12 @@ class Signals:
             raise SystemExit(128 + number)
 
     def _end_serving(self, number: int, frame: FrameType | None) -> None:
-        """End a gateway that does not serve yet: there is nothing to drain."""
+        """Ends a gateway that does not serve yet: there is nothing to drain."""
         raise SystemExit(0)
 
-    def _note_hang_up(self, number: int, frame: FrameType | None) -> None:
+    def _record_hang_up(self, number: int, frame: FrameType | None) -> None:
         self.was_hung_up = True
 
 
 signals = Signals()
-"""Holds the signals of this process: signals have no other owner."""
+"""Owns the signals of this process."""

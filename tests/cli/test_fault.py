@@ -107,7 +107,7 @@ def test_there_is_a_word_for_every_key_of_a_step() -> None:
         ("pass 1.5", "pass needs a number of calls"),
         ("latency 2s", "latency needs a number of seconds"),
         ("error", "error needs the name of an exception"),
-        ("pass 1 pass 2", "says pass twice"),
+        ("pass 1 pass 2", "has pass twice"),
         (f"error {THROTTLE} {REASON} extra", "'extra' is none of"),
     ],
 )

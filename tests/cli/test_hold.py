@@ -93,7 +93,7 @@ def test_a_detached_hold_prints_its_id_and_lasts_until_it_is_released(served: Ga
     assert served.held() == {}
     again = ask(served, "release", id)
     assert again.exit_code == 1
-    assert again.stderr.startswith(f"invoke-gateway: there is no hold {id}: it has ended, or never was.")
+    assert again.stderr.startswith(f"invoke-gateway: there is no hold {id}: it has ended, or never existed.")
 
 
 def test_the_gateways_own_hint_is_short_where_it_listens_as_usual() -> None:

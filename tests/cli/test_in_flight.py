@@ -92,19 +92,19 @@ def test_beside_the_table_stands_what_is_not_in_it() -> None:
         },
     ]
     document = {"holders": [ROW], "left_out": 1, "gateways": gateways, "trouble": "The store is away."}
-    dead = "it is not heard any more, and they go back"
+    dead = "the gateway does not renew its lease. Its slots are released"
     ending = "or by `invoke-gateway in-flight release --gateway"
     assert describe_rest(document) == [
         "and 1 slot more",
-        "g-2 holds 4 slots of account a, its calls are not known",
-        f"g-3.1 holds 12 slots of account a, its calls are not known; {dead} in 3.2 s, {ending} g-3.1`",
+        "g-2 holds 4 slots of account a, whose calls are not known",
+        f"g-3.1 holds 12 slots of account a, whose calls are not known; {dead} in 3.2 s, {ending} g-3.1`",
         f"g-4 holds 1 slot of account a; {dead} now, {ending} g-4`",
         "The store is away.",
     ]
 
 
 def test_it_asks_a_running_gateway(served: Gateway) -> None:
-    assert ask(served, "in-flight").output == "Nobody holds a slot.\n"
+    assert ask(served, "in-flight").output == "No slot is in use.\n"
     with calls_under_way(served, "hold-a", "hold-a", "hold-b"):
         result = ask(served, "in-flight", "hold-a", "--most", "1")
         assert result.exit_code == 0
@@ -133,8 +133,11 @@ def test_what_was_given_back_is_a_line_for_each_process_and_account() -> None:
         {"gateway": "g-1", "worker": None, "account": "b", "slots": 1, "is_alive": True},
     ]
     assert describe_released({"released": rows}) == [
-        "g-1.2r1: gave back 12 slots of account a",
-        "g-1: gave back 1 slot of account b; it lives, and counts its running calls again, also above the limit",
+        "g-1.2r1: released 12 slots of account a",
+        (
+            "g-1: released 1 slot of account b; "
+            "the gateway lives, and counts its running calls again, also above the limit"
+        ),
     ]
 
 

@@ -113,8 +113,8 @@ def test_of_shared_counters_the_table_says_whose_calls_they_are() -> None:
 def test_of_shared_counters_the_table_says_what_is_wrong_with_the_store() -> None:
     trouble = "The shared counters do not answer: no answer within 0.25 s."
     assert trouble in render_shared(trouble=trouble)
-    assert "what other gateways run was so 75 s ago" in render_shared(sums_age_seconds=75.2)
-    assert "the store has not said yet what other gateways run" in render_shared(sums_age_seconds=None)
+    assert "the calls of other gateways are 75 s old" in render_shared(sums_age_seconds=75.2)
+    assert "the calls of other gateways are not known yet" in render_shared(sums_age_seconds=None)
     assert not any(words in render_shared() for words in (trouble, "ago", "not said"))
 
 

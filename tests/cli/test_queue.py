@@ -119,7 +119,7 @@ def test_below_the_table_stands_what_is_not_in_it_and_what_is_wrong() -> None:
         "The disk is full. Make room.",
     ]
     assert shown(render(QUEUE | {"events": 0, "functions": []})) == [["No events wait in /var/lib/x/queue.db."]]
-    assert "handed to the backend" in shown(render({"mode": "forward", "functions": []}))[0][0]
+    assert "forwarded to the backend" in shown(render({"mode": "forward", "functions": []}))[0][0]
 
 
 def test_what_a_client_has_chosen_neither_is_markup_nor_commands_the_terminal() -> None:
@@ -162,7 +162,7 @@ def test_it_asks_a_running_gateway(served: Gateway) -> None:
     listed = ask(served, "list", "hold-one", "--state", "waiting").output
     assert (ID % 1 in listed, ID % 2 in listed, ID % 3 in listed) == (False, True, True)
     assert ask(served, "list", "--most", "1").output.endswith("and more; --most shows up to 100\n")
-    assert ask(served, "list", "echo").output == "There are no such events.\n"
+    assert ask(served, "list", "echo").output == "No events match.\n"
     event = ask(served, "show", ID % 2).output
     assert "state:       waiting" in event
     assert event.endswith('payload:     8 bytes\n{"n": 2}\n')
@@ -194,7 +194,7 @@ def test_on_a_terminal_it_asks_before_it_drops(served: Gateway, monkeypatch: pyt
 
 def test_the_gateway_may_be_named_before_the_words_or_after(served: Gateway) -> None:
     before = ["queue", "--admin", str(served.server.admin), "list"]
-    assert CliRunner().invoke(main, before).output == "There are no such events.\n"
+    assert CliRunner().invoke(main, before).output == "No events match.\n"
 
 
 def test_a_mistake_is_one_line_and_exits_with_1(served: Gateway) -> None:

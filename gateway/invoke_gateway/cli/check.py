@@ -20,9 +20,9 @@ MOST_ACCOUNTS = 50  # rows of the table
 def check(ctx: click.Context, file: Path) -> None:
     """Check a settings file.
 
-    Prints all mistakes at once, each with its key and its cure, and exits with 2; or what each account gets. Mistakes
-    are also what `serve` would refuse on this machine: missing extras, taken ports, files that cannot be read or
-    written. Ports and events of a running gateway with these settings are a note only, so that a reload can be checked.
+    Prints all mistakes at once, each with its key and its cure, and exits with 2. Without a mistake it prints the
+    limits of each account. Missing extras, taken ports, and files that cannot be read or written are mistakes, too.
+    Ports and events of a running gateway with these settings are only a note, so that a reload can be checked.
     """
     from invoke_gateway.server.startup_checks import StartupChecks
 
@@ -39,7 +39,7 @@ def check(ctx: click.Context, file: Path) -> None:
 
 
 def accounts_table(settings: Settings) -> Table:
-    """One row per account, in slots."""
+    """Returns a table with one row per account, in slots."""
     table = Table("account", *COLUMNS, caption_justify="left")
     for name, account in list(settings.accounts.items())[:MOST_ACCOUNTS]:
         table.add_row(name, *(str(number(account)) for number in COLUMNS.values()))

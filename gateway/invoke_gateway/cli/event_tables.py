@@ -43,7 +43,7 @@ def show_queue(document: dict[str, Any], *, as_json: bool) -> None:
 
 
 def render(document: dict[str, Any]) -> Group:
-    """The table of functions, and below it how much there is in all, where, and what is wrong."""
+    """Returns the table of functions, and below it the sums, the store, and what is wrong."""
     parts: list[Table | Text] = []
     if document["functions"]:
         parts.append(queue_table(document["functions"]))
@@ -52,7 +52,7 @@ def render(document: dict[str, Any]) -> Group:
 
 
 def queue_table(rows: list[dict[str, Any]]) -> Table:
-    """Return one row for each function. Accounts are shown where there are several, held events where there are any."""
+    """Returns one row for each function. Accounts and held events are shown where there are any to tell apart."""
     has_held = any(row.get("held") for row in rows)
     has_accounts = len({row.get("account") for row in rows}) > 1
     table = make_table(*(("account",) if has_accounts else ()), "function")
@@ -74,7 +74,7 @@ def queue_table(rows: list[dict[str, Any]]) -> Table:
 
 def _describe_whole(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if document.get("mode") == "forward":
-        yield "Events are handed to the backend (async.mode: forward): none are kept here.", ""
+        yield "Events are forwarded to the backend (async.mode: forward): none are stored here.", ""
         return
     if left_out := document.get("left_out"):
         yield f"and {left_out} more functions; --rows shows more", "dim"
@@ -107,7 +107,7 @@ def show_events(document: dict[str, Any], *, as_json: bool) -> None:
         print_json(document)
         return
     if not document["events"]:
-        click.echo("There are no such events.")
+        click.echo("No events match.")
         return
     make_console().print(events_table(document["events"]))
     if document.get("has_more"):
@@ -144,7 +144,7 @@ def _describe_why(row: dict[str, Any]) -> str:
 
 
 def describe_event(row: dict[str, Any], *, whole: bool) -> list[str]:
-    """Everything of an event, a line each; of the payload, unless it is wanted `whole`, the first KiB."""
+    """Returns all members of an event, one a line; of the payload the first KiB, or all of it if `whole`."""
     received = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.get("received_at") or 0))
     lines = {
         "request id": row.get("request_id"),

@@ -24,10 +24,10 @@ EVERY_FUNCTION = "*"
 @click.argument("function", required=False)
 @click.argument("steps", nargs=-1)
 @click.option("--file", type=click.Path(path_type=Path), help="YAML or JSON file of a script, or of its steps alone.")
-@click.option("--seed", type=int, help="Decides where a probability hits; 0 without it.")
+@click.option("--seed", type=int, help="Seed of the probabilities; 0 without it.")
 @click.option("--loop", is_flag=True, default=None, help="Begin with the first step again after the last.")
 @click.option("--account", metavar="ID", help="Account whose function it is; the default one without it.")
-@click.option("--list", "as_list", is_flag=True, help="Show all scripts and how far they are.")
+@click.option("--list", "as_list", is_flag=True, help="Show all scripts and their progress.")
 @click.option("--json", "as_json", is_flag=True, help="Print the gateway's answer as JSON.")
 @click.option("--end", metavar="ID", help="End the script with this id; `all` ends all.")
 @admin_option
@@ -56,12 +56,12 @@ def fault(
 
     \b
     Steps:
-      pass CALLS              so many calls pass
+      pass CALLS              this number of calls pass
       error NAME [REASON]     the call fails with this exception of Invoke
       latency SECONDS         the call is late and keeps its slot; goes with error or cut
-      cut BYTES               the response is cut after so many bytes of its body
-      ... repeat CALLS        so many calls in a row, instead of one
-      ... probability CHANCE  each only with this chance; the others pass
+      cut BYTES               the response is cut after this number of bytes of its body
+      ... repeat CALLS        this number of calls in a row, instead of one
+      ... probability CHANCE  each call only with this chance; all further calls pass
     """
     client = AdminClient(admin)
     given = {"seed": seed, "loop": loop, "account": account}
@@ -83,7 +83,7 @@ def refuse_both(*given: object) -> None:
 
 
 def show_or_end(client: AdminClient, end: str | None, *, as_json: bool) -> None:
-    """Show all scripts, or end one or `all`. Raises `FaultFailed`."""
+    """Shows all scripts, or ends one or `all`. Raises `FaultFailed`."""
     if end is None:
         _show(client.list_scripts(), as_json=as_json)
     elif end == "all":
@@ -92,11 +92,11 @@ def show_or_end(client: AdminClient, end: str | None, *, as_json: bool) -> None:
     elif client.end_script(end):
         click.echo(f"ended {end}")
     else:
-        raise FaultFailed(f"there is no fault script {end}: it was ended or replaced, or never was; see --list.")
+        raise FaultFailed(f"there is no fault script {end}: it was ended or replaced, or never existed; see --list.")
 
 
 def make_and_show(client: AdminClient, wanted: dict[str, Any], address: str, *, as_json: bool) -> None:
-    """Make a script and show it; `address` goes into the command that ends it. Raises `FaultFailed`."""
+    """Makes a script and shows it; `address` completes the printed command that ends it. Raises `FaultFailed`."""
     script = client.make_script(wanted)
     _show([script], as_json=as_json)
     if not as_json:
@@ -113,7 +113,7 @@ def _show(scripts: list[dict[str, Any]], *, as_json: bool) -> None:
 def read_wanted(
     steps: tuple[str, ...], file: Path | None, *, function: str | None, **options: object
 ) -> dict[str, Any]:
-    """The script that the command line asks for: what it says goes over what is in the file. Raises `UsageError`."""
+    """Returns the script of the command line, whose values replace those of the file. Raises `UsageError`."""
     wanted = _read_file(file) if file is not None else {}
     if steps and file is not None:
         raise click.UsageError("Give the steps as words or with --file, not both.")
@@ -135,7 +135,7 @@ def read_wanted(
 
 
 def _read_file(file: Path) -> dict[str, Any]:
-    """A script, or its steps alone, as YAML, of which JSON is a part."""
+    """Reads a script, or its steps alone, as YAML, of which JSON is a part."""
     try:
         data = file.read_bytes()
     except OSError as error:
@@ -154,7 +154,7 @@ def _read_file(file: Path) -> dict[str, Any]:
 
 
 def _find_no_json(document: Any) -> str | None:
-    """Describe a value that YAML has and JSON has not: a date, a number that is none, a name that is no text."""
+    """Describes a value that YAML has and JSON has not: a date, a number that is none, a name that is no text."""
     waiting = [document]
     while waiting:
         value = waiting.pop()
@@ -172,7 +172,7 @@ def _find_no_json(document: Any) -> str | None:
 
 
 def scripts_table(scripts: list[dict[str, Any]]) -> Table:
-    """One row per script; an arrow stands before the step that is next."""
+    """Returns one row per script; an arrow marks the next step."""
     table = make_table("id", "account", "function")
     for heading in ("calls", "injected", "seed"):
         table.add_column(heading, justify="right")
@@ -197,7 +197,7 @@ def _describe_steps(script: dict[str, Any]) -> Text:
 
 
 def describe_made(script: dict[str, Any], end: str) -> str:
-    """One line: which script is in force, and the command that ends it."""
+    """Returns one line: the script in force, and the command that ends it."""
     function = script["function"] or "every function"
     replaced = f", in place of {script['replaced']}" if script.get("replaced") else ""
     return f"fault script {script['id']} for {function} of account {script['account']}{replaced}; `{end}` ends it"

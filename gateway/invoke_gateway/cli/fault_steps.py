@@ -1,4 +1,4 @@
-"""Steps of fault scripts in words, such as `error ServiceException repeat 2`."""
+"""Reads and writes steps of fault scripts as words, such as `error ServiceException repeat 2`."""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ _WORDS: dict[str, tuple[str, type, str]] = {
 
 
 class BadStep(Exception):
-    """These words are no step; the text says what is wrong with them."""
+    """Reports words that are no step; the text names the mistake."""
 
 
 def parse_step(text: str) -> dict[str, Any]:
-    """The step that words ask for, as the gateway wants it; whether it makes sense is the gateway's to say. Raises
-    `BadStep`."""
+    """Returns the step that words describe; the gateway checks its values. Raises `BadStep`."""
     step: dict[str, Any] = {}
     words = text.split()
     while words:
@@ -30,7 +29,7 @@ def parse_step(text: str) -> dict[str, Any]:
             raise BadStep(f"{text!r}: {word!r} is none of {', '.join(_WORDS)}")
         key, kind, what = _WORDS[word]
         if key in step:
-            raise BadStep(f"{text!r} says {word} twice")
+            raise BadStep(f"{text!r} has {word} twice")
         try:
             step[key] = kind(words.pop(0))
         except (IndexError, ValueError):
@@ -43,7 +42,7 @@ def parse_step(text: str) -> dict[str, Any]:
 
 
 def describe_step(step: dict[str, Any]) -> str:
-    """A step in the words that ask for it."""
+    """Returns a step as words."""
     parts = []
     for word, (key, _, _) in _WORDS.items():
         if key in step:

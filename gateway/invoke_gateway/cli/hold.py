@@ -18,13 +18,13 @@ TICK = 1.0  # seconds between two counts of what is left
 
 @click.command()
 @click.argument("function", required=False)
-@click.option("--slots", type=click.IntRange(1, 1_000_000), default=1, show_default=True, help="How many to hold.")
+@click.option("--slots", type=click.IntRange(1, 1_000_000), default=1, show_default=True, help="Slots to hold.")
 @click.option(
     "--seconds",
     type=click.FloatRange(0, 3600, min_open=True),
     default=30,
     show_default=True,
-    help="How long; then the gateway ends the hold by itself.",
+    help="Seconds after which the gateway ends the hold.",
 )
 @click.option("--account", metavar="ID", help="Account whose slots are held; the default one without it.")
 @click.option("--detach", is_flag=True, help="Print the hold's id and return at once.")
@@ -41,15 +41,15 @@ def hold(
 ) -> None:
     """Hold slots of FUNCTION, so that calls are throttled for certain.
 
-    Without FUNCTION, slots of the account's unreserved pool. All of them are taken, or none. Ctrl-C, SIGTERM
-    and SIGHUP give them back.
+    Without FUNCTION, holds slots of the account's unreserved pool. All of them are taken, or none. Ctrl-C, SIGTERM
+    and SIGHUP release them.
     """
     wanted = {"function": function, "slots": slots, "seconds": seconds, **({"account": account} if account else {})}
     client = AdminClient(admin)
     try:
         taken = None
         try:
-            with signals.deferred():  # else the id of what was taken meanwhile would be lost
+            with signals.deferred():  # else the id of a hold that was just taken would be lost
                 taken = client.take_hold(wanted)
             if detach:
                 click.echo(taken["id"])
@@ -59,13 +59,13 @@ def hold(
             wait_for_end(seconds, is_terminal=sys.stdout.isatty())
         finally:
             if taken is not None:
-                client.release_hold(taken["id"])  # it may have ended by itself a moment ago
+                client.release_hold(taken["id"])  # False if it has just ended
     except HoldFailed as error:
         give_up(ctx, error)
 
 
 def describe_hold(hold: dict[str, Any], wanted: dict[str, Any], release: str) -> str:
-    """One line: what is held, and the command that ends it."""
+    """Returns one line: the slots that are held, and the command that ends the hold."""
     asked = wanted.get("account")
     account = f" in account {hold['account']}" if asked else ""
     if asked and asked != hold["account"]:
@@ -77,7 +77,7 @@ def describe_hold(hold: dict[str, Any], wanted: dict[str, Any], release: str) ->
 
 
 def wait_for_end(seconds: float, *, is_terminal: bool) -> None:
-    """Wait until a hold's time is over, or until Ctrl-C; a terminal shows the seconds that are left."""
+    """Waits until the hold's time is over, or until Ctrl-C; a terminal shows the seconds that are left."""
     end = time.monotonic() + seconds
     try:
         while (left := end - time.monotonic()) > 0:

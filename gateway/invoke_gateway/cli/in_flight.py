@@ -14,7 +14,7 @@ from invoke_gateway.cli.tables import count, make_console, make_table, print_jso
 
 
 class InFlight(click.Group):
-    """`in-flight [FUNCTION]` is `in-flight list [FUNCTION]`: what follows is a function unless it is a command."""
+    """Runs `in-flight list [FUNCTION]` for `in-flight [FUNCTION]`, unless the next word names a command."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not args or (args[0] not in self.commands and args[0] not in ctx.help_option_names):
@@ -68,7 +68,7 @@ def release(ctx: click.Context, gateway: str, account: str | None, force: bool, 
       invoke-gateway in-flight release --gateway g-7f3a2b1c       with all its workers
       invoke-gateway in-flight release --gateway g-7f3a2b1c.2     one worker alone
 
-    The slots of a dead gateway are released by themselves when its lease has ended, and with `reclaim_after: timeout`
+    The slots of a dead gateway are released when its lease has ended, and with `reclaim_after: timeout`
     the backend's time-out later. Release them at once where you know that its calls are over. Any gateway on the same
     store takes this command; `invoke-gateway in-flight` lists the ids.
     """
@@ -92,7 +92,7 @@ def show_holders(document: dict[str, Any], *, as_json: bool) -> None:
 
 
 def holders_table(rows: list[dict[str, Any]]) -> Table:
-    """One row for each call, oldest first; only those columns in which rows differ or say something."""
+    """Returns one row for each call, oldest first, with only those columns in which rows differ."""
     columns = [key for key in ("gateway", "worker") if any(row.get(key) for row in rows)]
     if len({row.get("account") for row in rows}) > 1:
         columns.append("account")
@@ -114,10 +114,10 @@ def _describe_request(row: dict[str, Any]) -> Text:
 
 
 def describe_rest(document: dict[str, Any]) -> list[str]:
-    """What the table does not say: slots that are not in it, gateways whose calls are not known, and dead ones."""
+    """Returns lines about slots outside the table: rows left out, unknown calls of a gateway, dead gateways."""
     lines = []
     if not document["holders"]:
-        lines.append("No call is known to hold a slot." if document.get("gateways") else "Nobody holds a slot.")
+        lines.append("The calls that hold slots are not known." if document.get("gateways") else "No slot is in use.")
     elif left_out := document.get("left_out", 0):
         lines.append(f"and {count(left_out, 'slot')} more")
     lines += [line for gateway in document.get("gateways", ()) if (line := _describe_gateway(gateway))]
@@ -133,27 +133,27 @@ def _describe_gateway(gateway: dict[str, Any]) -> str | None:
     id = join_id(gateway)
     line = f"{id} holds {count(gateway.get('slots', 0), 'slot')} of account {gateway.get('account')}"
     if not is_known:
-        line += ", its calls are not known"
+        line += ", whose calls are not known"
     if not is_alive:
         left = gateway.get("seconds_left") or 0.0
         when = f"in {left:.1f} s" if left > 0 else "now"
         cure = f"`invoke-gateway in-flight release --gateway {id}`"
-        line += f"; it is not heard any more, and they go back {when}, or by {cure}"
+        line += f"; the gateway does not renew its lease. Its slots are released {when}, or by {cure}"
     return line
 
 
 def join_id(row: dict[str, Any]) -> str:
-    """The id by which the store knows a process."""
+    """Returns the id of a process in the store."""
     return ".".join(str(printable_text(row[key])) for key in ("gateway", "worker") if row.get(key))
 
 
 def describe_released(document: dict[str, Any]) -> list[str]:
-    """A line for each process and account: how many slots were given back."""
+    """Returns a line for each process and account, with the number of released slots."""
     lines = []
     for row in document["released"]:
         slots = row.get("slots", 0)
-        line = f"{join_id(row)}: gave back {count(slots, 'slot')} of account {row.get('account')}"
+        line = f"{join_id(row)}: released {count(slots, 'slot')} of account {row.get('account')}"
         if row.get("is_alive"):
-            line += "; it lives, and counts its running calls again, also above the limit"
+            line += "; the gateway lives, and counts its running calls again, also above the limit"
         lines.append(line)
     return lines

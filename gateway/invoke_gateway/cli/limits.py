@@ -40,8 +40,10 @@ def limits(ctx: click.Context, admin: Address, once: bool, as_json: bool) -> Non
 
 
 def render(limits: dict[str, Any]) -> Table:
-    """The table: of each account a row for the whole, a row for its unreserved pool, then its functions. Where counters
-    are shared, what is in flight is over all gateways, and what this one has of it stands beside it."""
+    """Returns the table: of each account a row for the whole, a row for its unreserved pool, then its functions.
+
+    Where counters are shared, the slots in flight are those of all gateways, with this gateway's part beside them.
+    """
     title = "draining: no new calls are admitted" if limits.get("draining") else None
     shared = limits.get("shared")
     caption = None if shared is None else _describe_sharing(shared, limits["accounts"])
@@ -55,7 +57,7 @@ def render(limits: dict[str, Any]) -> Table:
 
 
 def _describe_sharing(shared: dict[str, Any], accounts: list[dict[str, Any]]) -> Text:
-    """How many gateways there are, this one's part, and what is wrong with the store."""
+    """Describes the number of gateways, the part of this one, and the problems of the store."""
     gateways, age = shared.get("gateways", 1), shared.get("sums_age_seconds")
     everywhere = sum(account.get("in_flight", 0) for account in accounts)
     here = sum(account.get("in_flight_here", 0) for account in accounts)
@@ -67,15 +69,15 @@ def _describe_sharing(shared: dict[str, Any], accounts: list[dict[str, Any]]) ->
         who = f"{gateways} gateways share these counters"
     elif everywhere > here:  # how many there are comes with the heartbeat, later than their calls
         who = "other gateways share these counters"
-    words = Text(f"{who}; here {here} of {everywhere}", style="dim")
-    words.append(f"\nages and throttles are of this gateway, {shared.get('gateway', '')}")
+    caption = Text(f"{who}; here {here} of {everywhere}", style="dim")
+    caption.append(f"\nages and throttles are of this gateway, {shared.get('gateway', '')}")
     if trouble := shared.get("trouble"):
-        words.append(f"\n{trouble}", style="bold red")
+        caption.append(f"\n{trouble}", style="bold red")
     if age is None:
-        words.append("\nthe store has not said yet what other gateways run", style="bold red")
+        caption.append("\nthe calls of other gateways are not known yet", style="bold red")
     elif age > _OLD:
-        words.append(f"\nwhat other gateways run was so {age:.0f} s ago", style="bold red")
-    return words
+        caption.append(f"\nthe calls of other gateways are {age:.0f} s old", style="bold red")
+    return caption
 
 
 def _add_account(table: Table, account: dict[str, Any], *, is_shared: bool) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 EXAMPLE = """\b
-Try it with nothing else at hand:
+Try it with the embedded demo backend:
   invoke-gateway serve --backend demo --concurrent-executions 10 --reserve sleep=2
   aws lambda invoke --endpoint-url http://127.0.0.1:9001 --function-name echo out.json
 \b
@@ -17,7 +17,7 @@ In front of a backend that speaks AWS Lambda's Invoke API:
 
 
 class Commands(click.Group):
-    """All commands, by name."""
+    """Finds commands by name, and names the new name of an old one."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(COMMANDS)

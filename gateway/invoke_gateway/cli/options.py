@@ -1,4 +1,4 @@
-"""Options and exits that the commands for a running gateway share."""
+"""Defines the options and exits that the commands for a running gateway share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ADMIN = "127.0.0.1:9002"  # default of the setting `admin`
 
 
 def parse_admin(ctx: click.Context, parameter: click.Parameter, value: str) -> Address:
-    """Parse the value of --admin. Raises `BadParameter`."""
+    """Parses the value of --admin. Raises `BadParameter`."""
     from pydantic_core import PydanticCustomError
 
     from invoke_gateway.settings.address import read_address
@@ -37,11 +37,11 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print the ga
 
 
 def name_admin(admin: object) -> str:
-    """Return the flag that a command printed for the user needs to reach the same gateway; empty for the default."""
+    """Returns the flag that a command printed for the user needs to reach the same gateway; empty for the default."""
     return "" if str(admin) == ADMIN else f" --admin {admin}"
 
 
 def give_up(ctx: click.Context, error: Exception) -> NoReturn:
-    """Print the error in one line and exit."""
+    """Prints the error in one line and exit."""
     click.echo(f"invoke-gateway: {error}", err=True)
     ctx.exit(UNREACHABLE)

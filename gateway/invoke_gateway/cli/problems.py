@@ -10,7 +10,7 @@ BAD_SETTINGS = 2  # exit status, the same as click's for a wrong command line
 
 
 def report(error: SettingsError) -> int:
-    """Print all mistakes to stderr; the exit status."""
+    """Prints all mistakes to stderr and returns the exit status."""
     count = len(error.problems)
     click.echo(f"invoke-gateway: {count} mistake{'s' if count > 1 else ''} in the settings", err=True)
     for problem in error.problems[:MOST_SHOWN]:
@@ -24,6 +24,6 @@ def report(error: SettingsError) -> int:
 
 
 def report_notes(notes: list[str]) -> None:
-    """Print to stderr what keeps nothing from starting."""
+    """Prints notes, which prevent no start, to stderr."""
     for note in notes:
         click.echo(printable(f"note: {note}"), err=True)

@@ -23,7 +23,7 @@ _STATES = ("waiting", "retrying", "running", "delivering", "undelivered", "held"
 @admin_option
 @click.pass_context
 def queue(ctx: click.Context, watch: bool, rows: int, as_json: bool, admin: object) -> None:
-    """Show the events (asynchronous invocations) that wait, are tried again, run, or could not be delivered.
+    """Show the events (asynchronous invocations) that wait, are retried, run, or could not be delivered.
 
     \b
       invoke-gateway queue --watch
@@ -76,7 +76,7 @@ def list_events(
 @admin_option
 @click.pass_context
 def show(ctx: click.Context, request_id: str, payload: bool, as_json: bool, admin: object) -> None:
-    """Show all there is to know of the events with the request id ID."""
+    """Show all members of the events with the request id ID."""
     try:
         document = AdminClient(admin).fetch_events(request_id=request_id, payload="true")
     except QueueFailed as error:
@@ -95,7 +95,7 @@ def show(ctx: click.Context, request_id: str, payload: bool, as_json: bool, admi
 def retry(ctx: click.Context, request_ids: tuple[str, ...], admin: object) -> None:
     """Try events now, instead of when they are due.
 
-    One that was to be run again is run; one that could not be delivered is delivered, with all its tries anew.
+    An event in retry is run. An outcome that could not be delivered is delivered, with all attempts again.
     """
     _do_to_all(ctx, request_ids, lambda id: AdminClient(admin).retry_events(id), "retried")
 
@@ -107,7 +107,7 @@ def retry(ctx: click.Context, request_ids: tuple[str, ...], admin: object) -> No
 def adopt(ctx: click.Context, origin: str | None, admin: object) -> None:
     """Run held events here: those that were accepted for another backend, Region or account.
 
-    ORIGIN is one that `invoke-gateway queue` names. It can be left out where events of one origin only are held.
+    `invoke-gateway queue` lists the origins. ORIGIN can be left out where events of only one origin are held.
     """
     _decide(ctx, lambda: AdminClient(admin).adopt_events(origin), "adopted")
 
@@ -115,14 +115,14 @@ def adopt(ctx: click.Context, origin: str | None, admin: object) -> None:
 @queue.command()
 @click.argument("request_ids", metavar="ID...", nargs=-1)
 @click.option("--held", is_flag=True, help="Drop all held events instead, those of another backend.")
-@click.option("--origin", help="With --held: of this origin only, which `invoke-gateway queue` names.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--origin", help="With --held: drop events of this origin only (`invoke-gateway queue` lists origins).")
+@click.option("--yes", is_flag=True, help="Drop without confirmation.")
 @admin_option
 @click.pass_context
 def drop(
     ctx: click.Context, request_ids: tuple[str, ...], held: bool, origin: str | None, yes: bool, admin: object
 ) -> None:
-    """Drop events for good: they are neither run nor delivered to anybody."""
+    """Drop events for good: they are neither run nor delivered."""
     if held == bool(request_ids):
         raise click.UsageError("Give the ids of the events, or --held.")
     if origin is not None and not held:
@@ -144,7 +144,7 @@ def _decide(ctx: click.Context, do: Callable[[], dict[str, Any]], word: str) -> 
     except QueueFailed as error:
         give_up(ctx, error)
     events = answer[word]
-    rest = "" if answer.get("is_whole", True) else " until now; the gateway goes on with the rest"
+    rest = "" if answer.get("is_whole", True) else " until now; the gateway continues with the rest"
     click.echo(f"{word} {count(events, 'event')}{rest}")
 
 
@@ -155,7 +155,7 @@ def _is_terminal() -> bool:
 def _do_to_all(
     ctx: click.Context, request_ids: tuple[str, ...], do: Callable[[str], dict[str, Any]], word: str
 ) -> None:
-    """A line for each; what fails for one does not keep it from the others."""
+    """Prints a line for each event; a failure for one event does not stop the rest."""
     has_failed = False
     for request_id in request_ids:
         try:
@@ -168,7 +168,7 @@ def _do_to_all(
         if answer[word] > 1:
             line += f": {answer[word]} events"
         if answer.get("running"):
-            line += f"; {answer['running']} with this id run now, and were left alone"
+            line += f"; {answer['running']} with this id run now, and were not changed"
         click.echo(line)
     if has_failed:
         ctx.exit(UNREACHABLE)

@@ -17,7 +17,9 @@ def release(ctx: click.Context, hold: str, admin: Address) -> None:
     """End the hold with the id HOLD before its time is over."""
     try:
         if not AdminClient(admin).release_hold(hold):
-            raise HoldFailed(f"there is no hold {hold}: it has ended, or never was. http://{admin}/holds lists all.")
+            raise HoldFailed(
+                f"there is no hold {hold}: it has ended, or never existed. http://{admin}/holds lists all."
+            )
     except HoldFailed as error:
         give_up(ctx, error)
     click.echo(f"released {hold}")

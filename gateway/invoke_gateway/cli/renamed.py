@@ -1,4 +1,4 @@
-"""Errors for old names of commands and flags: each names the new one."""
+"""Explains old names of commands and flags: each error names the new one."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ FLAGS_OF_COMMANDS = {
 
 
 def explain_flag(error: click.NoSuchOption) -> click.UsageError:
-    """Return the error for a flag that was renamed; `error` itself for every other."""
+    """Returns the error for a flag that was renamed; `error` itself for every other."""
     command = error.ctx.info_name if error.ctx is not None else None
     new = FLAGS_OF_COMMANDS.get((command or "", error.option_name)) or FLAGS.get(error.option_name)
     return error if new is None else click.UsageError(f"{error.option_name} was renamed: use {new}.", error.ctx)
 
 
 def explain_command(name: str) -> str | None:
-    """Return the text for a command that was renamed, None for every other."""
+    """Returns the text for a command that was renamed, None for every other."""
     new = COMMANDS.get(name)
     return None if new is None else f"The command {name} was renamed: use invoke-gateway {new}."

@@ -12,7 +12,7 @@ from invoke_gateway.settings import SettingsError, flags, load
 
 
 class Serve(click.Command):
-    """`serve` with its many options under headings."""
+    """Shows the many options of `serve` under headings."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         sections = {flag.parameter: flag.section for flag in flags.all_flags()} | {"reserve": "Limits"}
@@ -34,7 +34,8 @@ def _serve(ctx: click.Context, /, config: Path | None, reserve: tuple[str, ...],
 
     Every key of the settings file is also a flag, and an environment variable: INVOKE_GATEWAY_ and the flag's
     name in capitals with underscores (INVOKE_GATEWAY_BACKEND, INVOKE_GATEWAY_READ_TIMEOUT_SECONDS,
-    INVOKE_GATEWAY_RESERVE="checkout=2,report=0"). Flags go over environment over file.
+    INVOKE_GATEWAY_RESERVE="checkout=2,report=0"). Flags take precedence over the
+    environment, and the environment over the file.
     """
     from invoke_gateway.server.startup_checks import (
         find_mistakes,  # here, so that the other commands need not load the server
@@ -68,7 +69,7 @@ def _make_command() -> click.Command:
         ["--reserve"],
         multiple=True,
         metavar="NAME=N",
-        help="Slots kept for a function of the default account, which are also its ceiling; may be repeated.",
+        help="Slots reserved for a function of the default account, which are also its ceiling; may be repeated.",
     )
     options: list[click.Parameter] = [config, reserve, *(flag.option() for flag in flags.all_flags())]
     return Serve("serve", callback=_serve, params=options, help=_serve.__doc__)

@@ -1,4 +1,4 @@
-"""What the tables of all commands share: text that cannot command the terminal, widths, ages, refreshing."""
+"""Makes the tables of all commands: text that cannot command the terminal, widths, ages, refreshing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The embedded demo backend: five functions behind Lambda's Invoke API, as one small ASGI application.
+"""Embeds a demo backend: five functions behind Lambda's Invoke API, as one small ASGI application.
 
     echo    returns its event, byte for byte
     sleep   {"seconds": s}: waits (1 second by default), returns {"slept": s}
@@ -7,15 +7,14 @@
     stream  {"chunks": c, "bytes": b, "seconds": s}: writes a JSON string of c × b bytes in c chunks, s
             seconds apart (by default 3 chunks of 1,024 bytes at once)
 
-Each is there under any longer name too that goes on with a hyphen: `sleep-checkout` and `sleep-search` are both
+Each function also has every longer name that continues with a hyphen: `sleep-checkout` and `sleep-search` are both
 `sleep`, with limits of their own.
 
-The answer to each synchronous invocation says in `x-demo-running` how many such calls were running when it began,
-itself included: in all, and of each function (overlap.py). So a load test can tell what a gateway really let through.
+The response to each synchronous invocation carries `x-demo-running`: the number of such calls at its start, itself
+included, in all and of each function (overlap.py). A load test reads there how many calls the gateway admitted.
 
-It exists for newcomers and load tests: it does as Lambda does where a client or the gateway can tell
-(headers, shapes of errors, invocation types), and it is cheap. Any qualifier is taken for an alias of
-$LATEST.
+The backend is for newcomers and load tests. It behaves like Lambda where a client or the gateway sees a difference
+(headers, shapes of errors, invocation types), and it is cheap. Any qualifier is taken for an alias of $LATEST.
 """
 
 from invoke_gateway.demo.api import DemoBackend

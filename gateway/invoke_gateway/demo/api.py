@@ -1,4 +1,4 @@
-"""The API side of the demo backend: paths, invocation types and headers around the functions."""
+"""Serves the demo functions by Lambda's Invoke API: paths, invocation types and headers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from invoke_gateway.policy.json_text import find_json_error
 
 
 class _Operation(NamedTuple):
-    """The fixed beginning and end of the operation's path, and the invocation types it knows."""
+    """Describes an operation: the fixed beginning and end of its path, and its invocation types."""
 
     prefix: str
     suffix: str
@@ -48,7 +48,7 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 
 class _Name(NamedTuple):
-    """A function's name as a path gives it: a name or an ARN, partial or full, perhaps with a qualifier."""
+    """Holds a function's name as a path gives it: a name or an ARN, partial or full, perhaps with a qualifier."""
 
     name: str
     qualifier: str | None = None
@@ -58,7 +58,7 @@ class _Name(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> _Name:
-        """What is no name is taken whole: there is no such function either."""
+        """Parses a name; a text that is no name is taken whole, because no function has it."""
         parts = _NAME.fullmatch(text)
         return cls(**parts.groupdict()) if parts else cls(text)
 
@@ -72,10 +72,10 @@ _NAME = re.compile(
 
 
 class DemoBackend:
-    """The ASGI application; `region` and `account` are those of its functions' ARNs.
+    """Serves the functions as an ASGI application; `region` and `account` are those of their ARNs.
 
-    The lifespan stops it, or `await aclose()` where there is none. `close()` alone ends what sleeps, with a
-    function error: for a server that, before its lifespan ends, waits for the responses it owes.
+    The lifespan stops the application, or `await aclose()` where there is no lifespan. `close()` alone ends sleeping
+    functions with a function error: for a server that completes its responses before the lifespan ends.
     """
 
     def __init__(self, *, region: str = "us-east-1", account: str = "000000000000") -> None:
@@ -92,7 +92,7 @@ class DemoBackend:
         self._functions.stop()
 
     async def aclose(self) -> None:
-        """`close()`, and wait until what was invoked as an Event has ended."""
+        """Closes the backend, and waits until its Events have ended."""
         self.close()
         while self._events:
             await asyncio.wait(self._events)
@@ -190,7 +190,7 @@ class DemoBackend:
         return f"arn:{parts.partition or find_partition(region)}:lambda:{region}:{account}:function:{parts.name}"
 
     def _describe(self, name: str) -> dict[str, Any]:
-        """The least FunctionConfiguration that the CLI and SDK waiters are content with."""
+        """Returns the smallest FunctionConfiguration that the CLI and SDK waiters accept."""
         return {
             "FunctionName": name,
             "FunctionArn": self._arn(name),
@@ -231,7 +231,8 @@ async def _run(function: Function, event: bytes, reply: _Reply, is_log_wanted: b
 async def _run_streamed(
     function: Function, event: bytes, reply: _Reply, is_log_wanted: bool, end: Callable[[], None]
 ) -> None:
-    """As Lambda streams: an error of the function comes in the last message, after a 200. `end` is called before it."""
+    """Streams as Lambda does: an error of the function is sent in the last message, after a 200. `end` is called before
+    it."""
     began = perf_counter()
     await reply.begin(200, (_EVENT_STREAM, _EXECUTED_VERSION))
     complete: dict[str, str] = {}
@@ -271,7 +272,7 @@ def _invalid_type(invocation_type: bytes, known: tuple[bytes, ...]) -> dict[str,
 
 
 class _Reply:
-    """One response; every one carries `x-amzn-RequestId`, the caller's own if it is a UUID."""
+    """Builds one response, with `x-amzn-RequestId`: the caller's own if it is a UUID."""
 
     def __init__(self, send: Send, request_id: bytes) -> None:
         self._send = send
@@ -280,7 +281,7 @@ class _Reply:
         self._headers: Headers = ((b"x-amzn-requestid", own),)
 
     def add(self, header: tuple[bytes, bytes]) -> None:
-        """One more header of the response."""
+        """Adds a header to the response."""
         self._headers += (header,)
 
     async def begin(self, status: int, headers: Headers) -> None:
@@ -305,7 +306,7 @@ class _Reply:
 
 
 async def _read(receive: Receive) -> bytes | None:
-    """The whole body, or None when the client left before its end."""
+    """Returns the whole body, or None when the client left before its end."""
     message = await receive()
     if message["type"] == "http.request" and not message.get("more_body"):
         return bytes(message.get("body", b""))

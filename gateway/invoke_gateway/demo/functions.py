@@ -1,4 +1,4 @@
-"""The demo backend's functions. Each takes a JSON text and yields its result, another, in pieces."""
+"""Runs the demo functions. Each takes a JSON text and yields its result, also JSON, in pieces."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ Function = Callable[[bytes], AsyncIterator[bytes]]
 
 
 class FunctionError(Exception):
-    """A function ended in an error: a 200 with `X-Amz-Function-Error`, and this as its payload."""
+    """Reports the error of a function: a 200 with `X-Amz-Function-Error`, and this as its payload."""
 
     def __init__(self, type_: str, message: str) -> None:
         super().__init__(message)
@@ -63,7 +63,7 @@ class FunctionError(Exception):
 
 
 class Functions:
-    """The five functions, by name. Each takes a JSON text and yields its result, another, in pieces."""
+    """Holds the five functions, by name. Each takes a JSON text and yields its result, also JSON, in pieces."""
 
     def __init__(self) -> None:
         self.by_name: dict[str, Function] = {
@@ -77,7 +77,7 @@ class Functions:
         self._is_stopping = False
 
     def find(self, name: str) -> Function | None:
-        """The function of that name; `sleep-checkout` is `sleep` under another one."""
+        """Finds the function of that name; `sleep-checkout` is `sleep` under another one."""
         return self.by_name.get(name) or self.by_name.get(name.partition("-")[0])
 
     def __repr__(self) -> str:
@@ -87,7 +87,7 @@ class Functions:
         self._is_stopping = False
 
     def stop(self) -> None:
-        """Wake what sleeps, and what will, with a FunctionError. May be called twice."""
+        """Wakes every function that sleeps now or later, with a FunctionError. May be called twice."""
         self._is_stopping = True
         for waking in self._sleepers:
             if not waking.done():

@@ -1,8 +1,8 @@
-"""How many calls the demo backend runs at once: the truth that a gateway's own word can be held against.
+"""Counts the calls that the demo backend runs at once: the truth to compare a gateway's own counts with.
 
-A call counts from when its request is whole until just before the last bytes of its response are written, so within
-the time for which a gateway that counts right has its slot taken. Event and DryRun take no slot and are not counted.
-Whether somebody still waits for a call does not matter.
+A call counts from the end of its request until just before the last bytes of its response are written. In a correct
+gateway the call has its slot for all of that time. Event and DryRun take no slot and are not counted. A call counts
+also after its client has left.
 """
 
 from __future__ import annotations
@@ -11,19 +11,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-# A header must not grow with the names that clients think of.
+# A header must not grow with the names that clients choose.
 _MOST_NAMES = 16
 
 
 class Running(NamedTuple):
-    """`header` says what ran when the call began; `end` makes it count no longer, and may be called twice."""
+    """Records a call that runs. `header` lists the calls at its start; `end` stops counting it, and may be called
+    twice."""
 
     header: tuple[bytes, bytes]
     end: Callable[[], None]
 
 
 class Overlap:
-    """The calls that run now, by function."""
+    """Counts the calls that run now, by function."""
 
     def __init__(self) -> None:
         self._all = 0
@@ -34,7 +35,7 @@ class Overlap:
 
     @contextmanager
     def running(self, name: str) -> Iterator[Running]:
-        """Count a call of the function `name` for the length of the block, or until its `end()`."""
+        """Counts a call of the function `name` for the length of the block, or until its `end()`."""
         self._all += 1
         self._by_name[name] = self._by_name.get(name, 0) + 1
         has_ended = False
@@ -51,7 +52,8 @@ class Overlap:
             end()
 
     def _describe(self, name: str) -> bytes:
-        """Such as `all=7, sleep-checkout=3, echo=4`; the call's own function comes first, then at most 15 others."""
+        """Returns a text such as `all=7, sleep-checkout=3, echo=4`: the call's own function first, then at most 15
+        further ones."""
         counts = {name: self._by_name[name], **self._by_name}
         shown = [f"{one}={count}" for one, count in counts.items()][:_MOST_NAMES]
         return ", ".join([f"all={self._all}", *shown]).encode()

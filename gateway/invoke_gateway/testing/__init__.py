@@ -1,4 +1,4 @@
-"""A gateway for your own tests: what the fixtures of `pytest_invoke_gateway` do, also without pytest."""
+"""Provides a gateway for your own tests, as the fixtures of `pytest_invoke_gateway` do, also without pytest."""
 
 from invoke_gateway.admin_client import FaultFailed, HoldFailed, QueueFailed
 from invoke_gateway.testing.events import EventsNotSettled

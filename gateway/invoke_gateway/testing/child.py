@@ -1,8 +1,8 @@
-"""`python -m invoke_gateway.testing.child FOLDER`: serves FOLDER/settings.json, until whoever started it ends.
+"""Serves FOLDER/settings.json until the parent ends: `python -m invoke_gateway.testing.child FOLDER`.
 
-The parent holds the other end of the standard input and never writes to it. When the parent ends, however it ends, the
-kernel closes that end: no crash of a test run leaves a gateway behind. A gateway has nothing to put away but the
-folder, where its events are too, so it exits at once.
+The parent holds the other end of the standard input and never writes to it. When the parent ends, the kernel closes
+that end, so that no crash of a test run leaves a gateway behind. The gateway stores nothing outside FOLDER, where its
+events are too, and exits at once.
 """
 
 import os

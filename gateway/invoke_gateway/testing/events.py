@@ -1,4 +1,4 @@
-"""The events (asynchronous invocations) of a gateway under test."""
+"""Waits for and drops the events (asynchronous invocations) of a gateway under test."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _PAUSE_SECONDS = 0.05  # a run that finds no slot lasts much shorter
 
 
 class EventsNotSettled(Exception):
-    """There are still events; the text says which, and what they wait for."""
+    """Reports events that have not ended; the text names them, and what each waits for."""
 
 
 def has_work(queue: dict[str, Any]) -> bool:
-    """Whether any event of the document of /queue has not ended, or is still told of."""
+    """Returns whether any event of the document of /queue has not ended, or has an outcome to deliver."""
     return any(queue[state] for state in _ENDING)
 
 
@@ -27,9 +27,10 @@ def describe(queue: dict[str, Any]) -> str:
 
 
 def drop_all(admin: AdminClient) -> None:
-    """Drop all events but those that run, or are delivered, now. Raises `QueueFailed`.
+    """Drops all events but those that run, or are delivered, now. Raises `QueueFailed`.
 
-    A run that finds no slot puts its event back: only a second look that finds nothing shows that all are dropped."""
+    A run that finds no slot requeues its event: only a second round that finds nothing shows that all are dropped.
+    """
     idle = 0
     while idle < _LOOKS:
         waiting = [row["request_id"] for row in admin.fetch_events(most=_MOST)["events"] if not row["is_running"]]

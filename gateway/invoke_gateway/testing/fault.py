@@ -1,4 +1,4 @@
-"""A fault script that a test has put in force."""
+"""Defines the fault script that a test has put in force."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from invoke_gateway.admin_client import AdminClient
 
 
 class Fault:
-    """A fault script in force: until `end()`, the end of a `with` block, or the end of the test."""
+    """Keeps a fault script in force until `end()`, the end of a `with` block, or the end of the test."""
 
     def __init__(self, admin: AdminClient, script: Mapping[str, Any]) -> None:
         self._admin = admin
@@ -23,16 +23,17 @@ class Fault:
 
     @property
     def calls(self) -> int:
-        """How many calls have taken a step: every attempt of an SDK is one. 0 where the script has been ended."""
+        """Returns the number of calls that have taken a step: every attempt of an SDK is one. 0 after the script has
+        been ended."""
         return int(self._describe().get("calls", 0))
 
     @property
     def is_over(self) -> bool:
-        """Whether all steps have been taken, or the script has been ended."""
+        """Returns whether all steps have been taken, or the script has been ended."""
         return bool(self._describe().get("is_over", True))
 
     def end(self) -> None:
-        """Let the function's calls pass again. May be called twice."""
+        """Lets the function's calls pass again. May be called twice."""
         self._admin.end_script(self.id)
 
     def __enter__(self) -> Self:

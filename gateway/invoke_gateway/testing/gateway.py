@@ -1,4 +1,4 @@
-"""What a test says to its gateway."""
+"""Defines the gateway of a test."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MOST_FUNCTIONS = 10  # are named in an error
 
 
 class InvokeGateway:
-    """A running gateway: where it is, and what a test may do to it."""
+    """Controls a running gateway for a test."""
 
     def __init__(self, process: GatewayProcess, settings: Mapping[str, Any]) -> None:
         self._process = process
@@ -34,17 +34,18 @@ class InvokeGateway:
 
     @property
     def url(self) -> str:
-        """The endpoint URL for SDKs."""
+        """Returns the endpoint URL for SDKs."""
         return self._process.addresses.url
 
     @property
     def admin_url(self) -> str:
-        """URL of the admin listener: /limits, /metrics, /holds and the rest."""
+        """Returns the URL of the admin listener: /limits, /metrics, /holds and the rest."""
         return f"http://{self._admin.address}"
 
     @property
     def client_settings(self) -> dict[str, str]:
-        """Keyword arguments of `boto3.client("lambda", …)`: endpoint, region and credentials that mean nothing."""
+        """Returns keyword arguments of `boto3.client("lambda", …)`: endpoint, region, and credentials without a
+        meaning."""
         return {
             "endpoint_url": self.url,
             "region_name": self._region,
@@ -54,7 +55,7 @@ class InvokeGateway:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The same as environment variables, for code that makes its own client with any of AWS's SDKs."""
+        """Returns the same as environment variables, for code that makes its own client with any of AWS's SDKs."""
         return {
             "AWS_ENDPOINT_URL_LAMBDA": self.url,
             "AWS_REGION": self._region,
@@ -65,7 +66,7 @@ class InvokeGateway:
 
     @property
     def output(self) -> str:
-        """Everything that the gateway has printed, for a test that fails."""
+        """Returns everything that the gateway has printed, for a test that fails."""
         return self._process.output
 
     def hold(
@@ -75,7 +76,7 @@ class InvokeGateway:
         seconds: float = LONGEST_HOLD,
         account: str | None = None,
     ) -> Hold:
-        """Hold slots of a function, or of the account's unreserved pool, so that calls which need them are throttled.
+        """Holds slots of a function, or of the account's unreserved pool, so that calls which need them are throttled.
 
         All of them are taken, or none. Raises `HoldFailed` with the gateway's text where there is no room.
         """
@@ -83,7 +84,7 @@ class InvokeGateway:
         return Hold(self._admin, self._admin.take_hold(wanted))
 
     def hold_all(self, function: str | None = None, account: str | None = None) -> Hold:
-        """Hold every slot that is free now, so that the next call is throttled.
+        """Holds every slot that is free now, so that the next call is throttled.
 
         Raises `HoldFailed` where none is free: then the next call is throttled anyway.
         """
@@ -98,24 +99,24 @@ class InvokeGateway:
         loop: bool = False,
         account: str | None = None,
     ) -> Fault:
-        """Let the next calls of a function, or of all functions (`None`), meet one step each, in order: `{"pass": 1}`,
-        `{"error": "EC2ThrottledException", "repeat": 2}` and so on (docs/faults.md).
+        """Applies one step each to the next calls of a function, or of all functions (`None`).
 
-        A script for the same function that is in force is replaced. Raises `FaultFailed` with the gateway's text where
-        a step makes no sense.
+        Steps are mappings, in order: `{"pass": 1}`, `{"error": "EC2ThrottledException", "repeat": 2}` and so on
+        (docs/faults.md). The script replaces the one in force for the same function. Raises `FaultFailed` with the
+        gateway's text where a step is invalid.
         """
         wanted = {"function": function, "steps": steps, "seed": seed, "loop": loop}
         return Fault(self._admin, self._admin.make_script(wanted | ({"account": account} if account else {})))
 
     def limits(self) -> dict[str, Any]:
-        """The document of /limits: of each account what is in force, what runs and what was refused.
+        """Returns the document of /limits: of each account the limits in force, the slots in use, and the refusals.
 
         Refusals are counted since the gateway started, which may have been before this test.
         """
         return self._admin.fetch_limits()
 
     def in_flight(self, function: str | None = None, account: str | None = None) -> int:
-        """Slots in use now, with those that are held: of a function, or of the account as a whole."""
+        """Returns the slots in use now, held ones included: of a function, or of the account as a whole."""
         part = self._account(account)
         rows = [row for row in part["functions"] if row["function"] == function]
         if function is not None:
@@ -123,11 +124,10 @@ class InvokeGateway:
         return int(part["in_flight"])
 
     def settle_events(self, timeout: float = 10.0) -> None:
-        """Wait until all events (asynchronous invocations) have ended and every target has been told, so that what they
-        did can be looked at. An event whose target has failed for the last time is not waited for: nothing becomes of
-        it by itself.
+        """Waits until all events (asynchronous invocations) have ended and every outcome is delivered.
 
-        Raises `EventsNotSettled`, which says what waits for what, after `timeout` seconds.
+        An event whose delivery has failed for the last time is not waited for. Raises `EventsNotSettled` after
+        `timeout` seconds.
         """
         deadline = time.monotonic() + timeout
         while has_work(queue := self._admin.fetch_queue(_MOST_FUNCTIONS)):
@@ -136,7 +136,7 @@ class InvokeGateway:
             time.sleep(LOOK_AGAIN)
 
     def reset(self) -> None:
-        """Drop the events that wait, and end all holds and fault scripts."""
+        """Drops the events that wait, and ends all holds and fault scripts."""
         holds = self._admin.list_holds()
         if self._keeps_events:  # before the holds end: events may wait for those slots
             drop_all(self._admin)
@@ -162,7 +162,7 @@ class InvokeGateway:
 
 
 class GatewayFactory(Protocol):
-    """The type of the fixture `make_invoke_gateway`."""
+    """Types the fixture `make_invoke_gateway`."""
 
     def __call__(
         self,
@@ -184,11 +184,12 @@ def running_gateway(
     async_: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Iterator[InvokeGateway]:
-    """A gateway on free ports for the length of the block.
+    """Runs a gateway on free ports for the length of the block. Raises `GatewayNotStarted`.
 
-    `backend` is a URL, `demo`, or the settings under that key. `concurrent_executions` and `reserve` (slots by
-    function) are those of the default account, `async_` is what the settings file has under `async`, and `settings` are
-    its other keys. Raises `GatewayNotStarted`.
+    backend: a URL, `demo`, or the settings under that key
+    concurrent_executions, reserve: limits of the default account (slots; slots by function)
+    async_: the settings under `async`, a word that Python keeps for itself
+    settings: all further keys of the settings file
     """
     complete = make_settings(backend, concurrent_executions, reserve, async_, **settings)
     process = GatewayProcess(complete)

@@ -1,4 +1,4 @@
-"""Slots that a test holds."""
+"""Defines the slots that a test holds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from invoke_gateway.admin_client import AdminClient
 
 
 class Hold:
-    """Slots that are held: until `release()`, the end of a `with` block, the end of the test, or `seconds`."""
+    """Holds slots until `release()`, the end of a `with` block, the end of the test, or `seconds`."""
 
     def __init__(self, admin: AdminClient, taken: Mapping[str, Any]) -> None:
         self._admin = admin
@@ -23,7 +23,7 @@ class Hold:
         return f"<Hold {self.id}: {self.slots} of {self.function or 'the unreserved pool'} in {self.account}>"
 
     def release(self) -> None:
-        """Give the slots back. May be called twice, and after the hold has ended by itself."""
+        """Releases the slots. May be called twice, and after the hold has ended by itself."""
         self._admin.release_hold(self.id)
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""A gateway as a process of its own: started on free ports, ended by its id."""
+"""Runs a gateway as a process of its own, on free ports."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ ADMIN = re.compile(r"^\S+ \S+ INFO admin on http://(\S+) .*$", re.MULTILINE)
 
 
 class GatewayNotStarted(Exception):
-    """The gateway did not start; the text is what it printed, with the cure."""
+    """Reports a gateway that did not start; the text is the gateway's output, with the cure."""
 
 
 class Addresses(NamedTuple):
-    """Where a gateway listens: the URL of the Invoke API, and host:port of the admin listener."""
+    """Names the listeners of a gateway: the URL of the Invoke API, and host:port of the admin listener."""
 
     url: str
     admin: str
 
 
 class GatewayProcess:
-    """A running gateway. `settings` are those of the settings file. Raises `GatewayNotStarted`."""
+    """Runs a gateway with `settings`, the content of a settings file. Raises `GatewayNotStarted`."""
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="invoke-gateway-")
@@ -59,11 +59,11 @@ class GatewayProcess:
 
     @property
     def output(self) -> str:
-        """Everything it has printed."""
+        """Returns everything that the process has printed."""
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 
     def stop(self) -> None:
-        """End it at once. May be called twice."""
+        """Ends the process at once. May be called twice."""
         process = self._process
         if process is not None:
             process.kill()  # nothing when it has ended already

@@ -1,4 +1,4 @@
-"""The settings of a gateway under test: those of the settings file, and what a test wants to be otherwise."""
+"""Makes the settings of a gateway under test."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ def make_settings(
     async_: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> dict[str, Any]:
-    """The settings file, as a mapping.
+    """Returns the content of the settings file.
 
-    `concurrent_executions` and `reserve` (slots by function) are those of the default account, `async_` is what is
-    under `async`, a word that Python keeps for itself. Where `settings` does not say otherwise, listeners are on free
-    ports and fault scripts are accepted; request rates are off (a test must not be throttled because the machine is
-    fast), and nobody waits long: whoever is throttled is told to come back within a second, and events are tried again
-    within one.
+    Unless `settings` has other values, listeners are on free ports and fault scripts are accepted. Request rates are
+    off, because a test must not be throttled for a fast machine. Waits are short: throttled clients are advised to
+    retry within a second, and events are retried within one.
+
+    backend: a URL, `demo`, or the settings under that key
+    concurrent_executions, reserve: limits of the default account (slots; slots by function)
+    async_: the settings under `async`, a word that Python keeps for itself
+    settings: all further keys
     """
     accounts: dict[str, Any] = {"default": {}, **settings.pop("accounts", {})}
     default = dict(accounts["default"])

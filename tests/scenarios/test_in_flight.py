@@ -82,11 +82,11 @@ def test_what_a_killed_gateway_ran_is_shown_by_another_which_gives_its_slots_bac
             row["gateway"]: row["age_seconds"] > 2 * LEASE for row in document["holders"] if row["request_id"] == ID
         } == {dead: True}
         text = run(two, "in-flight").output
-        assert f"{dead} holds {LIMIT - 1} slots of account {ACCOUNT}; it is not heard any more" in text
+        assert f"{dead} holds {LIMIT - 1} slots of account {ACCOUNT}; the gateway does not renew its lease" in text
         assert two.call().status == 429
 
         released = run(two, "in-flight", "release", "--gateway", dead)
-        assert released.output == f"{dead}: gave back {LIMIT - 1} slots of account {ACCOUNT}\n"
+        assert released.output == f"{dead}: released {LIMIT - 1} slots of account {ACCOUNT}\n"
         assert two.call().status == 200
         assert store.sums(ACCOUNT)[f"{ACCOUNT}/account"] == 1
 
@@ -107,7 +107,9 @@ def test_a_living_gateway_that_is_released_by_force_counts_its_calls_again(
         calls = hold(stack, one, behind, 2)
         released = run(two, "in-flight", "release", "--gateway", name, "--force")
         assert released.exit_code == 0, released.stderr
-        assert released.output.startswith(f"{name}: gave back 2 slots of account {ACCOUNT}; it lives, and counts")
+        assert released.output.startswith(
+            f"{name}: released 2 slots of account {ACCOUNT}; the gateway lives, and counts"
+        )
         until(lambda: store.sums(ACCOUNT).get(f"{ACCOUNT}/account") == 2, "it has registered again")
         behind.release()
         assert [wire.answer().status for wire in calls] == [200, 200]

@@ -1,9 +1,9 @@
-"""Burst: square waves far above the limit, on a function with a reservation and on one without.
+"""Runs square waves far above the limit, on a function with a reservation and on one without.
 
     locust -f loadtests/burst.py --users 80 --wave-seconds 2 --on 0.5
 
-All users begin a wave in the same moment and call again and again until it ends. However many there are, no more than
-the ceilings may get through, and each refusal must give the reason of its own function.
+All users begin a wave in the same moment, and call repeatedly until it ends. No more calls than the ceilings may get
+through, and each refusal must have the reason of its own function.
 """
 
 import time

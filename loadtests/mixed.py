@@ -1,9 +1,9 @@
-"""Mixed: a realistic blend, with clients that try again as AWS's SDKs do, so that the load of retries is visible.
+"""Runs a realistic blend, with clients that retry as AWS's SDKs do, so that the load of retries is visible.
 
     locust -f loadtests/mixed.py --users 30 --reserved sleep-checkout
 
-Some calls last, some are short, some fail, some stream, some are events, which are never refused for concurrency. A
-refused call is tried again up to twice, in botocore's `standard` mode, which honours `x-amz-retry-after`.
+Some calls are long, some are short, some fail, some stream. Some are events, which are never refused for concurrency. A
+refused call is retried up to twice, in botocore's `standard` mode, which honours `x-amz-retry-after`.
 """
 
 import random
@@ -43,7 +43,7 @@ class SdkUser(InvokeUser):
     given_up = 0
 
     def call(self, function: str, event: bytes, expected: Expected, path: str | None = None, type_: str = "") -> None:
-        """One call as an SDK makes it: until it is answered otherwise than with a throttle, or given up."""
+        """Makes one call as an SDK does: retries throttles, then gives up."""
         most = self.options.attempts
         places = {} if path is None else {"path": path}
         kind = {"X-Amz-Invocation-Type": type_} if type_ else {}

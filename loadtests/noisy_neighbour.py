@@ -1,9 +1,9 @@
-"""Noisy neighbour: one function without a reservation floods the pool. Who suffers?
+"""Floods the pool with one function without a reservation, and measures the losses of the other functions.
 
     locust -f loadtests/noisy_neighbour.py --reserved-users 6
 
-The function with a reservation must not: its users are no more than its slots, so each of its calls must be admitted.
-The other function without one shares the pool with the noise, and the figures say what it loses.
+The function with a reservation must lose nothing: it has no more users than slots, so each of its calls must be
+admitted. The other function without a reservation shares the pool with the flood. The figures show its losses.
 """
 
 from typing import Any

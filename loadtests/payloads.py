@@ -1,8 +1,8 @@
-"""Payloads: exactly at each quota all is well, and one byte above it comes the refusal that Lambda's contract knows.
+"""Sends payloads exactly at each quota, which are admitted, and one byte above it, which are refused.
 
     locust -f loadtests/payloads.py --streamed-response-quota 209715200
 
-A request above its quota is a 413; a response above its own is a 200 with a function error; a streamed one is cut.
+A request above its quota gets a 413. A response above its quota is a 200 with a function error. A streamed one is cut.
 """
 
 import http.client
@@ -39,7 +39,7 @@ def options(parser: LocustArgumentParser) -> None:
 
 
 def text_of(size: int) -> bytes:
-    """A JSON text of exactly so many bytes."""
+    """Returns a JSON text of exactly `size` bytes."""
     return b'"' + b"x" * (size - 2) + b'"'
 
 
@@ -108,7 +108,7 @@ class PayloadUser(RoundsUser):
 
 
 def read_all(wire: Wire) -> tuple[Answer, int, bool]:
-    """The answer's head, how many bytes of its body came, and whether it was cut."""
+    """Returns the head of the response, the number of bytes of its body, and True if it was cut."""
     answer, received = wire.head(), 0
     try:
         while piece := wire.read(PIECE):

@@ -1,9 +1,9 @@
-"""Ramp: a few more users at each step, and where the knee is: the last step at which nothing is refused.
+"""Adds a few users at each step, and finds the knee: the last step at which nothing is refused.
 
     locust -f loadtests/ramp.py --steps 8 --users-per-step 4 --step-seconds 1.5
 
-Each user has one call at a time, so all is admitted up to as many users as slots; above, the rate of admitted calls
-stays where it is and the rest is refused.
+Each user has one call at a time. Up to as many users as slots, all calls are admitted. Above that, the rate of admitted
+calls stays constant, and the rest is refused.
 """
 
 from locust import LoadTestShape, between, events, task

@@ -1,9 +1,9 @@
-"""Reserved zero: a reservation of 0 switches a function off. Every call is refused, and none reaches the backend.
+"""Calls a function that a reservation of 0 switches off. Every call is refused, and none reaches the backend.
 
     locust -f loadtests/reserved_zero.py --function sleep-off --other sleep-search
 
-Another function is called meanwhile: its calls must all be admitted, and the backend's own count of what runs, which
-comes with their answers, must never name the function that is off.
+Another function is called meanwhile, and all its calls must be admitted. The backend's own count, in these responses,
+must never contain the function that is off.
 """
 
 from locust import between, events, task

@@ -1,13 +1,13 @@
-"""Slow clients: who is slow, or goes away, must keep a slot for just as long as the backend works.
+"""Checks that a slow or departed client keeps a slot for exactly as long as the backend works.
 
     locust -f loadtests/slow_clients.py --rounds 3
 
-Each of the three functions has a reservation of one slot, so a probe, another call of the same function, tells whether
-it is taken:
+Each of the three functions has a reservation of one slot. A probe, another call of the same function, shows the slot's
+state:
 
 - a slow upload has no slot: with half of it sent the probe is admitted;
-- a slow reader has none either: with the head of a long response read the backend is done, so the probe is admitted;
-- who hangs up leaves the slot taken: until the backend's call ends, the probe is refused.
+- a slow reader has no slot: with the head of a long response read the backend has finished, so the probe is admitted;
+- a client that hangs up leaves the slot taken: until the backend's call ends, the probe is refused.
 """
 
 import time
@@ -119,7 +119,8 @@ class HangUpUser(RoundsUser):
         self.wait_for(name, 0)
 
     def wait_for(self, name: str, count: int) -> None:
-        """Until so many calls of the function are in flight, at most some seconds; without /limits just a moment."""
+        """Waits until so many calls of the function are in flight, at most some seconds. Without /limits it waits a
+        moment."""
         if self.run_.admin is None:
             gevent.sleep(self.options.seconds / 2 if count else self.options.seconds)
             return

@@ -1,8 +1,8 @@
-"""Steady: as many users as there are slots, each with one call at a time. Nothing may ever be refused.
+"""Runs as many users as there are slots, each with one call at a time. Nothing may be refused.
 
     locust -f loadtests/steady.py --users 8 --function sleep-checkout
 
-A slot is free again before its caller has the answer; so with no more users than slots, a single refusal is a failure.
+A slot is free before its caller has the response. So with no more users than slots, a single refusal is a failure.
 """
 
 from locust import between, events, task

@@ -1,4 +1,4 @@
-"""What a request costs: `python -m loadtests.bench COMMAND`, from the repository's root; --help lists them."""
+"""Runs a benchmark: `python -m loadtests.bench COMMAND`, from the repository's root. --help lists the commands."""
 
 import shlex
 import signal
@@ -26,11 +26,11 @@ STARTING_SECONDS = 180
 
 
 class OutOfTime(Exception):
-    """The run took longer than it does when all goes well; everything it started is ended."""
+    """Reports that the run took longer than a successful run. Everything that it started is ended."""
 
 
 class CompareByDefault(click.Group):
-    """Without the name of a command the arguments are those of `compare`."""
+    """Runs `compare` when the arguments name no command."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         named = args and (args[0] in self.commands or args[0] in ctx.help_option_names)
@@ -39,7 +39,7 @@ class CompareByDefault(click.Group):
 
 @contextmanager
 def bounded(seconds: float) -> Iterator[None]:
-    """Raise OutOfTime in the block after that long."""
+    """Raises OutOfTime in the block after that long."""
 
     def ring(number: int, frame: FrameType | None) -> None:
         raise OutOfTime(f"not done after {seconds:.0f} s")
@@ -53,7 +53,7 @@ def bounded(seconds: float) -> Iterator[None]:
 
 
 def leave(number: int, frame: FrameType | None) -> None:
-    """SIGTERM and SIGHUP leave as an exception does: through every block that ends a process."""
+    """Leaves on SIGTERM and SIGHUP as an exception does: through every block that ends a process."""
     raise SystemExit(128 + number)
 
 
@@ -62,7 +62,7 @@ def tell(text: str) -> None:
 
 
 def publish(found: report.Report, is_whole: bool) -> None:
-    """Print it; write it too when it is a whole run of this checkout's gateway."""
+    """Prints the report. Writes it too after a whole run of this checkout's gateway."""
     found.show(console)
     if is_whole:
         found.write(console)
@@ -79,7 +79,7 @@ program_option = click.option(
 
 @click.group(cls=CompareByDefault)
 def main() -> None:
-    """What a request costs. Without a command: `compare`."""
+    """Measures the cost of a request. Without a command: `compare`."""
     signal.signal(signal.SIGTERM, leave)
     signal.signal(signal.SIGHUP, leave)
     machine.raise_descriptor_limit()
@@ -95,7 +95,7 @@ def main() -> None:
 def compare_command(
     program: str | None, earlier: str | None, rounds: int, seconds: int, only: Sequence[str], paths: Sequence[str]
 ) -> None:
-    """CPU time per request beside nginx, HAProxy, Envoy, Traefik and Caddy.
+    """Measures CPU time per request beside nginx, HAProxy, Envoy, Traefik and Caddy.
 
     A run with --only, --path, --gateway or --earlier is printed and not written to loadtests/results/.
     """
@@ -121,7 +121,7 @@ def compare_command(
 @click.option("--path", "paths", multiple=True, type=click.Choice(PATHS), help="Only this path.")
 @click.option("--native", is_flag=True, help="Show functions of C extensions too.")
 def profile_command(program: str | None, seconds: int, paths: Sequence[str], native: bool) -> None:
-    """The gateway's top ten functions under the forwarded and the refused load."""
+    """Lists the gateway's top ten functions under the forwarded and the refused load."""
     with bounded(STARTING_SECONDS + 4 * seconds):
         found = [profile(path, gateway(program), seconds, native) for path in paths or PATHS]
     publish(report.profiles(found, command_line()), is_whole=not (paths or native or program))
@@ -131,7 +131,7 @@ def profile_command(program: str | None, seconds: int, paths: Sequence[str], nat
 @program_option
 @click.option("--calls", "count", default=10_000, show_default=True, type=click.IntRange(1))
 def in_flight_command(program: str | None, count: int) -> None:
-    """Many invocations in flight at once in one process: none lost, and the memory of each."""
+    """Runs many invocations at once in one process: none is lost; reports the memory of each."""
     with bounded(STARTING_SECONDS + 5 * in_flight.WAIT_SECONDS):
         outcome = in_flight.run(count, gateway(program), tell)
     publish(report.in_flight(outcome, command_line()), is_whole=not program)
@@ -145,7 +145,7 @@ def in_flight_command(program: str | None, count: int) -> None:
 @click.option("--rounds", default=5, show_default=True, type=click.IntRange(1))
 @click.option("--seconds", default=4, show_default=True, type=click.IntRange(1), help="Length of one round.")
 def million_command(program: str | None, functions: int, rounds: int, seconds: int) -> None:
-    """A million configured functions: start-up time, memory, and CPU time per request beside one function."""
+    """Measures a million configured functions beside one: start-up time, memory, CPU time per request."""
     with bounded(2 * million.START_SECONDS + STARTING_SECONDS + 4 * rounds * seconds):
         found = million.run(functions, gateway(program), rounds, seconds, tell)
     publish(report.million(found, command_line()), is_whole=not program)
@@ -156,7 +156,7 @@ def million_command(program: str | None, functions: int, rounds: int, seconds: i
 @click.option("--functions", default=scrape.FUNCTIONS, show_default=True, type=click.IntRange(2, 1_000_000))
 @click.option("--scrapes", default=15, show_default=True, type=click.IntRange(1))
 def scrape_command(program: str | None, functions: int, scrapes: int) -> None:
-    """Scrapes of /metrics with ten thousand labelled functions: how long one takes, and how long requests wait."""
+    """Measures scrapes of /metrics with ten thousand labelled functions: their length, and the delay of requests."""
     with bounded(STARTING_SECONDS + 20 * scrapes):
         found = scrape.run(functions, gateway(program), scrapes, tell)
     publish(scrape.report(found, command_line()), is_whole=not program)
@@ -168,7 +168,7 @@ def scrape_command(program: str | None, functions: int, scrapes: int) -> None:
 @click.option("--rounds", default=5, show_default=True, type=click.IntRange(1))
 @click.option("--seconds", default=4, show_default=True, type=click.IntRange(1), help="Length of one round.")
 def metrics_command(program: str | None, functions: int, rounds: int, seconds: int) -> None:
-    """What metrics cost: CPU time per invoke with the counting and without it, and CPU time of a scrape."""
+    """Measures the cost of metrics: CPU time per invoke with and without counting, and CPU time of a scrape."""
     with bounded(STARTING_SECONDS + 8 * rounds * seconds):
         found = metrics.run(functions, gateway(program), rounds, seconds, tell)
     publish(metrics.report(found, command_line()), is_whole=not program)
@@ -179,7 +179,7 @@ def metrics_command(program: str | None, functions: int, rounds: int, seconds: i
 @click.option("--rounds", default=5, show_default=True, type=click.IntRange(1))
 @click.option("--seconds", default=4, show_default=True, type=click.IntRange(1), help="Length of one round.")
 def shared_command(program: str | None, rounds: int, seconds: int) -> None:
-    """Counters in a shared store beside counters in memory: CPU time per invoke, added time, admissions alone."""
+    """Measures shared counters beside counters in memory: CPU time per invoke, added time, admissions alone."""
     with bounded(STARTING_SECONDS + 12 * rounds * seconds):
         found = shared.run(gateway(program), rounds, seconds, tell)
     publish(shared.report(found, command_line()), is_whole=not program)
@@ -190,7 +190,7 @@ def shared_command(program: str | None, rounds: int, seconds: int) -> None:
 @click.option("--rounds", default=5, show_default=True, type=click.IntRange(1))
 @click.option("--seconds", default=2.0, show_default=True, type=click.FloatRange(0.1), help="Length of one round.")
 def store_command(program: str | None, rounds: int, seconds: float) -> None:
-    """What an admission costs with shared counters, in the client and in the store, by size of the batch."""
+    """Measures an admission with shared counters, in the client and in the store, by size of the batch."""
     with bounded(STARTING_SECONDS + (len(store.BATCHES) + len(store.GATEWAYS)) * rounds * seconds):
         found = store.run(program or find_server(), rounds, seconds, tell)
     click.echo(store.describe(found))
@@ -198,7 +198,7 @@ def store_command(program: str | None, rounds: int, seconds: float) -> None:
 
 @main.group("queue", cls=CompareByDefault)
 def queue_group() -> None:
-    """Events: accepted a second, CPU of each, a backlog run, and who keeps them. Without a command: `compare`."""
+    """Measures events: accepted a second, CPU of each, a backlog run, durability. Without a command: `compare`."""
 
 
 @queue_group.command("compare")
@@ -208,11 +208,10 @@ def queue_group() -> None:
 @click.option("--events", default=100_000, show_default=True, type=click.IntRange(5), help="Size of the backlog.")
 @click.option("--only", multiple=True, help="Only those with this word in their name; may be repeated.")
 def queue_command(program: str | None, rounds: int, seconds: int, events: int, only: Sequence[str]) -> None:
-    """Events accepted a second and CPU of each, beside MiniStack, serverless-offline and huey; a backlog run; and what
-    each has kept after a kill.
+    """Measures events accepted a second and CPU of each, beside MiniStack, serverless-offline and huey.
 
-    The stores are files in the folder for temporary files (TMPDIR). A run with options for less is printed and not
-    written to loadtests/results/.
+    It also runs a backlog, and counts the events that survive a kill. The stores are files in the folder for temporary
+    files (TMPDIR). A run with options for less is printed and not written to loadtests/results/.
     """
     subject = gateway(program)
     with bounded(STARTING_SECONDS + 2 * subjects.NPM_SECONDS + 60 * rounds * (seconds + 5) + events / 200):
@@ -229,7 +228,7 @@ def queue_command(program: str | None, rounds: int, seconds: int, events: int, o
 @program_option
 @click.option("--events", default=backlog.MILLION, show_default=True, type=click.IntRange(4))
 def queue_million_command(program: str | None, events: int) -> None:
-    """A backlog of a million: memory, time to accept and to start again, and synchronous calls meanwhile."""
+    """Measures a backlog of a million: memory, time to accept and to restart, and synchronous calls meanwhile."""
     with bounded(STARTING_SECONDS + 6 * backlog.CALLING_SECONDS + events / 500):
         found = backlog.run(gateway(program), events, tell)
     publish(tables.million(found, command_line()), is_whole=not program)

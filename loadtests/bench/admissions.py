@@ -1,4 +1,4 @@
-"""Admissions through shared counters with nothing around them, in a process of its own: CPU time and rate.
+"""Measures admissions through shared counters alone, in a process of its own: CPU time and rate.
 
 `python -m loadtests.bench.admissions URL IN_FLIGHT SECONDS`; prints JSON.
 """
@@ -19,7 +19,7 @@ ROOM = 1_000_000
 
 
 async def _admit(counters: SharedCounters, plan: Plan, until: float, waits: list[float]) -> None:
-    """One call after the other: taken, and given back at once."""
+    """Takes and releases a slot, one call after the other."""
     while (began := time.perf_counter()) < until:
         slot = await counters.take(plan)
         if isinstance(slot, Full):

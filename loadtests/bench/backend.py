@@ -1,8 +1,8 @@
-"""A backend that keeps calls waiting: `python -m loadtests.bench.backend PORT CONTROL_PORT`.
+"""Runs a backend that keeps calls waiting: `python -m loadtests.bench.backend PORT CONTROL_PORT`.
 
 A call to a function whose name starts with `hold` is answered when it is released, one to `late-10` after 10
-milliseconds, any other at once; each is answered with its own body. The control port answers GET /state (what was
-seen); GET /release ends all waiting; GET /forget forgets what was seen.
+milliseconds, any other immediately. The response is the call's own body. The control port serves GET /state (the
+counts), GET /release (ends all waiting calls) and GET /forget (resets the counts).
 """
 
 import asyncio
@@ -19,7 +19,7 @@ LATE = re.compile(rb"/functions/late-(\d+)/")
 
 
 class Ledger:
-    """What the backend has seen: every call by its body, how many overlap now and at most, and who waits."""
+    """Records every call by its body, the calls that overlap now and at most, and the waiting calls."""
 
     def __init__(self) -> None:
         self.bodies: Counter[bytes] = Counter()
@@ -47,7 +47,7 @@ class Ledger:
 
 
 class Call(asyncio.Protocol):
-    """One keep-alive connection: one call at a time."""
+    """Serves one keep-alive connection: one call at a time."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger

@@ -1,4 +1,4 @@
-"""The request that is sent, byte for byte, and the few ways in which this process sends it itself."""
+"""Builds the request byte for byte, and sends it from this process in a few ways."""
 
 import json
 import select
@@ -23,7 +23,7 @@ AUTHORIZATION = (
 
 
 def document(size: int = KIBIBYTE) -> str:
-    """A JSON document of exactly that many bytes, free of characters that a configuration file would mind."""
+    """Returns a JSON document of exactly that many bytes, without characters that a configuration file would reject."""
     records = [{"messageId": f"{number:08d}", "body": "x" * 64} for number in range(8)]
     empty = json.dumps({"Records": records, "padding": ""})
     return json.dumps({"Records": records, "padding": "y" * (size - len(empty))})
@@ -33,7 +33,7 @@ ANSWER = document()
 
 
 def invocation(function: str, port: int, body: str = ANSWER) -> bytes:
-    """An Invoke as SDKs send it, with the headers that botocore and the JavaScript SDK add."""
+    """Returns an Invoke as SDKs send it, with the headers of botocore and the JavaScript SDK."""
     head = (
         f"POST /2015-03-31/functions/{function}/invocations HTTP/1.1",
         f"Host: 127.0.0.1:{port}",
@@ -59,7 +59,7 @@ class Answer:
 
 
 def ask(port: int, request: bytes, seconds: float = 5) -> Answer:
-    """Send one request and read its answer. Raises Trouble when none comes."""
+    """Sends one request and reads its response. Raises Trouble when none arrives."""
     received = b""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=seconds) as connection:
@@ -78,7 +78,7 @@ def ask(port: int, request: bytes, seconds: float = 5) -> Answer:
 
 
 def ask_until(port: int, request: bytes, status: int, seconds: float = 5) -> Answer:
-    """Ask until that status comes. Raises Trouble when after some seconds it still does not."""
+    """Repeats the request until that status arrives. Raises Trouble after some seconds."""
     deadline = time.monotonic() + seconds
     while (answer := ask(port, request)).status != status:
         if time.monotonic() > deadline:
@@ -88,25 +88,25 @@ def ask_until(port: int, request: bytes, status: int, seconds: float = 5) -> Ans
 
 
 def hold(port: int) -> socket.socket:
-    """Open a call that the holding backend keeps waiting; it is held as long as the socket lives."""
+    """Opens a call that the holding backend keeps waiting. It lasts as long as the socket."""
     connection = socket.create_connection(("127.0.0.1", port), timeout=5)
     connection.sendall(invocation("hold", port))
     return connection
 
 
 def is_answered(held: socket.socket, seconds: float = 0.3) -> bool:
-    """Whether anything (an answer, the connection's end) comes within that time."""
+    """Returns True if a response or the connection's end arrives within that time."""
     return bool(select.select([held], [], [], seconds)[0])
 
 
 def get_json(port: int, path: str, seconds: float = 5) -> Any:
-    """What a GET of a local port answers. Raises OSError."""
+    """Returns the JSON of a GET of a local port. Raises OSError."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=seconds) as answer:
         return json.load(answer)
 
 
 def is_healthy(port: int) -> bool:
-    """Whether the gateway's admin listener answers /healthz with 200."""
+    """Returns True if /healthz of the gateway's admin listener returns 200."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5) as answer:
             healthy: bool = answer.status == 200

@@ -1,4 +1,4 @@
-"""The comparison: all proxies up at once, loaded in turn for several rounds, on two paths (stage.py)."""
+"""Compares all proxies: all are up at once, loaded in turn for several rounds, on two paths (stage.py)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ Tell = Callable[[str], None]
 
 @dataclass
 class Row:
-    """One proxy on one path: its samples, or the reason why there are none (or none to be trusted)."""
+    """Holds one proxy on one path: its samples, or the reason why there are none to be trusted."""
 
     peer: Peer
     version: str = ""
@@ -45,7 +45,7 @@ class Row:
 
 
 def compare(path: str, peers: Sequence[Peer], rounds: int, seconds: float, tell: Tell) -> list[Row]:
-    """Measure the peers on one path; a peer that is missing or fails keeps its row, with the reason."""
+    """Measures the peers on one path. A peer that is missing or fails keeps its row, with the reason."""
     rows = [Row(peer) for peer in peers]
     with Stage(path) as stage:
         running: list[tuple[Row, Running]] = []
@@ -66,7 +66,7 @@ def compare(path: str, peers: Sequence[Peer], rounds: int, seconds: float, tell:
 
 
 def chosen(names: Sequence[str], gateway: Peer) -> list[Peer]:
-    """The gateway and the peers whose names are asked for (all when none); unknown names raise ValueError."""
+    """Returns the gateway and the peers with these names (all without names). Raises ValueError for unknown names."""
     everyone = [gateway, *PEERS]
     known = {peer.name.lower(): peer for peer in everyone}
     unknown = [name for name in names if name.lower() not in known]
@@ -86,7 +86,7 @@ def _start(stage: Stage, row: Row) -> Running:
 
 
 def _sample(row: Row, running: Running, seconds: float) -> None:
-    """Add a sample; after its first trouble a proxy is left alone."""
+    """Adds a sample. After its first failure a proxy is skipped."""
     if row.problem:
         return
     try:
@@ -96,7 +96,7 @@ def _sample(row: Row, running: Running, seconds: float) -> None:
 
 
 def _doubt(path: str, row: Row) -> str:
-    """Why these figures are not what they claim to be; empty when they are."""
+    """Returns the reason not to trust these figures; empty when they are sound."""
     requests = sum(sample.requests for sample in row.samples)
     failed = sum(sample.failed for sample in row.samples)
     broken = sum(sample.broken for sample in row.samples)

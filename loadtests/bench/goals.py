@@ -1,4 +1,4 @@
-"""What the gateway is meant to cost beside its peers."""
+"""Compares the gateway's cost with its goals beside the peers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class Verdict:
-    """`ratio` is the gateway's cost over the peer's; None when one of the two was not measured."""
+    """Judges one goal. `ratio`: the gateway's cost over the peer's; None when one of the two was not measured."""
 
     goal: Goal
     ratio: float | None
@@ -39,7 +39,7 @@ GOALS = (
 
 
 def ratio(rows: Sequence[Row], peer: str) -> float | None:
-    """The gateway's median over the peer's."""
+    """Returns the gateway's median over the peer's."""
     good = {row.name: row for row in rows if row.is_good}
     if GATEWAY not in good or peer not in good:
         return None

@@ -1,4 +1,4 @@
-"""The floor of stock uvicorn: read the body, answer 1 KiB."""
+"""Measures the floor of stock uvicorn: reads the body, sends 1 KiB."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any

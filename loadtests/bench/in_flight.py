@@ -1,4 +1,4 @@
-"""Many invocations in flight at once in one gateway process, each accounted for at both ends."""
+"""Runs many invocations at once in one gateway process, and accounts for each at both ends."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ WAIT_SECONDS = 60.0
 
 @dataclass
 class Outcome:
-    """What was seen. `checks` are sentences, each with whether it is as it must be."""
+    """Holds the results. `checks` are sentences, each with True if it holds."""
 
     calls: int
     descriptor_limit: int
@@ -49,7 +49,7 @@ class Outcome:
 
 
 class Caller(asyncio.Protocol):
-    """One client: sends its call when connected; its answer is good when it is the call's own body."""
+    """Sends one call when connected. Its response is good when it is the call's own body."""
 
     def __init__(self, number: int, port: int) -> None:
         self._body = json.dumps({"call": number, "padding": "y" * 960})
@@ -73,7 +73,7 @@ class Caller(asyncio.Protocol):
 
 
 def run(count: int, gateway: Peer, tell: Tell) -> Outcome:
-    """Hold `count` calls in flight, count them everywhere, let them end. Raises Trouble."""
+    """Holds `count` calls in flight, counts them everywhere, and ends them. Raises Trouble."""
     outcome = Outcome(count, machine.raise_descriptor_limit())
     with Stage(HELD, limit=count) as stage:
         running = stage.start(gateway)
@@ -83,7 +83,7 @@ def run(count: int, gateway: Peer, tell: Tell) -> Outcome:
 
 @dataclass(frozen=True)
 class _Scene:
-    """The running parts, and what backend and gateway say of themselves."""
+    """Holds the running parts, and reads the counts of backend and gateway."""
 
     stage: Stage
     running: Running
@@ -117,7 +117,7 @@ async def _hold_and_release(outcome: Outcome, scene: _Scene, tell: Tell) -> None
 
 
 async def _come_and_go(outcome: Outcome, scene: _Scene, tell: Tell) -> None:
-    """Open the calls whose clients hang up: their slots stay taken, their clients' descriptors do not."""
+    """Opens the calls whose clients hang up: their slots stay taken, their clients' descriptors do not."""
     tell(
         f"{outcome.hung_up} clients hang up as soon as the backend has their calls: the gateway needs two open"
         f" files for a call whose client stays, and the hard limit here is {outcome.descriptor_limit}."
@@ -158,7 +158,7 @@ async def _let_end(outcome: Outcome, scene: _Scene, staying: Sequence[Caller]) -
 
 
 def _surplus(outcome: Outcome, scene: _Scene) -> int:
-    """How many clients must hang up for the gateway to stay below its limit of open files."""
+    """Returns the number of clients that must hang up for the gateway to stay below its limit of open files."""
     idle = len(list(Path(f"/proc/{scene.running.process.pid}/fd").iterdir()))
     return max(0, 2 * outcome.calls + idle + SPARE_DESCRIPTORS - outcome.descriptor_limit)
 
@@ -177,7 +177,7 @@ async def _open(numbers: Sequence[int], port: int) -> list[Caller]:
 
 
 async def _until(is_true: Callable[[], bool]) -> bool:
-    """Look ten times a second, for a minute at most; returns whether it came true."""
+    """Checks ten times a second, for a minute at most. Returns True if the condition held."""
     deadline = time.monotonic() + WAIT_SECONDS
     while not is_true():
         if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""One run of wrk against one process, and the CPU time this cost it."""
+"""Runs wrk against one process, and measures its CPU time."""
 
 import json
 import re
@@ -15,7 +15,7 @@ CONNECTIONS = 32
 
 @dataclass(frozen=True)
 class Sample:
-    """One round. `failed` counts answers of 400 and above, `broken` connections refused, cut or timed out."""
+    """Holds one round. `failed`: responses of 400 and above. `broken`: connections refused, cut or timed out."""
 
     microseconds: float
     requests: int
@@ -29,8 +29,8 @@ class Sample:
 def measure(
     process: Process, port: int, request: Path, seconds: float, functions: int = 1, pause_ms: float = 0
 ) -> Sample:
-    """Load the process for some seconds; the cost is the CPU time of its whole tree over wrk's requests. `pause_ms` is
-    how long each connection waits before a request, in the mean."""
+    """Loads the process for some seconds. The cost is the CPU time of its whole tree over wrk's requests. `pause_ms`:
+    the mean wait of each connection before a request."""
     before = process.cpu_seconds()
     counted = _wrk(port, request, seconds, functions, pause_ms)
     spent = process.cpu_seconds() - before
@@ -54,7 +54,7 @@ def _wrk(port: int, request: Path, seconds: float, functions: int, pause_ms: flo
 
 
 def wrk(script: str, port: int, connections: int, seconds: float, *arguments: object) -> dict[str, float]:
-    """What a script of `configs/` printed at the end of a run. Raises Trouble."""
+    """Returns the output of a script of `configs/` at the end of a run. Raises Trouble."""
     duration = max(1, round(seconds))  # wrk takes whole seconds
     what = ("-s", CONFIGS / script, f"http://127.0.0.1:{port}", "--", *map(str, arguments))
     command = ("wrk", "-t1", f"-c{connections}", f"-d{duration}s", *what)

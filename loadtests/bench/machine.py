@@ -1,4 +1,4 @@
-"""What the machine is, which core a process runs on, and what /proc knows of a process tree."""
+"""Describes the machine, sets the core of a process, and reads a process tree from /proc."""
 
 import os
 import platform
@@ -18,7 +18,7 @@ LOAD_CORE = _CORES[-1]
 
 @contextmanager
 def on_core(core: int) -> Iterator[None]:
-    """What is started inside runs on this core: affinity is inherited."""
+    """Runs processes that are started inside on this core: affinity is inherited."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})
     try:
@@ -28,14 +28,14 @@ def on_core(core: int) -> Iterator[None]:
 
 
 def raise_descriptor_limit() -> int:
-    """Raise the soft limit on open files to the hard one, for this process and what it starts; returns it."""
+    """Raises the soft limit on open files to the hard one, for this process and its children. Returns it."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard
 
 
 def tree(pid: int) -> list[int]:
-    """The process and all its living descendants, parents first."""
+    """Returns the process and all its living descendants, parents first."""
     found = [pid]
     for parent in found:
         for children in Path(f"/proc/{parent}/task").glob("*/children"):
@@ -44,12 +44,12 @@ def tree(pid: int) -> list[int]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of the tree, ended and awaited children included."""
+    """Returns user and system time of the tree, ended and awaited children included."""
     return sum(_cpu_ticks(one) for one in tree(pid)) / TICKS_PER_SECOND
 
 
 def resident_bytes(pid: int, field: str = "VmRSS") -> int:
-    """`VmRSS` (now) or `VmHWM` (the highest so far) of the tree."""
+    """Returns `VmRSS` (now) or `VmHWM` (the highest so far) of the tree."""
     return sum(_kilobytes(_read(Path(f"/proc/{one}/status")), field) for one in tree(pid)) * 1024
 
 

@@ -1,5 +1,5 @@
-"""What the metrics cost: CPU time per invoke with the counting and without it, and CPU time of one scrape, over ten
-thousand labelled functions."""
+"""Measures the cost of metrics over ten thousand labelled functions: CPU time per invoke with and without counting, and
+CPU time of one scrape."""
 
 import sys
 from dataclasses import asdict, dataclass, field, replace
@@ -20,7 +20,7 @@ SCRAPED_EVERY_SECONDS = 15
 
 @dataclass
 class Variant:
-    """One of the two gateways. Microseconds of CPU time per invoke: to all names at random, and to a single one."""
+    """Holds one of the two gateways: microseconds of CPU time per invoke, to all names at random and to a single one."""
 
     name: str
     samples: list[Sample] = field(default_factory=list)
@@ -44,7 +44,7 @@ class Cost:
 
 
 def run(functions: int, gateway: Peer, rounds: int, seconds: float, tell: Tell) -> Cost:
-    """Both gateways up at once, loaded in turn with the same calls. Raises Trouble."""
+    """Starts both gateways, and loads them in turn with the same calls. Raises Trouble."""
     uncounted = replace(
         gateway,
         name="gateway without counting",
@@ -72,7 +72,7 @@ def _measure(running: Running, names: int, seconds: float) -> Sample:
 
 
 def _measure_scrapes(running: Running) -> float:
-    """CPU seconds of one scrape, the mean of several while nothing else is asked."""
+    """Returns the CPU seconds of one scrape: the mean of several, without other requests."""
     scrape(running.admin)  # the first takes memory that later ones have
     before = running.process.cpu_seconds()
     for _ in range(SCRAPES):
@@ -81,7 +81,7 @@ def _measure_scrapes(running: Running) -> float:
 
 
 def report(found: Cost, command: str) -> Report:
-    """The report of `metrics`."""
+    """Makes the report of `metrics`."""
     variants = (found.counted, found.uncounted)
     rows = [
         (

@@ -1,4 +1,4 @@
-"""A million configured functions beside one: start-up time, memory, and CPU time per forwarded request."""
+"""Measures a million configured functions beside one: start-up time, memory, and CPU time per forwarded request."""
 
 import json
 import time
@@ -25,7 +25,7 @@ START_SECONDS = 180.0
 
 @dataclass
 class Scale:
-    """The gateway with this many functions. `peak_bytes` is the most memory it ever had, while starting."""
+    """Holds the gateway with this many functions. `peak_bytes`: its maximum memory, reached while starting."""
 
     functions: int
     start_seconds: float
@@ -41,7 +41,7 @@ class Scale:
 
     @property
     def lone_microseconds(self) -> float:
-        """The same where only one function is called."""
+        """Returns the same for calls to a single function."""
         return median(sample.microseconds for sample in self.lone_samples)
 
 
@@ -52,12 +52,12 @@ class Comparison:
 
     @property
     def ratio(self) -> float:
-        """All of a million functions called at random, beside the only one called: what the goal is about."""
+        """Returns the cost of a million functions, called at random, over that of a single one: the goal."""
         return self.many.microseconds / self.one.lone_microseconds
 
     @property
     def configured_ratio(self) -> float:
-        """The part of it that is the configuration's: the same calls to both."""
+        """Returns the part of the ratio that the settings cause: the same calls to both."""
         return self.many.microseconds / self.one.microseconds
 
     @property
@@ -71,8 +71,11 @@ class Comparison:
 
 
 def run(functions: int, gateway: Peer, rounds: int, seconds: float, tell: Tell) -> Comparison:
-    """Both gateways up at once, loaded in turn with the same calls: to as many names at random as the one has
-    functions, and to a single one. What differs is only what is configured. Raises Trouble."""
+    """Starts both gateways, and loads them in turn with the same calls. Raises Trouble.
+
+    The calls go to as many names at random as the larger one has functions, and to a single one. Only the settings
+    differ.
+    """
     with Stage(FORWARDED) as stage:
         pairs = [_start(stage, gateway, count, tell) for count in (1, functions)]
         for number in range(rounds):
@@ -119,7 +122,7 @@ def _settings(functions: int, backend: int) -> dict[str, Any]:
 
 
 def _wait_for_health(process: Process, port: int, started: float) -> float:
-    """Seconds from the start to the first good answer of /healthz."""
+    """Returns the seconds from the start to the first 200 of /healthz."""
     while not calls.is_healthy(port):
         process.check()
         if time.monotonic() > started + START_SECONDS:
@@ -129,7 +132,7 @@ def _wait_for_health(process: Process, port: int, started: float) -> float:
 
 
 def _measure(running: Running, names: int, seconds: float) -> Sample:
-    """One sample of calls to `names` functions at random, of which the gateway need not know any."""
+    """Takes one sample of calls to `names` functions at random. They need not be in the gateway's settings."""
     sample = measure(running.process, running.port, running.request, seconds, names)
     if sample.broken or sample.failed > REFUSED_SHARE * sample.requests:
         raise Trouble(

@@ -1,4 +1,4 @@
-"""The proxies that are compared: how each is found, configured with its limit in flight, and started."""
+"""Finds, configures (with a limit in flight) and starts the proxies of the comparison."""
 
 import importlib.metadata
 import re
@@ -17,7 +17,7 @@ NO_PACKAGE = "make bench"
 
 @dataclass(frozen=True)
 class Place:
-    """Where one process runs: its directory, its ports, the backend behind it and how much it may admit."""
+    """Describes the place of one process: its directory, its ports, its backend and its limit."""
 
     directory: Path
     backend: int
@@ -26,12 +26,12 @@ class Place:
     admin: int = field(default_factory=free_port)
 
     def fill(self, text: str, **more: str) -> str:
-        """Replace each `@name@` by the value of that name."""
+        """Replaces each `@name@` by the value of that name."""
         values = {**vars(self), "python": sys.executable, **more}
         return re.sub(r"@([a-z]+)@", lambda found: str(values[found[1]]), text)
 
     def write(self, config: str, **more: str) -> Path:
-        """Put a file of `configs/`, filled in, into the directory."""
+        """Writes a file of `configs/`, filled in, into the directory."""
         path = self.directory / config
         path.write_text(self.fill((CONFIGS / config).read_text(), **more))
         return path
@@ -39,10 +39,10 @@ class Place:
 
 @dataclass(frozen=True)
 class Peer:
-    """One row of the comparison.
+    """Describes one row of the comparison.
 
-    `holds` is how many calls must be kept waiting before it refuses all others at a limit of 1. `refuses` is
-    the status it refuses with, and `saying` a word of that answer; None for what has no limit (the floor).
+    `holds`: calls that must wait before it refuses all others at a limit of 1. `refuses`: the status of its refusals.
+    `saying`: a word of that response; None without a limit (the floor).
     """
 
     name: str
@@ -57,19 +57,19 @@ class Peer:
     environment: tuple[tuple[str, str], ...] = ()
 
     def find(self) -> Path | None:
-        """Its program: beside this Python first, then on the search path."""
+        """Finds its program: beside this Python first, then on the search path."""
         path = f"{VENV}:/usr/local/sbin:/usr/sbin:/sbin"
         found = shutil.which(self.binary, path=path) or shutil.which(self.binary)
         return Path(found) if found else None
 
     def command(self, program: Path, place: Place) -> list[str]:
-        """Write its configuration and return what to run."""
+        """Writes its configuration and returns its command."""
         for config in self.configs:
             place.write(config)
         return [str(program), *(place.fill(argument) for argument in self.arguments)]
 
     def version(self) -> str:
-        """The version it tells; empty when it is missing."""
+        """Returns its version; empty when it is missing."""
         if self.name == GATEWAY:
             return importlib.metadata.version("invoke-gateway")
         program = self.find()
@@ -102,7 +102,7 @@ _TRAEFIK = (
 
 
 def gateway(program: str | None = None, name: str = GATEWAY) -> Peer:
-    """The gateway as it is by default: every check and every metric on."""
+    """Returns the gateway with its defaults: every check and every metric on."""
     return Peer(
         name,
         program or str(VENV / "invoke-gateway"),

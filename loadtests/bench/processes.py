@@ -1,4 +1,4 @@
-"""Processes that are surely ended: each by its own pid, however the block that started them is left."""
+"""Ends every process by its own pid, on every way out of its block."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ GRACE_SECONDS = 5.0
 
 
 class Trouble(Exception):
-    """A part of a benchmark could not run; the text says which and why."""
+    """Reports a part of a benchmark that could not run. The text has the part and the reason."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Process:
         return machine.resident_bytes(self.pid, field)
 
     def wait_for(self, port: int, seconds: float = 20) -> None:
-        """Return once the port accepts. Raises Trouble when the process ends or the time is up before."""
+        """Returns when the port accepts. Raises Trouble when the process ends or the time is up before."""
         deadline = time.monotonic() + seconds
         while not accepts(port):
             self.check()
@@ -56,7 +56,7 @@ class Process:
 
 
 class Processes:
-    """A block's processes. Leaving it sends each a SIGTERM, waits, and kills what is left, children too."""
+    """Holds a block's processes. Leaving the block sends SIGTERM, waits, and kills the rest, children too."""
 
     def __init__(self) -> None:
         self._started: list[Process] = []
@@ -73,7 +73,7 @@ class Processes:
         core: int | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> Process:
-        """Start it on `core`, if given; output to `directory/output.log`. Raises Trouble when it cannot."""
+        """Starts it on `core`, if given, with its output in `directory/output.log`. Raises Trouble when it cannot."""
         log = directory / "output.log"
         try:
             with log.open("wb") as output, machine.on_core(core) if core is not None else nullcontext():
@@ -95,7 +95,7 @@ class Processes:
         _end([process])
 
     def kill(self, process: Process) -> None:
-        """End it and its children as a crash of the machine would: without a word before."""
+        """Kills it and its children as a crash of the machine would: without a signal before."""
         self._started.remove(process)
         _kill(process)
 
@@ -111,7 +111,7 @@ class Processes:
 
 
 def free_port() -> int:
-    """A port nobody listens on now; the kernel does not hand it out again soon."""
+    """Returns a port without a listener. The kernel does not assign it again soon."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]

@@ -1,9 +1,8 @@
-"""Where the gateway's time goes: its top functions under the forwarded and the refused load.
+"""Lists the gateway's top functions under the forwarded and the refused load.
 
-py-spy samples the running process from outside, without pausing it: pauses slow it by a third and, as they take
-effect at the next system call, make these look dear. The price is a few samples that make no sense; they are
-dropped. Where py-spy is missing or not allowed to look, cProfile runs inside, which makes many small calls look
-dearer than they are.
+py-spy samples the running process from outside, without pausing it. Pauses would slow it by a third and, because they
+take effect at the next system call, would overrate system calls. Without pauses a few samples are invalid; they are
+dropped. Where py-spy is missing or not permitted, cProfile runs inside, which overrates small calls.
 """
 
 import pstats
@@ -41,7 +40,7 @@ Costs = Mapping[Function, float]
 
 @dataclass(frozen=True)
 class Profile:
-    """Each function's and each package's own share of the CPU time per request, the dearest first."""
+    """Holds each function's and each package's own share of the CPU time per request, the largest first."""
 
     path: str
     profiler: str
@@ -51,7 +50,7 @@ class Profile:
 
 
 def profile(path: str, gateway: Peer, seconds: int, native: bool) -> Profile:
-    """Load the gateway on one path and look where it is; `native` shows C functions too (py-spy only)."""
+    """Loads the gateway on one path and samples it. `native` includes C functions (py-spy only)."""
     program = shutil.which("py-spy", path=str(VENV)) or shutil.which("py-spy")
     if program and (found := _sampled(program, path, gateway, seconds, native)):
         return found
@@ -92,7 +91,7 @@ def _traced(path: str, gateway: Peer, seconds: int) -> Profile:
 
 
 def _from_stacks(text: str) -> Costs:
-    """Of lines `outermost;...;innermost COUNT`, each frame `function (file:line)`."""
+    """Reads lines `outermost;...;innermost COUNT`, with each frame as `function (file:line)`."""
     costs: Counter[Function] = Counter()
     for line in text.splitlines():
         stack, _, count = line.rpartition(" ")
@@ -103,7 +102,7 @@ def _from_stacks(text: str) -> Costs:
 
 
 def _function(frame: str) -> Function | None:
-    """The line within the function is dropped, or each line would be one of its own."""
+    """Drops the line within the function, so that a function has one row."""
     found = re.fullmatch(r"(.+) \(([^()]+?)(:\d+)?\)", frame)
     return Function(found[1], _short(found[2])) if found else None
 
@@ -133,7 +132,7 @@ def _dearest(shares: Mapping[Key, float], count: int) -> dict[Key, float]:
 
 
 def _short(file: str) -> str:
-    """The path below the repository, `site-packages` or the standard library; `(C)` for what has none."""
+    """Returns the path below the repository, `site-packages` or the standard library; `(C)` without a path."""
     if file == "~":
         return "(C)"
     return re.sub(r"^.*/(?:site-packages|python3\.\d+)/", "", file.removeprefix(f"{Path.cwd()}/"))

@@ -1,4 +1,4 @@
-"""Tables: one description, printed with rich and written as Markdown and JSON."""
+"""Makes tables from one description: printed with rich, and written as Markdown and JSON."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -45,7 +45,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Report:
-    """What one benchmark found. `figures` is for machines, tables and lines say the same to people."""
+    """Holds the result of one benchmark. `figures` are for machines; tables and lines are the same for people."""
 
     name: str
     command: str
@@ -60,7 +60,7 @@ class Report:
             console.print(line, highlight=False)
 
     def write(self, console: Console) -> None:
-        """Write NAME.json and NAME.md under `loadtests/results/`."""
+        """Writes NAME.json and NAME.md under `loadtests/results/`."""
         RESULTS.mkdir(parents=True, exist_ok=True)
         facts = machine.description()
         document = {"command": self.command, "machine": facts, **self.figures}
@@ -80,7 +80,7 @@ def _bullets(lines: Iterable[str]) -> str:
 
 
 def profiles(found: Sequence[Profile], command: str) -> Report:
-    """The report of `profile`: a table per path."""
+    """Makes the report of `profile`: a table per path."""
     return Report(
         "profile",
         command,
@@ -114,7 +114,7 @@ def _packages_line(one: Profile) -> str:
 
 
 def in_flight(outcome: Outcome, command: str) -> Report:
-    """The report of `in-flight`."""
+    """Makes the report of `in-flight`."""
     rows = [
         ("calls in flight at once", f"{outcome.calls}"),
         ("of them, clients that hung up", f"{outcome.hung_up}"),
@@ -135,7 +135,7 @@ def in_flight(outcome: Outcome, command: str) -> Report:
 
 
 def million(found: Comparison, command: str) -> Report:
-    """The report of `million`."""
+    """Makes the report of `million`."""
     scales = (found.one, found.many)
     rows = [
         ("seconds to the first /healthz", *(f"{scale.start_seconds:.2f}" for scale in scales)),
@@ -162,7 +162,7 @@ def million(found: Comparison, command: str) -> Report:
 
 
 def spread_of(values: Sequence[float]) -> str:
-    """The least and the greatest of them."""
+    """Returns the least and the greatest of them."""
     return f"{min(values):.1f}..{max(values):.1f}"
 
 
@@ -171,7 +171,7 @@ def mebibytes(size: float) -> str:
 
 
 def comparison(results: Mapping[str, Sequence[Row]], rounds: int, seconds: float, command: str) -> Report:
-    """The report of `compare`: a table per path and the verdict on each goal."""
+    """Makes the report of `compare`: a table per path and the verdict on each goal."""
     judged = goals.verdicts(results)
     return Report(
         "bench",

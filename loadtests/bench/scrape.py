@@ -1,5 +1,8 @@
-"""What a scrape of /metrics does to requests: with ten thousand labelled functions, each with a duration histogram,
-beside one; and with nobody scraping."""
+"""Measures the effect of a scrape of /metrics on requests.
+
+One gateway has ten thousand labelled functions, each with a duration histogram; the other has one. Both are also
+measured without a scrape.
+"""
 
 import json
 import socket
@@ -29,7 +32,7 @@ REST_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class Scrape:
-    """One scrape as its client saw it."""
+    """Holds one scrape as its client measured it."""
 
     began: float
     seconds: float
@@ -38,8 +41,8 @@ class Scrape:
 
 @dataclass
 class Scale:
-    """The gateway with this many labelled functions. Milliseconds that a client's invokes took, one after another:
-    `quiet_ms` with nobody scraping, `scraped_ms` those that were under way during a scrape."""
+    """Holds the gateway with this many labelled functions. `quiet_ms` and `scraped_ms`: milliseconds of a client's
+    invokes, one after another, without and during a scrape."""
 
     functions: int
     quiet_ms: list[float] = field(default_factory=list, repr=False)
@@ -53,8 +56,8 @@ class Scale:
 
     @property
     def pause_ms(self) -> float:
-        """By how much a scrape makes the longest invoke longer than the usual one: the median over the scrapes, because
-        on a shared machine any single call may be held up by somebody else."""
+        """Returns the milliseconds that a scrape adds to the longest invoke: the median over the scrapes, because on a
+        shared machine other processes delay single calls."""
         return median(self.longest_per_scrape_ms) - median(self.quiet_ms)
 
     @property
@@ -81,13 +84,13 @@ class Outcome:
 
 
 def spread(milliseconds: Sequence[float]) -> dict[str, float]:
-    """Median, 99th percentile and the longest."""
+    """Returns median, 99th percentile and maximum."""
     ordered = sorted(milliseconds)
     return {"median": median(ordered), "p99": ordered[len(ordered) * 99 // 100], "longest": ordered[-1]}
 
 
 def run(functions: int, gateway: Peer, scrapes: int, tell: Tell) -> Outcome:
-    """Raises Trouble."""
+    """Measures both gateways. Raises Trouble."""
     with Stage(FORWARDED) as stage, _scraper() as scraper:
         return Outcome(*(_watch(stage, gateway, count, scrapes, scraper, tell) for count in (1, functions)))
 
@@ -114,7 +117,7 @@ def _watch(
 
 
 def _scrape_once(scale: Scale, pinger: "Pinger", call: bytes, scraping: Future[Scrape]) -> None:
-    """Call on until it is done. What was under way at some time between its first and its last byte counts."""
+    """Calls until the scrape is done. Calls that overlap its first to its last byte count."""
     pings = list(pinger.ping_while(lambda: not scraping.done(), call))
     seen = scraping.result()
     during = [took for began, took in pings if seen.began - took / 1e3 <= began <= seen.began + seen.seconds]
@@ -125,7 +128,7 @@ def _scrape_once(scale: Scale, pinger: "Pinger", call: bytes, scraping: Future[S
 
 
 class Pinger:
-    """One client on one connection: the next call as soon as the last is answered."""
+    """Sends calls on one connection, the next as soon as the last is answered."""
 
     def __init__(self, port: int) -> None:
         self._connection = socket.create_connection(("127.0.0.1", port), timeout=30)
@@ -138,7 +141,7 @@ class Pinger:
         self._connection.close()
 
     def ping(self, call: bytes) -> tuple[float, float]:
-        """When it began, and the milliseconds that it took. Raises Trouble when it is not answered with 200."""
+        """Returns the start, and the duration in milliseconds. Raises Trouble unless the response is 200."""
         began = time.monotonic()
         self._connection.sendall(call)
         received = self._connection.recv(65536)
@@ -159,14 +162,14 @@ class Pinger:
 
 @contextmanager
 def _scraper() -> Iterator[ProcessPoolExecutor]:
-    """A process of its own: a thread would make the client beside it wait for the interpreter's lock."""
+    """Starts a process of its own: a thread would delay the client beside it by the interpreter's lock."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool, machine.on_core(machine.LOAD_CORE):
         pool.submit(time.monotonic).result()  # it is up, on that core
         yield pool
 
 
 def scrape(port: int) -> Scrape:
-    """Fetch /metrics as Prometheus does, and drop it."""
+    """Fetches /metrics as Prometheus does, and drops it."""
     began = time.monotonic()
     size = 0
     with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
@@ -177,7 +180,7 @@ def scrape(port: int) -> Scrape:
 
 
 def start(stage: Stage, gateway: Peer, functions: int) -> Running:
-    """A gateway with that many labelled functions, all below their limits. Raises Trouble."""
+    """Starts a gateway with that many labelled functions, all below their limits. Raises Trouble."""
     place = stage.place(f"{gateway.name}-{functions}")
     settings = place.directory / "settings.json"
     document = {
@@ -204,7 +207,7 @@ def _name(number: int) -> str:
 
 
 def report(found: Outcome, command: str) -> Report:
-    """The report of `scrape`."""
+    """Makes the report of `scrape`."""
     scales = (found.one, found.many)
     rows = [
         ("seconds for one scrape, median", *(f"{scale.scrape_seconds:.3f}" for scale in scales)),

@@ -1,6 +1,6 @@
-"""What shared counters cost beside counters in memory: CPU time per request, added time, and admissions alone.
+"""Measures shared counters beside counters in memory: CPU time per request, added time, and admissions alone.
 
-Redis stands on the core of backend and load, so its work is in no figure of the gateway's.
+Redis runs on the core of backend and load, so its work is in no figure of the gateway.
 """
 
 import json
@@ -31,7 +31,7 @@ PATIENCE_SECONDS = 20.0
 
 @dataclass
 class Variant:
-    """One way to count. `paced` are samples at half the rate that the shared one reaches."""
+    """Holds one way to count. `paced`: samples at half the rate that the shared one reaches."""
 
     name: str
     samples: dict[str, list[Sample]] = field(default_factory=dict)
@@ -56,7 +56,7 @@ class Cost:
 
 
 def run(gateway: Peer, rounds: int, seconds: float, tell: Tell) -> Cost:
-    """Both ways to count, loaded in turn with the same calls. Raises Trouble."""
+    """Loads both ways to count in turn, with the same calls. Raises Trouble."""
     cost = Cost(Variant("memory"), Variant("shared"), [])
     for path in (FORWARDED, REFUSED):
         with Stage(path) as stage, _store(stage) as url:
@@ -82,7 +82,8 @@ def _start(stage: Stage, gateway: Peer) -> Running:
 
 
 def _start_shared(stage: Stage, gateway: Peer, url: str) -> Running:
-    """A gateway on the store; on the refused path another one holds the slot, or this one would know without asking."""
+    """Starts a gateway on the store. On the refused path another gateway holds the slot, so that each refusal needs the
+    store."""
     arguments = (*gateway.arguments, f"--counters={url}", f"--shared-lease-seconds={LEASE_SECONDS}")
     peer = replace(gateway, name="shared", arguments=arguments)
     place, other = stage.place("shared"), stage.place("other")
@@ -133,7 +134,7 @@ def _admit(url: str, in_flight: int, seconds: float, tell: Tell) -> dict[str, fl
 
 
 def report(found: Cost, command: str) -> Report:
-    """The report of `shared`."""
+    """Makes the report of `shared`."""
     variants = (found.memory, found.shared)
     rows = []
     for path in (FORWARDED, REFUSED):

@@ -1,8 +1,8 @@
-"""One path laid out: its backend and the proxies in front of it, each brought to where all calls are alike.
+"""Sets up one path: its backend and the proxies in front of it, each in the state where all calls are alike.
 
-*forwarded*: each proxy has a limit in flight that is never reached. *refused*: its limit is 1 and a waiting
-call holds it, so that every other call is refused. *held*: the limit is the caller's, and the backend keeps calls
-waiting until it is told to let them end.
+*forwarded*: each proxy has a limit in flight that is never reached. *refused*: its limit is 1 and a waiting call holds
+it, so every other call is refused. *held*: the caller sets the limit, and the backend keeps calls waiting until their
+release.
 """
 
 import socket
@@ -27,7 +27,7 @@ PLENTY = 10_000
 
 @dataclass(frozen=True)
 class Running:
-    """A started proxy. `request` is the file with the bytes that wrk sends it."""
+    """Holds a started proxy. `request`: the file with the bytes that wrk sends it."""
 
     peer: Peer
     process: Process
@@ -41,7 +41,7 @@ class Running:
 
 
 class Stage:
-    """A block in which a path's backend runs and peers can be started; leaving it ends them all."""
+    """Runs a path's backend, and starts peers. Leaving the block ends them all."""
 
     def __init__(self, path: str, limit: int | None = None) -> None:
         self.path = path
@@ -62,18 +62,18 @@ class Stage:
         self._stack.close()
 
     def start(self, peer: Peer, prefix: Sequence[str] = ()) -> Running:
-        """Start it, check its answers, and on the refused path fill its slot. Raises Trouble."""
+        """Starts it, checks its responses, and on the refused path fills its slot. Raises Trouble."""
         place = self.place(peer.name)
         process = self.spawn(peer, place, prefix)
         process.wait_for(place.port)
         return self.try_out(peer, process, place, "echo")
 
     def place(self, name: str) -> Place:
-        """A place of its own in front of the backend."""
+        """Makes a place of its own in front of the backend."""
         return Place(self._directory(name), self.backend.port, self.limit)
 
     def spawn(self, peer: Peer, place: Place, prefix: Sequence[str] = ()) -> Process:
-        """Start it there, with `prefix` before its command. Raises Trouble when it is missing."""
+        """Starts it there, with `prefix` before its command. Raises Trouble when it is missing."""
         program = peer.find()
         if program is None:
             raise Trouble(f"missing ({peer.install})")
@@ -86,7 +86,7 @@ class Stage:
         )
 
     def try_out(self, peer: Peer, process: Process, place: Place, function: str) -> Running:
-        """Bring a process that listens to where it answers this path's calls as it should. Raises Trouble."""
+        """Brings a listening process to the state in which it answers this path's calls correctly. Raises Trouble."""
         call = calls.invocation(function, place.port)
         answer = calls.ask_until(place.port, call, 200)
         if self.path == REFUSED and peer.refuses:
@@ -99,16 +99,16 @@ class Stage:
         return Running(peer, process, place.port, place.admin, request, answer.keeps_connection)
 
     def keep(self, connection: socket.socket) -> None:
-        """Close it when the block is left, not before."""
+        """Closes it when the block is left, not before."""
         self._stack.enter_context(connection)
 
     def release(self) -> None:
-        """Let the backend answer the calls that it keeps waiting."""
+        """Ends the calls that the backend keeps waiting."""
         if self.path != FORWARDED:
             calls.get_json(self.backend.admin, "/release", seconds=30)
 
     def backend_state(self) -> dict[str, int]:
-        """What the holding backend has seen (backend.py)."""
+        """Returns the counts of the holding backend (backend.py)."""
         state: dict[str, int] = calls.get_json(self.backend.admin, "/state")
         return state
 
@@ -126,7 +126,7 @@ class Stage:
         return place
 
     def _hold(self, peer: Peer, place: Place) -> None:
-        """Fill the peer's one slot (and its waiting room, where it has one) with calls that do not end."""
+        """Fills the peer's one slot (and its waiting room, if any) with calls that do not end."""
         time.sleep(0.1)  # the slot of the call before must surely be free again
         before = self.backend_state()["running"]
         for number in range(peer.holds):

@@ -1,5 +1,8 @@
-"""What an admission costs with shared counters: CPU time of the client and of the store by size of the batch, the
-store's memory, its heartbeats. The real tally and the real scripts, over one connection, against a Redis of its own."""
+"""Measures an admission with shared counters: CPU time of client and store by size of the batch, the store's memory,
+and its heartbeats.
+
+The real tally and the real scripts run over one connection, against a Redis of its own.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +37,8 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class Cost:
-    """Medians over the rounds, in microseconds for each admission and its release; `waited` is
-    one whole turn: make a batch, send it, take in the reply."""
+    """Holds medians over the rounds, in microseconds for each admission and its release. `waited`: one whole exchange,
+    from making a batch to applying its reply."""
 
     batch: int
     client: float
@@ -45,7 +48,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Beat:
-    """Microseconds for one renewal where so many gateways share an account."""
+    """Holds the microseconds of one renewal when so many gateways share an account."""
 
     gateways: int
     client: float
@@ -53,8 +56,8 @@ class Beat:
 
 
 class Memory(NamedTuple):
-    """Bytes in the store: with nothing but the gateway, then for each further counter in use (in its copy and in the
-    sums), and for each further running call."""
+    """Holds bytes in the store: with the gateway alone, for each further counter in use (in its copy and in the sums),
+    and for each further running call."""
 
     gateway: float
     counter: float
@@ -72,7 +75,7 @@ class Result:
 
 
 class Store:
-    """A server process on a free port of loopback, without a disk."""
+    """Runs a server process on a free port of loopback, without a disk."""
 
     def __init__(self, program: str) -> None:
         self._directory = tempfile.TemporaryDirectory()
@@ -85,7 +88,7 @@ class Store:
         )
 
     def cpu_seconds(self) -> float:
-        """Ticks of a hundredth: worth something only over a second or so."""
+        """Reads ticks of a hundredth of a second, so it is exact only over a second or more."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / _TICKS
 
@@ -115,7 +118,7 @@ async def connected(program: str) -> AsyncIterator[tuple[Store, StoreConnection]
 
 
 def _limits(functions: int) -> AccountLimits:
-    """Half of the functions have a reservation; nothing is refused."""
+    """Returns limits in which half of the functions have a reservation. Nothing is refused."""
     reserved = {f"function-{number}": FunctionLimits(1000) for number in range(0, functions, 2)}
     return AccountLimits("000000000000", 50_000_000, reserved)
 
@@ -130,19 +133,19 @@ async def _talk(link: StoreConnection, tally: Tally) -> list[tuple[Take, Any]]:
 
 
 async def _register(link: StoreConnection, name: str, account: str = "000000000000") -> Tally:
-    """A tally that the store knows; where the store is new, after it was refilled."""
+    """Registers a tally. In a new store it is refilled first."""
     tally = Tally(account, Terms(name, LEASE_MS, 0, 5.0))
     await _talk(link, tally)
     return tally
 
 
 async def _end_refill(link: StoreConnection, tally: Tally) -> None:
-    """What a lease of waiting would do."""
+    """Ends the refill, as a lease of waiting would."""
     await link.call([("HSET", f"{base_key(tally.account)}:state", "refill", 0)])
 
 
 async def _rounds(link: StoreConnection, tally: Tally, limits: AccountLimits, batch: int, seconds: float) -> int:
-    """Take `batch` slots, and give them back with the next batch, over and over. How many were taken."""
+    """Takes `batch` slots, and releases them with the next batch, repeatedly. Returns the number taken."""
     end = time.monotonic() + seconds
     taken = 0
     running: list[list[str]] = []
@@ -201,8 +204,8 @@ async def _used(link: StoreConnection) -> int:
 
 
 async def _memory(link: StoreConnection, counters: int = 10_000, deep: int = 100) -> tuple[Memory, float]:
-    """Registers what it is about, so that nothing but the counts comes into the store; and for how many milliseconds
-    the largest of these scripts keeps the store."""
+    """Registers all names first, so that only counts are added to the store. Also returns the milliseconds for which
+    the largest of these scripts blocks the store."""
     before = await _used(link)
     tallies = [await _register(link, f"h-{number:08x}") for number in range(100)]
     each = (await _used(link) - before) / len(tallies)
@@ -243,12 +246,12 @@ async def _measure(program: str, rounds: int, seconds: float, tell: Callable[[st
 
 
 def run(program: str, rounds: int, seconds: float, tell: Callable[[str], None]) -> Result:
-    """Raises Trouble."""
+    """Measures all of it. Raises Trouble."""
     return asyncio.run(_measure(program, rounds, seconds, tell))
 
 
 def describe(result: Result) -> str:
-    """The result as Markdown."""
+    """Returns the result as Markdown."""
     version = subprocess.run([result.program, "--version"], capture_output=True, text=True, check=True).stdout.strip()
     lines = [
         f"{version}; {result.machine}",

@@ -1,4 +1,4 @@
-"""The gateway with its counting taken out, to see what counting costs. It tells no metrics; for benchmarks only."""
+"""Starts the gateway without its counting, to measure the cost of counting. It has no metrics; for benchmarks only."""
 
 from invoke_gateway.cli.main import main
 from invoke_gateway.exchange import Exchange
@@ -6,7 +6,7 @@ from invoke_gateway.telemetry.totals import Totals
 
 
 def note(self: Totals, exchange: Exchange) -> None:
-    """Count nothing."""
+    """Counts nothing."""
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`python -m loadtests.load [SCENARIO…]`: the load tests one after another, judged, as one table and as pictures."""
+"""Runs `python -m loadtests.load [SCENARIO…]`: the load tests one after another, judged, as one table and as pictures."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SCENARIO_LIST = "\n".join(f"  {scenario.name:16} {scenario.question}" for scenar
 
 
 def leave(number: int, frame: object) -> None:
-    """SIGTERM leaves as an exception does: through every block that ends a process."""
+    """Leaves on SIGTERM as an exception does: through every block that ends a process."""
     raise SystemExit(128 + number)
 
 
@@ -43,7 +43,7 @@ def leave(number: int, frame: object) -> None:
     help="Where reports and pictures go.  [default: loadtests/results]",
 )
 def main(names: tuple[str, ...], length: float, host: str | None, admin: str, results: Path) -> None:
-    """Load a gateway and judge every answer. Exit 1 on anything unexpected."""
+    """Puts load on a gateway and judges every response. Exits with 1 on anything unexpected."""
     signal.signal(signal.SIGTERM, leave)
     try:
         chosen = choose(names)

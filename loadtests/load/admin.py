@@ -1,4 +1,4 @@
-"""What is asked of the gateway's admin listener: live limits, metrics, and holds of everything there is."""
+"""Reads the gateway's admin listener: live limits and metrics. Takes holds of all slots."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ HOLD_SECONDS = 10
 
 
 class Silence(Exception):
-    """The admin listener does not answer as one; the text says what it did."""
+    """Reports that the admin listener does not answer as one. The text has its response."""
 
 
 class AdminClient:
-    """One keep-alive connection to `address`, host:port."""
+    """Holds one keep-alive connection to `address`, host:port."""
 
     def __init__(self, address: str) -> None:
         self.address = address.removeprefix("http://").rstrip("/")
@@ -27,7 +27,7 @@ class AdminClient:
         self._turn = Lock()  # a run may end while its first question is still on its way
 
     def ask(self, method: str, path: str, document: object = None) -> tuple[int, bytes]:
-        """Status and body. Raises Silence."""
+        """Returns status and body. Raises Silence."""
         body = None if document is None else json.dumps(document).encode()
         headers = {} if body is None else {"Content-Type": "application/json"}
         try:
@@ -43,7 +43,7 @@ class AdminClient:
             raise
 
     def account(self) -> dict[str, Any]:
-        """The default account's entry of `/limits`. Raises Silence."""
+        """Returns the default account's entry of `/limits`. Raises Silence."""
         status, body = self.ask("GET", "/limits")
         try:
             entry: dict[str, Any] = json.loads(body)["accounts"][0]
@@ -53,7 +53,7 @@ class AdminClient:
         return entry
 
     def metric(self, name: str) -> float:
-        """All samples of one metric, summed; 0 where there are none. Raises Silence."""
+        """Returns the sum of all samples of one metric; 0 without samples. Raises Silence."""
         _, body = self.ask("GET", "/metrics")
         samples = (line.rpartition(" ") for line in body.decode().splitlines() if not line.startswith("#"))
         return sum(float(value) for series, _, value in samples if series.partition("{")[0] == name)
@@ -63,13 +63,14 @@ class AdminClient:
 
 
 def in_flight_of(account: dict[str, Any]) -> dict[str, int]:
-    """Slots in use by the names of `Ceilings.by_counter`, and by every other function that runs."""
+    """Returns slots in use by the names of `Ceilings.by_counter`, and of every other running function."""
     functions = {one["function"]: one["in_flight"] for one in account["functions"]}
     return {"account": account["in_flight"], "unreserved": account["unreserved"]["in_flight"], **functions}
 
 
 class Quiet(NamedTuple):
-    """`leaked` slots are taken though nothing runs; `notes` tell what could not be looked at."""
+    """Reports the state after a run. `leaked`: slots that are taken though nothing runs. `notes`: what could not be
+    checked."""
 
     leaked: int
     problems: tuple[str, ...] = ()
@@ -77,7 +78,7 @@ class Quiet(NamedTuple):
 
 
 def look_for_leaks(admin: AdminClient, seconds: float, sleep: Callable[[float], None] = time.sleep) -> Quiet:
-    """Wait, at most so long, until nothing is in flight; then see whether every slot there is can be taken."""
+    """Waits, at most so long, until nothing is in flight. Then checks that every slot can be taken."""
     deadline = time.monotonic() + seconds
     while (in_flight := admin.account()["in_flight"]) and time.monotonic() < deadline:
         sleep(0.05)
@@ -87,7 +88,7 @@ def look_for_leaks(admin: AdminClient, seconds: float, sleep: Callable[[float], 
 
 
 def _take_everything(admin: AdminClient) -> Quiet:
-    """Take all slots there are, and try to take one more of each limit; then give all back."""
+    """Takes all slots, tries to take one more of each limit, then releases all."""
     ceilings = Ceilings.read(admin.account())
     limits = {**ceilings.reserved, None: ceilings.pool or 0}
     leaked, problems, held = 0, [], []
@@ -114,7 +115,7 @@ def _take_everything(admin: AdminClient) -> Quiet:
 
 
 def _hold(admin: AdminClient, function: str | None, slots: int, held: list[str]) -> tuple[int, dict[str, Any]]:
-    """Status and answer; the id of a hold that was taken is added to `held`."""
+    """Returns status and response. The id of a new hold is added to `held`."""
     wanted = {"function": function, "slots": slots, "seconds": HOLD_SECONDS}
     status, body = admin.ask("POST", "/holds", wanted)
     try:

@@ -1,6 +1,6 @@
-"""What one answer of the gateway means: admitted, refused by a `Reason`, or something that must not be.
+"""Classifies one response of the gateway: admitted, refused by a `Reason`, or unexpected.
 
-The shapes are those of Lambda's service model: a throttle is a 429 with `x-amzn-ErrorType: TooManyRequestsException`, a
+The shapes are those of Lambda's service model. A throttle is a 429 with `x-amzn-ErrorType: TooManyRequestsException`, a
 request id, and a JSON body with `Reason`, `Type` and `message`.
 """
 
@@ -25,7 +25,7 @@ _SHOWN = 160
 
 
 class Answer(NamedTuple):
-    """One response, its header names in lower case. Status 0: none came, and the body says why."""
+    """Holds one response, its header names in lower case. Status 0: none arrived, and the body has the reason."""
 
     status: int
     headers: Mapping[str, str]
@@ -33,8 +33,8 @@ class Answer(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """`row` is the line of Locust's tables that the answer is counted in, `what` the short name of its outcome
-    (`200`, or a `Reason`), `problem` what is wrong with it, in words."""
+    """Judges one response. `row`: its line in Locust's tables. `what`: the short name of its outcome (`200`, or a
+    `Reason`). `problem`: what is wrong with it, in words."""
 
     row: str
     kind: str
@@ -44,7 +44,7 @@ class Verdict(NamedTuple):
 
 @dataclass(frozen=True)
 class Ceilings:
-    """The limits of one account in slots, as `/limits` tells them; `account` is None where nobody does."""
+    """Holds the limits of one account in slots, from `/limits`. `account` is None without `/limits`."""
 
     account: int | None = None
     pool: int | None = None
@@ -52,13 +52,13 @@ class Ceilings:
 
     @classmethod
     def read(cls, account: Mapping[str, Any]) -> Ceilings:
-        """From one entry of `/limits`."""
+        """Reads one entry of `/limits`."""
         functions = account["functions"]
         reserved = {one["function"]: one["ceiling"] for one in functions if one["reserved"]}
         return cls(account["concurrent_executions"], account["unreserved"]["ceiling"], reserved)
 
     def by_counter(self) -> dict[str, int]:
-        """Every ceiling by the name it has in tables and pictures."""
+        """Returns every ceiling by its name in tables and pictures."""
         if self.account is None or self.pool is None:
             return {}
         return {"account": self.account, "unreserved": self.pool, **self.reserved}
@@ -66,7 +66,7 @@ class Ceilings:
 
 @dataclass(frozen=True)
 class Expected:
-    """What a call may be answered with. Which `Reason` is right depends on whether the function has a reservation."""
+    """Lists the allowed responses to a call. The right `Reason` depends on the function's reservation."""
 
     admitted: bool = True
     """Whether it may be admitted at all."""
@@ -93,7 +93,7 @@ class Expected:
 
 
 def judge(answer: Answer, function: str, expected: Expected, ceilings: Ceilings) -> Verdict:
-    """What this answer to a call of `function` means."""
+    """Judges this response to a call of `function`."""
     if 200 <= answer.status < 300:
         problem = _find_problem_of_success(answer, expected)
         kind = UNEXPECTED if problem else ADMITTED
@@ -109,7 +109,7 @@ def judge(answer: Answer, function: str, expected: Expected, ceilings: Ceilings)
 
 
 def find_problem_of_error(answer: Answer, code: str) -> str | None:
-    """What an error of the caller's lacks of the shape that SDKs read; None where it is whole."""
+    """Names the part of the shape that an error of the caller lacks; None when it is complete."""
     members = _members(answer.body)
     if members is None:
         return f"the body is no JSON object: {show(answer.body)}"
@@ -123,7 +123,7 @@ def find_problem_of_error(answer: Answer, code: str) -> str | None:
 
 
 def show(body: bytes) -> str:
-    """The beginning of a body, for a person."""
+    """Returns the beginning of a body, for a person."""
     return body[:_SHOWN].decode(errors="replace") + ("…" if len(body) > _SHOWN else "")
 
 

@@ -1,4 +1,4 @@
-"""Where a ramp bends: the last step at which nothing was refused."""
+"""Finds the knee of a ramp: the last step at which nothing was refused."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from loadtests.load.outcome import Sample
 
 
 class Step(NamedTuple):
-    """The time for which so many users ran, and when it ended, in seconds; the rates are calls a second."""
+    """Holds the time with so many users, and its end, in seconds. The rates are calls a second."""
 
     users: int
     seconds: float
@@ -20,7 +20,7 @@ class Step(NamedTuple):
 
     @classmethod
     def find_all(cls, samples: Sequence[Sample]) -> list[Step]:
-        """The steps of a run, from what was seen during it; those seen less than twice are left out."""
+        """Returns the steps of a run, from its samples. Steps with fewer than two samples are left out."""
         found = []
         for users, group in groupby(samples, key=lambda sample: sample.users):
             looks = list(group)
@@ -35,7 +35,7 @@ class Step(NamedTuple):
 
 
 def find_knee(steps: Sequence[Step]) -> Step | None:
-    """The last step before the first at which a call was refused; None where already the first was."""
+    """Returns the last step before the first refusal; None if the first step already had one."""
     knee = None
     for step in steps:
         if step.refused:

@@ -1,4 +1,4 @@
-"""How a run ended, as plain data: written by Locust's process as JSON, read by the runner."""
+"""Holds the result of a run as plain data: written by Locust's process as JSON, read by the runner."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Line:
-    """All answers of one kind: `what` is `200`, a `Reason` or an error; times are milliseconds."""
+    """Counts all responses of one kind. `what` is `200`, a `Reason` or an error; times are milliseconds."""
 
     kind: str
     what: str
@@ -21,7 +21,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Sample:
-    """One look during the run. `seconds` since its start; `admitted` and `refused` are totals until then."""
+    """Holds one sample of the run. `seconds`: since its start. `admitted` and `refused`: totals until then."""
 
     seconds: float
     users: int
@@ -32,9 +32,11 @@ class Sample:
 
 @dataclass
 class Outcome:
-    """`highest` and `truly_highest`: in flight at most, by the gateway's word and by the backend's, of each limit in
-    `ceilings`. `failures`: what was unexpected, with how often. `marks`: moments, in seconds, that the picture points
-    out."""
+    """Holds the result of a run.
+
+    `highest` and `truly_highest`: the most calls in flight, counted by the gateway and by the backend, of each limit in
+    `ceilings`. `failures`: unexpected results, with their number. `marks`: moments, in seconds, that the picture marks.
+    """
 
     scenario: str
     lines: list[Line] = field(default_factory=list)
@@ -49,7 +51,7 @@ class Outcome:
 
     @property
     def overshoot(self) -> int:
-        """Slots in use above a ceiling, at the worst moment and of the worst limit."""
+        """Returns the slots in use above a ceiling, at the worst moment and of the worst limit."""
         seen = [(name, count) for counts in (self.highest, self.truly_highest) for name, count in counts.items()]
         return max(0, *(count - self.ceilings[name] for name, count in seen if name in self.ceilings), 0)
 
@@ -65,7 +67,7 @@ class Outcome:
 
     @classmethod
     def read(cls, path: Path) -> Outcome:
-        """Raises OSError or ValueError where none was written."""
+        """Reads the result. Raises OSError or ValueError without one."""
         document: dict[str, Any] = json.loads(path.read_text())
         lines = [Line(**line) for line in document.pop("lines")]
         samples = [Sample(**sample) for sample in document.pop("samples")]

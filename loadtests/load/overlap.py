@@ -1,7 +1,7 @@
-"""The truth about how many calls ran at once, as the demo backend tells it in `x-demo-running`.
+"""Reads the true number of calls that ran at once, from the demo backend's `x-demo-running`.
 
-A gateway that counts wrong may still report that all is well. The backend sees every call that was really let through,
-and counts it within the time for which the gateway must have a slot for it; so one call above a ceiling is proof.
+A gateway that counts wrong may still report that all is well. The backend counts every admitted call, within the time
+for which the gateway must have a slot for it. So one call above a ceiling is proof.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ HEADER = "x-demo-running"
 
 
 def read_running(text: str) -> dict[str, int]:
-    """The counts in a header such as `all=7, sleep-checkout=3, echo=4`. Raises ValueError when it is none."""
+    """Reads the counts in a header such as `all=7, sleep-checkout=3, echo=4`. Raises ValueError for another text."""
     pairs = (part.strip().rpartition("=") for part in text.split(","))
     return {name: int(count) for name, _, count in pairs}
 
 
 def running_by_counter(running: dict[str, int], ceilings: Ceilings) -> dict[str, int]:
-    """How many calls each of the limits let through, by the names of `Ceilings.by_counter`.
+    """Counts the calls that each limit admitted, by the names of `Ceilings.by_counter`.
 
-    The pool's number is left out where the header does not name every function that ran.
+    The pool's number is left out if the header does not name every running function.
     """
     functions = {name: count for name, count in running.items() if name != "all"}
     counts = {name: count for name, count in functions.items() if name in ceilings.reserved}
@@ -33,13 +33,14 @@ def running_by_counter(running: dict[str, int], ceilings: Ceilings) -> dict[str,
 
 
 class Highest:
-    """The highest count seen of each limit."""
+    """Holds the highest count of each limit."""
 
     def __init__(self) -> None:
         self.seen: Counter[str] = Counter()
 
     def see(self, counts: dict[str, int], ceilings: Ceilings, blamed: str | None = None) -> str | None:
-        """Note them; what is above its ceiling, in words. With a function to be `blamed`: of its own limits only."""
+        """Records the counts, and returns those above their ceiling, in words. With `blamed`, only that function's
+        limits."""
         too_many: list[str] = []
         limits = ceilings.by_counter()
         if blamed is not None:

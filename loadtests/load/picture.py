@@ -1,4 +1,4 @@
-"""A picture of one run: above, how many calls were in flight against the ceilings; below, what was refused and why."""
+"""Draws one run: above, the calls in flight against the ceilings; below, the refusals by reason."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _STYLE = {"svg.fonttype": "none", "font.size": 10, "axes.spines.top": False, "ax
 
 
 def draw(outcome: Outcome, question: str, folder: Path) -> list[Path]:
-    """Write `<scenario>.svg` and `.png` into `folder`; returns their paths, none where nothing was seen."""
+    """Writes `<scenario>.svg` and `.png` into `folder`. Returns their paths, or none without samples."""
     if len(outcome.samples) < 2:
         return []
     with pyplot.rc_context(_STYLE):
@@ -47,7 +47,7 @@ def draw(outcome: Outcome, question: str, folder: Path) -> list[Path]:
 def per_second(
     seconds: Sequence[float], totals: Sequence[int], width: float = _BIN_SECONDS
 ) -> tuple[list[float], list[float]]:
-    """The middles of bins `width` seconds wide, and by how much a running total grew in each, per second."""
+    """Returns the middles of bins `width` seconds wide, and the growth per second of a running total in each."""
     middles, rates = [], []
     start = 0
     for index in range(1, len(seconds)):
@@ -119,7 +119,7 @@ def _draw_rates(axes: Axes, samples: Sequence[Sample]) -> None:
 
 
 def _short(reason: str) -> str:
-    """On two lines, so that the legend leaves room for the picture."""
+    """Breaks a name into two lines, so that the legend leaves room for the picture."""
     words = reason.removesuffix("LimitExceeded")
     for middle in ("Function", "Concurrent"):
         before, found, after = words.partition(middle)

@@ -1,9 +1,8 @@
-"""How an AWS SDK tries again: the `standard` retry mode of botocore, which is the default of today's SDKs.
+"""Retries as an AWS SDK does: the `standard` retry mode of botocore, which is the default of today's SDKs.
 
-Three attempts; a pause of rand × min(base × 2^i, 20 s) before the next, where base is 1 s after a throttle and 0.05 s
-after anything else; `x-amz-retry-after` (milliseconds) may make it up to 5 s longer, and never shorter. `Retry-After`
-is not read.
-Source: botocore 1.44, `botocore/retries/standard.py`.
+Three attempts. The pause before the next is rand × min(base × 2^i, 20 s). The base is 1 s after a throttle and 0.05 s
+after anything else. `x-amz-retry-after` (milliseconds) may make it up to 5 s longer, and never shorter. `Retry-After`
+is not read. Source: botocore 1.44, `botocore/retries/standard.py`.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ _RETRIED = frozenset({0, 429, 500, 502, 503, 504})
 
 
 def may_retry(status: int, attempt: int, most_attempts: int = MOST_ATTEMPTS) -> bool:
-    """Whether an SDK tries again after this status (0: no answer) to its attempt number `attempt`, from 1."""
+    """Returns True if an SDK retries after this status (0: no response) to its attempt number `attempt`, from 1."""
     return status in _RETRIED and attempt < most_attempts
 
 
@@ -31,7 +30,7 @@ def pause_seconds(status: int, attempt: int, headers: Mapping[str, str], dice: f
 
 
 def attempt_header(attempt: int, most_attempts: int = MOST_ATTEMPTS) -> dict[str, str]:
-    """The header by which a gateway tells retries from new calls."""
+    """Returns the header that distinguishes retries from new calls."""
     return {"amz-sdk-request": f"attempt={attempt}; max={most_attempts}"}
 
 

@@ -1,4 +1,4 @@
-"""What is known of one run while it lasts: every answer judged and counted, the gateway watched, the end summed up."""
+"""Holds the state of one run: every response judged and counted, the gateway watched, the end summed up."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MOST_OTHERS = 8
 
 
 class Run:
-    """One run. The gateway is asked every `look_seconds`; `admin` is None where nobody is to be asked."""
+    """Holds one run. The gateway is read every `look_seconds`; with `admin` None it is not read."""
 
     def __init__(self, scenario: str, environment: Environment, admin: AdminClient | None, look_seconds: float) -> None:
         self.scenario = scenario
@@ -62,7 +62,7 @@ class Run:
         row: str | None = None,
         find_problem: Callable[[Answer], str | None] = lambda answer: None,
     ) -> Verdict:
-        """Judge an answer to `function` and count it, under `row` where one is given."""
+        """Judges a response to `function` and counts it, under `row` if given."""
         verdict = judging.judge(answer, function, expected, self.ceilings)
         if row is not None:
             verdict = verdict._replace(row=row)
@@ -86,12 +86,12 @@ class Run:
             self.refused[verdict.what] += 1
 
     def share_refused(self, function: str) -> float:
-        """The part of the function's answers that were refusals, 0..1."""
+        """Returns the share of the function's responses that were refusals, 0..1."""
         counts = self.counts[function]
         return counts[REFUSED] / counts.total() if counts else 0.0
 
     def fail(self, text: str) -> None:
-        """Something is wrong that belongs to no one call: a failure in Locust's tables, and so exit 1."""
+        """Records a failure that belongs to no single call: a failure in Locust's tables, and so exit status 1."""
         self.environment.events.request.fire(
             request_type="Check", name=self.scenario, response_time=0, response_length=0, exception=AssertionError(text)
         )
@@ -102,7 +102,7 @@ class Run:
             self._watch.join()  # not ended: its request may be under way, and others will use the connection
 
     def end(self) -> Outcome:
-        """Once no user runs and nobody watches: look for leaks and sum up."""
+        """Checks for leaks and sums up, after all users and watchers have stopped."""
         outcome = Outcome(self.scenario, samples=self.samples, notes=self.notes, marks=self.marks)
         outcome.ceilings = self.ceilings.by_counter()
         if self.admin is not None:
@@ -162,7 +162,7 @@ class Run:
         return {name: highest.seen[name] for name in self.ceilings.by_counter()}
 
     def _lines(self) -> list[Line]:
-        """What was as expected; the times are those of all answers in the same rows."""
+        """Returns the expected outcomes. The times are those of all responses in the same rows."""
         merged: dict[tuple[str, str], StatsEntry] = {}
         for (name, _), entry in self.environment.stats.entries.items():
             if (outcome := self._rows.get(name)) is None:

@@ -1,4 +1,4 @@
-"""What `make load` runs: of each scenario the gateway's settings and Locust's. One place for all of them."""
+"""Defines the scenarios of `make load`: of each the gateway's settings and Locust's."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ _UNRATED = ("--requests-per-second=off",)
 
 @dataclass(frozen=True)
 class Scenario:
-    """`gateway` are flags of `invoke-gateway serve`, `locust` those of the locustfile of this name; it takes about
-    `seconds`, start and end not counted."""
+    """Defines one scenario. `gateway`: flags of `invoke-gateway serve`. `locust`: flags of the locustfile of this name.
+    `seconds`: its approximate length, without start and end."""
 
     name: str
     question: str
@@ -21,7 +21,7 @@ class Scenario:
 
     @property
     def is_timed(self) -> bool:
-        """Whether it would run for ever if nobody said how long; the others end by themselves."""
+        """Returns True if only a time limit ends it; the others end by themselves."""
         return self.name not in ("ramp", "payloads", "slow_clients")
 
 
@@ -92,7 +92,7 @@ SCENARIOS = (
 
 
 def choose(names: tuple[str, ...]) -> list[Scenario]:
-    """Those of these names, or all. Raises ValueError naming the ones there are."""
+    """Returns the scenarios with these names, or all. Raises ValueError that names all scenarios."""
     by_name = {scenario.name: scenario for scenario in SCENARIOS}
     if unknown := [name for name in names if name not in by_name]:
         raise ValueError(f"no scenario is called {', '.join(unknown)}: there are {', '.join(by_name)}")

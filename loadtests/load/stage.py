@@ -1,4 +1,4 @@
-"""A gateway and a Locust for one scenario: started on free ports, waited for, ended by their ids."""
+"""Starts a gateway and a Locust for one scenario on free ports, waits for them, and ends them by their ids."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TICK_SECONDS = 0.1
 
 
 class Target(NamedTuple):
-    """Where a gateway is: its origin, and host:port of its admin listener."""
+    """Names a gateway: its origin, and host:port of its admin listener."""
 
     host: str
     admin: str
@@ -29,9 +29,9 @@ class Target(NamedTuple):
 def run_scenario(
     scenario: Scenario, results: Path, target: Target | None, seconds: float, tick: Callable[[float], None]
 ) -> Outcome:
-    """Run it, against a gateway of its own unless there is a `target`; Locust's report goes to `results`.
+    """Runs it, against a gateway of its own unless there is a `target`. Locust's report goes to `results`.
 
-    `tick` is told of the seconds that pass, several times a second. Raises Trouble when something does not start.
+    `tick` is called with the seconds that pass, several times a second. Raises Trouble when something does not start.
     """
     with TemporaryDirectory(prefix="invoke-gateway-load-") as name, Processes() as processes:
         directory = Path(name)
@@ -52,7 +52,7 @@ def run_scenario(
 
 
 def start_gateway(processes: Processes, flags: tuple[str, ...], directory: Path) -> tuple[Process, Target]:
-    """A gateway on the demo backend, once it listens."""
+    """Starts a gateway on the demo backend, and waits until it listens."""
     place = directory / "gateway"
     place.mkdir()
     port, admin = free_port(), free_port()
@@ -86,7 +86,7 @@ def start_locust(
 
 
 def read_outcome(scenario: Scenario, summary: Path, locust: Process, code: int) -> Outcome:
-    """What Locust wrote down; that it ended badly is a failure of its own where it wrote down none."""
+    """Reads Locust's result. A bad exit without a recorded failure is a failure of its own."""
     try:
         outcome = Outcome.read(summary)
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""How large the demo function `stream` must make its chunks for a response of exactly so many bytes on the wire."""
+"""Computes the chunk size of the demo function `stream` for a response of exactly so many bytes on the wire."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ _COMPLETE = len(eventstream.encode(eventstream.INVOKE_COMPLETE, b"{}", "applicat
 
 
 def plan_stream(size: int) -> tuple[int, int]:
-    """Chunks, and bytes of each, that make a streamed response of `size` bytes. Raises ValueError where none do."""
+    """Returns the chunks, and the bytes of each, for a streamed response of `size` bytes. Raises ValueError if none
+    fit."""
     for chunks in range(1, _MOST_CHUNKS):
         each, rest = divmod(size - _COMPLETE, chunks)
         if not rest and 2 <= each - _FRAME <= _LARGEST_CHUNK:

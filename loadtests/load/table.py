@@ -1,4 +1,4 @@
-"""The one table at the end: what each scenario let through, what it refused, and whether the limits held."""
+"""Makes the table at the end: the admitted and the refused calls of each scenario, and the verdict on its limits."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def build_table(outcomes: Sequence[Outcome]) -> Table:
 
 
 def describe_verdict(outcome: Outcome) -> str:
-    """The verdict in a line: of the fullest limit how much was taken, and what went wrong."""
+    """Describes the verdict in a line: the use of the fullest limit, and the failures."""
     fullest = _find_fullest(outcome)
     highest = f"highest {_highest(outcome, fullest)} of {outcome.ceilings[fullest]}" if fullest else "limits unknown"
     leaked = "not checked" if outcome.leaked is None else outcome.leaked
@@ -54,7 +54,7 @@ def describe_verdict(outcome: Outcome) -> str:
 
 
 def _find_fullest(outcome: Outcome) -> str | None:
-    """The limit that was exceeded most, or else the one that was fullest; of equals, the largest."""
+    """Finds the limit that was exceeded most, or else the fullest; of equals, the largest."""
 
     def fullness(name: str) -> tuple[int, float, int]:
         highest, ceiling = _highest(outcome, name), outcome.ceilings[name]

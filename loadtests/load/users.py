@@ -1,6 +1,6 @@
-"""Locust's side of every scenario: the options they have in common, the run that watches, and a user that invokes.
+"""Connects every scenario to Locust: the common options, the run that watches, and a user that invokes.
 
-Importing this hooks into Locust's events; each locustfile does so.
+The import hooks into Locust's events; each locustfile imports this.
 """
 
 from __future__ import annotations
@@ -87,13 +87,13 @@ def options_of(environment: Environment) -> argparse.Namespace:
 
 
 def run_of(environment: Environment) -> Run:
-    """The run that lasts, or the last one."""
+    """Returns the run that lasts, or the last one."""
     run: Run = environment.gateway_run
     return run
 
 
 class InvokeUser(FastHttpUser):
-    """A user that invokes functions; each answer is judged and becomes a row of its own by function and `Reason`."""
+    """Invokes functions. Each response is judged, and has a row of its own by function and `Reason`."""
 
     abstract = True
     network_timeout = 60.0
@@ -107,7 +107,7 @@ class InvokeUser(FastHttpUser):
         return run_of(self.environment)
 
     def expecting(self, **changes: Any) -> Expected:
-        """What the options say of every call, and these `changes` of this one."""
+        """Returns the options' expectations of every call, with these `changes` for this one."""
         options = self.options
         common = {"rated": options.rates == "on", "has_retry_after": options.retry_after == "on"}
         return Expected(**{**common, **changes})
@@ -123,10 +123,10 @@ class InvokeUser(FastHttpUser):
         row: str | None = None,
         find_problem: Callable[[Answer], str | None] = lambda answer: None,
     ) -> tuple[Verdict, Answer]:
-        """One call, judged and counted; with it the answer, for who wants to know more.
+        """Makes one call, judges and counts it, and returns its verdict with the response.
 
-        `row` names its line in the tables, in place of the function and the outcome. `find_problem` may know of
-        something wrong with an answer that is otherwise as expected.
+        `row` names its line in the tables, in place of the function and the outcome. `find_problem` may find a problem
+        in an otherwise expected response.
         """
         with self.client.request(
             "POST", path.format(function), name=function, data=event, headers=dict(headers or {}), catch_response=True
@@ -141,7 +141,7 @@ class InvokeUser(FastHttpUser):
         return verdict, answer
 
     def report(self, verdict: Verdict, function: str, began: float, size: int = 0) -> None:
-        """Count a call that was made in another way than by `invoke`; `began` is a time of `time.perf_counter()`."""
+        """Counts a call that was not made by `invoke`. `began` is a time of `time.perf_counter()`."""
         self.run_.count(verdict, function)
         self.environment.events.request.fire(
             request_type="Invoke",
@@ -153,7 +153,7 @@ class InvokeUser(FastHttpUser):
 
 
 class RoundsUser(InvokeUser):
-    """A user that does `rounds` rounds of `do_round`; when the last user of all has done its own, the run ends."""
+    """Does `rounds` rounds of `do_round`. The run ends when all users have finished."""
 
     abstract = True
     fixed_count = 1

@@ -1,4 +1,4 @@
-"""A client that does what FastHttpUser cannot: it uploads in pieces, reads slowly, hangs up in the middle."""
+"""Implements a client that uploads in pieces, reads slowly, and hangs up in the middle, which FastHttpUser cannot."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SMALL_WINDOW, _LARGE_WINDOW = 65_536, 1_048_576
 
 
 class Wire:
-    """One connection to `host`, an origin such as http://127.0.0.1:9001, for one call."""
+    """Holds one connection to `host`, an origin such as http://127.0.0.1:9001, for one call."""
 
     def __init__(self, host: str, *, seconds: float = 60, is_slow: bool = False) -> None:
         parts = urlsplit(host)
@@ -42,7 +42,7 @@ class Wire:
             self.response.close()
 
     def begin(self, path: str, length: int) -> None:
-        """Send the head of a POST that announces so many bytes."""
+        """Sends the head of a POST that announces so many bytes."""
         self._connection.putrequest("POST", path, skip_accept_encoding=True)
         self._connection.putheader("Content-Length", str(length))
         self._connection.endheaders()
@@ -51,16 +51,16 @@ class Wire:
         self._connection.send(piece)
 
     def head(self) -> Answer:
-        """Status and headers of the answer, once they are there; its body is still to be read."""
+        """Returns status and headers of the response; its body is still to be read."""
         self.response = self._connection.getresponse()
         headers = {name.lower(): value for name, value in self.response.getheaders()}
         return Answer(self.response.status, headers, b"")
 
     def hurry(self) -> None:
-        """Be a slow reader no longer."""
+        """Stops reading slowly."""
         self._connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _LARGE_WINDOW)
 
     def read(self, size: int) -> bytes:
-        """At most so many bytes of the body, none at its end. Raises OSError or HTTPException where it is cut."""
+        """Reads at most so many bytes of the body, none at its end. Raises OSError or HTTPException if it is cut."""
         assert self.response is not None
         return self.response.read(size)

@@ -1,4 +1,4 @@
-"""A function for MiniStack. Numbered events wait for the file `gate` and leave their number in the file `ran`."""
+"""Defines a function for MiniStack. Numbered events wait for the file `gate` and write their number to the file `ran`."""
 
 import os
 import time

@@ -1,8 +1,8 @@
-"""Rounds of floods: how many events a second each subject accepts, and what one costs it.
+"""Floods each subject in rounds: the events that it accepts a second, and the cost of one.
 
-Every sample is of a subject that has just been started in an empty folder, with one core for itself; the load is on the
-other. The gateway stands in two rows: with its slots held, so that it only accepts, and with functions that answer at
-once. There the cost of an event is that of accepting and of running it, counted until the last one has run.
+Every sample is of a subject that was just started in an empty folder, with one core for itself. The load is on the
+other. The gateway has two rows: with its slots held, so that it only accepts, and with functions that respond
+immediately. There the cost of an event includes its run, counted until the last one has run.
 """
 
 import time
@@ -46,7 +46,7 @@ class Sample:
 
     @property
     def microseconds(self) -> float:
-        """CPU time per accepted event."""
+        """Returns CPU time per accepted event."""
         return 1e6 * self.cpu_seconds / self.sent.accepted if self.sent.accepted else float("nan")
 
 
@@ -81,18 +81,18 @@ class Row:
 
     @property
     def per_flush(self) -> float | None:
-        """Events per flush of the disk; None where flushes are not counted or there were none."""
+        """Returns events per flush of the disk; None when flushes are not counted or there were none."""
         flushes = sum(sample.flushes or 0 for sample in self.samples)
         return sum(sample.sent.accepted for sample in self.samples) / flushes if flushes else None
 
     @property
     def per_fsync(self) -> float:
-        """Events accepted in the time of one bare fsync, each sample beside its own; the median."""
+        """Returns events accepted in the time of one bare fsync, each sample beside its own; the median."""
         return median(sample.per_second / sample.fsyncs for sample in self.samples)
 
     @property
     def ran(self) -> float | None:
-        """The share of accepted events that had run when the flood ended."""
+        """Returns the share of accepted events that had run when the flood ended."""
         known = [sample for sample in self.samples if sample.ran is not None]
         accepted = sum(sample.sent.accepted for sample in known)
         # more may have run than the load was told of: its last ones it did not wait for
@@ -112,7 +112,7 @@ class Accepted:
 
     @property
     def fsyncs(self) -> list[float]:
-        """All that were measured, bare, a second."""
+        """Returns all measured bare fsyncs a second."""
         return [sample.fsyncs for row in self.rows for sample in row.samples]
 
     def row(self, name: str, clients: int) -> Row | None:
@@ -120,7 +120,7 @@ class Accepted:
 
 
 def run(gateway: Peer, rounds: int, seconds: float, only: Sequence[str], tell: Tell) -> Accepted:
-    """Sample everyone in turn, in another order each round. Raises Trouble where not even the backend starts."""
+    """Samples every subject in turn, in another order each round. Raises Trouble when the backend does not start."""
     jobs = chosen(_jobs(gateway), only)
     found = Accepted([job.row for job in jobs])
     with Stage(HELD, SLOTS) as stage:
@@ -133,7 +133,7 @@ def run(gateway: Peer, rounds: int, seconds: float, only: Sequence[str], tell: T
 
 
 def chosen(jobs: Sequence[Job], only: Sequence[str]) -> list[Job]:
-    """Those with one of these words in their name, all where none is given. Raises Trouble where nobody has one."""
+    """Returns the subjects with one of these words in their name, or all. Raises Trouble when none has one."""
     found = [job for job in jobs if not only or any(word.lower() in job.row.name.lower() for word in only)]
     if not found:
         names = "; ".join(dict.fromkeys(job.row.name for job in jobs))
@@ -142,12 +142,12 @@ def chosen(jobs: Sequence[Job], only: Sequence[str]) -> list[Job]:
 
 
 def turned(jobs: Sequence[Job], number: int) -> Sequence[Job]:
-    """Every second round backwards, so that nobody always follows the same one."""
+    """Reverses every second round, so that no subject always follows the same one."""
     return jobs[::-1] if number % 2 else jobs
 
 
 def take(job: Job, stage: Stage, number: int, seconds: float) -> None:
-    """Add a sample; after its first trouble a row is left alone."""
+    """Adds a sample. After its first failure a row is skipped."""
     row = job.row
     if row.problem:
         return
@@ -218,7 +218,7 @@ def _gateway_sampler(gateway: Peer, is_held: bool) -> Callable[[Stage, str, int,
 
 
 def compare_counts(received: int, accepted: int, clients: int) -> None:
-    """What the gateway counted must be what the load saw, and at most those whose answer it did not wait for. Raises
+    """Compares the gateway's count with the load's: equal, or higher by the requests without a response. Raises
     Trouble."""
     if not accepted <= received <= accepted + clients:
         raise Trouble(f"the gateway counted {received} events, the load was answered 202 {accepted} times")

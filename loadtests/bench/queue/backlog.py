@@ -1,7 +1,6 @@
-"""A backlog of a million: how long it takes to accept, what it takes of memory and disk, how calls that somebody waits
-for fare meanwhile, and how soon the gateway is there again with all of it.
+"""Measures a backlog of a million: time to accept, memory and disk, synchronous calls meanwhile, and time to restart.
 
-The backlog is of one function, whose reserved slots are held; the calls are to another one, which has free slots.
+The backlog is of one function, whose reserved slots are held. The calls are to another one, which has free slots.
 """
 
 import json
@@ -31,7 +30,7 @@ AT_MOST_MIB = 64.0
 
 @dataclass(frozen=True)
 class Calls:
-    """Synchronous calls, one after the other, while something went on."""
+    """Times synchronous calls, one after the other, during a phase."""
 
     when: str
     count: int
@@ -42,7 +41,7 @@ class Calls:
 
 @dataclass(frozen=True)
 class Level:
-    """The gateway with so many events waiting. `told`: what `/queue` says of them."""
+    """Describes the gateway with so many waiting events. `told`: the content of `/queue`."""
 
     events: int
     resident_bytes: int
@@ -51,8 +50,11 @@ class Level:
 
 @dataclass
 class Backlog:
-    """`levels`: while it grew, and when all of it had run. `file_bytes` is the store's file with all of it, `log_bytes`
-    its write-ahead log. `ran`: how often the backend was called for it."""
+    """Holds the result.
+
+    `levels`: during the growth, and after the run. `file_bytes`: the store's file with all events. `log_bytes`: its
+    write-ahead log. `ran`: the calls of the backend for it.
+    """
 
     levels: list[Level] = field(default_factory=list)
     calls: list[Calls] = field(default_factory=list)
@@ -76,7 +78,7 @@ class Backlog:
 
     @property
     def grown_mib(self) -> float:
-        """Memory with the whole backlog over that with the first part of it."""
+        """Returns the memory with the whole backlog above that with its first part."""
         _, first, *_, whole, _ = self.levels
         return (whole.resident_bytes - first.resident_bytes) / 1024**2
 
@@ -96,7 +98,7 @@ class Backlog:
 
 
 def run(gateway: Peer, events: int, tell: Tell) -> Backlog:
-    """Fill, stop, start again, and let it run. Raises Trouble."""
+    """Fills, stops, restarts, and runs it. Raises Trouble."""
     found = Backlog()
     with Stage(HELD, SLOTS) as stage:
         place = stage.place("gateway")
@@ -126,7 +128,7 @@ def run(gateway: Peer, events: int, tell: Tell) -> Backlog:
 
 
 def queued(place: subjects.Place) -> int:
-    """How many events the gateway says it has."""
+    """Returns the number of events in the gateway's queue."""
     return int(calls.get_json(place.admin, "/queue", seconds=60)["events"])
 
 
@@ -164,7 +166,7 @@ def _call(when: str, port: int, call: bytes, block: Callable[[], None]) -> Calls
 
 
 def _drain(found: Backlog, stage: Stage, started: Started, before: int, call: bytes, tell: Tell) -> None:
-    """Run all of it; calls for some seconds, which the backend counts too."""
+    """Runs all of it, with calls for some seconds, which the backend counts too."""
     tell("running all of it")
     wanted = before + found.accepted
     counted, began = stage.backend_state()["calls"], time.monotonic()

@@ -1,7 +1,7 @@
 """Sends one request so many times: `python -m loadtests.bench.queue.client PORT FILE COUNT CONNECTIONS`.
 
-`########` in it becomes the number of each. Prints, as JSON, how many answers had which status, how many requests got
-no answer, and the seconds from the first to the last.
+`########` in it becomes the number of each. Prints, as JSON, the responses by status, the requests without a response,
+and the seconds from the first to the last.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ MARK = b"########"
 
 
 class Sending:
-    """What is still to be sent, and what came back."""
+    """Holds the requests that are still to be sent, and the responses."""
 
     def __init__(self, request: bytes, count: int) -> None:
         self.statuses: Counter[int] = Counter()
@@ -37,7 +37,7 @@ class Sending:
 
 
 class Connection(asyncio.Protocol):
-    """One request at a time, until nothing is left to be sent."""
+    """Sends one request at a time, until all are sent."""
 
     def __init__(self, sending: Sending) -> None:
         self.ended = asyncio.get_running_loop().create_future()

@@ -1,4 +1,4 @@
-"""What the disk under a folder can do, and what it was asked for."""
+"""Measures the disk under a folder, and counts its flushes."""
 
 import os
 import time
@@ -8,7 +8,7 @@ PIECE = b"x" * 1024
 
 
 def fsyncs_per_second(folder: Path, seconds: float) -> float:
-    """Appends of 1 KiB, each with an fsync, one after the other."""
+    """Appends 1 KiB repeatedly, each with an fsync, and returns the rate."""
     path = folder / "fsync.probe"
     descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_TRUNC)
     try:
@@ -24,8 +24,8 @@ def fsyncs_per_second(folder: Path, seconds: float) -> float:
 
 
 def flushes(folder: Path) -> int | None:
-    """How often the folder's device was told to flush its cache since the machine started, by anybody; None where the
-    kernel does not say (Documentation/block/stat.rst, field 16)."""
+    """Returns the flushes of the folder's device since the machine started, from any process. None if the kernel does
+    not count them (Documentation/block/stat.rst, field 16)."""
     device = folder.stat().st_dev
     try:
         fields = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/stat").read_text().split()
@@ -35,7 +35,7 @@ def flushes(folder: Path) -> int | None:
 
 
 def file_system(folder: Path, mounts: Path = Path("/proc/self/mounts")) -> str:
-    """Its type, such as ext4; `unknown` where no mount point fits."""
+    """Returns its type, such as ext4; `unknown` if no mount point fits."""
     found, name = "", "unknown"
     for line in mounts.read_text().splitlines():
         _, point, kind, *_ = line.split()
@@ -45,5 +45,5 @@ def file_system(folder: Path, mounts: Path = Path("/proc/self/mounts")) -> str:
 
 
 def has_durable_disk(name: str) -> bool:
-    """Whether an fsync on such a file system can mean anything."""
+    """Returns True if an fsync on such a file system is durable."""
     return name not in ("tmpfs", "ramfs")

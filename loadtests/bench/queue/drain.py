@@ -1,5 +1,4 @@
-"""A backlog run: events a second, beside the same calls made synchronously through the same gateway, with the same
-limit and as many callers as it has slots, to the same backend."""
+"""Runs a backlog, and the same calls synchronously: the same gateway, limit and backend, with as many callers as slots."""
 
 import time
 from dataclasses import dataclass
@@ -30,9 +29,12 @@ AT_LEAST = 0.9
 
 @dataclass(frozen=True)
 class Drained:
-    """`calls`: how often the backend was called for these events. `synchronous` is in calls a second, and the two costs
-    in microseconds of the gateway's CPU time per event and per call. `ceiling`: what slots and backend allow, a second;
-    None for a backend that answers at once."""
+    """Holds the result.
+
+    `calls`: the calls of the backend for these events. `synchronous`: calls a second. The two costs: microseconds of
+    the gateway's CPU time per event and per call. `ceiling`: the rate that slots and backend allow; None for a backend
+    that responds immediately.
+    """
 
     name: str
     events: int
@@ -50,12 +52,12 @@ class Drained:
 
     @property
     def ratio(self) -> float:
-        """Events a second over synchronous calls a second."""
+        """Returns events a second over synchronous calls a second."""
         return self.per_second / self.synchronous
 
     @property
     def is_exact(self) -> bool:
-        """Each event was accepted, and called the backend once."""
+        """Returns True if each event was accepted, and called the backend once."""
         return self.calls == self.events == self.filling.accepted and not self.filling.failed
 
     @property
@@ -64,8 +66,8 @@ class Drained:
 
 
 def run(gateway: Peer, events: int, tell: Tell) -> list[Drained]:
-    """With a backend that answers at once, where the gateway is the bound; and a fifth of the events with one that
-    takes its time. Raises Trouble."""
+    """Runs it with a backend that responds immediately, where the gateway is the bound. Then runs a fifth of the events
+    with a slow one. Raises Trouble."""
     with Stage(HELD, SLOTS) as stage:
         place = stage.place("gateway")
         started = subjects.start_gateway(stage, place, gateway)
@@ -113,7 +115,7 @@ def _drain(
 
 
 def wait(stage: Stage, wanted: int, began: float) -> float:
-    """Seconds until the backend has been called so often. Raises Trouble."""
+    """Returns the seconds until the backend has been called so often. Raises Trouble."""
     patience = 30 + wanted / SLOWEST_PER_SECOND
     while (seen := stage.backend_state()["calls"]) < wanted:
         if time.monotonic() - began > patience:

@@ -1,5 +1,7 @@
-"""Who still has what it has accepted after a SIGKILL, found by trying: accept events that cannot end, kill, start again
-in the same folder, let them end, and count which ones ran."""
+"""Counts the accepted events that survive a SIGKILL.
+
+It accepts events that cannot end, kills, restarts in the same folder, lets them end, and counts those that ran.
+"""
 
 import time
 from collections.abc import Callable, Sequence
@@ -27,7 +29,7 @@ PATIENCE_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Kept:
-    """`ran`: how many of the accepted ran after the start that followed the kill, each counted once."""
+    """Holds the result. `ran`: the accepted events that ran after the restart, each counted once."""
 
     name: str
     accepted: int = 0
@@ -42,7 +44,7 @@ class Kept:
 
 
 def run(gateway: Peer, only: Sequence[str], tell: Tell) -> list[Kept]:
-    """Try everyone in turn. Raises Trouble where not even the backend starts."""
+    """Tests every subject in turn. Raises Trouble when the backend does not start."""
     tries: dict[str, Callable[[Stage, str], Kept]] = {"gateway": lambda stage, name: _gateway(stage, name, gateway)}
     for subject in (subjects.MINISTACK, subjects.SERVERLESS):
         tries[subject.name] = _peer(subject)
@@ -63,7 +65,7 @@ def run(gateway: Peer, only: Sequence[str], tell: Tell) -> list[Kept]:
 
 
 def count_until_quiet(count: Callable[[], int], wanted: int, quiet_seconds: float, sleep: float = 0.1) -> int:
-    """The count once it is as wanted, or has not changed for so long."""
+    """Returns the count when it is as wanted, or has not changed for so long."""
     found, changed, began = count(), time.monotonic(), time.monotonic()
     while found < wanted and time.monotonic() - changed < quiet_seconds and time.monotonic() - began < PATIENCE_SECONDS:
         time.sleep(sleep)
@@ -73,7 +75,7 @@ def count_until_quiet(count: Callable[[], int], wanted: int, quiet_seconds: floa
 
 
 def numbers(ran: Path) -> set[str]:
-    """The events that have left their number."""
+    """Returns the events that have written their number."""
     return set(ran.read_text().split()) if ran.exists() else set()
 
 
@@ -128,7 +130,7 @@ def _library(way: library.Way) -> Callable[[Stage, str], Kept]:
 
 
 def _ran_after(folder: Path, start: Callable[[], Process], stage: Stage) -> int:
-    """Let the functions end, start again, and count."""
+    """Lets the functions end, restarts, and counts."""
     if numbers(folder / "ran"):
         raise Trouble("a function ended before it was allowed to")
     (folder / "gate").touch()

@@ -1,4 +1,4 @@
-"""huey with its SQLite storage: what a library does that enqueues in the caller's own process, without HTTP."""
+"""Measures huey with its SQLite storage: a library that enqueues in the caller's own process, without HTTP."""
 
 import json
 import sys
@@ -26,7 +26,7 @@ class Way:
 
     @property
     def subject(self) -> str:
-        """Its name without the consumer."""
+        """Returns its name without the consumer."""
         return self.name.removesuffix(", consumed")
 
 
@@ -43,7 +43,7 @@ def command(folder: Path, way: Way, *what: object) -> list[str]:
 
 
 def flood(stage: Stage, name: str, way: Way, clients: int, seconds: float) -> tuple[Sent, float]:
-    """What was enqueued by so many threads, and the CPU seconds of that; the consumer's too, where there is one. Raises
+    """Enqueues from so many threads, and returns the count and the CPU seconds, with the consumer's, if any. Raises
     Trouble."""
     folder = stage.place(name).directory
     consumer = start_consumer(stage.processes, folder, way) if way.is_consumed else None
@@ -66,7 +66,7 @@ def flood(stage: Stage, name: str, way: Way, clients: int, seconds: float) -> tu
 
 
 def ask(processes: Processes, folder: Path, way: Way, *what: object) -> dict[str, Any]:
-    """Run the process to its end; what it printed. Raises Trouble."""
+    """Runs the process to its end, and returns its output. Raises Trouble."""
     place = folder / "asked"
     place.mkdir(exist_ok=True)
     process = processes.start("huey", command(folder, way, *what), place, core=machine.PROXY_CORE)
@@ -79,7 +79,7 @@ def ask(processes: Processes, folder: Path, way: Way, *what: object) -> dict[str
 
 
 def start_consumer(processes: Processes, folder: Path, way: Way) -> Process:
-    """It takes tasks when this returns. Raises Trouble."""
+    """Starts the consumer; it takes tasks when this returns. Raises Trouble."""
     process = processes.start("huey's consumer", command(folder, way, "consume"), folder, core=machine.PROXY_CORE)
     deadline = time.monotonic() + PATIENCE_SECONDS
     while b"Huey consumer started" not in process.log.read_bytes():

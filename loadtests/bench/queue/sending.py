@@ -1,4 +1,4 @@
-"""Events and calls from outside. Only 202 is an accepted event; whatever else comes is counted beside it."""
+"""Sends events and calls from outside. Only 202 is an accepted event; other responses are counted beside it."""
 
 import json
 import socket
@@ -25,7 +25,8 @@ SLOWEST_PER_SECOND = 200
 
 @dataclass(frozen=True)
 class Sent:
-    """`failed`: answers that are not 202, and requests without an answer; `trouble` has an example of them."""
+    """Counts the responses. `failed`: responses other than 202, and requests without a response. `trouble`: an example
+    of them."""
 
     accepted: int
     failed: int
@@ -36,19 +37,19 @@ class Sent:
 
 
 def event(function: str, port: int, body: str = calls.ANSWER) -> bytes:
-    """An Event invocation as SDKs send it, 1 KiB."""
+    """Returns an Event invocation as SDKs send it, 1 KiB."""
     line, rest = calls.invocation(function, port, body).split(b"\r\n", 1)
     return line + b"\r\nX-Amz-Invocation-Type: Event\r\n" + rest
 
 
 def numbered() -> str:
-    """A body of 1 KiB in which the client puts a number of its own into each."""
+    """Returns a body of 1 KiB in which the client writes a number of its own."""
     head = '{"number": "' + MARK.decode() + '", "padding": "'
     return head + "y" * (calls.KIBIBYTE - len(head) - 2) + '"}'
 
 
 def flood(port: int, request: Path, connections: int, seconds: float) -> Sent:
-    """As many as are answered within that time. Raises Trouble."""
+    """Sends as many as are answered within that time. Raises Trouble."""
     counted = wrk("events.lua", port, connections, seconds, request, ACCEPTED)
     return Sent(
         accepted=int(counted["accepted"]),
@@ -61,7 +62,7 @@ def flood(port: int, request: Path, connections: int, seconds: float) -> Sent:
 
 
 def send(port: int, request: Path, count: int, connections: int = CONNECTIONS) -> Sent:
-    """Exactly so many. Raises Trouble."""
+    """Sends exactly so many. Raises Trouble."""
     command = [sys.executable, "-m", "loadtests.bench.queue.client"]
     command += [str(port), str(request), str(count), str(connections)]
     patience = 30 + count / SLOWEST_PER_SECOND
@@ -76,7 +77,7 @@ def send(port: int, request: Path, count: int, connections: int = CONNECTIONS) -
 
 
 def told(document: dict[str, Any]) -> Sent:
-    """What the client printed."""
+    """Returns the client's output."""
     statuses = {int(status): int(count) for status, count in document["statuses"].items()}
     accepted = statuses.pop(ACCEPTED, 0)
     unanswered = int(document["unanswered"])
@@ -95,7 +96,7 @@ def _say(statuses: dict[int, int], unanswered: int) -> str:
 
 
 class Caller(AbstractContextManager["Caller"]):
-    """One synchronous call after the other while the block lasts; how long each took, in milliseconds."""
+    """Makes one synchronous call after the other while the block lasts, and times each in milliseconds."""
 
     def __init__(self, port: int, request: bytes, pause_seconds: float = 0.005) -> None:
         self.milliseconds: list[float] = []
@@ -131,7 +132,7 @@ class Caller(AbstractContextManager["Caller"]):
                 self._stop.wait(self._pause)
 
     def _call_again_and_again(self, connection: socket.socket) -> None:
-        """Until told to stop. Raises OSError after an answer that is not as it should be."""
+        """Calls until it is stopped. Raises OSError after an unexpected response."""
         while not self._stop.wait(self._pause):
             began = time.monotonic()
             self._call(connection)

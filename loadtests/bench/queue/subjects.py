@@ -1,4 +1,4 @@
-"""Who accepts events over HTTP: each is started in a folder of its own, and started again there after a kill."""
+"""Starts the subjects that accept events over HTTP, each in a folder of its own, and restarts them there after a kill."""
 
 import base64
 import io
@@ -32,14 +32,14 @@ NPM_SECONDS = 180
 
 @dataclass(frozen=True)
 class Started:
-    """It listens and has the function. `function` is the name that it is called by."""
+    """Describes a subject that listens and has the function. `function`: the name to call."""
 
     process: Process
     place: Place
     function: str = FUNCTION
 
     def request(self, body: str = calls.ANSWER, function: str | None = None) -> Path:
-        """A file with the bytes of an Event invocation."""
+        """Writes a file with the bytes of an Event invocation."""
         path = self.place.directory / "request"
         path.write_bytes(event(function or self.function, self.place.port, body))
         return path
@@ -47,7 +47,7 @@ class Started:
 
 @dataclass(frozen=True)
 class Subject:
-    """`start` brings it up in a place, which may be one where it was before."""
+    """Describes a subject. `start` starts it in a place, which may be one that it used before."""
 
     name: str
     about: str
@@ -55,7 +55,7 @@ class Subject:
 
 
 def start_gateway(stage: Stage, place: Place, peer: Peer, *flags: str) -> Started:
-    """Ready to be asked; its request rates are off. Raises Trouble."""
+    """Starts a gateway without request rates, and waits until it is ready. Raises Trouble."""
     store = "--async-store=sqlite:///" + str(place.directory / STORE).lstrip("/")
     more = ("--async-mode=queue", store, "--requests-per-second=off", *flags)
     process = stage.spawn(replace(peer, arguments=(*peer.arguments, *more)), place)
@@ -77,14 +77,14 @@ def is_ready(admin: int) -> bool:
 
 
 def hold(place: Place, slots: int, function: str | None = None) -> Callable[[], None]:
-    """Take slots so that no event can run; what is returned gives them back. Raises Trouble."""
+    """Takes slots, so that no event can run. The returned function releases them. Raises Trouble."""
     wanted = {"slots": slots, "seconds": HOLD_SECONDS} | ({"function": function} if function else {})
     identifier = _ask(place.admin, "POST", "/holds", wanted)["id"]
     return lambda: _ask(place.admin, "DELETE", f"/holds/{identifier}")
 
 
 def metric(place: Place, name: str) -> float:
-    """The sum of a metric over its labels, as the admin listener tells it."""
+    """Returns the sum of a metric over its labels, from the admin listener."""
     with urllib.request.urlopen(f"http://127.0.0.1:{place.admin}/metrics", timeout=10) as answer:
         return sum_of(answer.read().decode(), name)
 
@@ -95,7 +95,7 @@ def sum_of(exposition: str, name: str) -> float:
 
 
 def received(place: Place) -> int:
-    """Events that the gateway has accepted since it started."""
+    """Returns the events that the gateway has accepted since it started."""
     return int(metric(place, "invoke_gateway_async_events_received_total"))
 
 
@@ -158,7 +158,7 @@ def _start_serverless(stage: Stage, place: Place) -> Started:
 
 
 def install_serverless(folder: Path) -> Path:
-    """The node_modules with serverless-offline, fetched with npm when they are not there. Raises Trouble."""
+    """Returns the node_modules with serverless-offline, fetched with npm if missing. Raises Trouble."""
     modules, stamp = folder / "node_modules", folder / "package.json"
     wanted = (Path(__file__).parent / "package.json").read_bytes()
     if stamp.exists() and stamp.read_bytes() == wanted and (modules / "serverless-offline").exists():
@@ -192,7 +192,7 @@ def _zipped(name: str, content: bytes) -> bytes:
 
 
 def _ask(port: int, method: str, path: str, document: Any = None) -> Any:
-    """The answer's JSON, if any. Raises Trouble."""
+    """Returns the response's JSON, if any. Raises Trouble."""
     body = None if document is None else json.dumps(document).encode()
     headers = {"Content-Type": "application/json"}
     request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", body, headers, method=method)

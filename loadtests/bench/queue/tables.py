@@ -1,4 +1,4 @@
-"""What `queue` and `queue million` found, as tables and lines."""
+"""Renders the results of `queue` and `queue million` as tables and lines."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -15,7 +15,7 @@ GOAL_PER_SECOND, GOAL_CLIENTS = 5_000, 64
 
 
 def comparison(accepted: Accepted, drained: Sequence[Drained], kept: Sequence[Kept], command: str) -> Report:
-    """The report of `queue`."""
+    """Makes the report of `queue`."""
     figures = {
         "file_system": accepted.file_system,
         "fsyncs_per_second": median(accepted.fsyncs or [0.0]),
@@ -36,7 +36,7 @@ def comparison(accepted: Accepted, drained: Sequence[Drained], kept: Sequence[Ke
 
 
 def goal(accepted: Accepted) -> str:
-    """Whether the gateway accepts as many as it is meant to."""
+    """Judges the goal: the number of events that the gateway accepts."""
     text = f"at least {GOAL_PER_SECOND:,} accepted a second with {GOAL_CLIENTS} clients on one core"
     row = accepted.row(ONLY_ACCEPTS, GOAL_CLIENTS)
     if row is None or not row.samples or row.problem:
@@ -47,7 +47,7 @@ def goal(accepted: Accepted) -> str:
 
 
 def bound(one: Drained) -> str:
-    """Whether a backlog runs as fast as the backend lets it."""
+    """Judges the run of a backlog against the rate that the backend allows."""
     text = f"a backlog before a backend that {one.name} runs at {one.ratio:.2f} × the rate of synchronous calls"
     if not one.is_exact:
         return f"{text}: NOT EXACT: {one.filling.accepted} accepted, {one.calls} runs"
@@ -57,7 +57,7 @@ def bound(one: Drained) -> str:
 
 
 def is_good(accepted: Accepted, drained: Sequence[Drained], kept: Sequence[Kept]) -> bool:
-    """Whether everything of the gateway's was measured, and nothing accepted was lost or run twice."""
+    """Returns True if all of the gateway was measured, and no accepted event was lost or run twice."""
     rows = [row for row in accepted.rows if row.name.startswith("gateway")]
     measured = all(row.samples and not row.problem and not row.failed for row in rows)
     whole = all(one.word == "yes" for one in kept if one.name == "gateway")
@@ -65,7 +65,7 @@ def is_good(accepted: Accepted, drained: Sequence[Drained], kept: Sequence[Kept]
 
 
 def _about(accepted: Accepted) -> list[str]:
-    """What each row is, once."""
+    """Describes each row once."""
     return [f"{name}: {about}" for name, about in {row.name: row.about for row in accepted.rows if row.about}.items()]
 
 
@@ -109,7 +109,7 @@ def _accepted_cells(row: Row, durable: str) -> tuple[str, ...]:
 
 
 def _flushes(row: Row) -> str:
-    """Events per flush; `none` where there was fewer than one flush for a thousand events."""
+    """Returns events per flush; `none` below one flush for a thousand events."""
     if row.per_flush is None:
         return "none" if any(sample.flushes == 0 for sample in row.samples) else ""
     return "none" if row.per_flush > 1_000 else f"{row.per_flush:.1f}"
@@ -145,7 +145,7 @@ def _kept_table(kept: Sequence[Kept]) -> Table:
 
 
 def million(found: Backlog, command: str) -> Report:
-    """The report of `queue million`."""
+    """Makes the report of `queue million`."""
     *growing, after = found.levels
     levels = [(f"memory with {level.events:,} waiting", mebibytes(level.resident_bytes)) for level in growing]
     rows = [

@@ -1,7 +1,7 @@
-"""huey on SQLite in a process of its own: `python -m loadtests.bench.queue.tasks FOLDER FSYNC WHAT ...`.
+"""Runs huey on SQLite in a process of its own: `python -m loadtests.bench.queue.tasks FOLDER FSYNC WHAT ...`.
 
-FSYNC is `default`, `on` or `off`. WHAT is `flood CLIENTS SECONDS` or `send COUNT`, which print JSON, or `consume`.
-As the functions of the other peers: numbered events wait for the file `gate` and leave their number in the file `ran`.
+FSYNC is `default`, `on` or `off`. WHAT is `flood CLIENTS SECONDS` or `send COUNT`, which print JSON, or `consume`. As
+in the functions of the other peers, numbered events wait for the file `gate` and write their number to the file `ran`.
 """
 
 import json

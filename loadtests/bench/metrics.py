@@ -20,7 +20,7 @@ SCRAPED_EVERY_SECONDS = 15
 
 @dataclass
 class Variant:
-    """Holds one of the two gateways: microseconds of CPU time per invoke, to all names at random and to a single one."""
+    """Holds one of the two gateways: microseconds of CPU time per invoke, to random names and to one name."""
 
     name: str
     samples: list[Sample] = field(default_factory=list)

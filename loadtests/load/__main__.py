@@ -1,4 +1,4 @@
-"""Runs `python -m loadtests.load [SCENARIO…]`: the load tests one after another, judged, as one table and as pictures."""
+"""Runs `python -m loadtests.load [SCENARIO…]`: load tests one after another, judged, as a table and as pictures."""
 
 from __future__ import annotations
 

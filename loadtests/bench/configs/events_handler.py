@@ -1,4 +1,4 @@
-"""Defines a function for MiniStack. Numbered events wait for the file `gate` and write their number to the file `ran`."""
+"""Defines a function for MiniStack. Numbered events wait for the file `gate` and write their number to `ran`."""
 
 import os
 import time

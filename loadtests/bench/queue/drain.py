@@ -1,4 +1,4 @@
-"""Runs a backlog, and the same calls synchronously: the same gateway, limit and backend, with as many callers as slots."""
+"""Runs a backlog, and the same calls synchronously by as many callers as slots."""
 
 import time
 from dataclasses import dataclass

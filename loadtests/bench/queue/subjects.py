@@ -1,4 +1,4 @@
-"""Starts the subjects that accept events over HTTP, each in a folder of its own, and restarts them there after a kill."""
+"""Starts the subjects that accept events over HTTP, each in its own folder, and restarts them there after a kill."""
 
 import base64
 import io

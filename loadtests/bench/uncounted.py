@@ -5,10 +5,10 @@ from invoke_gateway.exchange import Exchange
 from invoke_gateway.telemetry.totals import Totals
 
 
-def note(self: Totals, exchange: Exchange) -> None:
+def record(self: Totals, exchange: Exchange) -> None:
     """Counts nothing."""
 
 
 if __name__ == "__main__":
-    Totals.note = note
+    Totals.record = record
     main(prog_name="invoke-gateway")

@@ -100,10 +100,10 @@ async def measure_refusals() -> None:
 
     def keep() -> None:
         exchange.received_at += SAME_SECONDS
-        gateway.last_refusals.note(exchange)
+        gateway.last_refusals.record(exchange)
 
     measure("a refusal that is kept, 5000 slots taken", keep)
-    note = gateway.last_refusals.note
+    note = gateway.last_refusals.record
     times = 1_000_000
     nothing = min(repeat(lambda: None, number=times, repeat=5, timer=thread_time))
     nanoseconds = (

@@ -89,7 +89,7 @@ def test_a_full_pipe_stops_no_call(unread: tuple[Served, int]) -> None:
         dropped = int(gateway.metric("log_lines_dropped_total"))
         reader = Reader(out)
         reader.start()
-        reader.until(f"WARNING {dropped} log lines were dropped because the reader of the log stood still")
+        reader.until(f"WARNING {dropped} log lines were dropped because the reader of the log did not read")
         assert wire.send(invoke("echo")).answer().status == 200
         reader.until('"function":"echo"')
     assert gateway.stop() == 0
@@ -204,7 +204,7 @@ def test_warnings_and_errors_that_nothing_handles_are_lines_of_the_log(tmp_path:
         "UserWarning: a warning",
         "",
         "the thread short has failed",
-        "the process ends by an error that nothing has handled",
+        "the process ends with an unhandled error",
     ]
     assert len(heads) == len(ends)
     assert all(" worker 1: " in head and end in head for head, end in zip(heads, ends, strict=True)), heads

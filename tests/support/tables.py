@@ -70,10 +70,9 @@ def _find_model(annotation: Any) -> Any:
 def metrics() -> str:
     gateway = Gateway(Settings(), backend_url="http://127.0.0.1:9")
     rows = []
-    for family in gateway.admin.collector.collect():
-        name = family.name + ("_total" if family.type == "counter" else "")
-        labels = ", ".join(getattr(family, "_labelnames", ())) or ""
-        rows.append((f"`{name}`", family.type, labels, family.documentation))
+    for family in gateway.admin.metrics.families():
+        name = family.name + ("_total" if family.kind == "counter" else "")
+        rows.append((f"`{name}`", family.kind, ", ".join(family.labels), family.help))
     return make_table(("Metric", "Type", "Labels", "Meaning (CloudWatch)"), rows)
 
 

@@ -37,7 +37,7 @@ async def test_each_time_is_one_line(
         assert [record.levelname for record in caplog.records] == ["ERROR"]
         assert why in caplog.text
         is_full = False
-        await eventually(lambda: "there are file descriptors again" in caplog.text, "its end is logged")
+        await eventually(lambda: "file descriptors are free again" in caplog.text, "its end is logged")
         is_full = True
         await eventually(lambda: totals.descriptors_used_up == 2, "it is counted again")
 
@@ -50,6 +50,6 @@ def test_a_gateway_without_a_descriptor_says_so_and_recovers(tmp_path: Path) -> 
                 client = clients.enter_context(socket.socket())
                 client.connect((LOOPBACK, gateway.port))
             gateway.until_logged(r"ERROR no file descriptor is left: .*ulimit -n")
-        gateway.until_logged("there are file descriptors again")
+        gateway.until_logged("file descriptors are free again")
         assert gateway.metric("descriptors_used_up_total") >= 1
         assert gateway.stop() == 0

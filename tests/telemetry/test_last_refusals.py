@@ -36,7 +36,7 @@ class Case:
         exchange.full = self.counters.look(exchange.plan)
         assert exchange.full is not None
         exchange.refusal = exchange.full.claim.refusal
-        self.kept.note(exchange)
+        self.kept.record(exchange)
 
     def exchange(self, function: str) -> Exchange:
         exchange = Exchange(self.now)
@@ -82,7 +82,7 @@ def test_an_error_of_a_fault_script_is_told_apart() -> None:
     case = Case()
     exchange = case.exchange("a")
     exchange.refusal = find_error("TooManyRequestsException", "ConcurrentInvocationLimitExceeded")
-    case.kept.note(exchange)
+    case.kept.record(exchange)
     (kept,) = case.kept.newest_first()
     assert (kept["reason"], kept["injected"]) == ("ConcurrentInvocationLimitExceeded", True)
 
@@ -142,7 +142,7 @@ async def test_floods_at_many_limits_are_sampled_too() -> None:
         exchange.full = await case.counters.take(ACCOUNT.plan_for("a", None))
         exchange.refusal = Refusal.CALLER_RATE
         case.now += 0.001
-        case.kept.note(exchange)
+        case.kept.record(exchange)
     assert 2 <= len(case.kept.newest_first()) <= 1 / ANY_SECONDS + 1
     assert "occupied_by" not in case.kept.newest_first()[0]
 
@@ -163,11 +163,11 @@ def test_numbers_of_a_quota_are_kept_and_texts_are_not() -> None:
     exchange.headers = {b"authorization": b"secret"}
     exchange.body = b"secret"
     exchange.refuse(Refusal.EVENT_TOO_LARGE, size=300, limit=256)
-    case.kept.note(exchange)
+    case.kept.record(exchange)
     case.now += SAME_SECONDS
     exchange = Exchange(case.now)
     exchange.refuse(Refusal.INVALID_JSON, text="secret")
-    case.kept.note(exchange)
+    case.kept.record(exchange)
     invalid, large = case.kept.newest_first()
     assert (large["size_bytes"], large["limit_bytes"], large["error"]) == (300, 256, "RequestTooLargeException")
     assert (invalid["error"], invalid["function"], invalid["account"]) == ("InvalidRequestContentException", None, None)

@@ -64,7 +64,7 @@ def test_lines_come_in_order(pipe: Pipe) -> None:
     writer = LineWriter(pipe.into, summarize)
     lines = [b"line %d\n" % number for number in range(2000)]
     for line in lines:
-        writer.put(line)
+        writer.write(line)
     assert pipe.read_until(b"line 1999\n") == lines
     assert writer.dropped == 0
 
@@ -73,24 +73,24 @@ def test_a_reader_that_stands_still_costs_lines_and_nothing_else(pipe: Pipe) -> 
     """What did not fit is summed up where it is missing."""
     writer = LineWriter(pipe.into, summarize, most_bytes=10_000)
     for _ in range(2000):  # more than the pipe and the buffer hold
-        writer.put(LINE)
+        writer.write(LINE)
     wait_until(lambda: writer.dropped > 0, "lines are dropped")
     dropped = writer.dropped
     first = pipe.read_until(b"dropped")
-    writer.put(b"after\n")
+    writer.write(b"after\n")
     lines = pipe.read_until(b"after")
     assert lines[: len(first)] == first
-    assert lines == [LINE] * (2000 - dropped) + [summarize(dropped, "the reader of the log stood still"), b"after\n"]
+    assert lines == [LINE] * (2000 - dropped) + [summarize(dropped, "the reader of the log did not read"), b"after\n"]
 
 
 def test_the_summary_stands_where_lines_are_missing(pipe: Pipe) -> None:
     writer = LineWriter(pipe.into, summarize, most_bytes=10_000)
     while not writer.dropped:
-        writer.put(LINE)
+        writer.write(LINE)
     pipe.read += os.read(pipe.out, 60_000)  # there is room again
     wait_until(lambda: writer._bytes < 9_000, "it is used")
     for _ in range(3):
-        writer.put(b"later\n")
+        writer.write(b"later\n")
     lines = pipe.read_until(b"later\nlater\nlater\n")
     (at,) = [number for number, line in enumerate(lines) if b"dropped" in line]
     assert lines[at + 1 :] == [b"later\n"] * 3
@@ -100,20 +100,20 @@ def test_a_flush_does_not_wait_for_a_reader_that_stands_still(pipe: Pipe, monkey
     monkeypatch.setattr(line_writer, "STILL_SECONDS", 0.05)
     writer = LineWriter(pipe.into, summarize)
     for _ in range(2000):
-        writer.put(LINE)
+        writer.write(LINE)
     writer.flush()
     assert writer._lines, "else this has shown nothing"
-    writer.put(b"last\n")
+    writer.write(b"last\n")
     pipe.read_until(b"last\n")  # or its thread would write to the file that gets this number next
 
 
 def test_a_flush_waits_for_a_reader_that_reads(pipe: Pipe) -> None:
     writer = LineWriter(pipe.into, summarize)
     for _ in range(2000):
-        writer.put(LINE)
+        writer.write(LINE)
     reader = threading.Thread(target=pipe.read_until, args=[b"last\n"])
     reader.start()
-    writer.put(b"last\n")
+    writer.write(b"last\n")
     writer.flush()
     reader.join()
     assert pipe.read == LINE * 2000 + b"last\n"
@@ -123,7 +123,7 @@ def test_a_reader_that_is_gone_is_no_matter(pipe: Pipe) -> None:
     writer = LineWriter(pipe.into, summarize)
     os.close(pipe.out)
     for count in (1, 2, 3):
-        writer.put(LINE)
+        writer.write(LINE)
         wait_until(lambda count=count: writer.dropped == count, "the line is counted")  # type: ignore[misc]
     assert not writer._lines
     writer.flush()
@@ -150,10 +150,10 @@ def test_a_file_that_cannot_grow_is_written_again_when_it_can(tmp_path: Path, mo
     monkeypatch.setattr("invoke_gateway.telemetry.line_writer.os.write", write)
     with (tmp_path / "log").open("wb") as file:
         writer = LineWriter(file.fileno(), summarize, most_bytes=250)
-        writer.put(LINE)
+        writer.write(LINE)
         wait_until(lambda: tries > 3, "it tries again")
         for _ in range(3):
-            writer.put(LINE)
+            writer.write(LINE)
         is_full.clear()
         wait_until(lambda: b"".join(written).count(b"\n") == 3, "it is written")
         assert b"".join(written) == LINE * 2 + b"2 dropped: the log cannot be written: No space left on device\n"
@@ -172,9 +172,9 @@ def test_after_half_a_line_the_next_begins_on_a_line_of_its_own(pipe: Pipe, monk
 
     monkeypatch.setattr("invoke_gateway.telemetry.line_writer.os.write", write)
     writer = LineWriter(pipe.into, summarize)
-    writer.put(b"first line\n")
+    writer.write(b"first line\n")
     wait_until(lambda: writer.dropped == 1, "it is counted")
-    writer.put(b"second\n")
+    writer.write(b"second\n")
     wait_until(lambda: len(written) == 3, "it is written")
     assert b"".join(written) == b"firs\nsecond\n1 dropped: the log cannot be written: Input/output error\n"
 
@@ -183,8 +183,8 @@ def test_a_pipe_that_somebody_has_made_non_blocking_gets_every_line(pipe: Pipe) 
     os.set_blocking(pipe.into, False)
     writer = LineWriter(pipe.into, summarize)
     for _ in range(2000):
-        writer.put(LINE)
-    writer.put(b"last\n")
+        writer.write(LINE)
+    writer.write(b"last\n")
     assert pipe.read_until(b"last\n") == [LINE] * 2000 + [b"last\n"]
 
 
@@ -198,8 +198,8 @@ def test_no_piece_of_a_pipe_is_longer_than_what_is_never_torn(pipe: Pipe, monkey
     monkeypatch.setattr("invoke_gateway.telemetry.line_writer.os.write", write)
     writer = LineWriter(pipe.into, summarize)
     for _ in range(2000):
-        writer.put(LINE)
-    writer.put(b"y" * 5000 + b"\n")  # longer by itself
+        writer.write(LINE)
+    writer.write(b"y" * 5000 + b"\n")  # longer by itself
     writer.flush()
     assert sum(sizes) == 2000 * 100 + 5001
     assert sorted(sizes)[-1] == 5001
@@ -213,7 +213,7 @@ def test_a_file_at_its_largest_size_is_no_matter(tmp_path: Path) -> None:
         with (tmp_path / "log").open("wb") as file:
             writer = LineWriter(file.fileno(), summarize)
             for _ in range(20):
-                writer.put(LINE)
+                writer.write(LINE)
             wait_until(lambda: writer.dropped, "lines are dropped")
             writer.flush()
     finally:
@@ -230,9 +230,9 @@ def test_the_thread_outlives_a_mistake(pipe: Pipe, monkeypatch: pytest.MonkeyPat
         raise ValueError("no")
 
     monkeypatch.setattr(writer, "_write", fail)
-    writer.put(LINE)
+    writer.write(LINE)
     wait_until(lambda: writer.dropped, "it is counted")
-    writer.put(b"after\n")
+    writer.write(b"after\n")
     assert pipe.read_until(b"after\n")[0] == b"after\n"
 
 

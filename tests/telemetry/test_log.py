@@ -141,14 +141,14 @@ async def test_a_flood_of_refusals_is_one_line(
 ) -> None:
     """With how many there were since the last line, why, and of which function."""
     for _ in range(1000):
-        totals.note(refused(Refusal.CONCURRENCY))
-        summary.note()
-    totals.note(refused(Refusal.INVALID_JSON))
-    summary.note()
+        totals.record(refused(Refusal.CONCURRENCY))
+        summary.record()
+    totals.record(refused(Refusal.INVALID_JSON))
+    summary.record()
     assert caplog.records == []
     summary.report()
     summary.report()
-    totals.note(refused(Refusal.CONCURRENCY))
+    totals.record(refused(Refusal.CONCURRENCY))
     summary.report()
     assert [record.getMessage() for record in caplog.records] == [
         "refused 1001: 1000 x ConcurrentInvocationLimitExceeded (other), 1 x InvalidRequestContentException",
@@ -161,8 +161,8 @@ async def test_a_summary_comes_by_itself_after_a_while(
 ) -> None:
     monkeypatch.setattr(telemetry_log, "SUMMARY_SECONDS", 0)
     for lines in (1, 2):
-        totals.note(refused(Refusal.CONCURRENCY))
-        summary.note()
+        totals.record(refused(Refusal.CONCURRENCY))
+        summary.record()
         await asyncio.sleep(0.01)
         assert len(caplog.records) == lines
         await asyncio.sleep(0.01)
@@ -182,7 +182,7 @@ def test_a_refusal_is_in_the_summary_that_the_end_brings(caplog: pytest.LogCaptu
 async def test_what_was_not_refused_is_not_summarised(
     totals: Totals, summary: RefusalSummary, caplog: pytest.LogCaptureFixture
 ) -> None:
-    totals.note(Exchange(0.0))
+    totals.record(Exchange(0.0))
     summary.report()
     assert caplog.records == []
 

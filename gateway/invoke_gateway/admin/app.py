@@ -14,7 +14,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from ..telemetry.exposition import Family, choose_format, render
-from ..telemetry.metrics import GatewayCollector
+from ..telemetry.metrics import GatewayMetrics
 from ..telemetry.process import read_process
 from .documents import answer_error, answer_json
 from .live.document import BadLiveQuery, Refusals, read_live_query
@@ -38,7 +38,7 @@ class AdminApp:
     def __init__(
         self,
         *,
-        collector: GatewayCollector,
+        metrics: GatewayMetrics,
         describe_limits: Callable[[int], dict[str, object]],
         live_stream: LiveStream,
         refusals: Refusals,
@@ -51,7 +51,7 @@ class AdminApp:
     ) -> None:
         self._find_trouble = find_trouble
         self._shared = shared
-        self._collector = collector
+        self._metrics = metrics
         self._describe_limits = describe_limits
         self._live_stream = live_stream
         self._refusals = refusals
@@ -98,7 +98,7 @@ class AdminApp:
         is_openmetrics, content_type = choose_format(request.headers.get("accept", ""))
         try:
             processes = await self._read_processes()
-            pieces = render(chain(self._collector.families(), processes), is_openmetrics=is_openmetrics)
+            pieces = render(chain(self._metrics.families(), processes), is_openmetrics=is_openmetrics)
             body = await _join(pieces)
         except Exception:  # half an answer with 200 would be taken for all of it
             log.exception("the metrics cannot be written")

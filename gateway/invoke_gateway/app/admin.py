@@ -28,7 +28,7 @@ from ..settings import Address, Settings
 from ..telemetry.exposition import Family
 from ..telemetry.last_refusals import LastRefusals
 from ..telemetry.log import count_dropped_lines
-from ..telemetry.metrics import Facts, GatewayCollector
+from ..telemetry.metrics import Facts, GatewayMetrics
 from ..telemetry.process import read_process
 from ..telemetry.totals import Totals
 from ..upstream.health import BackendWatch
@@ -87,7 +87,7 @@ class GatewayAdmin:
             tasks=tasks,
             read_sums=shared.read_sums if shared else None,
         )
-        self.collector = GatewayCollector(
+        self.metrics = GatewayMetrics(
             totals,
             limits=limits,
             levels=counters,
@@ -108,7 +108,7 @@ class GatewayAdmin:
         """
         faults = FaultEndpoint(self._fault_scripts, find_account=self._find_account, is_draining=self._is_draining)
         return AdminApp(
-            collector=self.collector,
+            metrics=self.metrics,
             describe_limits=self._describe_limits,
             shared=self._shared,
             endpoints=[

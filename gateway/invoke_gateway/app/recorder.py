@@ -27,11 +27,11 @@ class ExchangeRecorder:
         self._has_access_log = has_access_log
 
     def record(self, exchange: Exchange, scope: Scope) -> None:
-        self._totals.note(exchange)
+        self._totals.record(exchange)
         if exchange.refusal is not None:
-            self._summary.note()
+            self._summary.record()
             if exchange.error_kind is None:  # else the backend failed, and nothing was refused
-                self._last_refusals.note(exchange)
+                self._last_refusals.record(exchange)
             full, plan, report = exchange.full, exchange.plan, self.on_call_refused
             if report is not None and full is not None and plan is not None and RUN not in scope:
                 report(full, plan)

@@ -15,7 +15,7 @@ from ..queue.location import find_file
 from ..queue.sqlite.store import SqliteStore
 from ..settings import Settings
 from ..store.store_name import name_store
-from ..telemetry.store_metrics import Counters
+from ..telemetry.store_metrics import CounterStore
 
 if TYPE_CHECKING:
     from ..counters.shared.counters import SharedCounters
@@ -42,12 +42,12 @@ def make_shared_counters(
     return SharedCounters(terms, limits=limits, degraded=tasks.degraded, tasks=tasks)
 
 
-def describe_counters(settings: Settings, shared: SharedCounters | None) -> Counters:
+def describe_counters(settings: Settings, shared: SharedCounters | None) -> CounterStore:
     """Describes the counters for metrics. Counters in memory are a store with a name that no other gateway has."""
     if shared is None:
         gateway = f"g-{token_hex(4)}"
-        return Counters(lambda: [gateway], store=gateway)
-    return Counters(lambda: [shared.gateway], name_store(settings.counters), shared, settings.shared.lease_seconds)
+        return CounterStore(lambda: [gateway], store=gateway)
+    return CounterStore(lambda: [shared.gateway], name_store(settings.counters), shared, settings.shared.lease_seconds)
 
 
 def make_event_store(settings: Settings, gateway: str, tasks: BackgroundTasks, clock: Clock) -> tuple[Store, str]:

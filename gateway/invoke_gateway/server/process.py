@@ -24,7 +24,7 @@ from ..listener import InvokeProtocol, ListenerLimits, enforce_timeouts
 from ..settings import Settings
 from ..signals import IGNORED
 from ..telemetry.files import keep_watching_files
-from ..telemetry.loop_lag import keep_measuring_lag
+from ..telemetry.loop_lag import keep_measuring_loop_lag
 from ..write_batcher import WriteBatcher
 from .http_server import Server, configure, serve_on
 from .sockets import Listeners
@@ -75,7 +75,7 @@ async def serve_invoke(gateway: Gateway, listeners: Listeners) -> AsyncIterator[
     server = Server(_configure_invoke(gateway, gateway.settings))
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(_serving(server, listeners, gateway.settings, gateway.tasks))
-        lag = partial(keep_measuring_lag, gateway.totals.loop_lag)
+        lag = partial(keep_measuring_loop_lag, gateway.totals.loop_lag)
         await stack.enter_async_context(gateway.tasks.running(lag, "event loop lag"))
         files = partial(keep_watching_files, gateway.totals)
         await stack.enter_async_context(gateway.tasks.running(files, "watch of file descriptors"))

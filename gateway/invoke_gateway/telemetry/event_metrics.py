@@ -1,4 +1,4 @@
-"""What Prometheus is told of asynchronous invocations, under CloudWatch's meanings."""
+"""Lists the metrics of asynchronous invocations, with the meanings of CloudWatch."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ _DROPS = [condition for condition in get_args(Condition) if condition != "Succes
 _DESTINATIONS = ("on_failure", "on_success")
 
 
-class EventLevels(Protocol):
-    """What is in the queue now. `store` names it so that gateways on one queue say the same, and nobody else does."""
+class EventDepths(Protocol):
+    """Reads the depths of the queue. Exactly the gateways on one queue have the name `store` in common."""
 
     store: str
 
     def rows(self) -> Iterable[tuple[tuple[str, str, str], int]]:
-        """Of account, label and state, how many events."""
+        """Return the number of events by account, label and state."""
 
     def oldest(self) -> Iterable[tuple[tuple[str], float]]:
-        """Of each account the age of the oldest event that is still to be run, in seconds; 0 without one."""
+        """Return the age of each account's oldest event that is still to be run (seconds); 0 without one."""
 
 
 class Events(NamedTuple):
     totals: EventTotals
-    levels: EventLevels
+    levels: EventDepths
 
 
 def list_events(events: Events) -> Iterator[Family]:
-    """Nothing is told of a function that has no label. What has not happened yet is told as 0 of every function that
-    has had an event: of a series that begins at 1, Prometheus cannot see the rise."""
+    """List the metrics. A labelled function has zeros from its first event on, because Prometheus cannot see the rise
+    of a series that begins at 1."""
     totals, levels = events
     known = list(totals.received_events)
     yield counter(
@@ -46,8 +46,8 @@ def list_events(events: Events) -> Iterator[Family]:
     )
     yield counter(
         "async_events_dropped",
-        "Events that ended without a successful run, by the condition; also those that a dead-letter queue or a"
-        " destination took (CloudWatch: AsyncEventsDropped, RecursiveInvocationsDropped).",
+        "Events that ended without a successful run, by condition, also where a dead-letter queue or a destination"
+        " received them (CloudWatch: AsyncEventsDropped, RecursiveInvocationsDropped).",
         ("account", "condition", "function"),
         [
             ((account, condition, function), count)
@@ -56,8 +56,8 @@ def list_events(events: Events) -> Iterator[Family]:
     )
     yield counter(
         "async_event_retries",
-        "Times that an event went back to the queue: its function failed (error), no slot was free or the backend said"
-        " 429 (throttle), the backend could not be reached or failed (system).",
+        "Events that were requeued, by cause: the function failed (error), no slot was free or the backend answered 429"
+        " (throttle), the backend could not be reached or failed (system).",
         ("account", "cause", "function"),
         [
             ((account, cause, function), count)
@@ -79,33 +79,32 @@ def _list_deliveries(totals: EventTotals, known: list[tuple[str, str]]) -> Itera
     destinations = {key: count for key, count in totals.undelivered.items() if key[2] != "dead_letter_queue"}
     yield counter(
         "dead_letter_errors",
-        "Messages to a dead-letter queue that were given up after async.delivery_attempts; the event is kept"
+        "Messages to a dead-letter queue that failed async.delivery_attempts times; the event is kept"
         " (CloudWatch: DeadLetterErrors).",
         _BY_FUNCTION,
         list((dict.fromkeys(known, 0) | dead_letters).items()),
     )
     yield counter(
         "destination_delivery_failures",
-        "Records to a destination, by its kind, that were given up after async.delivery_attempts; the event is kept"
+        "Records to a destination, by its kind, that failed async.delivery_attempts times; the event is kept"
         " (CloudWatch: DestinationDeliveryFailures).",
         ("account", "function", "kind"),
         list(_with_zeros(destinations, known, _DESTINATIONS).items()),
     )
 
 
-def _list_levels(levels: EventLevels) -> Iterator[Family]:
+def _list_levels(levels: EventDepths) -> Iterator[Family]:
     yield gauge(
         "async_events_queued",
-        "Events by state: had no run yet (waiting), had one (retrying), run now (running), have ended and are delivered"
-        " to their targets (delivering), could not be delivered and wait for a decision (undelivered), or were accepted"
-        " for another backend and wait to be adopted (held). Gateways on one store each report all events of the store,"
-        " but only their own runs.",
+        "Events by state: before the first run (waiting), before a retry (retrying), running (running), being delivered"
+        " to their targets (delivering), undelivered until a decision (undelivered), accepted for another backend and"
+        " not yet adopted (held). Each gateway reports all events of its store, but only its own runs.",
         ("account", "function", "state"),
         levels.rows(),
     )
     yield gauge(
         "async_oldest_event_age_seconds",
-        "Seconds since the oldest event came that is still to be run, or run again; 0 without one.",
+        "Age of the oldest event that is still to be run or retried, in seconds; 0 without one.",
         ("account",),
         levels.oldest(),
     )

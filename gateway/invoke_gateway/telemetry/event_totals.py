@@ -1,4 +1,4 @@
-"""What became of asynchronous invocations, as plain numbers. Functions are counted by their labels, as in record.py."""
+"""Counts what became of asynchronous invocations, as plain numbers, by the labels of functions."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Callable
 
 from .totals import Histogram
 
-# Seconds: from an event that is run at once to Lambda's oldest.
+# Seconds, from an event that is run immediately to Lambda's oldest.
 AGE_BOUNDS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 21600.0)
 
 Key = tuple[str, str]
 
 
 class EventTotals:
-    """Keys are account and label; of those with more to say, that as the third. `on_drop` is called with the condition
-    and the function's own name after each drop."""
+    """Counts by account and label; some counts have a third key. `on_drop` is called with the condition and the
+    function's own name after each drop."""
 
     def __init__(self) -> None:
         self.on_drop: Callable[[str, str], None] | None = None

@@ -1,9 +1,8 @@
-"""The text that Prometheus reads, made in pieces.
+"""Renders metrics as the text of Prometheus, in pieces.
 
-prometheus-client makes it in one go, by way of an object per sample: with ten thousand labelled functions the event
-loop, and with it every request, stood still for seconds (loadtests/results/scrape.md). Here a family's rows are read
-only as their text is made, and whoever sends a piece lets others run before the next. All lines of one row are made
-together, so that a histogram agrees with itself.
+prometheus-client renders all metrics in one go, with an object per sample. With ten thousand labelled functions that
+stopped the event loop for seconds (loadtests/results/scrape.md). Here the rows of a family are read only while they are
+rendered, and requests run between two pieces. All lines of one row are rendered together, so a histogram is consistent.
 """
 
 from __future__ import annotations
@@ -12,22 +11,26 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate, chain
 from typing import Literal, NamedTuple
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encoder
 
 from ..policy.os_text import printable
 from .totals import Histogram
 
-# Made in about half a millisecond, and sent with few system calls.
+# Rendered in about half a millisecond, and sent with few system calls.
 PIECE_CHARACTERS = 65_536
 
 Row = tuple[Sequence[str], float | Histogram]
-"""The values of the labels, and what there is to say of them."""
+"""The values of the labels, and the number or histogram."""
 
 
 class Family(NamedTuple):
-    """One metric. `name` is without the `_total` of a counter; `help` is without quotes, backslashes and line ends;
-    `labels` are in alphabetical order; `rows` can be read once."""
+    """Describes one metric.
+
+    name: without the `_total` of a counter
+    help: without quotes, backslashes and line ends
+    labels: in alphabetical order
+    rows: can be read once
+    """
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
@@ -37,16 +40,16 @@ class Family(NamedTuple):
 
 
 def choose_format(accept: str) -> tuple[bool, str]:
-    """Whether an `Accept` asks for OpenMetrics, and the content type of the answer."""
+    """Return whether an `Accept` header prefers OpenMetrics, and the content type of the response."""
     try:
         _, content_type = choose_encoder(accept)
-    except TypeError:  # the version that it asks for is no number
+    except TypeError:  # the requested version is no number
         content_type = CONTENT_TYPE_PLAIN_0_0_4
     return content_type.startswith("application/openmetrics-text"), content_type
 
 
 def render(families: Iterable[Family], *, is_openmetrics: bool) -> Iterator[bytes]:
-    """The text in pieces of about 64 KiB, each made when it is asked for."""
+    """Yield the text in pieces of about 64 KiB, each rendered when it is read."""
     texts: list[str] = []
     size = 0
     for text in chain.from_iterable(_render_family(family, is_openmetrics) for family in families):
@@ -62,7 +65,7 @@ def render(families: Iterable[Family], *, is_openmetrics: bool) -> Iterator[byte
 
 
 def _render_family(family: Family, is_openmetrics: bool) -> Iterator[str]:
-    """The head, then one text for each row."""
+    """Yield the head, then one text for each row."""
     total = family.name + "_total" if family.kind == "counter" else family.name
     named = family.name if is_openmetrics else total
     yield f"# HELP {named} {family.help}\n# TYPE {named} {family.kind}\n"
@@ -91,7 +94,7 @@ def _escape(value: str) -> str:
 
 
 def _make_template(name: str, bounds: tuple[float, ...]) -> str:
-    """A histogram's lines, filled in by one `%`: sixteen formatted one by one take five times as long."""
+    """Make the lines of a histogram, to be filled in by one `%`: sixteen single ones take five times as long."""
     buckets = "".join(f'{name}_bucket{{%sle="{bound}"}} %d\n' for bound in (*bounds, "+Inf"))
     return f"{buckets}{name}_count%s %d\n{name}_sum%s %r\n"
 
@@ -104,22 +107,3 @@ def _fill(template: str, labels: str, histogram: Histogram) -> str:
     for count in accumulate(histogram.counts):
         filled += (before, count)
     return template % (*filled, after, count, after, histogram.sum)
-
-
-def as_metric(family: Family) -> Metric:
-    """The same for prometheus-client, all of it at once."""
-    labels = list(family.labels)
-    if family.kind == "histogram":
-        histograms = HistogramMetricFamily(family.name, family.help, labels=labels)
-        for values, value in family.rows:
-            assert isinstance(value, Histogram)
-            bounds = [*map(repr, value.bounds), "+Inf"]
-            counts: list[float] = list(accumulate(value.counts))
-            histograms.add_metric(values, list(zip(bounds, counts, strict=True)), value.sum)
-        return histograms
-    kind = CounterMetricFamily if family.kind == "counter" else GaugeMetricFamily
-    numbers = kind(family.name, family.help, labels=labels)
-    for values, value in family.rows:
-        assert not isinstance(value, Histogram)
-        numbers.add_metric(values, value)
-    return numbers

@@ -1,4 +1,4 @@
-"""The gateway's families of metrics, with the prefix that all of their names have."""
+"""Makes families of metrics, with the prefix of the gateway's names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Notices that no file descriptor is left: libuv then closes new connections and reports nothing, so it is tried."""
+"""Detects that no file descriptor is left, by trying: libuv closes new connections without a report."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ log = logging.getLogger("invoke_gateway")
 PAUSE_SECONDS = 0.25
 
 _LIMIT = {
-    errno.EMFILE: "this process has as many files open as it may (ulimit -n)",
-    errno.ENFILE: "this machine has as many files open as it may (fs.file-max)",
+    errno.EMFILE: "the limit of this process is reached (ulimit -n)",
+    errno.ENFILE: "the limit of this machine is reached (fs.file-max)",
 }
 
 
 def try_to_open() -> None:
-    """Raises OSError where no file descriptor is left."""
+    """Open and close a file. Raises OSError where no file descriptor is left."""
     os.close(os.open(os.devnull, os.O_RDONLY))
 
 
 async def keep_watching_files(totals: Totals, *, open_one: Callable[[], None] = try_to_open) -> None:
-    """Log once when descriptors are used up, and when there are some again, for as long as the server runs."""
+    """Log once when descriptors are used up, and once when some are free again, until cancelled."""
     is_used_up = False
     while True:
         await asyncio.sleep(PAUSE_SECONDS)
@@ -37,11 +37,11 @@ async def keep_watching_files(totals: Totals, *, open_one: Callable[[], None] = 
                 is_used_up = True
                 totals.descriptors_used_up += 1
                 log.error(
-                    "no file descriptor is left: %s. New connections are closed, and calls that need one more to the "
-                    "backend fail. Raise the limit, or lower max_connections.",
+                    "no file descriptor is left: %s. New connections are closed, and calls that need a new connection "
+                    "to the backend fail. Raise the limit, or lower max_connections.",
                     _LIMIT[error.errno],
                 )
         else:
             if is_used_up:
                 is_used_up = False
-                log.info("there are file descriptors again")
+                log.info("file descriptors are free again")

@@ -1,7 +1,7 @@
-"""The last refusals, and of those for want of slots who held them then: for people who ask why they were throttled.
+"""Keeps the last refusals, with the functions that were using the exhausted limit.
 
-In a flood of refusals only a sample is kept. What is not kept costs one look into a small table; what is kept costs a
-look at the slots in question, and the spacing bounds how often that happens.
+In a flood of refusals only a sample is kept. A refusal that is not kept costs one look into a small table. A kept one
+costs a look at the slots of its limit, and the spacing bounds how often that happens.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from ..exchange import Exchange
 from ..policy.concurrency import Claim, Full, Occupant
 
 KEPT = 100
-# Seconds between two refusals that are kept: by the same limit, so that a flood at one does not hide the others; and
-# of all, so that a flood at many costs nothing either.
+# Seconds between two kept refusals: by the same limit, so that a flood at one limit does not hide others; and by any
+# limit, so that a flood at many limits costs nothing either.
 SAME_SECONDS = 1.0
 ANY_SECONDS = 0.1
 
 _MOST_SLOTS_LOOKED_AT = 1000  # about 0.1 ms
 _MOST_OCCUPANTS = 4
-_MOST_LIMITS = 1000  # whose spacing is kept; a caller's rate has no lasting identity, so there may be any number
+_MOST_LIMITS = 1000  # with a spacing of their own; a caller's rate has no lasting identity, so there may be any number
 
 
 class Levels(Protocol):
@@ -30,7 +30,11 @@ class Levels(Protocol):
 
 
 class LastRefusals:
-    """`holds` says how many slots of each counter are held on purpose; `now` gives seconds since the epoch."""
+    """Keeps the newest refusals as documents.
+
+    holds: returns the slots of each counter that are held by way of /holds
+    now: returns seconds since the epoch
+    """
 
     def __init__(
         self, levels: Levels, *, holds: Callable[[], Mapping[str, int]], now: Callable[[], float] = time
@@ -45,12 +49,12 @@ class LastRefusals:
         self._flooded_until = 0.0
         self._latest = 0
 
-    def note(self, exchange: Exchange) -> None:
-        """A request was refused; keep it, unless its like was kept a moment ago. Its time of arrival tells, so that no
-        clock need be asked."""
+    def record(self, exchange: Exchange) -> None:
+        """Keep a refused request, unless a refusal by the same limit was kept a moment ago. The time of arrival counts,
+        so no clock is read."""
         full = exchange.full
         limit = full.claim if full is not None else exchange.refusal
-        if limit is self._flooded and exchange.received_at < self._flooded_until:  # the way of nearly all in a flood
+        if limit is self._flooded and exchange.received_at < self._flooded_until:  # nearly all in a flood
             return
         at = exchange.received_at
         # An id may come to mean another limit after a reload; then one refusal is kept too few.
@@ -66,7 +70,7 @@ class LastRefusals:
         self._kept.append(self._describe(exchange, full))
 
     def newest_first(self) -> list[dict[str, Any]]:
-        """What is kept, as documents (docs/live-page.md)."""
+        """Return the kept refusals (docs/live-page.md)."""
         return list(reversed(self._kept))
 
     def _describe(self, exchange: Exchange, full: Full | None) -> dict[str, Any]:

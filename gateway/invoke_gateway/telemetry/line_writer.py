@@ -1,8 +1,8 @@
-"""Writes log lines from a thread of its own, so that a reader of the log which stands still stops no call.
+"""Writes log lines from a thread of its own, so that a stalled reader of the log stops no call.
 
-A line costs its maker an append. The thread is woken once for many lines: it writes what there is, and rests a moment
-before it looks again, for each time that it runs it has to win the interpreter's lock from a busy event loop. Lines
-that find the buffer full are dropped, counted, and summed up in one line at their place.
+A line costs the event loop an append. The thread is woken once for many lines: it writes them all, then rests, because
+each run has to win the interpreter's lock from a busy event loop. Lines beyond the full buffer are dropped and counted;
+one line in their place sums them up.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from time import monotonic
 MOST_BYTES = 8 * 1024 * 1024  # in memory; some 30,000 lines
 REST_SECONDS = 0.02
 RETRY_SECONDS = 1.0  # before another try to write to a full disk
-STILL_SECONDS = 2.0  # an end waits for a reader that takes nothing for no longer than this
-FLUSH_SECONDS = 5.0  # and no longer than this for one that reads slowly
+STILL_SECONDS = 2.0  # the longest wait at the end for a stalled reader
+FLUSH_SECONDS = 5.0  # the longest wait at the end for a slow reader
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)  # there may be room again, and half a line may be there already
+_FULL = (errno.ENOSPC, errno.EDQUOT)  # space may become free, and half a line may be written already
 _FILE_BYTES = 64 * 1024
-_STANDS_STILL = "the reader of the log stood still"
+_STALLED = "the reader of the log did not read"
 
 
 class LineWriter:
-    """`summarize(lines, why)` makes the line that takes the place of dropped ones. `dropped` counts them."""
+    """Writes lines to a file from a thread. `summarize(lines, why)` makes the line in place of dropped ones."""
 
     def __init__(self, file: int, summarize: Callable[[int, str], bytes], *, most_bytes: int = MOST_BYTES) -> None:
         self.dropped = 0
@@ -40,7 +40,7 @@ class LineWriter:
         self._lines: deque[bytes] = deque()
         self._bytes = 0
         self._missing = 0  # dropped, and not yet summed up
-        self._why = _STANDS_STILL
+        self._why = _STALLED
         self._is_torn = False  # the last line that was written lacks its end
         self._is_failing = False  # the last write did: the summary waits for one that does not
         self._is_writing = False
@@ -50,8 +50,8 @@ class LineWriter:
         self._at_once = _bytes_at_once(file)
         threading.Thread(target=self._run, name="log", daemon=True).start()
 
-    def put(self, line: bytes) -> None:
-        """Have a line written, which ends in a line feed. Never waits and never fails."""
+    def write(self, line: bytes) -> None:
+        """Append a line, which ends in a line feed. Never waits and never fails."""
         with self._lock:
             if self._bytes + len(line) > self._most_bytes:
                 self.dropped += 1
@@ -65,7 +65,7 @@ class LineWriter:
             self._wake.set()
 
     def flush(self) -> None:
-        """Wait until all lines are written, or until the reader stands still."""
+        """Wait until all lines are written, or until the reader stalls."""
         ends_at = monotonic() + FLUSH_SECONDS
         progress, still_at = self._progress, monotonic() + STILL_SECONDS
         self._hurry.set()
@@ -77,9 +77,9 @@ class LineWriter:
         self._hurry.clear()
 
     def _sum_up(self) -> None:
-        """Put the summary of what was dropped. The lock is held."""
+        """Append the summary of dropped lines. The lock is held."""
         line = self._summarize(self._missing, self._why)
-        self._missing, self._why = 0, _STANDS_STILL
+        self._missing, self._why = 0, _STALLED
         self._lines.append(line)
         self._bytes += len(line)
 
@@ -93,13 +93,13 @@ class LineWriter:
             try:
                 while chunk := self._next_chunk():
                     self._write(chunk)
-            except Exception as error:  # whatever it is: without this thread there is no log
-                self._note_dropped(1, f"writing them failed: {error!r}")
+            except Exception as error:  # any error: without this thread there is no log
+                self._record_dropped(1, f"writing them failed: {error!r}")
             self._is_writing = False
             self._hurry.wait(REST_SECONDS)
 
     def _next_chunk(self) -> bytes:
-        """Whole lines, as many as go out in one piece; b"" when there are none."""
+        """Return whole lines, as many as fit in one piece; b"" when there are none."""
         with self._lock:
             if not self._lines and self._missing and not self._is_failing:
                 self._sum_up()
@@ -122,12 +122,12 @@ class LineWriter:
                     self._is_torn = bool(left)
                     self._is_failing = False
                     self._progress += 1
-                except BlockingIOError:  # somebody has made the file non-blocking
+                except BlockingIOError:  # another process has made the file non-blocking
                     select.select([], [self._file], [], RETRY_SECONDS)
                 except OSError as error:
                     if error.errno not in _FULL or self._hurry.is_set():
                         lines = bytes(left).count(b"\n") - (len(left) == whole > len(chunk))
-                        self._note_dropped(lines, f"the log cannot be written: {error.strerror}")
+                        self._record_dropped(lines, f"the log cannot be written: {error.strerror}")
                         return
                     self._why = f"the log cannot be written: {error.strerror}"
                     self._hurry.wait(RETRY_SECONDS)
@@ -135,7 +135,7 @@ class LineWriter:
             with self._lock:
                 self._bytes -= len(chunk)
 
-    def _note_dropped(self, lines: int, why: str) -> None:
+    def _record_dropped(self, lines: int, why: str) -> None:
         with self._lock:
             self.dropped += lines
             self._missing += lines
@@ -147,7 +147,7 @@ class LineWriter:
 
 
 def _bytes_at_once(file: int) -> int:
-    """Processes share a pipe: what is not longer than this is never mixed with the lines of another."""
+    """Return the size up to which a write to a shared pipe is never mixed with other processes' lines."""
     try:
         return _FILE_BYTES if stat.S_ISREG(os.fstat(file).st_mode) else select.PIPE_BUF
     except OSError:
@@ -155,7 +155,7 @@ def _bytes_at_once(file: int) -> int:
 
 
 class LineHandler(logging.Handler):
-    """Formats records and has them written by a thread. Records of `bare` have no more than their message."""
+    """Formats records for a writer thread. Records of the logger `bare` are their message alone."""
 
     def __init__(self, file: int, encoding: str, *, bare: str) -> None:
         super().__init__()
@@ -166,13 +166,13 @@ class LineHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             text = record.getMessage() if record.name == self._bare else self.format(record)
-            self.writer.put(f"{text}\n".encode(self._encoding, "backslashreplace"))
+            self.writer.write(f"{text}\n".encode(self._encoding, "backslashreplace"))
         except Exception as error:  # arguments that do not fit their message still give a line
             text = f"a line of {record.pathname}:{record.lineno} could not be made: {error!r}"
-            self.writer.put(f"{text}\n".encode(self._encoding, "backslashreplace"))
+            self.writer.write(f"{text}\n".encode(self._encoding, "backslashreplace"))
 
     def flush(self) -> None:
-        """At the end of the process, by `logging.shutdown`."""
+        """Flush at the end of the process, for `logging.shutdown`."""
         self.writer.flush()
 
     def _summarize(self, lines: int, why: str) -> bytes:

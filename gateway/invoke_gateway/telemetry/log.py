@@ -1,4 +1,4 @@
-"""Log lines: one per request on demand, one per ten seconds for refusals. No payload, no Authorization, no query."""
+"""Writes log lines: one per request on demand, one per ten seconds for refusals. None has a payload or a credential."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def set_up_logging(prefix: str = "") -> None:
         logger.propagate = False
     logging.getLogger().addHandler(handler)
     logging.captureWarnings(True)
-    # What uvicorn reports per connection or request is told by the gateway in its own shape.
+    # The gateway logs in its own shape what uvicorn reports per connection or request.
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
     sys.excepthook = _log_uncaught
     sys.unraisablehook = _log_unraisable
@@ -68,7 +68,7 @@ def _find_standard_error() -> int:
 
 
 def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    log.critical("the process ends by an error that nothing has handled", exc_info=(kind, error, trace))
+    log.critical("the process ends with an unhandled error", exc_info=(kind, error, trace))
 
 
 def _log_unraisable(unraisable: UnraisableHookArgs) -> None:
@@ -82,7 +82,7 @@ def _log_thread_end(ended: threading.ExceptHookArgs) -> None:
 
 
 def write_access_line(exchange: Exchange, scope: Scope) -> None:
-    """One JSON object: who asked for what and how it ended. Durations in seconds, size in bytes."""
+    """Write one JSON object: the caller, the function and the outcome. Durations in seconds, size in bytes."""
     line: dict[str, Any] = {
         "time": round(time(), 3),
         "request_id": exchange.request_id,
@@ -123,16 +123,16 @@ def _name_event(line: dict[str, Any], attempt: Attempt, exchange: Exchange) -> N
 
 
 class _Summary:
-    """Reports what happens often together, so that a flood of it is one line and not a flood of lines. How often it
-    happened is what `count` has gained since the last report."""
+    """Sums up frequent occurrences in one line, so that a flood of them is not a flood of lines. A line has what
+    `count` gained since the last one."""
 
     def __init__(self, count: Callable[[], Counter[str]]) -> None:
         self._count = count
         self._reported: Counter[str] = Counter()
         self._timer: asyncio.TimerHandle | None = None
 
-    def note(self) -> None:
-        """It has happened, and is counted."""
+    def record(self) -> None:
+        """Schedule a line for an occurrence that is counted."""
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(SUMMARY_SECONDS, self.report)
 
@@ -165,14 +165,14 @@ class DropSummary(_Summary):
     def __init__(self, totals: EventTotals) -> None:
         super().__init__(lambda: Counter(self._drops))
         self._drops: Counter[str] = Counter()
-        totals.on_drop = self._note_drop
+        totals.on_drop = self._record_drop
 
-    def _note_drop(self, condition: str, function: str) -> None:
+    def _record_drop(self, condition: str, function: str) -> None:
         what = f"{condition} ({function})"
         if what not in self._drops and len(self._drops) >= _MOST_NAMED:
             what = f"{condition} (other)"
         self._drops[what] += 1
-        self.note()
+        self.record()
 
     def _write(self, new: Counter[str]) -> None:
         parts = [f"{count} {why}" for why, count in new.most_common(10)]

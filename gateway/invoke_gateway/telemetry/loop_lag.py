@@ -1,4 +1,4 @@
-"""How late the event loop is: every request waits so long, whoever it is that keeps the loop busy."""
+"""Measures the lag of the event loop: every request waits that long, whatever keeps the loop busy."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from time import monotonic
 
 from .totals import Histogram
 
-# Often enough to meet a pause that matters, seldom enough to cost nothing.
+# Short enough to meet a pause that matters, long enough to cost nothing.
 PAUSE_SECONDS = 0.1
 
 
-async def keep_measuring_lag(
-    lag: Histogram, *, pause: float = PAUSE_SECONDS, clock: Callable[[], float] = monotonic
+async def keep_measuring_loop_lag(
+    loop_lag: Histogram, *, pause: float = PAUSE_SECONDS, clock: Callable[[], float] = monotonic
 ) -> None:
-    """Observe, for as long as the server runs, by how many seconds each wake-up came too late. The clock is not the
-    loop's own, which stands still while the loop is busy."""
+    """Observe, until cancelled, the seconds by which each wake-up came too late. `clock` is not the loop's own, which
+    stops while the loop is busy."""
     while True:
         due = clock() + pause
         await asyncio.sleep(pause)
-        lag.observe(max(0.0, clock() - due))  # a timer counts whole milliseconds and may come early
+        loop_lag.observe(max(0.0, clock() - due))  # a timer counts whole milliseconds and may come early

@@ -1,38 +1,38 @@
-"""The Prometheus view: reads totals and current levels at scrape time. Help texts say the unit, and the CloudWatch
-counterpart where there is one."""
+"""Lists the metrics of a gateway, read from totals and current levels at scrape time.
+
+A help text has the unit, and the CloudWatch counterpart where there is one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
-from prometheus_client.core import Metric
-from prometheus_client.registry import Collector
-
 from ..backend_errors import KINDS
-from ..policy.limits import OTHER, AccountLimits, Limits
+from ..policy.limits import AccountLimits, Limits
 from .event_metrics import Events, list_events
-from .exposition import Family, Row, as_metric
+from .exposition import Family
 from .families import counter, gauge, histogram
-from .store_metrics import Counters, list_counters
-from .totals import FunctionCounts, Totals
+from .function_metrics import list_accounts, list_functions
+from .store_metrics import CounterStore, list_counters
+from .totals import Totals
 
 _BY_ACCOUNT = ("account",)
 _BY_FUNCTION = ("account", "function")
 
 
 class Levels(Protocol):
-    """What a store of counters tells about now."""
+    """Reads the slots in use."""
 
     def held(self) -> Mapping[str, int]:
-        """Every counter that at least one slot holds, with how many do."""
+        """Return each counter that at least one slot holds, with the number of slots."""
 
     def oldest_seconds(self, counter: str) -> float:
-        """Age of the oldest slot that holds the counter; 0 when none does."""
+        """Return the age of the oldest slot that holds the counter; 0 without one."""
 
 
-class Buffered(Protocol):
-    """How many bytes of payload are held, and how many may be."""
+class BufferUsage(Protocol):
+    """Reads the bytes of payload in memory, and their ceiling."""
 
     @property
     def in_use(self) -> int: ...
@@ -41,8 +41,8 @@ class Buffered(Protocol):
     def ceiling(self) -> int: ...
 
 
-class Upstream(Protocol):
-    """What a pool of backend connections tells about now."""
+class ConnectionUsage(Protocol):
+    """Reads the connections to the backend."""
 
     @property
     def busy(self) -> int: ...
@@ -51,26 +51,30 @@ class Upstream(Protocol):
     def idle(self) -> int: ...
 
 
-class BackendSeen(Protocol):
-    """Shows whether the last check found the backend up."""
+class BackendHealth(Protocol):
+    """Reads the result of the last check of the backend."""
 
     @property
     def is_up(self) -> bool | None: ...
 
 
 class Facts(NamedTuple):
-    """Versions of the gateway and of Python, and how long a call to the backend may take."""
+    """Holds what does not change while the process runs."""
 
     version: str
     python: str
     backend_timeout_seconds: float
 
 
-class GatewayCollector(Collector):
-    """`holds` says how many slots of each counter are held on purpose, `degraded` of each cause whether it is so now;
-    `facts` are what does not change while the process runs, `counters` where its slots are counted,
-    `events` what becomes of asynchronous invocations (None: the backend has the queue), and `workers` gives
-    how many processes serve, and how many took the place of one that died."""
+class GatewayMetrics:
+    """Lists all metrics of one gateway.
+
+    holds: returns the slots of each counter that are held by way of /holds
+    degraded: the state of each cause
+    counters: the store of counters
+    events: asynchronous invocations; None where the backend queues them
+    workers: returns the number of serving processes, and of replacements
+    """
 
     def __init__(
         self,
@@ -79,12 +83,12 @@ class GatewayCollector(Collector):
         limits: Callable[[], Limits],
         levels: Levels,
         holds: Callable[[], Mapping[str, int]],
-        buffers: Buffered,
-        upstream: Upstream,
-        backend: BackendSeen,
+        buffers: BufferUsage,
+        upstream: ConnectionUsage,
+        backend: BackendHealth,
         degraded: Mapping[str, bool],
         facts: Facts,
-        counters: Counters,
+        counters: CounterStore,
         workers: Callable[[], tuple[int, int]] = lambda: (1, 0),
         events: Events | None = None,
     ) -> None:
@@ -101,94 +105,16 @@ class GatewayCollector(Collector):
         self._workers = workers
         self._events = events
 
-    def collect(self) -> Iterable[Metric]:
-        """For prometheus-client, at its price (exposition.py)."""
-        return map(as_metric, self.families())
-
     def families(self) -> Iterator[Family]:
-        """Every metric. Rows are read while the text is made, and requests run in between: what must agree is taken
-        together, before the first row."""
-        yield from self._list_functions(list(self._totals.functions.items()))
-        yield from self._list_accounts(self._limits().all(), self._levels.held())
+        """List every metric. Requests run between rows, so values that must agree are read before the first row."""
+        yield from list_functions(list(self._totals.functions.items()))
+        yield from list_accounts(self._limits().all(), self._levels.held())
         yield from self._list_ages(self._limits().all(), self._holds())
         if self._events is not None:
             yield from list_events(self._events)
         yield from self._list_process()
         yield from list_counters(self._counters)
         yield from self._list_state()
-
-    def _list_functions(self, functions: list[tuple[tuple[str, str], FunctionCounts]]) -> Iterator[Family]:
-        yield counter(
-            "invocations",
-            "Invocations that ran: success or function error (CloudWatch: Invocations).",
-            _BY_FUNCTION,
-            ((key, counts.invocations) for key, counts in functions),
-        )
-        yield counter(
-            "errors",
-            "Invocations that ended in a function error (CloudWatch: Errors).",
-            _BY_FUNCTION,
-            ((key, counts.errors) for key, counts in functions),
-        )
-        yield counter(
-            "throttles",
-            "Invocations refused with TooManyRequestsException, by its Reason (CloudWatch: Throttles).",
-            (*_BY_FUNCTION, "reason"),
-            (((*key, reason), count) for key, counts in functions for reason, count in list(counts.throttles.items())),
-        )
-        yield counter(
-            "retry_requests",
-            "Invocations, served or refused, that are an SDK's second or later attempt, as amz-sdk-request says.",
-            _BY_FUNCTION,
-            ((key, counts.retries) for key, counts in functions),
-        )
-        yield histogram(
-            "duration_seconds",
-            "Seconds that the backend took for an invocation, cold start included (CloudWatch: Duration, there in ms).",
-            _BY_FUNCTION,
-            ((key, counts.duration) for key, counts in functions),
-        )
-
-    def _list_accounts(self, accounts: list[AccountLimits], held: Mapping[str, int]) -> Iterator[Family]:
-        yield gauge(
-            "concurrent_executions",
-            "Invocations in flight (CloudWatch: ConcurrentExecutions).",
-            _BY_FUNCTION,
-            (row for account in accounts for row in _count_running(account, held)),
-        )
-        yield gauge(
-            "reserved_concurrent_executions",
-            "Slots reserved for a function (its ReservedConcurrentExecutions).",
-            _BY_FUNCTION,
-            (row for account in accounts for row in _list_reserved(account)),
-        )
-        yield gauge(
-            "concurrent_executions_limit",
-            "Slots that the account has in all.",
-            _BY_ACCOUNT,
-            (((account.account,), account.concurrent_executions) for account in accounts),
-        )
-        yield gauge(
-            "unreserved_concurrent_executions",
-            "Invocations in flight of functions without a reservation (CloudWatch: UnreservedConcurrentExecutions).",
-            _BY_ACCOUNT,
-            (((account.account,), held.get(account.pool_counter, 0)) for account in accounts),
-        )
-        yield gauge(
-            "unreserved_concurrent_executions_limit",
-            "Slots that the reservations leave over.",
-            _BY_ACCOUNT,
-            (((account.account,), account.unreserved_concurrent_executions) for account in accounts),
-        )
-        yield gauge(
-            "claimed_account_concurrency",
-            "Slots: unreserved invocations in flight plus all reservations (CloudWatch: ClaimedAccountConcurrency).",
-            _BY_ACCOUNT,
-            (
-                ((account.account,), held.get(account.pool_counter, 0) + account.reserved_concurrent_executions)
-                for account in accounts
-            ),
-        )
 
     def _list_ages(self, accounts: list[AccountLimits], holds: Mapping[str, int]) -> Iterator[Family]:
         yield gauge(
@@ -199,7 +125,7 @@ class GatewayCollector(Collector):
         )
         yield gauge(
             "held_concurrent_executions",
-            "Slots held on purpose by way of /holds; they count as in flight.",
+            "Slots held by way of /holds; they count as in flight.",
             _BY_ACCOUNT,
             (((account.account,), holds.get(account.account_counter, 0)) for account in accounts),
         )
@@ -208,19 +134,19 @@ class GatewayCollector(Collector):
         totals = self._totals
         yield counter(
             "refusals",
-            "Requests refused for another cause than a throttle, by error code.",
+            "Requests refused for a cause other than a throttle, by error code.",
             ("error",),
             [((code,), count) for code, count in totals.refusals.items()],
         )
         yield counter(
             "injected_faults",
-            "Calls to which a fault script did something: the error code, latency or cut. None of them is a throttle.",
+            "Calls that a fault script changed, by fault: the error code, latency or cut. None counts as a throttle.",
             (*_BY_FUNCTION, "fault"),
             list(totals.injected_faults.items()),
         )
         yield counter(
             "recursive_invocations_dropped",
-            "Invocations that are not run, being one turn of a loop (CloudWatch: RecursiveInvocationsDropped).",
+            "Invocations that were stopped as part of a loop (CloudWatch: RecursiveInvocationsDropped).",
             _BY_FUNCTION,
             list(totals.recursive_invocations_dropped.items()),
         )
@@ -233,30 +159,30 @@ class GatewayCollector(Collector):
         )
         yield counter(
             "client_disconnects",
-            "Requests whose client left, or was cut off, before the request had arrived whole (request) or the response"
-            " was sent whole (response).",
+            "Requests whose client disconnected, or was disconnected, before the request had arrived (request) or"
+            " before the response was sent (response).",
             ("phase",),
             [(("request",), totals.client_disconnects), (("response",), totals.lost_responses)],
         )
         yield counter(
             "passed_through",
-            "Requests that are no invocation, handed on as they came.",
+            "Requests that are no invocation, forwarded unchanged.",
             (),
             [((), totals.passed_through)],
         )
         yield histogram(
-            "admission_seconds", "Seconds that taking the slots and tokens took.", (), [((), totals.admission)]
+            "admission_seconds", "Seconds that it took to take slots and tokens.", (), [((), totals.admission)]
         )
         yield histogram(
             "event_loop_lag_seconds",
-            "Seconds by which the event loop woke a timer too late, ten times a second: so long requests waited.",
+            "Seconds by which the event loop woke a timer too late, ten times a second. Requests waited as long.",
             (),
             [((), totals.loop_lag)],
         )
         yield gauge("buffered_bytes", "Bytes of payload held in memory.", (), [((), self._buffers.in_use)])
         yield gauge(
             "buffered_bytes_limit",
-            "Bytes of payload that may be held in memory; beyond it requests are refused.",
+            "Bytes of payload that may be held in memory; requests beyond it are refused (buffer_bytes).",
             (),
             [((), self._buffers.ceiling)],
         )
@@ -272,7 +198,7 @@ class GatewayCollector(Collector):
         is_up = self._backend.is_up
         yield gauge(
             "backend_up",
-            "1 while the backend accepts connections, 0 while it does not. Without a sample it was not looked for yet.",
+            "1 while the backend accepts connections, 0 while it does not; no sample before the first check.",
             (),
             [] if is_up is None else [((), int(is_up))],
         )
@@ -284,7 +210,7 @@ class GatewayCollector(Collector):
         )
         serving, replaced = self._workers()
         yield gauge("workers", "Processes that serve the Invoke API.", (), [((), serving)])
-        yield counter("worker_replacements", "Workers that took the place of one that had died.", (), [((), replaced)])
+        yield counter("worker_replacements", "Workers that replaced a dead one.", (), [((), replaced)])
         yield gauge(
             "degraded",
             "1 while degraded, by cause. settings_invalid: the settings file has mistakes, old limits stay in force."
@@ -299,19 +225,19 @@ class GatewayCollector(Collector):
         )
         yield counter(
             "log_lines_dropped",
-            "Lines of the log that were not written: its reader stood still until the buffer was full, or was gone.",
+            "Log lines dropped, because the reader of the log did not read, or was gone.",
             (),
             [((), self._totals.log_lines_dropped)],
         )
         yield counter(
             "descriptors_used_up",
-            "Times at which no file descriptor was left, so that new connections were closed.",
+            "Times that no file descriptor was left, so that new connections were closed.",
             (),
             [((), self._totals.descriptors_used_up)],
         )
         yield counter(
             "background_task_failures",
-            "Background tasks that ended unexpectedly, and were started again.",
+            "Background tasks that ended unexpectedly and were restarted, by task.",
             ("task",),
             [((task,), count) for task, count in list(self._totals.background_task_failures.items())],
         )
@@ -321,19 +247,3 @@ class GatewayCollector(Collector):
             ("python", "version"),
             [((python, version), 1)],
         )
-
-
-def _count_running(account: AccountLimits, held: Mapping[str, int]) -> Iterator[Row]:
-    labelled = 0
-    for name in account.labels():
-        in_use = held.get(account.function_counter(name), 0)
-        labelled += in_use
-        yield (account.account, name), in_use
-    yield (account.account, OTHER), held.get(account.account_counter, 0) - labelled
-
-
-def _list_reserved(account: AccountLimits) -> Iterator[Row]:
-    for name in account.labels():
-        slots = account.functions[name].reserved_concurrent_executions
-        if slots is not None:
-            yield (account.account, name), slots

@@ -1,4 +1,4 @@
-"""What the operating system says of the process: the `process_*` metrics that every Prometheus client has."""
+"""Reads the `process_*` metrics, which every Prometheus client has, from the operating system."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _COLLECTOR = ProcessCollector(registry=None)
 
 
 def read_process() -> list[Family]:
-    """CPU and resident memory, start, open and permitted file descriptors; nothing where there is no /proc.
+    """Read CPU time, memory, start, open and permitted file descriptors; nothing where there is no /proc.
 
-    Not for the event loop: counting 20,000 open files takes 19 ms.
+    Runs in a thread: counting 20,000 open files takes 19 ms.
     """
     return [
         Family(

@@ -1,4 +1,4 @@
-"""What Prometheus is told of the counters: where they are, who shares them, and how the store answers."""
+"""Lists the metrics of the counters: their store, the gateways that share it, the exchanges with it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from .exposition import Family
 from .families import counter, gauge
 
 
-class StoreTotals(Protocol):
-    """What shared counters tell of their store, since the start."""
+class StoreExchanges(Protocol):
+    """Reads the exchanges with a store since the start."""
 
     batches: int
     seconds: float
@@ -19,29 +19,33 @@ class StoreTotals(Protocol):
     alone: dict[str, int]
 
 
-class Shared(Protocol):
-    """Counters that gateways share."""
+class SharedCounts(Protocol):
+    """Reads counters that gateways share."""
 
     @property
-    def totals(self) -> StoreTotals: ...
+    def totals(self) -> StoreExchanges: ...
 
     @property
     def gateways(self) -> int:
-        """How many gateways shared them when the store was last heard."""
+        """Return how many gateways shared the counters at the last exchange with the store."""
 
 
-class Counters(NamedTuple):
-    """Who counts, and where: `gateways` lists the ids of the processes, `store` is the same for all that count
-    together, and for nobody else. `shared` and `lease_seconds` are None where counters are in memory."""
+class CounterStore(NamedTuple):
+    """Describes the store of counters.
+
+    gateways: lists the ids of the processes of this gateway
+    store: a name that exactly the gateways which count together have in common
+    shared, lease_seconds: None where counters are in memory
+    """
 
     gateways: Callable[[], Iterable[str]]
     store: str
-    shared: Shared | None = None
+    shared: SharedCounts | None = None
     lease_seconds: float | None = None
 
 
-def list_counters(counters: Counters) -> Iterator[Family]:
-    """Of the store there are no rows where counters are in memory."""
+def list_counters(counters: CounterStore) -> Iterator[Family]:
+    """List the metrics; those of a store have no rows where counters are in memory."""
     shared = counters.shared
     yield gauge(
         "counters_info",
@@ -52,32 +56,35 @@ def list_counters(counters: Counters) -> Iterator[Family]:
     )
     yield gauge(
         "gateways",
-        "Gateways that shared the counters when the store was last heard, with this one; 1 with counters in memory.",
+        "Gateways that share the counters, this one included, by the last exchange with the store; 1 in memory.",
         (),
         [((), shared.gateways if shared is not None else 1)],
     )
     yield gauge(
         "lease_seconds",
-        "Seconds after which the store gives back the slots of a gateway that it does not hear (shared.lease_seconds).",
+        "Seconds without a heartbeat after which the store releases a gateway's slots (shared.lease_seconds).",
         (),
         [] if counters.lease_seconds is None else [((), counters.lease_seconds)],
     )
     yield from _list_totals([] if shared is None else [shared.totals])
 
 
-def _list_totals(totals: list[StoreTotals]) -> Iterator[Family]:
+def _list_totals(totals: list[StoreExchanges]) -> Iterator[Family]:
     yield counter(
         "store_batches",
-        "Round trips to the store of the shared counters; each carries what there is to say.",
+        "Round trips to the store of the shared counters; each carries all pending requests.",
         (),
         [((), store.batches) for store in totals],
     )
     yield counter(
-        "store_seconds", "Seconds that these round trips took.", (), [((), store.seconds) for store in totals]
+        "store_seconds",
+        "Seconds that round trips to the store took.",
+        (),
+        [((), store.seconds) for store in totals],
     )
     yield counter(
         "store_acquires",
-        "Calls whose slots and tokens the store was asked for; by batches, how many one carries.",
+        "Calls for which slots and tokens were requested of the store; divided by batches, the calls in a batch.",
         (),
         [((), store.operations) for store in totals],
     )

@@ -1,7 +1,7 @@
-"""What became of finished requests, as plain numbers.
+"""Counts what became of finished requests, as plain numbers.
 
-A request costs a few additions here; names, labels and text are made when somebody scrapes. Functions beyond the
-labelled ones are counted under `other`, so nothing that a client invents can grow this.
+A request costs a few additions; names, labels and text are made at scrape time. Functions without a label are counted
+under `other`, so names that clients invent take no memory.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from ..policy.fault_script import CUT, LATENCY, Injected
 # Seconds. The upper end is Lambda's longest time-out; the lower end a function that only returns.
 DURATION_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0)
 ADMISSION_BOUNDS = (0.000_005, 0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_5, 0.001, 0.005, 0.025, 0.1, 0.5)
-LAG_BOUNDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5)
+LOOP_LAG_BOUNDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5)
 
 # SDKs write `attempt=2; max=3`, some with `ttl=20260101T000000Z; ` before it.
 _ATTEMPT = re.compile(rb"(?:\A|;)[ \t]*attempt=([1-9][0-9]{0,8})[ \t]*(?:;|\Z)")
 
 
 class Histogram:
-    """Counts of observed seconds, by the first bound that is not below them."""
+    """Counts observed seconds by the first bound that is not below them."""
 
     __slots__ = ("bounds", "counts", "sum")
 
@@ -39,7 +39,7 @@ class Histogram:
 
 
 class FunctionCounts:
-    """Totals of one labelled function since the start."""
+    """Holds the totals of one labelled function since the start."""
 
     __slots__ = ("duration", "errors", "invocations", "retries", "throttles")
 
@@ -52,9 +52,13 @@ class FunctionCounts:
 
 
 class Totals:
-    """Everything that is counted per request, and how late the event loop is. Keys of `functions` and of
-    `recursive_invocations_dropped` are account and label; of `injected_faults`, account, label and what the fault is.
-    `client_disconnects` left before their request had arrived, `lost_responses` before its answer was sent."""
+    """Holds everything that is counted per request, and the lag of the event loop.
+
+    functions, recursive_invocations_dropped: by account and label
+    injected_faults: by account, label and fault
+    client_disconnects: clients that disconnected before their request had arrived
+    lost_responses: clients that disconnected before their response was sent
+    """
 
     def __init__(self) -> None:
         self.functions: dict[tuple[str, str], FunctionCounts] = {}
@@ -69,7 +73,7 @@ class Totals:
         self.log_lines_dropped = 0
         self.descriptors_used_up = 0
         self.admission = Histogram(ADMISSION_BOUNDS)
-        self.loop_lag = Histogram(LAG_BOUNDS)
+        self.loop_lag = Histogram(LOOP_LAG_BOUNDS)
 
     def of(self, account: str, label: str) -> FunctionCounts:
         counts = self.functions.get((account, label))
@@ -78,7 +82,7 @@ class Totals:
         return counts
 
     def refused(self) -> Counter[str]:
-        """Refusals since the start: throttles by reason and function, the others by their error code."""
+        """Return the refusals since the start: throttles by reason and function, others by error code."""
         refused = Counter(self.refusals)
         for (_, label, fault), count in self.injected_faults.items():
             if fault not in (LATENCY, CUT):
@@ -89,18 +93,18 @@ class Totals:
         return refused
 
     def record_injected(self, plan: Plan, injected: Injected) -> None:
-        """Count a call to which a fault script does something."""
+        """Count a call that a fault script changes."""
         for fault in injected.step.faults:
             key = (plan.account, plan.label, fault)
             self.injected_faults[key] = self.injected_faults.get(key, 0) + 1
 
     def record_recursive(self, plan: Plan) -> None:
-        """Count an invocation that is not run because it is one turn of a loop."""
+        """Count an invocation that is stopped as part of a loop."""
         key = (plan.account, plan.label)
         self.recursive_invocations_dropped[key] = self.recursive_invocations_dropped.get(key, 0) + 1
 
-    def note(self, exchange: Exchange) -> None:
-        """Count one finished request under CloudWatch's meanings: a throttle is neither invocation nor error."""
+    def record(self, exchange: Exchange) -> None:
+        """Count one finished request as CloudWatch does: a throttle is neither an invocation nor an error."""
         if exchange.admission_seconds is not None:
             self.admission.observe(exchange.admission_seconds)
         if exchange.error_kind is not None:
@@ -108,11 +112,11 @@ class Totals:
         if exchange.client_is_gone:
             self.client_disconnects += 1
         elif exchange.response_is_lost and (exchange.refusal is None or exchange.body_is_read):
-            self.lost_responses += 1  # who breaks off an upload at its refusal has read the answer
+            self.lost_responses += 1  # a client that stops its upload at a refusal has read the response
         refusal = exchange.refusal
         plan = exchange.plan
         attempt = exchange.headers.get(b"amz-sdk-request")
-        # Nearly always it is the first; `find` sees that in half the time of `in`.
+        # Nearly always the first attempt; `find` takes half the time of `in`.
         if attempt is not None and attempt.find(b"attempt=1;") < 0 and plan is not None and _is_retry(attempt):
             self.of(plan.account, plan.label).retries += 1
         if refusal is not None:
@@ -131,7 +135,7 @@ class Totals:
 
 
 def _is_retry(header: bytes) -> bool:
-    """Whether `amz-sdk-request` tells of an attempt after the first. What cannot be read tells of none."""
+    """Return whether `amz-sdk-request` names an attempt after the first; False where it cannot be parsed."""
     found = _ATTEMPT.search(header)
     return found is not None and found[1] != b"1"
 

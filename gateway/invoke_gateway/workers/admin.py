@@ -33,7 +33,7 @@ def make_admin(workers: Workers, aggregate: Aggregate, listen: Address) -> Admin
     # The settings refuse fault scripts with several workers, so the endpoint has none.
     faults = FaultEndpoint(None, find_account=str, is_draining=is_draining)
     return AdminApp(
-        collector=aggregate.collector,
+        metrics=aggregate.metrics,
         describe_limits=aggregate.describe_limits,
         endpoints=[
             *faults.routes(),

@@ -23,8 +23,8 @@ from ..telemetry.event_totals import EventTotals
 from ..telemetry.exposition import Family
 from ..telemetry.last_refusals import KEPT
 from ..telemetry.log import count_dropped_lines
-from ..telemetry.metrics import Facts, GatewayCollector
-from ..telemetry.store_metrics import Counters
+from ..telemetry.metrics import Facts, GatewayMetrics
+from ..telemetry.store_metrics import CounterStore
 from ..telemetry.totals import Totals
 from ..upstream.health import BackendState
 from .channel import WorkerGone
@@ -91,7 +91,7 @@ class Aggregate:
             tasks=workers.tasks,
             read_sums=self.read_sums,
         )
-        self.collector = GatewayCollector(
+        self.metrics = GatewayMetrics(
             self.totals,
             limits=lambda: self.limits,
             levels=self.levels,
@@ -100,7 +100,7 @@ class Aggregate:
             upstream=self.connections,
             backend=self.backend,
             degraded=self.degraded,
-            counters=Counters(
+            counters=CounterStore(
                 lambda: [worker.name for worker in workers.serving()],
                 name_store(settings.counters),
                 self.store,

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from itertools import count
 
-from invoke_gateway.telemetry.loop_lag import keep_measuring_lag
+from invoke_gateway.telemetry.loop_lag import keep_measuring_loop_lag
 from invoke_gateway.telemetry.totals import Histogram
 from tests.support.gateways import eventually
 
@@ -14,7 +14,7 @@ from tests.support.gateways import eventually
 async def measured(clock: Iterator[float]) -> Histogram:
     """What at least two wake-ups observe, the clock being read before and after each."""
     lag = Histogram((0.1, 1.0))
-    task = asyncio.create_task(keep_measuring_lag(lag, pause=0, clock=clock.__next__))
+    task = asyncio.create_task(keep_measuring_loop_lag(lag, pause=0, clock=clock.__next__))
     await eventually(lambda: sum(lag.counts) >= 2, "two wake-ups")
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

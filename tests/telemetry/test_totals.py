@@ -26,7 +26,7 @@ def finished(function: str | None = "checkout", **became: Any) -> Exchange:
 def count(*exchanges: Exchange) -> Totals:
     totals = Totals()
     for exchange in exchanges:
-        totals.note(exchange)
+        totals.record(exchange)
     return totals
 
 

@@ -1,0 +1,106 @@
+"""Lists the metrics of functions and accounts: invocations, throttles, slots in use, limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from ..policy.limits import OTHER, AccountLimits
+from .exposition import Family, Row
+from .families import counter, gauge, histogram
+from .totals import FunctionCounts
+
+_BY_ACCOUNT = ("account",)
+_BY_FUNCTION = ("account", "function")
+
+
+def list_functions(functions: list[tuple[tuple[str, str], FunctionCounts]]) -> Iterator[Family]:
+    """List what became of the invocations of each function."""
+    yield counter(
+        "invocations",
+        "Invocations that ran: success or function error (CloudWatch: Invocations).",
+        _BY_FUNCTION,
+        ((key, counts.invocations) for key, counts in functions),
+    )
+    yield counter(
+        "errors",
+        "Invocations that ended in a function error (CloudWatch: Errors).",
+        _BY_FUNCTION,
+        ((key, counts.errors) for key, counts in functions),
+    )
+    yield counter(
+        "throttles",
+        "Invocations refused with TooManyRequestsException, by its Reason (CloudWatch: Throttles).",
+        (*_BY_FUNCTION, "reason"),
+        (((*key, reason), count) for key, counts in functions for reason, count in list(counts.throttles.items())),
+    )
+    yield counter(
+        "retry_requests",
+        "Invocations, served or refused, that are the second or a later attempt of an SDK (by amz-sdk-request).",
+        _BY_FUNCTION,
+        ((key, counts.retries) for key, counts in functions),
+    )
+    yield histogram(
+        "duration_seconds",
+        "Seconds that the backend took for an invocation, cold start included (CloudWatch: Duration, there in ms).",
+        _BY_FUNCTION,
+        ((key, counts.duration) for key, counts in functions),
+    )
+
+
+def list_accounts(accounts: list[AccountLimits], held: Mapping[str, int]) -> Iterator[Family]:
+    """List the slots of each account, and those in use."""
+    yield gauge(
+        "concurrent_executions",
+        "Invocations in flight (CloudWatch: ConcurrentExecutions).",
+        _BY_FUNCTION,
+        (row for account in accounts for row in _count_running(account, held)),
+    )
+    yield gauge(
+        "reserved_concurrent_executions",
+        "Slots reserved for a function (its ReservedConcurrentExecutions).",
+        _BY_FUNCTION,
+        (row for account in accounts for row in _list_reserved(account)),
+    )
+    yield gauge(
+        "concurrent_executions_limit",
+        "Slots of the account.",
+        _BY_ACCOUNT,
+        (((account.account,), account.concurrent_executions) for account in accounts),
+    )
+    yield gauge(
+        "unreserved_concurrent_executions",
+        "Invocations in flight of functions without a reservation (CloudWatch: UnreservedConcurrentExecutions).",
+        _BY_ACCOUNT,
+        (((account.account,), held.get(account.pool_counter, 0)) for account in accounts),
+    )
+    yield gauge(
+        "unreserved_concurrent_executions_limit",
+        "Slots that are not reserved.",
+        _BY_ACCOUNT,
+        (((account.account,), account.unreserved_concurrent_executions) for account in accounts),
+    )
+    yield gauge(
+        "claimed_account_concurrency",
+        "Slots: unreserved invocations in flight plus all reservations (CloudWatch: ClaimedAccountConcurrency).",
+        _BY_ACCOUNT,
+        (
+            ((account.account,), held.get(account.pool_counter, 0) + account.reserved_concurrent_executions)
+            for account in accounts
+        ),
+    )
+
+
+def _count_running(account: AccountLimits, held: Mapping[str, int]) -> Iterator[Row]:
+    labelled = 0
+    for name in account.labels():
+        in_use = held.get(account.function_counter(name), 0)
+        labelled += in_use
+        yield (account.account, name), in_use
+    yield (account.account, OTHER), held.get(account.account_counter, 0) - labelled
+
+
+def _list_reserved(account: AccountLimits) -> Iterator[Row]:
+    for name in account.labels():
+        slots = account.functions[name].reserved_concurrent_executions
+        if slots is not None:
+            yield (account.account, name), slots

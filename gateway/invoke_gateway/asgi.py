@@ -1,4 +1,4 @@
-"""Names for the ASGI interface, and the key under which a request's exchange travels in its scope."""
+"""Names the ASGI interface, and the keys under which a scope carries what the gateway adds."""
 
 from __future__ import annotations
 

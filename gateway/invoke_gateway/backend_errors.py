@@ -1,4 +1,4 @@
-"""What may go wrong between the gateway and its backend. Each class's docstring is its message and names the cure."""
+"""Defines the errors between the gateway and its backend. The docstring of a class is its message, with the remedy."""
 
 from __future__ import annotations
 

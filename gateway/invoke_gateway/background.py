@@ -33,13 +33,13 @@ class BackgroundTasks:
         self._failing: set[object] = set()
 
     def start(self, work: Work, name: str, *, may_end: bool = False) -> BackgroundTask:
-        """Run `work()` on this event loop until the task is closed, or with `may_end` until it returns."""
+        """Runs `work()` on this event loop until the task is closed, or with `may_end` until it returns."""
         self.failures.setdefault(name, 0)  # of a series that begins at 1, Prometheus cannot see the rise
         return BackgroundTask(self, work, name, may_end=may_end)
 
     @contextlib.asynccontextmanager
     async def running(self, work: Work, name: str) -> AsyncIterator[BackgroundTask]:
-        """Run `work()` until the block ends."""
+        """Runs `work()` until the block ends."""
         task = self.start(work, name)
         try:
             yield task
@@ -47,7 +47,7 @@ class BackgroundTasks:
             await task.close()
 
     def run_once(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
-        """Run `work` to its end. A failure is logged, whether or not a caller awaits the end."""
+        """Runs `work` to its end. A failure is logged, whether or not a caller awaits the end."""
         task = asyncio.get_running_loop().create_task(work, name=name)
         task.add_done_callback(self._on_single_end)
         return task
@@ -58,24 +58,24 @@ class BackgroundTasks:
             self.record_error(task.get_name())
 
     def record_failure(self, what: object, name: str) -> None:
-        """Count an unexpected end, and be degraded until `record_recovery` is called with the same `what`."""
+        """Counts an unexpected end. The gateway is degraded until `record_recovery` is called with the same `what`."""
         self.failures[name] += 1
         self._failing.add(what)
         self.degraded[CAUSE] = True
 
     def record_recovery(self, what: object) -> None:
-        """End the degradation that `what` has caused."""
+        """Ends the degradation that `what` has caused."""
         self._failing.discard(what)
         self.degraded[CAUSE] = bool(self._failing)
 
     def record_error(self, name: str) -> None:
-        """Count a failure that ended no task, such as that of a callback. It is shown for a while."""
+        """Counts a failure that ended no task, such as that of a callback. It is shown for a while."""
         what = object()
         self.record_failure(what, name)
         asyncio.get_running_loop().call_later(STEADY_SECONDS, self.record_recovery, what)
 
     def handle_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Log what fails on the event loop outside of any task of ours: for `loop.set_exception_handler`."""
+        """Logs failures on the event loop outside of any task of the gateway: for `loop.set_exception_handler`."""
         error = context.get("exception")
         log.error("on the event loop: %s", context.get("message") or "a callback failed", exc_info=error)
         self.record_error("event loop")
@@ -105,11 +105,11 @@ class BackgroundTask:
 
     @property
     def is_over(self) -> bool:
-        """Return whether the task has ended or is ending, and is not started again."""
+        """Returns whether the task has ended or is ending, and is not started again."""
         return self._is_closing
 
     def cancel(self) -> None:
-        """End the task without waiting for its end."""
+        """Ends the task without waiting for its end."""
         self._is_closing = True
         if self._timer is not None:
             self._timer.cancel()
@@ -117,12 +117,12 @@ class BackgroundTask:
         self._task.cancel()
 
     async def close(self) -> None:
-        """End the task and return when it has ended. Raises nothing that the task raises."""
+        """Ends the task and return when it has ended. Raises nothing that the task raises."""
         self.cancel()
         await asyncio.wait([self._task])
 
     async def finish(self) -> None:
-        """Wait until the work ends by itself; it is not started again."""
+        """Waits until the work ends by itself; it is not started again."""
         self._is_closing = True
         await asyncio.wait([self._task])
         self.cancel()

@@ -1,10 +1,12 @@
-"""How many bytes of payload the process holds, and what happens at the ceiling.
+"""Bounds the bytes of payload that the process holds.
 
-New requests are refused. Responses cannot be: their functions have run. They wait instead, all but one, which may
-finish whatever it takes. When it has, the next may; but while much of what is held is on its way out, to clients or to
-the backend, that is waited for first, or one finished response after the other would pile up before slow clients. So
-the sum stays below the ceiling and an eighth, plus one response, plus what each of the others brought before it could
-be stopped; and something always moves: either bytes leave, or the favoured response goes on.
+At the ceiling new requests are refused. Responses cannot be refused, because their functions have run; they wait. One
+favoured response may finish, whatever its size. When it has finished, the next one may. If much of the held memory is
+on its way to clients or to the backend, the next response waits for that first. Else finished responses would pile up
+before slow clients.
+
+So the sum stays below the ceiling and an eighth, plus one response, plus the bytes that each other response brought
+before its pause. Something always moves: bytes leave, or the favoured response goes on.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from typing import Protocol
 
 
 class Pausable(Protocol):
-    """A source of response bytes that can be told to wait."""
+    """Names a source of response bytes that can pause."""
 
     def pause_for_room(self) -> None: ...
 
@@ -21,7 +23,7 @@ class Pausable(Protocol):
 
 
 class Buffers:
-    """A running sum of bytes with a ceiling."""
+    """Keeps a running sum of bytes, with a ceiling."""
 
     __slots__ = ("_arriving", "_arriving_bytes", "_favoured", "_waiting", "ceiling", "in_use")
 
@@ -45,8 +47,10 @@ class Buffers:
             self._resume_waiting()
 
     def reserve_response(self, size: int, source: Pausable, *, stays: bool = True) -> None:
-        """Count bytes that have arrived from a backend, and make `source` wait when the ceiling is reached. They stay
-        until the response is whole, or are on their way out already."""
+        """Counts bytes that have arrived from a backend, and pauses `source` at the ceiling.
+
+        stays: the bytes stay until the response is whole; else they are on their way out already
+        """
         self.in_use += size
         if stays:
             self._arriving[source] = self._arriving.get(source, 0) + size
@@ -57,7 +61,7 @@ class Buffers:
             self._resume_waiting()
 
     def end_response(self, source: Pausable) -> None:
-        """`source` brings nothing more, or not for now: whoever waits behind it may go on."""
+        """Resumes the responses behind `source`, which brings no more bytes for now."""
         self._arriving_bytes -= self._arriving.pop(source, 0)
         self._waiting.pop(source, None)
         if source is self._favoured:

@@ -43,11 +43,11 @@ class Dialer:
 
     @property
     def is_looking_up(self) -> bool:
-        """Return whether the resolver has yet to answer."""
+        """Returns whether the resolver has yet to answer."""
         return self._lookup is not None and not self._lookup.done()
 
     async def open(self) -> socket.socket:
-        """Return a connected socket. Raises `OSError`. Cancelled, it leaves no socket behind."""
+        """Returns a connected socket. Raises `OSError`. Cancelled, it leaves no socket behind."""
         found = self._put_in_order(await self._find())
         try:
             opened = await aiohappyeyeballs.start_connection(found, happy_eyeballs_delay=self._delay, interleave=0)
@@ -63,7 +63,7 @@ class Dialer:
     async def connect(
         self, make: Callable[[], _Protocol], *, tls: ssl.SSLContext | None = None
     ) -> tuple[asyncio.Transport, _Protocol]:
-        """Return a transport and its protocol. Raises `OSError`, of which `ssl.SSLError` is one."""
+        """Returns a transport and its protocol. Raises `OSError`, of which `ssl.SSLError` is one."""
         loop = asyncio.get_running_loop()
         name = self.host if tls is not None else None
         if self._literal is not None:
@@ -105,7 +105,7 @@ class Dialer:
         return list(dict.fromkeys(found))
 
     def _put_in_order(self, found: list[Found]) -> list[Found]:
-        """Return addresses of the families in turn, beginning with the resolver's first.
+        """Returns addresses of the families in turn, beginning with the resolver's first.
 
         Avoided addresses come last, the oldest first."""
         if len(found) == 1:
@@ -121,7 +121,7 @@ class Dialer:
         return [*in_turn, *sorted(avoided, key=lambda one: self._avoided[_key(one[4])])]
 
     def _record_winner(self, peer: tuple[Any, ...], tried: list[Found]) -> None:
-        """Note every address that was tried before the winner as one that did not answer."""
+        """Avoids every address that was tried before the winner: they did not answer."""
         if len(tried) == 1:
             return
         self._avoided.pop(_key(peer), None)
@@ -138,13 +138,13 @@ class Dialer:
 
 
 async def _resolve(host: str, port: int) -> list[Found]:
-    """Look a name up in a thread of the event loop."""
+    """Resolves a name in a thread of the event loop."""
     loop = asyncio.get_running_loop()
     return list(await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP))
 
 
 def _read_literal(host: str, port: int) -> Found | None:
-    """Return an address that needs no lookup; None for a name, or an address with a scope, which a resolver reads."""
+    """Returns an address that needs no lookup; None for a name, or an address with a scope, which a resolver reads."""
     try:
         address = ip_address(host)
     except ValueError:
@@ -157,11 +157,11 @@ def _read_literal(host: str, port: int) -> Found | None:
 
 
 def _key(address: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Host and port: what a resolver and a socket call alike."""
+    """Returns host and port: the parts that a resolver and a socket write alike."""
     return str(address[0]).partition("%")[0], address[1]
 
 
 def _retrieve_error(lookup: asyncio.Task[list[Found]]) -> None:
-    """Fetch the error, so that asyncio does not log the error as unhandled after all callers have gone."""
+    """Fetches the error, so that asyncio does not log the error as unhandled after all callers have gone."""
     if not lookup.cancelled():
         lookup.exception()

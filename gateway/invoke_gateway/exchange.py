@@ -1,4 +1,4 @@
-"""What is known of one request while it travels through the chain: one typed object, filled stage by stage."""
+"""Holds all facts of one request on its way through the chain: one typed object, filled stage by stage."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _REST = f"4{getrandbits(12):03x}-{getrandbits(14) | 0x8000:04x}-{getrandbits(48)
 
 
 def new_request_id() -> str:
-    """A UUID, version 4, lower-case and hyphenated as AWS writes it."""
+    """Returns a new UUID, version 4, lower-case and hyphenated as AWS writes it."""
     walked = "%012x" % (next(_WALK) & 0xFFFF_FFFF_FFFF)
     return f"{walked[:8]}-{walked[8:]}-{_REST}"
 
@@ -39,29 +39,38 @@ _NO_VALUES: Mapping[str, object] = MappingProxyType({})
 
 
 class Holder(Protocol):
-    """What a slot was taken for."""
+    """Names the call or the hold that has a slot."""
 
     def describe_holder(self) -> dict[str, object]:
-        """For people who ask who holds the slots: `request_id` and `caller` of a call, or `hold` and how many `slots`
-        it has."""
+        """Returns `request_id` and `caller` of a call, or `hold` and its number of `slots`."""
 
 
 class Slot(Protocol):
-    """A lane that was taken. Whoever holds it gives it back when the backend has finished. `holder` is what it was
-    taken for, set by whoever took it; a slot that was given back keeps nothing alive."""
+    """Represents a taken lane. Its owner releases it when the backend has finished. A released slot keeps nothing
+    alive.
+
+    holder: the call or the hold that has the slot, set by its owner
+    """
 
     holder: Holder | None
 
     def release(self, *, was_call: bool = True) -> None:
-        """Give everything back. May be called twice, never raises, never waits. What was no call says nothing about how
-        long calls take."""
+        """Releases all counters of the lane. May be called twice, never raises, never waits.
+
+        was_call: the slot was a call's, so its duration counts in the estimate of durations
+        """
 
 
 class Exchange:
-    """One request and what became of it. Times are seconds of the gateway's monotonic clock; `content_length`
-    is what the client said, in bytes; `buffered` how many bytes its body occupies of the buffers. `client_is_gone`
-    before its request had arrived; `response_is_lost` when it went before the response was sent whole. `is_recursive`:
-    an event that is one turn of a loop, which is accepted but never run."""
+    """Holds one request and its outcome. Times are seconds of the gateway's monotonic clock.
+
+    content_length: the length that the client announced (bytes)
+    buffered: the part of the buffers that the body occupies (bytes)
+    client_is_gone: the client left before its request had arrived
+    response_is_lost: the client left before the response was sent whole
+    is_recursive: an event that closes a loop; it is accepted and never run
+    error_kind: the kind of the backend error, or `internal`
+    """
 
     __slots__ = (
         "_request_id",
@@ -120,7 +129,7 @@ class Exchange:
 
     @property
     def request_id(self) -> str:
-        """The client's own `x-amzn-RequestId` where it is a UUID, else a new one; made only when asked for."""
+        """Returns the client's own `x-amzn-RequestId` if it is a UUID, else a new one, made at the first use."""
         if self._request_id is None:
             given = self.headers.get(b"x-amzn-requestid")
             is_valid = given is not None and _UUID.fullmatch(given) is not None
@@ -132,7 +141,7 @@ class Exchange:
         self._request_id = value
 
     def refuse(self, refusal: ErrorAnswer, **values: object) -> None:
-        """Note that the request is not served; the `answer` stage says so to the client."""
+        """Records the refusal of the request; the stage `error_response` sends it."""
         self.refusal = refusal
         self.refusal_values = values
 

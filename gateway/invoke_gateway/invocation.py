@@ -1,4 +1,4 @@
-"""The vocabulary: what is invoked, how, and by whom."""
+"""Defines the vocabulary of an invocation: operation, type, function and caller."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class Operation(StrEnum):
-    """The operations of the invoke family, by the names that the service model gives them."""
+    """Lists the operations of the invoke family, by their names in the service model."""
 
     INVOKE = "Invoke"
     INVOKE_ASYNC = "InvokeAsync"
@@ -16,7 +16,7 @@ class Operation(StrEnum):
 
 
 class InvocationType(StrEnum):
-    """Values of `X-Amz-Invocation-Type`; absent means `RequestResponse`."""
+    """Lists the values of `X-Amz-Invocation-Type`; absent means `RequestResponse`."""
 
     REQUEST_RESPONSE = "RequestResponse"
     EVENT = "Event"
@@ -29,8 +29,8 @@ _REQUEST_RESPONSE = InvocationType.REQUEST_RESPONSE
 
 
 class Function(NamedTuple):
-    """Names a function as the caller did. `account`, `region` and `partition` are set only where an ARN said them; the
-    partition only where it is not its Region's."""
+    """Names a function as the caller named it. `account`, `region` and `partition` come from an ARN, else they are
+    None. The partition is None if it is the partition of the Region."""
 
     name: str
     qualifier: str | None = None
@@ -41,7 +41,10 @@ class Function(NamedTuple):
 
 @dataclass(slots=True, init=False)
 class Invocation:
-    """`is_synchronous`: the caller waits for the function, so that the call occupies concurrency."""
+    """Holds the operation, the function and the type of one invocation.
+
+    is_synchronous: the caller waits for the function, so the call occupies concurrency
+    """
 
     operation: Operation
     function: Function

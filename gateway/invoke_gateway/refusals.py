@@ -1,7 +1,7 @@
-"""Every way to say no, in one table, and the one function that renders it.
+"""Lists every refusal in one table, and renders them in one function.
 
-Lambda spells the message member differently from error to error, and a client's typed fields are filled only by
-the exact case; `Type` is missing from some. Where a text is AWS's own it is given to the letter.
+Lambda spells the message member differently from error to error, and a client fills its typed fields only by the exact
+case. `Type` is missing from some errors. If AWS has published a text, the refusal has this text to the letter.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from typing import Any, NamedTuple
 
 
 class Kind(NamedTuple):
-    """Shape of one error: HTTP status, `x-amzn-ErrorType`, text, and which members the body has; `extra` are such as
-    only this error has."""
+    """Describes the shape of one error: HTTP status, `x-amzn-ErrorType`, text, and the members of its body.
+
+    extra: members that only this error has
+    """
 
     status: int
     code: str
@@ -35,7 +37,7 @@ def _throttle(reason: str, message: str) -> Kind:
 
 
 class Rendered(NamedTuple):
-    """A refusal as bytes: status, headers that every instance of it carries, body."""
+    """Holds a refusal as bytes: status, the headers of every instance of it, body."""
 
     status: int
     headers: tuple[tuple[bytes, bytes], ...]
@@ -54,8 +56,8 @@ def _render(refusal: ErrorAnswer, message: str) -> Rendered:
 
 
 class ErrorAnswer:
-    """An answer that says no: what `Kind` says, as plain attributes, and what follows from it. (On a member of an
-    enumeration `value` is a function call, and what its class has takes ten times as long to find.)"""
+    """Holds an error response: the attributes of its `Kind`, and the facts that follow from them. (On a member of an
+    enumeration `value` is a function call, and a look-up in its class takes ten times as long.)"""
 
     def __init__(
         self,
@@ -83,7 +85,7 @@ class ErrorAnswer:
 
 
 class Refusal(ErrorAnswer, Enum):
-    """Why a request was not served. The value says how the refusal looks on the wire."""
+    """Lists the reasons why a request is not served. The value is the form on the wire."""
 
     def __new__(cls, *kind: Any) -> Refusal:
         """Makes a member whose value is its `Kind`. Python 3.11.0 to 3.11.3 would make the value an `ErrorAnswer`: they
@@ -208,5 +210,5 @@ class Refusal(ErrorAnswer, Enum):
 
 
 def render(refusal: ErrorAnswer, **values: object) -> Rendered:
-    """The response for `refusal`; `values` fill its text."""
+    """Renders the response for `refusal`; `values` fill its text."""
     return refusal.rendered or _render(refusal, refusal.message.format(**values))

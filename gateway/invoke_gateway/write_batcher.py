@@ -1,9 +1,9 @@
-"""Writes that are made together.
+"""Makes small writes of one cycle of the event loop together.
 
-A write to a socket is a long way through the kernel. Made in the middle of each request's work, it drives what the next
-request needs out of the processor's caches, and wakes the peer for each message alone. Collected and made in one go
-after the work, the same writes cost a third less of the whole (measured with 32 connections, `make bench`), and a lone
-request waits for nothing: the next turn of the loop comes at once.
+A write to a socket is a long way through the kernel. In the middle of the work for a request, a write evicts the next
+request's data from the processor's caches. It also wakes the peer for each message alone. Made together after the work,
+the same writes cost a third less of the whole (measured with 32 connections, `make bench`). A lone request is sent
+immediately: the batch ends with the present cycle of the loop.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import asyncio
 
 
 class WriteBatcher:
-    """Small writes of one turn of the event loop. Whoever writes to a transport past the outbox, or closes it, calls
-    `flush` first, which keeps the order."""
+    """Collects small writes. Call `flush` before a direct write to the same transport, or its close: this keeps the
+    order."""
 
     __slots__ = ("_pending",)
 

@@ -1,4 +1,4 @@
-"""One request and its response, as ASGI: what the application calls `receive` and `send`."""
+"""Presents one request and its response as ASGI: `receive` and `send` of the application."""
 
 from __future__ import annotations
 
@@ -47,24 +47,26 @@ class ClientConnection(Protocol):
     write_batcher: WriteBatcher
 
     def default_headers(self) -> bytes:
-        """Return the headers of every response, as bytes."""
+        """Returns the headers of every response, as bytes."""
 
     def write(self, data: bytes) -> None:
-        """Write at once, behind what the outbox holds."""
+        """Writes immediately, behind the content of the batcher."""
 
     def close(self) -> None:
-        """Close once everything is written."""
+        """Closes once everything is written."""
 
     def reset(self) -> None:
-        """Cut the connection, so that the client sees no orderly end."""
+        """Cuts the connection, so that the client sees no orderly end."""
 
     def end_response(self) -> None:
-        """Go on to the next request: the response to the running one is complete."""
+        """Goes on to the next request."""
 
 
 class Cycle:
-    """`keep_alive` is whether the connection may serve another request after this one. There is one reader: two
-    calls of `receive` must not wait at the same time."""
+    """Serves one request. There is one reader: two calls of `receive` must not wait at the same time.
+
+    keep_alive: the connection may serve another request after this one
+    """
 
     __slots__ = (
         "_chunked",
@@ -121,7 +123,7 @@ class Cycle:
             self._wake()
 
     def disconnect(self) -> None:
-        """What is still sent in answer goes nowhere, and what is still awaited does not come."""
+        """Ends the request: nothing more is sent, and nothing more is received."""
         if not self.response_complete:
             self.disconnected = True
             self.scope[LOST] = True
@@ -154,7 +156,7 @@ class Cycle:
         return {"type": "http.request", "body": body, "more_body": self.more_body}
 
     def _send_continue(self) -> None:
-        """The application wants the body; the client may be waiting to hear that."""
+        """Sends a 100, because the application wants the body and the client may wait for it."""
         if self._has_continued or self.response_started or self._protocol.transport.is_closing():
             return
         self._has_continued = True
@@ -177,7 +179,7 @@ class Cycle:
         await self.send(message)
 
     def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
-        """Keep the head until there is a body to send with it. Header names are lower-case."""
+        """Keeps the head until there is a body to send with it. Header names are lower-case."""
         if self.response_started:
             raise RuntimeError("a response has only one start")
         self.response_started = True
@@ -229,7 +231,7 @@ class Cycle:
             self._protocol.end_response()
 
     def cut(self) -> None:
-        """End the connection before the response is complete, so that the client can see that."""
+        """Closes the connection before the response is complete, so that the client can see the cut."""
         if self._is_unframed and self._head is None:
             self._protocol.reset()  # an orderly end would be the end of the body
         else:

@@ -42,8 +42,10 @@ class Unacceptable(Exception):
 
 
 class RequestHead(NamedTuple):
-    """Holds a request's head: its target in origin form and taken apart, headers in order and by name. `is_as_sent` is
-    whether the headers are those that came."""
+    """Holds a request's head: its target in origin form and taken apart, headers in order and by name.
+
+    is_as_sent: the headers are those that came
+    """
 
     path: bytes
     query: bytes
@@ -57,7 +59,7 @@ def malformed(text: str) -> Unacceptable:
 
 
 def normalize(method: bytes, url: bytes, version: str, headers: Headers, by_name: dict[bytes, bytes]) -> RequestHead:
-    """Return the head of any request of HTTP/1. Raises `Unacceptable`."""
+    """Returns the head of any request of HTTP/1. Raises `Unacceptable`."""
     path, query, authority = split_target(method, url)
     settled = headers
     if len(by_name) != len(headers):
@@ -72,7 +74,7 @@ def normalize(method: bytes, url: bytes, version: str, headers: Headers, by_name
 
 
 def split_target(method: bytes, url: bytes) -> tuple[bytes, bytes, bytes | None]:
-    """Return path, query and authority of a request's target; None is an authority that only Host has. Raises
+    """Returns path, query and authority of a request's target; the authority is None if only Host has one. Raises
     `Unacceptable`."""
     if b"#" in url:  # some drop what follows, some make it part of the path
         raise malformed("its target has a fragment (#)")
@@ -93,7 +95,7 @@ def split_target(method: bytes, url: bytes) -> tuple[bytes, bytes, bytes | None]
 
 
 def without_upgrade(method: bytes, url: bytes, version: str, headers: Headers) -> bytes:
-    """Return the head of a request as bytes, but for its wish to go on in another protocol, which a server may ignore
+    """Returns the head of a request as bytes, but for its wish to go on in another protocol, which a server may ignore
     (RFC 9110, 7.8)."""
     lines = [b"%b %b HTTP/%b" % (method, url, version.encode())]
     for name, value in headers:
@@ -106,7 +108,7 @@ def without_upgrade(method: bytes, url: bytes, version: str, headers: Headers) -
 
 
 def _join_lists(headers: Headers) -> Headers:
-    """Return the headers, with one line for each list that came in several; the same object where none did."""
+    """Returns the headers, with one line for each list that came in several; the same object where none did."""
     joined: dict[bytes, list[bytes]] = {}
     for name, value in headers:
         if name in _LISTS:
@@ -122,7 +124,7 @@ def _join_lists(headers: Headers) -> Headers:
 
 
 def _settle_host(headers: Headers, version: str, authority: bytes | None) -> Headers:
-    """Return the headers with one valid Host, or none where the client need not name one."""
+    """Returns the headers with one valid Host, or none where the client need not name one."""
     hosts = [value.strip(b" \t") for name, value in headers if name == b"host"]  # the parser leaves tabs at the end
     if len(hosts) > 1:
         raise malformed("it has more than one Host")
@@ -149,7 +151,7 @@ def _check_coding(version: str, coding: bytes | None) -> None:
 
 
 def _settle_expectation(headers: Headers, version: str) -> Headers:
-    """Return the headers, with an Expect only where a client waits to send its body."""
+    """Returns the headers, with an Expect only where a client waits to send its body."""
     by_name = dict(headers)
     expected = [token.strip().lower() for token in by_name[b"expect"].split(b",")]
     if version != "1.0" and any(token and token != b"100-continue" for token in expected):

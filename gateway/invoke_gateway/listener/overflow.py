@@ -1,4 +1,4 @@
-"""What answers on connections above the ceiling."""
+"""Answers on connections above the ceiling."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ _READ_BYTES = 65_536
 
 
 class Overflow:
-    """`refuse` renders a refusal as the listener's clients read it; `extra_headers` gives what the answer gets besides,
-    by the headers of its request."""
+    """Refuses the request of each such connection.
+
+    refuse: renders a refusal as the listener's clients read it
+    extra_headers: returns further headers, by the headers of the request
+    """
 
     def __init__(
         self,

@@ -1,12 +1,15 @@
-"""One client connection: HTTP/1.1 into ASGI, within bounds.
+"""Serves one client connection: HTTP/1.1 into ASGI, within bounds.
 
-uvicorn runs the servers (sockets, TLS, start, drain) and this class stands where its own protocol classes stand. It
-differs in what it bounds: the size and number of headers, trailers, the time that a head or a body may take and the
-time that a response may be left untaken. None of this costs a timer per request: one sweep looks at the open
-connections. And it is lean: a response with its body is one write.
+uvicorn runs the servers (sockets, TLS, start, drain), and this class replaces uvicorn's own protocol classes. It
+differs in its bounds: size and number of headers, trailers, the time of a head or a body, the time that a response may
+be left untaken. No bound costs a timer per request: `timeouts` checks all open connections. A response with its body is
+one write.
 
 A wish to upgrade to another protocol is ignored. The parser stops at such a request and drops its body, so the request
-is parsed once more without that wish.
+is parsed once more without this wish.
+
+This file has one class of more than 300 lines. Its parts share the state of one parser, and a call between two objects
+would cost time in every request.
 """
 
 from __future__ import annotations
@@ -69,7 +72,7 @@ ExtraHeaders = Callable[[Mapping[bytes, bytes]], list[tuple[bytes, bytes]]]
 
 
 def refuse(refusal: Refusal, **values: object) -> Rendered:
-    """Returns a refusal in Lambda's shape."""
+    """Renders a refusal in Lambda's shape."""
     rendered = render(refusal, **values)
     request_id = (b"x-amzn-requestid", new_request_id().encode())
     return rendered._replace(headers=(*rendered.headers, request_id))
@@ -144,7 +147,7 @@ class InvokeProtocol(asyncio.Protocol):
         self.stalled_step: Hashable = None
 
     def default_headers(self) -> bytes:
-        """The headers that the server adds to every response, as bytes: the Date, made anew each second."""
+        """Returns the headers of every response as bytes: the Date, which changes each second."""
         headers = self.server_state.default_headers
         if headers is not self._date[0]:
             self._date = (headers, b"".join(b"%b: %b\r\n" % header for header in headers))
@@ -184,7 +187,7 @@ class InvokeProtocol(asyncio.Protocol):
         self.transport.close()
 
     def eof_received(self) -> None:
-        """A client that has closed its side is taken to be gone: the transport closes itself."""
+        """Takes a client that has closed its side to be gone: the transport closes itself."""
 
     def pause_writing(self) -> None:
         self.flow.pause_writing()
@@ -222,7 +225,8 @@ class InvokeProtocol(asyncio.Protocol):
                 self.reject(Refusal.HEAD_TOO_LARGE, limit=f"{self._limits.max_header_bytes} bytes")
 
     def _begins_canonically(self, data: bytes) -> bool:
-        """Return whether a POST request has the first line that the gateway would write: origin form, single spaces."""
+        """Returns whether a POST request has the first line that the gateway would write: origin form, single
+        spaces."""
         end = data.find(b" ", 6)  # a target has no space in it
         if not data.startswith(b"POST /") or not data.startswith(b" HTTP/1.1\r\n", end):
             return False
@@ -230,7 +234,7 @@ class InvokeProtocol(asyncio.Protocol):
         return True
 
     def _parse_resumed(self, data: bytes, upgrade: httptools.HttpParserUpgrade) -> None:
-        """Parse a request with a wish to upgrade once more, and what follows. Raises `httptools.HttpParserError`."""
+        """Parses a request with a wish to upgrade once more, and what follows. Raises `httptools.HttpParserError`."""
         while True:
             (parsed,) = upgrade.args
             assert self._without_upgrade is not None  # the parser stops nowhere else
@@ -254,17 +258,17 @@ class InvokeProtocol(asyncio.Protocol):
             self.reject(Refusal.MALFORMED, text=str(error) or type(error).__name__)
 
     def write(self, data: bytes) -> None:
-        """Write at once, behind what is in the outbox."""
+        """Writes immediately, behind the content of the batcher."""
         self.write_batcher.flush()
         self.transport.write(data)
 
     def close(self) -> None:
-        """Close once everything is written."""
+        """Closes once everything is written."""
         self.write_batcher.flush()
         self.transport.close()
 
     def reset(self) -> None:
-        """Cut the connection, so that the client sees no orderly end."""
+        """Cuts the connection, so that the client sees no orderly end."""
         connection = self.transport.get_extra_info("socket")
         if connection is not None:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
@@ -384,8 +388,8 @@ class InvokeProtocol(asyncio.Protocol):
     # Requests in turn.
 
     async def _work(self) -> None:
-        """Serve this connection's requests one after the other. One task for all of them: to make one for each is dear,
-        before Python 3.12 above all."""
+        """Serves the requests of this connection one after the other. One task serves all of them: a task for each is
+        expensive, above all before Python 3.12."""
         tasks = self.server_state.tasks
         served: Cycle | None = None
         while not self._is_lost:
@@ -416,12 +420,12 @@ class InvokeProtocol(asyncio.Protocol):
             self._next_cycle.set_result(None)
 
     def _on_worker_end(self, worker: asyncio.Task[None]) -> None:
-        """Close a connection whose task has ended: further requests on the connection would wait for ever."""
+        """Closes a connection whose task has ended: further requests on it would wait forever."""
         if not self._is_lost:
             self.close()
 
     def end_response(self) -> None:
-        """The response to the running request is complete: the next may be served."""
+        """Goes on to the next request: the response to the running one is complete."""
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             self._waiting.clear()
@@ -432,7 +436,7 @@ class InvokeProtocol(asyncio.Protocol):
             self._idle_since = self.loop.time()
 
     def shutdown(self) -> None:
-        """Called by uvicorn to drain: finish what runs, take nothing more."""
+        """Finishes the running request and takes no more. uvicorn calls this to drain."""
         cycle = self._cycle
         if cycle is None or cycle.response_complete:
             self.close()
@@ -442,7 +446,8 @@ class InvokeProtocol(asyncio.Protocol):
     # What cannot become a request.
 
     def reject(self, refusal: Refusal, **values: object) -> None:
-        """Answer what cannot become a request, and close. A request before it that is whole gets its response first."""
+        """Refuses bytes that cannot become a request, and closes. A whole request before them gets its
+        response first."""
         if self.transport.is_closing():
             return
         running = self._running
@@ -470,7 +475,7 @@ class InvokeProtocol(asyncio.Protocol):
         self.close()
 
     def _find_extra_headers(self) -> list[tuple[bytes, bytes]]:
-        """Return the further headers, by the request whose body is awaited, else by the head as far as it has come."""
+        """Returns the further headers, by the request whose body is awaited, else by the head as far as it has come."""
         assert self._extra_headers is not None
         cycle = self._cycle
         headers = cycle.scope["headers"] if cycle is not None and cycle.more_body else self._headers
@@ -479,11 +484,11 @@ class InvokeProtocol(asyncio.Protocol):
     # For the sweep.
 
     def has_idled(self, now: float) -> bool:
-        """Whether the connection has been kept alive for nothing."""
+        """Returns whether the connection was kept alive without a request for the whole time."""
         return self._idle_since is not None and now - self._idle_since >= self._keep_alive_seconds
 
     def waits_for_client(self) -> Hashable:
-        """What this connection waits for its client to do; changes with each step that the client makes."""
+        """Returns the step for which this connection waits for its client; the value changes with each step."""
         cycle = self._cycle
         if cycle is None or cycle.response_complete:
             return None if self._idle_since is not None else ("head", id(cycle))
@@ -494,7 +499,8 @@ class InvokeProtocol(asyncio.Protocol):
         return None
 
     def cut(self, seconds: float) -> None:
-        """The client has stalled for `seconds`: say so where it can still hear it, and close."""
+        """Closes a connection whose client has stalled for `seconds`, with a refusal if the client can still
+        read one."""
         if self.transport.is_closing() or self.flow.write_paused:
             self.transport.abort()
         elif not self._bytes_since_progress and (self._cycle is None or self._cycle.response_complete):
@@ -508,7 +514,7 @@ class InvokeProtocol(asyncio.Protocol):
 
 
 def _read_version(version: str) -> str:
-    """Return the version that a request is served by: a later one of HTTP/1 is served as 1.1 (RFC 9110, 2.5)."""
+    """Returns the version that a request is served by: a later one of HTTP/1 is served as 1.1 (RFC 9110, 2.5)."""
     major, _, minor = version.partition(".")
     if major != "1":
         raise Unacceptable(Refusal.UNKNOWN_VERSION, text=f"HTTP/{version}")

@@ -1,4 +1,4 @@
-"""One look at all open connections in place of a timer for each request."""
+"""Checks all open connections at once, in place of a timer for each request."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from .protocol import InvokeProtocol
 
 
 def close_stalled(connections: Iterable[InvokeProtocol], now: float, limit_seconds: float) -> None:
-    """Close what has idled too long; cut every connection that has waited for its client longer than
-    `limit_seconds` without a step. `now` is the event loop's time."""
+    """Closes connections that have idled too long, and cuts those whose client made no step for `limit_seconds`.
+
+    now: the event loop's time
+    """
     for connection in list(connections):
         waiting = connection.waits_for_client()
         if connection.has_idled(now):
@@ -25,7 +27,7 @@ def close_stalled(connections: Iterable[InvokeProtocol], now: float, limit_secon
 
 
 async def enforce_timeouts(connections: set[InvokeProtocol], limit_seconds: float, keep_alive_seconds: float) -> None:
-    """Sweep for as long as the server runs, several times in the shorter of the two times."""
+    """Checks the connections as long as the server runs, several times in the shorter of the two times."""
     loop = asyncio.get_running_loop()
     pause = min(max(min(limit_seconds / 8, keep_alive_seconds / 4), 0.05), 5)
     while True:

@@ -15,7 +15,7 @@ from ..policy.concurrency import Full
 
 
 class Precheck:
-    """Refuses, before the body is read, what is sure to be refused now. Takes nothing."""
+    """Refuses, before the body is read, an invocation that is sure to be refused now. Takes nothing."""
 
     def __init__(self, app: App, *, counters: Counters) -> None:
         self.app = app
@@ -34,7 +34,10 @@ class Precheck:
 
 
 class Admission:
-    """`clock` gives seconds for the admission histogram."""
+    """Takes a lane and the tokens of an invocation, and releases the slot if the backend never got the request.
+
+    clock: seconds for the histogram of admission
+    """
 
     def __init__(self, app: App, *, counters: Counters, clock: Callable[[], float] = perf_counter) -> None:
         self.app = app

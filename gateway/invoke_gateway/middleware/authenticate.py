@@ -1,4 +1,4 @@
-"""Finds out who calls and whose limits apply. This is where a signature would be verified; none is yet."""
+"""Finds the caller and the account whose limits apply. A signature would be verified here; none is yet."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from ..refusals import Refusal
 
 
 class Authenticate:
-    """`limits` returns the table in force; the request keeps the one that it finds here."""
+    """Gives the request its plan. The request keeps the table of limits that is in force now.
+
+    limits: returns the table in force
+    """
 
     def __init__(self, app: App, *, limits: Callable[[], Limits]) -> None:
         self.app = app

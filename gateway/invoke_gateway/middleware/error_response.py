@@ -1,5 +1,4 @@
-"""Says no: turns a refusal that a stage inside has noted, or a fault that came from inside, into the response that the
-client's SDK expects."""
+"""Turns a recorded refusal, or an error from inside, into the response that the client's SDK expects."""
 
 from __future__ import annotations
 
@@ -27,7 +26,11 @@ DRAIN_BYTES = 64 * 1024 * 1024
 
 
 class ErrorResponse:
-    """`longest_retry_seconds` bounds what the two retry headers, which can be switched off, may say."""
+    """Sends refusals, with hints for the retry.
+
+    retry_after, x_amz_retry_after, decision_header: send this header longest_retry_seconds: bound of the two retry
+    headers
+    """
 
     def __init__(
         self,
@@ -106,7 +109,7 @@ def _will_end_soon(exchange: Exchange) -> bool:
 
 
 def _may_drain(exchange: Exchange) -> bool:
-    """Whether the rest of the body should be read: not when it waits for our 100, not when it is huge."""
+    """Returns whether to read the rest of the body. It is not read if the client waits for a 100, or if it is huge."""
     if _waits_to_continue(exchange):
         return False
     return exchange.content_length is None or exchange.content_length <= DRAIN_BYTES
@@ -117,7 +120,7 @@ def _waits_to_continue(exchange: Exchange) -> bool:
 
 
 async def _drain(receive: Receive) -> bool:
-    """Read what the client still uploads; whether that has come to its end."""
+    """Reads the rest of the upload, and returns whether it has ended."""
     dropped = 0
     while dropped <= DRAIN_BYTES:
         message = await receive()

@@ -20,11 +20,14 @@ Sleep = Callable[[float], Awaitable[object]]
 
 
 class ResponseCut(Exception):
-    """A fault script has cut this response. Nothing is wrong with it."""
+    """A fault script has cut this response. The response itself is sound."""
 
 
 class FaultInjection:
-    """`on_injected` hears of every call that is given a fault: its plan, and what the fault is."""
+    """Injects the errors and cuts of fault scripts.
+
+    on_injected: called with the plan of the call and the injected fault
+    """
 
     def __init__(
         self,
@@ -80,7 +83,7 @@ class FaultInjection:
 
 
 class _ChangedResponse:
-    """A `send` for one call: says that the response is a script's, and cuts what would be longer than `cut_after`."""
+    """Marks one response as injected, and cuts its body after `cut_after` bytes."""
 
     def __init__(self, send: Send, decision: bytes | None, cut_after: int | None) -> None:
         self._send = send
@@ -104,7 +107,7 @@ class _ChangedResponse:
 
 
 class DelayedEnqueue:
-    """The same for events that are kept: a late one is answered late."""
+    """Delays the response to an event, if a script does so."""
 
     def __init__(self, enqueue: Callable[[Exchange, Scope], Awaitable[None]], *, sleep: Sleep = asyncio.sleep) -> None:
         self._enqueue = enqueue
@@ -118,7 +121,7 @@ class DelayedEnqueue:
 
 
 class InjectedDelay:
-    """The last stage before the backend for calls that a script makes late."""
+    """Delays calls before the backend, if a script does so."""
 
     def __init__(self, app: App, *, sleep: Sleep = asyncio.sleep) -> None:
         self.app = app

@@ -1,10 +1,11 @@
-"""Separates invocations that occupy concurrency now from all else.
+"""Separates invocations that occupy concurrency now from all others.
 
-`DryRun` takes no slot. Nor does an `Event` on arrival: AWS accepts one whatever the concurrency, also at a reservation
-of 0. It is kept, and answered once it is; or, where the backend has a queue of its own, handed on as it is.
+A `DryRun` takes no slot. Neither does an `Event` on arrival: AWS accepts an event at any concurrency, also at a
+reservation of 0. An event is stored and then gets its 202. If the backend has a queue of its own, the event goes on
+unchanged.
 
-A bare runtime, such as AWS's Runtime Interface Emulator, runs its function whatever the type is. So a `DryRun` is
-answered here then, and an `Event` that is not kept here takes a slot as any other call.
+A bare runtime, such as AWS's Runtime Interface Emulator, runs its function for every type. Before a bare runtime this
+stage answers a `DryRun` itself, and an `Event` that is not queued here takes a slot like any call.
 """
 
 from __future__ import annotations
@@ -26,9 +27,13 @@ _ACCEPTED_WITH_STATUS = ((b"content-type", b"application/json"), (b"content-leng
 
 
 class Handoff:
-    """`app` is the rest of the chain for synchronous invocations, `unadmitted` for everything else; `keep` stores an
-    event durably or raises `StoreError`, None: events are not kept here. `before_runtime`: the backend runs every
-    invocation, whatever its type."""
+    """Sends each invocation to admission, to the queue, or to the backend without a slot.
+
+    app: the rest of the chain for synchronous invocations
+    unadmitted: the stage for all others
+    enqueue: stores an event durably, or raises `StoreError`; None: events are not queued here
+    before_runtime: the backend runs every invocation, whatever its type
+    """
 
     def __init__(
         self, app: App, *, unadmitted: App, enqueue: Enqueue | None = None, before_runtime: bool = False

@@ -1,4 +1,5 @@
-"""Finds out what is invoked. Only parses: whether the function exists is the backend's to say."""
+"""Finds the operation and the function of a request. It only parses: the backend decides whether the function
+exists."""
 
 from __future__ import annotations
 
@@ -50,6 +51,6 @@ class Identify:
 
 
 def _find_repeated(headers: list[tuple[bytes, bytes]]) -> str | None:
-    """The first of the headers that a stage reads which came more than once."""
+    """Returns the first header that a stage reads and that came more than once."""
     names = Counter(name for name, _ in headers)
     return next((name.decode("latin-1") for name, count in names.items() if count > 1 and name in READ_HEADERS), None)

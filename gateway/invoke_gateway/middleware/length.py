@@ -1,4 +1,4 @@
-"""Refuses a body that announces itself as too large, before a byte of it is read."""
+"""Refuses a body whose announced length is too large, before any byte of it is read."""
 
 from __future__ import annotations
 

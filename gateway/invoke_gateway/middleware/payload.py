@@ -1,6 +1,6 @@
-"""Reads the body of an invocation: all of it, within its quota, and only if it is JSON.
+"""Reads the whole body of an invocation, within its quota, and refuses what is not JSON.
 
-It is read before a slot is taken, so that a slow upload uses up no concurrency.
+The body is read before a slot is taken, so that a slow upload uses up no concurrency.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LONG_BODY = 1_048_576
 
 
 class ReadPayload:
-    """`buffers` bounds what all requests together may hold in memory."""
+    """Reads bodies within `buffers`, which bound the memory of all requests together."""
 
     def __init__(self, app: App, *, quotas: Callable[[], PayloadQuotas], buffers: Buffers) -> None:
         self.app = app
@@ -58,7 +58,7 @@ class ReadPayload:
             self._release_buffer(exchange)
 
     async def _read(self, exchange: Exchange, receive: Receive, message: Message, declared: int) -> bytes | None:
-        """The whole body from its first message on, or `None` where the exchange says why not."""
+        """Returns the whole body, from its first message on. None: the exchange has the reason."""
         assert exchange.invocation is not None
         quota = self._quotas().of(exchange.invocation)
         pieces: list[bytes] = []
@@ -84,7 +84,7 @@ class ReadPayload:
             message = await receive()
 
     def _grow_to(self, exchange: Exchange, size: int) -> bool:
-        """Let the body occupy `size` bytes of the buffers, or refuse it."""
+        """Reserves `size` bytes of the buffers for the body, or refuses the request."""
         more = size - exchange.buffered
         if not self._buffers.has_room(more):
             exchange.refuse(Refusal.BUFFERS_FULL, in_use=self._buffers.in_use, limit=self._buffers.ceiling)
@@ -94,7 +94,7 @@ class ReadPayload:
         return True
 
     def _release_buffer(self, exchange: Exchange) -> None:
-        """What the forwarding stage has not given back already."""
+        """Releases the part of the buffers that the forwarding stage has not released."""
         size, exchange.buffered = exchange.buffered, 0
         if size:
             self._buffers.release(size)

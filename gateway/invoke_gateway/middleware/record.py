@@ -1,4 +1,4 @@
-"""The outermost stage: opens an exchange for each request and, when all is over, tells once what became of it."""
+"""Opens an exchange for each request, and records its outcome once at the end. This is the outermost stage."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from ..exchange import Exchange
 
 
 class Record:
-    """`on_end` gets every finished exchange; `clock` gives monotonic seconds."""
+    """Wraps the chain.
+
+    on_end: called with every finished exchange
+    clock: monotonic seconds
+    """
 
     def __init__(
         self, app: App, *, on_end: Callable[[Exchange, Scope], None], clock: Callable[[], float] = monotonic

@@ -40,7 +40,7 @@ DOMAINS: Mapping[str, str] = {
 
 @lru_cache(64)
 def find_partition(region: str) -> str:
-    """Return the partition of a Region; `aws` where the Region is in no list, as botocore has it."""
+    """Returns the partition of a Region; `aws` where the Region is in no list, as botocore has it."""
     start = _REGION_START.match(region)
     if start is None or not region.startswith("-", start.end()):
         return _USUAL
@@ -48,13 +48,13 @@ def find_partition(region: str) -> str:
 
 
 def make_arn(function: Function, *, region: str, account: str) -> str:
-    """Return the function's ARN, always with a qualifier, as in AWS's records. `region` and `account` stand in for
+    """Returns the function's ARN, always with a qualifier, as in AWS's records. `region` and `account` stand in for
     those that the caller did not name."""
     return f"{make_prefix(function, region, account)}{function.name}:{function.qualifier or '$LATEST'}"
 
 
 def make_prefix(function: Function, region: str, account: str) -> str:
-    """Return the function's ARN up to its name."""
+    """Returns the function's ARN up to its name."""
     place = function.region or region
     partition = function.partition or find_partition(place)
     return f"arn:{partition}:lambda:{place}:{function.account or account}:function:"

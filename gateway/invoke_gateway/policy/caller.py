@@ -29,7 +29,7 @@ _MOST_DECODINGS = 3
 
 
 def parse_caller(authorization: bytes | None, credentials: Mapping[str, str], query: bytes = b"") -> Caller | None:
-    """Return the caller named in an `Authorization` header or a query; `credentials` maps access key ids to account
+    """Returns the caller named in an `Authorization` header or a query; `credentials` maps access key ids to account
     ids. None where a request names two.
 
     A 12-digit access key id is itself the account, as the emulators have it.
@@ -50,7 +50,7 @@ def parse_caller(authorization: bytes | None, credentials: Mapping[str, str], qu
 
 
 def find_in_query(query: bytes) -> list[str]:
-    """Return the access key ids that a query names, however its names and values are escaped."""
+    """Returns the access key ids that a query names, however its names and values are escaped."""
     if _MAY_NAME.search(query) is None:
         return []
     named = []
@@ -64,7 +64,7 @@ def find_in_query(query: bytes) -> list[str]:
 
 
 def keep_signature(query: bytes) -> bytes:
-    """Return the part of a query that names the caller, for a request that is sent in another form."""
+    """Returns the part of a query that names the caller, for a request that is sent in another form."""
     parts = (part for part in query.split(b"&") if _is_of_signature(_decode(part.partition(b"=")[0].decode("latin-1"))))
     return b"&".join(parts)
 

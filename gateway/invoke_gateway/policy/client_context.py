@@ -15,7 +15,7 @@ _WHITE_SPACE = b" \t\n\r"
 
 
 def is_client_context(value: bytes) -> bool:
-    """Return whether the value of `X-Amz-Client-Context` is empty, or a JSON object in Base64."""
+    """Returns whether the value of `X-Amz-Client-Context` is empty, or a JSON object in Base64."""
     if not value:
         return True
     try:

@@ -50,7 +50,7 @@ class DecodedTooLarge(Exception):
 
 
 def read_payload(headers: Mapping[bytes, bytes], body: bytes, limit: int) -> bytes:
-    """Return the payload that was sent, as UTF-8 where it is text. Names of headers are lower-case.
+    """Returns the payload that was sent, as UTF-8 where it is text. Names of headers are lower-case.
 
     Raises `CannotDecode` where its coding cannot be undone, and `DecodedTooLarge` above `limit` bytes.
     """
@@ -65,12 +65,12 @@ def read_payload(headers: Mapping[bytes, bytes], body: bytes, limit: int) -> byt
 
 
 def wrap(body: bytes) -> bytes:
-    """Return a JSON string of these bytes in base64: what cannot be decoded is at least not taken for text."""
+    """Returns a JSON string of these bytes in base64: what cannot be decoded is at least not taken for text."""
     return b'"%b"' % base64.b64encode(body)
 
 
 def decode(coding: bytes, body: bytes, limit: int) -> bytes:
-    """Undo the codings that a Content-Encoding lists, the last one first (RFC 9110, 8.4). Raises `CannotDecode`, and
+    """Undoes the codings that a Content-Encoding lists, the last one first (RFC 9110, 8.4). Raises `CannotDecode`, and
     `DecodedTooLarge` above `limit` bytes."""
     names = [name for part in coding.lower().split(b",") if (name := part.strip()) not in (b"", b"identity")]
     if len(names) > _MOST_CODINGS:
@@ -81,7 +81,7 @@ def decode(coding: bytes, body: bytes, limit: int) -> bytes:
 
 
 def to_utf8(content_type: bytes, body: bytes) -> bytes:
-    """Return a text in UTF-8 without a byte order mark; whatever cannot be read as its character set says stays as it
+    """Returns a text in UTF-8 without a byte order mark; whatever cannot be read as its character set says stays as it
     is."""
     marked = next((name for mark, name in _MARKS if body.startswith(mark)), None)
     charset = marked or _find_charset(content_type, body)
@@ -101,7 +101,7 @@ def to_utf8(content_type: bytes, body: bytes) -> bytes:
 
 
 def _find_charset(content_type: bytes, body: bytes) -> str | None:
-    """Return the character set that the content type names, where it matters and is one."""
+    """Returns the character set that the content type names, where it matters and is one."""
     named = _CHARSET.search(content_type)
     if named is None or body.isascii():
         return None
@@ -137,7 +137,7 @@ def _undo(name: bytes, body: bytes, limit: int) -> bytes:
 
 
 def _decode_members(make: Callable[[], _Decompressor], start: bytes, body: bytes, limit: int) -> bytes:
-    """Decode a body of one or more members (gzip) or frames (zstd). What stands behind the last one is padding."""
+    """Decodes a body of one or more members (gzip) or frames (zstd). What stands behind the last one is padding."""
     pieces = []
     for _ in range(_MOST_MEMBERS):
         piece, rest = _decompress(make(), body, limit)
@@ -150,7 +150,7 @@ def _decode_members(make: Callable[[], _Decompressor], start: bytes, body: bytes
 
 
 def _decompress(decompressor: _Decompressor, body: bytes, limit: int) -> tuple[bytes, bytes]:
-    """Return the decoded bytes, and the bytes behind the end of the coded ones."""
+    """Returns the decoded bytes, and the bytes behind the end of the coded ones."""
     try:
         decoded = decompressor.decompress(body, limit + 1)
     except _ERRORS as error:

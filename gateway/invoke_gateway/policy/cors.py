@@ -37,7 +37,7 @@ class CorsRules:
         return self._allows_any or origin in self._origins
 
     def for_response(self, request: Mapping[bytes, bytes]) -> Headers:
-        """Return the headers to add to a response, by the headers of its request."""
+        """Returns the headers to add to a response, by the headers of its request."""
         origin = request.get(b"origin")
         headers: Headers = [] if self._allows_any else [(b"vary", b"Origin")]
         if origin is not None and self.allows(origin):
@@ -48,7 +48,7 @@ class CorsRules:
         return headers
 
     def for_preflight(self, request: Mapping[bytes, bytes]) -> Headers:
-        """Return the headers of the answer to a preflight from an allowed origin."""
+        """Returns the headers of the answer to a preflight from an allowed origin."""
         varies = b"Origin, Access-Control-Request-Method, Access-Control-Request-Headers"
         headers: Headers = [
             (b"access-control-allow-origin", b"*" if self._allows_any else request[b"origin"]),
@@ -66,12 +66,12 @@ class CorsRules:
 
 
 def is_preflight(method: str, request: Mapping[bytes, bytes]) -> bool:
-    """Return whether a browser sends this request of its own accord, before one of its page's."""
+    """Returns whether a browser sends this request of its own accord, before one of its page's."""
     return method == "OPTIONS" and b"origin" in request and b"access-control-request-method" in request
 
 
 def replace(headers: Iterable[tuple[bytes, bytes]], added: Headers) -> Headers:
-    """Return a response's headers with `added` in place of the backend's own rules; what the backend exposes besides
+    """Returns a response's headers with `added` in place of the backend's own rules; what the backend exposes besides
     stays exposed."""
     kept: Headers = []
     exposed = []

@@ -70,7 +70,7 @@ class Delays(NamedTuple):
 
     @property
     def longest_wait(self) -> float:
-        """Return the longest wait of any event for its next try."""
+        """Returns the longest wait of any event for its next try."""
         return max(self.longest, *self.function_error)
 
 

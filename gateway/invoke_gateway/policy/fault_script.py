@@ -142,7 +142,7 @@ class FaultScripts:
         return script, replaced
 
     def end(self, id: str) -> bool:
-        """End a script; whether there was one."""
+        """Ends a script; whether there was one."""
         script = self._scripts.pop(id, None)
         if script is None:
             return False

@@ -55,11 +55,11 @@ class FunctionErrors:
 
     @property
     def reads_every_body(self) -> bool:
-        """Return whether the bodies of synchronous calls are read too. By default only the header is read."""
+        """Returns whether the bodies of synchronous calls are read too. By default only the header is read."""
         return self._reported == "body" or (self._reported == "auto" and self._has_function_path)
 
     def find(self, status: int, headers: Mapping[bytes, bytes], body: bytes) -> FunctionError | None:
-        """Return the error that this answer reports; None where it reports none. Names of headers are lower-case.
+        """Returns the error that this answer reports; None where it reports none. Names of headers are lower-case.
 
         Statuses below 500 that are no success are never one: they are the API's own.
         """
@@ -93,7 +93,7 @@ class FunctionErrors:
 
 
 def _is_error_object(body: bytes, *, is_strict: bool) -> bool:
-    """Return whether a body is an error of a runtime. `is_strict`: it has no member that runtimes do not write."""
+    """Returns whether a body is an error of a runtime. `is_strict`: it has no member that runtimes do not write."""
     if b'"errorType"' not in body:  # nearly always: then nothing is parsed
         return False
     members = read_members(body)

@@ -18,7 +18,7 @@ _OPEN, _CLOSE, _QUOTE, _COLON, _COMMA = b"[{", b"]}", b'"', b":", b","
 
 
 def read_members(body: bytes) -> dict[bytes, bytes] | None:
-    """Return the members of the object that `body` is, each value as its own text; None where it is no object.
+    """Returns the members of the object that `body` is, each value as its own text; None where it is no object.
 
     A name is the bytes between its quotes. Of a name that comes twice the last value counts, as in most parsers.
     """
@@ -51,7 +51,7 @@ def read_members(body: bytes) -> dict[bytes, bytes] | None:
 
 
 def read_string(value: bytes | None) -> str | None:
-    """Return the text of a JSON string, None where `value` is none. What has no character becomes U+FFFD."""
+    """Returns the text of a JSON string, None where `value` is none. What has no character becomes U+FFFD."""
     if value is None or not value.startswith(_QUOTE):
         return None
     try:
@@ -64,7 +64,7 @@ def read_string(value: bytes | None) -> str | None:
 
 
 def find_string(body: bytes, names: Iterable[bytes]) -> str | None:
-    """Return the first of these members that is a string with something in it; None where the object has none."""
+    """Returns the first of these members that is a string with something in it; None where the object has none."""
     members = read_members(body)
     if members is None:
         return None

@@ -35,7 +35,7 @@ class JsonError(NamedTuple):
 
 
 def scan(text: bytes) -> JsonError | None:
-    """Return the first error, or None where `text` is one valid JSON text."""
+    """Returns the first error, or None where `text` is one valid JSON text."""
     try:
         text.decode()
     except UnicodeDecodeError as error:
@@ -54,7 +54,7 @@ def scan(text: bytes) -> JsonError | None:
 
 
 def _follow(due: int, closing: list[bytes], token: re.Match[bytes]) -> int | None:
-    """Return what may follow a token; None where the token may not stand here. `closing`: the brackets due."""
+    """Returns what may follow a token; None where the token may not stand here. `closing`: the brackets due."""
     is_value_due = due in (_VALUE, _VALUE_OR_END)
     after_value = _COMMA_OR_END
     if token.lastindex == _IS_STRING:
@@ -81,7 +81,7 @@ def _follow(due: int, closing: list[bytes], token: re.Match[bytes]) -> int | Non
 
 
 def _explain(text: bytes, at: int, *, is_value: bool) -> JsonError:
-    """Return the error at `at`, where no token begins. `is_value`: a string could stand there."""
+    """Returns the error at `at`, where no token begins. `is_value`: a string could stand there."""
     good = _GOOD_PART.match(text, at) if is_value else None
     if good is None:
         return JsonError("unexpected character", at)

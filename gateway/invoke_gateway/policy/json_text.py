@@ -29,11 +29,11 @@ _LONGEST_CUT = 8  # bytes of a token which the cut after the bytes above could m
 
 
 def find_json_error(body: bytes) -> str | None:
-    """Return None when `body` is one valid JSON text, else the reason in a few words, with the offset where the body is
-    short.
+    """Returns None when `body` is one valid JSON text, else the reason in a few words, with the offset where the body
+    is short.
 
-    Lenient where RFC 8259 is: any number however large, any key however often, lone surrogate escapes, any
-    depth. An empty body is not a JSON text; whether it is a valid payload is for the caller to say.
+    Lenient where RFC 8259 is: any number however large, any key however often, lone surrogate escapes, any depth. An
+    empty body is not a JSON text; whether it is a valid payload is for the caller to say.
     """
     if not body.isascii():
         try:
@@ -53,7 +53,7 @@ def find_json_error(body: bytes) -> str | None:
 
 
 def _explain_beginning(body: bytes) -> str:
-    """Return the error of a long body, with its place where that is near the beginning."""
+    """Returns the error of a long body, with its place where that is near the beginning."""
     found = scan(body[:_MOST_SCANNED])
     if found is not None and found.at < _MOST_SCANNED - _LONGEST_CUT:
         return str(found)

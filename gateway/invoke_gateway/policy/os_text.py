@@ -6,7 +6,7 @@ from typing import Any
 
 
 def printable(text: str) -> str:
-    r"""Return the text with a `\xff` for each byte that is no UTF-8. Python holds such bytes as surrogates, and no
+    r"""Returns the text with a `\xff` for each byte that is no UTF-8. Python holds such bytes as surrogates, and no
     file, answer or label can be written with those."""
     if text.isascii():
         return text
@@ -17,7 +17,7 @@ def printable(text: str) -> str:
 
 
 def printable_document(value: Any) -> Any:
-    """Return a document of JSON with every text treated so."""
+    """Returns a document of JSON with every text treated so."""
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, dict):

@@ -47,18 +47,18 @@ _Path = tuple[str, ...]
 
 
 def may_be_invocation(raw_path: bytes) -> bool:
-    """Return whether a path contains the words of an invocation's path, in any spelling."""
+    """Returns whether a path contains the words of an invocation's path, in any spelling."""
     text = _fold(_CONTROLS.sub("", _decode_fully(raw_path)))
     return "functions" in text and any(word in text for word in OPERATIONS)
 
 
 def is_too_long(raw_path: bytes) -> bool:
-    """Return whether reading the path in all ways would delay other requests."""
+    """Returns whether reading the path in all ways would delay other requests."""
     return len(raw_path) > LONGEST_PATH or len(re.split(r"[/\\]", _decode_fully(raw_path))) > MOST_SEGMENTS
 
 
 def list_readings(raw_path: bytes) -> list[Reading]:
-    """Return the operations and names that some backend finds in the path; a literal reading comes first."""
+    """Returns the operations and names that some backend finds in the path; a literal reading comes first."""
     changes = (_drop_empty, _drop_parameters, _drop_empty, _resolve_literal_dots, _resolve_dots, _drop_empty)
     undecoded = _change(_split(_as_text(raw_path)), changes)
     decoded = _change([*_split(_as_text(unquote_to_bytes(raw_path))), *_split(_decode_fully(raw_path))], changes)
@@ -67,7 +67,7 @@ def list_readings(raw_path: bytes) -> list[Reading]:
 
 
 def find_long_name(raw_path: bytes) -> Reading | None:
-    """Return the last operation in the path, and as a name all segments before it, which are several."""
+    """Returns the last operation in the path, and as a name all segments before it, which are several."""
     segments = [part for part in _decode_fully(raw_path).split("/") if part]
     if len(segments) < 4 or _word(segments[1]) != "functions":
         return None
@@ -76,7 +76,7 @@ def find_long_name(raw_path: bytes) -> Reading | None:
 
 
 def _change(paths: list[_Path], changes: Iterable[Callable[[_Path], _Path]]) -> list[_Path]:
-    """Return the paths after every selection of the changes, in their order."""
+    """Returns the paths after every selection of the changes, in their order."""
     for change in changes:
         paths = list(dict.fromkeys([*paths, *map(change, paths)]))
     return paths
@@ -96,7 +96,7 @@ def _find(path: _Path) -> Iterable[Reading]:
 
 @lru_cache(1024)
 def _word(segment: str) -> str:
-    """Return the word that a router could read in a segment."""
+    """Returns the word that a router could read in a segment."""
     text = _decode_fully(segment.encode("utf-8", "surrogateescape"))
     for each in (text, _CONTROLS.sub("", text.partition("\0")[0])):
         found = _FIRST_WORD.match(_fold(each))
@@ -130,7 +130,7 @@ def _decode_once(path: _Path) -> _Path:
 
 
 def _resolve(path: _Path, shown: _Path) -> _Path:
-    """Return the path without its dot segments, which are those that `shown` has in their place."""
+    """Returns the path without its dot segments, which are those that `shown` has in their place."""
     resolved: list[str] = []
     for segment, seen in zip(path, shown, strict=True):
         if seen == "..":
@@ -164,12 +164,12 @@ def _as_text(raw: bytes) -> str:
 
 
 def _show(name: str) -> str:
-    """Return the name with a replacement character for each byte that is no UTF-8."""
+    """Returns the name with a replacement character for each byte that is no UTF-8."""
     return name if name.isascii() else name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _fold(text: str) -> str:
-    """Return the text without letter case and accents. `İ` and `ı` are an i where case is folded as in Turkish."""
+    """Returns the text without letter case and accents. `İ` and `ı` are an i where case is folded as in Turkish."""
     if text.isascii():
         return text.lower()
     bare = "".join(letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))

@@ -40,7 +40,7 @@ class PayloadQuotas:
 
 
 def make_too_large_error(limit: int) -> bytes:
-    """Return what Lambda makes of a response above its quota: the payload of a function error."""
+    """Returns what Lambda makes of a response above its quota: the payload of a function error."""
     error = {
         "errorMessage": f"Response payload size exceeded maximum allowed payload size ({limit} bytes).",
         "errorType": "Function.ResponseSizeTooLarge",

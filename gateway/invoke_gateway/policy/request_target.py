@@ -111,7 +111,7 @@ class BadTarget(NamedTuple):
 def parse_target(
     raw_path: bytes, query: bytes, headers: Mapping[bytes, bytes], region: str
 ) -> Invocation | BadTarget | None:
-    """Return the invocation that a request is for, `None` when it is none, or the reason why it is a bad one.
+    """Returns the invocation that a request is for, `None` when it is none, or the reason why it is a bad one.
 
     `headers` are the request's, names in lower case. Checks and their order are the contract's: all constraint
     failures in one message, then the qualifiers' agreement, then the Region. The client context is looked at last.
@@ -133,11 +133,11 @@ def parse_target(
 
 
 def as_call(target: Invocation | BadTarget) -> Invocation | BadTarget:
-    """Return the target of a request by another method than POST: a call that takes a slot, and never an event or a dry
-    run.
+    """Returns the target of a request by another method than POST: a call that takes a slot, and never an event or a
+    dry run.
 
-    AWS has no such request, but some backends run the function (AWS's Runtime Interface Emulator for every method).
-    A browser's preflight of InvokeAsync must not be kept as an event.
+    AWS has no such request, but some backends run the function (AWS's Runtime Interface Emulator for every method). A
+    browser's preflight of InvokeAsync must not be kept as an event.
     """
     if isinstance(target, BadTarget) or target.is_synchronous:
         return target
@@ -148,7 +148,7 @@ def as_call(target: Invocation | BadTarget) -> Invocation | BadTarget:
 
 
 def canonical_path(operation: Operation, name: str) -> bytes:
-    """Return the path of the operation in the service model, for a function's name or ARN."""
+    """Returns the path of the operation in the service model, for a function's name or ARN."""
     date, suffix = _PATHS[operation]
     return f"/{date}/functions/{quote(name, safe='')}/{suffix}".encode()
 
@@ -162,7 +162,7 @@ def _find_operation(raw_path: bytes) -> Reading | BadTarget | None:
 
 
 def _read_leniently(raw_path: bytes) -> Reading | BadTarget | None:
-    """Return the one function and operation that the path names in every reading."""
+    """Returns the one function and operation that the path names in every reading."""
     if is_too_long(raw_path):
         return BadTarget(Refusal.VALIDATION, {"text": _TOO_LONG_PATH})
     readings = list_readings(raw_path)

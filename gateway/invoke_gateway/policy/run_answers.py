@@ -175,7 +175,7 @@ _OF_STATUSES: Mapping[int, AnswerRule] = {
 
 
 def judge_answer(status: int, code: str | None, *, location: str | None = None) -> AnswerRule:
-    """Return the rule for an answer that is no success. `code` is the error's name, `location` where a redirect
+    """Returns the rule for an answer that is no success. `code` is the error's name, `location` where a redirect
     leads."""
     if code is not None:
         rule = OF_EXCEPTIONS.get(code) or OF_OTHER_ERRORS.get(code)
@@ -193,7 +193,7 @@ def judge_answer(status: int, code: str | None, *, location: str | None = None) 
 
 
 def find_error_code(headers: Mapping[bytes, bytes], body: bytes) -> str | None:
-    """Return the error's name, found as SDKs find it: `x-amzn-ErrorType`, else a member of the body; without what some
+    """Returns the error's name, found as SDKs find it: `x-amzn-ErrorType`, else a member of the body; without what some
     write around it. None where there is none."""
     header = headers.get(b"x-amzn-errortype")
     code = header.decode("latin-1") if header else None

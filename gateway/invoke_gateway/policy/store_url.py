@@ -31,7 +31,7 @@ class StoreUrl(NamedTuple):
 
 
 def split_store_url(url: str) -> StoreUrl:
-    """Take the URL apart. Raises `ValueError` where a port is none or a host is missing."""
+    """Takes the URL apart. Raises `ValueError` where a port is none or a host is missing."""
     parts = split_hosts_url(url)
     scheme, _, way = parts.scheme.partition("+")
     kind: Kind = "sentinel" if way == "sentinel" else "cluster" if way == "cluster" else "server"
@@ -62,7 +62,7 @@ def split_hosts_url(url: str) -> SplitResult:
 
 
 def find_file_path(url: str) -> str:
-    """Return the path in the URL of a file, whatever bytes are written in it as `%FF`; such a byte is a surrogate in
+    """Returns the path in the URL of a file, whatever bytes are written in it as `%FF`; such a byte is a surrogate in
     it, as in all paths. Raises `ValueError` where that is no path."""
     path = url.partition("://")[2]
     if "?" in path or "#" in path:

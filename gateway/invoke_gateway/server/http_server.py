@@ -28,7 +28,7 @@ class Server(uvicorn.Server):
         yield
 
     async def keep_serving(self, sockets: list[socket.socket]) -> None:
-        """Serve on `sockets` until `should_exit`. A second call goes on where the first was ended: connections were
+        """Serves on `sockets` until `should_exit`. A second call goes on where the first was ended: connections were
         served meanwhile."""
         if self.started:
             await self.main_loop()
@@ -70,7 +70,7 @@ def configure(
 
 @contextlib.asynccontextmanager
 async def serve_on(server: Server, listeners: Listeners, tasks: BackgroundTasks) -> AsyncIterator[None]:
-    """Serve on bound sockets until the block ends, then drain. Raises `CannotListen`."""
+    """Serves on bound sockets until the block ends, then drain. Raises `CannotListen`."""
     task = tasks.start(functools.partial(server.keep_serving, listeners.sockets), "HTTP server")
     while not server.started:
         if not task.is_running:
@@ -88,7 +88,7 @@ async def serve_on(server: Server, listeners: Listeners, tasks: BackgroundTasks)
 
 @contextlib.asynccontextmanager
 async def serve_demo(region: str, tasks: BackgroundTasks) -> AsyncIterator[str]:
-    """Serve the demo backend on a loopback port of its own, with functions of that Region; the gateway reaches it like
+    """Serves the demo backend on a loopback port of its own, with functions of that Region; the gateway reaches it like
     any other."""
     with contextlib.closing(bind(Address("127.0.0.1", 0), "backend.url")) as listeners:
         demo = DemoBackend(region=region)

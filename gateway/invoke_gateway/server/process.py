@@ -43,7 +43,7 @@ class ServingGateway:
         self.server = server
 
     def cut_short(self) -> None:
-        """Do not wait for what still runs."""
+        """Does not wait for what still runs."""
         self.server.force_exit = True
         self.gateway.cut_short()
 
@@ -70,7 +70,7 @@ async def open_gateway(
 
 @contextlib.asynccontextmanager
 async def serve_invoke(gateway: Gateway, listeners: Listeners) -> AsyncIterator[ServingGateway]:
-    """Serve the Invoke API on bound sockets until the block ends, then drain: finish what was admitted, for
+    """Serves the Invoke API on bound sockets until the block ends, then drain: finish what was admitted, for
     `drain_seconds` at most. Raises `CannotListen`."""
     server = Server(_configure_invoke(gateway, gateway.settings))
     async with contextlib.AsyncExitStack() as stack:
@@ -89,7 +89,7 @@ async def serve_invoke(gateway: Gateway, listeners: Listeners) -> AsyncIterator[
 async def serve_admin(
     app: App, listeners: Listeners, settings: Settings, tasks: BackgroundTasks
 ) -> AsyncIterator[None]:
-    """Serve the admin listener's application on bound sockets until the block ends. Raises `CannotListen`."""
+    """Serves the admin listener's application on bound sockets until the block ends. Raises `CannotListen`."""
     http = partial(InvokeProtocol, limits=_bounds(settings), write_batcher=WriteBatcher(), refuse=refuse)
     config = configure(
         LoopbackNames(app, settings.admin.host),
@@ -105,7 +105,7 @@ async def serve_admin(
 async def _serving(
     server: Server, listeners: Listeners, settings: Settings, tasks: BackgroundTasks
 ) -> AsyncIterator[None]:
-    """Serve with a protocol of ours, and sweep its connections."""
+    """Serves with a protocol of ours, and sweep its connections."""
     async with serve_on(server, listeners, tasks):
         connections = cast("set[InvokeProtocol]", server.server_state.connections)
         close_stalled = partial(
@@ -149,7 +149,7 @@ def freeze_garbage() -> None:
 
 
 def handle_signals(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> None:
-    """Call `stop` for signals that end a gateway, and log others once each."""
+    """Calls `stop` for signals that end a gateway, and log others once each."""
 
     def log_ignored(number: int) -> None:
         if number not in logged:

@@ -25,11 +25,11 @@ class Reloadable(Protocol):
     degraded: dict[str, bool]
 
     async def adopt(self, settings: Settings) -> None:
-        """Put the accounts, credentials and quotas of `settings` in force."""
+        """Puts the accounts, credentials and quotas of `settings` in force."""
 
 
 async def keep_reloading(gateway: Reloadable, read: Callable[[], Settings], changed: asyncio.Event) -> None:
-    """Put new limits in force whenever `changed` is set; bad ones leave the old in force and say why."""
+    """Puts new limits in force whenever `changed` is set; bad ones leave the old in force and say why."""
     while True:
         await changed.wait()
         changed.clear()
@@ -60,7 +60,7 @@ class SettingsWatch:
         self._changed = changed
 
     async def keep_watching(self) -> None:
-        """Watch the folder, because editors and mounts replace the file; where the system has no watch left, read the
+        """Watches the folder, because editors and mounts replace the file; where the system has no watch left, read the
         file every second."""
         try:
             await self._watch()
@@ -79,7 +79,7 @@ class SettingsWatch:
             await asyncio.sleep(POLL_SECONDS)
 
     async def _watch(self) -> None:
-        """Watch the folder. The file is also read every second, for a change before the watch was set up."""
+        """Watches the folder. The file is also read every second, for a change before the watch was set up."""
         milliseconds = int(POLL_SECONDS * 1000)
         folder = self._config.parent
         async for _ in watchfiles.awatch(folder, recursive=False, rust_timeout=milliseconds, yield_on_timeout=True):

@@ -52,10 +52,10 @@ class RunningServer(Reloadable, Protocol):
         """Calls that the backend has."""
 
     async def check_backend(self) -> str | None:
-        """Return the reason why the backend is down; None while it is up."""
+        """Returns the reason why the backend is down; None while it is up."""
 
     def cut_short(self) -> None:
-        """Do not wait for what still runs."""
+        """Does not wait for what still runs."""
 
 
 class RunningGateway:
@@ -85,7 +85,7 @@ class RunningGateway:
 
 @contextlib.asynccontextmanager
 async def serve_in_process(settings: Settings) -> AsyncIterator[RunningGateway]:
-    """Serve `settings` in this process until the block ends, then drain: finish what was admitted, for `drain_seconds`
+    """Serves `settings` in this process until the block ends, then drain: finish what was admitted, for `drain_seconds`
     at most. Raises `CannotListen` where an address is taken."""
     async with contextlib.AsyncExitStack() as stack:
         invoke, admin = (
@@ -135,7 +135,7 @@ def run(
 
 
 def log_other_obstacles(settings: Settings, error: CannotListen | CannotOpen) -> None:
-    """Log what would refuse the next start as well, so that all of it can be corrected at once."""
+    """Logs what would refuse the next start as well, so that all of it can be corrected at once."""
     seen = error.key if isinstance(error, CannotListen) else "async.store"
     for finding, _ in StartupChecks().find_obstacles(settings):
         if finding.key != seen:

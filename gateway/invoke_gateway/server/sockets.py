@@ -44,7 +44,7 @@ class Listeners:
         return [address_of(one) for one in self.sockets]
 
     def listen(self) -> None:
-        """Accept connections. Raises `OSError`."""
+        """Accepts connections. Raises `OSError`."""
         for one in self.sockets:
             one.listen(_BACKLOG)
 
@@ -74,7 +74,7 @@ def reserve(address: Address, key: str) -> Listeners:
 
 
 def reserve_beside(first: Listeners, key: str) -> Listeners:
-    """Open further sockets on the addresses of the first. Each process that gets some listens by them, and the kernel
+    """Opens further sockets on the addresses of the first. Each process that gets some listens by them, and the kernel
     spreads connections over those that do. Raises `CannotListen`."""
     if sys.platform != "linux":
         return Listeners([one.dup() for one in first.sockets])
@@ -124,7 +124,7 @@ def _bind_all(address: Address, key: str, reuse_port: bool) -> list[socket.socke
 
 
 def find_addresses(address: Address) -> list[tuple[int, tuple[Any, ...]]]:
-    """Return family and socket address of each address of a name. `localhost` is both of loopback's, whatever a
+    """Returns family and socket address of each address of a name. `localhost` is both of loopback's, whatever a
     resolver says (RFC 6761, section 6.3). Raises `OSError`."""
     if address.host.lower().removesuffix(".") == "localhost":
         return [(socket.AF_INET, ("127.0.0.1", address.port)), (socket.AF_INET6, ("::1", address.port, 0, 0))]
@@ -153,7 +153,7 @@ def _bind_one(family: int, where: tuple[Any, ...], *, reuse_port: bool, is_one_o
 
 @contextlib.contextmanager
 def _closed_on_error() -> Iterator[list[socket.socket]]:
-    """Give a list of sockets that are closed if the block fails."""
+    """Gives a list of sockets that are closed if the block fails."""
     sockets: list[socket.socket] = []
     try:
         yield sockets

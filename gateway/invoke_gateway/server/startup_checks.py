@@ -33,7 +33,7 @@ _QUERY_CURE = "remove it, or correct it: the names are redis-py's, such as ?heal
 
 
 def find_mistakes(settings: Settings) -> Iterator[Finding]:
-    """Find the mistakes that do not depend on other processes of this machine."""
+    """Finds the mistakes that do not depend on other processes of this machine."""
     if settings.counters != "memory":
         mistake = find_url_mistake(split_store_url(settings.counters).connection)
         if mistake is not None:
@@ -72,7 +72,7 @@ def _find_target_mistake(target: str) -> tuple[str, str] | None:
 
 
 def find_url_mistake(url: str, ours: tuple[str, ...] = ()) -> str | None:
-    """Return the part of a store's URL that redis-py does not accept, or a file in it that cannot be read.
+    """Returns the part of a store's URL that redis-py does not accept, or a file in it that cannot be read.
 
     `ours`: parameters that are not for redis-py, and are whole numbers."""
     from redis.asyncio.connection import Connection, parse_url
@@ -113,7 +113,7 @@ class StartupChecks:
         self.notes: list[str] = []
 
     def find_all(self, settings: Settings) -> Iterator[Finding]:
-        """Find, for `check`, mistakes and obstacles other than a running gateway with these settings."""
+        """Finds, for `check`, mistakes and obstacles other than a running gateway with these settings."""
         yield from find_mistakes(settings)
         runs = _gateway_runs(settings)
         for finding, is_of_running in self.find_obstacles(settings):
@@ -123,7 +123,7 @@ class StartupChecks:
                 yield finding
 
     def find_obstacles(self, settings: Settings) -> Iterator[tuple[Finding, bool]]:
-        """Find the obstacles of a start, each with a flag: a running process is the only obstacle."""
+        """Finds the obstacles of a start, each with a flag: a running process is the only obstacle."""
         yield from _find_taken(settings)
         if settings.async_.mode == "queue":
             yield from self._find_store_obstacles(settings)
@@ -189,7 +189,7 @@ def _is_free(address: Address) -> bool:
 
 
 def _gateway_runs(settings: Settings) -> bool:
-    """Return whether a gateway answers at `admin` which serves the Invoke API at the port of `listen`."""
+    """Returns whether a gateway answers at `admin` which serves the Invoke API at the port of `listen`."""
     admin = settings.admin
     if not admin.port or not settings.listen.port:
         return False
@@ -203,6 +203,6 @@ def _gateway_runs(settings: Settings) -> bool:
 
 
 def _split_cure(text: str) -> tuple[str, str]:
-    """Return a sentence, and the sentences after it, which have the remedy."""
+    """Returns a sentence, and the sentences after it, which have the remedy."""
     message, _, cure = text.partition(". ")
     return message.removesuffix("."), cure

@@ -1,8 +1,8 @@
-"""One request's way through the backend: what has come back so far, and how it ended.
+"""Represents one request at the backend: the response so far, and the end.
 
-A call belongs to its connection, not to the task that waits for it. The task may be cancelled or its client gone: the
-connection goes on reading to the end of the response, and only then does `on_end` run. That is what keeps a slot
-taken for exactly as long as the backend works.
+A call belongs to its connection, not to the task that waits for the call. If the task is cancelled or the client is
+gone, the connection reads on to the end of the response. Only then does `on_end` run. So a slot is taken for exactly as
+long as the backend works.
 """
 
 from __future__ import annotations
@@ -22,19 +22,22 @@ class ResponseSource(Protocol):
     """Reads the response to one call, and pauses where the client is slow."""
 
     def resume_if_drained(self) -> None:
-        """Read on if the client has taken enough of the response."""
+        """Reads on if the client has taken enough of the response."""
 
     def read_to_end(self) -> None:
-        """Read the rest of the response, and drop it."""
+        """Reads the rest of the response, and drop it."""
 
 
 class UpstreamCall:
-    """`limit`: most bytes of body that are kept; what comes after them is read and dropped. `window`: for a streamed
-    response, how many bytes may wait for a slow client before the backend is slowed down; `None` keeps the whole
-    response for `take_whole`.
+    """Collects the response to one request.
 
-    `headers` are the end-to-end headers, names in lower case; `singled_out` those of them that somebody asks for;
-    `content_length` what the backend said of the body. `seconds` is how long the backend took.
+    limit: bytes of body that are kept; the rest is read and dropped
+    window: bytes of a streamed response that may wait for a slow client before the backend is slowed down; None: the
+        whole response is kept for `take_whole`
+    headers: the end-to-end headers, names in lower case
+    singled_out: the headers that the forwarding stage reads
+    content_length: the length that the backend announced
+    seconds: duration at the backend
     """
 
     __slots__ = (
@@ -99,7 +102,7 @@ class UpstreamCall:
             self.unread += len(data)
 
     def end(self, error: BackendError | None = None) -> None:
-        """The backend has finished with this call, or is taken to have."""
+        """Ends the call: the backend has finished, or is taken to have."""
         if self.has_ended:
             return
         self.has_ended = True
@@ -121,25 +124,25 @@ class UpstreamCall:
     # What the request's task does.
 
     def progress(self) -> asyncio.Future[None]:
-        """Something to await until the call has got on: for a whole response, until it has ended."""
+        """Returns a future of the next progress; for a whole response, of its end."""
         self._waiter = self.loop.create_future()
         return self._waiter
 
     def take_whole(self) -> bytes:
-        """The body of a call that has ended. Raises the fault that ended it."""
+        """Returns the body of an ended call. Raises the error that ended the call."""
         if self.error is not None:
             raise self.error
         return self._take_pieces()
 
     async def head(self) -> None:
-        """Wait for the status and the headers. Raises the fault that came instead."""
+        """Waits for the status and the headers. Raises the error that came instead."""
         while not self.has_head and not self.has_ended:
             await self.progress()
         if not self.has_head:
             raise self.error or BackendReset
 
     async def read(self) -> bytes:
-        """The next bytes of a streamed body, empty at its end. Raises the fault that cut it."""
+        """Returns the next bytes of a streamed body, empty at its end. Raises the error that cut the body."""
         while not self.pieces and not self.has_ended:
             await self.progress()
         if self.pieces:
@@ -152,7 +155,8 @@ class UpstreamCall:
         return b""
 
     def abandon(self) -> int:
-        """Nobody waits any more: what still comes is read and dropped. Returns how many bytes were never taken."""
+        """Drops the rest of the response, because no task waits for it. Returns the number of bytes that were never
+        taken."""
         self.is_abandoned = True
         dropped = self.unread
         if dropped:

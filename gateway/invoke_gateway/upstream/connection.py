@@ -1,7 +1,9 @@
-"""One connection to the backend: HTTP/1.1 as a client, one call at a time.
+"""Speaks HTTP/1.1 to the backend as a client, one call at a time.
 
-Everything that a broken or hostile backend can send ends here in one of two ways: the call ends with a response, or
-it ends with a `BackendError`; and the connection is used again only if both sides agree where the response ended.
+Everything that a broken or hostile backend sends ends in one of two ways: with a response, or with a `BackendError`.
+The connection is used again only if both sides agree on the end of the response.
+
+This file has one class of more than 300 lines: the states of a parser, a transport and a call change together in it.
 """
 
 from __future__ import annotations
@@ -32,10 +34,10 @@ class ConnectionOwner(Protocol):
     write_batcher: WriteBatcher
 
     def put_back(self, connection: BackendConnection) -> None:
-        """Keep `connection` for the next call: it has finished one and can take another."""
+        """Keeps `connection` for the next call: it has finished one and can take another."""
 
     def forget(self, connection: BackendConnection) -> None:
-        """Drop `connection`, which is closed or about to be."""
+        """Drops `connection`, which is closed or about to be."""
 
 
 class BackendConnection(asyncio.Protocol):
@@ -93,7 +95,7 @@ class BackendConnection(asyncio.Protocol):
     # For the pool and the forwarding stage.
 
     def start(self, call: UpstreamCall, head: bytes, body: bytes = b"", *, more_body: bool = False) -> None:
-        """Send a request. From here on the backend may have it, so it is never sent again."""
+        """Sends a request. The backend may have it from now on, so it is never sent again."""
         if self.is_closed:  # closed between being opened and being used
             self._pool.forget(self)
             call.end(BackendReset())
@@ -110,7 +112,7 @@ class BackendConnection(asyncio.Protocol):
             self._pool.write_batcher.write(self.transport, head + body if body else head)
 
     async def write(self, data: bytes) -> None:
-        """Send a part of a streamed request body, at the backend's speed."""
+        """Sends a part of a streamed request body, at the backend's speed."""
         if not self.is_closed:
             self.transport.write(data)
             await self.drained()
@@ -119,12 +121,12 @@ class BackendConnection(asyncio.Protocol):
         self._is_sending = False
 
     async def drained(self) -> None:
-        """Wait until the transport has passed on most of what was written, or the connection is gone."""
+        """Waits until the transport has passed on most of what was written, or the connection is gone."""
         if self._drained is not None:
             await asyncio.shield(self._drained)
 
     def abort(self, error: BackendError) -> None:
-        """End the call with `error` and cut the connection."""
+        """Ends the call with `error` and cut the connection."""
         self._end(error)
         self.transport.abort()
 
@@ -137,7 +139,8 @@ class BackendConnection(asyncio.Protocol):
             self.transport.resume_reading()
 
     def read_to_end(self) -> None:
-        """Nothing that still comes is kept, so there is no room to wait for, nor to keep others waiting for."""
+        """Drops all further bytes of the response. The response waits for no buffer, and no other response waits for
+        it."""
         self._pool.buffers.end_response(self)
         self.resume_for_room()
 
@@ -147,7 +150,7 @@ class BackendConnection(asyncio.Protocol):
         return self._head_bytes
 
     def waits_for_backend(self) -> bool:
-        """Whether the next step is the backend's: the request is sent, and its response may come."""
+        """Returns whether the next step is the backend's: the request is sent, and its response may come."""
         return self._is_reading and not self._is_sending and not self.transport.get_write_buffer_size()
 
     # Pausable: the process's buffers are full.
@@ -213,7 +216,7 @@ class BackendConnection(asyncio.Protocol):
                 self._pause()
 
     def eof_received(self) -> None:
-        """The backend has stopped sending. What it has not answered by now it never will, even if it reads on."""
+        """Ends the call: the backend has closed its side, so no further byte of a response can come."""
         call = self.call
         if call is not None:
             self._end(None if call.has_head and self._reads_until_close else BackendReset())
@@ -280,7 +283,7 @@ class BackendConnection(asyncio.Protocol):
             self._is_complete = True
 
     def _learn(self, call: UpstreamCall) -> bool:
-        """Note what the head says about the connection; whether the body ends where the connection does."""
+        """Records the connection headers of the response, and returns whether its body ends with the connection."""
         is_framed = call.status in (204, 304)
         listed = b""
         for name, value in self._own_headers:
@@ -348,7 +351,7 @@ def _size(headers: list[tuple[bytes, bytes]]) -> int:
 
 
 def _parse_keep_alive(value: bytes) -> float | None:
-    """Seconds from a `Keep-Alive: timeout=5` header."""
+    """Returns the seconds of a `Keep-Alive: timeout=5` header."""
     for part in value.split(b","):
         name, _, number = part.strip().partition(b"=")
         if name.lower() == b"timeout" and number.isdigit():
@@ -357,6 +360,6 @@ def _parse_keep_alive(value: bytes) -> float | None:
 
 
 def _describe(error: BaseException) -> str:
-    """What the parser or one of our callbacks (which it wraps) had against the response."""
+    """Describes the error of the parser, or of a callback inside it."""
     cause = error.__context__ or error.__cause__
     return str(cause if isinstance(cause, ValueError) else error) or type(error).__name__

@@ -1,8 +1,8 @@
-"""The last stage: hands a request to the backend and its response to the client.
+"""Sends a request to the backend and its response to the client. This is the last stage.
 
-A buffered invocation is taken whole: the response leaves the backend at the backend's speed, so a client that reads
-slowly keeps no slot, and a response above its quota can still become the function error that Lambda makes of it. A
-streamed invocation runs ahead of its client by a window. All else is passed through, both ways streaming.
+A buffered invocation is read whole, at the backend's speed: a client that reads slowly keeps no slot. A buffered
+response above its quota can still become Lambda's function error. A streamed invocation is at most a window ahead of
+its client. All other requests are passed through, with both bodies streamed.
 """
 
 from __future__ import annotations
@@ -34,16 +34,21 @@ _NAME_IN_PATH = re.compile(rb"(\A/[0-9-]+/functions/)([^/]+)(/[a-z-]+)/*\Z")
 
 
 class ResponseQuotas(NamedTuple):
-    """Greatest response in bytes: of a buffered invocation, and of a streamed one."""
+    """Holds the greatest response in bytes: of a buffered invocation, and of a streamed one."""
 
     response: int
     streamed_response: int
 
 
 class Forward:
-    """`region` is the functions'; `own_host` is the backend's Host header, for requests that have none; `host` replaces
-    the client's, `function_path` the function's name in the path. `function_errors` finds those errors that a body
-    reports, None where only a header does."""
+    """Forwards requests over a pool of connections.
+
+    region: the Region of the functions
+    own_host: the backend's Host header, for requests that have none
+    host: replaces the client's Host; None: the client's Host is kept
+    function_path: replaces the name of the function in the path
+    function_errors: finds errors that only a body reports; None: only a header reports them
+    """
 
     def __init__(
         self,
@@ -154,7 +159,8 @@ class Forward:
     async def _upload(
         self, call: UpstreamCall, connection: BackendConnection, exchange: Exchange, receive: Receive
     ) -> None:
-        """Pass the body on as it comes, to its end. Cancelled when the backend has answered without waiting for it."""
+        """Passes the whole body on as it comes. It is cancelled when the backend has answered before the end of the
+        body."""
         is_chunked = b"transfer-encoding" in exchange.headers
         try:
             while not exchange.body_is_read:
@@ -189,7 +195,7 @@ class Forward:
         await send({"type": "http.response.body", "body": b""})
 
     def _dispatch(self, call: UpstreamCall, connection: BackendConnection, exchange: Exchange, scope: Scope) -> int:
-        """Send the request whole. From here on the call holds the slot. Returns the size of the body in bytes."""
+        """Sends the request whole. From now on the call holds the slot. Returns the size of the body in bytes."""
         body, exchange.body = exchange.body, b""
         message: bytes | None = scope.pop(MESSAGE, None)
         headers = exchange.headers
@@ -224,13 +230,13 @@ class Forward:
         )
 
     def _rename(self, path: bytes, operation: Operation) -> bytes:
-        """Return the path with the backend's name for the function; the canonical path where no name is found."""
+        """Returns the path with the backend's name of the function; the canonical path if there is no name in it."""
         assert self._function_path is not None  # the caller has looked
         renamed, count = _NAME_IN_PATH.subn(rb"\1" + self._function_path + rb"\3", path)
         return renamed if count else canonical_path(operation, self._function_path.decode("ascii"))
 
     def _record_response(self, exchange: Exchange, call: UpstreamCall) -> Headers:
-        """Note what the backend has answered; the headers of the answer, with a request id in any case."""
+        """Records the response on the exchange. Returns its headers, always with a request id."""
         exchange.status = call.status
         headers = call.headers
         singled_out = call.singled_out
@@ -270,10 +276,8 @@ def _chunk(message: Message, is_chunked: bool) -> bytes:
 
 
 def _replace_too_large(call: UpstreamCall, limit: int) -> bytes:
-    """What Lambda makes of a response above its quota: a success whose payload is a function error.
-
-    Changes the call's headers to fit and returns the payload.
-    """
+    """Turns a response above its quota into Lambda's function error, a success with an error as its payload. Changes
+    the headers of the call and returns the payload."""
     if call.status != 200:
         raise ResponseTooLarge(f"status {call.status}, {call.received} bytes, quota {limit}")
     replaced = (b"content-type", b"content-encoding", b"x-amz-function-error")

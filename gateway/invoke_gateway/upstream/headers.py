@@ -1,4 +1,4 @@
-"""Which headers travel on, and the head of a request to the backend."""
+"""Selects the headers that travel on, and writes the head of a request to the backend."""
 
 from __future__ import annotations
 
@@ -48,10 +48,11 @@ def request_head(
     has_body: bool = True,
     host: bytes | None = None,
 ) -> bytes:
-    """The head of a forwarded request. Names in `headers` are lower-case.
+    """Returns the head of a forwarded request. Names in `headers` are lower-case.
 
-    `length` is the body's size in bytes, `None` for a chunked one; it is left out where there is no body. `host`
-    replaces the client's Host.
+    length: size of the body (bytes); None: the body is chunked
+    has_body: without a body the length is left out
+    host: replaces the client's Host
     """
     dropped = _NOT_FORWARDED
     if connection is not None and not is_persistence(connection):
@@ -74,16 +75,16 @@ _OF_THE_CONNECTION = _NOT_FORWARDED - {b"content-length"}
 
 
 def is_end_to_end(headers: Mapping[bytes, bytes]) -> bool:
-    """Whether a request with these headers can go on as it is: its length is known and nothing in its head is about the
-    client's connection."""
+    """Returns whether a request can be sent on unchanged: its length is known, and no header is about the client's
+    connection."""
     return b"content-length" in headers and headers.keys().isdisjoint(_OF_THE_CONNECTION)
 
 
 def is_persistence(connection: bytes) -> bool:
-    """Whether a Connection header only says whether the connection stays open, as nearly all do."""
+    """Returns whether a Connection header only keeps the connection open or closes it, as nearly all do."""
     return connection.lower() in _PERSISTENT
 
 
 def find_listed(connection: bytes) -> frozenset[bytes]:
-    """The names of other headers that a Connection header lists: they go no further."""
+    """Returns the headers that a Connection header lists: they are not sent on."""
     return frozenset(token.strip().lower() for token in connection.split(b","))

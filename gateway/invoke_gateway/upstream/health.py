@@ -1,6 +1,7 @@
-"""Watches whether the backend accepts connections: by the calls, or without calls by a connection now and then.
+"""Checks whether the backend accepts connections: by the calls, or without calls by a connection now and then.
 
-Readiness does not depend on it: without its backend a gateway still keeps events and refuses in the client's shape.
+Readiness does not depend on the backend. While the backend is down, a gateway still keeps events and refuses calls in
+the form that clients expect.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class Connecting(Protocol):
 
     @property
     def answered_at(self) -> float:
-        """Return the time when the backend last opened a connection, or ended a response on one that is idle now."""
+        """Returns the time when the backend last opened a connection, or ended a response on one that is idle now."""
 
     failed_at: float
 
@@ -34,8 +35,12 @@ class Connecting(Protocol):
 
 
 class BackendState:
-    """`is_up` is None until it was looked for; `why` says why it is down. Changes are logged, but for the first look,
-    whose outcome the start logs, and where `is_logged` is false: a supervisor does so for its workers."""
+    """Holds the last known state of the backend, and logs changes.
+
+    is_up: None before the first check
+    why: the reason why the backend is down
+    is_logged: False in workers, whose supervisor logs for all of them
+    """
 
     def __init__(self, origin: str, *, is_logged: bool = True) -> None:
         self.is_logged = is_logged
@@ -57,7 +62,7 @@ class BackendState:
         self.is_up, self.why = False, why
 
     def describe(self) -> dict[str, object]:
-        """Return the backend's part of /readyz."""
+        """Returns the backend's part of /readyz."""
         if self.is_up is not False:
             return {"backend": "unknown" if self.is_up is None else "up"}
         return {"backend": "down", "backend_error": self.why}
@@ -67,8 +72,8 @@ class BackendState:
 
 
 class BackendWatch:
-    """Keeps a state up to date: looks every `up_seconds` while the backend is up, `down_seconds` while it is down, and
-    never more often than that."""
+    """Keeps a state up to date. The backend is checked every `up_seconds` while it is up, every `down_seconds` while it
+    is down."""
 
     def __init__(
         self,
@@ -87,24 +92,24 @@ class BackendWatch:
         self._check: asyncio.Task[None] | None = None
 
     def record_failure(self) -> None:
-        """Check the backend soon, because a call got no connection."""
+        """Requests a check soon, because a call got no connection."""
         self._has_failed.set()
 
     async def settle(self, seconds: float) -> None:
-        """Look for the backend if it never was; wait for the outcome no longer than `seconds`."""
+        """Checks the backend if it never was checked, and waits for the outcome at most `seconds`."""
         if self.state.is_up is None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self.check()
 
     async def check(self) -> None:
-        """Try a connection; those who want to know at the same time share one."""
+        """Tries a connection. Callers at the same time share one."""
         if self._check is None or self._check.done():
             self._check = asyncio.create_task(self._try(), name="look for the backend")
         await asyncio.shield(self._check)
 
     async def keep_checking(self) -> None:
-        """Look again and again, for as long as the gateway runs."""
+        """Checks the backend repeatedly, as long as the gateway runs."""
         loop = asyncio.get_running_loop()
         self._checked_at = loop.time()
         try:

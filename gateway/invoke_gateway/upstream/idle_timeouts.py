@@ -1,7 +1,7 @@
-"""Backends that fall silent: before the first byte of a response, or between two of its pieces.
+"""Cuts calls whose backend is silent: before the first byte of a response, or between two of its pieces.
 
-Nothing is noted when bytes come. One look at the busy connections, several times in the shorter of the two times, finds
-those that have not got on since an earlier look. So a connection is cut up to a quarter of its time late, never early.
+No work is done when bytes come. A check of the busy connections, several times in the shorter of the two times, finds
+those without progress since an earlier check. So a connection is cut up to a quarter of its time late, never early.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LONGEST_PAUSE = 5.0
 
 
 class Observation(NamedTuple):
-    """What a look found: a call with so many bytes of its response, first found like that at `since`."""
+    """Holds the findings of one check: a call with `received` bytes of its response, first seen so at `since`."""
 
     call: UpstreamCall
     received: int
@@ -27,7 +27,7 @@ class Observation(NamedTuple):
 
 
 class IdleTimeouts:
-    """Watches `busy` connections. Seconds; `None`: that silence may be of any length."""
+    """Watches the `busy` connections. Times are seconds; None is no limit."""
 
     def __init__(
         self, busy: Collection[BackendConnection], first_byte_seconds: float | None, idle_seconds: float | None
@@ -43,7 +43,7 @@ class IdleTimeouts:
         self._timer: asyncio.TimerHandle | None = None
 
     def watch(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Look at the connections from now on, if there is a limit to look for."""
+        """Starts the checks, if there is a limit."""
         if self._pause and self._timer is None:
             self._timer = loop.call_later(self._pause, self._check, loop)
 

@@ -1,4 +1,4 @@
-"""Puts every invocation into the lineage of its chain of calls (`policy/recursion.py`), so that loops can be seen.
+"""Extends the lineage of each call in its trace header (`policy/recursion.py`), so that loops can be seen.
 
 The trace header may be changed on the way: SDKs do not sign it (`SIGNED_HEADERS_BLACKLIST` in botocore's auth.py,
 `ALWAYS_UNSIGNABLE_HEADERS` in the AWS SDK for JavaScript).
@@ -23,7 +23,8 @@ _KNOWN_FUNCTIONS = 8192  # whose hash is kept; others' is worked out each time, 
 
 
 def _find_value(message: bytes, given: bytes) -> int | None:
-    """Where the trace header's value, which is `given`, is in a request as bytes; None where it is not as it came."""
+    """Returns the offset of the trace header's value `given` in a request as bytes; None if the value is not there
+    unchanged."""
     start = message.find(given)
     # Nearly always: what is so rare as a root is not elsewhere, too.
     if given and message[start - len(_BEFORE) : start].lower() == _BEFORE:
@@ -33,8 +34,12 @@ def _find_value(message: bytes, given: bytes) -> int | None:
 
 
 class LineageHeader:
-    """`region` is the functions'; `now` gives seconds since the epoch. Functions are named by their counters, as in a
-    plan (`Plan.function_counter`): one name to look up is cheaper than two."""
+    """Writes trace headers. Functions are named by their counters (`Plan.function_counter`): one look-up is cheaper
+    than two.
+
+    region: the Region of the functions
+    now: seconds since the epoch
+    """
 
     def __init__(self, region: str, *, now: Callable[[], float] = time) -> None:
         self._region = region
@@ -48,9 +53,9 @@ class LineageHeader:
         self._find = lru_cache(_KNOWN_FUNCTIONS)(self._describe)
 
     def write(self, message: bytes, given: bytes | None, function: str) -> bytes | None:
-        """A request, as bytes: its trace header, which is `given`, with the lineage of this function's invocation; None
-        where that cannot be found in them. Without a trace header it gets one, behind its first line, which the parser
-        lets end in nothing but CR and LF."""
+        """Returns a request as bytes, its trace header extended by this function. None: the value `given` is not found
+        in the bytes. A request without a trace header gets one behind its first line, which ends in nothing but CR
+        and LF."""
         if given is None:
             return message.replace(b"\r\n", self._begin(function), 1)
         start = _find_value(message, given)
@@ -63,7 +68,7 @@ class LineageHeader:
         return message[:start] + extend(given, known[0]) + message[end:]
 
     def add(self, headers: Headers, function: str) -> Headers:
-        """A request's headers, names in lower case, with the lineage of this function's invocation."""
+        """Returns a request's headers, names in lower case, their lineage extended by this function."""
         hashed = self._find(function)[0]
         added = [(key, extend(value, hashed) if key == TRACE_HEADER else value) for key, value in headers]
         if not any(key == TRACE_HEADER for key, _ in headers):
@@ -71,7 +76,7 @@ class LineageHeader:
         return added
 
     def _begin(self, function: str) -> bytes:
-        """The header line, between two line ends, of a chain that begins with this function."""
+        """Returns the header line, between two line ends, of a chain that begins with this function."""
         now = self._now()
         if not self._second <= now < self._next_second:  # to write a number is dear
             self._second = int(now)
@@ -80,7 +85,7 @@ class LineageHeader:
         return b"%b%x%b" % (self._start, next(self._walk), self._find(function)[1])
 
     def _describe(self, function: str) -> tuple[bytes, bytes, bytes]:
-        """The function's hash; and what begins a chain with it, as the end of a header line, and behind other
+        """Returns the function's hash, and two beginnings of a chain: as the end of a header line, and behind other
         fields."""
         account, _, name = function.partition("/function/")
         hashed = hash_function(self._region, account, name)

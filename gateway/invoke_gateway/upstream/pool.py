@@ -1,4 +1,4 @@
-"""The connections to the backend: kept alive, reused newest first, and given a deadline while they work."""
+"""Keeps the connections to the backend open, reuses the newest first, and gives each call a deadline."""
 
 from __future__ import annotations
 
@@ -23,9 +23,12 @@ from .idle_timeouts import IdleTimeouts
 
 
 class Pool:
-    """`timeout_seconds` is how long one call may take from its start to the last byte of its response;
-    `keep_alive_seconds` how long an idle connection is trusted (less where the backend announces less); `resolve` finds
-    the addresses of `host`, where the event loop is not to."""
+    """Opens and keeps connections to one host.
+
+    timeout_seconds: longest time of a call, from its start to the last byte of its response
+    keep_alive_seconds: time for which an idle connection is trusted; less if the backend announces less
+    resolve: finds the addresses of `host`; None: the event loop does
+    """
 
     def __init__(
         self,
@@ -66,7 +69,8 @@ class Pool:
 
     @property
     def answered_at(self) -> float:
-        """Return the time of the backend's last sign: a new connection, or a response on one that is idle now."""
+        """Returns the time of the backend's last sign of life: a new connection, or a response on one that is
+        idle now."""
         newest = next(reversed(self._idle), None)
         return max(self._opened_at, newest.idle_since) if newest is not None else self._opened_at
 
@@ -79,7 +83,7 @@ class Pool:
         return len(self._idle)
 
     def pop_idle(self) -> BackendConnection | None:
-        """An idle connection that the backend has hardly closed by now, or `None`."""
+        """Returns an idle connection that the backend has hardly closed by now, or None."""
         while self._idle:
             connection, _ = self._idle.popitem()
             if connection.is_closed or connection.transport.is_closing():
@@ -93,7 +97,7 @@ class Pool:
         return None
 
     async def connect(self) -> BackendConnection:
-        """Open a connection. Raises `BackendUnreachable`, `BackendUntrusted` or `BackendConnectTimeout`."""
+        """Opens a connection. Raises `BackendUnreachable`, `BackendUntrusted` or `BackendConnectTimeout`."""
         self.loop = loop = asyncio.get_running_loop()
         try:
             connection = await self._open()
@@ -119,7 +123,7 @@ class Pool:
             raise BackendUnreachable(error.strerror or str(error)) from error
 
     def put_back(self, connection: BackendConnection) -> None:
-        """`connection` has finished a call and can take another."""
+        """Keeps `connection` for another call."""
         self._busy.pop(connection, None)
         connection.idle_since = self.loop.time()
         self._idle[connection] = None
@@ -127,18 +131,18 @@ class Pool:
             self._idle_timer = self.loop.call_later(self._keep_alive, self._close_stale)
 
     def forget(self, connection: BackendConnection) -> None:
-        """`connection` is closed or about to be."""
+        """Drops `connection`, which is closed or about to be."""
         self._busy.pop(connection, None)
         self._idle.pop(connection, None)
 
     async def probe(self) -> None:
-        """Whether the backend accepts connections. Raises what `connect` raises."""
+        """Opens and closes a connection. Raises as `connect` does."""
         connection = await self.connect()
         self.forget(connection)
         connection.close()
 
     async def close(self) -> None:
-        """Close everything. Calls that still run end as reset."""
+        """Closes all connections. Calls that still run end as reset."""
         for timer in (self._deadline_timer, self._idle_timer):
             if timer is not None:
                 timer.cancel()

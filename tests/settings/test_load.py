@@ -51,7 +51,8 @@ def test_every_key_is_described_with_its_default() -> None:
     schema = json.loads(json_schema())
     for model in (schema, *schema["$defs"].values()):
         for name, field in model["properties"].items():
-            description = field.get("description", schema["$defs"].get(name.capitalize(), {}).get("description"))
+            model_of_field = schema["$defs"].get(field.get("$ref", "").rpartition("/")[2], {})
+            description = field.get("description", model_of_field.get("description"))
             assert description, name
             default = field.get("default")
             if default is not None and not isinstance(default, dict):

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from invoke_gateway.app.gateway import Gateway
 from invoke_gateway.backend_errors import BackendError
 from invoke_gateway.refusals import Refusal
-from invoke_gateway.settings import Function, Settings
+from invoke_gateway.settings import FunctionSettings, Settings
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -46,7 +46,8 @@ def _walk(model: Any, prefix: str) -> Iterable[tuple[str, str, str]]:
         below = _find_model(field.annotation)
         if below is not None:
             yield from _walk(
-                below, f"{key}.ID." if name == "accounts" else f"{key}.NAME." if below is Function else f"{key}."
+                below,
+                f"{key}.ID." if name == "accounts" else f"{key}.NAME." if below is FunctionSettings else f"{key}.",
             )
             continue
         default = field.get_default(call_default_factory=True)
@@ -62,7 +63,7 @@ def _walk(model: Any, prefix: str) -> Iterable[tuple[str, str, str]]:
 
 def _find_model(annotation: Any) -> Any:
     for candidate in (annotation, *get_args(annotation)):
-        if isinstance(candidate, type) and (issubclass(candidate, BaseModel) or candidate is Function):
+        if isinstance(candidate, type) and (issubclass(candidate, BaseModel) or candidate is FunctionSettings):
             return candidate
     return None
 

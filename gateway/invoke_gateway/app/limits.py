@@ -7,8 +7,7 @@ from typing import NamedTuple
 from ..policy.event_rules import EventRules, EventTargets, RuleBook
 from ..policy.limits import DEFAULT_ACCOUNT, AccountLimits, FunctionLimits, Limits
 from ..policy.payload import PayloadQuotas
-from ..settings import Account, Settings
-from ..settings import Function as FunctionSettings
+from ..settings import Account, FunctionSettings, Settings
 from ..upstream.forward import ResponseQuotas
 
 

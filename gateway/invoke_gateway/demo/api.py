@@ -15,7 +15,7 @@ import msgspec
 
 from invoke_gateway import eventstream
 from invoke_gateway.asgi import Receive, Scope, Send
-from invoke_gateway.demo.functions import LONGEST_RUN, Function, FunctionError, Functions
+from invoke_gateway.demo.functions import LONGEST_RUN, DemoFunctionError, Function, Functions
 from invoke_gateway.demo.overlap import Overlap
 from invoke_gateway.policy.arn import find_partition
 from invoke_gateway.policy.json_text import find_json_error
@@ -209,7 +209,7 @@ async def _run_to_end(function: Function, event: bytes) -> None:
     try:
         async for _ in function(event):
             pass
-    except FunctionError:
+    except DemoFunctionError:
         pass  # nobody waits for the result of an Event
 
 
@@ -219,7 +219,7 @@ async def _run(function: Function, event: bytes, reply: _Reply, is_log_wanted: b
     headers: Headers = (_JSON, _EXECUTED_VERSION)
     try:
         result = b"".join([piece async for piece in function(event)])
-    except FunctionError as error:
+    except DemoFunctionError as error:
         result = error.payload(reply.request_id)
         headers += ((b"x-amz-function-error", b"Unhandled"),)
     if is_log_wanted:
@@ -240,7 +240,7 @@ async def _run_streamed(
         async for piece in function(event):
             chunk = eventstream.encode(eventstream.PAYLOAD_CHUNK, piece, "application/octet-stream")
             await reply.write(chunk, more=True)
-    except FunctionError as error:
+    except DemoFunctionError as error:
         complete = {"ErrorCode": error.type, "ErrorDetails": error.payload(reply.request_id).decode()}
     if is_log_wanted:
         complete["LogResult"] = _log(reply.request_id, perf_counter() - began)

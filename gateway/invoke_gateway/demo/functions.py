@@ -44,7 +44,7 @@ _Event = TypeVar("_Event")
 Function = Callable[[bytes], AsyncIterator[bytes]]
 
 
-class FunctionError(Exception):
+class DemoFunctionError(Exception):
     """Reports the error of a function: a 200 with `X-Amz-Function-Error`, and this as its payload."""
 
     def __init__(self, type_: str, message: str) -> None:
@@ -87,7 +87,7 @@ class Functions:
         self._is_stopping = False
 
     def stop(self) -> None:
-        """Wakes every function that sleeps now or later, with a FunctionError. May be called twice."""
+        """Wakes every function that sleeps now or later, with a DemoFunctionError. May be called twice."""
         self._is_stopping = True
         for waking in self._sleepers:
             if not waking.done():
@@ -102,7 +102,7 @@ class Functions:
         yield msgspec.json.encode({"slept": seconds})
 
     def _fail(self, event: bytes) -> AsyncIterator[bytes]:
-        raise FunctionError("DemoError", "The function fail fails.")
+        raise DemoFunctionError("DemoError", "The function fail fails.")
 
     async def _blob(self, event: bytes) -> AsyncIterator[bytes]:
         inside = _parse_event(_BLOB_EVENT, event).bytes - 2
@@ -147,12 +147,12 @@ def _wake(waking: asyncio.Future[None]) -> None:
         waking.set_result(None)
 
 
-def _stopping() -> FunctionError:
-    return FunctionError("Runtime.ExitError", "The demo backend is stopping.")
+def _stopping() -> DemoFunctionError:
+    return DemoFunctionError("Runtime.ExitError", "The demo backend is stopping.")
 
 
 def _parse_event(decoder: msgspec.json.Decoder[_Event], event: bytes) -> _Event:
     try:
         return decoder.decode(event)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise FunctionError("InvalidEvent", f"The event does not suit the function: {error}") from error
+        raise DemoFunctionError("InvalidEvent", f"The event does not suit the function: {error}") from error

@@ -1,6 +1,6 @@
 """Reads all settings: `load` merges their sources into one frozen object, and reports all mistakes at once."""
 
-from invoke_gateway.settings.account_models import Account, Function
+from invoke_gateway.settings.account_models import Account, FunctionSettings
 from invoke_gateway.settings.address import Address
 from invoke_gateway.settings.load import RELOADABLE, json_schema, load, restart_needed
 from invoke_gateway.settings.merge import Override
@@ -14,7 +14,7 @@ __all__ = [
     "Address",
     "Backend",
     "Finding",
-    "Function",
+    "FunctionSettings",
     "Override",
     "Problem",
     "Quotas",

@@ -31,7 +31,7 @@ class Model(BaseModel):
 
 # A slotted dataclass, not a Model: a million configured functions cost a fraction of the memory.
 @dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
-class Function:
+class FunctionSettings:
     """Limits of one function, which all its versions and aliases share."""
 
     reserved_concurrent_executions: Count | None = None
@@ -75,7 +75,7 @@ class Account(Model):
     """Synchronous requests per second of the account. `auto`: 10 x concurrent_executions. `off`: no limit."""
     caller_requests_per_second: CallerRequestRate = "off"
     """Requests per second of each caller (access key id). `off`: no limit."""
-    functions: dict[FunctionName, Function] = Field(default_factory=dict)
+    functions: dict[FunctionName, FunctionSettings] = Field(default_factory=dict)
     """Functions with limits of their own, by plain name. All further functions share the unreserved slots."""
 
     @model_validator(mode="after")
@@ -87,7 +87,7 @@ class Account(Model):
 
     @field_validator("functions")
     @classmethod
-    def _refuse_itself_as_target(cls, functions: dict[str, Function]) -> dict[str, Function]:
+    def _refuse_itself_as_target(cls, functions: dict[str, FunctionSettings]) -> dict[str, FunctionSettings]:
         for name, function in functions.items():
             if not function.has_targets:
                 continue

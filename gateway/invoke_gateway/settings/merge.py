@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from invoke_gateway.settings.paths import Path, Place
+from invoke_gateway.settings.paths import KeyPlace, Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Merged:
 
 def merge(in_file: dict[Any, Any], overrides: Mapping[Path, Override], file: str, model: type) -> Merged:
     """Returns the file's values with each override set over them, in the order given."""
-    values = _without_empty(in_file, Place(model))
+    values = _without_empty(in_file, KeyPlace(model))
     overridden: dict[tuple[object, ...], str] = {}
     for path, override in overrides.items():
         if _put(values, path, override.value):
@@ -62,7 +62,7 @@ def _put(values: dict[Any, Any], path: Path, value: object) -> bool:
     return True
 
 
-def _without_empty(values: dict[Any, Any], place: Place) -> dict[Any, Any]:
+def _without_empty(values: dict[Any, Any], place: KeyPlace) -> dict[Any, Any]:
     """Leaves out keys that have no value after the colon. Functions, which may be a million, are left unchanged."""
     kept: dict[Any, Any] = {}
     for name, value in values.items():

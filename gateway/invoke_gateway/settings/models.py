@@ -11,7 +11,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from invoke_gateway.settings.account_models import Account, Model
 from invoke_gateway.settings.address import Address
 from invoke_gateway.settings.descriptions import invalid_value
-from invoke_gateway.settings.section_models import Async, Backend, Cors, Quotas, Retry, Shared, Tls
+from invoke_gateway.settings.section_models import Async, Backend, Cors, Quotas, Retry, SharedSettings, Tls
 from invoke_gateway.settings.types import (
     AccessKeyId,
     AccountId,
@@ -65,7 +65,7 @@ class Settings(Model):
     """Store of slots and tokens. `memory`: this process. redis://, rediss:// (TLS) or unix://: a Redis or Valkey that
     all gateways share, which then hold the limits together. redis+sentinel:// and redis+cluster://: sentinels or a
     cluster."""
-    shared: Shared = Shared()
+    shared: SharedSettings = SharedSettings()
     """Counters that gateways share; no effect on counters in memory."""
     workers: WorkerCount = 1
     """Processes that serve the Invoke API; a dead one is replaced. Several workers need shared counters."""

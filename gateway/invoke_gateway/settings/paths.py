@@ -25,7 +25,7 @@ def join_key(path: tuple[object, ...]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class KeyPlace:
     """Names the end of a path in the models: its type, and its field unless it is an entry of a table."""
 
     annotation: Any
@@ -59,17 +59,17 @@ class Place:
         metadata = self.field.metadata if self.field is not None else []
         return next((m for m in metadata if isinstance(m, Description)), None) or describe_type(self.annotation)
 
-    def below(self, part: str) -> "Place | None":
+    def below(self, part: str) -> "KeyPlace | None":
         """Returns the place one key further, None where there is no such key."""
         if (fields := self.fields) is not None:
             field = fields.get(part)
-            return None if field is None else Place(field.annotation, field)
-        return Place(self.table[1]) if self.table is not None else None
+            return None if field is None else KeyPlace(field.annotation, field)
+        return KeyPlace(self.table[1]) if self.table is not None else None
 
 
-def find_place(model: type, path: tuple[object, ...]) -> Place | None:
+def find_place(model: type, path: tuple[object, ...]) -> KeyPlace | None:
     """Returns the end of `path` in the models; None where there is no such key."""
-    place: Place | None = Place(model)
+    place: KeyPlace | None = KeyPlace(model)
     for part in path:
         place = None if place is None else place.below(str(part))
     return place
@@ -77,8 +77,8 @@ def find_place(model: type, path: tuple[object, ...]) -> Place | None:
 
 def settable(model: type, path: Path = ()) -> Iterator[tuple[Path, FieldInfo]]:
     """Yields every key that takes a value, in the models' order; a table of named entries counts as one."""
-    for name, field in (Place(model).fields or {}).items():
-        place = Place(field.annotation, field)
+    for name, field in (KeyPlace(model).fields or {}).items():
+        place = KeyPlace(field.annotation, field)
         if place.fields is None:
             yield (*path, name), field
         else:
@@ -87,7 +87,7 @@ def settable(model: type, path: Path = ()) -> Iterator[tuple[Path, FieldInfo]]:
 
 def all_paths(model: type, path: Path = ()) -> Iterator[Path]:
     """Yields every key, with `<name>` where the user chooses one; the place of a misplaced key is looked up in them."""
-    place = Place(model)
+    place = KeyPlace(model)
     if place.table is not None:
         yield from all_paths(place.table[1], (*path, "<name>"))
     for name, field in (place.fields or {}).items():

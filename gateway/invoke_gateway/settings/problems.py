@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from invoke_gateway.settings.descriptions import INVALID_VALUE
-from invoke_gateway.settings.paths import Place, all_paths, find_place, join_key, split_key
+from invoke_gateway.settings.paths import KeyPlace, all_paths, find_place, join_key, split_key
 from invoke_gateway.settings.renamed import renamed_key, renamed_value
 
 if TYPE_CHECKING:
@@ -112,12 +112,12 @@ def _path_of(item: ErrorDetails, values: Any) -> tuple[object, ...]:
     return tuple(path)
 
 
-def _explain_name(name: object, table: Place | None) -> Problem:
+def _explain_name(name: object, table: KeyPlace | None) -> Problem:
     if isinstance(name, int) and not isinstance(name, bool):
         return Problem("", "", "is a number here, not a name", f'put it in quotes: "{name}"')
     if not isinstance(name, str):
         return Problem("", "", f"is {show(name)} here, not a name", "put the name in quotes")
-    words = Place(table.table[0]).description if table is not None and table.table is not None else None
+    words = KeyPlace(table.table[0]).description if table is not None and table.table is not None else None
     if words is None:
         return Problem("", "", "is no name")
     return Problem("", "", f"must be {words.expected}", words.cure)
@@ -154,7 +154,7 @@ def show(value: object) -> str:
     return f"the text {shortened}" if isinstance(value, str) else shortened
 
 
-def _cure(value: object, place: Place | None, *, is_file: bool) -> str:
+def _cure(value: object, place: KeyPlace | None, *, is_file: bool) -> str:
     if place is None:
         return ""
     if value is None and place.fields is not None:
@@ -164,7 +164,7 @@ def _cure(value: object, place: Place | None, *, is_file: bool) -> str:
     return place.description.cure or _expected(place)
 
 
-def _expected(place: Place | None) -> str:
+def _expected(place: KeyPlace | None) -> str:
     if place is None or place.field is None or place.field.is_required():
         return f"give {place.description.expected}" if place is not None else ""
     default = place.field.get_default(call_default_factory=False)

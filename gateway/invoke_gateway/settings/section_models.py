@@ -94,7 +94,7 @@ class Cors(Model):
         return origins
 
 
-class Shared(Model):
+class SharedSettings(Model):
     """Counters that gateways share; no effect on counters in memory."""
 
     lease_seconds: LeaseSeconds = 10

@@ -11,7 +11,7 @@ from invoke_gateway.admin_client import AdminClient
 from invoke_gateway.testing.events import EventsNotSettled, describe, drop_all, has_work
 from invoke_gateway.testing.fault import Fault
 from invoke_gateway.testing.hold import Hold
-from invoke_gateway.testing.process import LOOK_AGAIN, GatewayNotStarted, GatewayProcess
+from invoke_gateway.testing.process import LOOK_AGAIN, GatewayChild, GatewayNotStarted
 from invoke_gateway.testing.settings import make_settings
 
 LONGEST_HOLD = 3600.0  # seconds; the longest that a gateway keeps one
@@ -22,7 +22,7 @@ _MOST_FUNCTIONS = 10  # are named in an error
 class InvokeGateway:
     """Controls a running gateway for a test."""
 
-    def __init__(self, process: GatewayProcess, settings: Mapping[str, Any]) -> None:
+    def __init__(self, process: GatewayChild, settings: Mapping[str, Any]) -> None:
         self._process = process
         self._admin = AdminClient(process.addresses.admin)
         self._region = str(settings.get("region", "us-east-1"))
@@ -192,7 +192,7 @@ def running_gateway(
     settings: all further keys of the settings file
     """
     complete = make_settings(backend, concurrent_executions, reserve, async_, **settings)
-    process = GatewayProcess(complete)
+    process = GatewayChild(complete)
     try:
         yield InvokeGateway(process, complete)
     finally:

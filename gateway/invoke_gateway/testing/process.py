@@ -32,7 +32,7 @@ class Addresses(NamedTuple):
     admin: str
 
 
-class GatewayProcess:
+class GatewayChild:
     """Runs a gateway with `settings`, the content of a settings file. Raises `GatewayNotStarted`."""
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
@@ -47,7 +47,7 @@ class GatewayProcess:
             raise
 
     def __repr__(self) -> str:
-        return f"<GatewayProcess pid={self.pid} {'running' if self.is_running else 'ended'}>"
+        return f"<GatewayChild pid={self.pid} {'running' if self.is_running else 'ended'}>"
 
     @property
     def pid(self) -> int | None:

@@ -142,6 +142,6 @@ def test_every_command_and_flag_in_the_page_on_holds_exists() -> None:
     assert {command for command, _ in shown} == {"serve", "hold", "in-flight", "limits", "release"}
     for command, arguments in shown:
         assert set(re.findall(r"--[a-z-]+", arguments)) <= flags_of(command, arguments), command
-    of_holds, _, of_holders = text.partition("## Who holds the slots")
+    of_holds, _, of_holders = text.partition("## Calls in flight")
     assert re.findall(r"^\| `(\w+)`", of_holds, re.MULTILINE) == list(HoldRequest.__struct_fields__)
     assert re.findall(r"^\| `(\w+)`", of_holders, re.MULTILINE) == [*merge([], 1), "trouble"]

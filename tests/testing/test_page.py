@@ -30,7 +30,7 @@ def test_the_fixtures_are_those_of_the_plugin() -> None:
 
 
 def test_what_a_gateway_can_do_is_all_there_with_its_arguments() -> None:
-    described = {cell for row in rows("What a gateway can do") for cell in re.findall(r"`([^`]+)`", row)}
+    described = {cell for row in rows("The gateway's API") for cell in re.findall(r"`([^`]+)`", row)}
     public = {name for name in vars(InvokeGateway) if not name.startswith("_")} - {"check"}
     assert {call.partition("(")[0] for call in described} == public
     for call in described:

@@ -23,7 +23,6 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "background",
         "counters.base",
         "counters.holders",
-        "counters.memory",
         "queue",
         "telemetry",
     ),
@@ -91,7 +90,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "settings": ("policy",),
     "signals": (),
     "store": ("dialing", "policy.store_url", "policy.os_text"),
-    "telemetry": CORE,
+    "telemetry": (*CORE, "counters.base"),
     "testing": ("admin_client", "cli.main", "settings.flags"),  # child.py is the gateway, in a process of its own
     "upstream": (*CORE, "dialing", "write_batcher"),
     "workers": (

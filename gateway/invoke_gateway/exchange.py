@@ -15,7 +15,7 @@ from .refusals import ErrorAnswer
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .policy.concurrency import Full, Plan
+    from .policy.concurrency import LimitReached, Plan
 
 _UUID = re.compile(rb"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
 
@@ -114,7 +114,7 @@ class Exchange:
         self.response_is_lost = False
         self.refusal: ErrorAnswer | None = None
         self.refusal_values: Mapping[str, object] = _NO_VALUES
-        self.full: Full | None = None
+        self.full: LimitReached | None = None
         self.slot: Slot | None = None
         self.buffered = 0
         self.is_dispatched = False

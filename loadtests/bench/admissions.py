@@ -12,7 +12,7 @@ import uvloop
 
 from invoke_gateway.counters.shared.counters import SharedCounters
 from invoke_gateway.counters.shared.shared_config import SharedTerms
-from invoke_gateway.policy.concurrency import Full, Plan
+from invoke_gateway.policy.concurrency import LimitReached, Plan
 from invoke_gateway.policy.limits import DEFAULT_ACCOUNT, AccountLimits, Limits
 
 ROOM = 1_000_000
@@ -21,8 +21,8 @@ ROOM = 1_000_000
 async def _admit(counters: SharedCounters, plan: Plan, until: float, waits: list[float]) -> None:
     """Takes and releases a slot, one call after the other."""
     while (began := time.perf_counter()) < until:
-        slot = await counters.take(plan)
-        if isinstance(slot, Full):
+        slot = await counters.acquire(plan)
+        if isinstance(slot, LimitReached):
             raise SystemExit(f"refused: {slot.describe()}")
         waits.append(time.perf_counter() - began)
         slot.release()
@@ -33,7 +33,7 @@ async def _run(url: str, in_flight: int, seconds: float) -> dict[str, float]:
     counters = SharedCounters(SharedTerms(url, lease_seconds=1.0), limits=lambda: limits, degraded={})
     await counters.start()
     plan = limits.default.plan("checkout")
-    while isinstance(await counters.take(plan), Full):  # noqa: ASYNC110  # the store is being filled, and tells nobody
+    while isinstance(await counters.acquire(plan), LimitReached):  # noqa: ASYNC110  # the store is being filled, and tells nobody
         await asyncio.sleep(0.1)
     waits: list[float] = []
     before, began = time.process_time(), time.perf_counter()

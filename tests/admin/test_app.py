@@ -186,7 +186,7 @@ def test_a_hold_without_room_is_a_conflict_and_takes_nothing(holdable: Gateway) 
     assert answer.status == 409
     assert "no room for 2 slots of checkout: 1 of 2 in use, 1 free. Hold fewer" in document.pop("error")
     assert document == {"limit": "reserved_concurrent_executions", "in_use": 1, "ceiling": 2}
-    assert holdable.held() == {"000000000000/function/checkout": 1, "000000000000/account": 1}
+    assert holdable.counts() == {"000000000000/function/checkout": 1, "000000000000/account": 1}
 
 
 def test_a_hold_is_over_when_the_gateway_ends() -> None:
@@ -194,7 +194,7 @@ def test_a_hold_is_over_when_the_gateway_ends() -> None:
         hold(ending, slots=3)
         application = ending.server.gateway
         assert application.holds.by_counter().total() > 0
-    assert application.counters.held() == application.holds.by_counter() == {}
+    assert application.counters.counts() == application.holds.by_counter() == {}
 
 
 def test_a_hold_that_does_not_exist_is_not_found_and_it_says_where_to_look(served: Gateway) -> None:

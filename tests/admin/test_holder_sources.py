@@ -11,7 +11,7 @@ from invoke_gateway.admin.in_flight import InFlightQuery, NotReleased, merge
 from invoke_gateway.counters.holders import NoAnswer, Report
 from invoke_gateway.counters.memory import MemoryCounters
 from invoke_gateway.exchange import Exchange
-from invoke_gateway.policy.concurrency import Full
+from invoke_gateway.policy.concurrency import LimitReached
 from invoke_gateway.policy.limits import AccountLimits
 
 
@@ -118,8 +118,8 @@ async def test_who_was_heard_between_look_and_deed_keeps_its_slots() -> None:
 
 async def test_without_the_store_nothing_is_given_back_and_only_ones_own_calls_are_known() -> None:
     store, counters = Store(dead("g-1")), MemoryCounters()
-    slot = await counters.take(AccountLimits("a", 5).plan("f"))
-    assert not isinstance(slot, Full)
+    slot = await counters.acquire(AccountLimits("a", 5).plan("f"))
+    assert not isinstance(slot, LimitReached)
     slot.holder = Exchange(0.0)
     store.is_away = True
     with pytest.raises(NotReleased, match="check that it runs") as refused:

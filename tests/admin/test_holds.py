@@ -10,8 +10,9 @@ import pytest
 
 from invoke_gateway.admin.documents import BadDocument
 from invoke_gateway.admin.holds import ActiveHold, HoldRequest, Holds, describe_no_room, read_hold_request
-from invoke_gateway.counters.memory import MemoryCounters, MemorySlot
-from invoke_gateway.policy.concurrency import Full, Plan
+from invoke_gateway.counters.local_slots import LocalSlot
+from invoke_gateway.counters.memory import MemoryCounters
+from invoke_gateway.policy.concurrency import LimitReached, Plan
 from invoke_gateway.policy.limits import DEFAULT_ACCOUNT, AccountLimits, FunctionLimits, Limits
 from tests.support.gateways import eventually
 
@@ -63,12 +64,12 @@ class DistantCounters(MemoryCounters):
         self.is_waiting = asyncio.Event()
         self.arrive = asyncio.Event()
 
-    async def take(self, plan: Plan) -> MemorySlot | Full:
+    async def acquire(self, plan: Plan) -> LocalSlot | LimitReached:
         if not self.quick:
             self.is_waiting.set()
             await self.arrive.wait()
         self.quick -= bool(self.quick)
-        return await super().take(plan)
+        return await super().acquire(plan)
 
 
 def make_limits(total: int = 10, reserved: int | None = 2) -> Limits:
@@ -97,14 +98,14 @@ class Bench:
     async def refused(self, function: str | None, slots: int, account: str | None = None) -> tuple[str, int, float]:
         """Which limit has no room, what is in use of it, and its ceiling."""
         taken = await self.holds.take(HoldRequest(function, slots, 30, account))
-        assert isinstance(taken, Full), taken
+        assert isinstance(taken, LimitReached), taken
         return taken.claim.limit, taken.in_use, taken.ceiling
 
 
 async def test_a_hold_of_a_reserved_function_takes_its_slots_and_nothing_of_the_pool() -> None:
     bench = Bench()
     hold = await bench.hold("checkout", 2)
-    assert bench.counters.held() == {CHECKOUT: 2, DEFAULT: 2}
+    assert bench.counters.counts() == {CHECKOUT: 2, DEFAULT: 2}
     assert bench.holds.by_counter() == {CHECKOUT: 2, DEFAULT: 2}
     assert bench.holds.describe(hold) == {
         "id": hold.id,
@@ -118,14 +119,14 @@ async def test_a_hold_of_a_reserved_function_takes_its_slots_and_nothing_of_the_
 async def test_a_hold_of_the_pool_takes_slots_of_no_function() -> None:
     bench = Bench()
     await bench.hold(None, 3)
-    assert bench.counters.held() == bench.holds.by_counter() == {POOL: 3, DEFAULT: 3}
+    assert bench.counters.counts() == bench.holds.by_counter() == {POOL: 3, DEFAULT: 3}
 
 
 async def test_a_hold_of_any_other_function_takes_slots_of_the_pool_in_its_name() -> None:
     bench = Bench()
     await bench.hold("report", 3)
     held = {POOL: 3, DEFAULT: 3, f"{DEFAULT_ACCOUNT}/function/report": 3}
-    assert bench.counters.held() == bench.holds.by_counter() == held
+    assert bench.counters.counts() == bench.holds.by_counter() == held
 
 
 async def test_an_account_that_is_not_named_shares_the_default_accounts_pool() -> None:
@@ -139,10 +140,10 @@ async def test_a_hold_takes_all_its_slots_or_none() -> None:
     """And what it says is in use does not include what it took and gave back."""
     bench = Bench()
     await bench.hold("checkout", 1)
-    before = bench.counters.held()
+    before = bench.counters.counts()
     assert await bench.refused("checkout", 2) == ("reserved_concurrent_executions", 1, 2)
     assert await bench.refused(None, 9) == ("unreserved_concurrent_executions", 0, 8)
-    assert bench.counters.held() == before
+    assert bench.counters.counts() == before
     assert len(bench.holds.describe_all()) == 1
 
 
@@ -150,7 +151,7 @@ async def test_no_room_is_described_with_what_helps() -> None:
     bench = Bench()
     wanted = HoldRequest(None, 9)
     full = await bench.holds.take(wanted)
-    assert isinstance(full, Full)
+    assert isinstance(full, LimitReached)
     assert describe_no_room(wanted, full) == {
         "error": "unreserved_concurrent_executions leaves no room for 9 slots of the unreserved pool: 0 of 8 in use, "
         "8 free. Hold fewer, wait until calls end, end a hold (GET /holds lists them), or raise the limit.",
@@ -165,7 +166,7 @@ async def test_a_hold_uses_no_tokens() -> None:
     bench = Bench()
     await bench.hold("checkout", 2)
     await bench.hold("report", 8)
-    assert bench.counters._buckets == {}
+    assert bench.counters._rates._buckets == {}
 
 
 async def test_a_hold_ends_by_itself_when_its_time_is_over() -> None:
@@ -175,7 +176,7 @@ async def test_a_hold_ends_by_itself_when_its_time_is_over() -> None:
     assert bench.holds.describe(hold)["seconds_left"] == 0.5
     assert bench.counters.in_use(CHECKOUT) == 2
     bench.time.pass_by(0.5)
-    assert bench.counters.held() == bench.holds.by_counter() == {}
+    assert bench.counters.counts() == bench.holds.by_counter() == {}
     assert bench.holds.describe_all() == []
 
 
@@ -197,11 +198,11 @@ async def test_closing_ends_all_holds_and_there_are_no_more() -> None:
     await bench.hold("checkout", 2)
     await bench.hold(None, 3)
     bench.holds.close()
-    assert bench.counters.held() == {}
+    assert bench.counters.counts() == {}
     assert bench.time.timers == {}
     with pytest.raises(RuntimeError, match="closed"):
         await bench.hold()
-    assert bench.counters.held() == {}
+    assert bench.counters.counts() == {}
 
 
 async def test_a_hold_survives_a_reload_and_counts_under_the_new_limits() -> None:
@@ -213,7 +214,7 @@ async def test_a_hold_survives_a_reload_and_counts_under_the_new_limits() -> Non
     bench.limits = make_limits(reserved=1)
     assert await bench.refused("checkout", 1) == ("reserved_concurrent_executions", 3, 1)
     assert bench.holds.release(hold.id)
-    assert bench.counters.held() == {CHECKOUT: 1, DEFAULT: 1}
+    assert bench.counters.counts() == {CHECKOUT: 1, DEFAULT: 1}
 
 
 async def test_a_hold_that_is_cancelled_half_way_leaves_nothing_taken() -> None:
@@ -225,7 +226,7 @@ async def test_a_hold_that_is_cancelled_half_way_leaves_nothing_taken() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert counters.held() == bench.holds.by_counter() == {}
+    assert counters.counts() == bench.holds.by_counter() == {}
     assert bench.time.timers == {}
 
 
@@ -238,14 +239,14 @@ async def test_a_hold_that_is_taken_while_the_gateway_closes_leaves_nothing_take
     counters.arrive.set()
     with pytest.raises(RuntimeError, match="closed"):
         await task
-    assert counters.held() == {}
+    assert counters.counts() == {}
 
 
 async def test_the_event_loop_ends_a_hold_in_time() -> None:
     counters = MemoryCounters()
     holds = Holds(counters, limits=make_limits)
     assert isinstance(await holds.take(HoldRequest("checkout", 2, 0.001)), ActiveHold)
-    await eventually(lambda: not counters.held(), counters.held)
+    await eventually(lambda: not counters.counts(), counters.counts)
     assert holds.describe_all() == []
 
 

@@ -78,7 +78,7 @@ class Case:
 
     async def run(self, *functions: str) -> None:
         for function in functions:
-            await self.counters.take(self.account.plan(function))
+            await self.counters.acquire(self.account.plan(function))
 
     def throttle(self, label: str, count: int) -> None:
         self.totals.of("000000000000", label).throttles[REASON] = count

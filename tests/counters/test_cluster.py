@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from invoke_gateway.counters.base import Away
-from invoke_gateway.counters.memory import MemorySlot
+from invoke_gateway.counters.base import StoreNotCounting
+from invoke_gateway.counters.local_slots import LocalSlot
 from invoke_gateway.counters.shared.counters import SharedCounters
 from invoke_gateway.counters.shared.shared_config import SharedTerms
-from invoke_gateway.policy.concurrency import Full
+from invoke_gateway.policy.concurrency import LimitReached
 from invoke_gateway.policy.limits import AccountLimits, Limits
 
 from ..support import lateness
@@ -60,32 +60,32 @@ async def sharing(cluster: Cluster, **terms: Any) -> AsyncIterator[SharedCounter
         await counters.close()
 
 
-async def ask(counters: SharedCounters, account: str) -> MemorySlot | Full:
-    return await counters.take(counters._limits().of(account).plan("f"))
+async def ask(counters: SharedCounters, account: str) -> LocalSlot | LimitReached:
+    return await counters.acquire(counters._limits().of(account).plan("f"))
 
 
-async def take(counters: SharedCounters, account: str) -> MemorySlot:
+async def take(counters: SharedCounters, account: str) -> LocalSlot:
     """Take a slot, also where a busy machine lets the node answer too late at first."""
     end = time.monotonic() + PATIENCE
-    while isinstance(taken := await ask(counters, account), Away):
+    while isinstance(taken := await ask(counters, account), StoreNotCounting):
         assert time.monotonic() < end, taken
         await asyncio.sleep(0.01)
-    assert isinstance(taken, MemorySlot), taken
+    assert isinstance(taken, LocalSlot), taken
     return taken
 
 
-async def refuse(counters: SharedCounters, account: str) -> Full:
+async def refuse(counters: SharedCounters, account: str) -> LimitReached:
     full = await ask(counters, account)
-    assert isinstance(full, Full), full
+    assert isinstance(full, LimitReached), full
     return full
 
 
-async def fill(counters: SharedCounters, account: str, seconds: float = 60) -> list[MemorySlot]:
+async def fill(counters: SharedCounters, account: str, seconds: float = 60) -> list[LocalSlot]:
     """Ask until the limit is reached, through whatever is away meanwhile."""
     taken = []
     end = time.monotonic() + seconds
-    while isinstance(answer := await ask(counters, account), MemorySlot | Away):
-        if isinstance(answer, MemorySlot):
+    while isinstance(answer := await ask(counters, account), LocalSlot | StoreNotCounting):
+        if isinstance(answer, LocalSlot):
             taken.append(answer)
         assert time.monotonic() < end, f"{answer!r}: {counters!r}"
         await asyncio.sleep(0.01)
@@ -116,7 +116,7 @@ async def test_a_dead_node_hurts_its_accounts_only_until_it_is_back(cluster: Clu
     async with sharing(cluster) as one, sharing(cluster) as two:
         held = [await take(one, hurt) for _ in range(3)]
         node.kill()
-        assert isinstance(await refuse(one, hurt), Away)
+        assert isinstance(await refuse(one, hurt), StoreNotCounting)
         for account in well:  # at once, and again while the dead node is looked for
             for _ in range(2):
                 started = time.monotonic()
@@ -152,7 +152,7 @@ async def test_a_node_that_hangs_holds_up_nobody_else(cluster: Cluster) -> None:
                 judge(started, LEASE / 8)
             if lateness.is_judged:
                 assert not waiting.done()
-            assert isinstance(await waiting, Away)
+            assert isinstance(await waiting, StoreNotCounting)
         finally:
             node.resume()
         assert len(await fill(counters, hurt)) == LIMIT
@@ -167,7 +167,7 @@ async def test_a_slot_that_moves_takes_its_account_along(cluster: Cluster, with_
         held = [await take(one, moving) for _ in range(3)]
         began = time.monotonic()
         with cluster.moving(moving, target, with_keys=with_keys):
-            assert isinstance(await refuse(one, moving), Away)  # neither node counts it while it is on the way
+            assert isinstance(await refuse(one, moving), StoreNotCounting)  # no node counts it meanwhile
             assert "being moved" in (one.trouble or "")
             held[0].release()
             (await take(one, beside)).release()
@@ -211,7 +211,7 @@ async def test_a_replica_that_takes_over_is_found_and_refilled() -> None:
 async def test_a_cluster_that_is_not_there_or_none_is_told(cluster: Cluster) -> None:
     account = cluster.accounts()[0]
     async with sharing(cluster, url="redis+cluster://127.0.0.1:1") as counters:
-        assert isinstance(await refuse(counters, account), Away)
+        assert isinstance(await refuse(counters, account), StoreNotCounting)
         assert "none of its nodes says who has which slots (127.0.0.1:1: " in (counters.trouble or "")
         assert counters.why_not_ready is not None
     async with sharing(cluster, url=f"redis://127.0.0.1:{cluster.nodes[0].port}") as counters:

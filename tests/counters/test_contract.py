@@ -14,14 +14,16 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from invoke_gateway.counters.memory import MemoryCounters, MemorySlot
+from invoke_gateway.counters.base import CountedSlot, Counters
+from invoke_gateway.counters.memory import MemoryCounters
 from invoke_gateway.counters.shared.counters import SharedCounters
 from invoke_gateway.counters.shared.shared_config import SharedTerms
-from invoke_gateway.policy.concurrency import Claim, Full, Lane, Plan, RateClaim
+from invoke_gateway.policy.concurrency import Claim, Lane, LimitReached, Plan, RateClaim
 from invoke_gateway.policy.limits import AccountLimits, FunctionLimits, Limits
 from invoke_gateway.refusals import Refusal
 
 from ..support.stores import KINDS, Store, running_store
+from .toy_store import ToyCounters
 
 
 class Clock:
@@ -73,17 +75,20 @@ def memory(clock: Clock) -> MemoryCounters:
     return MemoryCounters(clock)
 
 
-@pytest.fixture(params=("memory", *KINDS))
-async def counters(request: pytest.FixtureRequest, stores: Stores) -> AsyncIterator[MemoryCounters]:
+@pytest.fixture(params=("memory", "toy", *KINDS))
+async def counters(request: pytest.FixtureRequest, stores: Stores) -> AsyncIterator[Counters]:
     if request.param == "memory":
         yield MemoryCounters()
+        return
+    if request.param == "toy":
+        yield ToyCounters()
         return
     store = stores.of(request.param)
     shared = await share(store)
     yield shared
     await told(shared)
     await shared.read_sums()
-    assert shared.sums == shared.held()
+    assert shared.sums == shared.counts()
     await shared.close()
     assert store.sums("a") == {}
 
@@ -92,19 +97,19 @@ def make_account(total: int = 3, **reserved: int | None) -> AccountLimits:
     return AccountLimits("a", total, {name: FunctionLimits(slots) for name, slots in reserved.items()})
 
 
-async def take(counters: MemoryCounters, plan: Plan) -> MemorySlot:
-    taken = await counters.take(plan)
-    assert isinstance(taken, MemorySlot)
+async def take(counters: Counters, plan: Plan) -> CountedSlot:
+    taken = await counters.acquire(plan)
+    assert not isinstance(taken, LimitReached)
     return taken
 
 
-async def refuse(counters: MemoryCounters, plan: Plan) -> Full:
-    full = await counters.take(plan)
-    assert isinstance(full, Full)
+async def refuse(counters: Counters, plan: Plan) -> LimitReached:
+    full = await counters.acquire(plan)
+    assert isinstance(full, LimitReached)
     return full
 
 
-async def test_slots_are_given_up_to_the_ceiling_and_not_one_more(counters: MemoryCounters) -> None:
+async def test_slots_are_given_up_to_the_ceiling_and_not_one_more(counters: Counters) -> None:
     plan = make_account(2).plan("f")
     await take(counters, plan)
     await take(counters, plan)
@@ -112,57 +117,57 @@ async def test_slots_are_given_up_to_the_ceiling_and_not_one_more(counters: Memo
     assert (full.claim.refusal, full.in_use, full.ceiling) == (Refusal.CONCURRENCY, 2, 2)
 
 
-async def test_a_ceiling_of_zero_refuses_the_first_call(counters: MemoryCounters) -> None:
+async def test_a_ceiling_of_zero_refuses_the_first_call(counters: Counters) -> None:
     full = await refuse(counters, make_account(3, f=0).plan("f"))
     assert full.claim.refusal is Refusal.RESERVED_CONCURRENCY
 
 
-async def test_a_released_slot_can_be_taken_again_and_a_second_release_does_nothing(counters: MemoryCounters) -> None:
+async def test_a_released_slot_can_be_taken_again_and_a_second_release_does_nothing(counters: Counters) -> None:
     plan = make_account(1).plan("f")
     slot = await take(counters, plan)
     slot.release()
     slot.release()
-    assert counters.held() == {}
+    assert counters.counts() == {}
     second = await take(counters, plan)
     slot.release()
     assert counters.in_use("a/account") == 1
     second.release()
 
 
-async def test_a_refused_request_has_taken_nothing_from_any_counter(counters: MemoryCounters) -> None:
+async def test_a_refused_request_has_taken_nothing_from_any_counter(counters: Counters) -> None:
     account = make_account(2, f=2)
     slot = await take(counters, account.plan("f"))
     await refuse(counters, account.plan("other"))  # nothing is left unreserved
-    assert counters.held() == {"a/function/f": 1, "a/account": 1}
+    assert counters.counts() == {"a/function/f": 1, "a/account": 1}
     slot.release()
 
 
-async def test_the_first_lane_that_has_room_is_taken_and_the_last_one_refuses(counters: MemoryCounters) -> None:
+async def test_the_first_lane_that_has_room_is_taken_and_the_last_one_refuses(counters: Counters) -> None:
     first = Lane("first", (Claim("x", 1, Refusal.CONCURRENCY, "first"),))
     second = Lane("second", (Claim("y", 1, Refusal.RESERVED_CONCURRENCY, "second"),))
     plan = Plan("a", "f", "f", (first, second), ())
     in_first = await take(counters, plan)
     await take(counters, plan)
-    assert counters.held() == {"x": 1, "y": 1}
+    assert counters.counts() == {"x": 1, "y": 1}
     full = await refuse(counters, plan)
     assert full.claim.limit == "second"
     in_first.release()
     await take(counters, plan)
-    assert counters.held() == {"x": 1, "y": 1}
+    assert counters.counts() == {"x": 1, "y": 1}
 
 
-async def test_a_lane_is_taken_whole_or_not_at_all(counters: MemoryCounters) -> None:
+async def test_a_lane_is_taken_whole_or_not_at_all(counters: Counters) -> None:
     blocked = Lane("blocked", (Claim("x", 5, Refusal.CONCURRENCY, "x"), Claim("y", 0, Refusal.CONCURRENCY, "y")))
     await refuse(counters, Plan("a", "f", "f", (blocked,), ()))
-    assert counters.held() == {}
+    assert counters.counts() == {}
 
 
-async def test_looking_takes_nothing_and_agrees_with_taking(counters: MemoryCounters) -> None:
+async def test_looking_takes_nothing_and_agrees_with_taking(counters: Counters) -> None:
     plan = make_account(1).plan("f")
-    assert counters.look(plan) is None
-    assert counters.held() == {}
+    assert counters.check(plan) is None
+    assert counters.counts() == {}
     await take(counters, plan)
-    assert counters.look(plan) == await counters.take(plan)
+    assert counters.check(plan) == await counters.acquire(plan)
 
 
 def make_rated(per_second: float, slots: int = 100) -> Plan:
@@ -170,7 +175,7 @@ def make_rated(per_second: float, slots: int = 100) -> Plan:
     return Plan("a", "f", "f", (lane,), (RateClaim("bucket", per_second, Refusal.FUNCTION_RATE, "rate"),))
 
 
-async def test_a_rate_gives_one_second_of_tokens_and_then_refuses(counters: MemoryCounters) -> None:
+async def test_a_rate_gives_one_second_of_tokens_and_then_refuses(counters: Counters) -> None:
     plan = make_rated(5)
     for _ in range(5):
         (await take(counters, plan)).release()
@@ -179,33 +184,33 @@ async def test_a_rate_gives_one_second_of_tokens_and_then_refuses(counters: Memo
     assert 0 < full.retry_seconds <= 1
 
 
-async def test_a_request_without_a_token_has_taken_no_slot(counters: MemoryCounters) -> None:
+async def test_a_request_without_a_token_has_taken_no_slot(counters: Counters) -> None:
     plan = make_rated(1)
     (await take(counters, plan)).release()
     await refuse(counters, plan)
-    assert counters.held() == {}
+    assert counters.counts() == {}
 
 
-async def test_a_request_without_a_slot_has_taken_no_token(counters: MemoryCounters) -> None:
+async def test_a_request_without_a_slot_has_taken_no_token(counters: Counters) -> None:
     plan = make_rated(2, slots=1)
     slot = await take(counters, plan)
     for _ in range(10):
         await refuse(counters, plan)
     slot.release()
-    assert isinstance(await counters.take(plan), MemorySlot)
+    assert not isinstance(await counters.acquire(plan), LimitReached)
 
 
-async def test_a_rate_of_zero_refuses_everything(counters: MemoryCounters) -> None:
+async def test_a_rate_of_zero_refuses_everything(counters: Counters) -> None:
     assert (await refuse(counters, make_rated(0))).claim.refusal is Refusal.FUNCTION_RATE
 
 
-async def test_a_rate_below_one_a_second_still_admits_one(counters: MemoryCounters) -> None:
+async def test_a_rate_below_one_a_second_still_admits_one(counters: Counters) -> None:
     plan = make_rated(0.01)
     (await take(counters, plan)).release()
     await refuse(counters, plan)
 
 
-async def test_a_changed_rate_is_in_force_at_once(counters: MemoryCounters) -> None:
+async def test_a_changed_rate_is_in_force_at_once(counters: Counters) -> None:
     (await take(counters, make_rated(1))).release()
     await refuse(counters, make_rated(1))
     for _ in range(3):
@@ -213,7 +218,7 @@ async def test_a_changed_rate_is_in_force_at_once(counters: MemoryCounters) -> N
     await refuse(counters, make_rated(3))
 
 
-async def test_a_request_without_one_of_its_tokens_has_taken_none_of_the_others(counters: MemoryCounters) -> None:
+async def test_a_request_without_one_of_its_tokens_has_taken_none_of_the_others(counters: Counters) -> None:
     account = AccountLimits("a", 9, {"slow": FunctionLimits(None, 1.0)}, requests_per_second=3.0)
     (await take(counters, account.plan("slow"))).release()
     for _ in range(10):
@@ -221,10 +226,10 @@ async def test_a_request_without_one_of_its_tokens_has_taken_none_of_the_others(
     for _ in range(2):
         (await take(counters, account.plan("other"))).release()
     assert (await refuse(counters, account.plan("other"))).claim.limit == "requests_per_second"
-    assert counters.held() == {}
+    assert counters.counts() == {}
 
 
-async def test_the_last_rate_of_several_gives_the_first_ones_tokens_back(counters: MemoryCounters) -> None:
+async def test_the_last_rate_of_several_gives_the_first_ones_tokens_back(counters: Counters) -> None:
     account = AccountLimits("a", 9, {"f": FunctionLimits(None, 3.0)}, requests_per_second=1.0)
     plan = account.plan("f")
     (await take(counters, plan)).release()
@@ -236,22 +241,22 @@ async def test_the_last_rate_of_several_gives_the_first_ones_tokens_back(counter
     assert (await refuse(counters, relaxed)).claim.limit == "function_requests_per_second"
 
 
-async def test_functions_with_equal_limits_share_a_lane_and_no_counter(counters: MemoryCounters) -> None:
+async def test_functions_with_equal_limits_share_a_lane_and_no_counter(counters: Counters) -> None:
     account = make_account(9, f=1, g=1)
     assert account.plan("f").lanes is account.plan("g").lanes
     await take(counters, account.plan("f"))
     await take(counters, account.plan("g"))
     assert (await refuse(counters, account.plan("g"))).in_use == 1
-    assert counters.held() == {"a/function/f": 1, "a/function/g": 1, "a/account": 2}
+    assert counters.counts() == {"a/function/f": 1, "a/function/g": 1, "a/account": 2}
 
 
 async def test_taking_never_waits_even_with_rates(memory: MemoryCounters) -> None:
-    coroutine = memory.take(make_rated(5))
+    coroutine = memory.acquire(make_rated(5))
     with pytest.raises(StopIteration):
         coroutine.send(None)
 
 
-async def test_a_reservation_that_appears_counts_the_calls_that_already_run(counters: MemoryCounters) -> None:
+async def test_a_reservation_that_appears_counts_the_calls_that_already_run(counters: Counters) -> None:
     before, after = make_account(5), make_account(5, f=2)
     slots = [await take(counters, before.plan("f")) for _ in range(3)]
     full = await refuse(counters, after.plan("f"))
@@ -262,7 +267,7 @@ async def test_a_reservation_that_appears_counts_the_calls_that_already_run(coun
     await take(counters, after.plan("f"))
 
 
-async def test_a_reservation_that_vanishes_does_not_lift_its_calls_out_of_the_account(counters: MemoryCounters) -> None:
+async def test_a_reservation_that_vanishes_does_not_lift_its_calls_out_of_the_account(counters: Counters) -> None:
     before, after = make_account(3, f=2), make_account(3)
     for _ in range(2):
         await take(counters, before.plan("f"))
@@ -320,9 +325,9 @@ async def test_names_that_clients_invent_do_not_pile_up(memory: MemoryCounters) 
     account = make_account(3)
     for number in range(1000):
         (await take(memory, account.plan(f"invented-{number}"))).release()
-    assert set(memory._levels) == {"a/unreserved", "a/account"}
-    assert len(memory._spare) <= 64
-    assert memory._usual_seconds == {}
+    assert set(memory._slots._states) == {"a/unreserved", "a/account"}
+    assert len(memory._slots._spare) <= 64
+    assert memory._slots._usual_seconds == {}
 
 
 NAMES = ("reserved", "empty", "plain", "unknown")
@@ -336,7 +341,7 @@ class CountersMachine(RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         self.counters = self.make_counters()
         self.account = make_account(4, reserved=2, empty=0, plain=None)
-        self.running: list[tuple[str, bool, MemorySlot]] = []
+        self.running: list[tuple[str, bool, CountedSlot]] = []
 
     def make_counters(self) -> MemoryCounters:
         return MemoryCounters()
@@ -344,7 +349,7 @@ class CountersMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         for _, _, slot in self.running:
             slot.release()
-        assert self.counters.held() == {}
+        assert self.counters.counts() == {}
         self.loop.close()
 
     def count(self, name: str) -> int:
@@ -352,7 +357,7 @@ class CountersMachine(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(NAMES))
     def take(self, name: str) -> None:
-        taken = self.loop.run_until_complete(self.counters.take(self.account.plan(name)))
+        taken = self.loop.run_until_complete(self.counters.acquire(self.account.plan(name)))
         limits = self.account.functions.get(name)
         reserved = limits.reserved_concurrent_executions if limits else None
         in_pool = sum(pooled for _, pooled, _ in self.running)
@@ -361,8 +366,8 @@ class CountersMachine(RuleBasedStateMachine):
         else:
             has_room = self.count(name) < reserved
         has_room = has_room and len(self.running) < self.account.concurrent_executions
-        assert isinstance(taken, MemorySlot) is has_room
-        if isinstance(taken, MemorySlot):
+        assert isinstance(taken, LimitReached) is not has_room
+        if not isinstance(taken, LimitReached):
             self.running.append((name, reserved is None, taken))
 
     @precondition(lambda self: self.running)
@@ -405,7 +410,7 @@ class SharedMachine(CountersMachine):
     def the_store_has_the_same_numbers(self) -> None:
         assert isinstance(self.counters, SharedCounters)
         self.loop.run_until_complete(told(self.counters))
-        assert self._store.sums("a") == self.counters.held()
+        assert self._store.sums("a") == self.counters.counts()
 
 
 async def told(counters: SharedCounters) -> None:

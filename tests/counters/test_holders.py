@@ -14,7 +14,8 @@ import msgspec
 import pytest
 
 from invoke_gateway.counters.holders import NoAnswer, Report
-from invoke_gateway.counters.memory import MemoryCounters, MemorySlot
+from invoke_gateway.counters.local_slots import LocalSlot
+from invoke_gateway.counters.memory import MemoryCounters
 from invoke_gateway.counters.shared.connecting import SERVER_RULES
 from invoke_gateway.counters.shared.counters import SharedCounters, SharedTerms
 from invoke_gateway.counters.shared.holder_snapshots import MOST_ROWS, Listing
@@ -43,9 +44,9 @@ class Clock:
         return self.now
 
 
-async def take(counters: MemoryCounters, function: str = "f", account: AccountLimits = ACCOUNT) -> MemorySlot:
-    slot = await counters.take(account.plan(function))
-    assert isinstance(slot, MemorySlot)
+async def take(counters: MemoryCounters, function: str = "f", account: AccountLimits = ACCOUNT) -> LocalSlot:
+    slot = await counters.acquire(account.plan(function))
+    assert isinstance(slot, LocalSlot)
     exchange = Exchange(0.0)
     exchange.headers = {b"x-amzn-requestid": ID.encode()}
     slot.holder = exchange

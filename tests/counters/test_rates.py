@@ -7,7 +7,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invoke_gateway.counters.memory import Bucket, MemoryCounters, MemorySlot
+from invoke_gateway.counters.local_slots import LocalSlot
+from invoke_gateway.counters.memory import MemoryCounters
+from invoke_gateway.counters.rates import Bucket
 from invoke_gateway.policy.concurrency import Claim, Lane, Plan, RateClaim
 from invoke_gateway.refusals import Refusal
 
@@ -39,12 +41,12 @@ def test_a_bucket_gives_at_most_its_burst_plus_rate_times_time(rate: float, paus
     loop = Loop()
     counters = MemoryCounters()
     claim = RateClaim("bucket", rate, Refusal.FUNCTION_RATE, "rate")
-    counters._buckets["bucket"] = bucket = Bucket(rate)
+    counters._rates._buckets["bucket"] = bucket = Bucket(rate)
     bucket._event_loop = loop  # only its time is asked for
     plan = Plan("a", "f", "f", (Lane("only", (Claim("slots", 1000, Refusal.CONCURRENCY, "slots"),)),), (claim,))
     admitted = 0
     for pause in pauses:
         loop.now += pause
         for _ in range(3):
-            admitted += isinstance(run(counters.take(plan)), MemorySlot)
+            admitted += isinstance(run(counters.acquire(plan)), LocalSlot)
         assert admitted <= max(1.0, rate) + rate * loop.now + 1e-6

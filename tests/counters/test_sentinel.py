@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from invoke_gateway.counters.base import Away
-from invoke_gateway.counters.memory import MemorySlot
+from invoke_gateway.counters.base import StoreNotCounting
+from invoke_gateway.counters.local_slots import LocalSlot
 from invoke_gateway.counters.shared.counters import SharedCounters
 from invoke_gateway.counters.shared.shared_config import SharedTerms
 from invoke_gateway.policy.limits import AccountLimits, Limits
@@ -46,17 +46,17 @@ async def sharing(url: str) -> AsyncIterator[SharedCounters]:
         await counters.close()
 
 
-async def take(counters: SharedCounters, count: int) -> list[MemorySlot]:
-    taken = [await counters.take(PLAN) for _ in range(count)]
-    return [slot for slot in taken if isinstance(slot, MemorySlot)]
+async def take(counters: SharedCounters, count: int) -> list[LocalSlot]:
+    taken = [await counters.acquire(PLAN) for _ in range(count)]
+    return [slot for slot in taken if isinstance(slot, LocalSlot)]
 
 
-async def fill(counters: SharedCounters) -> list[MemorySlot]:
+async def fill(counters: SharedCounters) -> list[LocalSlot]:
     """Ask until the limit is reached, through whatever is away meanwhile."""
     taken = []
     end = time.monotonic() + 60
-    while isinstance(answer := await counters.take(PLAN), MemorySlot | Away):
-        if isinstance(answer, MemorySlot):
+    while isinstance(answer := await counters.acquire(PLAN), LocalSlot | StoreNotCounting):
+        if isinstance(answer, LocalSlot):
             taken.append(answer)
         assert time.monotonic() < end, counters
         await asyncio.sleep(0.01)

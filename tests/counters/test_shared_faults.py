@@ -17,12 +17,12 @@ from typing import Any
 
 import pytest
 
-from invoke_gateway.counters.base import Away
-from invoke_gateway.counters.memory import MemorySlot
+from invoke_gateway.counters.base import StoreNotCounting
+from invoke_gateway.counters.local_slots import LocalSlot
 from invoke_gateway.counters.shared.counters import SharedCounters
 from invoke_gateway.counters.shared.shard import Shard
 from invoke_gateway.counters.shared.shared_config import SharedTerms
-from invoke_gateway.policy.concurrency import Full, Plan
+from invoke_gateway.policy.concurrency import LimitReached, Plan
 from invoke_gateway.policy.limits import AccountLimits, Limits
 from invoke_gateway.refusals import Refusal
 
@@ -66,21 +66,21 @@ def shard_of(counters: SharedCounters) -> Shard:
     return counters._tallies["a"].shard
 
 
-async def take(counters: SharedCounters, plan: Plan = PLAN) -> MemorySlot:
-    taken = await counters.take(plan)
-    assert isinstance(taken, MemorySlot), taken
+async def take(counters: SharedCounters, plan: Plan = PLAN) -> LocalSlot:
+    taken = await counters.acquire(plan)
+    assert isinstance(taken, LocalSlot), taken
     return taken
 
 
-async def refuse(counters: SharedCounters) -> Full:
-    full = await counters.take(PLAN)
-    assert isinstance(full, Full)
+async def refuse(counters: SharedCounters) -> LimitReached:
+    full = await counters.acquire(PLAN)
+    assert isinstance(full, LimitReached)
     return full
 
 
-async def admitted(counters: SharedCounters) -> MemorySlot:
+async def admitted(counters: SharedCounters) -> LocalSlot:
     """Ask until there is a slot."""
-    while not isinstance(taken := await counters.take(PLAN), MemorySlot):  # noqa: ASYNC110 (the store tells nobody)
+    while not isinstance(taken := await counters.acquire(PLAN), LocalSlot):  # noqa: ASYNC110 (the store tells nobody)
         await asyncio.sleep(0.01)
     return taken
 
@@ -103,7 +103,7 @@ async def test_two_gateways_hold_one_limit_together(store: Store) -> None:
         await take(two)
         await one.read_sums()
         assert one.sums == {"a/account": 4, "a/unreserved": 4, "a/function/f": 4}
-        assert one.held()["a/account"] == 2
+        assert one.counts()["a/account"] == 2
     assert store.sums("a") == {}
 
 
@@ -111,8 +111,8 @@ async def test_what_is_asked_in_one_tick_is_one_round_trip(store: Store) -> None
     many = AccountLimits("a", 1000)
     async with sharing(store, many) as counters:
         before = counters.totals.batches
-        taken = await asyncio.gather(*(counters.take(many.plan("f")) for _ in range(300)))
-        assert all(isinstance(slot, MemorySlot) for slot in taken)
+        taken = await asyncio.gather(*(counters.acquire(many.plan("f")) for _ in range(300)))
+        assert all(isinstance(slot, LocalSlot) for slot in taken)
         assert counters.totals.batches == before + 1
 
 
@@ -121,19 +121,19 @@ async def test_what_is_asked_in_one_tick_is_one_round_trip(store: Store) -> None
 
 async def test_a_take_that_is_cancelled_before_it_is_sent_takes_nothing(store: Store) -> None:
     async with sharing(store) as counters:
-        asking = asyncio.create_task(counters.take(PLAN))
+        asking = asyncio.create_task(counters.acquire(PLAN))
         await asyncio.sleep(0)
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking
         await counted(store, 0)
-        assert counters.held() == {}
+        assert counters.counts() == {}
 
 
 async def test_a_take_that_is_cancelled_under_way_is_given_back(store: Store) -> None:
     async with sharing(store) as counters:
         store.pause()
-        asking = asyncio.create_task(counters.take(PLAN))
+        asking = asyncio.create_task(counters.acquire(PLAN))
         await asyncio.sleep(0.05)
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -154,14 +154,14 @@ async def test_a_take_that_is_cancelled_when_its_answer_has_come_is_given_back(
 
         def deliver_and_cancel(*arguments: Any) -> None:
             deliver(*arguments)
-            assert counters.held() != {}
+            assert counters.counts() != {}
             asking.cancel()  # granted, and the task has not run since
 
         monkeypatch.setattr(shard, "_deliver", deliver_and_cancel)
-        asking = asyncio.create_task(counters.take(PLAN))
+        asking = asyncio.create_task(counters.acquire(PLAN))
         with pytest.raises(asyncio.CancelledError):
             await asking
-        assert counters.held() == {}
+        assert counters.counts() == {}
         await counted(store, 0)
 
 
@@ -211,9 +211,9 @@ async def test_closed_refuses_within_the_time_bound_and_recovers_by_itself(
         started = time.monotonic()
         refused = await refuse(counters)
         judge(started, TIMEOUT + 0.2)
-        assert isinstance(refused, Away)
+        assert isinstance(refused, StoreNotCounting)
         assert (refused.claim.refusal, refused.describe()) == (Refusal.COUNTERS_AWAY, "counters=away")
-        assert isinstance(end_at_once(counters.take(PLAN)), Away), "nobody waits for what is known to be away"
+        assert isinstance(end_at_once(counters.acquire(PLAN)), StoreNotCounting), "a known outage is not waited for"
         assert counters.why_not_ready == f"The shared counters do not answer: no answer within {TIMEOUT:g} s."
         assert counters.totals.alone == {"refused": 2, "admitted": 0}
         held.release()
@@ -269,7 +269,7 @@ async def test_without_a_store_it_starts_all_the_same(kept: Store) -> None:
     terms = SharedTerms("unix:///nowhere/store.sock", LEASE, TIMEOUT)
     counters = SharedCounters(terms, limits=lambda: limits, degraded={})
     await counters.start()
-    assert isinstance(await refuse(counters), Away)
+    assert isinstance(await refuse(counters), StoreNotCounting)
     assert counters.why_not_ready is not None
     assert "check that it runs" in counters.why_not_ready
     await counters.close()
@@ -288,7 +288,7 @@ async def test_a_store_that_came_back_empty_is_refilled_before_anybody_is_admitt
                 "they are back",
             )
             refused = await refuse(two)
-            assert isinstance(refused, Away)
+            assert isinstance(refused, StoreNotCounting)
             assert refused.claim.refusal is Refusal.COUNTERS_REFILLING
             await counted(store, 3)
             await admitted(two)
@@ -473,7 +473,7 @@ async def test_a_mistake_of_ours_lets_nobody_wait_for_ever(
 
         with monkeypatch.context() as patched:
             patched.setattr(tally, "receive", fail)
-            assert isinstance(await refuse(counters), Away)
+            assert isinstance(await refuse(counters), StoreNotCounting)
         assert any(record.exc_info for record in caplog.records)
         await eventually(lambda: counters.unavailable_reason is None, "answers again")
         await take(counters)
@@ -483,7 +483,7 @@ async def test_a_mistake_of_ours_lets_nobody_wait_for_ever(
 async def test_what_is_under_way_at_a_clean_stop_is_given_back_too(store: Store) -> None:
     async with sharing(store) as counters:
         slots = [await take(counters) for _ in range(3)]
-        asking = asyncio.create_task(counters.take(PLAN))
+        asking = asyncio.create_task(counters.acquire(PLAN))
         await asyncio.sleep(0)
         await asyncio.sleep(0)  # it has been sent
         slots[0].release()

@@ -28,9 +28,11 @@ def exchange_for(account: AccountLimits, path: str = ECHO, headers: tuple[tuple[
 async def test_a_slot_is_held_while_the_rest_of_the_chain_runs_and_given_back_if_nothing_was_sent() -> None:
     counters = MemoryCounters()
     held = []
-    await drive(Admission(Inside(lambda exchange: held.append(counters.held())), counters=counters), exchange_for(ONE))
+    await drive(
+        Admission(Inside(lambda exchange: held.append(counters.counts())), counters=counters), exchange_for(ONE)
+    )
     assert held == [{"000000000000/function/echo": 1, "000000000000/account": 1}]
-    assert counters.held() == {}
+    assert counters.counts() == {}
 
 
 async def test_a_slot_comes_back_when_the_rest_of_the_chain_fails_before_it_has_sent_anything() -> None:
@@ -41,7 +43,7 @@ async def test_a_slot_comes_back_when_the_rest_of_the_chain_fails_before_it_has_
 
     with pytest.raises(RuntimeError):
         await drive(Admission(Inside(fail), counters=counters), exchange_for(ONE))
-    assert counters.held() == {}
+    assert counters.counts() == {}
 
 
 async def test_once_the_backend_may_have_the_request_the_slot_is_the_backends() -> None:
@@ -55,16 +57,16 @@ async def test_once_the_backend_may_have_the_request_the_slot_is_the_backends() 
     exchange = exchange_for(ONE)
     with pytest.raises(RuntimeError):
         await drive(Admission(Inside(dispatch), counters=counters), exchange)
-    assert counters.held() == {"000000000000/function/echo": 1, "000000000000/account": 1}
+    assert counters.counts() == {"000000000000/function/echo": 1, "000000000000/account": 1}
     assert exchange.slot is not None
     exchange.slot.release()
-    assert counters.held() == {}
+    assert counters.counts() == {}
 
 
 @pytest.mark.parametrize("stage", [Admission, Precheck])
 async def test_without_room_the_request_goes_no_further_and_says_why(stage: type[Admission] | type[Precheck]) -> None:
     counters = MemoryCounters()
-    taken = await counters.take(ONE.plan("echo"))
+    taken = await counters.acquire(ONE.plan("echo"))
     inside = Inside()
     driven = await drive(stage(inside, counters=counters), exchange_for(ONE))
     exchange = driven.exchange
@@ -72,7 +74,7 @@ async def test_without_room_the_request_goes_no_further_and_says_why(stage: type
     assert exchange.full is not None
     assert exchange.full.describe() == 'limit="reserved_concurrent_executions", in-use=1, ceiling=1'
     assert (inside.exchanges, driven.reads) == ([], 0)
-    assert len(counters.held()) == 2
+    assert len(counters.counts()) == 2
     taken.release()
 
 
@@ -82,8 +84,8 @@ async def test_looking_ahead_takes_nothing() -> None:
     for _ in range(3):
         driven = await drive(Precheck(Inside(), counters=counters), exchange_for(rated))
         assert driven.exchange.refusal is None
-    assert counters.held() == {}
-    assert not isinstance(await counters.take(rated.plan("echo")), tuple)
+    assert counters.counts() == {}
+    assert not isinstance(await counters.acquire(rated.plan("echo")), tuple)
 
 
 @pytest.mark.parametrize(("path", "headers"), [(ECHO, EVENT), (ECHO, DRY_RUN), (ASYNC, ())])

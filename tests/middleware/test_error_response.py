@@ -14,7 +14,7 @@ import pytest
 from invoke_gateway.exchange import Exchange
 from invoke_gateway.middleware import error_response as answer_stage
 from invoke_gateway.middleware.error_response import DRAIN_BYTES, ErrorResponse
-from invoke_gateway.policy.concurrency import Full, pool_claim
+from invoke_gateway.policy.concurrency import LimitReached, pool_claim
 from invoke_gateway.refusals import Refusal, render
 from tests.middleware.stages import Inside, drive
 from tests.support.backends import BackendCall
@@ -45,7 +45,7 @@ def refusing(refusal: Refusal, retry_seconds: float | None = None, **values: obj
     def refuse(exchange: Exchange) -> None:
         exchange.refuse(refusal, **values)
         if retry_seconds is not None:
-            exchange.full = Full(pool_claim("a counter", 2), 2, 2, retry_seconds)
+            exchange.full = LimitReached(pool_claim("a counter", 2), 2, 2, retry_seconds)
 
     return Inside(refuse)
 

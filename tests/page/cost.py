@@ -41,7 +41,7 @@ async def make_gateway(labelled: int, throttled: int) -> Gateway:
     account = gateway.tables.limits.default
     for number in range(ACTIVE):
         for _ in range(1 + number % 5):
-            await gateway.counters.take(account.plan(f"function-{number:05}"))
+            await gateway.counters.acquire(account.plan(f"function-{number:05}"))
     for number in range(labelled):
         counts = gateway.totals.of(account.account, f"function-{number:05}")
         if number < throttled:
@@ -93,8 +93,8 @@ async def measure_refusals() -> None:
     gateway = await make_gateway(0, 0)
     account = gateway.tables.limits.default
     plan = account.plan("function-00001")
-    while not (full := gateway.counters.look(plan)):
-        await gateway.counters.take(plan)
+    while not (full := gateway.counters.check(plan)):
+        await gateway.counters.acquire(plan)
     exchange = Exchange(1.0)
     exchange.plan, exchange.full, exchange.refusal = plan, full, full.claim.refusal
 

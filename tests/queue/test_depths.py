@@ -114,7 +114,7 @@ async def test_an_event_whose_end_is_being_written_down_is_still_there() -> None
         looker = make_looker(world)
         await looker.refresh(at_most_every=0)
         assert whole(looker)[("a", "f")].running == 1
-        assert world.counters.held() == {}, "its slot is another's already"
+        assert world.counters.counts() == {}, "its slot is another's already"
         written.set_result(None)
         await settle()
         await looker.refresh(at_most_every=0)

@@ -16,7 +16,7 @@ from invoke_gateway.counters.memory import MemoryCounters
 from invoke_gateway.exchange import Exchange
 from invoke_gateway.invocation import Function, Invocation, InvocationType, Operation
 from invoke_gateway.middleware.admission import Admission
-from invoke_gateway.policy.concurrency import Full
+from invoke_gateway.policy.concurrency import LimitReached
 from invoke_gateway.policy.event_rules import Delays, EventRules, EventTargets
 from invoke_gateway.policy.limits import AccountLimits, FunctionLimits, Limits
 from invoke_gateway.queue.base import DeliveryFailed, StoreError
@@ -277,8 +277,8 @@ async def test_events_never_run_above_a_limit_and_a_freed_slot_wakes_the_next() 
 
 async def test_a_slot_that_a_call_gives_back_goes_to_a_waiting_event() -> None:
     async with World(concurrent=1) as world:
-        slot = await world.counters.take(world.limits.default.pool_plan())
-        assert not isinstance(slot, Full)
+        slot = await world.counters.acquire(world.limits.default.pool_plan())
+        assert not isinstance(slot, LimitReached)
         await world.send()
         assert world.runs == []
         slot.release()
@@ -288,7 +288,7 @@ async def test_a_slot_that_a_call_gives_back_goes_to_a_waiting_event() -> None:
 
 async def test_a_throttled_lane_tries_ever_more_seldom_and_counts_each_throttle_and_no_attempt() -> None:
     async with World(concurrent=1, rules=EventRules(0, 21_600)) as world:
-        slot = await world.counters.take(world.limits.default.pool_plan())
+        slot = await world.counters.acquire(world.limits.default.pool_plan())
         await world.send()
         await world.clock.advance(20)
         assert world.totals.retries[("a", "other", "throttle")] == 5  # at 0, 1, 3, 7 and 15
@@ -302,7 +302,7 @@ async def test_a_throttled_lane_tries_ever_more_seldom_and_counts_each_throttle_
 
 async def test_events_that_are_throttled_until_they_are_too_old_are_dropped() -> None:
     async with World(concurrent=1, rules=EventRules(2, 60, EventTargets(dead_letter_queue=DLQ))) as world:
-        await world.counters.take(world.limits.default.pool_plan())
+        await world.counters.acquire(world.limits.default.pool_plan())
         await world.send(times=3)
         await world.clock.advance(30)
         assert world.conditions == {}
@@ -336,7 +336,7 @@ async def test_one_functions_backlog_does_not_delay_anothers_first_event() -> No
 
 async def test_lanes_take_turns_one_event_each() -> None:
     async with World(concurrent=1) as world:
-        slot = await world.counters.take(world.limits.default.pool_plan())
+        slot = await world.counters.acquire(world.limits.default.pool_plan())
         for name in ("a", "b", "c"):
             await world.send(name, times=4)
         slot.release()
@@ -353,8 +353,8 @@ async def test_while_calls_are_refused_a_backlog_leaves_half_of_the_limit_to_the
         await world.send(times=100)
         assert world.running["f"] == 4
         plan = world.limits.default.plan("f")
-        full = await world.counters.take(plan)
-        assert isinstance(full, Full)
+        full = await world.counters.acquire(plan)
+        assert isinstance(full, LimitReached)
         world.dispatcher.on_call_refused(full, plan)
         await world.let_go("f", 2)
         assert world.running["f"] == 2
@@ -369,7 +369,7 @@ async def test_of_a_limit_of_one_slot_a_backlog_has_half_of_the_time_while_calls
         world.held.add("f")
         await world.send(times=3)
         plan = world.limits.default.plan("f")
-        world.dispatcher.on_call_refused(await world.counters.take(plan), plan)
+        world.dispatcher.on_call_refused(await world.counters.acquire(plan), plan)
         await world.clock.advance(3)
         await world.let_go("f")
         assert world.running["f"] == 0
@@ -478,7 +478,7 @@ async def test_new_limits_wake_what_waited() -> None:
 
 async def test_many_lanes_behind_one_limit_all_get_on() -> None:
     async with World(concurrent=3) as world:
-        slots = [await world.counters.take(world.limits.default.pool_plan()) for _ in range(3)]
+        slots = [await world.counters.acquire(world.limits.default.pool_plan()) for _ in range(3)]
         for number in range(120):
             await world.send(f"f{number}")
         for slot in slots:
@@ -492,7 +492,7 @@ async def test_many_lanes_behind_one_limit_all_get_on() -> None:
 
 async def test_what_others_may_have_by_now_waits_until_that_is_known() -> None:
     async with World(concurrent=1) as world:
-        slot = await world.counters.take(world.limits.default.pool_plan())
+        slot = await world.counters.acquire(world.limits.default.pool_plan())
         await world.send(times=5)
         world.store.holding = None  # this process stood still
         slot.release()
@@ -505,7 +505,7 @@ async def test_what_others_may_have_by_now_waits_until_that_is_known() -> None:
 
 async def test_what_others_have_by_now_is_let_go_of_unrun_and_unsettled() -> None:
     async with World(concurrent=1) as world:
-        slot = await world.counters.take(world.limits.default.pool_plan())
+        slot = await world.counters.acquire(world.limits.default.pool_plan())
         await world.send(times=5)
         world.store.holding = False
         slot.release()

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from invoke_gateway.backend_errors import BackendReset, BackendUnreachable
-from invoke_gateway.policy.concurrency import Full
+from invoke_gateway.policy.concurrency import LimitReached
 from invoke_gateway.policy.event_rules import EventRules, EventTargets
 from invoke_gateway.queue.base import StoreError
 from tests.queue.test_dispatcher import DLQ, ERROR, FAILURE, OK, SUCCESS, Answer, World
@@ -53,7 +53,7 @@ class Course:
                 if not self.store.events:
                     break
             assert self.store.events == {}
-            assert not any(world.counters.held().values())
+            assert not any(world.counters.counts().values())
             assert all(lane.running == 0 for lane in world.dispatcher.prefetch.lanes.values())
             self._keep(world)
 
@@ -112,8 +112,8 @@ class Course:
             return
         plan = world.limits.default.plan(self.random.choice(FUNCTIONS))
         plan.rates = ()
-        taken = await world.counters.take(plan)
-        if isinstance(taken, Full):
+        taken = await world.counters.acquire(plan)
+        if isinstance(taken, LimitReached):
             world.dispatcher.on_call_refused(taken, plan)
         else:
             self.slots.append(taken)

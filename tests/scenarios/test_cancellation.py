@@ -73,12 +73,12 @@ class Bench:
 
     @property
     def in_flight(self) -> int:
-        return self.gateway.counters.held().get("000000000000/account", 0)
+        return self.gateway.counters.counts().get("000000000000/account", 0)
 
     def what_is_held(self) -> dict[str, object]:
         gateway = self.gateway
         held = {
-            "slots": gateway.counters.held(),
+            "slots": gateway.counters.counts(),
             "buffered": gateway.buffers.in_use,
             "busy connections": gateway.pool.busy,
             "running calls": self.backend.running[ACCOUNT],

@@ -44,7 +44,7 @@ class GatewayUnderTest:
     @property
     def in_flight(self) -> int:
         """Slots that are held, over all accounts."""
-        return sum(count for name, count in self.app.counters.held().items() if name.endswith("/account"))
+        return sum(count for name, count in self.app.counters.counts().items() if name.endswith("/account"))
 
     @property
     def client_connections(self) -> int:
@@ -71,7 +71,7 @@ class GatewayUnderTest:
     def what_is_held(self) -> dict[str, object]:
         """Everything that must be back when nothing runs; empty when it is."""
         held = {
-            "slots": self.app.counters.held(),
+            "slots": self.app.counters.counts(),
             "buffered bytes": self.app.buffers.in_use,
             "busy backend connections": self.app.pool.busy,
             "requests": self.requests_under_way,

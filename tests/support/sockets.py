@@ -381,7 +381,7 @@ class Gateway(Backend):
         return self.server._invoke.server_state.connections
 
     def held(self) -> dict[str, int]:
-        return self.on_loop(self.server.gateway.counters.held)
+        return self.on_loop(self.server.gateway.counters.counts)
 
     def buffered(self) -> int:
         return self.on_loop(lambda: self.server.gateway.buffers.in_use)
@@ -390,7 +390,7 @@ class Gateway(Backend):
         """Wait until no slot is held and no byte buffered."""
         gateway = self.server.gateway
         self.until(
-            lambda: not gateway.counters.held() and not gateway.buffers.in_use,
+            lambda: not gateway.counters.counts() and not gateway.buffers.in_use,
             f"idle; {gateway.counters} {gateway.buffers}",
         )
 

@@ -27,13 +27,13 @@ class Case:
 
     async def run(self, *functions: str) -> None:
         for function in functions:
-            await self.counters.take(ACCOUNT.plan(function))
+            await self.counters.acquire(ACCOUNT.plan(function))
 
     def refuse(self, function: str) -> None:
         """A call that finds its limit full."""
         exchange = self.exchange(function)
         assert exchange.plan is not None
-        exchange.full = self.counters.look(exchange.plan)
+        exchange.full = self.counters.check(exchange.plan)
         assert exchange.full is not None
         exchange.refusal = exchange.full.claim.refusal
         self.kept.record(exchange)
@@ -134,12 +134,12 @@ async def test_floods_at_many_limits_are_sampled_too() -> None:
     case = Case()
     rate = ACCOUNT.caller_rate(None)
     assert rate is not None
-    await case.counters.take(ACCOUNT.plan_for("a", None))
+    await case.counters.acquire(ACCOUNT.plan_for("a", None))
     alive = []  # so that no two limits have the same identity
     for _ in range(1000):
         exchange = case.exchange("a")
         alive.append(exchange)
-        exchange.full = await case.counters.take(ACCOUNT.plan_for("a", None))
+        exchange.full = await case.counters.acquire(ACCOUNT.plan_for("a", None))
         exchange.refusal = Refusal.CALLER_RATE
         case.now += 0.001
         case.kept.record(exchange)

@@ -39,7 +39,7 @@ async def test_the_answer_to_head_has_a_length_and_no_body(
         for _ in range(2):
             answer = await client.call(target, None, method="HEAD")
             assert (answer.status, answer.header("content-length"), answer.body) == (200, "1234", b"")
-    await eventually(lambda: not gateway.app.counters.held(), "every slot is given back")
+    await eventually(lambda: not gateway.app.counters.counts(), "every slot is given back")
 
 
 @pytest.mark.parametrize("size", [0, 1, QUOTA - 1, QUOTA])

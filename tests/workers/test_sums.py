@@ -8,10 +8,10 @@ from invoke_gateway.workers.sums import LevelSums, StoreSums, sum_pairs
 def test_slots_add_up_and_the_oldest_call_is_that_of_any_worker() -> None:
     levels = LevelSums()
     levels.replace([{"a": (2, 1.0), "b": (1, 9.0)}, {"a": (3, 4.0)}])
-    assert levels.held() == {"a": 5, "b": 1}
+    assert levels.counts() == {"a": 5, "b": 1}
     assert (levels.in_use("a"), levels.oldest_seconds("a")) == (5, 4.0)
     levels.replace([{"b": (1, 0.5)}])
-    assert levels.held() == {"b": 1}
+    assert levels.counts() == {"b": 1}
     assert (levels.in_use("a"), levels.oldest_seconds("a"), levels.oldest_seconds("b")) == (0, 0.0, 0.5)
 
 

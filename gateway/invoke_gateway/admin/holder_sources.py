@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
+from ..counters.base import Counters
 from ..counters.holders import NoAnswer, Report, accounts_of, report_own
-from ..counters.memory import MemoryCounters
 from .documents import MOST_REPEATED
 from .in_flight import InFlightQuery, NotReleased
 
@@ -25,7 +25,7 @@ class Inquiry(Protocol):
 class LocalHolders:
     """Reports this process alone, whose counters are in memory. `find_account` names the account that counts."""
 
-    def __init__(self, counters: MemoryCounters, *, find_account: Callable[[str], str]) -> None:
+    def __init__(self, counters: Counters, *, find_account: Callable[[str], str]) -> None:
         self._counters = counters
         self._find_account = find_account
 
@@ -50,7 +50,7 @@ class SharedHolders:
 
     def __init__(
         self,
-        counters: MemoryCounters,
+        counters: Counters,
         inquiry: Inquiry,
         *,
         gateway: str,

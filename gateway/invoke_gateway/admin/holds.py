@@ -19,9 +19,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ..counters.base import Away, Counters
+from ..counters.base import Counters, StoreNotCounting
 from ..exchange import Slot
-from ..policy.concurrency import Full, Plan
+from ..policy.concurrency import LimitReached, Plan
 from ..policy.limits import Limits
 from .documents import (
     ACCOUNT,
@@ -122,7 +122,7 @@ class Holds:
         self._latest = 0
         self._is_closed = False
 
-    async def take(self, wanted: HoldRequest) -> ActiveHold | Full:
+    async def take(self, wanted: HoldRequest) -> ActiveHold | LimitReached:
         """Take all slots, or none and say which limit has no room; what is in use does not include this hold's own.
 
         With the embedded store nothing else runs meanwhile, so no call is throttled by a hold that is then refused.
@@ -144,11 +144,11 @@ class Holds:
             if hold is None:
                 _release(slots)
 
-    async def _take_slots(self, plan: Plan, count: int, slots: list[Slot]) -> Full | None:
+    async def _take_slots(self, plan: Plan, count: int, slots: list[Slot]) -> LimitReached | None:
         """Append `count` slots to `slots`, which is the caller's: also after an error it knows what was taken."""
         for _ in range(count):
-            taken = await self._counters.take(plan)
-            if isinstance(taken, Full):
+            taken = await self._counters.acquire(plan)
+            if isinstance(taken, LimitReached):
                 return taken._replace(in_use=max(0, taken.in_use - len(slots)))
             slots.append(taken)
         return None
@@ -207,7 +207,7 @@ def _release(slots: list[Slot]) -> None:
         slot.release(was_call=False)
 
 
-def describe_no_room(wanted: HoldRequest, full: Full) -> dict[str, object]:
+def describe_no_room(wanted: HoldRequest, full: LimitReached) -> dict[str, object]:
     """Why a hold was not to be had, as a document."""
     ceiling = int(full.ceiling)
     what = wanted.function or "the unreserved pool"
@@ -250,9 +250,9 @@ class HoldEndpoint:
         if self._is_draining():
             return answer_error("The gateway is draining. Hold slots of the one that takes its place.", 503)
         hold = await self._holds.take(wanted)
-        if isinstance(hold, Away):
+        if isinstance(hold, StoreNotCounting):
             return answer_error(hold.claim.refusal.message, 503)
-        if isinstance(hold, Full):
+        if isinstance(hold, LimitReached):
             return answer_json(describe_no_room(wanted, hold), 409)
         return answer_json(self._holds.describe(hold), 201, {"location": f"/holds/{hold.id}"})
 

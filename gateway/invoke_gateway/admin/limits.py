@@ -4,24 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Protocol
 
+from ..counters.base import SlotCounts
 from ..policy.limits import AccountLimits, Limits
 from ..telemetry.totals import Totals
-
-
-class Levels(Protocol):
-    def in_use(self, counter: str) -> int: ...
-
-    def oldest_seconds(self, counter: str) -> float: ...
-
-    def held(self) -> dict[str, int]: ...
 
 
 class Everywhere:
     """The levels of all gateways, by the store's sums; nowhere below those of this one, `here`, which are newer."""
 
-    def __init__(self, here: Levels, sums: Mapping[str, int]) -> None:
+    def __init__(self, here: SlotCounts, sums: Mapping[str, int]) -> None:
         self.here = here
         self._sums = sums
 
@@ -31,15 +23,15 @@ class Everywhere:
     def oldest_seconds(self, counter: str) -> float:
         return self.here.oldest_seconds(counter)
 
-    def held(self) -> dict[str, int]:
+    def counts(self) -> dict[str, int]:
         held = dict(self._sums)
-        for counter, slots in self.here.held().items():
+        for counter, slots in self.here.counts().items():
             if slots > held.get(counter, 0):
                 held[counter] = slots
         return held
 
 
-def count_in_flight(levels: Levels, counter: str) -> dict[str, object]:
+def count_in_flight(levels: SlotCounts, counter: str) -> dict[str, object]:
     """`in_flight`, and where that is over all gateways also `in_flight_here`."""
     counted: dict[str, object] = {"in_flight": levels.in_use(counter)}
     if isinstance(levels, Everywhere):
@@ -49,7 +41,7 @@ def count_in_flight(levels: Levels, counter: str) -> dict[str, object]:
 
 def describe_limits(
     limits: Limits,
-    levels: Levels,
+    levels: SlotCounts,
     totals: Totals,
     rows: int,
     holds: Mapping[str, int],
@@ -63,13 +55,13 @@ def describe_limits(
     """
     if sums is not None:
         levels = Everywhere(levels, sums)
-    held = levels.held()
+    held = levels.counts()
     return [_describe_account(account, levels, held, totals, rows, holds) for account in limits.all()]
 
 
 def _describe_account(
     account: AccountLimits,
-    levels: Levels,
+    levels: SlotCounts,
     held: dict[str, int],
     totals: Totals,
     rows: int,
@@ -120,7 +112,7 @@ def _count_functions(account: AccountLimits, held: dict[str, int]) -> int:
 
 
 def describe_function(
-    account: AccountLimits, name: str, levels: Levels, throttles: dict[str, int], holds: Mapping[str, int]
+    account: AccountLimits, name: str, levels: SlotCounts, throttles: dict[str, int], holds: Mapping[str, int]
 ) -> dict[str, object]:
     """One function of `account`, which need not be in the settings."""
     counter = account.function_counter(name)

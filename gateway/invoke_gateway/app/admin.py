@@ -21,7 +21,7 @@ from ..admin.queue import QueueEndpoint
 from ..admin.readiness import Readiness
 from ..background import BackgroundTasks
 from ..buffers import Buffers
-from ..counters.memory import MemoryCounters
+from ..counters.base import Counters
 from ..policy.fault_script import FaultScripts
 from ..policy.limits import Limits
 from ..settings import Address, Settings
@@ -47,7 +47,7 @@ class GatewayAdmin:
         self,
         settings: Settings,
         *,
-        counters: MemoryCounters,
+        counters: Counters,
         shared: SharedCounters | None,
         limits: Callable[[], Limits],
         totals: Totals,

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from ..admin.local_queue import LocalQueue
 from ..asgi import App, Scope
 from ..background import BackgroundTasks
-from ..counters.memory import MemoryCounters
+from ..counters.base import Counters
 from ..destinations.sqs import missing_extra
 from ..destinations.targets import Destinations
 from ..exchange import Exchange
@@ -59,7 +59,7 @@ class EventParts(NamedTuple):
     gateway: the name of this gateway at the store; None: a new one
     """
 
-    counters: MemoryCounters
+    counters: Counters
     tables: Callable[[], Tables]
     tasks: BackgroundTasks
     last: App

@@ -11,6 +11,7 @@ from ..admin.holds import Holds
 from ..asgi import App
 from ..background import BackgroundTasks
 from ..buffers import Buffers
+from ..counters.base import Counters
 from ..counters.memory import MemoryCounters
 from ..middleware.admission import Admission, Precheck
 from ..middleware.authenticate import Authenticate
@@ -62,7 +63,7 @@ class Gateway:
         self.totals = Totals()
         self.totals.background_task_failures = self.tasks.failures
         self.shared = make_shared_counters(settings, name, lambda: self.tables.limits, self.tasks)
-        self.counters: MemoryCounters = self.shared or MemoryCounters()
+        self.counters: Counters = self.shared or MemoryCounters()
 
         self.pool = make_pool(settings, backend_url, self.buffers, self.write_batcher)
         self.backend = BackendState(backend_url)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ..asgi import Scope
 from ..exchange import Exchange
-from ..policy.concurrency import Full, Plan
+from ..policy.concurrency import LimitReached, Plan
 from ..queue.runner import RUN
 from ..telemetry.last_refusals import LastRefusals
 from ..telemetry.log import RefusalSummary, write_access_line
@@ -20,7 +20,7 @@ class ExchangeRecorder:
     """
 
     def __init__(self, totals: Totals, last_refusals: LastRefusals, *, has_access_log: bool) -> None:
-        self.on_call_refused: Callable[[Full, Plan], None] | None = None
+        self.on_call_refused: Callable[[LimitReached, Plan], None] | None = None
         self._totals = totals
         self._last_refusals = last_refusals
         self._summary = RefusalSummary(totals)

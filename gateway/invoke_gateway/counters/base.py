@@ -1,29 +1,70 @@
-"""What the chain asks of a store of counters. Memory and a shared store are two ways to keep the same promise."""
+"""Declares what a store of counters must do. A store written from this file alone serves the gateway.
+
+Memory and a shared store are two implementations. tests/counters/test_contract.py runs against each of them, and
+tests/counters/toy_store.py is a third.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from ..exchange import Slot
-from ..policy.concurrency import Full, Plan, RateClaim
+from ..policy.concurrency import Claim, LimitReached, Plan, RateClaim, SlotUsage
 from ..refusals import Refusal
 
 
-class Away(Full):
-    """The store can say neither yes nor no, and without it nothing is admitted. `claim.limit` is the state it is in."""
+class StoreNotCounting(LimitReached):
+    """Refuses a call while the store cannot count, under the policy `refuse`. `claim.limit` is the store's state."""
 
     def describe(self) -> str:
         return f"counters={self.claim.limit}"
 
 
-AWAY = Away(RateClaim("", 0, Refusal.COUNTERS_AWAY, "away"), 0, 0, 1.0)
-REFILLING = Away(RateClaim("", 0, Refusal.COUNTERS_REFILLING, "refilling"), 0, 0, 1.0)
+UNAVAILABLE = StoreNotCounting(RateClaim("", 0, Refusal.COUNTERS_AWAY, "away"), 0, 0, 1.0)
+RECOVERING = StoreNotCounting(RateClaim("", 0, Refusal.COUNTERS_REFILLING, "refilling"), 0, 0, 1.0)
 
 
-class Counters(Protocol):
-    def look(self, plan: Plan) -> Full | None:
-        """The claim that has no room now. Takes nothing; `None` promises nothing, for rates are not looked at: a
+OnFree = Callable[[tuple[Claim, ...], str], None]
+
+
+class CountedSlot(Slot, Protocol):
+    """Is a slot together with the counter of the function that took it."""
+
+    @property
+    def function_counter(self) -> str: ...
+
+
+class SlotCounts(Protocol):
+    """Reads how many slots are in use now. A counter that no slot holds is 0."""
+
+    def in_use(self, counter: str) -> int:
+        """Returns the number of slots that hold `counter`."""
+
+    def oldest_seconds(self, counter: str) -> float:
+        """Returns the age of the oldest slot that holds `counter`; 0 without one (seconds)."""
+
+    def counts(self) -> dict[str, int]:
+        """Returns each counter that at least one slot holds, with the number of its slots."""
+
+
+class Counters(SlotCounts, Protocol):
+    """Admits calls, for one event loop. The counts are those of this process.
+
+    on_free: called after slots have come free, with their claims and the function's own counter.
+    """
+
+    on_free: OnFree | None
+
+    def check(self, plan: Plan) -> LimitReached | None:
+        """Returns the claim that has no room now. Takes nothing. None is no promise: rates are not checked, because a
         bucket fills while a body is read."""
 
-    async def take(self, plan: Plan) -> Slot | Full:
-        """Take every claim of the first lane that has room for all of them, and one token of each rate; or nothing."""
+    async def acquire(self, plan: Plan) -> CountedSlot | LimitReached:
+        """Takes every claim of the first lane that has room for all of them, and one token of each rate; or nothing."""
+
+    def usage(self, counter: str, most: int) -> list[SlotUsage]:
+        """Returns the functions whose slots hold `counter`, most slots first. Only its `most` oldest slots count."""
+
+    def oldest_slots(self, counter: str, most: int) -> Sequence[tuple[CountedSlot, float]]:
+        """Returns the slots that hold `counter` with their ages (seconds), oldest first, at most `most`."""

@@ -1,4 +1,4 @@
-"""Who holds the slots of this process, as plain rows that can be stored, sent and put together with those of others."""
+"""Lists the calls that hold the slots of this process, as rows that can be stored, sent and merged."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from typing import Any
 
 import msgspec
 
-from .memory import MemoryCounters
+from ..policy.counter_names import account_counted_by, counter_of, function_of
+from .base import Counters, SlotCounts
 
 
 class NoAnswer(Exception):
-    """Those who know did not answer; the text says why."""
+    """The store, or a worker, did not reply. The text has the cause."""
 
 
 Row = dict[str, Any]
@@ -19,11 +20,13 @@ that are held on purpose: `hold` instead of `request_id` and `caller`."""
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What one process holds of one account, or of one of its functions.
+    """Describes what one process holds of one account, or of one of its functions.
 
-    `gateway` is None where counters are in memory, `slots` how many it holds. `rows` are the oldest, as they were
-    `listed_seconds_ago`; None says that they are not known. Where counters are shared `seconds_left` is when the slots
-    go back unless the gateway is heard, and `is_alive` whether it was heard within half a lease.
+    gateway: the process's id; None where counters are in memory.
+    slots: the number of its slots.
+    rows: the oldest slots, as they were `listed_seconds_ago`, which is None where they are not known.
+    seconds_left: time until the slots are released, unless the gateway renews its lease; None in memory.
+    is_alive: True where the lease was renewed within half of it.
     """
 
     gateway: str | None
@@ -35,22 +38,14 @@ class Report(msgspec.Struct, frozen=True):
     is_alive: bool = True
 
 
-def account_counter(account: str) -> str:
-    return f"{account}/account"
+def accounts_of(counters: SlotCounts) -> list[str]:
+    """Returns the accounts of which this process holds slots."""
+    accounts = (account_counted_by(counter) for counter in counters.counts())
+    return [account for account in accounts if account is not None]
 
 
-def counter_of(account: str, function: str | None) -> str:
-    """The counter that every slot in question holds."""
-    return account_counter(account) if function is None else f"{account}/function/{function}"
-
-
-def accounts_of(counters: MemoryCounters) -> list[str]:
-    """The accounts of which this process holds slots."""
-    return [account for account, _, kind in (name.partition("/") for name in counters.held()) if kind == "account"]
-
-
-def list_rows(counters: MemoryCounters, account: str, function: str | None, most: int) -> list[Row]:
-    """The `most` oldest slots; those of one hold are one row."""
+def list_rows(counters: Counters, account: str, function: str | None, most: int) -> list[Row]:
+    """Returns the `most` oldest slots. The slots of one hold are one row."""
     rows: list[Row] = []
     seen: set[int] = set()
     for slot, age in counters.oldest_slots(counter_of(account, function), most):
@@ -60,7 +55,7 @@ def list_rows(counters: MemoryCounters, account: str, function: str | None, most
         seen.add(id(holder))
         row: Row = {
             "account": account,
-            "function": slot.own.partition("/function/")[2] or None,
+            "function": function_of(slot.function_counter),
             "slots": 1,
             "age_seconds": round(age, 3),
         }
@@ -69,9 +64,9 @@ def list_rows(counters: MemoryCounters, account: str, function: str | None, most
 
 
 def report_own(
-    counters: MemoryCounters, gateway: str | None, accounts: list[str], function: str | None, most: int
+    counters: Counters, gateway: str | None, accounts: list[str], function: str | None, most: int
 ) -> list[Report]:
-    """What this process holds now. No more than `most` slots of each account are looked at."""
+    """Returns what this process holds now. At most `most` slots of each account are listed."""
     return [
         Report(
             gateway,

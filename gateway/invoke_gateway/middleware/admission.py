@@ -11,7 +11,7 @@ from time import perf_counter
 from ..asgi import DONE, EXCHANGE, App, Receive, Scope, Send
 from ..counters.base import Counters
 from ..exchange import Exchange
-from ..policy.concurrency import Full
+from ..policy.concurrency import LimitReached
 
 
 class Precheck:
@@ -26,7 +26,7 @@ class Precheck:
         invocation = exchange.invocation
         if invocation is not None and invocation.is_synchronous:
             assert exchange.plan is not None  # the authenticate stage sets it for every invocation
-            full = self._counters.look(exchange.plan)
+            full = self._counters.check(exchange.plan)
             if full is not None:
                 _refuse(exchange, full)
                 return DONE
@@ -48,9 +48,9 @@ class Admission:
         exchange: Exchange = scope[EXCHANGE]
         assert exchange.plan is not None  # the authenticate stage sets it for every invocation
         started = self._clock()
-        taken = await self._counters.take(exchange.plan)
+        taken = await self._counters.acquire(exchange.plan)
         exchange.admission_seconds = self._clock() - started
-        if isinstance(taken, Full):
+        if isinstance(taken, LimitReached):
             _refuse(exchange, taken)
             return
         exchange.slot = taken
@@ -63,6 +63,6 @@ class Admission:
                 taken.release()
 
 
-def _refuse(exchange: Exchange, full: Full) -> None:
+def _refuse(exchange: Exchange, full: LimitReached) -> None:
     exchange.refusal = full.claim.refusal
     exchange.full = full

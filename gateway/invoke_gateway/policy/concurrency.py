@@ -61,7 +61,7 @@ class Plan:
     rates: tuple[RateClaim, ...]
 
 
-class Full(NamedTuple):
+class LimitReached(NamedTuple):
     """Describes a claim that found no room: which limit, how much of it was in use, the seconds until another try may
     help. They are infinite where the limit is 0."""
 
@@ -80,10 +80,11 @@ def _describe(limit: str, in_use: int, ceiling: float) -> str:
     return f'limit="{limit}", in-use={in_use}, ceiling={ceiling:g}'
 
 
-class Occupant(NamedTuple):
-    """Slots of some counter that one plan took: its own counter, how many, the age in seconds of the oldest."""
+class SlotUsage(NamedTuple):
+    """Describes the slots that one function has of some counter: the function's own counter, their number, the age of
+    the oldest (seconds)."""
 
-    own: str
+    function_counter: str
     slots: int
     oldest_seconds: float
 

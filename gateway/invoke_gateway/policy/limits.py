@@ -13,6 +13,7 @@ from typing import NamedTuple
 from ..invocation import Caller
 from ..refusals import Refusal
 from .concurrency import OWN, Claim, Lane, Plan, RateClaim, account_claim, pool_claim, reserved_lane, unreserved_lane
+from .counter_names import account_counter, caller_bucket, function_prefix, pool_counter
 
 DEFAULT_ACCOUNT = "000000000000"
 """How the pool that all unnamed accounts share is shown."""
@@ -82,9 +83,9 @@ class AccountLimits:
             limits.reserved_concurrent_executions or 0 for limits in self.functions.values()
         )
         self.unreserved_concurrent_executions = max(0, concurrent_executions - self.reserved_concurrent_executions)
-        self.account_counter = f"{account}/account"
-        self.pool_counter = f"{account}/unreserved"
-        self._function_prefix = f"{account}/function/"
+        self.account_counter = account_counter(account)
+        self.pool_counter = pool_counter(account)
+        self._function_prefix = function_prefix(account)
         self._labels = frozenset(islice(self.functions, labelled))
         self._unlimited, self._rules = self._make_rules()
 
@@ -128,7 +129,7 @@ class AccountLimits:
         """The per-caller rate. Callers whom the settings do not know pass `None` and share one bucket."""
         if self.caller_requests_per_second is None:
             return None
-        bucket = f"{self.account}/caller/{access_key_id or ''}"
+        bucket = caller_bucket(self.account, access_key_id)
         return RateClaim(bucket, self.caller_requests_per_second, Refusal.CALLER_RATE, "caller_requests_per_second")
 
     def _make_rules(self) -> tuple[Rule, dict[str, Rule]]:

@@ -15,7 +15,7 @@ from random import random
 from time import monotonic, time
 
 from ..background import BackgroundTasks
-from ..policy.concurrency import Claim, Full, Plan
+from ..policy.concurrency import Claim, LimitReached, Plan
 from ..policy.event_rules import Condition, Delays, EventRules
 from ..policy.limits import Limits
 from .base import LaneBacklog, Store, StoreError
@@ -196,7 +196,7 @@ class Dispatcher:
             if self._round_robin.offer(claim.counter or own):
                 self._pump_soon()
 
-    def on_call_refused(self, full: Full, plan: Plan) -> None:
+    def on_call_refused(self, full: LimitReached, plan: Plan) -> None:
         """Records that a synchronous call was refused, so that events yield to calls."""
         if isinstance(full.claim, Claim) and (self._round_robin.has_blocked or self._tasks):
             self._slot_gate.yield_to_calls(full.claim.counter or plan.function_counter)

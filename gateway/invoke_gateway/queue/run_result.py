@@ -18,7 +18,7 @@ from ..backend_errors import (
     BackendUnreachable,
     BackendUntrusted,
 )
-from ..policy.concurrency import Claim, Full, Plan
+from ..policy.concurrency import Claim, LimitReached, Plan
 from ..policy.content_coding import CannotDecode, DecodedTooLarge, read_payload, wrap
 from ..policy.function_errors import UNNAMED, FunctionErrors
 from ..policy.json_members import find_string
@@ -57,7 +57,7 @@ class RunResult(NamedTuple):
     remedy: str | None = None
 
 
-def judge_full(full: Full, plan: Plan) -> RunResult:
+def judge_full(full: LimitReached, plan: Plan) -> RunResult:
     """Return what it means that there was no slot."""
     if not isinstance(full.claim, Claim):  # the shared counters can say neither yes nor no
         return RunResult("away", code=500, message=full.claim.refusal.message)

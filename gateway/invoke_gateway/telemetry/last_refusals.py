@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from time import time
-from typing import Any, Protocol
+from typing import Any
 
+from ..counters.base import Counters
 from ..exchange import Exchange
-from ..policy.concurrency import Claim, Full, Occupant
+from ..policy.concurrency import Claim, LimitReached
+from ..policy.counter_names import function_of
 
 KEPT = 100
 # Seconds between two kept refusals: by the same limit, so that a flood at one limit does not hide others; and by any
@@ -25,10 +27,6 @@ _MOST_OCCUPANTS = 4
 _MOST_LIMITS = 1000  # with a spacing of their own; a caller's rate has no lasting identity, so there may be any number
 
 
-class Levels(Protocol):
-    def occupants(self, counter: str, most: int) -> list[Occupant]: ...
-
-
 class LastRefusals:
     """Keeps the newest refusals as documents.
 
@@ -37,7 +35,7 @@ class LastRefusals:
     """
 
     def __init__(
-        self, levels: Levels, *, holds: Callable[[], Mapping[str, int]], now: Callable[[], float] = time
+        self, levels: Counters, *, holds: Callable[[], Mapping[str, int]], now: Callable[[], float] = time
     ) -> None:
         self._levels = levels
         self._holds = holds
@@ -73,7 +71,7 @@ class LastRefusals:
         """Return the kept refusals (docs/live-page.md)."""
         return list(reversed(self._kept))
 
-    def _describe(self, exchange: Exchange, full: Full | None) -> dict[str, Any]:
+    def _describe(self, exchange: Exchange, full: LimitReached | None) -> dict[str, Any]:
         refusal, plan, invocation = exchange.refusal, exchange.plan, exchange.invocation
         assert refusal is not None
         refused: dict[str, Any] = {
@@ -100,18 +98,18 @@ class LastRefusals:
 
     def _describe_occupants(self, counter: str) -> dict[str, object]:
         held = self._holds()
-        occupants = self._levels.occupants(counter, _MOST_SLOTS_LOOKED_AT)
-        shown = occupants[:_MOST_OCCUPANTS]
+        usage = self._levels.usage(counter, _MOST_SLOTS_LOOKED_AT)
+        shown = usage[:_MOST_OCCUPANTS]
         return {
             "held": held.get(counter, 0),
             "occupied_by": [
                 {
-                    "function": occupant.own.partition("/function/")[2] or None,
+                    "function": function_of(occupant.function_counter),
                     "slots": occupant.slots,
-                    "held": min(occupant.slots, held.get(occupant.own, 0)),
+                    "held": min(occupant.slots, held.get(occupant.function_counter, 0)),
                     "oldest_seconds": round(occupant.oldest_seconds, 3),
                 }
                 for occupant in shown
             ],
-            "others": len(occupants) - len(shown),
+            "others": len(usage) - len(shown),
         }

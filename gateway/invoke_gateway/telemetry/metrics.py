@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
 from ..backend_errors import KINDS
+from ..counters.base import SlotCounts
 from ..policy.limits import AccountLimits, Limits
 from .event_metrics import Events, list_events
 from .exposition import Family
@@ -19,16 +20,6 @@ from .totals import Totals
 
 _BY_ACCOUNT = ("account",)
 _BY_FUNCTION = ("account", "function")
-
-
-class Levels(Protocol):
-    """Reads the slots in use."""
-
-    def held(self) -> Mapping[str, int]:
-        """Return each counter that at least one slot holds, with the number of slots."""
-
-    def oldest_seconds(self, counter: str) -> float:
-        """Return the age of the oldest slot that holds the counter; 0 without one."""
 
 
 class BufferUsage(Protocol):
@@ -81,7 +72,7 @@ class GatewayMetrics:
         totals: Totals,
         *,
         limits: Callable[[], Limits],
-        levels: Levels,
+        levels: SlotCounts,
         holds: Callable[[], Mapping[str, int]],
         buffers: BufferUsage,
         upstream: ConnectionUsage,
@@ -108,7 +99,7 @@ class GatewayMetrics:
     def families(self) -> Iterator[Family]:
         """List every metric. Requests run between rows, so values that must agree are read before the first row."""
         yield from list_functions(list(self._totals.functions.items()))
-        yield from list_accounts(self._limits().all(), self._levels.held())
+        yield from list_accounts(self._limits().all(), self._levels.counts())
         yield from self._list_ages(self._limits().all(), self._holds())
         if self._events is not None:
             yield from list_events(self._events)

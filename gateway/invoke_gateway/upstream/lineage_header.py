@@ -13,6 +13,7 @@ from itertools import count
 from secrets import randbits
 from time import time
 
+from ..policy.counter_names import split_counter
 from ..policy.recursion import TRACE_HEADER, begin_lineage, extend, hash_function, may_have_lineage
 from .headers import Headers
 
@@ -87,7 +88,7 @@ class LineageHeader:
     def _describe(self, function: str) -> tuple[bytes, bytes, bytes]:
         """Returns the function's hash, and two beginnings of a chain: as the end of a header line, and behind other
         fields."""
-        account, _, name = function.partition("/function/")
-        hashed = hash_function(self._region, account, name)
+        account, name = split_counter(function)
+        hashed = hash_function(self._region, account, name or "")
         field = b";Lineage=%b" % begin_lineage(hashed)
         return hashed, b";Sampled=0%b\r\n" % field, field

@@ -14,6 +14,7 @@ from ..admin.fault_scripts import FaultEndpoint
 from ..admin.in_flight import RENAMED_ROUTES, InFlightEndpoint
 from ..admin.queue import QueueEndpoint
 from ..admin.readiness import Readiness
+from ..policy.counter_names import account_counted_by
 from ..settings import Address
 from .aggregate import Aggregate
 from .channel import NO_WORKER, WorkerGone, WorkerTimeout
@@ -150,9 +151,8 @@ class WorkersEndpoint:
 
 
 def _describe(worker: WorkerHandle) -> dict[str, object]:
-    account_counters = [
-        slots for name, (slots, _) in worker.snapshot.get("levels", {}).items() if name.endswith("/account")
-    ]
+    levels = worker.snapshot.get("levels", {}).items()
+    account_counters = [slots for name, (slots, _) in levels if account_counted_by(name) is not None]
     return {
         "worker": worker.number,
         "gateway": worker.name,

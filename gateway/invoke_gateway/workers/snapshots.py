@@ -31,7 +31,7 @@ def describe_snapshot(gateway: Gateway) -> dict[str, Any]:
     assert shared is not None, "workers share counters"
     counters = gateway.counters
     return {
-        "levels": {name: (slots, counters.oldest_seconds(name)) for name, slots in counters.held().items()},
+        "levels": {name: (slots, counters.oldest_seconds(name)) for name, slots in counters.counts().items()},
         "held": gateway.holds.by_counter(),
         "holds": gateway.holds.describe_all(),
         "throttles": [

@@ -23,7 +23,7 @@ class LevelSums:
                 self._slots[counter] += slots
                 self._oldest[counter] = max(oldest, self._oldest.get(counter, 0.0))
 
-    def held(self) -> dict[str, int]:
+    def counts(self) -> dict[str, int]:
         return dict(self._slots)
 
     def in_use(self, counter: str) -> int:

@@ -9,7 +9,7 @@ class Levels:
     def __init__(self) -> None:
         self.now: dict[str, int] = {}
 
-    def held(self) -> dict[str, int]:
+    def counts(self) -> dict[str, int]:
         return self.now
 
 

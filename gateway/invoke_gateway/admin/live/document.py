@@ -11,9 +11,11 @@ from heapq import nsmallest
 from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
+from ...counters.base import SlotCounts
+from ...policy.counter_names import split_counter
 from ...policy.limits import OTHER, AccountLimits, Limits
 from ...telemetry.totals import Totals
-from ..limits import Everywhere, Levels, count_in_flight, describe_function
+from ..limits import Everywhere, count_in_flight, describe_function
 from .sparklines import STEP_SECONDS, STEPS, Sparklines
 
 MOST_ROWS = 200
@@ -95,7 +97,7 @@ class LiveSnapshot:
     """Holds what all queries of one tick share."""
 
     def __init__(
-        self, limits: Limits, levels: Levels, totals: Totals, sparklines: Sparklines, holds: Mapping[str, int]
+        self, limits: Limits, levels: SlotCounts, totals: Totals, sparklines: Sparklines, holds: Mapping[str, int]
     ) -> None:
         self.limits = limits
         self.levels = levels
@@ -118,11 +120,11 @@ class LiveSnapshot:
     def _find_busy(self) -> dict[tuple[str, str], int]:
         """Sum the recent and present level of each function, by account and name."""
         recent = self.sparklines.recent(_RECENT_STEPS)
-        recent.update(self.levels.held())
+        recent.update(self.levels.counts())
         busy = {}
         for counter, level in recent.items():
-            account, is_function, name = counter.partition("/function/")
-            if is_function and account in self.accounts:
+            account, name = split_counter(counter)
+            if name is not None and account in self.accounts:
                 busy[account, name] = level
         return busy
 
@@ -177,7 +179,7 @@ class LiveView:
         self,
         *,
         limits: Callable[[], Limits],
-        levels: Levels,
+        levels: SlotCounts,
         totals: Totals,
         sparklines: Sparklines,
         holds: Callable[[], Mapping[str, int]],

@@ -6,7 +6,8 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from itertools import islice
-from typing import Protocol
+
+from ...counters.base import SlotCounts
 
 SAMPLE_SECONDS = 1.0
 SAMPLES_PER_STEP = 5
@@ -17,14 +18,10 @@ STEP_SECONDS = SAMPLE_SECONDS * SAMPLES_PER_STEP
 MOST_COUNTERS = 1000
 
 
-class Levels(Protocol):
-    def held(self) -> Mapping[str, int]: ...
-
-
 class Sparklines:
     """Keeps the highest level of each counter and step. An idle counter takes no memory, an idle gateway no time."""
 
-    def __init__(self, levels: Levels) -> None:
+    def __init__(self, levels: SlotCounts) -> None:
         self._levels = levels
         self._steps: deque[dict[str, int]] = deque([{}], maxlen=STEPS)
         self._samples = 0
@@ -36,7 +33,7 @@ class Sparklines:
             self._samples = 0
         self._samples += 1
         step = self._steps[-1]
-        held = self._levels.held()
+        held = self._levels.counts()
         if len(step) + len(held) > MOST_COUNTERS:
             held = _choose_busiest(held, known=step)
         for counter, level in held.items():

@@ -13,10 +13,11 @@ from secrets import token_hex
 from time import monotonic
 
 from ...background import BackgroundTasks
-from ...policy.concurrency import Claim, Full, Lane, Plan, RateClaim
+from ...policy.concurrency import Claim, Lane, LimitReached, Plan, RateClaim
 from ...policy.limits import Limits
-from ..base import AWAY, REFILLING
-from ..memory import MemoryCounters, MemorySlot, describe_empty
+from ..base import RECOVERING, UNAVAILABLE, OnFree
+from ..local_slots import LocalSlot, LocalSlots
+from ..rates import Rates, describe_empty, take_now
 from .fallback import choose_part
 from .holder_snapshots import Listing
 from .limits_digest import LimitsInWords
@@ -32,12 +33,12 @@ class _Asked(Take):
 
     __slots__ = ("answer",)
 
-    def __init__(self, plan: Plan, answer: asyncio.Future[MemorySlot | Full]) -> None:
+    def __init__(self, plan: Plan, answer: asyncio.Future[LocalSlot | LimitReached]) -> None:
         super().__init__(plan)
         self.answer = answer
 
 
-class SharedCounters(MemoryCounters):
+class SharedCounters:
     """`limits` gives the table in force. `degraded` is told whether the store is away or being refilled, and whether
     another gateway has other limits. `clock` gives monotonic seconds. Levels, ages and occupants are those of this
     process; `sums` are those of all, when last read."""
@@ -51,7 +52,15 @@ class SharedCounters(MemoryCounters):
         tasks: BackgroundTasks | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        super().__init__(clock)
+        self._clock = clock
+        self._slots = slots = LocalSlots(clock, self._on_release)
+        self._rates = Rates()
+        self.check = slots.check
+        self.in_use = slots.in_use
+        self.oldest_seconds = slots.oldest_seconds
+        self.counts = slots.counts
+        self.usage = slots.usage
+        self.oldest_slots = slots.oldest_slots
         self.gateway = terms.gateway or f"g-{token_hex(4)}"
         self.terms = terms
         self.totals = StoreTotals()
@@ -61,7 +70,7 @@ class SharedCounters(MemoryCounters):
         self._degraded = degraded
         degraded |= {"store_unavailable": False, "store_recovering": False, "limits_mismatch": False}
         self._tallies: dict[str, AccountTally] = {}
-        self._tally_of: dict[MemorySlot, AccountTally] = {}
+        self._tally_of: dict[LocalSlot, AccountTally] = {}
         self._words = LimitsInWords(limits)
         self._listing = Listing(
             self,
@@ -109,8 +118,8 @@ class SharedCounters(MemoryCounters):
 
     # What the chain asks.
 
-    async def take(self, plan: Plan) -> MemorySlot | Full:
-        full = self.look(plan)
+    async def acquire(self, plan: Plan) -> LocalSlot | LimitReached:
+        full = self.check(plan)
         if full is not None:  # this process alone fills the limit
             return full
         tally = self._tallies.get(plan.account) or self._open(plan.account)
@@ -126,14 +135,21 @@ class SharedCounters(MemoryCounters):
             asked.abandon()
             if asked.answer.done() and not asked.answer.cancelled():
                 answer = asked.answer.result()
-                if isinstance(answer, MemorySlot):  # it came when it was too late
+                if isinstance(answer, LocalSlot):  # it came when it was too late
                     answer.release(was_call=False)
             raise
 
-    def give_back(self, slot: MemorySlot, claims: tuple[Claim, ...], own: str, was_call: bool) -> None:
-        super().give_back(slot, claims, own, was_call)
+    @property
+    def on_free(self) -> OnFree | None:
+        return self._slots.on_free
+
+    @on_free.setter
+    def on_free(self, call: OnFree | None) -> None:
+        self._slots.on_free = call
+
+    def _on_release(self, slot: LocalSlot, claims: tuple[Claim, ...], function_counter: str) -> None:
         tally = self._tally_of.pop(slot)
-        tally.release(claim.counter or own for claim in claims)
+        tally.release(claim.counter or function_counter for claim in claims)
         tally.shard.ring(tally)
 
     # What the admin listener asks.
@@ -199,7 +215,7 @@ class SharedCounters(MemoryCounters):
                 asked.answer.set_exception(error)
 
     def _answer(self, tally: AccountTally, asked: _Asked, answer: Answer) -> None:
-        given: MemorySlot | Full
+        given: LocalSlot | LimitReached
         plan = asked.plan
         if answer is None:
             if asked.answer.done():
@@ -210,35 +226,35 @@ class SharedCounters(MemoryCounters):
         elif isinstance(answer.claim, RateClaim):
             given = describe_empty(answer.claim)
         else:
-            level = self._levels.get(answer.claim.counter or plan.function_counter)
-            given = self._describe_full(answer.claim, level, answer.in_use, answer.claim.ceiling or 0)
+            given = self._slots.describe_limit_reached(answer.claim, plan.function_counter, answer.in_use)
         if not asked.answer.done():
             asked.answer.set_result(given)
-        elif isinstance(given, MemorySlot):
+        elif isinstance(given, LocalSlot):
             given.release(was_call=False)
 
-    def _enter(self, plan: Plan, lane: Lane, tally: AccountTally) -> MemorySlot:
-        slot = self._occupy(lane, plan.function_counter)
+    def _enter(self, plan: Plan, lane: Lane, tally: AccountTally) -> LocalSlot:
+        slot = self._slots.occupy(lane, plan.function_counter)
         self._tally_of[slot] = tally
         return slot
 
-    def _take_alone(self, plan: Plan, tally: AccountTally) -> MemorySlot | Full:
+    def _take_alone(self, plan: Plan, tally: AccountTally) -> LocalSlot | LimitReached:
         """What the policy says while the store says neither yes nor no."""
         policy = self.terms.on_store_failure
         if policy == "refuse" or self._is_closed:
             self.totals.alone["refused"] += 1
             is_away = tally.shard.availability.unavailable_reason is not None or self._is_closed
-            return AWAY if is_away else REFILLING
+            return UNAVAILABLE if is_away else RECOVERING
         lanes, rates = choose_part(policy, plan, tally)
-        full: Full | None = None
+        full: LimitReached | None = None
         for lane in lanes:
-            full = self._find_full(lane, plan.function_counter)
+            full = self._slots.find_limit_reached(lane, plan.function_counter)
             if full is None:
                 break
-        full = full or self._take_tokens(rates, plan.function_counter)
-        if full is not None:
+        found = full or self._rates.find(rates, plan.function_counter)
+        if isinstance(found, LimitReached):
             self.totals.alone["refused"] += 1
-            return full
+            return found
+        take_now(found)
         self.totals.alone["admitted"] += 1
         tally.admit_alone(claim.counter or plan.function_counter for claim in lane.claims)
         tally.shard.ring(tally)

@@ -14,8 +14,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from ..holders import account_counter, list_rows
-from ..memory import MemoryCounters
+from ...policy.counter_names import account_counter
+from ..base import Counters
+from ..holders import list_rows
 from .script import PUBLISH, base_key
 
 # Rows of one account, and slots that are looked at in all: what a process of many accounts shows of each is less.
@@ -39,7 +40,7 @@ class Listing:
 
     def __init__(
         self,
-        counters: MemoryCounters,
+        counters: Counters,
         *,
         gateway: str,
         accounts: Callable[[], Iterable[str]],

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from ...policy.counter_names import account_counter
 from ...store.connection import StoreConnection
 from .availability import CountersAvailability
 from .connecting import Redirect
@@ -23,7 +24,7 @@ def tell_fenced(gateway: str, tally: AccountTally) -> None:
         "shared counters do not know %s any more: it was not heard for a lease, or they lost it; it runs %d calls "
         "of account %s and tells so before it admits another",
         gateway,
-        tally.held[f"{tally.account}/account"],
+        tally.held[account_counter(tally.account)],
         tally.account,
     )
 

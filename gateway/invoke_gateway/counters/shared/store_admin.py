@@ -8,10 +8,11 @@ from typing import Any
 
 import msgspec
 
+from ...policy.counter_names import account_counter, counter_of
 from ...store.connection import StoreConnection
 from ...store.errors import StoreUnavailable, describe_failure
 from ...store.script import Script
-from ..holders import NoAnswer, Report, Row, account_counter, counter_of
+from ..holders import NoAnswer, Report, Row
 from .connecting import Redirect
 from .messages import encode_forget
 from .script import FORGET, HOLDERS, base_key

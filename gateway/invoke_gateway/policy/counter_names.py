@@ -1,0 +1,60 @@
+"""Makes the names of counters and buckets, and takes them apart: the only file that knows their form."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+_ACCOUNT = "/account"
+_POOL = "/unreserved"
+_FUNCTION = "/function/"
+
+
+class CounterName(NamedTuple):
+    """Holds the parts of a counter's name. `function` is None for the counters of the account itself."""
+
+    account: str
+    function: str | None
+
+
+def account_counter(account: str) -> str:
+    """Returns the counter that every slot of the account holds."""
+    return account + _ACCOUNT
+
+
+def pool_counter(account: str) -> str:
+    """Returns the counter of the slots that no function has reserved."""
+    return account + _POOL
+
+
+def function_prefix(account: str) -> str:
+    """Returns the text before a function's name in its counter's name."""
+    return account + _FUNCTION
+
+
+def function_counter(account: str, function: str) -> str:
+    return function_prefix(account) + function
+
+
+def counter_of(account: str, function: str | None) -> str:
+    """Returns the counter that every slot of the function holds, or of the account where `function` is None."""
+    return account_counter(account) if function is None else function_counter(account, function)
+
+
+def caller_bucket(account: str, access_key_id: str | None) -> str:
+    """Returns the bucket of a caller's rate. All callers without a known key share one."""
+    return f"{account}/caller/{access_key_id or ''}"
+
+
+def split_counter(counter: str) -> CounterName:
+    account, separator, name = counter.partition(_FUNCTION)
+    return CounterName(account, name) if separator else CounterName(counter.rpartition("/")[0], None)
+
+
+def function_of(counter: str) -> str | None:
+    """Returns the function whose own counter this is; None for an account's counters."""
+    return counter.partition(_FUNCTION)[2] or None
+
+
+def account_counted_by(counter: str) -> str | None:
+    """Returns the account where `counter` counts all of its slots, else None."""
+    return counter.removesuffix(_ACCOUNT) if counter.endswith(_ACCOUNT) and _FUNCTION not in counter else None

@@ -1,0 +1,92 @@
+"""Counts as a third store, written from `counters/base.py` alone: a list of slots and the times of tokens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+
+from invoke_gateway.counters.base import OnFree
+from invoke_gateway.exchange import Holder
+from invoke_gateway.policy.concurrency import Claim, Lane, LimitReached, Plan, RateClaim, SlotUsage
+from invoke_gateway.policy.retry_after import NEVER
+
+
+class ToySlot:
+    holder: Holder | None
+
+    def __init__(self, store: ToyCounters, claims: tuple[Claim, ...], function_counter: str) -> None:
+        self.store, self.claims, self.function_counter = store, claims, function_counter
+        self.counters = [claim.counter or function_counter for claim in claims]
+        self.taken_at = asyncio.get_running_loop().time()
+
+    def release(self, *, was_call: bool = True) -> None:
+        self.holder = None
+        if self in self.store.slots:
+            self.store.slots.remove(self)
+            if self.store.on_free is not None:
+                self.store.on_free(self.claims, self.function_counter)
+
+
+class ToyCounters:
+    def __init__(self) -> None:
+        self.on_free: OnFree | None = None
+        self.slots: list[ToySlot] = []
+        self.tokens: dict[str, deque[float]] = {}  # when each was taken
+
+    def check(self, plan: Plan) -> LimitReached | None:
+        reached = [self._find_reached(lane, plan.function_counter) for lane in plan.lanes]
+        return None if None in reached else reached[-1]
+
+    async def acquire(self, plan: Plan) -> ToySlot | LimitReached:
+        if (reached := self.check(plan)) is not None:
+            return reached
+        for rate in plan.rates:
+            if (empty := self._find_empty(rate, plan.function_counter)) is not None:
+                return empty
+        now = asyncio.get_running_loop().time()
+        for rate in plan.rates:
+            self.tokens[_bucket_of(rate, plan.function_counter)].append(now)
+        lane = next(lane for lane in plan.lanes if self._find_reached(lane, plan.function_counter) is None)
+        slot = ToySlot(self, lane.claims, plan.function_counter)
+        self.slots.append(slot)
+        return slot
+
+    def in_use(self, counter: str) -> int:
+        return self.counts().get(counter, 0)
+
+    def oldest_seconds(self, counter: str) -> float:
+        return next((age for _, age in self.oldest_slots(counter, 1)), 0.0)
+
+    def counts(self) -> dict[str, int]:
+        return dict(Counter(counter for slot in self.slots for counter in slot.counters))
+
+    def usage(self, counter: str, most: int) -> list[SlotUsage]:
+        found = self.oldest_slots(counter, most)
+        slots = Counter(slot.function_counter for slot, _ in found)
+        oldest = {slot.function_counter: age for slot, age in reversed(found)}
+        return [SlotUsage(name, count, oldest[name]) for name, count in slots.most_common()]
+
+    def oldest_slots(self, counter: str, most: int) -> list[tuple[ToySlot, float]]:
+        now = asyncio.get_running_loop().time()
+        return [(slot, now - slot.taken_at) for slot in self.slots if counter in slot.counters][:most]
+
+    def _find_reached(self, lane: Lane, function_counter: str) -> LimitReached | None:
+        for claim in lane.claims:
+            in_use = self.in_use(claim.counter or function_counter)
+            if claim.ceiling is not None and in_use >= claim.ceiling:
+                return LimitReached(claim, in_use, claim.ceiling, 1.0 if claim.ceiling else NEVER)
+        return None
+
+    def _find_empty(self, rate: RateClaim, function_counter: str) -> LimitReached | None:
+        taken = self.tokens.setdefault(_bucket_of(rate, function_counter), deque())
+        now = asyncio.get_running_loop().time()
+        while taken and taken[0] <= now - max(1.0, 1 / rate.per_second if rate.per_second else 1.0):
+            taken.popleft()
+        burst = int(max(1.0, rate.per_second)) if rate.per_second else 0
+        if len(taken) < burst:
+            return None
+        return LimitReached(rate, burst, rate.per_second, 1 / rate.per_second if rate.per_second else NEVER)
+
+
+def _bucket_of(rate: RateClaim, function_counter: str) -> str:
+    return f"{rate.bucket or function_counter} {rate.per_second}"

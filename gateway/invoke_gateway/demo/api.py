@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
-import uuid
 from collections.abc import Callable
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -17,6 +16,7 @@ from invoke_gateway import eventstream
 from invoke_gateway.asgi import Receive, Scope, Send
 from invoke_gateway.demo.functions import LONGEST_RUN, DemoFunctionError, Function, Functions
 from invoke_gateway.demo.overlap import Overlap
+from invoke_gateway.demo.reply import JSON, DemoReply, Headers, read_body
 from invoke_gateway.policy.arn import find_partition
 from invoke_gateway.policy.json_text import find_json_error
 
@@ -37,14 +37,9 @@ _INVOKE_WITH_RESPONSE_STREAM = _Operation(
 _INVOKE_ASYNC = _Operation("/2014-11-13/functions/", "/invoke-async", (b"Event",))
 _OPERATIONS = (_INVOKE, _INVOKE_WITH_RESPONSE_STREAM, _INVOKE_ASYNC)
 
-_REQUEST_ID = re.compile(rb"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-
-_JSON = (b"content-type", b"application/json")
 _EVENT_STREAM = (b"content-type", eventstream.CONTENT_TYPE.encode())
 _EXECUTED_VERSION = (b"x-amz-executed-version", b"$LATEST")
 _NO_BODY = (b"content-length", b"0")
-
-Headers = tuple[tuple[bytes, bytes], ...]
 
 
 class _Name(NamedTuple):
@@ -100,7 +95,7 @@ class DemoBackend:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             # Read first: an answer to an unfinished upload may reach the client as a broken pipe.
-            body = await _read(receive)
+            body = await read_body(receive)
             if body is not None:
                 await self._answer(scope, body, send)
         elif scope["type"] == "lifespan":
@@ -119,7 +114,7 @@ class DemoBackend:
     async def _answer(self, scope: Scope, body: bytes, send: Send) -> None:
         method, path = scope["method"], scope["path"]
         headers = dict(scope["headers"])
-        reply = _Reply(send, headers.get(b"x-amzn-requestid", b""))
+        reply = DemoReply(send, headers.get(b"x-amzn-requestid", b""))
         if method == "POST":
             for operation in _OPERATIONS:
                 if path.endswith(operation.suffix) and path.startswith(operation.prefix):
@@ -145,7 +140,7 @@ class DemoBackend:
         query: bytes,
         headers: dict[bytes, bytes],
         body: bytes,
-        reply: _Reply,
+        reply: DemoReply,
     ) -> None:
         invocation_type = headers.get(b"x-amz-invocation-type") or b"RequestResponse"
         if operation is _INVOKE_ASYNC:
@@ -156,8 +151,8 @@ class DemoBackend:
         if invocation_type not in operation.types:
             await reply.json(400, _invalid_type(invocation_type, operation.types), "ValidationException")
         elif function is None:
-            asked = parse_qs(query.decode("latin-1")).get("Qualifier")
-            qualifier = asked[0] if asked else _Name.parse(name).qualifier or "$LATEST"
+            qualifiers = parse_qs(query.decode("latin-1")).get("Qualifier")
+            qualifier = qualifiers[0] if qualifiers else _Name.parse(name).qualifier or "$LATEST"
             await reply.not_found(f"Function not found: {self._arn(name)}:{qualifier}")
         elif reason := find_json_error(event):
             text = f"Could not parse request body into json: Could not parse payload into json: {reason}"
@@ -178,7 +173,7 @@ class DemoBackend:
         self._events.add(task)
         task.add_done_callback(self._events.discard)
 
-    async def _get(self, name: str, reply: _Reply) -> None:
+    async def _get(self, name: str, reply: DemoReply) -> None:
         if self._functions.find(short := _Name.parse(name).name):
             await reply.json(200, {"Configuration": self._describe(short)})
         else:  # unlike Invoke's, this text has no $LATEST
@@ -210,13 +205,15 @@ async def _run_to_end(function: Function, event: bytes) -> None:
         async for _ in function(event):
             pass
     except DemoFunctionError:
-        pass  # nobody waits for the result of an Event
+        pass  # no client waits for the result of an Event
 
 
-async def _run(function: Function, event: bytes, reply: _Reply, is_log_wanted: bool, end: Callable[[], None]) -> None:
-    """`end` is called before anything of the response is written."""
+async def _run(
+    function: Function, event: bytes, reply: DemoReply, is_log_wanted: bool, end: Callable[[], None]
+) -> None:
+    """Runs a function and sends its result. `end` is called before anything of the response is written."""
     began = perf_counter()
-    headers: Headers = (_JSON, _EXECUTED_VERSION)
+    headers: Headers = (JSON, _EXECUTED_VERSION)
     try:
         result = b"".join([piece async for piece in function(event)])
     except DemoFunctionError as error:
@@ -229,7 +226,7 @@ async def _run(function: Function, event: bytes, reply: _Reply, is_log_wanted: b
 
 
 async def _run_streamed(
-    function: Function, event: bytes, reply: _Reply, is_log_wanted: bool, end: Callable[[], None]
+    function: Function, event: bytes, reply: DemoReply, is_log_wanted: bool, end: Callable[[], None]
 ) -> None:
     """Streams as Lambda does: an error of the function is sent in the last message, after a 200. `end` is called before
     it."""
@@ -266,54 +263,3 @@ def _invalid_type(invocation_type: bytes, known: tuple[bytes, ...]) -> dict[str,
         "message": f"1 validation error detected: Value '{value}' at 'invocationType' failed to satisfy "
         f"constraint: Member must satisfy enum value set: [{names}]"
     }
-
-
-# ---- plumbing --------------------------------------------------------------------------------------------
-
-
-class _Reply:
-    """Builds one response, with `x-amzn-RequestId`: the caller's own if it is a UUID."""
-
-    def __init__(self, send: Send, request_id: bytes) -> None:
-        self._send = send
-        own = request_id if _REQUEST_ID.fullmatch(request_id) else str(uuid.uuid4()).encode()
-        self.request_id = own.decode()
-        self._headers: Headers = ((b"x-amzn-requestid", own),)
-
-    def add(self, header: tuple[bytes, bytes]) -> None:
-        """Adds a header to the response."""
-        self._headers += (header,)
-
-    async def begin(self, status: int, headers: Headers) -> None:
-        await self._send({"type": "http.response.start", "status": status, "headers": [*self._headers, *headers]})
-
-    async def write(self, body: bytes, *, more: bool) -> None:
-        await self._send({"type": "http.response.body", "body": body, "more_body": more})
-
-    async def whole(self, status: int, headers: Headers, body: bytes = b"") -> None:
-        await self.begin(status, headers)
-        await self.write(body, more=False)
-
-    async def json(self, status: int, value: object, error_type: str | None = None) -> None:
-        body = msgspec.json.encode(value)
-        headers: Headers = (_JSON, (b"content-length", b"%d" % len(body)))
-        if error_type:
-            headers += ((b"x-amzn-errortype", error_type.encode()),)
-        await self.whole(status, headers, body)
-
-    async def not_found(self, text: str) -> None:
-        await self.json(404, {"Type": "User", "Message": text}, "ResourceNotFoundException")
-
-
-async def _read(receive: Receive) -> bytes | None:
-    """Returns the whole body, or None when the client left before its end."""
-    message = await receive()
-    if message["type"] == "http.request" and not message.get("more_body"):
-        return bytes(message.get("body", b""))
-    pieces: list[bytes] = []
-    while message["type"] == "http.request":
-        pieces.append(message.get("body", b""))
-        if not message.get("more_body"):
-            return b"".join(pieces)
-        message = await receive()
-    return None

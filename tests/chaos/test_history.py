@@ -1,4 +1,4 @@
-"""What the ledger counts as running, and when it says that a slot was free for certain."""
+"""What the history counts as running, and when it says that a slot was free for certain."""
 
 from __future__ import annotations
 

@@ -24,7 +24,9 @@ async def test_the_slots_of_a_killed_gateway_stay_taken_until_the_time_out_and_n
 ):
     sharing = Sharing(2, lease_seconds=LEASE_SECONDS, reclaim_after=TIMEOUT)
     accounts = [AccountQuota("000000000000", 6, {"checkout": 2})]
-    plan = ProvePlan([3], accounts=accounts, sharing=sharing, kinds=[FaultKind.KILLED], phases=("siege", "quiet"))
+    plan = ProvePlan(
+        [3], accounts=accounts, sharing=sharing, kinds=[FaultKind.KILLED], phases=("faults", "final check")
+    )
     verdict = await prove(plan, Progress(Console(file=io.StringIO()), 1))
     assert {violation: verdict.counts[violation] for violation in CERTAIN} == dict.fromkeys(CERTAIN, 0), (
         verdict.examples

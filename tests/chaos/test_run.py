@@ -63,7 +63,7 @@ async def test_a_gateway_started_for_it_holds_against_clients_and_backends_that_
     ]
     (result,) = verdict.results
     assert min(result.answers[kind] for kind in ("200", "429", "500", "left")) > 5, f"too tame: {result.answers}"
-    assert [name for name, _ in result.phases] == ["at the limit", "burst", "hostile", "quiet"]
+    assert [name for name, _ in result.phases] == ["at the limit", "burst", "hostile", "final check"]
 
 
 async def test_a_running_gateway_can_be_judged_when_it_forwards_to_the_backend_of_the_proof() -> None:
@@ -114,11 +114,11 @@ async def test_each_broken_rule_of_another_gateway_is_seen_and_nothing_where_non
         assert "does not hold" in verdict.sentence
 
 
-async def test_slots_that_limits_shows_after_quiet_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_slots_that_limits_shows_after_the_traffic_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(final_check, "PATIENCE", 0.2)
     verdict = await judge_fake(Flaw.KEEPS_SLOTS, timeout_seconds=1.0)
     assert verdict.counts[Violation.MISSING] > 0
-    assert any("in flight after quiet" in text for _, _, text in verdict.examples)
+    assert any("in flight after the traffic" in text for _, _, text in verdict.examples)
 
 
 async def test_a_rate_of_the_gateway_is_told_apart_from_its_slots() -> None:

@@ -20,37 +20,37 @@ async def server() -> AsyncIterator[SpawnedStore]:
 
 
 async def test_a_server_of_our_own_answers_and_is_empty_after_a_restart_on_the_same_port(server: SpawnedStore) -> None:
-    assert await server.ask("PING") == "PONG"
-    await server.ask("SET", "slots", "3")
-    assert await server.ask("GET", "slots") == "3"
+    assert await server.execute("PING") == "PONG"
+    await server.execute("SET", "slots", "3")
+    assert await server.execute("GET", "slots") == "3"
     server.kill()
     with pytest.raises(OSError):  # noqa: PT011 - which one depends on the platform
-        await server.ask("PING")
+        await server.execute("PING")
     await server.start()
-    assert await server.ask("DBSIZE") == "0"
+    assert await server.execute("DBSIZE") == "0"
 
 
 async def test_flush_empties_it(server: SpawnedStore) -> None:
-    await server.ask("SET", "slots", "3")
+    await server.execute("SET", "slots", "3")
     await server.flush()
-    assert await server.ask("DBSIZE") == "0"
+    assert await server.execute("DBSIZE") == "0"
 
 
 async def test_a_store_with_data_in_it_is_left_alone(server: SpawnedStore) -> None:
     url = f"redis://{server.endpoint}/0"
     async with store_for(url) as same:
         assert same.endpoint == server.endpoint
-    await server.ask("SET", "orders", "precious")
+    await server.execute("SET", "orders", "precious")
     with pytest.raises(Unusable, match="holds data"):
         async with store_for(url):
             pass
-    assert await server.ask("GET", "orders") == "precious"
+    assert await server.execute("GET", "orders") == "precious"
 
 
 async def test_a_password_of_the_url_is_used_and_passed_on(server: SpawnedStore) -> None:
-    await server.ask("CONFIG", "SET", "requirepass", "s3cret")
+    await server.execute("CONFIG", "SET", "requirepass", "s3cret")
     guarded = read_url(f"redis://:s3cret@{server.endpoint}/0")
-    assert await guarded.ask("PING") == "PONG"
+    assert await guarded.execute("PING") == "PONG"
     assert guarded.url_through(HostPort("127.0.0.1", 7)) == "redis://:s3cret@127.0.0.1:7/0"
     with pytest.raises(Unusable, match="NOAUTH"):
         await SharedStore(server.endpoint).check_is_ours()

@@ -65,7 +65,7 @@ async def _judge(flaw: SharedFlaw, kinds: tuple[FaultKind, ...], sharing: Sharin
         partition_seconds=0.0,
         timeline=kinds,
         begin=lambda name: phases.append((name, clock() - began)),
-        tell=lambda text: None,
+        log=lambda text: None,
     )
     await load.run()
     cluster.stop()
@@ -120,7 +120,7 @@ def test_each_flaw_of_sharing_is_seen(flaw: SharedFlaw, kind: FaultKind, violati
         assert any(fault.overshoot for fault in verdict.results[0].faults if fault.kind == kind)
 
 
-def test_a_blow_is_shown_second_by_second() -> None:
+def test_a_fault_is_shown_second_by_second() -> None:
     verdict = judge_fakes(SharedFlaw.NONE, FaultKind.KILLED, gateways=3)
     killed = next(fault for fault in verdict.results[0].faults if fault.kind == FaultKind.KILLED)
     assert killed.lasted is None
@@ -150,11 +150,11 @@ def test_slots_that_are_promised_after_the_time_out_are_not_given_away_after_the
     assert broken.counts[Violation.OVERSHOOT] > 0
 
 
-def test_a_blow_that_never_heals_is_shown_with_its_promise() -> None:
+def test_a_fault_that_never_heals_is_shown_with_its_promise() -> None:
     verdict = judge_fakes(SharedFlaw.NEVER_PRUNES, FaultKind.KILLED)
-    told = io.StringIO()
-    print_verdict(Console(file=told, width=120), verdict, list_tables(verdict))
-    for text in (told.getvalue(), render(verdict, "prove")):
+    output = io.StringIO()
+    print_verdict(Console(file=output, width=120), verdict, list_tables(verdict))
+    for text in (output.getvalue(), render(verdict, "prove")):
         assert "killed (-9)" in text
         assert "never" in text
         assert "2 s" in text, "the promise"

@@ -1,4 +1,4 @@
-"""When a blow is over whose gateway came back with more calls than the limit has slots for."""
+"""When a fault is over whose gateway came back with more calls than the limit has slots for."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def test_it_is_over_when_those_beyond_the_limit_have_ended_and_a_kill_is_n
     cluster = SimpleNamespace(nodes=[], gateways=[ONE])
     route = CallRoute(HostPort("127.0.0.1", 1), history)
     load = Workload(
-        route, cluster, [ACCOUNT], fault_log, "1", kinds=[], partition_seconds=0, timeline=[], begin=print, tell=print
+        route, cluster, [ACCOUNT], fault_log, "1", kinds=[], partition_seconds=0, timeline=[], begin=print, log=print
     )
     runs = []
     for id in ("a", "b"):

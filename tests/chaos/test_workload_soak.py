@@ -41,7 +41,7 @@ async def judge_fakes(
     *kinds: FaultKind,
     gateways: int = 2,
     reclaim_after: str = "lease",
-    phases: tuple[str, ...] = ("siege",),
+    phases: tuple[str, ...] = ("faults",),
 ) -> CallsVerdict:
     plan = ProvePlan(
         [2],
@@ -76,7 +76,9 @@ async def test_gateways_that_share_exactly_pass_and_each_flaw_is_seen(monkeypatc
 
     judgings = [
         judge_fakes(SharedFlaw.NONE, FaultKind.KILLED, reclaim_after=TIMEOUT),
-        judge_fakes(SharedFlaw.NONE, FaultKind.KILLED, FaultKind.REPLIES_LOST, gateways=3, phases=("siege", "quiet")),
+        judge_fakes(
+            SharedFlaw.NONE, FaultKind.KILLED, FaultKind.REPLIES_LOST, gateways=3, phases=("faults", "final check")
+        ),
         judge_fakes(SharedFlaw.NONE, FaultKind.TWO_KILLED, gateways=3),
         judge_fakes(SharedFlaw.NONE, FaultKind.CUT_OFF_AT_RESTART),
         judge_fakes(SharedFlaw.NO_REFILL, FaultKind.CUT_OFF_AT_RESTART),
@@ -84,9 +86,9 @@ async def test_gateways_that_share_exactly_pass_and_each_flaw_is_seen(monkeypatc
         *(judge_fakes(flaw, kind) for flaw, kind in flaws),
     ]
     kept, honest, two, cut, unfilled, broken, *verdicts = await asyncio.gather(*map(in_turn, judgings))
-    if honest.status == 2:  # the machine was starved, and what was late is not judged
+    if honest.status == 2:  # the machine was overloaded, and what was late is not judged
         honest = await judge_fakes(
-            SharedFlaw.NONE, FaultKind.KILLED, FaultKind.REPLIES_LOST, gateways=3, phases=("siege", "quiet")
+            SharedFlaw.NONE, FaultKind.KILLED, FaultKind.REPLIES_LOST, gateways=3, phases=("faults", "final check")
         )
     assert honest.examples == []
     assert honest.holds
@@ -123,7 +125,7 @@ async def test_gateways_that_share_exactly_pass_and_each_flaw_is_seen(monkeypatc
     for place, ((flaw, kind), violation) in enumerate(flaws.items()):
         if not verdicts[place].counts[
             violation
-        ]:  # the blow fell when little ran: on a busy machine it does, now and then
+        ]:  # the fault began when little ran: on a busy machine it does, now and then
             verdicts[place] = await judge_fakes(flaw, kind)
     for (what, violation), verdict in zip(flaws.items(), verdicts, strict=True):
         assert verdict.counts[violation] > 0, f"{what}: {verdict.sentence} {verdict.examples}"
@@ -135,9 +137,9 @@ async def test_gateways_that_share_exactly_pass_and_each_flaw_is_seen(monkeypatc
     assert waited > 9.0 > LEASE_SECONDS + GRACE_SECONDS, "9 s are the time-out"
     assert broken.counts[Violation.GIVEN_AWAY] > 0
     assert broken.counts[Violation.OVERSHOOT] > 0, "what is promised after the time-out must not happen after the lease"
-    told = io.StringIO()
-    print_verdict(Console(file=told, width=120), verdicts[4], list_tables(verdicts[4]))
-    for text in (told.getvalue(), render(verdicts[4], "prove")):
+    output = io.StringIO()
+    print_verdict(Console(file=output, width=120), verdicts[4], list_tables(verdicts[4]))
+    for text in (output.getvalue(), render(verdicts[4], "prove")):
         assert "killed (-9)" in text
         assert "never" in text
         assert "4 s" in text, "the promise"

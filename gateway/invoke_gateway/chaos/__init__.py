@@ -1,2 +1,4 @@
-"""`invoke-gateway prove`: does a gateway really hold its limits? Judged from outside, with nothing of the gateway's own
-code: hostile clients on one side, a backend that counts what truly overlaps on the other, plain arithmetic between."""
+"""Judges a gateway from outside: `invoke-gateway prove`.
+
+Hostile clients call it, and a backend behind it counts what truly overlaps. Nothing of the gateway's own code is used.
+"""

@@ -1,7 +1,7 @@
-"""The backend that a proof runs on: it does with each call what the call's plan says, and tells the ledger the truth.
+"""Runs each call as it is planned, and records what truly runs.
 
-It stops counting a call before it sends what may end the call for the gateway. What a function has begun it finishes,
-whether or not the gateway still listens or lives, as on Lambda.
+The backend stops counting a call before it sends what may end the call for the gateway. A function that has begun
+finishes, even when its gateway has hung up or is dead, as on Lambda.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def encode_result(call: PlannedCall) -> bytes:
 
 
 class RecordingBackend(BackendServer[PlannedCall]):
-    """`ledger` may be replaced while nothing runs; `gate` holds calls that wait."""
+    """The backend of calls. `history` may be replaced while nothing runs; `gate` holds the calls that wait."""
 
     history: CallHistory
 
@@ -58,7 +58,7 @@ class RecordingBackend(BackendServer[PlannedCall]):
 
 
 class FunctionRun:
-    """One run of a function: what `Ending` says, by name."""
+    """One run of a function. It ends as its call's `CallEnding` names."""
 
     def __init__(self, backend: RecordingBackend, run: CallRun, connection: GatewayConnection) -> None:
         self.backend = backend
@@ -112,7 +112,8 @@ class FunctionRun:
         self._close_with(b"r")
 
     async def _hang(self) -> None:
-        """Say nothing; the ledger ends the function at its own time-out. Some speak after the gateway's."""
+        """Sends nothing, while the history ends the function at its own time-out. Some endings send after the gateway's
+        time-out."""
         ending = self.call.ending
         started = self.call.sent_at if self.call.sent_at is not None else self.history.clock()
         late = started + self.history.timeout_seconds + LATE_SECONDS - self.history.clock()
@@ -120,7 +121,7 @@ class FunctionRun:
             with suppress(OSError, TimeoutError):
                 async with asyncio.timeout(late + GIVE_UP_SECONDS):
                     await self.reader.read(1)
-            # A gateway that was killed hangs up early; the function knows nothing of that.
+            # A gateway that was killed hangs up early; the function goes on.
             await asyncio.sleep(started + self.history.function_seconds - self.history.clock())
             self._reset()
             return
@@ -131,7 +132,7 @@ class FunctionRun:
         self._close_with(late_answer if ending is CallEnding.LATE_ANSWER else _GARBAGE)
 
     async def _send(self, data: bytes) -> None:
-        """Send a part that is not the last. Nobody may be there to take it: the function goes on."""
+        """Sends a part that is not the last. The function goes on, even where the connection is closed."""
         if not self.writer.is_closing():
             self.writer.write(data)
             with suppress(OSError):

@@ -1,4 +1,4 @@
-"""One call, from its plan to its end."""
+"""Describes one call, from its plan to its end."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class CallEnding(StrEnum):
 
     @property
     def takes_long(self) -> bool:
-        """Whether the gateway's own time-out is what ends it."""
+        """True where the gateway's own time-out ends the call."""
         return self in (CallEnding.HANGS, CallEnding.LATE_ANSWER, CallEnding.LATE_GARBAGE)
 
 

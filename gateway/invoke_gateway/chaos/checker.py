@@ -1,4 +1,4 @@
-"""Whether an answer is one that its call may get."""
+"""Checks each answer against its call."""
 
 from __future__ import annotations
 
@@ -24,8 +24,7 @@ _NEVER_ANSWER = (
 
 
 def check_answer(history: CallHistory, call: PlannedCall, answer: HttpAnswer | None) -> None:
-    """Note what is wrong with what the client of `call` got, and that the call is over. A client that left does not
-    come here."""
+    """Records what is wrong with the answer that the client of `call` received, and that the call is over."""
     if answer is None:
         record_silence(history, call, "the connection ended, or stood still, without an answer")
         return
@@ -48,7 +47,7 @@ def check_answer(history: CallHistory, call: PlannedCall, answer: HttpAnswer | N
 
 
 def record_silence(history: CallHistory, call: PlannedCall, why: str) -> None:
-    """The client stayed, and got no answer."""
+    """Records that the client stayed, and received no answer."""
     history.answers["none"] += 1
     history.record_answer(UNANSWERED)
     history.left(call)
@@ -93,7 +92,7 @@ def _check_refusal(history: CallHistory, call: PlannedCall, answer: HttpAnswer) 
     if call.arrivals:
         history.violations.add(Violation.REFUSED_AND_RUN, f"{call} was refused and run")
     elif call.ending is CallEnding.WAITS:
-        return  # see quiet.py for those that fill
+        return  # the final check judges the calls that fill
     elif is_affected and history.fault_log is not None:
         if not history.ran_full(call):
             history.fault_log.record_free_refusal(call, history.clock())
@@ -111,8 +110,8 @@ def _check_failure(history: CallHistory, call: PlannedCall, answer: HttpAnswer) 
     is_affected = history.fault_log is not None and history.fault_log.excuses_failure(call, history.clock())
     if (
         not call.ending.is_fault and not is_late and not is_affected
-    ):  # on a starved machine the time-out may hit any call
-        when = history.fault_log.tell_when(call, history.clock()) if history.fault_log else ""
+    ):  # on an overloaded machine the time-out may hit any call
+        when = history.fault_log.describe_moment(call, history.clock()) if history.fault_log else ""
         text = describe(call, answer) + when
         if answer.headers.get("x-amzn-errortype") == "ServiceException":  # the store may have been too slow
             history.add_unless_overloaded(Violation.NO_FAULT, text, call.opened_at - history.release_seconds)

@@ -1,4 +1,4 @@
-"""Clients: how a call is sent, read, left. What each does depends on its dice alone, and so on the seed."""
+"""Sends, reads and leaves calls. Each step of a client depends only on its random numbers, and so on the seed."""
 
 from __future__ import annotations
 
@@ -46,19 +46,19 @@ class ClientBehaviour(StrEnum):
 
 
 class CallRoute:
-    """Where clients call, and who keeps the books."""
+    """Routes calls to the gateway, and has the history of them."""
 
     def __init__(self, endpoint: HostPort, history: CallHistory) -> None:
         self.endpoint = endpoint
         self.history = history
 
     def direct(self, call: PlannedCall) -> HostPort:
-        """Where this call goes."""
+        """Returns the address for this call."""
         return self.endpoint
 
 
 async def invoke(route: CallRoute, call: PlannedCall, behaviour: ClientBehaviour, rng: Random) -> HttpAnswer | None:
-    """Make one call in this manner and judge what comes; `None` when the client left without its answer."""
+    """Makes one call with this behaviour and checks its answer. Returns `None` when the client left without one."""
     history = route.history
     buffer = (
         SMALL_RECEIVE_BUFFER if behaviour in (ClientBehaviour.STALLS_IN_READING, ClientBehaviour.READS_SLOWLY) else None
@@ -75,7 +75,7 @@ async def invoke(route: CallRoute, call: PlannedCall, behaviour: ClientBehaviour
 
 
 async def invoke_pipelined(route: CallRoute, calls: list[PlannedCall]) -> None:
-    """Make these calls in one write on one connection; their answers must come in order."""
+    """Makes these calls in one write on one connection. Their answers must come in order."""
     history = route.history
     try:
         async with ClientConnection(route.direct(calls[0])) as connection:
@@ -230,7 +230,7 @@ async def _read_slowly(client: ClientCall) -> HttpAnswer | None:
 
 
 async def _half_close(client: ClientCall) -> HttpAnswer | None:
-    """Say goodbye and wait for the answer. A gateway may take that for a hang-up; it must do one or the other."""
+    """Closes the client's side and waits for the answer. A gateway may take that for a hang-up, or answer."""
     await client.send_whole()
     client.connection.half_close()
     answer = await client.connection.read_answer()

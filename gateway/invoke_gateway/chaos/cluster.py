@@ -1,4 +1,4 @@
-"""Several gateways that share their counters, each with a relay between it and the store."""
+"""Describes and starts several gateways that share their counters, each with a proxy before the store."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from .store import SPAWN, SharedStore, store_for
 from .target import SERVE, fetch_limits, write_settings
 from .wire import HostPort
 
-# Short, so that a round is: each blow that is longer than a lease takes two of them.
+# Short, so that a round is: each fault that is longer than a lease takes two of them.
 LEASE_SECONDS = 3.0
-# Long calls of the siege outlive a lease, and some the longest stop, which a gateway must count when it is back.
+# Long calls of the workload outlive a lease, and some the longest stop, which a gateway must count when it is back.
 LONG_CALL_BEYOND_LEASE, LONG_CALL_BEYOND_STOP = 2.0, 4.0
 FUNCTION_BEYOND_STOP, TIMEOUT_BEYOND_STOP = 4.5, 6.0
 STOPPED_LEASES = 3
-TELL_SECONDS = 0.4  # within which a gateway must say what is in flight
+COUNT_SECONDS = 0.4  # within which a gateway must return what is in flight
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,12 @@ class Sharing:
 
     @property
     def stop_seconds(self) -> float:
-        """How long a gateway is stopped at the longest."""
+        """Returns for how long a gateway is stopped at most."""
         return STOPPED_LEASES * self.lease_seconds
 
     @property
     def long_call_seconds(self) -> tuple[float, float]:
-        """The shortest and the longest that a long call runs."""
+        """Returns the shortest and the longest time that a long call runs."""
         return self.lease_seconds + LONG_CALL_BEYOND_LEASE, self.stop_seconds + LONG_CALL_BEYOND_STOP
 
     @property
@@ -69,14 +69,14 @@ class Sharing:
 
     @property
     def options(self) -> str:
-        """The same on the command line; a URL may have a password, which is not repeated."""
+        """Returns the options that start the same cluster again. A URL may hold a password, and is not repeated."""
         store = SPAWN if self.store == SPAWN else "redis://..."
         heal = f" --reclaim-after {self.reclaim_after}" if self.reclaim_after != LEASE else ""
         workers = f" --workers {self.workers}" if self.workers > 1 else ""
         return f" --gateways {self.gateways}{workers} --redis {store} --lease {self.lease_seconds:g}{heal}"
 
     def settings(self, url: str) -> dict[str, Any]:
-        """What a gateway's settings say of it."""
+        """Returns the settings of a gateway on this store."""
         shared = {
             "lease_seconds": self.lease_seconds,
             "store_timeout_seconds": self.store_timeout_seconds,
@@ -101,7 +101,7 @@ class ClusterRoute(CallRoute):
 
 
 class Cluster:
-    """What is judged, where several gateways are."""
+    """The gateways under test, where there are several."""
 
     def __init__(self, sharing: Sharing, store: SharedStore, nodes: list[ProxiedNode]) -> None:
         self.sharing = sharing
@@ -111,7 +111,7 @@ class Cluster:
 
     @property
     def gateways(self) -> list[GatewayInstance]:
-        """Who stands there now."""
+        """Lists the gateway of each node."""
         return [node.gateway for node in self.nodes]
 
     def check(self) -> None:
@@ -122,31 +122,31 @@ class Cluster:
         return ClusterRoute(self, history)
 
     async def fetch_limits(self) -> dict[str, Any]:
-        """The accounts of every gateway's /limits, one after the other. Raises `Silent`, or `Died`."""
+        """Returns the accounts of the /limits of all gateways. Raises `Silent`, or `Died`."""
         self.check()
         documents = [await fetch_limits(node.admin) for node in self.nodes]
         return {"accounts": [account for document in documents for account in document["accounts"]]}
 
     async def count_in_flight(self) -> tuple[int | None, int | None]:
-        """All in flight by the store, as a gateway tells that is up and answers soon, and what those that do hold by
-        themselves; `None` where none tells."""
+        """Returns the calls in flight by the store's count, and the sum of the gateways' own counts. A count that
+        no gateway returns in time is `None`."""
         up = [node for node in self.nodes if node.is_up]
-        told = await asyncio.gather(*(_count_in_flight(node.admin) for node in up))
-        sums = [count for count in told if count is not None]
+        answers = await asyncio.gather(*(_count_in_flight(node.admin) for node in up))
+        sums = [count for count in answers if count is not None]
         held = [here for _, here in sums if here is not None]
         return (sums[0][0] if sums else None), (sum(held) if held else None)
 
     async def read_accounts(self) -> list[AccountQuota]:
-        """Raises `Unusable` where the gateways do not say the same."""
-        told = [read_accounts(await fetch_limits(node.admin)) for node in self.nodes]
-        if any(accounts != told[0] for accounts in told):
-            raise Unusable(f"the gateways do not have the same limits: {told}")
-        return told[0]
+        """Returns the accounts. Raises `Unusable` where the gateways have different limits."""
+        answers = [read_accounts(await fetch_limits(node.admin)) for node in self.nodes]
+        if any(accounts != answers[0] for accounts in answers):
+            raise Unusable(f"the gateways do not have the same limits: {answers}")
+        return answers[0]
 
 
 async def _count_in_flight(admin: HostPort) -> tuple[int, int | None] | None:
     try:
-        async with asyncio.timeout(TELL_SECONDS):
+        async with asyncio.timeout(COUNT_SECONDS):
             accounts = (await fetch_limits(admin))["accounts"]
     except (Unusable, TimeoutError):
         return None
@@ -175,6 +175,6 @@ async def started_cluster(
 
 
 async def _stop(nodes: list[ProxiedNode]) -> None:
-    for node in nodes:  # a relay that holds would make a gateway wait that says goodbye to the store
+    for node in nodes:  # a stalled proxy would delay the end of its gateway
         node.proxy.clear()
     await asyncio.gather(*(asyncio.to_thread(node.stop) for node in nodes))

@@ -1,4 +1,4 @@
-"""`invoke-gateway prove`: its options, and how they make a plan."""
+"""Reads the options of `invoke-gateway prove`, and makes a plan of them."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ from .wire import HostPort
     "--events",
     type=click.IntRange(1, 1_000_000),
     metavar="N",
-    help="Prove asynchronous invocations instead: hand over so many while gateways are struck; none may be lost.",
+    help="Prove asynchronous invocations instead: send so many during faults; none may be lost.",
 )
 @click.option(
     "--fault-count",
@@ -137,22 +137,22 @@ def prove(
     report: Path | None,
     as_json: bool,
 ) -> None:
-    """Find out whether a gateway really holds its limits.
+    """Judge from outside if a gateway holds its limits.
 
-    Starts a gateway, or is pointed at one with --gateway, --admin and --backend-listen; sends it hostile clients
-    and a failing backend, and counts at the backend what truly ran at once. Exits with 0 only if no limit was
-    overshot, no slot lost and nothing else went wrong; 1 if something did; 2 if it cannot judge.
+    Starts a gateway, or calls yours with --gateway, --admin and --backend-listen. Sends it hostile clients, puts a
+    failing backend behind it, and counts at the backend what truly ran at once. Exit status: 0 if no limit was
+    overshot, no slot lost and nothing else went wrong; 1 if something did; 2 if there is no result.
 
     \b
     Several gateways on one store, which are killed, stopped and cut off while their store is restarted and emptied:
       invoke-gateway prove --gateways 3 --redis spawn
 
     \b
-    Asynchronous invocations, while the gateway that keeps them is killed again and again:
+    Asynchronous invocations, while the gateway that stores them is killed again and again:
       invoke-gateway prove --events 10000 --fault-count 5
 
     \b
-    A gateway of your own needs request rates off, nobody else's calls, and prove's backend behind it:
+    A gateway of your own needs request rates off, no other clients, and prove's backend behind it:
       invoke-gateway serve --backend http://127.0.0.1:9009 --concurrent-executions 20 --requests-per-second off &
       invoke-gateway prove --backend-listen 127.0.0.1:9009 --gateway http://127.0.0.1:9001 --admin 127.0.0.1:9002
     """

@@ -1,8 +1,8 @@
-"""After the traffic: nothing is in flight, and every slot can be had again, exactly as many as there are.
+"""Checks after the traffic that nothing is in flight, and that exactly as many slots as there are can be taken again.
 
-Every lane is filled with calls that the backend keeps open until told, then one more is refused. A call whose client
-left long ago may still be on its way to the backend and take one of the slots; so what fails is tried again after
-another quiet, and only what fails each time is a fault: a lost slot stays lost.
+Every lane is filled with calls that the backend keeps open, then one more is refused. A call whose client left may
+still be on its way to the backend and take a slot. So a failed attempt is repeated after another wait, and only what
+fails each time is a violation: a lost slot stays lost.
 """
 
 from __future__ import annotations
@@ -22,20 +22,21 @@ from .violations import Violation
 PATIENCE = 30.0  # seconds in which a gateway may get to 0 in flight once nothing runs any more
 PAUSE = 0.05
 ATTEMPTS = 4  # of the filling
-UNHURRIED_ATTEMPTS = 20  # that may take longer than the functions' time-out before the machine is called too slow
+MOST_ATTEMPTS = 20  # that may take longer than the functions' time-out before the machine is called too slow
 
 Fetch = Callable[[], Awaitable[dict[str, Any]]]
 
 
 class Filling(NamedTuple):
-    """`is_slow`: the functions' own time-out may have ended some before all were there, so nothing is known."""
+    """The result of an attempt. `is_slow`: the functions' own time-out may have ended some calls before all had
+    arrived, so the attempt has no result."""
 
     is_slow: bool
     failed: list[str]
 
 
 class FinalCheck:
-    """`fetch` asks the gateway's /limits."""
+    """The final check of a round. `fetch`: returns the gateway's /limits."""
 
     def __init__(
         self, route: CallRoute, backend: RecordingBackend, accounts: list[AccountQuota], script: str, fetch: Fetch
@@ -49,13 +50,13 @@ class FinalCheck:
         self._numbers = count()
 
     async def check(self) -> None:
-        """Note every slot that is in flight, missing or there twice after quiet."""
+        """Records every slot that is in flight, missing or doubled."""
         left = await self.settle()
         if left:
-            self.history.violations.add(Violation.MISSING, f"/limits shows {left} in flight after quiet", left)
+            self.history.violations.add(Violation.MISSING, f"/limits shows {left} in flight after the traffic", left)
             return
         failures = 0
-        for _ in range(UNHURRIED_ATTEMPTS):
+        for _ in range(MOST_ATTEMPTS):
             filling = await self._fill()
             await self.settle()
             if filling.is_slow:
@@ -73,8 +74,8 @@ class FinalCheck:
         )
 
     async def settle(self) -> int:
-        """Wait until the backend is idle and /limits shows 0, again and again; how many it still shows when all
-        time-outs have passed and patience is over."""
+        """Waits until the backend is idle and /limits shows 0 several times. Returns what /limits still shows when
+        all time-outs and the patience have passed."""
         clock = self.history.clock
         deadline = max(clock(), self.history.last_sent_at + self.history.timeout_seconds) + PATIENCE
         zeros = 0
@@ -90,7 +91,7 @@ class FinalCheck:
         return 0
 
     async def _fill(self) -> Filling:
-        """Fill every lane, and when all are full ask each for one more. (What is admitted then, the ledger notes.)"""
+        """Fills every lane, then calls each once more. (The history records what is admitted then.)"""
         self.backend.gate = asyncio.Event()
         started = self.history.clock()
         lanes = [lane for account in self.accounts for lane in account.lanes]
@@ -113,7 +114,7 @@ class FinalCheck:
         return Filling(is_slow, failed)
 
     async def _count_arrivals(self, calls: list[PlannedCall], tasks: dict[PlannedCall, asyncio.Task[None]]) -> int:
-        """How many of these reach the backend; the others are answered without it."""
+        """Counts the calls that reach the backend. The others are answered without it."""
         for call in calls:
             arrival = asyncio.ensure_future(call.arrived.wait())
             await asyncio.wait([arrival, tasks[call]], return_when=asyncio.FIRST_COMPLETED)

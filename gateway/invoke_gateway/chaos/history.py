@@ -1,13 +1,14 @@
-"""The truth: which calls run at the backend, and which slots a gateway may be holding.
+"""Records which calls run at the backend, and which slots a gateway may be holding.
 
-*Running.* A call counts from when the backend has all of its request until just before the backend sends the last byte
-of its answer, cuts the connection, or the function's own time-out ends it. That time-out is counted from when the
-client sent the request, which is before the gateway can have started its own, longer one. So however slow the machine
-is, a gateway that gives slots back when it may is never ahead of this count.
+*Running.* A call counts from when the backend has all of its request. It counts until just before the backend sends
+the last byte of its answer, cuts the connection, or the function's own time-out ends it. That time-out is counted from
+when the client sent the request, which is before the gateway can have started its own, longer one. So, however slow
+the machine is, a gateway that frees slots no earlier than it may is never ahead of this count.
 
 *Possibly held.* A call may hold a slot from just before the last byte of its request is sent until its client has the
-whole answer; one whose client has left may hold it until everything is quiet. A refusal is wrong for certain when all
-along, from the refused call's first byte to its answer, fewer others than there are slots could have held one.
+whole answer. A call whose client has left may hold it until the final check. A refusal is wrong for certain when
+fewer other calls than there are slots could have held one, all the time from the refused call's first byte to its
+answer.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ RELEASE_SECONDS = 1.0
 
 
 class CallHistory(ConcurrencyHistory[PlannedCall, CallRun]):
-    """`function_seconds`: the functions' own time-out, which must be below the gateway's `timeout_seconds`."""
+    """The history of one seed of calls. `function_seconds`: the functions' own time-out, which must be below the
+    gateway's `timeout_seconds`."""
 
     def __init__(
         self,
@@ -58,7 +60,7 @@ class CallHistory(ConcurrencyHistory[PlannedCall, CallRun]):
 
     @property
     def running(self) -> list[PlannedCall]:
-        """The calls that run now."""
+        """Lists the calls that run now."""
         wholes = (track for (_, name), track in self.tracks.items() if name == WHOLE)
         return [run.call for track in wholes for run in track.runs]
 
@@ -68,10 +70,10 @@ class CallHistory(ConcurrencyHistory[PlannedCall, CallRun]):
     def _tracks(self, call: PlannedCall) -> tuple[ConcurrencyTrack[CallRun], ConcurrencyTrack[CallRun]]:
         return self.track(call.lane), self.tracks[call.lane.account, WHOLE]
 
-    # What clients say.
+    # Clients.
 
     def open(self, call: PlannedCall) -> None:
-        """The first byte is about to be sent."""
+        """Records that the first byte is about to be sent."""
         self.sent[call.id] = call
         call.opened_at = self.clock()
         self._let_go(call.opened_at)
@@ -79,20 +81,20 @@ class CallHistory(ConcurrencyHistory[PlannedCall, CallRun]):
         call.opened_index, call.opened_at_change = len(track.possible), len(track.series)
 
     def send(self, call: PlannedCall) -> None:
-        """The last byte is about to be sent: from now on the gateway may hold a slot for it."""
+        """Records that the last byte is about to be sent: from now on the gateway may hold a slot for the call."""
         call.sent_at = self.last_sent_at = self.clock()
         track = self.track(call.lane)
         call.sent_index = len(track.possible)
         track.may_hold(+1)
 
     def answered(self, call: PlannedCall) -> None:
-        """Its client has the whole answer, so the call holds no slot any more; where gateways share a count, not after
-        a while."""
+        """Records that the client has the whole answer. The call holds no slot any more; where gateways share a
+        count, after a while."""
         self._let_go_at(self.clock() + self.release_seconds, call)
 
     def left(self, call: PlannedCall) -> None:
-        """Its client has gone. Where gateways share a count, it may hold a slot until its function has ended, or the
-        gateway's time-out has; with one gateway, until all is quiet."""
+        """Records that the client has left. Where gateways share a count, the call may hold a slot until its
+        function or the gateway's time-out has ended; with one gateway, until the final check."""
         if self.fault_log is not None and call.sent_at is not None:
             call.has_left = True
             self._let_go_at(call.sent_at + self.timeout_seconds + self.release_seconds, call)
@@ -110,7 +112,7 @@ class CallHistory(ConcurrencyHistory[PlannedCall, CallRun]):
                 self.track(call.lane).may_hold(-1)
 
     def was_free(self, call: PlannedCall) -> bool:
-        """Whether all the time since `call` was opened fewer others than there are slots could hold one. To be asked
+        """True where, ever since `call` was opened, fewer others than there are slots could hold one. To be called
         before `answered`."""
         possible = self.track(call.lane).possible
         sent = call.sent_index if call.sent_index is not None else len(possible)
@@ -120,40 +122,42 @@ class CallHistory(ConcurrencyHistory[PlannedCall, CallRun]):
         return most < call.lane.ceiling
 
     def ran_full(self, call: PlannedCall) -> bool:
-        """Whether at any time since `call` was opened as many truly ran as there are slots."""
+        """True where at some moment since `call` was opened as many truly ran as there are slots."""
         track = self.track(call.lane)
         since = track.series[max(0, call.opened_at_change - 1) :]
         return max((running for _, running in since), default=0) >= track.ceiling
 
     def record_answer(self, kind: str) -> None:
-        """A client got an answer, or none: for the recording, where one is made."""
+        """Records an answer, or that none came, in the timeline if there is one."""
         if self.timeline is not None:
             self.timeline.record_answer(kind, self.clock())
 
     def overloaded_since(self, since: float) -> float:
-        """The longest lag since then in seconds; 0 where none explains anything."""
+        """Returns the longest lag since then (seconds), or 0 within the limit."""
         return self.lag.overloaded_since(since) if self.lag is not None else 0.0
 
     def add_unless_overloaded(self, violation: Violation, example: str, since: float, least: float = 0.0) -> float:
-        """Count what may be wrong for want of time only: as not judged, where this process lagged by more than `least`
-        seconds since then. Returns that lag, or 0."""
+        """Records a violation that may only be lateness. It is recorded as not judged where this process lagged by
+        more than `least` seconds since then. Returns that lag, or 0."""
         lag = self.overloaded_since(since)
         if lag <= least:
             self.violations.add(violation, example)
             return 0.0
-        self.violations.add(Violation.NOT_JUDGED, f"not judged: the machine was starved (lag {lag:.1f} s): {example}")
+        self.violations.add(
+            Violation.NOT_JUDGED, f"not judged: the machine was overloaded (lag {lag:.1f} s): {example}"
+        )
         return lag
 
     def release_all(self) -> None:
-        """Nothing runs and nothing is under way: no call holds a slot."""
+        """Records that nothing runs and nothing is under way: no call holds a slot."""
         self._letting_go.clear()
         for track in self.tracks.values():
             track.possible = [0]
 
-    # What the backend says.
+    # The backend.
 
     def begin(self, call: PlannedCall) -> CallRun:
-        """The whole request has arrived."""
+        """Records that the whole request has arrived."""
         now = self.clock()
         self.expire(now)
         run = CallRun(call)
@@ -184,7 +188,7 @@ class CallHistory(ConcurrencyHistory[PlannedCall, CallRun]):
         return run
 
     def _count_lost(self, track: ConcurrencyTrack[CallRun], call: PlannedCall, now: float) -> int:
-        """Where one more is above the limit: how many, this one included, the gateways need not count."""
+        """Counts the calls, this one included, that the gateways need not count, where one more is above the limit."""
         if self.fault_log is None or track.running < track.ceiling:
             return 0
         return sum(self.fault_log.has_lost(other, now) for other in (call, *(run.call for run in track.runs)))
@@ -195,16 +199,16 @@ class CallHistory(ConcurrencyHistory[PlannedCall, CallRun]):
         if call.sent_at is None:
             self.violations.add(Violation.NOT_WHOLE, f"{call} arrived before its client had sent all of it")
         if call.is_refused:
-            self.violations.add(Violation.REFUSED_AND_RUN, f"{call} was refused and arrived all the same")
+            self.violations.add(Violation.REFUSED_AND_RUN, f"{call} was refused, yet arrived")
 
     def end(self, run: CallRun) -> None:
-        """The function runs no longer. May be said twice."""
+        """Records that the function runs no longer. May be called twice."""
         now = self.clock()
         self.expire(now)
         self._end(run, now)
 
     def expire(self, now: float) -> None:
-        """End the functions whose own time-out has passed."""
+        """Ends the functions whose own time-out has passed."""
         while self._deadlines and self._deadlines[0][0] <= now:
             deadline, _, run = heapq.heappop(self._deadlines)
             self._end(run, deadline)

@@ -1,4 +1,4 @@
-"""The event loop of a proof."""
+"""Runs a proof on an event loop."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def run_on_loop(work: Callable[[], Awaitable[T]]) -> T:
-    """Do the work on an event loop of its own. Raises `asyncio.CancelledError` after SIGTERM and its kin, and
+    """Does the work on an event loop of its own. Raises `asyncio.CancelledError` after SIGTERM and its kin, and
     `KeyboardInterrupt` after Ctrl-C."""
     try:
         import uvloop
@@ -23,8 +23,8 @@ def run_on_loop(work: Callable[[], Awaitable[T]]) -> T:
 
 
 async def _work_until_signal(work: Callable[[], Awaitable[T]]) -> T:
-    """End the work by a signal: the gateway that was started must not stay behind. The loop has all handlers, also that
-    of SIGINT: an exception that a handler raises in an idle loop may be lost."""
+    """Ends the work by a signal, so that the started gateway does not stay behind. The loop has all handlers, also
+    that of SIGINT: an exception that a handler raises in an idle loop may be lost."""
     task = asyncio.current_task()
     assert task is not None
     interrupted = asyncio.Event()
@@ -47,7 +47,7 @@ async def _work_until_signal(work: Callable[[], Awaitable[T]]) -> T:
 
 
 def allow_many_sockets() -> None:
-    """As many open files as this process may have: every client and every slot needs one."""
+    """Raises the limit of open files: every client and every slot needs one."""
     try:
         import resource
     except ImportError:  # not on Windows, which has no such limit

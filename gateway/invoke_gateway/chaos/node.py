@@ -15,7 +15,7 @@ from typing import Any
 
 from .calls import GatewayInstance
 from .faults.proxy import FaultProxy
-from .target import PAUSE, START_SECONDS, Died, GatewayProcess, ask
+from .target import PAUSE, START_SECONDS, Died, GatewayProcess, get
 from .wire import HostPort
 
 
@@ -59,7 +59,7 @@ class Node:
 
     async def _is_ready(self) -> bool:
         with contextlib.suppress(OSError, ValueError):
-            answer = await ask(self.admin, "/readyz")
+            answer = await get(self.admin, "/readyz")
             return answer is not None and answer.status == 200
         return False
 
@@ -70,7 +70,7 @@ class Node:
             return
         deadline = monotonic() + START_SECONDS
         while len(self._workers) < wanted:
-            answer = await ask(self.admin, "/workers")
+            answer = await get(self.admin, "/workers")
             workers = json.loads(answer.body)["workers"] if answer is not None and answer.status == 200 else []
             pids = [worker["pid"] for worker in workers]
             if len(pids) == wanted and self._dead_worker not in pids:

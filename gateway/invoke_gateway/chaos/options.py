@@ -1,4 +1,4 @@
-"""How the options of `prove` are read."""
+"""Reads the options of `prove`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class ProveCommand(click.Command):
 
 
 def read_endpoint(context: click.Context, parameter: click.Parameter, value: str | None) -> HostPort | None:
-    """HOST:PORT, or http://HOST:PORT. Raises `click.BadParameter`."""
+    """Reads HOST:PORT, or http://HOST:PORT. Raises `click.BadParameter`."""
     if value is None:
         return None
     try:
@@ -52,7 +52,7 @@ def read_endpoint(context: click.Context, parameter: click.Parameter, value: str
 
 
 def read_fault_kinds(context: click.Context, parameter: click.Parameter, value: str | None) -> list[FaultKind] | None:
-    """The blows of a list of their words. Raises `click.BadParameter`."""
+    """Reads a list of faults. Raises `click.BadParameter`."""
     if value is None:
         return None
     words = {kind.word: kind for kind in FaultKind}
@@ -66,7 +66,7 @@ def read_fault_kinds(context: click.Context, parameter: click.Parameter, value: 
 def read_sharing(
     gateways: int, workers: int, store: str | None, lease: float | None, reclaim_after: str | None
 ) -> Sharing | None:
-    """`None` for one gateway that counts by itself. Raises `click.UsageError`."""
+    """Returns `None` for one gateway that counts by itself. Raises `click.UsageError`."""
     if store is None:
         if gateways > 1 or workers > 1 or lease is not None or reclaim_after is not None:
             raise click.UsageError(
@@ -89,7 +89,7 @@ def choose_seeds(count: int | None, first: int | None) -> range:
 
 
 def check_is_writable(report: Path) -> None:
-    """Raises `click.BadParameter` before minutes are spent on what cannot be written."""
+    """Checks, before minutes are spent, that the report can be written. Raises `click.BadParameter`."""
     try:
         with report.open("a"):
             pass

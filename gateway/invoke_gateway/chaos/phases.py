@@ -1,9 +1,11 @@
-"""The phases of one round. Each client throws its own dice, made from seed, round, phase and the client's number, so a
-seed gives the same script again whatever the machine's speed; only how many rounds there is time for may differ.
+"""Plans and runs the phases of one round.
 
-*At the limit*: as many patient clients as there are slots, each waiting for its answer: no refusal is right.
-*Burst*: hundreds at once before few slots; what is refused tries again. *Hostile*: stalls, slow readers, half-closed
-and pipelined connections.
+The random numbers of each client come from seed, round, phase and the client's number. So a seed gives the same script
+again on any machine; only the number of rounds may differ.
+
+*At the limit*: as many patient clients as there are slots, each waiting for its answer. No refusal is right.
+*Burst*: hundreds of calls at once before few slots. A refused client tries again.
+*Hostile*: stalls, slow readers, half-closed and pipelined connections.
 """
 
 from __future__ import annotations
@@ -48,8 +50,8 @@ _ENDINGS = {
 
 
 class Phases:
-    """`hangs`: whether the gateway's time-out is known and short enough for backends that hang. `pause`: seconds that a
-    patient client waits between two calls, until its slot has surely been given back."""
+    """The phases of one round. `hangs`: True where the gateway's time-out is known and short enough for backends
+    that hang. `pause`: seconds that a patient client waits between two calls, until its slot has surely been freed."""
 
     def __init__(
         self,
@@ -70,7 +72,7 @@ class Phases:
         self.endings = {ending: weight for ending, weight in _ENDINGS.items() if hangs or not ending.takes_long}
 
     def rng(self, *where: object) -> Random:
-        """The dice of one client: the same for the same seed."""
+        """Returns the random numbers of one client: the same for the same seed."""
         return Random("/".join(map(str, (self.script, *where))))
 
     # At the limit.
@@ -85,7 +87,7 @@ class Phases:
             id = f"{self.script}.limit.{lane.account}.{lane.name}.{number}.{attempt}"
             call = self._plan(id, lane, rng)
             if call.ending.is_fault:
-                call.is_streamed = False  # a stream that is cut does not tell its client when the slot is free
+                call.is_streamed = False  # a stream that is cut does not show its client when the slot is free
             await invoke(self.route, call, ClientBehaviour.STAYS, rng)
             await asyncio.sleep(self.pause)
 
@@ -168,7 +170,7 @@ def _pick(weights: dict[T, int], rng: Random) -> T:
 
 
 def _pick_lane(account: AccountQuota, rng: Random) -> QuotaLane:
-    """Three of five calls go to the pool."""
+    """Picks the pool for three of five calls."""
     pool = [lane for lane in account.lanes if lane.name == POOL]
     reserved = [lane for lane in account.lanes if lane.name != POOL]
     return rng.choice(pool if not reserved or rng.random() < 0.6 else reserved)

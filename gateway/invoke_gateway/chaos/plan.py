@@ -1,4 +1,4 @@
-"""What to prove."""
+"""Describes what to prove."""
 
 from __future__ import annotations
 
@@ -14,17 +14,23 @@ from .wire import HostPort
 LONGEST_TIMEOUT_SECONDS = 30.0
 CLIENTS = 500
 
-PHASES = ("at the limit", "burst", "hostile", "siege", "quiet")
+PHASES = ("at the limit", "burst", "hostile", "faults", "final check")
 ANY_PORT = HostPort("127.0.0.1", 0)
 
 
 @dataclass(frozen=True)
 class ProvePlan:
-    """What to prove. `gateway` and `admin`: a running gateway, which forwards to `backend_listen`; without them
-    one is started by the command `serve`, whose `accounts` and `timeout_seconds` these are; with `sharing`, several,
-    which share a store; `kinds` of blows are dealt to these, and one of them is cut off for
-    `cut_seconds` if that is longer than its lease; the kinds `around` are recorded second by second. `seconds`: for all
-    seeds together; each has at least one round, of these `phases`. `clients`: of the burst, on the largest account."""
+    """The plan of a proof.
+
+    gateway, admin: a running gateway, which forwards to `backend_listen`; without them `serve` starts one
+    timeout_seconds: the backend.timeout_seconds of that gateway
+    accounts: the limits of a gateway that is started
+    sharing: several gateways on one store
+    kinds: the faults that are injected into these
+    partition_seconds: how long one of them is cut off, if that is longer than its lease
+    timeline: the kinds of faults that are recorded second by second
+    seconds: for all seeds together; each has at least one round of these `phases`
+    clients: of the burst, on the largest account"""
 
     seeds: Sequence[int]
     seconds: float = 0.0

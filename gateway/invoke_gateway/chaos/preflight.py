@@ -1,4 +1,4 @@
-"""Whether a gateway that the user points at forwards to our backend."""
+"""Checks that a gateway of the user's forwards to our backend."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PATIENCE = 10.0  # seconds for a call to come through
 async def run_preflight(
     target: GatewayTarget, accounts: list[AccountQuota], backend: RecordingBackend, url: str
 ) -> None:
-    """A call of each account must come to our backend, and count in that account. Raises `Unusable`."""
+    """Makes a call of each account, which must arrive at our backend and count in that account. Raises `Unusable`."""
     for account in accounts:
         lane = next((lane for lane in account.lanes if lane.ceiling), None)
         if lane is None:
@@ -34,11 +34,11 @@ async def run_preflight(
         backend.gate.set()
         if not call.arrivals:
             task.cancel()
-            said = next(
+            seen = next(
                 (example for examples in history.violations.examples.values() for example in examples), "no answer"
             )
             raise Unusable(
-                f"a call to {target.invoke} did not come to prove's backend ({said}): start that gateway with "
+                f"a call to {target.invoke} did not come to prove's backend ({seen}): start that gateway with "
                 f"--backend {url}, and give its Invoke API as --gateway"
             )
         await task

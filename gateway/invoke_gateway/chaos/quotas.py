@@ -1,4 +1,4 @@
-"""What may run at once, by plain arithmetic: the numbers that a gateway is held against."""
+"""Computes what may run at once, by plain arithmetic."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ MOST_SLOTS = 2000
 
 
 class Unusable(Exception):
-    """The gateway cannot be judged; the text says why and what helps."""
+    """The gateway cannot be judged. The text names the reason and the cure."""
 
 
 class QuotaLane(NamedTuple):
-    """What one call needs a slot of: a function's reservation, or its account's unreserved pool."""
+    """The slots that a call needs one of: a function's reservation, or its account's unreserved pool."""
 
     account: str
     name: str
@@ -55,7 +55,7 @@ class AccountQuota:
 
 
 def read_accounts(limits: Mapping[str, Any]) -> list[AccountQuota]:
-    """The accounts of a gateway's /limits. Raises `Unusable` where they cannot be judged."""
+    """Reads the accounts of a gateway's /limits. Raises `Unusable` where they cannot be judged."""
     accounts = []
     for described in limits["accounts"]:
         if described.get("functions_left_out"):
@@ -76,7 +76,7 @@ def read_accounts(limits: Mapping[str, Any]) -> list[AccountQuota]:
 
 
 def count_in_flight(limits: Mapping[str, Any]) -> int:
-    """Everything that /limits shows as in flight, of each account the most that any of its rows adds up to."""
+    """Counts what /limits shows as in flight: of each account the highest number that its rows add up to."""
     total = 0
     for account in limits["accounts"]:
         reserved = sum(row["in_flight"] for row in account["functions"] if row["reserved"])

@@ -1,4 +1,4 @@
-"""A proof from start to verdict: seed after seed, round after round, each round ending in quiet."""
+"""Runs a proof: seed after seed, round after round, each with a final check, to the verdict."""
 
 from __future__ import annotations
 
@@ -25,13 +25,14 @@ from .target import OWN_TIMEOUT_SECONDS, Died, GatewayTarget, Silent, find_reaso
 from .violations import Violation
 from .workload import Workload
 
-# Where nothing is said of the gateway's time-out it may be AWS's 900 s: then no backend hangs, and half of this is only
+# Where the gateway's time-out is not given it may be AWS's 900 s: then no backend hangs, and half of this is only
 # the time after which our functions count as ended. The gateway's must be at or above it.
 UNKNOWN_TIMEOUT_SECONDS = 10.0
 
 
 async def prove(plan: ProvePlan, progress: Progress) -> CallsVerdict:
-    """Run the plan. Raises `Unusable` where the gateway cannot be judged; a gateway of ours that dies is a fault."""
+    """Runs the plan. Raises `Unusable` where the gateway cannot be judged. The death of a gateway that was started is a
+    violation."""
     allow_many_sockets()
     backend = RecordingBackend(CallHistory([], 1, 1))
     try:
@@ -70,7 +71,7 @@ async def _target(
 
 
 def _longest_lag(plan: ProvePlan) -> float:
-    """Seconds of lag that explain nothing: a quarter of the time in which the store must answer."""
+    """Returns the longest lag that is no excuse: a quarter of the time in which the store must answer (seconds)."""
     return plan.sharing.store_timeout_seconds / 4 if plan.sharing is not None else math.inf
 
 
@@ -110,7 +111,7 @@ class Proof:
         return CallsVerdict(self._describe(), results, self._notes(results), options, self.lag.longest)
 
     async def _run_seed(self, seed: int, share: float) -> tuple[CallsResult, bool]:
-        """The seed's result, and whether the gateway is dead."""
+        """Returns the seed's result, and True where the gateway is dead."""
         began = monotonic()
         history = self._open_history(began)
         self.backend.history = history
@@ -168,10 +169,10 @@ class Proof:
                 partition_seconds=self.plan.partition_seconds,
                 timeline=self.plan.timeline,
                 begin=lambda name: phases.append((name, monotonic() - began)),
-                tell=self.progress.tell,
+                log=self.progress.log,
             )
-            steps["siege"] = workload.run
-        steps["quiet"] = final_check.check
+            steps["faults"] = workload.run
+        steps["final check"] = final_check.check
         for name, step in steps.items():
             if name not in self.plan.phases:
                 continue
@@ -182,7 +183,7 @@ class Proof:
             self.progress.end()
             if history.rate_refusals and self.plan.gateway is not None:
                 raise Unusable(
-                    "the gateway refused calls by a request rate, and what a rate refuses tells nothing about slots: "
+                    "the gateway refused calls by a request rate, and such a refusal shows nothing about slots: "
                     "set requests_per_second to off, of its accounts and of their functions"
                 )
 
@@ -195,7 +196,7 @@ class Proof:
                 f"{sharing.gateways} gateways on one store, started for this; lease {sharing.lease_seconds:g} s, "
                 f"reclaim_after {sharing.reclaim_after}"
             )
-        return "a gateway started for this (python -m gateway serve)"
+        return "a gateway started for this (python -m invoke_gateway serve)"
 
     def _notes(self, results: list[CallsResult]) -> list[str]:
         notes = []
@@ -203,7 +204,7 @@ class Proof:
             notes.append("No backend hung: that is proven with one gateway (no --redis).")
             notes.append(
                 "Longest lag: {:.2f} s of prove's event loop, {:.2f} s of a thread".format(*self.lag.longest)
-                + f"; what is late for want of time is not judged above {self.lag.limit:.2f} s."
+                + f"; lateness is not judged above {self.lag.limit:.2f} s."
             )
         elif not self.hangs:
             notes.append("No backend hung: --backend-timeout was not given, or is above 30 s.")
@@ -214,5 +215,5 @@ class Proof:
 
 
 def run(plan: ProvePlan, progress: Progress) -> CallsVerdict:
-    """`prove` on an event loop of its own. Raises `asyncio.CancelledError` after SIGTERM."""
+    """Runs `prove` on an event loop of its own. Raises `asyncio.CancelledError` after SIGTERM."""
     return run_on_loop(lambda: prove(plan, progress))

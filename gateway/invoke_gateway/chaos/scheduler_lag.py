@@ -1,7 +1,7 @@
-"""How late this process is: what a promise in seconds may be late for no fault of the gateways.
+"""Measures how late this process is, which may be why a gateway seems late.
 
-Two clocks should tick every 50 ms: a timer of the event loop, which shows when this process, busy as gateways are, gets
-no CPU; and a thread, which shows when the whole machine stands still. Each tick that is too late is kept.
+Two clocks should tick every 50 ms. A timer of the event loop shows when this process gets no CPU. A thread shows when
+the whole machine stands still. Each tick that is too late is kept.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ class Ticks:
         self._due = now + TICK_SECONDS
 
     def longest_since(self, since: float, now: float) -> float:
-        """The most seconds above the limit that a tick was late between `since` and `now`, also one that is due and has
-        not come; 0 where none was."""
+        """Returns the most seconds above the limit that a tick was late between `since` and `now`, also one that is
+        due and has not come; 0 where none was."""
         kept = [*self._late, Late(self._due, now)]  # a copy in one go, for another thread may add one
         late = (late.came - late.due for late in kept if late.came >= since)
         return max((seconds for seconds in late if seconds > self._limit), default=0.0)
 
 
 class SchedulerLag:
-    """`async with Lag(limit)` measures. `limit`: seconds of lag above which a machine is called starved."""
+    """`async with SchedulerLag(limit)` measures. `limit`: seconds of lag above which a machine counts as overloaded."""
 
     def __init__(self, limit: float, clock: Callable[[], float] = monotonic) -> None:
         self.limit = limit
@@ -80,7 +80,7 @@ class SchedulerLag:
         return self._loop_ticks.longest, self._thread_ticks.longest
 
     def overloaded_since(self, since: float) -> float:
-        """The longest lag since then in seconds, or 0 where the machine was not starved. On the monotonic clock."""
+        """Returns the longest lag since then (seconds), or 0 within the limit. `since` is on the monotonic clock."""
         now = self._clock()
         return max(ticks.longest_since(since, now) for ticks in (self._loop_ticks, self._thread_ticks))
 

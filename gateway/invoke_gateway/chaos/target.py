@@ -1,4 +1,4 @@
-"""The gateway that is judged: one started for it, or one that the user points at."""
+"""Starts the gateway under test, or calls one of the user's."""
 
 from __future__ import annotations
 
@@ -50,15 +50,15 @@ class GatewayTarget(NamedTuple):
         return CallRoute(self.invoke, history)
 
     async def fetch_limits(self) -> dict[str, Any]:
-        """The answer of /limits. Raises `Silent`, or `Died`."""
+        """Returns /limits. Raises `Silent`, or `Died`."""
         self.check()
         return await fetch_limits(self.admin)
 
 
 async def fetch_limits(admin: HostPort) -> dict[str, Any]:
-    """The answer of /limits. Raises `Silent`."""
+    """Returns /limits. Raises `Silent`."""
     try:
-        answer = await ask(admin, "/limits")
+        answer = await get(admin, "/limits")
         limits = json.loads(answer.body) if answer is not None and answer.status == 200 else None
     except OSError as error:
         raise Silent(f"no gateway answers at {admin} ({error.strerror or error})") from None
@@ -69,8 +69,8 @@ async def fetch_limits(admin: HostPort) -> dict[str, Any]:
     return limits
 
 
-async def ask(admin: HostPort, path: str) -> HttpAnswer | None:
-    """The answer to a GET. Raises OSError; ValueError for what is not HTTP."""
+async def get(admin: HostPort, path: str) -> HttpAnswer | None:
+    """Returns the answer to a GET. Raises OSError; ValueError for what is not HTTP."""
     async with ClientConnection(admin) as connection:
         await connection.send(b"GET %b HTTP/1.1\r\nHost: %b\r\n\r\n" % (path.encode(), str(admin).encode()))
         return await connection.read_answer()
@@ -85,7 +85,8 @@ class Died(Exception):
 
 
 def write_settings(accounts: list[AccountQuota], backend_url: str, timeout_seconds: float) -> dict[str, Any]:
-    """Settings of a gateway with these limits and free ports. Rates are off: they would refuse before the slots do."""
+    """Returns the settings of a gateway with these limits and free ports. Rates are off: they would refuse before
+    the slots."""
     return {
         "listen": "127.0.0.1:0",
         "admin": "127.0.0.1:0",
@@ -130,7 +131,7 @@ class GatewayProcess:
             raise Died(f"the gateway has ended with status {self._process.returncode}:\n{tail}")
 
     def find_listeners(self) -> tuple[HostPort, HostPort] | None:
-        """Invoke API and admin listener, once it has said where they are."""
+        """Returns the addresses of Invoke API and admin listener, once the gateway has printed them."""
         ports = dict(_LISTENING.findall(self._printed()))
         if len(ports) < 2:
             return None
@@ -153,7 +154,7 @@ class GatewayProcess:
         return self._log.read_text(errors="replace")
 
     def end(self, seconds: float) -> int | None:
-        """Tell it to end; its exit status, `None` where it goes on after so many seconds."""
+        """Sends SIGTERM. Returns the exit status, or `None` where the gateway still runs after `seconds`."""
         self._process.terminate()
         try:
             return self._process.wait(seconds)
@@ -175,7 +176,7 @@ class GatewayProcess:
 async def started(
     backend_url: str, accounts: list[AccountQuota], timeout_seconds: float
 ) -> AsyncIterator[GatewayTarget]:
-    """A gateway of our own, `python -m gateway serve`, for the length of the block. Raises `Died`."""
+    """Starts a gateway of our own. Raises `Died`."""
     with tempfile.TemporaryDirectory(prefix="invoke-gateway-prove-") as folder:
         process = GatewayProcess(write_settings(accounts, backend_url, timeout_seconds), Path(folder))
         try:
@@ -185,13 +186,13 @@ async def started(
 
 
 def find_reason_to_wait(limits: dict[str, Any]) -> str | None:
-    """Why a gateway that the user points at cannot be judged now."""
+    """Returns why a gateway of the user's cannot be judged now."""
     if limits.get("draining"):
-        return "the gateway is draining: start it anew"
+        return "the gateway is draining: start it again"
     in_flight = count_in_flight(limits)
     if in_flight:
         return (
-            f"{in_flight} slots of the gateway are in flight or held: nobody else may use it meanwhile, "
-            "for what others run cannot be told from a fault"
+            f"{in_flight} slots of the gateway are in flight or held: no other client may use it during the proof, "
+            "because their calls look like violations"
         )
     return None

@@ -1,4 +1,4 @@
-"""What must not happen, counted, with a few examples of each."""
+"""Counts what must not happen, with a few examples of each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Violation(Enum):
     """The value is the row's name in the verdict."""
 
     OVERSHOOT = "calls above a limit"
-    MISSING = "slots missing or in flight after quiet"
+    MISSING = "slots missing or in flight after the traffic"
     REASON = "refusals with a wrong Reason"
     WAS_FREE = "calls refused while slots were free"
     NO_FAULT = "5xx without a backend fault"
@@ -21,18 +21,18 @@ class Violation(Enum):
     NOT_WHOLE = "calls run that were never sent whole"
     WRONG_CLIENT = "responses of another call"
     UNANSWERED = "requests that never got an answer"
-    UNEXPECTED = "answers that nothing explains"
+    UNEXPECTED = "answers that no rule allows"
     DIED = "gateways that ended by themselves"
     GIVEN_AWAY = "slots of a dead gateway given away too early"
-    NOT_HEALED = "blows not healed within the promise"
+    NOT_HEALED = "faults without recovery before the deadline"
     LOST = "events answered 202, and lost"
-    AGAIN = "events run again that no blow explains"
-    ATTEMPTS = "events that ended otherwise than the rules say"
+    AGAIN = "events run again without a fault that excuses it"
+    ATTEMPTS = "events that ended against the rules"
     TOO_SOON = "retries before their time"
     UNTOLD = "dead letters or records missing, or wrong"
-    TOLD_AGAIN = "dead letters or records told again that no blow explains"
-    NOT_ENDED = "gateways that did not end as they were told to"
-    NOT_JUDGED = "checks that came to no result"
+    TOLD_AGAIN = "dead letters or records written again without such a fault"
+    NOT_ENDED = "gateways that did not end well on SIGTERM"
+    NOT_JUDGED = "checks without a result"
 
     def __repr__(self) -> str:
         return f"<{self.name}>"

@@ -1,4 +1,4 @@
-"""One connection to the gateway, byte by byte."""
+"""Speaks HTTP/1.1 with the gateway, byte by byte."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import NamedTuple, Self
 
 from .quotas import DEFAULT_ACCOUNT
 
-# Seconds after which an answer that has not come does not come. So long waits only what fails.
+# Seconds without an answer after which none is expected. Only failures wait that long.
 PATIENCE = 60.0
 _MOST_HEAD_BYTES = 65_536
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
@@ -79,7 +79,7 @@ def reset(writer: asyncio.StreamWriter) -> None:
 
 
 class ClientConnection:
-    """`async with Connection(endpoint) as connection`. Raises OSError where nobody listens."""
+    """A connection: `async with ClientConnection(endpoint) as connection`. Raises OSError where no process listens."""
 
     def __init__(self, endpoint: HostPort, *, receive_buffer: int | None = None) -> None:
         self._endpoint = endpoint
@@ -118,7 +118,7 @@ class ClientConnection:
 
     @property
     def has_ended(self) -> bool:
-        """Whether the gateway has closed its side, or the connection failed."""
+        """True where the gateway has closed its side, or the connection failed."""
         return self.reader.at_eof() or self.reader.exception() is not None
 
     def half_close(self) -> None:
@@ -131,7 +131,8 @@ class ClientConnection:
         reset(self.writer)
 
     async def read_head(self) -> ResponseHead | None:
-        """`None` when the connection ended, or nothing came in time. Raises ValueError for what is not HTTP."""
+        """Returns the head; `None` when the connection ended, or nothing came in time. Raises ValueError for what
+        is not HTTP."""
         try:
             async with asyncio.timeout(PATIENCE):
                 while True:
@@ -145,7 +146,7 @@ class ClientConnection:
             raise ValueError("a head above 64 KiB") from error
 
     async def read_answer(self, pause: float = 0.0) -> HttpAnswer | None:
-        """The answer; after each piece of its body `pause` seconds. `None` when none came."""
+        """Returns the answer, with `pause` seconds after each piece of its body; `None` when none came."""
         head = await self.read_head()
         return None if head is None else await self.read_rest(head, pause)
 

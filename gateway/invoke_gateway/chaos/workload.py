@@ -1,9 +1,8 @@
-"""The siege: more calls than slots at every gateway, all the time, while one blow after the other falls.
+"""Loads every gateway with more calls than it has slots, while one fault after the other is injected.
 
-Of each lane about a third of the slots are wanted by clients whose calls outlive a lease, so that a killed
-gateway leaves calls behind that still run when its slots are given to others, and one that was stopped for leases
-still runs some when it comes back; the rest turn over fast, so that a lane
-which can be full is full within moments.
+Clients whose calls outlive a lease want about a third of the slots of each lane. So a killed gateway leaves calls
+behind that still run when its slots are given to others. A gateway that was stopped for leases still runs some on
+its return. The other calls are short, so that a lane which can be full is full within moments.
 """
 
 from __future__ import annotations
@@ -27,10 +26,10 @@ from .violations import Violation
 CALL_SECONDS = (0.1, 0.5)
 RETRY_SECONDS = (0.08, 0.16)
 CLOSED_RETRY_SECONDS = (0.4, 0.8)
-PATIENCE = 10.0  # seconds beyond the promise in which a blow may still be seen to heal
+PATIENCE = 10.0  # seconds after the deadline in which a recovery may still be seen
 PAUSE = 0.02
 HEAD_START = 0.2
-LAST_CALM_SECONDS = 1.0  # of load after the last blow
+LAST_CALM_SECONDS = 1.0  # of load after the last fault
 
 _BEHAVIOURS = {
     ClientBehaviour.STAYS: 85,
@@ -48,7 +47,8 @@ _ENDINGS = {
 
 
 class Workload:
-    """`begin` is told each blow that is about to fall, `tell` how each healed."""
+    """The load and the faults of one round. `begin`: called with each fault before it. `tell`: called with each
+    recovery."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class Workload:
         partition_seconds: float,
         timeline: Collection[str],
         begin: Callable[[str], None],
-        tell: Callable[[str], None],
+        log: Callable[[str], None],
     ) -> None:
         self.route = route
         self.cluster = cluster
@@ -73,13 +73,13 @@ class Workload:
         self._partition_seconds = partition_seconds
         self._timelines = timeline
         self._begin = begin
-        self._tell = tell
+        self._log = log
         self._lanes = [lane for account in accounts for lane in account.lanes]
         self._clock = route.history.clock
         self._nemesis = Nemesis(cluster, fault_log, self._clock, lambda: route.history.running)
 
     async def run(self) -> None:
-        """Deal every blow of the script under load. Raises `Died`."""
+        """Injects every fault of the script under load. Raises `Died`."""
         clients = [asyncio.create_task(client) for lane in self._lanes for client in self._clients(lane)]
         try:
             await self._inject_faults()
@@ -94,7 +94,7 @@ class Workload:
     async def _inject_faults(self) -> None:
         recovery = self.fault_log.expect("load alone", self.cluster.gateways, self._clock())
         await self._wait_for([recovery])
-        # What is kept for a gateway that cannot speak is not in an empty store: that is no promise of the time-out.
+        # An empty store does not hold what is kept for a gateway that is cut off, so the time-out cannot be kept then.
         kinds = {*self._kinds} - ({FaultKind.CUT_OFF_AT_RESTART} if self.fault_log.reclaim_after == TIMEOUT else set())
         nodes, lease = len(self.cluster.nodes), self.fault_log.lease_seconds
         workers = self.cluster.sharing.workers
@@ -105,7 +105,7 @@ class Workload:
         await asyncio.sleep(LAST_CALM_SECONDS)
 
     async def _inject_with_timeline(self, planned: PlannedFault) -> None:
-        """With a table of each second from three before the blow until three after all was healed."""
+        """Injects a fault, and records each second from three before it until three after the last recovery."""
         history = self.route.history
         history.timeline = timeline = Timeline(history.running)
         sampling = asyncio.create_task(self._sample(timeline))
@@ -138,7 +138,8 @@ class Workload:
         return fault
 
     async def _wait_for_excess(self, fault: InjectedFault) -> None:
-        """Calls that came back beyond a limit keep it full, and their account, for as long as they run."""
+        """Waits until no limit is exceeded. Calls that came back beyond a limit keep it and their account full
+        while they run."""
         history = self.route.history
         while fault.is_cut and fault.ended is not None and self._clock() < fault.ended + history.function_seconds:
             history.expire(self._clock())
@@ -153,7 +154,7 @@ class Workload:
             while recovery.recovered_at is None and self._clock() < latest + history.overloaded_since(recovery.since):
                 self.cluster.check()
                 await asyncio.sleep(PAUSE)
-            self._tell(str(recovery))
+            self._log(str(recovery))
             if not recovery.within_deadline:
                 recovery.lag = history.add_unless_overloaded(
                     Violation.NOT_HEALED, str(recovery), recovery.since, recovery.beyond

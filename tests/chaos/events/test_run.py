@@ -96,7 +96,7 @@ def test_several_gateways_are_killed_stopped_and_told_to_end() -> None:
 
 
 @pytest.mark.parametrize("part", [0.0, 0.5, 1.0])
-def test_every_blow_falls_while_something_is_left_to_do(part: float) -> None:
+def test_every_fault_falls_while_something_is_left_to_do(part: float) -> None:
     now = 0
     for left in range(6, 0, -1):
         moment = choose_moment(part, now, 20_000, left)

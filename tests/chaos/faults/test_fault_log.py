@@ -1,4 +1,4 @@
-"""What a blow explains, for how long, and when it counts as healed."""
+"""What a fault explains, for how long, and when it counts as healed."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def test_a_call_of_the_dead_that_still_runs_is_not_another_beside_its_slot() -> 
     assert scene.history.violations.counts == {}
 
 
-def test_an_error_counts_for_the_blow_that_struck_its_gateway_when_two_fall_at_once(scene: Scene) -> None:
+def test_an_error_counts_for_the_fault_that_affected_its_gateway_when_two_fall_at_once(scene: Scene) -> None:
     one = scene.fault_log.begin_fault("cut off", [scene.one], scene.now)
     two = scene.fault_log.begin_fault("killed", [scene.two], scene.now)
     check_answer(scene.history, scene.call(scene.one), AWAY)
@@ -199,7 +199,7 @@ def test_what_a_gateway_admits_while_it_is_cut_off_is_not_lost(scene: Scene) -> 
     assert scene.overshoot == 1
 
 
-def test_a_blow_without_a_cut_loses_nothing(scene: Scene) -> None:
+def test_a_fault_without_a_cut_loses_nothing(scene: Scene) -> None:
     scene.runs(scene.one)
     scene.runs(scene.one)
     scene.fault_log.begin_fault("emptied", [scene.one, scene.two], scene.now)
@@ -252,7 +252,7 @@ def test_calls_of_a_gateway_that_is_away_fill_nothing(scene: Scene) -> None:
     assert not recovery.within_deadline
 
 
-def test_what_happens_during_a_blow_is_its_own_and_nothing_of_it_after(scene: Scene) -> None:
+def test_what_happens_during_a_fault_is_its_own_and_nothing_of_it_after(scene: Scene) -> None:
     scene.runs(scene.one)
     scene.runs(scene.one)
     fault = scene.fault_log.begin_fault("killed", [scene.one], scene.now, is_cut=True)
@@ -273,7 +273,7 @@ def test_what_happens_during_a_blow_is_its_own_and_nothing_of_it_after(scene: Sc
     assert (fault.overshoot, fault.overshoot_with_lost) == (0, 1)
 
 
-def test_an_overshoot_is_of_the_blow_during_which_it_was_seen(scene: Scene) -> None:
+def test_an_overshoot_is_of_the_fault_during_which_it_was_seen(scene: Scene) -> None:
     fault = scene.fault_log.begin_fault("emptied", [scene.one, scene.two], scene.now)
     for _ in range(4):
         scene.runs(scene.one)
@@ -315,7 +315,7 @@ def test_a_refusal_while_the_lane_is_full_strands_nothing(scene: Scene) -> None:
     assert fault.refused_while_free == 1
 
 
-def test_the_moments_of_a_blow_are_its_begin_the_end_of_the_lease_its_end_and_its_healings(scene: Scene) -> None:
+def test_the_moments_of_a_fault_are_its_begin_the_end_of_the_lease_its_end_and_its_recoveries(scene: Scene) -> None:
     fault = scene.fault_log.begin_fault("gateway 1 stopped", [scene.one], 1.0, is_cut=True)
     others = scene.fault_log.expect("gateway 1 stopped: the others", [scene.two], 1.0, fault=fault)
     back = scene.fault_log.expect("gateway 1 stopped", [scene.two], 7.0, fault=fault)
@@ -324,8 +324,8 @@ def test_the_moments_of_a_blow_are_its_begin_the_end_of_the_lease_its_end_and_it
         (1.0, "stopped"),
         (3.0, "lease over"),
         (7.0, "it is over"),
-        (3.5, "the others healed"),
-        (7.5, "healed"),
+        (3.5, "the others recovered"),
+        (7.5, "recovered"),
     ]
 
 
@@ -379,7 +379,7 @@ def test_an_overshoot_is_one_on_any_machine(scene: Scene) -> None:
         (math.inf, 60.0, Violation.NOT_HEALED),
     ],
 )
-def test_a_healing_is_not_judged_only_when_it_was_late_by_less_than_the_machine(
+def test_a_recovery_is_not_judged_only_when_it_was_late_by_less_than_the_machine(
     beyond: float, lag: float, violation: Violation
 ) -> None:
     scene = Scene()
@@ -388,7 +388,7 @@ def test_a_healing_is_not_judged_only_when_it_was_late_by_less_than_the_machine(
     assert dict(scene.history.violations.counts) == {violation: 1}
     assert told == (lag if violation is Violation.NOT_JUDGED else 0.0)
     (example,) = scene.history.violations.examples[violation]
-    assert ("the machine was starved (lag 0.6 s)" in example) is (violation is Violation.NOT_JUDGED)
+    assert ("the machine was overloaded (lag 0.6 s)" in example) is (violation is Violation.NOT_JUDGED)
 
 
 def violations_of(scene: Scene, call: PlannedCall, answer: HttpAnswer | None) -> set[Violation]:
@@ -396,7 +396,7 @@ def violations_of(scene: Scene, call: PlannedCall, answer: HttpAnswer | None) ->
     return {violation for violation, count in scene.history.violations.counts.items() if count}
 
 
-def test_only_a_gateway_that_was_struck_may_answer_with_a_service_exception_and_only_until_it_is_healed(
+def test_only_a_gateway_that_was_affected_may_answer_with_a_service_exception_and_only_until_it_has_recovered(
     scene: Scene,
 ) -> None:
     fault = scene.fault_log.begin_fault("cut off", [scene.one], scene.now)
@@ -406,12 +406,12 @@ def test_only_a_gateway_that_was_struck_may_answer_with_a_service_exception_and_
     assert violations_of(scene, scene.call(scene.one), AWAY) == {Violation.NO_FAULT}
 
 
-def test_a_gateway_that_was_not_struck_must_answer(scene: Scene) -> None:
+def test_a_gateway_that_was_not_affected_must_answer(scene: Scene) -> None:
     scene.fault_log.begin_fault("cut off", [scene.one], scene.now)
     assert violations_of(scene, scene.call(scene.two), AWAY) == {Violation.NO_FAULT}
 
 
-def test_also_a_struck_gateway_fails_in_lambdas_shape(scene: Scene) -> None:
+def test_also_a_affected_gateway_fails_in_lambdas_shape(scene: Scene) -> None:
     scene.fault_log.begin_fault("cut off", [scene.one], scene.now)
     assert violations_of(scene, scene.call(scene.one), HttpAnswer(503, {}, b"")) == {Violation.UNEXPECTED}
 

@@ -1,4 +1,4 @@
-"""The script of blows."""
+"""The script of faults."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from invoke_gateway.chaos.options import choose_partition_seconds
 LEASE_SECONDS = 4.0
 
 
-def test_a_seed_gives_the_same_blows_again_and_another_gives_others() -> None:
+def test_a_seed_gives_the_same_faults_again_and_another_gives_others() -> None:
     assert [step[:4] for step in plan_faults("7.1", 3, LEASE_SECONDS)] == [
         step[:4] for step in plan_faults("7.1", 3, LEASE_SECONDS)
     ]

@@ -1,4 +1,4 @@
-"""What the relay between a gateway and the store does to the traffic, and that it stops doing it."""
+"""What the proxy between a gateway and the store does to the traffic, and that it stops doing it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of seconds around a blow."""
+"""The table of seconds around a fault."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def call(through: GatewayInstance) -> PlannedCall:
     return call
 
 
-def test_each_second_has_what_happened_in_it_and_begins_with_the_blow() -> None:
+def test_each_second_has_what_happened_in_it_and_begins_with_the_fault() -> None:
     timeline = Timeline([call(ONE), call(TWO)])
     timeline.record_begin(call(ONE), 95.0)  # before the first row, and after the last one below, only the level counts
     timeline.record_begin(call(TWO), 100.5)
@@ -39,7 +39,7 @@ def test_each_second_has_what_happened_in_it_and_begins_with_the_blow() -> None:
     assert table[0].running == (3, 3), "one arrived before it"
 
 
-def test_the_seconds_of_a_blow_are_numbers_for_a_machine_too() -> None:
+def test_the_seconds_of_a_fault_are_numbers_for_a_machine_too() -> None:
     timeline = Timeline([])
     timeline.record_answer("Full", 10.0)
     timeline.record_begin(call(ONE), 10.5)

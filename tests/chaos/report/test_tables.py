@@ -69,19 +69,19 @@ def test_every_kind_of_fault_fails_the_verdict(violation: Violation) -> None:
 
 
 def test_what_could_not_be_judged_is_neither_a_pass_nor_a_failure_and_a_failure_beside_it_is_one() -> None:
-    starved = Violations()
-    starved.add(Violation.NOT_JUDGED, "not judged: the machine was starved (lag 0.8 s): late", 2)
-    verdict = CallsVerdict("x", [result(1, 20, starved)], lag=(0.8123, 0.01))
+    overloaded = Violations()
+    overloaded.add(Violation.NOT_JUDGED, "not judged: the machine was overloaded (lag 0.8 s): late", 2)
+    verdict = CallsVerdict("x", [result(1, 20, overloaded)], lag=(0.8123, 0.01))
     assert (verdict.holds, verdict.status) == (False, 2)
     assert verdict.sentence == (
-        "It could not be judged: 1 seed, 100 calls; 2 checks that came to no result, and nothing else was wrong."
+        "It could not be judged: 1 seed, 100 calls; 2 checks without a result, and nothing else was wrong."
     )
     assert "<h1>It could not be judged</h1>" in render(verdict, "prove")
     assert verdict.as_json()["lag"] == {"event_loop_seconds": 0.812, "thread_seconds": 0.01}
     assert verdict.as_json()["judged"] is False
-    assert CallsVerdict("x", [result(1, 21, starved)]).status == 1, "an overshoot is one on any machine"
-    starved.add(Violation.MISSING, "a slot")
-    assert CallsVerdict("x", [result(1, 20, starved)]).status == 1
+    assert CallsVerdict("x", [result(1, 21, overloaded)]).status == 1, "an overshoot is one on any machine"
+    overloaded.add(Violation.MISSING, "a slot")
+    assert CallsVerdict("x", [result(1, 20, overloaded)]).status == 1
 
 
 def test_a_fault_keeps_its_count_and_only_a_few_examples() -> None:
@@ -166,7 +166,7 @@ def killed(who: int, at: float, seconds: float, overshoot: int = 0) -> InjectedF
     return fault
 
 
-def test_a_healing_that_was_late_on_a_starved_machine_is_not_judged() -> None:
+def test_a_recovery_that_was_late_on_a_overloaded_machine_is_not_judged() -> None:
     late = recovered("killed", 1.0, 4.5, lag=0.8)
     assert (late.within_deadline, late.judgement, late.as_json(0.0)["lag"]) == (False, "not judged", 0.8)
     assert recovered("killed", 1.0, 4.5).judgement == "no"
@@ -181,7 +181,7 @@ def cut_off(at: float, seconds: float | None) -> InjectedFault:
     return fault
 
 
-def test_of_each_kind_of_blow_the_worst_is_shown_and_all_are_in_the_report() -> None:
+def test_of_each_kind_of_fault_the_worst_is_shown_and_all_are_in_the_report() -> None:
     results = [result(seed, 20) for seed in (7, 8)]
     results[0].faults = [killed(1, 3.0, 2.5, overshoot=1), cut_off(9.0, 3.25)]
     results[1].faults = [killed(2, 5.0, 3.5), cut_off(8.0, None)]

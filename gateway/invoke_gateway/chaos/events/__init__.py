@@ -1,1 +1,1 @@
-"""`prove --events`: are asynchronous invocations run at least once, never lost, rarely twice? Judged from outside."""
+"""Judges asynchronous invocations: each must run at least once, none may be lost (`prove --events`)."""

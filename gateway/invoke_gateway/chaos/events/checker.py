@@ -1,9 +1,10 @@
-"""Whether a seed's events were run at least once, and no more often than the blows explain.
+"""Checks that each event ran at least once, and no more often than the faults excuse.
 
-An event that was answered 202 must succeed, or, where its function never does, have all its attempts and be told. A
-run is a *repeat* when an earlier run of the event is not over, has succeeded, or was its last attempt. A repeat is
-explained by a blow to a gateway that had the event then: one that ran it, or whose run had ended so lately that it may
-not have written that down. One blow explains one repeat of an event, and only one that begins after it.
+An event that was answered 202 must succeed. An event whose function never succeeds must have all its attempts, and a
+dead letter and a record. A run is a *repeat* when an earlier run of the event is not over, has succeeded, or was its
+last attempt. A fault excuses a repeat when its gateway had the event then. A gateway has an event that it runs, or
+whose run ended so recently that the result may not be written. One fault excuses one repeat of an event, and only a
+repeat that begins after the fault.
 """
 
 from __future__ import annotations
@@ -21,16 +22,20 @@ from .script import FUNCTION_ERROR_DELAYS, RunEnding
 
 # Within which a gateway has read a run's answer and written down what becomes of the event, on a machine that is busy.
 SETTLE_SECONDS = 1.0
-OVERLOADED_SETTLE_SECONDS = 10.0  # the same on one that stands still now and then: then it is not judged
+OVERLOADED_SETTLE_SECONDS = 10.0  # the same on an overloaded machine: no judgement before that
 EARLY_SECONDS = 0.02  # by which clocks may differ
 ZERO, EXHAUSTED = "ZeroReservedConcurrency", "RetriesExhausted"
 
 
 @dataclass
 class EventTally:
-    """Numbers of events. `as_planned`: accepted, and run exactly as often as the rules say; `again`: run again, which
-    a blow explains; `repeats`: how often; `told_again`: dead letters and records that a blow explains.
-    `slowest_recovery`: seconds from a blow until the last of the events that it interrupted ran again."""
+    """Numbers of events.
+
+    as_planned: accepted, and run exactly as often as the rules ask
+    again: run again, which a fault excuses
+    repeats: all such runs
+    told_again: dead letters and records that were written again, which a fault excuses
+    slowest_recovery: seconds from a fault until the last event that it interrupted ran again"""
 
     accepted: int = 0
     unknown: int = 0
@@ -51,7 +56,8 @@ class EventTally:
 
 
 class EventChecker:
-    """`starved`: by how many seconds the machine was late at most since a moment, 0 where it was not starved."""
+    """Checks the events of one seed. `overloaded`: returns the longest lag since a moment (seconds), 0 within the
+    limit."""
 
     def __init__(
         self, violations: Violations, faults: Sequence[EventFault], overloaded: Callable[[float], float]
@@ -83,7 +89,7 @@ class EventChecker:
         if event.answer is EventAnswer.REFUSED and event.runs:
             self._violations.add(Violation.REFUSED_AND_RUN, repr(event))
 
-    # Whether it ended, and how.
+    # The end of an event.
 
     def _check_end(
         self, event: SentEvent, dead: list[DeadLetter], failed: list[DeadLetter], *, is_repeated: bool
@@ -101,12 +107,13 @@ class EventChecker:
             return False
         if letters:
             self._violations.add(
-                Violation.ATTEMPTS, f"told as failed, but has succeeded: {event}: {letters[0].text[:200]}"
+                Violation.ATTEMPTS, f"reported as failed, but has succeeded: {event}: {letters[0].text[:200]}"
             )
         return not letters
 
     def _check_failure(self, event: SentEvent, dead: list[DeadLetter], failed: list[DeadLetter]) -> bool:
-        """Of a function that never succeeds. A run is lost only if the event was not told either."""
+        """Checks an event of a function that never succeeds. Such an event is lost only where no outcome was
+        written either."""
         function = event.intent.function
         attempts = 0 if function.is_closed else function.retries + 1
         if not dead and not failed and (function.is_closed or len(event.runs) < attempts):
@@ -129,10 +136,10 @@ class EventChecker:
         self.tally.lost += 1
         self._violations.add(Violation.LOST, repr(event))
 
-    # Whether it ran too often.
+    # Too many runs.
 
     def _check_repeats(self, event: SentEvent) -> bool:
-        """Whether there were repeats."""
+        """Returns True where there were repeats."""
         repeats = find_repeats(event)
         left = list(self._faults)
         is_excused = True
@@ -145,7 +152,9 @@ class EventChecker:
                 continue
             is_excused = False
             if self._overloaded(event.runs[0].began) and _find_excuse(event, repeat, left, OVERLOADED_SETTLE_SECONDS):
-                self._violations.add(Violation.NOT_JUDGED, f"the machine was starved, and a blow may explain: {event}")
+                self._violations.add(
+                    Violation.NOT_JUDGED, f"the machine was overloaded, and a fault may excuse: {event}"
+                )
                 continue
             self.tally.unexplained += 1
             self._violations.add(Violation.AGAIN, repr(event))
@@ -153,8 +162,8 @@ class EventChecker:
         return bool(repeats)
 
     def _check_delays(self, event: SentEvent) -> None:
-        """No retry after a function error before its time, unless after a blow somebody else began who did not know of
-        it; whoever knows of fewer errors than there were keeps the first delay at least."""
+        """Checks that no retry begins too early after a function error. A fault excuses a gateway that did not
+        receive the last error; the first delay at least is kept."""
         is_affected = any(_had(event, fault, SETTLE_SECONDS) for fault in self._faults)
         errors = 0
         for run, following in pairwise(event.runs):
@@ -168,7 +177,7 @@ class EventChecker:
                 continue
             self._violations.add(Violation.TOO_SOON, f"after {following.began - run.ended:.3f} s of {delay:g}: {event}")
 
-    # Whether it was told too often.
+    # Too many letters.
 
     def _check_letters(self, event: SentEvent, letters: list[DeadLetter]) -> None:
         for letter, again in pairwise(letters):
@@ -179,7 +188,7 @@ class EventChecker:
 
 
 def find_repeats(event: SentEvent) -> list[EventRun]:
-    """The runs that the rules alone do not ask for."""
+    """Lists the runs that the rules do not ask for."""
     function = event.intent.function
     repeats: list[EventRun] = []
     for index, run in enumerate(event.runs):
@@ -202,20 +211,20 @@ def _find_excuse(
 
 
 def _had(event: SentEvent, fault: EventFault, settle_seconds: float) -> bool:
-    """Whether the struck gateway had the event."""
+    """True where the affected gateway had the event."""
     return any(_had_run(run, fault, settle_seconds) for run in event.runs)
 
 
 def _had_run(run: EventRun, fault: EventFault, settle_seconds: float) -> bool:
-    """Whether the struck gateway ran it, or may not have written down what became of it; or began, when it was back,
-    what it had claimed before."""
+    """True where the affected gateway ran it and may not have written the result, or began on its return what it had
+    claimed before."""
     if run.gateway is not fault.gateway or run.began > _end(fault):
         return False
     return run.ended is None or run.ended >= fault.began - settle_seconds
 
 
 def _excuses_letter(fault: EventFault, letter: DeadLetter, again: DeadLetter) -> bool:
-    """Whether the struck gateway may have written the one, and whoever goes on with the event the other."""
+    """True where the affected gateway may have written the one, and its successor the other."""
     if letter.before < fault.began - SETTLE_SECONDS or again.before < fault.began:
         return False
     if fault.kind is not EventFaultKind.KILLED:
@@ -224,8 +233,8 @@ def _excuses_letter(fault: EventFault, letter: DeadLetter, again: DeadLetter) ->
 
 
 def _end(fault: EventFault) -> float:
-    """Until when what the gateway does may still come of what it had before the blow. Of one that was killed what it
-    sent last may arrive a little later."""
+    """Returns until when an act of the gateway may still stem from before the fault. The last request of a killed
+    gateway may arrive a little later."""
     return (fault.began if fault.ended is None else fault.ended) + RETURN_SECONDS
 
 

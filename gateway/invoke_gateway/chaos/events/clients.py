@@ -1,4 +1,4 @@
-"""Clients that hand events over, and remember what they were told."""
+"""Sends events, and records their answers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .history import EventHistory, encode_event
 from .script import Intent
 
 PAUSE = 0.02  # seconds before the next try where no gateway takes a connection
-MOST_TRIES = 3_000  # in a row, which is a minute of nobody there
+MOST_TRIES = 3_000  # in a row, which is a minute without a gateway
 MOST_WRONG = 200  # answers, which is enough to see that events are not what they are taken for
 
 
@@ -37,7 +37,7 @@ class Pace:
         self._is_free = asyncio.Event()
 
     def spare(self, left: int) -> None:
-        """From now on no more than the share of this one of the blows that are left."""
+        """Limits the events from now on to the share of this one of the faults that are left."""
         self._is_free.clear()
         self._limit = self._begun + (self._events - self._begun) // (left + 1)
 
@@ -64,7 +64,7 @@ class EventClient:
         self._node: EventNode
 
     async def run(self, intents: Iterator[Intent]) -> None:
-        """Hand over one after the other of what all clients share, each until a gateway has answered 202."""
+        """Sends one event after the other of those that all clients share, each until a gateway has answered 202."""
         try:
             for intent in intents:
                 await self._pace.take_turn()
@@ -97,7 +97,7 @@ class EventClient:
         await self._hang_up()
         if not self._gateway.is_affected:
             self._history.violations.add(
-                Violation.UNANSWERED, f"{event} through {self._gateway.name}, which nobody struck"
+                Violation.UNANSWERED, f"{event} through {self._gateway.name}, which no fault had hit"
             )
         return False
 
@@ -109,7 +109,7 @@ class EventClient:
             self._history.accept(event)
             return True
         is_excused = self._gateway.is_affected and response.status >= 500
-        # Who shares a queue and does not hear of it in time cannot know whether the event is kept.
+        # Where a queue is shared, the event may be stored although the reply of the store came too late.
         is_unknown = is_excused and len(self._cluster.nodes) > 1
         event.answer = EventAnswer.UNKNOWN if is_unknown else EventAnswer.REFUSED
         if not is_excused:
@@ -122,7 +122,7 @@ class EventClient:
         return False
 
     async def _connect(self) -> ClientConnection | None:
-        """The connection there is, while its gateway is; else one to a gateway that is up."""
+        """Returns the open connection while its gateway is up, else one to a gateway that is up."""
         if self._connection is not None and self._node.is_up and not self._connection.has_ended:
             return self._connection
         await self._hang_up()
@@ -147,8 +147,8 @@ class EventClient:
 async def hand_over_all(
     cluster: EventCluster, history: EventHistory, pace: Pace, intents: Iterator[Intent], rng: Sequence[Random]
 ) -> None:
-    """Return when every intent has been accepted; each client has dice of its own. Raises `Died` where nobody
-    accepts."""
+    """Returns when every intent has been accepted. Each client has random numbers of its own. Raises `Died` where
+    no gateway accepts."""
     async with asyncio.TaskGroup() as group:
         for own in rng:
             group.create_task(EventClient(cluster, history, pace, own).run(intents))

@@ -12,7 +12,7 @@ import msgspec
 
 from ..node import Node
 from ..store import find_free_port
-from ..target import LOOPBACK, Silent, ask
+from ..target import LOOPBACK, Silent, get
 from .backend import BackendPort
 from .script import DRAIN_SECONDS
 
@@ -42,7 +42,7 @@ class EventNode(Node):
     async def count_events(self) -> int:
         """Returns how many events the queue holds, by this gateway's count. Raises `Silent`."""
         try:
-            answer = await ask(self.admin, "/queue")
+            answer = await get(self.admin, "/queue")
             if answer is not None and answer.status == 200:
                 return msgspec.json.decode(answer.body, type=_Queue).events
         except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""`invoke-gateway prove --events`."""
+"""Runs `invoke-gateway prove --events`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def is_default(ctx: click.Context, name: str) -> bool:
 
 
 def check_options_of_events(ctx: click.Context) -> None:
-    """Raises `click.UsageError` for options that are about calls that somebody waits for."""
+    """Refuses the options that are only about calls whose clients wait. Raises `click.UsageError`."""
     given = [f"--{name.replace('_', '-')}" for name in FOREIGN if not is_default(ctx, name)]
     if given:
         raise click.UsageError(f"--events takes no {' and no '.join(given)}: leave that out.")

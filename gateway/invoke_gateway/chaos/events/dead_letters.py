@@ -1,4 +1,4 @@
-"""What the gateways told of events that failed: files of JSON lines, and when each line was written."""
+"""Reads the files of JSON lines that the gateways wrote of failed events, and the time of each line."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 from .history import EVENT_ID
 
-LOOK_SECONDS = 0.05
+POLL_SECONDS = 0.05
 
 
 class DeadLetter(NamedTuple):
-    """One line that tells of one event. It was not there yet at `after`, and was at `before`."""
+    """One line about one event. The line was not there at `after`, and was at `before`."""
 
     id: str
     text: str
@@ -47,17 +47,17 @@ class DeadLetterFile:
     async def _watch(self) -> None:
         while True:
             self.poll()
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
 
     def poll(self) -> None:
-        """Note how long the file is now."""
+        """Records the length of the file now."""
         size = self.path.stat().st_size if self.path.exists() else 0
         self._moments.append(self._clock())
         self._sizes.append(size)
 
     def read(self) -> tuple[list[DeadLetter], list[str]]:
-        """Of every event that a line tells of, that line; and the lines that are none, such as one that a killed
-        gateway began."""
+        """Returns a letter for each event that a line names, and the lines that are not JSON, such as one that a
+        killed gateway began."""
         if not self.path.exists():
             return [], []
         letters, unreadable, end = [], [], 0

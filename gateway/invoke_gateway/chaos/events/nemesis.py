@@ -1,4 +1,4 @@
-"""What is done to the gateways while they work: at random moments, one after the other."""
+"""Injects faults into the gateways while they work, at random moments, one after the other."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from .cluster import EventCluster, EventNode
 from .event import EventFault, EventFaultKind
 from .history import EventHistory
 
-# A blow falls after up to so much of its share of what is still to happen (every event accepted, every event done); the
-# last one while something is left to do.
+# A fault begins after up to this part of its share of what is still to happen (every event accepted, every event done);
+# the last one while something is left to do.
 MOST_SHARES, LATEST = 1.8, 0.95
 LONG_LEASES, SHORT_LEASES = 1.6, 0.35
 RETURN_SECONDS = 1.0  # for which a gateway that comes back may go on with what it has lost
 
 
 class PlannedEventFault(NamedTuple):
-    """A blow that is to fall on one gateway for some seconds. `part`, 0 to 1, says how much happens before."""
+    """A fault that is to hit one gateway for some seconds. `part`, 0 to 1: how much happens before."""
 
     kind: EventFaultKind
     part: float
@@ -31,8 +31,8 @@ class PlannedEventFault(NamedTuple):
 
 
 def plan_event_faults(rng: Random, fault_count: int, cluster: int, lease_seconds: float) -> list[PlannedEventFault]:
-    """`kills` blows. One gateway is killed each time; several are killed, stopped for long and shortly in turn. Beside
-    them one gateway is told to end, which must lose nothing and repeat nothing."""
+    """Plans `fault_count` faults. One gateway is killed each time; several are killed, stopped for long and stopped
+    shortly in turn. Besides, one gateway is ended by SIGTERM, which must lose nothing and repeat nothing."""
     ways = (
         [EventFaultKind.KILLED]
         if cluster == 1
@@ -48,13 +48,14 @@ def plan_event_faults(rng: Random, fault_count: int, cluster: int, lease_seconds
 
 
 def choose_moment(part: float, now: int, end: int, left: int) -> int:
-    """The progress at which the next of the blows that are left falls, between now and the end."""
+    """Returns the progress at which the next of the faults that are left begins, between now and the end."""
     rest = max(0, end - now)
     return now + int(min(part * MOST_SHARES * rest / left, LATEST * rest))
 
 
 class EventNemesis:
-    """Deals them; `dealt` is what was done. `look` notes what the gateways have told of events by now."""
+    """Injects the planned faults. `injected`: what was done. `poll`: records the letters that the gateways have
+    written."""
 
     def __init__(
         self,
@@ -62,7 +63,7 @@ class EventNemesis:
         history: EventHistory,
         pace: Pace,
         poll: Callable[[], None],
-        tell: Callable[[str], None],
+        log: Callable[[str], None],
     ) -> None:
         self.injected: list[EventFault] = []
         self.is_injecting = False
@@ -70,10 +71,11 @@ class EventNemesis:
         self._cluster = cluster
         self._history = history
         self._pace = pace
-        self._tell = tell
+        self._log = log
 
     async def inject(self, steps: Sequence[PlannedEventFault], end: int) -> None:
-        """`end`: the progress when all is done. Raises `Died` where a gateway does not come up again."""
+        """Injects all faults. `end`: the progress when all is done. Raises `Died` where a gateway does not come up
+        again."""
         for number, step in enumerate(steps):
             left = len(steps) - number
             await self._history.reach(choose_moment(step.part, self._history.progress, end, left))
@@ -82,9 +84,7 @@ class EventNemesis:
             node = self._cluster.nodes[step.victim]
             fault = EventFault(step.kind, node.gateway, self._history.clock())
             self.injected.append(fault)
-            self._tell(
-                f"{fault.gateway.name} {step.kind}: {self._history.accepted} accepted, {self._history.done} done"
-            )
+            self._log(f"{fault.gateway.name} {step.kind}: {self._history.accepted} accepted, {self._history.done} done")
             if step.kind is EventFaultKind.KILLED:
                 await self._kill(fault, node)
             elif step.kind is EventFaultKind.RESTARTED:

@@ -1,4 +1,4 @@
-"""What to prove of events."""
+"""Describes what to prove of events."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ FAULT_COUNT = 5
 
 @dataclass(frozen=True)
 class EventsPlan:
-    """`events` accepted for each seed while `kills` blows fall. With `sharing` several gateways have one queue; without
-    it one has a file. `serve` starts a gateway."""
+    """The plan: `events` are accepted for each seed while `fault_count` faults are injected. With `sharing` several
+    gateways have one queue; without it one gateway has a file. `serve` starts a gateway."""
 
     seeds: Sequence[int]
     events: int
@@ -40,6 +40,6 @@ class EventsPlan:
 
     @property
     def options(self) -> str:
-        """The same on the command line, but for the seeds."""
+        """Returns the options that run the same again, without the seeds."""
         sharing = self.sharing.options if self.sharing is not None else ""
         return f" --events {self.events} --fault-count {self.fault_count}{sharing}"

@@ -1,4 +1,4 @@
-"""The events of one seed after the other: handed over, struck, waited for, judged."""
+"""Runs the events of one seed after the other: sends them, injects faults, waits, checks."""
 
 from __future__ import annotations
 
@@ -27,34 +27,34 @@ from .plan import EventsPlan
 from .script import Intent, OutcomeFiles, write_event_settings, write_intents
 from .verdict import EventsResult, EventsVerdict
 
-LOOK_SECONDS = 0.1
-QUIET_LOOKS = 3  # in a row at which the queue is empty and nothing runs
-# Nothing moves for so long, where no delay is above a second: what is in the queue still is not coming out.
+POLL_SECONDS = 0.1
+EMPTY_POLLS = 3  # in a row at which the queue is empty and nothing runs
+# No delay is above a second: after this time without a change the rest of the queue does not move any more.
 STALLED_SECONDS = 20.0
-# While events are handed over and gateways start anew, which may take them long.
+# The same while events are sent and gateways start again, which may take long.
 HANDED_OVER_SECONDS = 90.0
-OVERLOADED_SECONDS = 0.5  # of lag above which what depends on time is not judged
+OVERLOADED_SECONDS = 0.5  # of lag above which checks that depend on time come to no result
 
-Tell = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 class Stalled(Exception):
-    """Nothing has happened for so long that nothing will."""
+    """Nothing has happened for the longest time that it may take."""
 
 
-def run_events(plan: EventsPlan, tell: Tell) -> EventsVerdict:
-    """`prove_events` on an event loop of its own. Raises `asyncio.CancelledError` after SIGTERM."""
-    return run_on_loop(lambda: prove_events(plan, tell))
+def run_events(plan: EventsPlan, log: Log) -> EventsVerdict:
+    """Runs `prove_events` on an event loop of its own. Raises `asyncio.CancelledError` after SIGTERM."""
+    return run_on_loop(lambda: prove_events(plan, log))
 
 
-async def prove_events(plan: EventsPlan, tell: Tell) -> EventsVerdict:
-    """Run the plan. Raises `Unusable` where it cannot be judged, `Died` where a gateway never comes up."""
+async def prove_events(plan: EventsPlan, log: Log) -> EventsVerdict:
+    """Runs the plan. Raises `Unusable` where it cannot be judged, `Died` where a gateway never comes up."""
     allow_many_sockets()
     results = []
     async with SchedulerLag(OVERLOADED_SECONDS) as lag:
         for seed in plan.seeds:
-            result = await SeedRun(plan, seed, lag, tell).run()
-            tell(f"seed {seed}: {result}")
+            result = await SeedRun(plan, seed, lag, log).run()
+            log(f"seed {seed}: {result}")
             results.append(result)
             if result.violations.counts[Violation.DIED]:
                 break
@@ -67,17 +67,17 @@ async def prove_events(plan: EventsPlan, tell: Tell) -> EventsVerdict:
 class SeedRun:
     """One seed."""
 
-    def __init__(self, plan: EventsPlan, seed: int, lag: SchedulerLag, tell: Tell) -> None:
+    def __init__(self, plan: EventsPlan, seed: int, lag: SchedulerLag, log: Log) -> None:
         self._plan = plan
         self._seed = seed
         self._lag = lag
         self._began = monotonic()
-        self._told = tell
+        self._write = log
         self._history = EventHistory(seed)
         self._pace = Pace(plan.events)
 
-    def _tell(self, text: str) -> None:
-        self._told(f"{monotonic() - self._began:6.1f} s  seed {self._seed}: {text}")
+    def _log(self, text: str) -> None:
+        self._write(f"{monotonic() - self._began:6.1f} s  seed {self._seed}: {text}")
 
     async def run(self) -> EventsResult:
         history = self._history
@@ -96,7 +96,7 @@ class SeedRun:
                 dead.poll()
                 failed.poll()
 
-            faults = EventNemesis(cluster, history, self._pace, poll, self._tell)
+            faults = EventNemesis(cluster, history, self._pace, poll, self._log)
             try:
                 await asyncio.gather(*(node.start() for node in cluster.nodes))
                 await self._load(cluster, faults)
@@ -108,7 +108,7 @@ class SeedRun:
 
     @contextlib.asynccontextmanager
     async def _queue(self, folder: Path) -> AsyncIterator[tuple[str, dict[str, object]]]:
-        """The queue's URL, and what gateways that share it are told of each other. Raises `Unusable`, or `Died`."""
+        """Yields the queue's URL, and the settings of gateways that share it. Raises `Unusable`, or `Died`."""
         sharing = self._plan.sharing
         if sharing is None:
             yield f"sqlite://{folder / 'queue.db'}", {}
@@ -133,19 +133,19 @@ class SeedRun:
         return EventCluster(nodes)
 
     async def _load(self, cluster: EventCluster, faults: EventNemesis) -> None:
-        """Hand all events over while the blows fall, and wait until the queue is empty."""
+        """Sends all events while faults are injected, and waits until the queue is empty."""
         plan, rng = self._plan, Random(f"{self._seed}/events")
         intents = list(write_intents(rng, plan.events))
         steps = plan_event_faults(rng, plan.fault_count, plan.gateways, plan.lease_seconds)
         try:
             await self._while_it_moves(self._hand_over(cluster, intents, faults, steps), faults)
-            self._tell(f"all accepted, {self._history.done} done")
+            self._log(f"all accepted, {self._history.done} done")
             await self._wait_until_empty(cluster)
         except Stalled as error:
             is_overloaded = bool(self._lag.overloaded_since(monotonic() - STALLED_SECONDS))
             violation = Violation.NOT_JUDGED if is_overloaded else Violation.LOST
             self._history.violations.add(
-                violation, f"{error}{', and the machine was starved' if is_overloaded else ''}"
+                violation, f"{error}{', and the machine was overloaded' if is_overloaded else ''}"
             )
 
     async def _hand_over(
@@ -172,18 +172,18 @@ class SeedRun:
                         f"nothing happened for {limit:g} s, with {self._history.accepted} of {self._plan.events} "
                         f"events accepted and {self._history.done} done"
                     )
-                await asyncio.wait([task], timeout=LOOK_SECONDS)
+                await asyncio.wait([task], timeout=POLL_SECONDS)
             await task
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
     async def _wait_until_empty(self, cluster: EventCluster) -> None:
-        """Raises `Stalled`; `Silent` where a gateway does not tell how many events are left. What a dead gateway had
-        claimed is in nobody's count until its lease has ended and a living one has looked, so it must stay empty for
-        that long."""
+        """Waits until the queue is empty. Claims of a dead gateway are counted by none until its lease has ended,
+        so the queue must stay empty for that long. Raises `Stalled`; `Silent` where a gateway does not return its
+        count."""
         lease = self._plan.lease_seconds if self._plan.sharing is not None else 0.0
-        looks = QUIET_LOOKS + int(2 * lease / LOOK_SECONDS)
+        looks = EMPTY_POLLS + int(2 * lease / POLL_SECONDS)
         quiet, seen, since = 0, (-1, -1), monotonic()
         while quiet < looks:
             left = await cluster.count_events()
@@ -192,10 +192,10 @@ class SeedRun:
                 seen, since = (left, self._history.changes), monotonic()
             if monotonic() - since > STALLED_SECONDS:
                 raise Stalled(f"{left} events stay in the queue: nothing moved for {STALLED_SECONDS:g} s")
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
 
     async def _end(self, cluster: EventCluster) -> None:
-        """SIGTERM with an empty queue: every gateway must end, and end well."""
+        """Sends SIGTERM with an empty queue. Every gateway must end well."""
         for trouble in await asyncio.gather(*(node.end() for node in cluster.nodes)):
             if trouble is not None:
                 self._history.violations.add(Violation.NOT_ENDED, trouble)

@@ -1,4 +1,4 @@
-"""What a seed's events do: functions with limits of their own, and of each event how its runs end."""
+"""Plans the events of a seed: functions with limits of their own, and how each run ends."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..quotas import DEFAULT_ACCOUNT, AccountQuota
 from ..target import write_settings
 
 OTHER_ACCOUNT = "111122223333"
-TIMEOUT_SECONDS = 20.0  # of the gateway's backend; no function runs so long
+TIMEOUT_SECONDS = 20.0  # of the gateway's backend; no function runs that long
 DRAIN_SECONDS = 10
 # Short, so that a seed is; the rules are the same.
 FUNCTION_ERROR_DELAYS = (0.2, 0.4)
@@ -20,7 +20,7 @@ SHORTEST_DELAY, LONGEST_DELAY = 0.05, 1.0
 
 
 class RunEnding(StrEnum):
-    """How a run ends."""
+    """The ending of a run."""
 
     SUCCESS = "success"
     ERROR = "function error"
@@ -45,7 +45,7 @@ class ScriptFunction(NamedTuple):
     errors: int = 0
     troubles: int = 0
     always_fails: bool = False
-    is_told: bool = False
+    has_destinations: bool = False
     seconds: tuple[float, float] = (0.0, 0.004)
     sizes: tuple[int, int] = (0, 300)
 
@@ -60,9 +60,9 @@ FUNCTIONS = (
     ScriptFunction(DEFAULT_ACCOUNT, "troubled", 80, errors=1, troubles=3),
     ScriptFunction(DEFAULT_ACCOUNT, "slow", 50, reserved=4, seconds=(0.005, 0.12)),
     ScriptFunction(DEFAULT_ACCOUNT, "long", 5, reserved=3, seconds=(0.5, 2.0)),
-    ScriptFunction(DEFAULT_ACCOUNT, "failing", 40, reserved=2, retries=1, always_fails=True, is_told=True),
-    ScriptFunction(DEFAULT_ACCOUNT, "failing-at-once", 20, retries=0, always_fails=True, is_told=True),
-    ScriptFunction(DEFAULT_ACCOUNT, "closed", 30, reserved=0, is_told=True),
+    ScriptFunction(DEFAULT_ACCOUNT, "failing", 40, reserved=2, retries=1, always_fails=True, has_destinations=True),
+    ScriptFunction(DEFAULT_ACCOUNT, "failing-at-once", 20, retries=0, always_fails=True, has_destinations=True),
+    ScriptFunction(DEFAULT_ACCOUNT, "closed", 30, reserved=0, has_destinations=True),
     ScriptFunction(DEFAULT_ACCOUNT, "large", 10, sizes=(50_000, 900_000)),
     ScriptFunction(OTHER_ACCOUNT, "plain", 250),
     ScriptFunction(OTHER_ACCOUNT, "slow", 40, reserved=2, seconds=(0.005, 0.06)),
@@ -77,8 +77,8 @@ ACCOUNTS = [
 
 
 class Intent(NamedTuple):
-    """What one event is to be: its payload's bytes beside its id, how long each run takes, how each ends. Runs beyond
-    `endings` succeed, or fail where the function always does."""
+    """The plan of one event: its payload's bytes beside its id, the time that each run takes, the ending of each
+    run. Runs beyond `endings` succeed, or fail where the function always does."""
 
     function: ScriptFunction
     size: int
@@ -86,7 +86,7 @@ class Intent(NamedTuple):
     endings: tuple[RunEnding, ...]
 
     def ending(self, run: int) -> RunEnding:
-        """Of a run, counted from 0."""
+        """Returns the ending of a run, counted from 0."""
         if run < len(self.endings):
             return self.endings[run]
         return RunEnding.ERROR if self.function.always_fails else RunEnding.SUCCESS
@@ -102,20 +102,20 @@ def write_intents(rng: Random, events: int) -> Iterator[Intent]:
 
 
 class OutcomeFiles(NamedTuple):
-    """Where the gateway tells what became of events that failed: JSON lines."""
+    """The files of JSON lines to which the gateways write the outcomes of failed events."""
 
     dead_letters: Path
     failures: Path
 
 
 def write_event_settings(backend_url: str, store: str, files: OutcomeFiles) -> dict[str, Any]:
-    """Settings of a gateway for this script."""
+    """Returns the settings of a gateway for this script."""
     settings = write_settings(ACCOUNTS, backend_url, TIMEOUT_SECONDS)
     for function in FUNCTIONS:
         of_account = settings["accounts"]["default" if function.account == DEFAULT_ACCOUNT else function.account]
         row = of_account["functions"].setdefault(function.name, {"requests_per_second": "off"})
         row["maximum_retry_attempts"] = function.retries
-        if function.is_told:
+        if function.has_destinations:
             row["dead_letter_queue"] = f"file://{files.dead_letters}"
             row["on_failure"] = f"file://{files.failures}"
     settings["drain_seconds"] = DRAIN_SECONDS

@@ -37,7 +37,7 @@ def render_events(verdict: EventsVerdict, command: str) -> str:
 
 
 def _events_table(verdict: EventsVerdict) -> VerdictTable:
-    """A row for each seed, and for their sum where there are several."""
+    """Returns a row for each seed, and for their sum where there are several."""
     rows = [_row(result.seed, result.seconds, len(result.faults), result.tally) for result in verdict.results]
     if len(rows) > 1:
         seconds = sum(result.seconds for result in verdict.results)

@@ -56,7 +56,7 @@ class EventsVerdict(SeedsVerdict[EventsResult]):
 
     @property
     def tally(self) -> EventTally:
-        """The sum of all seeds."""
+        """Returns the sum of all seeds."""
         total = EventTally()
         for result in self.results:
             total.add(result.tally)

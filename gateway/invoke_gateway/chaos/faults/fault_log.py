@@ -1,17 +1,17 @@
-"""What was done to the gateways and their store, what that explains, and how soon it was healed.
+"""Records the faults of gateways and store, what they excuse, and how soon all recovered.
 
-*Lost.* A gateway that is killed, or stopped or cut off for longer than its lease, loses its slots to the others, while
-its calls go on in the backend: with `reclaim_after: lease` more may run for a while than the limit counts. Such a call
-is lost when it was sent before its gateway was cut off, from half a lease after that (the lease was renewed at most a
-quarter of it before) until a lease and a second after the gateway's return: then it must count again. With
-`reclaim_after: timeout` no call is ever lost. Of a worker that was killed its gateway knows at once that it is dead:
-so its calls are lost at once (which of the gateway's they were cannot be seen from outside).
+*Lost.* A gateway that is killed, or stopped or cut off for longer than its lease, loses its slots to the others. Its
+calls go on in the backend: with `reclaim_after: lease` more may run for a while than the limit counts. A call is lost
+when it was sent before its gateway was cut off. It is lost from half a lease after that (the lease was renewed at most
+a quarter of it before) until a lease and a second after the gateway's return. Then it must count again. With
+`reclaim_after: timeout` no call is ever lost. The calls of a killed worker are lost at once. Which of the gateway's
+calls these are cannot be seen from outside.
 
-*Kept.* With `reclaim_after: timeout` what a killed gateway held stays taken until the backend's time-out has passed
+*Kept.* With `reclaim_after: timeout` the slots of a killed gateway stay in use until the backend's time-out has passed
 after its lease. A call that ran when its gateway was killed held a slot.
 
-*Healed.* The whole ceiling can be used again: in each lane a call sent since has arrived that made it full, not
-counting calls of gateways that are away; and each gateway that is there has admitted a call sent since.
+*Recovered.* The whole ceiling can be used again. In each lane a call sent since has arrived and filled the lane, not
+counting calls of gateways that are down or cut off. Each gateway that is up has admitted a call sent since.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from ..quotas import AccountQuota, QuotaLane
 from .fault import InjectedFault, Recovery
 
 LEASE, TIMEOUT = "lease", "timeout"
-GRACE_SECONDS = 1.0  # of every promise
+GRACE_SECONDS = 1.0  # of every deadline
 QUEUED_SECONDS = 0.5  # within which the kernel may still give a connection to a worker that was killed
 
 
 class FaultLog:
-    """The blows and healings of one seed. `timeout_seconds`: the gateways' backend.timeout_seconds."""
+    """The faults and recoveries of one seed. `timeout_seconds`: the gateways' backend.timeout_seconds."""
 
     def __init__(
         self, accounts: Sequence[AccountQuota], lease_seconds: float, timeout_seconds: float, reclaim_after: str = LEASE
@@ -83,14 +83,14 @@ class FaultLog:
         return load + self.faults
 
     def keep(self, fault: InjectedFault, running: Iterable[PlannedCall]) -> None:
-        """The gateways of this blow are dead, `running` what runs in the backend: with `reclaim_after: timeout` nobody
-        may have their slots for so long as nobody may hold them to be over."""
+        """Keeps the slots of dead gateways, by the calls that are `running` in the backend. With `reclaim_after:
+        timeout` no other gateway may have them before these calls must be over."""
         slots = Counter(call.lane for call in running if call.through in fault.gateways)
         self._kept.append((fault.began + self._kept_seconds, fault, slots))
 
     def count_given_away(self, call: PlannedCall, now: float, running: Iterable[PlannedCall]) -> int:
-        """How many slots that are kept for the dead, of the lane of a call that has arrived, are others' already.
-        `running` are the calls of the lane, it included."""
+        """Counts the kept slots in the lane of an arrived call that other gateways have already. `running`: the
+        calls of the lane, this one included."""
         kept = [(fault, slots[call.lane]) for until, fault, slots in self._kept if now < until and slots[call.lane]]
         if not kept:
             return 0
@@ -98,10 +98,10 @@ class FaultLog:
         others = sum(other.through not in dead for other in running)
         return max(0, others + sum(count for _, count in kept) - call.lane.ceiling)
 
-    # What happens.
+    # Records.
 
     def record_arrival(self, call: PlannedCall, now: float, ceiling: int, running: Iterable[PlannedCall]) -> None:
-        """`call` has arrived at the backend, where `running` are those of its lane, itself included."""
+        """Records the arrival of `call` at the backend. `running`: the calls of its lane, this one included."""
         pending = [recovery for recovery in self.recoveries if recovery.recovered_at is None]
         if pending:
             is_full = sum(not self._is_away(other) for other in running) >= ceiling
@@ -109,23 +109,23 @@ class FaultLog:
                 recovery.record(call, now, is_full=is_full)
 
     def record_excess(self, counted: int, running: int, now: float) -> None:
-        """So many more than a limit run, `counted` without those of lost gateways."""
+        """Records an excess above a limit: `counted` without the calls of lost gateways, `running` with them."""
         for fault in self._on(now, now):
             fault.overshoot = max(fault.overshoot, counted)
             fault.overshoot_with_lost = max(fault.overshoot_with_lost, running)
 
     def record_free_refusal(self, call: PlannedCall, now: float) -> None:
-        """A call was refused while fewer than the limit ran, which `explains_refusal`."""
+        """Records a call that was refused while fewer than the limit ran, which `excuses_refusal` allows."""
         for fault in self._on(call.opened_at, now):
             fault.refused_while_free += 1
 
     def record_failure(self, call: PlannedCall, now: float) -> None:
-        """A call was answered with an error, which `explains_failure`."""
+        """Records an error, which `excuses_failure` allows."""
         for fault in self._on(call.opened_at, now):
             fault.failed += call.through in fault.gateways
 
     def record_silence(self, call: PlannedCall) -> None:
-        """A call got no answer, which `explains_silence`."""
+        """Records a call without an answer, which `excuses_silence` allows."""
         for fault in self.faults:
             if fault.is_cut and fault.ended is None and call.through in fault.gateways:
                 fault.unanswered += 1
@@ -134,10 +134,10 @@ class FaultLog:
     def _on(self, start: float, now: float) -> list[InjectedFault]:
         return [fault for fault in self.faults if fault.overlaps(start, now)]
 
-    # What that explains.
+    # Excuses.
 
     def has_lost(self, call: PlannedCall, now: float) -> bool:
-        """Whether the limit need not count this call although it runs."""
+        """True where the limit need not count this call although it runs."""
         if self.reclaim_after == TIMEOUT:
             return False
         return any(self._loses(fault, now) for fault in self._cuts(call))
@@ -157,7 +157,7 @@ class FaultLog:
         )
 
     def _cuts(self, call: PlannedCall) -> Iterable[InjectedFault]:
-        """The blows that cut the gateway of this call off when the call had been sent."""
+        """Yields the faults that cut off the gateway of this call after the call had been sent."""
         for fault in self.faults:
             if (
                 fault.is_cut
@@ -167,7 +167,7 @@ class FaultLog:
                 yield fault
 
     def excuses_silence(self, call: PlannedCall) -> bool:
-        """Whether a call may have no answer: its gateway was killed, or it may have been with the part that was."""
+        """True where a call may have no answer: its gateway was killed, or may have given it to the killed worker."""
         if call.through is None:
             return False
         return call.through.killed_at is not None or any(
@@ -176,15 +176,16 @@ class FaultLog:
         )
 
     def excuses_failure(self, call: PlannedCall, now: float) -> bool:
-        """Whether a call may be answered with a ServiceException: its own gateway was struck meanwhile."""
+        """True where a call may be answered with a ServiceException: its own gateway was affected meanwhile."""
         return any(call.through in fault.gateways and fault.overlaps(call.opened_at, now) for fault in self.faults)
 
     def excuses_refusal(self, call: PlannedCall, now: float) -> bool:
-        """Whether a call may be refused although others hold too few slots: something was struck, or heals."""
+        """True where a call may be refused although others hold too few slots: a fault, or the recovery from it,
+        goes on."""
         return any(fault.overlaps(call.opened_at, now) for fault in self.faults)
 
     def marks(self, fault: InjectedFault) -> list[tuple[float, str]]:
-        """The moments of a blow that a reader of its seconds wants to see."""
+        """Lists the moments of a fault that its timeline marks."""
         marks = [(fault.began, fault.kind)]
         if fault.is_cut and (fault.ended is None or fault.ended - fault.began > self.lease_seconds):
             marks.append((fault.began + self.lease_seconds, "lease over"))
@@ -192,17 +193,19 @@ class FaultLog:
             marks.append((fault.ended, "it is over"))
         for recovery in self.recoveries:
             if recovery.fault is fault and recovery.recovered_at is not None:
-                marks.append((recovery.recovered_at, f"{recovery.name.removeprefix(fault.name)} healed".lstrip(": ")))
+                marks.append(
+                    (recovery.recovered_at, f"{recovery.name.removeprefix(fault.name)} recovered".lstrip(": "))
+                )
         return marks
 
-    def tell_when(self, call: PlannedCall, now: float) -> str:
-        """Through whom a call went, and what had been struck last."""
+    def describe_moment(self, call: PlannedCall, now: float) -> str:
+        """Returns the gateway of a call, and the last fault, as a text."""
         who = call.through.name if call.through else "no gateway"
         last = self.faults[-1] if self.faults else None
         if last is None:
-            return f"; {who}, before any blow"
-        recovery = "not over" if last.over is None else f"over for {now - last.over:.2f} s"
-        return f"; {who}, {now - last.began:.2f} s after {last.name!r}, which was {recovery}"
+            return f"; {who}, before any fault"
+        state = "not over" if last.over is None else f"over for {now - last.over:.2f} s"
+        return f"; {who}, {now - last.began:.2f} s after {last.name!r}, which was {state}"
 
     def __repr__(self) -> str:
         return f"<Damage {self.faults} {self.recoveries}>"

@@ -1,4 +1,4 @@
-"""The blows of a round: which, in which order, how long, against whom. All from the seed."""
+"""Plans the faults of a round from the seed: which, in which order, how long, on which gateway."""
 
 from __future__ import annotations
 
@@ -27,23 +27,24 @@ class FaultKind(StrEnum):
     RESET = "connections to the store reset"
     HALF_CLOSED = "connections to the store half-closed"
     TWO_KILLED = "two gateways killed at once"
-    KILLED_WHILE_AWAY = "killed while the store was away"
+    KILLED_WHILE_AWAY = "killed while the store was unavailable"
     CUT_OFF_AT_RESTART = "cut off while the store restarted empty"
     WORKER_KILLED = "one of its workers killed (-9)"
 
     @property
     def word(self) -> str:
-        """Its name among the options."""
+        """Returns the name that the options use."""
         return self.name.lower().replace("_", "-")
 
 
-# Of these, where two blows fall at once, one falls in each round.
+# Two faults at once; one of these kinds is in each round.
 COMBINED = (FaultKind.TWO_KILLED, FaultKind.KILLED_WHILE_AWAY, FaultKind.CUT_OFF_AT_RESTART)
 FEWEST_GATEWAYS = {FaultKind.TWO_KILLED: 3, FaultKind.KILLED_WHILE_AWAY: 2, FaultKind.CUT_OFF_AT_RESTART: 2}
 
 
 class PlannedFault(NamedTuple):
-    """`victim`: number of the gateway; `seconds`: how long; `calm`: seconds before it."""
+    """A planned fault. `victim`: the number of the gateway. `seconds`: the duration. `calm`: seconds before the
+    fault."""
 
     kind: FaultKind
     victim: int
@@ -61,8 +62,9 @@ def plan_faults(
     *,
     workers: int = 1,
 ) -> list[PlannedFault]:
-    """Every wanted kind once, but only one of those that fall together, in an order of this script's. One gateway is
-    cut off for `cut_seconds` if that is longer than its lease. `workers`: how many each gateway has."""
+    """Plans each wanted kind once, but only one of the combined kinds, in an order of this script's. One gateway is
+    cut off for `partition_seconds` if that is longer than its lease. `workers`: the worker processes of each
+    gateway."""
     rng = Random(f"{script}/blows")
     kinds = [
         kind for kind in FaultKind if kind not in COMBINED and (workers > 1 or kind is not FaultKind.WORKER_KILLED)
@@ -88,11 +90,13 @@ def _choose_seconds(kind: FaultKind, lease: float, cut: float, rng: Random) -> f
     if kind is FaultKind.STOPPED:
         return STOPPED_LEASES * lease
     if kind in (FaultKind.CUT_OFF, FaultKind.ALL_CUT_OFF, FaultKind.KILLED_WHILE_AWAY, FaultKind.CUT_OFF_AT_RESTART):
-        past = lease + rng.uniform(1.5, 2.5)  # so that the others' healing, due a second after the lease, is seen
+        past = lease + rng.uniform(
+            1.5, 2.5
+        )  # so that the recovery of the others, due a second after the lease, is seen
         return max(past, cut) if kind is FaultKind.CUT_OFF else past
     if kind is FaultKind.RESTARTED:
         return rng.uniform(0.1, 1.0)
-    # Less than the three quarters of a lease that are left at least when a blow begins.
+    # Less than the three quarters of a lease that are left at least when a fault begins.
     if kind in (FaultKind.REPLIES_LOST, FaultKind.RESET):
         return lease * rng.uniform(0.5, 0.7)  # one loss in many meets a batch that takes a slot
     return lease * rng.uniform(0.2, 0.4)

@@ -1,7 +1,7 @@
-"""A TCP relay between one gateway and the store, which can do to the traffic what networks do, without root.
+"""Relays TCP between one gateway and the store, and does to the traffic what networks do, without root.
 
-TCP delivers in order or not at all. So nothing is lost from the middle: traffic is late, stands still (and may come
-after all), is swallowed from some moment until the connection ends, or ends, in one direction or in both.
+TCP delivers in order or not at all, so nothing is lost from the middle. Traffic is late, or stalls (and may come after
+all), or is dropped from some moment until the connection ends, or ends in one direction or in both.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ PIECE = 65_536
 
 
 class Flow(Enum):
-    """What happens to one direction."""
+    """The state of one direction."""
 
     PASS = "passes"
     STALL = "holds"  # and delivers when it passes again
@@ -25,8 +25,8 @@ class Flow(Enum):
 
 
 class FaultProxy:
-    """`delay`: the least and the most seconds that each piece of either direction is late. `to_store` and `to_gateway`:
-    the two directions of every connection, also of new ones. Nothing is changed for good: see `clear`."""
+    """The proxy of one gateway. `delay`: the least and the most seconds that each piece of either direction is
+    late. The two directions are of every connection, also of new ones. `clear` undoes every change."""
 
     def __init__(self, store: HostPort, rng: Random) -> None:
         self.store = store
@@ -44,10 +44,10 @@ class FaultProxy:
         self._server: asyncio.Server
 
     def __repr__(self) -> str:
-        return f"<Relay {self._flows} delay={self.delay} refuses={self.refuses} connections={len(self._pairs)}>"
+        return f"<FaultProxy {self._flows} delay={self.delay} refuses={self.refuses} connections={len(self._pairs)}>"
 
     async def start(self) -> HostPort:
-        """Where it listens, a free port of loopback."""
+        """Listens on a free port of loopback, and returns the address."""
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         self.endpoint = HostPort(*self._server.sockets[0].getsockname()[:2])
         return self.endpoint
@@ -67,20 +67,20 @@ class FaultProxy:
                 self._moves[name].set()
 
     def clear(self) -> None:
-        """Traffic passes at once again; what was held is delivered. A connection of which something was swallowed must
-        be reset before that: what follows would be taken for what is missing."""
+        """Passes traffic again at once, and delivers what was stalled. A connection with dropped traffic must be
+        reset before that, or the rest would be taken for what is missing."""
         self.refuses = False
         self.delay = (0.0, 0.0)
         self.set_flows(Flow.PASS, Flow.PASS)
 
     def reset(self) -> None:
-        """End all connections, both sides, with a reset; what was held is lost."""
+        """Ends all connections, both sides, with a reset. Stalled traffic is lost."""
         for pair in list(self._pairs):
             for writer in pair:
                 reset(writer)
 
     def half_close(self, *, towards_store: bool) -> None:
-        """Say to one side of each connection that nothing more comes; the other direction stays open."""
+        """Closes one direction of each connection; the other stays open."""
         for gateway, store in self._pairs:
             writer = store if towards_store else gateway
             self._finish(writer)

@@ -1,7 +1,7 @@
-"""What happens around a blow, second by second: calls admitted and refused, how many truly run, how many are counted.
+"""Records what happens around a fault, second by second.
 
-Second 0 begins with the blow. *Admitted* are calls that arrived at the backend; *running* is the backend's own count;
-*counted* is what the gateways' /limits show meanwhile: the store's sum, and what the gateways say that they hold.
+Second 0 begins with the fault. *Admitted* are calls that arrived at the backend; *running* is the backend's own count.
+*Counted* are the numbers of the gateways' /limits: the store's sum, and the gateways' own.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ FAILED, FAILED_BY_BACKEND, UNANSWERED = "5xx", "5xx of the backend's", "no answe
 
 @dataclass
 class Second:
-    """`at`: seconds from the blow. `answers`: how often each was given, by `Reason` for refusals. `running`: the lowest
-    and the highest number that truly ran; `struck`: the highest of those sent through a gateway that was struck.
-    `store` and `gateways`: in flight by the store, and by the gateways together; `None` where none told."""
+    """One second. `at`: seconds from the fault. `answers`: how often each was given, by `Reason` for refusals.
+    `running`: the lowest and the highest number that truly ran. `affected`: the highest number of calls through an
+    affected gateway. `store` and `gateways`: in flight by the store, and by the gateways together; `None` where
+    none was returned."""
 
     at: int
     admitted: int = 0
@@ -56,7 +57,7 @@ class Second:
 
 
 class Timeline:
-    """Takes notes from when it is made; `running` are the calls that run then. Times are the ledger's."""
+    """Records from when it is made. `running`: the calls that run then. Times are the history's."""
 
     def __init__(self, running: Iterable[PlannedCall]) -> None:
         self._before = Counter(call.through for call in running)
@@ -71,7 +72,7 @@ class Timeline:
         self._changes.append((at, -1, call.through))
 
     def record_answer(self, kind: str, now: float) -> None:
-        """`kind`: a `Reason`, or one of the words above."""
+        """Records an answer. `kind`: a `Reason`, or one of the constants above."""
         self._answers.append((now, kind))
 
     def record_counted(self, now: float, store: int | None, gateways: int | None) -> None:
@@ -80,7 +81,7 @@ class Timeline:
     def table(
         self, began: float, until: float, affected: Collection[GatewayInstance], marks: Iterable[tuple[float, str]]
     ) -> list[Second]:
-        """A row for each whole second from three before `began`; `until` is the end of the notes."""
+        """Returns a row for each whole second from three before `began`. `until`: the end of the records."""
         last = math.floor(until - began) - 1
         rows = {at: Second(at) for at in range(-BEFORE_SECONDS, last + 1)}
 

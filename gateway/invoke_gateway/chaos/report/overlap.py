@@ -1,4 +1,4 @@
-"""A picture of one limit over time: how many ran at once, and the limit."""
+"""Draws one limit over time: how many ran at once, and the limit."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ LETTER = 6  # width of one in a phase's name
 
 
 def highest_in_columns(series: Sequence[tuple[float, int]], seconds: float, columns: int = COLUMNS) -> list[int]:
-    """The greatest value in each of so many equal parts of the time; a short peak is never lost."""
+    """Returns the greatest value in each of `columns` equal parts of the time. A short peak is never lost."""
     highest = [0] * columns
     value, last = 0, 0
     for at, next_value in series:
@@ -25,7 +25,7 @@ def highest_in_columns(series: Sequence[tuple[float, int]], seconds: float, colu
 
 
 def draw(series: Sequence[tuple[float, int]], ceiling: int, seconds: float, phases: Sequence[tuple[str, float]]) -> str:
-    """An SVG element: the overlap as an area, the limit as a dashed line, the phases named where they began."""
+    """Returns an SVG element: the overlap as an area, the limit as a dashed line, the phases by name."""
     highest = highest_in_columns(series, seconds)
     top = max(1, ceiling, *highest) * 1.1
     step = WIDTH / COLUMNS
@@ -49,7 +49,7 @@ def draw(series: Sequence[tuple[float, int]], ceiling: int, seconds: float, phas
 
 
 def _draw_marks(phases: Sequence[tuple[str, float]], seconds: float) -> str:
-    """A line where each phase began, and its name where there is room."""
+    """Draws a line where each phase began, and its name where there is room."""
     starts = [at / seconds * WIDTH if seconds else 0.0 for _, at in phases]
     marks = []
     for (name, _), x, next_x in zip(phases, starts, [*starts[1:], WIDTH], strict=True):

@@ -1,4 +1,4 @@
-"""How far a proof is: a live table where a person waits, a line per phase elsewhere."""
+"""Shows the progress of a proof: a live table on a terminal, a line for each phase elsewhere."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ REFRESHES = 4  # per second
 
 
 class Progress:
-    """Written to `console`, which is best stderr: stdout is for the verdict."""
+    """Progress on `console`, which is best stderr: stdout is for the verdict."""
 
     def __init__(self, console: Console, seeds: int) -> None:
         self._console = console
@@ -56,8 +56,8 @@ class Progress:
                 f"{seconds:6.1f} s  {self._phase}: {describe(self._history)}", markup=False, soft_wrap=True
             )
 
-    def tell(self, text: str) -> None:
-        """Something happened within the phase."""
+    def log(self, text: str) -> None:
+        """Prints an event within the phase."""
         seconds = monotonic() - self._began
         self._console.print(f"{seconds:6.1f} s  {self._phase}: {text}", markup=False, soft_wrap=True)
 
@@ -89,7 +89,7 @@ class Progress:
 
 
 def describe(history: CallHistory) -> str:
-    """One line: calls so far, answers by status, highest overlaps against ceilings, faults."""
+    """Returns one line: calls, answers by status, highest overlaps against ceilings, violations."""
     answers = ", ".join(f"{count} x {kind}" for kind, count in sorted(history.answers.items()))
     peaks = " ".join(f"{track.highest}/{track.ceiling}" for track in history.tracks.values())
     return f"{len(history.sent)} calls ({answers}); at once {peaks}; {sum(history.violations.counts.values())} wrong"

@@ -82,7 +82,7 @@ def violations_table(verdict: SeedsVerdict[Any]) -> VerdictTable:
 
 
 def faults_table(faults: Iterable[tuple[int, InjectedFault]]) -> VerdictTable:
-    """A row for each recovery of each fault; `faults` have their seeds."""
+    """Returns a row for each recovery of each fault. `faults`: each with its seed."""
     numbers = ("*seed", "*at", "*lasted", "*over-\nshoot", "*refused\nwhile\nfree", "*failed")
     rows = []
     for seed, fault in faults:
@@ -99,8 +99,8 @@ def faults_table(faults: Iterable[tuple[int, InjectedFault]]) -> VerdictTable:
 
 
 def timeline_table(seconds: Sequence[Second], title: str) -> VerdictTable:
-    """In flight are: the least and the most by the backend's count, the part through affected gateways, the store's
-    count, the gateways' own."""
+    """Returns a row for each second. In flight are: the least and the most by the backend's count, the part through
+    affected gateways, the store's count, the gateways' own."""
     reasons = sorted({reason for second in seconds for reason in second.refusals})
     headings = [f"*429\n{SHORT.get(reason, reason)}" for reason in reasons]
     in_flight = ("*truly in\nflight", "*of it\naf-\nfected", "*by the\nstore", "*by the\ngateways")

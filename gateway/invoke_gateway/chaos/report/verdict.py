@@ -61,12 +61,12 @@ class SeedsVerdict(Generic[R]):
 
     @property
     def counted(self) -> Sequence[Violation]:
-        """The violations that this proof can see."""
+        """Lists the violations that this proof can see."""
         raise NotImplementedError
 
     @property
     def counts(self) -> dict[Violation, int]:
-        """How often each violation was seen, also where that is 0."""
+        """Counts each violation, also where the count is 0."""
         sums = {one: sum(result.violations.counts[one] for result in self.results) for one in Violation}
         return {one: count for one, count in sums.items() if one in self.counted or count}
 
@@ -90,7 +90,7 @@ class SeedsVerdict(Generic[R]):
 
     @property
     def status(self) -> int:
-        """The exit status. 2 where checks came to no result, and nothing else is wrong."""
+        """Returns the exit status: 2 where checks came to no result, and nothing else is wrong."""
         wrong = {violation for violation, count in self.counts.items() if count}
         if not self.results or wrong - {Violation.NOT_JUDGED} or any(peak.overshoot for peak in self.peaks):
             return FAILED
@@ -188,7 +188,7 @@ class CallsVerdict(SeedsVerdict[CallsResult]):
 
     @property
     def worst_faults(self) -> list[tuple[int, InjectedFault]]:
-        """The worst fault of each kind, and its seed: the one that overshot most, else recovered most slowly."""
+        """Lists the worst fault of each kind, with its seed: the one that overshot most, else recovered most slowly."""
         worst: dict[str, tuple[int, InjectedFault]] = {}
         for result in self.results:
             for fault in result.faults:

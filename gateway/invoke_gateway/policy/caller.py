@@ -1,7 +1,7 @@
-"""Who calls, and which account's limits that means.
+"""Finds the caller of a request, and the account whose limits apply.
 
-Nothing is verified yet: an access key id is only read. So an id that the settings do not know must not open a pool
-or a rate of its own, or inventing ids would mint capacity.
+Nothing is verified yet: an access key id is only read. So an id that is not in the settings must not get a pool or a
+rate of its own. Else invented ids would create capacity.
 
 The id is in the `Authorization` header, or in the query of a presigned request: in `X-Amz-Credential`, by Signature
 Version 2 in `AWSAccessKeyId`. A request that names two ids is refused, as AWS refuses one that is signed in both

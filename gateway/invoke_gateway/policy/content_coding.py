@@ -1,6 +1,6 @@
-"""Undoes the codings of an answer that somebody keeps: the content coding, the character set, the byte order mark.
+"""Undoes the codings of a response for a record: the content coding, the character set, the byte order mark.
 
-A record is one JSON text in UTF-8, so a payload that is put into it must be that too. Decoding is bounded: an answer
+A record is one JSON text in UTF-8, so a payload that is put into it must be that too. Decoding is bounded: a response
 of a few kilobytes may stand for gigabytes.
 """
 

@@ -26,7 +26,10 @@ _OURS = b"access-control-"
 
 
 class CorsRules:
-    """`allow_origins` are origins as browsers send them, or only `*`."""
+    """Decides which origins may read responses.
+
+    allow_origins: origins as browsers send them, or only `*`
+    """
 
     def __init__(self, allow_origins: Iterable[str]) -> None:
         origins = frozenset(origin.encode("ascii") for origin in allow_origins)

@@ -1,6 +1,6 @@
-"""Where what became of an asynchronous invocation may be told, as the settings say it: one URL a target.
+"""Parses the URLs of destinations and dead-letter queues.
 
-URLs may hold passwords, so no message repeats one; what people may see of a target is its `shown`.
+URLs may hold passwords, so no message repeats one. `shown` is the part that people may see.
 """
 
 from __future__ import annotations
@@ -46,7 +46,10 @@ _FUNCTION = re.compile(
 
 
 class BadDestinationUrl(ValueError):
-    """The message says what is wrong ("has …", "must be …") and `cure` what to write; neither repeats the URL."""
+    """Reports a URL that is no destination. Neither text repeats the URL.
+
+    cure: the text that corrects it
+    """
 
     def __init__(self, message: str, cure: str) -> None:
         super().__init__(message)
@@ -54,7 +57,11 @@ class BadDestinationUrl(ValueError):
 
 
 class SqsTarget(NamedTuple):
-    """An SQS queue. `endpoint` is the origin of its URL; `region` is None where the host does not name one."""
+    """Names an SQS queue.
+
+    endpoint: the origin of its URL
+    region: None if the host names none
+    """
 
     url: str
     endpoint: str
@@ -72,8 +79,12 @@ class SqsTarget(NamedTuple):
 
 
 class HttpTarget(NamedTuple):
-    """An address to POST to. `authority` is what the Host header says; `resource` path and query; `credentials` user
-    name and password for Basic authentication."""
+    """Names an address that events are posted to.
+
+    authority: the Host header
+    resource: path and query
+    credentials: user name and password of Basic authentication
+    """
 
     is_tls: bool
     host: str
@@ -97,7 +108,7 @@ class FileTarget(NamedTuple):
 
 
 class StreamTarget(NamedTuple):
-    """A stream of one Redis or Valkey. `connection` is its URL as redis-py reads it."""
+    """Names a stream of one Redis or Valkey; `connection` is its URL for redis-py."""
 
     connection: str
     name: str
@@ -105,8 +116,8 @@ class StreamTarget(NamedTuple):
 
 
 class FunctionTarget(NamedTuple):
-    """Names a function through the gateway. `account`, `region` and `partition` are None where no ARN says them: the
-    event's own."""
+    """Names a function behind this gateway. Without an ARN `account`, `region` and `partition` are None: those of the
+    event."""
 
     account: str | None
     region: str | None
@@ -124,7 +135,7 @@ Destination = SqsTarget | HttpTarget | FileTarget | StreamTarget | FunctionTarge
 
 
 def parse_destination_url(text: str) -> Destination:
-    """The target that a setting names. Raises `BadDestinationUrl`."""
+    """Returns the destination of a URL. Raises `BadDestinationUrl`."""
     if text.startswith(("arn:", "function:")):
         return _read_function(text)
     if not text.isprintable() or " " in text:
@@ -143,9 +154,11 @@ def parse_destination_url(text: str) -> Destination:
 
 
 def names_function(target: str, function: str, account: str | None = None) -> bool:
-    """Whether the target is this function, whatever its qualifier: "You can't specify the function as a destination for
-    itself" (Lambda's console and developer guide). Where `account` is given, another account's function of that name is
-    another function. False where the text is no target at all."""
+    """Returns whether a destination is the function itself, whatever its qualifier. "You can't specify the function as
+    a destination for itself" (Lambda's console and developer guide).
+
+    account: the account of the function; a function of another account is another function
+    """
     try:
         parsed = parse_destination_url(target)
     except BadDestinationUrl:

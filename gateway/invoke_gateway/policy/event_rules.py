@@ -1,9 +1,9 @@
-"""What becomes next of an asynchronous invocation.
+"""Decides the next step of an asynchronous invocation.
 
-Two kinds of failure, and they are counted apart. The function ran and failed: it is run again a fixed number of
-times, after fixed pauses. It was throttled, or the system failed: the event goes back to the queue and is tried again
-ever more seldom, and that uses up no attempt. Both end when the event would be too old: a retry is scheduled only if
-the event is young enough at the time of that retry. (Lambda's developer guide, asynchronous invocation; recordings of
+Two kinds of failure are counted apart. If the function ran and failed, it is run again a fixed number of times, after
+fixed pauses. If it was throttled, or the system failed, the event returns to the queue. It is tried again after longer
+and longer pauses, and this uses up no attempt. Both end with the event's age: a retry is scheduled only if the event is
+young enough at the time of that retry. (Lambda's developer guide, asynchronous invocation; recordings of
 AWS for the look ahead and for a reservation of 0.)
 """
 
@@ -20,20 +20,23 @@ Kind = Literal["dead_letter_queue", "on_success", "on_failure"]
 
 
 class EventTargets(NamedTuple):
-    """Where what becomes of events is told: URLs as the settings have them."""
+    """Holds the destinations of a function as the settings write them."""
 
     dead_letter_queue: str | None = None
     on_success: str | None = None
     on_failure: str | None = None
 
     def of(self, condition: Condition) -> tuple[Kind, ...]:
-        """Whom to tell of such an end: a dead-letter queue and a destination are both fed."""
+        """Returns the targets of an end: a dead-letter queue and a destination both get the event."""
         wanted: tuple[Kind, ...] = ("on_success",) if condition == "Success" else ("dead_letter_queue", "on_failure")
         return tuple(kind for kind in wanted if getattr(self, kind) is not None)
 
 
 class EventRules(NamedTuple):
-    """A function's rules. `maximum_retry_attempts` is how often it is run again after it has failed."""
+    """Holds the rules of one function.
+
+    maximum_retry_attempts: further runs after a failed run
+    """
 
     maximum_retry_attempts: int = 2
     maximum_event_age_seconds: float = 21_600
@@ -41,13 +44,14 @@ class EventRules(NamedTuple):
 
 
 class RuleBook:
-    """The rules of every function: of those that have some of their own, by account and name, and of all others."""
+    """Holds the rules of all functions: those with rules of their own by account and name, and one rule for
+    the others."""
 
     def __init__(self, named: Mapping[str, Mapping[str, EventRules]] | None = None) -> None:
         self._named = named or {}
 
     def targets(self) -> Iterator[str]:
-        """Every target of every function."""
+        """Returns every target of every function."""
         for functions in self._named.values():
             for rules in functions.values():
                 yield from (target for target in rules.targets if target is not None)
@@ -61,8 +65,12 @@ _USUAL = EventRules()
 
 
 class Delays(NamedTuple):
-    """Seconds. `function_error`: before the second run, the third and so on; the last one stays. `shortest` doubles
-    with each return to the queue, up to `longest`."""
+    """Computes the pauses before further attempts (seconds).
+
+    function_error: pauses before the second run, the third and so on; the last one repeats
+    shortest: pause after the first return to the queue; it doubles with each return
+    longest: the greatest such pause
+    """
 
     function_error: tuple[float, ...] = (60.0, 120.0)
     shortest: float = 1.0
@@ -92,18 +100,19 @@ def after_return(
 
 
 def back_off(tries: int, delays: Delays, dice: float) -> float:
-    """Seconds to wait after so many failures in a row: doubling, bounded, and up to a quarter shorter by chance."""
+    """Returns the seconds to wait after consecutive failures: doubling, bounded, and up to a quarter shorter
+    by chance."""
     doubled = delays.shortest * 2.0 ** min(tries - 1, 32)
     return min(doubled, delays.longest) * (1 - dice / 4)
 
 
 class Share(NamedTuple):
-    """How many slots of a limit a backlog may have while synchronous calls are refused by that limit.
+    """Bounds the slots of a backlog while the same limit refuses synchronous calls.
 
-    A backlog takes every free slot, until a call that somebody waits for finds none. For `seconds` after each such
-    refusal events leave at least the part `1 - part` of the limit to others; one slot they may always have, or a
-    backlog would starve. Where the limit is one slot, they share its time: an event waits after another as long as that
-    ran."""
+    A backlog takes every free slot, until a synchronous call finds none. For `seconds` after each such refusal, events
+    leave at least the part `1 - part` of the limit to calls. One slot is always allowed, or a backlog would starve. If
+    the limit is one slot, its time is shared: after a run, the next event waits as long as that run took.
+    """
 
     part: float = 0.5
     seconds: float = 10.0

@@ -1,8 +1,8 @@
-"""Fault scripts: what happens to the calls of a function, one after the other, as somebody wrote it down.
+"""Decides by a script which fault each call of a function meets.
 
-A script is a row of steps. Each call takes one turn, whatever becomes of it, and taking is one synchronous action: two
-calls that come together take two turns. A turn draws one number, needed or not. So what happens to the n-th call
-follows from the script, its seed and n alone; a change to one step moves no other step's luck.
+A script is a row of steps. Each call takes one position, whatever its outcome. Taking is one synchronous action, so two
+calls that come together take two positions. A position draws one random number, needed or not. So the fault of the n-th
+call follows from the script, its seed and n alone. A change to one step changes no number of another step.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ CUT = "cut"
 
 @dataclass(frozen=True, slots=True)
 class FaultStep:
-    """What `calls` calls in a row meet, each with `probability`: an error, a latency in seconds, a response that is cut
-    after so many bytes of its body. Nothing of it: they pass."""
+    """Describes the faults of `calls` consecutive calls, each with `probability`: an error, a latency (seconds), a
+    response that is cut after a number of body bytes. A step without faults lets calls pass."""
 
     calls: int = 1
     probability: float = 1.0
@@ -36,7 +36,7 @@ class FaultStep:
 
     @property
     def faults(self) -> tuple[str, ...]:
-        """What is done to a call, as metrics name it."""
+        """Returns the faults of the step, by their names in metrics."""
         latency = (LATENCY,) if self.latency_seconds else ()
         cut = (CUT,) if self.cut_after_bytes is not None else ()
         return (*latency, *((self.error.code,) if self.error is not None else ()), *cut)
@@ -44,7 +44,7 @@ class FaultStep:
 
 @dataclass(frozen=True, slots=True)
 class Injected:
-    """What one call meets, and which step of which script says so; steps count from 1."""
+    """Names the fault of one call, with its step and script; steps count from 1."""
 
     script: str
     number: int
@@ -56,8 +56,8 @@ class Injected:
 
 
 class FaultScript:
-    """A script and how far it has got. `function` is `None` for all functions of the account. Random() of a whole
-    number gives the same row on every machine and version of Python."""
+    """Holds a script and its position. `function` is None for all functions of the account. Random() of a whole number
+    gives the same row on every machine and version of Python."""
 
     def __init__(
         self,
@@ -88,11 +88,11 @@ class FaultScript:
 
     @property
     def position(self) -> int | None:
-        """Number of the step whose turn is next; `None` when all are over."""
+        """Returns the number of the next step; None when all are over."""
         return None if self.is_over else self._position + 1
 
     def take(self) -> Injected | None:
-        """What the next call meets, `None` if it passes. Not to be asked of a script that is over."""
+        """Returns the fault of the next call, None if the call passes. The script must not be over."""
         injected = self._done[self._position]
         self._left -= 1
         if not self._left:
@@ -120,7 +120,7 @@ class TooManyScripts(Exception):
 
 
 class FaultScripts:
-    """All scripts of one gateway. A function has one, and all functions of an account together have one."""
+    """Holds all scripts of one gateway: at most one for a function, and one for all functions of an account."""
 
     def __init__(self) -> None:
         self._scripts: dict[str, FaultScript] = {}
@@ -130,7 +130,7 @@ class FaultScripts:
     def add(
         self, account: str, function: str | None, steps: Sequence[FaultStep], *, seed: int = 0, loop: bool = False
     ) -> tuple[FaultScript, FaultScript | None]:
-        """A new script, and the one that it replaces. Raises `TooManyScripts`."""
+        """Returns the new script, and the one that it replaces. Raises `TooManyScripts`."""
         replaced = self._by_target.get((account, function))
         if replaced is not None:
             self.end(replaced.id)
@@ -142,7 +142,7 @@ class FaultScripts:
         return script, replaced
 
     def end(self, id: str) -> bool:
-        """Ends a script; whether there was one."""
+        """Ends a script, and returns whether there was one."""
         script = self._scripts.pop(id, None)
         if script is None:
             return False
@@ -154,11 +154,12 @@ class FaultScripts:
         self._by_target.clear()
 
     def all(self) -> list[FaultScript]:
-        """Every script, also those that are over, in the order of their coming."""
+        """Returns every script, also ended ones, in the order in which they were added."""
         return list(self._scripts.values())
 
     def take(self, account: str, function: str) -> Injected | None:
-        """What the next call of `function` meets: by its own script until that is over, else by the account's."""
+        """Returns the fault of the next call of `function`: by its own script until that is over, else by the
+        account's."""
         for target in ((account, function), (account, None)):
             script = self._by_target.get(target)
             if script is not None and not script.is_over:

@@ -40,7 +40,7 @@ _LONGEST_TIMED_OUT = 512
 
 
 class FunctionError(NamedTuple):
-    """`payload` is the error as JSON text, as Lambda would have it."""
+    """Holds an error of a function; `payload` is its JSON text as Lambda writes it."""
 
     name: str
     payload: bytes

@@ -1,7 +1,7 @@
-"""Every exception that AWS's service model lists for the invoke family, by name, so that a fault script can give it.
+"""Lists every exception of the invoke family in AWS's service model, by name, for fault scripts.
 
-Status, fault and the message member's case are the model's; a test compares them. Where AWS's own text is known it is
-given to the letter. The others say that they were asked for, so that nobody looks for a cause that is not there.
+Status, fault and the message member's case are the model's; a test compares them. If AWS's own text is known, it is
+given to the letter. The other texts say that the error is injected, so that no reader searches for another cause.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ _SNAPSHOTS = "ConcurrentSnapshotCreateLimitExceeded"
 
 
 class InjectedError(ErrorAnswer):
-    """An error that a fault script gives. It is no throttle of the gateway's, whatever it says, and counts as none."""
+    """Describes an error that a fault script gives. It never counts as a throttle of the gateway."""
 
     def __init__(self, kind: Kind) -> None:
         super().__init__(*kind)
@@ -121,10 +121,10 @@ THROTTLE_REASONS = tuple(reason for _, reason in _ERRORS if reason is not None)
 
 
 def takes_reason(name: str) -> bool:
-    """Whether the exception `name` comes with a `Reason`."""
+    """Returns whether the exception `name` has a `Reason`."""
     return name == _THROTTLE
 
 
 def find_error(name: str, reason: str | None = None) -> InjectedError | None:
-    """The exception `name`, with `reason` where it `takes_reason`; `None` where there is no such thing."""
+    """Returns the exception `name`, with `reason` if it takes one; None if there is no such exception."""
     return _ERRORS.get((name, reason))

@@ -25,7 +25,7 @@ _CLOSING_OF = {b"[": b"]", b"{": b"}"}
 
 
 class JsonError(NamedTuple):
-    """`at`: the offset of the byte that is wrong; the length of the text where its end is."""
+    """Locates an error; `at` is the offset of the wrong byte, or the length of a text that ends too early."""
 
     words: str
     at: int

@@ -1,7 +1,7 @@
-"""Is a request body one valid JSON text (RFC 8259, in UTF-8)? Answered without building its objects.
+"""Checks that a request body is one valid JSON text (RFC 8259, in UTF-8), without building its objects.
 
 msgspec reads a text to the end to hand back a `Raw` view of it, which is the cheapest complete check there is
-in a wheel: numbers, literals, escapes, control characters and trailing bytes are all looked at. It leaves
+in a wheel: numbers, literals, escapes, control characters and trailing bytes are all checked. It leaves
 three gaps, closed here in the order in which a body meets them:
 
 1. Bytes inside strings are not checked as UTF-8. A body of ASCII (the usual one) needs no more than
@@ -12,7 +12,7 @@ three gaps, closed here in the order in which a body meets them:
 
 A body that may be one of the last two is checked by rewriting it instead of descending into it: see
 `_find_error_by_rewriting`. A short body is scanned instead (`json_scan`), which also finds the place of an error.
-msgspec's own words are never read: they change from release to release.
+msgspec's own error texts are never read: they change from release to release.
 """
 
 import re
@@ -128,10 +128,8 @@ def _find_error_by_rewriting(body: bytes) -> str | None:
 
 
 def _replace_strings(text: bytes) -> bytes | None:
-    """The text with a token for each string; None if one does not end or holds a control character.
-
-    No escaped quote is left in `text`, so quotes begin and end strings in turn.
-    """
+    """Returns the text with a token for each string; None if a string does not end or holds a control character. No
+    escaped quote is left in `text`, so quotes begin and end strings in turn."""
     outside: list[bytes] = []
     is_inside = False  # a string that began in an earlier chunk
     for start in range(0, len(text), _CHUNK):
@@ -147,7 +145,7 @@ def _replace_strings(text: bytes) -> bytes | None:
 
 
 def _are_scalars_valid(unquoted: bytes) -> bool:
-    """Whether everything between punctuation, strings and white space is a number or a literal."""
+    """Returns whether everything between punctuation, strings and white space is a number or a literal."""
     scalars = _collapse(unquoted.translate(_SEPARATORS_TO_COMMAS), b",").strip(b",")
     try:
         _RAW.decode(b"[" + scalars + b"]")
@@ -157,14 +155,14 @@ def _are_scalars_valid(unquoted: bytes) -> bool:
 
 
 def _are_neighbours_valid(text: bytes) -> bool:
-    """Whether a value stands wherever one must and nowhere else."""
+    """Returns whether a value stands wherever one must and nowhere else."""
     is_due = (b"," + text).translate(_IS_FOLLOWED_BY_A_VALUE)
     is_there = (text + b",").translate(_STARTS_A_VALUE)
     return is_due == is_there
 
 
 def _collapse(text: bytes, token: bytes) -> bytes:
-    """The text with each run of `token` shortened to one."""
+    """Returns the text with each run of `token` shortened to one."""
     for length in (4, 2):
         while token * length in text:
             text = text.replace(token * length, token)
@@ -172,11 +170,9 @@ def _collapse(text: bytes, token: bytes) -> bytes:
 
 
 def _are_brackets_matched(brackets: bytes) -> bool:
-    """Whether a text of nothing but `[]{}` is balanced, each closed by its own kind.
-
-    Neighbouring pairs are removed while that shrinks the text quickly, which leaves few changes of direction;
-    then runs of opening and of closing brackets are pushed and popped whole.
-    """
+    """Returns whether a text of only `[]{}` is balanced, each bracket closed by its own kind. Neighbouring pairs are
+    removed while that shrinks the text quickly, which leaves few changes of direction. Then runs of opening and of
+    closing brackets are pushed and popped whole."""
     while True:
         shorter = brackets.replace(b"[]", b"").replace(b"{}", b"")
         removed = len(brackets) - len(shorter)

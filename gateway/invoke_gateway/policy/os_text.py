@@ -1,4 +1,4 @@
-"""Texts of the operating system, such as paths and host names, as texts that UTF-8 can hold."""
+"""Turns texts of the operating system, such as paths and host names, into texts that UTF-8 can hold."""
 
 from __future__ import annotations
 

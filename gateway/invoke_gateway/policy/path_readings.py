@@ -83,7 +83,7 @@ def _change(paths: list[_Path], changes: Iterable[Callable[[_Path], _Path]]) -> 
 
 
 def _find(path: _Path) -> Iterable[Reading]:
-    """Every `functions`, name and operation in a row. A name may have slashes where an operation comes again."""
+    """Finds every `functions`, name and operation in a row. A name may have slashes if an operation follows it."""
     words = [_word(segment) for segment in path]
     for place in range(len(path) - 2):
         operation = OPERATIONS.get(words[place + 2])

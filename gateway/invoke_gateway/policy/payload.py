@@ -13,15 +13,15 @@ INVOKE_ASYNC_LIMIT = 262_144
 
 
 class PayloadQuota(NamedTuple):
-    """Greatest size in bytes, and the refusal for one byte more."""
+    """Holds the greatest size in bytes, and the refusal for one byte more."""
 
     limit: int
     refusal: Refusal
 
 
 class PayloadQuotas:
-    """Request quotas in bytes by the way of invoking. `as_observed` picks the error code that AWS has been seen to send
-    in place of the modelled one."""
+    """Holds the request quotas in bytes by the type of invocation. `as_observed` selects the error code that AWS has
+    been seen to send, in place of the modelled one."""
 
     def __init__(self, request: int, event_request: int, *, as_observed: bool = False) -> None:
         large, event = (

@@ -1,23 +1,22 @@
-"""Whether an invocation is one turn of a loop: how often its chain of calls has been through each function.
+"""Detects loops of functions by counting how often a chain of calls has invoked each function.
 
-A chain is followed by the Lineage field of `X-Amzn-Trace-Id`. Whoever runs a function gives it the header that its
-invocation came with, and the SDK sends that on with what the function calls. AWS writes the field in one of two ways,
-and how it fills them is not published:
+The Lineage field of `X-Amzn-Trace-Id` follows a chain. A backend gives a function the header of its invocation, and
+the SDK sends this header on with each call of the function. AWS writes the field in one of two ways, and does not
+publish the rules by which it fills them:
 
 - now as `loop counter:hash:request counter`, such as `1:d0782663:0`, which has room for one function;
 - before that as `hash:count` pairs, `a87bd80c:1|68fd508a:5`, up to 16 of them.
 
-Here a hash stands for a function, and its count says how often the chain has invoked it. With one hash alone A -> B ->
-A would not be seen: either B takes the place of A and the count begins anew, or A keeps it and a loop that A is no part
-of is never counted. So each function of a chain has its own count. What one hash can say is written the current way,
-which OpenTelemetry's propagators let pass and which stays short: a new chain, and a function that only calls itself.
-From the second function on the chain is written as pairs.
+Here a hash stands for a function, and its count is the number of its invocations in the chain. One hash alone would
+miss A -> B -> A: either B replaces A and the count starts again, or A stays and a loop without A is never counted. So
+each function of a chain has its own count. A chain of one function is written the current way, which is short and
+which OpenTelemetry's propagators let pass. From the second function on the chain is written as pairs.
 
-When all 16 pairs are in use, another function takes the place of one that came only once; its own hash says of which.
-That keeps most of the chain's beginning, for a loop through many functions, and has room for one that begins late. Only
-loops through more than about 30 functions go unseen now and then.
+When all 16 pairs are in use, a new function replaces one that came only once; its own hash selects which one. This
+keeps most of the chain's beginning, for a loop through many functions, and has room for a loop that begins late. Only
+loops through more than about 30 functions are sometimes missed.
 
-A lineage that cannot be read is passed on as it is and counts nothing: it is no reason to refuse a call.
+A lineage that cannot be read is passed on unchanged and counts nothing: it is no reason to refuse a call.
 """
 
 from __future__ import annotations
@@ -45,8 +44,8 @@ _QUOTED_BAR = b"%7c"
 
 
 class Lineage:
-    """How often a chain has invoked each function, by hash. `requests` is the current format's request counter: nobody
-    says what it counts, so it stays as it came, while there is room for it."""
+    """Counts the invocations of each function in a chain, by hash. `requests` is the request counter of the current
+    format. Its meaning is not published, so it stays unchanged."""
 
     __slots__ = ("counts", "requests")
 
@@ -55,13 +54,13 @@ class Lineage:
         self.requests = requests
 
     def is_over(self, function: bytes) -> bool:
-        """Whether the function with this hash may not be invoked once more. A count beyond the bound is a loop that
-        somebody else let go on, whoever's hash it has; AWS's own hashes are not known here."""
+        """Returns whether one more invocation of this function closes a loop. A count beyond the bound is a loop that
+        another gateway let continue, whatever its hash."""
         return self.counts.get(function, 0) >= BOUND or any(count > BOUND for count in self.counts.values())
 
     def add(self, function: bytes) -> None:
-        """The chain invokes the function with this hash. A function that may loop is counted up to the bound, so that
-        others which it calls are not refused for it."""
+        """Adds an invocation of the function with this hash. A function that may loop is counted up to the bound, so
+        that the functions which it calls are not refused for it."""
         counts = self.counts
         if function in counts:
             counts[function] = max(counts[function], min(counts[function] + 1, BOUND))
@@ -82,26 +81,26 @@ class Lineage:
 
 
 def hash_function(region: str, account: str, name: str) -> bytes:
-    """What stands for a function in a lineage: the same in every gateway, for all its versions and aliases."""
+    """Returns the name of a function in a lineage: the same in every gateway, for all versions and aliases."""
     arn = make_prefix(Function(name), region, account) + name
     return sha256(arn.encode()).hexdigest()[:8].encode()
 
 
 def may_have_lineage(header: bytes) -> bool:
-    """Whether it is worth while to look for a lineage: most trace headers have none, and this costs a tenth."""
+    """Returns whether a trace header may have a lineage. Most have none, and this check costs a tenth of a search."""
     return b"lineage" in header.lower()
 
 
 def is_loop(header: bytes, function: bytes) -> bool:
-    """Whether an invocation with this trace header is one too many of the function with this hash."""
+    """Returns whether an invocation with this trace header is one too many of the function with this hash."""
     found = _LINEAGE.search(header)
     lineage = parse_lineage(found[1]) if found is not None else None
     return lineage is not None and lineage.is_over(function)
 
 
 def extend(header: bytes, function: bytes) -> bytes:
-    """The trace header for the function with this hash: its lineage counts one invocation more, all else is as it was.
-    Unchanged where the lineage cannot be read."""
+    """Returns the trace header with one more invocation of the function in its lineage. It is unchanged if the lineage
+    cannot be read."""
     found = _LINEAGE.search(header) if may_have_lineage(header) else None
     if found is None:
         separator = b"" if not header or header.endswith(b";") else b";"
@@ -114,12 +113,12 @@ def extend(header: bytes, function: bytes) -> bytes:
 
 
 def begin_lineage(function: bytes) -> bytes:
-    """The lineage of a chain that begins with the function with this hash."""
+    """Returns the lineage of a chain that begins with the function with this hash."""
     return b"1:%b:0" % function
 
 
 def parse_lineage(text: bytes) -> Lineage | None:
-    """The lineage that either format says, None where it is neither."""
+    """Returns the lineage in either format, None if it is in neither."""
     text = text.strip(b" \t").lower().replace(_QUOTED_BAR, b"|")
     current = _CURRENT.fullmatch(text)
     if current is not None:

@@ -1,8 +1,8 @@
-"""Which function a request invokes, and whether its parameters are ones that Lambda accepts.
+"""Finds the function that a request invokes, and checks that Lambda accepts its parameters.
 
 A path that a backend could read as an invocation must be counted as one, or a doubled slash would be a way around
 every limit. So a path that is not canonical is read in every way that some backend has (`path_readings`). Where all
-ways name one function and one operation, they are counted. Where two ways differ, the path is refused: it would be
+ways name one function and one operation, they are counted. If two ways differ, the path is refused: it would be
 counted for one function and run for another. The bytes that are forwarded stay as they came.
 """
 
@@ -102,7 +102,7 @@ _PARAMETER_HEADERS = frozenset(
 
 
 class BadTarget(NamedTuple):
-    """Why the request names nothing that can be invoked, with the values that fill the refusal's text."""
+    """Holds the refusal of a request that names nothing to invoke, with the values of its text."""
 
     refusal: Refusal
     values: dict[str, object]

@@ -1,9 +1,9 @@
-"""How an account's concurrency is divided between reservations and the pool that the others share.
+"""Divides an account's concurrency between reservations and the pool that the other functions share.
 
-A reservation is cut out of the account: what is reserved for one function is never lent to another. AWS
-therefore keeps a minimum unreserved, so that functions without a reservation can run at all, and refuses a
-reservation that would go below it. That minimum is 100 on ordinary accounts. An account whose whole limit is
-100 or less could not reserve anything under that rule, so here it has no minimum unless one is set.
+A reservation is cut out of the account: slots of one function are never lent to another. So AWS keeps a minimum
+unreserved, for functions without a reservation, and refuses a reservation that would go below it. This minimum is 100
+on ordinary accounts. An account whose whole limit is 100 or less could not reserve anything under this rule. So here
+such an account has no minimum unless one is set.
 """
 
 from collections.abc import Iterable

@@ -1,8 +1,8 @@
-"""When asking again may help.
+"""Estimates when a retry may succeed.
 
-A constant answer makes all refused clients come back together, or sleep through free slots. What is known is how
-long calls usually take and how long the oldest has been running; what is left of it is the best guess of when a slot
-comes free. The guess is spread, so that those refused together do not return together.
+A constant estimate makes all refused clients return together, or sleep through free slots. The duration of calls and
+the age of the oldest running call are known. The remaining time is the best estimate of the next free slot. The
+estimate is spread, so that clients which were refused together do not return together.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _LEAST, _MOST = 0.75, 1.5
 
 
 def estimate_free_seconds(usual_seconds: float | None, oldest_age_seconds: float, in_use: int) -> float:
-    """Seconds until one of `in_use` running calls is expected to end; 1 where nothing is known or nothing runs."""
+    """Estimates the seconds until one of `in_use` running calls ends; 1 if nothing is known or nothing runs."""
     if in_use == 0:
         return _UNKNOWN_SECONDS
     if usual_seconds is None:  # nothing has ended yet: a call that has run so long may run as long again
@@ -30,11 +30,11 @@ def estimate_free_seconds(usual_seconds: float | None, oldest_age_seconds: float
 
 
 def spread_seconds(estimate: float, dice: float, longest_seconds: float) -> float:
-    """`estimate` moved by chance (`dice` in 0..1) and never above `longest_seconds`."""
+    """Returns `estimate`, moved by chance (`dice` in 0..1), never above `longest_seconds`."""
     seconds = estimate * (_LEAST + (_MOST - _LEAST) * dice)
     return seconds if seconds < longest_seconds else longest_seconds
 
 
 def as_retry_after(seconds: float) -> int:
-    """The value of a `Retry-After` header: whole seconds, at least 1."""
+    """Returns the value of a `Retry-After` header: whole seconds, at least 1."""
     return math.ceil(seconds) or 1

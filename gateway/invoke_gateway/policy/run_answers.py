@@ -1,9 +1,9 @@
-"""Says what an answer that is no success means for the event whose run it answers: is another try of use?
+"""Decides whether an event whose run got an error response is run again.
 
-The error's name decides where there is one, else the status. AWS tries again after a 429 and after every status from
-500 on, until the event is too old (developer guide, error handling for asynchronous invocation). So does this table,
-also where only somebody's hand can mend the function: a 502 KMSDisabledException is a system error there. Of the other
-statuses AWS says nothing. Each is decided here by one question: can the same event, sent again, meet another answer?
+The error's name decides if there is one, else the status. AWS tries again after a 429 and after every status from 500
+on, until the event is too old (developer guide, error handling for asynchronous invocation). This table does the same,
+also if only an operator can repair the function: a 502 KMSDisabledException is a system error. AWS documents no other
+status. For each of them one question decides here: can the same event, sent again, get another response?
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class RunVerdict(Enum):
 
 
 class AnswerRule(NamedTuple):
-    """`reason` says why; of what is misconfigured, what to do."""
+    """Classifies an answer; `reason` explains it, with the remedy for a misconfigured function."""
 
     verdict: RunVerdict
     reason: str

@@ -1,4 +1,4 @@
-"""What the URL of a store of counters says: one server, a primary that sentinels know, or a cluster."""
+"""Parses the URL of a store of counters: one server, a primary behind sentinels, or a cluster."""
 
 from __future__ import annotations
 
@@ -17,9 +17,14 @@ SCHEMES = (
 
 
 class StoreUrl(NamedTuple):
-    """`hosts`: of the server, of sentinels, or of some nodes of a cluster; none for a Unix socket. `service`: what
-    sentinels call the primary. `connection`: a URL for one connection, to the first host and as redis-py reads it.
-    `database` as it was written. `sentinel`: user name and password for the sentinels themselves."""
+    """Holds the parts of a store's URL.
+
+    hosts: of the server, of sentinels, or of some nodes of a cluster; none for a Unix socket
+    service: the sentinels' name of the primary
+    connection: a URL of one connection to the first host, for redis-py
+    database: as it was written
+    sentinel: user name and password of the sentinels
+    """
 
     kind: Kind
     hosts: tuple[Host, ...]

@@ -1,4 +1,4 @@
-"""Sockets and the uvicorn servers on them: what every process of a gateway needs to be reached."""
+"""Runs uvicorn's servers on bound sockets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .sockets import CannotListen, Listeners, bind
 
 
 class Server(uvicorn.Server):
-    """uvicorn without signal handlers of its own: there are two servers here, and one who decides."""
+    """Runs uvicorn without signal handlers of its own: a process has two servers, and one place that ends both."""
 
     is_shut_down = False
 
@@ -28,7 +28,7 @@ class Server(uvicorn.Server):
         yield
 
     async def keep_serving(self, sockets: list[socket.socket]) -> None:
-        """Serves on `sockets` until `should_exit`. A second call goes on where the first was ended: connections were
+        """Serves on `sockets` until `should_exit`. A second call continues where the first one ended: connections were
         served meanwhile."""
         if self.started:
             await self.main_loop()
@@ -70,7 +70,7 @@ def configure(
 
 @contextlib.asynccontextmanager
 async def serve_on(server: Server, listeners: Listeners, tasks: BackgroundTasks) -> AsyncIterator[None]:
-    """Serves on bound sockets until the block ends, then drain. Raises `CannotListen`."""
+    """Serves on bound sockets until the block ends, then drains. Raises `CannotListen`."""
     task = tasks.start(functools.partial(server.keep_serving, listeners.sockets), "HTTP server")
     while not server.started:
         if not task.is_running:
@@ -88,8 +88,7 @@ async def serve_on(server: Server, listeners: Listeners, tasks: BackgroundTasks)
 
 @contextlib.asynccontextmanager
 async def serve_demo(region: str, tasks: BackgroundTasks) -> AsyncIterator[str]:
-    """Serves the demo backend on a loopback port of its own, with functions of that Region; the gateway reaches it like
-    any other."""
+    """Serves the demo backend on a loopback port, with functions of `region`, as any other backend."""
     with contextlib.closing(bind(Address("127.0.0.1", 0), "backend.url")) as listeners:
         demo = DemoBackend(region=region)
         async with serve_on(Server(configure(demo, drain_seconds=1)), listeners, tasks):

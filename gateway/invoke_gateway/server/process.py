@@ -1,4 +1,4 @@
-"""One process that serves the Invoke API. A gateway is one such process, or several workers."""
+"""Serves the Invoke API in one process. A gateway is one such process, or several workers."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ _GC_THRESHOLD = 50_000
 
 
 class ServingGateway:
-    """A gateway that accepts connections."""
+    """Joins a gateway and the server that accepts its connections."""
 
     def __init__(self, gateway: Gateway, server: Server) -> None:
         self.gateway = gateway
         self.server = server
 
     def cut_short(self) -> None:
-        """Does not wait for what still runs."""
+        """Ends the wait for what still runs."""
         self.server.force_exit = True
         self.gateway.cut_short()
 
@@ -52,8 +52,12 @@ class ServingGateway:
 async def open_gateway(
     settings: Settings, backend_url: str, name: str | None = None, tasks: BackgroundTasks | None = None
 ) -> AsyncIterator[Gateway]:
-    """A gateway whose counters are in use, until the block ends. `backend_url` is where its backend is, `name` how
-    gateways that share counters know it, `tasks` who owns its background tasks."""
+    """Opens a gateway until the block ends.
+
+    backend_url: the address of its backend
+    name: its name at the store of shared counters
+    tasks: the owner of its background tasks
+    """
     gateway = Gateway(settings, backend_url=backend_url, name=name, tasks=tasks)
     asyncio.get_running_loop().set_exception_handler(gateway.tasks.handle_exception)
     try:
@@ -70,8 +74,8 @@ async def open_gateway(
 
 @contextlib.asynccontextmanager
 async def serve_invoke(gateway: Gateway, listeners: Listeners) -> AsyncIterator[ServingGateway]:
-    """Serves the Invoke API on bound sockets until the block ends, then drain: finish what was admitted, for
-    `drain_seconds` at most. Raises `CannotListen`."""
+    """Serves the Invoke API on bound sockets until the block ends, then drains for at most `drain_seconds`. Raises
+    `CannotListen`."""
     server = Server(_configure_invoke(gateway, gateway.settings))
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(_serving(server, listeners, gateway.settings, gateway.tasks))
@@ -105,7 +109,7 @@ async def serve_admin(
 async def _serving(
     server: Server, listeners: Listeners, settings: Settings, tasks: BackgroundTasks
 ) -> AsyncIterator[None]:
-    """Serves with a protocol of ours, and sweep its connections."""
+    """Serves with the gateway's own protocol, and enforces the time-outs of its connections."""
     async with serve_on(server, listeners, tasks):
         connections = cast("set[InvokeProtocol]", server.server_state.connections)
         close_stalled = partial(
@@ -142,14 +146,14 @@ def _bounds(settings: Settings) -> ListenerLimits:
 
 
 def freeze_garbage() -> None:
-    """What exists now lives as long as the process: the collector need not look at it again."""
+    """Excludes all present objects from garbage collection: they live as long as the process."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD, 20, 20)
 
 
 def handle_signals(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> None:
-    """Calls `stop` for signals that end a gateway, and log others once each."""
+    """Calls `stop` for signals that end a gateway, and logs each other signal once."""
 
     def log_ignored(number: int) -> None:
         if number not in logged:
@@ -174,6 +178,6 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
 
 
 def raise_file_limit() -> None:
-    """An invocation needs two file descriptors; the soft limit is often far below the hard one."""
+    """Raises the soft limit of file descriptors to the hard one. An invocation needs two descriptors."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,5 +1,7 @@
-"""New limits while the gateway runs: on SIGHUP, or when the settings file changes. A file with mistakes leaves the old
-limits in force."""
+"""Applies new limits while the gateway runs: on SIGHUP, or when the settings file changes.
+
+A file with mistakes leaves the old limits in force.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,11 @@ POLL_SECONDS = 1.0
 
 
 class Reloadable(Protocol):
-    """What can take new limits. `settings` are those of its start; `degraded` says of each cause whether it is so."""
+    """Takes new limits.
+
+    settings: the settings of its start
+    degraded: for each cause, whether the gateway is degraded by it
+    """
 
     settings: Settings
     degraded: dict[str, bool]
@@ -29,7 +35,8 @@ class Reloadable(Protocol):
 
 
 async def keep_reloading(gateway: Reloadable, read: Callable[[], Settings], changed: asyncio.Event) -> None:
-    """Puts new limits in force whenever `changed` is set; bad ones leave the old in force and say why."""
+    """Puts new limits in force whenever `changed` is set. Settings with mistakes are logged, and the old limits stay in
+    force."""
     while True:
         await changed.wait()
         changed.clear()
@@ -52,7 +59,11 @@ async def keep_reloading(gateway: Reloadable, read: Callable[[], Settings], chan
 
 
 class SettingsWatch:
-    """Watches the settings file. `before`: the bytes in force. `changed`: set when the file has others."""
+    """Watches the settings file.
+
+    before: the bytes in force
+    changed: is set when the file has other bytes
+    """
 
     def __init__(self, config: Path, before: bytes | None, changed: asyncio.Event) -> None:
         self._config = config
@@ -60,8 +71,8 @@ class SettingsWatch:
         self._changed = changed
 
     async def keep_watching(self) -> None:
-        """Watches the folder, because editors and mounts replace the file; where the system has no watch left, read the
-        file every second."""
+        """Watches the folder, because editors and mounts replace the file. If the system has no watch left, the file is
+        read every second."""
         try:
             await self._watch()
             why = "the watch has ended"

@@ -1,4 +1,4 @@
-"""Runs a gateway until it is told to stop: its two listeners, signals, reload and drain."""
+"""Runs a gateway from its start to its end: two listeners, signals, reload and drain."""
 
 from __future__ import annotations
 
@@ -38,8 +38,10 @@ log = logging.getLogger("invoke_gateway")
 
 
 class RunningServer(Reloadable, Protocol):
-    """A gateway that accepts connections, in one process or in several. `listen` and `admin` are the addresses
-    really bound, of a name with several the first."""
+    """Describes a gateway that accepts connections, in one process or in several.
+
+    listen, admin: the addresses that are bound; the first one if a name has several
+    """
 
     listen: Address
     admin: Address
@@ -55,11 +57,11 @@ class RunningServer(Reloadable, Protocol):
         """Returns the reason why the backend is down; None while it is up."""
 
     def cut_short(self) -> None:
-        """Does not wait for what still runs."""
+        """Ends the wait for what still runs."""
 
 
 class RunningGateway:
-    """A gateway in one process that accepts connections."""
+    """Runs a gateway in one process."""
 
     def __init__(self, serving: ServingGateway, listen: list[Address], admin: list[Address]) -> None:
         self.gateway: Gateway = serving.gateway
@@ -85,8 +87,8 @@ class RunningGateway:
 
 @contextlib.asynccontextmanager
 async def serve_in_process(settings: Settings) -> AsyncIterator[RunningGateway]:
-    """Serves `settings` in this process until the block ends, then drain: finish what was admitted, for `drain_seconds`
-    at most. Raises `CannotListen` where an address is taken."""
+    """Serves `settings` in this process until the block ends, then drains for at most `drain_seconds`. Raises
+    `CannotListen` if an address is taken."""
     async with contextlib.AsyncExitStack() as stack:
         invoke, admin = (
             stack.enter_context(contextlib.closing(bind(address, key)))
@@ -135,7 +137,7 @@ def run(
 
 
 def log_other_obstacles(settings: Settings, error: CannotListen | CannotOpen) -> None:
-    """Logs what would refuse the next start as well, so that all of it can be corrected at once."""
+    """Logs all other obstacles of a start, so that all can be corrected at once."""
     seen = error.key if isinstance(error, CannotListen) else "async.store"
     for finding, _ in StartupChecks().find_obstacles(settings):
         if finding.key != seen:

@@ -1,4 +1,4 @@
-"""Sockets bound to the addresses of the settings: one, or for a name with several addresses one for each."""
+"""Binds sockets to the addresses of the settings: one socket, or one for each address of a name."""
 
 from __future__ import annotations
 
@@ -21,8 +21,11 @@ _NOT_OF_THIS_MACHINE = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOS
 
 
 class CannotListen(Exception):
-    """Reports an address that cannot be listened on. `key` is the setting that names it, where one does; `is_taken`:
-    another socket has it."""
+    """Reports an address that cannot be listened on.
+
+    key: the setting that names the address, or an empty text
+    is_taken: another socket has the address
+    """
 
     def __init__(self, message: str, cure: str = "", *, key: str = "", is_taken: bool = False) -> None:
         super().__init__(f"{message}. {cure}" if cure else message)
@@ -40,7 +43,7 @@ class Listeners:
 
     @property
     def addresses(self) -> list[Address]:
-        """Host and port that each is bound to."""
+        """Returns host and port of each socket."""
         return [address_of(one) for one in self.sockets]
 
     def listen(self) -> None:
@@ -54,7 +57,7 @@ class Listeners:
 
 
 def bind(address: Address, key: str) -> Listeners:
-    """Sockets that listen on the address of the settings' `key`. Raises `CannotListen`."""
+    """Returns sockets that listen on the address of the setting `key`. Raises `CannotListen`."""
     listeners = _bind(address, key)
     try:
         listeners.listen()
@@ -65,7 +68,7 @@ def bind(address: Address, key: str) -> Listeners:
 
 
 def reserve(address: Address, key: str) -> Listeners:
-    """Sockets that are bound and do not listen: the first of an address. Raises `CannotListen`."""
+    """Returns sockets that are bound to an address and do not listen. Raises `CannotListen`."""
     if sys.platform != "linux":  # elsewhere the newest gets all connections, so the processes share the first
         return _bind(address, key)
     with contextlib.closing(bind(address, key)) as alone:  # which fails where another gateway listens
@@ -74,8 +77,8 @@ def reserve(address: Address, key: str) -> Listeners:
 
 
 def reserve_beside(first: Listeners, key: str) -> Listeners:
-    """Opens further sockets on the addresses of the first. Each process that gets some listens by them, and the kernel
-    spreads connections over those that do. Raises `CannotListen`."""
+    """Opens further sockets on the addresses of `first`. The kernel spreads connections over the processes that listen.
+    Raises `CannotListen`."""
     if sys.platform != "linux":
         return Listeners([one.dup() for one in first.sockets])
     is_several = len(first.sockets) > 1
@@ -124,8 +127,8 @@ def _bind_all(address: Address, key: str, reuse_port: bool) -> list[socket.socke
 
 
 def find_addresses(address: Address) -> list[tuple[int, tuple[Any, ...]]]:
-    """Returns family and socket address of each address of a name. `localhost` is both of loopback's, whatever a
-    resolver says (RFC 6761, section 6.3). Raises `OSError`."""
+    """Returns family and socket address of each address of a name. `localhost` is both loopback addresses, whatever a
+    resolver returns (RFC 6761, section 6.3). Raises `OSError`."""
     if address.host.lower().removesuffix(".") == "localhost":
         return [(socket.AF_INET, ("127.0.0.1", address.port)), (socket.AF_INET6, ("::1", address.port, 0, 0))]
     try:
@@ -153,7 +156,7 @@ def _bind_one(family: int, where: tuple[Any, ...], *, reuse_port: bool, is_one_o
 
 @contextlib.contextmanager
 def _closed_on_error() -> Iterator[list[socket.socket]]:
-    """Gives a list of sockets that are closed if the block fails."""
+    """Yields a list of sockets that are closed if the block fails."""
     sockets: list[socket.socket] = []
     try:
         yield sockets
@@ -174,6 +177,6 @@ def _cannot_listen(address: Address, key: str, error: OSError) -> CannotListen:
 
 
 def address_of(listener: socket.socket) -> Address:
-    """Host and port that a socket is bound to."""
+    """Returns host and port of a socket."""
     host, port = listener.getsockname()[:2]
     return Address(host, port)

@@ -1,4 +1,4 @@
-"""Finds what would keep `serve` from starting, without a start, so that `check` and `serve` can report all of it.
+"""Finds obstacles of a start without a start, so that `check` and `serve` can report all of them.
 
 `find_mistakes` checks what is installed and the files that the settings name; a reload runs it too. `StartupChecks`
 checks ports and the event store.
@@ -106,8 +106,10 @@ def _why_not_readable(name: str) -> str | None:
 
 
 class StartupChecks:
-    """Checks the machine. `notes` are what does not keep `serve` from starting, or only beside the gateway
-    that runs now: `check` is run for a reload, too."""
+    """Checks the machine.
+
+    notes: findings that do not prevent a start, or only beside the running gateway; `check` also runs before a reload
+    """
 
     def __init__(self) -> None:
         self.notes: list[str] = []

@@ -145,7 +145,7 @@ class BackgroundTask:
         if self._timer is not None:
             self._timer.cancel()
         how = "was cancelled" if task.cancelled() else "ended" if error is None else "failed"
-        log.error("background task %r %s, and is started again in %g s", self.name, how, self._pause, exc_info=error)
+        log.error("background task %r %s; it restarts in %g s", self.name, how, self._pause, exc_info=error)
         self._owner.record_failure(self, self.name)
         self._timer = self._loop.call_later(self._pause, self._begin)
         self._pause = min(2 * self._pause, LONGEST_PAUSE)
@@ -157,5 +157,5 @@ class BackgroundTask:
         log.info("background task %r runs again", self.name)
 
     def __repr__(self) -> str:
-        state = "closing" if self._is_closing else "running" if self.is_running else "waits to be started again"
+        state = "closing" if self._is_closing else "running" if self.is_running else "waits to restart"
         return f"<BackgroundTask {self.name!r} {state}>"

@@ -124,7 +124,7 @@ class Refusal(ErrorAnswer, Enum):
     UNKNOWN_ORIGIN = Kind(
         403,
         "InvalidRequestContentException",
-        "The page's origin is none of the gateway's cors.allow_origins. Add it there to let its pages call.",
+        "The origin of the page is not in the gateway's cors.allow_origins. Add it there to allow its calls.",
     )
     AMBIGUOUS_REQUEST = Kind(400, "InvalidRequestContentException", "{text}")
     VALIDATION = Kind(400, "ValidationException", "{text}", type=None)
@@ -143,8 +143,8 @@ class Refusal(ErrorAnswer, Enum):
     RECURSIVE = Kind(
         400,
         "RecursiveInvocationException",
-        "The gateway stopped this call of {function}, which is one turn of a loop (Lineage of X-Amzn-Trace-Id). End the"
-        " loop, or set the function's recursive_loop to Allow.",
+        "The gateway stopped this call of {function}, because it closes a loop of functions (Lineage of"
+        " X-Amzn-Trace-Id). End the loop, or set the function's recursive_loop to Allow.",
         member="Message",
     )
 
@@ -157,7 +157,7 @@ class Refusal(ErrorAnswer, Enum):
     UNKNOWN_EXPECTATION = Kind(
         417,
         "InvalidRequestContentException",
-        "The request's Expect header names something other than 100-continue. Send it without that.",
+        "The Expect header has a value other than 100-continue. Send the request without that value.",
     )
     NOT_IMPLEMENTED = Kind(501, "InvalidRequestContentException", "The gateway does not implement {text}.")
     UNKNOWN_VERSION = Kind(
@@ -173,28 +173,29 @@ class Refusal(ErrorAnswer, Enum):
     TOO_MANY_CONNECTIONS = Kind(
         503,
         "ServiceException",
-        "The gateway has {limit} connections open, its max_connections. Try again, or raise it.",
+        "The gateway has {limit} open connections, which is max_connections. Retry later, or raise max_connections.",
         member="Message",
         type="Service",
     )
     BUFFERS_FULL = Kind(
         503,
         "ServiceException",
-        "The gateway holds {in_use} of {limit} buffer_bytes. Try again, or raise it.",
+        "The gateway's buffers are full: {in_use} of {limit} bytes. Retry later, or raise buffer_bytes.",
         member="Message",
         type="Service",
     )
-    COUNTERS_AWAY = Kind(
+    COUNTERS_UNAVAILABLE = Kind(
         500,
         "ServiceException",
-        "The shared counters do not answer, and without them the gateway admits no call. Try again.",
+        "The shared counters are unavailable, so the gateway admits no call. Check the store, and retry.",
         member="Message",
         type="Service",
     )
-    COUNTERS_REFILLING = Kind(
+    COUNTERS_RECOVERING = Kind(
         500,
         "ServiceException",
-        "The shared counters began anew, and until every gateway has told what it runs none admits a call. Try again.",
+        "The shared counters are being rebuilt after a store restart. No call is admitted until every gateway has"
+        " reported its running calls (at most lease_seconds). Retry.",
         member="Message",
         type="Service",
     )
@@ -203,7 +204,7 @@ class Refusal(ErrorAnswer, Enum):
     INTERNAL = Kind(
         500,
         "ServiceException",
-        "The gateway failed on this request; its log has the details under this request id.",
+        "The gateway failed on this request. Its log has the details under this request id.",
         member="Message",
         type="Service",
     )

@@ -212,7 +212,7 @@ async def test_closed_refuses_within_the_time_bound_and_recovers_by_itself(
         refused = await refuse(counters)
         judge(started, TIMEOUT + 0.2)
         assert isinstance(refused, StoreNotCounting)
-        assert (refused.claim.refusal, refused.describe()) == (Refusal.COUNTERS_AWAY, "counters=away")
+        assert (refused.claim.refusal, refused.describe()) == (Refusal.COUNTERS_UNAVAILABLE, "counters=away")
         assert isinstance(end_at_once(counters.acquire(PLAN)), StoreNotCounting), "a known outage is not waited for"
         assert counters.why_not_ready == f"The shared counters do not answer: no answer within {TIMEOUT:g} s."
         assert counters.totals.alone == {"refused": 2, "admitted": 0}
@@ -289,7 +289,7 @@ async def test_a_store_that_came_back_empty_is_refilled_before_anybody_is_admitt
             )
             refused = await refuse(two)
             assert isinstance(refused, StoreNotCounting)
-            assert refused.claim.refusal is Refusal.COUNTERS_REFILLING
+            assert refused.claim.refusal is Refusal.COUNTERS_RECOVERING
             await counted(store, 3)
             await admitted(two)
             assert time.monotonic() - restarted > LEASE - 0.1

@@ -589,7 +589,7 @@ def test_an_unknown_expectation_is_refused_with_417(
     served: Gateway, port: int, headers: tuple[str, ...], length: int
 ) -> None:
     data = lines(f"POST {PATH.format('echo')} HTTP/1.1", "Host: g", *headers, f"Content-Length: {length}")
-    text = "The request's Expect header names something other than 100-continue. Send it without that."
+    text = "The Expect header has a value other than 100-continue. Send the request without that value."
     assert refused(port, data + b"{}"[:length]) == (417, text)
     assert served.forwarded() == []
 

@@ -682,7 +682,7 @@ def test_a_connection_above_the_ceiling_is_told_so(monkeypatch: pytest.MonkeyPat
             assert refusal_of(answer) == (
                 503,
                 "ServiceException",
-                "The gateway has 3 connections open, its max_connections. Try again, or raise it.",
+                "The gateway has 3 open connections, which is max_connections. Retry later, or raise max_connections.",
             )
             assert (answer.header("retry-after"), answer.header("x-amz-retry-after")) == ("1", "1000")
         assert len(served.forwarded()) == 3

@@ -64,13 +64,13 @@ def test_a_client_gets_a_service_exception_for_a_surprise_and_the_log_keeps_its_
     with gateway(access_log=True) as served, caplog.at_level(logging.INFO):
         counters = served.server.gateway.counters
         with monkeypatch.context() as patch:
-            patch.setattr(counters, "look", lambda plan: 1 / 0)
+            patch.setattr(counters, "check", lambda plan: 1 / 0)
             request = invoke("echo", b'{"password": "hunter2"}', "Authorization: Credential=AKIASECRET/x")
             answer = served.send(request)
         assert refusal_of(answer) == (
             500,
             "ServiceException",
-            "The gateway failed on this request; its log has the details under this request id.",
+            "The gateway failed on this request. Its log has the details under this request id.",
         )
         assert answer.json["Type"] == "Service"
         assert int(answer.header("retry-after") or 0) >= 1

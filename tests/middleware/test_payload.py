@@ -148,7 +148,7 @@ def test_above_buffer_bytes_new_requests_are_refused_until_there_is_room_again()
             assert refusal_of(answer) == (
                 503,
                 "ServiceException",
-                "The gateway holds 900000 of 1000000 buffer_bytes. Try again, or raise it.",
+                "The gateway's buffers are full: 900000 of 1000000 bytes. Retry later, or raise buffer_bytes.",
             )
             assert answer.json["Type"] == "Service"
             assert int(answer.header("retry-after") or 0) >= 1

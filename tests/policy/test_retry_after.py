@@ -32,9 +32,9 @@ def test_an_estimate_is_always_positive(usual: float | None, age: float, in_use:
     assert estimate_free_seconds(usual, age, in_use) > 0
 
 
-@given(estimate=st.floats(0.001, 10_000), dice=st.floats(0, 1), longest=st.floats(0.1, 100))
-def test_a_spread_estimate_stays_within_its_bounds(estimate: float, dice: float, longest: float) -> None:
-    spread = spread_seconds(estimate, dice, longest)
+@given(estimate=st.floats(0.001, 10_000), spread=st.floats(0, 1), longest=st.floats(0.1, 100))
+def test_a_spread_estimate_stays_within_its_bounds(estimate: float, spread: float, longest: float) -> None:
+    spread = spread_seconds(estimate, spread, longest)
     assert min(estimate * 0.75, longest) <= spread <= min(estimate * 1.5, longest)
 
 

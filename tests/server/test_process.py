@@ -297,7 +297,7 @@ def test_sighup_puts_new_limits_in_force_without_dropping_a_request(
         process.write(accounts={"default": limits(20, hold=1)}, listen=f"{LOOPBACK}:{free_port()}")
         process.signal(signal.SIGHUP)
         process.until_logged("settings reloaded: accounts, credentials and quotas are in force")
-        process.until_logged("WARNING changed, but in force only after a restart: listen")
+        process.until_logged("WARNING changed, but applied only by a restart: listen")
         assert process.causes_of_degradation() == ["restart_needed"]
         assert process.limits()["concurrent_executions"] == 20
         assert other.send(invoke("hold")).answer().json["Reason"] == RESERVED
@@ -330,7 +330,7 @@ def test_an_invalid_file_leaves_the_old_limits_in_force_and_says_why(
         process.until_logged("settings reloaded")
         assert process.limits()["concurrent_executions"] == 1000
         return
-    process.until_logged(r"ERROR settings not reloaded, the old ones stay in force:\n[^$]*" + re.escape(why))
+    process.until_logged(r"ERROR settings not reloaded, so the old settings stay in force:\n[^$]*" + re.escape(why))
     assert process.limits()["concurrent_executions"] == 7
     assert process.causes_of_degradation() == ["settings_invalid"]
     process.write(accounts={"default": limits(8)})
@@ -345,9 +345,8 @@ def test_a_file_that_is_gone_leaves_the_old_limits_in_force(start: Callable[...,
     process = start(accounts={"default": limits(7)}).until_up()
     process.file.unlink()
     process.signal(signal.SIGHUP)
-    process.until_logged(
-        f"settings not reloaded, the old ones stay in force:\n.*cannot be read: {re.escape(os.strerror(errno.ENOENT))}"
-    )
+    why = re.escape(os.strerror(errno.ENOENT))
+    process.until_logged(f"settings not reloaded, so the old settings stay in force:\n.*cannot be read: {why}")
     assert process.limits()["concurrent_executions"] == 7
 
 

@@ -276,7 +276,7 @@ def test_a_folder_that_may_not_be_written_is_a_mistake(tmp_path: Path) -> None:
 def test_a_store_that_is_away_is_a_note_because_serve_starts(tmp_path: Path) -> None:
     result = check(tmp_path, **{"async": {"store": f"redis://:secret@{LOOPBACK}:1/0"}})
     assert result.exit_code == 0
-    assert f"note: the store of events at redis://{LOOPBACK}:1/0 does not answer" in result.stderr
+    assert f"note: the event store at redis://{LOOPBACK}:1/0 does not answer" in result.stderr
     assert "secret" not in result.output
 
 

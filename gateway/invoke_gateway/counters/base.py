@@ -21,8 +21,8 @@ class StoreNotCounting(LimitReached):
         return f"counters={self.claim.limit}"
 
 
-UNAVAILABLE = StoreNotCounting(RateClaim("", 0, Refusal.COUNTERS_AWAY, "away"), 0, 0, 1.0)
-RECOVERING = StoreNotCounting(RateClaim("", 0, Refusal.COUNTERS_REFILLING, "refilling"), 0, 0, 1.0)
+UNAVAILABLE = StoreNotCounting(RateClaim("", 0, Refusal.COUNTERS_UNAVAILABLE, "away"), 0, 0, 1.0)
+RECOVERING = StoreNotCounting(RateClaim("", 0, Refusal.COUNTERS_RECOVERING, "refilling"), 0, 0, 1.0)
 
 
 OnFree = Callable[[tuple[Claim, ...], str], None]

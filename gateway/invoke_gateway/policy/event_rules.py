@@ -83,7 +83,10 @@ class Delays(NamedTuple):
 
 
 def after_function_error(runs: int, age_seconds: float, rules: EventRules, delays: Delays) -> float | Condition:
-    """Seconds until the function is run again, or how the event ends. `runs`: how often it has run and failed."""
+    """Returns the seconds until the next run, or the end of the event.
+
+    runs: failed runs so far
+    """
     if runs > rules.maximum_retry_attempts:
         return "RetriesExhausted"
     delay = delays.function_error[min(runs, len(delays.function_error)) - 1]
@@ -91,19 +94,22 @@ def after_function_error(runs: int, age_seconds: float, rules: EventRules, delay
 
 
 def after_return(
-    returns: int, age_seconds: float, rules: EventRules, delays: Delays, dice: float
+    returns: int, age_seconds: float, rules: EventRules, delays: Delays, spread: float
 ) -> float | Literal["EventAgeExceeded"]:
-    """Seconds until an event that was throttled, or met a system error, is tried again, or how it ends. `returns`: how
-    often it has come back by now, this time included; `dice` in 0..1 spreads those that came back together."""
-    delay = back_off(returns, delays, dice)
+    """Returns the seconds until the next attempt of a throttled event, or the end of the event.
+
+    returns: returns to the queue so far, this one included
+    spread: 0..1, spreads events that returned together
+    """
+    delay = back_off(returns, delays, spread)
     return delay if age_seconds + delay < rules.maximum_event_age_seconds else "EventAgeExceeded"
 
 
-def back_off(tries: int, delays: Delays, dice: float) -> float:
+def back_off(tries: int, delays: Delays, spread: float) -> float:
     """Returns the seconds to wait after consecutive failures: doubling, bounded, and up to a quarter shorter
     by chance."""
     doubled = delays.shortest * 2.0 ** min(tries - 1, 32)
-    return min(doubled, delays.longest) * (1 - dice / 4)
+    return min(doubled, delays.longest) * (1 - spread / 4)
 
 
 class Share(NamedTuple):

@@ -51,7 +51,7 @@ class Injected:
     step: FaultStep
 
     def describe(self) -> str:
-        """The decision in the form of a structured field (RFC 8941, a dictionary)."""
+        """Describes the decision as a structured field (RFC 8941, a dictionary)."""
         return f'fault-script="{self.script}", step={self.number}'
 
 

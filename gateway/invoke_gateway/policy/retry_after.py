@@ -29,9 +29,9 @@ def estimate_free_seconds(usual_seconds: float | None, oldest_age_seconds: float
     return max(left, _SHORTEST_SECONDS)
 
 
-def spread_seconds(estimate: float, dice: float, longest_seconds: float) -> float:
-    """Returns `estimate`, moved by chance (`dice` in 0..1), never above `longest_seconds`."""
-    seconds = estimate * (_LEAST + (_MOST - _LEAST) * dice)
+def spread_seconds(estimate: float, spread: float, longest_seconds: float) -> float:
+    """Returns `estimate`, moved by chance (`spread` in 0..1), never above `longest_seconds`."""
+    seconds = estimate * (_LEAST + (_MOST - _LEAST) * spread)
     return seconds if seconds < longest_seconds else longest_seconds
 
 

@@ -159,7 +159,8 @@ def handle_signals(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) ->
         if number not in logged:
             logged.add(number)
             log.info(
-                "%s is ignored: the log is standard error, there is no file to open again", signal.Signals(number).name
+                "%s is ignored: the log goes to standard error, so there is no log file to reopen",
+                signal.Signals(number).name,
             )
 
     logged: set[int] = set()

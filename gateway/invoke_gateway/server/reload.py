@@ -44,18 +44,18 @@ async def keep_reloading(gateway: Reloadable, read: Callable[[], Settings], chan
             settings = await asyncio.to_thread(read)
         except SettingsError as error:
             gateway.degraded["settings_invalid"] = True
-            log.error("settings not reloaded, the old ones stay in force:\n%s", error)
+            log.error("settings not reloaded, so the old settings stay in force:\n%s", error)
             continue
         except Exception:  # a mistake of ours must not hide the next change
             gateway.degraded["settings_invalid"] = True
-            log.exception("settings not reloaded, the old ones stay in force")
+            log.exception("settings not reloaded, so the old settings stay in force")
             continue
         await gateway.adopt(settings)
         waiting = restart_needed(gateway.settings, settings)
         gateway.degraded |= {"settings_invalid": False, "restart_needed": bool(waiting)}
         log.info("settings reloaded: accounts, credentials and quotas are in force")
         if waiting:
-            log.warning("changed, but in force only after a restart: %s", ", ".join(waiting))
+            log.warning("changed, but applied only by a restart: %s", ", ".join(waiting))
 
 
 class SettingsWatch:
@@ -79,8 +79,8 @@ class SettingsWatch:
         except Exception as error:  # of many kinds, the library's own among them; reading the file needs none of it
             why = _describe(error)
         log.warning(
-            "%s cannot be watched (%s): it is read every %g s instead, and changes are seen so. "
-            "Raise fs.inotify.max_user_instances and max_user_watches to have it watched.",
+            "%s cannot be watched (%s), so it is read every %g s. "
+            "To have it watched, raise fs.inotify.max_user_instances and max_user_watches.",
             self._config.parent,
             why,
             POLL_SECONDS,

@@ -131,7 +131,7 @@ def run(
         log_other_obstacles(settings, error)
         return 2
     except (Exception, asyncio.CancelledError):  # a mistake of ours
-        log.critical("the gateway has failed, and ends", exc_info=True)
+        log.critical("the gateway failed and exits", exc_info=True)
         return 1
     return 0
 

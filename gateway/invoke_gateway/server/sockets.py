@@ -172,7 +172,7 @@ def _cannot_listen(address: Address, key: str, error: OSError) -> CannotListen:
     if error.errno == errno.EACCES:
         cure = f"Choose a port above 1023 with --{key}, or allow the process this one (CAP_NET_BIND_SERVICE)."
     elif not is_taken:
-        cure = f"Give an address of this machine with --{key}; 0.0.0.0 is every one of IPv4."
+        cure = f"Give an address of this machine with --{key}; 0.0.0.0 means all its IPv4 addresses."
     return CannotListen(f"cannot listen on {address} ({key}): {error.strerror}", cure, key=key, is_taken=is_taken)
 
 

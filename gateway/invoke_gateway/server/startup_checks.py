@@ -163,7 +163,7 @@ class StartupChecks:
         except (StoreUnavailable, TimeoutError) as error:
             why = describe_failure(error, _STORE_SECONDS)
             where = split_store_url(url).where
-            self.notes.append(f"the store of events at {where} does not answer ({why}): until it does, none is kept")
+            self.notes.append(f"the event store at {where} does not answer ({why}): no event is accepted until it does")
 
 
 def _find_taken(settings: Settings) -> Iterator[tuple[Finding, bool]]:

@@ -1,8 +1,7 @@
-"""The pytest plugin: fixtures that start a gateway for tests. What they do is in `invoke_gateway.testing`.
+"""Provides fixtures that start a gateway for tests, by means of `invoke_gateway.testing`.
 
-pytest loads this file at every start in an environment that has it, for people who do not use it too. So it imports
-nothing before a fixture is asked for, and is installed beside the package `gateway`, not in it: a project may have one
-of that name.
+pytest loads this plugin at every start in an environment that has it, also in runs without its fixtures. So the plugin
+imports nothing before a test uses a fixture.
 """
 
 from __future__ import annotations
@@ -19,16 +18,16 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def invoke_gateway_settings() -> Mapping[str, Any]:
-    """Settings of the gateway that tests share: keyword arguments of `invoke_gateway.testing.running_gateway`.
+    """Returns settings of the shared gateway: keyword arguments of `invoke_gateway.testing.running_gateway`.
 
-    Define a fixture of this name in conftest.py to have others than the demo backend and AWS's default limits.
+    Define a fixture of this name in conftest.py to replace the demo backend and AWS's default limits.
     """
     return {}
 
 
 @pytest.fixture(scope="session")
 def invoke_gateway_process(invoke_gateway_settings: Mapping[str, Any]) -> Iterator[InvokeGateway]:
-    """The gateway that tests share, started when the first of them asks for it. For fixtures of a wider scope."""
+    """Starts the shared gateway when the first test uses it. For fixtures of a wider scope."""
     from invoke_gateway.testing import GatewayNotStarted, running_gateway
 
     with ExitStack() as stack:
@@ -41,7 +40,7 @@ def invoke_gateway_process(invoke_gateway_settings: Mapping[str, Any]) -> Iterat
 
 @pytest.fixture
 def invoke_gateway(invoke_gateway_process: InvokeGateway) -> Iterator[InvokeGateway]:
-    """The gateway that tests share. Holds, faults and events that wait end with the test."""
+    """Lends the shared gateway to one test. Holds, faults and events that wait end with the test."""
     from invoke_gateway.testing import GatewayNotStarted
 
     try:
@@ -54,7 +53,7 @@ def invoke_gateway(invoke_gateway_process: InvokeGateway) -> Iterator[InvokeGate
 
 @pytest.fixture
 def make_invoke_gateway(invoke_gateway_settings: Mapping[str, Any]) -> Iterator[GatewayFactory]:
-    """Starts gateways for one test. What is not given is as in `invoke_gateway_settings`."""
+    """Starts gateways for one test. Keys that are not given are those of `invoke_gateway_settings`."""
     from invoke_gateway.testing import GatewayNotStarted, running_gateway
 
     with ExitStack() as stack:

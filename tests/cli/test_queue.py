@@ -147,7 +147,7 @@ def test_everything_of_an_event_is_told_and_of_its_payload_the_first_kibibyte() 
         "header": "x-custom: mine",
     }
     assert told["outcome"].strip() == "RetriesExhausted, 5.0 s ago; error code 200"
-    assert told["to be told"].strip() == "on_failure, not delivered 10 times"
+    assert told["pending"].strip() == "on_failure, not delivered 10 times"
     assert lines[-2:] == ["x" * 1024, "… and 976 characters more: --payload shows all"]
     assert describe_event(EVENT, whole=True)[-1] == "x" * 2000
 

@@ -15,7 +15,7 @@ def test_every_origin_is_allowed_alone(tmp_path: Path) -> None:
     problem = problem_of(tmp_path, 'cors: {allow_origins: ["*", "http://a"]}')
     assert (problem.message, problem.cure) == (
         "has * beside other origins",
-        "leave the others out: * allows every origin",
+        "write * alone: it allows every origin",
     )
     problem = problem_of(tmp_path, "cors: {allow_origins: http://a}")
     assert problem.message.startswith('must be a list of origins, such as [http://localhost:3000], or ["*"]')

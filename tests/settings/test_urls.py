@@ -20,7 +20,7 @@ from tests.settings.reading import problem_of, write
         ("redis://:secret@:1", "names no host"),
         ("redis://:secret@host:99999", "a port that is none"),
         ("redis://:secret@one,two", "names several hosts"),
-        ("redis+sentinel://:secret@one,two", "what the sentinels call the primary"),
+        ("redis+sentinel://:secret@one,two", "lacks the name of the primary"),
         ("redis+sentinel://:secret@one,two:0/mymaster", "a port that is none"),
         ("redis+sentinel://:secret@one/mymaster/first", "not the number of a database"),
         ("redis+cluster://:secret@one,,two", "names no host"),

@@ -183,7 +183,7 @@ def _describe_outcome(outcome: dict[str, Any] | None) -> dict[str, Any]:
     return {
         "outcome": f"{outcome.get('condition')}, {ended} ago; error code {outcome.get('error_code')}",
         "message": outcome.get("error_message"),
-        "to be told": f"{pending}, not delivered {outcome.get('tries', 0)} times",
+        "pending": f"{pending}, not delivered {outcome.get('tries', 0)} times",
         "trouble": outcome.get("trouble"),
     }
 

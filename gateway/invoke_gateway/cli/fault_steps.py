@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-# Of each word: the key of a step that it stands for, and what follows it.
+# Of each word: its key in a step, the type of its value, and the value in words.
 _WORDS: dict[str, tuple[str, type, str]] = {
     "pass": ("pass", int, "a number of calls"),
     "error": ("error", str, "the name of an exception"),

@@ -67,7 +67,7 @@ def _describe_sharing(shared: dict[str, Any], accounts: list[dict[str, Any]]) ->
         who = f"{gateways} processes share these counters, {workers} of them workers of this gateway"
     elif gateways > 1:
         who = f"{gateways} gateways share these counters"
-    elif everywhere > here:  # how many there are comes with the heartbeat, later than their calls
+    elif everywhere > here:  # the number of gateways arrives with the heartbeat, later than their calls
         who = "other gateways share these counters"
     caption = Text(f"{who}; here {here} of {everywhere}", style="dim")
     caption.append(f"\nages and throttles are of this gateway, {shared.get('gateway', '')}")

@@ -94,7 +94,7 @@ class DemoBackend:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            # Read first: an answer to an unfinished upload may reach the client as a broken pipe.
+            # Read first: a response to an unfinished upload may reach the client as a broken pipe.
             body = await read_body(receive)
             if body is not None:
                 await self._answer(scope, body, send)

@@ -140,7 +140,7 @@ def collect(
     problems = find_unknown_variables(flags, environ)
     layers: list[dict[Path, Override]] = [{}, {}]
     for flag in flags:
-        # An empty variable is as good as none; of two names for one key, the shorter counts.
+        # An empty variable counts as unset; of two names for one key, the shorter counts.
         variable = next((name for name in flag.variables if environ.get(name)), None)
         if variable is not None:
             text = environ[variable]

@@ -36,7 +36,7 @@ def load(
     merged = merge(in_file, paths, str(config or ""), Settings)
     settings, refused = _check(merged)
     if in_reading and not in_file:
-        # Without the file the sums are wrong: of the flags, only what is wrong in itself is worth saying.
+        # Without the file the sums are wrong: of the flags, only mistakes of their own are reported.
         refused = [problem for problem in refused if merged.is_overridden(split_key(problem.key))]
     found = [*problems, *in_reading, *refused]
     if settings is not None and settings.watch and config is None:
@@ -135,7 +135,7 @@ def _complete(field: dict[str, Any]) -> None:
     if "patternProperties" in field:
         field["additionalProperties"] = False  # a name that does not fit is a mistake, not an extra
     if "description" not in field:
-        return  # it is the model's own, which stands where the field points to
+        return  # the description is the model's own, which stands where the field points to
     field["description"] = " ".join(field["description"].split())
     default = field.get("default")
     if default is not None and not isinstance(default, dict):

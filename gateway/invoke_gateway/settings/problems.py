@@ -20,7 +20,7 @@ UNKNOWN_KEY = frozenset({"extra_forbidden", "unexpected_keyword_argument", "inva
 NOT_IN_VALUES = UNKNOWN_KEY | {"missing", INVALID_VALUE}  # may concern a key that was not given
 LONGEST_SHOWN = 60  # characters of a wrong value that a message repeats
 MOST_EXPLAINED = 1000  # a generated file may hold the same mistake a million times
-MOST_SHOWN = 50  # problems that a message lists; whoever generated more sees the pattern in these
+MOST_SHOWN = 50  # problems that a message lists; a generated file shows its pattern in these
 
 
 @dataclass(frozen=True, slots=True)

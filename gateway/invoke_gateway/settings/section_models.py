@@ -90,7 +90,7 @@ class Cors(Model):
     @classmethod
     def _refuse_star_beside_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
         if "*" in origins and len(set(origins)) > 1:
-            raise invalid_value("has * beside other origins", "leave the others out: * allows every origin")
+            raise invalid_value("has * beside other origins", "write * alone: it allows every origin")
         return origins
 
 

@@ -87,7 +87,7 @@ def read_counters_url(url: str) -> str:
     if len(store.hosts) > 1 and store.kind == "server":
         raise invalid_value("names several hosts", "write redis+sentinel:// or redis+cluster:// for what they are")
     if store.kind == "sentinel" and not store.service:
-        raise invalid_value("does not say what the sentinels call the primary", cure)
+        raise invalid_value("lacks the name of the primary, as its sentinels have it", cure)
     if store.database and not (store.database.isascii() and store.database.isdecimal()):
         raise invalid_value("has something after the host that is not the number of a database", cure)
     if store.kind == "cluster" and store.database.strip("0"):

@@ -1,10 +1,10 @@
 """Turns YAML into plain values, from the parser's events.
 
-The YAML library's own loader crashes the process on deep nesting, keeps the last of two equal keys without a word,
+The YAML library's own loader crashes the process on deep nesting, keeps the last of two equal keys silently,
 merges by a rule of its release, and needs several times the time and the memory, which a million functions make felt.
 
-The same text gives the same values with every release of the library. Its words are quoted and never read: what is
-wrong is found out from the place of an error and from the text there.
+The same text gives the same values with every release of the library. The library's error texts are quoted
+and never parsed: the mistake is found from the place of an error and from the text there.
 """
 
 import codecs
@@ -33,8 +33,11 @@ LONGEST_READ_AHEAD = 4_096
 
 
 class Anchored(NamedTuple):
-    """Holds a value with a name. `size`: values in it, itself included; `height`: its levels of nesting, 0 for a
-    scalar."""
+    """Holds a value with a name.
+
+    size: values in it, itself included
+    height: its levels of nesting, 0 for a scalar
+    """
 
     value: Any
     size: int
@@ -54,7 +57,7 @@ class YamlText:
         self._size = 0
         self._repeated = 0
         self._deepest = 0
-        self._scalars = yaml.SafeLoader("")  # knows what a bare word means
+        self._scalars = yaml.SafeLoader("")  # resolves the meaning of a bare word
         self._meanings: dict[str, Any] = {}
 
     def read(self) -> Any:
@@ -173,7 +176,7 @@ class YamlText:
         except yaml.YAMLError:
             raise NotReadable(f"uses the tag {tag} on {_line(event)}", "remove the tag") from None
         except ValueError:
-            return text  # looks like a date or a number but is none; the setting's own check will say so
+            return text  # has the form of a date or a number but is none; the setting's own check reports the text
         if event.tag is None:
             self._meanings[text] = value
         return value
@@ -186,7 +189,7 @@ class YamlText:
         read_to = self._last.end_mark.index if self._last is not None else 0
         if self._is_too_deep(text[read_to : min(mark.index, read_to + LONGEST_READ_AHEAD)]):
             return too_deep()
-        if not text[mark.index :].strip():  # each parser has its own idea of where a text ends
+        if not text[mark.index :].strip():  # parsers differ in where a text ends
             return NotReadable(f"is no YAML: {words} (at its end)", "close what is open: a quote, a bracket, a key")
         place = f" (line {mark.line + 1}, column {mark.column + 1})"
         return NotReadable(f"is no YAML: {words}{place}", _yaml_cure(LINE_BREAK.split(text)[mark.line], mark.column))
@@ -197,7 +200,7 @@ class YamlText:
         A parser reads ahead, and stops at a depth of its own before it has reported any of them.
         """
         levels = len(self._open)
-        brackets = "[" * sum(self._open)  # as the scanner must know whether it is inside of some
+        brackets = "[" * sum(self._open)  # the scanner must see the brackets around the text
         try:
             for number, token in enumerate(yaml.scan(brackets + ahead, Loader=yaml.SafeLoader)):
                 if number <= len(brackets):  # the stream's start, and our own brackets

@@ -27,8 +27,8 @@ if __name__ == "__main__":
     folder = Path(sys.argv[1])
     Thread(target=end_with_parent, args=[folder], daemon=True).start()
     for name in [name for name in os.environ if name.startswith(flags.PREFIX)]:
-        del os.environ[name]  # settings for another gateway: they would go over those of the test
-    # Events are kept in one of these unless the test has a store of its own: never in the file of a gateway that the
-    # developer uses, and gone with the folder.
+        del os.environ[name]  # settings for another gateway: they would replace those of the test
+    # Events are stored in one of these, unless the test has a store of its own. They end with the folder, and never
+    # reach the file of a gateway that the developer uses.
     os.environ["XDG_STATE_HOME"] = tempfile.tempdir = str(folder)
     main(["serve", "--config", str(folder / "settings.json")], prog_name="invoke-gateway")

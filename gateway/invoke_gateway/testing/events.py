@@ -8,9 +8,9 @@ from typing import Any
 from invoke_gateway.admin_client import AdminClient, QueueFailed
 
 _ENDING = ("waiting", "retrying", "running", "delivering")
-_MOST = 100  # of one look
-_LOOKS = 2
-_PAUSE_SECONDS = 0.05  # a run that finds no slot lasts much shorter
+_MOST = 100  # events of one request
+_EMPTY_ROUNDS = 2
+_PAUSE_SECONDS = 0.05  # a run that finds no slot is much shorter
 
 
 class EventsNotSettled(Exception):
@@ -32,7 +32,7 @@ def drop_all(admin: AdminClient) -> None:
     A run that finds no slot requeues its event: only a second round that finds nothing shows that all are dropped.
     """
     idle = 0
-    while idle < _LOOKS:
+    while idle < _EMPTY_ROUNDS:
         waiting = [row["request_id"] for row in admin.fetch_events(most=_MOST)["events"] if not row["is_running"]]
         for request_id in dict.fromkeys(waiting):
             _drop(admin, request_id)

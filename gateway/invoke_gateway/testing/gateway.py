@@ -11,7 +11,7 @@ from invoke_gateway.admin_client import AdminClient
 from invoke_gateway.testing.events import EventsNotSettled, describe, drop_all, has_work
 from invoke_gateway.testing.fault import Fault
 from invoke_gateway.testing.hold import Hold
-from invoke_gateway.testing.process import LOOK_AGAIN, GatewayChild, GatewayNotStarted
+from invoke_gateway.testing.process import POLL_SECONDS, GatewayChild, GatewayNotStarted
 from invoke_gateway.testing.settings import make_settings
 
 LONGEST_HOLD = 3600.0  # seconds; the longest that a gateway keeps one
@@ -133,7 +133,7 @@ class InvokeGateway:
         while has_work(queue := self._admin.fetch_queue(_MOST_FUNCTIONS)):
             if time.monotonic() > deadline:
                 raise EventsNotSettled(f"after {timeout:g} seconds there are still events: {describe(queue)}")
-            time.sleep(LOOK_AGAIN)
+            time.sleep(POLL_SECONDS)
 
     def reset(self) -> None:
         """Drops the events that wait, and ends all holds and fault scripts."""

@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-START_TIMEOUT = 30.0  # seconds; it takes half of one on a machine that has nothing else to do
-LOOK_AGAIN = 0.01  # seconds between two looks at what a starting gateway has printed
+START_TIMEOUT = 30.0  # seconds; an idle machine needs half of one
+POLL_SECONDS = 0.01  # between two reads of a starting gateway's output
 
-# The lines that `gateway.server` logs once both listeners accept connections.
+# The lines that `invoke_gateway.server` logs once both listeners accept connections.
 INVOKE_API = re.compile(r"^\S+ \S+ INFO Invoke API on (https?://\S+)$", re.MULTILINE)
 ADMIN = re.compile(r"^\S+ \S+ INFO admin on http://(\S+) .*$", re.MULTILINE)
 
@@ -74,9 +74,9 @@ class GatewayChild:
 
     def _start(self, settings: Mapping[str, Any]) -> subprocess.Popen[bytes]:
         Path(self._folder.name, "settings.json").write_text(json.dumps(settings, default=os.fspath))
-        # -P: a folder named `gateway` in the directory of the tests is not this package.
+        # -P: a folder named `invoke_gateway` in the directory of the tests is not this package.
         command = [sys.executable, "-P", "-m", "invoke_gateway.testing.child", self._folder.name]
-        # Warnings of the gateway's own are nobody's error here.
+        # A warning inside the gateway must not fail a user's tests.
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONWARNINGS"}
         with self._log.open("wb") as log:
             return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log)
@@ -84,12 +84,12 @@ class GatewayChild:
     def _wait_for_addresses(self, process: subprocess.Popen[bytes]) -> Addresses:
         deadline = time.monotonic() + START_TIMEOUT
         while time.monotonic() < deadline:
-            is_running = process.poll() is None  # asked first: what it printed before its end is then all there
+            is_running = process.poll() is None  # before reading: after its end the output is complete
             output = self.output
             url, admin = INVOKE_API.search(output), ADMIN.search(output)
             if not is_running:
                 raise GatewayNotStarted(f"invoke-gateway ended with status {process.returncode}:\n{output}")
             if url and admin:
                 return Addresses(url[1], admin[1])
-            time.sleep(LOOK_AGAIN)
+            time.sleep(POLL_SECONDS)
         raise GatewayNotStarted(f"invoke-gateway has not started within {START_TIMEOUT:g} seconds:\n{output}")

@@ -156,7 +156,7 @@ async def serving(kind: str, url: str, store: Store, folder: Path) -> AsyncItera
         yield server
 
 
-SHORT = ("Task-", "look for the backend", "look at the queue")
+SHORT = ("Task-", "look for the backend", "count the queue")
 """How the names of tasks begin that end by themselves."""
 
 KINDS = ("alone", "shared", "workers")

@@ -47,8 +47,8 @@ def test_it_is_so_from_the_first_refusal_of_any_function_to_the_last_ones_run(
     misconfigured.clear(lane("g"))
     assert changes == [True, False]
     assert [record.getMessage() for record in caplog.records] == [
-        "events of f (account a) cannot run, and are kept until they are too old: 403. Allow it. (no)",
-        "events of g (account a) cannot run, and are kept until they are too old: 403. Allow it. (no)",
+        "events of f (account a) cannot run and are kept until maximum_event_age_seconds: 403. Allow it. (no)",
+        "events of g (account a) cannot run and are kept until maximum_event_age_seconds: 403. Allow it. (no)",
         "events of f (account a) run again",
         "events of g (account a) run again",
     ]

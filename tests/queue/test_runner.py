@@ -139,7 +139,7 @@ async def world(shared: World) -> AsyncIterator[World]:
         (200, b'{"errorMessage":"%b"}' % ("ä" * 600).encode(), FAILED, "ä" * 512),
         (200, b'{"errorMessage":"a\\u0000b"}', FAILED, "a\ufffdb"),
         (200, b"\x0b\x02\x80hi\x03", {**FAILED, "Content-Encoding": "br"},
-         "The answer is coded, and cannot be read: nothing here decodes br."),
+         "The answer's content encoding cannot be read: nothing here decodes br."),
         (200, b"it broke", {**FAILED, "Content-Type": "text/plain"}, "it broke"),
     ],
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Runs here, or drops, events that are held because they belong to another backend, as an operator decides."""
+"""Runs or drops held events of another backend, as an operator decides."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ log = logging.getLogger("invoke_gateway")
 
 Decision = Literal["adopt", "drop"]
 
-_AT_ONCE = 200  # events
+_AT_ONCE = 200  # events in one claim
 _AT_ONCE_BYTES = 8 * 1024 * 1024
 DROPPED = "DroppedByHand"
 
 
 class AdoptionResult(NamedTuple):
-    """To how many events it was done until now, and whether that was all."""
+    """Holds the number of events that are done, and whether all are."""
 
     events: int
     is_whole: bool
@@ -43,7 +43,7 @@ class _Progress:
 
 
 class Adoption:
-    """`now` gives seconds since the epoch. One decision is carried out at a time."""
+    """Carries out one decision at a time. `now` returns seconds since the epoch."""
 
     def __init__(self, dispatcher: Dispatcher, *, now: Callable[[], float]) -> None:
         self._dispatcher = dispatcher
@@ -54,8 +54,11 @@ class Adoption:
         self._lock = asyncio.Lock()
 
     async def decide(self, decision: Decision, origin: str | None, *, patience: float) -> AdoptionResult:
-        """Adopts or drops the events of one origin; None: of the only one. What takes longer than `patience` seconds
-        goes on by itself. Raises `StoreError` and `AmbiguousOrigin`."""
+        """Adopts or drops the events of one origin; None: of the only one.
+
+        A decision that takes longer than `patience` seconds goes on in the background. Raises `StoreError` and
+        `AmbiguousOrigin`.
+        """
         held = self._origin.sum_held(await self._store.backlog())
         if not held and origin is None:
             return AdoptionResult(0, True)
@@ -67,12 +70,12 @@ class Adoption:
         return AdoptionResult(progress.events, work.done())
 
     async def adopt_all(self) -> None:
-        """Adopts the events of every origin, as a start was asked to."""
+        """Adopts the events of every origin, for a start with `--adopt-events`."""
         try:
             for held in self._origin.sum_held(await self._store.backlog()):
                 await self._run(_Progress("adopt", held.origin))
         except StoreError as fault:
-            log.error("held events are not adopted: %s", fault)
+            log.error("held events could not be adopted: %s", fault)
 
     async def _run(self, progress: _Progress) -> None:
         try:
@@ -107,7 +110,7 @@ class Adoption:
 
 
 def log_start(store: str, waiting: list[LaneBacklog], origin: Origin, now: float) -> None:
-    """Logs where events are, and what of them is run from the start, or held."""
+    """Logs the store, its backlog, and the held events."""
     ours = [row for row in waiting if origin.is_ours(row.lane)]
     events = sum(row.events for row in ours)
     oldest = max(now - min((row.received_at for row in ours), default=now), 0.0)
@@ -121,7 +124,7 @@ def log_start(store: str, waiting: list[LaneBacklog], origin: Origin, now: float
 
 
 def describe_age(seconds: float) -> str:
-    """About, in the largest unit of which there is one."""
+    """Returns an approximate age in the largest unit of which there is one."""
     for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
         if seconds >= length:
             return f"{seconds / length:.0f} {unit}"

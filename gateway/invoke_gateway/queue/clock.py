@@ -1,8 +1,8 @@
-"""Gives the times of a queue: seconds since the epoch that no step of the machine's clock changes.
+"""Returns the times of a queue: seconds since the epoch, without the steps of the machine's clock.
 
-It begins with the machine's clock and goes on with the monotonic one, so ages and waits are right while the process
-lives. How far it is from the machine's clock by then is kept in the file, and the next start goes on from there.
-While a machine is suspended this clock stands still, on Linux: nothing could run meanwhile.
+It starts with the machine's clock and goes on with the monotonic one, so ages and waits stay right while the process
+lives. The file keeps the offset between both clocks, and the next start goes on from there. While a machine is
+suspended this clock stands still, on Linux: nothing could run meanwhile.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from time import monotonic, time
 
 
 class Clock:
-    """`wall` gives the machine's seconds since the epoch, `steady` seconds that never step."""
+    """Counts from the machine's time. `wall` returns seconds since the epoch, `steady` seconds that never step."""
 
     def __init__(self, *, wall: Callable[[], float] = time, steady: Callable[[], float] = monotonic) -> None:
         self._wall = wall
@@ -23,14 +23,14 @@ class Clock:
         return self._base + self._steady()
 
     def wall(self) -> float:
-        """Return the time of the machine's clock, for times that other programs read."""
+        """Returns the time of the machine's clock, for times that other programs read."""
         return self._wall()
 
     @property
     def offset(self) -> float:
-        """Return the seconds that this clock is ahead of the machine's."""
+        """Returns the seconds that this clock is ahead of the machine's."""
         return self() - self._wall()
 
     def resume(self, offset: float) -> None:
-        """Go on from an earlier process, whose clock was so far ahead."""
+        """Goes on from an earlier process, whose clock was so far ahead."""
         self._base = self._wall() + offset - self._steady()

@@ -1,7 +1,7 @@
-"""What people do with single events: look at them, have them tried now, drop them.
+"""Shows, retries and drops single events for an operator.
 
-An event that is ready, which is claimed but not under way, is taken from among those; any other is claimed for it. So
-what is done here, and what is run, are never the same event at once.
+A claimed event that does not run yet is withdrawn from memory; any other event is claimed first. So an operation and a
+run never have the same event at the same time.
 """
 
 from __future__ import annotations
@@ -19,16 +19,17 @@ log = logging.getLogger("invoke_gateway")
 Action = Literal["retry", "drop"]
 
 MOST_EVENTS = 1_000  # of one request id
-MOST_LANES = 100  # are looked into for the oldest events
+MOST_LANES = 100  # are read for the oldest events
 DROPPED = "DroppedByHand"
-"""The condition under which a drop is counted of an event that had not ended."""
+"""Names the condition under which an event is counted that an operator drops before its end."""
 
 
 _WORKS = {"undelivered": QueueKind.KEEP, "delivering": QueueKind.DELIVER}
 
 
 class EventStatus(NamedTuple):
-    """`is_running`: it is run, or told of, now, or another gateway has it."""
+    """Holds an event and its state. `is_running`: it is running or being delivered, or another gateway has
+    claimed it."""
 
     event: Event
     state: str
@@ -36,14 +37,14 @@ class EventStatus(NamedTuple):
 
 
 class ActionResult(NamedTuple):
-    """Names of the events that it was done to, and of those that somebody else has."""
+    """Holds the names of the events of an action: those that are done, and those that another owner has claimed."""
 
     done: list[str]
     running: list[str]
 
 
 class EventFilter(NamedTuple):
-    """Which events are asked for; None: all."""
+    """Selects events; None selects all."""
 
     account: str | None = None
     function: str | None = None
@@ -52,7 +53,7 @@ class EventFilter(NamedTuple):
 
 
 class Control:
-    """`now` gives seconds since the epoch."""
+    """Carries out operations on single events. `now` returns seconds since the epoch."""
 
     def __init__(self, dispatcher: Dispatcher, *, now: Callable[[], float]) -> None:
         self._prefetch = dispatcher.prefetch
@@ -62,12 +63,15 @@ class Control:
         self._now = now
 
     async def find(self, request_id: str, most: int) -> list[EventStatus]:
-        """Events of this request id. Raises `StoreError`."""
+        """Returns the events of a request id. Raises `StoreError`."""
         return [self._describe(*row) for row in await self._store.find(request_id, most)]
 
     async def oldest(self, event_filter: EventFilter) -> tuple[list[EventStatus], bool]:
-        """The events that came first, and whether there are more. Of a lane those are looked at that are due first; of
-        more than a hundred lanes, those whose events have waited longest. Raises `StoreError`."""
+        """Returns the events that arrived first, and whether there are more.
+
+        Of a lane it reads the events that are due first; of more than a hundred lanes, those whose events have waited
+        longest. Raises `StoreError`.
+        """
         lanes = await self._list_lanes(event_filter)
         found: list[EventStatus] = []
         is_cut = len(lanes) > MOST_LANES
@@ -77,11 +81,11 @@ class Control:
             found += [seen for seen in rows if event_filter.state in (None, seen.state)]
             found.sort(key=lambda seen: seen.event.received_at)
             is_cut = is_cut or len(found) > event_filter.most
-            del found[event_filter.most :]  # each may have a megabyte
+            del found[event_filter.most :]  # an event may have a megabyte
         return found, is_cut
 
     async def _list_lanes(self, event_filter: EventFilter) -> list[str]:
-        """Names of the lanes that may have such events, those first whose events came first."""
+        """Returns the names of the lanes that may have such events, those with the oldest events first."""
         lanes = {row.lane: row.received_at for row in await self._store.backlog()}
         for lane in list(self._prefetch.lanes.values()):
             if lane.ready or lane.running:
@@ -113,8 +117,13 @@ class Control:
     async def apply(
         self, action: Action, request_id: str, *, skip: Collection[str] = (), only_ready: bool = False
     ) -> ActionResult:
-        """Do it to all events of this request id but those that are named in `skip`; with `only_ready` only to those
-        that this process has claimed. Raises `StoreError`."""
+        """Applies an action to all events of a request id.
+
+        skip: names of events to leave out.
+        only_ready: restricts it to events that this process has claimed.
+
+        Raises `StoreError`.
+        """
         result = ActionResult([], [])
         apply_one = self._retry if action == "retry" else self._drop
         for event, is_claimed in await self._store.find(request_id, MOST_EVENTS):
@@ -158,13 +167,13 @@ class Control:
         self._prefetch.retry_now(event.lane)
 
     async def _drop(self, event: Event, was_ready: bool) -> None:
-        log.warning("event %s of %s is dropped, as the admin listener was asked to", event.request_id, event.function)
+        log.warning("event %s of %s is dropped by a request to the admin listener", event.request_id, event.function)
         if event.outcome is None:  # else it has been counted when it ended
             self._settlement.record_dropped(event, DROPPED)
         await self._store.ack(event)
 
 
 def name_of(event: Event) -> str:
-    """The store's name for an event. A key of a claimed event in Redis has the claim behind it."""
+    """Returns the store's name of an event. In Redis the key of a claimed event ends with its claim."""
     key = event.key
     return key.partition(b" ")[0].decode() if isinstance(key, bytes) else str(key)

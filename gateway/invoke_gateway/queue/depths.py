@@ -1,4 +1,4 @@
-"""How many events wait where, by function: those in the store, and those that this process has claimed."""
+"""Counts events by function and state: those in the store, and those that this process has claimed."""
 
 from __future__ import annotations
 
@@ -18,17 +18,23 @@ from .origin import Held, Origin
 
 log = logging.getLogger("invoke_gateway")
 
-SCRAPE_SECONDS = 5.0  # a scrape takes what was read so long ago
-_PATIENCE_SECONDS = 2.0  # whoever asks waits no longer: ten million events take a file that long
-_AT_ONCE = 5_000  # lanes and events; about a millisecond
+SCRAPE_SECONDS = 5.0  # a scrape takes counts up to this age
+_PATIENCE_SECONDS = 2.0  # the longest wait of a request; a file with ten million events takes that long
+_AT_ONCE = 5_000  # lanes and events between two pauses; about a millisecond
 
 
 class Depth(msgspec.Struct):
     """Counts the events of one function by state.
 
-    Events have had no run yet (`waiting`), had one (`retrying`), are run now (`running`), are delivered to their
-    targets (`delivering`), could not be delivered (`undelivered`), or are of another origin (`held`). Seconds since the
-    epoch: when the oldest came that is still to be run, and when the next is due; infinite without one."""
+    waiting: not run yet.
+    retrying: run before.
+    running: running now.
+    delivering: their outcomes are being delivered.
+    undelivered: their outcomes could not be delivered.
+    held: of another origin.
+    received_at: the arrival of the oldest event to run (seconds since the epoch; infinite without one).
+    due_at: the time of the next due event, likewise.
+    """
 
     waiting: int = 0
     retrying: int = 0
@@ -47,7 +53,7 @@ class Depth(msgspec.Struct):
 STATES = ("waiting", "retrying", "running", "delivering", "undelivered", "held")
 
 Key = tuple[str, str]
-"""Account and function."""
+"""An account and a function."""
 
 Depths = dict[Key, Depth]
 
@@ -55,7 +61,7 @@ _ANY = Origin()
 
 
 def count_stored(waiting: Iterable[LaneBacklog], is_ours: Callable[[str], bool] = _ANY.is_ours) -> Depths:
-    """What a store says of its lanes."""
+    """Returns the depths of a store's backlog."""
     depths: Depths = {}
     for row in waiting:
         _, account, work, function = split_lane(row.lane)
@@ -71,13 +77,13 @@ def count_stored(waiting: Iterable[LaneBacklog], is_ours: Callable[[str], bool] 
             depth.delivering += row.events
         else:
             depth.undelivered += row.events
-        if work is not QueueKind.KEEP:  # that one is due never
+        if work is not QueueKind.KEEP:  # whose events are never due
             depth.due_at = min(depth.due_at, row.due_at)
     return depths
 
 
 def count_claimed(depths: Depths, lane: FunctionQueue) -> None:
-    """Add what this process has claimed of a lane."""
+    """Adds the events that this process has claimed of a lane."""
     depth = depths.setdefault((lane.account, lane.function), Depth())
     if lane.kind is QueueKind.RUN:
         retrying = sum(event.runs > 0 for event in lane.ready)
@@ -100,7 +106,7 @@ def add_depths(into: Depths, more: Depths) -> None:
 
 
 def fold_names(depths: Depths, limits: Limits) -> Depths:
-    """The same by label: functions are named by clients, and only those that have a label are shown by themselves."""
+    """Returns the depths by label. Clients name functions, so functions without a label are counted together."""
     folded: Depths = {(account.account, OTHER): Depth() for account in limits.all()}
     for (account, function), depth in depths.items():
         plan = limits.of(account).plan(function)
@@ -109,7 +115,7 @@ def fold_names(depths: Depths, limits: Limits) -> Depths:
 
 
 class QueueGauges:
-    """What is told of a queue's depths: by label to Prometheus, which must not see the labels come and go."""
+    """Holds the depths by label for Prometheus. A label that was shown once stays, with zeros."""
 
     def __init__(self, store: str, *, now: Callable[[], float] = time) -> None:
         self.store = store
@@ -117,7 +123,7 @@ class QueueGauges:
         self._labelled: Depths = {}
 
     def replace(self, labelled: Depths) -> None:
-        """Replace what is known; a label that has been seen stays, with nothing."""
+        """Replaces the depths; a label that was shown stays."""
         self._labelled = {key: Depth() for key in self._labelled} | labelled
 
     def rows(self) -> Iterator[tuple[tuple[str, str, str], int]]:
@@ -135,8 +141,12 @@ class QueueGauges:
 
 
 class QueueMonitor:
-    """Looks at the queue when somebody asks; one look at a time, and none that keeps requests waiting. `stored` is what
-    the store said, `labelled_stored` the same by label, `here` what this process has claimed."""
+    """Counts the queue's events on request, one count at a time.
+
+    stored: the depths of the store.
+    labelled_stored: the same by label.
+    here: the depths of the events that this process has claimed.
+    """
 
     def __init__(
         self,
@@ -160,33 +170,38 @@ class QueueMonitor:
 
     @property
     def problem(self) -> str | None:
-        """Why the store cannot keep events, or be read; None where it can."""
+        """Returns why the store cannot store or read events; None where it can."""
         return self._dispatcher.store.problem or self._fault
 
     @property
     def degraded(self) -> dict[str, bool]:
-        """Return whether the queue is degraded, by cause."""
+        """Returns whether the queue is degraded, by cause."""
         return {"event_store": self.problem is not None, "events_held": bool(self.held)}
 
     async def refresh(self, *, at_most_every: float, patience: float = _PATIENCE_SECONDS) -> None:
-        """Bring everything up to date, unless that was done so many seconds ago. What takes longer than `patience`
-        seconds goes on by itself, and until it ends the last look stays."""
+        """Counts again, unless the last count is younger than `at_most_every` seconds.
+
+        A count that takes longer than `patience` seconds goes on in the background; until it ends the last one stays.
+        """
         if self._refresh is None and self._clock() - self._refreshed_at >= at_most_every:
-            self._refresh = asyncio.create_task(self._refresh_now(), name="look at the queue")
+            self._refresh = asyncio.create_task(self._refresh_now(), name="count the queue")
             self._refresh.add_done_callback(self._end_refresh)
         if self._refresh is not None:
             await asyncio.wait([self._refresh], timeout=patience)
 
     def _end_refresh(self, refresh: asyncio.Task[None]) -> None:
         self._refresh = None
-        if not refresh.cancelled() and (error := refresh.exception()) is not None:  # a mistake of ours
-            log.error("the queue could not be looked at", exc_info=error)
-            self._fault = f"it could not be looked at: {error!r}"
+        if not refresh.cancelled() and (error := refresh.exception()) is not None:  # a bug
+            log.error("the queue could not be counted", exc_info=error)
+            self._fault = f"It could not be counted: {error!r}"
         self._refreshed_at = self._clock()
 
     async def _refresh_now(self) -> None:
-        """An event that goes back to the store after that was read, and before those that are here are counted, is in
-        neither; so it is only believed the second time that nothing is to be done."""
+        """Counts the store's events, then the claimed ones.
+
+        An event that returns to the store between both counts is in neither, so a queue that seems empty is counted
+        twice.
+        """
         for _ in range(2):
             await self._count_all()
             if _has_work(self.stored) or _has_work(self.here):
@@ -213,7 +228,7 @@ class QueueMonitor:
         self.gauges.replace(labelled)
 
     async def count_claimed(self) -> Depths:
-        """What this process has claimed now."""
+        """Returns the depths of the events that this process has claimed."""
         depths: Depths = {}
         done = 0
         for lane in list(self._dispatcher.prefetch.lanes.values()):

@@ -44,7 +44,7 @@ class EventTasks:
         return task
 
     async def wait(self, seconds: float) -> None:
-        """Waits until all tasks have ended, at most so long."""
+        """Waits at most so many seconds for all tasks."""
         await asyncio.wait(self.running, timeout=seconds)
 
     def cancel(self) -> None:

@@ -1,8 +1,7 @@
-"""Notes functions whose events the backend refuses until the set-up is changed: named once in the log, and
-shown as long as it lasts.
+"""Records functions whose events the backend refuses until a setting is changed, and logs each once.
 
-A function is no longer one of them when a run of it has reached its code, when its last event here has ended, or when
-none of its events was refused for a while: then another gateway has run them, or they were dropped.
+A function is removed when a run has reached its code, when its last event here has ended, or when none of its events
+was refused for a while: then another gateway has run or dropped them.
 """
 
 from __future__ import annotations
@@ -22,19 +21,22 @@ _MOST_NAMED = 20  # functions in the log, in each of these periods
 
 
 class Misconfigured:
-    """`on_change` is called when there is a first such function, and when there is none any more. `seconds`: how long
-    a function stays one of them without another refusal; its next one is logged again then."""
+    """Holds the refused functions.
+
+    on_change: called when the first function is added and when the last is removed.
+    seconds: how long a function stays without another refusal; its next refusal is logged again.
+    """
 
     def __init__(self, on_change: Callable[[bool], None], *, seconds: float, call_later: CallLater | None) -> None:
         self._on_change = on_change
         self._seconds = max(seconds, SHORTEST_SECONDS)
         self._call_later = call_later
-        self._refused: dict[str, bool] = {}  # lanes, and whether one was refused since the last look
-        self._named: dict[str, bool] = {}  # lanes in the log, and whether the last line says that they are refused
+        self._refused: dict[str, bool] = {}  # lanes, and whether an event was refused in this period
+        self._named: dict[str, bool] = {}  # logged lanes, and whether the last line was a refusal
         self._timer: Handle | None = None
 
     def note(self, lane: FunctionQueue, result: RunResult) -> None:
-        """Note that an event of the lane was refused; `ran` has the remedy."""
+        """Records that an event of the lane was refused; `result` has the remedy."""
         is_first = not self._refused
         self._refused[lane.name] = True
         if is_first:
@@ -44,18 +46,18 @@ class Misconfigured:
         if lane.name not in self._named and len(self._named) < _MOST_NAMED:
             self._named[lane.name] = True
             log.error(
-                "events of %s (account %s) cannot run, and are kept until they are too old: %s (%s)",
+                "events of %s (account %s) cannot run and are kept until maximum_event_age_seconds: %s (%s)",
                 *(lane.function, lane.account, result.remedy, result.message),
             )
 
     def clear(self, lane: FunctionQueue) -> None:
-        """Note that a run of the lane's function has reached its code."""
+        """Records that a run of the lane's function has reached its code."""
         if self.forget(lane) and self._named.get(lane.name):
             self._named[lane.name] = False
             log.info("events of %s (account %s) run again", lane.function, lane.account)
 
     def forget(self, lane: FunctionQueue) -> bool:
-        """Note that the lane has no event left that could be refused. Return whether one was refused."""
+        """Removes a lane that has no event left to be refused. Returns whether one was refused."""
         if self._refused.pop(lane.name, None) is None:
             return False
         if not self._refused:

@@ -1,8 +1,8 @@
 """Maps each lane of a store to the origin of the backend for which its events were accepted.
 
-A lane's name begins with the origin, so that events of another backend are never fetched: they are held until somebody
-adopts them. The same holds for events of an account that the settings no longer name. Lanes without an origin are those
-of a file that an earlier version wrote; it is not known which backend they were for.
+A lane's name begins with the origin, so events of another backend are never claimed: they are held until an operator
+adopts them. The same holds for events of an account that the settings no longer name. Lanes without an origin are of a
+file that an earlier version wrote; their backend is unknown.
 """
 
 from __future__ import annotations
@@ -29,8 +29,12 @@ class Held(NamedTuple):
 
 
 class Origin:
-    """Holds the origin of this gateway. `has_account` says whether the settings name an account; one that a reload
-    removes stays this gateway's until the next start. Without a name all lanes without an origin are this gateway's."""
+    """Holds the origin of this gateway.
+
+    has_account: returns whether the settings name an account; one that a reload removes stays until the next start.
+
+    Without a name all lanes without an origin are this gateway's.
+    """
 
     def __init__(self, name: str = "", *, has_account: Callable[[str], bool] = lambda account: True) -> None:
         self.name = name
@@ -50,7 +54,7 @@ class Origin:
         return False
 
     def own(self, event: Event) -> None:
-        """Put an event into the lane of this origin; where it has one already it stays there."""
+        """Puts an event into the lane of this origin, unless it is there."""
         origin, account, work, function = split_lane(event.lane)
         if origin != self.name:
             event.lane = self.name_lane(account, work, function)
@@ -59,8 +63,10 @@ class Origin:
         return name_lane(account, work, function, self.name)
 
     def adopt(self, event: Event, now: float) -> None:
-        """Make a held event this gateway's. Its age begins now: it was held on purpose. An account without settings
-        becomes the default one."""
+        """Makes a held event this gateway's.
+
+        Its age begins now, since it was held on purpose. An account without settings becomes the default one.
+        """
         _, account, work, function = split_lane(event.lane)
         if not self._has_account(account):
             account = event.account = DEFAULT_ACCOUNT
@@ -70,7 +76,7 @@ class Origin:
             event.due_at = min(event.due_at, now)
 
     def sum_held(self, waiting: Iterable[LaneBacklog]) -> list[Held]:
-        """Return the held events by origin, the one with most events first."""
+        """Returns the held events by origin, the one with most events first."""
         sums: dict[str, Held] = {}
         for row in waiting:
             if not self.is_ours(row.lane):
@@ -81,7 +87,7 @@ class Origin:
 
 
 def describe_backend(url: str, region: str) -> str:
-    """Return the origin that events keep of their backend: scheme, host and port, and the Region of their ARNs."""
+    """Returns the origin that events keep of their backend: scheme, host and port, and the Region of their ARNs."""
     if url == "demo":
         return "demo"
     parts = urlsplit(url)

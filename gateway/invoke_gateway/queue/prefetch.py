@@ -31,7 +31,7 @@ _STORE_PAUSE = 1.0
 
 _SLACK = 1.0  # seconds, for clocks that differ slightly
 
-NO_LIMIT = "\0nobody"
+NO_LIMIT = "\0no limit"
 """Stands for no limit: a lane behind it waits for its time."""
 
 

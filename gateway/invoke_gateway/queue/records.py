@@ -1,8 +1,8 @@
-"""What a destination and a dead-letter queue are told of an event that has ended, in AWS's own shapes.
+"""Makes destination records and dead-letter messages of ended events, in AWS's own shapes.
 
 Sources: recordings of AWS's destination records and dead-letter messages, and Lambda's developer guide on records of
-asynchronous invocations. Payloads go into a record as the bytes they are, so that numbers keep their digits and objects
-the order of their keys.
+asynchronous invocations. Payloads go into a record as their bytes, so that numbers keep their digits and objects the
+order of their keys.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from .event import Event, Outcome
 MOST_ERROR_MESSAGE_BYTES = 1024
 FUNCTION_ERROR = 200  # the status with which a function error is answered, so a dead-letter message's ErrorCode of one
 
-# What XML 1.0 has no character for, and so SQS refuses; also the halves of surrogate pairs, which UTF-8 has none for.
+# Code points that are no characters of XML 1.0, so SQS refuses them; and surrogates, which UTF-8 cannot encode.
 NO_CHARACTER = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-# Control characters but white space: text has none.
+# Control characters without white space: a text has none.
 _IN_NO_TEXT = bytes(set(range(0x20)) - set(b"\t\n\f\r"))
 _ARN_PARTS = 7  # without a qualifier
 _UNTOLD_VERSION = "$LATEST"
@@ -55,12 +55,11 @@ class _Record(msgspec.Struct):
 
 
 def make_record(event: Event) -> bytes:
-    """The record that a destination is given: one JSON object. The event has its `outcome`.
+    """Returns the record for a destination: one JSON object. The event must have its `outcome`.
 
-    approximateInvokeCount is how often the function was run: its failed runs (`event.runs`), and one more where the
-    last one succeeded, which `runs` does not count. What was throttled, or met a system error, was not run. An event
-    that met a reservation of 0 has 0 and nothing of a response, as recorded, also where it was run before the
-    reservation became 0. Where the backend did not say which version ran, executedVersion is `$LATEST`.
+    approximateInvokeCount is the number of runs: the failed ones (`event.runs`), and one more after a success.
+    Throttles and system errors are no runs. An event that met a reservation of 0 has 0 and no response, as recorded,
+    even if it ran before. Where the backend did not name the version that ran, executedVersion is `$LATEST`.
     """
     outcome = _outcome_of(event)
     was_never_run = outcome.condition == "ZeroReservedConcurrency"
@@ -80,10 +79,11 @@ def make_record(event: Event) -> bytes:
 
 
 def make_attributes(event: Event) -> Attributes:
-    """The attributes of a dead-letter message, whose body is the event's own: texts are Strings, the number a Number.
+    """Returns the attributes of a dead-letter message, whose body is the event's own: texts are Strings, the number a
+    Number.
 
-    ErrorMessage is the function's own `errorMessage` where the event ended with a function error that has one, else
-    the outcome's text; at most 1024 bytes of UTF-8, never empty, and without what SQS takes for no character.
+    ErrorMessage is the function's own `errorMessage` after a function error that has one, else the outcome's text. It
+    has at most 1024 bytes of UTF-8, is never empty, and has only characters that SQS takes.
     """
     outcome = _outcome_of(event)
     message = outcome.error_message
@@ -94,13 +94,15 @@ def make_attributes(event: Event) -> Attributes:
 
 
 def delivery_id(kind: Kind, event: Event) -> str:
-    """What is the same when the same thing is told again, and only then. The time of its coming is part of it because
-    clients choose request ids, and an event must not be taken for another's repetition."""
+    """Returns an id that repeated deliveries of the same outcome share.
+
+    It includes the time of arrival, because clients choose request ids, and two events may have the same one.
+    """
     return f"{event.request_id}-{kind}-{int(event.received_at * 1_000_000):x}"
 
 
 def qualify(arn: str) -> str:
-    """The function's ARN with its qualifier, `$LATEST` where it has none."""
+    """Returns the function's ARN with its qualifier, `$LATEST` where it has none."""
     return arn if arn.count(":") >= _ARN_PARTS else f"{arn}:$LATEST"
 
 
@@ -111,7 +113,7 @@ def _outcome_of(event: Event) -> Outcome:
 
 
 def _truncate(text: str, most_bytes: int) -> str:
-    """As much of the text as so many bytes of UTF-8 hold, in whole characters."""
+    """Returns as many whole characters as fit into so many bytes of UTF-8."""
     return text.encode()[:most_bytes].decode(errors="ignore")
 
 
@@ -120,8 +122,10 @@ def _timestamp(seconds: float) -> str:
 
 
 def _embed(payload: bytes, empty: bytes) -> msgspec.Raw:
-    """Return the payload as part of a JSON text; where it is none, which only a backend can cause, as a string of that:
-    of the text, or of base64 where it is no text."""
+    """Returns the payload as part of a JSON text.
+
+    A payload that is no JSON, which only a backend can cause, becomes a string: its text, or base64 of what is no text.
+    """
     if not payload.strip():
         return msgspec.Raw(empty)
     if find_json_error(payload) is None:
@@ -130,5 +134,5 @@ def _embed(payload: bytes, empty: bytes) -> msgspec.Raw:
         return msgspec.Raw(_encode(payload.decode()))
     except UnicodeDecodeError:
         is_text = len(payload.translate(None, _IN_NO_TEXT)) == len(payload)
-        # Of bytes that are no text, msgspec makes base64.
+        # msgspec encodes bytes as base64.
         return msgspec.Raw(_encode(payload.decode(errors="replace") if is_text else payload))

@@ -38,15 +38,15 @@ _MOST_TEXT = 4096  # characters of a text that is kept, or bytes of one that is 
 class RunResult(NamedTuple):
     """Holds the outcome of a run.
 
-    ok             the function succeeded
-    error          it ran and failed, or took too long
-    returned       the backend said that it cannot now, or broke off: this event is tried again later
-    misconfigured  the same, until somebody follows `remedy`
-    refused        no slot, at `counter` where it is a limit of slots: its lane waits
-    away           neither backend nor counters can be reached: its lane waits, until `remedy` where there is one
-    rejected       the backend will never run it
+      ok             the function succeeded
+      error          it ran and failed, or took too long
+      returned       the backend was throttled or failed: this event is retried later
+      misconfigured  the same, until an operator follows `remedy`
+      refused        no slot, at `counter` where it is a limit of slots: its lane waits
+      away           the backend or the counters are unreachable: its lane waits, until `remedy` where there is one
+      rejected       the backend will never run it
 
-    `answer` is the function's, `code` and `message` are what a dead-letter message says of it.
+    answer: the function's. code, message: as in a dead-letter message.
     """
 
     kind: Literal["ok", "error", "returned", "misconfigured", "refused", "away", "rejected"]
@@ -58,18 +58,18 @@ class RunResult(NamedTuple):
 
 
 def judge_full(full: LimitReached, plan: Plan) -> RunResult:
-    """Return what it means that there was no slot."""
-    if not isinstance(full.claim, Claim):  # the shared counters can say neither yes nor no
+    """Returns the result of a run that found no slot."""
+    if not isinstance(full.claim, Claim):  # the shared counters are unavailable
         return RunResult("away", code=500, message=full.claim.refusal.message)
     return RunResult("refused", code=429, message="Rate Exceeded.", counter=full.claim.counter or plan.function_counter)
 
 
 def judge_fault(fault: BackendError) -> RunResult:
-    """Return what it means that the backend did not answer."""
+    """Returns the result of a run that the backend did not answer."""
     if isinstance(fault, _NOT_REACHED):
         remedy = str(fault) if isinstance(fault, BackendUntrusted) else None  # time mends the others
         return RunResult("away", code=500, message=str(fault), remedy=remedy)
-    if isinstance(fault, _TOO_LONG):  # it ran, and longer than it may: Lambda counts that as the function's error
+    if isinstance(fault, _TOO_LONG):  # it ran for too long, which Lambda counts as the function's error
         payload = msgspec.json.encode({"errorType": "Sandbox.Timedout", "errorMessage": str(fault)})
         return RunResult("error", FunctionAnswer(200, payload, UNNAMED), message=str(fault))
     return RunResult("returned", code=500, message=str(fault))
@@ -78,21 +78,25 @@ def judge_fault(fault: BackendError) -> RunResult:
 def judge_response(
     status: int, headers: Mapping[bytes, bytes], body: bytes, function_errors: FunctionErrors, limit: int
 ) -> RunResult:
-    """Return what a response means. Names of headers are lower-case; `limit`: most bytes of a payload, decoded."""
+    """Returns the result of a response.
+
+    headers: by lower-case name.
+    limit: the bound on a decoded payload (bytes).
+    """
     is_success = 200 <= status < 300
     version = _text(headers.get(b"x-amz-executed-version"))
     problem = ""
     try:
         payload = read_payload(headers, body, limit)
     except CannotDecode as reason:
-        payload, problem = wrap(body), f"The answer is coded, and cannot be read: {reason}."
+        payload, problem = wrap(body), f"The answer's content encoding cannot be read: {reason}."
     except DecodedTooLarge:
         if is_success:
             return RunResult("error", FunctionAnswer(200, make_too_large_error(limit), UNNAMED, version))
         payload = b""
     error = function_errors.find(status, headers, payload)
     if error is not None:
-        # Lambda answers 200, whatever happened to the function.
+        # Lambda answers 200 for every function error.
         answer = FunctionAnswer(status if is_success else 200, error.payload, error.name, version)
         return RunResult("error", answer, message=problem or _read_text(error.payload))
     if is_success:
@@ -122,7 +126,7 @@ def _text(value: bytes | None) -> str | None:
 
 
 def _read_text(payload: bytes) -> str:
-    """Return the text of an error that is no object: one line, of a page its title; nothing where it is no text."""
+    """Returns the text of an error that is no object: one line, of a page its title, and nothing of what is no text."""
     try:
         text = payload[:_MOST_TEXT].decode()
     except UnicodeDecodeError as error:

@@ -1,4 +1,4 @@
-"""Runs one event as a synchronous invocation, by the same stages as every other call."""
+"""Runs one event as a synchronous invocation, through the same stages as every other call."""
 
 from __future__ import annotations
 
@@ -20,15 +20,20 @@ from .run_result import RunResult, judge_fault, judge_full, judge_response
 log = logging.getLogger("invoke_gateway")
 
 _USUAL_LIMIT = 6_291_556  # bytes; Lambda's quota of a response
-_LONG_BODY = 262_144  # to look through more than that is done in a thread
+_LONG_BODY = 262_144  # bytes; longer bodies are classified in a thread
 
 RUN = "invoke_gateway.run"
-"""Where the scope of an event's invocation has its run, so that `Admitted` can tell it."""
+"""Names the callback in the scope of an event's invocation that `Admitted` calls."""
 
 
 class Runner:
-    """`tail` is the end of the chain, from admission on; `tell` records every exchange, as a client's.
-    `function_errors` finds the errors that answers report; `limit` is the most bytes of an answer, decoded."""
+    """Runs events.
+
+    tail: the end of the chain, from admission on.
+    on_exchange: records every exchange, as a client's.
+    function_errors: finds the errors that answers report.
+    limit: returns the bound on a decoded answer (bytes).
+    """
 
     def __init__(
         self,
@@ -46,7 +51,7 @@ class Runner:
         self._clock = clock
 
     async def run(self, event: Event, plan: Plan, on_admitted: Callable[[], None]) -> RunResult:
-        """Run it now. `admitted` is called when it has its slot. Never raises but when it is cancelled."""
+        """Runs the event now, and calls `on_admitted` once it has its slot. Raises nothing but a cancellation."""
         exchange = _make_exchange(event, plan, self._clock())
         scope = _make_scope(event, exchange)
         scope[RUN] = on_admitted
@@ -58,7 +63,7 @@ class Runner:
             except BackendError as fault:
                 exchange.error_kind = fault.kind
                 return judge_fault(fault)
-            except Exception as error:  # a mistake of ours: the event is tried again, the log has the traceback
+            except Exception as error:  # a bug: the event is retried, and the log has the traceback
                 log.exception("event %s failed inside the gateway", event.request_id)
                 exchange.error_kind = "internal"
                 return RunResult(
@@ -71,7 +76,7 @@ class Runner:
             self._on_exchange(exchange, scope)
 
     async def _judge(self, response: _Response) -> RunResult:
-        """Return what a response means. An answer that is long or coded is looked through beside the event loop."""
+        """Returns the meaning of a response. A long or encoded answer is read in a thread."""
         headers, body = response.headers, b"".join(response.pieces)
         judged = (response.status, headers, body, self._function_errors, self._limit())
         if len(body) > _LONG_BODY or b"content-encoding" in headers:
@@ -80,7 +85,7 @@ class Runner:
 
 
 class Admitted:
-    """A stage behind admission: tells the run of an event that it has its slot."""
+    """Calls the run of an event back once it has its slot. The stage stands behind admission."""
 
     def __init__(self, app: App) -> None:
         self._app = app
@@ -91,7 +96,8 @@ class Admitted:
 
 
 def plan_of(plan: Plan) -> Plan:
-    """What a run must take: slots as every call, but no token of a rate: those are of synchronous requests."""
+    """Returns the plan of a run: slots as for every call, but no token of a rate, since rates are of synchronous
+    requests."""
     return replace(plan, rates=()) if plan.rates else plan
 
 
@@ -123,7 +129,7 @@ def _make_scope(event: Event, exchange: Exchange) -> Scope:
 
 
 def _accept_identity(headers: Headers) -> Headers:
-    """Return the headers without the codings that the client reads: the answer goes into a record."""
+    """Returns the headers without the client's encodings: the answer goes into a record."""
     return [header for header in headers if header[0] != b"accept-encoding"] + [(b"accept-encoding", b"identity")]
 
 
@@ -132,7 +138,7 @@ async def _receive_nothing() -> Message:
 
 
 class _Response:
-    """Return a `send` that keeps the response. Lines of one header are one list (RFC 9110, 5.3)."""
+    """Collects a response, as a `send`. Lines of one header are one list (RFC 9110, 5.3)."""
 
     def __init__(self) -> None:
         self.status = 0

@@ -1,7 +1,6 @@
-"""What becomes of an event: it is written down, and told to whom it concerns.
+"""Records the outcome of a run: in the store, then at the targets.
 
-Once an event has ended its outcome is in the store before anybody is told of it; so it is never run again for want of
-somebody to tell.
+The store has an event's outcome before any target receives it, so an event that has ended never runs again.
 """
 
 from __future__ import annotations
@@ -26,25 +25,25 @@ _NEVER = 100 * 365 * 86_400.0
 
 
 class EventRecorder(Protocol):
-    """Who counts. `function` is the label under which a function is counted."""
+    """Counts events. `function` is the label under which a function is counted."""
 
     def received(self, account: str, function: str) -> None: ...
 
     def started(self, account: str, function: str, age_seconds: float) -> None:
-        """A run has its slot."""
+        """Counts a run that has its slot."""
 
     def retried(self, account: str, function: str, cause: str) -> None:
-        """The event will be run again, for `error`, or is tried again, for `throttle` or `system`."""
+        """Counts an event that will run again. `cause` is `error`, `throttle` or `system`."""
 
     def dropped(self, account: str, function: str, condition: str, name: str) -> None:
-        """`name` is the function's own, for people."""
+        """Counts a dropped event. `name` is the function's own, for people."""
 
     def not_delivered(self, account: str, function: str, kind: str) -> None:
-        """A target has failed for the last time."""
+        """Counts a target whose last delivery failed."""
 
 
 class Settlement:
-    """`rules` gives a function's, `limits` the table in force."""
+    """Settles runs. `rules` returns a function's rules, `limits` the limits in force."""
 
     def __init__(
         self,
@@ -74,7 +73,7 @@ class Settlement:
         self._rng = rng
 
     async def settle(self, lane: FunctionQueue, event: Event, plan: Plan, result: RunResult) -> None:
-        """Write down what became of a run."""
+        """Records the outcome of a run."""
         rules = self._rules(lane.account, lane.function)
         age = self._now() - event.received_at
         if result.kind not in ("refused", "away"):
@@ -111,9 +110,9 @@ class Settlement:
     async def _block_lane(
         self, lane: FunctionQueue, event: Event, plan: Plan, result: RunResult, rules: EventRules
     ) -> None:
-        """The whole lane goes back to the queue: it had no slot, or nobody can be reached."""
+        """Puts the event back and blocks its lane, which has no slot or cannot reach the backend or the counters."""
         now = self._now()
-        if lane.not_before <= now:  # else another of its events has met the same
+        if lane.not_before <= now:  # else another of its events was refused already
             lane.tries += 1
             lane.not_before = now + back_off(lane.tries, self._delays, self._rng())
         self._recorder.retried(plan.account, plan.label, "throttle" if result.kind == "refused" else "system")
@@ -140,17 +139,17 @@ class Settlement:
         if condition != "Success":
             self._recorder.dropped(lane.account, self.label(lane), condition, lane.function)
             if lane.running <= 1 and not lane.ready and lane.next_due_at == inf:
-                self._misconfigured.forget(lane)  # it was the last
+                self._misconfigured.forget(lane)  # this was its last event
         if not self._rules(event.account, event.function).targets.of(condition):
             await self._store.ack(event)
             return
         self.end_as(event, condition, code, message)
         event.due_at = self._now()
-        await self._store.update(event)  # from here on it is not run again, whatever happens
+        await self._store.update(event)  # from here on the event never runs again
         self._prefetch.add(self._prefetch.lane(event.lane), event)
 
     async def deliver(self, lane: FunctionQueue, event: Event) -> None:
-        """Tell those who are to be told, and write down whether that has ended it."""
+        """Delivers an outcome to the pending targets, and records whether that ends the event."""
         delay = await self._deliveries.deliver(event, self._rules(lane.account, lane.function).targets)
         if delay is None:
             await self._store.ack(event)
@@ -164,10 +163,10 @@ class Settlement:
             await self._requeue(self._prefetch.lane(event.lane), event, _NEVER)
 
     def record_dropped(self, event: Event, condition: str) -> None:
-        """An event was dropped, and not by what became of it."""
+        """Counts an event that an operator has dropped."""
         label = self._limits().of(event.account).plan(event.function).label
         self._recorder.dropped(event.account, label, condition, event.function)
 
     def label(self, lane: FunctionQueue) -> str:
-        """Under which its function is counted."""
+        """Returns the label under which the lane's function is counted."""
         return self._limits().of(lane.account).plan(lane.function).label

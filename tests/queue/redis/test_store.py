@@ -42,7 +42,7 @@ async def test_a_paused_server_fails_puts_in_time_and_costs_no_claim_and_no_sett
                 await one.enqueue(make_event("late"))
             assert caught.value.kind == "away"
             judge(started, TIMEOUT + 0.3)
-            with pytest.raises(StoreError, match="does not answer"):  # nobody waits for what is known to be away
+            with pytest.raises(StoreError, match="unavailable"):  # nobody waits for what is known to be away
                 end_at_once(one.enqueue(make_event("late")))
             settling = [asyncio.create_task(ack(one, first)), asyncio.create_task(requeue(one, second))]
             await asyncio.sleep(1.5 * LEASE)
@@ -153,7 +153,7 @@ async def test_a_full_store_takes_nothing_new_and_can_be_worked_off(kind: str) -
             with server.client() as client:
                 client.config_set("maxmemory", client.info()["used_memory"] - 500_000)
             for put in (store.enqueue, store.enqueue_claimed):
-                with pytest.raises(StoreError, match="raise maxmemory") as caught:
+                with pytest.raises(StoreError, match="Raise maxmemory") as caught:
                     await put(make_event("more"))
                 assert caught.value.kind == "full"
                 assert store.problem == str(caught.value)
@@ -208,6 +208,6 @@ async def test_an_end_while_the_store_is_away_is_not_waited_for(caplog: pytest.L
         started = time.monotonic()
         await store.close()
         judge(started, 3 * TIMEOUT)
-        assert any("what became of 1 events could not be written" in record.message for record in caplog.records)
+        assert any("the outcomes of 1 events could not be written" in record.message for record in caplog.records)
         server.resume()
         finishing.cancel()

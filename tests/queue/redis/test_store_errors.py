@@ -19,20 +19,24 @@ from invoke_gateway.queue.redis.store_errors import read_refusal
 @pytest.mark.parametrize(
     ("error", "kind", "text"),
     [
-        (OutOfMemoryError("whatever it says"), "full", "raise maxmemory"),
-        (ResponseError("OOM whatever it says"), "full", "raise maxmemory"),
+        (OutOfMemoryError("whatever it says"), "full", "Raise maxmemory"),
+        (ResponseError("OOM whatever it says"), "full", "Raise maxmemory"),
         # Redis 6.2, where a script ran into it
-        (ResponseError("Error running script (call to f_1): @user_script:1: OOM whatever"), "full", "raise maxmemory"),
-        (ResponseError("MISCONF whatever it says"), "full", "look at its disk"),
-        (ReadOnlyError("whatever it says"), "away", "give the primary's address"),
-        (ResponseError("READONLY whatever it says"), "away", "give the primary's address"),
-        (BusyLoadingError("whatever it says"), "away", "still reads its files"),
-        (MovedError("1 127.0.0.1:7000"), "away", "a node of a cluster that has not these keys: 1 127.0.0.1:7000"),
+        (ResponseError("Error running script (call to f_1): @user_script:1: OOM whatever"), "full", "Raise maxmemory"),
+        (ResponseError("MISCONF whatever it says"), "full", "Check its disk"),
+        (ReadOnlyError("whatever it says"), "away", "Give the primary's address"),
+        (ResponseError("READONLY whatever it says"), "away", "Give the primary's address"),
+        (BusyLoadingError("whatever it says"), "away", "still loading its files"),
+        (MovedError("1 127.0.0.1:7000"), "away", "a node of a cluster without these keys (1 127.0.0.1:7000)"),
         (ClusterDownError("whatever it says"), "away", "a node of a cluster"),
         (ResponseError("CROSSSLOT whatever it says"), "away", "a node of a cluster"),
-        (NoScriptError("whatever it says"), "away", "forgotten its scripts"),
-        (ResponseError("ERR the memory is MOVEDISH, and Loading"), "failed", "says: ERR the memory is MOVEDISH"),
-        (ResponseError(""), "failed", "says: ResponseError"),
+        (NoScriptError("whatever it says"), "away", "lost its scripts"),
+        (
+            ResponseError("ERR the memory is MOVEDISH, and Loading"),
+            "failed",
+            "returned an error: ERR the memory is MOVEDISH",
+        ),
+        (ResponseError(""), "failed", "returned an error: ResponseError"),
     ],
 )
 def test_a_refusal_is_known_by_its_code(error: ResponseError, kind: str, text: str) -> None:

@@ -198,7 +198,7 @@ async def test_a_file_that_is_brought_back_goes_on_with_what_was_written_meanwhi
     await asyncio.wait_for(store.ack(ends), 30)
     path.parent.with_name("moved").rename(path.parent)
     await until(lambda: store.problem is None)
-    assert caplog.text.count("the queue can be written again") == 1
+    assert caplog.text.count("the queue's file can be written again") == 1
     await store.enqueue(event("after"))
     await store.close()
     store = await opened(path)

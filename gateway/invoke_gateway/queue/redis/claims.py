@@ -1,8 +1,8 @@
-"""What this gateway has claimed, and what it says became of that.
+"""Claims events of the store for this gateway, and reports their outcomes.
 
-A claimed event's key is the event's number and the token of the claim, `<session>:<number>`. The store takes what is
-said of a claim only while it is that one: who was taken for dead and wakes up changes nothing of what others did
-since."""
+The key of a claimed event is the event's number and the token of the claim, `<session>:<number>`. The store accepts a
+report only for the present claim, so a gateway that was taken for dead changes nothing when it wakes up.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from .work import ClaimWork
 log = logging.getLogger("invoke_gateway")
 
 _MOST_TRIES = 5
-_PAUSE_SECONDS = 0.5  # before the store is asked again for what must be done
+_PAUSE_SECONDS = 0.5  # before a retry of what must be done
 
 
 class Claims:
-    """`next_number` names claims."""
+    """Holds the claims of this gateway. `next_number` names claims."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Claims:
         self._last_lost = 0
 
     def note_loss(self) -> None:
-        """The store may lack the last of what it was told, or all of it."""
+        """Records that the server may lack its last changes, or all of them."""
         self._last_lost = self._next_number()
 
     async def enqueue(self, event: Event) -> None:
@@ -59,13 +59,13 @@ class Claims:
             try:
                 events.append(decode_event(head, body, b"%b %b" % (key, token.encode())))
             except UnreadableEvent as error:
-                # It stays claimed until this gateway ends, and then one of the version that wrote it may have it.
+                # It stays claimed until this gateway ends. Then a gateway of the version that wrote it may claim it.
                 log.error("event %s of %s cannot be read, another version wrote it: %s", key.decode(), lane, error)
         return ClaimedEvents(events, None if reply[0] is None else float(reply[0]))
 
     async def claim_one(self, key: bytes | int) -> Event | None:
         number = split(key)[0]
-        for _ in range(_MOST_TRIES):  # somebody may move it meanwhile
+        for _ in range(_MOST_TRIES):  # it may be moved meanwhile
             found = read_events((await self._work.query(READ, number))[0])
             if not found or found[0][1]:
                 return None
@@ -82,14 +82,16 @@ class Claims:
                 break
             await self._membership.renew()
         if isinstance(reply, bytes):
-            raise StoreError("away", "the queue's store does not let this gateway claim: its lease is too short")
+            raise StoreError(
+                "away", "The event store ends this gateway's lease before it can claim: the lease is too short."
+            )
         return reply, token
 
     def owns_claim(self, event: Event) -> bool | None:
         session, _, number = split(event.key)[1].rpartition(b":")
         if session == self._membership.session.encode():
             return True if self._membership.has_lease else None
-        # Of an emptied store nobody else has it; else others have had time to take it over.
+        # After the store was emptied no other gateway has the event; else others may have claimed it.
         return int(number) <= self._last_lost
 
     async def ack(self, event: Event) -> None:
@@ -111,16 +113,16 @@ class Claims:
                 await self._restore(event)
 
     async def _report(self, kind: str, event: Event, *more: Any) -> bool:
-        """Whether the store has lost the event, which is here still."""
+        """Reports a change of a claimed event. Returns whether the store has lost the event."""
         number, token = split(event.key)
         letter, is_repeated = await self._work.report(kind, number, token, *more)
         if letter == "n" and kind != "finish":
-            # Perhaps nobody else has it, and the store came back empty: then it knows this session no more.
+            # The store may have come back empty, without this session, and then no other gateway has the event.
             await self._renew_at_last()
             letter, _ = await self._work.report(kind, number, token, *more)
         if letter == "g" and int(token.rpartition(b":")[2]) <= self._last_lost:
             return True
-        if letter != "y" and not is_repeated:  # else it may have been heard, and its reply lost
+        if letter != "y" and not is_repeated:  # else the first attempt may have succeeded without a reply
             self._totals.refused += 1
         return False
 
@@ -138,7 +140,7 @@ class Claims:
                 await self._enqueue(event, is_claimed)
                 return
             except StoreError as fault:
-                log.error("an event that the queue's store has lost cannot be put again yet: %s", fault)
+                log.error("an event that the event store has lost cannot be enqueued again yet: %s", fault)
             await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _enqueue(self, event: Event, is_claimed: bool) -> None:
@@ -152,7 +154,7 @@ class Claims:
 
 
 def read_events(reply: list[Any]) -> list[tuple[Event, bool]]:
-    """What the scripts `read` and `oldest` say: events, and of each whether it is claimed."""
+    """Returns the events of a reply of the scripts `read` and `oldest`, each with whether it is claimed."""
     events = []
     for key, head, body, is_claimed in zip(reply[::4], reply[1::4], reply[2::4], reply[3::4], strict=True):
         try:
@@ -163,7 +165,7 @@ def read_events(reply: list[Any]) -> list[tuple[Event, bool]]:
 
 
 def split(key: bytes | int | None) -> tuple[bytes, bytes]:
-    """An event's number and the token of its claim."""
+    """Returns an event's number and the token of its claim."""
     assert isinstance(key, bytes), "the key of an event of this store"
     number, _, token = key.partition(b" ")
     return number, token

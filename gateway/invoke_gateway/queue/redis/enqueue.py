@@ -1,5 +1,8 @@
-"""New events on their way into the store. What is to be put while an exchange is under way goes together with the next:
-the busier the gateway, the larger its batches, and who comes alone waits for nobody."""
+"""Sends new events to the store in batches.
+
+Events that arrive during an exchange are the next batch, so a busier gateway has larger batches, and a lone event is
+sent immediately.
+"""
 
 from __future__ import annotations
 
@@ -19,18 +22,18 @@ from .request_channel import RequestChannel
 from .script import PUT
 from .store_errors import read_refusal
 
-_MOST_EVENTS = 256  # in one batch: the store does nothing else while it takes one, some 5 ms for so many
+_MOST_EVENTS = 256  # in one batch, which blocks the server for some 5 ms
 _MOST_BYTES = 4 << 20
-_FULL_SECONDS = 10.0  # for which a store without room is trouble, unless it takes an event before
+_FULL_SECONDS = 10.0  # for which a full store is shown as a problem, unless it stores an event before
 
 
 def describe(event: Event) -> tuple[str, str, str, str, bytes]:
-    """What the scripts take: lane, due_at, received_at, retried, head."""
+    """Returns the arguments of an event for the scripts: lane, due_at, received_at, retried, head."""
     return event.lane, repr(event.due_at), repr(event.received_at), "1" if event.runs else "0", encode_head(event)
 
 
 class PendingEnqueue:
-    """One event that somebody waits to see kept. `claim` is the number of its claim, 0 for none."""
+    """Holds an event whose request waits until it is stored. `claim` is the number of its claim, 0 for none."""
 
     __slots__ = ("arguments", "claim", "done", "event", "size")
 
@@ -43,9 +46,13 @@ class PendingEnqueue:
 
 
 class Enqueuer:
-    """`session` is the gateway's name at the store now; `renew` gets it another where that has lost its lease.
-    `forgo` is told of events for which nobody waits any more, and the number of their batch if it is not known
-    whether that was kept, else 0."""
+    """Batches new events.
+
+    session: returns the gateway's present name at the store.
+    renew: obtains another session where the store has ended the lease.
+    cancel_enqueue: called with events for which no request waits, and with the number of their batch where it is
+        unknown whether the batch was stored, else 0.
+    """
 
     def __init__(
         self,
@@ -75,35 +82,35 @@ class Enqueuer:
 
     @property
     def problem(self) -> str | None:
-        """Why the store had no room for the last event, if that was just now."""
+        """Returns that the store had no room for the last event, if that was recent."""
         return self._no_room if monotonic() < self._no_room_until else None
 
     def start(self, tasks: BackgroundTasks) -> None:
         self._task = tasks.start(self._keep_sending, "events to the store")
 
     async def enqueue(self, event: Event, claim: int = 0) -> tuple[bytes, str]:
-        """The event's number at the store, and the session that has claimed it. Raises `StoreError`."""
+        """Returns the event's number at the store, and the session that has claimed it. Raises `StoreError`."""
         why_away = self._channel.why_away
         if why_away is not None or self._is_closing:
-            raise StoreError("away", f"the queue's store does not answer: {why_away or 'it is closed'}")
+            raise StoreError("away", f"The event store is unavailable: {why_away or 'it is closed'}.")
         put = PendingEnqueue(event, claim, asyncio.get_running_loop().create_future())
         self._queue.append(put)
         self._has_work.set()
         try:
             return await put.done
         except asyncio.CancelledError:
-            if not put.done.cancelled() and put.done.exception() is None:  # it came when it was too late
+            if not put.done.cancelled() and put.done.exception() is None:  # it was stored too late
                 self._cancel_enqueue(0, [put])
             raise
 
     async def close(self) -> None:
-        """What is under way is heard to its end."""
+        """Waits for the exchange under way, and refuses the other events."""
         self._is_closing = True
         self._has_work.set()
         if self._task is not None:
             await self._task.finish()
         if self._queue:
-            self._fail([], StoreError("away", "the gateway ends"))
+            self._fail([], StoreError("away", "The gateway stops."))
         await self._channel.close()
 
     async def _keep_sending(self) -> None:
@@ -118,11 +125,11 @@ class Enqueuer:
                 except StoreError as fault:
                     self._fail(batch, fault)
                 except asyncio.CancelledError:
-                    self._fail(batch, StoreError("away", "writing events to the queue's store was interrupted"))
+                    self._fail(batch, StoreError("away", "Writing events to the event store was interrupted."))
                     raise
-                except Exception as error:  # a mistake of ours: nobody may wait for ever
-                    self._fail(batch, StoreError("failed", f"a mistake in the gateway: {error!r}"), error)
-                # Under load: what else this turn of the event loop brings goes with the next batch.
+                except Exception as error:  # a bug: no request may wait for ever
+                    self._fail(batch, StoreError("failed", f"A bug in the gateway: {error!r}. Report it."), error)
+                # Under load, events of this turn of the event loop join the next batch.
                 await asyncio.sleep(0)
 
     def _next_batch(self) -> list[PendingEnqueue]:
@@ -144,7 +151,9 @@ class Enqueuer:
             await self._renew()
             session, reply = await self._exchange(batch)
         if reply == b"FENCED":
-            raise StoreError("away", "the queue's store does not let this gateway claim: its lease is too short")
+            raise StoreError(
+                "away", "The event store ends this gateway's lease before it can claim: the lease is too short."
+            )
         self._no_room_until = 0.0
         first, kept = int(reply[0]), int(reply[1])
         for number, put in enumerate(batch):
@@ -172,8 +181,8 @@ class Enqueuer:
         if waited and (isinstance(waited[0], ResponseError) or waited[0] < self._replicas[0]):
             raise StoreError(
                 "away",
-                f"the event reached {waited[0]} of {self._replicas[0]} replicas within {self._replicas[1]} ms; the "
-                "primary has it, and it may be run all the same",
+                f"The event reached {waited[0]} of {self._replicas[0]} replicas within {self._replicas[1]} ms. The "
+                "primary has it, and it may run nevertheless.",
             )
         return session, reply
 
@@ -181,14 +190,16 @@ class Enqueuer:
         if not put.done.cancelled():
             put.done.set_exception(
                 StoreError(
-                    "bound", f"the queue holds {self._maximum_events} events, its maximum_events: raise that, or wait"
+                    "bound",
+                    f"The queue has {self._maximum_events} events, its bound. Let it drain, or raise "
+                    "async.maximum_events.",
                 )
             )
 
     def _fail(self, batch: list[PendingEnqueue], fault: StoreError, cause: Exception | None = None) -> None:
-        if fault.kind == "away":  # it may have come all the same, or may come yet
+        if fault.kind == "away":  # the store may have the batch, or receive it later
             self._cancel_enqueue(self._batch, list(batch))
-            batch += self._queue  # they have waited as long
+            batch += self._queue
             self._queue.clear()
         elif fault.kind == "full":
             self._no_room, self._no_room_until = str(fault), monotonic() + _FULL_SECONDS

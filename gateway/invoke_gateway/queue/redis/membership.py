@@ -1,8 +1,7 @@
-"""A gateway among those that share a store of events: its session, which holds its claims as long as it is heard, what
-the dead had claimed, and the news of what the others put.
+"""Keeps this gateway's membership of an event store: its lease, the claims of dead gateways, and notifications.
 
-A session that was not heard for a lease loses its claims, and its name is never used again: what the gateway says of
-those claims when it wakes is refused by the store, and it goes on under another name.
+A session that does not renew its lease in time loses its claims, and its name is never used again. The store refuses
+that session's reports when the gateway wakes up, and the gateway goes on under another name.
 """
 
 from __future__ import annotations
@@ -29,13 +28,17 @@ log = logging.getLogger("invoke_gateway")
 
 NoteEnqueued = Callable[[str, int, float], None]
 
-_MOST_TAKEN_OVER = 500  # in one script: the store does nothing else meanwhile
+_MOST_TAKEN_OVER = 500  # in one script, which blocks the server
 _MOST_NOTIFICATIONS = 500
 
 
 class StreamTotals:
-    """`refused`: what was said of claims that others had by then; `taken_over`: events that dead gateways had claimed;
-    `lost_leases`: how often this gateway was taken for dead."""
+    """Counts since the start.
+
+    refused: reports on claims that others had by then.
+    taken_over: events that dead gateways had claimed.
+    lost_leases: how often this gateway was taken for dead.
+    """
 
     def __init__(self) -> None:
         self.refused = 0
@@ -47,8 +50,12 @@ class StreamTotals:
 
 
 class Membership:
-    """`resync` is awaited when news may have been missed, and told whether nothing was heard before; `emptied` is
-    called when the store has lost everything. `is_synced`: what waits is known, and from now on news are told."""
+    """Renews the lease and receives notifications.
+
+    resync: awaited after missed notifications, with whether these are the first.
+    on_store_lost: called when the store has lost everything.
+    is_synced: whether the backlog is known, and from now on notifications are passed on.
+    """
 
     def __init__(
         self,
@@ -84,29 +91,29 @@ class Membership:
 
     @property
     def has_lease(self) -> bool:
-        """Whether the lease lasts, for sure: a process that stood still finds that it does not."""
+        """Returns whether the lease surely lasts: after a standstill of the process it does not."""
         return monotonic() - self._renewed_at < self._lease_seconds
 
     @property
     def is_registered(self) -> bool:
-        """Whether the store has heard of this gateway."""
+        """Returns whether the store has registered this gateway."""
         return self._is_registered.is_set()
 
     def start(self, tasks: BackgroundTasks, *, is_synced: bool) -> None:
         self.is_synced = self._was_synced = is_synced
         self._tasks = [
             tasks.start(self._keep_lease, "lease of the events"),
-            tasks.start(self._keep_listening, "news of events"),
+            tasks.start(self._keep_reading, "notifications of events"),
         ]
 
     async def close(self) -> None:
-        """Listen no longer, and let the lease end."""
+        """Ends the background tasks, and lets the lease end."""
         for task in self._tasks:
             await task.close()
         await self._notifications.close()
 
     async def leave(self, line: RequestChannel, base: str) -> None:
-        """Give back every claim and end the session. Raises `StoreError`."""
+        """Releases every claim and ends the session. Raises `StoreError`."""
         while True:
             commands: list[Command] = [("EVALSHA", LEAVE.sha, 1, base, self.session, _MOST_TAKEN_OVER)]
             (more,) = await line.exchange(lambda: commands)  # noqa: B023 (it is called before the next round)
@@ -116,20 +123,20 @@ class Membership:
                 return
 
     async def renew(self) -> None:
-        """Say that this gateway lives, under a new name where it was taken for dead. Raises `StoreError`."""
+        """Renews the lease, under a new name where the gateway was taken for dead. Raises `StoreError`."""
         async with self._is_renewing:
             while await self._renew():
                 pass
 
     async def _renew(self) -> bool:
-        """Whether there is more to take over."""
+        """Returns whether there are more claims to take over."""
         lease = max(1, int(self._lease_seconds * 1000))
-        asked_at = monotonic()
+        sent_at = monotonic()
         reply, _ = await self._work.query(RENEW, lease, self._store_id, token_hex(8), _MOST_TAKEN_OVER)
         if reply == b"FENCED":
             log.warning(
-                "gateway %s was not heard by the queue's store for its lease of %g s: others run the events that it "
-                "had claimed, some perhaps for the second time",
+                "gateway %s did not renew its lease at the event store within %g s: other gateways run the events "
+                "that it had claimed, some perhaps for the second time",
                 self._gateway,
                 self._lease_seconds,
             )
@@ -137,19 +144,21 @@ class Membership:
             self.session = self._name_session()
             self._store_id = b""
             return True
-        self._renewed_at = asked_at
-        born, last_news, more, *lanes = reply
-        was, self._store_id = self._store_id, born
+        self._renewed_at = sent_at
+        store_id, last_notification, more, *lanes = reply
+        known, self._store_id = self._store_id, store_id
         for lane, events, due_at in zip(lanes[::3], lanes[1::3], lanes[2::3], strict=True):
             self._totals.taken_over += events
-            log.warning("%d events of %s were claimed by a gateway that is gone, and wait again", events, lane.decode())
+            log.warning(
+                "%d events of %s were claimed by a gateway that has died, and wait again", events, lane.decode()
+            )
             self._note_others(lane, events, due_at)
         if not self._is_registered.is_set():
-            self._last_notification = int(last_news)
+            self._last_notification = int(last_notification)
             self._is_registered.set()
-        elif was and was != born:
-            log.error("the queue's store has lost all events: it was emptied, or came back without its files")
-            self._last_notification = int(last_news)
+        elif known and known != store_id:
+            log.error("the event store has lost all events: it was emptied, or started without its files")
+            self._last_notification = int(last_notification)
             self._on_store_lost()
             self.is_synced = False
         return bool(more == b"1")
@@ -169,14 +178,14 @@ class Membership:
             except StoreError as fault:
                 if fault.kind != "away":
                     log.error("the lease of the events cannot be renewed: %s", fault)
-            except Exception:  # a mistake of ours must not end the lease
+            except Exception:  # a bug must not end the lease
                 log.exception("the lease of the events was not renewed")
 
-    async def _keep_listening(self) -> None:
+    async def _keep_reading(self) -> None:
         await self._is_registered.wait()
         block = max(1, int(self._lease_seconds * 1000 / 3))
         while True:
-            last, born = self._last_notification, self._store_id
+            last, store_id = self._last_notification, self._store_id
             try:
                 (reply,) = await self._notifications.exchange(
                     lambda: [
@@ -195,15 +204,15 @@ class Membership:
                 )
                 if isinstance(reply, ResponseError):
                     raise read_refusal(reply)
-                if reply and (last, born) == (
+                if reply and (last, store_id) == (
                     self._last_notification,
                     self._store_id,
                 ):  # else the store was emptied meanwhile
                     await self._read(reply[0][1])
             except StoreError:
                 await asyncio.sleep(min(0.5, self._lease_seconds / 10))
-            except Exception:  # a mistake of ours must not end the listening
-                log.exception("news of events were not understood")
+            except Exception:  # a bug must not end the task
+                log.exception("notifications of events could not be read")
                 await asyncio.sleep(min(0.5, self._lease_seconds / 10))
 
     async def _read(self, entries: list[tuple[bytes, list[bytes]]]) -> None:
@@ -213,12 +222,12 @@ class Membership:
             _, session, _, lane, _, events, _, due_at = fields
             if session.decode() != self.session:
                 self._note_others(lane, int(events), due_at)
-        if has_gap:  # the store keeps only the last ones
+        if has_gap:  # the store keeps only the last notifications
             await self._resync(False)
 
     async def _synchronize(self) -> None:
-        """The store was away at first, or came back empty."""
-        self.is_synced = True  # what comes meanwhile is told too
+        """Reports the backlog of a store that was unavailable at first, or came back empty."""
+        self.is_synced = True  # events that arrive meanwhile are reported too
         try:
             await self._resync(not self._was_synced)
         except BaseException:
@@ -238,7 +247,7 @@ class Membership:
 
 
 def read_lanes(reply: list[Any]) -> list[tuple[str, int, int, float, float]]:
-    """What the script `waiting` says of each lane."""
+    """Returns the rows of a reply of the script `waiting`."""
     return [
         (reply[i].decode(), int(reply[i + 1]), int(reply[i + 2]), float(reply[i + 3]), float(reply[i + 4]))
         for i in range(1, len(reply), 5)

@@ -15,7 +15,7 @@ from ..base import CannotOpen, StoreError
 from .address import EventStoreAddress
 from .store_errors import read_refusal
 
-_PAUSE_SECONDS = 0.25  # for which nobody asks again a store that did not answer
+_PAUSE_SECONDS = 0.25  # without requests after a failed one
 
 
 def describe_unavailable(availability: Availability) -> str:
@@ -23,7 +23,7 @@ def describe_unavailable(availability: Availability) -> str:
 
 
 class RequestChannel:
-    """`name` is what it is for. `opened` is told each new connection's server process."""
+    """Sends requests on one connection. `name` is for logs; `on_open` receives each new connection's server process."""
 
     def __init__(
         self,
@@ -45,18 +45,18 @@ class RequestChannel:
 
     @property
     def why_away(self) -> str | None:
-        """Why it makes no sense to ask now; None where it does."""
+        """Returns why a request would be useless now; None where it would not."""
         if self._away_until > asyncio.get_running_loop().time():
             return self._availability.unavailable_reason or self._why
         return None
 
     @property
     def run(self) -> str:
-        """The server process to which it leads."""
+        """Returns the server process of the connection."""
         return self._link.run_id
 
     async def open(self) -> None:
-        """Connect. Raises `CannotOpen` where that cannot succeed later either; where it may, it is only noted."""
+        """Connects. Raises `CannotOpen` where a later try cannot succeed; other failures are only recorded."""
         try:
             async with self._is_free, asyncio.timeout(self.timeout_seconds):
                 await self._connect()
@@ -64,9 +64,11 @@ class RequestChannel:
             self._note_away(error)
 
     async def exchange(self, build: Callable[[], list[Command]], seconds: float | None = None) -> list[Any]:
-        """One round trip, and a second where the connection turns out to have been closed meanwhile: what `build`
-        gives is sent again then, so it must be such as may be said twice. Raises `StoreError` where there is no
-        reply."""
+        """Sends commands and returns their replies.
+
+        An idle connection may have been closed: then the commands of a second `build` are sent, so repetition must be
+        harmless. Raises `StoreError` where there is no reply.
+        """
         try:
             async with self._is_free, asyncio.timeout(seconds or self.timeout_seconds):
                 replies = await self._exchange(build)
@@ -89,7 +91,7 @@ class RequestChannel:
         replies = await self._link.call(commands)
         for reply in replies:
             if isinstance(reply, ResponseError) and read_refusal(reply).kind == "away":
-                await self._link.close()  # elsewhere, or later, it will be another answer
+                await self._link.close()  # another server, or a later request, may reply otherwise
                 raise StoreUnavailable(str(read_refusal(reply))) from reply
         return replies
 

@@ -1,15 +1,14 @@
-"""Many gateways' events on one Redis or Valkey.
+"""Stores the events of many gateways on one Redis or Valkey.
 
-Every event is an entry of a stream, and each lane has it in a sorted set by the time at which it is due. Consumer
-groups are not used: they hand out in the order of coming, and cannot put back in its place what was given back or
-postponed. So claims are kept by our scripts (scripts/prelude.lua has the layout), each change of an event in one
-script.
+Every event is an entry of a stream, and each lane has it in a sorted set by its due time. Consumer groups are not used:
+they deliver in the order of arrival, and cannot return a released or requeued event to its place. So scripts keep the
+claims (scripts/prelude.lua has the layout), and each change of an event is one script.
 
-What `put` promises is as good as the store's own promise. Set `appendonly yes`; with `appendfsync always` an event is
-on the disk when `put` returns, with `everysec` a store that loses its power, or is killed together with its machine,
-loses up to a second of events. `?wait_replicas=1&wait_ms=500` in the URL has `put` wait until so many replicas have
-it as well, and fail where they have not in time. If the reply to a `put` is lost, or replicas are late, the store may
-have the event although its client was told an error: at least once."""
+`enqueue` is as durable as the server. Set `appendonly yes`. With `appendfsync always` an event is on the disk when
+`enqueue` returns. With `everysec` a server that loses its power loses up to a second of events. With
+`?wait_replicas=1&wait_ms=500` in the URL `enqueue` waits for so many replicas, and fails where they are late. After a
+lost reply or late replicas the store may have an event whose client received an error: at least once.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +31,7 @@ from .work import ClaimWork
 
 log = logging.getLogger("invoke_gateway")
 
-_SEARCHED_BYTES = 1 << 20  # about, by one script: the store does nothing else meanwhile
+_SEARCHED_BYTES = 1 << 20  # about, by one script, which blocks the server
 _MOST_SEARCHED = 1000
 
 
@@ -73,27 +72,30 @@ class StreamStore:
 
     @property
     def problem(self) -> str | None:
-        """As `Store.trouble`: the store does not answer, or it has refused the last event for lack of room."""
+        """Returns that the server is unavailable, or that it had no room for the last event."""
         if self._availability.unavailable_reason is not None:
             return describe_unavailable(self._availability)
         return self._enqueuer.problem if self._channels else None
 
     async def open(self, note_enqueued: Callable[[str, int, float], None]) -> list[LaneBacklog]:
-        """As `Store.open`. Where the store does not answer it returns within the time-out with nothing, says so in
-        the log, and `hear` is told what waits when it does. Raises `CannotOpen` where it cannot ever answer: a URL
-        that is not understood, a password that is refused, a replica, a version that is too old."""
+        """Opens the store.
+
+        Where the server is unavailable, it returns an empty backlog within the time-out, logs that, and reports the
+        backlog by `note_enqueued` once the server replies. Raises `CannotOpen` where a later try cannot succeed either:
+        a bad URL, a refused password, a replica, or a version that is too old.
+        """
         address = EventStoreAddress(self._url, self._timeout_seconds)
         self._availability = _make_availability(address.where)
         self._note_enqueued = note_enqueued
-        work, puts, news = self._channels = [
+        work, enqueue, notify = self._channels = [
             RequestChannel(name, address, self._availability, self._timeout_seconds, self._note_run)
-            for name in ("work", "puts", "news")
+            for name in ("work", "enqueue", "notifications")
         ]
         self._work_channel = work
         self._work = ClaimWork(work, self._base, session=self._session, next_number=self._next_number)
         self._membership = Membership(
             self._work,
-            news,
+            notify,
             self._base,
             self._gateway,
             self._lease_seconds,
@@ -103,7 +105,7 @@ class StreamStore:
             on_store_lost=self._claims_lost,
         )
         self._enqueuer = Enqueuer(
-            puts,
+            enqueue,
             self._base,
             self._maximum_events,
             (address.replicas, address.replicas_ms),
@@ -123,30 +125,32 @@ class StreamStore:
         except StoreError as fault:
             if fault.kind != "away":
                 await self._end()
-                raise CannotOpen(f"the queue's store at {address.where} cannot be used: {fault}") from fault
+                raise CannotOpen(f"The event store at {address.where} cannot be used: {fault}") from fault
         self._membership.start(self._tasks, is_synced=waiting is not None)
         return waiting or []
 
     async def close(self) -> None:
-        """Write what is still to be written and give back what is claimed, as far as the store answers within its
-        time-out: else the lease does that."""
+        """Writes pending changes and releases all claims, as far as the server replies in time. Else the lease's end
+        does that."""
         await self._membership.close()
         await self._enqueuer.close()
-        unsaid = await self._work.close()
-        if unsaid:
-            log.error("what became of %d events could not be written to the queue's store: they will run again", unsaid)
+        unwritten = await self._work.close()
+        if unwritten:
+            log.error(
+                "the outcomes of %d events could not be written to the event store: they will run again", unwritten
+            )
         try:
             if self._work_channel.why_away is None:
                 await self._membership.leave(self._work_channel, self._base)
         except StoreError as fault:
-            log.warning("the events that were claimed wait until the lease of this gateway has ended: %s", fault)
+            log.warning("the claimed events wait until the lease of this gateway ends: %s", fault)
         await self._end()
 
     async def _end(self) -> None:
         await self._enqueuer.close()
         await self._work.close()
-        for line in self._channels:
-            await line.close()
+        for channel in self._channels:
+            await channel.close()
 
     # New events.
 
@@ -177,7 +181,7 @@ class StreamStore:
     async def release(self, events: list[Event]) -> None:
         await self._claims.release(events)
 
-    # Questions.
+    # Queries.
 
     async def backlog(self) -> list[LaneBacklog]:
         lanes: dict[str, LaneBacklog] = {}
@@ -190,7 +194,7 @@ class StreamStore:
                 return list(lanes.values())
 
     async def find(self, request_id: str, most: int) -> list[tuple[Event, bool]]:
-        """As `Store.find`. It looks through all events, a second for some hundred thousand, a piece at a time."""
+        """Returns the events of a request id. It reads all events in pieces, a second for some hundred thousand."""
         found: list[tuple[Event, bool]] = []
         after: bytes | int = 0
         up_to: bytes | int = 0
@@ -209,7 +213,7 @@ class StreamStore:
     async def oldest(self, lane: str, most: int) -> list[tuple[Event, bool]]:
         return read_events((await self._work.query(OLDEST, lane, most))[0])
 
-    # What happens to the store.
+    # Changes of the server.
 
     def _session(self) -> str:
         return self._membership.session
@@ -218,21 +222,24 @@ class StreamStore:
         return next(self._numbers)
 
     def _cancel_enqueue(self, batch: int, puts: list[PendingEnqueue]) -> None:
-        """Nobody waits for these any more. If a batch was given up, it may have come, or may come yet: that is
-        prevented. What was kept waits, claimed by nobody, and is told when that is so."""
+        """Releases events for which no request waits any more.
+
+        A batch that was given up may be stored now or later: a report makes the store refuse it. Stored events are
+        unclaimed, and `note_enqueued` is called for them.
+        """
         if batch:
             self._work.report_soon("forgo", batch)
         for put in puts:
-            tell = partial(self._note_enqueued, put.event.lane, 0 if batch else 1, put.event.due_at)
+            report = partial(self._note_enqueued, put.event.lane, 0 if batch else 1, put.event.due_at)
             if put.claim:
-                self._work.report_soon("disown", put.claim, then=tell)
+                self._work.report_soon("disown", put.claim, then=report)
             elif batch:
-                self._work.report_soon("disown", 0, then=tell)  # no such claim: it is told when the store is back
+                self._work.report_soon("disown", 0, then=report)  # of no claim: called once the server replies
             else:
-                tell()
+                report()
 
     def _note_run(self, run: str) -> None:
-        """A connection leads to this server process. Another one may lack the last of what its predecessor knew."""
+        """Records the server process of a connection. A new process may lack the last changes of the one before."""
         if self._run and run != self._run:
             self._claims_lost()
         self._run = run
@@ -241,8 +248,7 @@ class StreamStore:
         self._claims.note_loss()
 
     async def _resync(self, is_first: bool) -> None:
-        """News were missed: tell what waits. How much of it was told before is not known; so it is told as no
-        events."""
+        """Reports the backlog after missed notifications, as no events, since some of them were counted before."""
         for lane in await self.backlog():
             self._note_enqueued(lane.lane, lane.events if is_first else 0, lane.due_at)
 

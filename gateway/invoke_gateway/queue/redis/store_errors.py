@@ -20,43 +20,43 @@ from redis.exceptions import (
 from ...store.errors import first_line
 from ..base import StoreError
 
-# A code of the protocol begins an error, or stands within it where a script ran into it. Where redis-py has a class for
-# it, the code is gone and the class is left.
+# A code of the protocol begins an error, or stands within it where a script met it. Where redis-py has a class for the
+# error, the code is removed.
 _CODE = re.compile(r"\b[A-Z]{3,}\b")
 _REFUSALS: tuple[tuple[frozenset[str], tuple[type[RedisError], ...], Literal["full", "away"], str], ...] = (
     (
         frozenset({"OOM"}),
         (OutOfMemoryError,),
         "full",
-        "the queue's store has used all of its maxmemory: raise maxmemory, or let events be worked off",
+        "The event store has used all of its maxmemory. Raise maxmemory, or let the queue drain.",
     ),
     (
         frozenset({"MISCONF"}),
         (),
         "full",
-        "the queue's store cannot write its files: look at its disk and its log",
+        "The event store cannot write its files. Check its disk and its log.",
     ),
     (
         frozenset({"READONLY"}),
         (ReadOnlyError,),
         "away",
-        "the queue's store has become a replica, which may not be written: give the primary's address",
+        "The event store has become a read-only replica. Give the primary's address.",
     ),
-    (frozenset({"LOADING"}), (BusyLoadingError,), "away", "the queue's store still reads its files"),
+    (frozenset({"LOADING"}), (BusyLoadingError,), "away", "The event store is still loading its files. Wait."),
     (
         frozenset({"MOVED", "CLUSTERDOWN", "CROSSSLOT"}),
         (MovedError, ClusterDownError, ClusterCrossSlotError),
         "away",
-        "the queue's store is a node of a cluster that has not these keys: {line}",
+        "The event store is a node of a cluster without these keys ({line}). Give one server that is no cluster.",
     ),
-    (frozenset({"NOSCRIPT"}), (NoScriptError,), "away", "the queue's store has forgotten its scripts"),
+    (frozenset({"NOSCRIPT"}), (NoScriptError,), "away", "The event store has lost its scripts; they are sent again."),
 )
 
 
 def read_refusal(error: ResponseError) -> StoreError:
-    """Return a store's error as ours, with the remedy."""
-    said = frozenset(_CODE.findall(str(error)))
+    """Returns a server's error with the action for the operator."""
+    found = frozenset(_CODE.findall(str(error)))
     for codes, classes, kind, text in _REFUSALS:
-        if isinstance(error, classes) or said & codes:
+        if isinstance(error, classes) or found & codes:
             return StoreError(kind, text.format(line=first_line(error)))
-    return StoreError("failed", f"the queue's store says: {first_line(error)}")
+    return StoreError("failed", f"The event store returned an error: {first_line(error)}. Check its log.")

@@ -1,8 +1,8 @@
-"""What is said of events that are in the store: what became of claimed ones, which must be said until it is heard, and
-questions, which may fail.
+"""Exchanges everything about stored events with the store: reports on claimed ones, and queries.
 
-Each attempt has a number, and the store takes no attempt after a later one: what was sent before the gateway gave up
-waiting may arrive after what it sent then. A claim whose reply was lost is given back by the next attempt.
+A report is repeated until the store has replied; a query may fail. Each attempt has a number, and the store refuses an
+attempt after a later one, because a request that was given up may arrive late. A claim whose reply was lost is released
+by the next attempt.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from .store_errors import read_refusal
 
 log = logging.getLogger("invoke_gateway")
 
-_MOST_REPORTS = 256  # in one batch: the store does nothing else while it takes one
+_MOST_REPORTS = 256  # in one batch, which blocks the server
 _LONGEST_PAUSE_SECONDS = 2.0
 
 Argument = str | bytes | int
 
 
 class Report:
-    """One thing that became of a claim. `done` gets the store's letter for it (scripts/settle.lua), `then` is
+    """Holds one change of a claim. `done` receives the store's letter for it (scripts/settle.lua), then `then` is
     called."""
 
     __slots__ = ("arguments", "done", "then", "times")
@@ -51,7 +51,7 @@ class Report:
 
 
 class StoreQuery:
-    """A script to run. If it `claims`, its number names the claim, and is another for each attempt."""
+    """Holds a script to run. If it `claims`, its number names the claim, and differs for each attempt."""
 
     __slots__ = ("arguments", "claims", "done", "number", "script")
 
@@ -66,7 +66,8 @@ class StoreQuery:
 
 
 class ClaimWork:
-    """`session` is the gateway's name at the store now, `next_number` names claims."""
+    """Sends reports and queries. `session` returns the gateway's present name at the store, `next_number` names
+    claims."""
 
     def __init__(
         self, channel: RequestChannel, base: str, *, session: Callable[[], str], next_number: Callable[[], int]
@@ -83,50 +84,51 @@ class ClaimWork:
         self._task: BackgroundTask | None = None
 
     def start(self, tasks: BackgroundTasks) -> None:
-        self._task = tasks.start(self._keep_working, "work on the store's events")
+        self._task = tasks.start(self._keep_working, "work on stored events")
 
     async def report(self, *arguments: Argument) -> tuple[str, bool]:
-        """Say it until it is heard. The store's letter, and whether it was said before without being answered."""
+        """Repeats a report until the store replies. Returns the store's letter, and whether an earlier attempt had no
+        reply."""
         done = asyncio.get_running_loop().create_future()
-        settle = Report(arguments, done)
-        self._reports.append(settle)
+        report = Report(arguments, done)
+        self._reports.append(report)
         self._has_work.set()
-        return chr(await done), settle.times > 1
+        return chr(await done), report.times > 1
 
     def report_soon(self, *arguments: Argument, then: Callable[[], None] | None = None) -> None:
-        """The same, and nobody waits; `then` is called when it was heard."""
+        """Sends a report without a wait; `then` is called after the reply."""
         self._reports.append(Report(arguments, None, then))
         self._has_work.set()
 
     async def query(self, script: Script, *arguments: Argument, claims: bool = False) -> tuple[Any, str]:
-        """The reply, and the token of what was claimed. Raises `StoreError`."""
+        """Returns the reply, and the token of what was claimed. Raises `StoreError`."""
         why_away = self._channel.why_away
         if why_away is not None or self._task is None:
-            raise StoreError("away", f"the queue's store does not answer: {why_away or 'it is closed'}")
-        question = StoreQuery(script, arguments, claims, asyncio.get_running_loop().create_future())
-        self._queries.append(question)
+            raise StoreError("away", f"The event store is unavailable: {why_away or 'it is closed'}.")
+        query = StoreQuery(script, arguments, claims, asyncio.get_running_loop().create_future())
+        self._queries.append(query)
         self._has_work.set()
         try:
-            return await question.done
+            return await query.done
         except asyncio.CancelledError:
-            if claims and not question.done.cancelled():  # it came when it was too late
-                self.report_soon("disown", question.number)
+            if claims and not query.done.cancelled():  # the reply came too late
+                self.report_soon("disown", query.number)
             raise
 
     async def close(self) -> int:
-        """Say what is still to be said, if the store listens. How much it did not hear."""
+        """Sends pending reports while the store replies. Returns how many are left."""
         task, self._task = self._task, None
         if task is not None:
             loop = asyncio.get_running_loop()
             last = loop.create_future()
-            self._reports.append(Report(("disown", 0), last))  # there is no such claim: it is heard after all else
+            self._reports.append(Report(("disown", 0), last))  # of no claim: its reply is the last
             self._has_work.set()
             ends_at = loop.time() + self._channel.timeout_seconds
             while not last.done() and task.is_running and self._channel.why_away is None and loop.time() < ends_at:
                 await asyncio.wait([last], timeout=0.05)
             await task.close()
-        self._fail_queries(list(self._queries), StoreError("away", "the gateway ends"))
-        return sum(settle.done is not None for settle in self._reports) - (task is not None and bool(self._reports))
+        self._fail_queries(list(self._queries), StoreError("away", "The gateway stops."))
+        return sum(report.done is not None for report in self._reports) - (task is not None and bool(self._reports))
 
     async def _keep_working(self) -> None:
         self._has_work.set()  # an earlier task may have left something
@@ -134,100 +136,100 @@ class ClaimWork:
         while True:
             await self._has_work.wait()
             self._has_work.clear()
-            questions = list(self._queries)
+            queries = list(self._queries)
             self._queries.clear()
             try:
-                await self._exchange(questions)
+                await self._exchange(queries)
                 pause = least
                 continue
             except asyncio.CancelledError:
-                self._fail_queries(questions, StoreError("away", "the gateway ends"))
+                self._fail_queries(queries, StoreError("away", "The gateway stops."))
                 raise
             except StoreError as fault:
-                self._fail_queries(questions, fault)
-            except Exception as error:  # a mistake of ours: nobody may wait for ever
-                log.exception("work on the queue's store failed")
-                self._fail_queries(questions, StoreError("failed", f"a mistake in the gateway: {error!r}"))
+                self._fail_queries(queries, fault)
+            except Exception as error:  # a bug: no request may wait for ever
+                log.exception("an exchange with the event store failed by a bug in the gateway")
+                self._fail_queries(queries, StoreError("failed", f"A bug in the gateway: {error!r}. Report it."))
             self._has_work.set()
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
-    async def _exchange(self, questions: list[StoreQuery]) -> None:
-        if not questions and not self._reports:
+    async def _exchange(self, queries: list[StoreQuery]) -> None:
+        if not queries and not self._reports:
             return
         self._sent = ([], [], "")
         try:
-            replies = await self._channel.exchange(lambda: self._commands(questions))
+            replies = await self._channel.exchange(lambda: self._commands(queries))
         except BaseException:
             self._release_claims()
             raise
-        settles, _, session = self._sent
+        reports, _, session = self._sent
         self._sent = ([], [], "")
-        if settles:
-            self._apply_report_replies(settles, replies.pop(0), bool(questions))
-        for question, reply in zip(questions, replies, strict=True):
-            self._apply_reply(question, reply, session)
+        if reports:
+            self._apply_report_replies(reports, replies.pop(0), bool(queries))
+        for query, reply in zip(queries, replies, strict=True):
+            self._apply_reply(query, reply, session)
         if self._reports:
             self._has_work.set()
 
-    def _commands(self, questions: list[StoreQuery]) -> list[Command]:
-        """All that is to be said, as a new attempt."""
+    def _commands(self, queries: list[StoreQuery]) -> list[Command]:
+        """Returns all reports and queries as the commands of a new attempt."""
         self._release_claims()
         self._attempt += 1
         session = self._session()
-        settles = list(islice(self._reports, _MOST_REPORTS))
+        reports = list(islice(self._reports, _MOST_REPORTS))
         commands: list[Command] = []
-        if settles:
-            for settle in settles:
-                settle.times += 1
-            said = [argument for settle in settles for argument in settle.arguments]
-            commands.append(("EVALSHA", SETTLE.sha, 1, self._base, session, self._attempt, *said))
-        for question in questions:
+        if reports:
+            for report in reports:
+                report.times += 1
+            arguments = [argument for report in reports for argument in report.arguments]
+            commands.append(("EVALSHA", SETTLE.sha, 1, self._base, session, self._attempt, *arguments))
+        for query in queries:
             head: tuple[Argument, ...] = (session,)
-            if question.claims:
-                question.number = self._next_number()
-                head = (session, self._attempt, question.number)
-            commands.append(("EVALSHA", question.script.sha, 1, self._base, *head, *question.arguments))
-        self._sent = (settles, questions, session)
+            if query.claims:
+                query.number = self._next_number()
+                head = (session, self._attempt, query.number)
+            commands.append(("EVALSHA", query.script.sha, 1, self._base, *head, *query.arguments))
+        self._sent = (reports, queries, session)
         return commands
 
     def _release_claims(self) -> None:
-        """What was asked before may have claimed events of which nobody was told."""
-        for question in self._sent[1]:
-            if question.claims:
-                self._reports.appendleft(Report(("disown", question.number), None))
+        """Releases the claims that an earlier attempt may have made without a reply."""
+        for query in self._sent[1]:
+            if query.claims:
+                self._reports.appendleft(Report(("disown", query.number), None))
         self._sent = ([], [], "")
 
-    def _apply_report_replies(self, settles: list[Report], reply: Any, has_questions: bool) -> None:
+    def _apply_report_replies(self, reports: list[Report], reply: Any, has_queries: bool) -> None:
         if isinstance(reply, ResponseError):
-            log.error("what became of events is not written yet: %s", read_refusal(reply))
-            if not has_questions:
+            log.error("the outcomes of events are not written yet: %s", read_refusal(reply))
+            if not has_queries:
                 raise read_refusal(reply)
             return
         if reply == b"LATE":
             return
-        for settle, letter in zip(settles, reply, strict=True):
+        for report, letter in zip(reports, reply, strict=True):
             taken = self._reports.popleft()
-            assert taken is settle, "they are heard in the order in which they were said"
-            if settle.done is not None and not settle.done.done():
-                settle.done.set_result(letter)
-            if settle.then is not None:
-                settle.then()
+            assert taken is report, "replies come in the order of the reports"
+            if report.done is not None and not report.done.done():
+                report.done.set_result(letter)
+            if report.then is not None:
+                report.then()
 
-    def _apply_reply(self, question: StoreQuery, reply: Any, session: str) -> None:
+    def _apply_reply(self, query: StoreQuery, reply: Any, session: str) -> None:
         if isinstance(reply, ResponseError):
-            if not question.done.done():
-                question.done.set_exception(read_refusal(reply))
-        elif question.done.done():
-            if question.claims:  # its asker is gone
-                self.report_soon("disown", question.number)
+            if not query.done.done():
+                query.done.set_exception(read_refusal(reply))
+        elif query.done.done():
+            if query.claims:  # its caller was cancelled
+                self.report_soon("disown", query.number)
         else:
-            question.done.set_result((reply, f"{session}:{question.number}"))
+            query.done.set_result((reply, f"{session}:{query.number}"))
 
-    def _fail_queries(self, questions: list[StoreQuery], fault: StoreError) -> None:
-        for question in questions:
-            if not question.done.done():
-                question.done.set_exception(StoreError(fault.kind, str(fault)))
+    def _fail_queries(self, queries: list[StoreQuery], fault: StoreError) -> None:
+        for query in queries:
+            if not query.done.done():
+                query.done.set_exception(StoreError(fault.kind, str(fault)))
 
     def __repr__(self) -> str:
-        return f"<Work {len(self._reports)} to say, {len(self._queries)} to ask>"
+        return f"<ClaimWork {len(self._reports)} reports, {len(self._queries)} queries>"

@@ -1,12 +1,12 @@
-"""Which events are claimed. The event loop alone changes it.
+"""Holds the claimed events in memory. Only the event loop changes it.
 
-Claims are in memory only: one process owns the file, so when it dies nobody claims anything.
+Claims are in memory alone: one process owns the file, so its death releases them all.
 
-A lane's position is how far its events have been handed out: in front of it, every event is claimed or gone. A fetch
-begins there, so that it does not go through what is running. Whatever comes in front of it moves it back.
+The position of a lane is how far its events have been claimed: in front of it every event is claimed or gone. A claim
+begins there, so that it does not read the running events. An event that comes in front of the position moves it back.
 
-A fetch reads a state of the file that may be older than the claims when it ends. So what became free during a fetch
-is noted: the fetch may have read it as it was before, and must not hand it out.
+A claim reads a state of the file that may be older than the claims at its end. So events that became free meanwhile are
+recorded: the claim may have read them in their earlier state, and must not return them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .reader import START, EventPage, Position, StoredEvent
 
 
 class _Claim(NamedTuple):
-    """Where the table has the event."""
+    """Holds the position of an event in the table."""
 
     lane: str
     due_at: float
@@ -35,13 +35,13 @@ class FileClaims:
     def __init__(self) -> None:
         self._claims: dict[int, _Claim] = {}
         self._lanes: dict[str, _LanePosition] = {}
-        self._reading: str | None = None  # the lane that is being read
+        self._reading: str | None = None  # the lane of the present read
         self._freed: set[int] = set()  # keys, since the read began
-        self._added: list[Position] = []  # what came into that lane since the read began
+        self._added: list[Position] = []  # the events that came into that lane since the read began
 
     @property
     def keys(self) -> dict[int, _Claim]:
-        """For membership tests and copies."""
+        """Returns the claims, for membership tests and copies."""
         return self._claims
 
     def __contains__(self, seq: int) -> bool:
@@ -55,7 +55,7 @@ class FileClaims:
         state.claims += 1
 
     def remove(self, seq: int) -> _Claim | None:
-        """The event is gone, or about to be free."""
+        """Removes the claim of an event that is gone, or about to be free."""
         claim = self._claims.pop(seq, None)
         if claim is None:
             return None
@@ -68,12 +68,12 @@ class FileClaims:
         return claim
 
     def move(self, seq: int, lane: str, due_at: float) -> None:
-        """A claimed event has been written elsewhere."""
+        """Moves the claim of an event that was written to another position."""
         if self.remove(seq) is not None:
             self.add(seq, lane, due_at)
 
     def add_free(self, seq: int, lane: str, due_at: float) -> None:
-        """A free event has come into the lane."""
+        """Adds a free event to the lane."""
         if lane == self._reading:
             self._added.append((due_at, seq))
         state = self._lanes.get(lane)
@@ -86,7 +86,7 @@ class FileClaims:
             self.add_free(seq, *claim)
 
     def begin(self, lane: str) -> Position:
-        """A fetch of the lane begins, and has to begin behind this position. One fetch at a time."""
+        """Begins a read of the lane, and returns the position behind which it must start. One read at a time."""
         self._reading = lane
         self._freed.clear()
         self._added.clear()
@@ -97,7 +97,7 @@ class FileClaims:
         self._reading = None
 
     def claim(self, lane: str, page: EventPage) -> tuple[list[StoredEvent], float | None]:
-        """Claims what a fetch has read and may hand out, and when the lane's next event is due."""
+        """Claims the events of a page that are still free. Returns them, and when the lane's next event is due."""
         taken = []
         for found in page.found:
             if found.seq not in self._claims and found.seq not in self._freed:
@@ -113,7 +113,7 @@ class FileClaims:
         return taken, min(due, default=None)
 
     def claim_any(self, found: list[StoredEvent]) -> list[StoredEvent]:
-        """The same of single events, whatever their lane."""
+        """Claims single events that are still free, whatever their lane. Returns them."""
         taken = [one for one in found if one.seq not in self._claims and one.seq not in self._freed]
         for one in taken:
             self.add(one.seq, one.lane, one.due_at)

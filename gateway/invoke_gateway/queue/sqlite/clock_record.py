@@ -1,4 +1,4 @@
-"""Keeps in the file how far the times of its events are from the machine's clock, for the next start."""
+"""Records in the file how far the times of its events are from the machine's clock, for the next start."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from ..clock import Clock
 
 log = logging.getLogger("invoke_gateway")
 
-STEP_SECONDS = 0.5  # what is less is no step: the two clocks are read one after the other
+STEP_SECONDS = 0.5  # less is no step: the two clocks are read one after the other
 
 
 class ClockRecord:
-    """Keeps the clock of one file. Without events in it the machine's clock is good enough again. An earlier version's
-    file has no such table; where none can be made now nothing is kept, and waits stay bounded (ready.py)."""
+    """Records the clock of one file.
+
+    Without events the machine's clock is good enough again. The file of an earlier version has no such table; where
+    none can be made, nothing is recorded, and waits stay bounded (prefetch.py).
+    """
 
     def __init__(self, connection: sqlite3.Connection, clock: Clock, *, has_events: bool) -> None:
         self._execute = connection.execute
@@ -32,12 +35,12 @@ class ClockRecord:
         self.keep()
 
     def keep(self) -> None:
-        """Write the offset down where the machine's clock has been set since."""
+        """Writes the offset where the machine's clock has been set since."""
         offset = self._clock.offset
         if abs(offset - self._seen) >= STEP_SECONDS:
             how = "back" if offset > self._seen else "forward"
             log.warning(
-                "the machine's clock was set %s by %.0f s: the waits and ages of events go on as before",
+                "the machine's clock was set %s by %.0f s; the waits and ages of events do not change",
                 *(how, abs(offset - self._seen)),
             )
             self._seen = offset

@@ -1,8 +1,8 @@
-"""What is still to be written, from the event loop's side.
+"""Collects the changes that are still to be written, on the event loop.
 
-Changes are collected while a batch is being written and become the next one. When a batch fails, its puts are refused,
-and everything that was said of these events since is dropped with them. The other changes are kept, in their order, and
-tried again with growing pauses; a put that comes meanwhile is tried at once, so that it is answered.
+Changes that arrive while a batch is being written become the next batch. When a batch fails, its new events are
+refused, and later changes of these events are dropped with them. The other changes are kept in their order, and retried
+with growing pauses. A new event that arrives meanwhile is tried at once, so that its request is answered.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ log = logging.getLogger("invoke_gateway")
 
 SHORTEST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 5.0
-CLOSE_SECONDS = 5.0  # how long what cannot be written holds up the end
+CLOSE_SECONDS = 5.0  # the longest wait at the end for changes that cannot be written
 BATCH_EVENTS = 1_024
 BATCH_BYTES = 16 * 1024 * 1024
 
@@ -28,7 +28,11 @@ _CLOSED = StoreError("failed", "The queue is closed.")
 
 
 class PendingWrite:
-    """What is to be written of an event: its `row` as it shall be, or None for its end. `is_claimed`: afterwards."""
+    """Holds a change of an event.
+
+    row: the event as it will be; None for its end.
+    is_claimed: whether it is claimed afterwards.
+    """
 
     __slots__ = ("done", "event", "is_claimed", "is_new", "row", "seq")
 
@@ -44,7 +48,12 @@ class PendingWrite:
 
 
 class Journal:
-    """`written(change)` is called before its waiter goes on, `refused(change)` for each change that is dropped."""
+    """Writes changes in batches.
+
+    on_written: called for each written change before its request goes on.
+    on_refused: called for each change that is dropped.
+    events: how many events are in the file or on their way into it.
+    """
 
     def __init__(
         self,
@@ -53,7 +62,7 @@ class Journal:
         on_written: Callable[[PendingWrite], None],
         on_refused: Callable[[PendingWrite], None],
     ) -> None:
-        self.events = 0  # in the file, or on their way into it
+        self.events = 0
         self.damage: StoreError | None = None
         self._problem: StoreError | None = None
         self._writer = writer
@@ -84,11 +93,12 @@ class Journal:
 
     @property
     def _may_write_rest(self) -> bool:
-        """Return whether the rest may be written. It may also be while the file is not at its place."""
+        """Returns whether changes of stored events may be written. They may also be while the file is not at
+        its path."""
         return self._retry is None or (self._problem is not None and self._problem.kind == "replaced")
 
     def unwritten(self) -> dict[int, PendingWrite]:
-        """By key, the last change of each event of which something is still to be written."""
+        """Returns the last unwritten change of each event, by key."""
         return {change.seq: change for change in (*self._writing, *self._changes)}
 
     def note_damage(self, fault: StoreError) -> None:
@@ -105,13 +115,15 @@ class Journal:
             self._retry.cancel()
         if self._changes or self._writing:
             lost = len(self._changes) + len(self._writing)
-            log.error("%s changes of events could not be written; these events run again. %s", lost, self.problem or "")
+            log.error(
+                "%s changes of events could not be written; these events will run again. %s", lost, self.problem or ""
+            )
         for change in self._changes:
             self._drop(change, self.problem or _CLOSED)
         self._changes = []
 
     def _flush(self) -> None:
-        """Hand over what has been collected; one batch is written at a time."""
+        """Writes the collected changes; one batch at a time."""
         self._is_flush_due = False
         if self._writing or not self._changes or self._is_closed:
             return
@@ -161,13 +173,13 @@ class Journal:
 
     def _settle(self, change: PendingWrite, was_put: bool) -> None:
         if was_put and change.row is None:
-            self.events -= 1  # it came and ended in one batch
+            self.events -= 1  # it was enqueued and acknowledged in one batch
         self._on_written(change)
         if not change.done.done():
             change.done.set_result(None)
 
     def _refuse(self, batch: list[PendingWrite], puts: set[int], fault: StoreError) -> list[PendingWrite]:
-        """The rest of the batch."""
+        """Drops the new events of a failed batch and their later changes. Returns the rest of the batch."""
         for change in [*batch, *self._changes]:
             if change.seq in puts:
                 self._drop(change, fault)
@@ -186,10 +198,10 @@ class Journal:
             change.done.set_result(None)
 
     def _note_fault(self, fault: StoreError | None) -> None:
-        """Remember the trouble, and when to try again; or that it is over."""
+        """Records the outcome of a write, and when to retry."""
         if fault is None:
             if self._problem is not None:
-                log.warning("the queue can be written again")
+                log.warning("the queue's file can be written again")
             self._problem, self._pause = None, SHORTEST_PAUSE_SECONDS
             self._flush()
             return
@@ -205,12 +217,12 @@ class Journal:
             self._pause = min(self._pause * 2, LONGEST_PAUSE_SECONDS)
 
     def note_moved(self, fault: StoreError | None) -> None:
-        """Note a check of the file's place, at which the file was not written."""
+        """Records a check of the file's path during which nothing was written."""
         if fault is not None and not self._is_closed and (self._problem is None or self._problem.kind != fault.kind):
             self._note_fault(fault)
 
     def _try_again(self) -> None:
-        """Write what is kept; where nothing is, see whether the trouble is over."""
+        """Writes the kept changes; without any it checks whether the file can be written again."""
         self._retry = None
         if self._changes:
             self._flush()
@@ -225,7 +237,7 @@ class Journal:
 
 
 def _result_of(write: asyncio.Future[WriteResult]) -> WriteResult:
-    """Return the outcome of a batch, also after a bug made the write fail, so that no caller waits for ever."""
+    """Returns the outcome of a batch, also after a bug made the write fail, so that no request waits for ever."""
     error = write.exception()
     if error is None:
         return write.result()
@@ -235,4 +247,4 @@ def _result_of(write: asyncio.Future[WriteResult]) -> WriteResult:
 
 def _fault_of(error: BaseException) -> StoreError:
     log.error("the writer of the queue's file has failed", exc_info=error)
-    return StoreError("failed", f"a mistake in the gateway: {error!r}")
+    return StoreError("failed", f"A bug in the gateway made the write fail: {error!r}. Report it.")

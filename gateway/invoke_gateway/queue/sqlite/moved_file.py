@@ -1,11 +1,11 @@
-"""Checks that the open file of a queue is still the one at its path, with its log and its lock.
+"""Checks that the open file of a queue is still at its path, with its log and its lock.
 
-SQLite goes on with the inodes that it has opened, whatever becomes of their names: what it commits to a file that was
-removed or moved is gone, or elsewhere, after the next start. So the names are compared with what is open after each
-commit, before anybody is answered: five calls for a batch of events.
+SQLite goes on with the inodes that it has opened, whatever becomes of their names. After the next start its commits to
+a removed or moved file are lost or elsewhere. So the names are compared with the open files after each commit, before a
+request is answered: five calls for a batch of events.
 
-A lock on the inode itself keeps a second owner away where the lock file was removed, or the file has another name. It
-lies on one byte behind all that SQLite locks, and belongs to the open file (OFD): it ends with that alone.
+A lock on the inode itself keeps a second owner away where the lock file was removed, or the file has another name. The
+lock is on one byte behind all that SQLite locks, and belongs to the open file (OFD): it ends with that alone.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import NamedTuple
 from ...policy.os_text import printable
 from ..base import StoreError
 
-_LOG_MAGIC = b"\x37\x7f\x06"  # the first bytes of a log of SQLite; the fourth says the order of bytes
+_LOG_MAGIC = b"\x37\x7f\x06"  # the first bytes of a log of SQLite; the fourth is the order of bytes
 _FRAME_HEADER_BYTES = 24  # of a page in the log
 _FRAMES_AT = 16  # in the index of the log
 _LOCKED_BYTE = 1 << 62
@@ -35,8 +35,10 @@ class Inode(NamedTuple):
 
 
 def lock_inode(file: int) -> bool:
-    """Locks the open file until its descriptor is closed. False: another process has it. Where the system has no such
-    locks the lock file alone keeps others away."""
+    """Locks the open file until its descriptor is closed. Returns False where another process has the lock.
+
+    On a system without such locks only the lock file keeps others away.
+    """
     if _SET_LOCK is None:
         return True
     wanted = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, _LOCKED_BYTE, 1, 0)
@@ -51,7 +53,11 @@ def lock_inode(file: int) -> bool:
 
 
 class FileLocation:
-    """`path` is as it was named, `real` without symbolic links; `file` and `lock` are open descriptors."""
+    """Compares open files with their names.
+
+    path: the file's path as it was given.
+    real: the same without symbolic links. file, lock: open descriptors.
+    """
 
     def __init__(self, path: Path, real: Path, file: int, lock: int) -> None:
         self._path = str(path)
@@ -69,7 +75,7 @@ class FileLocation:
         self._change: StoreError | None = None
 
     def open_log(self, page_bytes: int) -> None:
-        """Note the log and its index, once SQLite has made them. Raises `OSError`."""
+        """Opens the log and its index, once SQLite has made them. Raises `OSError`."""
         self._frame_bytes = _FRAME_HEADER_BYTES + page_bytes
         self._index = os.open(self._names["index"], os.O_RDONLY | os.O_CLOEXEC)
         self._inodes["index"] = _inode(os.fstat(self._index))
@@ -78,24 +84,25 @@ class FileLocation:
         self._log = log
 
     def close(self) -> None:
-        """Close the log and the index, after SQLite has: closing a descriptor drops the locks of SQLite by another."""
+        """Closes the log and the index, after SQLite: closing a descriptor drops the locks that SQLite has by
+        another."""
         for descriptor in (self._log, self._index):
             if descriptor >= 0:
                 os.close(descriptor)
         self._log = self._index = -1
 
     def recheck(self) -> StoreError | None:
-        """Check again for a change that was found. Costs nothing where none was."""
+        """Checks again after a change was found. Costs nothing where none was."""
         return None if self._change is None else self.check()
 
     def check(self) -> StoreError | None:
-        """Return the first change since the file was opened; None where there is none."""
+        """Returns the first change since the file was opened; None where there is none."""
         found = (self._check(what) for what in self._inodes)
         self._change = next((one for one in found if one is not None), None) or self._check_log()
         return self._change
 
     def measure(self) -> None:
-        """Take the present size as the least: this process may have made the file smaller."""
+        """Takes the present size as the least, after this process has made the file smaller."""
         self._least_bytes = os.fstat(self._file).st_size
 
     def _check(self, what: str) -> StoreError | None:
@@ -112,16 +119,16 @@ class FileLocation:
             return StoreError(
                 "replaced",
                 f"The queue's {_WORDS[what]} {printable(name)} has {status.st_nlink} names (hard links). By another "
-                "name a second program could change it. Remove the other names; it goes on by itself.",
+                "name a second program could change it. Remove the other names; no restart is needed.",
             )
         if what == "file":
             if status.st_size < self._least_bytes:
-                return _cut_off(name, "Stop the gateway, and look at what is left with `sqlite3 FILE .recover`.")
+                return _cut_off(name, "Stop the gateway, and read what is left with `sqlite3 FILE .recover`.")
             self._least_bytes = status.st_size
         return None
 
     def _check_log(self) -> StoreError | None:
-        """Check that a log which is not empty begins with a header, and has all frames that its index counts."""
+        """Checks that a log which is not empty begins with a header, and has all frames that its index counts."""
         if self._log < 0:
             return None
         try:
@@ -137,7 +144,7 @@ class FileLocation:
         return _cut_off(self._names["log"], cure)
 
     def _count_frames(self) -> int:
-        """Frames in the log that count, by the first copy of its index's header."""
+        """Returns the number of valid frames in the log, by the first copy of its index's header."""
         (frames,) = struct.unpack("=I", os.pread(self._index, 4, _FRAMES_AT))
         return int(frames)
 
@@ -152,7 +159,7 @@ class FileLocation:
         return StoreError("replaced", f"The queue's {_WORDS[what]} {name} {how}. New events are refused. {cure}")
 
     def _find(self) -> str:
-        """Return the present path of the open file, as far as the system shows it."""
+        """Returns the present path of the open file, as far as the system shows it."""
         try:
             found = os.readlink(f"/proc/self/fd/{self._file}")
         except OSError:

@@ -1,7 +1,7 @@
-"""The file of a store: who owns it, whether it is sound, and what its errors mean.
+"""Owns the file of a store: its lock, its format, and the meaning of its errors.
 
-The file is made whole under another name and then renamed, so that an empty file is never ours; and a log (-wal)
-without its file is refused, since SQLite would throw it away, with the events in it.
+The file is made whole under another name and then renamed, so that an empty file is never the queue's. A log (-wal)
+without its file is refused: SQLite would remove the log with the events in it.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from .statements import SCHEMA
 # One event of 1 KiB with its headers fills one of SQLite's usual pages of 4 KiB. In these it takes 2.7 KB, and a third
 # less CPU.
 PAGE_BYTES = 8_192
-BUSY_SECONDS = 2.0  # how long another program's lock is waited for
-OLDEST_SQLITE = (3, 38, 0)  # the first whose JSON functions are always there
+BUSY_SECONDS = 2.0  # the longest wait for another program's lock
+OLDEST_SQLITE = (3, 38, 0)  # the first with JSON functions in every build
 
 _KINDS: dict[int, StoreErrorKind] = {
     sqlite3.SQLITE_FULL: "full",
@@ -43,7 +43,7 @@ _KINDS: dict[int, StoreErrorKind] = {
 
 
 def read_sqlite_error(error: Exception, path: Path) -> StoreError:
-    """What an error of SQLite means to whoever runs the gateway."""
+    """Returns an error of SQLite with its cause and action for the operator."""
     kind = _KINDS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, "failed")
     if kind == "full":
         return StoreError(kind, f"The queue's file {path} cannot grow ({error}). Free space on its file system.")
@@ -52,19 +52,21 @@ def read_sqlite_error(error: Exception, path: Path) -> StoreError:
     if kind == "damaged":
         return StoreError(kind, f"The queue's file {path} is damaged ({error}). {_rescue(path)}")
     name = getattr(error, "sqlite_errorname", type(error).__name__)
-    return StoreError("failed", f"The queue's file {path} cannot be used ({name}: {error}). Look at its disk and mode.")
+    return StoreError("failed", f"The queue's file {path} cannot be used ({name}: {error}). Check its disk and mode.")
 
 
 def _rescue(path: Path) -> str:
     return (
-        f"Stop the gateway, move {path} away with its -wal and start again, with a new one; "
-        "`sqlite3 <moved file> .recover` gives what can be saved."
+        f"Stop the gateway, move {path} and its -wal away, and start again with a new file. "
+        "`sqlite3 <moved file> .recover` prints what can be saved."
     )
 
 
 class OwnedFile:
-    """Holds the database file of this process, from `acquire` to `release`. `path` may go over symbolic links:
-    everything beside the file lies where it really is, so that it is the same by whatever path it is named."""
+    """Holds the database file of this process, from `acquire` to `release`.
+
+    `path` may contain symbolic links. The files beside it lie where the file really is, whatever its path is called.
+    """
 
     location: FileLocation
 
@@ -75,7 +77,7 @@ class OwnedFile:
         self._file: int | None = None
 
     def acquire(self) -> None:
-        """Own the file; make it where there is none. Raises `CannotOpen`."""
+        """Owns the file, and makes it where there is none. Raises `CannotOpen`."""
         if sqlite3.sqlite_version_info < OLDEST_SQLITE:
             wanted = ".".join(map(str, OLDEST_SQLITE))
             raise CannotOpen(f"The queue needs SQLite {wanted} or newer; this Python has {sqlite3.sqlite_version}.")
@@ -91,8 +93,11 @@ class OwnedFile:
             raise
 
     def _acquire(self) -> None:
-        """Take the lock file first: it names the owner. Where the lock file was removed, take the file's own lock
-        before, so that no new lock file takes its place."""
+        """Takes the lock file first: it names the owner.
+
+        Where the lock file was removed, it takes the file's own lock before, so that a new lock file gives nobody the
+        queue.
+        """
         if self.real.exists() and not os.path.lexists(f"{self.real}.lock"):
             self._file = self._open_file()
         self._acquire_lock()
@@ -109,7 +114,7 @@ class OwnedFile:
             raise CannotOpen(str(change))
 
     def _open_file(self) -> int:
-        """Open and lock the file. The descriptor stays open as long as SQLite's: closing one drops the locks of
+        """Opens and locks the file. The descriptor stays open as long as SQLite's: closing one drops the locks of
         SQLite."""
         file = os.open(self.real, os.O_RDWR | os.O_CLOEXEC)
         if not lock_inode(file):
@@ -126,12 +131,12 @@ class OwnedFile:
         )
 
     def note_log(self, connection: sqlite3.Connection) -> None:
-        """Open the log, after every connection has read: SQLite opens the log by its name with the first read of
-        each."""
+        """Opens the log after every connection has read: SQLite opens it by its name at the first read of each."""
         self.location.open_log(_pragma(connection, "page_size"))
 
     def check(self, connection: sqlite3.Connection) -> None:
-        """Whether it is a queue of this version. SQLite itself sees a file that was cut off. Raises `CannotOpen`."""
+        """Checks that the file is a queue of this version. SQLite itself detects a file that was cut off. Raises
+        `CannotOpen`."""
         try:
             self._check(connection)
         except sqlite3.Error as error:
@@ -145,7 +150,7 @@ class OwnedFile:
         check_format(self.path, application, version)
         (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
         if mode != "wal":
-            raise CannotOpen(f"{self.path} is where SQLite can keep no log (WAL). Put it on a local file system.")
+            raise CannotOpen(f"SQLite can write no log (WAL) beside {self.path}. Put the file on a local file system.")
 
     def release(self) -> None:
         if hasattr(self, "place"):
@@ -156,11 +161,11 @@ class OwnedFile:
         self._file = self._lock = None
 
     def remove(self) -> None:
-        """Remove all of it; while it is still owned, so that nobody else's is removed."""
+        """Removes the file and those beside it. It must still be owned, so that no other owner's file is removed."""
         for suffix in ("", "-wal", "-shm", ".lock"):
             with suppress(FileNotFoundError):
                 os.unlink(f"{self.real}{suffix}")
-        with suppress(OSError):  # somebody else's files are in it
+        with suppress(OSError):  # the folder has other files
             self.real.parent.rmdir()
 
     def _acquire_lock(self) -> None:
@@ -205,9 +210,11 @@ class OwnedFile:
 
 
 def keep_open(connection: sqlite3.Connection) -> None:
-    """Keep this connection open for ever. With the last one of a file SQLite removes the log and its index by their
-    names, which may be another file's by now; and what has a reference too many is not closed at the interpreter's
-    end."""
+    """Keeps this connection open until the process ends.
+
+    With the last connection of a file SQLite removes the log and its index by their names, which may be another file's
+    by now. An object with one reference too many is not closed at the interpreter's end.
+    """
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
 

@@ -1,4 +1,4 @@
-"""Reading events, in a reader's thread, by a connection of its own."""
+"""Reads events in a reader's thread, by a connection of its own."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ..event import Event, UnreadableEvent, decode_event
 from .statements import STATEMENTS
 
 Position = tuple[float, int]
-"""Where in its lane an event stands: `due_at`, `seq`."""
+"""The position of an event in its lane: `due_at`, `seq`."""
 
 START: Position = (float("-inf"), 0)
 
 
 class StoredEvent(NamedTuple):
-    """An event as the table has it; `event` is None where nobody can read it, for the reason `why`."""
+    """Holds an event of the table; `event` is None where it is unreadable, for the reason `why`."""
 
     seq: int
     lane: str
@@ -29,7 +29,7 @@ class StoredEvent(NamedTuple):
 
 
 class EventPage(NamedTuple):
-    """The next events of a lane, and where the first one behind them is due."""
+    """Holds the next events of a lane, and the time of the first one behind them."""
 
     found: list[StoredEvent]
     next_due_at: float | None
@@ -44,8 +44,10 @@ class Reader:
     def read_due(
         self, lane: str, now: float, most: int, most_bytes: int, after: Position, claimed: Container[int]
     ) -> EventPage:
-        """Up to `most` due events of the lane behind `after` that nobody claims. `claimed` may change meanwhile: the
-        caller looks again."""
+        """Reads up to `most` due events of the lane behind `after` that are not claimed.
+
+        `claimed` may change during the read: the caller checks again.
+        """
         found: list[StoredEvent] = []
         size = 0
         rows = self._connection.execute(STATEMENTS["lane"], (lane, *after))

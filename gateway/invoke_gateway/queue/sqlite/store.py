@@ -1,8 +1,8 @@
-"""One gateway's events in a file of SQLite.
+"""Stores one gateway's events in a file of SQLite.
 
-The event loop collects what is to be written (sqlite_journal.py); a thread writes all of it as one transaction, with
-one fsync, while the next batch collects. Whoever put an event is answered after that. A second thread reads what is
-handed out; a third answers questions that go through the whole file, so that no lane waits for them.
+The event loop collects changes (journal.py). A thread writes all of them as one transaction with one fsync, while the
+next batch collects; a request is answered after that. A second thread reads claimed events. A third answers queries
+that read the whole file, so that no lane waits for them.
 """
 
 from __future__ import annotations
@@ -29,12 +29,16 @@ log = logging.getLogger("invoke_gateway")
 
 T = TypeVar("T")
 
-CHECK_SECONDS = 1.0  # so often is looked whether the file is at its place, also where nothing is written
+CHECK_SECONDS = 1.0  # between two checks of the file's path, also where nothing is written
 
 
 class SqliteStore:
-    """`Store` in the file `path`, owned by this process. `maximum_events` bounds how many events it holds; with
-    `is_temporary` the file ends with the store. `clock` is that of the events' times."""
+    """Stores events in the file `path`, owned by this process.
+
+    maximum_events: the bound on stored events.
+    is_temporary: removes the file when the store is closed.
+    clock: of the events' times.
+    """
 
     def __init__(
         self,
@@ -56,12 +60,13 @@ class SqliteStore:
 
     @property
     def problem(self) -> str | None:
-        """Why nothing can be written just now, and what helps; None where it can."""
+        """Returns why nothing can be written at present, with the action; None where it can."""
         fault = self._journal.problem if self._is_open else None
         return None if fault is None else str(fault)
 
     async def open(self, note_enqueued: Callable[[str, int, float], None]) -> list[LaneBacklog]:
-        """`hear` is called only of events whose putter did not wait for them: nobody else writes into the file."""
+        """Opens the file. `note_enqueued` is called only for events whose request was cancelled: no other process
+        writes the file."""
         self._note_enqueued = note_enqueued
         self._loop = asyncio.get_running_loop()
         self._writer_thread = ThreadPoolExecutor(1, "queue-write")
@@ -79,17 +84,17 @@ class SqliteStore:
         return waiting
 
     def _start_check(self) -> None:
-        """See whether the file is at its place, not while the writer makes it small; and what the clocks say."""
-        look = self._loop.run_in_executor(self._writer_thread, self._check_file)
-        look.add_done_callback(self._end_check)
+        """Checks in the writer's thread whether the file is at its path, and whether the machine's clock was set."""
+        check = self._loop.run_in_executor(self._writer_thread, self._check_file)
+        check.add_done_callback(self._end_check)
 
     def _check_file(self) -> StoreError | None:
         self._record.keep()
         return self._file.location.check()
 
-    def _end_check(self, look: asyncio.Future[StoreError | None]) -> None:
+    def _end_check(self, check: asyncio.Future[StoreError | None]) -> None:
         if self._is_open:
-            self._journal.note_moved(look.result())
+            self._journal.note_moved(check.result())
             self._next_check = self._loop.call_later(CHECK_SECONDS, self._start_check)
 
     def _open(self) -> list[LaneBacklog]:
@@ -144,7 +149,7 @@ class SqliteStore:
         return self._change(event, row, is_new=True, is_claimed=is_claimed)
 
     def owns_claim(self, event: Event) -> bool:
-        """Always: nobody else can have it."""
+        """Returns True: no other process can claim an event of this file."""
         return True
 
     async def ack(self, event: Event) -> None:
@@ -164,7 +169,7 @@ class SqliteStore:
         return done
 
     def _written(self, change: PendingWrite) -> None:
-        """What others may know of an event now."""
+        """Updates the claims after a change was written."""
         row, seq = change.row, change.seq
         if row is None:
             self._claims.remove(seq)
@@ -177,7 +182,7 @@ class SqliteStore:
             self._claims.add_free(seq, row[1], row[2])
 
     def _add_new(self, change: PendingWrite, row: Row) -> None:
-        """A new event. A fetch that read behind the commit may have claimed it by now."""
+        """Adds a new event to the claims, unless a claim that read after the commit has it already."""
         is_forgotten = change.done.cancelled()
         if is_forgotten and change.is_claimed:
             self._claims.remove(change.seq)
@@ -247,10 +252,11 @@ class SqliteStore:
             raise fault from error
 
     def _readable(self, found: Iterable[StoredEvent]) -> list[Event]:
-        """The events; what cannot be read stays claimed, so that it is handed out to nobody, and is told once."""
+        """Returns the readable events. An unreadable one is logged once and stays claimed, so that no claim
+        returns it."""
         for one in found:
             if one.event is None:
-                log.error("event %s of the queue's file %s cannot be read: %s", one.seq, self._path, one.why)
+                log.error("event %s of the queue's file %s is unreadable: %s", one.seq, self._path, one.why)
         return [one.event for one in found if one.event is not None]
 
     def _with_claims(self, found: list[StoredEvent]) -> list[tuple[Event, bool]]:
@@ -273,7 +279,9 @@ class SqliteStore:
             keep_open(self._connections.pop())
             if self._journal.events and not self._is_temporary:
                 log.error(
-                    "%d events are in the queue's file, where no start finds them. %s", self._journal.events, change
+                    "%d events stay in a queue's file that the next start will not find. %s",
+                    self._journal.events,
+                    change,
                 )
         for connection in reversed(self._connections):
             connection.close()

@@ -1,7 +1,7 @@
-"""Writing many events as one transaction, with one fsync. It runs in the writer's thread.
+"""Writes many events as one transaction with one fsync, in the writer's thread.
 
-Each call into SQLite lets go of the interpreter's lock and has to win it back from a busy event loop. So there are few
-calls: the rows of a batch go in by statements of up to 64 rows, all ends by one.
+Each call into SQLite lets go of the interpreter's lock and must win it back from a busy event loop. So there are few
+calls: the rows of a batch go in by statements of up to 64 rows, and all ends by one statement.
 """
 
 from __future__ import annotations
@@ -20,26 +20,30 @@ from .owned_file import PAGE_BYTES, read_sqlite_error
 from .statements import STATEMENTS
 
 Row = tuple[int, str, float, float, bool, str, bytes, bytes]
-"""An event as the table has it, the key first."""
+"""The row of an event in the table, the key first."""
 
 Rows = dict[int, Row | None]
-"""By key; None is the end of an event."""
+"""Rows by key; None is the end of an event."""
 
 CHECKPOINT_PAGES = 4_000  # as counted too high below: the log stays at 4 to 32 MB
 KEPT_LOG_BYTES = 64 * 1024 * 1024  # a log that grew behind a long read is cut to this
 SHRINK_PAGES = 64 * 1024 * 1024 // PAGE_BYTES  # a file of 64 MB is worth to be made small
-FEW_EVENTS = 1_000  # only then is looked whether it can be
-MOVED_PAGES = 8 * 1024 * 1024 // PAGE_BYTES  # writing 8 MB anew for that takes some 50 ms
+FEW_EVENTS = 1_000  # with more events the file is not made smaller
+MOVED_PAGES = 8 * 1024 * 1024 // PAGE_BYTES  # rewriting 8 MB takes some 50 ms
 _SIZES = tuple(2**n for n in range(6, -1, -1))
 _VALUES = "(?, ?, ?, ?, ?, ?, ?, ?)"
 _WRITE = {size: STATEMENTS["write"] + f", {_VALUES}" * (size - 1) for size in _SIZES}
 
 
 class WriteResult(NamedTuple):
-    """Holds the outcome of a batch: the fault of its puts, the fault of the rest, and the number of deleted events.
+    """Holds the outcome of a batch.
 
-    `alone`: the part of the rest that was written. `place`: the reason why nothing more can be kept, though the rest
-    was written."""
+    new: the fault of its new events.
+    rest: the fault of its other changes.
+    deleted: how many events were deleted.
+    alone: the keys of the other changes that were written one by one.
+    moved: the reason why no more events can be stored, though the rest was written.
+    """
 
     new: StoreError | None
     rest: StoreError | None
@@ -49,31 +53,32 @@ class WriteResult(NamedTuple):
 
 
 class Writer:
-    """`place` says whether what is committed is where it is looked for after the next start."""
+    """Writes to one connection. `location` checks whether the next start would find the committed file."""
 
     def __init__(self, connection: sqlite3.Connection, path: Path, location: FileLocation) -> None:
         self._connection = connection
         self._path = path
         self._location = location
-        self._unwanted: list[int] = []  # keys of refused puts that are in the file
+        self._unwanted: list[int] = []  # keys of refused events that are in the file
         self._execute = connection.execute
         self._execute("PRAGMA synchronous = FULL")  # each commit is followed by an fsync
-        self._execute("PRAGMA wal_autocheckpoint = 0")  # it would be done before a batch is answered
+        self._execute("PRAGMA wal_autocheckpoint = 0")  # it would delay the answers of a batch
         self._execute(f"PRAGMA journal_size_limit = {KEPT_LOG_BYTES}")
         self._execute("PRAGMA cache_size = -16384")  # KiB: the leaves of many lanes' index
         self._log_pages = 0  # about
-        self._file_pages = 0  # at the last look
+        self._file_pages = 0  # at the last measurement
         self._measure()
 
     def is_untidy(self, events: int) -> bool:
-        """Whether `tidy` has something to do, where the file holds so many events."""
+        """Returns whether `tidy` has work, for a file with so many events."""
         return self._log_pages >= CHECKPOINT_PAGES or (self._file_pages > SHRINK_PAGES and events < FEW_EVENTS)
 
     def write(self, new: Rows, rest: Rows) -> WriteResult:
-        """Write all rows, and check after the commit that the file is still at its place.
+        """Writes all rows, and checks after the commit that the file is still at its path.
 
-        Where the file is not, the puts are refused and taken out again: a client that is refused puts them a second
-        time. The rest is written into the open file."""
+        Where the file is not, the new events are refused and removed again, since a refused client sends them a second
+        time. The rest is written into the open file.
+        """
         self._remove_unwanted()
         change = self._location.recheck()
         if change is not None:
@@ -96,7 +101,7 @@ class Writer:
                 self._unwanted = []
 
     def _write(self, new: Rows, rest: Rows) -> WriteResult:
-        """All as one transaction; where that fails, `rest` alone, without what it says of these puts."""
+        """Writes all rows as one transaction; where that fails, `rest` alone, without changes of the new events."""
         fault, deleted = self._transaction({**new, **rest})
         if fault is None:
             return WriteResult(None, None, deleted)
@@ -112,7 +117,7 @@ class Writer:
         return self._one_by_one(rest, fault) if fault.kind == "damaged" else WriteResult(fault, fault, 0)
 
     def _one_by_one(self, rest: Rows, fault: StoreError) -> WriteResult:
-        """Where one page is damaged, what is on others can still be written."""
+        """Writes each row alone: where one page is damaged, rows on other pages can still be written."""
         done = set()
         gone = 0
         for seq, row in rest.items():
@@ -128,7 +133,7 @@ class Writer:
             self._insert([row for row in rows.values() if row is not None])
             deleted = self._delete([seq for seq, row in rows.items() if row is None])
             self._execute("COMMIT")
-        except Exception as error:  # whatever it is, somebody waits to be told
+        except Exception as error:  # of any kind, since a request waits for the result
             self._roll_back()
             return read_sqlite_error(error, self._path), 0
         return None, deleted
@@ -151,7 +156,7 @@ class Writer:
                 self._execute("ROLLBACK")
 
     def probe(self) -> StoreError | None:
-        """Whether anything can be written: the first page, as it is."""
+        """Returns why nothing can be written, after writing the first page unchanged; None where it can."""
         change = self._location.check()
         if change is not None:
             return change
@@ -163,10 +168,11 @@ class Writer:
         return None
 
     def tidy(self) -> None:
-        """Keep the log short, and make a drained file small: for when a batch has been answered.
+        """Keeps the log short, and makes a drained file small, after a batch was answered.
 
-        What little is left is written anew in no time, so nothing has to be paid for with every event, as automatic
-        vacuum would have it: that keeps a map of all pages. What fails here is done the next time."""
+        Rewriting the few events that are left is quick. Automatic vacuum would cost time with every event, for a map of
+        all pages. A failure here is retried at the next call.
+        """
         if self._log_pages >= CHECKPOINT_PAGES:
             self._checkpoint("PASSIVE")
         with suppress(sqlite3.Error):

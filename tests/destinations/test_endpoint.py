@@ -108,13 +108,13 @@ async def test_a_success_whose_body_never_ends_is_a_success(targets: Destination
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (response(500, b"out of\r\ncheese \x1b[31m"), r"it answered 500 Whatever: out of cheese \?\[31m$"),
-        (response(404, b""), r"it answered 404 Whatever$"),
-        (response(301, b"", {"Location": "/a"}), "it answered 301 Whatever; redirects are not followed"),
-        (response(503, b"x" * 5000, chunked=True), "it answered 503 Whatever: x{200}$"),
-        (b"HTTP/1.1 103 Early Hints\r\n\r\n", "it closed the connection without an answer"),
-        (b"", "it closed the connection without an answer"),
-        (b"SSH-2.0-OpenSSH_9.6\r\n", "what it answered is not HTTP/1.1"),
+        (response(500, b"out of\r\ncheese \x1b[31m"), r"it responded 500 Whatever: out of cheese \?\[31m$"),
+        (response(404, b""), r"it responded 404 Whatever$"),
+        (response(301, b"", {"Location": "/a"}), "it responded 301 Whatever; redirects are not followed"),
+        (response(503, b"x" * 5000, chunked=True), "it responded 503 Whatever: x{200}$"),
+        (b"HTTP/1.1 103 Early Hints\r\n\r\n", "it closed the connection without a response"),
+        (b"", "it closed the connection without a response"),
+        (b"SSH-2.0-OpenSSH_9.6\r\n", "its response is not HTTP/1.1"),
     ],
 )
 async def test_any_other_answer_is_a_failure_that_quotes_it(
@@ -133,7 +133,7 @@ async def test_an_answer_before_the_whole_body_was_read_is_heard(
         await call.stay()
 
     server.on_head = refuse
-    with pytest.raises(DeliveryFailed, match="it answered 413 Whatever: too large"):
+    with pytest.raises(DeliveryFailed, match="it responded 413 Whatever: too large"):
         await targets("on_failure", server.url, ended(body=b'"' + b"x" * 8_000_000 + b'"'))
 
 
@@ -141,7 +141,7 @@ async def test_a_server_that_hangs_up_or_is_not_there_is_a_failure(
     targets: Destinations, server: ScriptedBackend
 ) -> None:
     server.script = says_and_resets(b"")
-    with pytest.raises(DeliveryFailed, match=r"check that it runs and is reachable|without an answer"):
+    with pytest.raises(DeliveryFailed, match=r"check that it runs and is reachable|without a response"):
         await targets("on_failure", server.url, ended())
     with pytest.raises(DeliveryFailed, match="check that it runs and is reachable") as raised:
         await targets("on_failure", f"http://u:hush@127.0.0.1:{free_port()}/a?token=hush", ended())

@@ -172,6 +172,6 @@ async def test_a_lock_that_is_never_given_back_fails_in_time(
 ) -> None:
     with lines.open("ab") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(DeliveryFailed, match="another process keeps its lock"):
+        with pytest.raises(DeliveryFailed, match="another process has its lock"):
             await make_targets(timeout_seconds=1)("on_failure", f"file://{lines}", ended())
     assert content(lines) == b""

@@ -45,5 +45,5 @@ async def test_a_full_queue_of_the_gateway_is_a_failed_delivery(make_targets: Ca
     async def refuse(*_: object, **__: object) -> None:
         raise StoreError("bound", "10 events wait; raise async.maximum_events")
 
-    with pytest.raises(DeliveryFailed, match=r"function:cleanup: .* did not take it: 10 events wait"):
+    with pytest.raises(DeliveryFailed, match=r"function:cleanup: .* did not accept it: 10 events wait"):
         await make_targets(invoke=refuse)("on_failure", "function:cleanup", ended())

@@ -12,7 +12,7 @@ from invoke_gateway.destinations.endpoint import make_request
 from invoke_gateway.destinations.file import make_line
 from invoke_gateway.destinations.message import make_message
 from invoke_gateway.destinations.stream import make_fields
-from invoke_gateway.policy.destination_url import Endpoint, parse_destination_url
+from invoke_gateway.policy.destination_url import HttpTarget, parse_destination_url
 from invoke_gateway.policy.event_rules import Kind
 from invoke_gateway.queue.records import make_record
 from tests.support.events import ended
@@ -33,7 +33,7 @@ def test_the_samples_of_records_and_lines_are_the_bytes_that_are_written() -> No
 
 def test_the_samples_of_requests_are_the_bytes_that_are_sent() -> None:
     endpoint = parse_destination_url("https://hooks.example/lambda")
-    assert isinstance(endpoint, Endpoint)
+    assert isinstance(endpoint, HttpTarget)
     destination, dead_letter = blocks("http")
     head, _, _ = make_request(endpoint, make_message("on_failure", ended())).partition(b"\r\n\r\n")
     assert destination == head.decode().replace("\r\n", "\n") + "\n"
@@ -50,7 +50,7 @@ def test_the_page_names_the_fields_of_an_entry(kind: Kind) -> None:
 def test_every_target_on_the_page_is_one() -> None:
     (settings,) = blocks("yaml")
     targets = yaml.safe_load(settings)["accounts"]["default"]["functions"]["report"].values()
-    shown = re.findall(r"^\| [^|]+ \| `([^`]+)` \|", PAGE.partition("| Told again")[2], re.MULTILINE)
+    shown = re.findall(r"^\| [^|]+ \| `([^`]+)` \|", PAGE.partition("| Repeated after")[2], re.MULTILINE)
     assert len(shown) == 6
     for target in [*targets, *shown]:
         assert parse_destination_url(target).shown == target

@@ -117,7 +117,7 @@ async def test_a_function_that_fails_without_words_has_an_error_message_all_the_
 
 async def test_what_the_queue_refuses_is_quoted(targets: Destinations, make_queue: Callable[..., str]) -> None:
     queue = make_queue("small", MaximumMessageSize="1024")
-    with pytest.raises(DeliveryFailed, match=r"it answered 400: InvalidParameterValue: ."):
+    with pytest.raises(DeliveryFailed, match=r"it responded 400: InvalidParameterValue: ."):
         await targets("dead_letter_queue", queue, ended(body=b'"' + b"x" * 2000 + b'"'))
 
 
@@ -167,7 +167,7 @@ async def test_a_server_error_is_not_tried_again_by_boto3(
         call.answer(503, b"")
 
     server.script = fail
-    with pytest.raises(DeliveryFailed, match="it answered 503"):
+    with pytest.raises(DeliveryFailed, match="it responded 503"):
         await targets("on_failure", queue, ended())
     assert len(server.requests) == 1
 
@@ -177,7 +177,7 @@ async def test_the_queues_of_an_endpoint_share_a_connection_that_is_kept_until_t
 ) -> None:
     server.script = refuse
     for target in (queue, queue, f"{queue}-too"):
-        with pytest.raises(DeliveryFailed, match="it answered 400"):
+        with pytest.raises(DeliveryFailed, match="it responded 400"):
             await targets("on_failure", target, ended())
     assert (len(server.requests), len(server.connections)) == (3, 1)
     await targets.close()

@@ -294,7 +294,7 @@ async def test_an_event_that_is_refused_until_it_is_too_old_ends_with_the_backen
     async with opened(tmp_path, age=60, metric_functions=0) as world:
         world.answers((403, b'{"Message":"no"}', {"x-amzn-ErrorType": "AccessDeniedException"}))
         monkeypatch.setattr(
-            world.gateway.app.events.settlement, "_now", lambda: time() + 3600
+            world.gateway.app.events.dispatcher.settlement, "_now", lambda: time() + 3600
         )  # it is very old at once
         await world.send()
         assert await world.dead_letter() == {"RequestID": world.id, "ErrorCode": 403, "ErrorMessage": "no"}

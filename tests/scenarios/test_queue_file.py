@@ -48,7 +48,7 @@ async def test_events_are_refused_until_the_file_is_at_its_place_again(
         assert caplog.text.count("was removed or moved") == 1
         assert gateway.in_flight == 0
         os.rename(moved, place)
-        await eventually(lambda: gateway.app.events and gateway.app.events.store.problem is None, "trouble stays", 30)
+        await eventually(lambda: gateway.app.events.dispatcher.store.problem is None, "trouble stays", 30)
         assert await gateway.metric("degraded", cause="event_store") == 0
         assert (await send_event(gateway)).status == 202
         await eventually(lambda: len(backend.requests) == 2, "the second event was not run")

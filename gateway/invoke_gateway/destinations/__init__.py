@@ -1,10 +1,6 @@
-"""Telling what became of asynchronous invocations.
+"""Delivers outcomes of asynchronous invocations to their targets.
 
-targets     which kind a target is, one bound on the time of all, and one error
-message     what is to be told, before a kind says it its own way
-sqs         a queue that speaks SQS
-endpoint    an address to POST to
-file        a file of JSON lines
-stream      a stream of a Redis or Valkey
-function    another function, through the gateway
+targets     the choice by kind of target, one time bound, and one error message     the content of a delivery, before a
+kind encodes it sqs         a queue that speaks SQS endpoint    an address that receives a POST file        a file of
+JSON lines stream      a stream of a Redis or Valkey function    another function, through the gateway
 """

@@ -1,4 +1,4 @@
-"""Addresses that a message is POSTed to, by HTTP/1.1 with or without TLS. A delivery is a connection."""
+"""Sends messages as HTTP/1.1 POST requests, with or without TLS, on one connection each."""
 
 from __future__ import annotations
 
@@ -15,22 +15,25 @@ from ..policy.destination_url import HttpTarget
 from ..queue.base import DeliveryFailed
 from .message import Message
 
-_REST_SECONDS = 1.0  # for the body of an answer whose status is known
+_REST_SECONDS = 1.0  # for the body of a response whose status is known
 _MOST_BYTES_READ = 65_536  # of that body
 _MOST_SHOWN = 200  # characters of it in an error
 _IN_A_HEADER = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 
 
 class Endpoints:
-    """Certificates are checked by the system's authorities, or those that SSL_CERT_FILE names."""
+    """Delivers to HTTP endpoints. Certificates are checked by the system's authorities, or those that SSL_CERT_FILE
+    names."""
 
     def __init__(self) -> None:
         self._tls: ssl.SSLContext | None = None
         self._dialers: dict[tuple[str, int], Dialer] = {}
 
     async def deliver(self, endpoint: HttpTarget, message: Message) -> None:
-        """POST it; any status from 200 to 299 is a success. Raises `DeliveryFailed`. Cancelling closes the
-        connection."""
+        """Sends the message; any status from 200 to 299 is a success. A cancellation closes the connection.
+
+        Raises `DeliveryFailed`.
+        """
         if endpoint.is_tls and self._tls is None:
             self._tls = ssl.create_default_context()
         answer = _Answer()
@@ -38,25 +41,26 @@ class Endpoints:
         try:
             await _exchange(dialer, self._tls if endpoint.is_tls else None, make_request(endpoint, message), answer)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            raise DeliveryFailed("what it answered is not HTTP/1.1; check that it is an HTTP server") from error
+            raise DeliveryFailed("its response is not HTTP/1.1; check that it is an HTTP server") from error
         except ssl.SSLCertVerificationError as error:
             raise DeliveryFailed(f"{error.verify_message}; have SSL_CERT_FILE name its authority") from error
         except ssl.SSLError as error:
             raise DeliveryFailed(f"{error.reason or error}; check that it speaks TLS") from error
-        # The second comes from names that no resolver takes, the third from uvloop, for a write after a reset.
+        # UnicodeError comes from names that no resolver takes, RuntimeError from uvloop for a write after a reset.
         except (OSError, UnicodeError, RuntimeError) as error:
             raise DeliveryFailed(f"{error}; check that it runs and is reachable") from error
         if answer.status is None:
-            raise DeliveryFailed("it closed the connection without an answer; look at its log")
+            raise DeliveryFailed("it closed the connection without a response; check its log")
         if not 200 <= answer.status < 300:
             raise DeliveryFailed(answer.describe())
 
     async def close(self) -> None:
-        """Nothing is kept open."""
+        """Does nothing: no connection is kept."""
 
 
 def make_request(endpoint: HttpTarget, message: Message) -> bytes:
-    """The bytes of the request. What does not fit into a header is percent-encoded UTF-8, and so is a percent sign."""
+    """Returns the bytes of the request. A character that no header may have, and the percent sign, is percent-encoded
+    UTF-8."""
     fields: dict[str, str | int] = {
         "Host": endpoint.authority,
         "User-Agent": "invoke-gateway",
@@ -80,11 +84,11 @@ def make_request(endpoint: HttpTarget, message: Message) -> bytes:
 async def _exchange(dialer: Dialer, tls: ssl.SSLContext | None, request: bytes, answer: _Answer) -> None:
     reader, writer = await dialer.open_streams(tls=tls)
     try:
-        # Not drained: who answers before it has read everything is heard.
+        # Not drained: a server may respond before it has read the whole request.
         writer.write(request)
         while answer.status is None and (data := await reader.read(_MOST_BYTES_READ)):
             answer.feed(data)
-        # The status decides. The rest is read for the server's sake, and for the error's text.
+        # The status decides. The body is read so that the server can finish, and for the error's text.
         with suppress(TimeoutError, OSError, httptools.HttpParserError):
             async with asyncio.timeout(_REST_SECONDS):
                 while answer.wants_more and (data := await reader.read(_MOST_BYTES_READ)):
@@ -94,7 +98,7 @@ async def _exchange(dialer: Dialer, tls: ssl.SSLContext | None, request: bytes, 
 
 
 class _Answer:
-    """The answer as far as it has come. Without a status nothing but interim ones (1xx) came."""
+    """Holds the response read so far. `status` is None after interim responses (1xx) only."""
 
     def __init__(self) -> None:
         self.status: int | None = None
@@ -110,16 +114,16 @@ class _Answer:
 
     def describe(self) -> str:
         text = " ".join(self._body.decode(errors="replace").split())[:_MOST_SHOWN]
-        said = f"it answered {self.status} {self._line.decode('latin-1')}".rstrip()
+        shown = f"it responded {self.status} {self._line.decode('latin-1')}".rstrip()
         if text:
-            said += f": {''.join(c if c.isprintable() else '?' for c in text)}"
+            shown += f": {''.join(c if c.isprintable() else '?' for c in text)}"
         is_redirect = self.status is not None and 300 <= self.status < 400
-        return f"{said}; redirects are not followed: give the address they lead to" if is_redirect else said
+        return f"{shown}; redirects are not followed: give the address they lead to" if is_redirect else shown
 
     def feed(self, data: bytes) -> None:
         self._parser.feed_data(data)
 
-    # For the parser.
+    # Callbacks of the parser.
 
     def on_message_begin(self) -> None:
         self._line = b""

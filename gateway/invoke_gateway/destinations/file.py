@@ -1,8 +1,8 @@
-"""Files of JSON lines, to which several gateways may write.
+"""Appends messages to files of JSON lines, which several gateways may write.
 
-A line is written by one write to a file that was opened for appending, under the file's lock, and is on the disk before
-it counts as told. The lock is there for the line that does not fit on the disk: what was written of it is taken back,
-and nobody else may have written behind it. The file is opened for each line, so that it may be rotated by renaming.
+A line is one write to a file opened for appending, under the file's lock, and is on the disk before its delivery
+counts. The lock serves a line that does not fit on the disk: its beginning is removed, so no other writer may have
+appended behind it. The file is opened for each line, so it may be rotated by renaming.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from .message import Message
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_THREADS = 4  # files that are written at the same time
+_THREADS = 4  # files written at the same time
 _LOCK_POLL_SECONDS = 0.02
 _RIGHTS = 0o600  # events may hold anything
 _encode = msgspec.json.Encoder().encode
 
 
 class JsonLineFiles:
-    """`timeout_seconds`: how long to wait for the lock of a file that another process writes."""
+    """Appends lines. `timeout_seconds`: the longest wait for the lock of a file that another process writes."""
 
     def __init__(self, timeout_seconds: float) -> None:
         self._timeout = timeout_seconds
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="file")
 
     async def deliver(self, file: FileTarget, message: Message) -> None:
-        """Append a line. Raises `DeliveryFailed`, and then no part of the line is kept."""
+        """Appends a line. Raises `DeliveryFailed`, and then no part of the line is kept."""
         line = make_line(message)
         await asyncio.get_running_loop().run_in_executor(self._threads, self._append, file.path, line)
 
@@ -56,7 +56,7 @@ class JsonLineFiles:
 
 
 def make_line(message: Message) -> bytes:
-    """One JSON object and a line feed: the record as it is, or a dead letter's body as a text, unchanged."""
+    """Returns one JSON object and a line feed: the record as it is, or a dead letter's body as a text, unchanged."""
     told: dict[str, object] = {"kind": message.kind, "id": message.id, "function": message.event.arn}
     if message.attributes is None:
         # Line feeds of a JSON text stand between its parts, never inside them.
@@ -72,9 +72,9 @@ def make_line(message: Message) -> bytes:
 
 @contextmanager
 def _locked(path: str, deadline: float) -> Iterator[int]:
-    """The file, open and locked, and the one that has the name now. Raises `OSError`, `DeliveryFailed`."""
+    """Opens and locks the file that has the name now. Raises `OSError`, `DeliveryFailed`."""
     while True:
-        # For reading too: a named pipe that is opened only for writing would wait for its reader.
+        # For reading too: opening a named pipe only for writing would block until it has a reader.
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _RIGHTS)
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -94,12 +94,12 @@ def _lock(descriptor: int, deadline: float) -> None:
             return
         except BlockingIOError:
             if time.monotonic() > deadline:
-                raise DeliveryFailed("another process keeps its lock; find it with `lsof`") from None
+                raise DeliveryFailed("another process has its lock; find that process with `lsof`") from None
             time.sleep(_LOCK_POLL_SECONDS)
 
 
 def _has_name(descriptor: int, path: str) -> bool:
-    """Whether it was not rotated away between its opening and its lock."""
+    """Returns whether the file still has its name, and was not rotated before its lock was taken."""
     try:
         return os.path.samestat(os.fstat(descriptor), os.stat(path))
     except FileNotFoundError:
@@ -109,7 +109,7 @@ def _has_name(descriptor: int, path: str) -> bool:
 def _write(descriptor: int, line: bytes, path: str) -> None:
     end = os.lseek(descriptor, 0, os.SEEK_END)
     if end and os.pread(descriptor, 1, end - 1) != b"\n":
-        line = b"\n" + line  # somebody died inside a line
+        line = b"\n" + line  # a writer died inside a line
     try:
         if os.write(descriptor, line) != len(line):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

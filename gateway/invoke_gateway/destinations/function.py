@@ -1,4 +1,4 @@
-"""Another function as a target: an asynchronous invocation of it, through the gateway's own queue."""
+"""Delivers to another function: an asynchronous invocation of it, through the gateway's own queue."""
 
 from __future__ import annotations
 
@@ -13,19 +13,21 @@ from .message import Message
 
 class Invoke(Protocol):
     async def __call__(self, function: Function, payload: bytes, *, account: str, cause: Event) -> None:
-        """Accept an `Event` invocation, one that the end of `cause` brings about; returns when it is kept. Raises
-        `StoreError` or `DeliveryFailed`."""
+        """Accepts an `Event` invocation that the end of `cause` brings about, and returns once it is stored.
+
+        Raises `StoreError` or `DeliveryFailed`.
+        """
 
 
 class FunctionTargets:
-    """`region` is the gateway's, which no other region's function is behind."""
+    """Delivers to functions. `region` is the gateway's; functions of other Regions are unreachable."""
 
     def __init__(self, invoke: Invoke, region: str) -> None:
         self._invoke = invoke
         self._region = region
 
     async def deliver(self, target: FunctionTarget, message: Message) -> None:
-        """Invoke it with the record, or with a dead letter's body. Raises `DeliveryFailed`."""
+        """Invokes the function with the record, or with a dead letter's body. Raises `DeliveryFailed`."""
         if target.region not in (None, self._region):
             raise DeliveryFailed(f"it is in {target.region}, and this gateway in {self._region}; correct the ARN")
         function = Function(target.name, target.qualifier, target.account, target.region, target.partition)
@@ -33,7 +35,7 @@ class FunctionTargets:
         try:
             await self._invoke(function, message.body, account=account, cause=message.event)
         except StoreError as fault:
-            raise DeliveryFailed(f"the queue of asynchronous invocations did not take it: {fault}") from fault
+            raise DeliveryFailed(f"the queue of asynchronous invocations did not accept it: {fault}") from fault
 
     async def close(self) -> None:
-        """Nothing is kept open."""
+        """Does nothing: nothing is open."""

@@ -1,4 +1,4 @@
-"""What a target is told of an event, before each kind of target says it in its own way."""
+"""Defines the content of a delivery, before each kind of target encodes it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ from ..queue.records import Attributes, delivery_id, make_attributes, make_recor
 
 
 class Message(NamedTuple):
-    """`body` is the record of a destination; of a dead-letter message it is the event's own, and only such a message
-    has `attributes`. `id` is the same when the same is told again."""
+    """Holds a message.
+
+    id: repeated deliveries of the same outcome share it.
+    body: the record of a destination, or the event of a dead-letter message.
+    attributes: of a dead-letter message; None for a record.
+    """
 
     kind: Kind
     event: Event

@@ -1,5 +1,7 @@
-"""Queues that speak SQS: AWS's own, and emulators. boto3 talks to them, from threads, and is imported when it is first
-needed: it is an extra of the package."""
+"""Delivers to queues that speak SQS: AWS's own, and emulators.
+
+boto3 sends the messages, from threads. It is an extra of the package, and imported at the first use.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,9 @@ from ..queue.base import DeliveryFailed
 from ..queue.records import NO_CHARACTER
 from .message import Message
 
-# Body and attributes together (SQS API reference, SendMessage). A queue may be set to less, and says so itself.
+# Body and attributes together (SQS API reference, SendMessage). A queue may have a lower bound, which its error names.
 MOST_BYTES = 1_048_576
-_THREADS = 4  # messages under way at an endpoint
+_THREADS = 4  # concurrent messages of an endpoint
 _MOST_GROUP_LENGTH = 128
 _INSTALL = "pip install 'invoke-gateway[sqs]'"
 
@@ -33,15 +35,17 @@ _CURES = {
 
 
 def missing_extra(targets: Iterable[str]) -> str | None:
-    """Why some of these targets can never be reached with what is installed, and what to do; None where all can."""
+    """Returns why a target can never be reached without boto3, with the action; None where all can be reached."""
     if importlib.util.find_spec("boto3") is None and any(target.startswith("sqs+") for target in targets):
         return f"a queue among the targets needs boto3, which is not installed: {_INSTALL}"
     return None
 
 
 class Queues:
-    """Queues by their endpoints, each of which has a client that is kept and threads of its own, so that one that hangs
-    holds up no other. `region` is that of queues whose host does not name one."""
+    """Delivers to queues. Each endpoint has a client and threads of its own, so that a hanging one delays no other.
+
+    region: of queues whose host does not name one.
+    """
 
     def __init__(self, region: str, timeout_seconds: float) -> None:
         self._region = region
@@ -49,8 +53,8 @@ class Queues:
         self._endpoints: dict[tuple[str, str], _Endpoint] = {}
 
     async def deliver(self, queue: SqsTarget, message: Message) -> None:
-        """Raises `DeliveryFailed`. A FIFO queue (its name ends with .fifo) takes a message once, for as long as it
-        remembers: five minutes."""
+        """Sends the message. A FIFO queue (its name ends with .fifo) takes it once within five minutes. Raises
+        `DeliveryFailed`."""
         arguments = _make_arguments(queue, message)
         key = queue.endpoint, _account_of(queue)
         endpoint = self._endpoints.get(key)
@@ -70,11 +74,11 @@ class _Endpoint:
         self._queue = queue
         self._region = queue.region or region
         self._timeout = timeout_seconds
-        self._lock = threading.Lock()  # boto3 makes sessions and clients in one thread at a time
+        self._lock = threading.Lock()  # boto3 must make sessions and clients one at a time
         self._client: Any = None
 
     def send(self, arguments: dict[str, Any]) -> None:
-        """In a thread. Raises `DeliveryFailed`."""
+        """Sends a message, in a thread. Raises `DeliveryFailed`."""
         try:
             from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
         except ImportError as error:
@@ -106,7 +110,7 @@ class _Endpoint:
             # An emulator takes any keys; some read the account from an id of twelve digits.
             keys = {"aws_access_key_id": _account_of(self._queue), "aws_secret_access_key": "unused"}
         config = Config(
-            retries={"total_max_attempts": 1},  # the event is tried again, and it is seen why
+            retries={"total_max_attempts": 1},  # the delivery itself is retried, and its reason logged
             connect_timeout=self._timeout,
             read_timeout=self._timeout,
             max_pool_connections=_THREADS,
@@ -157,8 +161,8 @@ def _read_text(body: bytes) -> str:
 
 
 def _describe(response: Any) -> str:
-    said = response.get("Error", {})
+    error = response.get("Error", {})
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-    code = said.get("Code", "Unknown")
-    text = f"it answered {status}: {code}: {said.get('Message', '')}".rstrip(".")
+    code = error.get("Code", "Unknown")
+    text = f"it responded {status}: {code}: {error.get('Message', '')}".rstrip(".")
     return f"{text}; {_CURES[code]}" if code in _CURES else text

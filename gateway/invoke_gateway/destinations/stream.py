@@ -1,4 +1,4 @@
-"""Streams of a Redis or Valkey."""
+"""Delivers to streams of a Redis or Valkey."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from ..queue.base import DeliveryFailed
 from ..store.dialed_connection import Dialers, dialed
 from .message import Message
 
-REMEMBERED_SECONDS = 86_400  # how long a message is not appended again
-_CONNECTIONS = 8  # to a server; more deliveries wait for one
+REMEMBERED_SECONDS = 86_400  # within which a message is not appended again
+_CONNECTIONS = 8  # to a server; further deliveries wait for one
 
 _SCRIPT = (files(__package__) / "deliver_once.lua").read_text("utf-8")
 
 
 class Streams:
-    """Streams, and one client for each server, which is kept."""
+    """Delivers to streams, with one client for each server."""
 
     def __init__(self, timeout_seconds: float) -> None:
         self._timeout = timeout_seconds
         self._clients: dict[str, Any] = {}
 
     async def deliver(self, stream: StreamTarget, message: Message) -> None:
-        """Append an entry, once in a day. Raises `DeliveryFailed`."""
+        """Appends an entry, once within a day. Raises `DeliveryFailed`."""
         entry = [part for field in make_fields(message).items() for part in field]
         mark = f"invoke-gateway:delivered:{stream.name}:{message.id}"
         try:
@@ -47,7 +47,7 @@ class Streams:
             await client.aclose()
 
     def _make_client(self, url: str) -> Any:
-        # One more attempt, for a connection that the server has closed since: the mark makes that harmless.
+        # One more attempt, for a connection that the server has closed: the mark makes it harmless.
         pool = BlockingConnectionPool.from_url(
             url,
             max_connections=_CONNECTIONS,
@@ -64,7 +64,7 @@ class Streams:
 
 
 def make_fields(message: Message) -> dict[str, str | int | bytes]:
-    """The fields of an entry, in their order."""
+    """Returns the fields of an entry, in their order."""
     fields: dict[str, str | int | bytes] = {"kind": message.kind, "id": message.id, "function": message.event.arn}
     if message.attributes is None:
         return {**fields, "record": message.body}

@@ -1,4 +1,4 @@
-"""Telling a target what became of an event, whatever kind of target it is."""
+"""Delivers outcomes to targets of every kind."""
 
 from __future__ import annotations
 
@@ -29,8 +29,12 @@ if TYPE_CHECKING:
 
 
 class Destinations:
-    """Delivers, as `queue.base.Deliver` says. `region` is the gateway's; `invoke` accepts an asynchronous invocation;
-    `timeout_seconds` is how long one delivery may take, whatever the target. What it opens it keeps until `close`."""
+    """Delivers, as `queue.base.Deliver` defines. What it opens stays open until `close`.
+
+    region: the gateway's.
+    invoke: accepts an asynchronous invocation.
+    timeout_seconds: the bound on one delivery to any target.
+    """
 
     def __init__(self, *, region: str, invoke: Invoke, timeout_seconds: float = 10) -> None:
         self._timeout = timeout_seconds
@@ -38,7 +42,7 @@ class Destinations:
         self._queues = Queues(region, timeout_seconds)
         self._endpoints = Endpoints()
         self._files = JsonLineFiles(timeout_seconds * 0.8)  # so that it is said that it was the lock
-        self._streams: Streams | None = None  # made when there is one, and redis-py imported with it
+        self._streams: Streams | None = None  # made for the first stream, since it imports redis-py
         self._functions = FunctionTargets(invoke, region)
 
     async def __call__(self, kind: Kind, target: str, event: Event) -> None:
@@ -52,7 +56,7 @@ class Destinations:
             raise DeliveryFailed(f"{parsed.shown}: {failure}") from failure.__cause__
 
     async def close(self) -> None:
-        """End what is open, when nothing is being delivered any more."""
+        """Closes everything, once no delivery is under way."""
         for kind in (self._queues, self._endpoints, self._files, self._streams, self._functions):
             if kind is not None:
                 await kind.close()

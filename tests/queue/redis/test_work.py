@@ -62,11 +62,11 @@ async def do_renew(store: StreamStore) -> None:
 
 
 REPLIES = {
-    "put": (scripts.PUT, do_put, [("r", 0, False), ("new", 0, False)]),
-    "put_claimed": (scripts.PUT, do_put_claimed, [("r", 0, False)]),
-    "fetch": (scripts.FETCH, do_fetch, [("r", 0, False)]),
-    "take": (scripts.TAKE, do_take, [("r", 0, False)]),
-    "waiting": (scripts.WAITING, do_waiting, [("r", 0, False)]),
+    "put": (scripts.ENQUEUE, do_put, [("r", 0, False), ("new", 0, False)]),
+    "put_claimed": (scripts.ENQUEUE, do_put_claimed, [("r", 0, False)]),
+    "fetch": (scripts.CLAIM_DUE, do_fetch, [("r", 0, False)]),
+    "take": (scripts.CLAIM_ONE, do_take, [("r", 0, False)]),
+    "waiting": (scripts.BACKLOG, do_waiting, [("r", 0, False)]),
     "renew": (scripts.RENEW, do_renew, [("r", 0, False)]),
 }
 
@@ -107,7 +107,7 @@ async def test_what_became_of_an_event_is_said_until_it_is_heard(place: StreamPl
 async def test_a_fetch_that_failed_leaves_no_claim_behind(place: StreamPlace) -> None:
     async with relaying(place.server.url) as relay, sharing(place, url=relay.url, lease_seconds=30) as store:
         await store.enqueue(make_event())
-        relay.lose(scripts.FETCH.sha, 2)
+        relay.lose(scripts.CLAIM_DUE.sha, 2)
         with pytest.raises(StoreError) as caught:
             await fetch(store)
         assert caught.value.kind == "away"
@@ -118,7 +118,7 @@ async def test_a_put_that_failed_is_kept_once_at_most_and_claimed_by_nobody(plac
     async with relaying(place.server.url) as relay, sharing(place, url=relay.url, lease_seconds=30) as store:
         for name, put in (("1", store.enqueue_claimed), ("2", store.enqueue)):
             await store.enqueue(make_event("before"))
-            relay.lose(scripts.PUT.sha, 2)
+            relay.lose(scripts.ENQUEUE.sha, 2)
             with pytest.raises(StoreError, match="unavailable"):
                 await put(make_event(name))
             assert relay.has_lost_all
@@ -136,7 +136,7 @@ async def test_what_was_kept_though_its_client_was_told_an_error_is_heard_of(pla
     ):
         for name, put in (("1", store.enqueue_claimed), ("2", store.enqueue)):
             await store.enqueue(make_event("before"))
-            relay.lose(scripts.PUT.sha, 2)
+            relay.lose(scripts.ENQUEUE.sha, 2)
             with pytest.raises(StoreError, match="unavailable"):
                 await put(make_event(name, due_at=NOW + int(name)))
             await eventually(lambda: store._enqueuer._channel.why_away is None, "it is asked again")
@@ -185,7 +185,7 @@ async def test_who_is_cancelled_when_the_answer_has_come_leaves_no_claim_behind(
 async def test_a_fetch_that_arrives_after_it_was_given_up_claims_nothing(place: StreamPlace) -> None:
     async with relaying(place.server.url) as relay, sharing(place, url=relay.url, lease_seconds=30) as store:
         await store.enqueue(make_event("1"))
-        relay.hold(scripts.FETCH.sha)
+        relay.hold(scripts.CLAIM_DUE.sha)
         await held(relay, asyncio.create_task(fetch(store)))
         assert ids(await at_last(lambda: fetch(store))) == ["1"]
         await store.enqueue(make_event("2"))
@@ -196,7 +196,7 @@ async def test_a_fetch_that_arrives_after_it_was_given_up_claims_nothing(place: 
 async def test_a_put_that_arrives_after_it_was_given_up_is_not_kept(place: StreamPlace) -> None:
     async with relaying(place.server.url) as relay, sharing(place, url=relay.url, lease_seconds=30) as store:
         await store.enqueue(make_event("1"))
-        relay.hold(scripts.PUT.sha)
+        relay.hold(scripts.ENQUEUE.sha)
         await held(relay, asyncio.create_task(put_claimed(store, "2")))
         await at_last(store.backlog)
         await relay.let_go()

@@ -16,7 +16,7 @@ from ..base import ClaimedEvents, StoreError
 from ..event import Event, UnreadableEvent, decode_event
 from .enqueue import Enqueuer, describe
 from .membership import Membership, StreamTotals
-from .script import FETCH, READ, TAKE
+from .script import CLAIM_DUE, CLAIM_ONE, READ
 from .work import ClaimWork
 
 log = logging.getLogger("invoke_gateway")
@@ -53,7 +53,7 @@ class Claims:
         event.key = b"%b %b:%d" % (kept, session.encode(), number)
 
     async def claim_due(self, lane: str, now: float, most: int, most_bytes: int) -> ClaimedEvents:
-        reply, token = await self._claim(FETCH, lane, repr(now), most, most_bytes)
+        reply, token = await self._claim(CLAIM_DUE, lane, repr(now), most, most_bytes)
         events = []
         for key, head, body in zip(reply[1::3], reply[2::3], reply[3::3], strict=True):
             try:
@@ -70,7 +70,7 @@ class Claims:
             if not found or found[0][1]:
                 return None
             event = found[0][0]
-            reply, token = await self._claim(TAKE, number, event.lane)
+            reply, token = await self._claim(CLAIM_ONE, number, event.lane)
             if reply:
                 return decode_event(reply[0], reply[1], b"%b %b" % (number, token.encode()))
         return None
@@ -95,19 +95,19 @@ class Claims:
         return int(number) <= self._last_lost
 
     async def ack(self, event: Event) -> None:
-        await self._report("finish", event)
+        await self._report("ack", event)
 
     async def requeue(self, event: Event) -> None:
-        if await self._report("postpone", event, *describe(event)):
+        if await self._report("requeue", event, *describe(event)):
             await self._restore(event)
 
     async def update(self, event: Event) -> None:
-        if await self._report("rewrite", event, *describe(event)):
+        if await self._report("update", event, *describe(event)):
             await self._restore(event, is_claimed=True)
 
     async def release(self, events: list[Event]) -> None:
         for event, is_lost in zip(
-            events, await asyncio.gather(*(self._report("give_back", event) for event in events)), strict=True
+            events, await asyncio.gather(*(self._report("release", event) for event in events)), strict=True
         ):
             if is_lost:
                 await self._restore(event)
@@ -116,7 +116,7 @@ class Claims:
         """Reports a change of a claimed event. Returns whether the store has lost the event."""
         number, token = split(event.key)
         letter, is_repeated = await self._work.report(kind, number, token, *more)
-        if letter == "n" and kind != "finish":
+        if letter == "n" and kind != "ack":
             # The store may have come back empty, without this session, and then no other gateway has the event.
             await self._renew_at_last()
             letter, _ = await self._work.report(kind, number, token, *more)

@@ -19,7 +19,7 @@ from ...store.connection import Command
 from ..base import StoreError
 from ..event import Event, encode_head
 from .request_channel import RequestChannel
-from .script import PUT
+from .script import ENQUEUE
 from .store_errors import read_refusal
 
 _MOST_EVENTS = 256  # in one batch, which blocks the server for some 5 ms
@@ -171,7 +171,16 @@ class Enqueuer:
             texts += put.arguments
 
         def build() -> list[Command]:
-            head = ("EVALSHA", PUT.sha, 1, self._base, session, self._batch, self._maximum_events, self._channel.run)
+            head = (
+                "EVALSHA",
+                ENQUEUE.sha,
+                1,
+                self._base,
+                session,
+                self._batch,
+                self._maximum_events,
+                self._channel.run,
+            )
             wait: list[Command] = [("WAIT", *self._replicas)] if self._replicas[0] else []
             return [(*head, *texts), *wait]
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from ...store.script import Script
 
-PUT = Script(__package__, "put")
-FETCH = Script(__package__, "fetch")
-TAKE = Script(__package__, "take")
+ENQUEUE = Script(__package__, "enqueue")
+CLAIM_DUE = Script(__package__, "claim_due")
+CLAIM_ONE = Script(__package__, "claim_one")
 SETTLE = Script(__package__, "settle")
 RENEW = Script(__package__, "renew")
 LEAVE = Script(__package__, "leave")
-WAITING = Script(__package__, "waiting")
+BACKLOG = Script(__package__, "backlog")
 SEARCH = Script(__package__, "search")
 READ = Script(__package__, "read")
 OLDEST = Script(__package__, "oldest")
 
-ALL = (PUT, FETCH, TAKE, SETTLE, RENEW, LEAVE, WAITING, SEARCH, READ, OLDEST)
+ALL = (ENQUEUE, CLAIM_DUE, CLAIM_ONE, SETTLE, RENEW, LEAVE, BACKLOG, SEARCH, READ, OLDEST)

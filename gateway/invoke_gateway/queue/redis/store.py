@@ -26,7 +26,7 @@ from .claims import Claims, read_events
 from .enqueue import Enqueuer, PendingEnqueue
 from .membership import Membership, StreamTotals, read_lanes
 from .request_channel import RequestChannel, describe_unavailable
-from .script import OLDEST, READ, SEARCH, WAITING
+from .script import BACKLOG, OLDEST, READ, SEARCH
 from .work import ClaimWork
 
 log = logging.getLogger("invoke_gateway")
@@ -187,7 +187,7 @@ class StreamStore:
         lanes: dict[str, LaneBacklog] = {}
         cursor: bytes | int = 0
         while True:
-            reply, _ = await self._work.query(WAITING, cursor)
+            reply, _ = await self._work.query(BACKLOG, cursor)
             lanes |= {row[0]: LaneBacklog(*row) for row in read_lanes(reply)}
             cursor = reply[0]
             if cursor == b"0":
@@ -228,13 +228,13 @@ class StreamStore:
         unclaimed, and `note_enqueued` is called for them.
         """
         if batch:
-            self._work.report_soon("forgo", batch)
+            self._work.report_soon("cancel_enqueue", batch)
         for put in puts:
             report = partial(self._note_enqueued, put.event.lane, 0 if batch else 1, put.event.due_at)
             if put.claim:
-                self._work.report_soon("disown", put.claim, then=report)
+                self._work.report_soon("release_claims", put.claim, then=report)
             elif batch:
-                self._work.report_soon("disown", 0, then=report)  # of no claim: called once the server replies
+                self._work.report_soon("release_claims", 0, then=report)  # of no claim: called once the server replies
             else:
                 report()
 

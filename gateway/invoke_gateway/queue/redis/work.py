@@ -112,7 +112,7 @@ class ClaimWork:
             return await query.done
         except asyncio.CancelledError:
             if claims and not query.done.cancelled():  # the reply came too late
-                self.report_soon("disown", query.number)
+                self.report_soon("release_claims", query.number)
             raise
 
     async def close(self) -> int:
@@ -121,7 +121,7 @@ class ClaimWork:
         if task is not None:
             loop = asyncio.get_running_loop()
             last = loop.create_future()
-            self._reports.append(Report(("disown", 0), last))  # of no claim: its reply is the last
+            self._reports.append(Report(("release_claims", 0), last))  # of no claim: its reply is the last
             self._has_work.set()
             ends_at = loop.time() + self._channel.timeout_seconds
             while not last.done() and task.is_running and self._channel.why_away is None and loop.time() < ends_at:
@@ -197,7 +197,7 @@ class ClaimWork:
         """Releases the claims that an earlier attempt may have made without a reply."""
         for query in self._sent[1]:
             if query.claims:
-                self._reports.appendleft(Report(("disown", query.number), None))
+                self._reports.appendleft(Report(("release_claims", query.number), None))
         self._sent = ([], [], "")
 
     def _apply_report_replies(self, reports: list[Report], reply: Any, has_queries: bool) -> None:
@@ -222,7 +222,7 @@ class ClaimWork:
                 query.done.set_exception(read_refusal(reply))
         elif query.done.done():
             if query.claims:  # its caller was cancelled
-                self.report_soon("disown", query.number)
+                self.report_soon("release_claims", query.number)
         else:
             query.done.set_result((reply, f"{session}:{query.number}"))
 

@@ -1,9 +1,9 @@
--- leave: a gateway ends: what it has claimed waits again. ARGV: session, how many claims to give back at most.
+-- leave: release the claims of a gateway that stops. ARGV: session, the most claims to release.
 -- Returns whether there are more.
 local left = tonumber(ARGV[2])
 local claimed = call('HKEYS', BASE .. ':of:' .. SESSION)
 for i = 1, math.min(#claimed, left) do
-  give_back(claimed[i])
+  release(claimed[i])
 end
 publish()
 if #claimed > left then

@@ -1,4 +1,4 @@
--- oldest: the first events of a lane, claimed ones too. ARGV: session, lane, most. Returns as `read` does.
+-- oldest: the first events of a lane, claimed or not. ARGV: session, lane, most. Returns as `read` does.
 local LANE, MOST = ARGV[2], tonumber(ARGV[3])
 local first = {}
 for _, kind in ipairs({ ':new:', ':due:' }) do

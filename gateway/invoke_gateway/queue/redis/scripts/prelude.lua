@@ -1,24 +1,24 @@
--- prelude: what every script begins with: the keys, the store's clock, and how an event waits, is claimed, and waits again.
+-- prelude: the beginning of every script: the keys, the store's clock, and how an event waits, is claimed, and waits again.
 --
 -- KEYS[1] is `{prefix}`. All other keys begin with it, so that all of them lie on one shard.
---   :events         stream  every event, in the order of coming: `h` its head as it came, `b` its body. Its id is `number-0`
---   :heads          hash    event -> its head as it is now, where that was written since
---   :new:<lane>     zset    events that wait as they came: due_at, which is received_at too
---   :due:<lane>     zset    the other events that wait: due_at
+--   :events         stream  every event, in the order of arrival: `h` its first head, `b` its body. Its id is `number-0`
+--   :heads          hash    event -> its present head, where it was changed
+--   :new:<lane>     zset    unclaimed events that were never changed: due_at, which is received_at too
+--   :due:<lane>     zset    the other unclaimed events: due_at
 --   :age:<lane>     zset    the same ones: received_at
---   :retried:<lane> set     those that wait and had a run before
---   :lanes          set     every lane in which something waits, and some that are empty by now
+--   :retried:<lane> set     unclaimed events that have run before
+--   :lanes          set     every lane with unclaimed events, and some empty ones
 --   :claims         hash    event -> `<session>:<number> <due_at> <received_at> <retried, 0 or 1> <lane>`
 --   :of:<session>   hash    the events that one session has claimed -> the number of the claim
---   :leases         zset    session -> when its claims are others' to take (ms)
+--   :leases         zset    session -> when its claims may be taken over (ms)
 --   :turns          hash    session -> the last attempt of its work; `<session>/put` -> `batch first kept` of the last puts;
 --                           `<session>/lease` -> how long its leases last (ms)
---   :news           stream  `s` which session brought `n` events into lane `l`, the first due at `d`; only the last ones
---   :state          hash    `born`: a name for all of this, until it is emptied; `run`: the server process that gave the last
---                           numbers; `news`: the number of the last news
+--   :news           stream  `s` session, `n` events, lane `l`, first due at `d`; only the last notifications
+--   :state          hash    `born`: the store's id, until it is emptied; `run`: the server process that gave the last
+--                           numbers; `news`: the number of the last notification
 --   :seq            string  the number of the last event
--- An event is its number with sixteen digits, so that those due at one time are ordered as they came. Times are passed on as
--- the text they came as: a number would lose digits on its way through Lua.
+-- An event is its number with sixteen digits, so that events due at one time are ordered by arrival. Times are passed on
+-- as their text: a number would lose digits in Lua.
 --
 -- No event is in two places or in none: every change of one is one script, and the checks come before the first write. A
 -- full store (maxmemory) refuses a script only at its first write, and only if that may need memory. So `put` begins with
@@ -34,8 +34,7 @@ local function is_leased(session)
   return call('ZSCORE', LEASES, session) ~= false
 end
 
--- Whether this attempt may still be made: a later one has not been seen. What a gateway sent before it gave up waiting may
--- arrive after what it sent then.
+-- Returns whether an attempt is the latest one so far. A request that was given up may arrive after a later one.
 local function takes_turn(attempt)
   if tonumber(call('HGET', TURNS, SESSION) or 0) > tonumber(attempt) then
     return false
@@ -49,7 +48,7 @@ local function id_of(event)
   return string.format('%.0f-0', tonumber(event))
 end
 
--- The head and the body of an event; nothing where there is no such event.
+-- Returns the head and the body of an event; nothing where there is no such event.
 local function read(event)
   local found = call('XRANGE', EVENTS, id_of(event), id_of(event))[1]
   if found then
@@ -57,29 +56,29 @@ local function read(event)
   end
 end
 
--- Lanes into which events came: lane -> { how many, the earliest due_at }.
-local news = {}
+-- Lanes that received events: lane -> { how many, the earliest due_at }.
+local arrivals = {}
 
 local function note(lane, due)
-  local heard = news[lane]
-  if not heard then
-    news[lane] = { 1, due }
+  local arrived = arrivals[lane]
+  if not arrived then
+    arrivals[lane] = { 1, due }
     return
   end
-  heard[1] = heard[1] + 1
-  if tonumber(due) < tonumber(heard[2]) then
-    heard[2] = due
+  arrived[1] = arrived[1] + 1
+  if tonumber(due) < tonumber(arrived[2]) then
+    arrived[2] = due
   end
 end
 
--- Tell the other gateways, where there are any.
+-- Notifies the other gateways, if there are any.
 local function publish()
   local others = call('ZCARD', LEASES) > 1
-  for lane, heard in pairs(news) do
+  for lane, arrived in pairs(arrivals) do
     call('SADD', LANES, lane)
     if others then
       local number = call('HINCRBY', STATE, 'news', 1)
-      call('XADD', NEWS, 'MAXLEN', '~', NEWS_KEPT, number .. '-0', 's', SESSION, 'l', lane, 'n', heard[1], 'd', heard[2])
+      call('XADD', NEWS, 'MAXLEN', '~', NEWS_KEPT, number .. '-0', 's', SESSION, 'l', lane, 'n', arrived[1], 'd', arrived[2])
     end
   end
 end
@@ -97,7 +96,7 @@ local function enter(event, lane, due, received, retried)
   note(lane, due)
 end
 
--- Take an event out of its lane. Returns due_at, received_at, and whether it was retried; nothing where it is not there.
+-- Removes an event from its lane. Returns due_at, received_at, and whether it was retried; nothing where it is not there.
 local function leave(event, lane)
   local due = call('ZSCORE', BASE .. ':new:' .. lane, event)
   if due then
@@ -122,7 +121,7 @@ local function claim(event, number, due, received, retried, lane)
   call('HSET', BASE .. ':of:' .. SESSION, event, number)
 end
 
--- What a claim says: its token, due_at, received_at, whether the event was retried, its lane.
+-- Returns the parts of a claim: its token, due_at, received_at, whether the event was retried, its lane.
 local function parse(claimed)
   return string.match(claimed, '^(%S+) (%S+) (%S+) (%S) (.*)$')
 end
@@ -136,8 +135,8 @@ local function forget_claim(event, token)
   call('HDEL', BASE .. ':of:' .. session_of(token), event)
 end
 
--- Let a claimed event wait again, as it is.
-local function give_back(event)
+-- Releases a claimed event, unchanged.
+local function release(event)
   local claimed = call('HGET', CLAIMS, event)
   if claimed then
     local token, due, received, retried, lane = parse(claimed)

@@ -1,4 +1,4 @@
--- read: events as they are. ARGV: session, events. Returns of each that is there: event, head, body, claimed (0 or 1).
+-- read: read events. ARGV: session, events. Returns of each that exists: event, head, body, claimed (0 or 1).
 local reply = {}
 for i = 2, #ARGV do
   local head, body = read(ARGV[i])

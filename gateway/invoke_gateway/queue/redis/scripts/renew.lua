@@ -1,7 +1,7 @@
--- renew: a gateway lives; what the dead had claimed waits again. ARGV: session, lease (ms), the name of all of this as the
--- gateway knows it, or nothing; a name to give it if it has none; how many claims to give back at most.
--- Returns that name, the number of the last news, whether there are more claims of the dead, and then each lane into which
--- they came, with how many and the earliest due_at; or FENCED, where the session has lost its lease.
+-- renew: renew a gateway's lease, and release the claims of dead gateways. ARGV: session, lease (ms), the store's id as the
+-- gateway has it, or nothing; an id for a store without one; the most claims to release.
+-- Returns the store's id, the number of the last notification, whether dead gateways have more claims, and then each lane that
+-- received events, with their number and the earliest due_at; or FENCED, where the session has lost its lease.
 local LEASE, KNOWN, MOST = tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[5])
 local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -12,8 +12,8 @@ if is_known and not is_leased(SESSION) then
   return 'FENCED'
 end
 
--- Where nobody at all was heard for half a lease, it is the store that was away (or its clock that jumped), not they: then
--- each gets a whole lease to say that it lives.
+-- Where no lease at all was renewed for half a lease, the store was unavailable (or its clock jumped), not the gateways: then
+-- each gets a whole lease.
 if is_known then
   local freshest = call('ZREVRANGE', LEASES, 0, 0, 'WITHSCORES')
   if tonumber(freshest[2]) < now + LEASE / 2 then
@@ -32,7 +32,7 @@ end
 
 call('HSET', TURNS, SESSION .. '/lease', LEASE)
 
--- A lease that lasts longer than it was given for was given before the store's clock was set back.
+-- A lease that lasts longer than its length was given before the store's clock was set back.
 for _, session in ipairs(call('ZRANGEBYSCORE', LEASES, '(' .. now + LEASE, '+inf')) do
   local given = tonumber(call('HGET', TURNS, session .. '/lease') or 'inf')
   if given and tonumber(call('ZSCORE', LEASES, session)) > now + given then
@@ -49,7 +49,7 @@ for _, dead in ipairs(call('ZRANGEBYSCORE', LEASES, '-inf', now)) do
       break
     end
     MOST = MOST - 1
-    give_back(event)
+    release(event)
   end
   if more == '1' then
     break
@@ -60,7 +60,7 @@ end
 publish()
 
 local reply = { born, call('HGET', STATE, 'news') or '0', more }
-for lane, heard in pairs(news) do
-  reply[#reply + 1], reply[#reply + 2], reply[#reply + 3] = lane, heard[1], heard[2]
+for lane, arrived in pairs(arrivals) do
+  reply[#reply + 1], reply[#reply + 2], reply[#reply + 3] = lane, arrived[1], arrived[2]
 end
 return reply

@@ -1,7 +1,7 @@
--- search: events whose head has a text in it, among the next few. ARGV: session, the number of the event to begin after, of
--- the last event to look at or 0 for the newest, how many to look at, the text.
--- Returns the number of the last event that was looked at, or nothing at the end; the number of the last one there is to
--- look at; how many bytes were looked at; and then the events.
+-- search: find events whose head has a text. ARGV: session, the number of the event to begin after, the number of the last
+-- event to read or 0 for the newest, how many to read, the text.
+-- Returns the number of the last event that was read, or nothing at the end; the number of the last event to read; the number
+-- of bytes that were read; and then the events.
 local UP_TO = tonumber(ARGV[3])
 if UP_TO == 0 then
   UP_TO = tonumber(call('GET', SEQ) or 0)

@@ -1,12 +1,12 @@
--- settle: what became of claimed events. ARGV: session, attempt, then one after the other
---   finish     event token
---   give_back  event token
---   postpone   event token lane due_at received_at retried head
---   rewrite    event token lane due_at received_at retried head
---   disown     number of a claim of this session: give back what was claimed by it
---   forgo      number of a batch of puts, which is not kept if it comes after this
--- Returns a letter for each: `y` done, `n` not done, for the claim is no longer that one, `g` not done, for the event is
--- gone though its claimer never lost its lease. Each may be said twice: the second time the claim is not there any more.
+-- settle: apply changes of claimed events. ARGV: session, attempt, then one after the other
+--   ack             event token
+--   release         event token
+--   requeue         event token lane due_at received_at retried head
+--   update          event token lane due_at received_at retried head
+--   release_claims  number of a claim of this session: releases what was claimed by it
+--   cancel_enqueue  number of a batch of new events, which is not stored if it arrives later
+-- Returns a letter for each: `y` done; `n` not done, since the claim is another one; `g` not done, since the event is gone
+-- though its session never lost its lease. Each may be repeated: the second time the claim is gone.
 local replies = {}
 local at = 3
 
@@ -24,38 +24,38 @@ end
 
 local operations = {}
 
-function operations.finish(event, token)
+function operations.ack(event, token)
   forget_claim(event, token)
   call('XDEL', EVENTS, id_of(event))
   call('HDEL', HEADS, event)
 end
 
-function operations.give_back(event)
-  give_back(event)
+function operations.release(event)
+  release(event)
 end
 
-function operations.postpone(event, token, lane, due, received, retried, head)
+function operations.requeue(event, token, lane, due, received, retried, head)
   forget_claim(event, token)
   call('HSET', HEADS, event, head)
   enter(event, lane, due, received, retried)
 end
 
-function operations.rewrite(event, token, lane, due, received, retried, head)
+function operations.update(event, token, lane, due, received, retried, head)
   call('HDEL', HEADS, event)
   call('HSET', HEADS, event, head)
   record(event, session_of(token), string.match(token, '%d+$'), due, received, retried, lane)
 end
 
-local function disown(number)
+local function release_claims(number)
   local claims = call('HGETALL', BASE .. ':of:' .. SESSION)
   for i = 1, #claims, 2 do
     if claims[i + 1] == number then
-      give_back(claims[i])
+      release(claims[i])
     end
   end
 end
 
-local function forgo(batch)
+local function cancel_enqueue(batch)
   local last = call('HGET', TURNS, SESSION .. '/put')
   if is_leased(SESSION) and (not last or tonumber(string.match(last, '^%d+')) < tonumber(batch)) then
     call('HDEL', TURNS, SESSION .. '/put')
@@ -69,14 +69,14 @@ end
 while at <= #ARGV do
   local name = next_argument()
   local letter = 'y'
-  if name == 'disown' then
-    disown(next_argument())
-  elseif name == 'forgo' then
-    forgo(next_argument())
+  if name == 'release_claims' then
+    release_claims(next_argument())
+  elseif name == 'cancel_enqueue' then
+    cancel_enqueue(next_argument())
   else
     local event, token = next_argument(), next_argument()
     local more = {}
-    if name == 'postpone' or name == 'rewrite' then
+    if name == 'requeue' or name == 'update' then
       for i = 1, 5 do
         more[i] = next_argument()
       end

@@ -1,4 +1,4 @@
--- fetch: claim events that are due. ARGV: session, attempt, number of the claim, lane, now, most, most_bytes.
+-- claim_due: claim due events. ARGV: session, attempt, number of the claim, lane, now, most, most_bytes.
 -- Returns the earliest due_at that stays in the lane, or nothing, and then event, head and body of each; or FENCED, or LATE.
 local NUMBER, LANE, NOW, MOST, MOST_BYTES = ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7])
 local ABOUT = 1024 -- bytes of memory that an event takes beside its texts

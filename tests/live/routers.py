@@ -1,9 +1,7 @@
-"""Routers of Python's frameworks, each on a loopback port of its own.
+"""Serves routers of Python's frameworks, each on a loopback port of its own.
 
-`python -m tests.live.routers` prints their ports as one line of JSON and serves until it is ended. A route's answer
-names the function that was run in `x-ran`.
-
-Frameworks that are not installed are left out.
+`python -m tests.live.routers` prints their ports as one line of JSON and serves until it is ended. A route's response
+names the function that was run in `x-ran`. Frameworks that are not installed are left out.
 """
 
 from __future__ import annotations
@@ -53,7 +51,7 @@ def flask(listener: socket.socket, *, merge_slashes: bool = True) -> None:
 
 
 class Folded:
-    """A WSGI application that reads the path in lower case, but for the name: what ASP.NET and IIS do."""
+    """Reads the path in lower case, but for the name, as ASP.NET and IIS do."""
 
     def __init__(self, app: Any) -> None:
         self._app = app
@@ -170,7 +168,7 @@ def tornado(listener: socket.socket) -> None:
 
 
 def django_like(listener: socket.socket) -> None:
-    """A router by regular expressions that ignore case, as Unicode has it, on a path that is decoded twice."""
+    """Routes by regular expressions that ignore case, as Unicode has it, on a path that is decoded twice."""
     served = re.compile(rf"/+[^/]*/+functions/+([^/]+)/+(?:{'|'.join(OPERATIONS)})(?:[/.;].*)?", re.IGNORECASE)
 
     def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:

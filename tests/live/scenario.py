@@ -1,4 +1,4 @@
-"""What the live tests and the transcript share: limits, functions, a call that holds its slot, a throttle."""
+"""Defines what the live tests and the transcript share: limits, functions, a call that holds its slot, a throttle."""
 
 import uuid
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ FUNCTIONS = {
 
 
 def create_functions(endpoint: str) -> None:
-    """Create the functions of both accounts; CreateFunction passes the gateway like any other request."""
+    """Creates the functions of both accounts; CreateFunction passes the gateway like any other request."""
     for access_key, functions in FUNCTIONS.items():
         client = Boto3(endpoint, access_key)
         try:
@@ -52,10 +52,10 @@ def create_functions(endpoint: str) -> None:
 def held_slot(
     client: Client, gateway: Gateway, function: str, release: Path, account: str = DEFAULT_ACCOUNT
 ) -> Iterator[Future[Outcome]]:
-    """A call that is running when the block begins and ends when it does, its outcome in the future.
+    """Runs a call from the beginning of the block to its end, with its outcome in the future.
 
-    The function waits for the file `release`, and the gateway says when the call has its slot: nothing is
-    left to timing.
+    The function waits for the file `release`, and the gateway's /limits shows when the call has its slot. So nothing
+    depends on timing.
     """
     before = gateway.in_flight(account)
     with ThreadPoolExecutor(1) as pool:
@@ -71,12 +71,13 @@ def held_slot(
 
 
 def is_uuid(text: str | None) -> bool:
-    """Whether `text` is a UUID in the one spelling that AWS uses: lower case, with hyphens."""
+    """Returns True if `text` is a UUID in the one spelling that AWS uses: lower case, with hyphens."""
     return text is not None and str(uuid.UUID(text)) == text
 
 
 def assert_throttled(outcome: Outcome, reason: str, *, has_pause: bool = True) -> None:
-    """The client raised its own class for a throttle, with every member that AWS sends; a pause where one helps."""
+    """Asserts that the client raised its own class for a throttle, with every member that AWS sends, and a pause where
+    one helps."""
     seen = (outcome.error, outcome.status, outcome.reason, outcome.type, outcome.message)
     assert seen == ("TooManyRequestsException", 429, reason, "User", "Rate Exceeded."), outcome
     assert outcome.is_modelled is not False, outcome

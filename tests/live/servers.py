@@ -1,4 +1,4 @@
-"""The real servers: MiniStack, AWS's Runtime Interface Emulator, and the gateway in front of them."""
+"""Starts the real servers: MiniStack, AWS's Runtime Interface Emulator, and the gateway in front of them."""
 
 import shutil
 import sys
@@ -25,7 +25,7 @@ PROGRAMS = Path(sys.executable).parent  # of this Python environment
 
 
 class Gateway:
-    """A running gateway and what its admin listener says."""
+    """Holds a running gateway, and reads its admin listener."""
 
     def __init__(self, url: str, admin: str, process: RunningProcess) -> None:
         self.url = url
@@ -36,22 +36,22 @@ class Gateway:
         return f"<Gateway {self.url} {self.process!r}>"
 
     def account(self, account: str) -> dict[str, Any]:
-        """One account's part of /limits; an account without calls or settings of its own has none."""
+        """Returns one account's part of /limits; an account without calls or settings of its own has none."""
         answer = fetch_json(f"{self.admin}/limits")
         return next(each for each in answer["accounts"] if each["account"] == account)
 
     def in_flight(self, account: str) -> int:
-        """Calls that hold a slot of the account now."""
+        """Returns the calls that hold a slot of the account now."""
         return int(self.account(account)["in_flight"])
 
     def function(self, account: str, function: str) -> dict[str, Any]:
-        """One function's part of its account; functions with a reservation are always listed."""
+        """Returns one function's part of its account; functions with a reservation are always listed."""
         return next(each for each in self.account(account)["functions"] if each["function"] == function)
 
 
 @contextmanager
 def gateway(directory: Path, backend: str, *flags: str, **settings: Any) -> Iterator[Gateway]:
-    """A gateway before `backend` (a URL, or `demo`): `settings` in a file, `flags` on the command line."""
+    """Runs a gateway before `backend` (a URL, or `demo`): `settings` in a file, `flags` on the command line."""
     directory.mkdir(exist_ok=True)
     listen, admin = f"{LOOPBACK}:{free_port()}", f"{LOOPBACK}:{free_port()}"
     command = [str(PROGRAMS / "invoke-gateway"), "serve", "--backend", backend, *flags]
@@ -68,8 +68,8 @@ def gateway(directory: Path, backend: str, *flags: str, **settings: Any) -> Iter
 
 @contextmanager
 def ministack(directory: Path, *services: str) -> Iterator[str]:
-    """The URL of a MiniStack that listens on loopback only and keeps its files in `directory`; it has Lambda, and the
-    services named."""
+    """Returns the URL of a MiniStack that listens on loopback only and keeps its files in `directory`. It has Lambda,
+    and the services named."""
     directory.mkdir(exist_ok=True)
     port = free_port()
     environment = bare_environment(directory) | {
@@ -90,7 +90,7 @@ def ministack(directory: Path, *services: str) -> Iterator[str]:
 
 
 class RuntimeInterfaceEmulator:
-    """AWS's emulator with one Python function in it; it knows one call at a time and one path."""
+    """Runs AWS's emulator with one Python function in it; it serves one call at a time and one path."""
 
     def __init__(self, url: str, process: RunningProcess) -> None:
         self.url = url
@@ -99,7 +99,7 @@ class RuntimeInterfaceEmulator:
 
 @contextmanager
 def runtime_interface_emulator(directory: Path, timeout_seconds: int = 300) -> Iterator[RuntimeInterfaceEmulator]:
-    """The emulator running handler.py, for so long at most."""
+    """Runs the emulator with handler.py, for so long at most."""
     directory.mkdir(exist_ok=True)
     shutil.copy(HERE / "handler.py", directory)
     port, runtime_port = free_port(), free_port()

@@ -1,8 +1,8 @@
-"""A transcript of real clients talking to MiniStack through the gateway.
+"""Prints a transcript of real clients that call MiniStack through the gateway.
 
     python -m tests.live.transcript
 
-Each line is one call, and what the client made of the answer. Run `make live` once before.
+Each line is one call, and the client's view of the response. Run `make live` once before.
 """
 
 import json
@@ -37,7 +37,7 @@ Step = tuple[str, Outcome]
 
 
 def describe(outcome: Outcome) -> str:
-    """What a user of the client gets to see, on one line."""
+    """Returns a user's view of the client's result, on one line."""
     if outcome.error is None:
         shown = {
             "ExecutedVersion": outcome.executed_version,
@@ -58,7 +58,7 @@ def describe(outcome: Outcome) -> str:
 def overlapping(
     client: Client, gateway: servers.Gateway, functions: tuple[str, str], account: str, release: Path
 ) -> Iterator[Step]:
-    """Two calls of which the second comes while the first is running."""
+    """Makes two calls; the second comes while the first is running."""
     held, other = functions
     with held_slot(client, gateway, held, release, account) as first:
         second = client.invoke(other)
@@ -68,7 +68,7 @@ def overlapping(
 
 
 def steps(connect: Connect, gateway: servers.Gateway, scratch: Path) -> Iterator[Step]:
-    """The calls in the order in which a newcomer would try them."""
+    """Returns the calls in the order in which a newcomer would try them."""
     client, small = connect(gateway.url), connect(gateway.url, SMALL_ACCOUNT)
     name = f"created-by-{client.name}"
     client.create(name)

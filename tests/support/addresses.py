@@ -1,4 +1,4 @@
-"""Names with several addresses, made of loopback's: some answer, some refuse, some never say anything."""
+"""Makes names with several addresses out of loopback's: some respond, some refuse, some stay silent."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _ATTEMPTS = 32  # the queue of a listener that nobody accepts from is full long 
 
 
 def found(host: str, port: int) -> Found:
-    """What a resolver says of an address."""
+    """Returns a resolver's entry for an address."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     address = (host, port, 0, 0) if ":" in host else (host, port)
     return family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", address
 
 
 def common_port(*hosts: str) -> int:
-    """A port that is free on all of these addresses."""
+    """Returns a port that is free on all of these addresses."""
     for _ in range(len(PORTS)):
         port = free_port()
         with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
@@ -46,7 +46,7 @@ def listener(host: str, port: int) -> socket.socket:
 
 @contextlib.contextmanager
 def blackhole(host: str, port: int) -> Iterator[None]:
-    """An address that takes no connection and refuses none: its queue is full, so the kernel drops what comes."""
+    """Opens an address that neither accepts nor refuses a connection: its queue is full, so the kernel drops new ones."""
     with contextlib.ExitStack() as stack:
         full = stack.enter_context(socket.socket())
         full.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -60,7 +60,7 @@ def blackhole(host: str, port: int) -> Iterator[None]:
 
 
 def has_ipv6() -> bool:
-    """Whether ::1 can be bound here."""
+    """Returns True if ::1 can be bound here."""
     try:
         listener("::1", 0).close()
     except OSError:

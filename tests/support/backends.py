@@ -1,8 +1,8 @@
-"""A backend that does what a script tells it, over real sockets, and that knows how many calls really overlap.
+"""Runs a scripted backend over real sockets, and counts the calls that truly overlap.
 
-A call counts as running from when the backend has all of it until the script has written the last byte of its answer,
-has cut the connection, or says that the function has ended without one. That is the truth which the gateway's count is
-held against, so nothing here knows of the gateway.
+A call counts as running from the arrival of its last byte until the script has written the last byte of its response,
+has cut the connection, or reports the function's end without one. The gateway's count is compared with this truth, so
+nothing here depends on the gateway.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def response(
     *,
     chunked: bool = False,
 ) -> bytes:
-    """One whole HTTP/1.1 response."""
+    """Returns one whole HTTP/1.1 response."""
     lines = [f"HTTP/1.1 {status} Whatever", *(f"{name}: {value}" for name, value in (headers or {}).items())]
     if chunked:
         lines.append("Transfer-Encoding: chunked")
@@ -45,12 +45,12 @@ def response(
 
 
 def chunk(data: bytes) -> bytes:
-    """`data` as one chunk; empty is the last chunk, without trailers."""
+    """Returns `data` as one chunk; empty is the last chunk, without trailers."""
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
 class BackendCall:
-    """One request that has arrived at the backend, and the ways to answer it."""
+    """Holds one request that has arrived at the backend, and the ways to answer it."""
 
     def __init__(self, backend: ScriptedBackend, connection: BackendConnection, head: bytes) -> None:
         self.backend = backend
@@ -65,7 +65,7 @@ class BackendCall:
         self.ended = asyncio.Event()
 
     def header(self, name: bytes) -> bytes | None:
-        """The value of a header; AssertionError where it came more than once."""
+        """Returns the value of a header. Raises AssertionError if it came more than once."""
         values = [value for given, value in self.headers if given.lower() == name]
         assert len(values) < 2, f"{name!r} came {len(values)} times"
         return values[0] if values else None
@@ -79,7 +79,8 @@ class BackendCall:
 
     @property
     def function(self) -> str | None:
-        """The function that this call occupies; `None` for an Event, a DryRun and whatever is no invocation."""
+        """Returns the function that this call occupies; `None` for an Event, a DryRun and a request that is no
+        invocation."""
         in_path = _FUNCTION.search(self.target)
         is_synchronous = self.header(b"x-amz-invocation-type") in (None, b"RequestResponse")
         return in_path[2].decode() if in_path and is_synchronous else None
@@ -87,13 +88,13 @@ class BackendCall:
     # What arrives.
 
     async def read_body(self) -> bytes:
-        """The whole body, its chunked coding undone. From here on the call counts as running."""
+        """Reads the whole body, its chunked coding undone. From here on the call counts as running."""
         async for piece in self.body_pieces():
             self.body += piece
         return self.body
 
     async def body_pieces(self, largest: int = 1 << 18):
-        """The body in pieces of at most `largest` bytes, read from the socket only as fast as they are taken."""
+        """Yields the body in pieces of at most `largest` bytes, read from the socket only as fast as they are taken."""
         reader = self.connection.reader
         if self.header(b"transfer-encoding") is not None:
             while size := int(await reader.readuntil(b"\r\n"), 16):
@@ -118,7 +119,7 @@ class BackendCall:
             self.connection.writer.write(data)
 
     async def send(self, data: bytes) -> None:
-        """Write, and wait until the gateway takes it. Does nothing when the gateway has gone."""
+        """Writes, and waits until the gateway takes it. Does nothing after the gateway has closed."""
         self.write(data)
         with suppress(ConnectionError):
             await self.connection.writer.drain()
@@ -131,34 +132,34 @@ class BackendCall:
         *,
         chunked: bool = False,
     ) -> None:
-        """The whole answer at once: the call has ended."""
+        """Sends the whole response at once: the call has ended."""
         self.end()
         self.write(response(status, body, headers, chunked=chunked))
 
     def end(self) -> None:
-        """The function runs no longer, whatever the gateway may still be told about it."""
+        """Ends the function, whatever is still sent to the gateway about it."""
         if not self.has_ended:
             self.has_ended = True
             self.ended.set()
             self.backend.finish(self)
 
     def reset(self) -> None:
-        """Cut the connection with RST. Ends the call."""
+        """Cuts the connection with RST. Ends the call."""
         self.end()
         self.connection.reset()
 
     def cut(self) -> None:
-        """Close the socket under the connection, without the goodbye of TLS. Ends the call."""
+        """Closes the socket under the connection, without the close of TLS. Ends the call."""
         self.end()
         self.connection.writer.transport.abort()
 
     def close(self) -> None:
-        """Close the connection with FIN once everything written is out. Ends the call."""
+        """Closes the connection with FIN after everything written is out. Ends the call."""
         self.end()
         self.connection.writer.close()
 
     async def stay(self) -> None:
-        """Neither read nor write, until the test itself closes the connections."""
+        """Neither reads nor writes, until the test closes the connections."""
         await self.connection.is_let_go.wait()
 
     def __repr__(self) -> str:
@@ -167,7 +168,7 @@ class BackendCall:
 
 
 class BackendConnection:
-    """One connection from the gateway. `number` counts from 0 in the order of their coming."""
+    """Serves one connection from the gateway. `number` counts from 0 in the order of arrival."""
 
     def __init__(self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.number = number
@@ -214,11 +215,11 @@ def says_and_resets(data: bytes) -> Script:
 
 
 class ScriptedBackend:
-    """`script` answers each call once all of it has arrived; `on_head`, where set, before its body is read, and must
-    read the body itself if it wants it. Both may be replaced at any time.
+    """Answers each call by `script` once all of it has arrived.
 
-    `running` and `highest` count by account and function (`None` for the account as a whole) how many calls run now,
-    and how many ever did at once. `requests` are the calls that arrived whole, `broken` those that never did.
+    `on_head`, if set, runs before the body is read, and must read the body itself if it needs it. Both may be replaced
+    at any time. `running` and `highest` count by account and function (`None` for the whole account) the calls that run
+    now, and the most that ran at once. `requests` are the calls that arrived whole, `broken` the others.
     """
 
     def __init__(
@@ -263,7 +264,7 @@ class ScriptedBackend:
         return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
 
     def forget(self) -> None:
-        """Start counting anew, as if nothing had come yet; and answer everything with 200."""
+        """Resets all counts, and answers everything with 200."""
         self.script, self.on_head, self.on_connection = answer_ok, None, None
         self.connections.clear()
         self.requests.clear()
@@ -271,7 +272,7 @@ class ScriptedBackend:
         self.highest.clear()
 
     async def close_connections(self) -> None:
-        """Close every connection and wait until it is."""
+        """Closes every connection, and waits for each."""
         for connection in self.connections:
             connection.is_let_go.set()
             connection.writer.close()
@@ -280,13 +281,13 @@ class ScriptedBackend:
                 await connection.closed.wait()
 
     async def until(self, is_true: Callable[[ScriptedBackend], object], timeout: float = 60) -> None:
-        """Wait until `is_true` of this backend; looked at whenever a call arrives, breaks or ends."""
+        """Waits until `is_true` of this backend. It is checked whenever a call arrives, breaks or ends."""
         async with asyncio.timeout(timeout):
             while not is_true(self):
                 await self._changed.wait()
 
     async def request(self, number: int) -> BackendCall:
-        """The whole call that arrived as the `number`-th, from 0."""
+        """Returns the whole call that arrived as the `number`-th, from 0."""
         await self.until(lambda backend: len(backend.requests) > number)
         return self.requests[number]
 
@@ -350,7 +351,7 @@ class ScriptedBackend:
 
 
 class Gate:
-    """A script that answers nothing until it is opened."""
+    """Holds all calls until it is opened."""
 
     def __init__(self, then: Script = answer_ok) -> None:
         self._then = then

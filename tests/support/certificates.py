@@ -1,4 +1,4 @@
-"""Certificates for tests that speak TLS, made by openssl."""
+"""Makes certificates for tests that speak TLS, with openssl."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .tools import OPENSSL
 
 
 def make_certificate(folder: Path, name: str) -> tuple[Path, Path]:
-    """A self-signed certificate for an address or a name, and its key."""
+    """Makes a self-signed certificate for an address or a name, and its key."""
     certificate, key = folder / f"{name}.pem", folder / f"{name}.key"
     kind = "IP" if name[0].isdigit() else "DNS"
     command = [OPENSSL.require(), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]

@@ -1,4 +1,4 @@
-"""Clients that send exactly the bytes they are told to, and behave as badly as a test wants."""
+"""Sends exactly the bytes of a test, and misbehaves as the test requires."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ AWS = "lambda.us-east-1.amazonaws.com"
 
 
 class Response(NamedTuple):
-    """What came back. `is_whole` is False when the connection ended before the response did."""
+    """Holds one response. `is_whole` is False when the connection ended before the response did."""
 
     status: int
     headers: list[tuple[str, str]]
@@ -30,7 +30,7 @@ class Response(NamedTuple):
     is_whole: bool = True
 
     def header(self, name: str) -> str | None:
-        """The value of a header, its name in lower case; AssertionError where it came more than once."""
+        """Returns the value of a header, its name in lower case. Raises AssertionError if it came more than once."""
         values = [value for given, value in self.headers if given.lower() == name]
         assert len(values) < 2, f"{name} came {len(values)} times"
         return values[0] if values else None
@@ -40,7 +40,7 @@ class Response(NamedTuple):
 
 
 def check_is_service_exception(answer: Response, text: str) -> None:
-    """`answer` is the gateway's own 500 in Lambda's shape, with the pauses that SDKs read."""
+    """Asserts that `answer` is the gateway's own 500 in Lambda's shape, with the pauses that SDKs read."""
     assert answer.status == 500, answer
     assert answer.is_whole
     assert answer.header("x-amzn-errortype") == "ServiceException"
@@ -71,7 +71,7 @@ def request(
     method: str = "POST",
     host: str = AWS,
 ) -> bytes:
-    """One whole request. A `body` of `None` sends no length at all."""
+    """Returns one whole request. A `body` of `None` sends no length at all."""
     lines = [f"{method} {target} HTTP/1.1", f"Host: {host}"]
     lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
     if body is not None:
@@ -80,7 +80,7 @@ def request(
 
 
 class Client:
-    """One connection to the gateway; `async with Client(address) as client`."""
+    """Holds one connection to the gateway; `async with Client(address) as client`."""
 
     def __init__(self, address: Address, *, receive_buffer: int | None = None) -> None:
         self._address = address
@@ -113,18 +113,18 @@ class Client:
             await self.writer.drain()
 
     def half_close(self) -> None:
-        """Send no more, still listen."""
+        """Closes the sending half; the receiving half stays open."""
         self.writer.write_eof()
 
     def reset(self) -> None:
-        """Hang up with RST."""
+        """Hangs up with RST."""
         plain = self.writer.get_extra_info("socket")
         if plain is not None and not self.writer.is_closing():
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
 
     def hang_up(self) -> None:
-        """Hang up with FIN."""
+        """Hangs up with FIN."""
         self.writer.close()
 
     async def call(
@@ -140,7 +140,7 @@ class Client:
         return await self.read_response(has_body=method != "HEAD")
 
     async def read_head(self) -> Response:
-        """Status and headers, with an empty body; informational responses are skipped."""
+        """Returns status and headers, with an empty body; informational responses are skipped."""
         while True:
             async with asyncio.timeout(PATIENCE):
                 head = await self.reader.readuntil(b"\r\n\r\n")
@@ -153,7 +153,7 @@ class Client:
         return Response(int(status), headers, b"")
 
     async def read_response(self, *, has_body: bool = True) -> Response:
-        """The next response. Raises IncompleteReadError where not even its head arrives."""
+        """Reads the next response. Raises IncompleteReadError without its head."""
         response = await self.read_head()
         if not has_body or response.status in (204, 304):
             return response
@@ -166,7 +166,7 @@ class Client:
         return response._replace(body=b"".join(pieces))
 
     async def body_pieces(self, response: Response, largest: int = 1 << 18):
-        """The body behind `response`'s head in pieces. Raises IncompleteReadError where it is cut."""
+        """Yields the body after `response`'s head in pieces. Raises IncompleteReadError if it is cut."""
         if response.header("transfer-encoding") == "chunked":
             while size := int(await self.reader.readuntil(b"\r\n"), 16):
                 while size:
@@ -199,7 +199,7 @@ async def call(
     method: str = "POST",
     host: str = AWS,
 ) -> Response:
-    """One request on a connection of its own."""
+    """Sends one request on a connection of its own."""
     async with Client(address) as client:
         return await client.call(target, body, headers, method=method, host=host)
 
@@ -207,5 +207,5 @@ async def call(
 async def invoke(
     address: Address, function: str = "checkout", body: bytes = b"{}", headers: Mapping[str, str] | None = None
 ) -> Response:
-    """One Invoke on a connection of its own."""
+    """Sends one Invoke on a connection of its own."""
     return await call(address, invoke_path(function), body, headers)

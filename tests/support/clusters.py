@@ -1,4 +1,4 @@
-"""Clusters of real servers, and servers with sentinels; all on loopback, ended by id."""
+"""Starts clusters of real servers, and servers with sentinels, on loopback, and ends them by id."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _AT_ONCE = ("--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0")
 
 
 def _free_pair() -> int:
-    """A free port whose bus port, 10,000 above it, is free too and below those for outgoing connections."""
+    """Returns a free port whose bus port, 10,000 above it, is free too and below those for outgoing connections."""
     for port in SystemRandom().sample(range(20_000, 22_000), 100):
         with socket.socket() as one, socket.socket() as two, suppress(OSError):
             one.bind((LOOPBACK, port))
@@ -40,7 +40,7 @@ def slot_of(account: str) -> int:
 
 
 class Cluster:
-    """Three primaries with a third of the slots each; `replicas` more nodes copy the first of them."""
+    """Runs three primaries with a third of the slots each. `replicas` more nodes copy the first of them."""
 
     def __init__(self, kind: str, replicas: int = 0) -> None:
         arguments = (
@@ -76,11 +76,11 @@ class Cluster:
             return str(client.execute_command("CLUSTER", "MYID"))
 
     def node_of(self, account: str) -> Store:
-        """As the slots were at the start."""
+        """Returns the node by the slots at the start."""
         return self.nodes[slot_of(account) * 3 // SLOTS]
 
     def accounts(self) -> list[str]:
-        """An account of each primary."""
+        """Returns an account of each primary."""
         found: dict[int, str] = {}
         for number in range(100):
             account = f"{number:012d}"
@@ -97,7 +97,7 @@ class Cluster:
                 client.hset(f"invoke-gateway:{{{account}}}:state", mapping={"run": run, "refill": 0})
 
     def begin_move(self, account: str, source: Store, target: Store) -> None:
-        """Let the slot of an account be on the way to another node, as resharding does."""
+        """Starts moving the slot of an account to another node, as resharding does."""
         with source.client() as giving, target.client() as taking:
             taking.execute_command("CLUSTER", "SETSLOT", slot_of(account), "IMPORTING", self.id_of(source))
             giving.execute_command("CLUSTER", "SETSLOT", slot_of(account), "MIGRATING", self.id_of(target))
@@ -114,7 +114,7 @@ class Cluster:
 
     @contextmanager
     def moving(self, account: str, target: Store, *, with_keys: bool = True) -> Iterator[None]:
-        """The slot is on the way to `target` while this lasts, and has arrived then."""
+        """Moves the slot to `target` during the block; it has arrived at its end."""
         source = self.node_of(account)
         self.begin_move(account, source, target)
         try:
@@ -143,7 +143,7 @@ def running_cluster(kind: str, *, replicas: int = 0) -> Iterator[Cluster]:
 
 
 class Sentinel:
-    """A sentinel that watches a primary as `mymaster`; two of three must agree."""
+    """Runs a sentinel that watches a primary as `mymaster`; two of three must agree."""
 
     def __init__(self, kind: str, primary: Store, password: str) -> None:
         self.port = free_port()
@@ -185,7 +185,7 @@ class Sentinel:
 
 
 class Watched:
-    """A primary, a replica, and three sentinels that watch them."""
+    """Runs a primary, a replica, and three sentinels that watch them."""
 
     def __init__(self, primary: Store, replica: Store, sentinels: list[Sentinel], secret: str) -> None:
         self.primary = primary

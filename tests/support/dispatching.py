@@ -1,4 +1,4 @@
-"""Events for tests: a store in memory, a clock that is moved by hand, and a backend that does what it is told."""
+"""Provides events for tests: a store in memory, a clock that is moved by hand, and a scripted backend."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class MemoryStore:
 
 
 class Clock:
-    """Seconds since the epoch, and timers that ring when it is moved."""
+    """Counts seconds since the epoch, with timers that ring when it is moved."""
 
     def __init__(self, now: float = 1_000_000.0) -> None:
         self.now = now
@@ -125,7 +125,7 @@ class Clock:
         return timer
 
     async def advance(self, seconds: float) -> None:
-        """Move on, and ring on the way for every timer that is due."""
+        """Moves on, and rings every timer that is due on the way."""
         until = self.now + seconds
         await settle()
         while True:
@@ -152,6 +152,6 @@ class _Timer:
 
 
 async def settle() -> None:
-    """Let everything happen that needs no time."""
+    """Runs everything that needs no time."""
     for _ in range(60):
         await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""Events for the tests of the queue, and places where stores keep them."""
+"""Makes events for the tests of the queue, and the places where stores keep them."""
 
 from __future__ import annotations
 
@@ -51,15 +51,15 @@ class Heard:
 
 
 class Place(Protocol):
-    """Where events are kept; gateways come and go."""
+    """Describes the place of a store's events; gateways come and go."""
 
     can_share: bool
 
     def make(self, **more: Any) -> EventStore:
-        """A gateway's store on this place, not open yet."""
+        """Makes a gateway's store on this place, not open yet."""
 
     async def crash(self, store: EventStore) -> None:
-        """End a gateway as `kill -9` does."""
+        """Ends a gateway as `kill -9` does."""
 
     async def bury(self, store: EventStore) -> list[LaneBacklog]:
         """Have what the crashed one had claimed wait again; `store` is open, and lives. What waits now."""
@@ -69,8 +69,10 @@ class Place(Protocol):
 
 
 class FilePlace:
-    """A file. What is claimed is known to its process only: to end it is all there is to a crash, as seen by the next
-    one. (What a real one does to the file is in sqlite/test_store_faults.py.)"""
+    """Describes a file. Only its process has the claims, so ending it is a crash, as the next process sees it.
+
+    The effects of a real crash on the file are tested in sqlite/test_store_faults.py.
+    """
 
     can_share = False
 
@@ -91,7 +93,7 @@ class FilePlace:
 
 
 class StreamPlace:
-    """A part of a Redis or Valkey that nobody else uses."""
+    """Describes a part of a Redis or Valkey without other users."""
 
     can_share = True
 

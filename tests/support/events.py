@@ -1,4 +1,4 @@
-"""Events that have ended, for the tests of what is told of them."""
+"""Makes events that have ended, for the tests of their outcomes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def ended(
     message: str = "the function failed",
     received_at: float = 1_700_000_000.25,
 ) -> Event:
-    """An event that was run three times and failed each time, or what else became of it."""
+    """Returns an event that was run three times and failed each time, or another end."""
     event = Event("0a5c5f5e-0000-4000-8000-000000000001", "000000000000", "report", arn, b"/p", b"", [], body,
                   received_at, received_at, "lane", runs=runs)  # fmt: skip
     event.outcome = Outcome(condition, 1_700_000_180.0625, code, message, answer)

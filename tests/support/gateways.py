@@ -1,4 +1,4 @@
-"""A gateway in the test's own process, behind real sockets, whose counters the test can look at."""
+"""Runs a gateway in the test's own process, behind real sockets, so that the test can read its counters."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PATIENCE = 60.0  # seconds after which what should happen has not happened, on a
 
 
 def make_settings(backend_url: str, **changes: Any) -> Settings:
-    """Settings on free ports before `backend_url`; `changes` are merged into the mapping, one level deep."""
+    """Returns settings on free ports before `backend_url`; `changes` are merged into the mapping, one level deep."""
     values: dict[str, Any] = {
         "listen": "127.0.0.1:0",
         "admin": "127.0.0.1:0",
@@ -33,7 +33,7 @@ def make_settings(backend_url: str, **changes: Any) -> Settings:
 
 
 class GatewayUnderTest:
-    """A running gateway. `listen` and `admin` are its addresses."""
+    """Holds a running gateway. `listen` and `admin` are its addresses."""
 
     def __init__(self, server: RunningGateway) -> None:
         self._server = server
@@ -43,7 +43,7 @@ class GatewayUnderTest:
 
     @property
     def in_flight(self) -> int:
-        """Slots that are held, over all accounts."""
+        """Returns the slots that are held, over all accounts."""
         return sum(count for name, count in self.app.counters.counts().items() if name.endswith("/account"))
 
     @property
@@ -55,13 +55,13 @@ class GatewayUnderTest:
         return len(self._server._invoke.server_state.tasks)
 
     async def limits(self) -> dict[str, Any]:
-        """What /limits says of the default account."""
+        """Returns the default account's part of /limits."""
         answer = await clients.call(self.admin, "/limits", None, method="GET", host="localhost")
         described: dict[str, Any] = answer.json()["accounts"][0]
         return described
 
     async def metric(self, name: str, **labels: str) -> float:
-        """One sample of /metrics; 0 where it does not exist."""
+        """Returns one sample of /metrics; 0 without one."""
         answer = await clients.call(self.admin, "/metrics", None, method="GET", host="localhost")
         wanted = ",".join(f'{key}="{value}"' for key, value in labels.items())
         start = f"invoke_gateway_{name}{{{wanted}}} " if wanted else f"invoke_gateway_{name} "
@@ -69,7 +69,7 @@ class GatewayUnderTest:
         return next((float(line.removeprefix(start)) for line in lines if line.startswith(start)), 0.0)
 
     def what_is_held(self) -> dict[str, object]:
-        """Everything that must be back when nothing runs; empty when it is."""
+        """Returns everything that must be released when nothing runs; empty when it is."""
         held = {
             "slots": self.app.counters.counts(),
             "buffered bytes": self.app.buffers.in_use,
@@ -79,13 +79,13 @@ class GatewayUnderTest:
         return {name: value for name, value in held.items() if value}
 
     async def settled(self, timeout: float = 5) -> None:
-        """Wait until nothing is held any more. Raises AssertionError naming what is."""
+        """Waits until nothing is held. Raises AssertionError that names the rest."""
         await eventually(lambda: not self.what_is_held(), self.what_is_held, timeout)
 
 
 @asynccontextmanager
 async def serving(backend_url: str, **changes: Any) -> AsyncIterator[GatewayUnderTest]:
-    """A gateway before `backend_url`, for the length of the block."""
+    """Runs a gateway before `backend_url`, for the length of the block."""
     async with serve_in_process(make_settings(backend_url, **changes)) as server:
         yield GatewayUnderTest(server)
 
@@ -93,8 +93,8 @@ async def serving(backend_url: str, **changes: Any) -> AsyncIterator[GatewayUnde
 async def eventually(
     is_true: Callable[[], object], what: Callable[[], object] | str, timeout: float = PATIENCE
 ) -> None:
-    """Return once `is_true()` is: for what no event tells. AssertionError naming `what` after `timeout` seconds, which
-    are never less than `PATIENCE`: no machine is too slow for that."""
+    """Returns once `is_true()` holds. Raises AssertionError naming `what` after `timeout` seconds, at least `PATIENCE`:
+    no machine is too slow for that."""
     timeout = max(timeout, PATIENCE)
     deadline = asyncio.get_running_loop().time() + timeout
     while not is_true():
@@ -104,7 +104,7 @@ async def eventually(
 
 
 async def stands_still(measure: Callable[[], int], seconds: float = 0.15, timeout: float = 10) -> int:
-    """Wait until `measure()` has not moved for `seconds`; returns where it stands."""
+    """Waits until `measure()` has not moved for `seconds`, and returns its value."""
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(timeout):
         value, since = measure(), loop.time()

@@ -1,6 +1,6 @@
-"""Upper bounds of real time are judged in `make soak` only: on a busy machine they say nothing about the code.
+"""Judges upper bounds of real time in `make soak` only: on a busy machine they do not depend on the code.
 
-A test that has one is marked `lateness`. It runs in `make test` too, where what it waits for must come, however late.
+A test that has one is marked `lateness`. It runs in `make test` too, and waits there for its results, however late.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ is_judged = False  # set by tests/conftest.py where `lateness` was asked for
 
 
 def judge(began: float, seconds: float) -> None:
-    """In `make soak`: no more than `seconds` have passed since `began` on the monotonic clock."""
+    """Asserts, in `make soak`, that no more than `seconds` have passed since `began` on the monotonic clock."""
     took = time.monotonic() - began
     assert not is_judged or took < seconds, f"took {took:.2f} s, and {seconds:g} s are allowed"
 
 
 def check_lasted(began: float, seconds: float) -> None:
-    """At least `seconds` have passed since `began` on the monotonic clock, by the clock of any event loop."""
+    """Asserts that at least `seconds` have passed since `began` on the monotonic clock, by the clock of any event loop."""
     took = time.monotonic() - began
     assert took >= seconds - CLOCK_STEP, f"took {took:.4f} s, and {seconds:g} s had to pass"
 
 
 def end_at_once(work: Coroutine[Any, Any, Any]) -> Any:
-    """What `work` returns without waiting for anything, on any machine."""
+    """Returns the result of `work`, which must not wait for anything, on any machine."""
     try:
         work.send(None)
     except StopIteration as end:
@@ -41,7 +41,7 @@ def end_at_once(work: Coroutine[Any, Any, Any]) -> Any:
 
 
 class Pace:
-    """A client's steps: `was_late` where one took longer than it may, so that what a gateway did then says nothing."""
+    """Times a client's steps. `was_late`: a step took too long, so the gateway's reaction proves nothing."""
 
     def __init__(self, longest: float) -> None:
         self.was_late = False
@@ -55,7 +55,8 @@ class Pace:
 
 
 def try_in_time(attempt: Callable[[Pace], None], longest: float) -> None:
-    """Make `attempt`, anew where one of its steps took more than `longest` seconds and it failed; skip in the end."""
+    """Makes `attempt`, and repeats it if it failed and one of its steps took more than `longest` seconds. Skips in the
+    end."""
     for _ in range(ATTEMPTS):
         pace = Pace(longest)
         try:

@@ -29,21 +29,21 @@ def list_groups() -> list[str]:
 
 
 def find_oldest_python() -> str:
-    """The oldest Python that the package promises to run on, as "3.11"."""
+    """Returns the oldest Python that the package supports, as "3.11"."""
     found = re.fullmatch(r">=(\d+\.\d+)", read_project()["project"]["requires-python"])
     assert found, "requires-python is a lower bound"
     return found[1]
 
 
 def find_active_lock() -> Path:
-    """The constraints file that this environment was installed by."""
+    """Returns the constraints file by which this environment was installed."""
     own = Path(sys.prefix) / NAME
     return own if own.exists() else LOCK
 
 
 def compile_command(*flags: str) -> list[str]:
-    """The command that resolves all of pyproject.toml. It reads the build system's requirements from standard input,
-    because uv takes none of them from pyproject.toml."""
+    """Returns the command that resolves all of pyproject.toml. It reads the build system's requirements from standard
+    input, because uv takes none of them from pyproject.toml."""
     command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--all-extras", "--upgrade"]
     command += ["--annotation-style", "line", "--custom-compile-command", "make lock"]
     command += [word for group in list_groups() for word in ("--group", group)]

@@ -1,7 +1,7 @@
-"""A backend to script and a gateway before it, as fixtures: one pair for each module, everything back after each test.
+"""Provides a backend to script and a gateway before it as fixtures: one pair for each module, reset after each test.
 
-A module may say with which settings its gateway runs (`SETTINGS`), and that its tests are about what event loops do
-differently (`BOTH_LOOPS`): then they run on uvloop, as in production, and on asyncio's own.
+A module may set its gateway's settings (`SETTINGS`). A module whose tests depend on the event loop sets `BOTH_LOOPS`:
+then they run on uvloop, as in production, and on asyncio's own.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ async def pair(request: pytest.FixtureRequest) -> AsyncIterator[tuple[ScriptedBa
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def gateway(pair: tuple[ScriptedBackend, GatewayUnderTest]) -> AsyncIterator[GatewayUnderTest]:
-    """The module's gateway. Holds nothing before the test and must hold nothing after it."""
+    """Returns the module's gateway. It holds nothing before the test and must hold nothing after it."""
     backend, gateway = pair
     yield gateway
     await gateway.settled()
@@ -46,6 +46,6 @@ async def gateway(pair: tuple[ScriptedBackend, GatewayUnderTest]) -> AsyncIterat
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def backend(pair: tuple[ScriptedBackend, GatewayUnderTest], gateway: GatewayUnderTest) -> ScriptedBackend:
-    """The module's backend, with nothing in its memory."""
+    """Returns the module's backend, with nothing in its memory."""
     pair[0].forget()
     return pair[0]

@@ -1,4 +1,5 @@
-"""Real processes for the tests: on free loopback ports, waited for, their output kept, ended by their id."""
+"""Starts real processes for the tests on free loopback ports, waits for them, keeps their output, and ends them by
+their id."""
 
 import http.client
 import json
@@ -22,7 +23,7 @@ PATIENCE = 60.0  # seconds after which what should happen has not happened, on a
 
 
 def free_port() -> int:
-    """A loopback port that nothing listens on."""
+    """Returns a loopback port without a listener."""
     for port in random.SystemRandom().sample(PORTS, 100):
         with socket.socket() as probe, suppress(OSError):
             probe.bind((LOOPBACK, port))
@@ -31,14 +32,14 @@ def free_port() -> int:
 
 
 def listens(port: int) -> bool:
-    """Whether something accepts connections on this loopback port."""
+    """Returns True if something accepts connections on this loopback port."""
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex((LOOPBACK, port)) == 0
 
 
 def fetch_json(url: str, timeout: float = 2) -> Any:
-    """The JSON that a GET of `url` answers with 200; no proxy of the environment is asked."""
+    """Returns the JSON of a GET of `url` with status 200; no proxy of the environment is used."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.netloc, timeout=timeout)
     try:
@@ -68,7 +69,7 @@ def wait_until(is_true: Callable[[], object], what: str, timeout: float = PATIEN
 
 
 class RunningProcess:
-    """A process with a group of its own, so that stopping it also ends the workers it started."""
+    """Holds a process with a group of its own, so that stopping it also ends the workers it started."""
 
     def __init__(self, arguments: Sequence[str], log: Path, environment: Mapping[str, str], cwd: Path) -> None:
         self.name = Path(arguments[0]).name
@@ -104,15 +105,15 @@ class RunningProcess:
             raise AssertionError(f"{self!r}: {error}\n{self.tail()}") from error
 
     def tail(self, lines: int = 30) -> str:
-        """The last lines of what the process has printed."""
+        """Returns the last lines of the process's output."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
     def kill(self) -> None:
-        """End it without a word."""
+        """Kills it without a signal before."""
         self._process.kill()
 
     def stop(self) -> int:
-        """Ask, wait, then end what is left of the group; returns the exit code."""
+        """Stops it by a signal, waits, and kills the rest of the group. Returns the exit code."""
         with suppress(ProcessLookupError):
             self._process.terminate()
         with suppress(subprocess.TimeoutExpired):
@@ -124,7 +125,7 @@ class RunningProcess:
 
 @contextmanager
 def running(arguments: Sequence[str], log: Path, environment: Mapping[str, str], cwd: Path) -> Iterator[RunningProcess]:
-    """The process for the length of the block, stopped at its end whatever happened."""
+    """Runs the process for the length of the block, and stops it at its end in any case."""
     process = RunningProcess(arguments, log, environment, cwd)
     try:
         yield process
@@ -133,7 +134,7 @@ def running(arguments: Sequence[str], log: Path, environment: Mapping[str, str],
 
 
 def bare_environment(home: Path) -> dict[str, str]:
-    """An environment without anything of the user's: no AWS settings, no proxies, files in `home`."""
+    """Returns an environment without anything of the user's: no AWS settings, no proxies, files in `home`."""
     return {
         "PATH": os.environ.get("PATH", os.defpath),
         "HOME": str(home),

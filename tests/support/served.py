@@ -1,4 +1,4 @@
-"""`python -m gateway serve` as a process whose streams, limits and surroundings a test chooses."""
+"""Starts `invoke-gateway serve` as a process whose streams, limits and surroundings a test chooses."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ END_SECONDS = 30.0  # for the end of a process on a busy machine
 
 
 class Served:
-    """A gateway on free ports. `prefix` is a command that starts it, such as `unshare`; `streams` are those of Popen.
-    Without other streams its log is the file `log`."""
+    """Runs a gateway on free ports. `prefix`: a command that starts it, such as `unshare`. `streams`: those of Popen;
+    without other streams its log is the file `log`."""
 
     def __init__(
         self, folder: Path, *flags: str, prefix: Sequence[str] = (), streams: dict[str, Any] | None = None, **more: Any
@@ -39,7 +39,7 @@ class Served:
         self.port = self.admin = 0
 
     def write(self, **changes: Any) -> None:
-        """Write the settings file anew, changed."""
+        """Rewrites the settings file, changed."""
         self._values |= changes
         self.file.write_text(yaml.safe_dump(self._values))
 
@@ -48,7 +48,7 @@ class Served:
         return self.log_file.read_text(errors="replace")
 
     def until_logged(self, pattern: str, timeout: float = END_SECONDS) -> re.Match[str]:
-        """Wait for a line in its log."""
+        """Waits for a line in its log."""
 
         def is_there() -> bool:
             assert self.process.poll() is None or re.search(pattern, self.log), f"it has ended:\n{self.log}"
@@ -65,13 +65,13 @@ class Served:
         return self
 
     def metric(self, name: str) -> float:
-        """A sample of /metrics, named with its labels; -1 where there is none."""
+        """Returns a sample of /metrics, named with its labels; -1 without one."""
         text = fetch(self.admin, "/metrics").body.decode()
         found = re.search(rf"^invoke_gateway_{re.escape(name)} (\S+)$", text, re.MULTILINE)
         return float(found[1]) if found else -1.0
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Send a signal and wait for the end; the exit status."""
+        """Sends a signal, waits for the end, and returns the exit status."""
         self.process.send_signal(number)
         return self.process.wait(END_SECONDS)
 
@@ -83,7 +83,7 @@ class Served:
 
 @contextmanager
 def served(folder: Path, *flags: str, **more: Any) -> Iterator[Served]:
-    """The process for the length of the block."""
+    """Runs the process for the length of the block."""
     process = Served(folder, *flags, **more)
     try:
         yield process

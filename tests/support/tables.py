@@ -1,4 +1,4 @@
-"""The tables of the README, made from the code. `python -m tests.support.tables` writes them into the README."""
+"""Makes the tables of the README from the code. `python -m tests.support.tables` writes them into the README."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ TABLES: dict[str, Callable[[], str]] = {"refusals": refusals, "settings": settin
 
 
 def fill(text: str) -> str:
-    """`text` with every marked table made anew."""
+    """Returns `text` with every marked table replaced."""
     for name, make in TABLES.items():
         marked = re.compile(rf"(<!-- table: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
         assert marked.search(text), f"the README has no place for the table {name}"

@@ -1,5 +1,8 @@
-"""Programs of the system that some tests need. A test whose program is not there is skipped; the end of the run lists
-these programs in one line, with the command that installs them."""
+"""Finds system programs that some tests need.
+
+A test without its program is skipped. The end of the run lists the missing programs in one line, with the command that
+installs them.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ _PROPERTY = "missing tool"  # of a test's report: reports are all that comes fro
 
 @dataclass(frozen=True)
 class Tool:
-    """`programs`: any of them will do. `package`: Debian's, None where only `reason` can be given."""
+    """Names a tool. `programs`: any of them will do. `package`: Debian's, None if there is only a `reason`."""
 
     name: str
     programs: tuple[str, ...]
@@ -28,7 +31,7 @@ class Tool:
         return next((path for name in self.programs if (path := shutil.which(name))), None)
 
     def require(self) -> str:
-        """The program's path. Skips the test where there is none."""
+        """Returns the program's path. Skips the test without it."""
         return self.find() or self.skip()
 
     def skip(self) -> Any:
@@ -39,7 +42,7 @@ class Tool:
 
 
 class Missing(pytest.skip.Exception):
-    """A skip for the lack of one tool."""
+    """Skips for the lack of one tool."""
 
     def __init__(self, tool: Tool) -> None:
         super().__init__(str(tool))
@@ -61,7 +64,7 @@ TOOLS = (CHROMIUM, PROMETHEUS, PROMTOOL, AMTOOL, NODE, NEWER_NODE, NPM, CURL, OP
 
 
 def install(tools: Iterable[Tool]) -> str:
-    """The command that installs all of them that can be installed."""
+    """Returns the command that installs all of them that can be installed."""
     packages = list(dict.fromkeys(tool.package for tool in tools if tool.package))
     if shutil.which("apt-get") is None:
         return f"install {', '.join(packages)}"
@@ -69,7 +72,7 @@ def install(tools: Iterable[Tool]) -> str:
 
 
 def summarize(counts: Mapping[str, int]) -> str:
-    """The line for so many tests skipped by each tool's name; nothing where none was."""
+    """Returns the line for so many tests skipped by each tool's name; nothing without any."""
     missing = [tool for tool in TOOLS if counts.get(tool.name)]
     if not missing:
         return ""

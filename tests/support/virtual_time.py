@@ -1,6 +1,6 @@
-"""An event loop whose clock goes on only when nothing is left to do: hours pass in moments, and no machine is too slow.
+"""Implements an event loop whose clock advances only when nothing is left to do: hours pass in moments.
 
-Sockets, threads and processes have no place on it: nothing would wait for them.
+Sockets, threads and processes do not work on it: the loop does not wait for them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class _NoSockets(selectors.SelectSelector):
-    """Instead of waiting, sets the clock of the loop forward to the next timer."""
+    """Sets the clock of the loop forward to the next timer, instead of waiting."""
 
     loop: VirtualLoop
 
@@ -26,7 +26,7 @@ class _NoSockets(selectors.SelectSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """`now`: seconds since the loop was made."""
+    """Runs on a virtual clock. `now`: seconds since the loop was made."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -39,6 +39,6 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 def run_in_virtual_time(work: Coroutine[Any, Any, T]) -> T:
-    """What `work` returns; its waits take no real time."""
+    """Returns the result of `work`; its waits take no real time."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(work)

@@ -25,7 +25,7 @@ def judge(began: float, seconds: float) -> None:
 
 
 def check_lasted(began: float, seconds: float) -> None:
-    """Asserts that at least `seconds` have passed since `began` on the monotonic clock, by the clock of any event loop."""
+    """Asserts that at least `seconds` have passed since `began`, by the monotonic clock and by any event loop's."""
     took = time.monotonic() - began
     assert took >= seconds - CLOCK_STEP, f"took {took:.4f} s, and {seconds:g} s had to pass"
 

@@ -424,7 +424,7 @@ class Gateway(Backend):
         return fetch(self.server.admin.port, path, method, *headers)
 
     def metrics(self) -> dict[str, float]:
-        """Returns every sample of /metrics by its name without the prefix and its labels, as Prometheus would read it."""
+        """Returns every sample of /metrics by its name without the prefix, and its labels, as Prometheus reads it."""
         lines = self.fetch("/metrics").body.decode().splitlines()
         samples = (line.removeprefix("invoke_gateway_").rpartition(" ") for line in lines if not line.startswith("#"))
         return {name: float(value) for name, _, value in samples}

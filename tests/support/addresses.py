@@ -46,7 +46,7 @@ def listener(host: str, port: int) -> socket.socket:
 
 @contextlib.contextmanager
 def blackhole(host: str, port: int) -> Iterator[None]:
-    """Opens an address that neither accepts nor refuses a connection: its queue is full, so the kernel drops new ones."""
+    """Opens an address that neither accepts nor refuses: its queue is full, so the kernel drops new connections."""
     with contextlib.ExitStack() as stack:
         full = stack.enter_context(socket.socket())
         full.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -113,7 +113,7 @@ def test_metrics_come_in_the_format_that_was_asked_for(served: Gateway) -> None:
 def test_a_number_of_rows_that_is_none_is_refused(served: Gateway, number: str) -> None:
     answer = served.fetch(f"/limits?functions={quote(number)}")
     assert answer.status == 400
-    assert "is not a number. Say how many rows you want." in answer.json["error"]
+    assert "is not a number. Send the number of rows." in answer.json["error"]
 
 
 @pytest.mark.parametrize("path", ["/metrics/", "/limits/x", "/2015-03-31/functions/echo/invocations"])
@@ -186,7 +186,7 @@ def test_a_hold_without_room_is_a_conflict_and_takes_nothing(holdable: Gateway) 
     assert answer.status == 409
     assert "no room for 2 slots of checkout: 1 of 2 in use, 1 free. Hold fewer" in document.pop("error")
     assert document == {"limit": "reserved_concurrent_executions", "in_use": 1, "ceiling": 2}
-    assert holdable.counts() == {"000000000000/function/checkout": 1, "000000000000/account": 1}
+    assert holdable.held() == {"000000000000/function/checkout": 1, "000000000000/account": 1}
 
 
 def test_a_hold_is_over_when_the_gateway_ends() -> None:
@@ -201,7 +201,7 @@ def test_a_hold_that_does_not_exist_is_not_found_and_it_says_where_to_look(serve
     answer = ask(served, "DELETE", "/holds/77")
     assert answer.status == 404
     assert answer.json == {
-        "error": "There is no hold '77': it has ended, or never was. GET /holds lists those there are."
+        "error": "There is no hold '77': it has ended, or never existed. GET /holds lists all holds."
     }
 
 

@@ -104,7 +104,7 @@ def a_step(text: str) -> bytes:
         (a_step('{"fail": 1}'), "A step has no key 'fail'. Its keys are pass, error, reason,"),
         (a_step('{"pass": 0}'), "steps[1].pass must be a whole number of calls from 1 to 1000000"),
         (a_step('{"pass": true}'), "steps[1].pass must be"),
-        (a_step('{"pass": 1, "latency_seconds": 2}'), "steps[1] has pass and something else. Make two steps of it."),
+        (a_step('{"pass": 1, "latency_seconds": 2}'), "steps[1] has pass and another key. Make two steps of it."),
         (a_step('{"error": "NoSuchException"}'), "steps[1].error is 'NoSuchException', which Invoke does not have. It"),
         (a_step('{"error": "' + "x" * 99 + '"}'), f"steps[1].error is '{'x' * 64}', which"),
         (a_step('{"error": null}'), "steps[1].error must be the name of an exception"),
@@ -208,7 +208,7 @@ def test_a_script_survives_a_reload_where_it_was(served: Gateway) -> None:
 
 def test_a_script_that_does_not_exist_is_not_found_and_it_says_where_to_look(served: Gateway) -> None:
     answer = ask(served, "DELETE", "/faults/nine")
-    text = "There is no fault script 'nine': it was ended or replaced, or never was. GET /faults lists all."
+    text = "There is no fault script 'nine': it was ended or replaced, or never existed. GET /faults lists all."
     assert (answer.status, answer.json) == (404, {"error": text})
 
 
@@ -243,7 +243,7 @@ def test_there_is_an_end_to_scripts_that_are_not_over(served: Gateway, monkeypat
     monkeypatch.setattr(fault_script, "MOST_SCRIPTS", 1)
     post(served, function="checkout", steps=[{"pass": 1}])
     answer = post(served, function="report", steps=[{"pass": 1}])
-    assert (answer.status, "none is over. End some: DELETE /faults ends all." in answer.json["error"]) == (409, True)
+    assert (answer.status, "the maximum. End some: DELETE /faults ends all." in answer.json["error"]) == (409, True)
     assert statuses(served, "checkout", 1) == [200]
     assert post(served, function="report", steps=[{"pass": 1}]).status == 201
 

@@ -33,7 +33,7 @@ def test_an_address_and_a_local_name_are_answered(served: Gateway, host: str) ->
 def test_a_name_that_a_site_may_have_is_not(served: Gateway, host: str) -> None:
     answer = ask(served, host)
     assert answer.status == 421
-    assert answer.json["error"].startswith("This listener is on loopback. Reach it as 127.0.0.1 or localhost")
+    assert answer.json["error"].startswith("This listener is on loopback. Use 127.0.0.1 or localhost")
 
 
 def test_a_request_without_a_name_is_no_browsers() -> None:

@@ -148,7 +148,7 @@ def test_a_waiting_event_can_be_dropped_and_one_that_runs_cannot(served: Gateway
     served.until_no_events()
     assert [(call.header(b"x-amzn-requestid") or b"").decode() for call in served.forwarded()] == [ID % 1, ID % 3]
     gone = drop(served, 2)
-    assert (gone.status, gone.json["error"].startswith(f"There is no event {ID % 2}: it has been run")) == (404, True)
+    assert (gone.status, gone.json["error"].startswith(f"There is no event {ID % 2}: it has run")) == (404, True)
 
 
 def test_an_event_that_waits_for_its_retry_can_be_tried_now(served: Gateway) -> None:
@@ -183,8 +183,8 @@ def test_a_page_of_another_origin_can_retry_nothing(served: Gateway) -> None:
     [
         ("/queue?rows=many", "rows must be a number from 0 to 100000."),
         ("/queue?row=1", "The query has no key 'row'. Its keys are rows."),
-        ("/queue/events?request_id=1", "'1' is no request id. It is a UUID"),
-        (f"/queue/events?request_id={ID % 1}&function=f", "Ask for a request_id, or for an account, function or state"),
+        ("/queue/events?request_id=1", "'1' is no request id. Send the UUID"),
+        (f"/queue/events?request_id={ID % 1}&function=f", "request_id excludes account, function and state."),
         ("/queue/events?function=a/b", "function must be a plain function name"),
         ("/queue/events?state=lost", "state must be one of waiting, retrying, running, delivering, undelivered, held."),
         ("/queue/events?most=101", "most must be a number from 1 to 100."),
@@ -224,7 +224,7 @@ def test_where_the_backend_has_the_queue_it_is_said() -> None:
         assert (document["mode"], document["store"], document["functions"]) == ("forward", None, [])
         for answer in (served.fetch("/queue/events"), drop(served, 1), retry(served, 1)):
             assert answer.status == 409
-            assert answer.json["error"].startswith("Events are handed to the backend (async.mode: forward)")
+            assert answer.json["error"].startswith("Events go to the backend (async.mode: forward)")
 
 
 # Documents

@@ -201,10 +201,10 @@ def test_a_mistake_is_one_line_and_exits_with_1(served: Gateway) -> None:
     for words in (("show", "1"), ("retry", "1"), ("drop", "1")):
         result = ask(served, *words)
         assert (result.exit_code, result.stdout) == (1, "")
-        assert result.stderr.startswith("invoke-gateway: '1' is no request id. It is a UUID"), result.stderr
+        assert result.stderr.startswith("invoke-gateway: '1' is no request id. Send the UUID"), result.stderr
     unknown = ask(served, "show", ID % 9)
     assert unknown.exit_code == 1
-    assert unknown.stderr.startswith(f"invoke-gateway: There is no event {ID % 9}: it has been run")
+    assert unknown.stderr.startswith(f"invoke-gateway: There is no event {ID % 9}: it has run")
     away = CliRunner().invoke(main, ["queue", "--admin", "127.0.0.1:1"])
     assert away.exit_code == 1
     assert away.stderr.startswith("invoke-gateway: no gateway answers at 127.0.0.1:1")

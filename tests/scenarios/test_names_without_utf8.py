@@ -92,7 +92,7 @@ async def test_metrics_that_cannot_be_written_are_an_error(monkeypatch: pytest.M
             patch.setattr(gateway.app.metrics, "families", families)
             answer = await get(gateway, "/metrics")
             assert answer.status == 500
-            assert answer.json() == {"error": "The metrics cannot be written. The gateway's log says why."}
+            assert answer.json() == {"error": "The metrics cannot be written. The gateway's log has the error."}
         assert (await get(gateway, "/metrics")).status == 200
 
 

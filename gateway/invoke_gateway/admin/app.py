@@ -1,5 +1,7 @@
-"""The admin listener: the live page, metrics, health, readiness, the live limits, holds and fault scripts. It is a
-server of its own, so nothing of it can be reached through the Invoke listener."""
+"""Serves the admin listener: the live page, metrics, health, readiness, limits, holds, the queue and fault scripts.
+
+The admin listener is a server of its own, so none of its paths can be reached through the Invoke listener.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,11 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from ..queue.base import StoreError
 from ..telemetry.exposition import Family, choose_format, render
 from ..telemetry.metrics import GatewayMetrics
 from ..telemetry.process import read_process
-from .documents import answer_error, answer_json
+from .documents import BadDocument, answer_error, answer_json
 from .live.document import BadLiveQuery, Refusals, read_live_query
 from .live.page import load_page
 from .live.stream import LiveResponse, LiveStream
@@ -26,14 +29,19 @@ log = logging.getLogger("invoke_gateway")
 
 _LONGEST_NUMBER = 9  # digits; more rows than there can be functions
 
-# What is true now only. No header lets other origins read it, so a browser keeps it from their pages.
+# For responses that are true now only. Without a header that allows it, no page of another origin can read them.
 _FRESH = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 
 
 class AdminApp:
-    """`describe_limits` returns the document of `/limits`, `readiness` that of `/readyz`.
-    `endpoints` are those of holds and of whatever else there is. Where others know what is shown, `refresh` asks them,
-    `find_trouble` says what is missing in the answers, and `read_processes` reads the metrics that are of processes."""
+    """Routes the requests of the admin listener.
+
+    describe_limits: returns the document of `/limits`
+    endpoints: further routes, such as those of holds
+    refresh: brings the state of other processes up to date
+    find_trouble: returns the reason why responses are incomplete, or None
+    read_processes: reads the `process_*` metrics
+    """
 
     def __init__(
         self,
@@ -56,7 +64,7 @@ class AdminApp:
         self._live_stream = live_stream
         self._refusals = refusals
         self._readiness = readiness
-        self._refresh = refresh or _know_already
+        self._refresh = refresh or _do_nothing
         self._read_processes = read_processes or _read_process
         self.app = Starlette(
             routes=[
@@ -68,7 +76,8 @@ class AdminApp:
                 Route("/readyz", self.readyz),
                 Route("/limits", self.limits),
                 *endpoints,
-            ]
+            ],
+            exception_handlers={BadDocument: _answer_exception, StoreError: _answer_exception},
         )
 
     async def page(self, request: Request) -> Response:
@@ -100,9 +109,9 @@ class AdminApp:
             processes = await self._read_processes()
             pieces = render(chain(self._metrics.families(), processes), is_openmetrics=is_openmetrics)
             body = await _join(pieces)
-        except Exception:  # half an answer with 200 would be taken for all of it
+        except Exception:  # part of the metrics with status 200 would pass for all of them
             log.exception("the metrics cannot be written")
-            return answer_error("The metrics cannot be written. The gateway's log says why.", 500)
+            return answer_error("The metrics cannot be written. The gateway's log has the error.", 500)
         return Response(body, headers={"content-type": content_type})
 
     async def healthz(self, request: Request) -> Response:
@@ -117,15 +126,19 @@ class AdminApp:
         functions = request.query_params.get("functions", "1000")
         if not (functions.isascii() and functions.isdigit() and len(functions) <= _LONGEST_NUMBER):
             return answer_json(
-                {"error": f"functions={functions} is not a number. Say how many rows you want."}, status=400
+                {"error": f"functions={functions} is not a number. Send the number of rows."}, status=400
             )
         if self._shared is not None:
             await self._shared.read_sums()
         return answer_json(self._describe_limits(int(functions)))
 
 
-async def _know_already() -> None:
-    """In one process what is shown is at hand."""
+async def _do_nothing() -> None:
+    """Refresh nothing: one process reads its own state."""
+
+
+async def _answer_exception(request: Request, error: Exception) -> Response:
+    return answer_error(str(error), error.status if isinstance(error, BadDocument) else 503)
 
 
 async def _read_process() -> Iterable[Family]:
@@ -133,7 +146,7 @@ async def _read_process() -> Iterable[Family]:
 
 
 async def _join(pieces: Iterator[bytes]) -> bytes:
-    """Return all pieces; requests are served between two of them."""
+    """Join the pieces. Requests are served between two of them."""
     made = []
     for piece in pieces:
         made.append(piece)

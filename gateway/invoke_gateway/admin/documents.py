@@ -1,4 +1,4 @@
-"""JSON documents in and out of the admin listener, and what is wrong with those that come in."""
+"""Reads and writes JSON documents of the admin listener."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from starlette.responses import Response
 from ..policy.os_text import printable_document
 from ..refusals import Refusal, Rendered
 
-# Bytes of a request's body; the longest hold that makes sense has a few hundred, a script of faults a few thousand.
+# Bytes of a request's body: a hold has at most a few hundred, a fault script a few thousand.
 _MOST_BYTES = 64 * 1024
 
-# How much of a name that makes no sense is repeated to whoever sent it.
+# Characters of a wrong name that an error text repeats.
 MOST_REPEATED = 64
 
 Keys = Mapping[str, tuple[Any, str]]
-"""Of each key of a document: its type, and what must stand there, in words."""
+"""The type of each key of a document, and its description."""
 
 FUNCTION = Annotated[str, msgspec.Meta(pattern=r"^[a-zA-Z0-9._-]{1,256}\Z")]
 FUNCTION_WORDS = "a plain function name (at most 256 letters, digits, hyphens, underscores and dots)"
@@ -30,7 +30,7 @@ ACCOUNT = (
 
 
 class BadDocument(Exception):
-    """What was sent is not what is wanted here; the text names the key and the cure."""
+    """Raised for a document that is refused; the text names the key and the action."""
 
     def __init__(self, text: str, status: int = 400) -> None:
         super().__init__(text)
@@ -38,12 +38,12 @@ class BadDocument(Exception):
 
 
 async def read_body(request: Request, what: str, at_most: str) -> bytes:
-    """The whole body of a request for `what`, which must be called JSON. Raises `BadDocument`."""
-    # A browser lets pages of any origin post forms and plain text, but asks first before it sends JSON. Nobody here
-    # gives it leave.
+    """Read the body of a request, which must be declared as JSON. `what` is named in errors. Raises `BadDocument`."""
+    # A browser lets pages of any origin post forms and plain text, but sends JSON only after a preflight request, which
+    # this listener never grants.
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
-        raise BadDocument(f"{what} is asked for in JSON. Send it with Content-Type: application/json.", 415)
+        raise BadDocument(f"{what} must be JSON. Send it with Content-Type: application/json.", 415)
     body = b""
     try:
         async for piece in request.stream():
@@ -51,12 +51,12 @@ async def read_body(request: Request, what: str, at_most: str) -> bytes:
             if len(body) > _MOST_BYTES:
                 raise BadDocument(f"The body is longer than {_MOST_BYTES} bytes. Send {at_most}.", 413)
     except ClientDisconnect:
-        raise BadDocument("The body ended early. Send all of it.") from None  # which nobody will read
+        raise BadDocument("The body ended early. Send all of it.") from None  # no client reads this
     return body
 
 
 def read_object(body: bytes, example: str) -> dict[str, Any]:
-    """The JSON object that `body` is. Raises `BadDocument`, with `example` as the cure."""
+    """Parse a JSON object. Raises `BadDocument` with `example` as the action."""
     try:
         document = msgspec.json.decode(body)
     except (msgspec.DecodeError, ValueError, RecursionError):  # ValueError: bad UTF-8, or a number without end
@@ -67,14 +67,14 @@ def read_object(body: bytes, example: str) -> dict[str, Any]:
 
 
 def read_values(document: Mapping[str, Any], keys: Keys, what: str, where: str = "") -> dict[str, Any]:
-    """The values of `document`, which is `what`, each of its key's type. `where` goes before the key in a complaint.
-    Raises `BadDocument`."""
+    """Check and convert the values of a document. `what` and `where` name the document and the place in errors. Raises
+    `BadDocument`."""
     return {key: _read_value(key, value, keys, what, where) for key, value in document.items()}
 
 
 def _read_value(key: str, value: object, keys: Keys, what: str, where: str) -> Any:
     if key not in keys:
-        # Its repr, for a key may hold what cannot be written as UTF-8.
+        # Its repr: a key may hold text that is no valid UTF-8.
         raise BadDocument(f"{what} has no key {key[:MOST_REPEATED]!r}. Its keys are {', '.join(keys)}.")
     kind, words = keys[key]
     try:
@@ -88,7 +88,7 @@ def answer_json(document: dict[str, object], status: int = 200, headers: dict[st
 
 
 def encode(document: object) -> bytes:
-    """Return the document as JSON, also where a text of the operating system in it is no UTF-8."""
+    """Encode a document as JSON, also with texts of the operating system that are no valid UTF-8."""
     try:
         return msgspec.json.encode(document)
     except UnicodeEncodeError:
@@ -100,7 +100,7 @@ def answer_error(text: str, status: int) -> Response:
 
 
 def refuse(refusal: Refusal, **values: object) -> Rendered:
-    """Return a refusal of the listener itself, in the shape of this listener's errors."""
+    """Render a refusal of the listener in the shape of this listener's errors."""
     body = msgspec.json.encode({"error": refusal.message.format(**values)})
     headers = ((b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)))
     return Rendered(refusal.status, headers, body)

@@ -1,4 +1,4 @@
-"""`/faults`: fault scripts in and out (what they do is in `policy/fault_script.py`)."""
+"""Serves `/faults`: adds, lists and ends fault scripts (`policy/fault_script.py` applies them)."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ _FAULTS = ("error", "latency_seconds", "cut_after_bytes")
 
 
 class ScriptRequest(msgspec.Struct, frozen=True):
-    """A script that is asked for; without a function it is for all of the account's."""
+    """Describes a requested script; without a function it is for all functions of the account."""
 
     steps: list[FaultStep]
     function: str | None = None
@@ -80,7 +80,7 @@ class ScriptRequest(msgspec.Struct, frozen=True):
 
 
 def read_script(body: bytes) -> ScriptRequest:
-    """The script that a JSON document asks for. Raises `BadDocument`."""
+    """Parse a requested script. Raises `BadDocument`."""
     values = read_values(read_object(body, _EXAMPLE), KEYS, "A fault script")
     if "steps" not in values:
         raise BadDocument(f"steps is missing. {_EXAMPLE}")
@@ -93,7 +93,7 @@ def _read_step(document: dict[str, Any], where: str) -> FaultStep:
     place = where.removesuffix(".")
     if "pass" in step:
         if step.keys() - {"pass", "repeat"}:
-            raise BadDocument(f"{place} has pass and something else. Make two steps of it.")
+            raise BadDocument(f"{place} has pass and another key. Make two steps of it.")
         return FaultStep(step["pass"] * step.get("repeat", 1))
     if not any(key in step for key in _FAULTS):
         raise BadDocument(f"{place} does nothing. Give it one of pass, {', '.join(_FAULTS)}.")
@@ -124,7 +124,7 @@ def _read_error(step: dict[str, Any], where: str) -> InjectedError | None:
 
 
 def describe_step(step: FaultStep) -> dict[str, object]:
-    """The step as the document that asks for it."""
+    """Describe a step as the document that requests it."""
     if step.passes:
         return {"pass": step.calls}
     error = step.error
@@ -155,8 +155,11 @@ def describe_script(script: FaultScript) -> dict[str, object]:
 
 
 class FaultEndpoint:
-    """`scripts` is `None` where fault scripts are off; `find_account` gives the account whose limits apply to one that
-    is asked for."""
+    """Serves `/faults`.
+
+    scripts: None where fault scripts are off
+    find_account: returns the account whose limits apply to a requested account
+    """
 
     def __init__(
         self,
@@ -186,17 +189,14 @@ class FaultEndpoint:
         return answer_json({"faults": [describe_script(script) for script in self._scripts.all()]})
 
     async def _add(self, request: Request, scripts: FaultScripts) -> Response:
-        try:
-            wanted = read_script(await read_body(request, "A fault script", "fewer steps"))
-        except BadDocument as error:
-            return answer_error(str(error), error.status)
+        wanted = read_script(await read_body(request, "A fault script", "fewer steps"))
         if self._is_draining():
             return answer_error("The gateway is draining. Send the script to the one that takes its place.", 503)
         account = self._find_account(wanted.account)
         try:
             script, replaced = scripts.add(account, wanted.function, wanted.steps, seed=wanted.seed, loop=wanted.loop)
         except TooManyScripts:
-            text = f"There are {MOST_SCRIPTS} fault scripts, and none is over. End some: DELETE /faults ends all."
+            text = f"{MOST_SCRIPTS} fault scripts are running, the maximum. End some: DELETE /faults ends all."
             return answer_error(text, 409)
         document = {**describe_script(script), "replaced": replaced.id if replaced is not None else None}
         return answer_json(document, 201, {"location": f"/faults/{script.id}"})
@@ -208,5 +208,5 @@ class FaultEndpoint:
         if self._scripts.end(id):
             return Response(status_code=204)
         shown = id[:MOST_REPEATED]
-        text = f"There is no fault script {shown!r}: it was ended or replaced, or never was. GET /faults lists all."
+        text = f"There is no fault script {shown!r}: it was ended or replaced, or never existed. GET /faults lists all."
         return answer_error(text, 404)

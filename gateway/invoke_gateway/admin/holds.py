@@ -1,8 +1,8 @@
-"""Holds: slots that somebody takes on purpose, so that the next calls are throttled for certain.
+"""Holds slots on request, so that the next calls are throttled for certain.
 
-A test of how code behaves when it is throttled must not race against other calls. Held slots are taken from the same
-counters, by the same rule, as those of calls; so they count in everything that is decided and shown. They end when
-they are released, when their time is over, or with the gateway.
+A test of throttled code must not race against other calls. Held slots are taken from the same counters, by the same
+rule, as those of calls, so they count in every decision and every display. A hold ends when it is released, when its
+time is over, or with the gateway.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ from .documents import (
 )
 
 MOST_SLOTS = 1_000_000
-LONGEST_SECONDS = 3600  # a hold that somebody forgot ends within the hour
+LONGEST_SECONDS = 3600  # a forgotten hold ends within the hour
 
 
 class HoldRequest(msgspec.Struct, frozen=True):
-    """A hold that is asked for; without a function it is of the account's unreserved pool."""
+    """Describes a requested hold; without a function it is of the account's unreserved pool."""
 
     function: str | None = None
     slots: int = 1
@@ -65,7 +65,7 @@ _KEYS: Keys = {
 
 
 def read_hold_request(body: bytes) -> HoldRequest:
-    """The hold that a JSON document asks for. Raises `BadDocument`."""
+    """Parse a requested hold. Raises `BadDocument`."""
     document = read_object(body, 'Send an object such as {"function": "checkout", "slots": 2, "seconds": 30}.')
     return HoldRequest(**read_values(document, _KEYS, "A hold"))
 
@@ -79,7 +79,7 @@ def call_later(seconds: float, do: Callable[[], object]) -> Timer:
 
 
 class ActiveHold:
-    """Slots that are held. `counters` are the names of the counters that each of them occupies."""
+    """Holds slots. `counters` names the counters that each slot occupies."""
 
     __slots__ = ("account", "counters", "ends_at", "function", "id", "slots", "timer")
 
@@ -101,8 +101,13 @@ class ActiveHold:
 
 
 class Holds:
-    """All holds of one process. `limits` gives the table in force, `prefix` begins every id, `clock` gives monotonic
-    seconds, and `call_later` calls a function after so many seconds."""
+    """Keeps all holds of one process.
+
+    limits: returns the table in force
+    prefix: the beginning of every id
+    clock: returns monotonic seconds
+    call_later: calls a function after so many seconds
+    """
 
     def __init__(
         self,
@@ -123,9 +128,9 @@ class Holds:
         self._is_closed = False
 
     async def take(self, wanted: HoldRequest) -> ActiveHold | LimitReached:
-        """Take all slots, or none and say which limit has no room; what is in use does not include this hold's own.
+        """Take all slots, or none and return the exhausted limit. Its usage does not include this hold's own slots.
 
-        With the embedded store nothing else runs meanwhile, so no call is throttled by a hold that is then refused.
+        In memory nothing runs in between, so no call is throttled by a hold that is then refused.
         """
         account = self._limits().of(wanted.account)
         plan = account.pool_plan() if wanted.function is None else account.plan(wanted.function)
@@ -137,7 +142,7 @@ class Holds:
             if full is not None:
                 return full
             if self._is_closed:
-                raise RuntimeError("The gateway has been closed: nothing can be held any more.")
+                raise RuntimeError("The gateway is closed: no slot can be held.")
             hold = self._keep(account.account, plan, wanted, slots)
             return hold
         finally:
@@ -145,7 +150,7 @@ class Holds:
                 _release(slots)
 
     async def _take_slots(self, plan: Plan, count: int, slots: list[Slot]) -> LimitReached | None:
-        """Append `count` slots to `slots`, which is the caller's: also after an error it knows what was taken."""
+        """Append `count` slots to `slots`, which the caller releases after an error."""
         for _ in range(count):
             taken = await self._counters.acquire(plan)
             if isinstance(taken, LimitReached):
@@ -164,7 +169,7 @@ class Holds:
         return hold
 
     def release(self, id: str) -> bool:
-        """End a hold; whether there was one. May be called twice."""
+        """End a hold, and return whether it existed. May be called twice."""
         hold = self._holds.pop(id, None)
         if hold is None:
             return False
@@ -192,7 +197,7 @@ class Holds:
         return [self.describe(hold) for hold in self._holds.values()]
 
     def by_counter(self) -> Counter[str]:
-        """How many slots of each counter are held on purpose."""
+        """Return the number of held slots of each counter."""
         held: Counter[str] = Counter()
         for hold in self._holds.values():
             held.update(dict.fromkeys(hold.counters, len(hold.slots)))
@@ -208,7 +213,7 @@ def _release(slots: list[Slot]) -> None:
 
 
 def describe_no_room(wanted: HoldRequest, full: LimitReached) -> dict[str, object]:
-    """Why a hold was not to be had, as a document."""
+    """Describe why a hold was refused."""
     ceiling = int(full.ceiling)
     what = wanted.function or "the unreserved pool"
     slots = "a slot" if wanted.slots == 1 else f"{wanted.slots} slots"
@@ -225,7 +230,7 @@ def describe_no_room(wanted: HoldRequest, full: LimitReached) -> dict[str, objec
 
 
 class HoldEndpoint:
-    """`/holds`: what is held, and slots to hold and to release."""
+    """Serves `/holds`: lists, takes and releases holds."""
 
     def __init__(self, holds: Holds, *, is_draining: Callable[[], bool]) -> None:
         self._holds = holds
@@ -262,5 +267,5 @@ class HoldEndpoint:
             return Response(status_code=204)
         shown = id[:MOST_REPEATED]
         return answer_error(
-            f"There is no hold {shown!r}: it has ended, or never was. GET /holds lists those there are.", 404
+            f"There is no hold {shown!r}: it has ended, or never existed. GET /holds lists all holds.", 404
         )

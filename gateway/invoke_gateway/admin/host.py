@@ -1,7 +1,7 @@
 """Keeps web sites from reaching the admin listener through a browser on the same machine.
 
-A site can let its own name lead to 127.0.0.1 once its page has been loaded ("DNS rebinding"). The browser then takes
-the listener for that site, and lets the page read it and take holds. The name is in the Host header, though.
+A site can resolve its own name to 127.0.0.1 once its page is loaded ("DNS rebinding"). The browser then takes the
+listener for that site, and lets the page read it and take holds. The name in the Host header gives the site away.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from ..asgi import App, Receive, Scope, Send
 
 
 class LoopbackNames:
-    """Refuses, with 421, requests that reach a loopback address under a name that others may have given it. `own` is
-    the host of the settings, which may be such a name."""
+    """Refuses, with 421, requests that reach a loopback address under a name that a site may have. `own` is the host of
+    the settings, which is always allowed."""
 
     def __init__(self, app: App, own: str = "") -> None:
         self.app = app
@@ -26,7 +26,7 @@ class LoopbackNames:
             host = next((value for name, value in scope["headers"] if name == b"host"), b"").decode("latin-1")
             if not is_own_name(host) and _strip(_name_in(host)) != self._own:
                 refusal = JSONResponse(
-                    {"error": "This listener is on loopback. Reach it as 127.0.0.1 or localhost, not by another name."},
+                    {"error": "This listener is on loopback. Use 127.0.0.1 or localhost, not another name."},
                     status_code=421,
                 )
                 await refusal(scope, receive, send)
@@ -35,7 +35,7 @@ class LoopbackNames:
 
 
 def is_own_name(host: str) -> bool:
-    """Whether a Host header is one that no site can have: an address, localhost, or a name without a dot."""
+    """Return whether no site can have this Host: an address, localhost, or a name without a dot."""
     name = _strip(_name_in(host))
     return "." not in name or name.endswith(".localhost") or _is_address(name)
 

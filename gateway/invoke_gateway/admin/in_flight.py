@@ -153,18 +153,15 @@ class InFlightEndpoint:
         ]
 
     async def show(self, request: Request) -> Response:
-        try:
-            query = read_in_flight_query(request.query_params)
-        except BadDocument as error:
-            return answer_error(str(error), error.status)
+        query = read_in_flight_query(request.query_params)
         reports, trouble = await self._source.report(query)
         return answer_json(merge(reports, query.most) | {"trouble": trouble})
 
     async def release(self, request: Request) -> Response:
         gateway = request.path_params["gateway"]
+        account, force = read_release(request.query_params)
         try:
-            account, force = read_release(request.query_params)
             released = await self._source.release(gateway, account, force=force)
-        except (BadDocument, NotReleased) as error:
+        except NotReleased as error:
             return answer_error(str(error), error.status)
         return answer_json({"gateway": gateway, "released": [_describe_released(report) for report in released]})

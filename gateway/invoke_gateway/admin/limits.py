@@ -1,4 +1,4 @@
-"""The document behind `/limits`: what is in force, what runs, what was refused."""
+"""Makes the document of `/limits`: limits, slots in use, throttles."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..telemetry.totals import Totals
 
 
 class Everywhere:
-    """The levels of all gateways, by the store's sums; nowhere below those of this one, `here`, which are newer."""
+    """Reads the slots of all gateways from the store's sums, and at least those of this one, which are newer."""
 
     def __init__(self, here: SlotCounts, sums: Mapping[str, int]) -> None:
         self.here = here
@@ -32,7 +32,7 @@ class Everywhere:
 
 
 def count_in_flight(levels: SlotCounts, counter: str) -> dict[str, object]:
-    """`in_flight`, and where that is over all gateways also `in_flight_here`."""
+    """Count `in_flight`; over several gateways also `in_flight_here`."""
     counted: dict[str, object] = {"in_flight": levels.in_use(counter)}
     if isinstance(levels, Everywhere):
         counted["in_flight_here"] = levels.here.in_use(counter)
@@ -47,11 +47,10 @@ def describe_limits(
     holds: Mapping[str, int],
     sums: Mapping[str, int] | None = None,
 ) -> list[dict[str, object]]:
-    """One entry per account; at most `rows` functions each, the busiest first, then in the order of the settings.
+    """Describe each account, with at most `rows` functions: the busiest first, then in the order of the settings.
 
-    `holds` says how many of each counter's slots are held on purpose; they are in flight as well. Where counters are
-    shared, `sums` are the slots of all gateways: then those are in flight, and what this gateway has of them stands
-    beside it as `in_flight_here`.
+    holds: the held slots of each counter, which are in flight as well
+    sums: the slots of all gateways, where counters are shared
     """
     if sums is not None:
         levels = Everywhere(levels, sums)
@@ -114,7 +113,7 @@ def _count_functions(account: AccountLimits, held: dict[str, int]) -> int:
 def describe_function(
     account: AccountLimits, name: str, levels: SlotCounts, throttles: dict[str, int], holds: Mapping[str, int]
 ) -> dict[str, object]:
-    """One function of `account`, which need not be in the settings."""
+    """Describe one function of an account, which need not be in the settings."""
     counter = account.function_counter(name)
     limits = account.functions.get(name)
     return {

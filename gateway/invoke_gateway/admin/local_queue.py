@@ -1,4 +1,4 @@
-"""The queue of this process, for `/queue`."""
+"""Reads and changes the queue of this process, for `/queue`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ _DECISION_SECONDS = 5.0
 
 
 class LocalQueue:
-    """`store` is where events are kept, without credentials; `now` gives seconds since the epoch, as in events."""
+    """Implements `QueueView` for one process.
+
+    store: where events are kept, without credentials
+    now: returns seconds since the epoch, like the times of events
+    """
 
     def __init__(
         self, looker: QueueMonitor, control: Control, adoption: Adoption, *, now: Callable[[], float], store: str
@@ -26,7 +30,7 @@ class LocalQueue:
         self._adoption = adoption
         self._looker = looker
 
-    async def look(self) -> QueueState:
+    async def read_state(self) -> QueueState:
         looker = self._looker
         await looker.refresh(at_most_every=0, patience=_PATIENCE_SECONDS)
         return QueueState(await in_thread(_sum, looker.stored, looker.here), looker.problem, looker.held)

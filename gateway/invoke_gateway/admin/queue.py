@@ -1,4 +1,4 @@
-"""`/queue`: the asynchronous invocations that are kept, and single ones to be looked at, tried now, or dropped."""
+"""Serves `/queue`: shows the queue of asynchronous invocations, and retries, drops or adopts events."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ..queue.adoption import AdoptionResult, AmbiguousOrigin, Decision
-from ..queue.base import StoreError
 from ..queue.control import Action, EventFilter
 from ..queue.depths import STATES, Depths
 from ..queue.origin import Held
@@ -34,7 +33,7 @@ USUAL_ROWS, MOST_ROWS = 100, 100_000
 USUAL_EVENTS, MOST_EVENTS = 20, 100  # each may have a megabyte
 
 _ID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
-_FORWARDED = "Events are handed to the backend (async.mode: forward), so none are kept here. Ask the backend."
+_FORWARDED = "Events go to the backend (async.mode: forward), so this gateway has no queue. Use the backend's."
 
 _KEYS: Keys = {
     "request_id": (str, "a request id"),
@@ -53,7 +52,7 @@ _ROW_KEYS: Keys = {"rows": (str, "a number")}
 
 
 class EventQuery(NamedTuple):
-    """Of which events: of one request id, or the oldest of those that are wanted."""
+    """Selects events: those of one request id, or the oldest that match."""
 
     request_id: str | None
     wanted: EventFilter
@@ -61,7 +60,7 @@ class EventQuery(NamedTuple):
 
 
 class QueueState(NamedTuple):
-    """Counts the waiting events, names the trouble of the store (or None), and lists held events by origin."""
+    """Holds the depths of the queue, the problem of the store (or None), and the held events by origin."""
 
     depths: Depths
     trouble: str | None
@@ -69,7 +68,7 @@ class QueueState(NamedTuple):
 
 
 class QueueView(Protocol):
-    """A queue of one process, or of several workers. All raise `StoreError`."""
+    """Reads and changes the queue of one process, or of several workers. All methods raise `StoreError`."""
 
     store: str
 
@@ -77,21 +76,21 @@ class QueueView(Protocol):
     def now(self) -> Callable[[], float]:
         """Return the clock of the events' times."""
 
-    async def look(self) -> QueueState:
+    async def read_state(self) -> QueueState:
         """Return the present state of the queue."""
 
     async def decide(self, decision: Decision, origin: str | None) -> AdoptionResult:
-        """Adopts or drops what is held of one origin; None: of the only one. Raises `AmbiguousOrigin`."""
+        """Adopt or drop the held events of one origin; None: of the only one. Raises `AmbiguousOrigin`."""
 
     async def read(self, query: EventQuery) -> tuple[list[Row], bool]:
-        """Events as documents, and whether there are more."""
+        """Return events as documents, and whether there are more."""
 
     async def act(self, act: Action, request_id: str) -> tuple[int, int]:
-        """To how many events of the request id it was done, and how many are run now."""
+        """Act on the events of a request id. Return how many were changed, and how many run now."""
 
 
 class QueueEndpoint:
-    """`queue` is None where events are the backend's."""
+    """Serves `/queue`. `queue` is None where events go to the backend."""
 
     def __init__(self, queue: QueueView | None) -> None:
         self._queue = queue
@@ -107,58 +106,37 @@ class QueueEndpoint:
         ]
 
     async def show(self, request: Request) -> Response:
-        try:
-            rows = _read_number(_read(request.query_params, _ROW_KEYS), "rows", USUAL_ROWS, MOST_ROWS, least=0)
-        except BadDocument as error:
-            return answer_error(str(error), error.status)
+        rows = _read_number(_read(request.query_params, _ROW_KEYS), "rows", USUAL_ROWS, MOST_ROWS, least=0)
         if self._queue is None:
             return answer_json({"mode": "forward", "store": None, **describe_queue({}, [], rows, 0.0), "trouble": None})
-        try:
-            look = await self._queue.look()
-        except StoreError as fault:
-            return answer_error(str(fault), 503)
-        shown = await in_thread(describe_queue, look.depths, look.held, rows, self._queue.now())
-        return answer_json({"mode": "queue", "store": self._queue.store, **shown, "trouble": look.trouble})
+        state = await self._queue.read_state()
+        shown = await in_thread(describe_queue, state.depths, state.held, rows, self._queue.now())
+        return answer_json({"mode": "queue", "store": self._queue.store, **shown, "trouble": state.trouble})
 
     async def events(self, request: Request) -> Response:
         if self._queue is None:
             return answer_error(_FORWARDED, 409)
-        try:
-            query = read_event_query(request.query_params)
-            rows, has_more = await self._queue.read(query)
-        except BadDocument as error:
-            return answer_error(str(error), error.status)
-        except StoreError as fault:
-            return answer_error(str(fault), 503)
+        query = read_event_query(request.query_params)
+        rows, has_more = await self._queue.read(query)
         if query.request_id is not None and not rows:
             return _answer_unknown(query.request_id)
         return answer_json({"events": rows, "has_more": has_more}, headers={"cache-control": "no-store"})
 
     async def retry(self, request: Request) -> Response:
-        try:
-            await read_body(request, "A retry", "an empty body")  # which no page of another origin can send as JSON
-        except BadDocument as error:
-            return answer_error(str(error), error.status)
+        await read_body(request, "A retry", "an empty body")  # no page of another origin can send this type
         return await self._act("retry", request.path_params["request_id"])
 
     async def drop(self, request: Request) -> Response:
         return await self._act("drop", request.path_params["request_id"])
 
     async def adopt(self, request: Request) -> Response:
-        try:
-            body = await read_body(request, "An adoption", _ADOPT_EXAMPLE)
-            document = read_object(body, f"Send {_ADOPT_EXAMPLE}.") if body else {}
-            origin = read_values(document, _ORIGIN_KEYS, "The adoption").get("origin")
-        except BadDocument as error:
-            return answer_error(str(error), error.status)
+        body = await read_body(request, "An adoption", _ADOPT_EXAMPLE)
+        document = read_object(body, f"Send {_ADOPT_EXAMPLE}.") if body else {}
+        origin = read_values(document, _ORIGIN_KEYS, "The adoption").get("origin")
         return await self._decide("adopt", origin)
 
     async def drop_held(self, request: Request) -> Response:
-        try:
-            origin = _read(request.query_params, _ORIGIN_KEYS).get("origin")
-        except BadDocument as error:
-            return answer_error(str(error), error.status)
-        return await self._decide("drop", origin)
+        return await self._decide("drop", _read(request.query_params, _ORIGIN_KEYS).get("origin"))
 
     async def _decide(self, decision: Decision, origin: str | None) -> Response:
         if self._queue is None:
@@ -167,25 +145,18 @@ class QueueEndpoint:
             decided = await self._queue.decide(decision, origin)
         except AmbiguousOrigin as error:
             return answer_error(str(error), 409 if origin is None else 404)
-        except StoreError as fault:
-            return answer_error(str(fault), 503)
         return answer_json({_DECIDED[decision]: decided.events, "is_whole": decided.is_whole})
 
     async def _act(self, act: Action, request_id: str) -> Response:
         if self._queue is None:
             return answer_error(_FORWARDED, 409)
-        try:
-            done, running = await self._queue.act(act, _read_id(request_id))
-        except BadDocument as error:
-            return answer_error(str(error), error.status)
-        except StoreError as fault:
-            return answer_error(str(fault), 503)
+        done, running = await self._queue.act(act, _read_id(request_id))
         if done:
             return answer_json({"request_id": request_id, _DONE[act]: done, "running": running})
         if running:
             return answer_error(
-                f"Event {request_id} is being run or delivered now, here or by another gateway. Wait until that has"
-                " ended, and look again.",
+                f"Event {request_id} is being run or delivered now, here or by another gateway. Wait for its end,"
+                " then try again.",
                 409,
             )
         return _answer_unknown(request_id)
@@ -196,14 +167,14 @@ _DONE: dict[Action, str] = {"retry": "retried", "drop": "dropped"}
 
 
 def read_event_query(parameters: Mapping[str, str]) -> EventQuery:
-    """The question in a query string; empty values ask for nothing special. Raises `BadDocument`."""
+    """Parse a query string; an empty value counts as absent. Raises `BadDocument`."""
     values = _read(parameters, _KEYS)
     most = _read_number(values, "most", USUAL_EVENTS, MOST_EVENTS)
     request_id = values.get("request_id")
     wanted = EventFilter(values.get("account"), values.get("function"), values.get("state"), most)
     if request_id is not None:
         if wanted[:3] != (None, None, None):
-            raise BadDocument("Ask for a request_id, or for an account, function or state; not for both.")
+            raise BadDocument("request_id excludes account, function and state. Send one or the other.")
         _read_id(request_id)
     return EventQuery(request_id, wanted, values.get("payload") == "true")
 
@@ -222,7 +193,7 @@ def _read_number(values: Mapping[str, str], key: str, usual: int, most: int, lea
 def _read_id(text: str) -> str:
     if _ID.fullmatch(text) is None:
         raise BadDocument(
-            f"{text[:MOST_REPEATED]!r} is no request id. It is a UUID, which the answer to the invocation has as"
+            f"{text[:MOST_REPEATED]!r} is no request id. Send the UUID that the response to the invocation has as"
             " x-amzn-RequestId."
         )
     return text
@@ -230,7 +201,7 @@ def _read_id(text: str) -> str:
 
 def _answer_unknown(request_id: str) -> Response:
     return answer_error(
-        f"There is no event {request_id}: it has been run, has ended, or never was. GET /queue/events lists the oldest"
-        " there are.",
+        f"There is no event {request_id}: it has run, has ended, or never existed. GET /queue/events lists the oldest"
+        " events.",
         404,
     )

@@ -1,7 +1,7 @@
-"""Makes the document of /readyz, by which clients are sent here or not.
+"""Makes the document of /readyz, by which balancers route clients.
 
-Ready is a gateway that listens, does not drain, and whose store of counters is usable. The backend is only reported: a
-gateway whose backend is down keeps events, and a balancer that takes away the last gateway would lose them.
+A gateway is ready while it listens, does not drain, and can use its store of counters. The backend is only reported: a
+gateway whose backend is down still accepts events, which would be lost if a balancer removed the last gateway.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-_SETTLE_SECONDS = 1.0  # for the first look at the backend; a probe of Kubernetes waits as long by default
+_SETTLE_SECONDS = 1.0  # for the first check of the backend; a probe of Kubernetes waits as long by default
 
 
 class Shared(Protocol):
-    """Reads the counters that gateways share, as far as this listener needs them."""
+    """Reads the state of the counters that gateways share."""
 
     @property
     def why_not_ready(self) -> str | None:
@@ -24,19 +24,23 @@ class Shared(Protocol):
         """Return the problem of the store, also where calls are admitted without it."""
 
     async def read_sums(self) -> None:
-        """Ask the store what all gateways hold, so that it is known; without an answer the last one stays."""
+        """Read the slots of all gateways from the store; without a reply the last sums stay."""
 
 
 class BackendView(Protocol):
-    """Shows the observed state of the backend."""
+    """Reads the observed state of the backend."""
 
     def describe(self) -> dict[str, object]:
-        """`backend`: up, down or unknown; `backend_error` where it is down."""
+        """Return `backend` (up, down or unknown), and `backend_error` where it is down."""
 
 
 class Readiness:
-    """`listen` is the address of the Invoke API. `event_trouble` says why events cannot be kept, None where they can.
-    `settle` looks for a backend that was never looked for, for so many seconds."""
+    """Makes the document of /readyz.
+
+    listen: the address of the Invoke API
+    event_trouble: returns the reason why events cannot be kept, or None
+    settle: waits for the first check of the backend, for so many seconds
+    """
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ..admin.app import AdminApp
-from ..admin.documents import MOST_REPEATED, BadDocument, answer_error, answer_json, read_body
+from ..admin.documents import MOST_REPEATED, answer_error, answer_json, read_body
 from ..admin.fault_scripts import FaultEndpoint
 from ..admin.in_flight import RENAMED_ROUTES, InFlightEndpoint
 from ..admin.queue import QueueEndpoint
@@ -78,11 +78,7 @@ class WorkersEndpoint:
 
     async def holds(self, request: Request) -> Response:
         if request.method == "POST":
-            try:
-                body = await read_body(request, "A hold", "one hold per request")
-            except BadDocument as error:
-                return answer_error(str(error), error.status)
-            return await self._send_any(request, body)
+            return await self._send_any(request, await read_body(request, "A hold", "one hold per request"))
         aggregate = self._aggregate
         await aggregate.refresh()
         return answer_json({"holds": aggregate.holds} | ({"trouble": aggregate.trouble} if aggregate.trouble else {}))

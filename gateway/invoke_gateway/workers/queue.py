@@ -99,7 +99,7 @@ class WorkersQueue:
         self.degraded = {"event_store": state.trouble is not None, "events_held": bool(state.held)}
         self.levels.replace(state.depths)
 
-    async def look(self) -> QueueState:
+    async def read_state(self) -> QueueState:
         await self._workers.refresh()  # which also finds the unresponsive workers
         state = await self._add_up(is_scrape=False, seconds=_REPLY_SECONDS)
         return state._replace(trouble=state.trouble or self._workers.find_unresponsive())

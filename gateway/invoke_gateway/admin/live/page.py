@@ -1,4 +1,4 @@
-"""The live page: one file, sent with a policy that lets it run nothing but itself and ask nobody but its gateway."""
+"""Serves the live page: one file, with a policy that permits only its own scripts, and requests only to its gateway."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class LivePage(NamedTuple):
 
 @cache
 def load_page() -> LivePage:
-    """The page and its headers. Hashes are made of what is in the file, so it can be changed without a build."""
+    """Load the page and its headers. The hashes are computed from the file, so it can be changed without a build."""
     html = (files(__package__) / "live.html").read_text(encoding="utf-8")
     allowed = [f"{name} {' '.join(map(_hash, part.findall(html)))}" for name, part in _PARTS.items()]
     policy = [

@@ -70,7 +70,7 @@ $(VENV)/install.stamp: $(VENV)/runtime.stamp
 	$(PIP) --group install
 	@touch $@
 
-lock: $(VENV)/install.stamp ## resolve anew, into constraints.txt; ARGS=--no-upgrade adds what is missing and keeps the rest
+lock: $(VENV)/install.stamp ## resolve all versions into constraints.txt; ARGS=--no-upgrade adds missing packages and keeps the rest
 	$(BIN)/python -m tests.support.lock --output-file constraints.txt --universal $(ARGS)
 
 # Environments of their own, made as the usual one is, but by other constraints.
@@ -107,10 +107,10 @@ $(VENV)/load.stamp: $(VENV)/runtime.stamp
 load: $(VENV)/load.stamp ## load tests with Locust: one table, a picture and a report each; ARGS="burst ramp" and others
 	$(BIN)/python -m loadtests.load $(ARGS)
 
-readme: $(VENV)/dev.stamp ## write the tables of the README anew from the code
+readme: $(VENV)/dev.stamp ## write the tables of the README from the code
 	$(BIN)/python -m tests.support.tables
 
-dashboards: $(VENV)/dev.stamp ## write Grafana's dashboards anew from their code
+dashboards: $(VENV)/dev.stamp ## write Grafana's dashboards from their code
 	$(BIN)/python -m grafana.build
 
 $(VENV)/bench.stamp: $(VENV)/runtime.stamp

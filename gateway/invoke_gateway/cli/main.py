@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import click
@@ -16,14 +17,26 @@ In front of a backend that speaks AWS Lambda's Invoke API:
 """
 
 
+COMMANDS = ("check", "fault", "hold", "in-flight", "limits", "prove", "queue", "release", "schema", "serve")
+"""All commands. Each stands in the file of its name, but for `prove`."""
+
+
 class Commands(click.Group):
     """Finds commands by name, and names the new name of an old one."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(COMMANDS)
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        return COMMANDS[cmd_name]() if cmd_name in COMMANDS else None
+        if cmd_name == "prove":
+            from invoke_gateway.chaos.command import prove
+
+            return prove
+        if cmd_name not in COMMANDS:
+            return None
+        name = cmd_name.replace("-", "_")
+        command: click.Command = getattr(import_module(f"invoke_gateway.cli.{name}"), name)
+        return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -65,77 +78,3 @@ def _print_version(ctx: click.Context, parameter: click.Parameter, value: bool) 
 )
 def main() -> None:
     """AWS Lambda's concurrency, rate and payload quotas in front of any Invoke backend."""
-
-
-def _load_check() -> click.Command:
-    from invoke_gateway.cli.check import check
-
-    return check
-
-
-def _load_fault() -> click.Command:
-    from invoke_gateway.cli.fault import fault
-
-    return fault
-
-
-def _load_hold() -> click.Command:
-    from invoke_gateway.cli.hold import hold
-
-    return hold
-
-
-def _load_in_flight() -> click.Command:
-    from invoke_gateway.cli.in_flight import in_flight
-
-    return in_flight
-
-
-def _load_limits() -> click.Command:
-    from invoke_gateway.cli.limits import limits
-
-    return limits
-
-
-def _load_prove() -> click.Command:
-    from invoke_gateway.chaos.command import prove
-
-    return prove
-
-
-def _load_queue() -> click.Command:
-    from invoke_gateway.cli.queue import queue
-
-    return queue
-
-
-def _load_release() -> click.Command:
-    from invoke_gateway.cli.release import release
-
-    return release
-
-
-def _load_schema() -> click.Command:
-    from invoke_gateway.cli.schema import schema
-
-    return schema
-
-
-def _load_serve() -> click.Command:
-    from invoke_gateway.cli.serve import serve
-
-    return serve
-
-
-COMMANDS = {
-    "check": _load_check,
-    "fault": _load_fault,
-    "hold": _load_hold,
-    "in-flight": _load_in_flight,
-    "limits": _load_limits,
-    "prove": _load_prove,
-    "queue": _load_queue,
-    "release": _load_release,
-    "schema": _load_schema,
-    "serve": _load_serve,
-}

@@ -24,7 +24,7 @@ DASHBOARDS: dict[str, Callable[[], Dashboard]] = {
 
 
 def render(name: str) -> str:
-    """The text of a dashboard's file."""
+    """Renders the text of a dashboard's file."""
     return JSONEncoder(sort_keys=True, indent=2).encode(DASHBOARDS[name]().build()) + "\n"
 
 

@@ -19,22 +19,22 @@ DURATION = f"invoke_gateway_duration_seconds_bucket{{{ACCOUNTS}}}[$__rate_interv
 
 
 def gauge(name: str, by: str = "account") -> str:
-    """A level, summed over the gateways: each tells what it runs itself."""
+    """Sums a level over the gateways: each reports its own."""
     return f"sum by ({by}) (invoke_gateway_{name}{{{ACCOUNTS}}})"
 
 
 def limit(name: str, by: str = "account") -> str:
-    """A limit, summed over the stores: the gateways of one hold it together."""
+    """Sums a limit over the stores: the gateways of one store share it."""
     return sum_limits(name, by, ACCOUNT)
 
 
 def throttles(by: str) -> str:
-    """A second; 0 where there are calls but no throttle has ever been."""
+    """Rates throttles a second; 0 where there are calls and no throttle yet."""
     return f"(sum by ({by}) (rate({THROTTLES})) or 0 * sum by ({by}) (rate({INVOCATIONS})))"
 
 
 def calls(by: str) -> str:
-    """A second, throttled ones too; nothing where there are none."""
+    """Rates calls a second, throttled ones included; nothing where there are none."""
     return f"(sum by ({by}) (rate({INVOCATIONS})) + {throttles(by)} > 0)"
 
 

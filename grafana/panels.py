@@ -1,4 +1,4 @@
-"""The kinds of panels and variables that the dashboards are made of, with one look for all of them."""
+"""Makes the panels and variables of the dashboards, with one look for all of them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ FULL: Steps = ((0.75, YELLOW), (0.9, RED))
 
 
 class Query(NamedTuple):
-    """PromQL, and how its series are called."""
+    """Holds PromQL, and the legend of its series."""
 
     expr: str
     legend: str
@@ -76,7 +76,7 @@ def single(
     names: bool = False,
     no_value: str = "–",
 ) -> Builder[Panel]:
-    """The latest value in large. `words` replaces values by a word and a colour; with `names` the legend is shown
+    """Shows the latest value in large. `words` replaces values by a word and a colour; with `names` the legend is shown
     instead of the value."""
     panel = (
         stat.Panel()
@@ -185,7 +185,7 @@ def heat(title: str, description: str, histogram: str, *, span: int = 12) -> Bui
 
 
 def choice(name: str, label: str, values: str, *, several: bool = False) -> Any:
-    """A variable whose values are those of the label `name` on the series of the selector `values`."""
+    """Makes a variable of the values of the label `name` on the series of the selector `values`."""
     query = f"label_values({values}, {name})"
     variable = (
         dashboard.QueryVariable(name)

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from ..counters.base import SharedState
 from ..queue.base import StoreError
 from ..telemetry.exposition import Family, choose_format, render
 from ..telemetry.metrics import GatewayMetrics
@@ -23,7 +24,7 @@ from .documents import BadDocument, answer_error, answer_json
 from .live.document import BadLiveQuery, Refusals, read_live_query
 from .live.page import load_page
 from .live.stream import LiveResponse, LiveStream
-from .readiness import Readiness, Shared
+from .readiness import Readiness
 
 log = logging.getLogger("invoke_gateway")
 
@@ -52,7 +53,7 @@ class AdminApp:
         refusals: Refusals,
         readiness: Readiness,
         endpoints: Iterable[Route],
-        shared: Shared | None = None,
+        shared: SharedState | None = None,
         refresh: Callable[[], Awaitable[None]] | None = None,
         read_processes: Callable[[], Awaitable[Iterable[Family]]] | None = None,
         find_trouble: Callable[[], str | None] = lambda: None,
@@ -134,7 +135,7 @@ class AdminApp:
 
 
 async def _do_nothing() -> None:
-    """Refresh nothing: one process reads its own state."""
+    """Refreshes nothing: one process reads its own state."""
 
 
 async def _answer_exception(request: Request, error: Exception) -> Response:
@@ -146,7 +147,7 @@ async def _read_process() -> Iterable[Family]:
 
 
 async def _join(pieces: Iterator[bytes]) -> bytes:
-    """Join the pieces. Requests are served between two of them."""
+    """Joins the pieces. Requests are served between two of them."""
     made = []
     for piece in pieces:
         made.append(piece)

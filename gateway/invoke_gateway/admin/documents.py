@@ -38,7 +38,7 @@ class BadDocument(Exception):
 
 
 async def read_body(request: Request, what: str, at_most: str) -> bytes:
-    """Read the body of a request, which must be declared as JSON. `what` is named in errors. Raises `BadDocument`."""
+    """Reads the body of a request, which must be declared as JSON. `what` is named in errors. Raises `BadDocument`."""
     # A browser lets pages of any origin post forms and plain text, but sends JSON only after a preflight request, which
     # this listener never grants.
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -56,7 +56,7 @@ async def read_body(request: Request, what: str, at_most: str) -> bytes:
 
 
 def read_object(body: bytes, example: str) -> dict[str, Any]:
-    """Parse a JSON object. Raises `BadDocument` with `example` as the action."""
+    """Parses a JSON object. Raises `BadDocument` with `example` as the action."""
     try:
         document = msgspec.json.decode(body)
     except (msgspec.DecodeError, ValueError, RecursionError):  # ValueError: bad UTF-8, or a number without end
@@ -67,8 +67,7 @@ def read_object(body: bytes, example: str) -> dict[str, Any]:
 
 
 def read_values(document: Mapping[str, Any], keys: Keys, what: str, where: str = "") -> dict[str, Any]:
-    """Check and convert the values of a document. `what` and `where` name the document and the place in errors. Raises
-    `BadDocument`."""
+    """Checks and converts the values of a document. `what` and `where` appear in errors. Raises `BadDocument`."""
     return {key: _read_value(key, value, keys, what, where) for key, value in document.items()}
 
 
@@ -88,7 +87,7 @@ def answer_json(document: dict[str, object], status: int = 200, headers: dict[st
 
 
 def encode(document: object) -> bytes:
-    """Encode a document as JSON, also with texts of the operating system that are no valid UTF-8."""
+    """Encodes a document as JSON, also with texts of the operating system that are no valid UTF-8."""
     try:
         return msgspec.json.encode(document)
     except UnicodeEncodeError:
@@ -100,7 +99,7 @@ def answer_error(text: str, status: int) -> Response:
 
 
 def refuse(refusal: Refusal, **values: object) -> Rendered:
-    """Render a refusal of the listener in the shape of this listener's errors."""
+    """Renders a refusal of the listener in the shape of this listener's errors."""
     body = msgspec.json.encode({"error": refusal.message.format(**values)})
     headers = ((b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)))
     return Rendered(refusal.status, headers, body)

@@ -80,7 +80,7 @@ class ScriptRequest(msgspec.Struct, frozen=True):
 
 
 def read_script(body: bytes) -> ScriptRequest:
-    """Parse a requested script. Raises `BadDocument`."""
+    """Parses a requested script. Raises `BadDocument`."""
     values = read_values(read_object(body, _EXAMPLE), KEYS, "A fault script")
     if "steps" not in values:
         raise BadDocument(f"steps is missing. {_EXAMPLE}")
@@ -124,7 +124,7 @@ def _read_error(step: dict[str, Any], where: str) -> InjectedError | None:
 
 
 def describe_step(step: FaultStep) -> dict[str, object]:
-    """Describe a step as the document that requests it."""
+    """Describes a step as the document that requests it."""
     if step.passes:
         return {"pass": step.calls}
     error = step.error

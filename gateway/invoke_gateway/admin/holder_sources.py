@@ -33,7 +33,7 @@ class LocalHolders:
         return self.report_here(query), None
 
     def report_here(self, query: InFlightQuery) -> list[Report]:
-        """Return the slots that this process holds now."""
+        """Returns the slots that this process holds now."""
         accounts = [self._find_account(query.account)] if query.account else accounts_of(self._counters)
         return report_own(self._counters, None, accounts, query.function, query.most)
 
@@ -73,7 +73,7 @@ class SharedHolders:
         return [*stored, *self.report_here(query)], trouble
 
     def report_here(self, query: InFlightQuery) -> list[Report]:
-        """Return the slots that this process holds now, without a round trip to the store."""
+        """Returns the slots that this process holds now, without a round trip to the store."""
         accounts = self._choose(query.account)
         return report_own(self._counters, self._gateway, accounts, query.function, query.most)
 
@@ -102,7 +102,7 @@ class SharedHolders:
 
 
 def _complete(gateway: str, known: list[Report]) -> str:
-    """Complete the beginning of a gateway's name. Return `gateway` itself where none matches, or one matches exactly.
+    """Completes the beginning of a gateway's name. Returns `gateway` itself where none matches, or one matches exactly.
     Raises `NotReleased` where several match."""
     names = {(report.gateway or "").partition(".")[0] for report in known}
     if gateway in names or "." in gateway or len(gateway) < _FEWEST_CHARACTERS:
@@ -116,12 +116,12 @@ def _complete(gateway: str, known: list[Report]) -> str:
 
 
 def _is_meant(gateway: str, report: Report) -> bool:
-    """Match a gateway's own report, and those of its workers."""
+    """Matches a gateway's own report, and those of its workers."""
     return report.gateway == gateway or (report.gateway or "").startswith(f"{gateway}.")
 
 
 def _check(gateway: str, dead: list[Report], known: list[Report], *, force: bool) -> None:
-    """Raise `NotReleased` where no gateway matches, or a matching one is alive."""
+    """Raises `NotReleased` where no gateway matches, or a matching one is alive."""
     shown = gateway[:MOST_REPEATED]
     if not dead:
         raise NotReleased(

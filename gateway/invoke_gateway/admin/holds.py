@@ -65,7 +65,7 @@ _KEYS: Keys = {
 
 
 def read_hold_request(body: bytes) -> HoldRequest:
-    """Parse a requested hold. Raises `BadDocument`."""
+    """Parses a requested hold. Raises `BadDocument`."""
     document = read_object(body, 'Send an object such as {"function": "checkout", "slots": 2, "seconds": 30}.')
     return HoldRequest(**read_values(document, _KEYS, "A hold"))
 
@@ -128,7 +128,7 @@ class Holds:
         self._is_closed = False
 
     async def take(self, wanted: HoldRequest) -> ActiveHold | LimitReached:
-        """Take all slots, or none and return the exhausted limit. Its usage does not include this hold's own slots.
+        """Takes all slots, or none and returns the exhausted limit. Its usage does not include this hold's own slots.
 
         In memory nothing runs in between, so no call is throttled by a hold that is then refused.
         """
@@ -150,7 +150,7 @@ class Holds:
                 _release(slots)
 
     async def _take_slots(self, plan: Plan, count: int, slots: list[Slot]) -> LimitReached | None:
-        """Append `count` slots to `slots`, which the caller releases after an error."""
+        """Appends `count` slots to `slots`, which the caller releases after an error."""
         for _ in range(count):
             taken = await self._counters.acquire(plan)
             if isinstance(taken, LimitReached):
@@ -169,7 +169,7 @@ class Holds:
         return hold
 
     def release(self, id: str) -> bool:
-        """End a hold, and return whether it existed. May be called twice."""
+        """Ends a hold, and returns whether it existed. May be called twice."""
         hold = self._holds.pop(id, None)
         if hold is None:
             return False
@@ -179,7 +179,7 @@ class Holds:
         return True
 
     def close(self) -> None:
-        """End all holds, for good."""
+        """Ends all holds, for good."""
         self._is_closed = True
         for id in list(self._holds):
             self.release(id)
@@ -197,7 +197,7 @@ class Holds:
         return [self.describe(hold) for hold in self._holds.values()]
 
     def by_counter(self) -> Counter[str]:
-        """Return the number of held slots of each counter."""
+        """Returns the number of held slots of each counter."""
         held: Counter[str] = Counter()
         for hold in self._holds.values():
             held.update(dict.fromkeys(hold.counters, len(hold.slots)))
@@ -213,7 +213,7 @@ def _release(slots: list[Slot]) -> None:
 
 
 def describe_no_room(wanted: HoldRequest, full: LimitReached) -> dict[str, object]:
-    """Describe why a hold was refused."""
+    """Describes why a hold was refused."""
     ceiling = int(full.ceiling)
     what = wanted.function or "the unreserved pool"
     slots = "a slot" if wanted.slots == 1 else f"{wanted.slots} slots"

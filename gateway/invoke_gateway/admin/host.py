@@ -35,7 +35,7 @@ class LoopbackNames:
 
 
 def is_own_name(host: str) -> bool:
-    """Return whether no site can have this Host: an address, localhost, or a name without a dot."""
+    """Returns whether no site can have this Host: an address, localhost, or a name without a dot."""
     name = _strip(_name_in(host))
     return "." not in name or name.endswith(".localhost") or _is_address(name)
 

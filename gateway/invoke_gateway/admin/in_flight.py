@@ -62,16 +62,16 @@ class HolderSource(Protocol):
     """Reports the holders of slots, and releases the slots of a dead gateway."""
 
     async def report(self, query: InFlightQuery) -> tuple[list[Report], str | None]:
-        """Return the known reports, and the problem that hides others. Of two reports of one gateway and account, the
+        """Returns the known reports, and the problem that hides others. Of two reports of one gateway and account, the
         later one is newer."""
 
     async def release(self, gateway: str, account: str | None, *, force: bool) -> list[Report]:
-        """Release the slots of `gateway` and its workers, of one account or all, and report them. Raises
+        """Releases the slots of `gateway` and its workers, of one account or all, and report them. Raises
         `NotReleased`."""
 
 
 def read_in_flight_query(parameters: Mapping[str, str]) -> InFlightQuery:
-    """Parse a query string; an empty value counts as absent. Raises `BadDocument`."""
+    """Parses a query string; an empty value counts as absent. Raises `BadDocument`."""
     values = read_values({key: value for key, value in parameters.items() if value}, _KEYS, "The query")
     most = values.pop("most", str(USUAL_ROWS))
     if not (most.isascii() and most.isdigit() and len(most) <= len(str(MOST_ROWS)) and 1 <= int(most) <= MOST_ROWS):
@@ -80,13 +80,13 @@ def read_in_flight_query(parameters: Mapping[str, str]) -> InFlightQuery:
 
 
 def read_release(parameters: Mapping[str, str]) -> tuple[str | None, bool]:
-    """Parse the account and `force` out of a query string. Raises `BadDocument`."""
+    """Parses the account and `force` out of a query string. Raises `BadDocument`."""
     values = read_values({key: value for key, value in parameters.items() if value}, _RELEASE_KEYS, "The query")
     return values.get("account"), values.get("force") == "true"
 
 
 def merge(reports: Iterable[Report], most: int) -> dict[str, Any]:
-    """Make the document: the `most` oldest rows, the number of slots left out, and the slots of each gateway.
+    """Makes the document: the `most` oldest rows, the number of slots left out, and the slots of each gateway.
 
     Of several reports of one gateway and account, the last one counts.
     """
@@ -125,7 +125,7 @@ def _describe_released(report: Report) -> dict[str, Any]:
 
 
 def _split(id: str | None) -> dict[str, Any]:
-    """Split a process id into the gateway that users start, and its worker, if any."""
+    """Splits a process id into the gateway that users start, and its worker, if any."""
     gateway, _, worker = (id or "").partition(".")
     return {"gateway": gateway or None, "worker": worker or None}
 

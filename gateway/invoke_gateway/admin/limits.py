@@ -32,7 +32,7 @@ class Everywhere:
 
 
 def count_in_flight(levels: SlotCounts, counter: str) -> dict[str, object]:
-    """Count `in_flight`; over several gateways also `in_flight_here`."""
+    """Counts `in_flight`; over several gateways also `in_flight_here`."""
     counted: dict[str, object] = {"in_flight": levels.in_use(counter)}
     if isinstance(levels, Everywhere):
         counted["in_flight_here"] = levels.here.in_use(counter)
@@ -47,7 +47,7 @@ def describe_limits(
     holds: Mapping[str, int],
     sums: Mapping[str, int] | None = None,
 ) -> list[dict[str, object]]:
-    """Describe each account, with at most `rows` functions: the busiest first, then in the order of the settings.
+    """Describes each account, with at most `rows` functions: the busiest first, then in the order of the settings.
 
     holds: the held slots of each counter, which are in flight as well
     sums: the slots of all gateways, where counters are shared
@@ -113,7 +113,7 @@ def _count_functions(account: AccountLimits, held: dict[str, int]) -> int:
 def describe_function(
     account: AccountLimits, name: str, levels: SlotCounts, throttles: dict[str, int], holds: Mapping[str, int]
 ) -> dict[str, object]:
-    """Describe one function of an account, which need not be in the settings."""
+    """Describes one function of an account, which need not be in the settings."""
     counter = account.function_counter(name)
     limits = account.functions.get(name)
     return {

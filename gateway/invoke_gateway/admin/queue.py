@@ -74,19 +74,19 @@ class QueueView(Protocol):
 
     @property
     def now(self) -> Callable[[], float]:
-        """Return the clock of the events' times."""
+        """Returns the clock of the events' times."""
 
     async def read_state(self) -> QueueState:
-        """Return the present state of the queue."""
+        """Returns the present state of the queue."""
 
     async def decide(self, decision: Decision, origin: str | None) -> AdoptionResult:
-        """Adopt or drop the held events of one origin; None: of the only one. Raises `AmbiguousOrigin`."""
+        """Adopts or drops the held events of one origin; None: of the only one. Raises `AmbiguousOrigin`."""
 
     async def read(self, query: EventQuery) -> tuple[list[Row], bool]:
-        """Return events as documents, and whether there are more."""
+        """Returns events as documents, and whether there are more."""
 
     async def act(self, act: Action, request_id: str) -> tuple[int, int]:
-        """Act on the events of a request id. Return how many were changed, and how many run now."""
+        """Acts on the events of a request id. Returns how many were changed, and how many run now."""
 
 
 class QueueEndpoint:
@@ -167,7 +167,7 @@ _DONE: dict[Action, str] = {"retry": "retried", "drop": "dropped"}
 
 
 def read_event_query(parameters: Mapping[str, str]) -> EventQuery:
-    """Parse a query string; an empty value counts as absent. Raises `BadDocument`."""
+    """Parses a query string; an empty value counts as absent. Raises `BadDocument`."""
     values = _read(parameters, _KEYS)
     most = _read_number(values, "most", USUAL_EVENTS, MOST_EVENTS)
     request_id = values.get("request_id")

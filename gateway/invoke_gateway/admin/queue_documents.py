@@ -24,12 +24,12 @@ _SECRET = frozenset({b"authorization", b"proxy-authorization", b"x-amz-security-
 
 
 async def in_thread(make: Callable[..., T], *values: Any) -> T:
-    """Run `make` in a thread: a queue has as many functions as clients have named."""
+    """Runs `make` in a thread: a queue has as many functions as clients have named."""
     return await asyncio.to_thread(make, *values)
 
 
 def describe_queue(depths: Depths, held: Iterable[Held], rows: int, now: float) -> dict[str, Any]:
-    """Describe the sums, the held events of other origins, and at most `rows` functions, most events first."""
+    """Describes the sums, the held events of other origins, and at most `rows` functions, most events first."""
     known = [(key, depth) for key, depth in depths.items() if depth.events]
     shown = nsmallest(rows, known, key=lambda row: (-row[1].events, row[0]))
     received_at = min((depth.received_at for _, depth in known), default=inf)
@@ -61,7 +61,7 @@ def _since(at: float, now: float) -> float | None:
 
 
 def describe_event(seen: EventStatus, now: float, *, payload: bool) -> Row:
-    """Describe one event. `due_in_seconds` is None while it runs, or waits for an operator."""
+    """Describes one event. `due_in_seconds` is None while it runs, or waits for an operator."""
     event = seen.event
     is_timed = not seen.is_running and seen.state not in ("undelivered", "held")
     row: Row = {
@@ -112,7 +112,7 @@ def _describe_outcome(outcome: Outcome | None, now: float) -> Row | None:
 
 
 def _describe_answer(answer: FunctionAnswer | None, payload: bool) -> Row | None:
-    """Describe the function's last response; None where there is none."""
+    """Describes the function's last response; None where there is none."""
     if answer is None:
         return None
     row: Row = {
@@ -125,7 +125,7 @@ def _describe_answer(answer: FunctionAnswer | None, payload: bool) -> Row | None
 
 
 def describe_all(seen: list[EventStatus], payload: bool, now: float) -> list[Row]:
-    """Describe events, with payloads up to the size of a response; `payload_left_out` marks those beyond it."""
+    """Describes events, with payloads up to the size of a response; `payload_left_out` marks those beyond it."""
     left = _MOST_PAYLOAD
     rows = []
     for one in seen:

@@ -9,29 +9,16 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+from ..counters.base import SharedState
+
 _SETTLE_SECONDS = 1.0  # for the first check of the backend; a probe of Kubernetes waits as long by default
-
-
-class Shared(Protocol):
-    """Reads the state of the counters that gateways share."""
-
-    @property
-    def why_not_ready(self) -> str | None:
-        """Return the reason why no call is admitted; None where calls are."""
-
-    @property
-    def trouble(self) -> str | None:
-        """Return the problem of the store, also where calls are admitted without it."""
-
-    async def read_sums(self) -> None:
-        """Read the slots of all gateways from the store; without a reply the last sums stay."""
 
 
 class BackendView(Protocol):
     """Reads the observed state of the backend."""
 
     def describe(self) -> dict[str, object]:
-        """Return `backend` (up, down or unknown), and `backend_error` where it is down."""
+        """Returns `backend` (up, down or unknown), and `backend_error` where it is down."""
 
 
 class Readiness:
@@ -48,7 +35,7 @@ class Readiness:
         listen: object,
         is_draining: Callable[[], bool],
         backend: BackendView,
-        shared: Shared | None = None,
+        shared: SharedState | None = None,
         event_trouble: Callable[[], str | None] = lambda: None,
         settle: Callable[[float], Awaitable[None]] | None = None,
     ) -> None:
@@ -60,7 +47,7 @@ class Readiness:
         self._settle = settle
 
     async def describe(self) -> dict[str, object]:
-        """Return the document; `ready` is the state, `why` the reason where it is false."""
+        """Returns the document; `ready` is the state, `why` the reason where it is false."""
         why_not = self._find_why_not()
         if self._settle is not None and why_not is None:
             await self._settle(_SETTLE_SECONDS)

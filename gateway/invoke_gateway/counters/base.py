@@ -6,7 +6,7 @@ tests/counters/toy_store.py is a third.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from ..exchange import Slot
@@ -68,3 +68,25 @@ class Counters(SlotCounts, Protocol):
 
     def oldest_slots(self, counter: str, most: int) -> Sequence[tuple[CountedSlot, float]]:
         """Returns the slots that hold `counter` with their ages (seconds), oldest first, at most `most`."""
+
+
+class SharedState(Protocol):
+    """Reads the state of counters that gateways share."""
+
+    @property
+    def why_not_ready(self) -> str | None:
+        """Returns the reason why no call is admitted; None where calls are."""
+
+    @property
+    def trouble(self) -> str | None:
+        """Returns the problem of the store, also where calls are admitted without it."""
+
+    @property
+    def sums(self) -> Mapping[str, int]:
+        """Returns the slots of all gateways by counter, as they were last read."""
+
+    async def read_sums(self) -> None:
+        """Reads the slots of all gateways from the store; without a reply the last sums stay."""
+
+    def describe(self) -> dict[str, object]:
+        """Describes the store, and the gateways that share it."""

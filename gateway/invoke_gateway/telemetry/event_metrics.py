@@ -22,10 +22,10 @@ class EventDepths(Protocol):
     store: str
 
     def rows(self) -> Iterable[tuple[tuple[str, str, str], int]]:
-        """Return the number of events by account, label and state."""
+        """Returns the number of events by account, label and state."""
 
     def oldest(self) -> Iterable[tuple[tuple[str], float]]:
-        """Return the age of each account's oldest event that is still to be run (seconds); 0 without one."""
+        """Returns the age of each account's oldest event that is still to be run (seconds); 0 without one."""
 
 
 class Events(NamedTuple):
@@ -34,7 +34,7 @@ class Events(NamedTuple):
 
 
 def list_events(events: Events) -> Iterator[Family]:
-    """List the metrics. A labelled function has zeros from its first event on, because Prometheus cannot see the rise
+    """Lists the metrics. A labelled function has zeros from its first event on, because Prometheus cannot see the rise
     of a series that begins at 1."""
     totals, levels = events
     known = list(totals.received_events)

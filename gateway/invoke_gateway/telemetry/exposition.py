@@ -40,7 +40,7 @@ class Family(NamedTuple):
 
 
 def choose_format(accept: str) -> tuple[bool, str]:
-    """Return whether an `Accept` header prefers OpenMetrics, and the content type of the response."""
+    """Returns whether an `Accept` header prefers OpenMetrics, and the content type of the response."""
     try:
         _, content_type = choose_encoder(accept)
     except TypeError:  # the requested version is no number
@@ -49,7 +49,7 @@ def choose_format(accept: str) -> tuple[bool, str]:
 
 
 def render(families: Iterable[Family], *, is_openmetrics: bool) -> Iterator[bytes]:
-    """Yield the text in pieces of about 64 KiB, each rendered when it is read."""
+    """Yields the text in pieces of about 64 KiB, each rendered when it is read."""
     texts: list[str] = []
     size = 0
     for text in chain.from_iterable(_render_family(family, is_openmetrics) for family in families):
@@ -65,7 +65,7 @@ def render(families: Iterable[Family], *, is_openmetrics: bool) -> Iterator[byte
 
 
 def _render_family(family: Family, is_openmetrics: bool) -> Iterator[str]:
-    """Yield the head, then one text for each row."""
+    """Yields the head, then one text for each row."""
     total = family.name + "_total" if family.kind == "counter" else family.name
     named = family.name if is_openmetrics else total
     yield f"# HELP {named} {family.help}\n# TYPE {named} {family.kind}\n"
@@ -94,7 +94,7 @@ def _escape(value: str) -> str:
 
 
 def _make_template(name: str, bounds: tuple[float, ...]) -> str:
-    """Make the lines of a histogram, to be filled in by one `%`: sixteen single ones take five times as long."""
+    """Makes the lines of a histogram, to be filled in by one `%`: sixteen single ones take five times as long."""
     buckets = "".join(f'{name}_bucket{{%sle="{bound}"}} %d\n' for bound in (*bounds, "+Inf"))
     return f"{buckets}{name}_count%s %d\n{name}_sum%s %r\n"
 

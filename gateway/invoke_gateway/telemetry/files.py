@@ -21,12 +21,12 @@ _LIMIT = {
 
 
 def try_to_open() -> None:
-    """Open and close a file. Raises OSError where no file descriptor is left."""
+    """Opens and closes a file. Raises OSError where no file descriptor is left."""
     os.close(os.open(os.devnull, os.O_RDONLY))
 
 
 async def keep_watching_files(totals: Totals, *, open_one: Callable[[], None] = try_to_open) -> None:
-    """Log once when descriptors are used up, and once when some are free again, until cancelled."""
+    """Logs once when descriptors are used up, and once when some are free again, until cancelled."""
     is_used_up = False
     while True:
         await asyncio.sleep(PAUSE_SECONDS)

@@ -14,7 +14,7 @@ _BY_FUNCTION = ("account", "function")
 
 
 def list_functions(functions: list[tuple[tuple[str, str], FunctionCounts]]) -> Iterator[Family]:
-    """List what became of the invocations of each function."""
+    """Lists what became of the invocations of each function."""
     yield counter(
         "invocations",
         "Invocations that ran: success or function error (CloudWatch: Invocations).",
@@ -48,7 +48,7 @@ def list_functions(functions: list[tuple[tuple[str, str], FunctionCounts]]) -> I
 
 
 def list_accounts(accounts: list[AccountLimits], held: Mapping[str, int]) -> Iterator[Family]:
-    """List the slots of each account, and those in use."""
+    """Lists the slots of each account, and those in use."""
     yield gauge(
         "concurrent_executions",
         "Invocations in flight (CloudWatch: ConcurrentExecutions).",

@@ -48,8 +48,8 @@ class LastRefusals:
         self._latest = 0
 
     def record(self, exchange: Exchange) -> None:
-        """Keep a refused request, unless a refusal by the same limit was kept a moment ago. The time of arrival counts,
-        so no clock is read."""
+        """Keeps a refused request, unless a refusal by the same limit was kept a moment ago. The time of arrival
+        counts, so no clock is read."""
         full = exchange.full
         limit = full.claim if full is not None else exchange.refusal
         if limit is self._flooded and exchange.received_at < self._flooded_until:  # nearly all in a flood
@@ -68,7 +68,7 @@ class LastRefusals:
         self._kept.append(self._describe(exchange, full))
 
     def newest_first(self) -> list[dict[str, Any]]:
-        """Return the kept refusals (docs/live-page.md)."""
+        """Returns the kept refusals (docs/live-page.md)."""
         return list(reversed(self._kept))
 
     def _describe(self, exchange: Exchange, full: LimitReached | None) -> dict[str, Any]:

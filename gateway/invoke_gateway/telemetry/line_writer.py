@@ -51,7 +51,7 @@ class LineWriter:
         threading.Thread(target=self._run, name="log", daemon=True).start()
 
     def write(self, line: bytes) -> None:
-        """Append a line, which ends in a line feed. Never waits and never fails."""
+        """Appends a line, which ends in a line feed. Never waits and never fails."""
         with self._lock:
             if self._bytes + len(line) > self._most_bytes:
                 self.dropped += 1
@@ -65,7 +65,7 @@ class LineWriter:
             self._wake.set()
 
     def flush(self) -> None:
-        """Wait until all lines are written, or until the reader stalls."""
+        """Waits until all lines are written, or until the reader stalls."""
         ends_at = monotonic() + FLUSH_SECONDS
         progress, still_at = self._progress, monotonic() + STILL_SECONDS
         self._hurry.set()
@@ -77,7 +77,7 @@ class LineWriter:
         self._hurry.clear()
 
     def _sum_up(self) -> None:
-        """Append the summary of dropped lines. The lock is held."""
+        """Appends the summary of dropped lines. The lock is held."""
         line = self._summarize(self._missing, self._why)
         self._missing, self._why = 0, _STALLED
         self._lines.append(line)
@@ -99,7 +99,7 @@ class LineWriter:
             self._hurry.wait(REST_SECONDS)
 
     def _next_chunk(self) -> bytes:
-        """Return whole lines, as many as fit in one piece; b"" when there are none."""
+        """Returns whole lines, as many as fit in one piece; b"" when there are none."""
         with self._lock:
             if not self._lines and self._missing and not self._is_failing:
                 self._sum_up()
@@ -147,7 +147,7 @@ class LineWriter:
 
 
 def _bytes_at_once(file: int) -> int:
-    """Return the size up to which a write to a shared pipe is never mixed with other processes' lines."""
+    """Returns the size up to which a write to a shared pipe is never mixed with other processes' lines."""
     try:
         return _FILE_BYTES if stat.S_ISREG(os.fstat(file).st_mode) else select.PIPE_BUF
     except OSError:
@@ -172,7 +172,7 @@ class LineHandler(logging.Handler):
             self.writer.write(f"{text}\n".encode(self._encoding, "backslashreplace"))
 
     def flush(self) -> None:
-        """Flush at the end of the process, for `logging.shutdown`."""
+        """Flushes at the end of the process, for `logging.shutdown`."""
         self.writer.flush()
 
     def _summarize(self, lines: int, why: str) -> bytes:

@@ -32,7 +32,7 @@ _MOST_NAMED = 1_000  # conditions and functions, of drops
 
 
 def set_up_logging(prefix: str = "") -> None:
-    """Send the gateway's log to standard error, each message after `prefix`; `gateway.access` lines are bare JSON.
+    """Sends the gateway's log to standard error, each message after `prefix`; `gateway.access` lines are bare JSON.
 
     Every other line of this process goes the same way: warnings, messages of libraries, unhandled errors."""
     handler = LineHandler(_find_standard_error(), getattr(sys.stderr, "encoding", None) or "utf-8", bare=access.name)
@@ -56,7 +56,7 @@ _writers: list[LineWriter] = []
 
 
 def count_dropped_lines() -> int:
-    """Return the number of dropped lines of this process's log."""
+    """Returns the number of dropped lines of this process's log."""
     return sum(writer.dropped for writer in _writers)
 
 
@@ -82,7 +82,7 @@ def _log_thread_end(ended: threading.ExceptHookArgs) -> None:
 
 
 def write_access_line(exchange: Exchange, scope: Scope) -> None:
-    """Write one JSON object: the caller, the function and the outcome. Durations in seconds, size in bytes."""
+    """Writes one JSON object: the caller, the function and the outcome. Durations in seconds, size in bytes."""
     line: dict[str, Any] = {
         "time": round(time(), 3),
         "request_id": exchange.request_id,
@@ -116,7 +116,7 @@ def write_access_line(exchange: Exchange, scope: Scope) -> None:
 
 
 def _name_event(line: dict[str, Any], attempt: Attempt, exchange: Exchange) -> None:
-    """Put the event's id where a call has its own, and the backend's id of this run beside it."""
+    """Puts the event's id where a call has its own, and the backend's id of this run beside it."""
     if exchange.request_id != attempt.request_id:
         line["backend_request_id"] = exchange.request_id[:MOST_SHOWN]
     line |= {"request_id": attempt.request_id, "invocation_type": InvocationType.EVENT, "attempt": attempt.number}
@@ -132,7 +132,7 @@ class _Summary:
         self._timer: asyncio.TimerHandle | None = None
 
     def record(self) -> None:
-        """Schedule a line for an occurrence that is counted."""
+        """Schedules a line for an occurrence that is counted."""
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(SUMMARY_SECONDS, self.report)
 

@@ -15,7 +15,7 @@ PAUSE_SECONDS = 0.1
 async def keep_measuring_loop_lag(
     loop_lag: Histogram, *, pause: float = PAUSE_SECONDS, clock: Callable[[], float] = monotonic
 ) -> None:
-    """Observe, until cancelled, the seconds by which each wake-up came too late. `clock` is not the loop's own, which
+    """Observes, until cancelled, the seconds by which each wake-up came too late. `clock` is not the loop's own, which
     stops while the loop is busy."""
     while True:
         due = clock() + pause

@@ -97,7 +97,7 @@ class GatewayMetrics:
         self._events = events
 
     def families(self) -> Iterator[Family]:
-        """List every metric. Requests run between rows, so values that must agree are read before the first row."""
+        """Lists every metric. Requests run between rows, so values that must agree are read before the first row."""
         yield from list_functions(list(self._totals.functions.items()))
         yield from list_accounts(self._limits().all(), self._levels.counts())
         yield from self._list_ages(self._limits().all(), self._holds())

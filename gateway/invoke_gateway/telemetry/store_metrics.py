@@ -27,7 +27,7 @@ class SharedCounts(Protocol):
 
     @property
     def gateways(self) -> int:
-        """Return how many gateways shared the counters at the last exchange with the store."""
+        """Returns how many gateways shared the counters at the last exchange with the store."""
 
 
 class CounterStore(NamedTuple):
@@ -45,7 +45,7 @@ class CounterStore(NamedTuple):
 
 
 def list_counters(counters: CounterStore) -> Iterator[Family]:
-    """List the metrics; those of a store have no rows where counters are in memory."""
+    """Lists the metrics; those of a store have no rows where counters are in memory."""
     shared = counters.shared
     yield gauge(
         "counters_info",

@@ -82,7 +82,7 @@ class Totals:
         return counts
 
     def refused(self) -> Counter[str]:
-        """Return the refusals since the start: throttles by reason and function, others by error code."""
+        """Returns the refusals since the start: throttles by reason and function, others by error code."""
         refused = Counter(self.refusals)
         for (_, label, fault), count in self.injected_faults.items():
             if fault not in (LATENCY, CUT):
@@ -93,18 +93,18 @@ class Totals:
         return refused
 
     def record_injected(self, plan: Plan, injected: Injected) -> None:
-        """Count a call that a fault script changes."""
+        """Counts a call that a fault script changes."""
         for fault in injected.step.faults:
             key = (plan.account, plan.label, fault)
             self.injected_faults[key] = self.injected_faults.get(key, 0) + 1
 
     def record_recursive(self, plan: Plan) -> None:
-        """Count an invocation that is stopped as part of a loop."""
+        """Counts an invocation that is stopped as part of a loop."""
         key = (plan.account, plan.label)
         self.recursive_invocations_dropped[key] = self.recursive_invocations_dropped.get(key, 0) + 1
 
     def record(self, exchange: Exchange) -> None:
-        """Count one finished request as CloudWatch does: a throttle is neither an invocation nor an error."""
+        """Counts one finished request as CloudWatch does: a throttle is neither an invocation nor an error."""
         if exchange.admission_seconds is not None:
             self.admission.observe(exchange.admission_seconds)
         if exchange.error_kind is not None:
@@ -135,7 +135,7 @@ class Totals:
 
 
 def _is_retry(header: bytes) -> bool:
-    """Return whether `amz-sdk-request` names an attempt after the first; False where it cannot be parsed."""
+    """Returns whether `amz-sdk-request` names an attempt after the first; False where it cannot be parsed."""
     found = _ATTEMPT.search(header)
     return found is not None and found[1] != b"1"
 

@@ -26,7 +26,7 @@ _PATHS_OF_ONE = ("metrics", "limits", "holds", "readyz", "refusals")
 
 
 def make_admin(workers: Workers, aggregate: Aggregate, listen: Address) -> AdminApp:
-    """Make the application of the admin listener; `listen` is the address of the Invoke API."""
+    """Makes the application of the admin listener; `listen` is the address of the Invoke API."""
 
     def is_draining() -> bool:
         return workers.is_draining
@@ -94,11 +94,11 @@ class WorkersEndpoint:
         )
 
     async def release_gateway(self, request: Request) -> Response:
-        """Release the slots of a dead gateway; any worker can do so."""
+        """Releases the slots of a dead gateway; any worker can do so."""
         return await self._send_any(request, b"")
 
     async def workers(self, request: Request) -> Response:
-        """List the workers: number, name in the store, process, seconds of service, calls in flight."""
+        """Lists the workers: number, name in the store, process, seconds of service, calls in flight."""
         await self._aggregate.refresh()
         return answer_json(
             {
@@ -109,7 +109,7 @@ class WorkersEndpoint:
         )
 
     async def of_one(self, request: Request) -> Response:
-        """Return what one worker answers under the same path without `/workers/N`."""
+        """Returns what one worker answers under the same path without `/workers/N`."""
         number, what = request.path_params["number"], request.path_params["what"]
         if what not in _PATHS_OF_ONE:
             return answer_error(f"A worker has only the paths {', '.join(_PATHS_OF_ONE)}.", 404)

@@ -112,7 +112,7 @@ class Aggregate:
         )
 
     async def keep_refreshing(self) -> None:
-        """Poll the workers until cancelled."""
+        """Polls the workers until cancelled."""
         for number in itertools.count(1):
             await asyncio.sleep(_PAUSE_SECONDS)
             try:
@@ -123,13 +123,13 @@ class Aggregate:
                 log.exception("the workers' state could not be read")
 
     async def refresh(self) -> None:
-        """Refresh everything but `totals`."""
+        """Refreshes everything but `totals`."""
         serving = self._workers.serving()
         await self._workers.refresh()
         self._add_up([worker for worker in serving if worker.snapshot])
 
     async def read_totals(self) -> list[Family]:
-        """Refresh everything, and return the sums of the processes' own metrics."""
+        """Refreshes everything, and returns the sums of the processes' own metrics."""
         await self.refresh()
         await self._workers.refresh_totals()
         serving = self._workers.serving()
@@ -145,7 +145,7 @@ class Aggregate:
         return sum_processes(await describe_process(), usage)
 
     async def read_sums(self) -> None:
-        """Refresh everything but `totals`, and read the slots of all gateways from the store."""
+        """Refreshes everything but `totals` and reads the slots of all gateways from the store."""
         await self.refresh()
         for worker in self._workers.responsive():
             try:
@@ -186,7 +186,7 @@ class Aggregate:
         self.why_not_ready = None if None in why_not else next(iter(why_not), self.trouble)
 
     def _find_trouble(self, snapshots: list[dict[str, Any]]) -> str | None:
-        """Return the first problem: of a worker's store, then missing workers, then unresponsive ones."""
+        """Returns the first problem: of a worker's store, then missing workers, then unresponsive ones."""
         trouble = next((snapshot["trouble"] for snapshot in snapshots if snapshot["trouble"]), None)
         if trouble is not None:
             return str(trouble)
@@ -197,18 +197,18 @@ class Aggregate:
         return self._workers.find_unresponsive()
 
     def _note_backend(self, states: list[tuple[bool | None, str | None]]) -> None:
-        """Note the backend as up where one worker reaches it: another worker's failure is its own."""
+        """Notes the backend as up where one worker reaches it: another worker's failure is its own."""
         if any(is_up for is_up, _ in states):
             self.backend.record_up()
         elif (why := next((why for is_up, why in states if is_up is False), None)) is not None:
             self.backend.record_down(why)
 
     def newest_first(self) -> list[dict[str, Any]]:
-        """Return the last refusals."""
+        """Returns the last refusals."""
         return self._refusals
 
     def describe_limits(self, rows: int) -> dict[str, object]:
-        """Make the document of /limits."""
+        """Makes the document of /limits."""
         return {
             "accounts": describe_limits(self.limits, self.levels, self.throttles, rows, self.held, self.sums),
             "draining": self._workers.is_draining,
@@ -216,16 +216,16 @@ class Aggregate:
         }
 
     def describe(self) -> dict[str, object]:
-        """Describe the store, and this gateway as one of those that share it."""
+        """Describes the store, and this gateway as one of those that share it."""
         own = {"gateway": self._workers.name, "workers": len(self._workers.serving()), "trouble": self.trouble}
         return {**self._shared, **own}
 
     async def adopt(self, settings: Settings) -> None:
-        """Put new limits in force."""
+        """Puts new limits in force."""
         self.limits = await asyncio.to_thread(make_limits, settings, labelled=settings.metric_functions)
 
     def retire(self, worker: WorkerHandle) -> None:
-        """Keep the totals of an ended worker: a counter never goes down."""
+        """Keeps the totals of an ended worker: a counter never goes down."""
         encoded = (self._retired, worker.totals)
         self._retired = list(encode_totals(read_totals(*encoded), read_event_totals(*encoded)))
         for name, (kind, help, value) in worker.usage.items():
@@ -237,7 +237,7 @@ class Aggregate:
 
 
 def _make_queue(workers: Workers) -> WorkersQueue | None:
-    """Make the queue's view; None where events go to the backend. Workers always share a store."""
+    """Makes the queue's view; None where events go to the backend. Workers always share a store."""
     store = workers.settings.event_store
     if store is None or workers.settings.async_.mode == "forward":
         return None

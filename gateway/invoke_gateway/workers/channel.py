@@ -44,7 +44,7 @@ class Channel:
         return cls(*await asyncio.open_unix_connection(sock=end))
 
     async def read(self) -> Any:
-        """Return the next frame; None when the other end is gone."""
+        """Returns the next frame; None when the other end is gone."""
         try:
             size = int.from_bytes(await self._reader.readexactly(4), "big")
             return _decode(await self._reader.readexactly(size))
@@ -56,7 +56,7 @@ class Channel:
         self._writer.writelines((len(body).to_bytes(4, "big"), body))
 
     async def close(self) -> None:
-        """Send what was written, and close."""
+        """Sends what was written, and closes."""
         self._writer.close()
         with contextlib.suppress(OSError):
             await self._writer.wait_closed()
@@ -73,7 +73,7 @@ class RpcClient:
         self._reader = asyncio.create_task(self._read_replies(), name="replies of a worker")
 
     async def call(self, method: str, argument: object = None, *, seconds: float | None = None) -> Any:
-        """Return the worker's result, within so many seconds. Raises `WorkerGone`."""
+        """Returns the worker's result, within so many seconds. Raises `WorkerGone`."""
         if self._is_gone:
             raise WorkerGone("it has ended")
         id = next(self._ids)
@@ -124,7 +124,7 @@ class RpcClient:
 
 
 async def serve_calls(channel: Channel, handle: Callable[[str, Any], Awaitable[Any]]) -> None:
-    """Handle the supervisor's calls in the worker, each in a task of its own, until the supervisor is gone."""
+    """Handles the supervisor's calls in the worker, each in a task of its own, until the supervisor is gone."""
     running: set[asyncio.Task[None]] = set()
 
     async def serve_one(id: int, method: str, argument: Any) -> None:

@@ -21,7 +21,7 @@ _HANG_SECONDS = 30.0  # after this an unresponsive worker is killed: the kernel 
 
 
 class WorkerHandle:
-    """One worker, seen from the supervisor.
+    """Represents one worker in the supervisor.
 
     number: its place, from 1
     name: its id in the store of counters
@@ -58,7 +58,7 @@ class WorkerHandle:
             log.debug("%s: %s", self, error)
 
     async def wait_final_totals(self) -> None:
-        """Wait for the worker's end, or the end of its channel; an orderly end brings its final totals."""
+        """Waits for the worker's end, or the end of its channel; an orderly end brings its final totals."""
         with contextlib.suppress(WorkerGone):
             self.totals = await self.call("final_totals")
 
@@ -67,7 +67,7 @@ class WorkerHandle:
 
 
 class Workers:
-    """All workers of one gateway. `name` is the gateway's, `replaced` counts the workers that took another's place."""
+    """Holds all workers of one gateway. `name` is the gateway's, `replaced` counts replacements."""
 
     def __init__(self, settings: Settings, tasks: BackgroundTasks) -> None:
         self.settings = settings
@@ -83,11 +83,11 @@ class Workers:
         return [worker for worker in list(self.by_number.values()) if worker.is_serving]
 
     def responsive(self) -> list[WorkerHandle]:
-        """Return the workers that replied to their last snapshot call; no request waits for the others."""
+        """Returns the workers that replied to their last snapshot call; no request waits for the others."""
         return [worker for worker in self.serving() if not worker.is_unresponsive]
 
     async def poll(self) -> None:
-        """Refresh the snapshots of all workers, and kill those that hang; killed ones are replaced like all others."""
+        """Refreshes the snapshots of all workers, and kills those that hang; killed ones are replaced."""
         await asyncio.gather(*(worker.refresh_snapshot() for worker in self.serving()))
         for worker in self.serving():
             seconds = monotonic() - worker.last_reply_at
@@ -96,14 +96,14 @@ class Workers:
                 worker.process.kill()
 
     async def refresh(self) -> None:
-        """Refresh the snapshots of the responsive workers; only `poll` waits for the others."""
+        """Refreshes the snapshots of the responsive workers; only `poll` waits for the others."""
         await asyncio.gather(*(worker.refresh_snapshot() for worker in self.responsive()))
 
     async def refresh_totals(self) -> None:
         await asyncio.gather(*(worker.refresh_totals() for worker in self.responsive()))
 
     def find_unresponsive(self) -> str | None:
-        """Return a sentence about the unresponsive workers, with the age of their data; None where there are none."""
+        """Returns a sentence about the unresponsive workers, with the age of their data; None where there are none."""
         unresponsive = [worker for worker in self.serving() if worker.is_unresponsive and worker.snapshot]
         if not unresponsive:
             return None

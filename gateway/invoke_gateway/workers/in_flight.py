@@ -24,7 +24,7 @@ Holders = tuple[list[dict[str, Any]], str | None]
 
 
 async def report_holders(gateway: Gateway, argument: tuple[list[Any], bool]) -> Holders:
-    """Report a worker's own calls; where `is_all` is set, after the store's reports of all gateways."""
+    """Reports a worker's own calls; where `is_all` is set, after the store's reports of all gateways."""
     values, is_all = argument
     query = InFlightQuery(*values)
     source = gateway.admin.holder_source
@@ -54,7 +54,7 @@ class WorkerHolders:
         raise NotReleased("Only a worker can release slots.", 500)
 
     async def _read_all(self, query: InFlightQuery, workers: list[WorkerHandle]) -> tuple[list[Report], str | None]:
-        """Return the store's reports and the own calls of the first worker that replies."""
+        """Returns the store's reports and the own calls of the first worker that replies."""
         for worker in workers:
             with suppress(WorkerGone):
                 return _read(await worker.call("holders", [query, True], seconds=_ALL_SECONDS))

@@ -32,7 +32,7 @@ _REPLY_SECONDS = 9.0  # the commands wait ten
 
 
 async def report_depths(gateway: Gateway, is_scrape: bool, with_stored: bool) -> dict[str, Any]:
-    """Count the events claimed here, and with `with_stored` those in the store; by label for a scrape."""
+    """Counts the events claimed here, and with `with_stored` those in the store; by label for a scrape."""
     looker = gateway.events.monitor
     assert looker is not None, "the supervisor calls this only where there is a queue"
     if with_stored:
@@ -62,7 +62,7 @@ async def act(queue: LocalQueue, argument: list[Any]) -> Any:
 
 
 async def decide(queue: LocalQueue, argument: list[Any]) -> Any:
-    """Carry out a decision. Return its result, or None and the reason against it."""
+    """Carries out a decision. Returns its result, or None and the reason against it."""
     try:
         return await queue.decide(*argument), None
     except AmbiguousOrigin as error:
@@ -91,7 +91,7 @@ class WorkersQueue:
         self._workers = workers
 
     async def refresh(self) -> None:
-        """Refresh `levels` and `degraded`; without a reply they stay."""
+        """Refreshes `levels` and `degraded`; without a reply they stay."""
         try:
             state = await self._add_up(is_scrape=True, seconds=_SCRAPE_REPLY)
         except StoreError:
@@ -121,7 +121,7 @@ class WorkersQueue:
         return QueueState(depths, trouble, [Held(*held) for held in stored["held"]])
 
     async def read(self, query: EventQuery) -> tuple[list[Row], bool]:
-        """Read events of all workers. To each worker, events claimed by another run, so all are read."""
+        """Reads events of all workers. To each worker, events claimed by another run, so all are read."""
         request_id, wanted, payload = query
         # Filtered by `running`, each worker would leave out different events.
         everywhere = wanted._replace(state=None, most=100) if wanted.state == "running" else wanted
@@ -140,7 +140,7 @@ class WorkersQueue:
         return rows[: wanted.most], len(rows) > wanted.most or any(has_more for _, has_more in replies)
 
     async def act(self, act: Action, request_id: str) -> tuple[int, int]:
-        """Act on what each worker has ready, then on what no worker has claimed."""
+        """Acts on what each worker has ready, then on what no worker has claimed."""
         done: list[str] = []
         await self._workers.refresh()
         for worker in self._workers.responsive():
@@ -156,7 +156,7 @@ class WorkersQueue:
         raise _no_worker()
 
     async def _call_all(self, workers: list[WorkerHandle], what: str, argument: Any, seconds: float) -> list[Any]:
-        """Return the replies of the workers that reply. Raises `StoreError` where a worker's store fails."""
+        """Returns the replies of the workers that reply. Raises `StoreError` where a worker's store fails."""
         calls = (worker.call("queue", [what, argument], seconds=seconds) for worker in workers)
         results = await asyncio.gather(*calls, return_exceptions=True)
         for result in results:

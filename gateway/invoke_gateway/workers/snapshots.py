@@ -26,7 +26,7 @@ _EVENT_COUNTS = ("received_events", "retries", "drops", "undelivered")
 
 
 def describe_snapshot(gateway: Gateway) -> dict[str, Any]:
-    """Describe the present state; called about once a second."""
+    """Describes the present state; called about once a second."""
     shared = gateway.shared
     assert shared is not None, "workers share counters"
     counters = gateway.counters
@@ -51,7 +51,7 @@ def describe_snapshot(gateway: Gateway) -> dict[str, Any]:
 
 
 def encode_totals(totals: Totals, events: EventTotals) -> Iterator[bytes]:
-    """Encode all totals, in pieces that are made one by one."""
+    """Encodes all totals, in pieces that are made one by one."""
     head = {
         **{name: getattr(totals, name) for name in (*_NUMBERS, *_COUNTS)},
         **{name: [(*key, count) for key, count in getattr(totals, name).items()] for name in _KEYED},
@@ -81,7 +81,7 @@ def _list_events(events: EventTotals) -> Iterator[tuple[str, tuple[str, ...], An
 
 
 async def describe_totals(totals: Totals, events: EventTotals) -> list[bytes]:
-    """Encode all totals. Requests are served between two pieces."""
+    """Encodes all totals. Requests are served between two pieces."""
     pieces = []
     for piece in encode_totals(totals, events):
         pieces.append(piece)
@@ -90,7 +90,7 @@ async def describe_totals(totals: Totals, events: EventTotals) -> list[bytes]:
 
 
 def read_totals(*encoded: list[bytes]) -> Totals:
-    """Sum encoded totals; a list without pieces counts nothing."""
+    """Sums encoded totals; a list without pieces counts nothing."""
     totals = Totals()
     for pieces in encoded:
         for number, piece in enumerate(pieces):
@@ -103,7 +103,7 @@ def read_totals(*encoded: list[bytes]) -> Totals:
 
 
 def read_event_totals(*encoded: list[bytes]) -> EventTotals:
-    """Sum the encoded totals of asynchronous invocations."""
+    """Sums the encoded totals of asynchronous invocations."""
     events = EventTotals()
     for pieces in encoded:
         for piece in pieces[1:]:
@@ -143,13 +143,13 @@ def _add_functions(totals: Totals, rows: list[Any]) -> None:
 
 
 def add_throttles(totals: Totals, rows: Iterable[tuple[str, str, dict[str, int]]]) -> None:
-    """Add the throttles of a snapshot."""
+    """Adds the throttles of a snapshot."""
     for account, label, throttles in rows:
         add_counts(totals.of(account, label).throttles, throttles)
 
 
 async def describe_process() -> dict[str, tuple[str, str, float]]:
-    """Read the `process_*` metrics: by name, their kind, help and value."""
+    """Reads the `process_*` metrics: by name, their kind, help and value."""
     families = await asyncio.to_thread(read_process)
     return {
         family.name: (family.kind, family.help, float(value))  # type: ignore[arg-type]  # none is a histogram
@@ -159,7 +159,7 @@ async def describe_process() -> dict[str, tuple[str, str, float]]:
 
 
 def sum_processes(own: Mapping[str, tuple[str, str, float]], others: Iterable[Mapping[str, Any]]) -> list[Family]:
-    """Sum the metrics of all processes. Their start is that of the first."""
+    """Sums the metrics of all processes. Their start is that of the first."""
     values = {name: value for name, (_, _, value) in own.items()}
     for other in others:
         for name, (_, _, value) in other.items():

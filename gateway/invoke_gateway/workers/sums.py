@@ -15,7 +15,7 @@ class LevelSums:
         self._oldest: dict[str, float] = {}
 
     def replace(self, workers: Iterable[Mapping[str, tuple[int, float]]]) -> None:
-        """Replace the sums by those of the workers' levels."""
+        """Replaces the sums by those of the workers' levels."""
         self._slots.clear()
         self._oldest.clear()
         for levels in workers:

@@ -56,7 +56,7 @@ class Replacer:
         self._replacement = 0
 
     async def keep(self) -> None:
-        """Replace the worker whenever it has ended, until the gateway drains."""
+        """Replaces the worker whenever it has ended, until the gateway drains."""
         supervisor = self._supervisor
         workers = supervisor.workers
         while True:
@@ -110,7 +110,7 @@ class Supervisor:
         self._replacers: list[BackgroundTask] = []
 
     async def start(self) -> None:
-        """Start all workers. Raises `CannotListen` when one cannot serve."""
+        """Starts all workers. Raises `CannotListen` when one cannot serve."""
         starts = [self.start_one(number, self.name_of(number, 0)) for number in range(1, self.settings.workers + 1)]
         for worker in await asyncio.gather(*starts):
             keep = Replacer(self, worker).keep
@@ -148,7 +148,7 @@ class Supervisor:
         return worker
 
     async def wait_exit(self, worker: WorkerHandle) -> None:
-        """Wait for the worker's end, keep its totals, and release its slots."""
+        """Waits for the worker's end, keeps its totals, and releases its slots."""
         await worker.wait_final_totals()
         worker.is_serving = False
         await worker.close()  # a worker that still runs ends with its channel
@@ -173,7 +173,7 @@ class Supervisor:
             await self._release_slots(worker.name)
 
     async def _release_slots(self, name: str) -> None:
-        """Release a dead worker's slots before its lease ends."""
+        """Releases a dead worker's slots before its lease ends."""
         for other in self.workers.serving():
             with contextlib.suppress(WorkerGone):
                 await other.call("release_slots", name, seconds=_REPLY_SECONDS)
@@ -191,7 +191,7 @@ class Supervisor:
         await worker.close()
 
     async def drain(self) -> None:
-        """End all workers, each after its calls."""
+        """Ends all workers, each after its calls."""
         self.workers.is_draining = True
         for worker in self.workers.serving():
             await self.stop(worker)
@@ -208,7 +208,7 @@ class Supervisor:
             await worker.call(how, seconds=_REPLY_SECONDS)
 
     async def close(self) -> None:
-        """End every process."""
+        """Ends every process."""
         for replacer in self._replacers:
             await replacer.close()
         for worker in list(self.workers.by_number.values()):
@@ -226,7 +226,7 @@ class Supervisor:
         return None
 
     async def adopt(self, settings: Settings) -> None:
-        """Put new limits in force, also for later workers. What needs a restart stays as it was."""
+        """Puts new limits in force, also for later workers. What needs a restart stays as it was."""
         changed = {name: getattr(settings, name) for name in RELOADABLE}
         self._in_force = self.settings.model_copy(update=changed)
         await self.aggregate.adopt(self._in_force)
@@ -248,7 +248,7 @@ class Supervisor:
 
 @contextlib.asynccontextmanager
 async def running_workers(settings: Settings) -> AsyncIterator[Supervisor]:
-    """Serve `settings` in several processes until the block ends, then drain them. Raises `CannotListen` where an
+    """Serves `settings` in several processes until the block ends, then drain them. Raises `CannotListen` where an
     address is taken or a worker cannot serve."""
     async with contextlib.AsyncExitStack() as stack:
         reserved = stack.enter_context(contextlib.closing(reserve(settings.listen, "listen")))

@@ -55,7 +55,7 @@ class Worker:
         self._stop = asyncio.Event()
 
     async def run(self) -> None:
-        """Serve from the supervisor's `start` call until the end."""
+        """Serves from the supervisor's `start` call until the end."""
         start = await self._start
         if start is None:
             return
@@ -80,14 +80,14 @@ class Worker:
         await asyncio.sleep(0)  # the final totals are sent before the channel is closed
 
     def note_channel_end(self, serving: asyncio.Task[None]) -> None:
-        """End the worker, because the supervisor is gone or the channel has failed."""
+        """Ends the worker, because the supervisor is gone or the channel has failed."""
         if serving.cancelled() or serving.exception() is not None:
             error = None if serving.cancelled() else serving.exception()
             log.error("the channel to the supervisor has failed, and this worker ends", exc_info=error)
         self.stop()
 
     def stop(self) -> None:
-        """Finish what was admitted, then end."""
+        """Stops admitting, finishes the admitted calls, then ends."""
         if not self._start.done():
             self._start.set_result(None)
         self._stop.set()
@@ -100,7 +100,7 @@ class Worker:
         return self._serving.result().gateway
 
     async def on_start(self, pickled: bytes) -> str | None:
-        """Serve. Return None once the worker serves, or the reason why it cannot."""
+        """Serves. Returns None once the worker serves, or the reason why it cannot."""
         self._start.set_result(pickle.loads(pickled))
         try:
             await asyncio.shield(self._serving)
@@ -109,14 +109,14 @@ class Worker:
         return None
 
     async def on_final_totals(self, _: None) -> list[bytes]:
-        """Return the final totals, at the worker's end."""
+        """Returns the final totals, at the worker's end."""
         return await asyncio.shield(self._final_totals)
 
     async def on_stop(self, _: None) -> None:
         self.stop()
 
     async def on_cut_short(self, _: None) -> None:
-        """Stop without waiting for running calls."""
+        """Stops without waiting for running calls."""
         self._serving.result().cut_short()
         self.stop()
 
@@ -129,14 +129,14 @@ class Worker:
         return await describe_totals(gateway.totals, gateway.events.totals), await describe_process()
 
     async def on_sums(self, _: None) -> tuple[dict[str, int], dict[str, object]]:
-        """Read the slots of all gateways from the store, and describe the store."""
+        """Reads the slots of all gateways from the store, and describe the store."""
         shared = self._gateway.shared
         assert shared is not None, "workers share counters"
         await shared.read_sums()
         return dict(shared.sums), shared.describe()
 
     async def on_queue(self, call: tuple[str, Any]) -> tuple[tuple[str, str] | None, Any]:
-        """Carry out a call on the queue of events. Return the store's failure, or None; and the result."""
+        """Carries out a call on the queue of events. Returns the store's failure, or None; and the result."""
         what, argument = call
         queue = self._gateway.events.local_queue
         assert queue is not None, "the supervisor calls this only where there is a queue"
@@ -148,28 +148,28 @@ class Worker:
             return (fault.kind, str(fault)), None
 
     async def on_holders(self, argument: tuple[list[Any], bool]) -> tuple[list[dict[str, Any]], str | None]:
-        """Report the calls that hold slots here, and on request those of all gateways."""
+        """Reports the calls that hold slots here, and on request those of all gateways."""
         return await report_holders(self._gateway, argument)
 
     async def on_adopt(self, pickled: bytes) -> None:
-        """Put new limits in force."""
+        """Puts new limits in force."""
         await self._gateway.adopt(pickle.loads(pickled))
 
     async def on_release_slots(self, name: str) -> None:
-        """Release the slots of a dead worker."""
+        """Releases the slots of a dead worker."""
         shared = self._gateway.shared
         assert shared is not None, "workers share counters"
         await shared.inquiry.forget(((name, account) for account in shared.accounts), force=True)
 
     async def on_backend(self, _: None) -> str | None:
-        """Return None where the backend can be reached; else the reason."""
+        """Returns None where the backend can be reached; else the reason."""
         await self._gateway.backend_watch.check()
         return self._gateway.backend.why
 
     async def on_request(
         self, request: tuple[str, str, str, list[tuple[bytes, bytes]], bytes]
     ) -> tuple[int, Any, bytes]:
-        """Carry out a request to the admin listener, and return the response: status, headers, body."""
+        """Carries out a request to the admin listener, and returns the response: status, headers, body."""
         method, path, query, headers, body = request
         scope: Scope = {
             "type": "http",
@@ -200,7 +200,7 @@ class Worker:
 
 
 async def work(end: socket.socket, listeners: Listeners) -> None:
-    """Run a worker for the supervisor at the other end of the socket pair."""
+    """Runs a worker for the supervisor at the other end of the socket pair."""
     channel = await Channel.open(end)
     worker = Worker(listeners)
     handle_signals(asyncio.get_running_loop(), worker.stop)
@@ -216,7 +216,7 @@ async def work(end: socket.socket, listeners: Listeners) -> None:
 
 
 def main() -> None:
-    """Run a worker: `… CHANNEL LISTENERS NUMBER` are file descriptors, and its number in the log."""
+    """Runs a worker: `… CHANNEL LISTENERS NUMBER` are file descriptors, and its number in the log."""
     channel, listeners, number = sys.argv[1:4]
     sockets = [socket.socket(fileno=int(one)) for one in listeners.split(",")]
     set_up_logging(f"worker {number}: ")

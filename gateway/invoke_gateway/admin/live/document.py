@@ -11,7 +11,7 @@ from heapq import nsmallest
 from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
-from ...counters.base import SlotCounts
+from ...counters.base import SharedState, SlotCounts
 from ...policy.counter_names import split_counter
 from ...policy.limits import OTHER, AccountLimits, Limits
 from ...telemetry.totals import Totals
@@ -52,7 +52,7 @@ class LiveQuery(NamedTuple):
 
 
 def read_live_query(parameters: Mapping[str, str]) -> LiveQuery:
-    """Parse a query string; an empty value counts as absent. Raises `BadLiveQuery`."""
+    """Parses a query string; an empty value counts as absent. Raises `BadLiveQuery`."""
     top = parameters.get("top") or str(USUAL_ROWS)
     if not (top.isascii() and top.isdigit() and len(top) <= _LONGEST_NUMBER):
         raise BadLiveQuery(f"top={top[:_LONGEST_SEARCH]} is not a number. Send the number of rows.")
@@ -74,7 +74,7 @@ class Configured(NamedTuple):
 
 
 async def find_configured(limits: Limits, query: LiveQuery) -> Configured:
-    """Search all names, while requests are served in between. Valid as long as `limits` are in force."""
+    """Searches all names, while requests are served in between. Valid as long as `limits` are in force."""
     accounts = [account for account in limits.all() if query.account in (None, account.account)]
     names: list[tuple[str, str]] = []
     count = 0
@@ -118,7 +118,7 @@ class LiveSnapshot:
         return sums
 
     def _find_busy(self) -> dict[tuple[str, str], int]:
-        """Sum the recent and present level of each function, by account and name."""
+        """Sums the recent and present level of each function, by account and name."""
         recent = self.sparklines.recent(_RECENT_STEPS)
         recent.update(self.levels.counts())
         busy = {}
@@ -129,7 +129,7 @@ class LiveSnapshot:
         return busy
 
     def rank(self, query: LiveQuery, configured: Configured) -> list[tuple[str, str]]:
-        """List the functions to show: the busiest, then the most throttled, then in the order of the settings."""
+        """Lists the functions to show: the busiest, then the most throttled, then in the order of the settings."""
         busy = [key for key in self.busy if query.matches(*key)]
         ranked = nsmallest(query.top, busy, key=lambda key: (-self.busy[key], key))
         if len(ranked) < query.top:
@@ -140,14 +140,14 @@ class LiveSnapshot:
         return [*ranked, *islice(quiet, query.top - len(ranked))]
 
     def count(self, query: LiveQuery, configured: Configured) -> int:
-        """Count the functions that match, including those that are not in the settings."""
+        """Counts the functions that match, including those that are not in the settings."""
         unknown = sum(
             name not in self.accounts[account].functions for account, name in self.busy if query.matches(account, name)
         )
         return configured.total + unknown
 
     def _has_row(self, query: LiveQuery, key: tuple[str, str]) -> bool:
-        """Return whether a label is a matching function of the settings."""
+        """Returns whether a label is a matching function of the settings."""
         account, label = key
         return query.matches(account, label) and account in self.accounts and label in self.accounts[account].functions
 
@@ -157,15 +157,6 @@ class LiveSnapshot:
 
 class Refusals(Protocol):
     def newest_first(self) -> list[dict[str, Any]]: ...
-
-
-class Shared(Protocol):
-    """Reads the shared counters: the slots of all gateways, and the gateways themselves."""
-
-    @property
-    def sums(self) -> Mapping[str, int]: ...
-
-    def describe(self) -> dict[str, object]: ...
 
 
 class LiveView:
@@ -185,7 +176,7 @@ class LiveView:
         holds: Callable[[], Mapping[str, int]],
         refusals: Refusals,
         is_draining: Callable[[], bool],
-        shared: Shared | None = None,
+        shared: SharedState | None = None,
     ) -> None:
         self._limits = limits
         self._levels = levels
@@ -201,7 +192,7 @@ class LiveView:
         return LiveSnapshot(self._limits(), levels, self._totals, self._sparklines, self._holds())
 
     def describe(self, query: LiveQuery, snapshot: LiveSnapshot, configured: Configured) -> dict[str, object]:
-        """Make the document of docs/live-page.md."""
+        """Makes the document of docs/live-page.md."""
         accounts = [account for account in snapshot.accounts.values() if query.account in (None, account.account)]
         in_flight = snapshot.levels.in_use
         shown = nsmallest(MOST_ACCOUNTS, accounts, key=lambda account: -in_flight(account.account_counter))
@@ -258,8 +249,8 @@ class LiveView:
         }
 
 
-def _describe_sharing(shared: Shared) -> dict[str, object]:
-    """Describe the sharing; the age of fresh sums is 0, so that it does not change the document."""
+def _describe_sharing(shared: SharedState) -> dict[str, object]:
+    """Describes the sharing; the age of fresh sums is 0, so that it does not change the document."""
     described = shared.describe()
     age = described["sums_age_seconds"]
     if isinstance(age, float):

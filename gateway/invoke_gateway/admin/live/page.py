@@ -22,7 +22,7 @@ class LivePage(NamedTuple):
 
 @cache
 def load_page() -> LivePage:
-    """Load the page and its headers. The hashes are computed from the file, so it can be changed without a build."""
+    """Loads the page and its headers. The hashes are computed from the file, so it can be changed without a build."""
     html = (files(__package__) / "live.html").read_text(encoding="utf-8")
     allowed = [f"{name} {' '.join(map(_hash, part.findall(html)))}" for name, part in _PARTS.items()]
     policy = [

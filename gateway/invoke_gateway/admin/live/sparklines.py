@@ -27,7 +27,7 @@ class Sparklines:
         self._samples = 0
 
     def sample(self) -> None:
-        """Record the current levels; called every `SAMPLE_SECONDS`."""
+        """Records the current levels; called every `SAMPLE_SECONDS`."""
         if self._samples == SAMPLES_PER_STEP:
             self._steps.append({})
             self._samples = 0
@@ -41,11 +41,11 @@ class Sparklines:
                 step[counter] = level
 
     def of(self, counter: str) -> list[int]:
-        """Return the highest level of each step, oldest first; a young gateway has fewer than `STEPS`."""
+        """Returns the highest level of each step, oldest first; a young gateway has fewer than `STEPS`."""
         return [step.get(counter, 0) for step in self._steps]
 
     def recent(self, steps: int) -> Counter[str]:
-        """Return the sum of each counter's levels in the last `steps`."""
+        """Returns the sum of each counter's levels in the last `steps`."""
         busy: Counter[str] = Counter()
         for step in islice(reversed(self._steps), steps):
             busy.update(step)
@@ -53,7 +53,7 @@ class Sparklines:
 
 
 def _choose_busiest(held: Mapping[str, int], known: Iterable[str]) -> dict[str, int]:
-    """Choose the counters that the step has already, then the busiest of the others."""
+    """Chooses the counters that the step has already, then the busiest of the others."""
     kept = {counter: held[counter] for counter in known if counter in held}
     others = sorted((counter for counter in held if counter not in kept), key=lambda counter: -held[counter])
     room = max(0, MOST_COUNTERS - len(list(known)))
@@ -61,7 +61,7 @@ def _choose_busiest(held: Mapping[str, int], known: Iterable[str]) -> dict[str, 
 
 
 async def keep_sampling(sparklines: Sparklines) -> None:
-    """Sample until cancelled."""
+    """Samples until cancelled."""
     while True:
         await asyncio.sleep(SAMPLE_SECONDS)
         sparklines.sample()

@@ -45,7 +45,7 @@ class Topic:
         self.made_at = 0.0
 
     def publish(self, document: bytes, now: float) -> None:
-        """Replace the answer; an unchanged one counts as new after `BEAT_SECONDS`."""
+        """Replaces the answer; an unchanged one counts as new after `BEAT_SECONDS`."""
         if document != self.document or now - self.made_at >= BEAT_SECONDS:
             self.document = document
             self.event = b"data: " + document + b"\n\n"
@@ -83,7 +83,7 @@ class LiveStream:
         return sum(topic.subscribers for topic in self._topics.values())
 
     def why_not(self) -> str | None:
-        """Return the reason why a new subscriber is refused; None where one is admitted."""
+        """Returns the reason why a new subscriber is refused; None where one is admitted."""
         if self._is_closed:
             return "The gateway is stopping. Watch the one that takes its place."
         if self.count >= self._most:
@@ -91,7 +91,7 @@ class LiveStream:
         return None
 
     def subscribe(self, query: LiveQuery) -> Topic:
-        """Add a subscriber, until `unsubscribe`."""
+        """Adds a subscriber, until `unsubscribe`."""
         topic = self._topics.get(query)
         if topic is None:
             topic = self._topics[query] = Topic(query)
@@ -112,14 +112,14 @@ class LiveStream:
             self._ticker = None
 
     def close(self) -> None:
-        """End all streams, for good."""
+        """Ends all streams, for good."""
         self._is_closed = True
         if self._reader is not None:
             self._reader.cancel()
         self._wake()
 
     async def events(self, topic: Topic) -> AsyncIterator[bytes]:
-        """Yield the topic's events: the known answer immediately, then each new one, and one named `end` at the end."""
+        """Yields the topic's events: the known answer immediately, each new one, and one named `end` at the end."""
         yield b"retry: %d\n\n" % RETRY_MILLISECONDS
         if not topic.version:
             await self._answer(topic, self._view.take_snapshot())
@@ -141,7 +141,7 @@ class LiveStream:
                 log.exception("live page: the update failed, and is repeated")
 
     async def _keep_reading(self, read_sums: Callable[[], Awaitable[None]]) -> None:
-        """End by itself after the last subscriber: a cancelled read would close the connection that calls wait for."""
+        """Ends by itself after the last subscriber: a cancelled read would close the connection that calls wait for."""
         while self._topics and not self._is_closed:
             try:
                 await read_sums()
@@ -150,7 +150,7 @@ class LiveStream:
             await asyncio.sleep(self._sums_seconds)
 
     async def tick(self) -> None:
-        """Answer every query again. Requests are served in between."""
+        """Answers every query again. Requests are served in between."""
         snapshot = self._view.take_snapshot()
         await asyncio.sleep(0)
         for topic in list(self._topics.values()):

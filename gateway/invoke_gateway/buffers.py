@@ -33,7 +33,7 @@ class Buffers:
         self._favoured: Pausable | None = None
         self._waiting: dict[Pausable, None] = {}  # in the order of their coming
         self._arriving: dict[Pausable, int] = {}
-        self._arriving_bytes = 0  # the sum of what is arriving: bytes that cannot leave before their response is whole
+        self._arriving_bytes = 0  # the sum of `_arriving`: bytes that cannot leave before their response is whole
 
     def has_room(self, size: int) -> bool:
         return self.in_use + size <= self.ceiling

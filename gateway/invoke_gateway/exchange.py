@@ -147,7 +147,7 @@ class Exchange:
 
     def describe_holder(self) -> dict[str, object]:
         caller = self.caller
-        if caller is ANONYMOUS:  # nobody needed to know until now
+        if caller is ANONYMOUS:  # not needed until now
             caller = parse_caller(self.headers.get(b"authorization"), {}) or ANONYMOUS
         return {"request_id": self.request_id[:MOST_SHOWN], "caller": caller.access_key_id}
 

@@ -105,7 +105,7 @@ class Cycle:
         self._chunked = False
         self._is_unframed = False  # the response ends with the connection
 
-    # What the connection tells.
+    # Called by the connection.
 
     def add_body(self, data: bytes) -> None:
         self._pieces.append(data)

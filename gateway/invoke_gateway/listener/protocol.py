@@ -42,18 +42,18 @@ log = logging.getLogger("invoke_gateway")
 # A body must bring this much within each read time-out, so that dribbling does not count as progress.
 PROGRESS_BYTES = 65_536
 
-# So many requests may wait on one connection behind the one that is being served; above it no more are read. One read
-# can bring ten thousand small ones all the same: such a flood is not kept.
+# Requests that may wait on one connection behind the served one; above this number no more are read. One read can bring
+# ten thousand small requests: above the second number they are refused.
 _PIPELINED = 16
 _FLOOD = 64
 
 _RESET = struct.pack("ii", 1, 0)
 
-# What no header can be, and what no request that is parsed begins with.
+# Values that no header has, and with which no parsed request begins.
 _NO_HOST = b" "
 _NO_LINE = b"\0"
 
-# Connections above the ceiling are told so; this many of them at a time, then they are only cut.
+# Connections above the ceiling that get a refusal at one time; further ones are only cut.
 _ANSWERED_EXCESS = 256
 
 

@@ -31,7 +31,7 @@ class Authenticate:
             query = scope["query_string"]
             if limits.is_one_for_all:
                 exchange.plan = limits.default.plan(name)
-                if query:  # for people who ask who holds a slot; what is in a header is found then
+                if query:  # shown with the holder of a slot; a caller in a header is found at that time
                     exchange.caller = parse_caller(exchange.headers.get(b"authorization"), {}, query) or ANONYMOUS
             else:
                 caller = parse_caller(exchange.headers.get(b"authorization"), limits.credentials, query)

@@ -16,12 +16,12 @@ log = logging.getLogger("invoke_gateway")
 # The server reads and drops this much of an unread body after the response without our help.
 _SMALL_BODY = 65_536
 
-# When asking again may help, where nothing is known about it.
+# The hint for a retry if there is no estimate.
 _USUAL_SECONDS = 1.0
 
 _AMBIGUOUS = Refusal.AMBIGUOUS_REQUEST  # to find a member by its class takes several times as long, before Python 3.12
 
-# A refused upload is read to its end, or the SDK would report a broken pipe in place of the refusal; but not for ever.
+# A refused upload is read to its end, up to this size. Else the SDK would report a broken pipe in place of the refusal.
 DRAIN_BYTES = 64 * 1024 * 1024
 
 
@@ -64,7 +64,7 @@ class ErrorResponse:
         self._add_hints(exchange, scope, headers)
         is_short = _will_end_soon(exchange)
         is_abandoned = not is_short and not _may_drain(exchange)
-        if is_abandoned or exchange.refusal is _AMBIGUOUS:  # who else read it may see its end elsewhere
+        if is_abandoned or exchange.refusal is _AMBIGUOUS:  # another reader may see its end elsewhere
             headers.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": rendered.status, "headers": headers})
         if is_short or is_abandoned:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ..invocation import Invocation, InvocationType, Operation
 from ..refusals import Refusal
 
-# The service model's text for InvokeAsync still says 256 KB, while Event invocations have grown to 1 MB.
+# The service model's text for InvokeAsync still has 256 KB, while Event invocations may have 1 MB.
 INVOKE_ASYNC_LIMIT = 262_144
 
 

@@ -21,7 +21,7 @@ def estimate_free_seconds(usual_seconds: float | None, oldest_age_seconds: float
     """Estimates the seconds until one of `in_use` running calls ends; 1 if nothing is known or nothing runs."""
     if in_use == 0:
         return _UNKNOWN_SECONDS
-    if usual_seconds is None:  # nothing has ended yet: a call that has run so long may run as long again
+    if usual_seconds is None:  # no call has ended yet: a running call may run for the same time again
         return max(oldest_age_seconds, _UNKNOWN_SECONDS)
     left = usual_seconds - oldest_age_seconds
     if left <= 0:  # overdue: ends come as the others' do, and not sooner for a call that is long overdue

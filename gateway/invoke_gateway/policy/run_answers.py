@@ -60,11 +60,11 @@ OF_EXCEPTIONS: Mapping[str, AnswerRule] = {
     "DurableExecutionAlreadyStartedException": _never(
         "An execution of this name has started, and the name is part of the event: it is never free again."
     ),
-    # The function is not there, or not as the event needs it. AWS says so when an event comes, and keeps none.
+    # The function does not exist, or not as the event needs it. AWS refuses such an event on arrival.
     "ResourceNotFoundException": _never("There is no such function, version or alias; AWS accepts no event for it."),
     "NoPublishedVersionException": _never("There is no version to run; AWS accepts no event for the function."),
     "ModeNotSupportedException": _never("The function is not made for this way of invoking it."),
-    # Only an update of the function would mend it, and nothing says that there will be one.
+    # Only an update of the function would help, and none is announced.
     "RuntimeAliasDeletedException": _never("The runtime's alias is deleted; only an update of the function mends it."),
     "RuntimeVersionDeletedException": _never("The runtime is deleted; only an update of the function mends it."),
     "CodeArtifactUserFailedException": _never("Provisioning has failed; only an update of the function mends it."),

@@ -93,4 +93,4 @@ async def serve_demo(region: str, tasks: BackgroundTasks) -> AsyncIterator[str]:
         demo = DemoBackend(region=region)
         async with serve_on(Server(configure(demo, drain_seconds=1)), listeners, tasks):
             yield f"http://{listeners.addresses[0]}"
-            demo.close()  # what still sleeps has nobody waiting for it
+            demo.close()  # no call waits for functions that still sleep

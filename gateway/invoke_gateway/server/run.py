@@ -101,7 +101,7 @@ async def serve_in_process(settings: Settings) -> AsyncIterator[RunningGateway]:
         gateway = await stack.enter_async_context(open_gateway(settings, backend_url, tasks=tasks))
         app = cast("App", gateway.admin.make_app(invoke.addresses[0]).app)
         await stack.enter_async_context(serve_admin(app, admin, settings, tasks))
-        stack.callback(gateway.admin.live_stream.close)  # after the drain, which they see; their streams hold nobody up
+        stack.callback(gateway.admin.live_stream.close)  # after the drain, which they show; their streams delay no end
         served = await stack.enter_async_context(serve_invoke(gateway, invoke))
         yield RunningGateway(served, invoke.addresses, admin.addresses)
 
@@ -158,7 +158,7 @@ async def _run(
             up.cut_short()
         stop.set()
 
-    # Before anybody can know that it runs: who then sends a signal must not end it by that.
+    # Before any process can find the gateway: a signal that arrives earlier must not kill it.
     loop = asyncio.get_running_loop()
     handle_signals(loop, on_stop)
     loop.add_signal_handler(signal.SIGHUP, changed.set)

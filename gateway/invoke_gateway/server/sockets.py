@@ -61,7 +61,7 @@ def bind(address: Address, key: str) -> Listeners:
     listeners = _bind(address, key)
     try:
         listeners.listen()
-    except OSError as error:  # somebody else was quicker
+    except OSError as error:  # another process was quicker
         listeners.close()
         raise _cannot_listen(address, key, error) from error
     return listeners
@@ -69,9 +69,9 @@ def bind(address: Address, key: str) -> Listeners:
 
 def reserve(address: Address, key: str) -> Listeners:
     """Returns sockets that are bound to an address and do not listen. Raises `CannotListen`."""
-    if sys.platform != "linux":  # elsewhere the newest gets all connections, so the processes share the first
+    if sys.platform != "linux":  # elsewhere the newest socket gets all connections, so the processes share the first
         return _bind(address, key)
-    with contextlib.closing(bind(address, key)) as alone:  # which fails where another gateway listens
+    with contextlib.closing(bind(address, key)) as alone:  # fails if another gateway listens
         port = alone.addresses[0].port
     return _bind(Address(address.host, port), key, reuse_port=True)
 

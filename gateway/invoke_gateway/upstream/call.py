@@ -87,7 +87,7 @@ class UpstreamCall:
         self._on_end: Callable[[], None] | None = on_end
         self._waiter: asyncio.Future[None] | None = None
 
-    # What the connection tells.
+    # Called by the connection.
 
     def begin(self, connection: ResponseSource) -> None:
         self.connection = connection
@@ -121,7 +121,7 @@ class UpstreamCall:
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
-    # What the request's task does.
+    # Called by the request's task.
 
     def progress(self) -> asyncio.Future[None]:
         """Returns a future of the next progress; for a whole response, of its end."""

@@ -181,7 +181,7 @@ class BackendConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         call = self.call
-        if call is None:  # bytes that nobody asked for: where a response would start is anyone's guess
+        if call is None:  # unrequested bytes: the start of the next response is unknown
             self.transport.abort()
             return
         self._head_bytes += len(data)
@@ -191,7 +191,7 @@ class BackendConnection(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._extra = True
             if not self._is_complete:
-                self._pool.buffers.reserve(call.unread - before)  # whoever waits for the call gives them back
+                self._pool.buffers.reserve(call.unread - before)  # the task that waits for the call releases them
                 self.abort(BackendGarbage(_describe(error)))
                 return
         if self._is_complete:
@@ -210,7 +210,9 @@ class BackendConnection(asyncio.Protocol):
             self._pool.buffers.reserve_response(added, self, stays=call.window is None)
         if call.window is not None:
             call.wake()
-            if call.unread > call.window:  # it waits for its client now, and nobody should wait for it
+            if (
+                call.unread > call.window
+            ):  # the call waits for its client now, and no other response should wait for the call
                 self._pool.buffers.end_response(self)
                 self._waits_for_room = False
                 self._pause()

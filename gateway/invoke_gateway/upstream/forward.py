@@ -109,7 +109,7 @@ class Forward:
                 headers.append((b"content-length", b"%d" % len(answer)))
             await send({"type": "http.response.start", "status": call.status, "headers": headers})
             if len(answer) > _LARGE_BODY:
-                # Sending nothing more waits until the client has taken most of it: so long it is in memory.
+                # An empty send waits until the client has taken most of the body, which is in memory until then.
                 await send({"type": "http.response.body", "body": answer, "more_body": True})
                 answer = b""
             await send({"type": "http.response.body", "body": answer})

@@ -8,7 +8,7 @@ from ..policy.request_target import READ_HEADERS
 
 Headers = list[tuple[bytes, bytes]]
 
-# They belong to one connection (RFC 9110, 7.6.1), or are rebuilt from what was really received.
+# Headers of one connection (RFC 9110, 7.6.1), or rebuilt from what was really received.
 _NOT_FORWARDED = frozenset(
     {
         b"connection",
@@ -28,7 +28,7 @@ _NOT_FORWARDED = frozenset(
 # The gateway's own clock stamps every response: a stale Date makes SDKs take any error for clock skew.
 NOT_RETURNED = _NOT_FORWARDED | {b"date"}
 
-# Response headers that are not just passed on: these, and two that the forwarding stage asks for.
+# Response headers that are not just passed on: these, and two that the forwarding stage reads.
 SINGLED_OUT = NOT_RETURNED | {b"x-amzn-requestid", b"x-amz-function-error"}
 
 _PERSISTENT = frozenset({b"keep-alive", b"close"})

@@ -18,7 +18,7 @@ log = logging.getLogger("invoke_gateway")
 
 _UP_SECONDS = 5.0
 _DOWN_SECONDS = 1.0
-_CHECK_SECONDS = 30.0  # one look at most, where backend.connect_timeout_seconds is longer
+_CHECK_SECONDS = 30.0  # longest check, if backend.connect_timeout_seconds is longer
 
 
 class Connecting(Protocol):

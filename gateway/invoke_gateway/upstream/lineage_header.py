@@ -20,7 +20,7 @@ from .headers import Headers
 _BEGIN = b"\r\nX-Amzn-Trace-Id: "
 _BEFORE = b"\n%b: " % TRACE_HEADER
 _LINE = re.compile(rb"\n%b:[ \t]*" % TRACE_HEADER, re.IGNORECASE)
-_KNOWN_FUNCTIONS = 8192  # whose hash is kept; others' is worked out each time, in a few microseconds
+_KNOWN_FUNCTIONS = 8192  # functions whose hash is kept; the hash of others takes a few microseconds each time
 
 
 def _find_value(message: bytes, given: bytes) -> int | None:
@@ -79,7 +79,7 @@ class LineageHeader:
     def _begin(self, function: str) -> bytes:
         """Returns the header line, between two line ends, of a chain that begins with this function."""
         now = self._now()
-        if not self._second <= now < self._next_second:  # to write a number is dear
+        if not self._second <= now < self._next_second:  # writing a number is expensive
             self._second = int(now)
             self._next_second = self._second + 1
             self._start = b"%bRoot=1-%08x-" % (_BEGIN, self._second)

@@ -16,7 +16,7 @@ from invoke_gateway.chaos.clients import encode_call_head
 from invoke_gateway.chaos.history import CallHistory
 from invoke_gateway.chaos.quotas import WHOLE, AccountQuota
 from invoke_gateway.chaos.violations import Violation
-from invoke_gateway.chaos.wire import ClientConnection, HostPort
+from invoke_gateway.chaos.wire import HostPort, WireConnection
 
 ACCOUNT = AccountQuota("000000000000", 4)
 (POOL,) = ACCOUNT.lanes
@@ -47,7 +47,7 @@ async def test_a_call_runs_when_its_request_is_whole_and_no_longer_when_its_end_
         stub.history.timeout_seconds = 60.0  # a function whose time is over when its request arrives does not begin
     track = stub.history.tracks[ACCOUNT.account, WHOLE]
     whole = encode_call_head(call) + encode_request(call)
-    async with ClientConnection(endpoint) as connection:
+    async with WireConnection(endpoint) as connection:
         await connection.send(whole[:-1])
         await asyncio.sleep(0.02)
         assert track.highest == 0
@@ -68,7 +68,7 @@ async def test_a_call_runs_when_its_request_is_whole_and_no_longer_when_its_end_
 async def test_a_function_runs_on_when_the_gateway_hangs_up(backend: tuple[RecordingBackend, HostPort]) -> None:
     stub, endpoint = backend
     call = plan(stub, CallEnding.ANSWERS, seconds=0.1)
-    async with ClientConnection(endpoint) as connection:
+    async with WireConnection(endpoint) as connection:
         await connection.send(encode_call_head(call) + encode_request(call))
         await call.arrived.wait()
         connection.reset()
@@ -78,7 +78,7 @@ async def test_a_function_runs_on_when_the_gateway_hangs_up(backend: tuple[Recor
 async def test_what_nobody_sent_is_noted(backend: tuple[RecordingBackend, HostPort]) -> None:
     stub, endpoint = backend
     never_opened = PlannedCall("x", POOL, "prove-one")
-    async with ClientConnection(endpoint) as connection:
+    async with WireConnection(endpoint) as connection:
         await connection.send(encode_call_head(never_opened) + encode_request(never_opened))
         assert await connection.read_answer() is not None
     assert stub.history.violations.counts == {Violation.NOT_WHOLE: 1}

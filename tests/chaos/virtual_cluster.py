@@ -16,7 +16,7 @@ from invoke_gateway.chaos.backend import encode_result
 from invoke_gateway.chaos.calls import CallEnding, GatewayInstance, PlannedCall
 from invoke_gateway.chaos.checker import check_answer, record_silence
 from invoke_gateway.chaos.clients import CallRoute, ClientBehaviour
-from invoke_gateway.chaos.cluster import Cluster, Sharing
+from invoke_gateway.chaos.cluster import GatewayCluster, Sharing
 from invoke_gateway.chaos.faults.proxy import Flow
 from invoke_gateway.chaos.history import CallHistory
 from invoke_gateway.chaos.wire import HttpAnswer
@@ -242,7 +242,7 @@ class VirtualNode:
         pass
 
 
-class VirtualCluster(Cluster):
+class VirtualCluster(GatewayCluster):
     """As `Fleet`; `ledger` keeps the backend's books."""
 
     def __init__(self, sharing: Sharing, flaw: SharedFlaw, history: CallHistory, rng: Random) -> None:

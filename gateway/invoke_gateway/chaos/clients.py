@@ -13,7 +13,7 @@ from .calls import PlannedCall
 from .checker import check_answer, record_silence
 from .history import CallHistory
 from .violations import Violation
-from .wire import ClientConnection, HostPort, HttpAnswer, encode_head
+from .wire import HostPort, HttpAnswer, WireConnection, encode_head
 
 SMALL_RECEIVE_BUFFER = 4096
 LONGEST_STALL = 0.6  # seconds
@@ -64,7 +64,7 @@ async def invoke(route: CallRoute, call: PlannedCall, behaviour: ClientBehaviour
         SMALL_RECEIVE_BUFFER if behaviour in (ClientBehaviour.STALLS_IN_READING, ClientBehaviour.READS_SLOWLY) else None
     )
     try:
-        async with ClientConnection(route.direct(call), receive_buffer=buffer) as connection:
+        async with WireConnection(route.direct(call), receive_buffer=buffer) as connection:
             history.open(call)
             return await _BEHAVIOURS[behaviour](ClientCall(route, call, rng, connection))
     except OSError as error:
@@ -78,7 +78,7 @@ async def invoke_pipelined(route: CallRoute, calls: list[PlannedCall]) -> None:
     """Makes these calls in one write on one connection. Their answers must come in order."""
     history = route.history
     try:
-        async with ClientConnection(route.direct(calls[0])) as connection:
+        async with WireConnection(route.direct(calls[0])) as connection:
             for call in calls:
                 call.through = calls[0].through
                 history.open(call)
@@ -101,7 +101,7 @@ async def invoke_pipelined(route: CallRoute, calls: list[PlannedCall]) -> None:
 class ClientCall:
     """One call of one client on its connection."""
 
-    def __init__(self, route: CallRoute, call: PlannedCall, rng: Random, connection: ClientConnection) -> None:
+    def __init__(self, route: CallRoute, call: PlannedCall, rng: Random, connection: WireConnection) -> None:
         self.history = route.history
         self.call = call
         self.rng = rng

@@ -88,7 +88,7 @@ class Sharing:
 class ClusterRoute(CallRoute):
     """Each call goes to its home, or to the next that is up."""
 
-    def __init__(self, cluster: Cluster, history: CallHistory) -> None:
+    def __init__(self, cluster: GatewayCluster, history: CallHistory) -> None:
         super().__init__(cluster.nodes[0].invoke, history)
         self._nodes = cluster.nodes
 
@@ -100,7 +100,7 @@ class ClusterRoute(CallRoute):
         return node.invoke
 
 
-class Cluster:
+class GatewayCluster:
     """The gateways under test, where there are several."""
 
     def __init__(self, sharing: Sharing, store: SharedStore, nodes: list[ProxiedNode]) -> None:
@@ -157,7 +157,7 @@ async def _count_in_flight(admin: HostPort) -> tuple[int, int | None] | None:
 @contextlib.asynccontextmanager
 async def started_cluster(
     sharing: Sharing, backend_url: str, accounts: list[AccountQuota], rng: Random, serve: Sequence[str] = SERVE
-) -> AsyncIterator[Cluster]:
+) -> AsyncIterator[GatewayCluster]:
     """Gateways of our own, relays and store for the length of the block. Raises `Died`, or `Unusable`."""
     async with contextlib.AsyncExitStack() as stack:
         store = await stack.enter_async_context(store_for(sharing.store))
@@ -171,7 +171,7 @@ async def started_cluster(
             nodes.append(ProxiedNode(number, settings, Path(folder), serve, proxy))
         stack.push_async_callback(_stop, nodes)
         await asyncio.gather(*(node.start() for node in nodes))
-        yield Cluster(sharing, store, nodes)
+        yield GatewayCluster(sharing, store, nodes)
 
 
 async def _stop(nodes: list[ProxiedNode]) -> None:

@@ -9,7 +9,7 @@ from random import Random
 from time import monotonic
 
 from .backend import RecordingBackend
-from .cluster import Cluster, started_cluster
+from .cluster import GatewayCluster, started_cluster
 from .faults.fault_log import FaultLog
 from .final_check import FinalCheck
 from .history import CallHistory
@@ -49,7 +49,7 @@ async def prove(plan: ProvePlan, progress: Progress) -> CallsVerdict:
 @contextlib.asynccontextmanager
 async def _target(
     plan: ProvePlan, backend: RecordingBackend, url: str
-) -> AsyncIterator[tuple[GatewayTarget | Cluster, list[AccountQuota]]]:
+) -> AsyncIterator[tuple[GatewayTarget | GatewayCluster, list[AccountQuota]]]:
     if plan.sharing is not None:
         rng = Random(f"{plan.seeds[0]}/relays")
         async with started_cluster(plan.sharing, url, list(plan.accounts), rng, plan.serve) as cluster:
@@ -81,7 +81,7 @@ class Proof:
         plan: ProvePlan,
         progress: Progress,
         backend: RecordingBackend,
-        target: GatewayTarget | Cluster,
+        target: GatewayTarget | GatewayCluster,
         accounts: list[AccountQuota],
         lag: SchedulerLag,
     ) -> None:
@@ -91,7 +91,7 @@ class Proof:
         self.target = target
         self.accounts = accounts
         self.lag = lag
-        self.cluster = target if isinstance(target, Cluster) else None
+        self.cluster = target if isinstance(target, GatewayCluster) else None
         known = target.timeout_seconds
         self.hangs = self.cluster is None and known is not None and known <= LONGEST_TIMEOUT_SECONDS
         # Without hangs one gateway's time-out plays no part, as long as it is longer than this.

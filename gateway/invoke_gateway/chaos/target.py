@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from .clients import CallRoute
 from .history import CallHistory
 from .quotas import AccountQuota, Unusable, count_in_flight
-from .wire import ClientConnection, HostPort, HttpAnswer
+from .wire import HostPort, HttpAnswer, WireConnection
 
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0
@@ -71,7 +71,7 @@ async def fetch_limits(admin: HostPort) -> dict[str, Any]:
 
 async def get(admin: HostPort, path: str) -> HttpAnswer | None:
     """Returns the answer to a GET. Raises OSError; ValueError for what is not HTTP."""
-    async with ClientConnection(admin) as connection:
+    async with WireConnection(admin) as connection:
         await connection.send(b"GET %b HTTP/1.1\r\nHost: %b\r\n\r\n" % (path.encode(), str(admin).encode()))
         return await connection.read_answer()
 

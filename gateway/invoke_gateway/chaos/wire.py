@@ -78,7 +78,7 @@ def reset(writer: asyncio.StreamWriter) -> None:
     writer.transport.abort()
 
 
-class ClientConnection:
+class WireConnection:
     """A connection: `async with ClientConnection(endpoint) as connection`. Raises OSError where no process listens."""
 
     def __init__(self, endpoint: HostPort, *, receive_buffer: int | None = None) -> None:

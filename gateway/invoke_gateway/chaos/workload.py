@@ -14,7 +14,7 @@ from random import Random
 
 from .calls import CallEnding, PlannedCall
 from .clients import CallRoute, ClientBehaviour, invoke
-from .cluster import Cluster
+from .cluster import GatewayCluster
 from .faults.fault import InjectedFault, Recovery
 from .faults.fault_log import TIMEOUT, FaultLog
 from .faults.kinds import FaultKind, PlannedFault, plan_faults
@@ -53,7 +53,7 @@ class Workload:
     def __init__(
         self,
         route: CallRoute,
-        cluster: Cluster,
+        cluster: GatewayCluster,
         accounts: list[AccountQuota],
         fault_log: FaultLog,
         script: str,

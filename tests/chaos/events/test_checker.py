@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 from invoke_gateway.chaos.calls import GatewayInstance
 from invoke_gateway.chaos.events.checker import EventChecker, EventTally, find_repeats
-from invoke_gateway.chaos.events.dead_letters import DeadLetter, DeadLetterFile
+from invoke_gateway.chaos.events.dead_letters import DeadLetter
 from invoke_gateway.chaos.events.event import EventAnswer, EventFault, EventFaultKind, SentEvent
 from invoke_gateway.chaos.events.history import EventHistory
 from invoke_gateway.chaos.events.script import FUNCTIONS, Intent, RunEnding
@@ -351,22 +350,3 @@ def test_a_run_of_a_function_whose_reservation_is_0_is_above_its_limit() -> None
     story = Story()
     story.run(story.accept("closed"))
     assert story.story.violations.counts[Violation.OVERSHOOT] == 1
-
-
-async def test_lines_are_read_with_the_time_of_their_writing_and_torn_ones_apart(tmp_path: Path) -> None:
-    path, clock = tmp_path / "letters.jsonl", Clock()
-    letters = DeadLetterFile(path, clock)
-    for number in range(2):
-        clock.now += 1
-        with path.open("a") as file:
-            file.write(json.dumps({"body": json.dumps({"id": f"event-1-{number}-end"})}) + "\n")
-        letters.poll()
-    with path.open("a") as file:
-        file.write('{"body": "event-1-2-e')
-    letters.poll()
-    found, torn = letters.read()
-    assert [(letter.id, letter.after, letter.before) for letter in found] == [
-        ("event-1-0-end", 100, 101),
-        ("event-1-1-end", 101, 102),
-    ]
-    assert torn == ['{"body": "event-1-2-e']

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import io
 import subprocess
 import sys
-from random import Random
 
 import pytest
-from rich.console import Console
 
 from invoke_gateway.chaos.events import run as running
-from invoke_gateway.chaos.events.checker import EventTally
-from invoke_gateway.chaos.events.clients import Pace
 from invoke_gateway.chaos.events.event import EventFaultKind
-from invoke_gateway.chaos.events.nemesis import choose_moment, plan_event_faults
 from invoke_gateway.chaos.events.plan import EventsPlan
 from invoke_gateway.chaos.events.run import prove_events
-from invoke_gateway.chaos.events.script import write_intents
-from invoke_gateway.chaos.events.tables import list_event_tables, render_events
-from invoke_gateway.chaos.events.verdict import EventsResult, EventsVerdict
-from invoke_gateway.chaos.report.console import print_verdict
-from invoke_gateway.chaos.violations import Violation, Violations
+from invoke_gateway.chaos.events.tables import render_events
+from invoke_gateway.chaos.events.verdict import EventsVerdict
+from invoke_gateway.chaos.violations import Violation
 from tests.chaos.fake_queue import Flaw
 
 # The others do not, and in so short a run a kill would explain what they do.
@@ -78,46 +69,6 @@ async def test_each_broken_rule_of_a_queue_is_seen(
     assert "does not hold" in verdict.sentence
 
 
-def test_a_seed_says_which_events_there_are_and_when_what_falls() -> None:
-    def script(seed: int) -> object:
-        rng = Random(seed)
-        return list(write_intents(rng, 50)), plan_event_faults(rng, 5, 1, 3.0)
-
-    assert script(1) == script(1)
-    assert script(1) != script(2)
-
-
-def test_several_gateways_are_killed_stopped_and_told_to_end() -> None:
-    steps = plan_event_faults(Random(1), 5, 3, 3.0)
-    assert {step.kind for step in steps} == set(EventFaultKind)
-    seconds = {step.kind: step.seconds for step in steps}
-    assert seconds[EventFaultKind.STOPPED] > 3.0
-    assert 0 < seconds[EventFaultKind.STOPPED_SHORTLY] < 1.5
-
-
-@pytest.mark.parametrize("part", [0.0, 0.5, 1.0])
-def test_every_fault_falls_while_something_is_left_to_do(part: float) -> None:
-    now = 0
-    for left in range(6, 0, -1):
-        moment = choose_moment(part, now, 20_000, left)
-        assert now <= moment < 20_000
-        now = moment
-
-
-async def test_while_a_gateway_is_stopped_only_a_share_of_the_events_is_handed_over() -> None:
-    pace = Pace(100)
-    for _ in range(20):
-        await pace.take_turn()
-    pace.spare(3)
-    for _ in range(20):
-        await pace.take_turn()
-    waiting = asyncio.ensure_future(pace.take_turn())
-    await asyncio.sleep(0)
-    assert not waiting.done()
-    pace.hurry()
-    await waiting
-
-
 def run_prove(*options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "invoke_gateway", "prove", *options]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
@@ -136,33 +87,3 @@ def test_options_that_do_not_go_together_are_misuse(options: list[str], said: st
     ran = run_prove(*options)
     assert ran.returncode == 2
     assert said in ran.stderr
-
-
-def make_verdict(*violations: Violation) -> EventsVerdict:
-    seen = Violations()
-    for violation in violations:
-        seen.add(violation, f"<{violation.value}>")
-    plan = EventsPlan([7, 8], 100)
-    good = EventTally(accepted=100, as_planned=90, again=10, slowest_recovery=2.0)
-    bad = EventTally(accepted=100, as_planned=95, again=5, slowest_recovery=1.0)
-    results = [EventsResult(7, 1.0, [], Violations(), good, []), EventsResult(8, 2.0, [], seen, bad, [])]
-    return EventsVerdict(plan.target, results, [], plan.options, (0.1, 0.2))
-
-
-@pytest.mark.parametrize("violation", list(Violation))
-def test_every_fault_fails_the_verdict_but_what_could_not_be_judged(violation: Violation) -> None:
-    verdict = make_verdict(violation)
-    assert verdict.status == (2 if violation is Violation.NOT_JUDGED else 1)
-    assert not verdict.as_json()["holds"]
-    assert verdict.as_json()["faults"][violation.name.lower()] == 1
-
-
-def test_the_table_has_a_row_for_each_seed_and_their_sum_and_how_to_run_a_bad_one_again() -> None:
-    output = io.StringIO()
-    verdict = make_verdict(Violation.LOST)
-    print_verdict(Console(file=output, width=140), verdict, list_event_tables(verdict))
-    rows = [line.split() for line in output.getvalue().splitlines() if line.strip()]
-    assert ["7", "1.0", "0", "100", "0", "90", "10", "0", "0", "0", "2.0", "s"] in rows
-    assert ["all", "3.0", "0", "200", "0", "185", "15", "0", "0", "0", "2.0", "s"] in rows
-    assert "The same script again: invoke-gateway prove --seed 8 --events 100 --fault-count 5" in output.getvalue()
-    assert "&lt;events answered 202, and lost&gt;" in render_events(make_verdict(Violation.LOST), "prove")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from invoke_gateway.chaos.faults.kinds import COMBINED, FaultKind, plan_faults
-from invoke_gateway.chaos.options import choose_partition_seconds
 
 LEASE_SECONDS = 4.0
 
@@ -52,11 +51,6 @@ def test_a_gateway_is_stopped_for_three_leases_and_cut_off_for_as_long_as_was_sa
     assert seconds[FaultKind.ALL_CUT_OFF] < 10.0
     shortest = {step.kind: step.seconds for step in plan_faults("7.1", 3, LEASE_SECONDS, partition_seconds=1.0)}
     assert shortest[FaultKind.CUT_OFF] > LEASE_SECONDS + 1
-
-
-def test_with_two_minutes_for_a_seed_a_gateway_is_cut_off_for_thirty_seconds() -> None:
-    assert [choose_partition_seconds(None, seconds) for seconds in (0.0, 119.0, 120.0)] == [0.0, 0.0, 30.0]
-    assert choose_partition_seconds(5.0, 120.0) == 5.0
 
 
 def test_what_is_to_outlast_a_lease_does_so_by_more_than_the_promise_and_the_rest_never_comes_near_it() -> None:

@@ -10,7 +10,7 @@ import asyncio
 
 from ..backend_server import ECHO, BackendServer, GatewayConnection
 from ..calls import GatewayInstance
-from ..wire import ClientConnection, HostPort, reset
+from ..wire import HostPort, WireConnection, reset
 from .event import SentEvent
 from .history import EventHistory, encode_event
 from .script import RunEnding
@@ -45,7 +45,7 @@ class BackendPort:
     async def assign(self, gateway: GatewayInstance) -> None:
         """Assigns the connections from now on to `gateway`. Connections of its dead predecessor that the kernel still
         queues are accepted first, as connections come in order."""
-        async with ClientConnection(self.endpoint) as connection:
+        async with WireConnection(self.endpoint) as connection:
             await connection.send(ECHO)
             await connection.reader.readexactly(len(ECHO))
         self.gateway = gateway

@@ -9,8 +9,8 @@ from random import Random
 from ..calls import GatewayInstance
 from ..target import Died
 from ..violations import Violation
-from ..wire import ClientConnection, encode_head
 from ..wire import HttpAnswer as Response
+from ..wire import WireConnection, encode_head
 from .cluster import EventCluster, EventNode
 from .event import EventAnswer, SentEvent
 from .history import EventHistory, encode_event
@@ -59,7 +59,7 @@ class EventClient:
         self._pace = pace
         self._history = history
         self._rng = rng
-        self._connection: ClientConnection | None = None
+        self._connection: WireConnection | None = None
         self._gateway: GatewayInstance
         self._node: EventNode
 
@@ -121,7 +121,7 @@ class EventClient:
         await asyncio.sleep(PAUSE)
         return False
 
-    async def _connect(self) -> ClientConnection | None:
+    async def _connect(self) -> WireConnection | None:
         """Returns the open connection while its gateway is up, else one to a gateway that is up."""
         if self._connection is not None and self._node.is_up and not self._connection.has_ended:
             return self._connection
@@ -129,7 +129,7 @@ class EventClient:
         node = self._cluster.choose(self._rng)
         if node is None:
             return None
-        connection = ClientConnection(node.invoke)
+        connection = WireConnection(node.invoke)
         gateway = node.gateway
         try:
             await connection.__aenter__()

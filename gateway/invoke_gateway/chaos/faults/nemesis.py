@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from ..calls import GatewayInstance, PlannedCall
-from ..cluster import Cluster
+from ..cluster import GatewayCluster
 from ..node import ProxiedNode
 from ..store import SpawnedStore
 from .fault import InjectedFault
@@ -26,7 +26,7 @@ class Nemesis:
 
     def __init__(
         self,
-        cluster: Cluster,
+        cluster: GatewayCluster,
         fault_log: FaultLog,
         clock: Callable[[], float],
         running: Callable[[], Sequence[PlannedCall]],

@@ -32,7 +32,7 @@ class OutOfTime(Exception):
 class CompareByDefault(click.Group):
     """Runs `compare` when the arguments name no command."""
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: click.ShardContext, args: list[str]) -> list[str]:
         named = args and (args[0] in self.commands or args[0] in ctx.help_option_names)
         return super().parse_args(ctx, args if named else ["compare", *args])
 
@@ -41,10 +41,10 @@ class CompareByDefault(click.Group):
 def bounded(seconds: float) -> Iterator[None]:
     """Raises OutOfTime in the block after that long."""
 
-    def ring(number: int, frame: FrameType | None) -> None:
+    def mark_dirty(number: int, frame: FrameType | None) -> None:
         raise OutOfTime(f"not done after {seconds:.0f} s")
 
-    signal.signal(signal.SIGALRM, ring)
+    signal.signal(signal.SIGALRM, mark_dirty)
     signal.alarm(max(1, round(seconds)))
     try:
         yield

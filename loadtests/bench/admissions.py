@@ -11,7 +11,7 @@ import time
 import uvloop
 
 from invoke_gateway.counters.shared.counters import SharedCounters
-from invoke_gateway.counters.shared.shared_config import SharedTerms
+from invoke_gateway.counters.shared.shared_config import SharedConfig
 from invoke_gateway.policy.concurrency import LimitReached, Plan
 from invoke_gateway.policy.limits import DEFAULT_ACCOUNT, AccountLimits, Limits
 
@@ -30,7 +30,7 @@ async def _admit(counters: SharedCounters, plan: Plan, until: float, waits: list
 
 async def _run(url: str, in_flight: int, seconds: float) -> dict[str, float]:
     limits = Limits(AccountLimits(DEFAULT_ACCOUNT, ROOM, {}), {}, {})
-    counters = SharedCounters(SharedTerms(url, lease_seconds=1.0), limits=lambda: limits, degraded={})
+    counters = SharedCounters(SharedConfig(url, lease_seconds=1.0), limits=lambda: limits, degraded={})
     await counters.start()
     plan = limits.default.plan("checkout")
     while isinstance(await counters.acquire(plan), LimitReached):  # noqa: ASYNC110  # the store is being filled, and tells nobody

@@ -21,7 +21,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from invoke_gateway.counters.shared.connecting import SERVER_RULES, run_of
-from invoke_gateway.counters.shared.messages import Take, Terms
+from invoke_gateway.counters.shared.messages import RequestIdentity, Take
 from invoke_gateway.counters.shared.script import RENEW, base_key
 from invoke_gateway.counters.shared.tally import Tally
 from invoke_gateway.policy.limits import AccountLimits, FunctionLimits
@@ -129,12 +129,12 @@ async def _talk(link: StoreConnection, tally: Tally) -> list[tuple[Take, Any]]:
         return []
     script, argument = request
     (reply,) = await link.call([("EVALSHA", script.sha, 1, base_key(tally.account), argument)])
-    return tally.receive(reply, time.monotonic())
+    return tally.apply_reply(reply, time.monotonic())
 
 
 async def _register(link: StoreConnection, name: str, account: str = "000000000000") -> Tally:
     """Registers a tally. In a new store it is refilled first."""
-    tally = Tally(account, Terms(name, LEASE_MS, 0, 5.0))
+    tally = Tally(account, RequestIdentity(name, LEASE_MS, 0, 5.0))
     await _talk(link, tally)
     return tally
 
@@ -156,7 +156,7 @@ async def _rounds(link: StoreConnection, tally: Tally, limits: AccountLimits, ba
         running = []
         for _ in range(batch):
             number += 1
-            tally.ask(Take(limits.plan(f"function-{number % 100}")))
+            tally.enqueue(Take(limits.plan(f"function-{number % 100}")))
         for take, answer in await _talk(link, tally):
             if not isinstance(answer, int):
                 raise Trouble(f"a take was answered with {answer}")

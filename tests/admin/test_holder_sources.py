@@ -30,7 +30,7 @@ class Store:
             raise NoAnswer("check that it runs")
         return [report for report in self.reports if report.account in accounts]
 
-    async def forget(self, dead: Iterable[tuple[str, str]], *, force: bool) -> list[int | None]:
+    async def release_gateway(self, dead: Iterable[tuple[str, str]], *, force: bool) -> list[int | None]:
         self.force = force
         self.forgotten = list(dead)
         return [None if gateway == self.heard else 5 for gateway, _ in self.forgotten]

@@ -96,7 +96,7 @@ BREAKS = {
         [Violation.OVERSHOOT],
     ),
     "no waiting for the time-out: reclaim_after counts for nothing": Break(
-        [Edit(SHARED_COUNTERS, "int(terms.keep_seconds * 1000)", "0")],
+        [Edit(SHARED_COUNTERS, "int(config.keep_seconds * 1000)", "0")],
         f"{SHARED} --faults killed --reclaim-after timeout",
         [Violation.GIVEN_AWAY],
     ),

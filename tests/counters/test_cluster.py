@@ -14,7 +14,7 @@ import pytest
 from invoke_gateway.counters.base import StoreNotCounting
 from invoke_gateway.counters.local_slots import LocalSlot
 from invoke_gateway.counters.shared.counters import SharedCounters
-from invoke_gateway.counters.shared.shared_config import SharedTerms
+from invoke_gateway.counters.shared.shared_config import SharedConfig
 from invoke_gateway.policy.concurrency import LimitReached
 from invoke_gateway.policy.limits import AccountLimits, Limits
 
@@ -51,7 +51,7 @@ async def sharing(cluster: Cluster, **terms: Any) -> AsyncIterator[SharedCounter
     limits = Limits(first, {other.account: other for other in others})
     values: dict[str, Any] = {"url": cluster.url, "lease_seconds": LEASE, "timeout_seconds": LEASE / 4, **terms}
     degraded: dict[str, bool] = {}
-    counters = SharedCounters(SharedTerms(**values), limits=lambda: limits, degraded=degraded)
+    counters = SharedCounters(SharedConfig(**values), limits=lambda: limits, degraded=degraded)
     await counters.start()
     assert counters._degraded is degraded
     try:

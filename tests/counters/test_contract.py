@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from invoke_gateway.counters.base import CountedSlot, Counters
 from invoke_gateway.counters.memory import MemoryCounters
 from invoke_gateway.counters.shared.counters import SharedCounters
-from invoke_gateway.counters.shared.shared_config import SharedTerms
+from invoke_gateway.counters.shared.shared_config import SharedConfig
 from invoke_gateway.policy.concurrency import Claim, Lane, LimitReached, Plan, RateClaim
 from invoke_gateway.policy.limits import AccountLimits, FunctionLimits, Limits
 from invoke_gateway.refusals import Refusal
@@ -64,7 +64,7 @@ def stores() -> Iterator[Stores]:
 async def share(store: Store) -> SharedCounters:
     store.clear("a")
     limits = Limits(AccountLimits("a", 3))
-    counters = SharedCounters(SharedTerms(store.url, timeout_seconds=5), limits=lambda: limits, degraded={})
+    counters = SharedCounters(SharedConfig(store.url, timeout_seconds=5), limits=lambda: limits, degraded={})
     await counters.start()
     assert counters.unavailable_reason is None
     return counters

@@ -17,10 +17,10 @@ from invoke_gateway.counters.holders import NoAnswer, Report
 from invoke_gateway.counters.local_slots import LocalSlot
 from invoke_gateway.counters.memory import MemoryCounters
 from invoke_gateway.counters.shared.connecting import SERVER_RULES
-from invoke_gateway.counters.shared.counters import SharedCounters, SharedTerms
-from invoke_gateway.counters.shared.holder_snapshots import MOST_ROWS, Listing
+from invoke_gateway.counters.shared.counters import SharedConfig, SharedCounters
+from invoke_gateway.counters.shared.holder_snapshots import MOST_ROWS, HolderSnapshots
 from invoke_gateway.counters.shared.script import REGISTER, base_key
-from invoke_gateway.counters.shared.store_admin import Inquiry
+from invoke_gateway.counters.shared.store_admin import StoreAdmin
 from invoke_gateway.exchange import Exchange
 from invoke_gateway.policy.limits import AccountLimits, Limits
 from invoke_gateway.store.connection import StoreConnection
@@ -56,14 +56,14 @@ async def take(counters: MemoryCounters, function: str = "f", account: AccountLi
 # What a process lists
 
 
-def listing_of(counters: MemoryCounters, clock: Clock, *accounts: str) -> Listing:
-    return Listing(counters, gateway="g-1", accounts=lambda: accounts, kept_seconds=9, clock=clock)
+def listing_of(counters: MemoryCounters, clock: Clock, *accounts: str) -> HolderSnapshots:
+    return HolderSnapshots(counters, gateway="g-1", accounts=lambda: accounts, kept_seconds=9, clock=clock)
 
 
-def told(listing: Listing) -> dict[str, list[Any]]:
+def told(snapshots: HolderSnapshots) -> dict[str, list[Any]]:
     """What the commands say, by key: gateway, age and keep in ms, rows."""
     said = {}
-    for _, _, _, key, argument in listing.commands(listing._accounts()):
+    for _, _, _, key, argument in snapshots.commands(snapshots._accounts()):
         assert isinstance(argument, bytes)
         *numbers, rows = msgspec.msgpack.decode(argument)
         said[str(key)] = [*numbers, msgspec.json.decode(rows)]
@@ -73,14 +73,14 @@ def told(listing: Listing) -> dict[str, list[Any]]:
 async def test_a_list_has_the_oldest_calls_and_is_told_once() -> None:
     clock = Clock()
     counters = MemoryCounters(clock)
-    listing = listing_of(counters, clock, "a", "b")
-    assert told(listing) == {}
+    snapshots = listing_of(counters, clock, "a", "b")
+    assert told(snapshots) == {}
     for _ in range(MOST_ROWS + 1):
         await take(counters)
         clock.now += 1
-    listing.look()
+    snapshots.refresh()
     clock.now += 0.5
-    ((gateway, age_ms, kept_ms, rows),) = told(listing).values()
+    ((gateway, age_ms, kept_ms, rows),) = told(snapshots).values()
     assert (gateway, age_ms, kept_ms, len(rows)) == ("g-1", 500, 9000, MOST_ROWS)
     assert rows[0] == {
         "account": "a",
@@ -90,21 +90,21 @@ async def test_a_list_has_the_oldest_calls_and_is_told_once() -> None:
         "slots": 1,
         "age_seconds": MOST_ROWS + 1.0,
     }
-    assert told(listing) == {}
+    assert told(snapshots) == {}
 
 
 async def test_an_account_whose_calls_have_ended_is_told_so_once() -> None:
     clock = Clock()
     counters = MemoryCounters(clock)
-    listing = listing_of(counters, clock, "a")
+    snapshots = listing_of(counters, clock, "a")
     slot = await take(counters)
-    listing.look()
-    assert len(told(listing)[BASE][-1]) == 1
+    snapshots.refresh()
+    assert len(told(snapshots)[BASE][-1]) == 1
     slot.release()
-    listing.look()
-    assert told(listing)[BASE][-1] == []
-    listing.look()
-    assert told(listing) == {}
+    snapshots.refresh()
+    assert told(snapshots)[BASE][-1] == []
+    snapshots.refresh()
+    assert told(snapshots) == {}
 
 
 async def test_with_many_accounts_it_looks_at_no_more_slots_and_shows_fewer_of_each() -> None:
@@ -113,9 +113,9 @@ async def test_with_many_accounts_it_looks_at_no_more_slots_and_shows_fewer_of_e
     for name in names:
         for _ in range(12):
             await take(counters, account=AccountLimits(name, 100))
-    listing = listing_of(counters, clock, *names)
-    listing.look()
-    assert [len(said[-1]) for said in told(listing).values()] == [10] * 50
+    snapshots = listing_of(counters, clock, *names)
+    snapshots.refresh()
+    assert [len(said[-1]) for said in told(snapshots).values()] == [10] * 50
 
 
 # What the store shows
@@ -137,7 +137,7 @@ def store(kept: Store) -> Store:
 async def sharing(store: Store, url: str | None = None, **terms: Any) -> AsyncIterator[SharedCounters]:
     values: dict[str, Any] = {"lease_seconds": LEASE, "keep_seconds": 0.0, "timeout_seconds": 5.0, **terms}
     table = Limits(ACCOUNT)
-    counters = SharedCounters(SharedTerms(url or store.url, **values), limits=lambda: table, degraded={})
+    counters = SharedCounters(SharedConfig(url or store.url, **values), limits=lambda: table, degraded={})
     await counters.start()
     try:
         yield counters
@@ -149,9 +149,9 @@ def connect(url: str) -> StoreConnection:
     return StoreConnection(url, SERVER_RULES, where=url)
 
 
-def ask(store: Store, keep_seconds: float = 0.0, timeout_seconds: float = 1.0) -> Inquiry:
+def ask(store: Store, keep_seconds: float = 0.0, timeout_seconds: float = 1.0) -> StoreAdmin:
     make_link = partial(connect, store.url)
-    return Inquiry(
+    return StoreAdmin(
         lambda account: make_link, lease_seconds=LEASE, keep_seconds=keep_seconds, timeout_seconds=timeout_seconds
     )
 
@@ -181,8 +181,8 @@ def held(function: str, slots: int) -> dict[str, int]:
 
 async def publish(counters: SharedCounters) -> None:
     """Look now, and say so."""
-    counters._listing.look()
-    await send(counters.terms.url, counters._listing.commands(counters.accounts))
+    counters._snapshots.refresh()
+    await send(counters.config.url, counters._snapshots.commands(counters.accounts))
 
 
 async def test_the_calls_of_one_gateway_are_found_by_another(store: Store) -> None:
@@ -191,7 +191,7 @@ async def test_the_calls_of_one_gateway_are_found_by_another(store: Store) -> No
         await take(one, "g")
         await publish(one)
         await asyncio.sleep(0.01)
-        reports = {report.gateway: report for report in await two.inquiry.report(["a"], None)}
+        reports = {report.gateway: report for report in await two.store_admin.report(["a"], None)}
         assert reports.keys() == {one.gateway, two.gateway}
         report = reports[one.gateway]
         assert (report.account, report.slots, report.is_alive) == ("a", 2, True)
@@ -209,7 +209,7 @@ async def test_of_one_function_only_its_slots_are_counted_and_its_calls_shown(st
         for function in ("f", "f", "g"):
             await take(one, function)
         await publish(one)
-        (report,) = await one.inquiry.report(["a"], "f")
+        (report,) = await one.store_admin.report(["a"], "f")
         assert (report.slots, [row["function"] for row in report.rows]) == (2, ["f", "f"])
 
 
@@ -246,9 +246,9 @@ async def test_whoever_was_heard_within_half_a_lease_lives(store: Store, keep: f
     inquiry = ask(store, keep)
     reports = {report.gateway: report.is_alive for report in await inquiry.report(["a"], None)}
     assert reports == {"g-alive": True, "g-dead": False}
-    assert await inquiry.forget([("g-alive", "a"), ("g-dead", "a")], force=False) == [None, 3]
+    assert await inquiry.release_gateway([("g-alive", "a"), ("g-dead", "a")], force=False) == [None, 3]
     assert store.sums("a") == held("f", 3)
-    assert await inquiry.forget([("g-alive", "a")], force=True) == [3]
+    assert await inquiry.release_gateway([("g-alive", "a")], force=True) == [3]
     assert store.sums("a") == {}
 
 
@@ -256,8 +256,8 @@ async def test_what_was_given_back_twice_was_given_back_once(store: Store) -> No
     await register(store, "g-dead", held("f", 3))
     await register(store, "g-other", held("f", 2))
     pass_time(store, "g-dead", LEASE)
-    assert await ask(store).forget([("g-dead", "a")], force=False) == [3]
-    assert await ask(store).forget([("g-dead", "a")], force=False) == [0]
+    assert await ask(store).release_gateway([("g-dead", "a")], force=False) == [3]
+    assert await ask(store).release_gateway([("g-dead", "a")], force=False) == [0]
     assert store.sums("a") == held("f", 2)
 
 
@@ -272,7 +272,7 @@ async def test_a_forgotten_gateway_leaves_nothing_in_the_store(store: Store) -> 
 async def test_a_living_gateway_that_was_forgotten_by_force_counts_its_calls_again(store: Store) -> None:
     async with sharing(store) as one:
         slot = await take(one)
-        assert await one.inquiry.forget([(one.gateway, "a")], force=True) == [1]
+        assert await one.store_admin.release_gateway([(one.gateway, "a")], force=True) == [1]
         await take(one)  # fenced, registered with what runs, then granted
         assert store.sums("a")["a/account"] == 2
         slot.release()
@@ -294,14 +294,16 @@ async def test_each_server_is_asked_for_its_accounts_and_answers_stand_in_the_or
             store.clear("a")
             await register(store, "g-1", {"a/account": slots})
         makers = {"a": partial(connect, one.url), "b": partial(connect, other.url)}
-        inquiry = Inquiry(makers.__getitem__, lease_seconds=LEASE, keep_seconds=0, timeout_seconds=1.0)
-        assert await inquiry.forget([("g-1", "b"), ("g-1", "a")], force=True) == [0, 3], "of b the other knows nothing"
-        assert await inquiry.forget([("g-1", "a"), ("g-1", "b")], force=True) == [0, 0]
+        inquiry = StoreAdmin(makers.__getitem__, lease_seconds=LEASE, keep_seconds=0, timeout_seconds=1.0)
+        assert await inquiry.release_gateway([("g-1", "b"), ("g-1", "a")], force=True) == [0, 3], (
+            "of b the other knows nothing"
+        )
+        assert await inquiry.release_gateway([("g-1", "a"), ("g-1", "b")], force=True) == [0, 0]
 
 
 async def test_an_address_where_nothing_listens_is_no_answer() -> None:
     nowhere = partial(connect, "redis://127.0.0.1:1/0")
-    inquiry = Inquiry(lambda account: nowhere, lease_seconds=LEASE, keep_seconds=0, timeout_seconds=0.1)
+    inquiry = StoreAdmin(lambda account: nowhere, lease_seconds=LEASE, keep_seconds=0, timeout_seconds=0.1)
     with pytest.raises(NoAnswer, match="check that it runs"):
         await inquiry.report(["a"], None)
 
@@ -314,9 +316,9 @@ async def test_the_rights_that_the_documentation_names_are_enough(store: Store) 
     async with sharing(store, store.url.replace("unix://", "unix://gateway:secret@")) as one:
         slot = await take(one)
         await publish(one)
-        (report,) = await one.inquiry.report(["a"], "f")
+        (report,) = await one.store_admin.report(["a"], "f")
         assert (report.slots, len(report.rows)) == (1, 1)
-        assert await one.inquiry.forget([(one.gateway, "a")], force=True) == [1]
+        assert await one.store_admin.release_gateway([(one.gateway, "a")], force=True) == [1]
         await one.read_sums()
         slot.release()
     assert store.sums("a") == {}

@@ -13,7 +13,7 @@ import pytest
 from invoke_gateway.counters.base import StoreNotCounting
 from invoke_gateway.counters.local_slots import LocalSlot
 from invoke_gateway.counters.shared.counters import SharedCounters
-from invoke_gateway.counters.shared.shared_config import SharedTerms
+from invoke_gateway.counters.shared.shared_config import SharedConfig
 from invoke_gateway.policy.limits import AccountLimits, Limits
 from invoke_gateway.policy.store_url import Host, split_store_url
 from invoke_gateway.store.sentinel import Sentinels
@@ -38,7 +38,7 @@ def watched() -> Iterator[Watched]:
 @asynccontextmanager
 async def sharing(url: str) -> AsyncIterator[SharedCounters]:
     table = Limits(ACCOUNT)
-    counters = SharedCounters(SharedTerms(url, LEASE, LEASE / 4), limits=lambda: table, degraded={})
+    counters = SharedCounters(SharedConfig(url, LEASE, LEASE / 4), limits=lambda: table, degraded={})
     await counters.start()
     try:
         yield counters

@@ -21,7 +21,7 @@ from invoke_gateway.counters.base import StoreNotCounting
 from invoke_gateway.counters.local_slots import LocalSlot
 from invoke_gateway.counters.shared.counters import SharedCounters
 from invoke_gateway.counters.shared.shard import Shard
-from invoke_gateway.counters.shared.shared_config import SharedTerms
+from invoke_gateway.counters.shared.shared_config import SharedConfig
 from invoke_gateway.policy.concurrency import LimitReached, Plan
 from invoke_gateway.policy.limits import AccountLimits, Limits
 from invoke_gateway.refusals import Refusal
@@ -54,7 +54,7 @@ def store(kept: Store) -> Store:
 async def sharing(store: Store, limits: AccountLimits = ACCOUNT, **terms: Any) -> AsyncIterator[SharedCounters]:
     values: dict[str, Any] = {"url": store.url, "lease_seconds": LEASE, "timeout_seconds": TIMEOUT, **terms}
     table = Limits(limits)
-    counters = SharedCounters(SharedTerms(**values), limits=lambda: table, degraded={})
+    counters = SharedCounters(SharedConfig(**values), limits=lambda: table, degraded={})
     await counters.start()
     try:
         yield counters
@@ -182,7 +182,7 @@ async def test_a_connection_that_ended_unseen_costs_no_call(store: Store) -> Non
             client.client_kill_filter(_type="normal", skipme=True)
         await take(counters)
         await counted(store, 1)
-        assert counters.totals.alone == {"refused": 0, "admitted": 0}
+        assert counters.totals.fallback == {"refused": 0, "admitted": 0}
 
 
 async def test_a_write_after_a_reset_counts_as_a_lost_connection(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,7 +197,7 @@ async def test_a_write_after_a_reset_counts_as_a_lost_connection(store: Store, m
         monkeypatch.setattr(shard_of(counters)._link._connection, "send_packed_command", fail)
         await take(counters)
         await counted(store, 1)
-        assert counters.totals.alone == {"refused": 0, "admitted": 0}
+        assert counters.totals.fallback == {"refused": 0, "admitted": 0}
 
 
 @pytest.mark.lateness
@@ -214,8 +214,8 @@ async def test_closed_refuses_within_the_time_bound_and_recovers_by_itself(
         assert isinstance(refused, StoreNotCounting)
         assert (refused.claim.refusal, refused.describe()) == (Refusal.COUNTERS_UNAVAILABLE, "counters=away")
         assert isinstance(end_at_once(counters.acquire(PLAN)), StoreNotCounting), "a known outage is not waited for"
-        assert counters.why_not_ready == f"The shared counters do not answer: no answer within {TIMEOUT:g} s."
-        assert counters.totals.alone == {"refused": 2, "admitted": 0}
+        assert counters.why_not_ready == f"The shared counters are unavailable: no answer within {TIMEOUT:g} s."
+        assert counters.totals.fallback == {"refused": 2, "admitted": 0}
         held.release()
         store.resume()
         await eventually(lambda: counters.unavailable_reason is None, "answers again")
@@ -266,7 +266,7 @@ async def test_open_admits_as_if_it_were_alone(store: Store) -> None:
 
 async def test_without_a_store_it_starts_all_the_same(kept: Store) -> None:
     limits = Limits(ACCOUNT)
-    terms = SharedTerms("unix:///nowhere/store.sock", LEASE, TIMEOUT)
+    terms = SharedConfig("unix:///nowhere/store.sock", LEASE, TIMEOUT)
     counters = SharedCounters(terms, limits=lambda: limits, degraded={})
     await counters.start()
     assert isinstance(await refuse(counters), StoreNotCounting)
@@ -353,7 +353,7 @@ async def test_slots_are_kept_for_the_calls_of_a_dead_gateway_where_that_is_want
 async def die(counters: SharedCounters) -> None:
     """End a gateway without a word to the store, as kill -9 does."""
     shard = shard_of(counters)
-    await shard._heartbeat.close()
+    await shard._lease_events.close()
     assert shard._task is not None
     await shard._task.close()
     await shard._link.close()
@@ -472,7 +472,7 @@ async def test_a_mistake_of_ours_lets_nobody_wait_for_ever(
             raise ZeroDivisionError
 
         with monkeypatch.context() as patched:
-            patched.setattr(tally, "receive", fail)
+            patched.setattr(tally, "apply_reply", fail)
             assert isinstance(await refuse(counters), StoreNotCounting)
         assert any(record.exc_info for record in caplog.records)
         await eventually(lambda: counters.unavailable_reason is None, "answers again")

@@ -10,7 +10,7 @@ from collections import Counter
 
 import msgspec
 
-from invoke_gateway.counters.shared.messages import Refused, Take, Terms, encode_forget, read_renewal
+from invoke_gateway.counters.shared.messages import Refused, RequestIdentity, Take, encode_forget, read_renewal
 from invoke_gateway.counters.shared.script import ALL, FORGET, RENEW, Script, base_key
 from invoke_gateway.counters.shared.tally import Tally
 from invoke_gateway.policy.limits import AccountLimits, FunctionLimits
@@ -38,7 +38,7 @@ class Gateway:
     def __init__(self, now: float) -> None:
         Gateway.latest += 1
         self.id = f"g-{Gateway.latest}"
-        self.tally = Tally("a", Terms(self.id, LEASE_MS, 0, PATIENCE_SECONDS))
+        self.tally = Tally("a", RequestIdentity(self.id, LEASE_MS, 0, PATIENCE_SECONDS))
         self.request: tuple[Script, bytes] | None = None
         self.reply: bytes | None = None
         self.waiting: list[Take] = []
@@ -106,7 +106,7 @@ class World:
         if gateway.reply is None:
             return
         reply, gateway.reply = gateway.reply, None
-        for take, answer in gateway.tally.receive(reply, self.now):
+        for take, answer in gateway.tally.apply_reply(reply, self.now):
             gateway.waiting.remove(take)
             if isinstance(answer, int):
                 gateway.running.append(take.plan.function_counter.rpartition("/")[2])
@@ -129,7 +129,7 @@ class World:
             renewed = read_renewal(self.execute(RENEW, argument))
             if renewed.status == 0:
                 gateway.heard_at = self.now
-            gateway.tally.note_renewal(epoch, renewed)
+            gateway.tally.apply_renewal(epoch, renewed)
 
     # What may happen.
 
@@ -137,7 +137,7 @@ class World:
         for function in functions:
             take = Take(PLANS[function])
             gateway.waiting.append(take)
-            gateway.tally.ask(take)
+            gateway.tally.enqueue(take)
 
     def end_call(self, gateway: Gateway, index: int = 0) -> None:
         gateway.tally.release(names_of(gateway.running.pop(index)))
@@ -147,7 +147,7 @@ class World:
         if gateway.request is not None and is_late:
             self.ghosts.append(gateway.request)
         gateway.request = gateway.reply = None
-        gateway.tally.lose()
+        gateway.tally.mark_lost()
 
     def live(self, quarters: int) -> None:
         """Quarters of a lease, with the heartbeats of those that are awake."""
@@ -205,7 +205,7 @@ class World:
         for gateway in self.gateways:
             if gateway.request is not None or gateway.reply is not None:
                 gateway.request = gateway.reply = None
-                gateway.tally.lose()
+                gateway.tally.mark_lost()
         self.ghosts.clear()  # they were under way to the server that is gone
 
     def nobody_is_forgotten_when_a_call_is_admitted(self, before: Counter[str]) -> None:

@@ -126,7 +126,7 @@ BREAKS = (
     Break(
         "late grants are kept",
         "tally.py",
-        "is_late = now - self._sent_at >= self._terms.patience_seconds",
+        "is_late = now - self._sent_at >= self._identity.patience_seconds",
         "is_late = False",
         first=312,
     ),

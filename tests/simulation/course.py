@@ -48,7 +48,7 @@ class Course:
         self.policy = random.choice(["closed"] * 6 + ["share", "open"])
         self.patience = random.choice([0.05, 0.25])
         self.calm_from = 4.0 * self.lease + random.uniform(0, 2)
-        terms = core.Terms("", int(self.lease * 1000), int(self.keep * 1000), self.patience)
+        terms = core.RequestIdentity("", int(self.lease * 1000), int(self.keep * 1000), self.patience)
         self._terms = terms
         self.limits = AccountLimits(
             "a",

@@ -166,12 +166,12 @@ class Gateway:
         asked.began_at = self._world.now
         if self._find_lane(plan, lambda ceiling: ceiling) is None:
             self._answer(asked, "full here")
-        elif self.why_away is not None or self.is_leaving or self.tally.refill_until > self.clock():
-            self._take_alone(asked)
+        elif self.why_away is not None or self.is_leaving or self.tally.recovers_until > self.clock():
+            self._acquire_locally(asked)
         else:
             asked.take = self._core.Take(plan)
             self._of_take[asked.take] = asked
-            self.tally.ask(asked.take)
+            self.tally.enqueue(asked.take)
             self._ring()
 
     def _hang_up(self, asked: Asked) -> None:
@@ -190,7 +190,7 @@ class Gateway:
                 return lane
         return None
 
-    def _take_alone(self, asked: Asked) -> None:
+    def _acquire_locally(self, asked: Asked) -> None:
         if self._policy == "closed" or self.is_leaving:
             self._answer(asked, "away")
             return
@@ -200,7 +200,7 @@ class Gateway:
             self._answer(asked, "full alone")
             return
         call = self._make_call(asked, lane)
-        self.tally.admit_alone(call.counters)
+        self.tally.admit_locally(call.counters)
         call.excused = "admitted alone"
         self._ring()
         self._begin(asked, call, None)
@@ -268,7 +268,7 @@ class Gateway:
                 self.why_away = None
                 pause = least
                 continue
-            self._note_away(trouble)
+            self._record_failure(trouble)
             yield self._sleep(pause)
             pause = min(pause * 2, self._lease / 16)
 
@@ -296,11 +296,11 @@ class Gateway:
             self._world.note("{} gets no reply: {}", self.name, reply.value)
             link.close()
             if request is not None:
-                tally.lose()
+                tally.mark_lost()
             return reply
         self._must_ask = False
         if request is not None:
-            self._receive(*reply)
+            self._apply_reply(*reply)
         return None
 
     def _work(self, request: tuple[Script, bytes] | None) -> Callable[[Server], Any]:
@@ -318,12 +318,12 @@ class Gateway:
 
         return work
 
-    def _receive(self, reply: bytes, granted_by: tuple[Server, int, int]) -> None:
+    def _apply_reply(self, reply: bytes, granted_by: tuple[Server, int, int]) -> None:
         was = self.tally.acknowledged
-        for take, answer in self.tally.receive(reply, self.clock()):
+        for take, answer in self.tally.apply_reply(reply, self.clock()):
             asked = self._of_take.pop(take)
             if answer is None:
-                self._take_alone(asked)
+                self._acquire_locally(asked)
             elif isinstance(answer, int):
                 self._begin(asked, self._make_call(asked, asked.plan.lanes[answer]), granted_by)
             else:
@@ -334,10 +334,10 @@ class Gateway:
             self._ring()
         self._rules.after_reply(self)
 
-    def _note_away(self, trouble: Trouble) -> None:
+    def _record_failure(self, trouble: Trouble) -> None:
         self.why_away = trouble.value
-        for take in self.tally.take_back():
-            self._take_alone(self._of_take.pop(take))
+        for take in self.tally.cancel_pending():
+            self._acquire_locally(self._of_take.pop(take))
         self._must_ask = True
         self._ring()
 
@@ -380,11 +380,11 @@ class Gateway:
         self._ring()
 
     def _note_renewal(self, epoch: int, renewed: Any) -> None:
-        self.tally.note_renewal(epoch, renewed)
+        self.tally.apply_renewal(epoch, renewed)
         if renewed.status == FENCED and epoch == self.tally.epoch and self.tally.acknowledged is not None:
             self._world.fail(f"{self.name} was told that the store does not know it, and goes on")
         if renewed.refill_ms:
-            self.tally.refill_until = max(self.tally.refill_until, self.clock() + renewed.refill_ms / 1000)
+            self.tally.recovers_until = max(self.tally.recovers_until, self.clock() + renewed.refill_ms / 1000)
         if self.tally.acknowledged is None:
             self._ring()
 

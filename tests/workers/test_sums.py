@@ -18,9 +18,11 @@ def test_slots_add_up_and_the_oldest_call_is_that_of_any_worker() -> None:
 def test_the_exchanges_with_the_store_add_up() -> None:
     sums = StoreSums()
     for _ in range(2):
-        sums.add({"batches": 1, "operations": 2, "failures": 3, "seconds": 0.5, "alone": {"refused": 4, "admitted": 5}})
+        sums.add(
+            {"batches": 1, "operations": 2, "failures": 3, "seconds": 0.5, "fallback": {"refused": 4, "admitted": 5}}
+        )
     assert (sums.batches, sums.operations, sums.failures, sums.seconds) == (2, 4, 6, 1.0)
-    assert sums.alone == {"refused": 8, "admitted": 10}
+    assert sums.fallback == {"refused": 8, "admitted": 10}
 
 
 def test_pairs_add_up() -> None:

@@ -14,12 +14,12 @@ _MOST_NAMED = 20  # gateways in a text
 _FEWEST_CHARACTERS = 4  # of the beginning of a name: `g-` and two more
 
 
-class Inquiry(Protocol):
+class StoreAdmin(Protocol):
     """Reads holders from the store, and releases dead ones. Both raise `NoAnswer`."""
 
     async def report(self, accounts: Iterable[str], function: str | None) -> list[Report]: ...
 
-    async def forget(self, dead: Iterable[tuple[str, str]], *, force: bool) -> list[int | None]: ...
+    async def release_gateway(self, dead: Iterable[tuple[str, str]], *, force: bool) -> list[int | None]: ...
 
 
 class LocalHolders:
@@ -51,14 +51,14 @@ class SharedHolders:
     def __init__(
         self,
         counters: Counters,
-        inquiry: Inquiry,
+        store_admin: StoreAdmin,
         *,
         gateway: str,
         accounts: Callable[[], list[str]],
         find_account: Callable[[str], str],
     ) -> None:
         self._counters = counters
-        self._inquiry = inquiry
+        self._store_admin = store_admin
         self._gateway = gateway
         self._accounts = accounts
         self._find_account = find_account
@@ -67,7 +67,7 @@ class SharedHolders:
         accounts = self._choose(query.account)
         stored, trouble = [], None
         try:
-            stored = await self._inquiry.report(accounts, query.function)
+            stored = await self._store_admin.report(accounts, query.function)
         except NoAnswer as error:
             trouble = f"The shared counters do not answer ({error}). Only the slots of this gateway are listed."
         return [*stored, *self.report_here(query)], trouble
@@ -79,11 +79,13 @@ class SharedHolders:
 
     async def release(self, gateway: str, account: str | None, *, force: bool) -> list[Report]:
         try:
-            known = await self._inquiry.report(self._choose(account), None)
+            known = await self._store_admin.report(self._choose(account), None)
             gateway = _complete(gateway, known)
             dead = [report for report in known if _is_meant(gateway, report)]
             _check(gateway, dead, known, force=force)
-            slots = await self._inquiry.forget([(report.gateway or "", report.account) for report in dead], force=force)
+            slots = await self._store_admin.release_gateway(
+                [(report.gateway or "", report.account) for report in dead], force=force
+            )
         except NoAnswer as error:
             raise NotReleased(
                 f"The shared counters do not answer ({error}). Some slots may have been released. Try again.", 503

@@ -136,7 +136,7 @@ class GatewayAdmin:
             return LocalHolders(self._counters, find_account=self._find_account)
         return SharedHolders(
             shared,
-            shared.inquiry,
+            shared.store_admin,
             gateway=shared.gateway,
             accounts=lambda: shared.accounts,
             find_account=self._find_account,

@@ -28,10 +28,10 @@ def make_shared_counters(
     if settings.counters == "memory":
         return None
     from ..counters.shared.counters import SharedCounters
-    from ..counters.shared.shared_config import SharedTerms
+    from ..counters.shared.shared_config import SharedConfig
 
     shared = settings.shared
-    terms = SharedTerms(
+    terms = SharedConfig(
         settings.counters,
         shared.lease_seconds,
         shared.store_timeout_seconds,

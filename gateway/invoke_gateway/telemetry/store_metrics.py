@@ -16,7 +16,7 @@ class StoreExchanges(Protocol):
     seconds: float
     operations: int
     failures: int
-    alone: dict[str, int]
+    fallback: dict[str, int]
 
 
 class SharedCounts(Protocol):
@@ -98,5 +98,5 @@ def _list_totals(totals: list[StoreExchanges]) -> Iterator[Family]:
         "store_fallback",
         "Calls decided locally while the store was unavailable, by decision (shared.on_store_failure).",
         ("decision",),
-        [((decision,), count) for store in totals for decision, count in store.alone.items()],
+        [((decision,), count) for store in totals for decision, count in store.fallback.items()],
     )

@@ -47,15 +47,15 @@ class StoreSums:
     def clear(self) -> None:
         self.batches = self.operations = self.failures = 0
         self.seconds = 0.0
-        self.alone: dict[str, int] = {"refused": 0, "admitted": 0}
+        self.fallback: dict[str, int] = {"refused": 0, "admitted": 0}
 
     def add(self, totals: Mapping[str, Any]) -> None:
         self.batches += totals["batches"]
         self.operations += totals["operations"]
         self.failures += totals["failures"]
         self.seconds += totals["seconds"]
-        for decision, calls in totals["alone"].items():
-            self.alone[decision] += calls
+        for decision, calls in totals["fallback"].items():
+            self.fallback[decision] += calls
 
 
 class ConnectionSums:

@@ -159,7 +159,7 @@ class Worker:
         """Releases the slots of a dead worker."""
         shared = self._gateway.shared
         assert shared is not None, "workers share counters"
-        await shared.inquiry.forget(((name, account) for account in shared.accounts), force=True)
+        await shared.store_admin.release_gateway(((name, account) for account in shared.accounts), force=True)
 
     async def on_backend(self, _: None) -> str | None:
         """Returns None where the backend can be reached; else the reason."""

@@ -1,9 +1,9 @@
-"""A cluster's nodes: each counts the accounts whose slot it has, and is talked to by itself.
+"""Assigns accounts to the nodes of a cluster. Each node counts the accounts whose slot it has.
 
 All keys of an account have one hash tag, so they are in one slot and on one node. When the slots move, or a replica
-takes over, an account's tally is handed to another node's shard and goes on there as after any lost connection: what
-was in doubt is sent again with its number, and the new node, which is another server process, refills for a lease.
-While nobody counts an account (its slot is being moved, its node is not known) it waits in a place of its own.
+takes over, an account's tally moves to another node's shard. There it continues as after any lost connection: what was
+in doubt is sent again with its number, and the new node, which is another server process, recovers for a lease. While
+no node counts an account (its slot is being moved, its node is not known) the account is `Unassigned`.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from ...store.errors import StoreUnavailable
 from .connecting import NODE_RULES, Redirect
 from .script import base_key
 from .shard import Shard
-from .shard_context import AccountTally, Context, Place
+from .shard_context import AccountOwner, AccountTally, ShardContext
 
 log = logging.getLogger("invoke_gateway")
 
 Slots = list[tuple[int, int, Host]]
-"""First slot, last slot, the node that has them."""
+"""Lists the first slot, the last slot, and the node that has them."""
 
 
-class _Nowhere:
-    """The accounts that no node counts now."""
+class Unassigned:
+    """Holds the accounts that no node counts now."""
 
-    def __init__(self, context: Context, where: str) -> None:
+    def __init__(self, context: ShardContext, where: str) -> None:
         self.availability = context.make_availability(where)
         self.tallies: dict[str, AccountTally] = {}
         self._context = context
@@ -41,30 +41,30 @@ class _Nowhere:
     def make_link(self) -> StoreConnection:
         raise StoreUnavailable(self.availability.unavailable_reason or "no node of the cluster counts the account now")
 
-    def adopt(self, tally: AccountTally) -> None:
-        """At the start; after that, who comes here is answered."""
+    def assign(self, tally: AccountTally) -> None:
+        """Waits at the start; later the account is unavailable at once."""
         tally.shard = self
         self.tallies[tally.account] = tally
         if self.availability.unavailable_reason is None:
-            self.take_in(tally, "the node that has its slot is not known")
+            self.reassign(tally, "the node that has its slot is not known")
 
-    def take_in(self, tally: AccountTally, why: str) -> None:
+    def reassign(self, tally: AccountTally, reason: str) -> None:
         tally.shard = self
         self.tallies[tally.account] = tally
-        self.availability.record_failure(f"account {tally.account}: {why}")
-        self._context.answer_alone(tally)
+        self.availability.record_failure(f"account {tally.account}: {reason}")
+        self._context.refuse_pending(tally)
 
-    def ring(self, tally: AccountTally) -> None:
-        """Its next place asks it anyway."""
+    def mark_dirty(self, tally: AccountTally) -> None:
+        """Does nothing: the next owner sends what is due."""
 
 
 class Cluster:
-    def __init__(self, context: Context) -> None:
-        self._url = split_store_url(context.terms.url)
-        self._context = context._replace(tell=self._note_availability)
-        self._tell = context.tell
-        self._terms = context.terms
-        self._nowhere = _Nowhere(context, self._url.where)
+    def __init__(self, context: ShardContext) -> None:
+        self._url = split_store_url(context.config.url)
+        self._context = context._replace(on_change=self._note_availability)
+        self._on_change = context.on_change
+        self._config = context.config
+        self._unassigned = Unassigned(context, self._url.where)
         self._shards: dict[Host, Shard] = {}
         self._slots: Slots = []
         self._hint: Host | None = None
@@ -74,92 +74,92 @@ class Cluster:
 
     async def start(self) -> None:
         self._bell.clear()
-        await self._place_all()
+        await self._assign_all()
         if not self._is_settled():
             self._bell.set()
-        self._task = self._context.tasks.start(self._keep_placing, "places in the cluster")
+        self._task = self._context.tasks.start(self._keep_assigning, "assignment of accounts to cluster nodes")
 
     async def close(self) -> None:
         if self._task is not None:
             await self._task.close()
-        for tally in self._nowhere.tallies.values():
-            self._context.answer_alone(tally)
+        for tally in self._unassigned.tallies.values():
+            self._context.refuse_pending(tally)
         await asyncio.gather(*(shard.close() for shard in self._shards.values()), *self._ending)
 
-    def place(self, tally: AccountTally) -> None:
+    def assign(self, tally: AccountTally) -> None:
         shard = self._shard_of(tally.account)
         if shard is None:
-            self._nowhere.adopt(tally)
+            self._unassigned.assign(tally)
         else:
-            shard.adopt(tally)
+            shard.assign(tally)
         if shard is None or not shard.is_started:
             self._bell.set()
 
-    def places(self) -> list[Place]:
-        return [*self._shards.values(), self._nowhere]
+    def owners(self) -> list[AccountOwner]:
+        return [*self._shards.values(), self._unassigned]
 
     def shards(self) -> list[Shard]:
         return list(self._shards.values())
 
-    # What shards tell.
+    # Called by shards.
 
-    def take_in(self, tally: AccountTally, reply: Redirect) -> None:
-        self._nowhere.take_in(tally, reply.reason)
-        self.look(reply)
+    def reassign(self, tally: AccountTally, reply: Redirect) -> None:
+        self._unassigned.reassign(tally, reply.reason)
+        self.refresh(reply)
 
-    def look(self, reply: Redirect) -> None:
+    def refresh(self, reply: Redirect) -> None:
         self._hint = reply.host
         self._bell.set()
 
     def _note_availability(self) -> None:
-        self._tell()
+        self._on_change()
         shards = self._shards.values()
         if any(
             shard.is_started and shard.availability.unavailable_reason for shard in shards
         ):  # perhaps another took over
             self._bell.set()
 
-    # Placing.
+    # The assignment of accounts.
 
-    async def _keep_placing(self) -> None:
+    async def _keep_assigning(self) -> None:
         if not self._is_settled():
             self._bell.set()
-        pause = least = min(0.02, self._terms.lease_seconds / 100)
+        pause = least = min(0.02, self._config.lease_seconds / 100)
         while True:
             await self._bell.wait()
             self._bell.clear()
             try:
-                await self._place_all()
-            except Exception:  # a mistake of ours must not end it
-                log.exception("placing accounts on the nodes of the cluster failed")
+                await self._assign_all()
+            except Exception:  # a bug must not end it
+                log.exception("Assigning accounts to the nodes of the cluster failed.")
             await asyncio.sleep(pause)
             if self._is_settled():
                 pause = least
                 continue
             self._bell.set()
-            pause = min(pause * 2, self._terms.lease_seconds / 16)
+            pause = min(pause * 2, self._config.lease_seconds / 16)
 
     def _is_settled(self) -> bool:
-        if self._nowhere.tallies or self._bell.is_set():
+        if self._unassigned.tallies or self._bell.is_set():
             return False
-        if self._nowhere.availability.unavailable_reason is not None:
-            self._nowhere.availability.record_success()
+        if self._unassigned.availability.unavailable_reason is not None:
+            self._unassigned.availability.record_success()
         return all(shard.availability.unavailable_reason is None for shard in self._shards.values())
 
-    async def _place_all(self) -> None:
-        """Learn anew which node has which slots, and hand the accounts over."""
+    async def _assign_all(self) -> None:
+        """Reads which node has which slots, and assigns the accounts."""
         try:
             self._slots = await self._learn()
         except StoreUnavailable as error:
             if not self._slots:
-                for tally in list(self._nowhere.tallies.values()):
-                    self._nowhere.take_in(tally, str(error))
+                for tally in list(self._unassigned.tallies.values()):
+                    self._unassigned.reassign(tally, str(error))
                 return
-        for tally in [tally for place in self.places() for tally in place.tallies.values()]:
+        for tally in [tally for owner in self.owners() for tally in owner.tallies.values()]:
             await self._move(tally, self._shard_of(tally.account))
         self._retire_idle()
         await asyncio.gather(*(shard.start() for shard in self._shards.values() if not shard.is_started))
-        self._tell()
+        self._on_change()
 
     async def _move(self, tally: AccountTally, shard: Shard | None) -> None:
         was = tally.shard
@@ -167,24 +167,24 @@ class Cluster:
             return
         if isinstance(was, Shard):
             await was.release(tally)
-            if tally.shard is not was:  # it was led astray meanwhile
+            if tally.shard is not was:  # it was redirected meanwhile
                 return
         else:
-            self._nowhere.tallies.pop(tally.account, None)
+            self._unassigned.tallies.pop(tally.account, None)
         if shard is None:
-            self._nowhere.take_in(tally, "no node of the cluster has its slot")
+            self._unassigned.reassign(tally, "no node of the cluster has its slot")
         else:
-            shard.adopt(tally)
+            shard.assign(tally)
 
     def _shard_of(self, account: str) -> Shard | None:
-        """None where no node is known to have its slot."""
+        """Returns the shard of the node that has the account's slot; None without such a node."""
         slot = key_slot(base_key(account).encode())
         host = next((host for first, last, host in self._slots if first <= slot <= last), None)
         if host is None:
             return None
         shard = self._shards.get(host)
         if shard is None:
-            shard = self._shards[host] = Shard(lambda: self._make_link(host), self._context, guide=self)
+            shard = self._shards[host] = Shard(lambda: self._make_link(host), self._context, slot_map=self)
         return shard
 
     def _make_link(self, host: Host) -> StoreConnection:
@@ -204,11 +204,11 @@ class Cluster:
     # Slots.
 
     async def _learn(self) -> Slots:
-        """Ask one node after the other until one answers. Raises `StoreUnavailable`."""
+        """Queries one node after the other until one replies. Raises `StoreUnavailable`."""
         why = ""
         for host in self._candidates():
             try:
-                async with asyncio.timeout(self._terms.timeout_seconds):
+                async with asyncio.timeout(self._config.timeout_seconds):
                     return await self._ask_slots(host)
             except (StoreUnavailable, TimeoutError) as error:
                 why = f"{host[0]}:{host[1]}: {str(error) or 'no answer'}"
@@ -231,10 +231,10 @@ class Cluster:
             await link.close()
 
     def __repr__(self) -> str:
-        return f"<Cluster {self.places()}>"
+        return f"<Cluster {self.owners()}>"
 
 
 def _read_range(part: list[Any], asked: Host) -> tuple[int, int, Host]:
-    """A node that does not know its own name is the one that was asked."""
+    """Reads one range. A node that does not know its own name is the one that was queried."""
     first, last, (name, port, *_), *_ = part
     return first, last, (name.decode() if name else asked[0], port)

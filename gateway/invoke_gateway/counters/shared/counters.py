@@ -1,8 +1,8 @@
-"""Counters that any number of gateway processes share through a store.
+"""Shares counters among any number of gateway processes through a store.
 
-What this process holds is counted here, as the embedded store counts it; a tally for each account (tally.py, which
-has the theory) agrees with the store on it. Whatever is asked and released while one exchange is under way goes with
-the next: the busier the gateway, the larger its batches, and a lone request waits for nobody.
+The slots of this process are counted in `LocalSlots`. For each account a tally (tally.py, which has the theory) agrees
+on them with the store. Requests and releases during one exchange go with the next: the busier the gateway, the larger
+its batches. A lone request is sent immediately.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from ..base import RECOVERING, UNAVAILABLE, OnFree
 from ..local_slots import LocalSlot, LocalSlots
 from ..rates import Rates, describe_empty, take_now
 from .fallback import choose_part
-from .holder_snapshots import Listing
-from .limits_digest import LimitsInWords
-from .messages import Answer, Take, Terms
+from .holder_snapshots import HolderSnapshots
+from .limits_digest import LimitsDigest
+from .messages import Answer, RequestIdentity, Take
 from .servers import make_servers, read_sums
-from .shard_context import AccountTally, Context
-from .shared_config import SharedTerms, StoreTotals
-from .store_admin import Inquiry
+from .shard_context import AccountTally, ShardContext
+from .shared_config import SharedConfig, StoreTotals
+from .store_admin import StoreAdmin
 
 
-class _Asked(Take):
-    """A take that a request waits for."""
+class _PendingTake(Take):
+    """Adds the future of a request to a take."""
 
     __slots__ = ("answer",)
 
@@ -39,13 +39,18 @@ class _Asked(Take):
 
 
 class SharedCounters:
-    """`limits` gives the table in force. `degraded` is told whether the store is away or being refilled, and whether
-    another gateway has other limits. `clock` gives monotonic seconds. Levels, ages and occupants are those of this
-    process; `sums` are those of all, when last read."""
+    """Admits calls by a store.
+
+    limits: returns the table in force.
+    degraded: its keys store_unavailable, store_recovering and limits_mismatch are kept up to date.
+    clock: returns monotonic seconds.
+
+    Counts, ages and usage are those of this process; `sums` are those of all gateways, as last read.
+    """
 
     def __init__(
         self,
-        terms: SharedTerms,
+        config: SharedConfig,
         *,
         limits: Callable[[], Limits],
         degraded: dict[str, bool],
@@ -61,8 +66,8 @@ class SharedCounters:
         self.counts = slots.counts
         self.usage = slots.usage
         self.oldest_slots = slots.oldest_slots
-        self.gateway = terms.gateway or f"g-{token_hex(4)}"
-        self.terms = terms
+        self.gateway = config.gateway or f"g-{token_hex(4)}"
+        self.config = config
         self.totals = StoreTotals()
         self.sums: Mapping[str, int] = {}
         self._sums_at: float | None = None
@@ -71,30 +76,30 @@ class SharedCounters:
         degraded |= {"store_unavailable": False, "store_recovering": False, "limits_mismatch": False}
         self._tallies: dict[str, AccountTally] = {}
         self._tally_of: dict[LocalSlot, AccountTally] = {}
-        self._words = LimitsInWords(limits)
-        self._listing = Listing(
+        self._limits_digest = LimitsDigest(limits)
+        self._snapshots = HolderSnapshots(
             self,
             gateway=self.gateway,
             accounts=lambda: self._tallies,
-            kept_seconds=2 * terms.lease_seconds + terms.keep_seconds + 2,  # longer than its slots, then it ends
+            kept_seconds=2 * config.lease_seconds + config.keep_seconds + 2,  # longer than its slots, then it ends
             clock=clock,
         )
-        self.inquiry = Inquiry(
+        self.store_admin = StoreAdmin(
             lambda account: self._tallies[account].shard.make_link,
-            lease_seconds=terms.lease_seconds,
-            keep_seconds=terms.keep_seconds,
-            timeout_seconds=terms.timeout_seconds,
+            lease_seconds=config.lease_seconds,
+            keep_seconds=config.keep_seconds,
+            timeout_seconds=config.timeout_seconds,
         )
         self._servers = make_servers(
-            Context(
-                terms=terms,
+            ShardContext(
+                config=config,
                 gateway=self.gateway,
-                words=self._words,
+                limits_digest=self._limits_digest,
                 totals=self.totals,
-                more=self._listing.commands,
+                more=self._snapshots.commands,
                 deliver=self._deliver,
-                tell=self._note_availability,
-                heard=self._note_heartbeat,
+                on_change=self._note_availability,
+                on_renewed=self._on_renewed,
                 clock=clock,
                 tasks=tasks or BackgroundTasks(),
             )
@@ -103,20 +108,20 @@ class SharedCounters:
         self._loop: asyncio.AbstractEventLoop
 
     async def start(self) -> None:
-        """Begin to talk to the store. Does not fail where that is away: `trouble` tells, and it is tried again."""
+        """Starts the exchanges. It does not fail where the store is unavailable: `trouble` has the cause."""
         self._loop = asyncio.get_running_loop()
         self._open_accounts()
         await self._servers.start()
-        self._listing.start()
+        self._snapshots.start()
 
     async def close(self) -> None:
-        """Give everything back, so that nobody waits for the lease to end; unless slots are to be kept for calls that
-        still run in the backend."""
+        """Releases everything, so that no gateway waits for the lease to end. Where slots are to be kept for calls that
+        still run in the backend, they are reported instead."""
         self._is_closed = True
-        self._listing.close()
+        self._snapshots.close()
         await self._servers.close()
 
-    # What the chain asks.
+    # Admission.
 
     async def acquire(self, plan: Plan) -> LocalSlot | LimitReached:
         full = self.check(plan)
@@ -124,18 +129,18 @@ class SharedCounters:
             return full
         tally = self._tallies.get(plan.account) or self._open(plan.account)
         shard = tally.shard
-        if shard.availability.unavailable_reason is not None or tally.refill_until > self._clock() or self._is_closed:
-            return self._take_alone(plan, tally)
-        asked = _Asked(plan, self._loop.create_future())
-        tally.ask(asked)
-        shard.ring(tally)
+        if shard.availability.unavailable_reason is not None or tally.recovers_until > self._clock() or self._is_closed:
+            return self._acquire_locally(plan, tally)
+        asked = _PendingTake(plan, self._loop.create_future())
+        tally.enqueue(asked)
+        shard.mark_dirty(tally)
         try:
             return await asked.answer
         except asyncio.CancelledError:
             asked.abandon()
             if asked.answer.done() and not asked.answer.cancelled():
                 answer = asked.answer.result()
-                if isinstance(answer, LocalSlot):  # it came when it was too late
+                if isinstance(answer, LocalSlot):  # the grant came too late
                     answer.release(was_call=False)
             raise
 
@@ -150,12 +155,12 @@ class SharedCounters:
     def _on_release(self, slot: LocalSlot, claims: tuple[Claim, ...], function_counter: str) -> None:
         tally = self._tally_of.pop(slot)
         tally.release(claim.counter or function_counter for claim in claims)
-        tally.shard.ring(tally)
+        tally.shard.mark_dirty(tally)
 
     # What the admin listener asks.
 
     async def read_sums(self) -> None:
-        """Bring `sums` up to date, if the store answers."""
+        """Reads `sums` again, where the store replies."""
         sums = await read_sums(self._servers)
         if sums is None:
             return
@@ -164,8 +169,8 @@ class SharedCounters:
 
     @property
     def unavailable_reason(self) -> str | None:
-        """Why the store, or a part of it, does not answer; None while it does."""
-        states = [place.availability for place in self._servers.places()]
+        """Returns the cause where the store, or a part of it, is unavailable; else None."""
+        states = [owner.availability for owner in self._servers.owners()]
         reasons = [(state.where, state.unavailable_reason) for state in states if state.unavailable_reason is not None]
         if len(states) == 1:
             return reasons[0][1] if reasons else None
@@ -173,54 +178,54 @@ class SharedCounters:
 
     @property
     def accounts(self) -> list[str]:
-        """The accounts that this gateway counts."""
+        """Lists the accounts that this gateway counts."""
         return list(self._tallies)
 
     @property
     def gateways(self) -> int:
-        """How many gateways shared the counters when the store was last heard."""
+        """Returns the number of gateways on the store, as of its last reply."""
         return max((tally.gateways for tally in self._tallies.values()), default=1)
 
     @property
     def trouble(self) -> str | None:
-        """What is wrong with the store, in a sentence; None while it counts."""
+        """Returns the store's problem as a sentence; None while it counts."""
         if self.unavailable_reason is not None:
-            return f"The shared counters do not answer: {self.unavailable_reason}."
+            return f"The shared counters are unavailable: {self.unavailable_reason}."
         if self._degraded["store_recovering"]:
-            return "The shared counters began anew, and every gateway first tells what it runs."
+            return "The shared counters are being rebuilt after a store restart, from every gateway's running calls."
         return None
 
     @property
     def why_not_ready(self) -> str | None:
-        """The trouble, where it keeps calls of every account from being admitted."""
-        if self.terms.on_store_failure != "refuse":
+        """Returns the problem where it keeps calls of every account from being admitted, else None."""
+        if self.config.on_store_failure != "refuse":
             return None
-        places = [place for place in self._servers.places() if place.tallies]
-        return None if any(place.availability.counts for place in places) else self.trouble
+        owners = [owner for owner in self._servers.owners() if owner.tallies]
+        return None if any(owner.availability.counts for owner in owners) else self.trouble
 
     def describe(self) -> dict[str, object]:
-        """For /limits: who this is, how many share the counters, and how old the sums are in seconds."""
+        """Returns the section of /limits: the id, the number of gateways, and the age of the sums (seconds)."""
         age = None if self._sums_at is None else round(self._clock() - self._sums_at, 3)
         return {"gateway": self.gateway, "gateways": self.gateways, "sums_age_seconds": age, "trouble": self.trouble}
 
-    # What the store says.
+    # Answers of the store.
 
     def _deliver(self, tally: AccountTally, asked: Take, answer: Answer) -> None:
-        """Answer a request that waits; with None, as the policy says."""
-        assert isinstance(asked, _Asked), "nobody else asks"
+        """Answers a pending request; without an answer, by the policy."""
+        assert isinstance(asked, _PendingTake), "the only kind of take here"
         try:
             self._answer(tally, asked, answer)
-        except Exception as error:  # a mistake of ours: one request fails by it, and not those that follow
+        except Exception as error:  # a bug: one request fails by it, and not those that follow
             if not asked.answer.done():
                 asked.answer.set_exception(error)
 
-    def _answer(self, tally: AccountTally, asked: _Asked, answer: Answer) -> None:
+    def _answer(self, tally: AccountTally, asked: _PendingTake, answer: Answer) -> None:
         given: LocalSlot | LimitReached
         plan = asked.plan
         if answer is None:
             if asked.answer.done():
                 return
-            given = self._take_alone(plan, tally)
+            given = self._acquire_locally(plan, tally)
         elif isinstance(answer, int):
             given = self._enter(plan, plan.lanes[answer], tally)
         elif isinstance(answer.claim, RateClaim):
@@ -237,11 +242,11 @@ class SharedCounters:
         self._tally_of[slot] = tally
         return slot
 
-    def _take_alone(self, plan: Plan, tally: AccountTally) -> LocalSlot | LimitReached:
-        """What the policy says while the store says neither yes nor no."""
-        policy = self.terms.on_store_failure
+    def _acquire_locally(self, plan: Plan, tally: AccountTally) -> LocalSlot | LimitReached:
+        """Decides by the policy while the store is unavailable or recovering."""
+        policy = self.config.on_store_failure
         if policy == "refuse" or self._is_closed:
-            self.totals.alone["refused"] += 1
+            self.totals.fallback["refused"] += 1
             is_away = tally.shard.availability.unavailable_reason is not None or self._is_closed
             return UNAVAILABLE if is_away else RECOVERING
         lanes, rates = choose_part(policy, plan, tally)
@@ -252,38 +257,40 @@ class SharedCounters:
                 break
         found = full or self._rates.find(rates, plan.function_counter)
         if isinstance(found, LimitReached):
-            self.totals.alone["refused"] += 1
+            self.totals.fallback["refused"] += 1
             return found
         take_now(found)
-        self.totals.alone["admitted"] += 1
-        tally.admit_alone(claim.counter or plan.function_counter for claim in lane.claims)
-        tally.shard.ring(tally)
+        self.totals.fallback["admitted"] += 1
+        tally.admit_locally(claim.counter or plan.function_counter for claim in lane.claims)
+        tally.shard.mark_dirty(tally)
         return self._enter(plan, lane, tally)
 
     def _note_availability(self) -> None:
-        states = [place.availability for place in self._servers.places()]
+        states = [owner.availability for owner in self._servers.owners()]
         self._degraded["store_unavailable"] = any(state.unavailable_reason is not None for state in states)
         self._degraded["store_recovering"] = any(state.is_recovering for state in states)
 
-    def _note_heartbeat(self) -> None:
-        self._degraded["limits_mismatch"] = self._words.differ
+    def _on_renewed(self) -> None:
+        self._degraded["limits_mismatch"] = self._limits_digest.differ
         self._open_accounts()
 
     # Accounts.
 
     def _open_accounts(self) -> None:
-        """A reload may have brought accounts: their tallies register before somebody needs them."""
+        """Opens the accounts that a reload has brought: their tallies register before a call needs them."""
         for account in self._limits().all():
             if account.account not in self._tallies:
                 self._open(account.account)
 
     def _open(self, account: str) -> AccountTally:
-        terms = self.terms
+        config = self.config
         tally = self._tallies[account] = AccountTally(
             account,
-            Terms(self.gateway, int(terms.lease_seconds * 1000), int(terms.keep_seconds * 1000), terms.timeout_seconds),
+            RequestIdentity(
+                self.gateway, int(config.lease_seconds * 1000), int(config.keep_seconds * 1000), config.timeout_seconds
+            ),
         )
-        self._servers.place(tally)
+        self._servers.assign(tally)
         return tally
 
     def __repr__(self) -> str:

@@ -18,7 +18,7 @@ IN_WORDS: dict[Policy, str] = {
 
 
 def choose_part(policy: Policy, plan: Plan, tally: Tally) -> tuple[tuple[Lane, ...], tuple[RateClaim, ...]]:
-    """The lanes and rates that this gateway may use by itself."""
+    """Returns the lanes and rates that this gateway may use without the store."""
     if policy == "local_share":
         return tuple(_shrink(lane, tally) for lane in plan.lanes), _thin(plan.rates, tally)
     return plan.lanes, plan.rates

@@ -1,4 +1,4 @@
-"""What the thread of the lease hears, brought to the event loop and into the tallies of a shard."""
+"""Applies lease replies on the event loop."""
 
 from __future__ import annotations
 
@@ -12,58 +12,62 @@ from ...policy.counter_names import account_counter
 from ...store.connection import StoreConnection
 from .availability import CountersAvailability
 from .connecting import Redirect
-from .lease_thread import Heard, Lease
+from .lease_thread import Heard, LeaseThread
 from .messages import Renewed
-from .shard_context import AccountTally, Context, Guide
+from .shard_context import AccountTally, ShardContext, SlotMap
 
 log = logging.getLogger("invoke_gateway")
 
 
-def tell_fenced(gateway: str, tally: AccountTally) -> None:
+def log_fenced(gateway: str, tally: AccountTally) -> None:
     log.warning(
-        "shared counters do not know %s any more: it was not heard for a lease, or they lost it; it runs %d calls "
-        "of account %s and tells so before it admits another",
+        "Shared counters dropped gateway %s: its lease ended, or the store lost it. It runs %d calls of account %s, "
+        "and reports them before it admits another.",
         gateway,
         tally.held[account_counter(tally.account)],
         tally.account,
     )
 
 
-class Heartbeat:
-    """Renews `tallies`, those of a shard. `ring` is told of a tally that has something to say, `look` that there was
-    silence, and `leave` that another server has taken over though this one still answers."""
+class LeaseEvents:
+    """Renews the leases of a shard's tallies.
+
+    mark_dirty: called with a tally that must send something.
+    check_now: called where the store did not reply.
+    reconnect: called when another server has taken over, though this one still replies.
+    """
 
     def __init__(
         self,
         link: StoreConnection,
-        context: Context,
+        context: ShardContext,
         tallies: dict[str, AccountTally],
         availability: CountersAvailability,
-        guide: Guide | None,
+        slot_map: SlotMap | None,
         *,
-        ring: Callable[[AccountTally], None],
-        look: Callable[[], None],
-        leave: Callable[[], None],
+        mark_dirty: Callable[[AccountTally], None],
+        check_now: Callable[[], None],
+        reconnect: Callable[[], None],
     ) -> None:
         self._context = context
         self._tallies = tallies
         self._standing = availability
-        self._guide = guide
+        self._slot_map = slot_map
         self._has_failed = False
-        self._ring = ring
-        self._lease = Lease(
+        self._mark_dirty = mark_dirty
+        self._lease = LeaseThread(
             link,
-            seconds=context.terms.lease_seconds,
-            timeout_seconds=context.terms.timeout_seconds,
+            seconds=context.config.lease_seconds,
+            timeout_seconds=context.config.timeout_seconds,
             tallies=lambda: list(tallies.values()),
-            limits=context.words.of,
+            limits=context.limits_digest.of,
             more=lambda: context.more(list(tallies)),
-            tell=lambda heard: self._call_soon(self._note_renewals, heard),
-            tell_away=lambda why: self._call_soon(look),
-            tell_moved=lambda: self._call_soon(leave),
-            tell_failed=lambda: self._call_soon(self._note_failure),
+            on_replies=lambda replies: self._call_soon(self._apply_renewals, replies),
+            on_unavailable=lambda why: self._call_soon(check_now),
+            on_moved=lambda: self._call_soon(reconnect),
+            on_failed=lambda: self._call_soon(self._record_failure),
         )
-        self.hurry = self._lease.hurry
+        self.renew_now = self._lease.renew_now
         self.close = self._lease.close
         self._loop: asyncio.AbstractEventLoop
 
@@ -72,38 +76,38 @@ class Heartbeat:
         self._lease.start()
 
     def _call_soon(self, do: Callable[..., None], *arguments: Any) -> None:
-        with contextlib.suppress(RuntimeError):  # the event loop has ended, and with it this gateway
+        with contextlib.suppress(RuntimeError):  # the event loop has ended
             self._loop.call_soon_threadsafe(do, *arguments)
 
-    def _note_failure(self) -> None:
+    def _record_failure(self) -> None:
         self._has_failed = True
         self._context.tasks.record_failure(self, "heartbeat")
 
-    def _note_renewals(self, heard: list[Heard]) -> None:
+    def _apply_renewals(self, replies: list[Heard]) -> None:
         if self._has_failed:
             self._has_failed = False
             self._context.tasks.record_recovery(self)
-        for tally, epoch, renewed in heard:
+        for tally, epoch, renewed in replies:
             mine = self._tallies.get(tally.account)
-            if mine is None:  # counted elsewhere meanwhile
+            if mine is None:  # another server counts it meanwhile
                 continue
             if not isinstance(renewed, Redirect):
-                self._note_renewal(mine, epoch, renewed)
-            elif self._guide is not None:
-                self._guide.look(renewed)
-        self._context.heard()
+                self._apply_renewal(mine, epoch, renewed)
+            elif self._slot_map is not None:
+                self._slot_map.refresh(renewed)
+        self._context.on_renewed()
 
-    def _note_renewal(self, tally: AccountTally, epoch: int, renewed: Renewed) -> None:
+    def _apply_renewal(self, tally: AccountTally, epoch: int, renewed: Renewed) -> None:
         was = tally.acknowledged
-        tally.note_renewal(epoch, renewed)
+        tally.apply_renewal(epoch, renewed)
         if was is not None and tally.acknowledged is None:
-            tell_fenced(self._context.gateway, tally)
+            log_fenced(self._context.gateway, tally)
         if renewed.refill_ms:
-            tally.refill_until = max(tally.refill_until, self._context.clock() + renewed.refill_ms / 1000)
+            tally.recovers_until = max(tally.recovers_until, self._context.clock() + renewed.refill_ms / 1000)
             self._standing.record_recovery(renewed.refill_ms / 1000)
         if tally.acknowledged is None:
-            self._ring(tally)
-        warning = self._context.words.compare(tally.account, renewed.other, renewed.other_limits)
+            self._mark_dirty(tally)
+        warning = self._context.limits_digest.compare(tally.account, renewed.other, renewed.other_limits)
         if warning:
             log.warning("%s", warning)
 

@@ -1,5 +1,4 @@
-"""The heartbeat: renews the leases from a thread and a connection of its own, so that an event loop which is busy with
-bodies does not lose what its calls hold."""
+"""Renews the leases from a thread and a connection of its own, so that a busy event loop loses no lease."""
 
 from __future__ import annotations
 
@@ -18,18 +17,25 @@ from .tally import Tally
 
 log = logging.getLogger("invoke_gateway")
 
-_BEATS = 4  # renewals in one lease: one may be lost, and another, and the lease still lives
+_BEATS = 4  # renewals in one lease: it survives the loss of two in a row
 
 
 Heard = tuple[Tally, int, Renewed | Redirect]
-"""The answer to a renewal of a tally in an epoch."""
+"""Holds the reply to a renewal of a tally in an epoch."""
 
 
-class Lease:
-    """`tallies` lists what has to be renewed, `limits` tells of an account in words what it may, `more` is what else
-    there is to tell the store. All are called in the thread, as are `tell` with the answers, `tell_away` when there
-    are none, `tell_moved` when another server has taken over though this one still answers, and `tell_failed` when the
-    heartbeat had to be started again."""
+class LeaseThread:
+    """Runs the heartbeat. Its callbacks run in the thread.
+
+    seconds: of a lease. timeout_seconds: the bound on a reply.
+    tallies: returns the tallies whose leases are renewed.
+    limits: returns the digest of an account's limits.
+    more: returns other commands for the store.
+    on_replies: called with the replies to the renewals.
+    on_unavailable: called with the cause where there were none.
+    on_moved: called when another server has taken over, though this one still replies.
+    on_failed: called when the heartbeat had to be restarted.
+    """
 
     def __init__(
         self,
@@ -40,10 +46,10 @@ class Lease:
         tallies: Callable[[], list[Tally]],
         limits: Callable[[str], str],
         more: Callable[[], list[Command]],
-        tell: Callable[[list[Heard]], None],
-        tell_away: Callable[[str], None],
-        tell_moved: Callable[[], None],
-        tell_failed: Callable[[], None],
+        on_replies: Callable[[list[Heard]], None],
+        on_unavailable: Callable[[str], None],
+        on_moved: Callable[[], None],
+        on_failed: Callable[[], None],
     ) -> None:
         self._link = link
         self._pause = seconds / _BEATS
@@ -51,10 +57,10 @@ class Lease:
         self._tallies = tallies
         self._limits = limits
         self._more = more
-        self._tell = tell
-        self._tell_away = tell_away
-        self._tell_moved = tell_moved
-        self._tell_failed = tell_failed
+        self._on_replies = on_replies
+        self._on_unavailable = on_unavailable
+        self._on_moved = on_moved
+        self._on_failed = on_failed
         self._loop: asyncio.AbstractEventLoop | None = None
         self._bell: asyncio.Event | None = None
         self._is_ending = False
@@ -64,27 +70,27 @@ class Lease:
     def start(self) -> None:
         self._thread.start()
 
-    def hurry(self) -> None:
-        """There is a new lease: do not wait for the next beat."""
+    def renew_now(self) -> None:
+        """Renews without waiting for the next beat: there is a new lease."""
         loop, bell = self._loop, self._bell
         if loop is not None and bell is not None:
             with contextlib.suppress(RuntimeError):  # it has ended
                 loop.call_soon_threadsafe(bell.set)
 
     async def close(self) -> None:
-        """End the thread and wait for it, which takes no longer than one call to the store."""
+        """Ends the thread and waits for it, no longer than one call to the store takes."""
         self._is_ending = True
         self._ends.set()
-        self.hurry()
+        self.renew_now()
         await asyncio.to_thread(self._thread.join)
 
     def _run(self) -> None:
         while not self._is_ending:
             try:
                 asyncio.run(self._keep_renewing())
-            except BaseException:  # whatever it is: without this thread the store forgets every call after a lease
-                log.exception("the heartbeat failed, and is started again in %g s", self._pause / _BEATS)
-                self._tell_failed()
+            except BaseException:  # of any kind: without this thread the store releases every slot after a lease
+                log.exception("The heartbeat of the shared counters failed; it restarts in %g s.", self._pause / _BEATS)
+                self._on_failed()
                 self._ends.wait(self._pause / _BEATS)
 
     async def _keep_renewing(self) -> None:
@@ -103,12 +109,12 @@ class Lease:
             await self._link.close(self._timeout)
 
     async def _renew(self) -> bool:
-        """Renew what there is; whether the store answered."""
+        """Renews every lease. Returns True where the store replied."""
         try:
             async with asyncio.timeout(max(self._timeout, self._pause)):
                 if self._link.is_open and await self._link.has_moved():
                     await self._link.close()
-                    self._tell_moved()
+                    self._on_moved()
                 if not self._link.is_open:
                     await self._link.open()
             async with asyncio.timeout(self._timeout):
@@ -122,14 +128,14 @@ class Lease:
                 ]
                 replies = await self._link.call([*renewals, *self._more()])
         except (StoreUnavailable, TimeoutError) as error:
-            self._tell_away(describe_failure(error, self._timeout))
+            self._on_unavailable(describe_failure(error, self._timeout))
             return False
-        except Exception:  # a mistake of ours must not end the heartbeat
-            log.exception("renewing the leases failed")
+        except Exception:  # a bug must not end the heartbeat
+            log.exception("Renewing the leases failed.")
             await self._link.close()
             return False
-        heard = zip(asked, replies, strict=False)  # what it says to `more` is no matter
-        self._tell([(tally, epoch, _read(reply)) for (tally, epoch, _), reply in heard])
+        renewed = zip(asked, replies, strict=False)  # replies to `more` are not needed
+        self._on_replies([(tally, epoch, _read(reply)) for (tally, epoch, _), reply in renewed])
         return True
 
     def __repr__(self) -> str:

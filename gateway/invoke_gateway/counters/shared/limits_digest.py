@@ -1,5 +1,4 @@
-"""The limits of an account in words, so that gateways that share counters can see that they were told different
-ones."""
+"""Describes an account's limits in a text, so that gateways on one store can compare them."""
 
 from __future__ import annotations
 
@@ -10,7 +9,7 @@ from ...policy.limits import AccountLimits, Limits
 
 
 def describe_limits(limits: AccountLimits) -> str:
-    """What an operator compares first, and a digest of all that functions have of their own."""
+    """Returns what operators compare first, and a digest of all that functions have of their own."""
     digest = sha1(usedforsecurity=False)
     count = 0
     for name in sorted(limits.functions):
@@ -28,13 +27,13 @@ def describe_limits(limits: AccountLimits) -> str:
     return ", ".join(parts)
 
 
-class LimitsInWords:
-    """`limits` gives the table in force. Each account is put into words once per table."""
+class LimitsDigest:
+    """Caches the digest of each account, once per table. `limits` returns the table in force."""
 
     def __init__(self, limits: Callable[[], Limits]) -> None:
         self._limits = limits
         self._known: dict[str, tuple[AccountLimits, str]] = {}
-        self._told: dict[str, tuple[str, str]] = {}
+        self._warned: dict[str, tuple[str, str]] = {}
 
     def of(self, account: str) -> str:
         limits = self._limits().of(account)
@@ -45,22 +44,22 @@ class LimitsInWords:
 
     @property
     def differ(self) -> bool:
-        """Whether another gateway had other limits of any account when they were last compared."""
-        return bool(self._told)
+        """Returns True where another gateway had other limits when they were last compared."""
+        return bool(self._warned)
 
-    def compare(self, account: str, other: str, other_words: str) -> str | None:
-        """A warning where another gateway has other limits, once for each difference."""
+    def compare(self, account: str, other: str, other_digest: str) -> str | None:
+        """Returns a warning where another gateway has other limits, once for each difference."""
         ours = self.of(account)
-        difference = (ours, other_words) if other and other_words != ours else None
+        difference = (ours, other_digest) if other and other_digest != ours else None
         if difference is None:
-            self._told.pop(account, None)
+            self._warned.pop(account, None)
             return None
-        if self._told.get(account) == difference:
+        if self._warned.get(account) == difference:
             return None
-        self._told[account] = difference
+        self._warned[account] = difference
         return (
-            f"gateways that share the counters of account {account} have different limits; each goes by its own. "
-            f"Here: {ours}. At {other}: {other_words}. Give them the same settings."
+            f"Gateways that share the counters of account {account} have different limits, and each applies its own. "
+            f"Here: {ours}. At {other}: {other_digest}. Give them the same settings."
         )
 
 

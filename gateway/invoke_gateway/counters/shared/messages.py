@@ -1,4 +1,4 @@
-"""What gateways and the store say to one another: MessagePack arrays, as the heads of the scripts describe them."""
+"""Declares requests and replies: MessagePack arrays, as the heads of the scripts describe them."""
 
 from __future__ import annotations
 
@@ -17,9 +17,12 @@ OK, FENCED, REFILLING = range(3)
 RATE = 1
 
 
-class Terms(NamedTuple):
-    """What a gateway says of itself with each request: its id; for how many milliseconds it lives without saying so,
-    and how much longer its slots are kept; and within how many seconds a reply is good."""
+class RequestIdentity(NamedTuple):
+    """Identifies a gateway in each request.
+
+    lease_ms: time for which the lease lasts. keep_ms: time after it for which the slots stay taken.
+    patience_seconds: a reply after this time is not used.
+    """
 
     gateway: str
     lease_ms: int
@@ -28,7 +31,7 @@ class Terms(NamedTuple):
 
 
 class Take:
-    """One plan that is to be taken. `is_waiting` until it is answered, or nobody waits any more."""
+    """Requests one plan. `is_waiting` until it is answered, or its request is gone."""
 
     __slots__ = ("is_waiting", "plan")
 
@@ -37,23 +40,23 @@ class Take:
         self.is_waiting = True
 
     def abandon(self) -> None:
-        """Nobody waits any more: should the store grant it, the slot is given back."""
+        """Cancels the wait. Should the store grant it, the slot is returned."""
         self.is_waiting = False
 
 
 class Refused(NamedTuple):
-    """The store had no room: the claim that was full with the slots in use, or the rate that had no token."""
+    """Holds a refusal: the claim that was full with the slots in use, or the rate without a token."""
 
     claim: Claim | RateClaim
     in_use: int
 
 
 Answer = int | Refused | None
-"""The index of the lane that was taken, what was full, or None: the store said neither yes nor no."""
+"""Is the index of the lane that was taken, a refusal, or None where the store decided nothing."""
 
 
 class Renewed(NamedTuple):
-    """The answer to a renewal; `other` has other limits, or is empty."""
+    """Holds the reply to a renewal. `other` has other limits, or is empty."""
 
     status: int
     refill_ms: int
@@ -64,7 +67,7 @@ class Renewed(NamedTuple):
 
 
 def describe_takes(takes: Iterable[Take]) -> tuple[list[object], list[object]]:
-    """The shapes that these takes have; and of each take the name of its own counter and the index of its shape."""
+    """Returns the distinct shapes of these takes; and for each take its function's counter and its shape's index."""
     shapes: list[object] = []
     known: dict[tuple[int, int], int] = {}  # by identity, which is quick: the takes keep the plans alive
     described: list[object] = []
@@ -100,5 +103,5 @@ def read_renewal(reply: bytes) -> Renewed:
 
 
 def encode_forget(gateway: str, counter: str = "", lease_ms: int = 0, keep_ms: int = 0) -> bytes:
-    """The argument of `forget`; with a lease it leaves a gateway alone that was heard within half of it."""
+    """Returns the argument of `forget`. With a lease, a gateway that renewed within half of it is left alone."""
     return _encode((gateway, counter, lease_ms, keep_ms))

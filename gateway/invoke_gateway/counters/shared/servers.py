@@ -1,4 +1,4 @@
-"""The servers of a store: one, found by its address or through sentinels, or a cluster's nodes."""
+"""Lists the servers of a store: one, by its address or through sentinels, or the nodes of a cluster."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from .cluster import Cluster
 from .connecting import SERVER_RULES
 from .script import base_key
 from .shard import Shard
-from .shard_context import AccountTally, Context, Place
+from .shard_context import AccountOwner, AccountTally, ShardContext
 
 
 class Servers(Protocol):
-    """Whose matter it is where an account is counted."""
+    """Assigns each account to the server that counts it."""
 
     async def start(self) -> None:
-        """Begin to talk, and return once each server was asked. Does not fail where one is away."""
+        """Starts the exchanges, and returns once each server had one. An unavailable server does not fail it."""
 
     async def close(self) -> None:
-        """Give everything back, as `Shard.close` says."""
+        """Releases everything, as `Shard.close` does."""
 
-    def place(self, tally: AccountTally) -> None:
-        """Find an account its place."""
+    def assign(self, tally: AccountTally) -> None:
+        """Finds an owner for the account."""
 
-    def places(self) -> list[Place]:
-        """All that count an account, or that wait until they can."""
+    def owners(self) -> list[AccountOwner]:
+        """Returns all owners of accounts."""
 
     def shards(self) -> list[Shard]:
-        """The servers that are talked to."""
+        """Returns the servers with which exchanges run."""
 
 
 class OneServer:
-    """A server by itself, or whichever is the primary of those that sentinels watch."""
+    """Uses one server, or the primary that sentinels watch."""
 
-    def __init__(self, context: Context) -> None:
-        url = split_store_url(context.terms.url)
-        find = find_primary_of(url, context.terms.timeout_seconds / 2)
+    def __init__(self, context: ShardContext) -> None:
+        url = split_store_url(context.config.url)
+        find = find_primary_of(url, context.config.timeout_seconds / 2)
         self._shard = Shard(
             lambda: StoreConnection(url.connection, SERVER_RULES, where=url.where, find_server=find), context
         )
@@ -50,10 +50,10 @@ class OneServer:
     async def close(self) -> None:
         await self._shard.close()
 
-    def place(self, tally: AccountTally) -> None:
-        self._shard.adopt(tally)
+    def assign(self, tally: AccountTally) -> None:
+        self._shard.assign(tally)
 
-    def places(self) -> list[Place]:
+    def owners(self) -> list[AccountOwner]:
         return [self._shard]
 
     def shards(self) -> list[Shard]:
@@ -63,31 +63,31 @@ class OneServer:
         return repr(self._shard)
 
 
-def make_servers(context: Context) -> Servers:
-    is_cluster = split_store_url(context.terms.url).kind == "cluster"
+def make_servers(context: ShardContext) -> Servers:
+    is_cluster = split_store_url(context.config.url).kind == "cluster"
     return Cluster(context) if is_cluster else OneServer(context)
 
 
 async def read_sums(servers: Servers) -> dict[str, int] | None:
-    """The slots over all gateways, by counter; None when no server answers. Of an account whose server does not, those
-    of this gateway."""
-    own = {tally.account: dict(tally.held) for place in servers.places() for tally in place.tallies.values()}
-    answers = await asyncio.gather(*(_ask_sums(shard) for shard in servers.shards()))
-    heard = [sums for sums in answers if sums is not None]
-    if not heard:
+    """Returns the slots of all gateways, by counter; None where no server replies. Accounts of a server without a reply
+    have the slots of this gateway."""
+    own = {tally.account: dict(tally.held) for owner in servers.owners() for tally in owner.tallies.values()}
+    answers = await asyncio.gather(*(_query_sums(shard) for shard in servers.shards()))
+    on_renewed = [sums for sums in answers if sums is not None]
+    if not on_renewed:
         return None
-    accounts = own | {account: sums for sums_of in heard for account, sums in sums_of.items()}
+    accounts = own | {account: sums for sums_of in on_renewed for account, sums in sums_of.items()}
     return {counter: slots for sums in accounts.values() for counter, slots in sums.items()}
 
 
-async def _ask_sums(shard: Shard) -> dict[str, dict[str, int]] | None:
-    """By account."""
+async def _query_sums(shard: Shard) -> dict[str, dict[str, int]] | None:
+    """Returns the slots by account and counter; None without a reply."""
     accounts = list(shard.tallies)
-    replies = await shard.ask([("HGETALL", f"{base_key(account)}:sums") for account in accounts])
+    replies = await shard.query([("HGETALL", f"{base_key(account)}:sums") for account in accounts])
     if replies is None:
         return None
     return {
         account: {counter.decode(): int(slots) for counter, slots in zip(reply[::2], reply[1::2], strict=True)}
         for account, reply in zip(accounts, replies, strict=True)
-        if isinstance(reply, list)  # else it is elsewhere
+        if isinstance(reply, list)  # else another node counts it
     }

@@ -1,4 +1,4 @@
-"""Where an account is counted, and what the places of a gateway have in common."""
+"""Declares what the shards of a gateway share, and who counts an account."""
 
 from __future__ import annotations
 
@@ -9,66 +9,71 @@ from ...background import BackgroundTasks
 from ...store.connection import Command, StoreConnection
 from .availability import CountersAvailability
 from .connecting import Redirect
-from .limits_digest import LimitsInWords
+from .limits_digest import LimitsDigest
 from .messages import Answer, Take
-from .shared_config import SharedTerms, StoreTotals
+from .shared_config import SharedConfig, StoreTotals
 from .tally import Tally
 
 
-class Place(Protocol):
-    """Where accounts are counted."""
+class AccountOwner(Protocol):
+    """Counts accounts: a shard, or the list of those that no shard counts now."""
 
     availability: CountersAvailability
     tallies: dict[str, AccountTally]
 
     def make_link(self) -> StoreConnection:
-        """Another connection to the server. Raises `StoreUnavailable` where there is none now."""
+        """Returns another connection to the server. Raises `StoreUnavailable` where there is no server now."""
 
-    def adopt(self, tally: AccountTally) -> None:
-        """Count an account here."""
+    def assign(self, tally: AccountTally) -> None:
+        """Counts the account here from now on."""
 
-    def ring(self, tally: AccountTally) -> None:
-        """There may be something to say."""
+    def mark_dirty(self, tally: AccountTally) -> None:
+        """Schedules an exchange for the tally."""
 
 
 class AccountTally(Tally):
-    """A tally, and where its account is counted."""
+    """Adds the owner of its account to a tally."""
 
-    shard: Place
+    shard: AccountOwner
 
 
-class Context(NamedTuple):
-    """What all shards of a gateway share. `more` lists what else a heartbeat, which is in another thread, tells of
-    accounts; `deliver` is told the answer to a take (None: neither yes nor no), `tell`
-    that a standing has changed, and `heard` that a heartbeat was answered; `clock` gives monotonic seconds."""
+class ShardContext(NamedTuple):
+    """Holds what all shards of a gateway share.
 
-    terms: SharedTerms
+    more: returns other commands about accounts, for the thread of a heartbeat.
+    deliver: called with the answer to a take; None where the store gave none.
+    on_change: called when an availability has changed.
+    on_renewed: called when a heartbeat had a reply.
+    clock: returns monotonic seconds.
+    """
+
+    config: SharedConfig
     gateway: str
-    words: LimitsInWords
+    limits_digest: LimitsDigest
     totals: StoreTotals
     more: Callable[[Iterable[str]], list[Command]]
     deliver: Callable[[AccountTally, Take, Answer], None]
-    tell: Callable[[], None]
-    heard: Callable[[], None]
+    on_change: Callable[[], None]
+    on_renewed: Callable[[], None]
     clock: Callable[[], float]
     tasks: BackgroundTasks
 
     def make_availability(self, where: str) -> CountersAvailability:
         return CountersAvailability(
-            where, self.gateway, self.terms.on_store_failure, on_change=self.tell, clock=self.clock
+            where, self.gateway, self.config.on_store_failure, on_change=self.on_change, clock=self.clock
         )
 
-    def answer_alone(self, tally: AccountTally) -> None:
-        """The store says nothing to those who wait."""
-        for take in tally.take_back():
+    def refuse_pending(self, tally: AccountTally) -> None:
+        """Delivers no answer to each pending take: the policy decides over it."""
+        for take in tally.cancel_pending():
             self.deliver(tally, take, None)
 
 
-class Guide(Protocol):
-    """Who knows which node of a cluster counts an account."""
+class SlotMap(Protocol):
+    """Assigns the accounts of a cluster to its nodes."""
 
-    def take_in(self, tally: AccountTally, reply: Redirect) -> None:
-        """A node does not count this account now, and it was dropped there."""
+    def reassign(self, tally: AccountTally, reply: Redirect) -> None:
+        """Assigns an account again that its node does not count now. The node's shard has dropped it."""
 
-    def look(self, reply: Redirect) -> None:
-        """A node does not count one of its accounts now."""
+    def refresh(self, reply: Redirect) -> None:
+        """Reads the assignment of slots again, after a node's redirect."""

@@ -1,4 +1,4 @@
-"""What a gateway was told of sharing its counters, and what it tells of the store."""
+"""Declares how counters are shared, and the totals of the store."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from typing import NamedTuple
 from .fallback import Policy
 
 
-class SharedTerms(NamedTuple):
-    """How counters are shared. `keep_seconds`: how much longer than the lease the slots of a dead gateway stay taken;
-    `timeout_seconds`: how long the store may take to answer; `gateway`: this gateway's id in the store, which no other
-    has (None: one is made)."""
+class SharedConfig(NamedTuple):
+    """Configures shared counters.
+
+    keep_seconds: time after its lease for which a dead gateway's slots stay taken.
+    timeout_seconds: the bound on each of the store's replies.
+    gateway: this gateway's id, unique in the store; None generates one.
+    """
 
     url: str
     lease_seconds: float = 10.0
@@ -21,11 +24,11 @@ class SharedTerms(NamedTuple):
 
 
 class StoreTotals:
-    """What the store was asked, since the start. `alone`: calls answered without it, by what they were told."""
+    """Counts the requests to the store since the start. `fallback`: calls decided without it, by decision."""
 
     def __init__(self) -> None:
         self.batches = 0
         self.seconds = 0.0
         self.operations = 0
         self.failures = 0
-        self.alone = {"refused": 0, "admitted": 0}
+        self.fallback = {"refused": 0, "admitted": 0}

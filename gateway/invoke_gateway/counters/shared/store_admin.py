@@ -1,4 +1,4 @@
-"""What people ask the store about gateways, on connections of its own, so that no call waits behind their question."""
+"""Reads and releases the slots of all gateways, on connections of its own, so that no call waits for it."""
 
 from __future__ import annotations
 
@@ -21,9 +21,12 @@ _decode = msgspec.msgpack.decode
 _ALIVE = 3
 
 
-class Inquiry:
-    """`find_server` gives what makes connections to the server that counts an account. `keep_seconds`: how much longer
-    than the lease the slots of a dead gateway stay taken. Its methods raise `NoAnswer`."""
+class StoreAdmin:
+    """Serves operators. Its methods raise `NoAnswer`.
+
+    find_server: returns what makes connections to the server that counts an account.
+    keep_seconds: time after its lease for which a dead gateway's slots stay taken.
+    """
 
     def __init__(
         self,
@@ -36,12 +39,12 @@ class Inquiry:
         self._find_server = find_server
         self._lease_ms = int(lease_seconds * 1000)
         self._keep_ms = int(keep_seconds * 1000)
-        # It connects first, and nothing waits for it but whoever asks.
+        # It connects first, and no call waits for it.
         self._timeout = max(1.0, 2 * timeout_seconds)
         self._is_free = asyncio.Lock()
 
     async def report(self, accounts: Iterable[str], function: str | None) -> list[Report]:
-        """What each gateway holds of each account, or of one of its functions."""
+        """Returns what each gateway holds of each account, or of one of its functions."""
         questions = [(account, msgspec.msgpack.encode((counter_of(account, function),))) for account in accounts]
         replies = await self._ask(HOLDERS, questions)
         return [
@@ -50,9 +53,9 @@ class Inquiry:
             for gateway in gateways
         ]
 
-    async def forget(self, dead: Iterable[tuple[str, str]], *, force: bool) -> list[int | None]:
-        """Give back what each of `dead`, gateway and account, holds. Returns the slots of each; None where nothing was
-        done because it was heard meanwhile, which does not count with `force`."""
+    async def release_gateway(self, dead: Iterable[tuple[str, str]], *, force: bool) -> list[int | None]:
+        """Releases what each of `dead`, gateway and account, holds. Returns the number of slots of each; None for one
+        that has renewed its lease meanwhile, unless with `force`."""
         lease_ms = 0 if force else self._lease_ms
         replies = await self._ask(
             FORGET,
@@ -82,7 +85,7 @@ class Inquiry:
         )
 
     async def _ask(self, script: Script, questions: list[tuple[str, bytes]]) -> list[Any]:
-        """The decoded reply to each question, which is an account and the script's argument."""
+        """Returns the decoded reply to each question, which is an account and the script's argument."""
         by_server: dict[Callable[[], StoreConnection], list[int]] = {}
         for index, (account, _) in enumerate(questions):
             by_server.setdefault(self._find_server(account), []).append(index)
@@ -113,5 +116,5 @@ async def _ask_one(
     finally:
         await link.close()
     if any(isinstance(reply, Redirect) for reply in replies):
-        raise StoreUnavailable("an account moves to another node of the cluster just now; ask again")
+        raise StoreUnavailable("an account is moving to another node of the cluster; try again")
     return replies

@@ -1,21 +1,20 @@
-"""What one gateway process holds of one account, and what it tells the store: no clock, no sockets, no event loop.
+"""Holds what one gateway process has of one account, and makes its requests: no clock, no sockets, no event loop.
 
 The theory. The truth is in the process: a slot is held from the moment its grant was taken until it is released. The
 store has a copy for each gateway and their sums, and decides over the sums. Four rules keep copy and truth together:
 
 - One batch is under way at a time, and batches have numbers. The store applies number n + 1 after n and nothing else;
-  for n itself it gives its reply again. So a batch whose reply was lost is sent again as it was, and takes effect
+  for n itself it returns its reply again. So a batch whose reply was lost is sent again as it was, and takes effect
   once.
-- Whatever the store cannot place (a number that does not follow, an epoch or a gateway that it does not know) it
-  answers with FENCED and applies nothing. Then nothing more is taken until `register` has been answered, which begins
-  an epoch and makes the copy exactly what is held now. A later epoch makes all requests of earlier ones void,
-  wherever they still travel; so what was in doubt is no longer, and what had not been told yet is contained in the
-  absolute counts.
-- A grant counts only while it is sure that the lease lived: when its reply is back within the time bound after the
-  request went out, which is less than the lease. A process that was stopped in between gives the slot back instead.
-- A grant that nobody waits for any more is given back with the next batch.
+- The store replies FENCED to what it cannot place (a number that does not follow, an unknown epoch or gateway), and
+  applies nothing. Nothing more is taken until `register` has been answered, which begins an epoch and makes the copy
+  exactly what is held now. A later epoch voids all requests of earlier ones, wherever they still travel. So what was
+  in doubt no longer is, and the absolute counts contain what had not been sent yet.
+- A grant counts only while the lease certainly lived: its reply must be back within the time bound after the request
+  was sent, which is less than the lease. A process that was stopped in between returns the slot.
+- A grant for which no request waits any more is returned with the next batch.
 
-So for each counter, when no batch is under way: copy + changes not yet told = slots held.
+So for each counter, when no batch is under way: copy + changes not yet sent = slots held.
 tests/counters/test_tally.py has that as a property.
 """
 
@@ -28,13 +27,13 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ...store.script import Script
-from .messages import FENCED, OK, RATE, REFILLING, Answer, Refused, Renewed, Take, Terms, describe_takes
+from .messages import FENCED, OK, RATE, REFILLING, Answer, Refused, Renewed, RequestIdentity, Take, describe_takes
 from .script import REGISTER, TAKE
 
 _encode = msgspec.msgpack.encode
 _decode = msgspec.msgpack.decode
 
-# Takes in one batch. A script keeps the store from everybody else; so many take about a millisecond.
+# Takes in one batch. A script blocks the store; so many take about a millisecond.
 MOST_TAKES = 500
 
 
@@ -45,20 +44,19 @@ class _Batch(NamedTuple):
 
 
 class Tally:
-    """One account's side of the conversation. Use: whenever there may be something to say, `next_request`; with what
-    came back, `receive`; and if nothing came back, `lose`."""
+    """Serves one account. Call `next_request` when something may be due, then `apply_reply`, or `mark_lost`."""
 
-    def __init__(self, account: str, terms: Terms) -> None:
+    def __init__(self, account: str, identity: RequestIdentity) -> None:
         self.account = account
         self.held: Counter[str] = Counter()
         self.epoch = 0
         self.acknowledged: tuple[int, int] | None = None
-        """Epoch and number of the last batch whose reply is here; None while the store need not know us. One attribute,
-        so that another thread reads both of one moment."""
-        self.refill_until = 0.0
+        """Holds epoch and number of the last batch whose reply is here; None while the gateway is not registered. It is
+        one attribute, so that another thread reads both of one moment."""
+        self.recovers_until = 0.0
         self.gateways = 1
         self.rank = 0
-        self._terms = terms
+        self._identity = identity
         self._number = 0
         self._changes: Counter[str] = Counter()
         self._queue: deque[Take] = deque()
@@ -67,36 +65,38 @@ class Tally:
         self._is_awaited = False
         self._sent_at = 0.0
 
-    # What the gateway does.
+    # Calls of this process.
 
-    def ask(self, take: Take) -> None:
+    def enqueue(self, take: Take) -> None:
         self._queue.append(take)
 
     def release(self, counters: Iterable[str]) -> None:
-        """A slot is given back."""
+        """Returns a slot of each counter."""
         for counter in counters:
             self._change(counter, -1)
 
-    def admit_alone(self, counters: Iterable[str]) -> None:
-        """A slot is taken without the store, which hears of it when it can."""
+    def admit_locally(self, counters: Iterable[str]) -> None:
+        """Takes a slot of each counter without the store, to which it is reported later."""
         for counter in counters:
             self._change(counter, 1)
 
     def share_of(self, ceiling: int) -> int:
-        """The part of a ceiling that is this gateway's when they cannot ask: over all gateways, exactly the ceiling."""
+        """Returns this gateway's share of a ceiling. The shares of all gateways add up to exactly the ceiling."""
         each, over = divmod(ceiling, self.gateways)
         return each + (self.rank < over)
 
-    # The conversation.
+    # Requests and replies.
 
     @property
     def is_idle(self) -> bool:
-        """Whether there is nothing to say."""
+        """Returns True where nothing is due."""
         return self.acknowledged is not None and not (self._under_way or self._changes or self._queue)
 
     def next_request(self, run: str, now: float) -> tuple[Script, bytes] | None:
-        """The script to run and its argument; None when there is nothing to say now. `run` names the server process
-        that is asked, `now` is in seconds."""
+        """Returns the script and its argument; None where nothing is due.
+
+        run: identifies the server process. now: monotonic seconds.
+        """
         if self._is_awaited:
             return None
         self._sent_at = now
@@ -110,12 +110,12 @@ class Tally:
         self._is_awaited = True
         return request
 
-    def receive(self, reply: bytes, now: float) -> list[tuple[Take, Answer]]:
-        """Take in the reply to the last request. Returns the answers to takes that somebody waits for; the takes of a
-        batch that was fenced go again by themselves."""
+    def apply_reply(self, reply: bytes, now: float) -> list[tuple[Take, Answer]]:
+        """Applies the reply to the last request. Returns the answers to takes for which a request waits. The takes of a
+        batch that was fenced are sent again."""
         status, answers, refill_ms = _decode(reply)
         self._is_awaited = False
-        self.refill_until = now + refill_ms / 1000
+        self.recovers_until = now + refill_ms / 1000
         if self._is_registering:
             self._is_registering = False
             if status == OK:
@@ -127,26 +127,25 @@ class Tally:
             self._void()
             return []
         self._under_way = None
-        if self.acknowledged is not None:  # else fenced meanwhile: what follows is told anew
+        if self.acknowledged is not None:  # else fenced meanwhile: register reports it again
             self.acknowledged = (self.epoch, batch.number)
-        is_late = now - self._sent_at >= self._terms.patience_seconds
+        is_late = now - self._sent_at >= self._identity.patience_seconds
         if status == REFILLING:
             answers = [None] * len(batch.takes)
         return [
             (take, answer)
             for take, raw in zip(batch.takes, answers, strict=True)
-            if (answer := self._settle(take, raw, is_late)) is not _UNHEARD
+            if (answer := self._settle(take, raw, is_late)) is not _NO_LISTENER
         ]
 
-    def lose(self) -> None:
-        """The connection was lost: whether the request was applied is not known. It goes again as it was, or with the
-        next epoch."""
+    def mark_lost(self) -> None:
+        """Records that the reply was lost: the request is sent again as it was, or in the next epoch."""
         self._is_awaited = False
         self._is_registering = False
 
-    def take_back(self) -> list[Take]:
-        """The takes that somebody waits for, which are asked no more: whoever calls answers them. Should the store
-        grant one all the same, the slot is given back."""
+    def cancel_pending(self) -> list[Take]:
+        """Returns the pending takes and forgets them: the caller answers them. Should the store grant one later, its
+        slot is returned."""
         batch = self._under_way
         waiting = [take for take in (*(batch.takes if batch else ()), *self._queue) if take.is_waiting]
         for take in waiting:
@@ -155,27 +154,27 @@ class Tally:
         return waiting
 
     def fence(self, epoch: int) -> None:
-        """The store was heard to say that it does not know this epoch: register before anything else."""
+        """Records that the store does not know this epoch: register before anything else."""
         if epoch == self.epoch:
             self.acknowledged = None
 
     # The lease.
 
     def make_renewal(self, run: str, limits: str) -> tuple[int, bytes] | None:
-        """The epoch and the argument of `renew`; None while there is no lease. May be called by another thread."""
+        """Returns the epoch and the argument of `renew`; None without a lease. Another thread may call it."""
         acknowledged = self.acknowledged
         if acknowledged is None:
             return None
-        gateway, lease_ms, keep_ms, _ = self._terms
+        gateway, lease_ms, keep_ms, _ = self._identity
         return acknowledged[0], _encode((gateway, *acknowledged, lease_ms, keep_ms, run, limits))
 
-    def note_renewal(self, epoch: int, renewed: Renewed) -> None:
+    def apply_renewal(self, epoch: int, renewed: Renewed) -> None:
         if renewed.status == FENCED:
             self.fence(epoch)
         else:
             self.gateways, self.rank = max(1, renewed.gateways), renewed.rank
 
-    # Below the surface.
+    # Internals.
 
     def _change(self, counter: str, slots: int) -> None:
         held, changes = self.held, self._changes
@@ -200,11 +199,11 @@ class Tally:
         self.epoch += 1
         self._number = 0
         self._is_registering = True
-        gateway, lease_ms, keep_ms, _ = self._terms
+        gateway, lease_ms, keep_ms, _ = self._identity
         return REGISTER, _encode((gateway, self.epoch, lease_ms, keep_ms, run, self.held))
 
     def _void(self) -> None:
-        """The store has not applied what is under way and never will; takes that somebody waits for go again."""
+        """Voids the batch under way, which the store will never apply. Its pending takes are sent again."""
         self.acknowledged = None
         batch, self._under_way = self._under_way, None
         if batch is not None:
@@ -225,25 +224,25 @@ class Tally:
 
     def _encode_batch(self, batch: _Batch, run: str) -> bytes:
         shapes, takes = describe_takes(batch.takes)
-        gateway, lease_ms, keep_ms, _ = self._terms
+        gateway, lease_ms, keep_ms, _ = self._identity
         return _encode((gateway, self.epoch, batch.number, lease_ms, keep_ms, run, batch.changes, shapes, takes))
 
     def _settle(self, take: Take, raw: Any, is_late: bool) -> Any:
         plan = take.plan
-        is_heard = take.is_waiting
+        is_wanted = take.is_waiting
         take.is_waiting = False
         if raw is None:
-            return None if is_heard else _UNHEARD
+            return None if is_wanted else _NO_LISTENER
         if isinstance(raw, int):
-            if is_heard and not is_late:
+            if is_wanted and not is_late:
                 for claim in plan.lanes[raw].claims:
                     self.held[claim.counter or plan.function_counter] += 1
                 return raw
             for claim in plan.lanes[raw].claims:
                 self._owe(self._changes, claim.counter or plan.function_counter, -1)
-            return None if is_heard else _UNHEARD
-        if not is_heard:
-            return _UNHEARD
+            return None if is_wanted else _NO_LISTENER
+        if not is_wanted:
+            return _NO_LISTENER
         if raw[0] == RATE:
             return Refused(plan.rates[raw[1]], 0)
         return Refused(plan.lanes[-1].claims[raw[1]], raw[2])
@@ -253,9 +252,9 @@ class Tally:
         told = "in doubt or under way" if self._under_way else "all told"
         holds, owes = dict(self.held), dict(self._changes)
         return (
-            f"<Tally {self._terms.gateway} {self.account} {position} holds {holds} owes {owes} "
+            f"<Tally {self._identity.gateway} {self.account} {position} holds {holds} owes {owes} "
             f"{len(self._queue)} waiting, {told}>"
         )
 
 
-_UNHEARD = object()
+_NO_LISTENER = object()

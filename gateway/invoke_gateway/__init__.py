@@ -4,7 +4,7 @@ __version__: str
 
 
 def __getattr__(name: str) -> str:
-    """Read the version when it is wanted: that takes longer than all else that precedes the first signal handler."""
+    """Reads the version at its first use: this takes longer than all that precedes the first signal handler."""
     if name != "__version__":
         raise AttributeError(name)
     from importlib.metadata import version

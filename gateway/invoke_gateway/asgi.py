@@ -20,7 +20,7 @@ class Attempt(NamedTuple):
 
 
 class _Done:
-    """An awaitable that has nothing left to do."""
+    """Completes immediately: an awaitable without work."""
 
     _exhausted = cast("Generator[None, None, None]", iter(()))
 
@@ -29,8 +29,8 @@ class _Done:
 
 
 DONE = _Done()
-"""What a stage returns that calls nobody on. A stage that only decides is a plain function that returns what it calls
-on, or this: a coroutine for each such stage would cost as much as its decision."""
+"""Ends a stage that calls no other stage. A stage that only decides is a plain function, which returns the awaitable of
+the next stage, or this one: a coroutine for each such stage would cost as much as its decision."""
 
 ATTEMPT = "invoke_gateway.attempt"
 """Holds the `Attempt` in the scope of an event's run."""
@@ -38,14 +38,14 @@ ATTEMPT = "invoke_gateway.attempt"
 EXCHANGE = "invoke_gateway.exchange"
 
 INJECTED = "invoke_gateway.injected"
-"""Where a scope has what a fault script does to this call, where one does something (`policy/fault_script.py`)."""
+"""Names the key of a scope for the fault that a script injects into this call (`policy/fault_script.py`)."""
 
 HEADERS = "invoke_gateway.headers"
 """Holds a scope's headers by name, where the listener has set them. Of several with one name, the last counts."""
 
 LOST = "invoke_gateway.lost"
-"""A scope has this key once its client has gone before the response was sent whole."""
+"""Names the key of a scope whose client has gone before the response was sent whole."""
 
 MESSAGE = "invoke_gateway.message"
-"""Where a scope has the whole of a POST request, head and body, as the bytes that came: if they came in one piece, in
-origin form and HTTP/1.1, with single spaces in the first line, and nothing came with them."""
+"""Names the key for the whole POST request as the bytes that came, head and body. It is set if they came in one piece,
+in origin form and HTTP/1.1, with single spaces in the first line, and no other bytes came with them."""

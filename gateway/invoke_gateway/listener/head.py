@@ -34,7 +34,7 @@ _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?]*)([^?]*)(?:\?(.*))?", re.DOTALL)
 
 
 class Unacceptable(Exception):
-    """Raised inside a parser callback, which ends the parsing."""
+    """Ends the parsing from inside a parser callback."""
 
     def __init__(self, refusal: Refusal, **values: object) -> None:
         self.refusal = refusal

@@ -1,4 +1,4 @@
-"""The admission rule, as data.
+"""Describes the admission rule as data.
 
 A *claim* is a counter, a ceiling and the refusal to give when the counter stands at the ceiling. A *lane* is a set
 of claims that are taken together. A request's *plan* lists its lanes in order; a store takes the first lane that has
@@ -26,7 +26,7 @@ OWN = ""
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One slot of `counter`, to be had while fewer than `ceiling` are taken; `None` counts without a limit."""
+    """Takes one slot of `counter`, if fewer than `ceiling` are taken; `None` counts without a limit."""
 
     counter: str
     ceiling: int | None
@@ -42,7 +42,7 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class RateClaim:
-    """One token of `bucket`, which gains `per_second` tokens a second and holds one second's worth."""
+    """Takes one token of `bucket`, which gains `per_second` tokens a second and holds one second's worth."""
 
     bucket: str
     per_second: float
@@ -52,7 +52,8 @@ class RateClaim:
 
 @dataclass(slots=True)  # not frozen: one is made for each request, and freezing triples its price
 class Plan:
-    """What a synchronous invocation of one function must take: the first free lane, and a token of each rate."""
+    """Lists the resources of a synchronous invocation of one function: the first free lane, and a token of
+    each rate."""
 
     account: str
     label: str
@@ -71,7 +72,7 @@ class LimitReached(NamedTuple):
     retry_seconds: float
 
     def describe(self) -> str:
-        """The decision in the form of a structured field (RFC 8941, a dictionary)."""
+        """Describes the decision as a structured field (RFC 8941, a dictionary)."""
         return _describe(self.claim.limit, self.in_use, self.ceiling)
 
 
@@ -90,21 +91,22 @@ class SlotUsage(NamedTuple):
 
 
 def account_claim(account: str, concurrent_executions: int) -> Claim:
-    """A slot of the whole account."""
+    """Returns the claim of a slot of the whole account."""
     return Claim(account, concurrent_executions, Refusal.CONCURRENCY, "concurrent_executions")
 
 
 def pool_claim(pool: str, unreserved: int) -> Claim:
-    """A slot of the pool that the reservations leave over."""
+    """Returns the claim of a slot of the pool that the reservations leave over."""
     return Claim(pool, unreserved, Refusal.CONCURRENCY, "unreserved_concurrent_executions")
 
 
 def reserved_lane(reserved: int, account: Claim) -> Lane:
-    """The lane of a function with a reservation: never more, and never anything from the unreserved pool."""
+    """Returns the lane of a function with a reservation: at most its reservation, and never a slot of the unreserved
+    pool."""
     own = Claim(OWN, reserved, Refusal.RESERVED_CONCURRENCY, "reserved_concurrent_executions")
     return Lane("reserved", (own, account))
 
 
 def unreserved_lane(pool: Claim, account: Claim) -> Lane:
-    """The lane of every other function."""
+    """Returns the lane of every other function."""
     return Lane("unreserved", (pool, account, Claim(OWN, None, Refusal.CONCURRENCY, "concurrent_executions")))

@@ -13,10 +13,10 @@ from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
 
 Condition = Literal["Success", "RetriesExhausted", "EventAgeExceeded", "ZeroReservedConcurrency", "RecursiveInvocation"]
-"""How an event ended. The first four are AWS's words in a destination's record; of a loop no record is known."""
+"""Names the end of an event. The first four are AWS's words in a destination's record; of a loop no record is known."""
 
 Kind = Literal["dead_letter_queue", "on_success", "on_failure"]
-"""Where what became of an event is told, by the settings' keys."""
+"""Names the kinds of targets, by the settings' keys."""
 
 
 class EventTargets(NamedTuple):

@@ -1,4 +1,4 @@
-"""The limits in force: one immutable table with its sums computed when it is built.
+"""Holds the limits in force: one immutable table with its sums computed when it is built.
 
 A request takes its plan from the table that it found on arrival; a reload replaces the table as a whole.
 """
@@ -16,15 +16,15 @@ from .concurrency import OWN, Claim, Lane, Plan, RateClaim, account_claim, pool_
 from .counter_names import account_counter, caller_bucket, function_prefix, pool_counter
 
 DEFAULT_ACCOUNT = "000000000000"
-"""How the pool that all unnamed accounts share is shown."""
+"""Names the pool that all unnamed accounts share."""
 
 OTHER = "other"
-"""The label of every function that has none of its own."""
+"""Labels every function that has no label of its own."""
 
 
 class FunctionLimits(NamedTuple):
-    """Limits of one function: slots, and requests a second (`None`: no limit of its own). `may_recurse`: its loops are
-    not stopped."""
+    """Holds the limits of one function: slots, and requests per second (None: no limit of its own). With `may_recurse`
+    its loops are not stopped."""
 
     reserved_concurrent_executions: int | None = None
     requests_per_second: float | None = None
@@ -36,16 +36,16 @@ _UNLIMITED = FunctionLimits()
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """The part of a plan that all functions with the same limits share."""
+    """Holds the part of a plan that all functions with the same limits share."""
 
     lanes: tuple[Lane, ...]
     rates: tuple[RateClaim, ...]
 
 
 class AccountLimits:
-    """Limits of one account, and the plans that follow from them.
+    """Holds the limits of one account, and the plans that follow from them.
 
-    `labelled` bounds how many functions, in the order of the settings, get metric labels of their own.
+    labelled: functions that get metric labels of their own, in the order of the settings
     """
 
     __slots__ = (
@@ -93,16 +93,16 @@ class AccountLimits:
         return self._function_prefix + name
 
     def labels(self) -> Iterable[str]:
-        """The functions that have metric labels of their own, in the order of the settings."""
+        """Returns the functions that have metric labels of their own, in the order of the settings."""
         return islice(self.functions, len(self._labels))
 
     def ceiling(self, name: str) -> int:
-        """How many calls of `name` may run at once: its reservation, or the whole unreserved pool."""
+        """Returns the most concurrent calls of `name`: its reservation, or the whole unreserved pool."""
         reserved = self.functions.get(name, _UNLIMITED).reserved_concurrent_executions
         return self.unreserved_concurrent_executions if reserved is None else reserved
 
     def is_switched_off(self, name: str) -> bool:
-        """Whether the function's reservation is 0, so that no call of it is ever admitted."""
+        """Returns whether the function's reservation is 0, so that no call of it is ever admitted."""
         return self.functions.get(name, _UNLIMITED).reserved_concurrent_executions == 0
 
     def may_recurse(self, name: str) -> bool:
@@ -114,27 +114,27 @@ class AccountLimits:
         return Plan(self.account, label, self._function_prefix + name, rule.lanes, rule.rates)
 
     def pool_plan(self) -> Plan:
-        """What a slot of the unreserved pool itself must take, in the name of no function."""
+        """Returns the plan of a slot of the unreserved pool itself, without a function."""
         pool = pool_claim(self.pool_counter, self.unreserved_concurrent_executions)
         account = account_claim(self.account_counter, self.concurrent_executions)
         return Plan(self.account, OTHER, self.pool_counter, (Lane("unreserved", (pool, account)),), ())
 
     def plan_for(self, name: str, access_key_id: str | None) -> Plan:
-        """The plan with the caller's own rate, where there is one."""
+        """Returns the plan with the caller's own rate, if there is one."""
         plan = self.plan(name)
         rate = self.caller_rate(access_key_id)
         return plan if rate is None else replace(plan, rates=(*plan.rates, rate))
 
     def caller_rate(self, access_key_id: str | None) -> RateClaim | None:
-        """The per-caller rate. Callers whom the settings do not know pass `None` and share one bucket."""
+        """Returns the rate per caller. Callers that are not in the settings pass `None` and share one bucket."""
         if self.caller_requests_per_second is None:
             return None
         bucket = caller_bucket(self.account, access_key_id)
         return RateClaim(bucket, self.caller_requests_per_second, Refusal.CALLER_RATE, "caller_requests_per_second")
 
     def _make_rules(self) -> tuple[Rule, dict[str, Rule]]:
-        """The rule of functions without limits of their own, and the others' by name: a function that is only named
-        in the settings need not be looked for in a large table."""
+        """Returns the rule of functions without limits of their own, and the rules of the others by name. A function
+        that the settings only name needs no look-up in a large table."""
         account = account_claim(self.account_counter, self.concurrent_executions)
         pool = pool_claim(self.pool_counter, self.unreserved_concurrent_executions)
         rules = {_UNLIMITED: self._make_rule(_UNLIMITED, account, pool)}
@@ -169,7 +169,7 @@ class AccountLimits:
 
 
 class Limits:
-    """All accounts' limits. An account that is not named shares the pool of the default one."""
+    """Holds the limits of all accounts. An account that is not named shares the pool of the default account."""
 
     __slots__ = ("accounts", "credentials", "default", "is_one_for_all")
 
@@ -189,7 +189,7 @@ class Limits:
         return self.accounts.get(account, self.default) if account is not None else self.default
 
     def knows(self, caller: Caller) -> bool:
-        """Whether the settings name this caller, so that it may have a rate of its own."""
+        """Returns whether the settings name this caller, so that the caller may have a rate of its own."""
         return caller.access_key_id in self.credentials or caller.account in self.accounts
 
     def all(self) -> list[AccountLimits]:

@@ -30,7 +30,7 @@ from .arn import make_prefix
 TRACE_HEADER = b"x-amzn-trace-id"
 
 BOUND = 16
-"""How often one chain may invoke a function: about so often, says Lambda's developer guide on recursive loops."""
+"""Bounds the invocations of a function in one chain: about the number in Lambda's developer guide."""
 
 _MOST_PAIRS = 16
 _GREATEST_LOOP_COUNTER = 32_767

@@ -203,7 +203,7 @@ def test_what_is_no_request_id_is_not_looked_for(served: Gateway) -> None:
 
 def test_a_store_that_cannot_be_read_is_said_in_its_own_words(served: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     async def fail(*_: object) -> Any:
-        raise StoreError("away", "It is away. Start it.")
+        raise StoreError("unavailable", "It is away. Start it.")
 
     store = served.server.gateway.events.dispatcher.store  # type: ignore[union-attr]  # there is a queue
     for name in ("find", "oldest", "backlog"):

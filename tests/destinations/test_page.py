@@ -1,4 +1,4 @@
-"""What docs/async-targets.md says is what the code does."""
+"""Compares docs/async-targets.md with the code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people do with single events, wherever the event is."""
+"""Checks what an operator does with single events, wherever the event is."""
 
 from __future__ import annotations
 

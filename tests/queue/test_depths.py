@@ -1,4 +1,4 @@
-"""How many events wait where, as it is told: exact, by label, and never at the price of a request."""
+"""Checks that events are counted exactly, by label, and without delaying a request."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ async def test_a_store_that_cannot_be_read_is_trouble_and_the_last_look_stays() 
         assert known[("a", "f")].waiting
 
         async def fail() -> list[LaneBacklog]:
-            raise StoreError("away", "It is away. Start it.")
+            raise StoreError("unavailable", "It is away. Start it.")
 
         waiting, world.store.backlog = world.store.backlog, fail  # type: ignore[method-assign]  # to fail
         await looker.refresh(at_most_every=0)

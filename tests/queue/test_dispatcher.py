@@ -1,4 +1,4 @@
-"""What the dispatcher promises: every event is run under the limits, retried by the rules, and never lost."""
+"""Checks that every event runs under the limits, is retried by the rules, and is never lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an event keeps of the request that it came with."""
+"""Checks what an event keeps of its request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What destinations and dead-letter queues are told, held against what was recorded of AWS."""
+"""Compares records and dead-letter messages with recordings of AWS."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What answers of a backend mean for an event: a real gateway before a scripted backend, and what its targets get."""
+"""Checks what answers of a backend mean for an event: a real gateway before a scripted backend, and its targets."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def hear_nothing(lane: str, events: int, due_at: float) -> None:
 
 
 class Heard:
-    """What a store has told."""
+    """Records the calls of a store's `note_enqueued`."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, int, float]] = []

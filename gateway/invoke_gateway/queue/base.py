@@ -17,7 +17,7 @@ from ..policy.event_rules import Kind
 from ..policy.os_text import printable
 from .event import Event
 
-StoreErrorKind = Literal["full", "bound", "locked", "damaged", "replaced", "away", "failed"]
+StoreErrorKind = Literal["full", "bound", "locked", "damaged", "replaced", "unavailable", "failed"]
 
 
 class StoreError(Exception):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from random import random
 from time import monotonic, time
@@ -22,6 +22,7 @@ from .base import LaneBacklog, Store, StoreError
 from .delivery import Deliveries
 from .event import Event
 from .event_tasks import FAILED_PAUSE, NAME, EventTasks
+from .intake import Intake
 from .lanes import FunctionQueue, QueueKind
 from .misconfigured import Misconfigured
 from .origin import Origin
@@ -103,6 +104,11 @@ class Dispatcher:
             wall=wall or now,
             rng=rng,
         )
+        self._intake = Intake(
+            store, self.prefetch, self.settlement, origin=self.origin, recorder=recorder, spawn=self.spawn
+        )
+        self.accept = self._intake.accept
+        self.finish_without_run = self._intake.finish_without_run
         self._round_robin = self.prefetch.round_robin
         self._runner = runner
         self._slot_gate = slot_gate
@@ -115,20 +121,18 @@ class Dispatcher:
         self._is_stopping = True
         self._loop: asyncio.AbstractEventLoop
 
-    # Start and end.
-
     async def start(self) -> list[LaneBacklog]:
         """Opens the store, begins with its backlog, and returns that. Raises `CannotOpen`."""
         self._loop = asyncio.get_running_loop()
         waiting = await self.store.open(self.prefetch.note_enqueued)
-        self._is_stopping = False
+        self._is_stopping, self._intake.may_claim = False, True
         for lane in waiting:
             self.prefetch.note_enqueued(lane.lane, lane.events, lane.due_at)
         return waiting
 
     def stop(self) -> None:
         """Starts no more runs. New events are still stored, for the next start."""
-        self._is_stopping = True
+        self._is_stopping, self._intake.may_claim = True, False
         self.prefetch.timers.stop()
         self._misconfigured.stop()
 
@@ -147,46 +151,6 @@ class Dispatcher:
     def cancel_running(self) -> None:
         """Cancels the running events, which run again after the next start."""
         self._tasks.cancel()
-
-    # Events, from the chain and the counters.
-
-    async def accept(self, event: Event) -> None:
-        """Stores a new event durably. Raises `StoreError`, and then nothing is stored."""
-        self.origin.own(event)
-        lane = self.prefetch.lane(event.lane)
-        if not self._is_stopping and self.prefetch.may_claim(lane, event):
-            await self._accept_claimed(lane, event)
-        else:
-            await self.store.enqueue(event)
-            self.prefetch.note_enqueued(event.lane, 1, event.due_at)
-        self._recorder.received(event.account, self.settlement.label(lane))
-
-    async def _accept_claimed(self, lane: FunctionQueue, event: Event) -> None:
-        """Stores and claims an event that no other precedes, so that it is not read again before its run."""
-        self.prefetch.bytes += event.size
-        lane.arriving += 1
-        try:
-            await self.store.enqueue_claimed(event)
-        except asyncio.CancelledError:
-            if event.key is not None:  # it may be stored
-                self.spawn(self.prefetch.release(lane, [event]))
-            raise
-        finally:
-            self.prefetch.bytes -= event.size
-            lane.arriving -= 1
-        self.prefetch.add(lane, event)
-
-    async def finish_without_run(self, event: Event, condition: Condition, code: int, message: str) -> None:
-        """Stores a new event that must never run, so that only its outcome is delivered. Raises `StoreError`."""
-        self.origin.own(event)
-        label = self.settlement.label(self.prefetch.lane(event.lane))
-        self.settlement.end_as(event, condition, code, message)
-        assert event.outcome is not None
-        if event.outcome.pending:
-            await self.accept(event)
-        else:
-            self._recorder.received(event.account, label)
-        self._recorder.dropped(event.account, label, condition, event.function)
 
     def on_slots_free(self, claims: Iterable[Claim], own: str) -> None:
         """Offers the freed slots of these limits to the lanes behind them."""
@@ -213,8 +177,6 @@ class Dispatcher:
             for lane in await self.store.backlog():
                 if lane.lane not in self.prefetch.lanes:
                     self.prefetch.note_enqueued(lane.lane, lane.events, lane.due_at)
-
-    # Turns.
 
     def _pump_soon(self) -> None:
         if not self._is_pumping and not self._is_stopping:
@@ -265,8 +227,6 @@ class Dispatcher:
         if not self._is_stopping:
             self.spawn(give_back())
 
-    # Running.
-
     def _run_next(self, lane: FunctionQueue) -> None:
         event = lane.ready[0]
         account = self._limits().of(lane.account)
@@ -295,14 +255,21 @@ class Dispatcher:
     def _end_next(self, lane: FunctionQueue, condition: Condition, message: str) -> None:
         """Ends the next event unrun; few at a time, so that a long backlog is not read into memory."""
         if lane.running < MOST_READY:
-            lane.running += 1
-            event = self.prefetch.pop(lane)
-            self.spawn(self._finish_without_run(lane, event, condition, message), event)
-            self.prefetch.give_turn(lane)
+            self._settle_next(lane, lambda event: self.settlement.end(lane, event, condition, 429, message))
 
-    async def _finish_without_run(self, lane: FunctionQueue, event: Event, condition: Condition, message: str) -> None:
+    def _deliver_next(self, lane: FunctionQueue) -> None:
+        if lane.running < _MOST_DELIVERIES:
+            self._settle_next(lane, lambda event: self.settlement.deliver(lane, event))
+
+    def _settle_next(self, lane: FunctionQueue, settle: Callable[[Event], Awaitable[None]]) -> None:
+        lane.running += 1
+        event = self.prefetch.pop(lane)
+        self.spawn(self._settle(lane, event, settle), event)
+        self.prefetch.give_turn(lane)
+
+    async def _settle(self, lane: FunctionQueue, event: Event, settle: Callable[[Event], Awaitable[None]]) -> None:
         try:
-            await self.settlement.end(lane, event, condition, 429, message)
+            await settle(event)
         finally:
             lane.running -= 1
         self.prefetch.give_turn(lane)
@@ -326,20 +293,6 @@ class Dispatcher:
             await self.settlement.settle(lane, event, plan, result)
         finally:
             lane.running -= 1  # after the store has the outcome, so that every count of the events includes this one
-        self.prefetch.give_turn(lane)
-
-    def _deliver_next(self, lane: FunctionQueue) -> None:
-        if lane.running < _MOST_DELIVERIES:
-            lane.running += 1
-            event = self.prefetch.pop(lane)
-            self.spawn(self._deliver(lane, event), event)
-            self.prefetch.give_turn(lane)
-
-    async def _deliver(self, lane: FunctionQueue, event: Event) -> None:
-        try:
-            await self.settlement.deliver(lane, event)
-        finally:
-            lane.running -= 1
         self.prefetch.give_turn(lane)
 
     def __repr__(self) -> str:

@@ -52,8 +52,8 @@ class Outcome(msgspec.Struct):
 class Event(msgspec.Struct):
     """Holds an asynchronous invocation. Times are seconds since the epoch.
 
-    lane: its function's lane, or once it has ended the lane of that function's deliveries. path, query, headers: of the
-        synchronous invocation that runs it.
+    lane: its function's lane, or once it has ended the lane of that function's deliveries.
+    path, query, headers: of the synchronous invocation that runs it.
     runs: the failed runs of its function.
     requeues: how often it was put back unrun or after a system error.
     answer: the function's last answer, after a failed run.

@@ -1,7 +1,7 @@
 """Records functions whose events the backend refuses until a setting is changed, and logs each once.
 
-A function is removed when a run has reached its code, when its last event here has ended, or when none of its events
-was refused for a while: then another gateway has run or dropped them.
+A function is removed when a run has reached its code, or when its last event here has ended. It is also removed when
+none of its events was refused for a while: then another gateway has run or dropped them.
 """
 
 from __future__ import annotations

@@ -43,13 +43,14 @@ class RunResult(NamedTuple):
       returned       the backend was throttled or failed: this event is retried later
       misconfigured  the same, until an operator follows `remedy`
       refused        no slot, at `counter` where it is a limit of slots: its lane waits
-      away           the backend or the counters are unreachable: its lane waits, until `remedy` where there is one
+      unreachable    neither the backend nor the counters reply: its lane waits, until `remedy` where there is one
       rejected       the backend will never run it
 
-    answer: the function's. code, message: as in a dead-letter message.
+    answer: the function's.
+    code, message: as in a dead-letter message.
     """
 
-    kind: Literal["ok", "error", "returned", "misconfigured", "refused", "away", "rejected"]
+    kind: Literal["ok", "error", "returned", "misconfigured", "refused", "unreachable", "rejected"]
     answer: FunctionAnswer | None = None
     code: int = 200
     message: str = ""
@@ -60,7 +61,7 @@ class RunResult(NamedTuple):
 def judge_full(full: LimitReached, plan: Plan) -> RunResult:
     """Returns the result of a run that found no slot."""
     if not isinstance(full.claim, Claim):  # the shared counters are unavailable
-        return RunResult("away", code=500, message=full.claim.refusal.message)
+        return RunResult("unreachable", code=500, message=full.claim.refusal.message)
     return RunResult("refused", code=429, message="Rate Exceeded.", counter=full.claim.counter or plan.function_counter)
 
 
@@ -68,7 +69,7 @@ def judge_fault(fault: BackendError) -> RunResult:
     """Returns the result of a run that the backend did not answer."""
     if isinstance(fault, _NOT_REACHED):
         remedy = str(fault) if isinstance(fault, BackendUntrusted) else None  # time mends the others
-        return RunResult("away", code=500, message=str(fault), remedy=remedy)
+        return RunResult("unreachable", code=500, message=str(fault), remedy=remedy)
     if isinstance(fault, _TOO_LONG):  # it ran for too long, which Lambda counts as the function's error
         payload = msgspec.json.encode({"errorType": "Sandbox.Timedout", "errorMessage": str(fault)})
         return RunResult("error", FunctionAnswer(200, payload, UNNAMED), message=str(fault))

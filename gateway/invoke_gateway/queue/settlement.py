@@ -76,7 +76,7 @@ class Settlement:
         """Records the outcome of a run."""
         rules = self._rules(lane.account, lane.function)
         age = self._now() - event.received_at
-        if result.kind not in ("refused", "away"):
+        if result.kind not in ("refused", "unreachable"):
             lane.tries = 0
         if result.remedy is not None:
             self._misconfigured.note(lane, result)

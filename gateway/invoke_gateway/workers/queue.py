@@ -170,7 +170,7 @@ class WorkersQueue:
 
 
 def _no_worker() -> StoreError:
-    return StoreError("away", NO_WORKER)
+    return StoreError("unavailable", NO_WORKER)
 
 
 def _decode(rows: list[list[Any]]) -> Depths:

@@ -50,7 +50,7 @@ async def at_last(ask: Callable[[], Any]) -> Any:
         try:
             return await ask()
         except StoreError as fault:
-            if fault.kind != "away":
+            if fault.kind != "unavailable":
                 raise
             await asyncio.sleep(0.05)
     raise AssertionError("the store never answers")

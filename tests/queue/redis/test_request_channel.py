@@ -141,7 +141,7 @@ async def test_a_put_waits_for_replicas_where_the_url_says_so() -> None:
         async with sharing(place, url=f"{server.url}?wait_replicas=1&wait_ms=300") as store:
             with pytest.raises(StoreError, match="0 of 1 replicas") as caught:
                 await put_claimed(store, "1")
-            assert caught.value.kind == "away"
+            assert caught.value.kind == "unavailable"
             with running_store("redis", "--replicaof", "127.0.0.1", str(server.port)) as replica:
                 await eventually(lambda: replica.info()["master_link_status"] == "up", "the replica is there", 10)
                 await at_last(lambda: store.enqueue(make_event("2")))

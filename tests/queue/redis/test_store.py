@@ -40,7 +40,7 @@ async def test_a_paused_server_fails_puts_in_time_and_costs_no_claim_and_no_sett
             started = time.monotonic()
             with pytest.raises(StoreError) as caught:
                 await one.enqueue(make_event("late"))
-            assert caught.value.kind == "away"
+            assert caught.value.kind == "unavailable"
             judge(started, TIMEOUT + 0.3)
             with pytest.raises(StoreError, match="unavailable"):  # nobody waits for what is known to be away
                 end_at_once(one.enqueue(make_event("late")))

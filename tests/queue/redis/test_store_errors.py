@@ -1,4 +1,4 @@
-"""What a store's error is taken for: by its code of the protocol or redis-py's class for it, never by its words."""
+"""Checks that a server's error is classified by its code or redis-py's class for it, never by its words."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from invoke_gateway.queue.redis.store_errors import read_refusal
         # Redis 6.2, where a script ran into it
         (ResponseError("Error running script (call to f_1): @user_script:1: OOM whatever"), "full", "Raise maxmemory"),
         (ResponseError("MISCONF whatever it says"), "full", "Check its disk"),
-        (ReadOnlyError("whatever it says"), "away", "Give the primary's address"),
-        (ResponseError("READONLY whatever it says"), "away", "Give the primary's address"),
-        (BusyLoadingError("whatever it says"), "away", "still loading its files"),
-        (MovedError("1 127.0.0.1:7000"), "away", "a node of a cluster without these keys (1 127.0.0.1:7000)"),
-        (ClusterDownError("whatever it says"), "away", "a node of a cluster"),
-        (ResponseError("CROSSSLOT whatever it says"), "away", "a node of a cluster"),
-        (NoScriptError("whatever it says"), "away", "lost its scripts"),
+        (ReadOnlyError("whatever it says"), "unavailable", "Give the primary's address"),
+        (ResponseError("READONLY whatever it says"), "unavailable", "Give the primary's address"),
+        (BusyLoadingError("whatever it says"), "unavailable", "still loading its files"),
+        (MovedError("1 127.0.0.1:7000"), "unavailable", "a node of a cluster without these keys (1 127.0.0.1:7000)"),
+        (ClusterDownError("whatever it says"), "unavailable", "a node of a cluster"),
+        (ResponseError("CROSSSLOT whatever it says"), "unavailable", "a node of a cluster"),
+        (NoScriptError("whatever it says"), "unavailable", "lost its scripts"),
         (
             ResponseError("ERR the memory is MOVEDISH, and Loading"),
             "failed",

@@ -110,7 +110,7 @@ async def test_a_fetch_that_failed_leaves_no_claim_behind(place: StreamPlace) ->
         relay.lose(scripts.CLAIM_DUE.sha, 2)
         with pytest.raises(StoreError) as caught:
             await fetch(store)
-        assert caught.value.kind == "away"
+        assert caught.value.kind == "unavailable"
         assert ids(await at_last(lambda: fetch(store))) == ["r"]
 
 
@@ -122,7 +122,7 @@ async def test_a_put_that_failed_is_kept_once_at_most_and_claimed_by_nobody(plac
             with pytest.raises(StoreError, match="unavailable"):
                 await put(make_event(name))
             assert relay.has_lost_all
-            await eventually(lambda: store._enqueuer._channel.why_away is None, "it is asked again")
+            await eventually(lambda: store._enqueuer._channel.why_unavailable is None, "it is asked again")
         await at_last(store.backlog)
         assert await shown(store) == [(name, 0, False) for name in ("before", "1", "before", "2")]
 
@@ -139,7 +139,7 @@ async def test_what_was_kept_though_its_client_was_told_an_error_is_heard_of(pla
             relay.lose(scripts.ENQUEUE.sha, 2)
             with pytest.raises(StoreError, match="unavailable"):
                 await put(make_event(name, due_at=NOW + int(name)))
-            await eventually(lambda: store._enqueuer._channel.why_away is None, "it is asked again")
+            await eventually(lambda: store._enqueuer._channel.why_unavailable is None, "it is asked again")
         await eventually(lambda: len(heard.calls) == 2, "both are told")
         assert heard.calls == [(LANE, 0, NOW + 1), (LANE, 0, NOW + 2)]
         for put in (store.enqueue_claimed, store.enqueue):

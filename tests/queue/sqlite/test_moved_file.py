@@ -1,4 +1,4 @@
-"""What becomes of events when the file of the queue, or what belongs to it, is no longer at its place."""
+"""Moves the file of the queue, its log and its lock, and checks that no event is lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can happen to the file of a store, really done to it: a full disk, a lock, damage, `kill -9`."""
+"""Damages the file of a store in earnest: a full disk, a lock, a damaged page, `kill -9`."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ class Claims:
             await self._membership.renew()
         if isinstance(reply, bytes):
             raise StoreError(
-                "away", "The event store ends this gateway's lease before it can claim: the lease is too short."
+                "unavailable", "The event store ends this gateway's lease before it can claim: the lease is too short."
             )
         return reply, token
 

@@ -90,9 +90,9 @@ class Enqueuer:
 
     async def enqueue(self, event: Event, claim: int = 0) -> tuple[bytes, str]:
         """Returns the event's number at the store, and the session that has claimed it. Raises `StoreError`."""
-        why_away = self._channel.why_away
-        if why_away is not None or self._is_closing:
-            raise StoreError("away", f"The event store is unavailable: {why_away or 'it is closed'}.")
+        why_unavailable = self._channel.why_unavailable
+        if why_unavailable is not None or self._is_closing:
+            raise StoreError("unavailable", f"The event store is unavailable: {why_unavailable or 'it is closed'}.")
         put = PendingEnqueue(event, claim, asyncio.get_running_loop().create_future())
         self._queue.append(put)
         self._has_work.set()
@@ -110,7 +110,7 @@ class Enqueuer:
         if self._task is not None:
             await self._task.finish()
         if self._queue:
-            self._fail([], StoreError("away", "The gateway stops."))
+            self._fail([], StoreError("unavailable", "The gateway stops."))
         await self._channel.close()
 
     async def _keep_sending(self) -> None:
@@ -125,7 +125,7 @@ class Enqueuer:
                 except StoreError as fault:
                     self._fail(batch, fault)
                 except asyncio.CancelledError:
-                    self._fail(batch, StoreError("away", "Writing events to the event store was interrupted."))
+                    self._fail(batch, StoreError("unavailable", "Writing events to the event store was interrupted."))
                     raise
                 except Exception as error:  # a bug: no request may wait for ever
                     self._fail(batch, StoreError("failed", f"A bug in the gateway: {error!r}. Report it."), error)
@@ -152,7 +152,7 @@ class Enqueuer:
             session, reply = await self._exchange(batch)
         if reply == b"FENCED":
             raise StoreError(
-                "away", "The event store ends this gateway's lease before it can claim: the lease is too short."
+                "unavailable", "The event store ends this gateway's lease before it can claim: the lease is too short."
             )
         self._no_room_until = 0.0
         first, kept = int(reply[0]), int(reply[1])
@@ -189,7 +189,7 @@ class Enqueuer:
             raise read_refusal(reply)
         if waited and (isinstance(waited[0], ResponseError) or waited[0] < self._replicas[0]):
             raise StoreError(
-                "away",
+                "unavailable",
                 f"The event reached {waited[0]} of {self._replicas[0]} replicas within {self._replicas[1]} ms. The "
                 "primary has it, and it may run nevertheless.",
             )
@@ -206,7 +206,7 @@ class Enqueuer:
             )
 
     def _fail(self, batch: list[PendingEnqueue], fault: StoreError, cause: Exception | None = None) -> None:
-        if fault.kind == "away":  # the store may have the batch, or receive it later
+        if fault.kind == "unavailable":  # the store may have the batch, or receive it later
             self._cancel_enqueue(self._batch, list(batch))
             batch += self._queue
             self._queue.clear()

@@ -176,7 +176,7 @@ class Membership:
                     await self._synchronize()
                 pause = third
             except StoreError as fault:
-                if fault.kind != "away":
+                if fault.kind != "unavailable":
                     log.error("the lease of the events cannot be renewed: %s", fault)
             except Exception:  # a bug must not end the lease
                 log.exception("the lease of the events was not renewed")

@@ -40,13 +40,13 @@ class RequestChannel:
         self._availability = availability
         self._on_open = on_open
         self._is_free = asyncio.Lock()
-        self._away_until = 0.0
+        self._unavailable_until = 0.0
         self._why = ""
 
     @property
-    def why_away(self) -> str | None:
+    def why_unavailable(self) -> str | None:
         """Returns why a request would be useless now; None where it would not."""
-        if self._away_until > asyncio.get_running_loop().time():
+        if self._unavailable_until > asyncio.get_running_loop().time():
             return self._availability.unavailable_reason or self._why
         return None
 
@@ -61,7 +61,7 @@ class RequestChannel:
             async with self._is_free, asyncio.timeout(self.timeout_seconds):
                 await self._connect()
         except (StoreUnavailable, TimeoutError) as error:
-            self._note_away(error)
+            self._note_unavailable(error)
 
     async def exchange(self, build: Callable[[], list[Command]], seconds: float | None = None) -> list[Any]:
         """Sends commands and returns their replies.
@@ -73,9 +73,9 @@ class RequestChannel:
             async with self._is_free, asyncio.timeout(seconds or self.timeout_seconds):
                 replies = await self._exchange(build)
         except (StoreUnavailable, CannotOpen, TimeoutError) as error:
-            raise self._note_away(error) from error
+            raise self._note_unavailable(error) from error
         self._availability.record_success()
-        self._away_until = 0.0
+        self._unavailable_until = 0.0
         return replies
 
     async def _exchange(self, build: Callable[[], list[Command]]) -> list[Any]:
@@ -90,7 +90,7 @@ class RequestChannel:
     async def _call(self, commands: list[Command]) -> list[Any]:
         replies = await self._link.call(commands)
         for reply in replies:
-            if isinstance(reply, ResponseError) and read_refusal(reply).kind == "away":
+            if isinstance(reply, ResponseError) and read_refusal(reply).kind == "unavailable":
                 await self._link.close()  # another server, or a later request, may reply otherwise
                 raise StoreUnavailable(str(read_refusal(reply))) from reply
         return replies
@@ -101,12 +101,12 @@ class RequestChannel:
         self._availability.warn(self._link.warning)
         self._on_open(self._link.run_id)
 
-    def _note_away(self, error: Exception) -> StoreError:
+    def _note_unavailable(self, error: Exception) -> StoreError:
         why = describe_failure(error, self.timeout_seconds).rstrip(".")
         self._availability.record_failure(why)
         self._why = why
-        self._away_until = asyncio.get_running_loop().time() + _PAUSE_SECONDS
-        return StoreError("away", describe_unavailable(self._availability))
+        self._unavailable_until = asyncio.get_running_loop().time() + _PAUSE_SECONDS
+        return StoreError("unavailable", describe_unavailable(self._availability))
 
     async def close(self) -> None:
         await self._link.close(self.timeout_seconds)

@@ -119,11 +119,11 @@ class StreamStore:
         self._work.start(self._tasks)
         self._enqueuer.start(self._tasks)
         try:
-            if work.why_away is None:
+            if work.why_unavailable is None:
                 await self._membership.renew()
                 waiting = await self.backlog()
         except StoreError as fault:
-            if fault.kind != "away":
+            if fault.kind != "unavailable":
                 await self._end()
                 raise CannotOpen(f"The event store at {address.where} cannot be used: {fault}") from fault
         self._membership.start(self._tasks, is_synced=waiting is not None)
@@ -140,7 +140,7 @@ class StreamStore:
                 "the outcomes of %d events could not be written to the event store: they will run again", unwritten
             )
         try:
-            if self._work_channel.why_away is None:
+            if self._work_channel.why_unavailable is None:
                 await self._membership.leave(self._work_channel, self._base)
         except StoreError as fault:
             log.warning("the claimed events wait until the lease of this gateway ends: %s", fault)

@@ -23,7 +23,7 @@ from ..base import StoreError
 # A code of the protocol begins an error, or stands within it where a script met it. Where redis-py has a class for the
 # error, the code is removed.
 _CODE = re.compile(r"\b[A-Z]{3,}\b")
-_REFUSALS: tuple[tuple[frozenset[str], tuple[type[RedisError], ...], Literal["full", "away"], str], ...] = (
+_REFUSALS: tuple[tuple[frozenset[str], tuple[type[RedisError], ...], Literal["full", "unavailable"], str], ...] = (
     (
         frozenset({"OOM"}),
         (OutOfMemoryError,),
@@ -39,17 +39,22 @@ _REFUSALS: tuple[tuple[frozenset[str], tuple[type[RedisError], ...], Literal["fu
     (
         frozenset({"READONLY"}),
         (ReadOnlyError,),
-        "away",
+        "unavailable",
         "The event store has become a read-only replica. Give the primary's address.",
     ),
-    (frozenset({"LOADING"}), (BusyLoadingError,), "away", "The event store is still loading its files. Wait."),
+    (frozenset({"LOADING"}), (BusyLoadingError,), "unavailable", "The event store is still loading its files. Wait."),
     (
         frozenset({"MOVED", "CLUSTERDOWN", "CROSSSLOT"}),
         (MovedError, ClusterDownError, ClusterCrossSlotError),
-        "away",
+        "unavailable",
         "The event store is a node of a cluster without these keys ({line}). Give one server that is no cluster.",
     ),
-    (frozenset({"NOSCRIPT"}), (NoScriptError,), "away", "The event store has lost its scripts; they are sent again."),
+    (
+        frozenset({"NOSCRIPT"}),
+        (NoScriptError,),
+        "unavailable",
+        "The event store has lost its scripts. They are sent again.",
+    ),
 )
 
 

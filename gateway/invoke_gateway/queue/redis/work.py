@@ -32,7 +32,7 @@ _LONGEST_PAUSE_SECONDS = 2.0
 Argument = str | bytes | int
 
 
-class Report:
+class ClaimReport:
     """Holds one change of a claim. `done` receives the store's letter for it (scripts/settle.lua), then `then` is
     called."""
 
@@ -76,11 +76,11 @@ class ClaimWork:
         self._base = base
         self._session = session
         self._next_number = next_number
-        self._reports: deque[Report] = deque()
+        self._reports: deque[ClaimReport] = deque()
         self._queries: deque[StoreQuery] = deque()
         self._has_work = asyncio.Event()
         self._attempt = 0
-        self._sent: tuple[list[Report], list[StoreQuery], str] = ([], [], "")
+        self._sent: tuple[list[ClaimReport], list[StoreQuery], str] = ([], [], "")
         self._task: BackgroundTask | None = None
 
     def start(self, tasks: BackgroundTasks) -> None:
@@ -90,21 +90,21 @@ class ClaimWork:
         """Repeats a report until the store replies. Returns the store's letter, and whether an earlier attempt had no
         reply."""
         done = asyncio.get_running_loop().create_future()
-        report = Report(arguments, done)
+        report = ClaimReport(arguments, done)
         self._reports.append(report)
         self._has_work.set()
         return chr(await done), report.times > 1
 
     def report_soon(self, *arguments: Argument, then: Callable[[], None] | None = None) -> None:
         """Sends a report without a wait; `then` is called after the reply."""
-        self._reports.append(Report(arguments, None, then))
+        self._reports.append(ClaimReport(arguments, None, then))
         self._has_work.set()
 
     async def query(self, script: Script, *arguments: Argument, claims: bool = False) -> tuple[Any, str]:
         """Returns the reply, and the token of what was claimed. Raises `StoreError`."""
-        why_away = self._channel.why_away
-        if why_away is not None or self._task is None:
-            raise StoreError("away", f"The event store is unavailable: {why_away or 'it is closed'}.")
+        why_unavailable = self._channel.why_unavailable
+        if why_unavailable is not None or self._task is None:
+            raise StoreError("unavailable", f"The event store is unavailable: {why_unavailable or 'it is closed'}.")
         query = StoreQuery(script, arguments, claims, asyncio.get_running_loop().create_future())
         self._queries.append(query)
         self._has_work.set()
@@ -121,13 +121,15 @@ class ClaimWork:
         if task is not None:
             loop = asyncio.get_running_loop()
             last = loop.create_future()
-            self._reports.append(Report(("release_claims", 0), last))  # of no claim: its reply is the last
+            self._reports.append(ClaimReport(("release_claims", 0), last))  # of no claim: its reply is the last
             self._has_work.set()
             ends_at = loop.time() + self._channel.timeout_seconds
-            while not last.done() and task.is_running and self._channel.why_away is None and loop.time() < ends_at:
+            while (
+                not last.done() and task.is_running and self._channel.why_unavailable is None and loop.time() < ends_at
+            ):
                 await asyncio.wait([last], timeout=0.05)
             await task.close()
-        self._fail_queries(list(self._queries), StoreError("away", "The gateway stops."))
+        self._fail_queries(list(self._queries), StoreError("unavailable", "The gateway stops."))
         return sum(report.done is not None for report in self._reports) - (task is not None and bool(self._reports))
 
     async def _keep_working(self) -> None:
@@ -143,13 +145,13 @@ class ClaimWork:
                 pause = least
                 continue
             except asyncio.CancelledError:
-                self._fail_queries(queries, StoreError("away", "The gateway stops."))
+                self._fail_queries(queries, StoreError("unavailable", "The gateway stops."))
                 raise
             except StoreError as fault:
                 self._fail_queries(queries, fault)
             except Exception as error:  # a bug: no request may wait for ever
                 log.exception("an exchange with the event store failed by a bug in the gateway")
-                self._fail_queries(queries, StoreError("failed", f"A bug in the gateway: {error!r}. Report it."))
+                self._fail_queries(queries, StoreError("failed", f"A bug in the gateway: {error!r}. ClaimReport it."))
             self._has_work.set()
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
@@ -197,10 +199,10 @@ class ClaimWork:
         """Releases the claims that an earlier attempt may have made without a reply."""
         for query in self._sent[1]:
             if query.claims:
-                self._reports.appendleft(Report(("release_claims", query.number), None))
+                self._reports.appendleft(ClaimReport(("release_claims", query.number), None))
         self._sent = ([], [], "")
 
-    def _apply_report_replies(self, reports: list[Report], reply: Any, has_queries: bool) -> None:
+    def _apply_report_replies(self, reports: list[ClaimReport], reply: Any, has_queries: bool) -> None:
         if isinstance(reply, ResponseError):
             log.error("the outcomes of events are not written yet: %s", read_refusal(reply))
             if not has_queries:

@@ -56,7 +56,8 @@ class FileLocation:
     """Compares open files with their names.
 
     path: the file's path as it was given.
-    real: the same without symbolic links. file, lock: open descriptors.
+    real: the same without symbolic links.
+    file, lock: open descriptors.
     """
 
     def __init__(self, path: Path, real: Path, file: int, lock: int) -> None:

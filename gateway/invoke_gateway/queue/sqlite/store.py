@@ -278,11 +278,8 @@ class SqliteStore:
         if change is not None:
             keep_open(self._connections.pop())
             if self._journal.events and not self._is_temporary:
-                log.error(
-                    "%d events stay in a queue's file that the next start will not find. %s",
-                    self._journal.events,
-                    change,
-                )
+                events = self._journal.events
+                log.error("%d events stay in a queue's file that the next start will not find. %s", events, change)
         for connection in reversed(self._connections):
             connection.close()
         if self._is_temporary and change is None:

@@ -214,7 +214,7 @@ async def test_the_end_touches_nothing_of_another_queue_at_the_path_and_counts_w
         await store.enqueue(event(name))
     await asyncio.to_thread(replace_all, path)
     await store.close()
-    assert "2 events are in the queue's file, where no start finds them. The queue's file" in caplog.text
+    assert "2 events stay in a queue's file that the next start will not find. The queue's file" in caplog.text
     for folder, there in (("state", ["of another"]), ("moved", ["one", "two"])):
         store = await opened(path.parent.with_name(folder) / "queue.db")
         assert await ids(store) == there

@@ -32,4 +32,4 @@ class WriteBatcher:
                 transport.write(data)
 
     def __repr__(self) -> str:
-        return f"<Outbox pending={len(self._pending)}>"
+        return f"<WriteBatcher pending={len(self._pending)}>"

@@ -78,7 +78,7 @@ async def serve_invoke(gateway: Gateway, listeners: Listeners) -> AsyncIterator[
     `CannotListen`."""
     server = Server(_configure_invoke(gateway, gateway.settings))
     async with contextlib.AsyncExitStack() as stack:
-        await stack.enter_async_context(_serving(server, listeners, gateway.settings, gateway.tasks))
+        await stack.enter_async_context(_serve(server, listeners, gateway.settings, gateway.tasks))
         lag = partial(keep_measuring_loop_lag, gateway.totals.loop_lag)
         await stack.enter_async_context(gateway.tasks.running(lag, "event loop lag"))
         files = partial(keep_watching_files, gateway.totals)
@@ -101,12 +101,12 @@ async def serve_admin(
         keep_alive_seconds=settings.keep_alive_seconds,
         drain_seconds=1,
     )
-    async with _serving(Server(config), listeners, settings, tasks):
+    async with _serve(Server(config), listeners, settings, tasks):
         yield
 
 
 @contextlib.asynccontextmanager
-async def _serving(
+async def _serve(
     server: Server, listeners: Listeners, settings: Settings, tasks: BackgroundTasks
 ) -> AsyncIterator[None]:
     """Serves with the gateway's own protocol, and enforces the time-outs of its connections."""

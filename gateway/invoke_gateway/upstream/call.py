@@ -175,4 +175,4 @@ class UpstreamCall:
 
     def __repr__(self) -> str:
         state = "ended" if self.has_ended else "running"
-        return f"<Call {self.status} {self.received} bytes {state} {self.error or ''}>"
+        return f"<UpstreamCall {self.status} {self.received} bytes {state} {self.error or ''}>"

@@ -345,7 +345,7 @@ class BackendConnection(asyncio.Protocol):
 
     def __repr__(self) -> str:
         state = "closed" if self.is_closed else "busy" if self.call else "idle"
-        return f"<Connection {state} {self.call or ''}>"
+        return f"<BackendConnection {state} {self.call or ''}>"
 
 
 def _size(headers: list[tuple[bytes, bytes]]) -> int:

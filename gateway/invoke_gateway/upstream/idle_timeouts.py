@@ -77,4 +77,4 @@ class IdleTimeouts:
         return BackendFirstByteTimeout() if limit is not None and silent >= limit else None
 
     def __repr__(self) -> str:
-        return f"<Silence first_byte={self._first_byte_seconds} idle={self._idle_seconds} seen={len(self._seen)}>"
+        return f"<IdleTimeouts first_byte={self._first_byte_seconds} idle={self._idle_seconds} seen={len(self._seen)}>"

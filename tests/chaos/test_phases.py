@@ -23,7 +23,7 @@ Planned = tuple[str, str, str, float, bool, bool, int, str, float]
 
 @pytest.fixture
 def planned(monkeypatch: pytest.MonkeyPatch) -> list[Planned]:
-    """What is planned: clients that note their call, throw their dice once, and leave."""
+    """What is planned: clients that note their call, draw one random number, and leave."""
     seen: list[Planned] = []
 
     async def invoke(route: CallRoute, call: PlannedCall, behaviour: ClientBehaviour, rng: Random) -> None:

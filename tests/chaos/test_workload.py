@@ -96,7 +96,7 @@ def check_that_it_holds(kind: FaultKind, seed: int) -> None:
     assert faults[0].name == "load alone"
     assert kind in [fault.kind for fault in faults]
     assert all(recovery.within_deadline for fault in faults for recovery in fault.recoveries)
-    assert None not in [fault.over for fault in faults[1:]], "from then on nothing is explained by a blow any more"
+    assert None not in [fault.over for fault in faults[1:]], "from then on no fault excuses anything any more"
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ async def test_gateways_that_share_exactly_pass_and_each_flaw_is_seen(monkeypatc
         assert [fault.kind for fault in verdict.results[0].faults] == ["load alone", *names]
         assert all(fault.recoveries for fault in verdict.results[0].faults)
         over = [fault.over for fault in verdict.results[0].faults[1:]]
-        assert None not in over, "from then on nothing is explained by a blow any more"
+        assert None not in over, "from then on no fault excuses anything any more"
     assert unfilled.counts[Violation.OVERSHOOT] > 0
     for place, ((flaw, kind), violation) in enumerate(flaws.items()):
         if not verdicts[place].counts[

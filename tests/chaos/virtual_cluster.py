@@ -1,4 +1,4 @@
-"""A fleet without processes and sockets: fake gateways, the lines to their store and the backend, in virtual time.
+"""A cluster without processes and sockets: fake gateways, the lines to their store and the backend, in virtual time.
 
 The gateways are those of `fake_sharing`; the store carries out the same commands as its script.
 """
@@ -89,7 +89,7 @@ class VirtualStore:
 
 
 class VirtualProxy:
-    """What `Relay` does to a line, done to messages. One that is held comes late, or never where the line is reset."""
+    """As `FaultProxy`, of messages. A stalled message comes late, or never where the line is reset."""
 
     def __init__(self, store: VirtualStore, rng: Random) -> None:
         self.delay = (0.0, 0.0)
@@ -194,7 +194,7 @@ class VirtualGateway(SharedFake):
 
 
 class VirtualNode:
-    """As `Member`."""
+    """As `ProxiedNode`."""
 
     def __init__(self, number: int, make: Callable[[], VirtualGateway], proxy: VirtualProxy) -> None:
         self.number = number
@@ -243,7 +243,7 @@ class VirtualNode:
 
 
 class VirtualCluster(GatewayCluster):
-    """As `Fleet`; `ledger` keeps the backend's books."""
+    """As `GatewayCluster`; `history` is the backend's."""
 
     def __init__(self, sharing: Sharing, flaw: SharedFlaw, history: CallHistory, rng: Random) -> None:
         self._history = history
@@ -293,7 +293,7 @@ class VirtualCluster(GatewayCluster):
 
 
 async def invoke(route: CallRoute, call: PlannedCall, behaviour: ClientBehaviour, rng: Random) -> HttpAnswer | None:
-    """As `clients.invoke`, of the manners that a siege has."""
+    """As `clients.invoke`, of the behaviours that a workload has."""
     history = route.history
     node: Any = route.direct(call)
     history.open(call)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
@@ -12,7 +12,7 @@ import msgspec
 from .calls import GatewayInstance
 from .concurrency_track import ConcurrencyHistory
 from .violations import Violation
-from .wire import HostPort, read_body
+from .wire import HostPort, TaskServer, read_body
 
 MAX_HEAD_BYTES = 1024 * 1024
 ECHO = b"behind every earlier connection\r\n\r\n"  # sent by prove itself; it is sent back
@@ -36,35 +36,22 @@ class GatewayConnection(NamedTuple):
     writer: asyncio.StreamWriter
 
 
-class BackendServer(ABC, Generic[T]):
+class BackendServer(TaskServer, ABC, Generic[T]):
     """Runs each request that a client of the proof has sent, and records a violation for any other."""
 
     def __init__(self, history: ConcurrencyHistory[T, Any]) -> None:
+        super().__init__()
         self.history = history
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._servers: list[asyncio.Server] = []
 
     async def listen(
         self, host: str, port: int, find_gateway: Callable[[], GatewayInstance | None] = lambda: None
     ) -> HostPort:
         """Listens. `find_gateway` returns whose connection has just been accepted. Raises OSError."""
 
-        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            connection = GatewayConnection(find_gateway(), reader, writer)
-            task = asyncio.get_running_loop().create_task(self._serve(connection))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Coroutine[Any, Any, None]:
+            return self._serve(GatewayConnection(find_gateway(), reader, writer))
 
-        server = await asyncio.start_server(accept, host, port, limit=MAX_HEAD_BYTES, backlog=4096)
-        self._servers.append(server)
-        return HostPort(*server.sockets[0].getsockname()[:2])
-
-    async def stop(self) -> None:
-        for server in self._servers:
-            server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        return await self.serve(host, port, handle, MAX_HEAD_BYTES)
 
     async def _serve(self, connection: GatewayConnection) -> None:
         reader, writer = connection.reader, connection.writer

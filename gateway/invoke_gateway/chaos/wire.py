@@ -6,15 +6,16 @@ import asyncio
 import re
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from .quotas import DEFAULT_ACCOUNT
 
 # Seconds without an answer after which none is expected. Only failures wait that long.
 PATIENCE = 60.0
 _MOST_HEAD_BYTES = 65_536
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]]
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked\r\n", re.IGNORECASE)
 
@@ -76,6 +77,33 @@ def reset(writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
+
+
+class TaskServer:
+    """Serves each connection in a task of its own."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._servers: list[asyncio.Server] = []
+
+    async def serve(self, host: str, port: int, handle: Handler, limit: int = _MOST_HEAD_BYTES) -> HostPort:
+        """Listens, and returns the address. `limit`: bytes of a head. Raises OSError."""
+
+        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.get_running_loop().create_task(handle(reader, writer))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+        server = await asyncio.start_server(accept, host, port, limit=limit, backlog=4096)
+        self._servers.append(server)
+        return HostPort(*server.sockets[0].getsockname()[:2])
+
+    async def stop(self) -> None:
+        for server in self._servers:
+            server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
 class WireConnection:

@@ -25,7 +25,7 @@ class Clock:
 
 
 class Story:
-    """A fake ledger's story: gateways that live, events that are accepted and run, lines that are written."""
+    """The story of a history: gateways that live, events that are accepted and run, lines that are written."""
 
     def __init__(self) -> None:
         self.clock = Clock()

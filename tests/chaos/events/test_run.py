@@ -35,7 +35,7 @@ async def test_a_queue_that_keeps_the_rules_holds_though_it_is_killed() -> None:
     tally = verdict.tally
     assert tally.accepted == 500
     assert tally.as_planned + tally.again == 500
-    assert tally.again, "no kill struck anything: too tame"
+    assert tally.again, "no kill hit anything: too tame"
     assert [fault.kind for fault in verdict.results[0].faults].count(EventFaultKind.KILLED) == 3
     assert "none was lost" in render_events(verdict, "prove")
 

@@ -29,7 +29,7 @@ FULL = HttpAnswer(
 
 
 class Scene:
-    """Two gateways, a ledger, and a clock that stands at 0."""
+    """Two gateways, a history, and a clock that stands at 0."""
 
     def __init__(self, reclaim_after: str = LEASE) -> None:
         self.now = 0.0

@@ -25,7 +25,7 @@ def test_the_tables_name_every_limit_and_every_kind_of_fault() -> None:
     print_verdict(console, verdict, list_tables(verdict))
     text = console.export_text()
     assert all(violation.value in text for violation in Violation if violation not in (*OF_SHARED, *OF_EVENTS))
-    assert not any(violation.value in text for violation in (*OF_SHARED, *OF_EVENTS)), "nothing was struck"
+    assert not any(violation.value in text for violation in (*OF_SHARED, *OF_EVENTS)), "no fault was injected"
     assert "<script>alert(1)</script>" in text
     assert "a note" in text
     assert "invoke-gateway prove --seed 7" in text

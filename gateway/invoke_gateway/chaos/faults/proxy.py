@@ -11,7 +11,7 @@ from contextlib import suppress
 from enum import Enum
 from random import Random
 
-from ..wire import HostPort, reset
+from ..wire import HostPort, TaskServer, reset
 
 PIECE = 65_536
 
@@ -24,11 +24,12 @@ class Flow(Enum):
     DROP = "swallows"
 
 
-class FaultProxy:
+class FaultProxy(TaskServer):
     """The proxy of one gateway. `delay`: the least and the most seconds that each piece of either direction is
     late. The two directions are of every connection, also of new ones. `clear` undoes every change."""
 
     def __init__(self, store: HostPort, rng: Random) -> None:
+        super().__init__()
         self.store = store
         self.endpoint: HostPort
         self.delay = (0.0, 0.0)
@@ -40,23 +41,14 @@ class FaultProxy:
             event.set()
         self._finished: set[asyncio.StreamWriter] = set()  # to these nothing more can be written
         self._pairs: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._server: asyncio.Server
 
     def __repr__(self) -> str:
         return f"<FaultProxy {self._flows} delay={self.delay} refuses={self.refuses} connections={len(self._pairs)}>"
 
     async def start(self) -> HostPort:
         """Listens on a free port of loopback, and returns the address."""
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.endpoint = HostPort(*self._server.sockets[0].getsockname()[:2])
+        self.endpoint = await self.serve("127.0.0.1", 0, self._relay)
         return self.endpoint
-
-    async def stop(self) -> None:
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def set_flows(self, to_store: Flow, to_gateway: Flow) -> None:
         for name, flow in (("to store", to_store), ("to gateway", to_gateway)):
@@ -91,12 +83,7 @@ class FaultProxy:
             with suppress(OSError):
                 writer.write_eof()
 
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.refuses:
             reset(writer)
             return

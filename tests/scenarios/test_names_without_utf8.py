@@ -89,7 +89,7 @@ async def test_metrics_that_cannot_be_written_are_an_error(monkeypatch: pytest.M
 
     async with ScriptedBackend() as backend, serving(backend.url) as gateway:
         with monkeypatch.context() as patch:
-            patch.setattr(gateway.app.metrics, "families", families)
+            patch.setattr(gateway.app.admin.metrics, "families", families)
             answer = await get(gateway, "/metrics")
             assert answer.status == 500
             assert answer.json() == {"error": "The metrics cannot be written. The gateway's log has the error."}

@@ -113,7 +113,7 @@ async def test_events_of_another_backend_are_held_until_they_are_adopted(
             here = f"{backend.url} in us-east-1"
             assert re.search(r"events: .+ \(none waiting\)$", caplog.text, re.MULTILINE)
             assert (
-                f"3 events in {gateway.app.event_store} are held: they were accepted for {away} in us-east-1"
+                f"3 events in {gateway.app.events._location} are held: they were accepted for {away} in us-east-1"
                 in caplog.text
             )
             assert f"this gateway's backend is {here}. Run them here with `invoke-gateway queue adopt`" in caplog.text
@@ -187,7 +187,7 @@ async def test_one_of_several_origins_is_named_and_the_others_stay(store: str) -
         assert (await command(gateway, "adopt", f"{second} in us-east-1")).output == "adopted 1 event\n"
         await until_ran(backend, 3)
         assert (await ask(gateway, "/queue/adopt", "POST", b"")).json() == {"adopted": 0, "is_whole": True}
-        assert gateway.app.event_totals.drops["000000000000", "other", "DroppedByHand"] == 2
+        assert gateway.app.events.totals.drops["000000000000", "other", "DroppedByHand"] == 2
 
 
 async def test_one_held_event_can_be_run_or_dropped_by_its_id(store: str, away: str) -> None:

@@ -151,7 +151,7 @@ async def test_a_function_that_sends_itself_events_runs_16_times_and_the_next_ev
 
 
 def dropped(gateway: GatewayUnderTest) -> int:
-    return gateway.app.event_totals.drops["000000000000", "other", "RecursiveInvocation"]
+    return gateway.app.events.totals.drops["000000000000", "other", "RecursiveInvocation"]
 
 
 async def test_what_is_no_invocation_has_the_header_that_it_came_with(
@@ -168,7 +168,7 @@ async def test_functions_that_are_each_others_destinations_are_a_loop_as_any_oth
     accounts = {"default": {"requests_per_second": "off", "functions": functions}}
     async with ScriptedBackend() as backend, serving(backend.url, accounts=accounts) as gateway:
         assert (await invoke(gateway, "one", **{"X-Amz-Invocation-Type": "Event"})).status == 202
-        drops = gateway.app.event_totals.drops
+        drops = gateway.app.events.totals.drops
         await eventually(lambda: bool(drops), "the chain ends")
         assert (ran(backend).count("one"), ran(backend).count("two")) == (16, 16)
         assert drops == {("000000000000", "one", "RecursiveInvocation"): 1}

@@ -1,6 +1,6 @@
 """What every store of counters must do, whatever it is made of: memory, and real servers of Redis and Valkey.
 
-What needs a clock of ours or looks inside is memory's own, below; what only networks do is in test_shared_*.py.
+What needs a clock of ours or looks inside is memory's own, below; what only networks do is in shared/.
 """
 
 from __future__ import annotations

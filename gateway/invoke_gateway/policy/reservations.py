@@ -17,21 +17,21 @@ FLOOR_VIOLATION = (
 
 
 def default_unreserved_floor(concurrent_executions: int) -> int:
-    """Slots that stay unreserved when nothing else is set: 100, or none in an account of at most 100."""
+    """Returns the slots that stay unreserved by default: 100, or none in an account of at most 100."""
     return ORDINARY_FLOOR if concurrent_executions > ORDINARY_FLOOR else 0
 
 
 def unreserved_concurrent_executions(concurrent_executions: int, reservations: Iterable[int]) -> int:
-    """Slots that functions without a reservation share; negative when more is reserved than there is."""
+    """Returns the slots that functions without a reservation share; negative where more is reserved than there is."""
     return concurrent_executions - sum(reservations)
 
 
 def find_floor_violation(
     concurrent_executions: int, reservations: Iterable[int], floor: int | None = None
 ) -> str | None:
-    """AWS's sentence when the reservations leave fewer than `floor` slots unreserved, otherwise None.
+    """Returns AWS's sentence where the reservations leave fewer than `floor` slots unreserved, otherwise None.
 
-    `floor` is in slots; None means `default_unreserved_floor`.
+    floor: slots; None means `default_unreserved_floor`.
     """
     minimum = default_unreserved_floor(concurrent_executions) if floor is None else floor
     if unreserved_concurrent_executions(concurrent_executions, reservations) >= minimum:

@@ -15,7 +15,7 @@ store has a copy for each gateway and their sums, and decides over the sums. Fou
 - A grant for which no request waits any more is returned with the next batch.
 
 So for each counter, when no batch is under way: copy + changes not yet sent = slots held.
-tests/counters/test_tally.py has that as a property.
+tests/counters/shared/test_tally.py has that as a property.
 """
 
 from __future__ import annotations

@@ -26,10 +26,10 @@ from invoke_gateway.policy.concurrency import LimitReached, Plan
 from invoke_gateway.policy.limits import AccountLimits, Limits
 from invoke_gateway.refusals import Refusal
 
-from ..support.certificates import make_certificate
-from ..support.gateways import eventually
-from ..support.lateness import end_at_once, judge
-from ..support.stores import KINDS, Store, running_store
+from ...support.certificates import make_certificate
+from ...support.gateways import eventually
+from ...support.lateness import end_at_once, judge
+from ...support.stores import KINDS, Store, running_store
 
 LEASE = 2.0  # seconds; a busy machine stands still for a part of one now and then
 TIMEOUT = 0.5

@@ -11,7 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from ..support.stores import KINDS, Store, running_store
+from ...support.stores import KINDS, Store, running_store
 from .world import PLANS, World
 
 

@@ -18,8 +18,8 @@ from invoke_gateway.policy.limits import AccountLimits, Limits
 from invoke_gateway.policy.store_url import Host, split_store_url
 from invoke_gateway.store.sentinel import Sentinels
 
-from ..support.clusters import Watched, watched_store
-from ..support.gateways import eventually
+from ...support.clusters import Watched, watched_store
+from ...support.gateways import eventually
 
 LEASE = 6.0  # seconds; a quarter of it is the store's time, and no busy machine stands still for so long
 LIMIT = 4

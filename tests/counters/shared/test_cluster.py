@@ -18,12 +18,12 @@ from invoke_gateway.counters.shared.shared_config import SharedConfig
 from invoke_gateway.policy.concurrency import LimitReached
 from invoke_gateway.policy.limits import AccountLimits, Limits
 
-from ..support import lateness
-from ..support.clusters import Cluster, running_cluster
-from ..support.gateways import PATIENCE, eventually
-from ..support.lateness import judge
-from ..support.processes import wait_until
-from ..support.stores import KINDS
+from ...support import lateness
+from ...support.clusters import Cluster, running_cluster
+from ...support.gateways import PATIENCE, eventually
+from ...support.lateness import judge
+from ...support.processes import wait_until
+from ...support.stores import KINDS
 
 LEASE = 1.5
 LIMIT = 4

@@ -15,7 +15,7 @@ from invoke_gateway.counters.shared.script import ALL, FORGET, RENEW, Script, ba
 from invoke_gateway.counters.shared.tally import Tally
 from invoke_gateway.policy.limits import AccountLimits, FunctionLimits
 
-from ..support.stores import Store
+from ...support.stores import Store
 
 LEASE_MS = 100_000
 PATIENCE_SECONDS = 1.0

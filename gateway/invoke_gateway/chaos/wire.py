@@ -140,8 +140,11 @@ class WireConnection:
             await self.writer.wait_closed()
 
     async def send(self, data: bytes) -> None:
-        """Raises ConnectionError where the gateway has gone."""
-        self.writer.write(data)
+        """Sends. Raises ConnectionError where the gateway has closed the connection."""
+        try:
+            self.writer.write(data)
+        except RuntimeError as error:  # uvloop, for a connection that is closed
+            raise ConnectionResetError("the connection is closed") from error
         await self.writer.drain()
 
     @property

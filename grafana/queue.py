@@ -102,7 +102,7 @@ AT_A_GLANCE = [
 DEPTH = [
     lines(
         "Events by state",
-        "Waiting: no run yet. Retrying: the function has failed on it. Delivering: it has ended, its target is told.",
+        "Waiting: before the first run. Retrying: before a retry. Delivering: ended, its outcome is being sent.",
         units.Short,
         Query(depth("state"), "{{state}}"),
         stacked=True,
@@ -174,7 +174,7 @@ DELIVERIES = [
     ),
     lines(
         "Undelivered by function",
-        "Events that wait for somebody: `invoke-gateway queue retry` or `drop`. A click leads to the function.",
+        "Events that wait for `invoke-gateway queue retry` or `drop`. A click leads to the function.",
         units.Short,
         Query(f"topk(10, {depth(BY_FUNCTION, 'undelivered')})", "{{function}} ({{account}})"),
         to_function=True,

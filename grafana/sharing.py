@@ -65,7 +65,7 @@ STORE = [
     ),
     lines(
         "Calls per round trip",
-        "For how many calls one batch asks; it also carries the slots that are given back.",
+        "Calls for which one batch requests slots; a batch also carries released slots.",
         units.Short,
         Query(f"{_rate('store_acquires_total')} / {ANY_BATCHES}", "{{instance}}"),
     ),

@@ -14,7 +14,7 @@ _MOST_NAMED = 20  # gateways in a text
 _FEWEST_CHARACTERS = 4  # of the beginning of a name: `g-` and two more
 
 
-class StoreAdmin(Protocol):
+class HolderStore(Protocol):
     """Reads holders from the store, and releases dead ones. Both raise `NoAnswer`."""
 
     async def report(self, accounts: Iterable[str], function: str | None) -> list[Report]: ...
@@ -51,7 +51,7 @@ class SharedHolders:
     def __init__(
         self,
         counters: Counters,
-        store_admin: StoreAdmin,
+        store_admin: HolderStore,
         *,
         gateway: str,
         accounts: Callable[[], list[str]],

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .handle import WorkerHandle, Workers
 
 _OWN_SECONDS = 1.0
-_ALL_SECONDS = 5.0  # of one that asks the store as well
+_ALL_SECONDS = 5.0  # of a worker that reads the store as well
 
 Holders = tuple[list[dict[str, Any]], str | None]
 

@@ -41,7 +41,7 @@ class Destinations:
         self._parsed: dict[str, Destination] = {}
         self._queues = Queues(region, timeout_seconds)
         self._endpoints = Endpoints()
-        self._files = JsonLineFiles(timeout_seconds * 0.8)  # so that it is said that it was the lock
+        self._files = JsonLineFiles(timeout_seconds * 0.8)  # shorter, so that the error names the lock
         self._streams: Streams | None = None  # made for the first stream, since it imports redis-py
         self._functions = FunctionTargets(invoke, region)
 

@@ -14,7 +14,7 @@ from ..policy.concurrency import Plan
 from ..policy.event_rules import Share
 
 
-class SlotCounts(Protocol):
+class SlotsInUse(Protocol):
     def in_use(self, counter: str) -> int:
         """Returns how many slots `counter` has in use."""
 
@@ -33,7 +33,7 @@ class SlotGate:
     """Counts the slot requests of events. `clock` returns monotonic seconds."""
 
     def __init__(
-        self, counts: SlotCounts, *, share: Share | None = None, clock: Callable[[], float] = monotonic
+        self, counts: SlotsInUse, *, share: Share | None = None, clock: Callable[[], float] = monotonic
     ) -> None:
         self._counts = counts
         self._share = share or Share()

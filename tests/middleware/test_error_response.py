@@ -237,14 +237,14 @@ def test_boto3_raises_the_modelled_exception_for_an_upload_that_is_too_large(ser
     client = served.boto3()
     try:
         with pytest.raises(client.exceptions.RequestTooLargeException) as raised:
-            client.invoke(FunctionName="echo", ReadPayload=b"x" * size)
+            client.invoke(FunctionName="echo", Payload=b"x" * size)
         assert raised.value.response["message"] == TOO_LARGE
         assert raised.value.response["Type"] == "User"
         with pytest.raises(client.exceptions.RequestTooLargeException):
             client.invoke_async(FunctionName="echo", InvokeArgs=b"x" * 300_000)
         with pytest.raises(client.exceptions.TooManyRequestsException):
-            client.invoke(FunctionName="closed", ReadPayload=b"x" * 6_000_000)
-        assert client.invoke(FunctionName="echo", ReadPayload=b"{}")["StatusCode"] == 200
+            client.invoke(FunctionName="closed", Payload=b"x" * 6_000_000)
+        assert client.invoke(FunctionName="echo", Payload=b"{}")["StatusCode"] == 200
     finally:
         client.close()
 

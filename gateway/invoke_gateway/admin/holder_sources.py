@@ -69,7 +69,7 @@ class SharedHolders:
         try:
             stored = await self._store_admin.report(accounts, query.function)
         except NoAnswer as error:
-            trouble = f"The shared counters do not answer ({error}). Only the slots of this gateway are listed."
+            trouble = f"The shared counters are unavailable ({error}). Only the slots of this gateway are listed."
         return [*stored, *self.report_here(query)], trouble
 
     def report_here(self, query: InFlightQuery) -> list[Report]:
@@ -88,7 +88,7 @@ class SharedHolders:
             )
         except NoAnswer as error:
             raise NotReleased(
-                f"The shared counters do not answer ({error}). Some slots may have been released. Try again.", 503
+                f"The shared counters are unavailable ({error}). Some slots may have been released. Try again.", 503
             ) from None
         if None in slots:
             names = _join({report.gateway for report, given in zip(dead, slots, strict=True) if given is None})

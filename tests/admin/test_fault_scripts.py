@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from invoke_gateway.admin.documents import BadDocument
 from invoke_gateway.admin.fault_scripts import describe_step, read_script
+from invoke_gateway.admin.json_documents import BadDocument
 from invoke_gateway.policy import fault_script
 from invoke_gateway.policy.fault_script import FaultStep
 from invoke_gateway.policy.invoke_errors import ERROR_NAMES, THROTTLE_REASONS, find_error

@@ -8,8 +8,8 @@ from itertools import count
 
 import pytest
 
-from invoke_gateway.admin.documents import BadDocument
 from invoke_gateway.admin.holds import ActiveHold, HoldRequest, Holds, describe_no_room, read_hold_request
+from invoke_gateway.admin.json_documents import BadDocument
 from invoke_gateway.counters.local_slots import LocalSlot
 from invoke_gateway.counters.memory import MemoryCounters
 from invoke_gateway.policy.concurrency import LimitReached, Plan

@@ -9,9 +9,9 @@ import pytest
 
 from invoke_gateway.admin.queue_documents import describe_all, describe_queue
 from invoke_gateway.queue.base import StoreError
-from invoke_gateway.queue.control import EventStatus
 from invoke_gateway.queue.depths import Depth, QueueMonitor
 from invoke_gateway.queue.event import Event, FunctionAnswer, Outcome
+from invoke_gateway.queue.operator_actions import EventStatus
 from tests.support.sockets import Answer as HttpAnswer
 from tests.support.sockets import Gateway, Wire, gateway, invoke
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from invoke_gateway.destinations.endpoint import make_request
 from invoke_gateway.destinations.file import make_line
+from invoke_gateway.destinations.http import make_request
 from invoke_gateway.destinations.message import make_message
 from invoke_gateway.destinations.stream import make_fields
 from invoke_gateway.policy.destination_url import HttpTarget, parse_destination_url
 from invoke_gateway.policy.event_rules import Kind
-from invoke_gateway.queue.records import make_record
+from invoke_gateway.queue.destination_records import make_record
 from tests.support.events import ended
 
 PAGE = (Path(__file__).parents[2] / "docs" / "async-targets.md").read_text()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from invoke_gateway.admin.documents import encode
+from invoke_gateway.admin.json_documents import encode
 from invoke_gateway.cli.main import main
 from invoke_gateway.policy.destination_url import FileTarget, parse_destination_url
 from invoke_gateway.policy.os_text import printable, printable_document

@@ -4,12 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from invoke_gateway.settings import (
-    Override,
-    Problem,
-    SettingsError,
-    load,
-)
+from invoke_gateway.settings import Override, Problem, SettingsError, load
 
 RESERVED = "accounts.default.functions.checkout.reserved_concurrent_executions"
 

@@ -4,11 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from invoke_gateway.settings import (
-    Override,
-    SettingsError,
-    load,
-)
+from invoke_gateway.settings import Override, SettingsError, load
 from tests.settings.reading import FLOOR_SENTENCE, RESERVED, problem_of, write
 
 

@@ -12,12 +12,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from invoke_gateway.settings import (
-    Override,
-    Problem,
-    SettingsError,
-    load,
-)
+from invoke_gateway.settings import Override, Problem, SettingsError, load
 from tests.settings.reading import EVERY_KEY, problem_of, problems_of, write
 
 

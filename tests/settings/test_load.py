@@ -6,13 +6,7 @@ from pathlib import Path
 import pytest
 
 import invoke_gateway
-from invoke_gateway.settings import (
-    Override,
-    SettingsError,
-    json_schema,
-    load,
-    restart_needed,
-)
+from invoke_gateway.settings import Override, SettingsError, json_schema, load, restart_needed
 from tests.settings.reading import RESERVED, write
 
 

@@ -2,10 +2,7 @@
 
 from pathlib import Path
 
-from invoke_gateway.settings import (
-    Override,
-    load,
-)
+from invoke_gateway.settings import Override, load
 from tests.settings.reading import write
 
 

@@ -5,12 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from invoke_gateway.settings import (
-    Address,
-    Settings,
-    load,
-    restart_needed,
-)
+from invoke_gateway.settings import Address, Settings, load, restart_needed
 from invoke_gateway.settings.paths import settable
 from tests.settings.reading import EVERY_KEY, problem_of, write
 

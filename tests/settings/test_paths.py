@@ -1,9 +1,6 @@
 """Dotted keys."""
 
-from invoke_gateway.settings import (
-    Override,
-    load,
-)
+from invoke_gateway.settings import Override, load
 from invoke_gateway.settings.paths import join_key, split_key
 
 

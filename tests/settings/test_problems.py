@@ -9,12 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invoke_gateway.settings import (
-    Override,
-    Problem,
-    SettingsError,
-    load,
-)
+from invoke_gateway.settings import Override, Problem, SettingsError, load
 from tests.settings.reading import RESERVED, problem_of, problems_of, write
 
 

@@ -19,8 +19,8 @@ from ..counters.base import SharedState
 from ..queue.base import StoreError
 from ..telemetry.exposition import Family, choose_format, render
 from ..telemetry.metrics import GatewayMetrics
-from ..telemetry.process import read_process
-from .documents import BadDocument, answer_error, answer_json
+from ..telemetry.process_metrics import read_process
+from .json_documents import BadDocument, answer_error, answer_json
 from .live.document import BadLiveQuery, Refusals, read_live_query
 from .live.page import load_page
 from .live.stream import LiveResponse, LiveStream

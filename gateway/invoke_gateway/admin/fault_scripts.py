@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from ..policy.fault_script import MOST_SCRIPTS, FaultScript, FaultScripts, FaultStep, TooManyScripts
 from ..policy.invoke_errors import ERROR_NAMES, THROTTLE_REASONS, InjectedError, find_error, takes_reason
-from .documents import (
+from .json_documents import (
     ACCOUNT,
     FUNCTION,
     FUNCTION_WORDS,

@@ -7,8 +7,8 @@ from typing import Protocol
 
 from ..counters.base import Counters
 from ..counters.holders import NoAnswer, Report, accounts_of, report_own
-from .documents import MOST_REPEATED
 from .in_flight import InFlightQuery, NotReleased
+from .json_documents import MOST_REPEATED
 
 _MOST_NAMED = 20  # gateways in a text
 _FEWEST_CHARACTERS = 4  # of the beginning of a name: `g-` and two more

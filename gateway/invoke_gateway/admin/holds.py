@@ -23,7 +23,7 @@ from ..counters.base import Counters, StoreNotCounting
 from ..exchange import Slot
 from ..policy.concurrency import LimitReached, Plan
 from ..policy.limits import Limits
-from .documents import (
+from .json_documents import (
     ACCOUNT,
     FUNCTION,
     FUNCTION_WORDS,

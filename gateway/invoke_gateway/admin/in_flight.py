@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ..counters.holders import Report
-from .documents import (
+from .json_documents import (
     ACCOUNT,
     FUNCTION,
     FUNCTION_WORDS,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..queue.adoption import Adoption, AdoptionResult, Decision
-from ..queue.control import Action, Control
 from ..queue.depths import Depths, QueueMonitor, add_depths
+from ..queue.operator_actions import Action, Control
 from .queue import EventQuery, QueueState
 from .queue_documents import Row, describe_all, in_thread
 

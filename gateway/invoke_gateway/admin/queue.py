@@ -11,10 +11,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ..queue.adoption import AdoptionResult, AmbiguousOrigin, Decision
-from ..queue.control import Action, EventFilter
 from ..queue.depths import STATES, Depths
+from ..queue.operator_actions import Action, EventFilter
 from ..queue.origin import Held
-from .documents import (
+from .json_documents import (
     ACCOUNT,
     FUNCTION,
     FUNCTION_WORDS,

@@ -9,9 +9,9 @@ from heapq import nsmallest
 from math import inf
 from typing import Any, TypeVar
 
-from ..queue.control import EventStatus, name_of
 from ..queue.depths import STATES, Depth, Depths
 from ..queue.event import FunctionAnswer, Outcome
+from ..queue.operator_actions import EventStatus, name_of
 from ..queue.origin import Held
 
 Row = dict[str, Any]

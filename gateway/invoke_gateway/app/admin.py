@@ -29,7 +29,7 @@ from ..telemetry.exposition import Family
 from ..telemetry.last_refusals import LastRefusals
 from ..telemetry.log import count_dropped_lines
 from ..telemetry.metrics import Facts, GatewayMetrics
-from ..telemetry.process import read_process
+from ..telemetry.process_metrics import read_process
 from ..telemetry.totals import Totals
 from ..upstream.health import BackendWatch
 from ..upstream.pool import Pool

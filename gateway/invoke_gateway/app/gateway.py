@@ -14,13 +14,13 @@ from ..buffers import Buffers
 from ..counters.base import Counters
 from ..counters.memory import MemoryCounters
 from ..middleware.admission import Admission, Precheck
+from ..middleware.announced_length import CheckLength
 from ..middleware.authenticate import Authenticate
 from ..middleware.cors import CorsHeaders
 from ..middleware.error_response import ErrorResponse
 from ..middleware.fault_injection import FaultInjection, InjectedDelay
 from ..middleware.handoff import Handoff
 from ..middleware.identify import Identify
-from ..middleware.length import CheckLength
 from ..middleware.payload import ReadPayload
 from ..middleware.record import Record
 from ..middleware.recursion import Recursion

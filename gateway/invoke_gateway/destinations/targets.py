@@ -18,9 +18,9 @@ from ..policy.destination_url import (
 from ..policy.event_rules import Kind
 from ..queue.base import DeliveryFailed
 from ..queue.event import Event
-from .endpoint import Endpoints
 from .file import JsonLineFiles
 from .function import FunctionTargets, Invoke
+from .http import Endpoints
 from .message import Message, make_message
 from .sqs import Queues
 

@@ -23,7 +23,7 @@ from ..policy.content_coding import CannotDecode, DecodedTooLarge, read_payload,
 from ..policy.function_errors import UNNAMED, FunctionErrors
 from ..policy.json_members import find_string
 from ..policy.payload import make_too_large_error
-from ..policy.run_answers import RunVerdict, find_error_code, judge_answer
+from ..policy.retryable_responses import RunVerdict, find_error_code, judge_answer
 from .event import FunctionAnswer
 
 _NOT_REACHED = (BackendUnreachable, BackendConnectTimeout, BackendUntrusted)

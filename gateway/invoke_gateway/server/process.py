@@ -14,8 +14,8 @@ from typing import cast
 
 import uvicorn
 
-from ..admin.documents import refuse
-from ..admin.host import LoopbackNames
+from ..admin.host_check import LoopbackNames
+from ..admin.json_documents import refuse
 from ..admin.live.sparklines import keep_sampling
 from ..app.gateway import Gateway
 from ..asgi import App
@@ -23,7 +23,7 @@ from ..background import BackgroundTasks
 from ..listener import InvokeProtocol, ListenerLimits, enforce_timeouts
 from ..settings import Settings
 from ..signals import IGNORED
-from ..telemetry.files import keep_watching_files
+from ..telemetry.file_descriptors import keep_watching_files
 from ..telemetry.loop_lag import keep_measuring_loop_lag
 from ..write_batcher import WriteBatcher
 from .http_server import Server, configure, serve_on

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from invoke_gateway.policy.json_scan import INVALID_UTF_8, scan
+from invoke_gateway.settings.parse_errors import DEEPEST, NotReadable, explain_characters, given_twice, too_deep
 from invoke_gateway.settings.problems import Problem
-from invoke_gateway.settings.unreadable import DEEPEST, NotReadable, explain_characters, given_twice, too_deep
 from invoke_gateway.settings.yaml_text import YamlText
 
 HALF_OF_A_PAIR = re.compile(rb"\\u[dD][89a-fA-F]")

@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from invoke_gateway.settings.problems import Problem
-from invoke_gateway.settings.unreadable import (
+from invoke_gateway.settings.parse_errors import (
     DEEPEST,
     LINE_BREAK,
     NotReadable,
@@ -23,6 +22,7 @@ from invoke_gateway.settings.unreadable import (
     given_twice,
     too_deep,
 )
+from invoke_gateway.settings.problems import Problem
 
 MOST_REPEATED = 1_000_000  # values that aliases may stand for together; a few short lines could stand for billions
 PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # where PyYAML was built without libyaml: ten times slower

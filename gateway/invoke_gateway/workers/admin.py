@@ -9,9 +9,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ..admin.app import AdminApp
-from ..admin.documents import MOST_REPEATED, answer_error, answer_json, read_body
 from ..admin.fault_scripts import FaultEndpoint
 from ..admin.in_flight import RENAMED_ROUTES, InFlightEndpoint
+from ..admin.json_documents import MOST_REPEATED, answer_error, answer_json, read_body
 from ..admin.queue import QueueEndpoint
 from ..admin.readiness import Readiness
 from ..policy.counter_names import account_counted_by

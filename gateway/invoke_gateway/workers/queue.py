@@ -17,8 +17,8 @@ from ..admin.queue_documents import Row
 from ..queue.adoption import AdoptionResult, AmbiguousOrigin, Decision
 from ..queue.base import StoreError
 from ..queue.clock import Clock
-from ..queue.control import Action, EventFilter
 from ..queue.depths import SCRAPE_SECONDS, Depth, Depths, QueueGauges, add_depths, fold_names
+from ..queue.operator_actions import Action, EventFilter
 from ..queue.origin import Held
 from .channel import NO_WORKER, WorkerGone
 

@@ -10,7 +10,7 @@ import msgspec
 
 from ..telemetry.event_totals import AGE_BOUNDS, EventTotals
 from ..telemetry.exposition import Family
-from ..telemetry.process import read_process
+from ..telemetry.process_metrics import read_process
 from ..telemetry.totals import Histogram, Totals
 
 if TYPE_CHECKING:

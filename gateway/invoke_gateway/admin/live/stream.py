@@ -17,7 +17,7 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from ...background import BackgroundTask, BackgroundTasks
-from ..documents import encode
+from ..json_documents import encode
 from .document import Configured, LiveQuery, LiveSnapshot, LiveView, find_configured
 
 log = logging.getLogger("invoke_gateway")

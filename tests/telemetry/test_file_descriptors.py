@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from invoke_gateway.background import BackgroundTasks
-from invoke_gateway.telemetry import files
-from invoke_gateway.telemetry.files import keep_watching_files
+from invoke_gateway.telemetry import file_descriptors as files
+from invoke_gateway.telemetry.file_descriptors import keep_watching_files
 from invoke_gateway.telemetry.totals import Totals
 from tests.support.gateways import eventually
 from tests.support.served import served

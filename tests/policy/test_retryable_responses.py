@@ -5,7 +5,13 @@ from __future__ import annotations
 import botocore.session
 import pytest
 
-from invoke_gateway.policy.run_answers import OF_EXCEPTIONS, OF_OTHER_ERRORS, RunVerdict, find_error_code, judge_answer
+from invoke_gateway.policy.retryable_responses import (
+    OF_EXCEPTIONS,
+    OF_OTHER_ERRORS,
+    RunVerdict,
+    find_error_code,
+    judge_answer,
+)
 
 MODEL = botocore.session.get_session().get_service_model("lambda")
 INVOKE = {

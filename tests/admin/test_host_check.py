@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from invoke_gateway.admin.host import LoopbackNames, is_own_name
+from invoke_gateway.admin.host_check import LoopbackNames, is_own_name
 from tests.support.sockets import Answer, Gateway, Wire, gateway
 
 

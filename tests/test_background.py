@@ -244,11 +244,11 @@ async def test_the_heartbeat_of_shared_counters_may_die(
     store.clear()
     async with serving("shared", behind.backend.url, store, tmp_path) as server:
         shard = server.gateway.shared._servers._shard
-        lease = shard._heartbeat._lease
+        lease = shard._lease_events._lease
         monkeypatch.setattr(lease, "_renew", None)  # which is not to be called
-        lease.hurry()
+        lease.renew_now()
         await eventually(lambda: server.tasks.degraded[CAUSE], "its end is shown")
-        assert "the heartbeat failed" in caplog.text
+        assert "The heartbeat of the shared counters failed" in caplog.text
         monkeypatch.undo()
         await eventually(lambda: not server.tasks.degraded[CAUSE], "it renews the leases again")
         assert server.tasks.failures["heartbeat"] >= 1

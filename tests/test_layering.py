@@ -59,7 +59,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     ),
     "counters": (*CORE, *CONNECTING, "background"),
     "demo": ("asgi", "eventstream", "policy"),
-    "destinations": (*CORE, *CONNECTING, "queue.base", "queue.event", "queue.records"),
+    "destinations": (*CORE, *CONNECTING, "queue.base", "queue.event", "queue.destination_records"),
     "dialing": (),
     "entry": ("cli.main", "signals"),
     "eventstream": (),

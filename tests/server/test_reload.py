@@ -38,7 +38,7 @@ def limits(concurrent_executions: int) -> dict[str, Any]:
 def test_without_an_inotify_instance_the_file_is_read_every_second(tmp_path: Path) -> None:
     with served(tmp_path, "--watch", prefix=NO_INOTIFY, accounts={"default": limits(5)}) as gateway:
         gateway.until_up()
-        line = gateway.until_logged(r"WARNING .* cannot be watched \((.*)\): it is read every 1 s")
+        line = gateway.until_logged(r"WARNING .* cannot be watched \((.*)\), so it is read every 1 s")
         assert "Too many open files" in line[1]
         gateway.write(accounts={"default": limits(7)})
         gateway.until_logged("settings reloaded")

@@ -1,5 +1,6 @@
 """What holds for every test."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -18,6 +19,16 @@ settings.load_profile("shared machine")
 
 def pytest_configure(config: pytest.Config) -> None:
     lateness.is_judged = "lateness" in config.option.markexpr
+    catch_ignored_signals()
+
+
+def catch_ignored_signals() -> None:
+    """Let the processes that tests start get the signals that this one was started to ignore.
+
+    `nohup` ignores SIGHUP, and a shell's `&` SIGINT and SIGQUIT. A child inherits that; a handler it does not."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
 
 
 @pytest.fixture

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from gateway.queueing import QueueFailed, drop, fetch_events
 
 _ENDING = ("waiting", "retrying", "running", "delivering")
 _MOST = 100  # of one look
+_LOOKS = 2
+_PAUSE_SECONDS = 0.05  # a run that finds no slot lasts much shorter
 
 
 class EventsNotSettled(Exception):
@@ -24,14 +27,17 @@ def describe(queue: dict[str, Any]) -> str:
 
 
 def drop_all(operations: str) -> None:
-    """Drop all events but those that run, or are told of, now. Raises `QueueFailed`."""
-    while True:
-        document = fetch_events(operations, most=_MOST)
-        waiting = [row["request_id"] for row in document["events"] if not row["is_running"]]
+    """Drop all events but those that run, or are delivered, now. Raises `QueueFailed`.
+
+    A run that finds no slot puts its event back: only a second look that finds nothing shows that all are dropped."""
+    idle = 0
+    while idle < _LOOKS:
+        waiting = [row["request_id"] for row in fetch_events(operations, most=_MOST)["events"] if not row["is_running"]]
         for request_id in dict.fromkeys(waiting):
             _drop(operations, request_id)
-        if not (waiting and document["has_more"]):
-            return
+        idle = 0 if waiting else idle + 1
+        if idle:
+            time.sleep(_PAUSE_SECONDS)
 
 
 def _drop(operations: str, request_id: str) -> None:

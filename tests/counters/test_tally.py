@@ -294,6 +294,48 @@ def test_a_replica_that_takes_over_admits_nobody_until_it_knows_what_it_lacks(wo
     assert two.running == []
 
 
+@pytest.mark.parametrize("is_refilled", [False, True], ids=["at once", "after the refill"])
+def test_a_replica_that_takes_over_does_not_repeat_the_grants_of_the_server_before_it(
+    world: World, is_refilled: bool
+) -> None:
+    """They were given to another gateway since, and this the replica does not know."""
+    one, two, _ = world.gateways
+    world.ask(one, "plain", "plain")
+    world.send(one)
+    world.apply(one)
+    world.copy_to_a_replica(0)
+    world.lose(one)
+    one.is_paused = True
+    world.live(6)  # its slots are given back
+    world.ask(two, "plain", "plain")
+    world.talk(two)
+    assert len(two.running) == 2
+    world.fail_over(0)
+    if is_refilled:
+        world.beat(two)
+        world.live(3)
+    one.is_paused = False
+    world.talk(one)
+    assert one.running == []
+    world.live(5)
+    assert len(one.running) + len(two.running) == 2
+
+
+def test_a_renewal_is_fenced_where_a_store_lost_batches_and_its_server_has_the_same_name(world: World) -> None:
+    """As behind a proxy that hides which server answers."""
+    one = world.gateways[0]
+    world.copy_to_a_replica(0)
+    world.ask(one, "plain", "plain")
+    world.talk(one)
+    run = world.run
+    world.fail_over(0)
+    world.run = run
+    world.beat(one)
+    assert one.tally.acknowledged is None
+    world.talk(one)
+    assert world.store.sums("a")["a/unreserved"] == 2
+
+
 def test_a_grant_that_nobody_waits_for_is_given_back(world: World) -> None:
     one = world.gateways[0]
     world.ask(one, "plain", "reserved")

@@ -118,13 +118,6 @@ BREAKS = (
         first=19,
     ),
     Break(
-        "a renewal does not look at the number",
-        "renew.lua",
-        "or tonumber(known_number) < number then",
-        "then",
-        first=19,
-    ),
-    Break(
         "rates are not asked",
         "take.lua",
         "if bucket.level + 1 > bucket.burst then",

@@ -4,7 +4,8 @@
 --   :sums     hash    counter -> slots over all gateways; always the sum of the next one over all gateways
 --   :of:<id>  hash    counter -> slots of one gateway
 --   :leases   zset    gateway -> when its slots go back unless it says that it lives (ms)
---   :seq      hash    gateway -> `epoch:number` of the batch applied last; `<id>/reply` -> the reply to it
+--   :seq      hash    gateway -> `epoch:number` of the batch applied last; `<id>/reply` -> the reply to it;
+--                     `<id>/run` -> the server process with which the gateway registered
 --   :state    hash    run -> the server process that has this state; refill -> until when nobody is admitted (ms)
 --   :limits   hash    gateway -> the limits it was told, in words
 --   :holders:<id>  string  `time list`: the oldest calls of one gateway, for people (ms, JSON); nothing is decided by it
@@ -55,7 +56,7 @@ local function forget(gateway)
   end
   call('DEL', key, listing_of(gateway))
   call('ZREM', LEASES, gateway)
-  call('HDEL', SEQ, gateway, gateway .. '/reply')
+  call('HDEL', SEQ, gateway, gateway .. '/reply', gateway .. '/run')
   call('HDEL', LIMITS, gateway)
 end
 
@@ -76,6 +77,13 @@ local function prune(lease, keep)
   for _, gateway in ipairs(ended) do
     forget(gateway)
   end
+end
+
+-- `epoch:number` of the batch of a gateway that this server process applied last; nothing where the gateway has not
+-- registered with it. What another process granted may be missing here, or be granted to others meanwhile.
+local function applied(gateway, run)
+  local known = call('HMGET', SEQ, gateway, gateway .. '/run')
+  return known[2] == run and known[1]
 end
 
 local function renew(gateway, lease, keep)

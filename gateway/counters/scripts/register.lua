@@ -15,5 +15,5 @@ for counter, slots in pairs(held) do
   add(mine, counter, slots)
 end
 renew(gateway, lease, keep)
-call('HSET', SEQ, gateway, epoch .. ':0')
+call('HSET', SEQ, gateway, epoch .. ':0', gateway .. '/run', run)
 return cmsgpack.pack({ OK, {}, refilling(run, lease) })

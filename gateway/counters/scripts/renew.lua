@@ -6,7 +6,7 @@
 local gateway, epoch, number, lease, keep, run, limits = unpack(cmsgpack.unpack(ARGV[1]))
 
 prune(lease, keep)
-local at = call('HGET', SEQ, gateway)
+local at = applied(gateway, run)
 local known_epoch, known_number = (at or ''):match('^(%d+):(%d+)$')
 if tonumber(known_epoch) ~= epoch or tonumber(known_number) < number then
   return cmsgpack.pack({ FENCED, 0, 0, 0, '', '' })

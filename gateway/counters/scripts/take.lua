@@ -8,7 +8,7 @@
 local gateway, epoch, number, lease, keep, run, changes, shapes, takes = unpack(cmsgpack.unpack(ARGV[1]))
 
 prune(lease, keep)
-local at = call('HGET', SEQ, gateway)
+local at = applied(gateway, run)
 if at == epoch .. ':' .. number then -- applied, and the reply was lost
   renew(gateway, lease, keep)
   return call('HGET', SEQ, gateway .. '/reply')

@@ -35,7 +35,7 @@ async def make_targets(invoked: list[tuple[Any, ...]]) -> AsyncIterator[Callable
         invoked.append((function.name, function.qualifier, payload, account))
 
     def make(**changes: Any) -> Targets:
-        made.append(Targets(**{"region": "us-east-1", "invoke": invoke, **changes}))
+        made.append(Targets(**{"region": "us-east-1", "invoke": invoke, "timeout_seconds": 60, **changes}))
         return made[-1]
 
     yield make

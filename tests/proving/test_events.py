@@ -29,9 +29,12 @@ from .fake_queue import Flaw
 NEED_A_KILL = (Flaw.ANSWERS_FIRST, Flaw.FINISHES_FIRST, Flaw.FORGETS)
 
 
-async def judge_fake(flaw: Flaw, *, events: int = 200, kills: int = 2) -> EventsVerdict:
+MOST_SEEDS = 5  # whether a kill falls into the moment that matters is a matter of chance
+
+
+async def judge_fake(flaw: Flaw, *, events: int = 200, kills: int = 2, seed: int = 1) -> EventsVerdict:
     serve = (sys.executable, "-m", "tests.proving.fake_queue", flaw)
-    return await prove_events(EventsPlan([1], events, kills, serve=serve), lambda _: None)
+    return await prove_events(EventsPlan([seed], events, kills, serve=serve), lambda _: None)
 
 
 async def test_a_queue_that_keeps_the_rules_holds_though_it_is_killed() -> None:
@@ -64,7 +67,10 @@ async def test_a_queue_that_keeps_the_rules_holds_though_it_is_killed() -> None:
 async def test_each_broken_rule_of_a_queue_is_seen(flaw: Flaw, fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(running, "STALLED_SECONDS", 2.0)
     monkeypatch.setattr("gateway.proving.events.gateways.END_SECONDS", 1.0)
-    verdict = await judge_fake(flaw, kills=2 if flaw in NEED_A_KILL else 0)
+    for seed in range(1, 1 + MOST_SEEDS if flaw in NEED_A_KILL else 2):
+        verdict = await judge_fake(flaw, kills=2 if flaw in NEED_A_KILL else 0, seed=seed)
+        if verdict.counts[fault]:
+            break
     assert verdict.counts[fault] > 0, verdict.counts
     assert verdict.status == 1
     assert "does not hold" in verdict.sentence

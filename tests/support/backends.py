@@ -279,7 +279,7 @@ class ScriptedBackend:
             for connection in self.connections:
                 await connection.closed.wait()
 
-    async def until(self, is_true: Callable[[ScriptedBackend], object], timeout: float = 10) -> None:
+    async def until(self, is_true: Callable[[ScriptedBackend], object], timeout: float = 60) -> None:
         """Wait until `is_true` of this backend; looked at whenever a call arrives, breaks or ends."""
         async with asyncio.timeout(timeout):
             while not is_true(self):

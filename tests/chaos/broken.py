@@ -101,7 +101,13 @@ BREAKS = {
         [Violation.GIVEN_AWAY],
     ),
     "no giving back: a dead worker's slots wait for its lease": Break(
-        [Edit(SUPERVISOR, "            await self._release_slots(worker.name)\n", "            pass\n")],
+        [
+            Edit(
+                SUPERVISOR,
+                "            await reclaim_slots(worker.name, self.workers.serving())\n",
+                "            pass\n",
+            )
+        ],
         f"{SHARED_FOR_LONGER} --workers 2 --faults worker-killed",
         [Violation.NOT_HEALED],
     ),

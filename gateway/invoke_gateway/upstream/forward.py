@@ -26,6 +26,7 @@ from .connection import BackendConnection
 from .headers import Headers, is_end_to_end, request_head
 from .lineage_header import LineageHeader
 from .pool import Pool
+from .slot_release import find_release
 
 _NO_LIMIT = 1 << 62
 _LARGE_BODY = 65_536
@@ -82,7 +83,7 @@ class Forward:
 
     async def _exchange_whole(self, exchange: Exchange, scope: Scope, send: Send) -> None:
         limit = self._quotas().response
-        call = UpstreamCall(limit, _releaser(exchange))
+        call = UpstreamCall(limit, find_release(exchange))
         call.is_head_request = scope["method"] == "HEAD"
         try:
             connection = self._pool.pop_idle() or await self._pool.connect()
@@ -119,7 +120,7 @@ class Forward:
 
     async def _stream(self, exchange: Exchange, scope: Scope, send: Send) -> None:
         quotas = self._quotas()
-        call = UpstreamCall(quotas.streamed_response, _releaser(exchange), quotas.response)
+        call = UpstreamCall(quotas.streamed_response, find_release(exchange), quotas.response)
         call.is_head_request = scope["method"] == "HEAD"
         try:
             connection = self._pool.pop_idle() or await self._pool.connect()
@@ -132,7 +133,7 @@ class Forward:
             exchange.backend_seconds = call.seconds
 
     async def _pass_through(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
-        call = UpstreamCall(_NO_LIMIT, _releaser(exchange), _PASSED_WINDOW)
+        call = UpstreamCall(_NO_LIMIT, find_release(exchange), _PASSED_WINDOW)
         call.is_head_request = scope["method"] == "HEAD"
         connection = self._pool.pop_idle() or await self._pool.connect()
         declared = exchange.content_length
@@ -257,14 +258,6 @@ class Forward:
         size, exchange.buffered = exchange.buffered, 0
         if size:
             self._buffers.release(size)
-
-
-def _releaser(exchange: Exchange) -> Callable[[], None]:
-    return exchange.slot.release if exchange.slot is not None else _nothing
-
-
-def _nothing() -> None:
-    pass
 
 
 def _chunk(message: Message, is_chunked: bool) -> bytes:

@@ -30,6 +30,7 @@ from .admin import make_admin
 from .aggregate import Aggregate
 from .channel import Channel, RpcClient, WorkerGone
 from .handle import WorkerHandle, Workers
+from .slot_reclaim import reclaim_slots
 from .worker import Start
 
 log = logging.getLogger("invoke_gateway")
@@ -170,14 +171,7 @@ class Supervisor:
         pid = worker.process.pid
         log.log(level, "worker %d (process %d) %s, and is replaced", worker.number, pid, how)
         if status and self.settings.shared.reclaim_after == "lease":
-            await self._release_slots(worker.name)
-
-    async def _release_slots(self, name: str) -> None:
-        """Releases a dead worker's slots before its lease ends."""
-        for other in self.workers.serving():
-            with contextlib.suppress(WorkerGone):
-                await other.call("release_slots", name, seconds=_REPLY_SECONDS)
-                return
+            await reclaim_slots(worker.name, self.workers.serving())
 
     async def _end(self, worker: WorkerHandle) -> None:
         worker.is_serving = False

@@ -58,7 +58,7 @@ class Served:
             connection.close()
 
 
-def until(is_so: Callable[[], bool], seconds: float = 5) -> None:
+def until(is_so: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < deadline, "it did not come about in time"

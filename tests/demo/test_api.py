@@ -272,8 +272,8 @@ def test_a_client_may_leave_before_during_and_after_without_a_word_in_the_log(
     served: Served, caplog: pytest.LogCaptureFixture
 ) -> None:
     post = b"POST /2015-03-31/functions/%b HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b"
-    sleep = b'{"seconds":0.05}'
-    stream = b'{"chunks":3,"seconds":0.02,"bytes":1048576}'
+    sleep = b'{"seconds":0.5}'
+    stream = b'{"chunks":3,"seconds":0.5,"bytes":1048576}'
     streaming = post.replace(b"2015-03-31", b"2021-11-15")
     with caplog.at_level(logging.INFO):
         hang_up(served, b"POST /2015-03-31/fun")

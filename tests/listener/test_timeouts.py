@@ -21,6 +21,8 @@ from tests.support.sockets import (
 from .framing import CHUNKED, HEAD, LARGEST_EVENT, PASSED, READ_TIMEOUT, head
 from .framing import SETTINGS as SETTINGS
 
+ATTEMPTS = 3
+
 
 def dribble(wire: Wire, piece: bytes, pause: float = 0.05) -> Answer:
     """Send `piece` again and again until the gateway answers."""
@@ -163,14 +165,24 @@ def test_a_client_that_must_wait_for_the_backend_is_no_slow_client(served: Gatew
             read += len(piece)
         call.answer(200, b"%d" % read)
 
-    served.backend.on_head = read_later
-    try:
+    def upload() -> None:
         with Wire(served.port) as wire:
             rest = wire.send_until_stuck(invoke("", b"x" * size, path=PASSED), seconds=2.5 * READ_TIMEOUT)
             assert len(rest) > size / 2
             served.release()
             wire.send(rest)
             assert wire.answer().body == b"%d" % size
+
+    served.backend.on_head = read_later
+    try:
+        for attempt in reversed(range(ATTEMPTS)):  # on a machine that stands still for a time-out, the client is slow
+            try:
+                upload()
+            except OSError:
+                if not attempt:
+                    raise
+            else:
+                break
     finally:
         served.backend.on_head = None
 
@@ -179,8 +191,7 @@ def test_a_client_that_takes_nothing_of_its_response_is_cut(served: Gateway) -> 
     """Its six megabytes do not stay in memory."""
     with Wire(served.port, receive_buffer=4096) as wire:
         wire.send(invoke(body=LARGEST_EVENT))
-        served.until(lambda: served.backend.running.total() == 0 and served.backend.requests, "the backend is done")
-        assert served.buffered() == len(LARGEST_EVENT)
+        served.until(lambda: served.buffered() == len(LARGEST_EVENT), "the response is in memory")
         served.until_idle()
         assert len(wire.rest()) < len(LARGEST_EVENT)
 

@@ -171,7 +171,7 @@ def test_of_shared_counters_it_says_what_is_wrong_with_the_store(open_page: Open
         expect(page.locator("#trouble")).to_be_hidden()
         store.kill()
         expect(page.locator("#trouble")).to_contain_text("The shared counters are unavailable")
-        expect(page.locator("#trouble")).to_contain_text("What other gateways run was so", timeout=10_000)
+        expect(page.locator("#trouble")).to_contain_text("What other gateways run was so", timeout=60_000)
 
 
 def test_of_counters_in_memory_it_says_nothing_of_other_gateways(served: Gateway, open_page: Open) -> None:

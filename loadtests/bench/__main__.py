@@ -32,7 +32,7 @@ class OutOfTime(Exception):
 class CompareByDefault(click.Group):
     """Runs `compare` when the arguments name no command."""
 
-    def parse_args(self, ctx: click.ShardContext, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         named = args and (args[0] in self.commands or args[0] in ctx.help_option_names)
         return super().parse_args(ctx, args if named else ["compare", *args])
 

@@ -30,7 +30,7 @@ def encode_call_head(call: PlannedCall, *, chunked: bool = False) -> bytes:
 
 
 class ClientBehaviour(StrEnum):
-    """What a client does."""
+    """Names the behaviour of a client."""
 
     STAYS = "stays"
     LEAVES_BEFORE = "leaves before"

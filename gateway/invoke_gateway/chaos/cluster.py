@@ -34,8 +34,8 @@ COUNT_SECONDS = 0.4  # within which a gateway must return what is in flight
 
 @dataclass(frozen=True)
 class Sharing:
-    """How many gateways share which store ("spawn", or its URL); seconds of a lease; when a dead gateway's slots come
-    back: "lease" or "timeout"; how many worker processes each gateway has."""
+    """Describes gateways that share a store: their number, the store ("spawn", or its URL), the seconds of a lease,
+    when a dead gateway's slots come back ("lease" or "timeout"), and the number of workers of each gateway."""
 
     gateways: int
     store: str = SPAWN

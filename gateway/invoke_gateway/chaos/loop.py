@@ -33,7 +33,7 @@ async def _work_until_signal(work: Callable[[], Awaitable[T]]) -> T:
         interrupted.set()
         task.cancel()
 
-    with contextlib.suppress(NotImplementedError):  # on Windows
+    with contextlib.suppress(NotImplementedError):  # Windows has no signal handlers on an event loop
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGINT, interrupt)
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGALRM):

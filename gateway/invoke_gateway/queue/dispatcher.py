@@ -188,7 +188,7 @@ class Dispatcher:
         self._is_pumping = False
         try:
             self._give_turns()
-        except Exception:
+        except Exception:  # a bug: the events of other lanes must still run
             log.exception("the event dispatcher failed at giving turns; it retries in %g s", FAILED_PAUSE)
             self._background.record_error(NAME)
             self._loop.call_later(FAILED_PAUSE, self._retry_pump)

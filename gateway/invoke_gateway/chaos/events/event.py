@@ -10,7 +10,7 @@ from .script import Intent, RunEnding
 
 
 class EventAnswer(Enum):
-    """What the client of an event received. `UNKNOWN`: the connection ended before an answer came."""
+    """Names what the client of an event received. `UNKNOWN`: the connection ended before an answer came."""
 
     NONE = "not sent"
     ACCEPTED = "202"

@@ -101,7 +101,7 @@ class InjectedFault:
 
 
 class Recovery:
-    """What must be seen, from `since` on and within `deadline` seconds, before a fault is over.
+    """Lists what must be seen, from `since` on and within `deadline` seconds, before a fault is over.
 
     lag: how late this process was (seconds), where the recovery was late by less
     """
@@ -147,7 +147,7 @@ class Recovery:
 
     @property
     def missing(self) -> str:
-        """What has not been seen yet."""
+        """Lists what has not been seen yet."""
         full = [f"{lane.account}/{lane.name} was never full" for lane in self._lanes]
         return ", ".join(sorted([*full, *(f"{gateway.name} admitted nothing" for gateway in self._gateways)]))
 

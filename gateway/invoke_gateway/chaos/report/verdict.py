@@ -52,7 +52,7 @@ class SeedsVerdict(Generic[R]):
 
     @property
     def amount(self) -> str:
-        raise NotImplementedError
+        raise NotImplementedError  # calls and events have their own
 
     @property
     def is_shared(self) -> bool:
@@ -62,7 +62,7 @@ class SeedsVerdict(Generic[R]):
     @property
     def counted(self) -> Sequence[Violation]:
         """Lists the violations that this proof can see."""
-        raise NotImplementedError
+        raise NotImplementedError  # calls and events have their own
 
     @property
     def counts(self) -> dict[Violation, int]:

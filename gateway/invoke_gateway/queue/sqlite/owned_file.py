@@ -95,8 +95,8 @@ class OwnedFile:
     def _acquire(self) -> None:
         """Takes the lock file first: it names the owner.
 
-        Where the lock file was removed, it takes the file's own lock before, so that a new lock file gives nobody the
-        queue.
+        Where the lock file was removed, it takes the file's own lock before, so that a new lock file gives no other
+        process the queue.
         """
         if self.real.exists() and not os.path.lexists(f"{self.real}.lock"):
             self._file = self._open_file()

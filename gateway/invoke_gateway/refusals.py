@@ -199,7 +199,7 @@ class Refusal(ErrorAnswer, Enum):
         member="Message",
         type="Service",
     )
-    EVENT_NOT_KEPT = Kind(500, "ServiceException", "The event is not stored: {text}", member="Message", type="Service")
+    EVENT_NOT_KEPT = Kind(500, "ServiceException", "The event is not stored. {text}", member="Message", type="Service")
     BACKEND_ERROR = Kind(500, "ServiceException", "{text}", member="Message", type="Service")
     INTERNAL = Kind(
         500,

@@ -207,7 +207,7 @@ def run_broken(broken: Break) -> Outcome:
             timeout=TIMEOUT_SECONDS,
             check=False,
         )
-    violations = json.loads(ran.stdout)["faults"] if ran.stdout else {}
+    violations = json.loads(ran.stdout)["violations"] if ran.stdout else {}
     seen = {Violation[name.upper()]: count for name, count in violations.items() if count}
     return Outcome(ran.returncode, seen, monotonic() - began, ran.stderr)
 

@@ -191,7 +191,7 @@ async def test_the_command_tells_its_seed_and_verdict_and_writes_a_report(tmp_pa
     assert ran.returncode == 1, stderr
     verdict = json.loads(stdout)
     assert not verdict["holds"]
-    assert verdict["faults"]["overshoot"] > 0
+    assert verdict["violations"]["overshoot"] > 0
     assert [row["overshoot"] for row in verdict["limits"]] == [2, 1, 1]
     assert b"seed 3" in stderr
     assert "It does not hold" in report.read_text()

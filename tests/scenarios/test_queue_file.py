@@ -42,7 +42,7 @@ async def test_events_are_refused_until_the_file_is_at_its_place_again(
                 assert (answer.status, answer.header("x-amzn-errortype")) == (500, "ServiceException")
                 said = json.loads(answer.body)
                 assert (said["Type"], list(said)) == ("Service", ["Type", "Message"])
-                assert f"The event is not stored: The queue's {'lock' if what == 'lock' else 'file'}" in said["Message"]
+                assert f"The event is not stored. The queue's {'lock' if what == 'lock' else 'file'}" in said["Message"]
         assert "was removed or moved" in str(await trouble(gateway))
         assert await gateway.metric("degraded", cause="event_store") == 1
         assert caplog.text.count("was removed or moved") == 1

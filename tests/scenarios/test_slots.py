@@ -53,6 +53,12 @@ async def filled(gateway: GatewayUnderTest, backend: ScriptedBackend, gate: Gate
 # How many, and for whom.
 
 
+async def test_a_call_that_has_ended_takes_no_slot(gateway: GatewayUnderTest, backend: ScriptedBackend) -> None:
+    for _ in range(LIMIT + 1):
+        assert (await invoke(gateway.listen)).status == 200
+        assert gateway.in_flight == 0
+
+
 async def test_exactly_as_many_calls_as_there_are_slots_run_at_once(
     gateway: GatewayUnderTest, backend: ScriptedBackend
 ) -> None:

@@ -69,6 +69,12 @@ def test_a_hold_lasts_as_long_as_any_test_unless_told_otherwise(gateway: InvokeG
     assert 0 < left[1] <= 7
 
 
+def test_an_old_attribute_names_the_new_one(gateway: InvokeGateway) -> None:
+    with pytest.raises(AttributeError, match=r"^operations_url was renamed: use admin_url\.$"):
+        gateway.operations_url  # noqa: B018
+    assert not hasattr(gateway, "no_such_attribute")
+
+
 def test_all_free_slots_of_a_function_are_held_at_once(gateway: InvokeGateway) -> None:
     gateway.hold("echo")
     assert gateway.hold_all("echo").slots == 1

@@ -46,5 +46,5 @@ async def run_preflight(
         if counted != [account.account]:
             raise Unusable(
                 f"a call of account {account.account} counts in {', '.join(counted) or 'none'} at http://"
-                f"{target.admin}/limits: give --gateway and --admin of one gateway, which nobody else uses"
+                f"{target.admin}/limits: give --gateway and --admin of one gateway that serves no other calls"
             )

@@ -126,7 +126,7 @@ class Async(Model):
     """`queue`: stored here, answered with 202, run when there is a slot, retried. `forward`: forwarded unchanged to a
     backend that has a queue of its own."""
     store: EventStoreUrl | None = None
-    """Where events are stored: sqlite:///path/of/a/file, or a redis://, rediss://, redis+sentinel:// or unix:// URL for
+    """The store of events: sqlite:///path/of/a/file, or a redis://, rediss://, redis+sentinel:// or unix:// URL for
     gateways that share them. Not set: a file in the state folder ($XDG_STATE_HOME or ~/.local/state), or the store of
     `counters` where several workers need one."""
     adopt_events: bool = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from invoke_gateway.admin_client import AdminClient
 from invoke_gateway.testing.events import EventsNotSettled, describe, drop_all, has_work
@@ -17,6 +17,7 @@ from invoke_gateway.testing.settings import make_settings
 LONGEST_HOLD = 3600.0  # seconds; the longest that a gateway keeps one
 DEFAULT_ACCOUNT = "000000000000"
 _MOST_FUNCTIONS = 10  # are named in an error
+_RENAMED = {"operations_url": "admin_url"}
 
 
 class InvokeGateway:
@@ -31,6 +32,14 @@ class InvokeGateway:
 
     def __repr__(self) -> str:
         return f"<InvokeGateway {self.url} {self._process!r}>"
+
+    def __getattr__(self, name: str) -> NoReturn:
+        new = _RENAMED.get(name)
+        raise AttributeError(
+            f"{name} was renamed: use {new}." if new else f"{type(self).__name__} has no attribute {name}",
+            name=name,
+            obj=self,
+        )
 
     @property
     def url(self) -> str:

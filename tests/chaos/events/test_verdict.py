@@ -31,7 +31,7 @@ def test_every_fault_fails_the_verdict_but_what_could_not_be_judged(violation: V
     verdict = make_verdict(violation)
     assert verdict.status == (2 if violation is Violation.NOT_JUDGED else 1)
     assert not verdict.as_json()["holds"]
-    assert verdict.as_json()["faults"][violation.name.lower()] == 1
+    assert verdict.as_json()["violations"][violation.name.lower()] == 1
 
 
 def test_the_table_has_a_row_for_each_seed_and_their_sum_and_how_to_run_a_bad_one_again() -> None:

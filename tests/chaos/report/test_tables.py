@@ -97,7 +97,7 @@ def test_of_each_kind_of_fault_the_worst_is_shown_and_all_are_in_the_report() ->
     assert all(
         name in report for name in ("gateway 1 killed (-9)", "gateway 2 killed (-9)", "never", ">23", ">17 to 31<")
     )
-    described = verdict.as_json()["seeds"][0]["blows"][0]
+    described = verdict.as_json()["seeds"][0]["faults"][0]
     assert [second["second"] for second in described.pop("around")] == [-1, 0]
     assert described == {
         "blow": "gateway 1 killed (-9)",

@@ -38,7 +38,7 @@ class EventsResult(SeedResult):
         )
 
     def as_json(self) -> dict[str, Any]:
-        return {**super().as_json(), "events": asdict(self.tally), "blows": [str(fault) for fault in self.faults]}
+        return {**super().as_json(), "events": asdict(self.tally), "faults": [str(fault) for fault in self.faults]}
 
 
 class EventsVerdict(SeedsVerdict[EventsResult]):

@@ -31,7 +31,7 @@ class SeedResult:
             "seed": self.seed,
             "seconds": round(self.seconds, 1),
             "limits": [peak.as_json() for peak in self.peaks],
-            "faults": _count_by_name(self.violations.counts),
+            "violations": _count_by_name(self.violations.counts),
         }
 
 
@@ -117,13 +117,14 @@ class SeedsVerdict(Generic[R]):
         return {
             "holds": self.holds,
             "judged": self.status != UNJUDGED,
-            "subject": self.target,
+            "target": self.target,
             "lag": None if self.lag is None else {name: round(s, 3) for name, s in zip(LAGS, self.lag, strict=True)},
             "notes": self.notes,
             "limits": [peak.as_json(with_lost=self.is_shared) for peak in self.peaks],
-            "faults": _count_by_name(self.counts),
+            "violations": _count_by_name(self.counts),
             "examples": [
-                {"seed": seed, "fault": violation.name.lower(), "text": text} for seed, violation, text in self.examples
+                {"seed": seed, "violation": violation.name.lower(), "text": text}
+                for seed, violation, text in self.examples
             ],
             "seeds": [result.as_json() for result in self.results],
         }
@@ -150,7 +151,7 @@ class CallsResult(SeedResult):
             "calls": self.calls,
             "answers": dict(self.answers),
             "backend": dict(self.endings),
-            **({"blows": [fault.as_json() for fault in self.faults]} if self.faults else {}),
+            **({"faults": [fault.as_json() for fault in self.faults]} if self.faults else {}),
         }
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import http.client
+import json
 import os
 import re
 import signal
@@ -12,6 +14,7 @@ import sqlite3
 import ssl
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -100,10 +103,26 @@ class Process:
         text = fetch(self.admin_port, "/metrics").body.decode()
         return re.findall(r'^invoke_gateway_degraded{cause="(\w+)"} 1$', text, re.MULTILINE)
 
+    def metric(self, name: str) -> float:
+        text = fetch(self.admin_port, "/metrics").body.decode()
+        found = re.search(rf"^invoke_gateway_{name} (\S+)$", text, re.MULTILINE)
+        assert found is not None, name
+        return float(found[1])
+
     def end(self) -> None:
         if not self.has_ended:
             self._process.kill()
         self._process.wait()
+
+
+def live_document(port: int) -> dict[str, Any]:
+    """Returns the first document of the live page's stream."""
+    with closing(http.client.HTTPConnection(LOOPBACK, port, timeout=PATIENCE)) as connection:
+        connection.request("GET", "/live")
+        stream = connection.getresponse()
+        line = next(line for line in iter(stream.readline, b"") if line.startswith(b"data:"))
+        document: dict[str, Any] = json.loads(line.removeprefix(b"data:"))
+        return document
 
 
 @pytest.fixture
@@ -333,11 +352,25 @@ def test_an_invalid_file_leaves_the_old_limits_in_force_and_says_why(
     process.until_logged(r"ERROR settings not reloaded, so the old settings stay in force:\n[^$]*" + re.escape(why))
     assert process.limits()["concurrent_executions"] == 7
     assert process.causes_of_degradation() == ["settings_invalid"]
+    ready, page = fetch(process.admin_port, "/readyz"), live_document(process.admin_port)
+    assert (ready.status, ready.json["ready"]) == (200, True), "the old settings serve"
+    error = ready.json["settings_error"]
+    assert page["settings_error"] == error
+    assert why in error["problem"]
+    assert str(process.file) in error["problem"]
+    assert error["problems"] >= 1
+    assert error["in_force_since"] < error["at"] <= time.time()
+    assert process.metric("config_last_reload_successful") == 0
+    assert process.metric("config_last_reload_success_timestamp_seconds") < error["at"]
     process.write(accounts={"default": limits(8)})
     process.signal(signal.SIGHUP)
     process.until_logged("settings reloaded")
     assert process.limits()["concurrent_executions"] == 8
     assert process.causes_of_degradation() == []
+    assert "settings_error" not in fetch(process.admin_port, "/readyz").json
+    assert live_document(process.admin_port)["settings_error"] is None
+    assert process.metric("config_last_reload_successful") == 1
+    assert process.metric("config_last_reload_success_timestamp_seconds") > error["at"]
     assert "Traceback" not in process.log
 
 

@@ -13,6 +13,7 @@ import pytest
 from invoke_gateway.background import CAUSE, BackgroundTasks
 from invoke_gateway.server import reload as reloading
 from invoke_gateway.server.reload import SettingsWatch, keep_reloading
+from invoke_gateway.telemetry.reload_state import ReloadState
 from tests.support.gateways import eventually, make_settings
 from tests.support.served import served
 
@@ -97,6 +98,7 @@ async def test_a_mistake_of_ours_in_reading_the_settings_is_not_the_end_of_reloa
         def __init__(self) -> None:
             self.settings = make_settings("demo")
             self.degraded: dict[str, bool] = {}
+            self.reload_state = ReloadState()
             self.adopted = 0
 
         async def adopt(self, settings: object) -> None:
@@ -117,7 +119,9 @@ async def test_a_mistake_of_ours_in_reading_the_settings_is_not_the_end_of_reloa
     async with tasks.running(lambda: keep_reloading(gateway, read, changed), "reload"):
         await eventually(lambda: gateway.degraded.get("settings_invalid"), "it is degraded")
         assert "too deep" in caplog.text
+        assert "too deep" in str(gateway.reload_state.error)
         changed.set()
         await eventually(lambda: gateway.adopted == 1, "the next change is taken")
     assert not gateway.degraded["settings_invalid"]
+    assert gateway.reload_state.error is None
     assert tasks.failures == {"reload": 0}

@@ -225,6 +225,14 @@ def test_new_limits_reach_all_workers_and_those_that_come_later(gateway: Workers
     degraded = 'invoke_gateway_degraded{cause="settings_invalid"}'
     gateway.process.wait_until(lambda: gateway.metrics()[degraded] == 1, "the mistake is seen")
     assert gateway.account()["concurrent_executions"] == 3
+    assert gateway.metrics()["invoke_gateway_config_last_reload_successful"] == 0
+    error = gateway.ask("/readyz")["settings_error"]
+    assert "accounts.default.concurrent_executions" in error["problem"]
+    gateway.write(**limits(4))
+    gateway.process._process.send_signal(signal.SIGHUP)
+    gateway.process.wait_until(lambda: gateway.account()["concurrent_executions"] == 4, "the mistake is corrected")
+    gateway.process.wait_until(lambda: "settings_error" not in gateway.ask("/readyz"), "and no longer shown")
+    assert gateway.metrics()["invoke_gateway_config_last_reload_successful"] == 1
 
 
 def test_the_backends_state_is_that_of_all_workers_and_logged_once(

@@ -26,6 +26,7 @@ class Readiness:
 
     listen: the address of the Invoke API
     event_trouble: returns the reason why events cannot be kept, or None
+    settings_error: returns the settings that the last reload refused, or None
     settle: waits for the first check of the backend, for so many seconds
     """
 
@@ -37,6 +38,7 @@ class Readiness:
         backend: BackendView,
         shared: SharedState | None = None,
         event_trouble: Callable[[], str | None] = lambda: None,
+        settings_error: Callable[[], dict[str, object] | None] = lambda: None,
         settle: Callable[[float], Awaitable[None]] | None = None,
     ) -> None:
         self._listen = str(listen)
@@ -44,6 +46,7 @@ class Readiness:
         self._backend = backend
         self._shared = shared
         self._event_trouble = event_trouble
+        self._settings_error = settings_error
         self._settle = settle
 
     async def describe(self) -> dict[str, object]:
@@ -60,6 +63,9 @@ class Readiness:
         trouble = self._event_trouble()
         if trouble is not None:
             document["events_error"] = trouble
+        error = self._settings_error()
+        if error is not None:
+            document["settings_error"] = error
         return document
 
     def _find_why_not(self) -> str | None:

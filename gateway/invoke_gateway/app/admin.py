@@ -30,6 +30,7 @@ from ..telemetry.last_refusals import LastRefusals
 from ..telemetry.log import count_dropped_lines
 from ..telemetry.metrics import Facts, GatewayMetrics
 from ..telemetry.process_metrics import read_process
+from ..telemetry.reload_state import ReloadState
 from ..telemetry.totals import Totals
 from ..upstream.health import BackendWatch
 from ..upstream.pool import Pool
@@ -59,6 +60,7 @@ class GatewayAdmin:
         fault_scripts: FaultScripts | None,
         events: EventQueue | NoEventQueue,
         tasks: BackgroundTasks,
+        reload_state: ReloadState,
         is_draining: Callable[[], bool],
     ) -> None:
         self._counters = counters
@@ -70,6 +72,7 @@ class GatewayAdmin:
         self._last_refusals = last_refusals
         self._fault_scripts = fault_scripts
         self._events = events
+        self._reload_state = reload_state
         self._is_draining = is_draining
         self.holder_source = self._make_holder_source()
         self.sparklines = Sparklines(counters)
@@ -82,6 +85,7 @@ class GatewayAdmin:
                 holds=holds.by_counter,
                 refusals=last_refusals,
                 is_draining=is_draining,
+                settings_error=lambda: reload_state.error,
                 shared=shared,
             ),
             tasks=tasks,
@@ -98,6 +102,7 @@ class GatewayAdmin:
             degraded=tasks.degraded,
             counters=describe_counters(settings, shared),
             events=events.metrics,
+            reloads=reload_state,
             facts=Facts(__version__, platform.python_version(), settings.backend.timeout_seconds),
         )
 
@@ -125,6 +130,7 @@ class GatewayAdmin:
                 backend=self._backend_watch.state,
                 shared=self._shared,
                 event_trouble=lambda: self._events.problem,
+                settings_error=lambda: self._reload_state.error,
                 settle=self._backend_watch.settle,
             ),
             read_processes=self._read_processes,

@@ -28,6 +28,7 @@ from ..policy.cors import CorsRules
 from ..policy.fault_script import FaultScripts
 from ..settings import Settings
 from ..telemetry.last_refusals import LastRefusals
+from ..telemetry.reload_state import ReloadState
 from ..telemetry.totals import Totals
 from ..upstream.health import BackendState, BackendWatch
 from ..write_batcher import WriteBatcher
@@ -54,6 +55,7 @@ class Gateway:
         self.tasks = tasks or BackgroundTasks()
         self.degraded = self.tasks.degraded
         self.degraded |= {"settings_invalid": False, "restart_needed": False}
+        self.reload_state = ReloadState()
         self.is_draining = False
         self._drained_by = 0.0
 
@@ -115,6 +117,7 @@ class Gateway:
             fault_scripts=self.fault_scripts,
             events=self.events,
             tasks=self.tasks,
+            reload_state=self.reload_state,
             is_draining=lambda: self.is_draining,
         )
         self.cors = CorsRules(settings.cors.allow_origins) if settings.cors.allow_origins else None

@@ -14,6 +14,7 @@ from typing import Protocol
 import watchfiles
 
 from ..settings import Settings, SettingsError, restart_needed
+from ..telemetry.reload_state import ReloadState
 
 log = logging.getLogger("invoke_gateway")
 
@@ -25,10 +26,12 @@ class Reloadable(Protocol):
 
     settings: the settings of its start
     degraded: for each cause, whether the gateway is degraded by it
+    reload_state: the result of the last reload
     """
 
     settings: Settings
     degraded: dict[str, bool]
+    reload_state: ReloadState
 
     async def adopt(self, settings: Settings) -> None:
         """Puts the accounts, credentials and quotas of `settings` in force."""
@@ -44,14 +47,17 @@ async def keep_reloading(gateway: Reloadable, read: Callable[[], Settings], chan
             settings = await asyncio.to_thread(read)
         except SettingsError as error:
             gateway.degraded["settings_invalid"] = True
+            gateway.reload_state.record_refusal(str(error.problems[0]), len(error.problems))
             log.error("settings not reloaded, so the old settings stay in force:\n%s", error)
             continue
-        except Exception:  # a mistake of ours must not hide the next change
+        except Exception as error:  # a mistake of ours must not hide the next change
             gateway.degraded["settings_invalid"] = True
+            gateway.reload_state.record_refusal(f"reading the settings failed inside the gateway: {error!r}")
             log.exception("settings not reloaded, so the old settings stay in force")
             continue
         await gateway.adopt(settings)
         waiting = restart_needed(gateway.settings, settings)
+        gateway.reload_state.record_success(waiting)
         gateway.degraded |= {"settings_invalid": False, "restart_needed": bool(waiting)}
         log.info("settings reloaded: accounts, credentials and quotas are in force")
         if waiting:

@@ -72,6 +72,7 @@ class RunningGateway:
         self.settings = self.gateway.settings
         self.tasks = self.gateway.tasks
         self.degraded = self.gateway.degraded
+        self.reload_state = self.gateway.reload_state
         self.adopt = self.gateway.adopt
         self.cut_short = serving.cut_short
         self._invoke = serving.server

@@ -15,6 +15,7 @@ from .event_metrics import Events, list_events
 from .exposition import Family
 from .families import counter, gauge, histogram
 from .function_metrics import list_accounts, list_functions
+from .reload_state import ReloadState
 from .store_metrics import CounterStore, list_counters
 from .totals import Totals
 
@@ -64,6 +65,7 @@ class GatewayMetrics:
     degraded: the state of each cause
     counters: the store of counters
     events: asynchronous invocations; None where the backend queues them
+    reloads: the result of the last reload of the settings
     workers: returns the number of serving processes, and of replacements
     """
 
@@ -80,6 +82,7 @@ class GatewayMetrics:
         degraded: Mapping[str, bool],
         facts: Facts,
         counters: CounterStore,
+        reloads: ReloadState,
         workers: Callable[[], tuple[int, int]] = lambda: (1, 0),
         events: Events | None = None,
     ) -> None:
@@ -95,6 +98,7 @@ class GatewayMetrics:
         self._counters = counters
         self._workers = workers
         self._events = events
+        self._reloads = reloads
 
     def families(self) -> Iterator[Family]:
         """Lists every metric. Requests run between rows, so values that must agree are read before the first row."""
@@ -213,6 +217,19 @@ class GatewayMetrics:
             " started again.",
             ("cause",),
             [((cause,), int(is_so)) for cause, is_so in self._degraded.items()],
+        )
+        yield gauge(
+            "config_last_reload_successful",
+            "1 while the last start or reload of the settings was accepted, 0 while a refused file leaves the old"
+            " settings in force.",
+            (),
+            [((), int(self._reloads.is_successful))],
+        )
+        yield gauge(
+            "config_last_reload_success_timestamp_seconds",
+            "Time of the last start or reload of the settings that was accepted, in seconds since 1970.",
+            (),
+            [((), self._reloads.loaded_at)],
         )
         yield counter(
             "log_lines_dropped",

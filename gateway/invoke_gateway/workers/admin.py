@@ -49,6 +49,7 @@ def make_admin(workers: Workers, aggregate: Aggregate, listen: Address) -> Admin
             backend=aggregate.backend,
             shared=aggregate,
             event_trouble=lambda: aggregate.event_trouble,
+            settings_error=lambda: workers.reload_state.error,
         ),
         shared=aggregate,
         refresh=aggregate.refresh,

@@ -86,6 +86,7 @@ class Aggregate:
                 holds=lambda: self.held,
                 refusals=self,
                 is_draining=lambda: workers.is_draining,
+                settings_error=lambda: workers.reload_state.error,
                 shared=self,
             ),
             tasks=workers.tasks,
@@ -108,6 +109,7 @@ class Aggregate:
             ),
             workers=lambda: (len(workers.serving()), workers.replaced),
             events=None if self.queue is None else Events(self.event_totals, self.queue.levels),
+            reloads=workers.reload_state,
             facts=Facts(__version__, platform.python_version(), settings.backend.timeout_seconds),
         )
 

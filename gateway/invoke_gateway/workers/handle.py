@@ -11,6 +11,7 @@ from typing import Any
 
 from ..background import BackgroundTasks
 from ..settings import Settings
+from ..telemetry.reload_state import ReloadState
 from .channel import RpcClient, WorkerGone
 
 log = logging.getLogger("invoke_gateway")
@@ -74,6 +75,7 @@ class Workers:
         self.tasks = tasks
         self.degraded = tasks.degraded
         self.degraded |= {"settings_invalid": False, "restart_needed": False}
+        self.reload_state = ReloadState()
         self.name = f"g-{token_hex(4)}"
         self.replaced = 0
         self.is_draining = False

@@ -103,6 +103,7 @@ class Supervisor:
         self.tasks = tasks
         self.workers = Workers(settings, tasks)
         self.degraded = self.workers.degraded
+        self.reload_state = self.workers.reload_state
         self.aggregate = Aggregate(self.workers)
         self._backend_url = backend_url
         self._reserved = reserved

@@ -164,6 +164,7 @@ class LiveView:
 
     limits: returns the limits in force
     holds: returns the held slots of each counter
+    settings_error: returns the settings that the last reload refused, or None
     """
 
     def __init__(
@@ -176,6 +177,7 @@ class LiveView:
         holds: Callable[[], Mapping[str, int]],
         refusals: Refusals,
         is_draining: Callable[[], bool],
+        settings_error: Callable[[], dict[str, object] | None] = lambda: None,
         shared: SharedState | None = None,
     ) -> None:
         self._limits = limits
@@ -185,6 +187,7 @@ class LiveView:
         self._holds = holds
         self._refusals = refusals
         self._is_draining = is_draining
+        self._settings_error = settings_error
         self._shared = shared
 
     def take_snapshot(self) -> LiveSnapshot:
@@ -204,6 +207,7 @@ class LiveView:
         )
         return {
             "draining": self._is_draining(),
+            "settings_error": self._settings_error(),
             "shared": None if self._shared is None else _describe_sharing(self._shared),
             "step_seconds": STEP_SECONDS,
             "steps": STEPS,

@@ -8,7 +8,7 @@ CONSTRAINTS := constraints.txt
 LOCKED := PIP_CONSTRAINT=$(CONSTRAINTS) PIP_BUILD_CONSTRAINT=$(CONSTRAINTS)
 PIP := $(LOCKED) $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help live run test test-system test-newest test-oldest check lint types lock soak broken simulate load bench bench-queue readme dashboards clean
+.PHONY: help live run test test-system test-newest test-oldest check lint types lock soak broken simulate load bench bench-queue reference dashboards clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -107,7 +107,7 @@ $(VENV)/load.stamp: $(VENV)/runtime.stamp
 load: $(VENV)/load.stamp ## load tests with Locust: one table, a picture and a report each; ARGS="burst ramp" and others
 	$(BIN)/python -m loadtests.load $(ARGS)
 
-readme: $(VENV)/dev.stamp ## write the tables of the README from the code
+reference: $(VENV)/dev.stamp ## write the tables of docs/reference from the code
 	$(BIN)/python -m tests.support.tables
 
 dashboards: $(VENV)/dev.stamp ## write Grafana's dashboards from their code

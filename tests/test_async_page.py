@@ -1,4 +1,4 @@
-"""What docs/async.md says is what the code does: its transcript is run, in one shell, all of it."""
+"""What docs/guides/async.md says is what the code does: its transcript is run, in one shell, all of it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.processes import bare_environment, free_port, running, wait_u
 from tests.support.tools import CURL
 
 ROOT = Path(__file__).parent.parent
-PAGE = ROOT / "docs" / "async.md"
+PAGE = ROOT / "docs" / "guides" / "async.md"
 TEXT = PAGE.read_text()
 BLOCKS = re.findall(r"```console\n(.*?)```", TEXT, re.DOTALL)
 MARK = "\x1e"

@@ -1,4 +1,4 @@
-"""What docs/faults.md says is what the code does."""
+"""What docs/guides/faults.md says is what the code does."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from invoke_gateway.cli.fault_steps import parse_step
 from invoke_gateway.policy.invoke_errors import ERROR_NAMES, THROTTLE_REASONS, find_error, takes_reason
 from tests.cli.commands import flags_of
 
-TEXT = (Path(__file__).parent.parent / "docs" / "faults.md").read_text()
+TEXT = (Path(__file__).parent.parent / "docs" / "guides" / "faults.md").read_text()
 
 
 def test_it_names_every_key_and_no_other() -> None:

@@ -1,25 +1,29 @@
-"""What the README says is what the code does."""
+"""Compares the README and docs/reference with the code."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
+import pytest
 import yaml
 
 from invoke_gateway.settings import Settings
 from tests.cli.commands import flags_of
-from tests.support.tables import README, TABLES, fill
+from tests.support.tables import REFERENCE, TABLES, fill
 
-TEXT = README.read_text()
+ROOT = Path(__file__).parent.parent
+TEXT = (ROOT / "README.md").read_text()
 
 
-def test_the_tables_of_refusals_settings_and_metrics_are_those_of_the_code() -> None:
-    assert fill(TEXT) == TEXT, "run: make readme"
-    assert all(f"<!-- table: {name} -->" in TEXT for name in TABLES)
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_of_the_reference_is_that_of_the_code(name: str) -> None:
+    page = (REFERENCE / f"{name}.md").read_text()
+    assert fill(name, page) == page, "run: make reference"
 
 
 def test_the_example_settings_are_valid() -> None:
-    (example,) = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
+    (example,) = re.findall(r"```yaml\n(.*?)```", (REFERENCE / "settings.md").read_text(), re.DOTALL)
     settings = Settings.model_validate(yaml.safe_load(example))
     assert settings.accounts["default"].functions["checkout"].reserved_concurrent_executions == 50
 
@@ -34,5 +38,5 @@ def test_every_command_and_flag_that_it_shows_exists() -> None:
 
 
 def test_the_targets_that_it_names_are_in_the_makefile() -> None:
-    targets = set(re.findall(r"^([a-z-]+):", (README.parent / "Makefile").read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"`?make ([a-z-]+)", TEXT)) <= targets

@@ -137,7 +137,7 @@ def test_a_wrong_option_of_hold_exits_with_2(arguments: tuple[str, ...]) -> None
 
 
 def test_every_command_and_flag_in_the_page_on_holds_exists() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "holds.md").read_text()
+    text = (Path(__file__).parents[2] / "docs" / "guides" / "holds.md").read_text()
     shown = re.findall(r"^\$ invoke-gateway ([\w-]+)(.*)", text, re.MULTILINE)
     assert {command for command, _ in shown} == {"serve", "hold", "in-flight", "limits", "release"}
     for command, arguments in shown:

@@ -33,7 +33,7 @@ KEEP = 50.0
 ACCOUNT = AccountLimits("a", 1000)
 BASE = base_key("a")
 ID = "12345678-abcd-4000-8000-123456789abc"
-DOCUMENT = Path(__file__).parents[2] / "docs" / "shared-counters.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "guides" / "shared-counters.md"
 
 
 class Clock:

@@ -1,4 +1,4 @@
-"""Compares docs/async-targets.md with the code."""
+"""Compares docs/guides/async-targets.md with the code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from invoke_gateway.policy.event_rules import Kind
 from invoke_gateway.queue.destination_records import make_record
 from tests.support.events import ended
 
-PAGE = (Path(__file__).parents[2] / "docs" / "async-targets.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "guides" / "async-targets.md").read_text()
 KINDS: tuple[Kind, ...] = ("dead_letter_queue", "on_failure")
 
 

@@ -17,7 +17,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "grafana" / "rules.yml"
-MONITORING = ROOT / "docs" / "monitoring.md"
+MONITORING = ROOT / "docs" / "guides" / "monitoring.md"
 DASHBOARDS = sorted((ROOT / "grafana" / "dashboards").glob("*.json"))
 
 _OPENING, _CLOSING = "([{", ")]}"

@@ -1,4 +1,4 @@
-"""No router of a real framework runs a path that the gateway does not count (docs/paths.md).
+"""No router of a real framework runs a path that the gateway does not count (docs/reference/paths.md).
 
 `python -m tests.live.paths` prints the same as a table.
 """

@@ -1,4 +1,4 @@
-"""What the live page costs the event loop: `python -m tests.page.cost` prints the numbers of docs/live-page.md."""
+"""Measures the live page's cost on the event loop: `python -m tests.page.cost` (docs/guides/live-page.md)."""
 
 from __future__ import annotations
 

@@ -89,7 +89,12 @@ def serve(text: str, folder: Path, *, bare: bool) -> subprocess.Popen[bytes]:
 
 def test_the_examples_are_found() -> None:
     places = {example.place.split()[0] for example in EXAMPLES}
-    assert {"README.md", "docs/async.md", "docs/async-targets.md", "docs/recursion.md"} <= places
+    assert {
+        "docs/reference/settings.md",
+        "docs/guides/async.md",
+        "docs/guides/async-targets.md",
+        "docs/guides/recursion.md",
+    } <= places
     assert {"docs/deploy/settings/gateway.yaml", "docs/deploy/kubernetes/gateway.yaml"} <= places
 
 

@@ -1,4 +1,4 @@
-"""Makes the tables of the README from the code. `python -m tests.support.tables` writes them into the README."""
+"""Makes the tables of docs/reference from the code. `make reference` writes them into the pages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from invoke_gateway.backend_errors import BackendError
 from invoke_gateway.refusals import Refusal
 from invoke_gateway.settings import FunctionSettings, Settings
 
-README = Path(__file__).parents[2] / "README.md"
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 
 
 def make_table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
@@ -80,14 +80,14 @@ def metrics() -> str:
 TABLES: dict[str, Callable[[], str]] = {"refusals": refusals, "settings": settings, "metrics": metrics}
 
 
-def fill(text: str) -> str:
-    """Returns `text` with every marked table replaced."""
-    for name, make in TABLES.items():
-        marked = re.compile(rf"(<!-- table: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
-        assert marked.search(text), f"the README has no place for the table {name}"
-        text = marked.sub(lambda found, make=make: f"{found[1]}{make()}\n{found[2]}", text)
-    return text
+def fill(name: str, text: str) -> str:
+    """Returns `text`, the page of a table, with the table replaced."""
+    marked = re.compile(rf"(<!-- table: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
+    assert marked.search(text), f"docs/reference/{name}.md has no place for its table"
+    return marked.sub(lambda found: f"{found[1]}{TABLES[name]()}\n{found[2]}", text)
 
 
 if __name__ == "__main__":
-    README.write_text(fill(README.read_text()))
+    for name in TABLES:
+        page = REFERENCE / f"{name}.md"
+        page.write_text(fill(name, page.read_text()))

@@ -1,4 +1,4 @@
-"""What docs/testing.md says is what the code does."""
+"""What docs/guides/testing.md says is what the code does."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest_invoke_gateway
 from invoke_gateway.testing import InvokeGateway, running_gateway
 
 DOCS = Path(__file__).parents[2] / "docs"
-TEXT = (DOCS / "testing.md").read_text()
+TEXT = (DOCS / "guides" / "testing.md").read_text()
 
 
 def rows(heading: str) -> list[str]:

@@ -40,7 +40,7 @@ class LocalHolders:
     async def release(self, gateway: str, account: str | None, *, force: bool) -> list[Report]:
         raise NotReleased(
             "This gateway counts in its own memory, so it has no slots of other gateways. Send the request to a "
-            "gateway with shared counters (docs/shared-counters.md).",
+            "gateway with shared counters (docs/guides/shared-counters.md).",
             409,
         )
 

@@ -80,7 +80,7 @@ class Retry(Model):
 
 
 class Cors(Model):
-    """Web pages that may call the gateway from a browser (docs/browsers.md)."""
+    """Web pages that may call the gateway from a browser (docs/guides/browsers.md)."""
 
     allow_origins: Origins = ()
     """Origins whose pages may call, such as [http://localhost:3000], or ["*"] for every page. Empty: the gateway sends

@@ -68,7 +68,7 @@ class LastRefusals:
         self._kept.append(self._describe(exchange, full))
 
     def newest_first(self) -> list[dict[str, Any]]:
-        """Returns the kept refusals (docs/live-page.md)."""
+        """Returns the kept refusals (docs/guides/live-page.md)."""
         return list(reversed(self._kept))
 
     def _describe(self, exchange: Exchange, full: LimitReached | None) -> dict[str, Any]:

@@ -111,8 +111,8 @@ class InvokeGateway:
         """Applies one step each to the next calls of a function, or of all functions (`None`).
 
         Steps are mappings, in order: `{"pass": 1}`, `{"error": "EC2ThrottledException", "repeat": 2}` and so on
-        (docs/faults.md). The script replaces the one in force for the same function. Raises `FaultFailed` with the
-        gateway's text where a step is invalid.
+        (docs/guides/faults.md). The script replaces the one in force for the same function. Raises `FaultFailed` with
+        the gateway's text where a step is invalid.
         """
         wanted = {"function": function, "steps": steps, "seed": seed, "loop": loop}
         return Fault(self._admin, self._admin.make_script(wanted | ({"account": account} if account else {})))

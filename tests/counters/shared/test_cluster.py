@@ -218,7 +218,7 @@ async def test_a_cluster_that_is_not_there_or_none_is_told(cluster: Cluster) -> 
         assert "write redis+cluster://" in (counters.trouble or "")
 
 
-# What docs/shared-counters.md says the user of a cluster needs.
+# What docs/guides/shared-counters.md says the user of a cluster needs.
 DOCUMENTED = "+evalsha +script|load +info +ping +hgetall +@hash +@sortedset +@string +del +time +cluster|slots"
 
 

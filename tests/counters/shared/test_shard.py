@@ -388,7 +388,7 @@ async def test_gateways_that_were_told_different_limits_say_so_once(
             assert "concurrent_executions 5" in message
 
 
-# The commands that docs/shared-counters.md says the store's user needs.
+# The commands that docs/guides/shared-counters.md says the store's user needs.
 DOCUMENTED = "+evalsha +script|load +info +ping +hgetall +@hash +@sortedset +@string +del +time"
 
 

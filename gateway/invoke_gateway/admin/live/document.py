@@ -195,7 +195,7 @@ class LiveView:
         return LiveSnapshot(self._limits(), levels, self._totals, self._sparklines, self._holds())
 
     def describe(self, query: LiveQuery, snapshot: LiveSnapshot, configured: Configured) -> dict[str, object]:
-        """Makes the document of docs/live-page.md."""
+        """Makes the document of docs/guides/live-page.md."""
         accounts = [account for account in snapshot.accounts.values() if query.account in (None, account.account)]
         in_flight = snapshot.levels.in_use
         shown = nsmallest(MOST_ACCOUNTS, accounts, key=lambda account: -in_flight(account.account_counter))

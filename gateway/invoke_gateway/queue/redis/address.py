@@ -73,7 +73,7 @@ def check_server(facts: ServerFacts) -> str | None:
     if facts.may_evict:
         return f"its maxmemory-policy is {facts.eviction_policy}, which may drop events: set it to noeviction"
     if not facts.has_append_only_file:
-        return "it keeps events in memory only, and loses them when it ends: set appendonly yes (docs/async.md)"
+        return "it keeps events in memory only, and loses them when it ends: set appendonly yes (docs/guides/async.md)"
     return None
 
 

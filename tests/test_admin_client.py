@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
@@ -108,3 +109,39 @@ def test_no_proxy_of_the_environment_stands_between(server: Server, monkeypatch:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     server.document = '{"holds": []}'
     assert server.client.list_holds() == []
+
+
+def test_a_gateway_that_is_just_starting_is_waited_for(server: Server) -> None:
+    """The command was started first: its connections are refused until the gateway listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = free.getsockname()
+        client = AdminClient(f"127.0.0.1:{address[1]}", start_seconds=60)
+        replies: list[dict[str, Any]] = []
+        command = Thread(target=lambda: replies.append(client.take_hold({"slots": 1})))
+        command.start()
+        command.join(0.2)
+        assert command.is_alive(), "a refused connection is tried again"
+    with HTTPServer(address, server.http.RequestHandlerClass) as late:
+        server.status, server.document = 201, '{"id": "1", "account": "0", "function": "f", "slots": 1}'
+        late.handle_request()
+    command.join()
+    with pytest.raises(HoldFailed) as gone:  # at once: it was there
+        client.list_holds()
+    assert "tried for" not in str(gone.value)
+    assert [reply["id"] for reply in replies] == ["1"]
+    assert [(method, path) for method, path, _ in server.requests] == [("POST", "/holds")], "sent once"
+
+
+def test_a_gateway_that_does_not_start_is_an_error_which_has_the_wait() -> None:
+    with pytest.raises(NoResponse, match=r"Connection refused, tried for 0\.1 s\): is the gateway running"):
+        request("127.0.0.1:1", "/limits", start_seconds=0.1)
+
+
+def test_what_is_no_refused_connection_is_not_tried_again(server: Server) -> None:
+    server.status = 503
+    assert request(server.client.address, "/limits", start_seconds=60)[0] == 503
+    with pytest.raises(NoResponse) as failed:
+        request("no-such-host.invalid:1", "/limits", start_seconds=60)
+    assert "tried for" not in str(failed.value)
+    assert len(server.requests) == 1

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from urllib.parse import quote, urlencode
 
 TIMEOUT = 10.0  # seconds; a hold of a million slots takes some of them
 LIMITS_TIMEOUT = 2.0  # seconds; the gateway responds from memory
+_RETRY_SECONDS = 0.05  # between two attempts at a gateway that may be starting
 # A proxy from the environment must not stand between this machine and a gateway on it.
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -51,34 +53,55 @@ class QueueFailed(AdminRequestFailed):
 
 
 def request(
-    admin: object, path: str, method: str = "GET", body: bytes | None = None, timeout: float = TIMEOUT
+    admin: object,
+    path: str,
+    method: str = "GET",
+    body: bytes | None = None,
+    timeout: float = TIMEOUT,
+    start_seconds: float = 0.0,
 ) -> tuple[int, Any]:
     """Returns status and JSON document of the response; the document is None where the body is no JSON. Raises
     `NoResponse`.
 
     admin: address of the listener (host:port)
     timeout: for each step of the exchange (seconds)
+    start_seconds: how long a refused connection is tried again, because the gateway may be starting (seconds)
     """
+    until = time.monotonic() + start_seconds
     message = urllib.request.Request(f"http://{admin}{path}", body, method=method)
     message.add_header("Content-Type", "application/json")
-    try:
+    while True:
         try:
-            with _DIRECT.open(message, timeout=timeout) as response:
-                return response.status, _read_json(response.read())
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, _read_json(error.read())
-    except (OSError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", None) or error
-        hint = "is the gateway running, and is this its admin listener?"
-        raise NoResponse(f"no gateway answers at {admin} ({reason}): {hint}") from None
+            return _send(message, timeout)
+        except (OSError, http.client.HTTPException) as error:
+            reason = getattr(error, "reason", None) or error
+            if isinstance(reason, ConnectionRefusedError) and time.monotonic() < until:  # nothing has been sent
+                time.sleep(_RETRY_SECONDS)
+                continue
+            tried = f", tried for {start_seconds:g} s" if start_seconds and time.monotonic() >= until else ""
+            hint = "is the gateway running, and is this its admin listener?"
+            raise NoResponse(f"no gateway answers at {admin} ({reason}{tried}): {hint}") from None
+
+
+def _send(message: urllib.request.Request, timeout: float) -> tuple[int, Any]:
+    try:
+        with _DIRECT.open(message, timeout=timeout) as response:
+            return response.status, _read_json(response.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, _read_json(error.read())
 
 
 class AdminClient:
-    """Sends requests to one gateway, whose admin listener is at `address` (host:port)."""
+    """Sends requests to one gateway.
 
-    def __init__(self, address: object) -> None:
+    address: its admin listener (host:port)
+    start_seconds: how long the first request waits for a gateway that is just starting (seconds)
+    """
+
+    def __init__(self, address: object, start_seconds: float = 0.0) -> None:
         self.address = str(address)
+        self._start_seconds = start_seconds
 
     def __repr__(self) -> str:
         return f"<AdminClient {self.address}>"
@@ -193,8 +216,9 @@ class AdminClient:
     def _send(
         self, failure: type[AdminRequestFailed], target: str, method: str, body: bytes | None, timeout: float
     ) -> tuple[int, Any]:
+        start_seconds, self._start_seconds = self._start_seconds, 0.0
         try:
-            return request(self.address, target, method, body, timeout)
+            return request(self.address, target, method, body, timeout, start_seconds)
         except NoResponse as error:
             raise failure(str(error)) from None
 

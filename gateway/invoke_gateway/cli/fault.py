@@ -12,7 +12,7 @@ from rich.text import Text
 
 from invoke_gateway.admin_client import AdminClient, FaultFailed
 from invoke_gateway.cli.fault_steps import BadStep, describe_step, parse_step
-from invoke_gateway.cli.options import admin_option, give_up, name_admin
+from invoke_gateway.cli.options import admin_option, give_up, name_admin, open_client
 from invoke_gateway.cli.tables import make_console, make_table, print_json
 from invoke_gateway.settings import Address
 from invoke_gateway.settings.file import read_value
@@ -63,7 +63,7 @@ def fault(
       ... repeat CALLS        this number of calls in a row, instead of one
       ... probability CHANCE  each call only with this chance; all further calls pass
     """
-    client = AdminClient(admin)
+    client = open_client(admin)
     given = {"seed": seed, "loop": loop, "account": account}
     try:
         if as_list or end is not None:

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from invoke_gateway.admin_client import AdminClient, HoldFailed
-from invoke_gateway.cli.options import admin_option, give_up, name_admin
+from invoke_gateway.admin_client import HoldFailed
+from invoke_gateway.cli.options import admin_option, give_up, name_admin, open_client
 from invoke_gateway.settings import Address
 from invoke_gateway.signals import signals
 
@@ -45,7 +45,7 @@ def hold(
     and SIGHUP release them.
     """
     wanted = {"function": function, "slots": slots, "seconds": seconds, **({"account": account} if account else {})}
-    client = AdminClient(admin)
+    client = open_client(admin)
     try:
         taken = None
         try:

@@ -8,8 +8,8 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from invoke_gateway.admin_client import AdminClient, AdminRequestFailed
-from invoke_gateway.cli.options import admin_option, give_up, json_option
+from invoke_gateway.admin_client import AdminRequestFailed
+from invoke_gateway.cli.options import admin_option, give_up, json_option, open_client
 from invoke_gateway.cli.tables import count, make_console, make_table, print_json, printable_text
 
 
@@ -49,7 +49,7 @@ def list_calls(
     Where gateways share counters, the calls of all gateways are listed.
     """
     try:
-        document = AdminClient(admin).fetch_in_flight(function=function, account=account, most=most)
+        document = open_client(admin).fetch_in_flight(function=function, account=account, most=most)
     except AdminRequestFailed as error:
         give_up(ctx, error)
     show_holders(document, as_json=as_json)
@@ -75,7 +75,7 @@ def release(ctx: click.Context, gateway: str, account: str | None, force: bool, 
     if not gateway:
         raise click.BadParameter("give the id of a gateway.", param_hint="--gateway")
     try:
-        released = AdminClient(admin).release_gateway(gateway, account, force=force)
+        released = open_client(admin).release_gateway(gateway, account, force=force)
     except AdminRequestFailed as error:
         give_up(ctx, error)
     click.echo("\n".join(describe_released(released)))

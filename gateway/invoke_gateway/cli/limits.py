@@ -8,8 +8,8 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from invoke_gateway.admin_client import AdminClient, LimitsUnavailable
-from invoke_gateway.cli.options import admin_option, give_up
+from invoke_gateway.admin_client import LimitsUnavailable
+from invoke_gateway.cli.options import admin_option, give_up, open_client
 from invoke_gateway.cli.tables import make_console, make_table, print_json, show_live
 from invoke_gateway.settings import Address
 
@@ -27,7 +27,7 @@ def limits(ctx: click.Context, admin: Address, once: bool, as_json: bool) -> Non
     Of each account: all, the unreserved pool, then its functions; in flight, ceiling, the age of the oldest
     call, and throttles by reason.
     """
-    client, console = AdminClient(admin), make_console()
+    client, console = open_client(admin), make_console()
     try:
         if as_json:
             print_json(client.fetch_limits())

@@ -6,10 +6,12 @@ from typing import NoReturn
 
 import click
 
+from invoke_gateway.admin_client import AdminClient
 from invoke_gateway.settings import Address, flags
 
 UNREACHABLE = 1  # exit status: no gateway replied, or the gateway refused
 ADMIN = "127.0.0.1:9002"  # default of the setting `admin`
+START_SECONDS = 2.0  # for which a command waits for a gateway that is just starting
 
 
 def parse_admin(ctx: click.Context, parameter: click.Parameter, value: str) -> Address:
@@ -34,6 +36,11 @@ admin_option = click.option(
     help="Admin listener of the gateway.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the gateway's answer as JSON.")
+
+
+def open_client(admin: object) -> AdminClient:
+    """Returns the client of a gateway, which waits for a gateway that is just starting."""
+    return AdminClient(admin, START_SECONDS)
 
 
 def name_admin(admin: object) -> str:

@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from invoke_gateway.admin_client import AdminClient, QueueFailed
+from invoke_gateway.admin_client import QueueFailed
 from invoke_gateway.cli import event_tables
-from invoke_gateway.cli.options import UNREACHABLE, admin_option, give_up, json_option
+from invoke_gateway.cli.options import UNREACHABLE, admin_option, give_up, json_option, open_client
 from invoke_gateway.cli.tables import count, make_console, print_json, printable, show_live
 
 _STATES = ("waiting", "retrying", "running", "delivering", "undelivered", "held")
@@ -34,7 +34,7 @@ def queue(ctx: click.Context, watch: bool, rows: int, as_json: bool, admin: obje
     if ctx.invoked_subcommand is not None:
         ctx.default_map = {name: {"admin": str(admin)} for name in queue.commands}
         return
-    client, console = AdminClient(admin), make_console()
+    client, console = open_client(admin), make_console()
     try:
         if watch and console.is_terminal and not as_json:
             show_live(console, lambda: client.fetch_queue(rows), event_tables.render)
@@ -63,7 +63,7 @@ def list_events(
 ) -> None:
     """List the oldest events, of FUNCTION or of all."""
     try:
-        events = AdminClient(admin).fetch_events(function=function, account=account, state=state, most=most)
+        events = open_client(admin).fetch_events(function=function, account=account, state=state, most=most)
         event_tables.show_events(events, as_json=as_json)
     except QueueFailed as error:
         give_up(ctx, error)
@@ -78,7 +78,7 @@ def list_events(
 def show(ctx: click.Context, request_id: str, payload: bool, as_json: bool, admin: object) -> None:
     """Show all members of the events with the request id ID."""
     try:
-        document = AdminClient(admin).fetch_events(request_id=request_id, payload="true")
+        document = open_client(admin).fetch_events(request_id=request_id, payload="true")
     except QueueFailed as error:
         give_up(ctx, error)
     if as_json:
@@ -97,7 +97,7 @@ def retry(ctx: click.Context, request_ids: tuple[str, ...], admin: object) -> No
 
     An event in retry is run. An outcome that could not be delivered is delivered, with all attempts again.
     """
-    _do_to_all(ctx, request_ids, lambda id: AdminClient(admin).retry_events(id), "retried")
+    _do_to_all(ctx, request_ids, open_client(admin).retry_events, "retried")
 
 
 @queue.command()
@@ -109,7 +109,7 @@ def adopt(ctx: click.Context, origin: str | None, admin: object) -> None:
 
     `invoke-gateway queue` lists the origins. ORIGIN can be left out where events of only one origin are held.
     """
-    _decide(ctx, lambda: AdminClient(admin).adopt_events(origin), "adopted")
+    _decide(ctx, lambda: open_client(admin).adopt_events(origin), "adopted")
 
 
 @queue.command()
@@ -133,9 +133,9 @@ def drop(
             f"Drop {'all held events' if held else what} for good, without delivery to any target?", abort=True
         )
     if held:
-        _decide(ctx, lambda: AdminClient(admin).drop_held_events(origin), "dropped")
+        _decide(ctx, lambda: open_client(admin).drop_held_events(origin), "dropped")
         return
-    _do_to_all(ctx, request_ids, lambda id: AdminClient(admin).drop_events(id), "dropped")
+    _do_to_all(ctx, request_ids, open_client(admin).drop_events, "dropped")
 
 
 def _decide(ctx: click.Context, do: Callable[[], dict[str, Any]], word: str) -> None:

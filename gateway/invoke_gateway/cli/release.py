@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from invoke_gateway.admin_client import AdminClient, HoldFailed
-from invoke_gateway.cli.options import admin_option, give_up
+from invoke_gateway.admin_client import HoldFailed
+from invoke_gateway.cli.options import admin_option, give_up, open_client
 from invoke_gateway.settings import Address
 
 
@@ -16,7 +16,7 @@ from invoke_gateway.settings import Address
 def release(ctx: click.Context, hold: str, admin: Address) -> None:
     """End the hold with the id HOLD before its time is over."""
     try:
-        if not AdminClient(admin).release_hold(hold):
+        if not open_client(admin).release_hold(hold):
             raise HoldFailed(
                 f"there is no hold {hold}: it has ended, or never existed. http://{admin}/holds lists all."
             )

@@ -8,7 +8,7 @@ CONSTRAINTS := constraints.txt
 LOCKED := PIP_CONSTRAINT=$(CONSTRAINTS) PIP_BUILD_CONSTRAINT=$(CONSTRAINTS)
 PIP := $(LOCKED) $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help live run test test-system test-newest test-oldest check lint types lock soak broken simulate load bench bench-queue reference dashboards clean
+.PHONY: help live run test test-system test-newest test-oldest check lint types lock soak broken simulate load bench bench-queue reference dashboards dist clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -112,6 +112,17 @@ reference: $(VENV)/dev.stamp ## write the tables of docs/reference from the code
 
 dashboards: $(VENV)/dev.stamp ## write Grafana's dashboards from their code
 	$(BIN)/python -m grafana.build
+
+$(VENV)/dist.stamp: $(VENV)/runtime.stamp
+	$(PIP) --group dist
+	@touch $@
+
+dist: $(VENV)/dist.stamp ## build the wheel and the source distribution into dist/, and check both
+	rm -rf dist
+	@# In this environment, whose versions are locked: an isolated build would take the newest.
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/python -m tests.support.distributions dist
 
 $(VENV)/bench.stamp: $(VENV)/runtime.stamp
 	$(PIP) --group bench

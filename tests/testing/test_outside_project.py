@@ -13,25 +13,21 @@ from pathlib import Path
 import pytest
 from packaging.utils import canonicalize_name
 
+from tests.support import distributions
 from tests.support.lock import NAME, find_active_lock
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "docs" / "examples").glob("test_*.py"))
-SOURCE = ("pyproject.toml", "README.md", "LICENSE")
 
 
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The Python of an environment with the wheel, pytest, pytest-xdist and boto3."""
     folder = tmp_path_factory.mktemp("outside")
-    source, wheels, environment = folder / "source", folder / "wheels", folder / "environment"
-    source.mkdir()
-    for name in SOURCE:
-        shutil.copy(ROOT / name, source)
-    shutil.copytree(ROOT / "gateway", source / "gateway", ignore=shutil.ignore_patterns("__pycache__"))
+    environment = folder / "environment"
     shutil.copy(find_active_lock(), folder / NAME)
-    run(sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", str(wheels), str(source), cwd=folder)
-    (wheel,) = wheels.glob("*.whl")
+    distributions.build(folder / "dist")
+    (wheel,) = (folder / "dist").glob("*.whl")
     run(sys.executable, "-m", "venv", "--without-pip", str(environment))
     into = environment / "bin" / "python"
     group = f"{ROOT / 'pyproject.toml'}:outside"

@@ -55,7 +55,7 @@ def test_the_tests_can_be_run_from_the_source_distribution(folder: Path) -> None
         str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("*.py") if "node_modules" not in path.parts
     }
     wanted |= {"CHANGELOG.md", "Makefile", "constraints.txt", "pyproject.toml", ".ci/run", ".gitignore"}
-    wanted |= {"docs/testing.md", "docs/examples/test_events.py", "tests/live/package.json"}
+    wanted |= {"docs/install.md", "docs/examples/test_events.py", "tests/live/package.json"}
     wanted |= {"grafana/rules.yml", "grafana/dashboards/overview.json", "loadtests/load/run.py"}
     assert len(wanted) > 300
     assert wanted - there == set()
@@ -143,9 +143,9 @@ def test_no_link_of_the_description_needs_a_file_beside_it(metadata: Message) ->
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        ("see [docs/async.md](docs/async.md).", "see docs/async.md."),
-        ("see [the `queue`](docs/async.md#queue) and [here](#install)", "see the `queue` and here"),
-        ("[![alt](docs/a.png)](docs/live-page.md)", ""),
+        ("see [docs/guides/async.md](docs/guides/async.md).", "see docs/guides/async.md."),
+        ("see [the `queue`](docs/guides/async.md#queue) and [here](#install)", "see the `queue` and here"),
+        ("[![alt](docs/a.png)](docs/guides/live-page.md)", ""),
         ("![The page](docs/images/page.png)\n\nnext", "\nnext"),
         ('<img alt="a" src="docs/images/page.png">\nnext', "next"),
         ('<picture>\n<source srcset="docs/a.png"><img src="docs/b.png">\n</picture>\nnext', "next"),

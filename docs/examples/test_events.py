@@ -1,6 +1,6 @@
 """How code that leaves work to Lambda fares when that work fails, is throttled, or is not taken.
 
-Needs `pip install invoke-gateway pytest boto3` and nothing else: the gateway starts on its embedded demo functions.
+Needs the wheel of the gateway, pytest and boto3, and nothing else: the gateway starts on its embedded demo functions.
 """
 
 import json

@@ -1,6 +1,6 @@
 """How code that calls Lambda behaves when Lambda throttles it.
 
-Needs `pip install invoke-gateway pytest boto3` and nothing else: the gateway starts on its embedded demo functions.
+Needs the wheel of the gateway, pytest and boto3, and nothing else: the gateway starts on its embedded demo functions.
 """
 
 from contextlib import closing

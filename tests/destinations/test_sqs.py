@@ -241,7 +241,7 @@ async def test_without_boto3_it_is_said_what_to_install(
     monkeypatch.setattr(sys, "path", [])  # nothing that was not imported yet is found
     assert missing_extra(["file:///a", "function:b"]) is None
     assert missing_extra(["file:///a", queue]) == (
-        "a queue among the targets needs boto3, which is not installed: pip install 'invoke-gateway[sqs]'"
+        "a queue among the targets needs boto3, which is not installed: pip install boto3"
     )
-    with pytest.raises(DeliveryFailed, match=r"boto3 is not installed: pip install 'invoke-gateway\[sqs\]'"):
+    with pytest.raises(DeliveryFailed, match=r"boto3 is not installed: pip install boto3"):
         await targets("on_failure", queue, ended())

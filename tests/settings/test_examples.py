@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [*(ROOT / name for name in ("README.md", "grafana", "loadtests")), ROOT / "docs"]
 FILES = sorted(file for page in PAGES for file in ([page] if page.is_file() else page.rglob("*.md")))
 KEYS = {field.alias or name for name, field in Settings.model_fields.items()}
-INSTALL = "invoke-gateway[sqs]"
+INSTALL = "pip install boto3"
 BLOCK = re.compile(r"^```(?:ya?ml|json)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 HERE_DOCUMENT = re.compile(r"> \S+\.ya?ml <<-?'?(\w+)'?\n(.*?)^\1$", re.MULTILINE | re.DOTALL)
 # The command without boto3, whatever the machine has installed.

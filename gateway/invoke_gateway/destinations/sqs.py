@@ -21,7 +21,7 @@ from .message import Message
 MOST_BYTES = 1_048_576
 _THREADS = 4  # concurrent messages of an endpoint
 _MOST_GROUP_LENGTH = 128
-_INSTALL = "pip install 'invoke-gateway[sqs]'"
+_INSTALL = "pip install boto3"
 
 _CURES = {
     "AWS.SimpleQueueService.NonExistentQueue": "create it, or correct the URL",

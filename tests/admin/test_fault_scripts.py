@@ -105,10 +105,13 @@ def a_step(text: str) -> bytes:
         (a_step('{"pass": 0}'), "steps[1].pass must be a whole number of calls from 1 to 1000000"),
         (a_step('{"pass": true}'), "steps[1].pass must be"),
         (a_step('{"pass": 1, "latency_seconds": 2}'), "steps[1] has pass and another key. Make two steps of it."),
-        (a_step('{"error": "NoSuchException"}'), "steps[1].error is 'NoSuchException', which Invoke does not have. It"),
+        (a_step('{"error": "Nonsense"}'), "steps[1].error is 'Nonsense', which Invoke does not have. It has Code"),
+        (
+            a_step('{"error": "Throttled"}'),
+            "steps[1].error is 'Throttled', which Invoke does not have. Did you mean TooManyRequestsException?",
+        ),
         (a_step('{"error": "' + "x" * 99 + '"}'), f"steps[1].error is '{'x' * 64}', which"),
         (a_step('{"error": null}'), "steps[1].error must be the name of an exception"),
-        (a_step('{"error": "TooManyRequestsException"}'), "steps[1].reason must be one of"),
         (a_step('{"error": "TooManyRequestsException", "reason": "x"}'), "steps[1].reason must be one of"),
         (a_step(f'{{"error": "ServiceException", "reason": "{REASON}"}}'), "steps[1].reason belongs to TooMany"),
         (a_step(f'{{"latency_seconds": 1, "reason": "{REASON}"}}'), "steps[1].reason belongs to TooMany"),
@@ -132,11 +135,12 @@ def test_what_is_no_script_is_refused_with_the_key_and_the_cure(body: bytes, tex
 
 def test_an_unknown_error_is_told_all_those_there_are_and_a_reason_all_six() -> None:
     with pytest.raises(BadDocument) as caught:
-        read_script(a_step('{"error": "Throttled"}'))
+        read_script(a_step('{"error": "Nonsense"}'))
     assert all(name in str(caught.value) for name in ERROR_NAMES)
     with pytest.raises(BadDocument) as caught:
-        read_script(a_step('{"error": "TooManyRequestsException"}'))
+        read_script(a_step('{"error": "TooManyRequestsException", "reason": "CallerRateExceeded"}'))
     assert all(reason in str(caught.value) for reason in THROTTLE_REASONS)
+    assert str(caught.value).endswith("Did you mean CallerRateLimitExceeded?")
 
 
 def test_a_script_is_made_listed_run_and_ended(served: Gateway) -> None:
@@ -251,6 +255,26 @@ def test_there_is_an_end_to_scripts_that_are_not_over(served: Gateway, monkeypat
 @pytest.mark.parametrize(("method", "path"), [("PUT", "/faults"), ("GET", "/faults/1"), ("POST", "/faults/1")])
 def test_scripts_have_no_other_methods(served: Gateway, method: str, path: str) -> None:
     assert ask(served, method, path).status == 405
+
+
+def test_a_throttle_without_a_reason_follows_the_limits_in_force(served: Gateway) -> None:
+    """AWS gives the reason of the function's kind of limit, and a reload may change that kind."""
+    made = post(served, function="checkout", steps=[{"error": THROTTLE, "repeat": 3}])
+    assert made.json["steps"] == [{"error": THROTTLE, "repeat": 3}]
+    first = served.send(invoke("checkout"))
+    assert (first.status, first.json["Reason"], first.json["message"]) == (
+        429,
+        "ConcurrentInvocationLimitExceeded",
+        "Rate Exceeded.",
+    )
+    rules = {"concurrent_executions": 5, "unreserved_floor": 0}
+    reserved = {"functions": {"checkout": {"reserved_concurrent_executions": 2}}}
+    accounts = {"111122223333": {"concurrent_executions": 5}}
+    served.reload(accounts={"default": rules | reserved, **accounts})
+    assert served.send(invoke("checkout")).json["Reason"] == "ReservedFunctionConcurrentInvocationLimitExceeded"
+    served.reload(accounts={"default": {"concurrent_executions": 5}, **accounts})
+    assert served.send(invoke("checkout")).json["Reason"] == "ConcurrentInvocationLimitExceeded"
+    assert served.send(invoke("checkout")).status == 200
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/faults"), ("POST", "/faults"), ("DELETE", "/faults/1")])

@@ -9,13 +9,15 @@ import pytest
 from invoke_gateway.app.gateway import Gateway
 from invoke_gateway.settings import Settings
 
+BACKEND = "http://127.0.0.1:9"
+
 
 def make_gateway(**values: Any) -> Gateway:
-    return Gateway(Settings.model_validate(values), backend_url="http://127.0.0.1:9")
+    return Gateway(Settings.model_validate(values), backend_url=BACKEND)
 
 
 def test_the_chain_runs_in_this_order() -> None:
-    assert [stage.func.__name__ for stage in make_gateway().stages] == [
+    assert [stage.func.__name__ for stage in make_gateway(backend={"url": BACKEND}).stages] == [
         "Record",
         "ErrorResponse",
         "Identify",

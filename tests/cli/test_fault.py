@@ -61,6 +61,13 @@ def rows_of(result: Result) -> list[list[str]]:
     [
         ("pass 2", {"pass": 2}),
         ("error ServiceException", {"error": "ServiceException"}),
+        ("throttle 3", {"error": THROTTLE, "repeat": 3}),
+        ("throttle", {"error": THROTTLE}),
+        (
+            "throttle 2 probability 0.5 latency 1",
+            {"error": THROTTLE, "repeat": 2, "probability": 0.5, "latency_seconds": 1.0},
+        ),
+        (f"error {THROTTLE}", {"error": THROTTLE}),
         (f"error {THROTTLE} {REASON}", {"error": THROTTLE, "reason": REASON}),
         (f" error {THROTTLE}  {REASON} repeat 3 ", {"error": THROTTLE, "reason": REASON, "repeat": 3}),
         ("latency 0.5 cut 0", {"latency_seconds": 0.5, "cut_after_bytes": 0}),
@@ -101,7 +108,17 @@ def test_there_is_a_word_for_every_key_of_a_step() -> None:
     ("text", "words"),
     [
         ("", "a step must not be empty"),
-        ("fail 2", "'fail 2': 'fail' is none of pass, error, latency, cut, repeat, probability"),
+        ("fail 2", "'fail 2': 'fail' is none of pass, throttle, error, latency, cut, repeat, probability"),
+        (
+            "Throtle 3",
+            "'Throtle' is none of pass, throttle, error, latency, cut, repeat, probability; did you mean throttle?",
+        ),
+        ("latncy 3", "did you mean latency?"),
+        ("ServiceException", "did you mean error ServiceException?"),
+        ("throttle x", "throttle needs a number of calls behind it"),
+        ("throttle 3 repeat 2", "has repeat twice"),
+        ("throttle 3 error ServiceException", "has error twice"),
+        ("error ServiceException throttle 3", "has two errors"),
         ("pass", "'pass': pass needs a number of calls behind it"),
         ("pass two", "pass needs a number of calls"),
         ("pass 1.5", "pass needs a number of calls"),
@@ -244,10 +261,10 @@ def test_a_command_line_that_makes_no_sense_exits_with_2(
     [
         (
             ("checkout", "error Throttled"),
-            "steps[0].error is 'Throttled', which Invoke does not have. It has CodeArtifact",
+            "steps[0].error is 'Throttled', which Invoke does not have. Did you mean TooManyRequestsException?",
         ),
         (
-            ("checkout", "pass 1", f"error {THROTTLE}"),
+            ("checkout", "pass 1", f"error {THROTTLE} Caller"),
             "steps[1].reason must be one of ConcurrentInvocationLimitExceeded",
         ),
         (("checkout:live", "pass 1"), "function must be a plain function name"),

@@ -66,3 +66,27 @@ def test_the_two_listeners_must_differ_unless_both_take_a_free_port(tmp_path: Pa
     problem = problem_of(tmp_path, "listen: 127.0.0.1:9002")
     assert (problem.key, problem.message) == ("admin", "is 127.0.0.1:9002, which is also listen")
     load(write(tmp_path, 'listen: "127.0.0.1:0"\nadmin: "127.0.0.1:0"'))
+
+
+@pytest.mark.parametrize(
+    ("text", "is_on"),
+    [
+        ("", True),
+        ("backend: {url: demo}", True),
+        ("faults: auto", True),
+        ("faults: false", False),
+        ("backend: {url: 'http://127.0.0.1:4566'}", False),
+        ("{backend: {url: 'http://127.0.0.1:4566'}, faults: auto}", False),
+        ("{backend: {url: 'http://127.0.0.1:4566'}, faults: true}", True),
+        ("{workers: 2, counters: 'redis://127.0.0.1:6379/0'}", False),
+    ],
+)
+def test_fault_scripts_are_on_before_the_demo_backend_and_where_they_are_asked_for(
+    tmp_path: Path, text: str, is_on: bool
+) -> None:
+    assert load(write(tmp_path, text)).accepts_faults is is_on
+
+
+def test_a_wrong_value_of_faults_is_met_with_the_three_there_are(tmp_path: Path) -> None:
+    problem = problem_of(tmp_path, "faults: always")
+    assert (problem.key, problem.message) == ("faults", "must be auto, true or false; it is the text 'always'")

@@ -11,7 +11,15 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ..policy.fault_script import MOST_SCRIPTS, FaultScript, FaultScripts, FaultStep, TooManyScripts
-from ..policy.invoke_errors import ERROR_NAMES, THROTTLE_REASONS, InjectedError, find_error, takes_reason
+from ..policy.invoke_errors import (
+    ERROR_NAMES,
+    THROTTLE_REASONS,
+    InjectedError,
+    find_error,
+    suggest_errors,
+    suggest_reasons,
+    takes_reason,
+)
 from .json_documents import (
     ACCOUNT,
     FUNCTION,
@@ -34,7 +42,11 @@ MOST_BYTES = 209_715_200  # Lambda's longest streamed response
 _EXAMPLE = 'Send an object such as {"function": "checkout", "steps": [{"pass": 1}, {"error": "ServiceException"}]}.'
 _OFF = (
     "Fault scripts are off. Start the gateway with --faults (or INVOKE_GATEWAY_FAULTS=true, or faults: true in its "
-    "settings file)."
+    "settings file). Only before the demo backend are they on without it."
+)
+OFF_FOR_WORKERS = (
+    "Fault scripts are off, because a script counts its calls in one process, and this gateway has several workers. "
+    "Start the gateway with --workers 1 and --faults."
 )
 
 _COUNT = Annotated[int, msgspec.Meta(ge=1, le=MOST_CALLS)]
@@ -53,7 +65,7 @@ KEYS: Keys = {
 STEP_KEYS: Keys = {
     "pass": (_COUNT, f"a whole number of calls from 1 to {MOST_CALLS}"),
     "error": (str, "the name of an exception, such as TooManyRequestsException"),
-    "reason": (str, f"one of {', '.join(THROTTLE_REASONS)}"),
+    "reason": (str, f"one of {', '.join(THROTTLE_REASONS)}; leave it out for the function's own"),
     "latency_seconds": (
         Annotated[float, msgspec.Meta(gt=0, le=LONGEST_SECONDS)],
         f"a number above 0, at most {LONGEST_SECONDS}",
@@ -111,16 +123,23 @@ def _read_step(document: dict[str, Any], where: str) -> FaultStep:
 def _read_error(step: dict[str, Any], where: str) -> InjectedError | None:
     name, reason = step.get("error"), step.get("reason")
     if name is not None and name not in ERROR_NAMES:
-        shown = name[:MOST_REPEATED]
-        raise BadDocument(f"{where}error is {shown!r}, which Invoke does not have. It has {', '.join(ERROR_NAMES)}.")
+        cure = _suggest(suggest_errors(name)) or f"It has {', '.join(ERROR_NAMES)}."
+        raise BadDocument(f"{where}error is {name[:MOST_REPEATED]!r}, which Invoke does not have. {cure}")
     if name is None or not takes_reason(name):
         if reason is not None:
             raise BadDocument(f"{where}reason belongs to TooManyRequestsException alone. Leave it out.")
         return find_error(name) if name is not None else None
     error = find_error(name, reason)
     if error is None:
-        raise BadDocument(f"{where}reason must be one of {', '.join(THROTTLE_REASONS)}.")
+        assert reason is not None, "a throttle without a reason has the function's own"
+        words, cure = STEP_KEYS["reason"][1], _suggest(suggest_reasons(reason))
+        raise BadDocument(f"{where}reason must be {words}. {cure}".rstrip())
     return error
+
+
+def _suggest(names: list[str]) -> str:
+    """Returns a question for the names that may have been meant; empty without one."""
+    return f"Did you mean {' or '.join(names)}?" if names else ""
 
 
 def describe_step(step: FaultStep) -> dict[str, object]:
@@ -159,6 +178,7 @@ class FaultEndpoint:
 
     scripts: None where fault scripts are off
     find_account: returns the account whose limits apply to a requested account
+    why_off: the text of the error where scripts are off, with how to switch them on
     """
 
     def __init__(
@@ -167,7 +187,9 @@ class FaultEndpoint:
         *,
         find_account: Callable[[str | None], str],
         is_draining: Callable[[], bool],
+        why_off: str = _OFF,
     ) -> None:
+        self._why_off = why_off
         self._scripts = scripts
         self._find_account = find_account
         self._is_draining = is_draining
@@ -180,7 +202,7 @@ class FaultEndpoint:
 
     async def all(self, request: Request) -> Response:
         if self._scripts is None:
-            return answer_error(_OFF, 403)
+            return answer_error(self._why_off, 403)
         if request.method == "POST":
             return await self._add(request, self._scripts)
         if request.method == "DELETE":
@@ -203,7 +225,7 @@ class FaultEndpoint:
 
     async def end(self, request: Request) -> Response:
         if self._scripts is None:
-            return answer_error(_OFF, 403)
+            return answer_error(self._why_off, 403)
         id = request.path_params["id"]
         if self._scripts.end(id):
             return Response(status_code=204)

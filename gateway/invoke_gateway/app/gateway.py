@@ -86,7 +86,7 @@ class Gateway:
             lambda: self.tables.response_quotas,
             function_errors,
         )
-        self.fault_scripts = FaultScripts() if settings.faults else None
+        self.fault_scripts = FaultScripts() if settings.accepts_faults else None
         if self.fault_scripts is not None:
             last = InjectedDelay(last)
         self.events = make_events(
@@ -154,7 +154,7 @@ class Gateway:
             partial(
                 Handoff,
                 unadmitted=last,
-                enqueue=self.events.make_enqueue(with_faults=settings.faults),
+                enqueue=self.events.make_enqueue(with_faults=settings.accepts_faults),
                 before_runtime=has_function_path,
             ),
             partial(Admission, counters=self.counters),

@@ -48,15 +48,17 @@ def fault(
     """Make the next calls of FUNCTION fail, late or cut, one step after the other.
 
     FUNCTION '*' is every function of the account that has no script of its own. A script replaces the one before it.
-    The gateway must allow it (serve --faults).
+    The gateway must allow it: `serve --backend demo` does, any other backend needs `serve --faults`.
 
     \b
+      invoke-gateway fault checkout "throttle 3"
       invoke-gateway fault checkout "pass 2" "error EC2ThrottledException repeat 3" "latency 2" "cut 40960"
       invoke-gateway fault checkout "error TooManyRequestsException CallerRateLimitExceeded probability 0.5" --seed 7
 
     \b
     Steps:
       pass CALLS              this number of calls pass
+      throttle [CALLS]        the calls are throttled as by the function's own limit
       error NAME [REASON]     the call fails with this exception of Invoke
       latency SECONDS         the call is late and keeps its slot; goes with error or cut
       cut BYTES               the response is cut after this number of bytes of its body

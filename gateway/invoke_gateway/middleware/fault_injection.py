@@ -15,6 +15,7 @@ from ..exchange import Exchange
 from ..policy.arn import make_arn
 from ..policy.concurrency import Plan
 from ..policy.fault_script import FaultScripts, Injected
+from ..policy.invoke_errors import choose_error
 
 Sleep = Callable[[float], Awaitable[object]]
 
@@ -67,7 +68,7 @@ class FaultInjection:
         assert injected.step.error is not None
         assert exchange.invocation is not None
         arn = make_arn(exchange.invocation.function, region=self._region, account=plan.account)
-        exchange.refuse(injected.step.error, arn=arn)
+        exchange.refuse(choose_error(injected.step.error, plan), arn=arn)
 
     async def _refuse_late(self, injected: Injected, exchange: Exchange, plan: Plan) -> None:
         await self._sleep(injected.step.latency_seconds)

@@ -7,8 +7,10 @@ given to the letter. The other texts say that the error is injected, so that no 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from difflib import get_close_matches
 
 from ..refusals import ErrorAnswer, Kind, Refusal
+from .concurrency import Plan
 
 _INJECTED = "This {code} was injected by a fault script of Invoke Gateway."
 _THROTTLE = "TooManyRequestsException"
@@ -85,6 +87,12 @@ _EXTRA = {"EC2UnexpectedException": (("EC2ErrorCode", "InternalError"),)}
 _SNAPSHOTS = "ConcurrentSnapshotCreateLimitExceeded"
 
 
+# Other names of a throttle: Throttled, Throttling, ThrottlingException, RateLimitExceeded, RateExceeded, RequestLimit…
+_THROTTLE_WORDS = ("throttl", "rate", "requestlimit", "limitexceeded")
+_SHORTEST_PART = 3  # letters of a part of a name: KMS, EFS, ENI
+_MOST_SUGGESTED = 3
+
+
 class InjectedError(ErrorAnswer):
     """Describes an error that a fault script gives. It never counts as a throttle of the gateway."""
 
@@ -102,6 +110,7 @@ def _list_throttles() -> Iterator[Kind]:
         if refusal.is_throttle:
             yield refusal.value
     yield Refusal.CONCURRENCY.value._replace(reason=_SNAPSHOTS)
+    yield Refusal.CONCURRENCY.value._replace(reason=None)  # the function's own, which `choose_error` finds
 
 
 def _list_kinds() -> Iterator[Kind]:
@@ -128,3 +137,36 @@ def takes_reason(name: str) -> bool:
 def find_error(name: str, reason: str | None = None) -> InjectedError | None:
     """Returns the exception `name`, with `reason` if it takes one; None if there is no such exception."""
     return _ERRORS.get((name, reason))
+
+
+def choose_error(error: InjectedError, plan: Plan) -> InjectedError:
+    """Returns the error that a call with this plan gets: a throttle without a `Reason` gets that of the function's own
+    limit of concurrency, reserved or unreserved."""
+    if error.reason is not None or error.code != _THROTTLE:
+        return error
+    return _ERRORS[_THROTTLE, plan.lanes[-1].claims[0].refusal.reason]
+
+
+def suggest_errors(name: str) -> list[str]:
+    """Returns the exceptions that a wrong name most likely means; empty where no name is close."""
+    wanted = _shorten(name)
+    if wanted.startswith(_THROTTLE_WORDS) or wanted == "429":
+        return [_THROTTLE]
+    by_short = {_shorten(known): known for known in ERROR_NAMES}
+    parts = [known for short, known in by_short.items() if len(wanted) >= _SHORTEST_PART and wanted in short]
+    close = [by_short[short] for short in get_close_matches(wanted, by_short, n=_MOST_SUGGESTED, cutoff=0.7)]
+    return list(dict.fromkeys([*close, *parts]))[:_MOST_SUGGESTED]
+
+
+def suggest_reasons(reason: str) -> list[str]:
+    """Returns the `Reason` that a wrong one most likely means; empty where none is close."""
+    by_short = {known.lower(): known for known in THROTTLE_REASONS}
+    return [by_short[short] for short in get_close_matches(reason.lower(), by_short, n=1, cutoff=0.7)]
+
+
+def _shorten(name: str) -> str:
+    """Returns a name of an exception without case, separators and its last word."""
+    plain = "".join(letter for letter in name.lower() if letter.isalnum())
+    for ending in ("exception", "error"):
+        plain = plain.removesuffix(ending)
+    return plain

@@ -184,7 +184,7 @@ async def _announce(server: RunningServer) -> None:
     settings = server.settings
     for address in server.invoke_addresses:
         log.info("Invoke API on http%s://%s", "s" if settings.tls else "", address)
-    faults = " /faults" if settings.faults else ""
+    faults = " /faults" if settings.accepts_faults else ""
     workers = " /workers" if settings.workers > 1 else ""
     log.info("live page on http://%s/", server.admin)
     paths = f"/metrics /healthz /readyz /limits /holds /in-flight /queue /refusals{faults}{workers}"

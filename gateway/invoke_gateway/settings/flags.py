@@ -78,7 +78,7 @@ class Flag:
 
     @property
     def is_switch(self) -> bool:
-        return self.annotation is bool
+        return bool in kinds(self.annotation)
 
     @property
     def section(self) -> str:

@@ -18,6 +18,7 @@ from invoke_gateway.settings.types import (
     Bytes,
     Count,
     CountersUrl,
+    FaultSwitch,
     ListenAddress,
     NamedAccount,
     PositiveCount,
@@ -84,8 +85,9 @@ class Settings(Model):
     """Header lines of a request."""
     drain_seconds: SecondsOrNone = 30
     """Seconds that admitted calls may take to finish after SIGTERM."""
-    faults: Switch = False
-    """Accept fault scripts on /faults of the admin listener: calls then fail, are late or cut as scripted."""
+    faults: FaultSwitch = "auto"
+    """Accept fault scripts on /faults of the admin listener: calls then fail, are late or cut as scripted. `auto`: only
+    before the demo backend, with one worker."""
     watch: Switch = False
     """Reload the limits whenever the settings file changes."""
     access_log: Switch = False
@@ -148,14 +150,21 @@ class Settings(Model):
 
     @field_validator("faults")
     @classmethod
-    def _refuse_faults_of_several(cls, faults: bool, known: ValidationInfo) -> bool:
+    def _refuse_faults_of_several(cls, faults: bool | str, known: ValidationInfo) -> bool | str:
         workers = known.data.get("workers", 1)
-        if faults and workers > 1:
+        if faults is True and workers > 1:
             raise invalid_value(
                 f"is true with {workers} workers, but a fault script counts its calls in one process",
                 "run one worker where faults are scripted, or leave faults out",
             )
         return faults
+
+    @property
+    def accepts_faults(self) -> bool:
+        """Returns whether fault scripts are accepted."""
+        if self.faults == "auto":
+            return self.backend.url == "demo" and self.workers == 1
+        return self.faults
 
     @field_validator("accounts")
     @classmethod

@@ -34,6 +34,7 @@ def read_bare_off(value: object) -> object:
 
 
 Switch = Annotated[bool, Field(strict=True), Description("true or false")]
+FaultSwitch = Annotated[Literal["auto"] | Annotated[bool, Field(strict=True)], Description("auto, true or false")]
 Count = Annotated[int, Field(strict=True, ge=0, le=MOST), Description("a whole number from 0 to 1000000000")]
 PositiveCount = Annotated[int, Field(strict=True, ge=1, le=MOST), Description("a whole number from 1 to 1000000000")]
 WorkerCount = Annotated[int, Field(strict=True, ge=1, le=256), Description("a whole number from 1 to 256")]

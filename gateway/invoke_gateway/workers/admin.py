@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ..admin.app import AdminApp
-from ..admin.fault_scripts import FaultEndpoint
+from ..admin.fault_scripts import OFF_FOR_WORKERS, FaultEndpoint
 from ..admin.in_flight import RENAMED_ROUTES, InFlightEndpoint
 from ..admin.json_documents import MOST_REPEATED, answer_error, answer_json, read_body
 from ..admin.queue import QueueEndpoint
@@ -32,7 +32,7 @@ def make_admin(workers: Workers, aggregate: Aggregate, listen: Address) -> Admin
         return workers.is_draining
 
     # The settings refuse fault scripts with several workers, so the endpoint has none.
-    faults = FaultEndpoint(None, find_account=str, is_draining=is_draining)
+    faults = FaultEndpoint(None, find_account=str, is_draining=is_draining, why_off=OFF_FOR_WORKERS)
     return AdminApp(
         metrics=aggregate.metrics,
         describe_limits=aggregate.describe_limits,

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from random import SystemRandom
 from typing import Any
 from urllib.parse import quote
 
@@ -20,19 +18,11 @@ from .processes import LOOPBACK, free_port, wait_until
 from .stores import Store, find_binary
 
 SLOTS = 16384
+# A node's bus port, 10,000 above, must be below those for outgoing connections too.
+_CLIENT_PORTS = range(20_000, 22_000)
 NODE_TIMEOUT = 0.5  # seconds after which a silent node counts as dead
 # Without a wait for more replicas before the first copy is sent.
 _AT_ONCE = ("--repl-diskless-sync", "yes", "--repl-diskless-sync-delay", "0")
-
-
-def _free_pair() -> int:
-    """Returns a free port whose bus port, 10,000 above it, is free too and below those for outgoing connections."""
-    for port in SystemRandom().sample(range(20_000, 22_000), 100):
-        with socket.socket() as one, socket.socket() as two, suppress(OSError):
-            one.bind((LOOPBACK, port))
-            two.bind((LOOPBACK, port + 10_000))
-            return port
-    raise RuntimeError("no free pair of ports")
 
 
 def slot_of(account: str) -> int:
@@ -47,7 +37,9 @@ class Cluster:
             *("--cluster-enabled", "yes", "--cluster-node-timeout", str(int(NODE_TIMEOUT * 1000))),
             *("--cluster-require-full-coverage", "no", *_AT_ONCE),
         )
-        self.nodes = [Store(kind, *arguments, port=_free_pair()) for _ in range(3 + replicas)]
+        self.nodes = [
+            Store(kind, *arguments, port=free_port(_CLIENT_PORTS, beside=10_000)) for _ in range(3 + replicas)
+        ]
         self.url = "redis+cluster://" + ",".join(f"{LOOPBACK}:{node.port}" for node in self.nodes[:2])
 
     def start(self) -> None:

@@ -17,18 +17,34 @@ from urllib.parse import urlsplit
 
 LOOPBACK = "127.0.0.1"
 # Below Linux's range for outgoing connections: none of those can take the port between our look and its use.
-PORTS = range(20_000, 32_000)
+PORTS = range(20_000, 30_000)
 GRACE_SECONDS = 30.0  # between asking a process to stop and ending it
 PATIENCE = 60.0  # seconds after which what should happen has not happened, on a busy machine too
 
 
-def free_port() -> int:
-    """Returns a loopback port without a listener."""
-    for port in random.SystemRandom().sample(PORTS, 100):
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind((LOOPBACK, port))
+_taken: set[int] = set()  # by this process, whether something listens there yet or not
+
+
+def free_port(among: range = PORTS, beside: int = 0) -> int:
+    """Returns a loopback port without a listener. No port is returned twice, by any worker of one run.
+
+    beside: the distance to a second port that must be free, and is taken too
+    """
+    worker, workers = os.environ.get("PYTEST_XDIST_WORKER", "gw0"), os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")
+    mine = among[int(worker.removeprefix("gw")) :: int(workers)]
+    for port in random.SystemRandom().sample(mine, min(len(mine), 100)):
+        wanted = {port, port + beside}
+        if wanted.isdisjoint(_taken) and all(map(_is_free, wanted)):
+            _taken.update(wanted)
             return port
-    raise RuntimeError(f"none of a hundred ports between {PORTS.start} and {PORTS.stop} is free")
+    raise RuntimeError(f"no free port found between {among.start} and {among.stop}")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe, suppress(OSError):
+        probe.bind((LOOPBACK, port))
+        return True
+    return False
 
 
 def listens(port: int) -> bool:

@@ -85,3 +85,31 @@ def test_the_old_path_of_the_calls_in_flight_names_the_new_one(served: Gateway, 
     answer = served.fetch(path, method)
     assert answer.status == 410
     assert answer.json["error"] == f"/holders was renamed: use {path.replace('holders', 'in-flight')}."
+
+
+@pytest.mark.parametrize("value", ["true", "false"])
+def test_the_access_log_was_a_switch(value: str, tmp_path: Path) -> None:
+    file = tmp_path / "gateway.yaml"
+    file.write_text(f"access_log: {value}\n")
+    with pytest.raises(SettingsError) as raised:
+        load(file)
+    new = "- (standard output), or the name of a file" if value == "true" else "null, or leave the key out"
+    (problem,) = raised.value.problems
+    assert (problem.key, problem.cure) == ("access_log", f"it was renamed: use {new}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "text"),
+    [
+        ([], {"INVOKE_GATEWAY_ACCESS_LOG": "1"}, "is '1', but it is no longer a switch"),
+        (["--access-log=true"], {}, "is 'true', but it is no longer a switch"),
+        (["--access-log", "--watch"], {}, "is '--watch', which is not the name of a file"),
+        (["--no-access-log"], {}, "--no-access-log was renamed: use --access-log FILE, or no flag"),
+    ],
+)
+def test_flag_and_variable_of_the_access_log_were_a_switch(
+    arguments: list[str], variables: dict[str, str], text: str
+) -> None:
+    result = CliRunner().invoke(main, ["serve", "--backend", "demo", *arguments], env=variables)
+    assert result.exit_code == 2
+    assert text in result.stderr

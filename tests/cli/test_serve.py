@@ -103,7 +103,7 @@ def test_tables_are_given_as_yaml_and_single_limits_go_into_them(started: Starte
         (["--watch", "--no-watch"], {}, "watch", False),
         (["--no-decision-header"], {"DECISION_HEADER": "true"}, "decision_header", False),
         ([], {"DECISION_HEADER": "off"}, "decision_header", False),
-        ([], {"ACCESS_LOG": "1"}, "access_log", True),
+        ([], {"ACCESS_LOG": "-"}, "access_log", "-"),
         ([], {"MAX_HEADERS": ""}, "max_headers", 128),
         ([], {"MAX_HEADERS": " 7 "}, "max_headers", 7),
         (["--listen", "[::1]:0"], {}, "listen", Address("::1", 0)),

@@ -61,7 +61,7 @@ def test_a_client_gets_a_service_exception_for_a_surprise_and_the_log_keeps_its_
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The gateway goes on with the next request."""
-    with gateway(access_log=True) as served, caplog.at_level(logging.INFO):
+    with gateway(access_log="-") as served, caplog.at_level(logging.INFO):
         counters = served.server.gateway.counters
         with monkeypatch.context() as patch:
             patch.setattr(counters, "check", lambda plan: 1 / 0)

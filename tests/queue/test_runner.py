@@ -411,7 +411,7 @@ async def test_the_line_of_a_run_has_the_events_id_and_attempt_also_where_the_ba
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "invoke_gateway.access")
-    async with opened(tmp_path, access_log=True) as world:
+    async with opened(tmp_path, access_log="-") as world:
         ids = {"x-amzn-RequestId": "the-backends-own"}
         world.answers((503, b"", {}), (200, FAILURE, {**FAILED, **ids}), (200, b"1", {**API, **ids}))
         await world.send()

@@ -24,7 +24,7 @@ ERRORS = [(name, reason) for name in ERROR_NAMES for reason in (THROTTLE_REASONS
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Gateway]:
-    with gateway(backend={"url": "demo"}, faults=True, access_log=True) as started:
+    with gateway(backend={"url": "demo"}, faults=True, access_log="-") as started:
         yield started
 
 

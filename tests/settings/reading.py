@@ -68,7 +68,8 @@ max_headers: 5
 drain_seconds: 0
 faults: true
 watch: true
-access_log: true
+log: {format: json, level: error}
+access_log: "-"
 metric_functions: 0
 """
 

@@ -17,6 +17,7 @@ import pytest
 
 from invoke_gateway.telemetry import line_writer
 from invoke_gateway.telemetry.line_writer import LineHandler, LineWriter
+from invoke_gateway.telemetry.log_format import AccessFormatter
 from tests.support.processes import wait_until
 
 LINE = b"x" * 99 + b"\n"
@@ -237,17 +238,17 @@ def test_the_thread_outlives_a_mistake(pipe: Pipe, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_record_is_a_line_whatever_it_is(pipe: Pipe) -> None:
-    handler = LineHandler(pipe.into, "ascii", bare="invoke_gateway.access")
-    handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
+    handler = LineHandler(logging.Formatter("%(levelname)s %(message)s"), "ascii", pipe.into)
+    access = LineHandler(AccessFormatter("invoke_gateway.access"), "utf-8", writer=handler.writer)
 
     def record(message: object, *arguments: object, name: str = "gateway") -> logging.LogRecord:
         return logging.LogRecord(name, logging.INFO, "file.py", 7, message, arguments, None)  # type: ignore[arg-type]
 
     handler.handle(record("plain %d", 1))
-    handler.handle(record('{"bare": 1}', name="invoke_gateway.access"))
+    access.handle(record('{"bare": 1}', name="invoke_gateway.access"))
     handler.handle(record("café \udcff"))
     handler.handle(record("%d", "no number"))
     handler.flush()
     *lines, last = pipe.read_until(b"could not be made").__iter__()
     assert lines == [b"INFO plain 1\n", b'{"bare": 1}\n', b"INFO caf\\xe9 \\udcff\n"]
-    assert re.match(rb"a line of file.py:7 could not be made: TypeError", last)
+    assert re.match(rb"ERROR a line of file.py:7 could not be made: TypeError", last)

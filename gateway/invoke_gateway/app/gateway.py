@@ -75,7 +75,9 @@ class Gateway:
         worker = (name or "").partition(".")[2]
         self.holds = Holds(self.counters, limits=lambda: self.tables.limits, prefix=f"{worker}-" if worker else "")
         self.last_refusals = LastRefusals(self.counters, holds=self.holds.by_counter)
-        self._recorder = ExchangeRecorder(self.totals, self.last_refusals, has_access_log=settings.access_log)
+        self._recorder = ExchangeRecorder(
+            self.totals, self.last_refusals, has_access_log=settings.access_log is not None
+        )
 
         function_errors = make_function_errors(settings)
         last: App = make_forward(

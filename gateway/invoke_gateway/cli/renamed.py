@@ -8,7 +8,7 @@ from invoke_gateway.settings.renamed import renamed_flags
 
 COMMANDS = {"holders": "in-flight"}
 
-FLAGS = renamed_flags()
+FLAGS = renamed_flags() | {"--no-access-log": "--access-log FILE, or no flag for no access log"}
 """Old flags of any command."""
 
 FLAGS_OF_COMMANDS = {

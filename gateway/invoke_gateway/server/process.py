@@ -24,6 +24,7 @@ from ..listener import InvokeProtocol, ListenerLimits, enforce_timeouts
 from ..settings import Settings
 from ..signals import IGNORED
 from ..telemetry.file_descriptors import keep_watching_files
+from ..telemetry.log import reopen_access_log
 from ..telemetry.loop_lag import keep_measuring_loop_lag
 from ..write_batcher import WriteBatcher
 from .http_server import Server, configure, serve_on
@@ -152,22 +153,26 @@ def freeze_garbage() -> None:
     gc.set_threshold(_GC_THRESHOLD, 20, 20)
 
 
-def handle_signals(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> None:
-    """Calls `stop` for signals that end a gateway, and logs each other signal once."""
+def handle_signals(
+    loop: asyncio.AbstractEventLoop, stop: Callable[[], None], reopen: Callable[[], bool] = reopen_access_log
+) -> None:
+    """Calls `stop` for signals that end a gateway, and `reopen` for SIGUSR1. Logs each signal that has no effect once.
 
-    def log_ignored(number: int) -> None:
-        if number not in logged:
+    reopen: opens the access log again; returns False if it is no file
+    """
+
+    def on_other(number: int) -> None:
+        has_effect = number == signal.SIGUSR1 and reopen()
+        if not has_effect and number not in logged:
             logged.add(number)
-            log.info(
-                "%s is ignored: the log goes to standard error, so there is no log file to reopen",
-                signal.Signals(number).name,
-            )
+            why = "there is no access log file to reopen" if number == signal.SIGUSR1 else "it has no meaning here"
+            log.info("%s is ignored: %s", signal.Signals(number).name, why)
 
     logged: set[int] = set()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         loop.add_signal_handler(number, stop)
     for number in (*IGNORED, signal.SIGALRM):
-        loop.add_signal_handler(number, log_ignored, number)
+        loop.add_signal_handler(number, on_other, number)
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:

@@ -18,7 +18,8 @@ from ..background import BackgroundTasks
 from ..queue.base import CannotOpen
 from ..settings import Address, Settings
 from ..signals import signals
-from ..telemetry.log import set_up_logging
+from ..telemetry.log import CannotOpenLog, LogOptions, reopen_access_log, set_up_logging
+from ..telemetry.write_turn import make_lock_file
 from .http_server import serve_demo
 from .process import (
     ServingGateway,
@@ -59,6 +60,9 @@ class RunningServer(Reloadable, Protocol):
     def cut_short(self) -> None:
         """Ends the wait for what still runs."""
 
+    def reopen_logs(self) -> None:
+        """Opens the access log of other processes again."""
+
 
 class RunningGateway:
     """Runs a gateway in one process."""
@@ -80,6 +84,9 @@ class RunningGateway:
     @property
     def in_flight(self) -> int:
         return self.gateway.pool.busy
+
+    def reopen_logs(self) -> None:
+        """Does nothing: there is no other process."""
 
     async def check_backend(self) -> str | None:
         await self.gateway.backend_watch.check()
@@ -120,7 +127,12 @@ def run(
     config: the settings file, which is watched
     serve: opens the gateway, in this process or in several
     """
-    set_up_logging()
+    lock_file = make_lock_file() if settings.workers > 1 else None
+    try:
+        set_up_logging(LogOptions(settings.log.format, settings.log.level, settings.access_log, lock_file=lock_file))
+    except CannotOpenLog as error:
+        log.error("%s", error)
+        return 2
     raise_file_limit()
     content = read_bytes(config) if config is not None else None  # first of all: later bytes are compared with these
     try:
@@ -159,9 +171,14 @@ async def _run(
             up.cut_short()
         stop.set()
 
+    def on_reopen() -> bool:
+        if up is not None:
+            up.reopen_logs()
+        return reopen_access_log()
+
     # Before any process can find the gateway: a signal that arrives earlier must not kill it.
     loop = asyncio.get_running_loop()
-    handle_signals(loop, on_stop)
+    handle_signals(loop, on_stop, on_reopen)
     loop.add_signal_handler(signal.SIGHUP, changed.set)
     if signals.was_hung_up:
         changed.set()

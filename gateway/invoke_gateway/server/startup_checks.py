@@ -16,12 +16,14 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from ..admin_client import NoResponse, request
 from ..destinations.sqs import missing_extra
 from ..policy.destination_url import StreamTarget, parse_destination_url
+from ..policy.os_text import printable
 from ..policy.store_url import split_store_url
 from ..queue.base import CannotOpen
 from ..queue.location import find_file
 from ..queue.sqlite.file_check import OwnedByAnother, check_file
 from ..settings import Address, Finding, Settings
 from ..settings.paths import join_key
+from ..telemetry.log_file import find_obstacle
 from .sockets import CannotListen, bind
 
 _TARGETS = ("dead_letter_queue", "on_success", "on_failure")
@@ -38,6 +40,9 @@ def find_mistakes(settings: Settings) -> Iterator[Finding]:
         mistake = find_url_mistake(split_store_url(settings.counters).connection)
         if mistake is not None:
             yield Finding("counters", mistake, _QUERY_CURE)
+    if settings.access_log not in (None, "-") and (why_not := find_obstacle(settings.access_log)) is not None:
+        cure = "give a file that the gateway may write, or - for standard output"
+        yield Finding("access_log", f"the file {printable(settings.access_log)} cannot be written: {why_not}", cure)
     events = settings.async_
     if events.mode == "forward":
         return

@@ -11,9 +11,10 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from invoke_gateway.settings.account_models import Account, Model
 from invoke_gateway.settings.address import Address
 from invoke_gateway.settings.descriptions import invalid_value
-from invoke_gateway.settings.section_models import Async, Backend, Cors, Quotas, Retry, SharedSettings, Tls
+from invoke_gateway.settings.section_models import Async, Backend, Cors, Log, Quotas, Retry, SharedSettings, Tls
 from invoke_gateway.settings.types import (
     AccessKeyId,
+    AccessLogFile,
     AccountId,
     Bytes,
     Count,
@@ -90,8 +91,11 @@ class Settings(Model):
     before the demo backend, with one worker."""
     watch: Switch = False
     """Reload the limits whenever the settings file changes."""
-    access_log: Switch = False
-    """Write one structured log line per request."""
+    log: Log = Log()
+    """Log of the gateway, on standard error."""
+    access_log: AccessLogFile | None = None
+    """File of the access log, one JSON object per request; `-` is standard output. The file is opened again after a
+    rotation. Not set: no access log."""
     metric_functions: Count = 1000
     """Functions that get metric labels of their own; the rest are counted as `other`."""
 

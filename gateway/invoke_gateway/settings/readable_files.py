@@ -1,9 +1,11 @@
-"""Checks the files that settings name."""
+"""Checks the names of the files that settings name, and the files that are read."""
 
 import ssl
 from pathlib import Path
 
 from invoke_gateway.settings.descriptions import invalid_value
+
+_WORDS_OF_A_SWITCH = frozenset({"true", "yes", "on", "1", "false", "no", "off", "0"})
 
 
 def read_file_name(name: str) -> str:
@@ -14,6 +16,17 @@ def read_file_name(name: str) -> str:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise invalid_value(f"cannot read {name!r}: {reason}", "give a file that the gateway may read") from None
+
+
+def read_log_file_name(name: str) -> str:
+    """Accepts the name of a log file, or `-`. Refuses the words of a switch, which this setting once was, and a flag
+    that stands where the name is missing."""
+    if name.lower() in _WORDS_OF_A_SWITCH:
+        cure = "give - for standard output or the name of a file, or leave it out for no access log"
+        raise invalid_value(f"is {name!r}, but it is no longer a switch", cure)
+    if not name or name.startswith("--") or "\0" in name:
+        raise invalid_value(f"is {name!r}, which is not the name of a file", "give the name of a file, or -")
+    return name
 
 
 def find_certificate_mistake(certificate: str, key: str) -> str | None:

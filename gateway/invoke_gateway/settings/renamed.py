@@ -15,13 +15,14 @@ KEYS: dict[Path, Path] = {
 
 VALUES: dict[Path, dict[object, str]] = {
     ("shared", "on_store_failure"): {"closed": "refuse", "share": "local_share", "open": "admit"},
+    ("access_log",): {True: "- (standard output), or the name of a file", False: "null, or leave the key out"},
 }
 """Old values of keys, and the new value of each."""
 
 
 def renamed_value(path: tuple[object, ...], value: object) -> str | None:
     """Returns the new name of a value of the key at `path`, None where the value was not renamed."""
-    return VALUES.get(tuple(map(str, path)), {}).get(value) if isinstance(value, str) else None
+    return VALUES.get(tuple(map(str, path)), {}).get(value) if isinstance(value, str | bool) else None
 
 
 def renamed_key(path: tuple[object, ...]) -> str | None:

@@ -145,6 +145,15 @@ class Async(Model):
     """Events that may be stored at once; beyond this number new events are refused."""
 
 
+class Log(Model):
+    """Log of the gateway, on standard error."""
+
+    format: Literal["text", "json"] = "text"
+    """Lines as text, or as JSON objects (docs/reference/logs.md)."""
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """Lowest level of the lines that are logged. `debug` has also the lines of libraries."""
+
+
 class Tls(Model):
     """Certificate of the Invoke listener."""
 

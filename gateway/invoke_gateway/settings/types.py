@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, Pl
 from invoke_gateway.policy.destination_url import KINDS_CURE, KINDS_IN_WORDS
 from invoke_gateway.settings.address import Address, read_address
 from invoke_gateway.settings.descriptions import Description, invalid_value
-from invoke_gateway.settings.readable_files import read_authority_file, read_file_name
+from invoke_gateway.settings.readable_files import read_authority_file, read_file_name, read_log_file_name
 from invoke_gateway.settings.urls import (
     read_backend_url,
     read_counters_url,
@@ -70,6 +70,12 @@ BackendUrl = Annotated[
     Description("an http or https origin, or the word demo"),
 ]
 ReadableFile = Annotated[str, Field(strict=True), AfterValidator(read_file_name), Description("the name of a file")]
+AccessLogFile = Annotated[
+    str,
+    Field(strict=True),
+    AfterValidator(read_log_file_name),
+    Description("the name of a file, or - for standard output"),
+]
 AuthorityFile = Annotated[
     str, Field(strict=True), AfterValidator(read_authority_file), Description("the name of a PEM file")
 ]

@@ -15,7 +15,10 @@ import stat
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from time import monotonic
+
+from .log_file import LogFile
 
 MOST_BYTES = 8 * 1024 * 1024  # in memory; some 30,000 lines
 REST_SECONDS = 0.02
@@ -29,11 +32,26 @@ _STALLED = "the reader of the log did not read"
 
 
 class LineWriter:
-    """Writes lines to a file from a thread. `summarize(lines, why)` makes the line in place of dropped ones."""
+    """Writes lines to a file from a thread.
 
-    def __init__(self, file: int, summarize: Callable[[int, str], bytes], *, most_bytes: int = MOST_BYTES) -> None:
+    summarize: makes the line in place of dropped ones, from their number and the reason
+    log_file: opens the file again after a rotation; None: the file stays as it is
+    turn: is held while a piece is written, so that other processes write before or after it
+    """
+
+    def __init__(
+        self,
+        file: int,
+        summarize: Callable[[int, str], bytes],
+        *,
+        most_bytes: int = MOST_BYTES,
+        log_file: LogFile | None = None,
+        turn: AbstractContextManager[object] | None = None,
+    ) -> None:
         self.dropped = 0
-        self._file = file
+        self.file = file
+        self.log_file = log_file
+        self._turn = turn or nullcontext()
         self._summarize = summarize
         self._most_bytes = most_bytes
         self._lock = threading.Lock()
@@ -64,6 +82,14 @@ class LineWriter:
         if not self._wake.is_set():
             self._wake.set()
 
+    def reopen(self) -> bool:
+        """Opens the file again soon if its path names another one. Returns False for a log without a path."""
+        if self.log_file is None:
+            return False
+        self.log_file.check_soon()
+        self._wake.set()
+        return True
+
     def flush(self) -> None:
         """Waits until all lines are written, or until the reader stalls."""
         ends_at = monotonic() + FLUSH_SECONDS
@@ -91,12 +117,19 @@ class LineWriter:
             self._is_writing = True
             self._wake.clear()
             try:
+                self._follow_rotation()
                 while chunk := self._next_chunk():
-                    self._write(chunk)
+                    with self._turn:
+                        self._write(chunk)
+                    self._follow_rotation()
             except Exception as error:  # any error: without this thread there is no log
                 self._record_dropped(1, f"writing them failed: {error!r}")
             self._is_writing = False
             self._hurry.wait(REST_SECONDS)
+
+    def _follow_rotation(self) -> None:
+        if self.log_file is not None:
+            self.log_file.current()
 
     def _next_chunk(self) -> bytes:
         """Returns whole lines, as many as fit in one piece; b"" when there are none."""
@@ -117,13 +150,13 @@ class LineWriter:
         try:
             while left:
                 try:
-                    written = os.write(self._file, left)
+                    written = os.write(self.file, left)
                     left = left[written:]
                     self._is_torn = bool(left)
                     self._is_failing = False
                     self._progress += 1
                 except BlockingIOError:  # another process has made the file non-blocking
-                    select.select([], [self._file], [], RETRY_SECONDS)
+                    select.select([], [self.file], [], RETRY_SECONDS)
                 except OSError as error:
                     if error.errno not in _FULL or self._hurry.is_set():
                         lines = bytes(left).count(b"\n") - (len(left) == whole > len(chunk))
@@ -143,7 +176,7 @@ class LineWriter:
             self._is_failing = True
 
     def __repr__(self) -> str:
-        return f"<LineWriter file={self._file} waiting={len(self._lines)} dropped={self.dropped}>"
+        return f"<LineWriter file={self.file} waiting={len(self._lines)} dropped={self.dropped}>"
 
 
 def _bytes_at_once(file: int) -> int:
@@ -155,28 +188,47 @@ def _bytes_at_once(file: int) -> int:
 
 
 class LineHandler(logging.Handler):
-    """Formats records for a writer thread. Records of the logger `bare` are their message alone."""
+    """Formats records for a writer thread: a new one, or that of another handler for the same file."""
 
-    def __init__(self, file: int, encoding: str, *, bare: str) -> None:
+    def __init__(
+        self,
+        formatter: logging.Formatter,
+        encoding: str,
+        file: int | None = None,
+        *,
+        writer: LineWriter | None = None,
+        log_file: LogFile | None = None,
+        turn: AbstractContextManager[object] | None = None,
+    ) -> None:
         super().__init__()
+        self.setFormatter(formatter)
         self._encoding = encoding
-        self._bare = bare
-        self.writer = LineWriter(file, self._summarize)
+        if writer is None:
+            assert file is not None, "a new writer needs a file"
+            writer = LineWriter(file, self._summarize, log_file=log_file, turn=turn)
+        self.writer = writer
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            text = record.getMessage() if record.name == self._bare else self.format(record)
-            self.writer.write(f"{text}\n".encode(self._encoding, "backslashreplace"))
+            line = self._encode(record)
         except Exception as error:  # arguments that do not fit their message still give a line
             text = f"a line of {record.pathname}:{record.lineno} could not be made: {error!r}"
-            self.writer.write(f"{text}\n".encode(self._encoding, "backslashreplace"))
+            line = self._encode(_make_record(logging.ERROR, text))
+        self.writer.write(line)
 
     def flush(self) -> None:
         """Flushes at the end of the process, for `logging.shutdown`."""
         self.writer.flush()
 
+    def _encode(self, record: logging.LogRecord) -> bytes:
+        return f"{self.format(record)}\n".encode(self._encoding, "backslashreplace")
+
     def _summarize(self, lines: int, why: str) -> bytes:
         what = "1 log line was" if lines == 1 else f"{lines} log lines were"
-        text = f"{what} dropped because {why}"
-        record = logging.LogRecord("invoke_gateway", logging.WARNING, "", 0, text, None, None)
-        return f"{self.format(record)}\n".encode(self._encoding, "backslashreplace")
+        record = _make_record(logging.WARNING, f"{what} dropped because {why}")
+        record.fields = {"kind": "lines_dropped", "dropped": lines}
+        return self._encode(record)
+
+
+def _make_record(level: int, text: str) -> logging.LogRecord:
+    return logging.LogRecord("invoke_gateway", level, "", 0, text, None, None)

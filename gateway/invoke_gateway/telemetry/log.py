@@ -10,16 +10,18 @@ from collections import Counter
 from collections.abc import Callable
 from time import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
-
-import msgspec
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from ..asgi import ATTEMPT, INJECTED, Attempt, Scope
 from ..exchange import MOST_SHOWN, Exchange
 from ..invocation import InvocationType
+from ..policy.os_text import printable
 from .event_totals import EventTotals
 from .line_writer import LineHandler, LineWriter
+from .log_file import LogFile, is_same_file
+from .log_format import AccessFormatter, JsonFormatter, TextFormatter, Timestamps, encode_line
 from .totals import Totals
+from .write_turn import WriteTurn, needs_turns
 
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
@@ -31,40 +33,127 @@ SUMMARY_SECONDS = 10
 _MOST_NAMED = 1_000  # conditions and functions, of drops
 
 
-def set_up_logging(prefix: str = "") -> None:
-    """Sends the gateway's log to standard error, each message after `prefix`; `gateway.access` lines are bare JSON.
+class LogOptions(NamedTuple):
+    """Carries the settings of one process's log; they may be sent to a worker as JSON.
 
-    Every other line of this process goes the same way: warnings, messages of libraries, unhandled errors."""
-    handler = LineHandler(_find_standard_error(), getattr(sys.stderr, "encoding", None) or "utf-8", bare=access.name)
-    handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)s {prefix.replace('%', '%%')}%(message)s"))
-    _writers.append(handler.writer)
-    for logger in (log, access):
-        logger.addHandler(handler)
-        logger.setLevel(logging.INFO)
-        logger.propagate = False
-    logging.getLogger().addHandler(handler)
+    format: text or json
+    level: the lowest level that is logged
+    access_log: the file of the access log; `-`: standard output; None: no access log
+    worker: the number of the worker that this process is; None: it is no worker
+    lock_file: the file whose locks give the processes of a gateway their turns; None: there is one process
+    """
+
+    format: str = "text"
+    level: str = "info"
+    access_log: str | None = None
+    worker: int | None = None
+    lock_file: int | None = None
+
+
+class CannotOpenLog(Exception):
+    """Reports that the access log cannot be opened."""
+
+
+class _ProcessLog:
+    """Holds the log of this process, which has one.
+
+    common: the keys that each line of the access log has
+    """
+
+    def __init__(self) -> None:
+        self.options = LogOptions()
+        self.writers: list[LineWriter] = []
+        self.common: dict[str, Any] = {}
+        self.times = Timestamps()
+
+
+_process_log = _ProcessLog()
+
+
+def set_up_logging(options: LogOptions = _process_log.options) -> None:
+    """Sends the log to standard error, and lines of `invoke_gateway.access` to the access log. Raises `CannotOpenLog`.
+
+    Every other line of this process goes the same way: warnings, messages of libraries, unhandled errors.
+    """
+    _process_log.options = options
+    _process_log.common = {} if options.worker is None else {"worker": options.worker}
+    is_json = options.format == "json"
+    encoding = "utf-8" if is_json else getattr(sys.stderr, "encoding", None) or "utf-8"
+    formatter = JsonFormatter(options.worker) if is_json else TextFormatter(options.worker)
+    file = _find_file(sys.stderr, 2)
+    handler = LineHandler(formatter, encoding, file, turn=_make_turn(options, file, 0))
+    _process_log.writers.append(handler.writer)
+    _install(handler, options.level)
+    if options.access_log is not None:
+        _install_access_log(options, options.access_log, handler.writer)
+
+
+def _install(handler: LineHandler, level: str) -> None:
+    access.addHandler(logging.NullHandler())  # else logging itself would print lines that nothing handles
+    access.setLevel(logging.INFO)
+    access.propagate = False
+    log.addHandler(handler)
+    log.setLevel(level.upper())
+    log.propagate = False
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel({"debug": logging.DEBUG, "error": logging.ERROR}.get(level, logging.WARNING))
+    logging.getLogger("watchfiles").setLevel(logging.INFO)  # it has a line for each second without a change
     logging.captureWarnings(True)
-    # The gateway logs in its own shape what uvicorn reports per connection or request.
-    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+    if level != "debug":  # the gateway logs in its own shape what uvicorn reports per connection or request
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
     sys.excepthook = _log_uncaught
     sys.unraisablehook = _log_unraisable
     threading.excepthook = _log_thread_end
 
 
-_writers: list[LineWriter] = []
-"""Holds the writers of this process, which has one log."""
+def _install_access_log(options: LogOptions, path: str, log_writer: LineWriter) -> None:
+    log_file = None
+    try:
+        log_file = LogFile(path) if path != "-" else None
+    except OSError as error:
+        raise CannotOpenLog(
+            f"access_log: the file {printable(path)} cannot be opened: {error.strerror}. "
+            "Give a file that the gateway may write, or - for standard output"
+        ) from error
+    file = log_file.file if log_file is not None else _find_file(sys.stdout, 1)
+    formatter = AccessFormatter(access.name, options.worker)
+    if is_same_file(file, log_writer.file):  # one thread for both, so that no line is within another
+        access.addHandler(LineHandler(formatter, "utf-8", writer=log_writer))
+        return
+    turn = _make_turn(options, file, 1)
+    handler = LineHandler(formatter, "utf-8", file, log_file=log_file, turn=turn)
+    _process_log.writers.append(handler.writer)
+    access.addHandler(handler)
+
+
+def _make_turn(options: LogOptions, file: int, place: int) -> WriteTurn | None:
+    if options.lock_file is None or not needs_turns(file):
+        return None
+    return WriteTurn(options.lock_file, place, file)
+
+
+def options_of_worker(number: int) -> LogOptions:
+    """Returns the options of a worker's log, whose lines go where those of this process go."""
+    return _process_log.options._replace(worker=number)
+
+
+def reopen_access_log() -> bool:
+    """Opens the access log again if its file was moved. Returns False if it is no file."""
+    reopened = [writer.reopen() for writer in _process_log.writers]  # all of them
+    return any(reopened)
 
 
 def count_dropped_lines() -> int:
     """Returns the number of dropped lines of this process's log."""
-    return sum(writer.dropped for writer in _writers)
+    return sum(writer.dropped for writer in _process_log.writers)
 
 
-def _find_standard_error() -> int:
+def _find_file(stream: TextIO, usual: int) -> int:
     try:
-        return sys.stderr.fileno()
+        return stream.fileno()
     except (AttributeError, OSError, ValueError):  # it is no file
-        return 2
+        return usual
 
 
 def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -84,7 +173,9 @@ def _log_thread_end(ended: threading.ExceptHookArgs) -> None:
 def write_access_line(exchange: Exchange, scope: Scope) -> None:
     """Writes one JSON object: the caller, the function and the outcome. Durations in seconds, size in bytes."""
     line: dict[str, Any] = {
-        "time": round(time(), 3),
+        "time": _process_log.times.write(time()),
+        "logger": access.name,
+        **_process_log.common,
         "request_id": exchange.request_id,
         "client": (scope.get("client") or ("",))[0],
         "method": scope["method"],
@@ -112,7 +203,7 @@ def write_access_line(exchange: Exchange, scope: Scope) -> None:
     line["client_is_gone"] = exchange.client_is_gone or None
     line["backend_seconds"] = exchange.backend_seconds
     line["duration_seconds"] = exchange.duration_seconds
-    access.info(msgspec.json.encode({key: value for key, value in line.items() if value is not None}).decode())
+    access.info(encode_line({key: value for key, value in line.items() if value is not None}))
 
 
 def _name_event(line: dict[str, Any], attempt: Attempt, exchange: Exchange) -> None:

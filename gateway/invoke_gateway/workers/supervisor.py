@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import pickle
 import signal
@@ -26,6 +27,7 @@ from ..server.http_server import serve_demo
 from ..server.process import serve_admin
 from ..server.sockets import CannotListen, Listeners, bind, reserve, reserve_beside
 from ..settings import RELOADABLE, Settings
+from ..telemetry.log import options_of_worker
 from .admin import make_admin
 from .aggregate import Aggregate
 from .channel import Channel, RpcClient, WorkerGone
@@ -125,11 +127,13 @@ class Supervisor:
         listeners = reserve_beside(self._reserved, "listen")
         here, there = socket.socketpair()
         numbers = [one.fileno() for one in listeners.sockets]
+        log_options = options_of_worker(number)
+        lock_files = [] if log_options.lock_file is None else [log_options.lock_file]
         with contextlib.closing(listeners), contextlib.closing(there):
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-P", "-c", _CODE),
-                *(str(there.fileno()), ",".join(map(str, numbers)), str(number)),
-                pass_fds=(there.fileno(), *numbers),
+                *(str(there.fileno()), ",".join(map(str, numbers)), json.dumps(log_options)),
+                pass_fds=(there.fileno(), *numbers, *lock_files),
                 stdin=asyncio.subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C in a terminal is for the supervisor
             )
@@ -239,6 +243,12 @@ class Supervisor:
             cutting = self.tasks.run_once(self.stop(worker, "cut_short"), "cutting short")
             self._cutting.add(cutting)
             cutting.add_done_callback(self._cutting.discard)
+
+    def reopen_logs(self) -> None:
+        """Opens the access log of all workers again."""
+        for worker in self.workers.by_number.values():
+            with contextlib.suppress(ProcessLookupError):
+                worker.process.send_signal(signal.SIGUSR1)
 
 
 @contextlib.asynccontextmanager

@@ -6,6 +6,7 @@ The worker ends, after its calls have, at the supervisor's request, at SIGTERM, 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import pickle
 import signal
@@ -26,7 +27,7 @@ from ..server.process import (
 )
 from ..server.sockets import CannotListen, Listeners
 from ..settings import Settings
-from ..telemetry.log import count_dropped_lines, set_up_logging
+from ..telemetry.log import CannotOpenLog, LogOptions, count_dropped_lines, set_up_logging
 from .channel import Channel, serve_calls
 from .in_flight import report_holders
 from .queue import QUEUE_CALLS, report_depths
@@ -216,13 +217,16 @@ async def work(end: socket.socket, listeners: Listeners) -> None:
 
 
 def main() -> None:
-    """Runs a worker: `… CHANNEL LISTENERS NUMBER` are file descriptors, and its number in the log."""
-    channel, listeners, number = sys.argv[1:4]
+    """Runs a worker: `… CHANNEL LISTENERS LOG` are file descriptors, and the options of its log."""
+    channel, listeners, options = sys.argv[1:4]
     sockets = [socket.socket(fileno=int(one)) for one in listeners.split(",")]
-    set_up_logging(f"worker {number}: ")
     try:
+        set_up_logging(LogOptions(*json.loads(options)))
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             runner.run(work(socket.socket(fileno=int(channel)), Listeners(sockets)))
+    except CannotOpenLog as error:
+        log.error("%s", error)
+        sys.exit(1)
     except (Exception, asyncio.CancelledError):  # a mistake of ours
         log.critical("this worker has failed, and ends", exc_info=True)
         sys.exit(1)

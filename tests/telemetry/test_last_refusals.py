@@ -8,7 +8,7 @@ from typing import Any
 
 from invoke_gateway.counters.memory import MemoryCounters
 from invoke_gateway.exchange import Exchange
-from invoke_gateway.invocation import Function, Invocation, InvocationType, Operation
+from invoke_gateway.invocation import Caller, Function, Invocation, InvocationType, Operation
 from invoke_gateway.policy.invoke_errors import find_error
 from invoke_gateway.policy.limits import AccountLimits, FunctionLimits
 from invoke_gateway.refusals import Refusal
@@ -42,6 +42,7 @@ class Case:
         exchange = Exchange(self.now)
         exchange.invocation = Invocation(Operation.INVOKE, Function(function), InvocationType.REQUEST_RESPONSE)
         exchange.plan = ACCOUNT.plan(function)
+        exchange.request_id, exchange.caller = "6b1b", Caller("AKIAEXAMPLE", None)
         return exchange
 
     def functions(self) -> list[Any]:
@@ -60,6 +61,8 @@ async def test_a_refusal_is_kept_with_its_limit_and_who_held_it() -> None:
             "at": 1_700_000_000.0,
             "account": "000000000000",
             "function": "d",
+            "request_id": "6b1b",
+            "caller": "AKIAEXAMPLE",
             "status": 429,
             "error": "TooManyRequestsException",
             "reason": "ConcurrentInvocationLimitExceeded",

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from invoke_gateway.exchange import Exchange
 from invoke_gateway.policy.limits import AccountLimits, FunctionLimits
 from invoke_gateway.refusals import Refusal
-from invoke_gateway.telemetry.totals import DURATION_BOUNDS, FunctionCounts, Histogram, Totals
+from invoke_gateway.telemetry.totals import (
+    DURATION_BOUNDS,
+    FINE_BOUNDS,
+    DurationHistogram,
+    FunctionCounts,
+    Histogram,
+    Totals,
+)
 
 ACCOUNT = AccountLimits("000000000000", 10, {"checkout": FunctionLimits(2)})
 
@@ -186,3 +196,18 @@ def test_a_bound_belongs_to_its_own_bucket() -> None:
 def test_the_buckets_reach_lambdas_longest_time_out() -> None:
     assert DURATION_BOUNDS[-1] == 900
     assert list(DURATION_BOUNDS) == sorted(DURATION_BOUNDS)
+
+
+@given(st.lists(st.floats(0, 2000) | st.sampled_from(DURATION_BOUNDS)))
+def test_the_fine_histogram_of_durations_sums_up_to_that_of_the_metric(durations: list[float]) -> None:
+    fine, expected = DurationHistogram(), Histogram(DURATION_BOUNDS)
+    for seconds in durations:
+        fine.observe(seconds)
+        expected.observe(seconds)
+    coarse = fine.to_coarse()
+    assert (coarse.bounds, coarse.counts, coarse.sum) == (DURATION_BOUNDS, expected.counts, expected.sum)
+
+
+def test_the_fine_bounds_are_few_and_close() -> None:
+    assert len(FINE_BOUNDS) < 100
+    assert all(low < high <= 1.26 * low for low, high in pairwise(FINE_BOUNDS))

@@ -110,7 +110,7 @@ def test_many_functions_go_in_several_pieces() -> None:
     for number in range(1201):
         totals.of("1", f"f{number}").invocations = number
     pieces = encoded(totals)
-    assert len(pieces) == 4
+    assert len(pieces) == 6
     assert flat(read_totals(pieces)) == flat(totals)
 
 

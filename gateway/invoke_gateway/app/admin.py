@@ -15,8 +15,13 @@ from ..admin.holds import HoldEndpoint, Holds
 from ..admin.in_flight import InFlightEndpoint
 from ..admin.limits import describe_limits
 from ..admin.live.document import LiveView
+from ..admin.live.episodes import Episodes
+from ..admin.live.gateway_state import GatewayState
+from ..admin.live.last_minute import LastMinute
+from ..admin.live.queue_watch import QueueWatch
+from ..admin.live.sampling import Samples
 from ..admin.live.sparklines import Sparklines
-from ..admin.live.stream import LiveStream
+from ..admin.live.stream import LiveReader, LiveStream
 from ..admin.queue import QueueEndpoint
 from ..admin.readiness import Readiness
 from ..background import BackgroundTasks
@@ -75,21 +80,39 @@ class GatewayAdmin:
         self._reload_state = reload_state
         self._is_draining = is_draining
         self.holder_source = self._make_holder_source()
-        self.sparklines = Sparklines(counters)
+        self.last_minute = LastMinute(totals)
+        self.samples = Samples(Sparklines(counters), Episodes(totals), self.last_minute)
+        queue = None if events.local_queue is None else QueueWatch(events.local_queue)
+        state = GatewayState(
+            version=__version__,
+            backend_url=settings.backend.url,
+            backend=backend_watch.state,
+            degraded=tasks.degraded,
+            name=shared.gateway if shared else None,
+            describe_holds=holds.describe_all,
+            fault_scripts=fault_scripts,
+            queue=queue,
+        )
         self.live_stream = LiveStream(
             LiveView(
                 limits=limits,
                 levels=counters,
                 totals=totals,
-                sparklines=self.sparklines,
+                sparklines=self.samples.sparklines,
+                episodes=self.samples.episodes,
+                activity=self.last_minute,
                 holds=holds.by_counter,
                 refusals=last_refusals,
                 is_draining=is_draining,
                 settings_error=lambda: reload_state.error,
+                describe_gateway=state.describe,
                 shared=shared,
             ),
             tasks=tasks,
-            read_sums=shared.read_sums if shared else None,
+            readers=[
+                *([LiveReader("sums of all gateways", shared.read_sums)] if shared else []),
+                *([LiveReader("queue of the live page", queue.read)] if queue else []),
+            ],
         )
         self.metrics = GatewayMetrics(
             totals,

@@ -13,7 +13,7 @@ from ..refusals import ErrorAnswer, Kind, Refusal
 from .concurrency import Plan
 
 _INJECTED = "This {code} was injected by a fault script of Invoke Gateway."
-_THROTTLE = "TooManyRequestsException"
+TOO_MANY_REQUESTS = "TooManyRequestsException"
 
 # Of each status and message member, the exceptions that have them. From 500 on the fault is the service's.
 _NAMES: dict[tuple[int, str], tuple[str, ...]] = {
@@ -53,7 +53,7 @@ _NAMES: dict[tuple[int, str], tuple[str, ...]] = {
     (410, "Message"): ("EFSIOException",),
     (413, "message"): ("RequestTooLargeException", "SerializedRequestEntityTooLargeException"),
     (415, "message"): ("UnsupportedMediaTypeException",),
-    (429, "message"): (_THROTTLE,),
+    (429, "message"): (TOO_MANY_REQUESTS,),
     (500, "Message"): ("ServiceException",),
     (502, "message"): ("ResourceNotReadyException",),
     (502, "Message"): (
@@ -118,7 +118,7 @@ def _list_kinds() -> Iterator[Kind]:
     for (status, member), names in _NAMES.items():
         fault = "Service" if status >= 500 else "User"
         for name in names:
-            if name != _THROTTLE:
+            if name != TOO_MANY_REQUESTS:
                 text = _TEXTS.get(name) or _INJECTED.format(code=name)
                 yield Kind(status, name, text, member, fault, extra=_EXTRA.get(name, ()))
 
@@ -131,7 +131,7 @@ THROTTLE_REASONS = tuple(reason for _, reason in _ERRORS if reason is not None)
 
 def takes_reason(name: str) -> bool:
     """Returns whether the exception `name` has a `Reason`."""
-    return name == _THROTTLE
+    return name == TOO_MANY_REQUESTS
 
 
 def find_error(name: str, reason: str | None = None) -> InjectedError | None:

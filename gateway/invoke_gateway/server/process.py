@@ -16,7 +16,6 @@ import uvicorn
 
 from ..admin.host_check import LoopbackNames
 from ..admin.json_documents import refuse
-from ..admin.live.sparklines import keep_sampling
 from ..app.gateway import Gateway
 from ..asgi import App
 from ..background import BackgroundTasks
@@ -65,7 +64,7 @@ async def open_gateway(
         await gateway.start()
         running = gateway.tasks.running
         async with (
-            running(partial(keep_sampling, gateway.admin.sparklines), "sparklines"),
+            running(gateway.admin.samples.keep_sampling, "sparklines"),
             running(gateway.backend_watch.keep_checking, "watch of the backend"),
         ):
             yield gateway

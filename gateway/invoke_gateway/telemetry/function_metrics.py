@@ -43,7 +43,7 @@ def list_functions(functions: list[tuple[tuple[str, str], FunctionCounts]]) -> I
         "duration_seconds",
         "Seconds that the backend took for an invocation, cold start included (CloudWatch: Duration, there in ms).",
         _BY_FUNCTION,
-        ((key, counts.duration) for key, counts in functions),
+        ((key, counts.duration.to_coarse()) for key, counts in functions),
     )
 
 

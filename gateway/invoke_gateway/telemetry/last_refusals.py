@@ -79,6 +79,7 @@ class LastRefusals:
             "at": round(self._now(), 3),
             "account": plan.account if plan is not None else None,
             "function": invocation.function.name if invocation is not None else None,
+            **exchange.describe_holder(),
             "status": refusal.status,
             "error": refusal.code,
             "reason": refusal.reason,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from time import monotonic
-
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -14,7 +12,6 @@ from ..admin.in_flight import RENAMED_ROUTES, InFlightEndpoint
 from ..admin.json_documents import MOST_REPEATED, answer_error, answer_json, read_body
 from ..admin.queue import QueueEndpoint
 from ..admin.readiness import Readiness
-from ..policy.counter_names import account_counted_by
 from ..settings import Address
 from .aggregate import Aggregate
 from .channel import NO_WORKER, WorkerGone, WorkerTimeout
@@ -105,7 +102,7 @@ class WorkersEndpoint:
             {
                 "gateway": self._workers.name,
                 "replaced": self._workers.replaced,
-                "workers": [_describe(worker) for worker in self._workers.serving()],
+                "workers": self._workers.describe(),
             }
         )
 
@@ -145,16 +142,3 @@ class WorkersEndpoint:
         if not any(name == b"content-length" for name, _ in response.raw_headers):
             response.raw_headers.append((b"content-length", str(len(answer)).encode()))
         return response
-
-
-def _describe(worker: WorkerHandle) -> dict[str, object]:
-    levels = worker.snapshot.get("levels", {}).items()
-    account_counters = [slots for name, (slots, _) in levels if account_counted_by(name) is not None]
-    return {
-        "worker": worker.number,
-        "gateway": worker.name,
-        "pid": worker.process.pid,
-        "serving_seconds": round(monotonic() - worker.started_at, 3),
-        "silent_seconds": round(monotonic() - worker.last_reply_at, 3) if worker.is_unresponsive else None,
-        "in_flight": sum(account_counters),
-    }

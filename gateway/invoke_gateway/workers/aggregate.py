@@ -13,8 +13,13 @@ from typing import Any
 from .. import __version__
 from ..admin.limits import describe_limits
 from ..admin.live.document import LiveView
+from ..admin.live.episodes import Episodes
+from ..admin.live.gateway_state import GatewayState
+from ..admin.live.last_minute import SummedActivity, decode_activity
+from ..admin.live.queue_watch import QueueWatch
+from ..admin.live.sampling import Samples
 from ..admin.live.sparklines import Sparklines
-from ..admin.live.stream import LiveStream
+from ..admin.live.stream import LiveReader, LiveStream
 from ..app.limits import make_limits
 from ..settings import Settings
 from ..store.store_name import name_store
@@ -76,21 +81,41 @@ class Aggregate:
         self.backend = BackendState(settings.backend.url)
         self.store = StoreSums()
         self.degraded: dict[str, bool] = {}
-        self.sparklines = Sparklines(self.levels)
+        self.samples = Samples(Sparklines(self.levels), Episodes(self.throttles), None)
+        self.activity = SummedActivity()
+        queue = None if self.queue is None else QueueWatch(self.queue)
+        state = GatewayState(
+            version=__version__,
+            backend_url=settings.backend.url,
+            backend=self.backend,
+            degraded=self.degraded,
+            name=workers.name,
+            describe_holds=lambda: self.holds,
+            fault_scripts=None,  # the settings refuse them with several workers
+            queue=queue,
+            describe_workers=workers.describe,
+        )
         self.live_stream = LiveStream(
             LiveView(
                 limits=lambda: self.limits,
                 levels=self.levels,
                 totals=self.throttles,
-                sparklines=self.sparklines,
+                sparklines=self.samples.sparklines,
+                episodes=self.samples.episodes,
+                activity=self.activity,
                 holds=lambda: self.held,
                 refusals=self,
                 is_draining=lambda: workers.is_draining,
                 settings_error=lambda: workers.reload_state.error,
+                describe_gateway=state.describe,
                 shared=self,
             ),
             tasks=workers.tasks,
-            read_sums=self.read_sums,
+            readers=[
+                LiveReader("sums of all gateways", self.read_sums),
+                LiveReader("last minute of the workers", self.read_activity),
+                *([LiveReader("queue of the live page", queue.read)] if queue else []),
+            ],
         )
         self.metrics = GatewayMetrics(
             self.totals,
@@ -156,6 +181,18 @@ class Aggregate:
             except WorkerGone as error:
                 log.debug("%s: %s", worker, error)
 
+    async def read_activity(self) -> None:
+        """Reads the last minute of all workers, for the live page."""
+        calls = (worker.call("activity", seconds=_REPLY_SECONDS) for worker in self._workers.responsive())
+        replies = await asyncio.gather(*calls, return_exceptions=True)
+        for reply in replies:
+            if isinstance(reply, BaseException) and not isinstance(reply, WorkerGone):
+                raise reply
+        self.activity.replace(
+            (seconds, decode_activity(rows))
+            for seconds, rows in (reply for reply in replies if not isinstance(reply, BaseException))
+        )
+
     def _add_up(self, workers: list[WorkerHandle]) -> None:
         snapshots = [worker.snapshot for worker in workers]
         self.levels.replace(snapshot["levels"] for snapshot in snapshots)
@@ -165,6 +202,8 @@ class Aggregate:
         self.holds = [hold for snapshot in snapshots for hold in snapshot["holds"]]
         throttles = read_totals(self._retired)
         add_throttles(throttles, (row for snapshot in snapshots for row in snapshot["throttles"]))
+        for snapshot in snapshots:
+            add_counts(throttles.refusals, snapshot["refused"])
         vars(self.throttles).update(vars(throttles))
         refusals = [
             refusal | {"id": f"{worker.name}-{refusal['id']}"}

@@ -10,6 +10,7 @@ from time import monotonic
 from typing import Any
 
 from ..background import BackgroundTasks
+from ..policy.counter_names import account_counted_by
 from ..settings import Settings
 from ..telemetry.reload_state import ReloadState
 from .channel import RpcClient, WorkerGone
@@ -63,6 +64,18 @@ class WorkerHandle:
         with contextlib.suppress(WorkerGone):
             self.totals = await self.call("final_totals")
 
+    def describe(self) -> dict[str, object]:
+        levels = self.snapshot.get("levels", {}).items()
+        account_counters = [slots for name, (slots, _) in levels if account_counted_by(name) is not None]
+        return {
+            "worker": self.number,
+            "gateway": self.name,
+            "pid": self.process.pid,
+            "serving_seconds": round(monotonic() - self.started_at, 3),
+            "silent_seconds": round(monotonic() - self.last_reply_at, 3) if self.is_unresponsive else None,
+            "in_flight": sum(account_counters),
+        }
+
     def __repr__(self) -> str:
         return f"<WorkerHandle {self.number} {self.name} pid={self.process.pid}>"
 
@@ -103,6 +116,10 @@ class Workers:
 
     async def refresh_totals(self) -> None:
         await asyncio.gather(*(worker.refresh_totals() for worker in self.responsive()))
+
+    def describe(self) -> list[dict[str, object]]:
+        """Describes the workers that serve: number, name in the store, process, seconds of service, calls in flight."""
+        return [worker.describe() for worker in self.serving()]
 
     def find_unresponsive(self) -> str | None:
         """Returns a sentence about the unresponsive workers, with the age of their data; None where there are none."""

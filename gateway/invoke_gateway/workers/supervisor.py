@@ -15,12 +15,10 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
-from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import cast
 
-from ..admin.live.sparklines import keep_sampling
 from ..asgi import App
 from ..background import BackgroundTask, BackgroundTasks
 from ..server.http_server import serve_demo
@@ -271,7 +269,7 @@ async def running_workers(settings: Settings) -> AsyncIterator[Supervisor]:
         app = cast("App", make_admin(supervisor.workers, aggregate, supervisor.listen).app)
         await stack.enter_async_context(serve_admin(app, admin, settings, tasks))
         await stack.enter_async_context(tasks.running(aggregate.keep_refreshing, "poll of the workers"))
-        await stack.enter_async_context(tasks.running(partial(keep_sampling, aggregate.sparklines), "sparklines"))
+        await stack.enter_async_context(tasks.running(aggregate.samples.keep_sampling, "sparklines"))
         stack.callback(aggregate.live_stream.close)
         try:
             yield supervisor

@@ -14,6 +14,7 @@ import socket
 import sys
 from typing import Any, NamedTuple, cast
 
+from ..admin.live.last_minute import encode_activity
 from ..app.gateway import Gateway
 from ..asgi import App, Message, Scope
 from ..queue.base import StoreError
@@ -128,6 +129,10 @@ class Worker:
         gateway = self._gateway
         gateway.totals.log_lines_dropped = count_dropped_lines()
         return await describe_totals(gateway.totals, gateway.events.totals), await describe_process()
+
+    async def on_activity(self, _: None) -> Any:
+        """Returns the last minute of the functions that were called."""
+        return encode_activity(self._gateway.admin.last_minute)
 
     async def on_sums(self, _: None) -> tuple[dict[str, int], dict[str, object]]:
         """Reads the slots of all gateways from the store, and describe the store."""

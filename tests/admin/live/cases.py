@@ -9,6 +9,8 @@ from invoke_gateway.admin.live.document import (
     LiveView,
     find_configured,
 )
+from invoke_gateway.admin.live.episodes import Episodes
+from invoke_gateway.admin.live.last_minute import LastMinute
 from invoke_gateway.admin.live.sparklines import Sparklines
 from invoke_gateway.counters.memory import MemoryCounters
 from invoke_gateway.policy.limits import AccountLimits, FunctionLimits, Limits
@@ -47,13 +49,21 @@ class Case:
         self.counters = MemoryCounters()
         self.totals = Totals()
         self.snapshots = 0
+        self.time = 1_800_000_000.0
+        self.episodes = Episodes(self.totals, now=lambda: self.time)
+        self.last_minute = LastMinute(self.totals, clock=lambda: self.time)
+        self.last_refusals = LastRefusals(self.counters, holds=dict, now=lambda: self.time)
+        self.gateway: dict[str, object] = {"degraded": []}
         self.view = LiveView(
             limits=self._limits_now,
             levels=self.counters,
             totals=self.totals,
             sparklines=Sparklines(self.counters),
+            episodes=self.episodes,
+            activity=self.last_minute,
             holds=dict,
-            refusals=LastRefusals(self.counters, holds=dict),
+            refusals=self.last_refusals,
+            describe_gateway=lambda: self.gateway,
             is_draining=lambda: False,
             shared=shared,
         )

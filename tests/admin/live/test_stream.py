@@ -13,7 +13,7 @@ import pytest
 from invoke_gateway.admin.live.document import (
     LiveQuery,
 )
-from invoke_gateway.admin.live.stream import BEAT_SECONDS, LiveResponse, LiveStream, Topic
+from invoke_gateway.admin.live.stream import BEAT_SECONDS, LiveReader, LiveResponse, LiveStream, Topic
 from invoke_gateway.policy.limits import AccountLimits, FunctionLimits, Limits
 from tests.admin.live.cases import Case, Shared
 from tests.support.gateways import eventually
@@ -87,7 +87,8 @@ async def test_nothing_runs_while_nobody_watches() -> None:
 async def test_the_sums_are_read_while_somebody_watches_and_a_failure_ends_nothing() -> None:
     shared = Shared()
     case = Case(shared=shared)
-    live_stream = LiveStream(case.view, tick_seconds=3600, read_sums=shared.read_sums, sums_seconds=0.001)
+    reader = LiveReader("sums of all gateways", shared.read_sums, pause_seconds=0.001)
+    live_stream = LiveStream(case.view, tick_seconds=3600, readers=[reader])
     await asyncio.sleep(0.01)
     assert shared.reads == 0
     first, second = Client(live_stream, LiveQuery()), Client(live_stream, LiveQuery(search="a"))

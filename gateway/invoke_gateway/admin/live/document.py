@@ -1,4 +1,4 @@
-"""Makes the document of the live page: accounts, the busiest functions, the last refusals.
+"""Makes the document of the live page: what is refused now, accounts, the busiest functions, refusals, the gateway.
 
 One snapshot serves all queries of a tick. A document has a bounded number of rows, whatever is configured.
 """
@@ -6,7 +6,7 @@ One snapshot serves all queries of a tick. A document has a bounded number of ro
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from heapq import nsmallest
 from itertools import islice
 from typing import Any, NamedTuple, Protocol
@@ -16,12 +16,19 @@ from ...policy.counter_names import split_counter
 from ...policy.limits import OTHER, AccountLimits, Limits
 from ...telemetry.totals import Totals
 from ..limits import Everywhere, count_in_flight, describe_function
-from .sparklines import STEP_SECONDS, STEPS, Sparklines
+from .episodes import Episodes
+from .last_minute import RecentActivity
+from .refusal_samples import RefusalSamples
+from .sparklines import LONG_STEP_SECONDS, STEP_SECONDS, STEPS, Sparklines
 
 MOST_ROWS = 200
 USUAL_ROWS = 50
 MOST_ACCOUNTS = 20
 MOST_REFUSALS = 20
+MOST_REFUSING = 5
+
+MINUTES = {"5": STEP_SECONDS, "60": LONG_STEP_SECONDS}
+"""The ranges of the sparklines: minutes, and the seconds of one step."""
 
 # Digits of a number of rows, and characters of a search: longer ones are refused unread.
 _LONGEST_NUMBER = 9
@@ -39,11 +46,13 @@ class BadLiveQuery(Exception):
 
 
 class LiveQuery(NamedTuple):
-    """Selects rows: of one account or all, of functions whose names contain `search` (case-folded), at most `top`."""
+    """Selects rows: of one account or all, of functions whose names contain `search` (case-folded), at most `top`.
+    `minutes` is the range of the sparklines."""
 
     account: str | None = None
     search: str = ""
     top: int = USUAL_ROWS
+    minutes: str = "5"
 
     def matches(self, account: str | None, name: str | None) -> bool:
         return (self.account is None or account == self.account) and (
@@ -62,7 +71,10 @@ def read_live_query(parameters: Mapping[str, str]) -> LiveQuery:
     account = parameters.get("account") or None
     if account is not None and not (account.isascii() and account.isdigit() and len(account) == 12):
         raise BadLiveQuery("account must be twelve digits; leave it out for all accounts.")
-    return LiveQuery(account, search.casefold(), min(int(top), MOST_ROWS))
+    minutes = parameters.get("minutes") or "5"
+    if minutes not in MINUTES:
+        raise BadLiveQuery(f"minutes must be {' or '.join(MINUTES)}; leave it out for 5.")
+    return LiveQuery(account, search.casefold(), min(int(top), MOST_ROWS), minutes)
 
 
 class Configured(NamedTuple):
@@ -94,19 +106,44 @@ async def find_configured(limits: Limits, query: LiveQuery) -> Configured:
 
 
 class LiveSnapshot:
-    """Holds what all queries of one tick share."""
+    """Holds what all queries of one tick share.
+
+    gateway: the members of the document about the gateway itself
+    """
 
     def __init__(
-        self, limits: Limits, levels: SlotCounts, totals: Totals, sparklines: Sparklines, holds: Mapping[str, int]
+        self,
+        limits: Limits,
+        levels: SlotCounts,
+        totals: Totals,
+        sparklines: Sparklines,
+        holds: Mapping[str, int],
+        episodes: Episodes,
+        refusals: list[dict[str, Any]],
+        gateway: dict[str, object],
     ) -> None:
         self.limits = limits
         self.levels = levels
         self.sparklines = sparklines
         self.holds = holds
+        self.gateway = gateway
         self.accounts = {account.account: account for account in limits.all()}
         self.throttles = {key: counts.throttles for key, counts in list(totals.functions.items()) if counts.throttles}
         self.throttles_by_account = self._add_up_throttles()
         self.busy = self._find_busy()
+        self.samples = RefusalSamples(refusals, limits)
+        self.going_on = episodes.going_on()
+        self.episodes = episodes.newest_first()
+        self.refused_per_second = self._find_refused_per_second()
+
+    def _find_refused_per_second(self) -> dict[tuple[str, str], float]:
+        """Sums the refusals per second of each function, of the last seconds."""
+        refused: dict[tuple[str, str], float] = {}
+        for episode in self.going_on:
+            if episode.account is not None and episode.label is not None:
+                key = (episode.account, episode.label)
+                refused[key] = refused.get(key, 0.0) + episode.per_second
+        return refused
 
     def _add_up_throttles(self) -> dict[str, dict[str, int]]:
         sums: dict[str, dict[str, int]] = {account: {} for account in self.accounts}
@@ -155,6 +192,9 @@ class LiveSnapshot:
         return -sum(self.throttles[key].values()), key
 
 
+History = Callable[[str], list[int]]
+
+
 class Refusals(Protocol):
     def newest_first(self) -> list[dict[str, Any]]: ...
 
@@ -165,6 +205,7 @@ class LiveView:
     limits: returns the limits in force
     holds: returns the held slots of each counter
     settings_error: returns the settings that the last reload refused, or None
+    describe_gateway: returns the members of the document about the gateway itself
     """
 
     def __init__(
@@ -174,9 +215,12 @@ class LiveView:
         levels: SlotCounts,
         totals: Totals,
         sparklines: Sparklines,
+        episodes: Episodes,
+        activity: RecentActivity,
         holds: Callable[[], Mapping[str, int]],
         refusals: Refusals,
         is_draining: Callable[[], bool],
+        describe_gateway: Callable[[], dict[str, object]],
         settings_error: Callable[[], dict[str, object] | None] = lambda: None,
         shared: SharedState | None = None,
     ) -> None:
@@ -184,41 +228,60 @@ class LiveView:
         self._levels = levels
         self._totals = totals
         self._sparklines = sparklines
+        self._episodes = episodes
+        self._activity = activity
         self._holds = holds
         self._refusals = refusals
         self._is_draining = is_draining
         self._settings_error = settings_error
+        self._describe_gateway = describe_gateway
         self._shared = shared
 
     def take_snapshot(self) -> LiveSnapshot:
         levels = self._levels if self._shared is None else Everywhere(self._levels, self._shared.sums)
-        return LiveSnapshot(self._limits(), levels, self._totals, self._sparklines, self._holds())
+        return LiveSnapshot(
+            self._limits(),
+            levels,
+            self._totals,
+            self._sparklines,
+            self._holds(),
+            self._episodes,
+            self._refusals.newest_first(),
+            self._describe_gateway(),
+        )
 
     def describe(self, query: LiveQuery, snapshot: LiveSnapshot, configured: Configured) -> dict[str, object]:
         """Makes the document of docs/guides/live-page.md."""
         accounts = [account for account in snapshot.accounts.values() if query.account in (None, account.account)]
         in_flight = snapshot.levels.in_use
         shown = nsmallest(MOST_ACCOUNTS, accounts, key=lambda account: -in_flight(account.account_counter))
-        rows = [self._describe_row(snapshot, *key) for key in snapshot.rank(query, configured)]
-        refused = (
-            refusal
-            for refusal in self._refusals.newest_first()
-            if query.matches(refusal["account"], refusal["function"])
-        )
+        history = snapshot.sparklines.of if query.minutes == "5" else snapshot.sparklines.of_hour
+        rows = [self._describe_row(snapshot, history, *key) for key in snapshot.rank(query, configured)]
         return {
+            **snapshot.gateway,
             "draining": self._is_draining(),
             "settings_error": self._settings_error(),
             "shared": None if self._shared is None else _describe_sharing(self._shared),
-            "step_seconds": STEP_SECONDS,
+            "step_seconds": MINUTES[query.minutes],
             "steps": STEPS,
-            "accounts": [self._describe_account(snapshot, account) for account in accounts if account in shown],
+            "refusing_now": [snapshot.samples.describe(episode) for episode in snapshot.going_on[:MOST_REFUSING]],
+            "refusing_now_left_out": max(0, len(snapshot.going_on) - MOST_REFUSING),
+            "accounts": [
+                self._describe_account(snapshot, history, account) for account in accounts if account in shown
+            ],
             "accounts_left_out": len(accounts) - len(shown),
             "functions": rows,
             "functions_left_out": max(0, snapshot.count(query, configured) - len(rows)),
-            "refusals": list(islice(refused, MOST_REFUSALS)),
+            "refusals": list(islice(self._describe_refusals(query, snapshot), MOST_REFUSALS)),
         }
 
-    def _describe_account(self, snapshot: LiveSnapshot, account: AccountLimits) -> dict[str, object]:
+    def _describe_refusals(self, query: LiveQuery, snapshot: LiveSnapshot) -> Iterator[dict[str, object]]:
+        for episode in snapshot.episodes:
+            described = snapshot.samples.describe(episode)
+            if query.matches(described["account"], described["function"]):
+                yield described
+
+    def _describe_account(self, snapshot: LiveSnapshot, history: History, account: AccountLimits) -> dict[str, object]:
         levels, holds = snapshot.levels, snapshot.holds
         pool = levels.in_use(account.pool_counter)
         others = {} if OTHER in account.functions else snapshot.throttles.get((account.account, OTHER), {})
@@ -237,10 +300,12 @@ class LiveView:
             },
             "throttles": snapshot.throttles_by_account[account.account],
             "throttles_of_others": dict(others),
-            "history": self._sparklines.of(account.account_counter),
+            "history": history(account.account_counter),
         }
 
-    def _describe_row(self, snapshot: LiveSnapshot, account_name: str, name: str) -> dict[str, object]:
+    def _describe_row(
+        self, snapshot: LiveSnapshot, history: History, account_name: str, name: str
+    ) -> dict[str, object]:
         account = snapshot.accounts[account_name]
         is_labelled = account.plan(name).label == name
         throttles = snapshot.throttles.get((account_name, name), {}) if is_labelled else {}
@@ -249,8 +314,18 @@ class LiveView:
             "account": account_name,
             **row,
             "throttles_are_counted": is_labelled,
-            "history": self._sparklines.of(account.function_counter(name)),
+            "refused_per_second": snapshot.refused_per_second.get((account_name, name), 0.0) if is_labelled else None,
+            **(_describe_activity(self._activity, account_name, name) if is_labelled else _UNKNOWN),
+            "history": history(account.function_counter(name)),
         }
+
+
+_UNKNOWN = {"calls_per_second": None, "errors_per_second": None, "p50_seconds": None, "p99_seconds": None}
+
+
+def _describe_activity(activity: RecentActivity, account: str, label: str) -> dict[str, float | None]:
+    recent = activity.of(account, label)
+    return {name: value if value is None else float(f"{value:.3g}") for name, value in recent._asdict().items()}
 
 
 def _describe_sharing(shared: SharedState) -> dict[str, object]:

@@ -1,17 +1,18 @@
 """Streams the live document to subscribers, by server-sent events.
 
 Each distinct query is answered a few times a second, once for all of its subscribers. A slow subscriber gets only the
-latest answer, so nothing piles up. Without a subscriber nothing runs. Where gateways share counters, the slots of all
-gateways are read once a second.
+latest answer, so nothing piles up. Without a subscriber nothing runs. With one, readers bring what is kept elsewhere:
+the slots of all gateways that share counters, the queue, the last minute of other processes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from functools import partial
 from time import monotonic
+from typing import NamedTuple
 
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -28,6 +29,17 @@ SUMS_SECONDS = 1.0
 # An unchanged answer is sent again after this: the page takes a longer silence for a lost connection.
 BEAT_SECONDS = 3.0
 RETRY_MILLISECONDS = 1000
+
+
+class LiveReader(NamedTuple):
+    """Reads what is kept elsewhere, while a subscriber is there.
+
+    pause_seconds: between two reads
+    """
+
+    name: str
+    read: Callable[[], Awaitable[None]]
+    pause_seconds: float = SUMS_SECONDS
 
 
 class Topic:
@@ -54,7 +66,7 @@ class Topic:
 
 
 class LiveStream:
-    """Serves all subscribers of one gateway. `read_sums` reads the slots of all gateways from the store they share."""
+    """Serves all subscribers of one gateway."""
 
     def __init__(
         self,
@@ -63,14 +75,12 @@ class LiveStream:
         tick_seconds: float = TICK_SECONDS,
         most: int = MOST_SUBSCRIBERS,
         tasks: BackgroundTasks | None = None,
-        read_sums: Callable[[], Awaitable[None]] | None = None,
-        sums_seconds: float = SUMS_SECONDS,
+        readers: Iterable[LiveReader] = (),
     ) -> None:
         self._view = view
         self._tasks = tasks or BackgroundTasks()
-        self._read_sums = read_sums
-        self._sums_seconds = sums_seconds
-        self._reader: BackgroundTask | None = None
+        self._readers = tuple(readers)
+        self._reading: dict[str, BackgroundTask] = {}
         self._tick_seconds = tick_seconds
         self._most = most
         self._topics: dict[LiveQuery, Topic] = {}
@@ -98,9 +108,11 @@ class LiveStream:
         topic.subscribers += 1
         if self._ticker is None:
             self._ticker = self._tasks.start(self._keep_ticking, "live updates")
-        if self._read_sums is not None and (self._reader is None or self._reader.is_over):
-            reading = partial(self._keep_reading, self._read_sums)
-            self._reader = self._tasks.start(reading, "sums of all gateways", may_end=True)
+        for reader in self._readers:
+            reading = self._reading.get(reader.name)
+            if reading is None or reading.is_over:
+                work = partial(self._keep_reading, reader)
+                self._reading[reader.name] = self._tasks.start(work, reader.name, may_end=True)
         return topic
 
     def unsubscribe(self, topic: Topic) -> None:
@@ -114,8 +126,8 @@ class LiveStream:
     def close(self) -> None:
         """Ends all streams, for good."""
         self._is_closed = True
-        if self._reader is not None:
-            self._reader.cancel()
+        for reading in self._reading.values():
+            reading.cancel()
         self._wake()
 
     async def events(self, topic: Topic) -> AsyncIterator[bytes]:
@@ -140,14 +152,14 @@ class LiveStream:
             except Exception:  # a defect must not end the page of every subscriber
                 log.exception("live page: the update failed, and is repeated")
 
-    async def _keep_reading(self, read_sums: Callable[[], Awaitable[None]]) -> None:
+    async def _keep_reading(self, reader: LiveReader) -> None:
         """Ends by itself after the last subscriber: a cancelled read would close the connection that calls wait for."""
         while self._topics and not self._is_closed:
             try:
-                await read_sums()
+                await reader.read()
             except Exception:  # as above
-                log.exception("live page: the slots of all gateways could not be read")
-            await asyncio.sleep(self._sums_seconds)
+                log.exception("live page: %s could not be read", reader.name)
+            await asyncio.sleep(reader.pause_seconds)
 
     async def tick(self) -> None:
         """Answers every query again. Requests are served in between."""

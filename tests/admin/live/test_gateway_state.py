@@ -1,0 +1,79 @@
+"""The members about the gateway itself are bounded, and change no more than once a second."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from invoke_gateway.admin.live.gateway_state import MOST_HOLDS, MOST_SCRIPTS, GatewayState
+from invoke_gateway.policy.fault_script import FaultScripts, FaultStep
+from invoke_gateway.policy.invoke_errors import find_error
+from invoke_gateway.upstream.health import BackendState
+
+
+def make(**given: Any) -> GatewayState:
+    usual: dict[str, Any] = {
+        "version": "1.2.3",
+        "backend_url": "http://127.0.0.1:9000",
+        "backend": BackendState("http://127.0.0.1:9000"),
+        "degraded": {},
+        "name": None,
+        "describe_holds": list,
+        "fault_scripts": None,
+        "queue": None,
+    }
+    return GatewayState(**usual | given, now=lambda: 1000.0)
+
+
+def test_it_has_the_facts_of_the_head_line() -> None:
+    backend = BackendState("http://127.0.0.1:9000")
+    state = make(backend=backend, degraded={"settings_invalid": True, "event_store": False, "background_task": True})
+    assert state.describe()["gateway"] == {
+        "version": "1.2.3",
+        "name": None,
+        "backend_url": "http://127.0.0.1:9000",
+        "started_at": 1000.0,
+        "backend": "unknown",
+    }
+    assert state.describe()["degraded"] == ["background_task", "settings_invalid"]
+    backend.record_down("refused")
+    assert state.describe()["gateway"] | {"backend": "down", "backend_error": "refused"} == state.describe()["gateway"]
+
+
+def test_scripts_that_go_on_are_shown_with_their_next_steps() -> None:
+    scripts = FaultScripts()
+    steps = [FaultStep(2), FaultStep(1, error=find_error("ServiceException")), FaultStep(1, latency_seconds=2.0)]
+    script, _ = scripts.add("000000000000", "checkout", steps)
+    over, _ = scripts.add("000000000000", "search", [FaultStep(1)])
+    over.take()
+    for _ in range(2):
+        script.take()
+    (described,) = make(fault_scripts=scripts).describe()["fault_scripts"]  # type: ignore[misc]
+    assert described == {
+        "id": "1",
+        "account": "000000000000",
+        "function": "checkout",
+        "calls": 2,
+        "injected": 0,
+        "position": 2,
+        "steps": 3,
+        "loop": False,
+        "next": [{"error": "ServiceException"}, {"latency_seconds": 2.0}],
+    }
+
+
+def test_holds_and_scripts_are_bounded_and_the_rest_is_counted() -> None:
+    scripts = FaultScripts()
+    for number in range(MOST_SCRIPTS + 3):
+        scripts.add("000000000000", f"f{number}", [FaultStep(5)])
+    holds = [{"id": str(number), "seconds_left": 9.6} for number in range(MOST_HOLDS + 2)]
+    document: dict[str, Any] = make(fault_scripts=scripts, describe_holds=lambda: holds).describe()
+    assert (len(document["fault_scripts"]), document["fault_scripts_left_out"]) == (MOST_SCRIPTS, 3)
+    assert (len(document["holds"]), document["holds_left_out"]) == (MOST_HOLDS, 2)
+    assert document["holds"][0] == {"id": "0", "seconds_left": 10}
+
+
+def test_workers_are_shown_with_whole_seconds() -> None:
+    assert make().describe()["workers"] is None
+    workers = [{"worker": 1, "serving_seconds": 12.7, "silent_seconds": None}]
+    document = make(describe_workers=lambda: workers).describe()
+    assert document["workers"] == [{"worker": 1, "serving_seconds": 12, "silent_seconds": None}]

@@ -53,7 +53,7 @@ class GatewayState:
         self._describe_workers = describe_workers
 
     def describe(self) -> dict[str, object]:
-        """Returns the members of docs/live-page.md."""
+        """Returns the members of docs/guides/live-page.md."""
         holds = self._describe_holds()
         scripts = [script for script in self._list_scripts() if not script.is_over]
         return {

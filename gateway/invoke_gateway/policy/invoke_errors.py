@@ -142,16 +142,16 @@ def find_error(name: str, reason: str | None = None) -> InjectedError | None:
 def choose_error(error: InjectedError, plan: Plan) -> InjectedError:
     """Returns the error that a call with this plan gets: a throttle without a `Reason` gets that of the function's own
     limit of concurrency, reserved or unreserved."""
-    if error.reason is not None or error.code != _THROTTLE:
+    if error.reason is not None or error.code != TOO_MANY_REQUESTS:
         return error
-    return _ERRORS[_THROTTLE, plan.lanes[-1].claims[0].refusal.reason]
+    return _ERRORS[TOO_MANY_REQUESTS, plan.lanes[-1].claims[0].refusal.reason]
 
 
 def suggest_errors(name: str) -> list[str]:
     """Returns the exceptions that a wrong name most likely means; empty where no name is close."""
     wanted = _shorten(name)
     if wanted.startswith(_THROTTLE_WORDS) or wanted == "429":
-        return [_THROTTLE]
+        return [TOO_MANY_REQUESTS]
     by_short = {_shorten(known): known for known in ERROR_NAMES}
     parts = [known for short, known in by_short.items() if len(wanted) >= _SHORTEST_PART and wanted in short]
     close = [by_short[short] for short in get_close_matches(wanted, by_short, n=_MOST_SUGGESTED, cutoff=0.7)]

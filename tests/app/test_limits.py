@@ -8,6 +8,7 @@ import pytest
 
 from invoke_gateway.app.gateway import Gateway
 from invoke_gateway.app.limits import make_tables
+from invoke_gateway.invocation import Caller
 from invoke_gateway.settings import Settings
 
 
@@ -58,3 +59,12 @@ def test_a_reload_replaces_limits_and_quotas_and_leaves_everything_else() -> Non
     quota = gateway.tables.payload_quotas._request
     assert quota.limit == 10
     assert quota.refusal.value.code == "RequestTooLargeException"
+
+
+def test_a_credential_of_the_default_account_shares_its_limits_with_a_rate_of_its_own() -> None:
+    accounts = {"default": {"caller_requests_per_second": 1}, "111122223333": {}}
+    credentials = {"AKIADEFAULT": "default", "AKIANAMED": "111122223333"}
+    limits = make_gateway(accounts=accounts, credentials=credentials).tables.limits
+    assert limits.credentials == {"AKIADEFAULT": "000000000000", "AKIANAMED": "111122223333"}
+    assert limits.of(limits.credentials["AKIADEFAULT"]) is limits.default
+    assert limits.knows(Caller("AKIADEFAULT", limits.credentials["AKIADEFAULT"]))

@@ -169,7 +169,7 @@ def test_all_mistakes_of_file_flags_and_environment_are_listed_and_nothing_start
     assert result.stdout == ""
     assert result.stderr.startswith("invoke-gateway: 6 mistakes in the settings\n")
     for expected in (
-        f"  lisen  ({file})\n      is not a setting\n      -> did you mean listen?\n",
+        f"  lisen  ({file}:1:1)\n      is not a setting\n      -> did you mean listen?\n",
         "  max_headers  (--max-headers)\n      must be a whole number from 1 to 1000000000; it is the text 'many'\n",
         "  --reserve\n      'checkout' is not NAME=N\n      -> write it as checkout=50\n",
         "  accounts.default.functions.b.reserved_concurrent_executions  (--reserve)\n",

@@ -67,7 +67,7 @@ def test_a_queue_among_the_targets_without_the_extra_is_a_mistake_at_its_key(tmp
     assert result.exit_code == 2
     assert "2 mistakes" in result.stderr
     for key in ("dead_letter_queue", "on_failure"):
-        assert f"accounts.default.functions.report.{key}  ({tmp_path / 'gateway.yaml'})" in result.stderr
+        assert f"accounts.default.functions.report.{key}  ({tmp_path / 'gateway.yaml'}:" in result.stderr
     assert "-> pip install boto3" in result.stderr
     assert check(tmp_path, accounts=accounts, **{"async": {"mode": "forward"}}).exit_code == 0, "none is ever told"
 

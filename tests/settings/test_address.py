@@ -16,7 +16,7 @@ from tests.settings.reading import problem_of
         ("127.0.0.1:٣", "has the port", "host:port"),
         ("::1:9001", "has the IPv6 host ::1 without brackets", "write [::1]:9001"),
         ("[nope]:9001", "has the host '[nope]'", "name or address"),
-        ("http://x:9001", "has the host 'http://x'", "name or address"),
+        ("http://x:9001", "must be host:port, without a scheme", "write x:9001"),
     ],
 )
 def test_a_listener_is_host_and_port(tmp_path: Path, text: str, words: str, cure: str) -> None:

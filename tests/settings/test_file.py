@@ -60,15 +60,26 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
 def test_a_key_given_twice_is_refused_with_its_line_and_the_rest_is_still_checked(tmp_path: Path) -> None:
     text = "region: us-east-1\nwatch: 1\nbackend:\n  url: demo\n  url: demo\n"
     problems = problems_of(tmp_path, text)
-    assert [problem.key for problem in problems] == ["backend.url", "watch"]
-    assert problems[0].message == "is given twice, the second time on line 5"
+    assert [(problem.key, problem.line, problem.column) for problem in problems] == [
+        ("watch", 2, 8),
+        ("backend.url", 5, 3),
+    ]
+    assert problems[1].message == "is given twice, the second time on line 5"
 
 
 @pytest.mark.parametrize(
-    "text", ['{"region": "us-east-1", "region": "us-east-1"}', '{"quotas": {"request" : 1, "request":2}}']
+    ("text", "key", "line", "column"),
+    [
+        ('{"region": "us-east-1",\n "region": "us-east-1"}', "region", 2, 2),
+        ('{"quotas": {"request" : 1, "request":2}}', "quotas.request", 1, 28),
+        ('{"cors": {"allow_origins": [], "allow_origins":[]}}', "cors.allow_origins", 1, 32),
+        ('{"accounts": {"default": {}, "d\\u0065fault": {}}}', "accounts.default", 1, 30),
+    ],
 )
-def test_a_key_given_twice_is_refused_in_json_too(tmp_path: Path, text: str) -> None:
-    assert problem_of(tmp_path, text, "gateway.json").message == "is given twice"
+def test_a_key_given_twice_is_refused_in_json_too(tmp_path: Path, text: str, key: str, line: int, column: int) -> None:
+    problem = problem_of(tmp_path, text, "gateway.json")
+    assert problem.message == f"is given twice, the second time on line {line}"
+    assert (problem.key, problem.line, problem.column) == (key, line, column)
 
 
 @pytest.mark.parametrize("text", ["5", "[a]", "text", "--- !!set {a}"])

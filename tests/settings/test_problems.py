@@ -30,7 +30,7 @@ accounts:
     found = {(problem.key, problem.source, problem.cure) for problem in problems}
     assert found >= {
         ("admim", file, "did you mean admin?"),
-        ("watch", file, "leave the key out for the default, false"),
+        ("watch", file, "write true"),
         (RESERVED, file, "write 5 without quotes"),
         ("max_headers", "--max-headers", "leave the key out for the default, 128"),
     }
@@ -56,9 +56,17 @@ accounts:
         ("region: Mars", "region", "must be an AWS Region"),
         ("payload_error: both", "payload_error", "must be modelled or as_observed; it is the text 'both'"),
         ("backend: {function_path: a/b}", "backend.function_path", "must be a plain function name"),
-        ("credentials: {AKIA: 111122223333}", "credentials.AKIA", "must be a 12-digit account id in quotes"),
+        (
+            "credentials: {AKIA: 111122223333}",
+            "credentials.AKIA",
+            "must be `default` or a 12-digit account id in quotes",
+        ),
         ('credentials: {"a/b": "111122223333"}', "credentials.a/b", "must be an access key id"),
-        ("tls: {certificate: /nope}", "tls.certificate", f"cannot read '/nope': {os.strerror(errno.ENOENT)}"),
+        (
+            "tls: {certificate: /nope, key: /nope}",
+            "tls.certificate",
+            f"cannot read '/nope': {os.strerror(errno.ENOENT)}",
+        ),
         ("listen: 9001", "listen", "must be host:port"),
     ],
 )

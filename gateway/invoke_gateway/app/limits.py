@@ -42,7 +42,9 @@ def make_limits(settings: Settings, *, labelled: int) -> Limits:
     accounts = dict(settings.accounts)
     default = _make_account(DEFAULT_ACCOUNT, accounts.pop("default"), labelled)
     named = {account: _make_account(account, limits, labelled) for account, limits in accounts.items()}
-    return Limits(default, named, settings.credentials)
+    ids = {"default": DEFAULT_ACCOUNT}
+    credentials = {access_key_id: ids.get(account, account) for access_key_id, account in settings.credentials.items()}
+    return Limits(default, named, credentials)
 
 
 def make_event_rules(settings: Settings) -> RuleBook:

@@ -14,7 +14,7 @@ def report(error: SettingsError) -> int:
     count = len(error.problems)
     click.echo(f"invoke-gateway: {count} mistake{'s' if count > 1 else ''} in the settings", err=True)
     for problem in error.problems[:MOST_SHOWN]:
-        where = f"{problem.key}  ({problem.source})" if problem.key else problem.source
+        where = f"{problem.key}  ({problem.where})" if problem.key else problem.where
         click.echo(printable(f"\n  {where}\n      {problem.message}"), err=True)
         if problem.cure:
             click.echo(printable(f"      -> {problem.cure}"), err=True)

@@ -1,19 +1,15 @@
 """Defines the limits of accounts and functions as frozen models."""
 
 from collections.abc import Iterable
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from invoke_gateway.policy.destination_url import names_function
 from invoke_gateway.policy.reservations import (
     default_unreserved_floor,
-    find_floor_violation,
     unreserved_concurrent_executions,
 )
-from invoke_gateway.settings.descriptions import invalid_value
-from invoke_gateway.settings.paths import join_key
 from invoke_gateway.settings.types import (
     CallerRequestRate,
     Count,
@@ -78,40 +74,8 @@ class Account(Model):
     functions: dict[FunctionName, FunctionSettings] = Field(default_factory=dict)
     """Functions with limits of their own, by plain name. All further functions share the unreserved slots."""
 
-    @model_validator(mode="after")
-    def _leave_the_floor(self) -> Self:
-        sentence = find_floor_violation(self.concurrent_executions, self._reservations(), self.unreserved_floor)
-        if sentence is not None:
-            raise invalid_value(sentence, self._floor_cure())
-        return self
-
-    @field_validator("functions")
-    @classmethod
-    def _refuse_itself_as_target(cls, functions: dict[str, FunctionSettings]) -> dict[str, FunctionSettings]:
-        for name, function in functions.items():
-            if not function.has_targets:
-                continue
-            for key in ("dead_letter_queue", "on_success", "on_failure"):
-                target = getattr(function, key)
-                if target is not None and names_function(target, name):
-                    raise invalid_value(
-                        "You can't specify the function as a destination for itself.",
-                        "name another function, or a queue",
-                        at=join_key((name, key)),
-                    )
-        return functions
-
     def _reservations(self) -> Iterable[int]:
         return (function.reserved_concurrent_executions or 0 for function in self.functions.values())
-
-    def _floor_cure(self) -> str:
-        cure = (
-            f"{self.reserved} of {self.concurrent_executions} concurrent executions are reserved, which "
-            f"leaves {self.unreserved} where {self.floor} must stay unreserved: reserve "
-            f"{self.floor - self.unreserved} fewer, or raise concurrent_executions to "
-            f"{self.reserved + self.floor}"
-        )
-        return cure if self.unreserved < 0 else f"{cure}, or lower unreserved_floor to {self.unreserved}"
 
     @property
     def reserved(self) -> int:

@@ -9,6 +9,8 @@ from invoke_gateway.settings.descriptions import invalid_value
 
 HIGHEST_PORT = 65535
 _HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?")
+_PORT = re.compile(r"[0-9]{1,5}")
+_PLAIN = re.compile(r"[A-Za-z0-9_.-]+:[0-9]{1,5}")
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _EVERYWHERE = frozenset({"0.0.0.0", "::"})
 
@@ -38,8 +40,17 @@ def read_address(value: object) -> Address:
         return value
     example = "write host:port, such as 127.0.0.1:9001"
     if not isinstance(value, str):
-        raise invalid_value("must be host:port", f"{example}; quotes are needed around [::1]:9001")
+        is_port = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= HIGHEST_PORT
+        cure = f"write 127.0.0.1:{value}, or 0.0.0.0:{value} for every interface" if is_port else example
+        raise invalid_value("must be host:port", f"{cure}; quotes are needed around [::1]:9001")
+    if "://" in value or value.endswith("/"):
+        parts = urlsplit(value if "://" in value else f"//{value}")
+        cure = f"write {parts.netloc}" if _PLAIN.fullmatch(parts.netloc) else example
+        raise invalid_value(f"must be host:port, without a scheme and a path; it is {value!r}", cure)
     host, colon, port = value.rpartition(":")
+    if not host and _PORT.fullmatch(port):
+        cure = f"write 127.0.0.1:{port}, or 0.0.0.0:{port} for every interface"
+        raise invalid_value(f"must be host:port; it is {value!r}", cure)
     if not colon or not host:
         raise invalid_value(f"must be host:port; it is {value!r}", f"{example}, or 0.0.0.0:9001 for every interface")
     if not (port.isascii() and port.isdecimal() and int(port[:6]) <= HIGHEST_PORT and len(port) <= 5):

@@ -4,16 +4,22 @@ from dataclasses import dataclass
 
 from pydantic_core import PydanticCustomError
 
+from invoke_gateway.settings.quantities import Unit
+
 INVALID_VALUE = "invalid_value"
 """The type of the errors that `invalid_value` makes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """Describes a valid value in messages: "must be {expected}", and the cure for another value."""
+    """Describes a valid value in messages: "must be {expected}", and the cure for another value.
+
+    unit: the unit of a number
+    """
 
     expected: str
     cure: str = ""
+    unit: Unit = ""
 
 
 def invalid_value(message: str, cure: str, at: str = "") -> PydanticCustomError:

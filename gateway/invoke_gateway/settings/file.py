@@ -1,14 +1,22 @@
 """Reads the settings file into plain mappings, with every mistake of its form as a Problem."""
 
-import json
 import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from invoke_gateway.policy.json_scan import INVALID_UTF_8, scan
-from invoke_gateway.settings.parse_errors import DEEPEST, NotReadable, explain_characters, given_twice, too_deep
+from invoke_gateway.settings.parse_errors import (
+    DEEPEST,
+    NotReadable,
+    Position,
+    explain_characters,
+    given_twice,
+    too_deep,
+)
+from invoke_gateway.settings.places import find_repeated_keys
 from invoke_gateway.settings.problems import Problem
 from invoke_gateway.settings.yaml_text import YamlText
 
@@ -17,16 +25,31 @@ HALF_OF_A_PAIR = re.compile(rb"\\u[dD][89a-fA-F]")
 JSON_KEY_ENDS = (b'":', b'" ', b'"\n', b'"\r', b'"\t')
 
 
-def read_settings_file(path: Path) -> tuple[dict[Any, Any], list[Problem]]:
-    """Returns the mapping in the file, and the mistakes in its form. The file is JSON if its name ends in .json, else
-    YAML."""
+@dataclass(frozen=True, slots=True)
+class SettingsText:
+    """Holds the text of a settings file.
+
+    name: the file in messages
+    """
+
+    name: str
+    data: bytes
+    is_json: bool = False
+
+    def read(self) -> tuple[dict[Any, Any], list[Problem]]:
+        """Returns the mapping in the text, and the mistakes in its form."""
+        return read_text(self.data, self.name, is_json=self.is_json)
+
+
+def open_settings_file(path: Path) -> tuple[SettingsText, list[Problem]]:
+    """Returns the text of a file, and the problem of one that cannot be read. The file is JSON if its name ends in
+    .json, else YAML."""
     try:
-        data = path.read_bytes()
+        return SettingsText(str(path), path.read_bytes(), path.suffix == ".json"), []
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         problem = Problem("", str(path), f"cannot be read: {reason}", "give a file that the gateway may read")
-        return {}, [problem]
-    return read_text(data, str(path), is_json=path.suffix == ".json")
+        return SettingsText(str(path), b""), [problem]
 
 
 def read_text(data: bytes, source: str, *, is_json: bool = False) -> tuple[dict[Any, Any], list[Problem]]:
@@ -36,7 +59,7 @@ def read_text(data: bytes, source: str, *, is_json: bool = False) -> tuple[dict[
         problems.append(
             Problem("", "", "is not a mapping of settings", "write key: value lines, such as region: us-east-1")
         )
-    named = [Problem(problem.key, source, problem.message, problem.cure) for problem in problems]
+    named = [replace(problem, source=source) for problem in problems]
     return values if isinstance(values, dict) else {}, named
 
 
@@ -61,7 +84,7 @@ def _read_json(data: bytes, problems: list[Problem]) -> Any:
         raise _explain_json(data) from None
     # Never fewer than the keys in the text: when no more than the keys we got, none was given twice.
     if sum(map(data.count, JSON_KEY_ENDS)) > _count_keys(values):
-        json.loads(data, object_pairs_hook=lambda pairs: _find_twice(pairs, problems))
+        problems += [given_twice(path, position) for path, position in find_repeated_keys(data.decode())]
     if isinstance(values, dict):
         values.pop("$schema", None)  # for editors
     return values
@@ -70,14 +93,19 @@ def _read_json(data: bytes, problems: list[Problem]) -> Any:
 def _explain_json(data: bytes) -> NotReadable:
     error = scan(data)
     if error is None:
-        if HALF_OF_A_PAIR.search(data):
-            return NotReadable("holds one half of a pair of \\u escapes", "write both, or the character itself")
+        if (half := HALF_OF_A_PAIR.search(data)) is not None:
+            words, cure = "holds one half of a pair of \\u escapes", "write both, or the character itself"
+            return NotReadable(words, cure, _find_position(data[: half.start()]))
         return NotReadable("holds a number that is out of range", "write a smaller one")
     if error.words == INVALID_UTF_8:
         return explain_characters(data)
-    lines = data[: error.at].decode().split("\n")
-    place = f"line {len(lines)}, column {len(lines[-1]) + 1}"
-    return NotReadable(f"is no JSON: {error.words} ({place})", "correct the JSON there")
+    position = _find_position(data[: error.at])
+    return NotReadable(f"is no JSON: {error.words} ({position})", "correct the JSON there", position)
+
+
+def _find_position(before: bytes) -> Position:
+    lines = before.decode().split("\n")
+    return Position(len(lines), len(lines[-1]) + 1)
 
 
 def _count_keys(values: Any) -> int:
@@ -95,12 +123,3 @@ def _count_keys(values: Any) -> int:
     if any(isinstance(value, dict | list) for value in level):
         raise too_deep()
     return count
-
-
-def _find_twice(pairs: list[tuple[str, Any]], problems: list[Problem]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in values:
-            problems.append(given_twice((name,)))
-        values[name] = value
-    return values

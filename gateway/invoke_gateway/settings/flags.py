@@ -8,18 +8,18 @@ import difflib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 import click
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from invoke_gateway.settings.account_models import Account
+from invoke_gateway.settings.cures import FALSE, TRUE
 from invoke_gateway.settings.file import read_text
 from invoke_gateway.settings.merge import Override
 from invoke_gateway.settings.models import Settings
-from invoke_gateway.settings.paths import Path, join_key, settable
+from invoke_gateway.settings.paths import Path, join_key, kinds, settable
 from invoke_gateway.settings.problems import Problem
 from invoke_gateway.settings.renamed import renamed_variables
 
@@ -35,8 +35,6 @@ _SHORT_NAMES: dict[Path, tuple[str, ...]] = {
 KUBERNETES = re.compile(
     rf"{PREFIX}(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
 )
-TRUE = frozenset({"true", "yes", "on", "1"})
-FALSE = frozenset({"false", "no", "off", "0"})
 SECTIONS = (
     ("Listeners", ("listen", "admin", "region", "tls")),
     ("Backend", ("backend",)),
@@ -236,21 +234,6 @@ def _read_mapping(text: str, source: str, problems: list[Problem]) -> object:
     values, found = read_text(text.encode(errors="surrogateescape"), source)
     problems += found
     return values
-
-
-def kinds(annotation: Any) -> Iterator[Any]:
-    """Returns the plain types that a value may have: bool, int, float, str, dict, tuple (a list), or the texts of a
-    choice."""
-    origin = get_origin(annotation)
-    if origin is Annotated:
-        yield from kinds(get_args(annotation)[0])
-    elif origin in (Union, UnionType):
-        for member in get_args(annotation):
-            yield from kinds(member)
-    elif origin is Literal:
-        yield from get_args(annotation)
-    elif annotation is not type(None):
-        yield origin or annotation
 
 
 def metavar(annotation: Any) -> str:

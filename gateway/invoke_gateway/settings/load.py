@@ -1,24 +1,29 @@
 """Merges the sources of settings: defaults, file, environment and flags, each over the one before."""
 
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from invoke_gateway.settings.file import read_settings_file
-from invoke_gateway.settings.merge import Merged, Override, merge
+from invoke_gateway.settings.contradictions import find_contradictions
+from invoke_gateway.settings.file import SettingsText, open_settings_file
+from invoke_gateway.settings.merge import Draft, Merged, Override, merge
 from invoke_gateway.settings.models import Settings
 from invoke_gateway.settings.paths import join_key, split_key
+from invoke_gateway.settings.places import find_places
 from invoke_gateway.settings.problems import Finding, Problem, SettingsError, explain
 
 RELOADABLE = frozenset({"accounts", "credentials", "quotas"})
-_MOST_LEFT_OUT = 20  # rounds: leaving a mistake out may show another
+_MOST_ROUNDS = 20  # leaving a key with a mistake out may show another mistake
+_ANY = "<name>"
 
 
 def load(
-    config: Path | None = None,
+    config: Path | SettingsText | None = None,
     overrides: Mapping[str, Override] | None = None,
     problems: Iterable[Problem] = (),
     *,
@@ -26,25 +31,29 @@ def load(
 ) -> Settings:
     """Returns the settings of a file with the overrides on top. Raises `SettingsError` with all mistakes.
 
-    config: the settings file
+    config: the settings file, or its text
     overrides: values by dotted key, weakest first
     problems: mistakes that are already known
     find_more: finds mistakes beyond the values, such as unreadable files and taken ports
     """
-    in_file, in_reading = read_settings_file(config) if config is not None else ({}, [])
+    text, in_reading = open_settings_file(config) if isinstance(config, Path) else (config, [])
+    in_file: dict[Any, Any] = {}
+    if text is not None and not in_reading:
+        in_file, in_reading = text.read()
     paths = {split_key(key): override for key, override in (overrides or {}).items()}
-    merged = merge(in_file, paths, str(config or ""), Settings)
+    merged = merge(in_file, paths, text.name if text is not None else "", Settings)
     settings, refused = _check(merged)
-    if in_reading and not in_file:
+    is_file_missing = bool(in_reading) and not in_file
+    if is_file_missing:
         # Without the file the sums are wrong: of the flags, only mistakes of their own are reported.
         refused = [problem for problem in refused if merged.is_overridden(split_key(problem.key))]
     found = [*problems, *in_reading, *refused]
     if settings is not None and settings.watch and config is None:
         found.append(Problem("watch", merged.source_of(("watch",)), "has no file to watch", "give --config FILE"))
-    if find_more is not None and not (in_reading and not in_file):
-        found += _look_beyond(find_more, merged, settings, found)
+    if not is_file_missing:
+        found += _find_more(find_more, merged, settings, found, refused)
     if settings is None or found:
-        raise SettingsError(found)
+        raise SettingsError(_in_order(_locate(found, text), merged.file))
     return settings
 
 
@@ -55,50 +64,91 @@ def _check(merged: Merged) -> tuple[Settings | None, list[Problem]]:
         return None, explain(error, Settings, merged)
 
 
-def _look_beyond(
-    find_more: Callable[[Settings], Iterable[Finding]], merged: Merged, settings: Settings | None, found: list[Problem]
+def _find_more(
+    find_more: Callable[[Settings], Iterable[Finding]] | None,
+    merged: Merged,
+    settings: Settings | None,
+    found: list[Problem],
+    refused: list[Problem],
 ) -> list[Problem]:
-    """Returns the findings of `find_more` in the settings, or in their rest without the mistakes."""
-    wrong = [split_key(problem.key) for problem in found]
-    usable = settings or _leave_out(merged, wrong)
+    """Returns the contradictions, and the findings of `find_more`: in the settings, or in what remains of them after
+    the mistakes that were found are corrected or left out."""
+    unknown = [split_key(problem.key) for problem in found if problem not in refused]
+    usable = settings or _correct(merged, refused, unknown)
     if usable is None:
         return []
-    more = [(split_key(finding.key), finding) for finding in find_more(usable)]
+    contradictions = list(find_contradictions(usable))
+    reported = {finding.key for finding in contradictions}
+    beyond = find_more(usable) if find_more is not None else ()
+    certain = [*contradictions, *(finding for finding in beyond if finding.key not in reported)]
     return [
-        Problem(finding.key, merged.source_of(path), finding.message, finding.cure)
-        for path, finding in more
-        if not any(path[: len(bad)] == bad or bad[: len(path)] == path for bad in wrong if bad)
+        Problem(finding.key, merged.source_of(split_key(finding.key)), finding.message, finding.cure)
+        for finding in certain
+        if not _is_unknown(_needs(finding), unknown)
     ]
 
 
-def _leave_out(merged: Merged, wrong: list[tuple[str, ...]]) -> Settings | None:
-    """Returns the settings without the keys that have mistakes; None where that does not help. Adds to `wrong` further
-    keys that turn out to have mistakes."""
-    values = merged.values
-    for _ in range(_MOST_LEFT_OUT):
-        for path in wrong:
-            values = _without(values, path)
-        settings, problems = _check(Merged(values, merged.file, merged.overridden))
-        if settings is not None or not problems:
+def _needs(finding: Finding) -> tuple[tuple[str, ...], ...]:
+    return finding.needs or (split_key(finding.key),)
+
+
+def _is_unknown(needs: Iterable[tuple[str, ...]], unknown: list[tuple[str, ...]]) -> bool:
+    """Returns whether one of the keys is unknown, or a key around or below it."""
+    return any(
+        all(bad in (part, _ANY) for bad, part in zip(path, need, strict=False))
+        for need in needs
+        for path in unknown
+        if path
+    )
+
+
+def _correct(merged: Merged, wrong: list[Problem], unknown: list[tuple[str, ...]]) -> Settings | None:
+    """Returns the settings with each mistake corrected where its cure is certain and left out elsewhere; None where
+    that does not help. Adds the keys whose values are not known for that reason to `unknown`."""
+    values, done = merged.values, set[tuple[str, ...]]()
+    for _ in range(_MOST_ROUNDS):
+        draft = Draft(values)
+        paths = {split_key(problem.key): problem.correction for problem in wrong}
+        if paths.keys() <= done:
+            return None
+        for path in paths:
+            draft.remove(path)
+        for path, correction in paths.items():
+            if correction is not None and correction.is_certain and correction.path not in paths.keys() - {path}:
+                draft.put(correction.path, correction.value)
+            else:
+                unknown += [path, *([correction.path] if correction is not None else [])]
+        done |= paths.keys()
+        values = draft.values
+        settings, wrong = _check(Merged(values, merged.file, merged.overridden))
+        if settings is not None:
             return settings
-        wrong += [split_key(problem.key) for problem in problems]
     return None
 
 
-def _without(values: Any, path: tuple[str, ...]) -> Any:
-    """Returns a copy without the value at `path`. Where the key is missing, the mapping around the key is left out."""
-    if not path or not isinstance(values, dict):
-        return values
-    name = next((name for name in values if str(name) == path[0]), None)
-    if name is None:
-        return values
-    kept = dict(values)
-    below = values[name]
-    if len(path) == 1 or not isinstance(below, dict) or not any(str(key) == path[1] for key in below):
-        del kept[name]
-    else:
-        kept[name] = _without(below, path[1:])
-    return kept
+def _locate(found: list[Problem], text: SettingsText | None) -> list[Problem]:
+    """Returns the problems of the file with their lines and columns."""
+    if text is None:
+        return found
+    paths = {split_key(problem.key) for problem in found if _lacks_place(problem, text)}
+    places = find_places(text.data, paths - {()}, is_json=text.is_json) if paths else {}
+    located = []
+    for problem in found:
+        place = places.get(split_key(problem.key)) if _lacks_place(problem, text) else None
+        if place is not None:
+            line, column = place.key if problem.is_at_key or not place.is_exact else place.value
+            problem = replace(problem, line=line, column=column)
+        located.append(problem)
+    return located
+
+
+def _lacks_place(problem: Problem, text: SettingsText) -> bool:
+    return problem.source == text.name and problem.line is None
+
+
+def _in_order(found: list[Problem], file: str) -> list[Problem]:
+    """Returns the problems of the file by line, and then all others."""
+    return sorted(found, key=lambda problem: (problem.source != file, problem.line or math.inf, problem.column or 0))
 
 
 def restart_needed(old: Settings, new: Settings) -> list[str]:

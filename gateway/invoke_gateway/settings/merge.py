@@ -77,3 +77,48 @@ def _without_empty(values: dict[Any, Any], place: KeyPlace) -> dict[Any, Any]:
         elif place.table is not None:
             kept[name] = {}
     return kept
+
+
+class Draft:
+    """Changes values without a change of the mappings that hold them: a mapping is copied once, before its first
+    change."""
+
+    def __init__(self, values: dict[Any, Any]) -> None:
+        self.values = dict(values)
+        self._copied: dict[tuple[str, ...], dict[Any, Any]] = {(): self.values}
+
+    def remove(self, path: Path) -> None:
+        """Removes the value at `path`. Where the key is missing, the mapping around the key is removed."""
+        for length in (len(path), len(path) - 1):
+            around = self._open(path[: length - 1]) if length else None
+            if around is None:
+                return
+            name = _find_name(around, path[length - 1])
+            if name in around:
+                del around[name]
+                self._copied = {key: value for key, value in self._copied.items() if key[:length] != path[:length]}
+                return
+
+    def put(self, path: Path, value: object) -> None:
+        """Sets the value at `path`, where the mapping around it is there and has no such key."""
+        around = self._open(path[:-1])
+        if around is not None:
+            around.setdefault(path[-1], value)
+
+    def _open(self, path: Path) -> dict[Any, Any] | None:
+        """Returns the copy of the mapping at `path`, None where there is none."""
+        if path in self._copied:
+            return self._copied[path]
+        around = self._open(path[:-1])
+        name = _find_name(around, path[-1]) if around is not None else None
+        if around is None or not isinstance(around.get(name), dict):
+            return None
+        around[name] = self._copied[path] = dict(around[name])
+        return self._copied[path]
+
+
+def _find_name(mapping: dict[Any, Any], part: str) -> object:
+    """Returns the key whose text is `part`: YAML reads the name `on` as true."""
+    if part in mapping:
+        return part
+    return next((name for name in mapping if str(name) == part), part)

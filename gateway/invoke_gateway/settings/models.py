@@ -4,13 +4,12 @@ The models are also the source of the JSON Schema, of the flags and of the help:
 description. The sections stand in `section_models` and `account_models`.
 """
 
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from invoke_gateway.settings.account_models import Account, Model
 from invoke_gateway.settings.address import Address
-from invoke_gateway.settings.descriptions import invalid_value
 from invoke_gateway.settings.section_models import Async, Backend, Cors, Log, Quotas, Retry, SharedSettings, Tls
 from invoke_gateway.settings.types import (
     AccessKeyId,
@@ -36,7 +35,7 @@ class Settings(Model):
 
     listen: ListenAddress = Address("127.0.0.1", 9001)
     """host:port of the Invoke API; port 0 takes a free one. A name is listened on by all of its addresses."""
-    admin: ListenAddress = Field(Address("127.0.0.1", 9002), validate_default=True)
+    admin: ListenAddress = Address("127.0.0.1", 9002)
     """host:port of the live page, /metrics, /readyz, /limits, /in-flight, /holds, /queue, /faults; port 0 takes a free
     one."""
     region: Region = "us-east-1"
@@ -49,7 +48,7 @@ class Settings(Model):
     """Limits by 12-digit account id in quotes. `default` is shared by every account not named and is shown as
     000000000000."""
     credentials: dict[AccessKeyId, NamedAccount] = Field(default_factory=dict)
-    """Account of each caller: access key id to 12-digit account id in quotes."""
+    """Account of each caller: access key id to 12-digit account id in quotes, or to `default`."""
     quotas: Quotas = Quotas()
     """Payload quotas, in bytes."""
     async_: Async = Field(Async(), alias="async")
@@ -99,69 +98,13 @@ class Settings(Model):
     metric_functions: Count = 1000
     """Functions that get metric labels of their own; the rest are counted as `other`."""
 
-    @field_validator("admin")
-    @classmethod
-    def _refuse_one_address(cls, admin: Address, known: ValidationInfo) -> Address:
-        if admin.port and admin == known.data.get("listen"):
-            raise invalid_value(f"is {admin}, which is also listen", "give the two listeners different ports")
-        return admin
-
-    @field_validator("backend")
-    @classmethod
-    def _refuse_itself_as_backend(cls, backend: Backend, known: ValidationInfo) -> Backend:
-        for name in ("listen", "admin"):
-            listener = known.data.get(name)
-            if listener is not None and listener.is_reached_by(backend.url):
-                cure = "give the address of the backend, or move the gateway with listen"
-                raise invalid_value(f"is {backend.url}, which is the gateway's own {name}", cure, at="url")
-        return backend
-
-    @field_validator("workers")
-    @classmethod
-    def _require_shared_counters(cls, workers: int, known: ValidationInfo) -> int:
-        if workers > 1 and known.data.get("counters") == "memory":
-            raise invalid_value(
-                f"is {workers}, but counters are in memory: each worker would admit up to every limit by itself",
-                "give counters a Redis or Valkey that they share (redis://127.0.0.1:6379/0), or run one worker",
-            )
-        return workers
-
-    @model_validator(mode="after")
-    def _require_shared_events(self) -> Self:
-        events = self.async_
-        if self.workers == 1 or events.mode == "forward":
-            return self
-        if events.store is not None and events.store.startswith("sqlite:"):
-            raise invalid_value(
-                f"is a file, which only one process can use, and there are {self.workers} workers",
-                "give a Redis or Valkey that they share (redis://127.0.0.1:6379/0), or run one worker",
-                at="async.store",
-            )
-        if events.store is None and self.counters.partition("://")[0].endswith("+cluster"):
-            raise invalid_value(
-                f"is not set, {self.workers} workers need one, and events cannot be kept where the counters are",
-                "give the URL of one Redis or Valkey, or set async.mode to forward",
-                at="async.store",
-            )
-        return self
-
     @property
     def event_store(self) -> str | None:
         """Returns the URL of the event store; None for a file of this gateway's own."""
         if self.async_.store is not None:
             return self.async_.store
-        return self.counters if self.workers > 1 else None
-
-    @field_validator("faults")
-    @classmethod
-    def _refuse_faults_of_several(cls, faults: bool | str, known: ValidationInfo) -> bool | str:
-        workers = known.data.get("workers", 1)
-        if faults is True and workers > 1:
-            raise invalid_value(
-                f"is true with {workers} workers, but a fault script counts its calls in one process",
-                "run one worker where faults are scripted, or leave faults out",
-            )
-        return faults
+        is_fit = "://" in self.counters and not self.counters.partition("://")[0].endswith("+cluster")
+        return self.counters if self.workers > 1 and is_fit else None
 
     @property
     def accepts_faults(self) -> bool:

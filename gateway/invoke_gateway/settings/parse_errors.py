@@ -1,6 +1,7 @@
 """Explains why a text cannot be read as settings."""
 
 import re
+from typing import NamedTuple
 
 from invoke_gateway.settings.paths import join_key
 from invoke_gateway.settings.problems import Problem
@@ -10,12 +11,29 @@ LINE_BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
 NOT_IN_YAML = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # YAML 1.1, 5.1
 
 
+class Position(NamedTuple):
+    """Names a place in a text: line and column in characters, both from 1."""
+
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"line {self.line}, column {self.column}"
+
+
+def find_position(text: str) -> Position:
+    """Returns the position behind `text`."""
+    lines = LINE_BREAK.split(text)
+    return Position(len(lines), len(lines[-1]) + 1)
+
+
 class NotReadable(Exception):
     """Reports a text that cannot be read as a settings file."""
 
-    def __init__(self, message: str, cure: str) -> None:
+    def __init__(self, message: str, cure: str, position: Position | None = None) -> None:
         super().__init__(message)
-        self.problem = Problem(key="", source="", message=message, cure=cure)
+        line, column = position or (None, None)
+        self.problem = Problem(key="", source="", message=message, cure=cure, line=line, column=column)
 
 
 def explain_characters(data: bytes) -> NotReadable:
@@ -23,17 +41,22 @@ def explain_characters(data: bytes) -> NotReadable:
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
-        return NotReadable(f"is not UTF-8 text: byte {error.start + 1}", "save it as UTF-8")
+        position = find_position(data[: error.start].decode())
+        return NotReadable(f"is not UTF-8 text: byte {error.start + 1}", "save it as UTF-8", position)
     found = NOT_IN_YAML.search(text)
     if found is None:
         return NotReadable("is no YAML text", "save it as plain UTF-8 text")
-    lines = LINE_BREAK.split(text[: found.start()])
-    place = f"line {len(lines)}, column {len(lines[-1]) + 1}"
-    return NotReadable(f"is no YAML text: it holds the character U+{ord(found[0]):04X} ({place})", "remove it")
+    position = find_position(text[: found.start()])
+    words = f"is no YAML text: it holds the character U+{ord(found[0]):04X} ({position})"
+    return NotReadable(words, "remove it", position)
 
 
-def given_twice(path: tuple[object, ...], lines: str = "") -> Problem:
-    return Problem(join_key(path), "", f"is given twice{lines}", "keep one of the two")
+def given_twice(path: tuple[object, ...], position: Position | None = None) -> Problem:
+    """Returns the problem of a key that a mapping has twice; `position`: that of the second one."""
+    if position is None:
+        return Problem(join_key(path), "", "is given twice", "keep one of the two")
+    message = f"is given twice, the second time on line {position.line}"
+    return Problem(join_key(path), "", message, "keep one of the two", position.line, position.column)
 
 
 def too_deep() -> NotReadable:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -21,7 +21,7 @@ def split_key(key: str) -> Path:
 
 def join_key(path: tuple[object, ...]) -> str:
     """Returns the dotted key of a path."""
-    return ".".join(f'"{part}"' if "." in part else part for part in map(str, path))
+    return ".".join(f'"{part}"' if "." in part or not part else part for part in map(str, path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,3 +105,18 @@ def describe_type(annotation: Any) -> Description:
     if get_origin(annotation) in (Union, UnionType):
         return describe_type(get_args(annotation)[0])
     return Description("something else")
+
+
+def kinds(annotation: Any) -> Iterator[Any]:
+    """Returns the plain types that a value may have: bool, int, float, str, dict, tuple (a list), or the texts of a
+    choice."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        yield from kinds(get_args(annotation)[0])
+    elif origin in (Union, UnionType):
+        for member in get_args(annotation):
+            yield from kinds(member)
+    elif origin is Literal:
+        yield from get_args(annotation)
+    elif annotation is not type(None):
+        yield origin or annotation

@@ -1,16 +1,24 @@
 """Describes mistakes in the settings in plain words: the key, its source, the problem, the cure."""
 
-import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from invoke_gateway.settings.cures import (
+    Correction,
+    correct_value,
+    find_close,
+    is_same,
+    is_valid,
+    name_bound,
+    show_yaml,
+)
 from invoke_gateway.settings.descriptions import INVALID_VALUE
-from invoke_gateway.settings.paths import KeyPlace, all_paths, find_place, join_key, split_key
+from invoke_gateway.settings.paths import KeyPlace, Path, all_paths, find_place, join_key, split_key
 from invoke_gateway.settings.renamed import renamed_key, renamed_value
 
 if TYPE_CHECKING:
@@ -29,26 +37,40 @@ class Problem:
 
     key: the dotted key; empty for a whole source
     source: a file, a flag or a variable
+    line, column: the place in the file, both from 1; None where the file has no such key
+    is_at_key: the place is that of the key's name, not of its value
+    correction: the entry that was most likely meant
     """
 
     key: str
     source: str
     message: str
     cure: str = ""
+    line: int | None = None
+    column: int | None = None
+    is_at_key: bool = field(default=True, compare=False)
+    correction: Correction | None = field(default=None, compare=False)
+
+    @property
+    def where(self) -> str:
+        """Returns the source, with line and column where they are known: file:line:column."""
+        return self.source if self.line is None else f"{self.source}:{self.line}:{self.column}"
 
     def __str__(self) -> str:
         cure = f" ({self.cure})" if self.cure else ""
-        return (
-            f"{self.source}: {self.key}: {self.message}{cure}" if self.key else f"{self.source}: {self.message}{cure}"
-        )
+        return f"{self.where}: {self.key}: {self.message}{cure}" if self.key else f"{self.where}: {self.message}{cure}"
 
 
 class Finding(NamedTuple):
-    """Describes one mistake that the values alone do not show, by its dotted key; `load` adds where the key was set."""
+    """Describes one mistake that no single value shows, by its dotted key; `load` adds where the key was set.
+
+    needs: the keys that it was found from; empty for the key alone
+    """
 
     key: str
     message: str
     cure: str
+    needs: tuple[Path, ...] = ()
 
 
 class SettingsError(Exception):
@@ -82,19 +104,27 @@ def _explain_one(item: ErrorDetails, model: type, merged: "Merged") -> Problem:
     if item["type"] == INVALID_VALUE:
         context = item["ctx"]
         below = (*path, *split_key(context["at"]))
-        return Problem(join_key(below), merged.source_of(below), context["message"], context["cure"])
+        message, cure = context["message"], context["cure"]
+        return Problem(join_key(below), merged.source_of(below), message, cure, is_at_key=False)
     if item["type"] in UNKNOWN_KEY:
-        return Problem(join_key(path), source, "is not a setting", did_you_mean(path, model))
+        cure, correction = did_you_mean(path, item["input"], model)
+        return Problem(join_key(path), source, "is not a setting", cure, correction=correction)
     if item["loc"][-1:] == ("[key]",):
         table = find_place(model, path[:-1])
-        return replace(_explain_name(path[-1], table), key=join_key(path), source=source)
+        value = _value_at(merged.values, path)
+        return replace(_explain_name(path, value, table), key=join_key(path), source=source)
     place = find_place(model, path)
     if item["type"] == "missing":
         return Problem(join_key(path), source, "is missing", _expected(place))
     message = f"must be {place.description.expected if place else 'something else'}; it is {show(item['input'])}"
-    if (renamed := renamed_value(path, item["input"])) is not None:
-        return Problem(join_key(path), source, message, f"it was renamed: use {renamed}")
-    return Problem(join_key(path), source, message, _cure(item["input"], place, is_file=merged.is_from_file(path)))
+    cure, correction = _cure(path, _value_at(merged.values, path), place, is_file=merged.is_from_file(path))
+    return Problem(join_key(path), source, message, cure, is_at_key=False, correction=correction)
+
+
+def _value_at(values: Any, path: tuple[object, ...]) -> Any:
+    for part in path:
+        values = values[part]
+    return values
 
 
 def _path_of(item: ErrorDetails, values: Any) -> tuple[object, ...]:
@@ -112,29 +142,52 @@ def _path_of(item: ErrorDetails, values: Any) -> tuple[object, ...]:
     return tuple(path)
 
 
-def _explain_name(name: object, table: KeyPlace | None) -> Problem:
+def _explain_name(path: tuple[object, ...], value: object, table: KeyPlace | None) -> Problem:
+    name = path[-1]
     if isinstance(name, int) and not isinstance(name, bool):
-        return Problem("", "", "is a number here, not a name", f'put it in quotes: "{name}"')
+        correction = _rename(path, str(name), value, "")
+        return Problem("", "", "is a number here, not a name", f'put it in quotes: "{name}"', correction=correction)
     if not isinstance(name, str):
         return Problem("", "", f"is {show(name)} here, not a name", "put the name in quotes")
     words = KeyPlace(table.table[0]).description if table is not None and table.table is not None else None
-    if words is None:
+    if table is None or table.table is None or words is None:
         return Problem("", "", "is no name")
-    return Problem("", "", f"must be {words.expected}", words.cure)
+    meant = correct_value((), name, KeyPlace(table.table[0]))
+    if meant is None or not meant.is_certain:
+        return Problem("", "", f"must be {words.expected}", words.cure)
+    cure = f"write {show_yaml(meant.value)}: {words.cure}" if words.cure else f"write {show_yaml(meant.value)}"
+    return Problem("", "", f"must be {words.expected}", cure, correction=_rename(path, str(meant.value), value, cure))
 
 
-def did_you_mean(path: tuple[object, ...], model: type) -> str:
+def _rename(path: tuple[object, ...], name: str, value: object, cure: str) -> Correction:
+    return Correction((*map(str, path[:-1]), name), value, True, cure)
+
+
+def did_you_mean(path: tuple[object, ...], value: object, model: type) -> tuple[str, Correction | None]:
     """Returns the most likely meaning of an unknown key: its new name, a neighbour, or the same key elsewhere."""
+    around = tuple(map(str, path[:-1]))
     if (renamed := renamed_key(path)) is not None:
-        return f"it was renamed: use {renamed}"
+        return f"it was renamed: use {renamed}", Correction(split_key(renamed), value, False, "")
     name = str(path[-1])
     place = find_place(model, path[:-1])
     neighbours = list(place.fields or ()) if place is not None else []
-    if elsewhere := [join_key(known) for known in all_paths(model) if known[-1] == name]:
-        return f"did you mean {' or '.join(elsewhere[:2])}?"
-    if close := difflib.get_close_matches(name.replace("-", "_").lower(), neighbours, n=1):
-        return f"did you mean {close[0]}?"
-    return f"the keys here are {', '.join(neighbours)}" if neighbours else "remove it"
+    known = list(all_paths(model))
+    if place is not None and (close := find_close(name, neighbours)) and is_same(close[0], name):
+        return _suggest((*around, close[0]), value, place.below(close[0]))
+    if not (elsewhere := [path for path in known if is_same(path[-1], name)]):
+        if place is not None and close:
+            return _suggest((*around, close[0]), value, place.below(close[0]))
+        close = find_close(name, [path[-1] for path in known])
+        elsewhere = [path for path in known if path[-1] in close]
+    if elsewhere:
+        cure = f"did you mean {' or '.join(join_key(path) for path in elsewhere[:2])}?"
+        return cure, Correction(elsewhere[0], value, False, cure)
+    return f"the keys here are {', '.join(neighbours)}" if neighbours else "remove it", None
+
+
+def _suggest(path: Path, value: object, place: KeyPlace | None) -> tuple[str, Correction]:
+    cure = f"did you mean {path[-1]}?"
+    return cure, Correction(path, value, place is not None and is_valid(value, place), cure)
 
 
 def show(value: object) -> str:
@@ -154,14 +207,22 @@ def show(value: object) -> str:
     return f"the text {shortened}" if isinstance(value, str) else shortened
 
 
-def _cure(value: object, place: KeyPlace | None, *, is_file: bool) -> str:
+def _cure(
+    path: tuple[object, ...], value: object, place: KeyPlace | None, *, is_file: bool
+) -> tuple[str, Correction | None]:
+    if (renamed := renamed_value(path, value)) is not None:
+        return f"it was renamed: use {renamed}", Correction(tuple(map(str, path)), renamed, True, "")
     if place is None:
-        return ""
+        return "", None
     if value is None and place.fields is not None:
-        return "write {} for its defaults"
-    if is_file and isinstance(value, str) and "number" in place.description.expected and _is_number(value):
-        return f"write {value.strip()} without quotes" if value.strip().isdecimal() else "write a plain number"
-    return place.description.cure or _expected(place)
+        return "write {} for its defaults", None
+    correction = correct_value(tuple(map(str, path)), value, place)
+    if correction is not None:
+        is_quoted = is_file and isinstance(value, str) and isinstance(correction.value, int | float)
+        if is_quoted and str(value).strip() == show_yaml(correction.value):
+            return f"{correction.cure} without quotes", correction
+        return correction.cure, correction
+    return name_bound(value, place) or place.description.cure or _expected(place), None
 
 
 def _expected(place: KeyPlace | None) -> str:
@@ -174,11 +235,3 @@ def _expected(place: KeyPlace | None) -> str:
     if isinstance(default, bool):
         shown = str(default).lower()
     return f"leave the key out for the default, {shown}"
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

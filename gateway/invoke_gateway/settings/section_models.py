@@ -1,12 +1,11 @@
 """Defines the sections of the settings, but for accounts, as frozen models."""
 
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import field_validator, model_validator
+from pydantic import field_validator
 
 from invoke_gateway.settings.account_models import Model
 from invoke_gateway.settings.descriptions import invalid_value
-from invoke_gateway.settings.readable_files import find_certificate_mistake
 from invoke_gateway.settings.types import (
     AuthorityFile,
     BackendUrl,
@@ -108,16 +107,6 @@ class SharedSettings(Model):
     """Release of the slots of a dead gateway. `lease`: when its lease ends, though the backend may still run its
     calls. `timeout`: backend.timeout_seconds later, when none of its calls can still run."""
 
-    @model_validator(mode="after")
-    def _check_store_timeout(self) -> Self:
-        if self.store_timeout_seconds > self.lease_seconds / 4:
-            raise invalid_value(
-                f"is {self.store_timeout_seconds:g}, more than a quarter of lease_seconds ({self.lease_seconds:g})",
-                f"lower it to {self.lease_seconds / 4:g}, or raise lease_seconds",
-                at="store_timeout_seconds",
-            )
-        return self
-
 
 class Async(Model):
     """Asynchronous (Event) invocations."""
@@ -161,10 +150,3 @@ class Tls(Model):
     """PEM file with the certificate and its chain. Not set: plain HTTP."""
     key: ReadableFile
     """PEM file with the private key, without a passphrase."""
-
-    @model_validator(mode="after")
-    def _check_pair(self) -> Self:
-        mistake = find_certificate_mistake(self.certificate, self.key)
-        if mistake is not None:
-            raise invalid_value(mistake, "give the PEM files of one certificate and its unencrypted private key")
-        return self

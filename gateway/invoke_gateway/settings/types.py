@@ -38,27 +38,29 @@ FaultSwitch = Annotated[Literal["auto"] | Annotated[bool, Field(strict=True)], D
 Count = Annotated[int, Field(strict=True, ge=0, le=MOST), Description("a whole number from 0 to 1000000000")]
 PositiveCount = Annotated[int, Field(strict=True, ge=1, le=MOST), Description("a whole number from 1 to 1000000000")]
 WorkerCount = Annotated[int, Field(strict=True, ge=1, le=256), Description("a whole number from 1 to 256")]
-Bytes = Annotated[int, Field(strict=True, ge=1, le=MOST_BYTES), Description("a whole number of bytes, at least 1")]
+Bytes = Annotated[
+    int, Field(strict=True, ge=1, le=MOST_BYTES), Description("a whole number of bytes, at least 1", unit="bytes")
+]
 Seconds = Annotated[
     float,
     Field(strict=True, gt=0, le=A_DAY, allow_inf_nan=False),
-    Description("a number of seconds above 0, at most 86400 (a day)"),
+    Description("a number of seconds above 0, at most 86400 (a day)", unit="seconds"),
 ]
 SecondsOrNone = Annotated[
     float,
     Field(strict=True, ge=0, le=A_DAY, allow_inf_nan=False),
-    Description("a number of seconds from 0 to 86400 (a day)"),
+    Description("a number of seconds from 0 to 86400 (a day)", unit="seconds"),
 ]
 Rate = Annotated[float, Field(strict=True, ge=0, le=MOST, allow_inf_nan=False)]
 RequestRate = Annotated[
     Literal["auto", "off"] | Rate,
     BeforeValidator(read_bare_off),
-    Description("auto, off, or a number of requests per second, 0 or more"),
+    Description("auto, off, or a number of requests per second, 0 or more", unit="per second"),
 ]
 CallerRequestRate = Annotated[
     Literal["off"] | Rate,
     BeforeValidator(read_bare_off),
-    Description("off, or a number of requests per second, 0 or more"),
+    Description("off, or a number of requests per second, 0 or more", unit="per second"),
 ]
 ListenAddress = Annotated[
     Address, PlainValidator(read_address, json_schema_input_type=str), PlainSerializer(str, return_type=str)
@@ -93,12 +95,12 @@ EventStoreUrl = Annotated[
 ]
 RetryAttempts = Annotated[int, Field(strict=True, ge=0, le=2), Description("0, 1 or 2")]
 EventAge = Annotated[
-    int, Field(strict=True, ge=60, le=21_600), Description("a whole number of seconds from 60 to 21600")
+    int, Field(strict=True, ge=60, le=21_600), Description("a whole number of seconds from 60 to 21600", unit="seconds")
 ]
 Delays = Annotated[
     tuple[Seconds, ...],
     Field(min_length=1, max_length=10),
-    Description("a list of one to ten numbers of seconds, such as [60, 120]"),
+    Description("a list of one to ten numbers of seconds, such as [60, 120]", unit="seconds"),
 ]
 TargetUrl = Annotated[
     str,
@@ -109,7 +111,7 @@ TargetUrl = Annotated[
 LeaseSeconds = Annotated[
     float,
     Field(strict=True, ge=0.5, le=3600, allow_inf_nan=False),
-    Description("a number of seconds from 0.5 to 3600"),
+    Description("a number of seconds from 0.5 to 3600", unit="seconds"),
 ]
 Origin = Annotated[
     str,
@@ -137,8 +139,8 @@ FunctionName = Annotated[
 ]
 NamedAccount = Annotated[
     str,
-    Field(strict=True, pattern=r"^[0-9]{12}$"),
-    Description("a 12-digit account id in quotes", 'write it as "111122223333"'),
+    Field(strict=True, pattern=r"^(default|[0-9]{12})$"),
+    Description("`default` or a 12-digit account id in quotes", 'write it as "111122223333"'),
 ]
 AccountId = Annotated[
     str,

@@ -11,6 +11,9 @@ from invoke_gateway.settings.descriptions import invalid_value
 _ORIGIN = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([A-Za-z0-9._*-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,9}))?([/?#].*)?")
 
 
+_BARE_HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+
+
 def read_backend_url(url: str) -> str:
     """Returns the origin without a closing slash, or the word `demo`."""
     if url == "demo":
@@ -25,6 +28,8 @@ def read_backend_url(url: str) -> str:
     if parts.username is not None or parts.password is not None:
         raise invalid_value("carries a user name or password", "leave them out: requests are forwarded as signed")
     if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_usable or not url.isprintable():
+        if _BARE_HOST.fullmatch(url):
+            cure = f"write http://{url}"
         raise invalid_value(f"must be an http or https origin; it is {url!r}", cure)
     if parts.path not in ("", "/") or parts.query or parts.fragment or " " in url:
         origin = f"{parts.scheme}://{parts.netloc}".strip()
@@ -71,6 +76,7 @@ def read_counters_url(url: str) -> str:
     cure = _COUNTERS_CURES.get(scheme.rpartition("+")[2], _COUNTERS_CURE)
     # The URL is not repeated: it may hold a password.
     if "://" not in url or scheme not in SCHEMES:
+        cure = f"write {meant}" if (meant := _guess_store(url)) else cure
         raise invalid_value(f"must be memory, or a URL that begins with {_SCHEMES_IN_WORDS}", cure)
     if "#" in url:
         raise invalid_value("has something after a #", "write a # in a password as %23")
@@ -93,6 +99,17 @@ def read_counters_url(url: str) -> str:
     if store.kind == "cluster" and store.database.strip("0"):
         raise invalid_value("names a database, and a cluster has only 0", cure)
     return url
+
+
+def _guess_store(url: str) -> str | None:
+    """Returns the URL that was meant by an address or by another scheme. A URL with a password is not repeated."""
+    if "@" in url or "#" in url or not url.isprintable():
+        return None
+    scheme, _, rest = url.rpartition("://")
+    if rest.startswith("/") and scheme in ("", "file") and rest.endswith(".sock"):
+        return f"unix://{rest}"
+    secure = {"valkey": "redis", "valkeys": "rediss", "tcp": "redis", "": "redis"}.get(scheme.lower())
+    return f"{secure}://{rest}" if secure and _BARE_HOST.fullmatch(rest.partition("/")[0]) else None
 
 
 _COUNTERS_CURE = "write redis://127.0.0.1:6379/0, rediss://… for TLS, unix:///run/valkey.sock, or the word memory"
@@ -119,6 +136,10 @@ def read_event_store_url(url: str) -> str:
             raise invalid_value("does not name a file by its absolute path", cure)
         return url
     if scheme not in _EVENT_SCHEMES or not colon:
+        if url.startswith("/") and url.isprintable() and not url.endswith("/"):
+            cure = f"write unix://{url}" if url.endswith(".sock") else f"write sqlite://{url}"
+        elif (meant := _guess_store(url)) is not None:
+            cure = f"write {meant}"
         raise invalid_value("must begin with sqlite:///, redis://, rediss://, redis+sentinel:// or unix://", cure)
     return read_counters_url(url)
 

@@ -18,7 +18,9 @@ from invoke_gateway.settings.parse_errors import (
     DEEPEST,
     LINE_BREAK,
     NotReadable,
+    Position,
     explain_characters,
+    find_position,
     given_twice,
     too_deep,
 )
@@ -28,6 +30,7 @@ MOST_REPEATED = 1_000_000  # values that aliases may stand for together; a few s
 PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # where PyYAML was built without libyaml: ten times slower
 TEXT_TAG = "tag:yaml.org,2002:str"
 MERGE_TAG = "tag:yaml.org,2002:merge"
+ACCOUNT_ID = re.compile(r"0[0-7]{11}")  # by YAML's rules an octal number
 # What a parser reads ahead before it reports a value: a key of a line may have 1,024 characters (YAML 1.1, 7.3.2).
 LONGEST_READ_AHEAD = 4_096
 
@@ -80,7 +83,8 @@ class YamlText:
             if isinstance(event, yaml.DocumentStartEvent):
                 documents += 1
                 if documents > 1:
-                    raise NotReadable("holds more than one YAML document", "remove the line --- and what follows it")
+                    cure = "remove the line --- and what follows it"
+                    raise NotReadable("holds more than one YAML document", cure, _position(event))
                 value = self._value(next(events), events)
         return value
 
@@ -98,7 +102,7 @@ class YamlText:
     def _build(self, event: Any, events: Iterator[Any]) -> Any:
         self._size += 1
         if isinstance(event, yaml.ScalarEvent):
-            return self._scalar(event)
+            return self.scalar(event)
         self._open.append(event.flow_style)
         self._check_depth(len(self._open))
         value = self._mapping(events) if isinstance(event, yaml.MappingStartEvent) else self._sequence(events)
@@ -112,7 +116,8 @@ class YamlText:
 
     def _repeat(self, event: Any) -> Any:
         if event.anchor not in self._anchors:
-            raise NotReadable(f"uses *{event.anchor} on {_line(event)} before &{event.anchor} is complete", "move it")
+            words = f"uses *{event.anchor} on {_line(event)} before &{event.anchor} is complete"
+            raise NotReadable(words, "move it", _position(event))
         value, size, height = self._anchors[event.anchor]
         self._check_depth(len(self._open) + height)
         self._size += size
@@ -121,6 +126,7 @@ class YamlText:
             raise NotReadable(
                 f"repeats more than {MOST_REPEATED} values with its aliases, the last on {_line(event)}",
                 "write fewer aliases (*name) of aliases",
+                _position(event),
             )
         return value
 
@@ -141,15 +147,17 @@ class YamlText:
             if isinstance(event, yaml.MappingEndEvent):
                 break
             if not isinstance(event, yaml.ScalarEvent):
-                raise NotReadable(f"has a key on {_line(event)} that is no plain name", "write name: value")
-            name = self._scalar(event)
+                words = f"has a key on {_line(event)} that is no plain name"
+                raise NotReadable(words, "write name: value", _position(event))
+            name = self.scalar(event)
             self._path.append(name)
             value = self._value(next(events), events)
             if name == "<<" and event.implicit[0]:
                 inherited += value if isinstance(value, list) else [value]
             else:
                 if name in values:
-                    self._problems.append(given_twice(tuple(self._path), f", the second time on {_line(event)}"))
+                    self._problems.append(given_twice(tuple(self._path), _position(event)))
+                    value = _join(values[name], value)
                 values[name] = value
             self._path.pop()
         return self._inherit(values, inherited) if inherited else values
@@ -162,19 +170,21 @@ class YamlText:
             merged |= parent
         return merged | values
 
-    def _scalar(self, event: Any) -> Any:
+    def scalar(self, event: Any) -> Any:
+        """Returns the meaning of a word of YAML, or its text."""
         text: str = event.value
         if event.tag is None and not event.implicit[0]:
             return text  # in quotes
         if event.tag is None and text in self._meanings:
             return self._meanings[text]
         tag = event.tag or self._scalars.resolve(yaml.ScalarNode, text, event.implicit)  # type: ignore[no-untyped-call]  # its stubs
-        if tag in (TEXT_TAG, MERGE_TAG):
+        if tag in (TEXT_TAG, MERGE_TAG) or (event.tag is None and ACCOUNT_ID.fullmatch(text)):
             return text
         try:
             value = self._scalars.construct_object(yaml.ScalarNode(tag, text))
         except yaml.YAMLError:
-            raise NotReadable(f"uses the tag {tag} on {_line(event)}", "remove the tag") from None
+            words = f"uses the tag {tag} on {_line(event)}"
+            raise NotReadable(words, "remove the tag", _position(event)) from None
         except ValueError:
             return text  # has the form of a date or a number but is none; the setting's own check reports the text
         if event.tag is None:
@@ -190,9 +200,11 @@ class YamlText:
         if self._is_too_deep(text[read_to : min(mark.index, read_to + LONGEST_READ_AHEAD)]):
             return too_deep()
         if not text[mark.index :].strip():  # parsers differ in where a text ends
-            return NotReadable(f"is no YAML: {words} (at its end)", "close what is open: a quote, a bracket, a key")
-        place = f" (line {mark.line + 1}, column {mark.column + 1})"
-        return NotReadable(f"is no YAML: {words}{place}", _yaml_cure(LINE_BREAK.split(text)[mark.line], mark.column))
+            cure = "close what is open: a quote, a bracket, a key"
+            return NotReadable(f"is no YAML: {words} (at its end)", cure, find_position(text))
+        position = Position(mark.line + 1, mark.column + 1)
+        cure = _yaml_cure(LINE_BREAK.split(text)[mark.line], mark.column)
+        return NotReadable(f"is no YAML: {words} ({position})", cure, position)
 
     def _is_too_deep(self, ahead: str) -> bool:
         """Returns whether the text between the last event and an error opens too many brackets.
@@ -221,8 +233,17 @@ def _decode(data: bytes) -> str:
     return data.decode(coding, errors="replace")
 
 
+def _join(first: Any, second: Any) -> Any:
+    """Returns the value of a key that is given twice: of mappings both, so that mistakes in both are found."""
+    return {**first, **second} if isinstance(first, dict) and isinstance(second, dict) else second
+
+
 def _line(event: Any) -> str:
     return f"line {event.start_mark.line + 1}"
+
+
+def _position(event: Any) -> Position:
+    return Position(event.start_mark.line + 1, event.start_mark.column + 1)
 
 
 def _yaml_cure(line: str, column: int) -> str:

@@ -8,7 +8,7 @@ CONSTRAINTS := constraints.txt
 LOCKED := PIP_CONSTRAINT=$(CONSTRAINTS) PIP_BUILD_CONSTRAINT=$(CONSTRAINTS)
 PIP := $(LOCKED) $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help live run test test-system test-newest test-oldest check lint types lock soak broken simulate load bench bench-queue reference dashboards dist clean
+.PHONY: help docs docs-serve live run test test-system test-newest test-oldest check lint types lock soak broken simulate load bench bench-queue reference dashboards dist clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,7 +64,7 @@ lint: $(VENV)/dev.stamp ## ruff: style, bugs, import order, format
 types: $(VENV)/dev.stamp ## mypy, strict
 	$(BIN)/mypy
 
-check: lint types test ## what CI runs: lint, types, tests
+check: lint types docs test ## what CI runs: lint, types, the site, tests
 
 $(VENV)/install.stamp: $(VENV)/runtime.stamp
 	$(PIP) --group install
@@ -109,6 +109,17 @@ load: $(VENV)/load.stamp ## load tests with Locust: one table, a picture and a r
 
 reference: $(VENV)/dev.stamp ## write the tables of docs/reference from the code
 	$(BIN)/python -m tests.support.tables
+
+$(VENV)/docs.stamp: $(VENV)/runtime.stamp
+	$(PIP) --group docs
+	@touch $@
+
+# The variable silences the theme's advertisement for its successor.
+docs: $(VENV)/docs.stamp ## build the documentation site into build/site; a dead link is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+docs-serve: $(VENV)/docs.stamp ## serve the site on http://127.0.0.1:8000, built again when a page changes
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
 dashboards: $(VENV)/dev.stamp ## write Grafana's dashboards from their code
 	$(BIN)/python -m grafana.build

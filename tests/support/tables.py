@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, get_args
 
+from click import Context, Group
 from pydantic import BaseModel
 
 from invoke_gateway.app.gateway import Gateway
 from invoke_gateway.backend_errors import BackendError
+from invoke_gateway.cli.main import main
 from invoke_gateway.refusals import Refusal
 from invoke_gateway.settings import FunctionSettings, Settings
 
@@ -77,7 +79,35 @@ def metrics() -> str:
     return make_table(("Metric", "Type", "Labels", "Meaning (CloudWatch)"), rows)
 
 
-TABLES: dict[str, Callable[[], str]] = {"refusals": refusals, "settings": settings, "metrics": metrics}
+def commands() -> str:
+    """Returns each command's help in a block under a heading of its own."""
+    top = main.make_context("invoke-gateway", [], resilient_parsing=True)
+    return "\n\n".join(
+        [f"```text\n{_format_help(top)}\n```"]
+        + [
+            f"{'##' if ' ' not in words else '###'} {words}\n\n```text\n{_format_help(context)}\n```"
+            for words, context in _list_contexts(top, "")
+        ]
+    )
+
+
+def _list_contexts(parent: Context, prefix: str) -> Iterable[tuple[str, Context]]:
+    assert isinstance(parent.command, Group)
+    for name in parent.command.list_commands(parent):
+        command = parent.command.get_command(parent, name)
+        assert command is not None
+        context = Context(command, info_name=name, parent=parent, terminal_width=100)
+        yield f"{prefix}{name}", context
+        if isinstance(command, Group):
+            yield from _list_contexts(context, f"{prefix}{name} ")
+
+
+def _format_help(context: Context) -> str:
+    context.terminal_width = 100
+    return context.get_help().rstrip()
+
+
+TABLES: dict[str, Callable[[], str]] = {"refusals": refusals, "settings": settings, "metrics": metrics, "cli": commands}
 
 
 def fill(name: str, text: str) -> str:

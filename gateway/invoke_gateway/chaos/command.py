@@ -142,19 +142,6 @@ def prove(
     Starts a gateway, or calls yours with --gateway, --admin and --backend-listen. Sends it hostile clients, puts a
     failing backend behind it, and counts at the backend what truly ran at once. Exit status: 0 if no limit was
     overshot, no slot lost and nothing else went wrong; 1 if something did; 2 if there is no result.
-
-    \b
-    Several gateways on one store, which are killed, stopped and cut off while their store is restarted and emptied:
-      invoke-gateway prove --gateways 3 --redis spawn
-
-    \b
-    Asynchronous invocations, while the gateway that stores them is killed again and again:
-      invoke-gateway prove --events 10000 --fault-count 5
-
-    \b
-    A gateway of your own needs request rates off, no other clients, and prove's backend behind it:
-      invoke-gateway serve --backend http://127.0.0.1:9009 --concurrent-executions 20 --requests-per-second off &
-      invoke-gateway prove --backend-listen 127.0.0.1:9009 --gateway http://127.0.0.1:9001 --admin 127.0.0.1:9002
     """
     if named and (seeds is not None or first is not None):
         raise click.UsageError("--seed names each seed; --seeds and --first count them: give one or the other.")

@@ -51,11 +51,6 @@ def fault(
     The gateway must allow it: `serve --backend demo` does, any other backend needs `serve --faults`.
 
     \b
-      invoke-gateway fault checkout "throttle 3"
-      invoke-gateway fault checkout "pass 2" "error EC2ThrottledException repeat 3" "latency 2" "cut 40960"
-      invoke-gateway fault checkout "error TooManyRequestsException CallerRateLimitExceeded probability 0.5" --seed 7
-
-    \b
     Steps:
       pass CALLS              this number of calls pass
       throttle [CALLS]        the calls are throttled as by the function's own limit

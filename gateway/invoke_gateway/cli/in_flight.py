@@ -26,10 +26,7 @@ class InFlight(click.Group):
 def in_flight() -> None:
     """Show the calls that hold the slots of FUNCTION, or all of them.
 
-    \b
-      invoke-gateway in-flight
-      invoke-gateway in-flight checkout                           as `in-flight list checkout`
-      invoke-gateway in-flight release --gateway g-7f3a2b1c       the slots of a dead gateway
+    `in-flight checkout` stands for `in-flight list checkout`.
     """
 
 
@@ -64,9 +61,7 @@ def list_calls(
 def release(ctx: click.Context, gateway: str, account: str | None, force: bool, admin: object) -> None:
     """Release the slots of a dead gateway.
 
-    \b
-      invoke-gateway in-flight release --gateway g-7f3a2b1c       with all its workers
-      invoke-gateway in-flight release --gateway g-7f3a2b1c.2     one worker alone
+    The id of a gateway stands for all of its workers, an id such as g-7f3a2b1c.2 for one of them.
 
     The slots of a dead gateway are released when its lease has ended, and with `reclaim_after: timeout`
     the backend's time-out later. Release them at once where you know that its calls are over. Any gateway on the same

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from invoke_gateway.cli.examples import add_examples
+
 EXAMPLE = """\b
 Try it with the embedded demo backend:
   invoke-gateway serve --backend demo --concurrent-executions 10 --reserve sleep=2
@@ -28,14 +30,14 @@ class Commands(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name == "prove":
-            from invoke_gateway.chaos.command import prove
-
-            return prove
         if cmd_name not in COMMANDS:
             return None
-        name = cmd_name.replace("-", "_")
-        command: click.Command = getattr(import_module(f"invoke_gateway.cli.{name}"), name)
+        if cmd_name == "prove":
+            from invoke_gateway.chaos.command import prove as command
+        else:
+            name = cmd_name.replace("-", "_")
+            command = getattr(import_module(f"invoke_gateway.cli.{name}"), name)
+        add_examples(cmd_name, command)
         return command
 
     def resolve_command(

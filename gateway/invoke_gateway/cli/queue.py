@@ -23,14 +23,7 @@ _STATES = ("waiting", "retrying", "running", "delivering", "undelivered", "held"
 @admin_option
 @click.pass_context
 def queue(ctx: click.Context, watch: bool, rows: int, as_json: bool, admin: object) -> None:
-    """Show the events (asynchronous invocations) that wait, are retried, run, or could not be delivered.
-
-    \b
-      invoke-gateway queue --watch
-      invoke-gateway queue list report --state undelivered
-      invoke-gateway queue show 7e0f1c52-3a4b-4c5d-8e6f-123456789abc
-      invoke-gateway queue retry 7e0f1c52-3a4b-4c5d-8e6f-123456789abc
-    """
+    """Show the events (asynchronous invocations) that wait, are retried, run, or could not be delivered."""
     if ctx.invoked_subcommand is not None:
         ctx.default_map = {name: {"admin": str(admin)} for name in queue.commands}
         return

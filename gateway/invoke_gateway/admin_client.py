@@ -165,6 +165,9 @@ class AdminClient:
     def fetch_events(self, **query: object) -> dict[str, Any]:
         return self._fetch(QueueFailed, "/queue/events", "events", query=query)
 
+    def fetch_history(self, **query: object) -> dict[str, Any]:
+        return self._fetch(QueueFailed, "/queue/history", "events", query=query)
+
     def retry_events(self, request_id: str) -> dict[str, Any]:
         return self._fetch(QueueFailed, f"/queue/events/{_quote(request_id)}/retry", "retried", method="POST")
 

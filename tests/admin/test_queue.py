@@ -77,6 +77,8 @@ def test_an_empty_queue_says_where_it_is(served: Gateway) -> None:
         "held_origins": [],
         "functions": [],
         "left_out": 0,
+        "last_ended": None,
+        "last_failed": None,
         "trouble": None,
     }
 
@@ -148,7 +150,10 @@ def test_a_waiting_event_can_be_dropped_and_one_that_runs_cannot(served: Gateway
     served.until_no_events()
     assert [(call.header(b"x-amzn-requestid") or b"").decode() for call in served.forwarded()] == [ID % 1, ID % 3]
     gone = drop(served, 2)
-    assert (gone.status, gone.json["error"].startswith(f"There is no event {ID % 2}: it has run")) == (404, True)
+    assert gone.status == 404
+    assert gone.json["error"].startswith(f"Event {ID % 2} has ended: dropped (DroppedByHand), ")
+    unknown = drop(served, 9)
+    assert (unknown.status, unknown.json["error"].startswith(f"There is no event {ID % 9}: it has run")) == (404, True)
 
 
 def test_an_event_that_waits_for_its_retry_can_be_tried_now(served: Gateway) -> None:
@@ -256,3 +261,43 @@ def test_a_payload_that_is_no_text_is_told_as_base64_and_many_are_not_told_whole
     assert row["payload_base64"] == "/wA="
     rows = describe_all([EventStatus(make(b"x" * 9_000_000), "waiting", False)] * 2, True, NOW)
     assert [("payload" in row, row.get("payload_left_out")) for row in rows] == [(True, None), (False, True)]
+
+
+def test_an_event_that_ended_is_in_the_history_and_in_the_queue_and_its_id_says_so(served: Gateway) -> None:
+    send(served, 1, "echo")
+    served.until_no_events()
+    (row,) = served.fetch("/queue/history").json["events"]
+    assert (row["request_id"], row["function"], row["end"], row["attempts"]) == (ID % 1, "echo", "succeeded", 1)
+    assert (row["condition"], row["error"], row["error_code"], row["delivery"]) == ("Success", "", None, None)
+    assert 0 <= row["run_seconds"] <= row["age_seconds"]
+    assert row["ended_seconds_ago"] >= 0
+    document = served.fetch("/queue").json
+    assert (document["last_ended"]["request_id"], document["last_failed"]) == (ID % 1, None)
+    unknown = served.fetch(f"/queue/events?request_id={ID % 1}")
+    assert unknown.status == 404
+    assert unknown.json["error"].startswith(f"Event {ID % 1} has ended: succeeded (Success), 0.")
+    assert retry(served, 1).json["error"].startswith(f"Event {ID % 1} has ended")
+    assert served.fetch("/queue/history?failed=true").json["events"] == []
+    assert served.fetch("/queue/history?end=succeeded&function=echo&most=1").json["events"][0]["request_id"] == ID % 1
+    assert served.fetch("/queue/history?function=other").json["events"] == []
+
+
+@pytest.mark.parametrize(
+    ("query", "error"),
+    [
+        ("most=0", "most must be a number from 1 to 100."),
+        ("most=101", "most must be a number from 1 to 100."),
+        ("end=lost", "end must be one of succeeded, failed, expired, dropped, undelivered."),
+        ("failed=1", "failed must be true or false"),
+        ("state=waiting", "The query has no key 'state'."),
+    ],
+)
+def test_a_wrong_question_for_the_history_names_its_key(served: Gateway, query: str, error: str) -> None:
+    answer = served.fetch(f"/queue/history?{query}")
+    assert (answer.status, answer.json["error"][: len(error)]) == (400, error)
+
+
+def test_where_the_backend_has_the_events_there_is_no_history() -> None:
+    with gateway(**{"async": {"mode": "forward"}}) as forwarding:
+        assert forwarding.fetch("/queue/history").status == 409
+        assert forwarding.fetch("/queue").json["last_ended"] is None

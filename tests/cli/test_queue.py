@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 from rich.console import Console
 
-from invoke_gateway.cli.event_tables import describe_event, events_table, render
+from invoke_gateway.cli.event_tables import describe_end, describe_event, events_table, history_table, render
 from invoke_gateway.cli.main import main
 from tests.support.sockets import Gateway, invoke
 from tests.support.sockets import gateway as serving
@@ -208,3 +208,82 @@ def test_a_mistake_is_one_line_and_exits_with_1(served: Gateway) -> None:
     away = CliRunner().invoke(main, ["queue", "--admin", "127.0.0.1:1"])
     assert away.exit_code == 1
     assert away.stderr.startswith("invoke-gateway: no gateway answers at 127.0.0.1:1")
+
+
+ENDED: dict[str, Any] = {
+    "request_id": ID % 1,
+    "account": "000000000000",
+    "function": "report",
+    "end": "failed",
+    "condition": "RetriesExhausted",
+    "attempts": 3,
+    "returns": 0,
+    "ended_at": 1_700_000_000.0,
+    "ended_seconds_ago": 12.0,
+    "age_seconds": 190.0,
+    "run_seconds": 0.25,
+    "error_code": 200,
+    "error": "RuntimeError: boom",
+    "delivery": None,
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "failed after 3 attempts"),
+        ({"attempts": 1}, "failed after 1 attempt"),
+        ({"attempts": 0}, "failed, refused by the backend"),
+        ({"end": "succeeded", "attempts": 1}, "succeeded"),
+        ({"end": "succeeded", "attempts": 2}, "succeeded at attempt 2"),
+        ({"end": "expired", "attempts": 0}, "expired, never run"),
+        ({"end": "expired", "attempts": 1}, "expired after 1 attempt"),
+        ({"end": "dropped", "condition": "DroppedByHand"}, "dropped (DroppedByHand)"),
+        ({"end": "undelivered"}, "undelivered (RetriesExhausted)"),
+    ],
+)
+def test_the_end_of_an_event_is_told_in_words(changes: dict[str, Any], words: str) -> None:
+    assert describe_end(ENDED | changes) == words
+
+
+def test_below_the_queue_stands_what_ended_last() -> None:
+    succeeded = ENDED | {"end": "succeeded", "attempts": 1, "function": "echo", "error": "", "ended_seconds_ago": 2.0}
+    shows = "`invoke-gateway queue history` shows the last that ended"
+    empty = QUEUE | {"events": 0, "functions": []}
+    lines = [" ".join(row) for row in shown(render(empty | {"last_ended": ENDED, "last_failed": ENDED}))]
+    last = "report failed after 3 attempts, 12.0 s ago: RuntimeError: boom"
+    assert lines[1:] == [f"last ended: {last}", shows]
+    lines = [" ".join(row) for row in shown(render(empty | {"last_ended": succeeded, "last_failed": ENDED}))]
+    assert lines[1:] == ["last ended: echo succeeded, 2.0 s ago", f"last that did not succeed: {last}", shows]
+    lines = [" ".join(row) for row in shown(render(empty | {"last_ended": succeeded, "last_failed": None}))]
+    assert lines[1:] == ["last ended: echo succeeded, 2.0 s ago"]
+
+
+def test_a_row_of_the_history_has_the_end_the_durations_the_id_and_the_error() -> None:
+    heading, row, error = shown(history_table([ENDED]))
+    assert heading == ["ended", "function", "end", "age", "run", "request id, error"]
+    assert row == ["12.0 s ago", "report", "failed after 3 attempts", "3 min 10 s", "0.2 s", ID % 1]
+    assert error == ["RuntimeError: boom"]
+    both = shown(history_table([ENDED, ENDED | {"account": "111122223333"}]))
+    assert both[0][:2] == ["ended", "account"]
+    hostile = ENDED | {"function": "[red]\x1b[2J", "error": "\x9b", "end": "\x1b"}
+    assert not set("\x1b\x9b") & set("".join(map("".join, shown(history_table([hostile])))))
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_no_line_of_the_history_is_wider_than_a_narrow_terminal(width: int) -> None:
+    console = Console(width=width, no_color=True)
+    with console.capture() as captured:
+        console.print(history_table([ENDED]))
+    assert max(len(line) for line in captured.get().splitlines()) <= width
+
+
+def test_it_shows_the_history_of_a_running_gateway(served: Gateway) -> None:
+    assert ask(served, "history").output == "No such event has ended since the gateway started.\n"
+    send(served, 1)
+    served.until_no_events()
+    result = ask(served, "history", "hold-one")
+    assert (result.exit_code, "succeeded" in result.output, ID % 1 in result.output) == (0, True, True)
+    assert json.loads(ask(served, "history", "--json").output)["events"][0]["end"] == "succeeded"
+    assert ask(served, "history", "--failed").output == "No such event has ended since the gateway started.\n"
+    assert "last ended: hold-one succeeded, " in ask(served).output

@@ -10,8 +10,9 @@ import pytest
 from invoke_gateway.backend_errors import BackendUnreachable
 from invoke_gateway.policy.event_rules import EventRules, EventTargets
 from invoke_gateway.queue.event import Event
+from invoke_gateway.queue.history import DROPPED
 from invoke_gateway.queue.lanes import QueueKind, name_lane
-from invoke_gateway.queue.operator_actions import DROPPED, ActionResult, Control, EventFilter, EventStatus, name_of
+from invoke_gateway.queue.operator_actions import ActionResult, Control, EventFilter, EventStatus, name_of
 from tests.queue.test_dispatcher import DLQ, ERROR, OK, World
 from tests.support.dispatching import settle
 

@@ -144,3 +144,15 @@ def test_metrics_are_sums_also_of_a_worker_that_has_ended(gateway: Workers, behi
     wait_until(lambda: len(gateway.workers()) == 2, "by another")
     assert told()[of("events_received_total")] == 40
     assert told()[of("event_age_seconds_count")] == 40
+
+
+def test_the_history_is_that_of_all_workers(gateway: Workers, behind: Backend) -> None:
+    send(gateway, *range(40))
+    until_ten_run(gateway, behind)
+    let_all_end(gateway, behind)
+    rows = gateway.ask("/queue/history")["events"]
+    assert sorted(row["request_id"] for row in rows) == sorted(ID % number for number in range(40))
+    assert {(row["end"], row["function"]) for row in rows} == {("succeeded", "hold")}
+    assert [row["ended_at"] for row in rows] == sorted((row["ended_at"] for row in rows), reverse=True)
+    assert gateway.ask("/queue")["last_ended"]["request_id"] == rows[0]["request_id"]
+    assert len(fetch(gateway.admin, "/queue/history?most=7").json["events"]) == 7

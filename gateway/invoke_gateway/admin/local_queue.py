@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from ..queue.adoption import Adoption, AdoptionResult, Decision
 from ..queue.depths import Depths, QueueMonitor, add_depths
+from ..queue.history import EndedEvent, EventHistory, HistoryFilter
 from ..queue.operator_actions import Action, Control
 from .queue import EventQuery, QueueState
 from .queue_documents import Row, describe_all, in_thread
@@ -22,18 +23,29 @@ class LocalQueue:
     """
 
     def __init__(
-        self, looker: QueueMonitor, control: Control, adoption: Adoption, *, now: Callable[[], float], store: str
+        self,
+        looker: QueueMonitor,
+        control: Control,
+        adoption: Adoption,
+        history: EventHistory,
+        *,
+        now: Callable[[], float],
+        store: str,
     ) -> None:
         self.store = store
         self.now = now
         self.control = control
         self._adoption = adoption
+        self._history = history
         self._looker = looker
 
     async def read_state(self) -> QueueState:
         looker = self._looker
         await looker.refresh(at_most_every=0, patience=_PATIENCE_SECONDS)
         return QueueState(await in_thread(_sum, looker.stored, looker.here), looker.problem, looker.held)
+
+    async def read_history(self, wanted: HistoryFilter) -> list[EndedEvent]:
+        return self._history.newest_first(wanted)
 
     async def decide(self, decision: Decision, origin: str | None) -> AdoptionResult:
         return await self._adoption.decide(decision, origin, patience=_DECISION_SECONDS)

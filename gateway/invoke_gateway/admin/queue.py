@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from ..queue.adoption import AdoptionResult, AmbiguousOrigin, Decision
 from ..queue.depths import STATES, Depths
+from ..queue.history import ENDS, MOST_ENDED, EndedEvent, HistoryFilter
 from ..queue.operator_actions import Action, EventFilter
 from ..queue.origin import Held
 from .json_documents import (
@@ -27,7 +28,7 @@ from .json_documents import (
     read_object,
     read_values,
 )
-from .queue_documents import Row, describe_queue, in_thread
+from .queue_documents import Row, describe_ended, describe_queue, in_thread
 
 USUAL_ROWS, MOST_ROWS = 100, 100_000
 USUAL_EVENTS, MOST_EVENTS = 20, 100  # each may have a megabyte
@@ -45,6 +46,14 @@ _KEYS: Keys = {
     ),
     "most": (str, "a number"),
     "payload": (Literal["true", "false"], "true or false"),
+}
+_HISTORY_KEYS: Keys = {
+    "request_id": _KEYS["request_id"],
+    "account": _KEYS["account"],
+    "function": _KEYS["function"],
+    "end": (Literal["succeeded", "failed", "expired", "dropped", "undelivered"], f"one of {', '.join(ENDS)}"),
+    "failed": (Literal["true", "false"], "true or false; true leaves out events that succeeded"),
+    "most": (str, "a number"),
 }
 _ORIGIN_KEYS: Keys = {"origin": (str, "an origin that GET /queue names; leave it out where only one is held")}
 _ADOPT_EXAMPLE = '{"origin": "http://127.0.0.1:9000 in us-east-1"}, or nothing'
@@ -79,6 +88,9 @@ class QueueView(Protocol):
     async def read_state(self) -> QueueState:
         """Returns the present state of the queue."""
 
+    async def read_history(self, wanted: HistoryFilter) -> list[EndedEvent]:
+        """Returns the last events that ended, the newest first."""
+
     async def decide(self, decision: Decision, origin: str | None) -> AdoptionResult:
         """Adopts or drops the held events of one origin; None: of the only one. Raises `AmbiguousOrigin`."""
 
@@ -100,6 +112,7 @@ class QueueEndpoint:
             Route("/queue", self.show),
             Route("/queue/adopt", self.adopt, methods=["POST"]),
             Route("/queue/held", self.drop_held, methods=["DELETE"]),
+            Route("/queue/history", self.history),
             Route("/queue/events", self.events),
             Route("/queue/events/{request_id}", self.drop, methods=["DELETE"]),
             Route("/queue/events/{request_id}/retry", self.retry, methods=["POST"]),
@@ -108,10 +121,26 @@ class QueueEndpoint:
     async def show(self, request: Request) -> Response:
         rows = _read_number(_read(request.query_params, _ROW_KEYS), "rows", USUAL_ROWS, MOST_ROWS, least=0)
         if self._queue is None:
-            return answer_json({"mode": "forward", "store": None, **describe_queue({}, [], rows, 0.0), "trouble": None})
+            shown = describe_queue({}, [], rows, 0.0) | {"last_ended": None, "last_failed": None}
+            return answer_json({"mode": "forward", "store": None, **shown, "trouble": None})
         state = await self._queue.read_state()
         shown = await in_thread(describe_queue, state.depths, state.held, rows, self._queue.now())
+        shown |= {"last_ended": await self._find_last(), "last_failed": await self._find_last(only_failed=True)}
         return answer_json({"mode": "queue", "store": self._queue.store, **shown, "trouble": state.trouble})
+
+    async def _find_last(self, *, only_failed: bool = False) -> Row | None:
+        assert self._queue is not None
+        rows = await self._queue.read_history(HistoryFilter(only_failed=only_failed, most=1))
+        return describe_ended(rows[0], self._queue.now()) if rows else None
+
+    async def history(self, request: Request) -> Response:
+        if self._queue is None:
+            return answer_error(_FORWARDED, 409)
+        rows = await self._queue.read_history(read_history_filter(request.query_params))
+        now = self._queue.now()
+        return answer_json(
+            {"events": [describe_ended(row, now) for row in rows]}, headers={"cache-control": "no-store"}
+        )
 
     async def events(self, request: Request) -> Response:
         if self._queue is None:
@@ -119,7 +148,7 @@ class QueueEndpoint:
         query = read_event_query(request.query_params)
         rows, has_more = await self._queue.read(query)
         if query.request_id is not None and not rows:
-            return _answer_unknown(query.request_id)
+            return await self._answer_unknown(query.request_id)
         return answer_json({"events": rows, "has_more": has_more}, headers={"cache-control": "no-store"})
 
     async def retry(self, request: Request) -> Response:
@@ -159,6 +188,16 @@ class QueueEndpoint:
                 " then try again.",
                 409,
             )
+        return await self._answer_unknown(request_id)
+
+    async def _answer_unknown(self, request_id: str) -> Response:
+        """Returns the error for an id of which the store has no event, with its end where that is known."""
+        assert self._queue is not None
+        ended = await self._queue.read_history(HistoryFilter(request_id=request_id, most=1))
+        if ended:
+            row = describe_ended(ended[0], self._queue.now())
+            text = f"Event {request_id} has ended: {row['end']} ({row['condition']}), {row['ended_seconds_ago']} s ago."
+            return answer_error(f"{text} GET /queue/history has the last events that ended.", 404)
         return _answer_unknown(request_id)
 
 
@@ -177,6 +216,20 @@ def read_event_query(parameters: Mapping[str, str]) -> EventQuery:
             raise BadDocument("request_id excludes account, function and state. Send one or the other.")
         _read_id(request_id)
     return EventQuery(request_id, wanted, values.get("payload") == "true")
+
+
+def read_history_filter(parameters: Mapping[str, str]) -> HistoryFilter:
+    """Parses the query string of `/queue/history`; an empty value counts as absent. Raises `BadDocument`."""
+    values = _read(parameters, _HISTORY_KEYS)
+    most = _read_number(values, "most", MOST_ENDED, MOST_ENDED)
+    return HistoryFilter(
+        values.get("request_id"),
+        values.get("account"),
+        values.get("function"),
+        values.get("end"),
+        values.get("failed") == "true",
+        most,
+    )
 
 
 def _read(parameters: Mapping[str, str], keys: Keys) -> dict[str, str]:

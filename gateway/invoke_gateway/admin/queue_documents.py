@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from ..queue.depths import STATES, Depth, Depths
 from ..queue.event import FunctionAnswer, Outcome
+from ..queue.history import EndedEvent
 from ..queue.operator_actions import EventStatus, name_of
 from ..queue.origin import Held
 
@@ -88,6 +89,26 @@ def describe_event(seen: EventStatus, now: float, *, payload: bool) -> Row:
         "size": len(event.body),
     }
     return row | describe_payload(event.body) if payload else row
+
+
+def describe_ended(ended: EndedEvent, now: float) -> Row:
+    """Describes an event that has ended. `age_seconds` is its age at its end."""
+    return {
+        "request_id": ended.request_id,
+        "account": ended.account,
+        "function": ended.function,
+        "end": ended.end,
+        "condition": ended.condition,
+        "attempts": ended.attempts,
+        "returns": ended.returns,
+        "ended_at": round(ended.ended_at, 3),
+        "ended_seconds_ago": _since(ended.ended_at, now),
+        "age_seconds": _since(ended.received_at, ended.ended_at),
+        "run_seconds": None if ended.run_seconds is None else round(ended.run_seconds, 3),
+        "error_code": None if ended.condition == "Success" else ended.error_code,
+        "error": ended.error,
+        "delivery": ended.delivery,
+    }
 
 
 def describe_payload(body: bytes) -> Row:

@@ -141,6 +141,7 @@ class EventQueue:
             self.monitor,
             Control(self.dispatcher, now=self._clock),
             Adoption(self.dispatcher, now=self._clock),
+            self.dispatcher.history,
             now=self._clock,
             store=self._location,
         )

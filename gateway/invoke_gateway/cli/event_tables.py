@@ -95,8 +95,27 @@ def _describe_whole(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
         origin, age = printable(held.get("origin")), format_seconds(held.get("oldest_seconds"))
         cure = "`invoke-gateway queue adopt` runs them here, `queue drop --held` drops them"
         yield f"{count(held.get('events', 0), 'event')} held for {origin}, the oldest {age} ago: {cure}", "bold yellow"
+    yield from _describe_last(document.get("last_ended"), document.get("last_failed"))
     if trouble := document.get("trouble"):
         yield printable(trouble), "bold red"
+
+
+def _describe_last(ended: dict[str, Any] | None, failed: dict[str, Any] | None) -> Iterator[tuple[str, str]]:
+    """Describes the last event that ended, and the last that did not succeed where that is another one."""
+    if ended is None:
+        return
+    is_failure = ended.get("end") != "succeeded"
+    yield f"last ended: {_describe_end_of(ended)}", "yellow" if is_failure else ""
+    if failed is not None and not is_failure:
+        yield f"last that did not succeed: {_describe_end_of(failed)}", ""
+    if failed is not None:
+        yield "`invoke-gateway queue history` shows the last that ended", "dim"
+
+
+def _describe_end_of(row: dict[str, Any]) -> str:
+    ago = format_seconds(row.get("ended_seconds_ago"))
+    error = f": {row['error']}" if row.get("error") else ""
+    return printable(f"{row.get('function')} {describe_end(row)}, {ago} ago{error}")
 
 
 # Single events
@@ -134,6 +153,52 @@ def events_table(rows: list[dict[str, Any]]) -> Table:
             Text(_describe_why(row)),
         )
     return table
+
+
+# Ended events
+
+
+def show_history(document: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(document)
+    elif not document["events"]:
+        click.echo("No such event has ended since the gateway started.")
+    else:
+        make_console().print(history_table(document["events"]))
+
+
+def history_table(rows: list[dict[str, Any]]) -> Table:
+    """Returns one row for each ended event. Accounts are shown where there are any to tell apart."""
+    has_accounts = len({row.get("account") for row in rows}) > 1
+    table = make_table("ended", *(("account",) if has_accounts else ()), "function", "end")
+    for heading in ("age", "run"):
+        table.add_column(heading, justify="right", overflow="fold")
+    table.add_column("request id, error", overflow="fold")
+    for row in rows:
+        error = f"\n{printable(row['error'])}" if row.get("error") else ""
+        table.add_row(
+            f"{format_seconds(row.get('ended_seconds_ago'))} ago",
+            *((printable_text(row.get("account")),) if has_accounts else ()),
+            printable_text(row.get("function")),  # Text: a name is never read as markup
+            Text(describe_end(row), style="" if row.get("end") == "succeeded" else "bold red"),
+            format_seconds(row.get("age_seconds")),
+            format_seconds(row.get("run_seconds")),
+            Text(f"{printable(row.get('request_id'))}{error}"),
+        )
+    return table
+
+
+def describe_end(row: dict[str, Any]) -> str:
+    """Returns the end of an event in words, such as `failed after 3 attempts`."""
+    end, attempts = str(row.get("end")), row.get("attempts", 0)
+    words = {
+        "succeeded": "succeeded" if attempts == 1 else f"succeeded at attempt {attempts}",
+        "failed": f"failed after {count(attempts, 'attempt')}" if attempts else "failed, refused by the backend",
+        "expired": "expired" + (f" after {count(attempts, 'attempt')}" if attempts else ", never run"),
+        "dropped": f"dropped ({row.get('condition')})",
+        "undelivered": f"undelivered ({row.get('condition')})",
+    }
+    return printable(words.get(end, end))
 
 
 def _describe_why(row: dict[str, Any]) -> str:

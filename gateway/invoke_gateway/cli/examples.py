@@ -49,11 +49,16 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "invoke-gateway queue",
         "invoke-gateway queue --watch",
         "invoke-gateway queue list report --state undelivered",
+        "invoke-gateway queue history --failed",
         "invoke-gateway queue show 7e0f1c52-3a4b-4c5d-8e6f-123456789abc",
     ),
     "queue list": (
         "invoke-gateway queue list",
         "invoke-gateway queue list report --state retrying --most 50",
+    ),
+    "queue history": (
+        "invoke-gateway queue history",
+        "invoke-gateway queue history report --failed --most 20",
     ),
     "queue show": (
         "invoke-gateway queue show 7e0f1c52-3a4b-4c5d-8e6f-123456789abc",

@@ -13,6 +13,7 @@ from invoke_gateway.cli import event_tables
 from invoke_gateway.cli.options import UNREACHABLE, admin_option, give_up, json_option, open_client
 from invoke_gateway.cli.tables import count, make_console, print_json, printable, show_live
 
+_ENDS = ("succeeded", "failed", "expired", "dropped", "undelivered")
 _STATES = ("waiting", "retrying", "running", "delivering", "undelivered", "held")
 
 
@@ -60,6 +61,40 @@ def list_events(
         event_tables.show_events(events, as_json=as_json)
     except QueueFailed as error:
         give_up(ctx, error)
+
+
+@queue.command()
+@click.argument("function", required=False)
+@click.option("--account", metavar="ID", help="Of this account only.")
+@click.option("--end", type=click.Choice(_ENDS), help="Only those with this end.")
+@click.option("--failed", is_flag=True, help="Leave out those that succeeded.")
+@click.option("--most", type=click.IntRange(1, 100), default=100, show_default=True, help="Events to show.")
+@json_option
+@admin_option
+@click.pass_context
+def history(
+    ctx: click.Context,
+    function: str | None,
+    account: str | None,
+    end: str | None,
+    failed: bool,
+    most: int,
+    as_json: bool,
+    admin: object,
+) -> None:
+    """Show the last hundred events that ended, of FUNCTION or of all, with their end.
+
+    An ended event is no longer in the queue. The gateway keeps these in memory, since its start; the last
+    hundred that did not succeed are kept apart, so that successes do not push them out (--failed).
+    """
+    only_failed = "true" if failed else None
+    try:
+        ended = open_client(admin).fetch_history(
+            function=function, account=account, end=end, failed=only_failed, most=most
+        )
+    except QueueFailed as error:
+        give_up(ctx, error)
+    event_tables.show_history(ended, as_json=as_json)
 
 
 @queue.command()

@@ -11,7 +11,6 @@ from typing import Literal, NamedTuple
 from .base import LaneBacklog, StoreError
 from .dispatcher import Dispatcher
 from .event import Event
-from .lanes import QueueKind, split_lane
 from .origin import Held, Origin, describe_origin
 
 log = logging.getLogger("invoke_gateway")
@@ -20,7 +19,6 @@ Decision = Literal["adopt", "drop"]
 
 _AT_ONCE = 200  # events in one claim
 _AT_ONCE_BYTES = 8 * 1024 * 1024
-DROPPED = "DroppedByHand"
 
 
 class AdoptionResult(NamedTuple):
@@ -104,8 +102,7 @@ class Adoption:
         self._prefetch.note_enqueued(event.lane, 1, event.due_at)
 
     async def _drop(self, event: Event) -> None:
-        if split_lane(event.lane).kind is QueueKind.RUN:  # else it has been counted when it ended
-            self._dispatcher.settlement.record_dropped(event, DROPPED)
+        self._dispatcher.settlement.record_dropped(event)
         await self._store.ack(event)
 
 

@@ -22,6 +22,7 @@ from .base import LaneBacklog, Store, StoreError
 from .delivery import Deliveries
 from .event import Event
 from .event_tasks import FAILED_PAUSE, NAME, EventTasks
+from .history import EventHistory
 from .intake import Intake
 from .lanes import FunctionQueue, QueueKind
 from .misconfigured import Misconfigured
@@ -91,6 +92,7 @@ class Dispatcher:
         )
         # Twice the longest pause: within this time every event that is still refused is tried again.
         self._misconfigured = Misconfigured(on_misconfigured, seconds=2 * delays.longest, call_later=call_later)
+        self.history = EventHistory()
         self.settlement = Settlement(
             store,
             self.prefetch,
@@ -98,6 +100,7 @@ class Dispatcher:
             limits=limits,
             rules=rules,
             recorder=recorder,
+            history=self.history,
             misconfigured=self._misconfigured,
             delays=delays,
             now=now,
@@ -105,7 +108,14 @@ class Dispatcher:
             rng=rng,
         )
         self._intake = Intake(
-            store, self.prefetch, self.settlement, origin=self.origin, recorder=recorder, spawn=self.spawn
+            store,
+            self.prefetch,
+            self.settlement,
+            origin=self.origin,
+            recorder=recorder,
+            history=self.history,
+            now=now,
+            spawn=self.spawn,
         )
         self.accept = self._intake.accept
         self.finish_without_run = self._intake.finish_without_run
@@ -275,10 +285,14 @@ class Dispatcher:
         self.prefetch.give_turn(lane)
 
     async def _run(self, lane: FunctionQueue, event: Event, plan: Plan, request: SlotRequest) -> None:
+        started_at: float | None = None
+
         def admitted() -> None:
+            nonlocal started_at
             request.admit()
             lane.note_admitted()
-            self._recorder.started(plan.account, plan.label, max(self._now() - event.received_at, 0.0))
+            started_at = self._now()
+            self._recorder.started(plan.account, plan.label, max(started_at - event.received_at, 0.0))
             self.prefetch.give_turn(lane)
 
         self._runs += 1
@@ -290,7 +304,8 @@ class Dispatcher:
                 request.end()
                 if not request.was_admitted:
                     lane.note_refused()
-            await self.settlement.settle(lane, event, plan, result)
+            run_seconds = None if started_at is None else self._now() - started_at
+            await self.settlement.settle(lane, event, plan, result, run_seconds)
         finally:
             lane.running -= 1  # after the store has the outcome, so that every count of the events includes this one
         self.prefetch.give_turn(lane)

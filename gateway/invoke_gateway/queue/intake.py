@@ -9,6 +9,7 @@ from typing import Any
 from ..policy.event_rules import Condition
 from .base import Store
 from .event import Event
+from .history import EventHistory, describe_end
 from .lanes import FunctionQueue
 from .origin import Origin
 from .prefetch import Prefetch
@@ -16,7 +17,12 @@ from .settlement import EventRecorder, Settlement
 
 
 class Intake:
-    """Stores new events. `spawn` starts a task; `may_claim` is False while no event may start."""
+    """Stores new events. `may_claim` is False while no event may start.
+
+    history: keeps the events that end without a run
+    now: returns seconds since the epoch
+    spawn: starts a task
+    """
 
     def __init__(
         self,
@@ -26,6 +32,8 @@ class Intake:
         *,
         origin: Origin,
         recorder: EventRecorder,
+        history: EventHistory,
+        now: Callable[[], float],
         spawn: Callable[[Coroutine[Any, Any, None]], object],
     ) -> None:
         self.may_claim = False
@@ -34,6 +42,8 @@ class Intake:
         self._settlement = settlement
         self._origin = origin
         self._recorder = recorder
+        self._history = history
+        self._now = now
         self._spawn = spawn
 
     async def accept(self, event: Event) -> None:
@@ -66,10 +76,13 @@ class Intake:
         """Stores a new event that must never run, so that only its outcome is delivered. Raises `StoreError`."""
         self._origin.own(event)
         label = self._settlement.label(self._prefetch.lane(event.lane))
+        ended = describe_end(event, condition, code, message, self._now())
         self._settlement.end_as(event, condition, code, message)
         assert event.outcome is not None
         if event.outcome.pending:
             await self.accept(event)
+            ended.delivery = "pending"
         else:
             self._recorder.received(event.account, label)
+        self._history.add(event, ended)
         self._recorder.dropped(event.account, label, condition, event.function)

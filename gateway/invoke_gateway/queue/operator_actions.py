@@ -20,9 +20,6 @@ Action = Literal["retry", "drop"]
 
 MOST_EVENTS = 1_000  # of one request id
 MOST_LANES = 100  # are read for the oldest events
-DROPPED = "DroppedByHand"
-"""Names the condition under which an event is counted that an operator drops before its end."""
-
 
 _WORKS = {"undelivered": QueueKind.KEEP, "delivering": QueueKind.DELIVER}
 
@@ -168,8 +165,7 @@ class Control:
 
     async def _drop(self, event: Event, was_ready: bool) -> None:
         log.warning("event %s of %s is dropped by a request to the admin listener", event.request_id, event.function)
-        if event.outcome is None:  # else it has been counted when it ended
-            self._settlement.record_dropped(event, DROPPED)
+        self._settlement.record_dropped(event)
         await self._store.ack(event)
 
 

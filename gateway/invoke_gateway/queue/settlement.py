@@ -15,6 +15,7 @@ from ..policy.limits import Limits
 from .base import Store
 from .delivery import Deliveries
 from .event import Event, Outcome
+from .history import DROPPED, EventHistory, describe_end
 from .lanes import FunctionQueue, QueueKind
 from .misconfigured import Misconfigured
 from .prefetch import NO_LIMIT, Prefetch
@@ -22,6 +23,7 @@ from .run_result import RunResult
 from .slot_gate import Blocked
 
 _NEVER = 100 * 365 * 86_400.0
+_BY_HAND = "An operator dropped the event."
 
 
 class EventRecorder(Protocol):
@@ -43,7 +45,12 @@ class EventRecorder(Protocol):
 
 
 class Settlement:
-    """Settles runs. `rules` returns a function's rules, `limits` the limits in force."""
+    """Settles runs.
+
+    rules: returns a function's rules
+    limits: returns the limits in force
+    history: keeps the events that end here
+    """
 
     def __init__(
         self,
@@ -54,6 +61,7 @@ class Settlement:
         limits: Callable[[], Limits],
         rules: Callable[[str, str], EventRules],
         recorder: EventRecorder,
+        history: EventHistory,
         misconfigured: Misconfigured,
         delays: Delays,
         now: Callable[[], float],
@@ -66,14 +74,20 @@ class Settlement:
         self._limits = limits
         self._rules = rules
         self._recorder = recorder
+        self._history = history
         self._misconfigured = misconfigured
         self._delays = delays
         self._now = now
         self._wall = wall
         self._rng = rng
 
-    async def settle(self, lane: FunctionQueue, event: Event, plan: Plan, result: RunResult) -> None:
-        """Records the outcome of a run."""
+    async def settle(
+        self, lane: FunctionQueue, event: Event, plan: Plan, result: RunResult, run_seconds: float | None = None
+    ) -> None:
+        """Records the outcome of a run.
+
+        run_seconds: the duration of the run; None where it had no slot
+        """
         rules = self._rules(lane.account, lane.function)
         age = self._now() - event.received_at
         if result.kind not in ("refused", "unreachable"):
@@ -84,13 +98,13 @@ class Settlement:
             self._misconfigured.clear(lane)
         if result.kind == "ok":
             event.answer = result.answer
-            await self.end(lane, event, "Success", 200, "")
+            await self.end(lane, event, "Success", 200, "", run_seconds)
         elif result.kind == "error":
             event.runs += 1
             event.answer = result.answer
             decided = after_function_error(event.runs, age, rules, self._delays)
             if isinstance(decided, str):
-                await self.end(lane, event, decided, 200, result.message)
+                await self.end(lane, event, decided, 200, result.message, run_seconds)
             else:
                 await self._requeue(lane, event, decided)
                 self._recorder.retried(plan.account, plan.label, "error")
@@ -98,12 +112,12 @@ class Settlement:
             event.requeues += 1
             decided = after_return(event.requeues, age, rules, self._delays, self._rng())
             if isinstance(decided, str):
-                await self.end(lane, event, decided, result.code, result.message)
+                await self.end(lane, event, decided, result.code, result.message, run_seconds)
             else:
                 await self._requeue(lane, event, decided)
                 self._recorder.retried(plan.account, plan.label, "throttle" if result.code == 429 else "system")
         elif result.kind == "rejected":
-            await self.end(lane, event, "RetriesExhausted", result.code, result.message)
+            await self.end(lane, event, "RetriesExhausted", result.code, result.message, run_seconds)
         else:
             await self._block_lane(lane, event, plan, result, rules)
 
@@ -135,17 +149,29 @@ class Settlement:
         event.answer = None
         event.lane = self._prefetch.origin.name_lane(event.account, QueueKind.DELIVER, event.function)
 
-    async def end(self, lane: FunctionQueue, event: Event, condition: Condition, code: int, message: str) -> None:
+    async def end(
+        self,
+        lane: FunctionQueue,
+        event: Event,
+        condition: Condition,
+        code: int,
+        message: str,
+        run_seconds: float | None = None,
+    ) -> None:
+        ended = describe_end(event, condition, code, message, self._now(), run_seconds)
         if condition != "Success":
             self._recorder.dropped(lane.account, self.label(lane), condition, lane.function)
             if lane.running <= 1 and not lane.ready and lane.next_due_at == inf:
                 self._misconfigured.forget(lane)  # this was its last event
         if not self._rules(event.account, event.function).targets.of(condition):
             await self._store.ack(event)
+            self._history.add(event, ended)
             return
         self.end_as(event, condition, code, message)
         event.due_at = self._now()
         await self._store.update(event)  # from here on the event never runs again
+        ended.delivery = "pending"
+        self._history.add(event, ended)
         self._prefetch.add(self._prefetch.lane(event.lane), event)
 
     async def deliver(self, lane: FunctionQueue, event: Event) -> None:
@@ -153,6 +179,7 @@ class Settlement:
         delay = await self._deliveries.deliver(event, self._rules(lane.account, lane.function).targets)
         if delay is None:
             await self._store.ack(event)
+            self._history.add_delivery(event, "delivered", self._now())
         elif delay < inf:
             await self._requeue(lane, event, delay)
         else:
@@ -161,11 +188,17 @@ class Settlement:
                 self._recorder.not_delivered(lane.account, self.label(lane), kind)
             event.lane = self._prefetch.origin.name_lane(lane.account, QueueKind.KEEP, lane.function)
             await self._requeue(self._prefetch.lane(event.lane), event, _NEVER)
+            self._history.add_delivery(event, "undelivered", self._now())
 
-    def record_dropped(self, event: Event, condition: str) -> None:
-        """Counts an event that an operator has dropped."""
+    def record_dropped(self, event: Event) -> None:
+        """Records an event that an operator has dropped: before its end, or before the delivery of its outcome."""
+        now = self._now()
+        if event.outcome is not None:  # then it was counted when it ended
+            self._history.add_delivery(event, "dropped", now)
+            return
         label = self._limits().of(event.account).plan(event.function).label
-        self._recorder.dropped(event.account, label, condition, event.function)
+        self._recorder.dropped(event.account, label, DROPPED, event.function)
+        self._history.add(event, describe_end(event, DROPPED, 0, _BY_HAND, now))
 
     def label(self, lane: FunctionQueue) -> str:
         """Returns the label under which the lane's function is counted."""

@@ -18,6 +18,7 @@ from ..queue.adoption import AdoptionResult, AmbiguousOrigin, Decision
 from ..queue.base import StoreError
 from ..queue.clock import Clock
 from ..queue.depths import SCRAPE_SECONDS, Depth, Depths, QueueGauges, add_depths, fold_names
+from ..queue.history import EndedEvent, HistoryFilter, select_newest
 from ..queue.operator_actions import Action, EventFilter
 from ..queue.origin import Held
 from .channel import NO_WORKER, WorkerGone
@@ -69,7 +70,12 @@ async def decide(queue: LocalQueue, argument: list[Any]) -> Any:
         return None, str(error)
 
 
-QUEUE_CALLS = {"events": report_events, "act": act, "decide": decide}
+async def report_history(queue: LocalQueue, argument: list[Any]) -> Any:
+    rows = await queue.read_history(HistoryFilter(*argument))
+    return [msgspec.structs.astuple(row) for row in rows]
+
+
+QUEUE_CALLS = {"events": report_events, "history": report_history, "act": act, "decide": decide}
 
 
 def _encode(depths: Depths) -> list[list[Any]]:
@@ -138,6 +144,11 @@ class WorkersQueue:
         rows = [row for row in found.values() if wanted.state in (None, row["state"])]
         rows.sort(key=lambda row: float(row["received_at"]))
         return rows[: wanted.most], len(rows) > wanted.most or any(has_more for _, has_more in replies)
+
+    async def read_history(self, wanted: HistoryFilter) -> list[EndedEvent]:
+        """Returns the events that ended in all workers; those of a worker that has died are lost."""
+        replies = await self._call_all(self._workers.responsive(), "history", list(wanted), _REPLY_SECONDS)
+        return select_newest((EndedEvent(*row) for rows in replies for row in rows), wanted)
 
     async def act(self, act: Action, request_id: str) -> tuple[int, int]:
         """Acts on what each worker has ready, then on what no worker has claimed."""

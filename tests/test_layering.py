@@ -71,6 +71,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "queue": (*CORE, *CONNECTING, "background"),
     "refusals": (),
     "server": (
+        "__init__",
         "admin",
         "app",
         "asgi",
@@ -84,6 +85,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "settings",
         "signals",
         "store.errors",
+        "store.store_name",
         "telemetry",
         "write_batcher",
     ),

@@ -147,7 +147,8 @@ def test_a_taken_port_is_one_clear_message_and_exit_status_2(start: Callable[...
         address = f"{LOOPBACK}:{taken.getsockname()[1]}"
         process = start(**{key: address})
         assert process.wait() == 2
-    (line,) = process.log.splitlines()
+    start, line = process.log.splitlines()
+    assert re.search(r" INFO Invoke Gateway \S+ starts \(process \d+\), settings file /.*gateway\.yaml$", start)
     assert line.endswith(
         f"cannot listen on {address} ({key}): {os.strerror(errno.EADDRINUSE)}. Choose another address with --{key}, "
         f"or end the process that has it."
@@ -315,7 +316,7 @@ def test_sighup_puts_new_limits_in_force_without_dropping_a_request(
         behind.until_running(1)
         process.write(accounts={"default": limits(20, hold=1)}, listen=f"{LOOPBACK}:{free_port()}")
         process.signal(signal.SIGHUP)
-        process.until_logged("settings reloaded: accounts, credentials and quotas are in force")
+        process.until_logged(r"settings reloaded: accounts.default.concurrent_executions 10 -> 20, \+hold\n")
         process.until_logged("WARNING changed, but applied only by a restart: listen")
         assert process.causes_of_degradation() == ["restart_needed"]
         assert process.limits()["concurrent_executions"] == 20

@@ -15,6 +15,7 @@ from invoke_gateway.backend_errors import BackendError
 from invoke_gateway.cli.main import main
 from invoke_gateway.refusals import Refusal
 from invoke_gateway.settings import FunctionSettings, Settings
+from invoke_gateway.telemetry import log_keys
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 
@@ -107,7 +108,33 @@ def _format_help(context: Context) -> str:
     return context.get_help().rstrip()
 
 
-TABLES: dict[str, Callable[[], str]] = {"refusals": refusals, "settings": settings, "metrics": metrics, "cli": commands}
+def logs() -> str:
+    def keys_of(table: dict[str, str]) -> str:
+        return make_table(("Key", "Value"), [(f"`{key}`", text) for key, text in table.items()])
+
+    kinds = [
+        (f"`{kind}`", text, ", ".join(f"`{key}`" for key in keys)) for kind, (text, keys) in log_keys.KINDS.items()
+    ]
+    return "\n\n".join(
+        (
+            "## Keys of the log",
+            keys_of(log_keys.COMMON),
+            "Lines that are most often searched for have a `kind`, and keys of their kind:",
+            make_table(("`kind`", "Reports that", "Keys"), kinds),
+            keys_of(log_keys.FIELDS),
+            "## Keys of the access log",
+            keys_of(log_keys.ACCESS),
+        )
+    )
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "refusals": refusals,
+    "settings": settings,
+    "metrics": metrics,
+    "cli": commands,
+    "logs": logs,
+}
 
 
 def fill(name: str, text: str) -> str:

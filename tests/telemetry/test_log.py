@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from invoke_gateway.exchange import Exchange
+from invoke_gateway.invocation import Function, Invocation, InvocationType, Operation
 from invoke_gateway.policy.limits import AccountLimits
 from invoke_gateway.refusals import Refusal
 from invoke_gateway.telemetry import log as telemetry_log
@@ -121,10 +122,17 @@ def test_without_access_log_no_request_has_a_line(caplog: pytest.LogCaptureFixtu
 # ---- refusals, summarised -------------------------------------------------------------------------------------
 
 
-def refused(refusal: Refusal) -> Exchange:
+def refused(refusal: Refusal, function: str = "invented", account: str = "000000000000") -> Exchange:
     exchange = Exchange(0.0)
-    exchange.plan = AccountLimits("000000000000", 1).plan("invented")
+    exchange.invocation = Invocation(Operation.INVOKE, Function(function), InvocationType.REQUEST_RESPONSE)
+    exchange.plan = AccountLimits(account, 1).plan(function)
     exchange.refuse(refusal)
+    return exchange
+
+
+def record(totals: Totals, refusal: Refusal, function: str = "invented", account: str = "000000000000") -> Exchange:
+    exchange = refused(refusal, function, account)
+    totals.record(exchange)
     return exchange
 
 
@@ -143,19 +151,45 @@ async def test_a_flood_of_refusals_is_one_line(
 ) -> None:
     """With how many there were since the last line, why, and of which function."""
     for _ in range(1000):
-        totals.record(refused(Refusal.CONCURRENCY))
-        summary.record()
-    totals.record(refused(Refusal.INVALID_JSON))
-    summary.record()
+        exchange = record(totals, Refusal.CONCURRENCY)
+        summary.record_refusal(exchange)
+    summary.record_refusal(record(totals, Refusal.INVALID_JSON))
     assert caplog.records == []
     summary.report()
     summary.report()
     totals.record(refused(Refusal.CONCURRENCY))
     summary.report()
     assert [record.getMessage() for record in caplog.records] == [
-        "refused 1001: 1000 x ConcurrentInvocationLimitExceeded (other), 1 x InvalidRequestContentException",
-        "refused 1: 1 x ConcurrentInvocationLimitExceeded (other)",
+        (
+            "refused 1001: 1000 x ConcurrentInvocationLimitExceeded, 1 x InvalidRequestContentException; "
+            "most refused: invented 1001"
+        ),
+        "refused 1: 1 x ConcurrentInvocationLimitExceeded",
     ]
+
+
+async def test_the_three_functions_most_refused_go_by_their_own_names_and_accounts(
+    totals: Totals, summary: RefusalSummary, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also those without a label. A failure of the backend is no refusal of a function."""
+    for account, name, times in (
+        ("000000000000", "a", 1),
+        ("000000000000", "b", 4),
+        ("111122223333", "b", 3),
+        ("000000000000", "c", 2),
+    ):
+        for _ in range(times):
+            summary.record_refusal(record(totals, Refusal.CONCURRENCY, name, account))
+    failed = refused(Refusal.BACKEND_ERROR, "broken")
+    failed.error_kind = "reset"
+    for _ in range(20):
+        totals.record(failed)
+        summary.record_refusal(failed)
+    summary.report()
+    (line,) = caplog.records
+    assert line.getMessage().endswith("; most refused: b 4, 111122223333/b 3, c 2")
+    assert line.fields["functions"][1] == {"account": "111122223333", "function": "b", "refused": 3}  # type: ignore[attr-defined]
+    assert line.fields["reasons"]["ConcurrentInvocationLimitExceeded"] == 10  # type: ignore[attr-defined]
 
 
 async def test_a_summary_comes_by_itself_after_a_while(
@@ -177,7 +211,7 @@ def test_a_refusal_is_in_the_summary_that_the_end_brings(caplog: pytest.LogCaptu
         served.send(invoke("closed"))
         served.send(invoke("open"))
     assert [record.getMessage() for record in caplog.records if record.getMessage().startswith("refused")] == [
-        "refused 1: 1 x ReservedFunctionConcurrentInvocationLimitExceeded (closed)"
+        "refused 1: 1 x ReservedFunctionConcurrentInvocationLimitExceeded; most refused: closed 1"
     ]
 
 

@@ -29,7 +29,7 @@ class ExchangeRecorder:
     def record(self, exchange: Exchange, scope: Scope) -> None:
         self._totals.record(exchange)
         if exchange.refusal is not None:
-            self._summary.record()
+            self._summary.record_refusal(exchange)
             if exchange.error_kind is None:  # else the backend failed, and nothing was refused
                 self._last_refusals.record(exchange)
             full, plan, report = exchange.full, exchange.plan, self.on_call_refused

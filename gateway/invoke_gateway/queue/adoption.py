@@ -111,12 +111,17 @@ def log_start(store: str, waiting: list[LaneBacklog], origin: Origin, now: float
     ours = [row for row in waiting if origin.is_ours(row.lane)]
     events = sum(row.events for row in ours)
     oldest = max(now - min((row.received_at for row in ours), default=now), 0.0)
-    log.info("events: %s (%s)", store, f"{events} waiting, oldest {describe_age(oldest)}" if events else "none waiting")
+    log.info(
+        "events: %s (%s)",
+        *(store, f"{events} waiting, oldest {describe_age(oldest)}" if events else "none waiting"),
+        extra={"fields": {"kind": "events", "store": store, "waiting": events, "oldest_seconds": round(oldest, 3)}},
+    )
     for held in origin.sum_held(waiting):
         log.warning(
             "%d events in %s are held: they were accepted for %s, and this gateway's backend is %s. Run them here with "
             "`invoke-gateway queue adopt` or a start with --adopt-events, or drop them with `queue drop --held`",
             *(held.events, store, held.origin, origin.name),
+            extra={"fields": {"kind": "events_held", "store": store, "held": held.events}},
         )
 
 

@@ -14,6 +14,7 @@ from typing import Protocol
 import watchfiles
 
 from ..settings import Settings, SettingsError, restart_needed
+from ..settings.changes import describe_changes
 from ..telemetry.reload_state import ReloadState
 
 log = logging.getLogger("invoke_gateway")
@@ -40,6 +41,7 @@ class Reloadable(Protocol):
 async def keep_reloading(gateway: Reloadable, read: Callable[[], Settings], changed: asyncio.Event) -> None:
     """Puts new limits in force whenever `changed` is set. Settings with mistakes are logged, and the old limits stay in
     force."""
+    in_force = gateway.settings
     while True:
         await changed.wait()
         changed.clear()
@@ -48,7 +50,9 @@ async def keep_reloading(gateway: Reloadable, read: Callable[[], Settings], chan
         except SettingsError as error:
             gateway.degraded["settings_invalid"] = True
             gateway.reload_state.record_refusal(str(error.problems[0]), len(error.problems))
-            log.error("settings not reloaded, so the old settings stay in force:\n%s", error)
+            problems = len(error.problems)
+            extra = {"fields": {"kind": "reload_refused", "problems": problems}}
+            log.error("settings not reloaded, so the old settings stay in force:\n%s", error, extra=extra)
             continue
         except Exception as error:  # a mistake of ours must not hide the next change
             gateway.degraded["settings_invalid"] = True
@@ -59,7 +63,20 @@ async def keep_reloading(gateway: Reloadable, read: Callable[[], Settings], chan
         waiting = restart_needed(gateway.settings, settings)
         gateway.reload_state.record_success(waiting)
         gateway.degraded |= {"settings_invalid": False, "restart_needed": bool(waiting)}
-        log.info("settings reloaded: accounts, credentials and quotas are in force")
+        changes = await asyncio.to_thread(describe_changes, in_force, settings)
+        in_force = settings
+        log.info(
+            "settings reloaded: %s",
+            changes,
+            extra={
+                "fields": {
+                    "kind": "reload",
+                    "changes": changes.shown,
+                    "changed": changes.number,
+                    "restart_needed": waiting,
+                }
+            },
+        )
         if waiting:
             log.warning("changed, but applied only by a restart: %s", ", ".join(waiting))
 

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import Protocol, cast
 
 from ..app.gateway import Gateway
@@ -34,28 +35,19 @@ from .process import (
 from .reload import Reloadable, SettingsWatch, keep_reloading, read_bytes
 from .sockets import CannotListen, bind
 from .startup_checks import StartupChecks
+from .startup_log import StartedServer, log_start, log_version
 
 log = logging.getLogger("invoke_gateway")
 
 
-class RunningServer(Reloadable, Protocol):
-    """Describes a gateway that accepts connections, in one process or in several.
+class RunningServer(StartedServer, Reloadable, Protocol):
+    """Describes a gateway that accepts connections, in one process or in several."""
 
-    listen, admin: the addresses that are bound; the first one if a name has several
-    """
-
-    listen: Address
-    admin: Address
-    invoke_addresses: list[Address]
-    admin_addresses: list[Address]
     tasks: BackgroundTasks
 
     @property
     def in_flight(self) -> int:
         """Calls that the backend has."""
-
-    async def check_backend(self) -> str | None:
-        """Returns the reason why the backend is down; None while it is up."""
 
     def cut_short(self) -> None:
         """Ends the wait for what still runs."""
@@ -91,6 +83,10 @@ class RunningGateway:
     async def check_backend(self) -> str | None:
         await self.gateway.backend_watch.check()
         return self.gateway.backend.why
+
+    async def find_degraded(self) -> list[str]:
+        await self.gateway.events.refresh()
+        return sorted(cause for cause, is_so in self.degraded.items() if is_so)
 
 
 @contextlib.asynccontextmanager
@@ -133,6 +129,7 @@ def run(
     except CannotOpenLog as error:
         log.error("%s", error)
         return 2
+    log_version(settings, config)
     raise_file_limit()
     content = read_bytes(config) if config is not None else None  # first of all: later bytes are compared with these
     try:
@@ -184,7 +181,7 @@ async def _run(
         changed.set()
     async with opened as server:
         up = server
-        await _announce(server)
+        await log_start(server)
         freeze_garbage()
         async with contextlib.AsyncExitStack() as stack:
             running = server.tasks.running
@@ -193,22 +190,16 @@ async def _run(
                 watched = SettingsWatch(config, content, changed)
                 await stack.enter_async_context(running(watched.keep_watching, "watch of the settings file"))
             await stop.wait()
-        log.info("draining: %d invocations in flight", server.in_flight)
-    log.info("stopped")
-
-
-async def _announce(server: RunningServer) -> None:
-    settings = server.settings
-    for address in server.invoke_addresses:
-        log.info("Invoke API on http%s://%s", "s" if settings.tls else "", address)
-    faults = " /faults" if settings.accepts_faults else ""
-    workers = " /workers" if settings.workers > 1 else ""
-    log.info("live page on http://%s/", server.admin)
-    paths = f"/metrics /healthz /readyz /limits /holds /in-flight /queue /refusals{faults}{workers}"
-    for address in server.admin_addresses:
-        log.info("admin on http://%s (%s)", address, paths)
-    url = settings.backend.url
-    log.info("backend %s", "demo (embedded: echo, sleep, fail, blob, stream)" if url == "demo" else url)
-    why_down = await server.check_backend()
-    if why_down is not None:
-        log.warning("serving without the backend: %s", why_down)
+        began = monotonic()
+        log.info(
+            "draining: %d invocations in flight",
+            server.in_flight,
+            extra={
+                "fields": {
+                    "kind": "draining",
+                    "in_flight": server.in_flight,
+                    "drain_seconds": server.settings.drain_seconds,
+                }
+            },
+        )
+    log.info("stopped", extra={"fields": {"kind": "stopped", "seconds": round(monotonic() - began, 3)}})

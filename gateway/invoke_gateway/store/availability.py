@@ -42,7 +42,8 @@ class Availability:
         reason = reason.rstrip(".")
         if self._failed_at is None:
             self._failed_at = self._clock()
-            log.error("%s at %s unavailable: %s. %s", self._name, self.where, reason, self._consequence)
+            extra = {"fields": {"kind": "store_unavailable", "store": self.where, "reason": reason}}
+            log.error("%s at %s unavailable: %s. %s", self._name, self.where, reason, self._consequence, extra=extra)
         self.unavailable_reason = reason
         self._notify()
 
@@ -51,7 +52,8 @@ class Availability:
             return
         if self._failed_at is not None:
             seconds = self._clock() - self._failed_at
-            log.info("%s at %s available again after %.1f s", self._name, self.where, seconds)
+            extra = {"fields": {"kind": "store_available", "store": self.where, "seconds": round(seconds, 3)}}
+            log.info("%s at %s available again after %.1f s", self._name, self.where, seconds, extra=extra)
             self._failed_at = None
         self.unavailable_reason = None
         self._notify()

@@ -10,13 +10,15 @@ from collections import Counter
 from collections.abc import Callable
 from time import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TextIO, TypeVar
 
 from ..asgi import ATTEMPT, INJECTED, Attempt, Scope
 from ..exchange import MOST_SHOWN, Exchange
 from ..invocation import InvocationType
+from ..policy.limits import DEFAULT_ACCOUNT, OTHER
 from ..policy.os_text import printable
 from .event_totals import EventTotals
+from .frequent import Frequent
 from .line_writer import LineHandler, LineWriter
 from .log_file import LogFile, is_same_file
 from .log_format import AccessFormatter, JsonFormatter, TextFormatter, Timestamps, encode_line
@@ -31,6 +33,10 @@ access = logging.getLogger("invoke_gateway.access")
 
 SUMMARY_SECONDS = 10
 _MOST_NAMED = 1_000  # conditions and functions, of drops
+_MOST_IN_LINE = 10
+_MOST_REFUSED = 3
+
+K = TypeVar("K")
 
 
 class LogOptions(NamedTuple):
@@ -213,13 +219,13 @@ def _name_event(line: dict[str, Any], attempt: Attempt, exchange: Exchange) -> N
     line |= {"request_id": attempt.request_id, "invocation_type": InvocationType.EVENT, "attempt": attempt.number}
 
 
-class _Summary:
+class _Summary(Generic[K]):
     """Sums up frequent occurrences in one line, so that a flood of them is not a flood of lines. A line has what
     `count` gained since the last one."""
 
-    def __init__(self, count: Callable[[], Counter[str]]) -> None:
+    def __init__(self, count: Callable[[], Counter[K]]) -> None:
         self._count = count
-        self._reported: Counter[str] = Counter()
+        self._reported: Counter[K] = Counter()
         self._timer: asyncio.TimerHandle | None = None
 
     def record(self) -> None:
@@ -237,36 +243,80 @@ class _Summary:
         if new:
             self._write(new)
 
-    def _write(self, new: Counter[str]) -> None:
+    def _write(self, new: Counter[K]) -> None:
         raise NotImplementedError
 
 
-class RefusalSummary(_Summary):
+class RefusalSummary(_Summary[str]):
+    """Logs refusals by reason, and the functions most refused by their own names, also those without a label."""
+
     def __init__(self, totals: Totals) -> None:
         super().__init__(totals.refused)
+        self._functions: Frequent[tuple[str, str]] = Frequent()
+
+    def record_refusal(self, exchange: Exchange) -> None:
+        """Counts the function of a refused request, and schedules the line."""
+        plan, invocation = exchange.plan, exchange.invocation
+        if plan is not None and invocation is not None and exchange.error_kind is None:  # else the backend failed
+            self._functions.add((plan.account, invocation.function.name))
+        if self._timer is None:
+            self.record()
 
     def _write(self, new: Counter[str]) -> None:
-        parts = [f"{count} x {why}" for why, count in new.most_common(10)]
-        log.warning("refused %d: %s", new.total(), ", ".join(parts))
+        reasons = new.most_common(_MOST_IN_LINE)
+        functions = self._functions.take(_MOST_REFUSED)
+        names = ", ".join(f"{_name_function(*key)} {count}" for key, count in functions)
+        parts = ", ".join(f"{count} x {why}" for why, count in reasons)
+        log.warning(
+            "refused %d: %s%s%s",
+            *(new.total(), parts, ", …" if len(new) > _MOST_IN_LINE else "", names and f"; most refused: {names}"),
+            extra={
+                "fields": {
+                    "kind": "refusals",
+                    "refused": new.total(),
+                    "reasons": dict(reasons),
+                    "functions": [
+                        {"account": account, "function": name, "refused": count} for (account, name), count in functions
+                    ],
+                }
+            },
+        )
 
 
-class DropSummary(_Summary):
+def _name_function(account: str, name: str) -> str:
+    return name if account == DEFAULT_ACCOUNT else f"{account}/{name}"
+
+
+class DropSummary(_Summary[tuple[str, str]]):
     """Logs events that ended without a successful run. Functions go by their own names, also those without a label."""
 
     def __init__(self, totals: EventTotals) -> None:
         super().__init__(lambda: Counter(self._drops))
-        self._drops: Counter[str] = Counter()
+        self._drops: Counter[tuple[str, str]] = Counter()
         totals.on_drop = self._record_drop
 
     def _record_drop(self, condition: str, function: str) -> None:
-        what = f"{condition} ({function})"
-        if what not in self._drops and len(self._drops) >= _MOST_NAMED:
-            what = f"{condition} (other)"
-        self._drops[what] += 1
+        key = (condition, function)
+        if key not in self._drops and len(self._drops) >= _MOST_NAMED:
+            key = (condition, OTHER)
+        self._drops[key] += 1
         self.record()
 
-    def _write(self, new: Counter[str]) -> None:
-        parts = [f"{count} {why}" for why, count in new.most_common(10)]
-        events = "1 event" if new.total() == 1 else f"{new.total()} events"
-        more = ", …" if len(new) > 10 else ""
-        log.warning("%s dropped: %s%s", events, ", ".join(parts), more)
+    def _write(self, new: Counter[tuple[str, str]]) -> None:
+        most = new.most_common(_MOST_IN_LINE)
+        parts = ", ".join(f"{count} {condition} ({function})" for (condition, function), count in most)
+        log.warning(
+            "%s dropped: %s%s",
+            *("1 event" if new.total() == 1 else f"{new.total()} events", parts),
+            ", …" if len(new) > _MOST_IN_LINE else "",
+            extra={
+                "fields": {
+                    "kind": "events_dropped",
+                    "dropped": new.total(),
+                    "functions": [
+                        {"function": function, "condition": condition, "dropped": count}
+                        for (condition, function), count in most
+                    ],
+                }
+            },
+        )

@@ -120,14 +120,14 @@ class Totals:
         return counts
 
     def refused(self) -> Counter[str]:
-        """Returns the refusals since the start: throttles by reason and function, others by error code."""
+        """Returns the refusals since the start: throttles by reason, others by error code."""
         refused = Counter(self.refusals)
-        for (_, label, fault), count in self.injected_faults.items():
+        for (_, _, fault), count in self.injected_faults.items():
             if fault not in (LATENCY, CUT):
-                refused[f"injected {fault} ({label})"] += count
-        for (_, label), counts in self.functions.items():
+                refused[f"injected {fault}"] += count
+        for counts in self.functions.values():
             for reason, count in counts.throttles.items():
-                refused[f"{reason} ({label})"] += count
+                refused[reason] += count
         return refused
 
     def record_injected(self, plan: Plan, injected: Injected) -> None:

@@ -51,14 +51,18 @@ class BackendState:
 
     def record_up(self) -> None:
         if self.is_up is False and self.is_logged:
-            log.info("backend %s is up again, after %.1f s", self._origin, monotonic() - self._down_since)
+            seconds = monotonic() - self._down_since
+            extra = {"fields": {"kind": "backend_up", "url": self._origin, "seconds": round(seconds, 3)}}
+            log.info("backend %s is up again, after %.1f s", self._origin, seconds, extra=extra)
         self.is_up, self.why = True, None
 
     def record_down(self, why: str) -> None:
         if self.is_up is not False:
             self._down_since = monotonic()
             if self.is_up and self.is_logged:
-                log.warning("backend %s is down: %s Synchronous calls get 500 until it is up.", self._origin, why)
+                extra = {"fields": {"kind": "backend_down", "url": self._origin, "reason": why}}
+                text = "backend %s is down: %s Synchronous calls get 500 until it is up."
+                log.warning(text, self._origin, why, extra=extra)
         self.is_up, self.why = False, why
 
     def describe(self) -> dict[str, object]:

@@ -69,7 +69,9 @@ class Replacer:
                     return
                 await self._replace(self._worker.number)
             workers.replaced += 1
-            log.info("worker %d was replaced by process %d", self._worker.number, self._worker.process.pid)
+            number, pid = self._worker.number, self._worker.process.pid
+            extra = {"fields": {"kind": "worker_replaced", "worker": number, "process": pid}}
+            log.info("worker %d was replaced by process %d", number, pid, extra=extra)
             if workers.is_draining:
                 await supervisor.stop(self._worker)
 
@@ -172,7 +174,8 @@ class Supervisor:
         elif status == 0:
             level, how = logging.INFO, "ended on request"
         pid = worker.process.pid
-        log.log(level, "worker %d (process %d) %s, and is replaced", worker.number, pid, how)
+        extra = {"fields": {"kind": "worker_ended", "worker": worker.number, "process": pid, "status": status}}
+        log.log(level, "worker %d (process %d) %s, and is replaced", worker.number, pid, how, extra=extra)
         if status and self.settings.shared.reclaim_after == "lease":
             await reclaim_slots(worker.name, self.workers.serving())
 
@@ -221,6 +224,10 @@ class Supervisor:
                 seconds = self.settings.backend.connect_timeout_seconds + 1
                 return cast("str | None", await worker.call("backend", seconds=seconds))
         return None
+
+    async def find_degraded(self) -> list[str]:
+        await self.aggregate.refresh()
+        return sorted(cause for cause, is_so in self.aggregate.degraded.items() if is_so)
 
     async def adopt(self, settings: Settings) -> None:
         """Puts new limits in force, also for later workers. What needs a restart stays as it was."""

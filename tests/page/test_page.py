@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from invoke_gateway import __version__
+from invoke_gateway.admin.live.episodes import QUIET_SAMPLES
 from invoke_gateway.policy.limits import AccountLimits, FunctionLimits, Limits
 from tests.page.browser import Watched, watched_page
 from tests.page.traffic import Shop, shop
@@ -24,6 +26,8 @@ from tests.support.stores import Store, running_store
 Open = Callable[..., Watched]
 
 RESERVED = {"default": {"concurrent_executions": 10, "functions": {"hold-a": {"reserved_concurrent_executions": 2}}}}
+RESERVED_REASON = "ReservedFunctionConcurrentInvocationLimitExceeded"
+SIGNED = "X-Amz-Date: x\r\nAuthorization: AWS4-HMAC-SHA256 Credential=AKIAEXAMPLE/d/r/lambda/aws4_request"
 MARKUP = "<img src=x onerror=\"document.title='taken over'\"><b>bold</b>"
 
 
@@ -36,7 +40,7 @@ def served() -> Iterator[Gateway]:
 
 @pytest.fixture(scope="module")
 def busy_shop() -> Iterator[Shop]:
-    with shop() as started, started.busy():
+    with shop(faults=True) as started, started.busy():
         started.hold(function="report-monthly", slots=2, seconds=600)
         yield started
 
@@ -46,7 +50,7 @@ def row(page: Page, name: str):
 
 
 def names(page: Page) -> list[str]:
-    return page.locator("tr.row button").all_inner_texts()
+    return page.locator("tr.row .opens").all_inner_texts()
 
 
 def has_sideways_scroll(page: Page) -> bool:
@@ -89,23 +93,156 @@ def test_a_call_shows_while_it_runs_and_is_gone_afterwards(served: Gateway, open
     with calls_under_way(served, "hold-a", "hold-b"):
         expect(row(page, "hold-a").locator(".numbers")).to_have_text("1 / 2")
         expect(row(page, "hold-b").locator(".numbers")).to_have_text("1 / 8")
-        expect(page.locator(".account .claimed")).to_have_text("3 of 10 claimed · 2 in flight")
+        expect(page.locator(".account .in-flight")).to_have_text("2 of 10 in flight")
+        expect(page.locator(".account .claimed")).to_contain_text("3 claimed")
     expect(row(page, "hold-a").locator(".numbers")).to_have_text("0 / 2")
-    expect(page.locator(".account .claimed")).to_have_text("2 of 10 claimed · 0 in flight")
+    expect(page.locator(".account .in-flight")).to_have_text("0 of 10 in flight")
+    expect(row(page, "hold-a").locator(".c-rate").first).to_have_text(re.compile(r"^[\d.<]+$"))
+    expect(row(page, "hold-a").locator(".c-time").first).to_have_text(re.compile(r"^(<1|\d+) ms$|^[\d.]+ s$"))
 
 
-def test_a_refusal_shows_its_limit_and_what_held_it(served: Gateway, open_page: Open) -> None:
+def test_a_refusal_shows_at_once_in_words_who_is_throttled_and_why(served: Gateway, open_page: Open) -> None:
     page = open_page(served).page
+    expect(page.locator("#headline")).to_have_text("Nothing is refused")
     expect(page.get_by_text("Nothing has been refused.")).to_be_visible()
     with calls_under_way(served, "hold-a", "hold-a"):
-        assert refusal_of(served.send(invoke("hold-a")))[0] == 429
+        for _ in range(3):
+            assert refusal_of(served.send(invoke("hold-a", b"{}", SIGNED)))[0] == 429
+        expect(page.locator("#headline")).to_have_text(
+            re.compile(r"^Throttling now: hold-a [\d.]+/s, reservation full$")
+        )
+        expect(page.locator("#headline")).to_have_attribute("title", RESERVED_REASON)
+        expect(page.locator("#announce")).to_have_text("Throttling now. hold-a, reservation full")
         refused = page.locator("#refusals li")
         expect(refused).to_have_count(1)
-        expect(refused).to_contain_text("reserved_concurrent_executions: 2 of 2 in use")
-        expect(refused).to_contain_text("held by hold-a 2 (oldest")
+        expect(refused).to_contain_text(re.compile(r"hold-a×3 in \d s"))
+        expect(refused).to_contain_text("2 of 2 in use, used by hold-a 2")
+        expect(refused).to_contain_text("caller AKIAEXAMPLE")
+        expect(refused.locator(".chip")).to_have_attribute("title", RESERVED_REASON)
         expect(row(page, "hold-a").locator(".numbers")).to_have_text("2 / 2 full")
-        expect(row(page, "hold-a").locator(".throttles .chip")).to_have_text("reserved concurrency 1")
-        expect(row(page, "hold-a").locator(".oldest")).to_have_text(re.compile(r"\d\.\d s"))
+        expect(row(page, "hold-a").locator(".throttles .chip")).to_have_text("reservation full 3")
+        expect(row(page, "hold-a").locator(".throttles .chip")).to_have_attribute("title", RESERVED_REASON)
+        expect(row(page, "hold-a").locator(".refused b")).to_have_text(re.compile(r"^[\d.]+/s$"))
+        expect(row(page, "hold-a").locator(".c-oldest")).to_have_text(re.compile(r"\d\.\d s"))
+    served.on_loop(lambda: [served.server.gateway.admin.samples.episodes.sample() for _ in range(QUIET_SAMPLES + 1)])
+    expect(page.locator("#headline")).to_have_text("Nothing is refused")
+    expect(page.locator("#refusals li")).to_contain_text("last at")
+
+
+def test_the_pool_and_a_reservation_of_zero_have_words_of_their_own(open_page: Open) -> None:
+    functions = {"hold-a": {}, "off": {"reserved_concurrent_executions": 0}}
+    with gateway(accounts={"default": {"concurrent_executions": 1, "functions": functions}}) as served:
+        page = open_page(served).page
+        with calls_under_way(served, "hold-a"):
+            assert refusal_of(served.send(invoke("hold-a")))[0] == 429
+            assert refusal_of(served.send(invoke("off")))[0] == 429
+            assert refusal_of(served.send(invoke("nobody-configured-me")))[0] == 429
+            said = page.locator("#verdict")
+            expect(said).to_contain_text(re.compile(r"hold-a [\d.]+/s, pool full"))
+            expect(said).to_contain_text(re.compile(r"off [\d.]+/s, off \(reservation 0\)"))
+            expect(said).to_contain_text(re.compile(r"(functions without metrics|and others) [\d.]+/s, pool full"))
+            expect(row(page, "off").locator(".where")).to_have_text("off (reservation 0)")
+            expect(page.locator(".account .chip")).to_have_text("pool full")
+
+
+def test_the_head_line_has_the_gateway_and_what_is_degraded(served: Gateway, open_page: Open) -> None:
+    application = served.server.gateway
+    page = open_page(served).page
+    facts = page.locator("#facts")
+    expect(facts).to_contain_text(f"Version{__version__}")
+    expect(facts).to_contain_text(re.compile(r"Backendhttp://127\.0\.0\.1:\d+, (up|unknown)"))
+    expect(facts).to_contain_text(re.compile(r"Uptime\d+ s"))
+    expect(page.locator("#problems")).to_be_hidden()
+    served.on_loop(lambda: application.degraded.update(event_store=True, something_new=True))
+    expect(page.locator("#problems li")).to_have_text(
+        ["The store of events cannot keep any.", "Degraded: something_new."]
+    )
+    expect(page.locator("#verdict")).to_have_attribute("data-state", "degraded")
+
+
+def test_a_settings_file_that_was_refused_is_shown(served: Gateway, open_page: Open) -> None:
+    page = open_page(served).page
+    error = {"at": 1_795_315_920.4, "problem": "gw.yaml:3: no <b>", "problems": 3, "in_force_since": 1_795_310_000.1}
+    served.on_loop(lambda: setattr(served.server.gateway.admin.live_stream._view, "_settings_error", lambda: error))
+    shown = page.locator("#problems li")
+    expect(shown).to_contain_text(
+        re.compile(r"^Settings file refused at .*: gw\.yaml:3: no <b> \(and 2 more\)\. The settings")
+    )
+
+
+def test_a_function_opened_shows_who_holds_its_slots_and_commands_to_copy(served: Gateway, browser: Browser) -> None:
+    with watched_page(browser, permissions=["clipboard-read", "clipboard-write"]) as watched:
+        page = watched.page
+        page.goto(f"http://{served.server.admin}/")
+        with calls_under_way(served, "hold-a"):
+            row(page, "hold-a").get_by_role("button").click()
+            held = page.get_by_role("table", name="Slots of hold-a").get_by_role("row")
+            expect(held).to_have_count(2)
+            expect(held.nth(1)).to_contain_text(re.compile(r"[0-9a-f-]{36}unsigned.*\d\.\d s"))
+            page.get_by_role("button", name="Copy: Hold its free slots").click()
+            expect(page.get_by_text("Copied")).to_be_visible()
+            command = page.evaluate("navigator.clipboard.readText()")
+            assert command == f"invoke-gateway hold hold-a --slots 1 --seconds 30 --admin {served.server.admin}"
+        expect(page.get_by_text("No call holds a slot of this function now.")).to_be_visible()
+        assert watched.complaints == []
+
+
+def test_what_is_claimed_is_explained_behind_a_question_mark(served: Gateway, open_page: Open) -> None:
+    page = open_page(served).page
+    text = page.get_by_text("ClaimedAccountConcurrency")
+    expect(text).to_be_hidden()
+    page.get_by_role("button", name="What is claimed?").click()
+    expect(text).to_be_visible()
+
+
+def test_an_account_is_one_line_that_opens(busy_shop: Shop, open_page: Open) -> None:
+    page = open_page(busy_shop).page
+    account = page.locator(".account").filter(has_text="111122223333")
+    expect(account.locator(".legend")).to_be_hidden()
+    account.get_by_role("button", name="111122223333").click()
+    expect(account.locator(".legend")).to_contain_text("reserved, in use")
+    expect(account.get_by_role("button", name="111122223333")).to_have_attribute("aria-expanded", "true")
+
+
+def test_events_that_wait_are_shown_by_function(open_page: Open) -> None:
+    functions = {"hold-a": {"reserved_concurrent_executions": 1}}
+    with gateway(accounts={"default": {"concurrent_executions": 10, "functions": functions}}) as served:
+        page = open_page(served).page
+        expect(page.locator("#queue-counts")).to_contain_text("waiting0")
+        with calls_under_way(served, "hold-a"):
+            for _ in range(3):
+                assert served.send(invoke("hold-a", b"{}", "X-Amz-Invocation-Type: Event")).status == 202
+            expect(page.locator("#queue-counts")).to_contain_text("waiting3")
+            line = page.locator("#queue-rows tr")
+            expect(line).to_contain_text(re.compile(r"^hold-a3––\d+ s$"))
+
+
+def test_holds_and_fault_scripts_that_are_on_are_shown(busy_shop: Shop, open_page: Open) -> None:
+    page = open_page(busy_shop).page
+    shown = page.locator("#deliberate-list")
+    expect(shown).to_contain_text(re.compile(r"Hold \d+: 2 slots of report-monthly, \d+ (s|min) left"))
+    busy_shop.add_script(function="refund", steps=[{"pass": 2}, {"error": "ServiceException", "repeat": 3}])
+    expect(shown).to_contain_text(
+        "refund, step 1 of 2. Next: 2 calls pass; ServiceException ×3. 0 calls so far, 0 injected"
+    )
+
+
+def test_the_sparklines_have_the_ceiling_as_their_top_and_a_range_of_five_minutes_or_an_hour(
+    busy_shop: Shop, open_page: Open
+) -> None:
+    page = open_page(busy_shop).page
+    spark = row(page, "report-monthly").locator(".spark")  # whose slots are all in use, half of them by a hold
+    expect(spark).to_have_attribute("aria-label", "Highest of the last 5 minutes: 4 of 4")
+    expect(spark.locator(".line")).to_have_attribute("d", re.compile(r"^M\d+ 0\.8L"))
+    widths = page.eval_on_selector_all("tr.row .spark", "all => all.map(each => each.getBoundingClientRect().width)")
+    assert len(set(widths)) == 1
+    page.get_by_role("button", name="1 h").click()
+    expect(page.locator("#past")).to_have_text("Last hour")
+    expect(spark).to_have_attribute("aria-label", "Highest of the last 60 minutes: 4 of 4")
+    assert page.url.endswith("/?minutes=60")
+    page.reload()
+    expect(page.get_by_role("button", name="1 h")).to_have_attribute("aria-pressed", "true")
+    expect(page.locator("#past")).to_have_text("Last hour")
 
 
 def test_a_hold_is_marked_as_one(busy_shop: Shop, open_page: Open) -> None:
@@ -116,7 +253,7 @@ def test_a_hold_is_marked_as_one(busy_shop: Shop, open_page: Open) -> None:
 def test_the_bar_shows_reserved_used_and_claimed_in_their_proportions(served: Gateway, open_page: Open) -> None:
     page = open_page(served, reduced_motion="reduce").page
     with calls_under_way(served, "hold-a", "hold-b", "hold-c", "hold-d"):
-        expect(page.locator(".account .claimed")).to_have_text("5 of 10 claimed · 4 in flight")
+        expect(page.locator(".account .claimed")).to_contain_text("5 claimed")
         widths = page.eval_on_selector_all(".account .bar i", "all => all.map(each => each.style.width)")
         assert widths == ["10%", "0%", "0%", "10%", "30%", "0%", "0%"]
         assert page.locator(".account .edge u").evaluate("each => each.style.width") == "50%"
@@ -141,19 +278,19 @@ def test_of_shared_counters_it_shows_the_calls_of_all_gateways_and_this_ones_par
             calls_under_way(one, "hold-a", "hold-b"),
             calls_under_way(other, "hold-a", "hold-c", "hold-c"),
         ):
-            expect(page.locator(".account .claimed")).to_have_text("5 of 10 claimed · 5 in flight, 2 here")
+            expect(page.locator(".account .in-flight")).to_have_text("5 of 10 in flight, 2 here")
             expect(row(page, "hold-a").locator(".numbers")).to_have_text("2 / 2 full")
             expect(row(page, "hold-a").locator(".where")).to_have_text("reserved · 1 here")
             expect(row(page, "hold-c").locator(".where")).to_have_text("shared pool · 0 here")
-            expect(row(page, "hold-c").locator(".oldest")).to_have_text("")
+            expect(row(page, "hold-c").locator(".c-oldest")).to_have_text("")
             widths = page.eval_on_selector_all(".account .bar i", "all => all.map(each => each.style.width)")
             assert widths == ["10%", "10%", "0%", "0%", "10%", "20%", "0%"]
             of_row = row(page, "hold-a").locator(".bar i")
             assert [each.evaluate("each => each.style.width") for each in of_row.all()] == ["50%", "50%", "0%"]
             assert min(contrasts(page).values()) >= 4.5
-            page.set_viewport_size({"width": 360, "height": 800})
+            page.set_viewport_size({"width": 375, "height": 800})
             assert not has_sideways_scroll(page)
-        expect(page.locator(".account .claimed")).to_have_text("2 of 10 claimed · 0 in flight, 0 here")
+        expect(page.locator(".account .in-flight")).to_have_text("0 of 10 in flight, 0 here")
 
 
 def test_of_shared_counters_that_nobody_else_shares_it_says_so(open_page: Open) -> None:
@@ -195,11 +332,11 @@ def test_it_asks_nobody_but_its_gateway(busy_shop: Shop, open_page: Open) -> Non
 def test_under_load_it_keeps_changing_and_a_sparkline_grows(busy_shop: Shop, open_page: Open) -> None:
     page = open_page(busy_shop).page
     cell = row(page, "migrate-legacy").locator(".throttles .chip")  # whose every call is refused
-    expect(cell).to_have_text(re.compile(r"reserved concurrency \d+"))
+    expect(cell).to_have_text(re.compile(r"off \(reservation 0\) \d+"))
     before = cell.inner_text()
     expect(cell).not_to_have_text(before)
     expect(row(page, "checkout").locator(".spark .line")).to_have_attribute("d", re.compile(r"^M\d+ [\d.]+L"))
-    expect(row(page, "checkout").locator(".peak")).to_have_text(re.compile(r"peak \d+"))
+    expect(row(page, "checkout").locator(".c-rate").first).to_have_text(re.compile(r"\d"))
 
 
 def test_search_is_by_part_of_a_name_and_stays_in_the_address(busy_shop: Shop, open_page: Open) -> None:
@@ -254,16 +391,18 @@ def test_tab_goes_through_the_tools_before_the_rows(busy_shop: Shop, open_page: 
     for _ in range(4):
         page.keyboard.press("Tab")
         order.append(page.evaluate("document.activeElement.id || document.activeElement.tagName"))
-    assert order == ["search", "account", "top", "BUTTON"]
+    assert order == ["search", "account", "top", "BUTTON"]  # of the first account
 
 
-@pytest.mark.parametrize("width", [360, 768, 1280])
+@pytest.mark.parametrize("width", [375, 768, 1280, 1920])
 def test_it_fits_its_screen(busy_shop: Shop, open_page: Open, width: int) -> None:
     page = open_page(busy_shop, width=width, height=800).page
     expect(page.locator("#refusals li").first).to_be_visible()
     assert not has_sideways_scroll(page)
     row(page, "report-monthly").get_by_role("button").click()
-    expect(page.locator(".details:visible")).to_have_count(1)
+    expect(page.locator(".details:visible .holders td").first).to_be_visible()
+    page.locator(".account .opens").first.click()
+    page.locator(".question").first.click()
     assert not has_sideways_scroll(page)
 
 
@@ -271,7 +410,10 @@ def test_it_fits_its_screen(busy_shop: Shop, open_page: Open, width: int) -> Non
 def test_every_text_can_be_read_in_dark_and_in_light(busy_shop: Shop, open_page: Open, scheme: str) -> None:
     page = open_page(busy_shop, color_scheme=scheme).page
     expect(page.locator("#refusals li").first).to_be_visible()
-    expect(page.locator(".chip.hot").first).to_be_visible()
+    expect(page.locator("#refusals .chip.full").first).to_be_visible()
+    page.locator(".account .opens").first.click()
+    row(page, "report-monthly").get_by_role("button").click()
+    expect(page.locator(".holders td").first).to_be_visible()
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, re.findall(r"\d+", background)[:3])) < 200) is (scheme == "dark")
     found = contrasts(page)
@@ -285,7 +427,7 @@ def test_names_are_text_and_never_markup(served: Gateway, open_page: Open) -> No
     odd = Limits(AccountLimits("000000000000", 10, {MARKUP: FunctionLimits(1)}))
     served.on_loop(lambda: setattr(application, "tables", application.tables._replace(limits=odd)))
     page = open_page(served).page
-    expect(page.locator("tr.row button")).to_have_text(MARKUP)
+    expect(page.locator("tr.row .opens")).to_have_text(MARKUP)
     assert page.locator("tr.row img, tr.row b b").count() == 0
     assert page.title() == "Invoke Gateway"
 

@@ -77,9 +77,14 @@ class Shop(Gateway):
         call.answer()
 
     def hold(self, **wanted: Any) -> None:
+        self._post("/holds", wanted)
+
+    def add_script(self, **wanted: Any) -> None:
+        self._post("/faults", wanted)
+
+    def _post(self, path: str, document: dict[str, Any]) -> None:
         with Wire(self.server.admin.port) as wire:
-            body = json.dumps(wanted).encode()
-            assert wire.send(invoke("", body, JSON, path="/holds")).answer().status == 201
+            assert wire.send(invoke("", json.dumps(document).encode(), JSON, path=path)).answer().status == 201
 
     @contextlib.contextmanager
     def busy(self) -> Iterator[None]:

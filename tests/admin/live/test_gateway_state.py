@@ -74,6 +74,7 @@ def test_holds_and_scripts_are_bounded_and_the_rest_is_counted() -> None:
 
 def test_workers_are_shown_with_whole_seconds() -> None:
     assert make().describe()["workers"] is None
+    assert make().describe()["fault_scripts"] is None
     workers = [{"worker": 1, "serving_seconds": 12.7, "silent_seconds": None}]
     document = make(describe_workers=lambda: workers).describe()
     assert document["workers"] == [{"worker": 1, "serving_seconds": 12, "silent_seconds": None}]

@@ -90,8 +90,9 @@ class Episodes:
         return sorted(self._open.values(), key=lambda episode: -episode.per_second)
 
     def newest_first(self) -> list[Episode]:
-        """Returns all episodes: those that go on, then the ended ones; the last refusal first."""
-        return sorted([*self._open.values(), *self._ended], key=lambda episode: -episode.last_at)
+        """Returns all episodes: those that go on, the newest first; then the ended ones, the last to end first."""
+        going_on = sorted(self._open.values(), key=lambda episode: -episode.first_at)
+        return [*going_on, *reversed(self._ended)]
 
     def _find_grown(self) -> Iterator[tuple[Key, int]]:
         totals = self._totals

@@ -55,20 +55,25 @@ class GatewayState:
     def describe(self) -> dict[str, object]:
         """Returns the members of docs/guides/live-page.md."""
         holds = self._describe_holds()
-        scripts = [script for script in self._list_scripts() if not script.is_over]
+        scripts = self._list_scripts()
         return {
             "gateway": {**self._facts, **self._backend.describe()},
             "degraded": sorted(cause for cause, is_so in self._degraded.items() if is_so),
             "queue": None if self._queue is None else self._queue.document,
             "holds": [{**hold, "seconds_left": round(hold["seconds_left"])} for hold in holds[:MOST_HOLDS]],
             "holds_left_out": max(0, len(holds) - MOST_HOLDS),
-            "fault_scripts": [_describe_script(script) for script in scripts[:MOST_SCRIPTS]],
-            "fault_scripts_left_out": max(0, len(scripts) - MOST_SCRIPTS),
+            "fault_scripts": None
+            if scripts is None
+            else [_describe_script(script) for script in scripts[:MOST_SCRIPTS]],
+            "fault_scripts_left_out": max(0, len(scripts or ()) - MOST_SCRIPTS),
             "workers": _round_seconds(self._describe_workers()),
         }
 
-    def _list_scripts(self) -> list[FaultScript]:
-        return [] if self._fault_scripts is None else self._fault_scripts.all()
+    def _list_scripts(self) -> list[FaultScript] | None:
+        """Returns the scripts that go on; None where fault scripts are off."""
+        if self._fault_scripts is None:
+            return None
+        return [script for script in self._fault_scripts.all() if not script.is_over]
 
 
 def _round_seconds(workers: list[dict[str, Any]] | None) -> list[dict[str, Any]] | None:

@@ -1,4 +1,7 @@
-"""Serves the live page: one file, with a policy that permits only its own scripts, and requests only to its gateway."""
+"""Serves the live page as one file, with a policy that permits only its own scripts, and requests only to its gateway.
+
+The page is written in several files (`assets/`), which are put into one when it is first served, without a build.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ import re
 from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
+
+_ASSET = re.compile(r'<link rel="stylesheet" href="([a-z]+\.css)">|<script src="([a-z]+\.js)"></script>')
 
 _PARTS = {
     "script-src": re.compile(r"<script>(.*?)</script>", re.DOTALL),
@@ -22,8 +27,8 @@ class LivePage(NamedTuple):
 
 @cache
 def load_page() -> LivePage:
-    """Loads the page and its headers. The hashes are computed from the file, so it can be changed without a build."""
-    html = (files(__package__) / "live.html").read_text(encoding="utf-8")
+    """Loads the page and its headers. The hashes are computed from the files, so the files can be changed."""
+    html = _ASSET.sub(_put_in, _read("live.html"))
     allowed = [f"{name} {' '.join(map(_hash, part.findall(html)))}" for name, part in _PARTS.items()]
     policy = [
         "default-src 'none'",
@@ -43,6 +48,15 @@ def load_page() -> LivePage:
         "cross-origin-resource-policy": "same-origin",
     }
     return LivePage(html.encode(), headers)
+
+
+def _put_in(named: re.Match[str]) -> str:
+    style, script = named.groups()
+    return f"<style>\n{_read(style)}</style>" if style else f"<script>\n{_read(script)}</script>"
+
+
+def _read(name: str) -> str:
+    return (files(__package__) / "assets" / name).read_text(encoding="utf-8")
 
 
 def _hash(text: str) -> str:

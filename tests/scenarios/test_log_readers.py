@@ -186,32 +186,64 @@ def test_workers_do_not_mix_their_lines(tmp_path: Path, store: Store) -> None:
             assert re.match(r"20\d\d-", line), line[:200]
 
 
-def test_warnings_and_errors_that_nothing_handles_are_lines_of_the_log(tmp_path: Path) -> None:
-    code = (
-        "import threading, warnings\n"
-        "from invoke_gateway.telemetry.log import LogOptions, set_up_logging\n"
-        "set_up_logging(LogOptions(worker=1))\n"
-        "warnings.warn('a warning')\n"
-        "class Bad:\n"
-        "    def __del__(self): raise ValueError('in del')\n"
-        "Bad()\n"
-        "thread = threading.Thread(target=lambda: 1 / 0, name='short'); thread.start(); thread.join()\n"
-        "raise KeyError('at last')\n"
-    )
+UNHANDLED = (
+    "import asyncio, logging, threading, warnings\n"
+    "from invoke_gateway.telemetry.log import LogOptions, set_up_logging\n"
+    "set_up_logging(LogOptions({format!r}, worker=1))\n"
+    "warnings.warn('a warning')\n"
+    "class Bad:\n"
+    "    def __del__(self): raise ValueError('in del')\n"
+    "Bad()\n"
+    "thread = threading.Thread(target=lambda: 1 / 0, name='short'); thread.start(); thread.join()\n"
+    "async def callback(): asyncio.get_running_loop().call_soon(lambda: [][1]); await asyncio.sleep(0)\n"
+    "asyncio.run(callback())\n"
+    "logging.getLogger('uvicorn.error').critical('of uvicorn \\udc80')\n"
+    "logging.getLogger('invoke_gateway').error('%d', 'no number')\n"
+    "raise KeyError('at last')\n"
+)
+ENDS = [
+    "UserWarning: a warning",
+    "",
+    "the thread short has failed",
+    "Exception in callback",
+    "of uvicorn \\",
+    "could not be made",
+    "the process ends with an unhandled error",
+]
+
+
+def log_unhandled(format: str) -> str:
+    code = UNHANDLED.format(format=format)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
-    heads = [line for line in done.stderr.splitlines() if re.match(r"20\d\d-", line)]
-    ends = [
-        "UserWarning: a warning",
-        "",
-        "the thread short has failed",
-        "the process ends with an unhandled error",
+    return done.stderr
+
+
+def test_warnings_and_errors_that_nothing_handles_are_lines_of_the_log() -> None:
+    text = log_unhandled("text")
+    heads = [line for line in text.splitlines() if re.match(r"20\d\d-", line)]
+    assert len(heads) == len(ENDS)
+    assert all(" worker 1: " in head and end in head for head, end in zip(heads, ENDS, strict=True)), heads
+    assert all(line.startswith("    ") for line in text.splitlines() if line not in heads)
+    for error in ("ValueError: in del", "ZeroDivisionError", "IndexError", "KeyError: 'at last'"):
+        assert f"\n    {error}" in text
+
+
+def test_warnings_and_errors_that_nothing_handles_are_objects_of_one_line() -> None:
+    lines = [json.loads(line) for line in log_unhandled("json").splitlines()]
+    assert len(lines) == len(ENDS)
+    assert all(line["worker"] == 1 and end in line["message"] for line, end in zip(lines, ENDS, strict=True)), lines
+    assert [line["logger"] for line in lines] == [
+        *("py.warnings", "invoke_gateway", "invoke_gateway", "asyncio", "uvicorn.error", "invoke_gateway"),
+        "invoke_gateway",
     ]
-    assert len(heads) == len(ends)
-    assert all(" worker 1: " in head and end in head for head, end in zip(heads, ends, strict=True)), heads
-    assert "ValueError: in del" in done.stderr
-    assert "ZeroDivisionError" in done.stderr
-    assert "KeyError: 'at last'" in done.stderr
+    errors = [line["exception"].splitlines()[-1] for line in lines if "exception" in line]
+    assert [error.partition(":")[0] for error in errors] == [
+        "ValueError",
+        "ZeroDivisionError",
+        "IndexError",
+        "KeyError",
+    ]
 
 
 def test_a_signal_while_the_reader_stands_still_ends_it_all_the_same(unread: tuple[Served, int]) -> None:

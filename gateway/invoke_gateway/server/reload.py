@@ -78,7 +78,8 @@ async def keep_reloading(gateway: Reloadable, read: Callable[[], Settings], chan
             },
         )
         if waiting:
-            log.warning("changed, but applied only by a restart: %s", ", ".join(waiting))
+            extra = {"fields": {"kind": "restart_needed", "restart_needed": waiting}}
+            log.warning("changed, but applied only by a restart: %s", ", ".join(waiting), extra=extra)
 
 
 class SettingsWatch:

@@ -79,7 +79,9 @@ def _log_addresses(server: StartedServer, settings: Settings) -> None:
         log.info("Invoke API on %s", url, extra={"fields": {"kind": "listening", "listener": "invoke", "url": url}})
     faults = " /faults" if settings.accepts_faults else ""
     workers = " /workers" if settings.workers > 1 else ""
-    log.info("live page on http://%s/", server.admin)
+    url = f"http://{server.admin}/"
+    extra = {"fields": {"kind": "listening", "listener": "live_page", "url": url}}
+    log.info("live page on %s", url, extra=extra)
     paths = f"/metrics /healthz /readyz /limits /holds /in-flight /queue /refusals{faults}{workers}"
     for address in server.admin_addresses:
         url = f"http://{address}"

@@ -207,9 +207,13 @@ def write_access_line(exchange: Exchange, scope: Scope) -> None:
     line["fault"] = exchange.error_kind
     line["function_error"] = exchange.function_error or None
     line["client_is_gone"] = exchange.client_is_gone or None
-    line["backend_seconds"] = exchange.backend_seconds
-    line["duration_seconds"] = exchange.duration_seconds
+    line["backend_seconds"] = _round(exchange.backend_seconds)
+    line["duration_seconds"] = _round(exchange.duration_seconds)
     access.info(encode_line({key: value for key, value in line.items() if value is not None}))
+
+
+def _round(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 6)
 
 
 def _name_event(line: dict[str, Any], attempt: Attempt, exchange: Exchange) -> None:

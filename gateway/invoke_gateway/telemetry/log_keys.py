@@ -29,6 +29,7 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "store_unavailable": ("a store cannot be reached", ("store", "reason")),
     "store_available": ("a store can be reached again", ("store", "seconds")),
     "reload": ("the settings were read again", ("changes", "changed", "restart_needed")),
+    "restart_needed": ("settings are changed in the file and wait for a restart", ("restart_needed",)),
     "reload_refused": ("the settings file has mistakes, and the old limits stay in force", ("problems",)),
     "refusals": ("refusals of the last ten seconds", ("refused", "reasons", "functions")),
     "events_dropped": (
@@ -59,7 +60,7 @@ FIELDS = {
     "held": "number of held events",
     "in_flight": "calls that the backend has",
     "is_up": "true if the backend can be reached",
-    "listener": "`invoke` or `admin`",
+    "listener": "`invoke`, `admin` or `live_page`",
     "oldest_seconds": "age of the oldest waiting event (seconds)",
     "problems": "number of mistakes; the message names them",
     "process": "process id",

@@ -85,6 +85,16 @@ def test_a_start_a_reload_a_burst_of_refusals_and_a_drain_are_objects_with_docum
             assert datetime.fromisoformat(line["time"]).tzinfo is not None
 
 
+def test_a_start_without_its_store_names_the_cause_of_its_degradation(tmp_path: Path) -> None:
+    with served(tmp_path, "--log-format", "json", "--counters", f"redis://127.0.0.1:{free_port()}/0") as gateway:
+        gateway.until_up()
+        ready = until_kind(gateway, "ready")
+        assert (ready["level"], ready["degraded"]) == ("warning", ["store_unavailable"])
+        assert ready["message"].startswith("ready, but degraded: store_unavailable. ")
+        assert of_kind(gateway, "store_unavailable")["reason"]
+        assert gateway.stop() == 0
+
+
 def test_functions_that_the_settings_do_not_name_go_by_their_own_names(tmp_path: Path) -> None:
     """Metrics count them as `other`."""
     accounts = {"default": {"concurrent_executions": 0, "requests_per_second": "off"}}

@@ -84,6 +84,12 @@ def test_a_record_of_text_has_a_time_with_zone_its_level_and_worker() -> None:
     assert datetime.fromisoformat(text.split()[0]).tzinfo is not None
 
 
+def test_a_record_of_a_library_has_its_logger() -> None:
+    made = record("slow callback")
+    made.name = "asyncio"
+    assert TextFormatter(1).format(made) == "2025-11-29T14:27:30.123Z WARNING worker 1: asyncio: slow callback"
+
+
 @given(ANY_TEXT)
 def test_no_text_passes_for_a_record_of_its_own(value: str) -> None:
     first, *others = TextFormatter().format(record("%s", value)).split("\n")

@@ -20,6 +20,7 @@ FIELDS = "fields"
 
 _CONTROLS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 _INDENT = "\n    "
+_OURS = "invoke_gateway"  # the loggers of this package
 
 
 class Timestamps:
@@ -41,7 +42,8 @@ class Timestamps:
 
 
 class TextFormatter(logging.Formatter):
-    """Formats a record as its time, level, worker and message."""
+    """Formats a record as its time, level, worker and message. A record of a library has its logger before the
+    message."""
 
     def __init__(self, worker: int | None = None) -> None:
         super().__init__()
@@ -53,7 +55,8 @@ class TextFormatter(logging.Formatter):
         text = "\n".join(parts)
         if not text.isprintable():
             text = _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text).replace("\n", _INDENT)
-        return f"{self._times.write(record.created)} {record.levelname} {self._prefix}{text}"
+        library = "" if record.name.startswith(_OURS) else f"{record.name}: "
+        return f"{self._times.write(record.created)} {record.levelname} {self._prefix}{library}{text}"
 
 
 class JsonFormatter(logging.Formatter):

@@ -165,12 +165,13 @@ def test_the_other_environments_are_installed_by_a_lock_of_their_own(which: str)
 
 
 def test_the_image_is_installed_by_the_lock() -> None:
-    """What is copied is checked in tests/grafana/test_deploy.py."""
+    """What is copied is checked in tests/deploy/test_image.py."""
     text = (ROOT / "docs" / "deploy" / "Dockerfile").read_text().replace("\\\n", "")
-    (copied,) = re.findall(r"^COPY (.*constraints\.txt.*) /source/$", text, re.MULTILINE)
-    assert copied
-    installs = [line for line in text.splitlines() if line.startswith("RUN") and "pip install" in line]
-    for line in installs:
-        set_first, _, _ = line.partition("pip install")
-        assert all(f"{name}=/source/constraints.txt" in set_first for name in NAMES)
-    assert len(installs) == 1
+    ((folder, copied),) = re.findall(r"^WORKDIR (\S+)$\n^COPY (.*constraints\.txt.*) \./$", text, re.MULTILINE)
+    first, second = re.split(r"^RUN python -m venv", text, flags=re.MULTILINE)
+    (variables,) = re.findall(r"^ENV (PIP_.*)$", first, re.MULTILINE)
+    assert all(f"{name}={folder}/constraints.txt" in variables.split() for name in NAMES)
+    assert "constraints.txt" in copied.split()
+    assert "pip install" not in first
+    assert second.partition("\nFROM")[0].count("pip install") == 2
+    assert "pip install" not in second.partition("\nFROM")[2]

@@ -1,7 +1,8 @@
 """Every settings example in the README and in docs is one that `serve` starts with, without extras unless it says so.
 
 Replaced in an example, because it runs beside whatever else runs: the addresses of the listeners (port 0 of loopback),
-the backend's URL (the demo) and folders under /var and $PWD (the test's own). All else is as it stands there.
+the backend's URL (the demo), folders under /var and $PWD (the test's own), and the stores, by running ones of the same
+kind. All else is as it stands there.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import shlex
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -21,8 +24,10 @@ from click.testing import CliRunner
 
 from invoke_gateway.cli.main import main
 from invoke_gateway.settings import Settings
+from tests.support.clusters import Watched, watched_store
 from tests.support.processes import LOOPBACK, bare_environment, wait_until
-from tests.support.sockets import Wire, fetch, invoke
+from tests.support.sockets import Wire, backend, fetch, invoke
+from tests.support.stores import running_store
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*(ROOT / name for name in ("README.md", "grafana", "loadtests")), ROOT / "docs"]
@@ -46,7 +51,7 @@ def examples() -> list[Example]:
         page = file.read_text()
         blocks = [block[1] for block in BLOCK.finditer(page)] + [block[2] for block in HERE_DOCUMENT.finditer(page)]
         found += [Example(f"{file.relative_to(ROOT)} {number}", text) for number, text in enumerate(blocks)]
-    for file in sorted((ROOT / "docs" / "deploy").rglob("*.y*ml")):
+    for file in sorted([*(ROOT / "docs" / "deploy").rglob("*.y*ml"), *(ROOT / "docs" / "examples").glob("*.yaml")]):
         found += [Example(f"{file.relative_to(ROOT)} {n}", text) for n, text in enumerate(_settings_of(file))]
     return [example for example in found if _is_settings(example.text)]
 
@@ -71,11 +76,45 @@ EXAMPLES = examples()
 EACH = pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.place)
 
 
+STORE_URL = re.compile(r"\bredis(\+sentinel)?://[^\s/?]+(/mymaster)?")
+
+
+@contextmanager
+def running_stores(text: str) -> Iterator[str]:
+    """Starts a store where the example names one, and yields the example with its address; the example as it is, else.
+
+    The store gets the state of one that has not just started. Else the gateway would wait for a lease."""
+    named = [line for line in text.splitlines() if re.match(r"(counters|  store): ", line)]
+    kinds = {bool(found[1]) for line in named if (found := STORE_URL.search(line))}
+    if not kinds:
+        yield text
+        return
+    (is_watched,) = kinds
+    with watched_store("valkey") if is_watched else running_store("valkey", is_tcp=True) as started:
+        (started.primary if isinstance(started, Watched) else started).clear("000000000000")
+        address = re.sub(r"/0$", "", started.url)
+        yield STORE_URL.sub(address, text)
+
+
+@contextmanager
+def running_backend(text: str) -> Iterator[str]:
+    """Starts a backend for an example that renames functions, because the demo has none of that name."""
+    renamed = re.search(r"^ +function_path: (\w+)", text, re.MULTILINE)
+    if not renamed:
+        yield text
+        return
+    with backend() as started:
+        yield re.sub(r"^( +url:) http\S+", rf"\1 {started.backend.url}", text, flags=re.MULTILINE)
+        targets = {call.target.decode() for call in started.forwarded()}
+        assert f"/2015-03-31/functions/{renamed[1]}/invocations" in targets
+
+
 def with_replacements(text: str, folder: Path) -> str:
     for key in ("listen", "admin"):
         text, times = re.subn(rf"^{key}: \S+", f"{key}: {LOOPBACK}:0", text, flags=re.MULTILINE)
         text = text if times else f"{key}: {LOOPBACK}:0\n{text}"
-    text = re.sub(r"^( +url:) http\S+", r"\1 demo", text, flags=re.MULTILINE)
+    if "function_path" not in text:
+        text = re.sub(r"^( +url:) http\S+", r"\1 demo", text, flags=re.MULTILINE)
     return re.sub(r"/var/(lib|log)|\$PWD", str(folder), text)
 
 
@@ -95,7 +134,10 @@ def test_the_examples_are_found() -> None:
         "docs/guides/async-targets.md",
         "docs/guides/recursion.md",
     } <= places
-    assert {"docs/deploy/settings/gateway.yaml", "docs/deploy/kubernetes/gateway.yaml"} <= places
+    overlays = {f"docs/deploy/kubernetes/overlays/{name}/settings/gateway.yaml" for name in ("single", "shared")}
+    assert {"docs/deploy/settings/gateway.yaml", *overlays} <= places
+    names = ("local-development", "teams", "high-availability", "single-call-runtimes")
+    assert {f"docs/examples/{name}.yaml" for name in names} <= places
 
 
 @EACH
@@ -107,23 +149,25 @@ def test_an_example_serves(example: Example, tmp_path: Path) -> None:
         refused = serve(example.text, tmp_path, bare=True)
         assert refused.wait(60) == 2
         assert INSTALL in log.read_text()
-    process = serve(example.text, tmp_path, bare=not needs_extra)
-    try:
+    with running_stores(example.text) as with_store, running_backend(with_store) as text:
+        process = serve(text, tmp_path, bare=not needs_extra)
+        try:
 
-        def port_of(pattern: str) -> int:
-            assert process.poll() is None, log.read_text()
-            found = re.search(pattern, log.read_text())
-            return int(found[1]) if found else 0
+            def port_of(pattern: str) -> int:
+                assert process.poll() is None, log.read_text()
+                found = re.search(pattern, log.read_text())
+                return int(found[1]) if found else 0
 
-        wait_until(lambda: port_of(r"admin on http://\S+?:(\d+)"), "admin on …", timeout=60)
-        with Wire(port_of(r"Invoke API on http://\S+?:(\d+)")) as wire:
-            assert wire.send(invoke("echo")).answer().status == 200
-        assert fetch(port_of(r"admin on http://\S+?:(\d+)"), "/readyz").status == 200
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
-    finally:
-        process.kill()
-        process.wait()
+            wait_until(lambda: port_of(r"admin on http://\S+?:(\d+)"), "admin on …", timeout=60)
+            admin = port_of(r"admin on http://\S+?:(\d+)")
+            wait_until(lambda: fetch(admin, "/readyz").status == 200, "it is ready")
+            with Wire(port_of(r"Invoke API on http://\S+?:(\d+)")) as wire:
+                assert wire.send(invoke("echo")).answer().status == 200
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == 0
+        finally:
+            process.kill()
+            process.wait()
 
 
 @EACH

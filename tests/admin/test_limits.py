@@ -72,6 +72,7 @@ def test_what_runs_is_shown_busiest_first_with_the_age_of_its_oldest_call(served
         "holds": 0,
         "ceiling": 8,
         "reserved": False,
+        "set_by": "default",
         "throttles": {},
     }
     assert rows["hold-reserved"]["throttles"] == {reason: 1}

@@ -23,6 +23,7 @@ LIMITS: dict[str, Any] = {
                     "in_flight": 2,
                     "ceiling": 2,
                     "reserved": True,
+                    "set_by": "API",
                     "oldest_seconds": 1.2,
                     "throttles": {"ReservedFunctionConcurrentInvocationLimitExceeded": 3},
                 },
@@ -43,7 +44,7 @@ def test_limits_shows_account_pool_and_functions(monkeypatch: pytest.MonkeyPatch
     rows = [line.split() for line in result.output.splitlines()]
     assert ["000000000000", "all", "3", "10", "ConcurrentInvocationLimitExceeded", "4"] in rows
     assert ["unreserved", "1", "8"] in rows
-    checkout = ["checkout", "2", "2", "1.2", "s", "ReservedFunctionConcurrentInvocationLimitExceeded", "3"]
+    checkout = ["checkout", "2", "2", "API", "1.2", "s", "ReservedFunctionConcurrentInvocationLimitExceeded", "3"]
     assert checkout in rows
     assert ["[red]x[/red]", "1", "8", "shared"] in rows
     assert ["and", "7", "more"] in rows

@@ -122,6 +122,7 @@ def describe_function(
         "holds": holds.get(counter, 0),
         "ceiling": account.ceiling(name),
         "reserved": limits is not None and limits.reserved_concurrent_executions is not None,
+        "set_by": account.set_by(name),
         "oldest_seconds": round(levels.oldest_seconds(counter), 3),
         "throttles": throttles,
     }

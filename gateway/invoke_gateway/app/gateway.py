@@ -11,6 +11,7 @@ from ..admin.holds import Holds
 from ..asgi import App
 from ..background import BackgroundTasks
 from ..buffers import Buffers
+from ..control.base import ControlStore
 from ..counters.base import Counters
 from ..counters.memory import MemoryCounters
 from ..middleware.admission import Admission, Precheck
@@ -24,6 +25,7 @@ from ..middleware.identify import Identify
 from ..middleware.payload import ReadPayload
 from ..middleware.record import Record
 from ..middleware.recursion import Recursion
+from ..policy.control_state import ControlState
 from ..policy.cors import CorsRules
 from ..policy.fault_script import FaultScripts
 from ..settings import Settings
@@ -34,8 +36,9 @@ from ..upstream.health import BackendState, BackendWatch
 from ..write_batcher import WriteBatcher
 from .admin import GatewayAdmin
 from .backend import make_forward, make_function_errors, make_pool
+from .control import make_control_plane, make_control_store
 from .events import EventParts, make_events
-from .limits import make_tables
+from .limits import NOTHING_SET, make_tables
 from .recorder import ExchangeRecorder
 from .stores import make_shared_counters
 
@@ -59,6 +62,10 @@ class Gateway:
         self.is_draining = False
         self._drained_by = 0.0
 
+        self._in_force = settings
+        self._control = NOTHING_SET
+        self._adopting = asyncio.Lock()
+        self.control_store = make_control_store(settings)
         self.tables = make_tables(settings, at_start=settings)
         self.buffers = Buffers(settings.buffer_bytes)
         self.write_batcher = WriteBatcher()
@@ -123,11 +130,25 @@ class Gateway:
             is_draining=lambda: self.is_draining,
         )
         self.cors = CorsRules(settings.cors.allow_origins) if settings.cors.allow_origins else None
-        self.stages = self._list_stages(settings, last)
+        control = None if self.control_store is None else self._make_control_plane(self.control_store, last)
+        self.stages = self._list_stages(settings, last, others=control)
         self.invoke = _chain(self.stages, last)
 
-    def _list_stages(self, settings: Settings, last: App) -> list[partial[Any]]:
-        """Lists the chain in running order. A stage may rely on the stages above it."""
+    def _make_control_plane(self, store: ControlStore, last: App) -> App:
+        store.put_in_force = self._adopt_control
+        return make_control_plane(
+            store,
+            last,
+            at_start=self.settings,
+            settings=lambda: self._in_force,
+            limits=lambda: self.tables.limits,
+        )
+
+    def _list_stages(self, settings: Settings, last: App, *, others: App | None) -> list[partial[Any]]:
+        """Lists the chain in running order. A stage may rely on the stages above it.
+
+        others: the stage for requests that are no invocation; None: `last`
+        """
         retry = settings.retry
         has_function_path = settings.backend.function_path is not None
         return [
@@ -156,6 +177,7 @@ class Gateway:
             partial(
                 Handoff,
                 unadmitted=last,
+                others=others,
                 enqueue=self.events.make_enqueue(with_faults=settings.accepts_faults),
                 before_runtime=has_function_path,
             ),
@@ -172,12 +194,29 @@ class Gateway:
         )
 
     async def adopt(self, settings: Settings) -> None:
-        """Puts the accounts, credentials and quotas of `settings` in force. Requests under way keep theirs."""
-        self.tables = await asyncio.to_thread(make_tables, settings, at_start=self.settings)
+        """Puts the accounts, credentials and quotas of `settings` in force, and keeps what control operations have set.
+        Requests under way keep theirs."""
+        async with self._adopting:
+            self._in_force = settings
+            await self._replace_tables()
+
+    async def _adopt_control(self, state: ControlState) -> None:
+        """Puts a new state of the control store in force."""
+        async with self._adopting:
+            self._control = state
+            await self._replace_tables()
+
+    async def _replace_tables(self) -> None:
+        self.tables = await asyncio.to_thread(make_tables, self._in_force, self._control, at_start=self.settings)
         self.events.on_limits_changed()
 
     async def start(self) -> None:
-        """Opens the stores. Raises `CannotOpen` if events cannot be kept."""
+        """Opens the stores. Raises `CannotOpen` if events cannot be kept, and `CannotOpenControl` if the control state
+        cannot be read."""
+        if self.control_store is not None:
+            await self.control_store.start()
+            if self.control_store.state != self._control:
+                await self._adopt_control(self.control_store.state)
         if self.shared is not None:
             await self.shared.start()
         await self.events.start()
@@ -198,6 +237,8 @@ class Gateway:
         await self.events.close(max(self._drained_by - monotonic(), 0.0))
         self.holds.close()
         self._recorder.close()
+        if self.control_store is not None:
+            await self.control_store.close()
         await self.pool.close()
         if self.shared is not None:  # last: until here calls end and slots go back
             await self.shared.close()

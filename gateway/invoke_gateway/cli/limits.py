@@ -24,8 +24,8 @@ _OLD = 3.0  # seconds: the store is read for every request, so older sums mean t
 def limits(ctx: click.Context, admin: Address, once: bool, as_json: bool) -> None:
     """Watch what a running gateway counts.
 
-    Of each account: all, the unreserved pool, then its functions; in flight, ceiling, the age of the oldest
-    call, and throttles by reason.
+    Of each account: all, the unreserved pool, then its functions; in flight, ceiling, who set it, the age of
+    the oldest call, and throttles by reason.
     """
     client, console = open_client(admin), make_console()
     try:
@@ -48,8 +48,10 @@ def render(limits: dict[str, Any]) -> Table:
     shared = limits.get("shared")
     caption = None if shared is None else _describe_sharing(shared, limits["accounts"])
     table = make_table("account", "function", title=title, caption=caption, caption_justify="left")
-    for heading in ("in flight", *(("here",) if shared is not None else ()), "ceiling", "oldest call"):
+    for heading in ("in flight", *(("here",) if shared is not None else ()), "ceiling"):
         table.add_column(heading, justify="right")
+    table.add_column("set by")
+    table.add_column("oldest call", justify="right")
     table.add_column("throttles by reason", overflow="fold")
     for account in limits["accounts"]:
         _add_account(table, account, is_shared=shared is not None)
@@ -110,6 +112,7 @@ def _add_row(
         Text(shown, style="bold red" if isinstance(ceiling, int) and in_flight >= ceiling else ""),
         *((str(counts.get("in_flight_here", 0)),) if is_shared else ()),
         f"{ceiling}{shared}",
+        str(counts.get("set_by", "")),
         "" if age is None else f"{age:.1f} s",
         Text("\n".join(f"{reason} {count}" for reason, count in throttles.items())),
     )

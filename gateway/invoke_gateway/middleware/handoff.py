@@ -1,4 +1,4 @@
-"""Separates invocations that occupy concurrency now from all others.
+"""Separates invocations that occupy concurrency now from all other requests.
 
 A `DryRun` takes no slot. Neither does an `Event` on arrival: AWS accepts an event at any concurrency, also at a
 reservation of 0. An event is stored and then gets its 202. If the backend has a queue of its own, the event goes on
@@ -30,33 +30,40 @@ class Handoff:
     """Sends each invocation to admission, to the queue, or to the backend without a slot.
 
     app: the rest of the chain for synchronous invocations
-    unadmitted: the stage for all others
+    unadmitted: the stage for all other invocations
+    others: the stage for requests that are no invocation; None: `unadmitted`
     enqueue: stores an event durably, or raises `StoreError`; None: events are not queued here
     before_runtime: the backend runs every invocation, whatever its type
     """
 
     def __init__(
-        self, app: App, *, unadmitted: App, enqueue: Enqueue | None = None, before_runtime: bool = False
+        self,
+        app: App,
+        *,
+        unadmitted: App,
+        others: App | None = None,
+        enqueue: Enqueue | None = None,
+        before_runtime: bool = False,
     ) -> None:
         self.app = app
         self._unadmitted = unadmitted
+        self._others = others or unadmitted
         self._enqueue = enqueue
         self._before_runtime = before_runtime
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         exchange: Exchange = scope[EXCHANGE]
         invocation = exchange.invocation
-        if invocation is not None:
-            if invocation.is_synchronous:
-                return self.app(scope, receive, send)
-            if self._enqueue is not None and invocation.type is _EVENT:
-                return self._accept(self._enqueue, exchange, scope, send)
-            if self._before_runtime:
-                return (
-                    self._answer_dry_run(exchange, send)
-                    if invocation.type is _DRY_RUN
-                    else self.app(scope, receive, send)
-                )
+        if invocation is None:
+            return self._others(scope, receive, send)
+        if invocation.is_synchronous:
+            return self.app(scope, receive, send)
+        if self._enqueue is not None and invocation.type is _EVENT:
+            return self._accept(self._enqueue, exchange, scope, send)
+        if self._before_runtime:
+            return (
+                self._answer_dry_run(exchange, send) if invocation.type is _DRY_RUN else self.app(scope, receive, send)
+            )
         return self._unadmitted(scope, receive, send)
 
     async def _answer_dry_run(self, exchange: Exchange, send: Send) -> None:

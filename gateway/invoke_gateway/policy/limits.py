@@ -8,15 +8,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from ..invocation import Caller
 from ..refusals import Refusal
 from .concurrency import OWN, Claim, Lane, Plan, RateClaim, account_claim, pool_claim, reserved_lane, unreserved_lane
+from .control_state import ProvisionedConfig
 from .counter_names import account_counter, caller_bucket, function_prefix, pool_counter
 
 DEFAULT_ACCOUNT = "000000000000"
 """Names the pool that all unnamed accounts share."""
+
+SetBy = Literal["file", "API", "default"]
+"""Names the origin of a limit: the settings (file, flag or variable), a control operation, or neither."""
 
 OTHER = "other"
 """Labels every function that has no label of its own."""
@@ -46,6 +50,8 @@ class AccountLimits:
     """Holds the limits of one account, and the plans that follow from them.
 
     labelled: functions that get metric labels of their own, in the order of the settings
+    set_by_api: functions whose reservation a control operation has set
+    provisioned: provisioned concurrency by function and qualifier
     """
 
     __slots__ = (
@@ -59,8 +65,10 @@ class AccountLimits:
         "concurrent_executions",
         "functions",
         "pool_counter",
+        "provisioned",
         "requests_per_second",
         "reserved_concurrent_executions",
+        "set_by_api",
         "unreserved_concurrent_executions",
     )
 
@@ -73,8 +81,12 @@ class AccountLimits:
         requests_per_second: float | None = None,
         caller_requests_per_second: float | None = None,
         labelled: int = 1000,
+        set_by_api: frozenset[str] = frozenset(),
+        provisioned: Mapping[str, Mapping[str, ProvisionedConfig]] | None = None,
     ) -> None:
         self.account = account
+        self.set_by_api = set_by_api
+        self.provisioned = provisioned or {}
         self.concurrent_executions = concurrent_executions
         self.functions: Mapping[str, FunctionLimits] = functions or {}
         self.requests_per_second = requests_per_second
@@ -104,6 +116,12 @@ class AccountLimits:
     def is_switched_off(self, name: str) -> bool:
         """Returns whether the function's reservation is 0, so that no call of it is ever admitted."""
         return self.functions.get(name, _UNLIMITED).reserved_concurrent_executions == 0
+
+    def set_by(self, name: str) -> SetBy:
+        """Returns the origin of the function's ceiling: its reservation, or by default the unreserved pool."""
+        if name in self.set_by_api:
+            return "API"
+        return "default" if self.functions.get(name, _UNLIMITED).reserved_concurrent_executions is None else "file"
 
     def may_recurse(self, name: str) -> bool:
         return self.functions.get(name, _UNLIMITED).may_recurse

@@ -28,6 +28,7 @@ from .path_readings import (
     list_readings,
     may_be_invocation,
 )
+from .validation import check_choice, check_text, describe, join, too_long
 
 # Nearly every path is of this form. It is read without a regular expression, which would cost more than all the rest.
 _PLAIN_START, _PLAIN_END = b"/2015-03-31/functions/", b"/invocations"
@@ -142,8 +143,8 @@ def as_call(target: Invocation | BadTarget) -> Invocation | BadTarget:
     if isinstance(target, BadTarget) or target.is_synchronous:
         return target
     if target.operation is not Operation.INVOKE_ASYNC:
-        problems = _check_choice("invocationType", target.type.encode(), ("RequestResponse",))
-        return BadTarget(Refusal.VALIDATION, {"text": _join(problems)})
+        problems = check_choice("invocationType", target.type.encode(), ("RequestResponse",))
+        return BadTarget(Refusal.VALIDATION, {"text": join(problems)})
     return Invocation(target.operation, target.function, InvocationType.REQUEST_RESPONSE)
 
 
@@ -171,7 +172,7 @@ def _read_leniently(raw_path: bytes) -> Reading | BadTarget | None:
     if len(readings) == 1:
         return readings[0]
     for reading in readings:  # a name that is none is described as such, as AWS does
-        if _check_text("functionName", reading[1], _NAME_LENGTH, _NAME_PATTERN):
+        if check_text("functionName", reading[1], _NAME_LENGTH, _NAME_PATTERN):
             return reading
     names = " and ".join(f"{operation} of '{name}'" for operation, name in readings[:2])
     return BadTarget(Refusal.VALIDATION, {"text": f"{_TWO_READINGS} {names}. {_CANONICAL}"})
@@ -184,7 +185,7 @@ def _parse_invocation(
     qualifier = parameters.get("Qualifier")
     problems = _find_problems(operation, name, qualifier, headers)
     if problems:
-        return BadTarget(Refusal.VALIDATION, {"text": _join(problems)})
+        return BadTarget(Refusal.VALIDATION, {"text": join(problems)})
     parts = _NAME.fullmatch(name)
     assert parts is not None  # _find_problems has matched it
     named_qualifier = parts[_QUALIFIER_GROUP]
@@ -209,55 +210,24 @@ def _find_type(operation: Operation, headers: Mapping[bytes, bytes]) -> Invocati
 
 
 def _find_problems(operation: Operation, name: str, qualifier: str | None, headers: Mapping[bytes, bytes]) -> list[str]:
-    problems = _check_text("functionName", name, _NAME_LENGTH, _NAME_PATTERN)
+    problems = check_text("functionName", name, _NAME_LENGTH, _NAME_PATTERN)
     if operation is Operation.INVOKE_ASYNC:  # it takes the name and a body, nothing else
         return problems
-    problems += _check_choice("invocationType", headers.get(b"x-amz-invocation-type"), _TYPE_NAMES[operation])
-    problems += _check_choice("logType", headers.get(b"x-amz-log-type"), ("None", "Tail"))
+    problems += check_choice("invocationType", headers.get(b"x-amz-invocation-type"), _TYPE_NAMES[operation])
+    problems += check_choice("logType", headers.get(b"x-amz-log-type"), ("None", "Tail"))
     context = headers.get(b"x-amz-client-context")
     if context is not None and len(context) > _CLIENT_CONTEXT_LENGTH:
-        problems.append(_describe(context.decode("latin-1"), "clientContext", _too_long(_CLIENT_CONTEXT_LENGTH)))
+        problems.append(describe(context.decode("latin-1"), "clientContext", too_long(_CLIENT_CONTEXT_LENGTH)))
     if operation is Operation.INVOKE:
         problems += _check_header(
             "durableExecutionName", headers.get(b"x-amz-durable-execution-name"), _DURABLE_NAME_LENGTH,
             _DURABLE_NAME_PATTERN,
         )  # fmt: skip
     if qualifier is not None:
-        problems += _check_text("qualifier", qualifier, _QUALIFIER_LENGTH, _QUALIFIER_PATTERN)
+        problems += check_text("qualifier", qualifier, _QUALIFIER_LENGTH, _QUALIFIER_PATTERN)
     problems += _check_header("tenantId", headers.get(b"x-amz-tenant-id"), _TENANT_LENGTH, _TENANT_PATTERN)
     return problems
 
 
 def _check_header(member: str, value: bytes | None, longest: int, pattern: str) -> list[str]:
-    return [] if value is None else _check_text(member, value.decode("latin-1"), longest, pattern)
-
-
-def _check_text(member: str, value: str, longest: int, pattern: str) -> list[str]:
-    problems = []
-    if not value:
-        problems.append(_describe(value, member, "Member must have length greater than or equal to 1"))
-    if len(value) > longest:
-        problems.append(_describe(value, member, _too_long(longest)))
-    if value and re.fullmatch(pattern, value, re.ASCII) is None:
-        problems.append(_describe(value, member, f"Member must satisfy regular expression pattern: {pattern}"))
-    return problems
-
-
-def _check_choice(member: str, value: bytes | None, choices: tuple[str, ...]) -> list[str]:
-    if value is None or value.decode("latin-1") in choices:
-        return []
-    text = f"Member must satisfy enum value set: [{', '.join(choices)}]"
-    return [_describe(value.decode("latin-1"), member, text)]
-
-
-def _too_long(longest: int) -> str:
-    return f"Member must have length less than or equal to {longest}"
-
-
-def _describe(value: str, member: str, constraint: str) -> str:
-    return f"Value '{value}' at '{member}' failed to satisfy constraint: {constraint}"
-
-
-def _join(problems: list[str]) -> str:
-    count = len(problems)
-    return f"{count} validation error{'s' if count > 1 else ''} detected: {'; '.join(problems)}"
+    return [] if value is None else check_text(member, value.decode("latin-1"), longest, pattern)

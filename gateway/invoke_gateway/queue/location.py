@@ -8,6 +8,7 @@ from pathlib import Path
 from secrets import token_hex
 
 from ..policy.store_url import find_file_path
+from ..state_folder import NoStateFolder, find_state_folder
 from .base import CannotOpen
 
 
@@ -29,11 +30,8 @@ def find_file(url: str | None, port: int, *, is_demo: bool = False) -> tuple[Pat
 
 
 def _state_folder() -> Path:
-    given = os.environ.get("XDG_STATE_HOME", "")
-    if given.startswith("/"):
-        return Path(given) / "invoke-gateway"
     try:
-        return Path.home() / ".local" / "state" / "invoke-gateway"
-    except RuntimeError:
+        return find_state_folder()
+    except NoStateFolder as error:
         action = "Set HOME or XDG_STATE_HOME, or async.store to sqlite:///a/path/that/stays"
-        raise CannotOpen(f"There is no home folder for the queue's file. {action}.") from None
+        raise CannotOpen(f"{error} for the queue's file. {action}.") from None

@@ -16,6 +16,7 @@ from typing import Protocol, cast
 from ..app.gateway import Gateway
 from ..asgi import App
 from ..background import BackgroundTasks
+from ..control.base import CannotOpenControl
 from ..queue.base import CannotOpen
 from ..settings import Address, Settings
 from ..signals import signals
@@ -136,7 +137,7 @@ def run(
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             runner.run(_run(serve(settings), reload, config.absolute() if config else None, content))
         signals.ignore_all()
-    except (CannotListen, CannotOpen) as error:
+    except (CannotListen, CannotOpen, CannotOpenControl) as error:
         log.error("%s", error)
         log_other_obstacles(settings, error)
         return 2
@@ -146,9 +147,10 @@ def run(
     return 0
 
 
-def log_other_obstacles(settings: Settings, error: CannotListen | CannotOpen) -> None:
+def log_other_obstacles(settings: Settings, error: CannotListen | CannotOpen | CannotOpenControl) -> None:
     """Logs all other obstacles of a start, so that all can be corrected at once."""
-    seen = error.key if isinstance(error, CannotListen) else "async.store"
+    seen = "control.store" if isinstance(error, CannotOpenControl) else "async.store"
+    seen = error.key if isinstance(error, CannotListen) else seen
     for finding, _ in StartupChecks().find_obstacles(settings):
         if finding.key != seen:
             log.error("%s. %s", finding.message, finding.cure)

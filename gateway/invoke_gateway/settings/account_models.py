@@ -32,14 +32,16 @@ class FunctionSettings:
 
     reserved_concurrent_executions: Count | None = None
     """Slots kept for this function, which are also its ceiling; 0 refuses every call. Not set: the function
-    shares the account's unreserved slots."""
+    shares the account's unreserved slots, unless PutFunctionConcurrency reserves some."""
     requests_per_second: RequestRate = "auto"
     """Synchronous requests per second. `auto`: 10 x its reservation, or no limit of its own without one.
     `off`: no limit."""
-    maximum_retry_attempts: RetryAttempts = 2
-    """Retries of an asynchronous invocation after the function has failed."""
-    maximum_event_age_seconds: EventAge = 21_600
-    """Seconds that an asynchronous invocation is kept and tried at most."""
+    maximum_retry_attempts: RetryAttempts | None = None
+    """Retries of an asynchronous invocation after the function has failed. Not set: 2, unless
+    PutFunctionEventInvokeConfig sets another number."""
+    maximum_event_age_seconds: EventAge | None = None
+    """Seconds that an asynchronous invocation is kept and tried at most. Not set: 21600, unless
+    PutFunctionEventInvokeConfig sets another number."""
     dead_letter_queue: TargetUrl | None = None
     """Target of events that could not be run: sqs+http://host:port/account/queue, file:///path,
     redis://host:port/0?stream=name, http://… or function:name. Not set: none."""
@@ -54,9 +56,10 @@ class FunctionSettings:
         targets = (self.dead_letter_queue, self.on_success, self.on_failure)
         return targets != (None, None, None)
 
-    recursive_loop: Literal["Terminate", "Allow"] = "Terminate"
+    recursive_loop: Literal["Terminate", "Allow"] | None = None
     """Decision about a call whose chain of calls has invoked this function about 16 times. `Terminate`:
-    RecursiveInvocationException. `Allow`: the call runs."""
+    RecursiveInvocationException. `Allow`: the call runs. Not set: Terminate, unless PutFunctionRecursionConfig
+    allows loops."""
 
 
 class Account(Model):

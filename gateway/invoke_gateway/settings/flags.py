@@ -38,7 +38,7 @@ KUBERNETES = re.compile(
 SECTIONS = (
     ("Listeners", ("listen", "admin", "region", "tls")),
     ("Backend", ("backend",)),
-    ("Limits", ("accounts", "credentials")),
+    ("Limits", ("accounts", "credentials", "control", "provisioned")),
     ("Payload quotas", ("quotas", "payload_error")),
     ("Asynchronous invocations", ("async",)),
     ("Shared counters", ("counters", "shared", "workers")),

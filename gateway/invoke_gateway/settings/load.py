@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from invoke_gateway.settings.contradictions import find_contradictions
 from invoke_gateway.settings.file import SettingsText, open_settings_file
-from invoke_gateway.settings.merge import Draft, Merged, Override, merge
+from invoke_gateway.settings.merge import Draft, Merged, Override, Sources, merge
 from invoke_gateway.settings.models import Settings
 from invoke_gateway.settings.paths import join_key, split_key
 from invoke_gateway.settings.places import find_places
@@ -54,6 +54,7 @@ def load(
         found += _find_more(find_more, merged, settings, found, refused)
     if settings is None or found:
         raise SettingsError(_in_order(_locate(found, text), merged.file))
+    settings.set_sources(Sources(str(config or ""), merged.overridden))
     return settings
 
 

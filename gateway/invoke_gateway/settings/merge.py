@@ -16,6 +16,21 @@ class Override:
 
 
 @dataclass(frozen=True, slots=True)
+class Sources:
+    """Names where values were set. Settings are equal whatever their sources are."""
+
+    file: str = field(default="", compare=False)
+    overridden: dict[tuple[object, ...], str] = field(default_factory=dict, compare=False)
+
+    def of(self, path: tuple[object, ...]) -> str:
+        """Returns the flag, variable or file that set the value at `path`."""
+        for length in range(len(path), 0, -1):
+            if path[:length] in self.overridden:
+                return self.overridden[path[:length]]
+        return self.file or "the settings"
+
+
+@dataclass(frozen=True, slots=True)
 class Merged:
     """Holds the values, not yet checked, and their sources."""
 

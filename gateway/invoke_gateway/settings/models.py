@@ -6,11 +6,23 @@ description. The sections stand in `section_models` and `account_models`.
 
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, PrivateAttr, field_validator
 
 from invoke_gateway.settings.account_models import Account, Model
 from invoke_gateway.settings.address import Address
-from invoke_gateway.settings.section_models import Async, Backend, Cors, Log, Quotas, Retry, SharedSettings, Tls
+from invoke_gateway.settings.merge import Sources
+from invoke_gateway.settings.section_models import (
+    Async,
+    Backend,
+    Control,
+    Cors,
+    Log,
+    Provisioned,
+    Quotas,
+    Retry,
+    SharedSettings,
+    Tls,
+)
 from invoke_gateway.settings.types import (
     AccessKeyId,
     AccessLogFile,
@@ -53,6 +65,10 @@ class Settings(Model):
     """Payload quotas, in bytes."""
     async_: Async = Field(Async(), alias="async")
     """Asynchronous (Event) invocations."""
+    control: Control = Control()
+    """Lambda's concurrency operations, which the gateway serves itself."""
+    provisioned: Provisioned = Provisioned()
+    """Provisioned concurrency."""
     payload_error: Literal["modelled", "as_observed"] = "modelled"
     """Code of a refused payload (413). `modelled`: RequestTooLargeException, for which every SDK has a class.
     `as_observed`: RequestEntityTooLargeException, which AWS has been seen to send."""
@@ -97,6 +113,16 @@ class Settings(Model):
     rotation. Not set: no access log."""
     metric_functions: Count = 1000
     """Functions that get metric labels of their own; the rest are counted as `other`."""
+
+    _sources: Sources = PrivateAttr(default_factory=Sources)
+
+    def set_sources(self, sources: Sources) -> None:
+        """Keeps the names of the file, the flags and the variables that set the values."""
+        self._sources = sources
+
+    def source_of(self, *path: str) -> str:
+        """Returns the file, the flag or the variable that set the value at `path`."""
+        return self._sources.of(path)
 
     @property
     def event_store(self) -> str | None:

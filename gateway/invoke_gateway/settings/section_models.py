@@ -10,6 +10,7 @@ from invoke_gateway.settings.types import (
     AuthorityFile,
     BackendUrl,
     Bytes,
+    ControlStoreUrl,
     Delays,
     EventStoreUrl,
     FunctionName,
@@ -141,6 +142,24 @@ class Log(Model):
     """Lines as text, or as JSON objects (docs/reference/logs.md)."""
     level: Literal["debug", "info", "warning", "error"] = "info"
     """Lowest level of the lines that are logged. `debug` has also the lines of libraries."""
+
+
+class Control(Model):
+    """Lambda's concurrency operations, which the gateway serves itself (docs/guides/control-plane.md)."""
+
+    check_existence: Switch = True
+    """Ask the backend (GetFunction) whether a function exists, before it gets a limit. `false`: any name may have
+    one, for backends without GetFunction such as AWS's Runtime Interface Emulator."""
+    store: ControlStoreUrl | None = None
+    """What the operations have set: file:///path/of/a/file.json. Not set: a file in the state folder
+    ($XDG_STATE_HOME or ~/.local/state) by port and backend; memory before the demo backend or on a free port."""
+
+
+class Provisioned(Model):
+    """Provisioned concurrency."""
+
+    allocation_seconds: SecondsOrNone = 0
+    """Seconds for which the status of new provisioned concurrency is IN_PROGRESS, before it is READY."""
 
 
 class Tls(Model):

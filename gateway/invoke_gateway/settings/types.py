@@ -10,6 +10,7 @@ from invoke_gateway.settings.descriptions import Description, invalid_value
 from invoke_gateway.settings.readable_files import read_authority_file, read_file_name, read_log_file_name
 from invoke_gateway.settings.urls import (
     read_backend_url,
+    read_control_store_url,
     read_counters_url,
     read_event_store_url,
     read_origin,
@@ -92,6 +93,12 @@ EventStoreUrl = Annotated[
     Field(strict=True),
     AfterValidator(read_event_store_url),
     Description("a sqlite:///path, redis://, rediss://, redis+sentinel:// or unix:// URL"),
+]
+ControlStoreUrl = Annotated[
+    str,
+    Field(strict=True),
+    AfterValidator(read_control_store_url),
+    Description("a file:///path/of/a/file.json URL"),
 ]
 RetryAttempts = Annotated[int, Field(strict=True, ge=0, le=2), Description("0, 1 or 2")]
 EventAge = Annotated[

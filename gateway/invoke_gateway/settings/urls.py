@@ -144,6 +144,17 @@ def read_event_store_url(url: str) -> str:
     return read_counters_url(url)
 
 
+def read_control_store_url(url: str) -> str:
+    """Accepts the URL of a file, by its absolute path, for what Lambda's concurrency operations have set."""
+    cure = "write file:///var/lib/invoke-gateway/control.json"
+    if not url.startswith("file:///"):
+        raise invalid_value("must begin with file:///", cure)
+    path = url.removeprefix("file://")
+    if path.endswith("/") or not path.isprintable() or any(mark in path for mark in "?#"):
+        raise invalid_value("does not name a file by its absolute path", cure)
+    return url
+
+
 def read_target_url(url: str) -> str:
     """Accepts the URL of a target that receives the outcome of asynchronous invocations."""
     try:

@@ -1,0 +1,127 @@
+"""Composes the control plane: the operations before a backend, and the store of what they set."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from time import time
+
+from ..asgi import App
+from ..control.base import ControlStore
+from ..control.existence import Existence
+from ..control.file_store import FileControlStore
+from ..control.operations import ControlPlaneOperations
+from ..control.parts import ControlParts
+from ..control.store import MemoryControlStore, NoControlStore
+from ..middleware.control import ControlPlane
+from ..policy.control_rules import NO_FILE_VALUES, AccountFacts, FileValues
+from ..policy.limits import DEFAULT_ACCOUNT, Limits
+from ..policy.store_url import find_file_path
+from ..queue.origin import describe_backend
+from ..settings import Account, Settings
+from ..state_folder import NoStateFolder, find_state_folder
+
+_FOREIGN = re.compile(r"[^a-z0-9.-]+")
+
+
+def make_control_store(settings: Settings) -> ControlStore | None:
+    """Makes the store. None: gateways that share counters do not serve control operations yet."""
+    if settings.counters != "memory":
+        return None
+    try:
+        path = find_control_file(settings)
+    except NoStateFolder as error:
+        action = "Set HOME or XDG_STATE_HOME, or control.store to file:///a/path/that/stays.json"
+        return NoControlStore(f"{error} for the control state. {action}.")
+    return MemoryControlStore() if path is None else FileControlStore(path)
+
+
+def find_control_file(settings: Settings) -> Path | None:
+    """Returns the file of `control.store`, or the one of this port and backend in the state folder. None: the state
+    ends with the process, before the demo backend and on a free port, which differs at each start. Raises
+    `NoStateFolder`."""
+    if settings.control.store is not None:
+        return Path(find_file_path(settings.control.store))
+    if settings.backend.url == "demo" or not settings.listen.port:
+        return None
+    backend = _FOREIGN.sub("-", describe_backend(settings.backend.url, settings.region)).strip("-")
+    return find_state_folder() / f"control-{settings.listen.port}-{backend}.json"
+
+
+class SettingsInForce:
+    """Reads the settings in force for the control operations, which get plain values.
+
+    settings: returns the settings in force
+    """
+
+    def __init__(self, settings: Callable[[], Settings]) -> None:
+        self._settings = settings
+        self._summed: tuple[Settings, dict[str, int]] | None = None
+
+    def facts(self, account: str) -> AccountFacts:
+        found = self._find(account)
+        return AccountFacts(account, found.concurrent_executions, found.floor, self._reserved(account, found))
+
+    def file_values(self, account: str, name: str) -> FileValues:
+        function = self._find(account).functions.get(name)
+        if function is None:
+            return NO_FILE_VALUES
+        return FileValues(
+            function.reserved_concurrent_executions,
+            function.maximum_retry_attempts,
+            function.maximum_event_age_seconds,
+            function.on_success,
+            function.on_failure,
+            function.recursive_loop,
+        )
+
+    def source(self, account: str, name: str, key: str) -> str:
+        written = "default" if account == DEFAULT_ACCOUNT else account
+        return self._settings().source_of("accounts", written, "functions", name, key)
+
+    def _find(self, account: str) -> Account:
+        accounts = self._settings().accounts
+        return accounts.get(account) or accounts["default"]
+
+    def _reserved(self, account: str, found: Account) -> int:
+        """Returns the slots that the settings reserve, which with a million functions take a while to sum."""
+        settings = self._settings()
+        if self._summed is None or self._summed[0] is not settings:
+            self._summed = settings, {}
+        sums = self._summed[1]
+        if account not in sums:
+            sums[account] = found.reserved
+        return sums[account]
+
+
+def make_control_plane(
+    store: ControlStore,
+    last: App,
+    *,
+    at_start: Settings,
+    settings: Callable[[], Settings],
+    limits: Callable[[], Limits],
+) -> ControlPlane:
+    """Makes the stage for requests that are no invocation.
+
+    last: the stage that sends a request to the backend
+    settings: returns the settings in force
+    limits: returns the limits in force
+    """
+    parts = ControlParts(
+        store=store,
+        existence=Existence(last, region=at_start.region, is_checked=at_start.control.check_existence),
+        settings=SettingsInForce(settings),
+        region=at_start.region,
+        now=time,
+    )
+
+    def find_account(account: str | None) -> str:
+        return limits().of(account).account
+
+    return ControlPlane(
+        last,
+        operations=ControlPlaneOperations(parts, find_account=find_account),
+        credentials=lambda: limits().credentials,
+    )

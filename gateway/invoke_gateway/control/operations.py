@@ -1,0 +1,107 @@
+"""Dispatches requests for control operations, and follows those that the backend answers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from ..policy import control_errors as errors
+from ..policy.control_errors import ControlRefusal
+from ..policy.control_paths import ControlOperation, find_function, find_name_problems
+from ..policy.control_state import NOTHING, FunctionControl, with_provisioned, without_qualifier
+from .base import BackendReply, ControlAnswer, ControlRequest, ControlStoreError
+from .documents import read_object, replace_members
+from .existence import BackendHasNoAnswer
+from .parts import ControlCall, ControlParts, Operations, Result, refuse_invalid
+from .reservations import Reservations, describe_concurrency
+
+log = logging.getLogger("invoke_gateway")
+
+
+class ControlPlaneOperations:
+    """Serves the operations on what `parts` join.
+
+    find_account: returns the account whose limits apply to a caller of an account, or to an unnamed one
+    """
+
+    def __init__(self, parts: ControlParts, *, find_account: Callable[[str | None], str]) -> None:
+        self._parts = parts
+        self._find_account = find_account
+        self._operations: Operations = {**Reservations(parts).operations()}
+
+    async def answer(self, request: ControlRequest) -> ControlAnswer:
+        """Serves one operation of the gateway's own."""
+        result = await self._answer(request)
+        if isinstance(result, ControlRefusal):
+            return ControlAnswer(result.error.status, result.render().body, result.error.code)
+        return result
+
+    async def _answer(self, request: ControlRequest) -> Result:
+        call = self._read(request)
+        if isinstance(call, ControlRefusal):
+            return call
+        try:
+            return await self._operations[request.target.operation](call)
+        except BackendHasNoAnswer as error:
+            return ControlRefusal(
+                errors.CANNOT_CHECK, function=call.name, operation=error.operation, status=error.status
+            )
+        except ControlStoreError as error:
+            return ControlRefusal(errors.NOT_KEPT, text=str(error))
+
+    def serves(self, operation: ControlOperation) -> bool:
+        """Returns whether the gateway serves the operation itself."""
+        return operation in self._operations
+
+    def _read(self, request: ControlRequest) -> ControlCall | ControlRefusal:
+        """Returns the call, or a refusal of what its name has, but for failed constraints: an operation joins them with
+        those of its body."""
+        target, caller = request.target, request.caller
+        function = find_function(target, self._parts.region)
+        if isinstance(function, ControlRefusal):
+            problems = find_name_problems(target)
+            return refuse_invalid(problems) if problems else function
+        named = function.account or caller.account
+        account = self._find_account(named)
+        return ControlCall(target, function, account, named or account, request.headers, request.body)
+
+    async def read_reply(self, request: ControlRequest, reply: BackendReply) -> BackendReply:
+        """Follows an operation that the backend has answered, and returns the response for the client."""
+        operation = request.target.operation
+        if not 200 <= reply.status < 300:
+            return reply
+        if operation is ControlOperation.CREATE_FUNCTION:
+            return await self._follow_creation(request, reply)
+        call = self._read(request)
+        if isinstance(call, ControlRefusal):
+            return reply
+        if operation is ControlOperation.GET_FUNCTION:
+            return self._edit(call, reply)
+        self._parts.existence.forget(call.account, call.name)
+        if operation is ControlOperation.DELETE_FUNCTION:
+            qualifier = call.qualifier
+            await self._change(call, lambda now: without_qualifier(now, qualifier) if qualifier else NOTHING)
+        elif operation is ControlOperation.DELETE_ALIAS:
+            await self._change(call, lambda now: with_provisioned(now, request.target.alias, None))
+        return reply
+
+    async def _follow_creation(self, request: ControlRequest, reply: BackendReply) -> BackendReply:
+        """Drops the values of an earlier function of the same name."""
+        name = read_object(reply.body).get("FunctionName")
+        if isinstance(name, str) and name:
+            call = self._read(request._replace(target=request.target._replace(name=name)))
+            if not isinstance(call, ControlRefusal):
+                await self._change(call, lambda _: NOTHING)
+        return reply
+
+    async def _change(self, call: ControlCall, make: Callable[[FunctionControl], FunctionControl]) -> None:
+        try:
+            await self._parts.change(call, lambda _, function: make(function))
+        except ControlStoreError as error:  # the backend has carried out its part, and its answer is true
+            log.error("the control state of %s is kept, though the backend changed it: %s", call.name, error)
+
+    def _edit(self, call: ControlCall, reply: BackendReply) -> BackendReply:
+        """Returns GetFunction's reply with the gateway's `Concurrency`. With a qualifier AWS sends none."""
+        concurrency = None if call.qualifier else describe_concurrency(self._parts, call)
+        body = replace_members(reply.body, {"Concurrency": concurrency})
+        return reply if body is None else reply._replace(body=body)

@@ -1,0 +1,130 @@
+"""Holds what Lambda's control operations have set, as frozen values. A change makes a new state.
+
+A value that nobody has set is None or absent, because Lambda's answers leave such members out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, TypeVar
+
+import msgspec
+
+RecursiveLoop = Literal["Allow", "Terminate"]
+
+_T = TypeVar("_T")
+
+
+class _Value(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Is the base of all values here."""
+
+
+class ProvisionedConfig(_Value, frozen=True):
+    """Holds the provisioned concurrency of one version or alias.
+
+    requested: slots
+    modified_at: the time of the change (seconds since the epoch)
+    version: the version that an alias pointed to at that time; None where the backend has not named one
+    """
+
+    requested: int
+    modified_at: float
+    version: str | None = None
+
+
+class EventInvokeConfig(_Value, frozen=True):
+    """Holds the rules of asynchronous invocations of one version or alias, or of `$LATEST`.
+
+    on_success, on_failure: ARNs
+    modified_at: the time of the change (seconds since the epoch)
+    """
+
+    modified_at: float
+    maximum_retry_attempts: int | None = None
+    maximum_event_age_seconds: int | None = None
+    on_success: str | None = None
+    on_failure: str | None = None
+
+
+class ScalingConfig(_Value, frozen=True):
+    """Holds the bounds of the execution environments of a version on managed instances. They are kept and answered
+    only: the gateway starts no environments."""
+
+    minimum: int | None = None
+    maximum: int | None = None
+
+
+class FunctionControl(_Value, frozen=True):
+    """Holds everything that the operations have set for one function; mappings are by qualifier."""
+
+    reserved_concurrent_executions: int | None = None
+    recursive_loop: RecursiveLoop | None = None
+    provisioned: Mapping[str, ProvisionedConfig] = {}
+    event_invoke: Mapping[str, EventInvokeConfig] = {}
+    scaling: Mapping[str, ScalingConfig] = {}
+
+    @property
+    def provisioned_concurrent_executions(self) -> int:
+        """Returns the provisioned concurrency of all versions and aliases together."""
+        return sum(config.requested for config in self.provisioned.values())
+
+
+NOTHING = FunctionControl()
+
+
+class ControlState(_Value, frozen=True):
+    """Holds everything that the operations have set, by account and function.
+
+    version: the number of changes since the store was made
+    """
+
+    version: int = 0
+    accounts: Mapping[str, Mapping[str, FunctionControl]] = {}
+
+    def functions(self, account: str) -> Mapping[str, FunctionControl]:
+        return self.accounts.get(account, {})
+
+    def function(self, account: str, name: str) -> FunctionControl:
+        return self.functions(account).get(name, NOTHING)
+
+    def with_function(self, account: str, name: str, function: FunctionControl) -> ControlState:
+        """Returns the next state, in which the function has these values. A function without values is left out."""
+        functions = {**self.functions(account), name: function}
+        if function == NOTHING:
+            del functions[name]
+        accounts = {**self.accounts, account: functions}
+        if not functions:
+            del accounts[account]
+        return ControlState(self.version + 1, accounts)
+
+
+def with_reserved(function: FunctionControl, slots: int | None) -> FunctionControl:
+    return msgspec.structs.replace(function, reserved_concurrent_executions=slots)
+
+
+def with_recursive_loop(function: FunctionControl, loop: RecursiveLoop | None) -> FunctionControl:
+    return msgspec.structs.replace(function, recursive_loop=loop)
+
+
+def with_provisioned(function: FunctionControl, qualifier: str, config: ProvisionedConfig | None) -> FunctionControl:
+    return msgspec.structs.replace(function, provisioned=_with(function.provisioned, qualifier, config))
+
+
+def with_event_invoke(function: FunctionControl, qualifier: str, config: EventInvokeConfig | None) -> FunctionControl:
+    return msgspec.structs.replace(function, event_invoke=_with(function.event_invoke, qualifier, config))
+
+
+def with_scaling(function: FunctionControl, qualifier: str, config: ScalingConfig | None) -> FunctionControl:
+    return msgspec.structs.replace(function, scaling=_with(function.scaling, qualifier, config))
+
+
+def without_qualifier(function: FunctionControl, qualifier: str) -> FunctionControl:
+    """Returns the values without those of one version, for a version that was deleted."""
+    return with_scaling(
+        with_event_invoke(with_provisioned(function, qualifier, None), qualifier, None), qualifier, None
+    )
+
+
+def _with(values: Mapping[str, _T], key: str, value: _T | None) -> Mapping[str, _T]:
+    changed = {name: kept for name, kept in values.items() if name != key}
+    return changed if value is None else {**changed, key: value}

@@ -1,0 +1,148 @@
+"""Runs a gateway before a backend that has functions, versions and aliases, as Lambda's control plane does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from invoke_gateway.policy.control_paths import parse_name
+
+from .backends import BackendCall
+from .sockets import Gateway
+
+REGION, ACCOUNT = "us-east-1", "000000000000"
+
+
+def arn_of(name: str, qualifier: str | None = None, account: str = ACCOUNT) -> str:
+    arn = f"arn:aws:lambda:{REGION}:{account}:function:{name}"
+    return f"{arn}:{qualifier}" if qualifier else arn
+
+
+class LambdaBackend:
+    """Answers the control operations that a gateway asks for or passes on. It knows nothing of concurrency.
+
+    functions: the published versions of each function
+    aliases: the version and the weights of each alias, by function and alias
+    asked: the operations that were answered, as method and path
+    """
+
+    def __init__(self, *functions: str) -> None:
+        self.functions: dict[str, list[str]] = {name: [] for name in functions}
+        self.aliases: dict[tuple[str, str], tuple[str, dict[str, float]]] = {}
+        self.asked: list[tuple[str, str]] = []
+        self.account_settings: dict[str, Any] | None = None
+        self.concurrency: dict[str, Any] | None = {"ReservedConcurrentExecutions": 77}
+
+    def answer(self, call: BackendCall) -> bool:
+        """Answers a control operation; returns False for any other request."""
+        parts = urlsplit(call.target.decode())
+        method, segments = call.method.decode(), [unquote(part) for part in parts.path.split("/")[1:]]
+        if segments[-1] in ("invocations", "invoke-async", "response-streaming-invocations"):
+            return False
+        self.asked.append((method, parts.path))
+        qualifier = parse_qs(parts.query).get("Qualifier", [None])[0]
+        match (method, *segments[1:]):
+            case ("GET", "account-settings") if self.account_settings is not None:
+                _send(call, 200, self.account_settings)
+            case ("POST", "functions"):
+                name = json.loads(call.body)["FunctionName"]
+                self.functions[name] = []
+                _send(call, 201, {"FunctionName": name, "FunctionArn": arn_of(name)})
+            case ("GET", "functions", text):
+                self._get(call, text, qualifier)
+            case ("DELETE", "functions", text):
+                self._delete(call, text, qualifier)
+            case (_, "functions", text, "aliases", alias):
+                self._serve_alias(call, parse_name(text).name, alias)
+            case _:
+                _send(call, 404, {"message": f"no such operation: {method} {parts.path}"}, "UnknownOperationException")
+        return True
+
+    def _get(self, call: BackendCall, text: str, asked: str | None) -> None:
+        function = parse_name(text)
+        name, qualifier = function.name, asked or function.qualifier
+        known = ("$LATEST", *self.functions.get(name, ()), *(a for f, a in self.aliases if f == name))
+        if name not in self.functions or (qualifier and qualifier not in known):
+            _send_not_found(call, arn_of(name, qualifier))
+            return
+        document: dict[str, Any] = {
+            "Configuration": {"FunctionName": name, "State": "Active", "Timeout": 3, "Odd": 1e2},
+            "Code": {},
+            "Tags": {},
+        }
+        if self.concurrency is not None:
+            document["Concurrency"] = self.concurrency
+        _send(call, 200, document)
+
+    def _delete(self, call: BackendCall, text: str, asked: str | None) -> None:
+        function = parse_name(text)
+        qualifier = asked or function.qualifier
+        if function.name not in self.functions:
+            _send_not_found(call, arn_of(function.name))
+        elif qualifier:
+            self.functions[function.name].remove(qualifier)
+            call.answer(204, b"")
+        else:
+            del self.functions[function.name]
+            call.answer(204, b"")
+
+    def _serve_alias(self, call: BackendCall, name: str, alias: str) -> None:
+        if (name, alias) not in self.aliases:
+            _send(call, 404, {"Type": "User", "Message": f"Cannot find alias arn: {arn_of(name, alias)}"}, _MISSING)
+        elif call.method == b"DELETE":
+            del self.aliases[name, alias]
+            call.answer(204, b"")
+        else:
+            if call.method == b"PUT":
+                wanted = json.loads(call.body)
+                weights = (wanted.get("RoutingConfig") or {}).get("AdditionalVersionWeights", {})
+                self.aliases[name, alias] = (wanted["FunctionVersion"], weights)
+            version, weights = self.aliases[name, alias]
+            document = {"AliasArn": arn_of(name, alias), "Name": alias, "FunctionVersion": version}
+            if weights:
+                document["RoutingConfig"] = {"AdditionalVersionWeights": weights}
+            _send(call, 200, document)
+
+
+_MISSING = "ResourceNotFoundException"
+
+
+def _send_not_found(call: BackendCall, arn: str) -> None:
+    _send(call, 404, {"Type": "User", "Message": f"Function not found: {arn}"}, _MISSING)
+
+
+def _send(call: BackendCall, status: int, document: dict[str, Any], error: str | None = None) -> None:
+    headers = {"Content-Type": "application/json", **({"x-amzn-ErrorType": error} if error else {})}
+    call.answer(status, json.dumps(document).encode(), headers)
+
+
+class ControlGateway(Gateway):
+    """Runs a gateway before a `LambdaBackend`."""
+
+    def __init__(self, backend: LambdaBackend, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.functions = backend
+
+    async def answer_call(self, call: BackendCall) -> None:
+        if not self.functions.answer(call):
+            await super().answer_call(call)
+
+    @property
+    def state(self) -> Any:
+        """Returns the control state of the gateway."""
+        store = self.server.gateway.control_store
+        assert store is not None
+        return store.state
+
+
+@contextmanager
+def control_gateway(backend: LambdaBackend, **settings: Any) -> Iterator[ControlGateway]:
+    """Runs the gateway for the length of the block."""
+    started = ControlGateway(backend, **settings).start()
+    try:
+        yield started
+    finally:
+        started.stop()

@@ -19,6 +19,7 @@ from tests.support.sockets import Wire, calls_under_way, invoke
 
 ACCOUNT = {"concurrent_executions": 200, "requests_per_second": "off"}
 RESERVED_REASON = "ReservedFunctionConcurrentInvocationLimitExceeded"
+AT_LEAST_0 = "Member must have value greater than or equal to 0"
 MEMBER = "reservedConcurrentExecutions"
 FLOOR = (
     "Specified ReservedConcurrentExecutions for function decreases account's "
@@ -119,7 +120,7 @@ def test_the_floor_stays_unreserved_and_the_functions_own_slots_are_given_back_f
         (
             {"ReservedConcurrentExecutions": -1},
             [
-                f"Value '-1' at '{MEMBER}' failed to satisfy constraint: Member must have value greater than or equal to 0"
+                f"Value '-1' at '{MEMBER}' failed to satisfy constraint: {AT_LEAST_0}",
             ],
         ),
     ],
@@ -209,10 +210,8 @@ def test_account_settings_have_the_gateways_numbers_and_the_backends_others(
     }
     assert answer["AccountUsage"] == {"TotalCodeSize": 0, "FunctionCount": 0}
     limit = {"TotalCodeSize": 5, "CodeSizeUnzipped": 6, "CodeSizeZipped": 7, "ConcurrentExecutions": 8}
-    served.functions.account_settings = {
-        "AccountLimit": limit,
-        "AccountUsage": {"TotalCodeSize": 1, "FunctionCount": 2},
-    }
+    usage = {"TotalCodeSize": 1, "FunctionCount": 2}
+    served.functions.account_settings = {"AccountLimit": limit, "AccountUsage": usage}
     answer = client.get_account_settings()
     assert answer["AccountLimit"] == {
         **limit,

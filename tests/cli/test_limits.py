@@ -91,7 +91,7 @@ def render_shared(**shared: object) -> str:
 
 def test_of_shared_counters_the_table_has_the_calls_of_all_gateways_and_those_here() -> None:
     rows = [line.split() for line in render_shared().splitlines()]
-    assert rows[1][:8] == ["account", "function", "in", "flight", "here", "ceiling", "oldest", "call"]
+    assert rows[1][:8] == ["account", "function", "in", "flight", "here", "ceiling", "set", "by"]
     assert ["000000000000", "all", "4", "2", "10"] in rows
     assert ["checkout", "3", "2", "3", "1.5", "s"] in rows
     assert ["search", "1", "0", "9"] in rows  # the age of a call elsewhere is not known here

@@ -209,6 +209,12 @@ def test_settings_of_the_environment_are_for_other_gateways(monkeypatch: pytest.
         assert gateway.limits()["accounts"][0]["concurrent_executions"] == 1000
 
 
+@pytest.mark.parametrize("log", [{"format": "json"}, {"level": "error"}])
+def test_a_gateway_is_found_whatever_its_log_is(log: dict[str, str]) -> None:
+    with running_gateway(log=log) as gateway:
+        assert gateway.limits()["accounts"]
+
+
 def test_a_file_in_the_current_directory_does_not_stand_in_for_the_package(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

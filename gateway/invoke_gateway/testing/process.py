@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 START_TIMEOUT = 30.0  # seconds; an idle machine needs half of one
 POLL_SECONDS = 0.01  # between two reads of a starting gateway's output
 
-# The lines that `invoke_gateway.server` logs once both listeners accept connections.
-INVOKE_API = re.compile(r"^\S+ \S+ INFO Invoke API on (https?://\S+)$", re.MULTILINE)
-ADMIN = re.compile(r"^\S+ \S+ INFO admin on http://(\S+) .*$", re.MULTILINE)
+# The lines that `invoke_gateway.server` logs once both listeners accept connections, as text or as JSON.
+INVOKE_API = re.compile(r'\bInvoke API on (https?://[^\s"]+)["\n]')
+ADMIN = re.compile(r"\badmin on http://(\S+) ")
 
 
 class GatewayNotStarted(Exception):
@@ -73,7 +73,8 @@ class GatewayChild:
         self._folder.cleanup()
 
     def _start(self, settings: Mapping[str, Any]) -> subprocess.Popen[bytes]:
-        Path(self._folder.name, "settings.json").write_text(json.dumps(settings, default=os.fspath))
+        content = json.dumps(_with_addresses_logged(settings), default=os.fspath)
+        Path(self._folder.name, "settings.json").write_text(content)
         # -P: a folder named `invoke_gateway` in the directory of the tests is not this package.
         command = [sys.executable, "-P", "-m", "invoke_gateway.testing.child", self._folder.name]
         # A warning inside the gateway must not fail a user's tests.
@@ -93,3 +94,11 @@ class GatewayChild:
                 return Addresses(url[1], admin[1])
             time.sleep(POLL_SECONDS)
         raise GatewayNotStarted(f"invoke-gateway has not started within {START_TIMEOUT:g} seconds:\n{output}")
+
+
+def _with_addresses_logged(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns settings whose log has the addresses: a higher `log.level` would leave them out."""
+    log = settings.get("log")
+    if isinstance(log, Mapping) and log.get("level") in ("warning", "error"):
+        return {**settings, "log": {**log, "level": "info"}}
+    return settings

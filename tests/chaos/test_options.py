@@ -6,9 +6,11 @@ import errno
 import os
 
 import pytest
+from click import Context
 from click.testing import CliRunner
 
-from invoke_gateway.chaos.options import RENAMED, choose_partition_seconds
+from invoke_gateway.chaos.command import prove
+from invoke_gateway.chaos.options import RENAMED, choose_partition_seconds, read_seeds
 from invoke_gateway.cli.main import main
 
 
@@ -16,6 +18,8 @@ from invoke_gateway.cli.main import main
     ("options", "text"),
     [
         ("--seed 1 --seeds 2", "one or the other"),
+        ("--seed 1,2 --seeds 2", "one or the other"),
+        ("--seed 1,x", "'1,x' is not a list of whole numbers, such as 7 or 7,8."),
         ("--gateway http://127.0.0.1:1", "also give --admin and --backend-listen"),
         ("--backend-timeout 3", "also give --gateway"),
         ("--gateway https://x:1 --admin x:2 --backend-listen x:3", "plain HTTP"),
@@ -42,6 +46,14 @@ def test_wrong_use_says_what_to_do_and_exits_with_2(options: str, text: str) -> 
     assert ran.exit_code == 2
     assert text in " ".join(ran.output.split())
     assert "Traceback" not in ran.output
+
+
+@pytest.mark.parametrize(
+    ("texts", "seeds"), [(("7",), [7]), (("7,8",), [7, 8]), ((" 7, -8,", "9"), [7, -8, 9]), ((), [])]
+)
+def test_seeds_are_given_between_commas_and_by_the_same_option_again(texts: tuple[str, ...], seeds: list[int]) -> None:
+    (option,) = (each for each in prove.params if each.name == "named")
+    assert read_seeds(Context(prove), option, texts) == seeds
 
 
 @pytest.mark.parametrize(("old", "new"), RENAMED.items())

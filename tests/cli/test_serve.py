@@ -83,6 +83,40 @@ def test_reservations_of_the_environment_and_of_flags_add_up_and_flags_win(start
     }
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--reserve", "a=1,b=2,my.c=3"),
+        ("--reserve", "a=1, b=2,", "--reserve", "my.c=3"),
+        ("--reserve=a=1", "--reserve=b=2", "--reserve=my.c=3"),
+    ],
+)
+def test_a_flag_of_reservations_takes_a_list_as_its_variable_does(started: Started, arguments: tuple[str, ...]) -> None:
+    functions = serve(started, *arguments).accounts["default"].functions
+    assert functions == serve(started, RESERVE=" a=1,b=2 ,my.c=3,").accounts["default"].functions
+    assert [limit.reserved_concurrent_executions for limit in functions.values()] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("checkout:50", "'checkout:50' is not NAME=N\n      -> write checkout=50\n"),
+        ("a=1,checkout 50", "'checkout 50' is not NAME=N\n      -> write checkout=50\n"),
+        ("", "'' is not NAME=N\n      -> write it as checkout=50\n"),
+        (
+            "a=1,a=2",
+            "  accounts.default.functions.a.reserved_concurrent_executions  (--reserve)\n      is given twice\n",
+        ),
+        ("a=1k,b=5.5", "it is the text '1k'\n      -> write 1000\n"),
+        ("a=1k,b=5.5", "it is the text '5.5'\n"),
+    ],
+)
+def test_each_mistake_in_a_list_of_reservations_is_reported(started: Started, text: str, words: str) -> None:
+    result = invoke("serve", "--reserve", text)
+    assert (result.exit_code, started.settings) == (2, None)
+    assert words in result.stderr
+
+
 def test_tables_are_given_as_yaml_and_single_limits_go_into_them(started: Started) -> None:
     accounts = '{default: {concurrent_executions: 5}, "111122223333": {requests_per_second: off}}'
     settings = serve(

@@ -20,6 +20,7 @@ from .options import (
     choose_seeds,
     read_endpoint,
     read_fault_kinds,
+    read_seeds,
     read_sharing,
 )
 from .plan import ANY_PORT, CLIENTS, LONGEST_TIMEOUT_SECONDS, ProvePlan
@@ -32,7 +33,9 @@ from .wire import HostPort
 
 
 @click.command(cls=ProveCommand)
-@click.option("--seed", "named", type=int, multiple=True, help="A seed to run; may be repeated.")
+@click.option(
+    "--seed", "named", multiple=True, callback=read_seeds, metavar="N,…", help="Seeds to run; may be repeated."
+)
 @click.option("--seeds", type=click.IntRange(1, 10_000), help="Run so many seeds, counted up from a random one.")
 @click.option("--first", type=int, help="The first of --seeds, in place of a random one.")
 @click.option(
@@ -115,7 +118,7 @@ from .wire import HostPort
 @click.pass_context
 def prove(
     ctx: click.Context,
-    named: tuple[int, ...],
+    named: list[int],
     seeds: int | None,
     first: int | None,
     minutes: float,

@@ -83,6 +83,15 @@ def choose_partition_seconds(wanted: float | None, seconds_of_seed: float) -> fl
     return PARTITION_SECONDS if seconds_of_seed >= PARTITION_SECONDS_NEED else 0.0
 
 
+def read_seeds(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> list[int]:
+    """Reads whole numbers, several of one option between commas. Raises `click.BadParameter`."""
+    try:
+        return [int(part) for value in values for part in value.split(",") if part.strip()]
+    except ValueError:
+        shown = ", ".join(map(repr, values))
+        raise click.BadParameter(f"{shown} is not a list of whole numbers, such as 7 or 7,8.") from None
+
+
 def choose_seeds(count: int | None, first: int | None) -> range:
     start = secrets.randbelow(1_000_000) if first is None else first
     return range(start, start + (count or 1))

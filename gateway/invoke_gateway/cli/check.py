@@ -1,41 +1,103 @@
-"""Checks a settings file: `invoke-gateway check`."""
+"""Checks settings: `invoke-gateway check`."""
 
+import json
+import os
+import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from invoke_gateway.cli.problems import report, report_notes
+from invoke_gateway.cli.problems import BAD_SETTINGS, describe, report, report_notes
 from invoke_gateway.policy.os_text import printable
-from invoke_gateway.settings import Account, Settings, SettingsError, load
+from invoke_gateway.settings import Account, Problem, Settings, SettingsError, SettingsText, flags, load
 
 MOST_ACCOUNTS = 50  # rows of the table
+STANDARD_INPUT = "-"
+_BEGINS_AS_JSON = re.compile(rb'\s*\{\s*["}]')
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True), required=False)
+@click.option(
+    "--env",
+    is_flag=True,
+    help="Check also the variables INVOKE_GATEWAY_…, over the file as serve reads them. FILE is then optional.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Format of the report.",
+)
 @click.pass_context
-def check(ctx: click.Context, file: Path) -> None:
-    """Check a settings file.
+def check(ctx: click.Context, file: Path | None, env: bool, form: str) -> None:
+    """Check a settings file; - is standard input.
 
-    Prints all mistakes at once, each with its key and its cure, and exits with 2. Without a mistake it prints the
+    Prints all mistakes at once, each with its key, its place and its cure. Without a mistake it prints the
     limits of each account. Missing extras, taken ports, and files that cannot be read or written are mistakes, too.
     Ports and events of a running gateway with these settings are only a note, so that a reload can be checked.
+
+    \b
+    Exit status:
+      0  no mistake
+      2  mistakes in the settings, a file that cannot be read, or a wrong command line
+
+    \b
+    Examples:
+      invoke-gateway check gateway.yaml
+      helm template … | yq .data.settings | invoke-gateway check -
+      INVOKE_GATEWAY_BUFFER_BYTES=6MB invoke-gateway check --env gateway.yaml
+      invoke-gateway check --format json gateway.yaml | jq -r '.problems[] | "\\(.file):\\(.line) \\(.problem)"'
     """
     from invoke_gateway.server.startup_checks import StartupChecks
 
+    overrides, problems = flags.collect(flags.all_flags(), {}, (), os.environ) if env else ({}, list[Problem]())
+    if file is None and not env:
+        ctx.fail("Missing argument 'FILE'. Give a file, - for standard input, or --env.")
+    if file is None and (named := os.environ.get(flags.CONFIG_VARIABLE)):
+        file = Path(named)
     startup = StartupChecks()
+    config = read_standard_input() if str(file) == STANDARD_INPUT else file
+    name = config.name if isinstance(config, SettingsText) else str(file) if file is not None else None
     try:
-        settings = load(file, find_more=startup.find_all)
+        settings, found = load(config, overrides, problems, find_more=startup.find_all), tuple[Problem, ...]()
     except SettingsError as error:
-        status = report(error)
+        settings, found = None, error.problems
+    if form == "json":
+        document = {"ok": settings is not None, "file": name, "mistakes": len(found)}
+        listed = describe(found, startup.notes, name)
+        accounts = list_accounts(settings) if settings is not None else []
+        click.echo(json.dumps({**document, "problems": listed, "accounts": accounts}, indent=2))
+    elif settings is None:
+        report(SettingsError(found))
         report_notes(startup.notes)
-        ctx.exit(status)
-    click.echo(f"{printable(str(file))}: ok")
-    report_notes(startup.notes)
-    Console().print(accounts_table(settings))
+    else:
+        click.echo(f"{printable(name or 'environment')}: ok")
+        report_notes(startup.notes)
+        Console().print(accounts_table(settings))
+    if settings is None:
+        ctx.exit(BAD_SETTINGS)
+
+
+def read_standard_input() -> SettingsText:
+    """Returns the settings on standard input: JSON if they begin with a brace and a quoted name, else YAML."""
+    data = sys.stdin.buffer.read()
+    return SettingsText("<stdin>", data, is_json=_BEGINS_AS_JSON.match(data) is not None)
+
+
+def list_accounts(settings: Settings) -> list[dict[str, Any]]:
+    """Returns the limits of each account, in slots."""
+    return [
+        {"account": name, **{key.replace(" ", "_"): number(account) for key, number in COLUMNS.items()}}
+        for name, account in settings.accounts.items()
+    ]
 
 
 def accounts_table(settings: Settings) -> Table:

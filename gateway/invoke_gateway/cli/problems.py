@@ -1,9 +1,12 @@
 """Prints what is wrong with the settings, for `serve` and `check`."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import click
 
 from invoke_gateway.policy.os_text import printable
-from invoke_gateway.settings import SettingsError
+from invoke_gateway.settings import Problem, SettingsError
 from invoke_gateway.settings.problems import MOST_SHOWN
 
 BAD_SETTINGS = 2  # exit status, the same as click's for a wrong command line
@@ -21,6 +24,28 @@ def report(error: SettingsError) -> int:
     if count > MOST_SHOWN:
         click.echo(f"\n  ... and {count - MOST_SHOWN} more", err=True)
     return BAD_SETTINGS
+
+
+def describe(problems: Iterable[Problem], notes: Iterable[str], file: str | None) -> list[dict[str, Any]]:
+    """Returns all mistakes and notes as JSON; docs/reference/check.md lists the keys.
+
+    file: the settings file
+    """
+    found = [
+        {
+            "severity": "error",
+            "key": problem.key or None,
+            "source": problem.source,
+            "file": problem.source if problem.source == file else None,
+            "line": problem.line,
+            "column": problem.column,
+            "problem": problem.message,
+            "cure": problem.cure or None,
+        }
+        for problem in problems
+    ]
+    empty = dict.fromkeys(("key", "source", "file", "line", "column"))
+    return found + [{"severity": "note", **empty, "problem": note, "cure": None} for note in notes]
 
 
 def report_notes(notes: list[str]) -> None:

@@ -68,8 +68,8 @@ def _make_command() -> click.Command:
     reserve = click.Option(
         ["--reserve"],
         multiple=True,
-        metavar="NAME=N",
-        help="Slots reserved for a function of the default account, which are also its ceiling; may be repeated.",
+        metavar="NAME=N,…",
+        help="Slots reserved for functions of the default account, which are also their ceilings; may be repeated.",
     )
     options: list[click.Parameter] = [config, reserve, *(flag.option() for flag in flags.all_flags())]
     return Serve("serve", callback=_serve, params=options, help=_serve.__doc__)

@@ -2,6 +2,7 @@
 
 from invoke_gateway.settings.account_models import Account, FunctionSettings
 from invoke_gateway.settings.address import Address
+from invoke_gateway.settings.file import SettingsText
 from invoke_gateway.settings.load import RELOADABLE, json_schema, load, restart_needed
 from invoke_gateway.settings.merge import Override
 from invoke_gateway.settings.models import Settings
@@ -21,6 +22,7 @@ __all__ = [
     "Retry",
     "Settings",
     "SettingsError",
+    "SettingsText",
     "Tls",
     "json_schema",
     "load",

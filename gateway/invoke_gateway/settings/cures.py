@@ -18,7 +18,7 @@ _WORDS = re.compile(r"[a-z]+|[0-9]+")
 
 
 class Correction(NamedTuple):
-    """Is a correct entry in the place of a wrong one.
+    """Holds a correct entry for the place of a wrong one.
 
     path: its key
     is_certain: the wrong entry can mean nothing else, so the rest of the settings is checked with this value

@@ -5,6 +5,7 @@ so that it is reported together with the mistakes of the settings file.
 """
 
 import difflib
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ _SHORT_NAMES: dict[Path, tuple[str, ...]] = {
 KUBERNETES = re.compile(
     rf"{PREFIX}(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
 )
+_OTHER_SIGN = re.compile(r"\s*([A-Za-z0-9._-]+)(?:\s*:\s*|\s+)([0-9]+)\s*")  # checkout:50, checkout 50
 SECTIONS = (
     ("Listeners", ("listen", "admin", "region", "tls")),
     ("Backend", ("backend",)),
@@ -147,8 +149,8 @@ def collect(
         if value is not None:
             source = f"--{flag.names[0]}" if value is not False else f"--no-{flag.names[0]}"
             layers[1][flag.path] = Override(read_value(flag.annotation, value, source, problems), source)
-    from_environment = [text for text in environ.get(RESERVE_VARIABLE, "").split(",") if text.strip()]
-    layers[0] |= read_reservations(from_environment, RESERVE_VARIABLE, problems)
+    in_environment = environ.get(RESERVE_VARIABLE, "").strip(" ,")
+    layers[0] |= read_reservations([in_environment] if in_environment else [], RESERVE_VARIABLE, problems)
     layers[1] |= read_reservations(list(reserve), "--reserve", problems)
     overrides: dict[str, Override] = {}
     for layer in layers:
@@ -159,18 +161,25 @@ def collect(
 
 
 def read_reservations(texts: list[str], source: str, problems: list[Problem]) -> dict[Path, Override]:
-    """Returns the reservations in NAME=N texts, by path."""
+    """Returns the reservations in texts of the form NAME=N,NAME=N, by path."""
     found: dict[Path, Override] = {}
-    for text in texts:
+    for text in itertools.chain.from_iterable(map(_split_list, texts)):
         name, equals, slots = (part.strip() for part in text.partition("="))
         path = (*DEFAULT_ACCOUNT, "functions", name, "reserved_concurrent_executions")
         if not equals or not name or '"' in name:
-            problems.append(Problem("", source, f"{text!r} is not NAME=N", "write it as checkout=50"))
+            meant = _OTHER_SIGN.fullmatch(text)
+            cure = f"write {meant[1]}={meant[2]}" if meant is not None else "write it as checkout=50"
+            problems.append(Problem("", source, f"{text!r} is not NAME=N", cure))
         elif path in found:
             problems.append(Problem(join_key(path), source, "is given twice", "keep one of the two"))
         else:
             found[path] = Override(read_value(int, slots, source, problems), source)
     return found
+
+
+def _split_list(text: str) -> list[str]:
+    """Returns the parts between commas; of a text without any, the text."""
+    return [part for part in text.split(",") if part.strip()] or [text]
 
 
 def find_unknown_variables(flags: list[Flag], environ: Mapping[str, str]) -> list[Problem]:

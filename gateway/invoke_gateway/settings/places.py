@@ -33,7 +33,7 @@ class Place(NamedTuple):
 
 
 class _Event(NamedTuple):
-    """Is one event of YAML or JSON.
+    """Describes one event of YAML or JSON.
 
     kind: { or [ where a collection begins, } where one ends, * for an alias, empty for a scalar
     text: of a scalar
@@ -50,7 +50,7 @@ class _Event(NamedTuple):
 
 
 class _Wanted:
-    """Is a key whose place is wanted, or a key above one."""
+    """Holds a key whose place is wanted, or a key above one."""
 
     __slots__ = ("below", "place")
 
@@ -74,7 +74,7 @@ class _Wanted:
 
 
 class _Alias(NamedTuple):
-    """Is an alias that stands for wanted keys."""
+    """Names an alias that stands for wanted keys."""
 
     anchor: str
     number: int
@@ -120,6 +120,7 @@ class _Walk:
 
     def follow(self, alias: _Alias) -> None:
         """Visits what an alias stands for: the last collection before it that has its anchor."""
+        alias.wanted.below = {name: below for name, below in alias.wanted.below.items() if below.place is None}
         before = [-1]
 
         def note(event: _Event) -> None:

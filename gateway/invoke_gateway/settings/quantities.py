@@ -30,7 +30,7 @@ _SECONDS = {
 
 
 class Quantity(NamedTuple):
-    """Is the number that a text means.
+    """Holds the number that a text means.
 
     note: another reading of the text, for the user
     """

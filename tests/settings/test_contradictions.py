@@ -1,0 +1,176 @@
+"""Rules between keys: each contradiction is reported, whatever else is wrong, and none that is not certain."""
+
+from pathlib import Path
+
+import pytest
+
+from invoke_gateway.settings import Override, Problem, SettingsError, load
+from tests.settings.reading import problem_of, problems_of, write
+
+ACCOUNT = "111122223333"
+WRONG = "region: Mars\nquotas: {request: 6MB}\nmax_heders: 1\n"
+"""Mistakes of three other keys."""
+CONTRADICTIONS = [
+    ("listen: 127.0.0.1:9002", "admin", "which is also listen"),
+    ("backend: {url: 'http://localhost:9001'}", "backend.url", "which is the gateway's own listen"),
+    ("backend: {url: 'http://127.0.0.1:9002'}", "backend.url", "which is the gateway's own admin"),
+    (
+        "accounts: {default: {concurrent_executions: 50, unreserved_floor: 51}}",
+        "accounts.default",
+        "minimum value of [51]",
+    ),
+    (
+        "shared: {lease_seconds: 2, store_timeout_seconds: 1}",
+        "shared.store_timeout_seconds",
+        "a quarter of lease_seconds",
+    ),
+    ("async: {shortest_delay_seconds: 301}", "async.shortest_delay_seconds", "more than longest_delay_seconds (300)"),
+    ("workers: 2\ncounters: memory\nasync: {mode: forward}", "workers", "is 2, but counters are in memory"),
+    (
+        "workers: 2\ncounters: redis://h\nasync: {store: sqlite:///q.db}",
+        "async.store",
+        "is a file, which only one process can use",
+    ),
+    ("workers: 2\ncounters: redis+cluster://h", "async.store", "events cannot be kept where the counters are"),
+    ("workers: 2\ncounters: redis://h\nfaults: true", "faults", "counts its calls in one process"),
+    (
+        f'accounts: {{"{ACCOUNT}": {{}}}}\ncredentials: {{A: "999999999999"}}',
+        "credentials.A",
+        "is the account 999999999999, which is not in accounts",
+    ),
+    (
+        "accounts: {default: {functions: {f: {on_failure: 'function:f'}}}}",
+        "accounts.default.functions.f.on_failure",
+        "destination for itself",
+    ),
+]
+
+
+def problem(problems: tuple[Problem, ...], key: str, words: str) -> Problem:
+    found = [each for each in problems if each.key == key and words in each.message]
+    assert len(found) == 1, problems
+    return found[0]
+
+
+@pytest.mark.parametrize(("text", "key", "words"), CONTRADICTIONS)
+def test_each_contradiction_is_a_mistake_with_a_cure(tmp_path: Path, text: str, key: str, words: str) -> None:
+    (found,) = problems_of(tmp_path, text)
+    assert found.key == key
+    assert words in found.message
+    assert found.cure
+
+
+@pytest.mark.parametrize(("text", "key", "words"), CONTRADICTIONS)
+def test_mistakes_of_other_keys_hide_no_contradiction(tmp_path: Path, text: str, key: str, words: str) -> None:
+    alone = problem_of(tmp_path, text)
+    problems = problems_of(tmp_path, WRONG + text)
+    assert problem(problems, key, words).cure == alone.cure
+    assert {each.key for each in problems} == {key, "region", "quotas.request", "max_heders"}
+
+
+def test_all_contradictions_of_one_file_are_reported_together(tmp_path: Path) -> None:
+    text = """
+listen: 127.0.0.1:9002
+accounts:
+  default: {functions: {f: {on_failure: "function:f", on_success: "function:f"}, g: {on_failure: "function:g"}}}
+  "111122223333": {concurrent_executions: 50, functions: {f: {reserved_concurrent_executions: 51}}}
+  "111122223334": {concurrent_executions: 200, functions: {f: {reserved_concurrent_executions: 101}}}
+credentials: {A: "111122223335", B: "111122223333", C: default, D: "555566667777"}
+workers: 3
+counters: memory
+faults: true
+async: {store: "sqlite:///q.db", shortest_delay_seconds: 9, longest_delay_seconds: 8}
+shared: {store_timeout_seconds: 10}
+tls: {certificate: pyproject.toml, key: pyproject.toml}
+"""
+    keys = sorted(each.key for each in problems_of(tmp_path, text))
+    assert keys == [
+        "accounts.111122223333",
+        "accounts.111122223334",
+        "accounts.default.functions.f.on_failure",
+        "accounts.default.functions.f.on_success",
+        "accounts.default.functions.g.on_failure",
+        "admin",
+        "async.shortest_delay_seconds",
+        "async.store",
+        "credentials.A",
+        "credentials.D",
+        "faults",
+        "shared.store_timeout_seconds",
+        "tls",
+        "workers",
+    ]
+
+
+# ---- what is certain -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # A value that is not known may be the one that makes them agree.
+        "accounts: {default: {concurrent_executions: many, functions: {f: {reserved_concurrent_executions: 950}}}}",
+        "accounts: {default: {concurent: 5000, functions: {f: {reserved_concurrent_executions: 950}}}}",
+        "accounts: {default: {functions: {f: {reserved_concurrent_executions: 950}}}}\nconcurrent_executions: 5000",
+        "workers: 2\nasync: {mode: forward}\ncounters: valkey9://h",
+        "workers: 2\nasync: {mode: forward}\ncounter: redis://h",
+        "workers: lots\nfaults: true",
+        "shared: {lease_seconds: long, store_timeout_seconds: 3}",
+        'accounts: {"111122223333": {}, "111122223334": 5}\ncredentials: {A: "111122223334"}',
+        'accounts: {"111122223333": {}, 111122223334: {}}\ncredentials: {A: "111122223334"}',
+        "async: {shortest_delay_seconds: 400, longest_delay_seconds: very}",
+        "listen: nothing\nadmin: 127.0.0.1:9001",
+    ],
+)
+def test_a_contradiction_that_a_wrong_value_may_explain_is_not_reported(tmp_path: Path, text: str) -> None:
+    assert len(problems_of(tmp_path, text)) == 1
+
+
+def test_a_value_whose_cure_is_certain_counts_as_cured(tmp_path: Path) -> None:
+    functions = "functions: {f: {reserved_concurrent_executions: 950}}"
+    enough = problems_of(tmp_path, f'accounts: {{default: {{concurrent_executions: "5000", {functions}}}}}')
+    assert [each.cure for each in enough] == ["write 5000 without quotes"]
+    few = problems_of(tmp_path, f'accounts: {{default: {{concurrent_executions: "1,040", {functions}}}}}')
+    assert [each.key for each in few] == ["accounts.default", "accounts.default.concurrent_executions"]
+    assert few[0].cure.startswith("950 of 1040 concurrent executions are reserved")
+    renamed = problems_of(tmp_path, f"accounts: {{default: {{concurrent-executions: 5000, {functions}}}}}")
+    assert [each.cure for each in renamed] == ["did you mean concurrent_executions?"]
+
+
+def test_a_wrong_reservation_counts_as_none(tmp_path: Path) -> None:
+    functions = "f: {reserved_concurrent_executions: 950}, g: {reserved_concurrent_executions: some}"
+    problems = problems_of(tmp_path, f"accounts: {{default: {{functions: {{{functions}}}}}}}")
+    assert [each.key for each in problems] == [
+        "accounts.default",
+        "accounts.default.functions.g.reserved_concurrent_executions",
+    ]
+
+
+def test_a_contradiction_between_file_and_flag_names_both(tmp_path: Path) -> None:
+    path = write(tmp_path, "accounts: {default: {concurrent_executions: 5}}\nlisten: 127.0.0.1:7\n")
+    overrides = {
+        "accounts.default.functions.f.reserved_concurrent_executions": Override(6, "--reserve"),
+        "admin": Override("127.0.0.1:7", "--admin"),
+    }
+    with pytest.raises(SettingsError) as raised:
+        load(path, overrides)
+    assert [(each.key, each.source, each.line) for each in raised.value.problems] == [
+        ("admin", "--admin", None),
+        ("accounts.default", f"{path}, --reserve", None),
+    ]
+
+
+# ---- credentials ----------------------------------------------------------------------------------------------
+
+
+def test_a_credential_names_an_account_with_limits_or_default(tmp_path: Path) -> None:
+    accounts = f'accounts: {{"{ACCOUNT}": {{}}}}\n'
+    load(write(tmp_path, accounts + f'credentials: {{A: "{ACCOUNT}", B: default}}'))
+    close = problem_of(tmp_path, accounts + 'credentials: {A: "111122223338"}')
+    assert close.cure.startswith(f'did you mean "{ACCOUNT}"? Else add "111122223338": {{}} to accounts')
+    far = problem_of(tmp_path, accounts + 'credentials: {A: "900000000008"}')
+    assert far.cure == 'add "900000000008": {} to accounts, or write default to share its limits'
+
+
+def test_where_no_account_is_named_every_credential_shares_the_default(tmp_path: Path) -> None:
+    assert load(write(tmp_path, f'credentials: {{A: "{ACCOUNT}"}}')).credentials == {"A": ACCOUNT}

@@ -33,6 +33,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [*(ROOT / name for name in ("README.md", "grafana", "loadtests")), ROOT / "docs"]
 FILES = sorted(file for page in PAGES for file in ([page] if page.is_file() else page.rglob("*.md")))
 KEYS = {field.alias or name for name, field in Settings.model_fields.items()}
+OTHER_DOCUMENTS = {"services", "problems"}  # a key of compose files, and of the report of `check`
 INSTALL = "pip install boto3"
 BLOCK = re.compile(r"^```(?:ya?ml|json)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 HERE_DOCUMENT = re.compile(r"> \S+\.ya?ml <<-?'?(\w+)'?\n(.*?)^\1$", re.MULTILINE | re.DOTALL)
@@ -69,7 +70,7 @@ def _is_settings(text: str) -> bool:
         values = yaml.safe_load(text)
     except yaml.YAMLError:  # several documents, or lines of JSON
         return False
-    return isinstance(values, dict) and bool(set(values) & KEYS) and "services" not in values
+    return isinstance(values, dict) and bool(set(values) & KEYS) and not set(values) & OTHER_DOCUMENTS
 
 
 EXAMPLES = examples()

@@ -48,13 +48,6 @@ def check(ctx: click.Context, file: Path | None, env: bool, form: str) -> None:
     Exit status:
       0  no mistake
       2  mistakes in the settings, a file that cannot be read, or a wrong command line
-
-    \b
-    Examples:
-      invoke-gateway check gateway.yaml
-      helm template … | yq .data.settings | invoke-gateway check -
-      INVOKE_GATEWAY_BUFFER_BYTES=6MB invoke-gateway check --env gateway.yaml
-      invoke-gateway check --format json gateway.yaml | jq -r '.problems[] | "\\(.file):\\(.line) \\(.problem)"'
     """
     from invoke_gateway.server.startup_checks import StartupChecks
 

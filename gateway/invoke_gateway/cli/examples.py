@@ -11,7 +11,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "invoke-gateway serve --config gateway.yaml --watch",
         "invoke-gateway serve --config gateway.yaml --counters redis://10.0.0.5:6379/0 --workers 4",
     ),
-    "check": ("invoke-gateway check gateway.yaml",),
+    "check": (
+        "invoke-gateway check gateway.yaml",
+        "invoke-gateway check --env gateway.yaml",
+        "invoke-gateway check --format json gateway.yaml > report.json",
+    ),
     "schema": ("invoke-gateway schema > settings.schema.json",),
     "limits": (
         "invoke-gateway limits",

@@ -71,7 +71,9 @@ def show_yaml(value: object) -> str:
 def _candidates(value: object, place: KeyPlace) -> Iterator[tuple[object, str, bool]]:
     """Yields values that may have been meant, the most likely first, each with a note and whether it is certain."""
     if place.fields is not None and isinstance(value, str):
-        yield from (({name: value}, "", True) for name in place.fields)
+        # The text is the one that matters, such as the backend's URL.
+        texts = (value, f"http://{value}")
+        yield from (({name: text}, "", True) for text in texts for name in place.fields if name == "url")
         return
     found = set(kinds(place.annotation))
     choices = [kind for kind in found if isinstance(kind, str)]

@@ -3,9 +3,11 @@
 import difflib
 import re
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Any, NamedTuple
+from types import UnionType
+from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 
 from invoke_gateway.settings.paths import KeyPlace, Path, kinds
 from invoke_gateway.settings.quantities import compute
@@ -143,7 +145,7 @@ def name_bound(value: object, place: KeyPlace) -> str | None:
         number, shown = (quantity.value, f" ({value.strip()}: {quantity.value})") if quantity else (None, "")
     if isinstance(number, bool) or not isinstance(number, int | float):
         return None
-    for item in place.field.metadata if place.field is not None else ():
+    for item in _constraints(place.annotation, place.field):
         most, least, above = (getattr(item, name, None) for name in ("le", "ge", "gt"))
         if most is not None and number > most:
             return f"write {most} or less{shown}"
@@ -152,6 +154,19 @@ def name_bound(value: object, place: KeyPlace) -> str | None:
         if above is not None and number <= above:
             return f"write a number above {above}{shown}"
     return None
+
+
+def _constraints(annotation: Any, field: FieldInfo | None) -> Iterator[Any]:
+    """Yields the bounds of a value; pydantic leaves those of a member of a union at the member."""
+    yield from field.metadata if field is not None else ()
+    if get_origin(annotation) is Annotated:
+        base, *items = get_args(annotation)
+        for item in items:
+            yield from item.metadata if isinstance(item, FieldInfo) else (item,)
+        yield from _constraints(base, None)
+    elif get_origin(annotation) in (Union, UnionType):
+        for member in get_args(annotation):
+            yield from _constraints(member, None)
 
 
 def find_close(word: str, known: Iterable[str]) -> list[str]:

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.control.conftest import ACCOUNT, read_refusal
 from tests.support.lambda_backend import ControlGateway, LambdaBackend, arn_of, control_gateway
 from tests.support.sockets import Wire, calls_under_way, invoke
 
-ACCOUNT = {"concurrent_executions": 200, "requests_per_second": "off"}
 RESERVED_REASON = "ReservedFunctionConcurrentInvocationLimitExceeded"
 AT_LEAST_0 = "Member must have value greater than or equal to 0"
 MEMBER = "reservedConcurrentExecutions"
@@ -25,28 +24,6 @@ FLOOR = (
     "Specified ReservedConcurrentExecutions for function decreases account's "
     "UnreservedConcurrentExecution below its minimum value of [100]."
 )
-
-
-@pytest.fixture
-def served() -> Iterator[ControlGateway]:
-    with control_gateway(LambdaBackend("hold", "echo", "other"), accounts={"default": ACCOUNT}) as started:
-        yield started
-
-
-@pytest.fixture
-def client(served: ControlGateway) -> Iterator[Any]:
-    with closing(served.boto3()) as made:
-        yield made
-
-
-def refused(call: Any, **arguments: Any) -> tuple[int, str, dict[str, Any]]:
-    """Returns status, code and the members of a refusal besides those of botocore."""
-    with pytest.raises(ClientError) as caught:
-        call(**arguments)
-    answer = caught.value.response
-    error = answer["Error"]
-    members = {name: value for name, value in answer.items() if name not in ("Error", "ResponseMetadata")}
-    return answer["ResponseMetadata"]["HTTPStatusCode"], error["Code"], members
 
 
 def test_a_reservation_is_in_force_at_once_and_until_it_is_deleted(served: ControlGateway, client: Any) -> None:
@@ -78,23 +55,23 @@ def test_a_function_is_named_by_name_or_arn(served: ControlGateway, client: Any,
     assert served.state.function("000000000000", "echo").reserved_concurrent_executions == 3
 
 
-def test_existence_is_checked_before_the_value(client: Any) -> None:
+def test_existence_is_checked_before_the_value(served: ControlGateway, client: Any) -> None:
     put = {"FunctionName": "missing", "ReservedConcurrentExecutions": 100_000}
     text = f"Function not found: {arn_of('missing', '$LATEST')}"
-    assert refused(client.put_function_concurrency, **put) == (
+    assert read_refusal(client.put_function_concurrency, **put) == (
         404,
         "ResourceNotFoundException",
         {"Type": "User", "Message": text},
     )
-    _, _, members = refused(client.get_function_concurrency, FunctionName="missing")
+    _, _, members = read_refusal(client.get_function_concurrency, FunctionName="missing")
     assert members["Message"] == f"Function not found: {arn_of('missing')}"  # unlike Put's
 
 
 @pytest.mark.parametrize("qualifier", ["$LATEST", "1", "prod"])
 @pytest.mark.parametrize("name", ["echo", "missing"])
-def test_a_qualified_arn_is_refused(client: Any, name: str, qualifier: str) -> None:
+def test_a_qualified_arn_is_read_refusal(client: Any, name: str, qualifier: str) -> None:
     put = {"FunctionName": arn_of(name, qualifier), "ReservedConcurrentExecutions": 1}
-    status, code, members = refused(client.put_function_concurrency, **put)
+    status, code, members = read_refusal(client.put_function_concurrency, **put)
     assert (status, code, members["Type"]) == (400, "InvalidParameterValueException", "User")
     assert members["message"] == (
         "This operation is permitted on Lambda functions only. Aliases and versions do not support this operation. "
@@ -102,15 +79,17 @@ def test_a_qualified_arn_is_refused(client: Any, name: str, qualifier: str) -> N
     )
 
 
-def test_the_floor_stays_unreserved_and_the_functions_own_slots_are_given_back_first(client: Any) -> None:
+def test_the_floor_stays_unreserved_and_the_functions_own_slots_are_given_back_first(
+    served: ControlGateway, client: Any
+) -> None:
     put = client.put_function_concurrency
     put(FunctionName="echo", ReservedConcurrentExecutions=60)
     for slots in (41, 140, 100_000):
-        status, code, members = refused(put, FunctionName="other", ReservedConcurrentExecutions=slots)
+        status, code, members = read_refusal(put, FunctionName="other", ReservedConcurrentExecutions=slots)
         assert (status, code, members) == (400, "InvalidParameterValueException", {"message": FLOOR})  # no Type
     put(FunctionName="other", ReservedConcurrentExecutions=40)
     put(FunctionName="echo", ReservedConcurrentExecutions=60)
-    assert refused(put, FunctionName="echo", ReservedConcurrentExecutions=61)[2] == {"message": FLOOR}
+    assert read_refusal(put, FunctionName="echo", ReservedConcurrentExecutions=61)[2] == {"message": FLOOR}
 
 
 @pytest.mark.parametrize(
@@ -142,7 +121,7 @@ def test_constraints_are_checked_first_and_all_are_reported(
 def test_a_body_that_is_none_is_refused_and_changes_nothing(served: ControlGateway, body: bytes) -> None:
     answer = put(served, "echo", body)
     assert (answer.status, answer.header("x-amzn-errortype")) == (400, "InvalidRequestContentException")
-    assert served.state.version == 0
+    assert served.state.accounts == {}
 
 
 def test_a_body_of_any_length_is_bounded(served: ControlGateway) -> None:
@@ -167,7 +146,7 @@ def test_a_value_of_the_settings_wins_and_the_refusal_names_key_and_source() -> 
             (client.put_function_concurrency, {"ReservedConcurrentExecutions": 1}),
             (client.delete_function_concurrency, {}),
         ):
-            status, code, members = refused(call, FunctionName="echo", **more)
+            status, code, members = read_refusal(call, FunctionName="echo", **more)
             assert (status, code, members["Type"]) == (409, "ResourceConflictException", "User")
             assert members["message"] == (
                 "reserved_concurrent_executions of echo is set in the settings. Change it there."
@@ -226,7 +205,7 @@ def test_accounts_are_kept_apart() -> None:
     with control_gateway(LambdaBackend("echo"), accounts=accounts) as served:
         with closing(served.boto3("111122223333")) as client:
             client.put_function_concurrency(FunctionName="echo", ReservedConcurrentExecutions=0)
-            _, _, members = refused(client.get_function_concurrency, FunctionName="missing")
+            _, _, members = read_refusal(client.get_function_concurrency, FunctionName="missing")
             assert members["Message"] == f"Function not found: {arn_of('missing', account='111122223333')}"
         with closing(served.boto3()) as client:
             assert "ReservedConcurrentExecutions" not in client.get_function_concurrency(FunctionName="echo")

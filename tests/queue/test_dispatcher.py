@@ -75,7 +75,7 @@ class World:
             slot_gate=self.room,
             deliveries=Deliveries(self._deliver, attempts=3, delays=delays, rng=lambda: 0.0),
             limits=lambda: self.limits,
-            rules=lambda account, function: self.rules,
+            rules=lambda event: self.rules,
             recorder=self.totals,
             delays=delays,
             now=self.clock,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,9 +10,10 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from invoke_gateway.policy.control_paths import parse_name
+from invoke_gateway.policy.control_state import ControlState
 
 from .backends import BackendCall
-from .sockets import Gateway
+from .sockets import PATIENCE, Gateway
 
 REGION, ACCOUNT = "us-east-1", "000000000000"
 
@@ -129,6 +131,14 @@ class ControlGateway(Gateway):
     async def answer_call(self, call: BackendCall) -> None:
         if not self.functions.answer(call):
             await super().answer_call(call)
+
+    def reset(self, backend: LambdaBackend) -> None:
+        """Begins again with nothing set, and with other functions."""
+        store = self.server.gateway.control_store
+        assert store is not None
+        cleared = store.change(lambda state: ControlState(state.version + 1) if state.accounts else state)
+        asyncio.run_coroutine_threadsafe(cleared, self._loop).result(PATIENCE)
+        self.functions = backend
 
     @property
     def state(self) -> Any:

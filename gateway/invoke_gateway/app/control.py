@@ -14,8 +14,10 @@ from ..control.file_store import FileControlStore
 from ..control.operations import ControlPlaneOperations
 from ..control.parts import ControlParts
 from ..control.store import MemoryControlStore, NoControlStore
+from ..destinations.sqs import missing_extra
 from ..middleware.control import ControlPlane
 from ..policy.control_rules import NO_FILE_VALUES, AccountFacts, FileValues
+from ..policy.destination_arn import UnreachableDestination, find_target
 from ..policy.limits import DEFAULT_ACCOUNT, Limits
 from ..policy.store_url import find_file_path
 from ..queue.origin import describe_backend
@@ -120,8 +122,20 @@ def make_control_plane(
     def find_account(account: str | None) -> str:
         return limits().of(account).account
 
+    def check_destination(arn: str) -> UnreachableDestination | None:
+        target = find_target(arn, region=at_start.region, sqs_endpoint=at_start.control.sqs_endpoint)
+        if isinstance(target, UnreachableDestination):
+            return target
+        missing = missing_extra([target])
+        return None if missing is None else UnreachableDestination(missing)
+
     return ControlPlane(
         last,
-        operations=ControlPlaneOperations(parts, find_account=find_account),
+        operations=ControlPlaneOperations(
+            parts,
+            find_account=find_account,
+            check_destination=check_destination,
+            allocation_seconds=at_start.provisioned.allocation_seconds,
+        ),
         credentials=lambda: limits().credentials,
     )

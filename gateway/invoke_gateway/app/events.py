@@ -101,7 +101,7 @@ class EventQueue:
             slot_gate=SlotGate(parts.counters),
             deliveries=Deliveries(self._destinations, attempts=settings.async_.delivery_attempts, delays=delays),
             limits=lambda: tables().limits,
-            rules=lambda account, function: tables().event_rules.of(account, function),
+            rules=lambda event: tables().event_rules.of(event.account, event.function, event.qualifier),
             recorder=self.totals,
             delays=delays,
             now=self._clock,

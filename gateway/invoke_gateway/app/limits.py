@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from ..policy.control_state import NOTHING, ControlState, FunctionControl
+from ..policy.control_state import NOTHING, ControlState, EventInvokeConfig, FunctionControl, with_targets
+from ..policy.destination_arn import UnreachableDestination, find_target
 from ..policy.event_rules import EventRules, EventTargets, RuleBook
 from ..policy.limits import DEFAULT_ACCOUNT, AccountLimits, FunctionLimits, Limits
 from ..policy.payload import PayloadQuotas
@@ -16,6 +17,8 @@ from ..settings import Account, FunctionSettings, Settings
 from ..upstream.forward import ResponseQuotas
 
 NOTHING_SET = ControlState()
+NO_CONFIG = EventInvokeConfig(0.0)
+_UNNAMED = FunctionSettings()
 
 
 class Tables(NamedTuple):
@@ -39,7 +42,7 @@ def make_tables(settings: Settings, control: ControlState = NOTHING_SET, *, at_s
         make_limits(settings, control, labelled=at_start.metric_functions),
         PayloadQuotas(quotas.request, quotas.event_request, as_observed=at_start.payload_error == "as_observed"),
         ResponseQuotas(quotas.response, quotas.streamed_response),
-        make_event_rules(settings),
+        make_event_rules(settings, control),
     )
 
 
@@ -60,33 +63,74 @@ def make_limits(settings: Settings, control: ControlState = NOTHING_SET, *, labe
     return Limits(default, named, credentials)
 
 
-def make_event_rules(settings: Settings) -> RuleBook:
+def make_event_rules(settings: Settings, control: ControlState = NOTHING_SET) -> RuleBook:
     """Makes the rules of asynchronous invocations, for the functions that have rules of their own."""
-    usual = EventRules()
-    named = {}
+    named, qualified = {}, {}
     for account, limits in settings.accounts.items():
         functions = limits.functions.items()  # perhaps a million, of which hardly one has rules
-        own = {name: _make_rules(function, usual) for name, function in functions if _has_rules(function, usual)}
+        own = {name: _make_rules(function) for name, function in functions if _has_rules(function)}
+        name = DEFAULT_ACCOUNT if account == "default" else account
+        set_here = _make_qualified_rules(settings, limits, control.functions(name))
         if own:
-            named[DEFAULT_ACCOUNT if account == "default" else account] = own
-    return RuleBook(named)
+            named[name] = own
+        if set_here:
+            qualified[name] = set_here
+    return RuleBook(named, qualified)
 
 
-def _has_rules(function: FunctionSettings, usual: EventRules) -> bool:
+_USUAL = EventRules()
+
+
+def _has_rules(function: FunctionSettings) -> bool:
     return (
-        function.maximum_retry_attempts not in (None, usual.maximum_retry_attempts)
-        or function.maximum_event_age_seconds not in (None, usual.maximum_event_age_seconds)
+        function.maximum_retry_attempts not in (None, _USUAL.maximum_retry_attempts)
+        or function.maximum_event_age_seconds not in (None, _USUAL.maximum_event_age_seconds)
         or function.has_targets
     )
 
 
-def _make_rules(function: FunctionSettings, usual: EventRules) -> EventRules:
-    attempts, age = function.maximum_retry_attempts, function.maximum_event_age_seconds
+def _make_rules(function: FunctionSettings, set_here: EventInvokeConfig = NO_CONFIG) -> EventRules:
+    """Makes the rules of a function, or of one version or alias for which an operation has set some."""
     return EventRules(
-        usual.maximum_retry_attempts if attempts is None else attempts,
-        usual.maximum_event_age_seconds if age is None else age,
-        EventTargets(function.dead_letter_queue, function.on_success, function.on_failure),
+        _first(function.maximum_retry_attempts, set_here.maximum_retry_attempts, _USUAL.maximum_retry_attempts),
+        _first(
+            function.maximum_event_age_seconds, set_here.maximum_event_age_seconds, _USUAL.maximum_event_age_seconds
+        ),
+        EventTargets(
+            function.dead_letter_queue,
+            function.on_success or set_here.on_success,
+            function.on_failure or set_here.on_failure,
+        ),
     )
+
+
+def _first(in_file: float | None, set_here: float | None, usual: float) -> int:
+    return int(next(value for value in (in_file, set_here, usual) if value is not None))
+
+
+def _make_qualified_rules(
+    settings: Settings, limits: Account, control: Mapping[str, FunctionControl]
+) -> dict[str, dict[str, EventRules]]:
+    return {
+        name: {
+            qualifier: _make_rules(limits.functions.get(name, _UNNAMED), _with_targets(settings, config))
+            for qualifier, config in function.event_invoke.items()
+        }
+        for name, function in control.items()
+        if function.event_invoke
+    }
+
+
+def _with_targets(settings: Settings, config: EventInvokeConfig) -> EventInvokeConfig:
+    """Returns the rules with targets instead of ARNs. An ARN that can no longer be reached stays: its deliveries fail
+    with the reason."""
+    return with_targets(config, lambda arn: resolve_destination(settings, arn))
+
+
+def resolve_destination(settings: Settings, arn: str) -> str:
+    """Returns the target of an ARN in the form that settings have; the ARN where it has none."""
+    target = find_target(arn, region=settings.region, sqs_endpoint=settings.control.sqs_endpoint)
+    return arn if isinstance(target, UnreachableDestination) else target
 
 
 def _make_account(
@@ -110,9 +154,6 @@ def _make_account(
         set_by_api=_find_set_by_api(settings, control),
         provisioned={name: set_here.provisioned for name, set_here in control.items() if set_here.provisioned},
     )
-
-
-_UNNAMED = FunctionSettings()
 
 
 def _make_function(function: FunctionSettings, control: FunctionControl) -> FunctionLimits:

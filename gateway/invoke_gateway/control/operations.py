@@ -11,8 +11,11 @@ from ..policy.control_paths import ControlOperation, find_function, find_name_pr
 from ..policy.control_state import NOTHING, FunctionControl, with_provisioned, without_qualifier
 from .base import BackendReply, ControlAnswer, ControlRequest, ControlStoreError
 from .documents import read_object, replace_members
+from .event_invoke import CheckDestination, EventInvokeConfigs
 from .existence import BackendHasNoAnswer
+from .function_settings import FunctionSettings
 from .parts import ControlCall, ControlParts, Operations, Result, refuse_invalid
+from .provisioned import ProvisionedConcurrency
 from .reservations import Reservations, describe_concurrency
 
 log = logging.getLogger("invoke_gateway")
@@ -22,12 +25,26 @@ class ControlPlaneOperations:
     """Serves the operations on what `parts` join.
 
     find_account: returns the account whose limits apply to a caller of an account, or to an unnamed one
+    check_destination: returns why outcomes of events cannot be delivered to an ARN; None where they can
+    allocation_seconds: the time for which new provisioned concurrency is not allocated
     """
 
-    def __init__(self, parts: ControlParts, *, find_account: Callable[[str | None], str]) -> None:
+    def __init__(
+        self,
+        parts: ControlParts,
+        *,
+        find_account: Callable[[str | None], str],
+        check_destination: CheckDestination,
+        allocation_seconds: float,
+    ) -> None:
         self._parts = parts
         self._find_account = find_account
-        self._operations: Operations = {**Reservations(parts).operations()}
+        self._operations: Operations = {
+            **Reservations(parts).operations(),
+            **ProvisionedConcurrency(parts, allocation_seconds=allocation_seconds).operations(),
+            **EventInvokeConfigs(parts, check_destination=check_destination).operations(),
+            **FunctionSettings(parts).operations(),
+        }
 
     async def answer(self, request: ControlRequest) -> ControlAnswer:
         """Serves one operation of the gateway's own."""
@@ -48,10 +65,6 @@ class ControlPlaneOperations:
             )
         except ControlStoreError as error:
             return ControlRefusal(errors.NOT_KEPT, text=str(error))
-
-    def serves(self, operation: ControlOperation) -> bool:
-        """Returns whether the gateway serves the operation itself."""
-        return operation in self._operations
 
     def _read(self, request: ControlRequest) -> ControlCall | ControlRefusal:
         """Returns the call, or a refusal of what its name has, but for failed constraints: an operation joins them with

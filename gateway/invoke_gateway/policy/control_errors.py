@@ -93,6 +93,7 @@ BAD_DESTINATION = _invalid("The destination ARN {arn} is invalid.")
 # The gateway's own.
 SET_ELSEWHERE = _conflict("{key} of {function} is set in {source}. Change it there.")
 UNREACHABLE_DESTINATION = _invalid("The gateway cannot deliver to the destination {arn}: {reason}.")
+SCALING_BOUNDS = _invalid("MinExecutionEnvironments {least} is greater than MaxExecutionEnvironments {most}.")
 NOT_KEPT = ErrorAnswer(500, "ServiceException", "The change is not stored. {text}", "Message", "Service")
 CANNOT_CHECK = _invalid(
     "The backend cannot say whether {function} exists: it answered {operation} with status {status}. "

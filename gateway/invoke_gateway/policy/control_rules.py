@@ -113,9 +113,7 @@ def check_provisioned(slots: AccountSlots, name: str, wanted: int, others: int) 
     return None
 
 
-def check_alias(
-    function: FunctionControl, qualifier: str, version: str | None, weights: Mapping[str, float]
-) -> ControlRefusal | None:
+def check_alias(function: FunctionControl, version: str | None, weights: Mapping[str, float]) -> ControlRefusal | None:
     """Checks that an alias may be provisioned.
 
     version: the version that it points to; None where the backend has not named one

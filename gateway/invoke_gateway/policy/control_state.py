@@ -5,7 +5,7 @@ A value that nobody has set is None or absent, because Lambda's answers leave su
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal, TypeVar
 
 import msgspec
@@ -96,6 +96,12 @@ class ControlState(_Value, frozen=True):
         if not functions:
             del accounts[account]
         return ControlState(self.version + 1, accounts)
+
+
+def with_targets(config: EventInvokeConfig, find: Callable[[str], str]) -> EventInvokeConfig:
+    """Returns the configuration with what `find` returns for each destination."""
+    success, failure = (target and find(target) for target in (config.on_success, config.on_failure))
+    return msgspec.structs.replace(config, on_success=success, on_failure=failure)
 
 
 def with_reserved(function: FunctionControl, slots: int | None) -> FunctionControl:

@@ -43,20 +43,39 @@ class EventRules(NamedTuple):
     targets: EventTargets = EventTargets()
 
 
+Qualified = Mapping[str, EventRules]
+"""Holds rules by qualifier; `$LATEST` where an invocation names none."""
+
+
 class RuleBook:
     """Holds the rules of all functions: those with rules of their own by account and name, and one rule for
-    the others."""
+    the others.
 
-    def __init__(self, named: Mapping[str, Mapping[str, EventRules]] | None = None) -> None:
+    qualified: by account and name, the rules of single versions and aliases, which win over the function's
+    """
+
+    def __init__(
+        self,
+        named: Mapping[str, Mapping[str, EventRules]] | None = None,
+        qualified: Mapping[str, Mapping[str, Qualified]] | None = None,
+    ) -> None:
         self._named = named or {}
+        self._qualified = qualified or {}
 
     def targets(self) -> Iterator[str]:
         """Returns every target of every function."""
         for functions in self._named.values():
             for rules in functions.values():
                 yield from (target for target in rules.targets if target is not None)
+        for qualified in self._qualified.values():
+            for by_qualifier in qualified.values():
+                for rules in by_qualifier.values():
+                    yield from (target for target in rules.targets if target is not None)
 
-    def of(self, account: str, function: str) -> EventRules:
+    def of(self, account: str, function: str, qualifier: str) -> EventRules:
+        qualified = self._qualified.get(account)
+        if qualified is not None and function in qualified and qualifier in qualified[function]:
+            return qualified[function][qualifier]
         named = self._named.get(account)
         return _USUAL if named is None else named.get(function, _USUAL)
 

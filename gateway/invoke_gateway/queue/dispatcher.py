@@ -65,7 +65,7 @@ class Dispatcher:
         slot_gate: SlotGate,
         deliveries: Deliveries,
         limits: Callable[[], Limits],
-        rules: Callable[[str, str], EventRules],
+        rules: Callable[[Event], EventRules],
         recorder: EventRecorder,
         delays: Delays,
         now: Callable[[], float] = time,
@@ -240,7 +240,7 @@ class Dispatcher:
     def _run_next(self, lane: FunctionQueue) -> None:
         event = lane.ready[0]
         account = self._limits().of(lane.account)
-        rules = self._rules(lane.account, lane.function)
+        rules = self._rules(event)
         now = self._now()
         if account.is_switched_off(lane.function):
             self._end_next(lane, "ZeroReservedConcurrency", _NO_CONCURRENCY)

@@ -78,6 +78,11 @@ class Event(msgspec.Struct):
     key: bytes | int | None = None
 
     @property
+    def qualifier(self) -> str:
+        """Returns the version or alias that was invoked, `$LATEST` if the caller named none."""
+        return self.arn.rpartition(":")[2]
+
+    @property
     def size(self) -> int:
         """Returns its approximate size in memory (bytes)."""
         answer = self.outcome.answer if self.outcome is not None else self.answer

@@ -59,7 +59,7 @@ class Settlement:
         *,
         deliveries: Deliveries,
         limits: Callable[[], Limits],
-        rules: Callable[[str, str], EventRules],
+        rules: Callable[[Event], EventRules],
         recorder: EventRecorder,
         history: EventHistory,
         misconfigured: Misconfigured,
@@ -88,7 +88,7 @@ class Settlement:
 
         run_seconds: the duration of the run; None where it had no slot
         """
-        rules = self._rules(lane.account, lane.function)
+        rules = self._rules(event)
         age = self._now() - event.received_at
         if result.kind not in ("refused", "unreachable"):
             lane.tries = 0
@@ -119,11 +119,9 @@ class Settlement:
         elif result.kind == "rejected":
             await self.end(lane, event, "RetriesExhausted", result.code, result.message, run_seconds)
         else:
-            await self._block_lane(lane, event, plan, result, rules)
+            await self._block_lane(lane, event, plan, result)
 
-    async def _block_lane(
-        self, lane: FunctionQueue, event: Event, plan: Plan, result: RunResult, rules: EventRules
-    ) -> None:
+    async def _block_lane(self, lane: FunctionQueue, event: Event, plan: Plan, result: RunResult) -> None:
         """Puts the event back and blocks its lane, which has no slot or cannot reach the backend or the counters."""
         now = self._now()
         if lane.not_before <= now:  # else another of its events was refused already
@@ -131,12 +129,15 @@ class Settlement:
             lane.not_before = now + back_off(lane.tries, self._delays, self._rng())
         self._recorder.retried(plan.account, plan.label, "throttle" if result.kind == "refused" else "system")
         self._prefetch.push_back(lane, event)
-        while lane.ready and lane.not_before - lane.ready[0].received_at >= rules.maximum_event_age_seconds:
+        while lane.ready and self._is_too_old(lane.ready[0], lane.not_before):
             await self.end(lane, self._prefetch.pop(lane), "EventAgeExceeded", result.code, result.message)
         if result.counter is not None and lane.unadmitted == 0:
             self._prefetch.block(lane, Blocked(result.counter, None))
         elif result.counter is None:
             self._prefetch.block(lane, Blocked(NO_LIMIT, None))
+
+    def _is_too_old(self, event: Event, at: float) -> bool:
+        return at - event.received_at >= self._rules(event).maximum_event_age_seconds
 
     async def _requeue(self, lane: FunctionQueue, event: Event, seconds: float) -> None:
         event.due_at = self._now() + seconds
@@ -144,7 +145,7 @@ class Settlement:
         lane.note_stored(event.due_at)
 
     def end_as(self, event: Event, condition: Condition, code: int, message: str) -> None:
-        pending = self._rules(event.account, event.function).targets.of(condition)
+        pending = self._rules(event).targets.of(condition)
         event.outcome = Outcome(condition, self._wall(), code, message, event.answer, pending)
         event.answer = None
         event.lane = self._prefetch.origin.name_lane(event.account, QueueKind.DELIVER, event.function)
@@ -163,7 +164,7 @@ class Settlement:
             self._recorder.dropped(lane.account, self.label(lane), condition, lane.function)
             if lane.running <= 1 and not lane.ready and lane.next_due_at == inf:
                 self._misconfigured.forget(lane)  # this was its last event
-        if not self._rules(event.account, event.function).targets.of(condition):
+        if not self._rules(event).targets.of(condition):
             await self._store.ack(event)
             self._history.add(event, ended)
             return
@@ -176,7 +177,7 @@ class Settlement:
 
     async def deliver(self, lane: FunctionQueue, event: Event) -> None:
         """Delivers an outcome to the pending targets, and records whether that ends the event."""
-        delay = await self._deliveries.deliver(event, self._rules(lane.account, lane.function).targets)
+        delay = await self._deliveries.deliver(event, self._rules(event).targets)
         if delay is None:
             await self._store.ack(event)
             self._history.add_delivery(event, "delivered", self._now())

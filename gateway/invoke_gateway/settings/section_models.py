@@ -14,6 +14,7 @@ from invoke_gateway.settings.types import (
     Delays,
     EventStoreUrl,
     FunctionName,
+    HttpOrigin,
     LeaseSeconds,
     Origins,
     PositiveCount,
@@ -150,6 +151,9 @@ class Control(Model):
     check_existence: Switch = True
     """Ask the backend (GetFunction) whether a function exists, before it gets a limit. `false`: any name may have
     one, for backends without GetFunction such as AWS's Runtime Interface Emulator."""
+    sqs_endpoint: HttpOrigin | None = None
+    """Origin of SQS, such as http://127.0.0.1:4566, for queues that PutFunctionEventInvokeConfig names by their ARN.
+    Not set: such a queue is refused."""
     store: ControlStoreUrl | None = None
     """What the operations have set: file:///path/of/a/file.json. Not set: a file in the state folder
     ($XDG_STATE_HOME or ~/.local/state) by port and backend; memory before the demo backend or on a free port."""

@@ -13,6 +13,7 @@ from invoke_gateway.settings.urls import (
     read_control_store_url,
     read_counters_url,
     read_event_store_url,
+    read_http_origin,
     read_origin,
     read_target_url,
 )
@@ -71,6 +72,9 @@ BackendUrl = Annotated[
     Field(strict=True),
     AfterValidator(read_backend_url),
     Description("an http or https origin, or the word demo"),
+]
+HttpOrigin = Annotated[
+    str, Field(strict=True), AfterValidator(read_http_origin), Description("an http or https origin")
 ]
 ReadableFile = Annotated[str, Field(strict=True), AfterValidator(read_file_name), Description("the name of a file")]
 AccessLogFile = Annotated[

@@ -18,7 +18,11 @@ def read_backend_url(url: str) -> str:
     """Returns the origin without a closing slash, or the word `demo`."""
     if url == "demo":
         return url
-    cure = "give an origin such as http://127.0.0.1:4566, or the word demo"
+    return read_http_origin(url, "give an origin such as http://127.0.0.1:4566, or the word demo")
+
+
+def read_http_origin(url: str, cure: str = "give an origin such as http://127.0.0.1:4566") -> str:
+    """Returns the origin without a closing slash."""
     try:
         parts = urlsplit(url)
         port_is_usable = parts.port != 0

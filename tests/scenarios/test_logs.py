@@ -52,7 +52,7 @@ def test_a_start_a_reload_a_burst_of_refusals_and_a_drain_are_objects_with_docum
         assert start["process"] == gateway.process.pid
         assert of_kind(gateway, "backend")["is_up"] is True
         assert of_kind(gateway, "limits")["message"] == (
-            "limits: 1000 concurrent executions, of which 4 reserved "
+            "limits in the settings: 1000 concurrent executions, of which 4 reserved "
             "(checkout 3, closed 0, idle 0, legacy 1, off 0, 1 more)"
         )
         assert of_kind(gateway, "counters")["store"] == "memory"

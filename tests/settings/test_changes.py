@@ -28,13 +28,13 @@ def test_reservations_are_shown_by_the_names_of_their_functions() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "text"),
     [
-        ({"f": reserved(None)}, {"f": reserved(0)}, "f none -> 0"),
+        ({"f": reserved(None)}, {"f": reserved(0)}, "f unset -> 0"),
         ({"f": {}}, {"f": {"requests_per_second": 2.5}}, "f.requests_per_second auto -> 2.5"),
-        ({"f": {}}, {"f": {"recursive_loop": "Allow"}}, "f.recursive_loop Terminate -> Allow"),
+        ({"f": {}}, {"f": {"recursive_loop": "Allow"}}, "f.recursive_loop unset -> Allow"),
         (
             {"f": reserved(1)},
             {"f": reserved(2, maximum_retry_attempts=0)},
-            "f 1 -> 2, f.maximum_retry_attempts 2 -> 0",
+            "f 1 -> 2, f.maximum_retry_attempts unset -> 0",
         ),
     ],
 )

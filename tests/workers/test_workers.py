@@ -445,7 +445,8 @@ def test_a_taken_port_is_one_clear_message(store: Store, tmp_path: Path) -> None
         arguments = [sys.executable, "-m", "invoke_gateway", "serve", *flags]
         with running(arguments, tmp_path / "log", bare_environment(tmp_path), cwd=ROOT) as process:
             assert process._process.wait(60) == 2
-            (line,) = process.tail().splitlines()
+            start, line = process.tail().splitlines()
+    assert ", 2 workers), no settings file" in start
     assert f"cannot listen on {address} (listen)" in line
 
 

@@ -94,7 +94,7 @@ def _log_limits(settings: Settings) -> None:
     others = len(settings.accounts) - 1
     more = f"; {others} more account{'s' if others > 1 else ''}" if others else ""
     log.info(
-        "limits: %s%s",
+        "limits in the settings: %s%s",
         *(_describe_limits(account), more),
         extra={
             "fields": {

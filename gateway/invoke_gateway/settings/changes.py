@@ -93,4 +93,4 @@ def _names(old: Mapping[str, object], new: Mapping[str, object]) -> Iterator[str
 
 
 def _show(value: object) -> str:
-    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    return "unset" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

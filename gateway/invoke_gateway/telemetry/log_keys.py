@@ -16,7 +16,7 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "start": ("the process begins", ("version", "process", "settings_file", "workers")),
     "listening": ("a listener is open", ("listener", "url")),
     "limits": (
-        "the default account's limits, at the start",
+        "the default account's limits in the settings, at the start",
         ("concurrent_executions", "reserved", "functions", "accounts"),
     ),
     "counters": ("the store of slots and tokens, at the start", ("store",)),

@@ -108,6 +108,10 @@ class AdminClient:
 
     # Limits and calls in flight.
 
+    def fetch_status(self) -> dict[str, Any]:
+        """Returns the document of `/status`. Raises `AdminRequestFailed`."""
+        return self._fetch(AdminRequestFailed, "/status", "problems")
+
     def fetch_limits(self) -> dict[str, Any]:
         """Returns the document of `/limits`. Raises `LimitsUnavailable`."""
         return self._fetch(LimitsUnavailable, "/limits", "accounts", timeout=LIMITS_TIMEOUT)

@@ -226,7 +226,13 @@ def test_new_limits_reach_all_workers_and_those_that_come_later(gateway: Workers
     gateway.process.wait_until(lambda: gateway.metrics()[degraded] == 1, "the mistake is seen")
     assert gateway.account()["concurrent_executions"] == 3
     assert gateway.metrics()["invoke_gateway_config_last_reload_successful"] == 0
+    status = gateway.ask("/status")
+    assert [problem["cause"] for problem in status["problems"]] == ["settings_invalid"]
+    assert [worker["worker"] for worker in status["workers"]] == [1, 2]
+    assert status["counters"]["store"].partition(":")[0] in ("redis", "unix")
+    assert status["queue"]["waiting"] == 0
     error = gateway.ask("/readyz")["settings_error"]
+    assert status["settings"]["error"] == error
     assert "accounts.default.concurrent_executions" in error["problem"]
     gateway.write(**limits(4))
     gateway.process._process.send_signal(signal.SIGHUP)

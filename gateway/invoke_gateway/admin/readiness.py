@@ -49,6 +49,10 @@ class Readiness:
         self._settings_error = settings_error
         self._settle = settle
 
+    @property
+    def is_draining(self) -> bool:
+        return self._is_draining()
+
     async def describe(self) -> dict[str, object]:
         """Returns the document; `ready` is the state, `why` the reason where it is false."""
         why_not = self._find_why_not()

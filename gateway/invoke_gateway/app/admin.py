@@ -24,12 +24,14 @@ from ..admin.live.sparklines import Sparklines
 from ..admin.live.stream import LiveReader, LiveStream
 from ..admin.queue import QueueEndpoint
 from ..admin.readiness import Readiness
+from ..admin.status import StatusEndpoint
 from ..background import BackgroundTasks
 from ..buffers import Buffers
 from ..counters.base import Counters
 from ..policy.fault_script import FaultScripts
 from ..policy.limits import Limits
 from ..settings import Address, Settings
+from ..store.store_name import name_store
 from ..telemetry.exposition import Family
 from ..telemetry.last_refusals import LastRefusals
 from ..telemetry.log import count_dropped_lines
@@ -79,6 +81,8 @@ class GatewayAdmin:
         self._events = events
         self._reload_state = reload_state
         self._is_draining = is_draining
+        self._buffers = buffers
+        self._counters_store = None if shared is None else name_store(settings.counters)
         self.holder_source = self._make_holder_source()
         self.last_minute = LastMinute(totals)
         self.samples = Samples(Sparklines(counters), Episodes(totals), self.last_minute)
@@ -93,21 +97,22 @@ class GatewayAdmin:
             fault_scripts=fault_scripts,
             queue=queue,
         )
+        self.live_view = LiveView(
+            limits=limits,
+            levels=counters,
+            totals=totals,
+            sparklines=self.samples.sparklines,
+            episodes=self.samples.episodes,
+            activity=self.last_minute,
+            holds=holds.by_counter,
+            refusals=last_refusals,
+            is_draining=is_draining,
+            settings_error=lambda: reload_state.error,
+            describe_gateway=state.describe,
+            shared=shared,
+        )
         self.live_stream = LiveStream(
-            LiveView(
-                limits=limits,
-                levels=counters,
-                totals=totals,
-                sparklines=self.samples.sparklines,
-                episodes=self.samples.episodes,
-                activity=self.last_minute,
-                holds=holds.by_counter,
-                refusals=last_refusals,
-                is_draining=is_draining,
-                settings_error=lambda: reload_state.error,
-                describe_gateway=state.describe,
-                shared=shared,
-            ),
+            self.live_view,
             tasks=tasks,
             readers=[
                 *([LiveReader("sums of all gateways", shared.read_sums)] if shared else []),
@@ -135,11 +140,30 @@ class GatewayAdmin:
         listen: the address at which this process serves the Invoke API
         """
         faults = FaultEndpoint(self._fault_scripts, find_account=self._find_account, is_draining=self._is_draining)
+        readiness = Readiness(
+            listen=listen,
+            is_draining=self._is_draining,
+            backend=self._backend_watch.state,
+            shared=self._shared,
+            event_trouble=lambda: self._events.problem,
+            settings_error=lambda: self._reload_state.error,
+            settle=self._backend_watch.settle,
+        )
+        status = StatusEndpoint(
+            self.live_view,
+            readiness,
+            reload_state=self._reload_state,
+            counters_store=self._counters_store,
+            shared=self._shared,
+            buffers=self._buffers,
+            queue=self._events.local_queue,
+        )
         return AdminApp(
             metrics=self.metrics,
             describe_limits=self._describe_limits,
             shared=self._shared,
             endpoints=[
+                *status.routes(),
                 *HoldEndpoint(self._holds, is_draining=self._is_draining).routes(),
                 *InFlightEndpoint(self.holder_source).routes(),
                 *faults.routes(),
@@ -147,15 +171,7 @@ class GatewayAdmin:
             ],
             live_stream=self.live_stream,
             refusals=self._last_refusals,
-            readiness=Readiness(
-                listen=listen,
-                is_draining=self._is_draining,
-                backend=self._backend_watch.state,
-                shared=self._shared,
-                event_trouble=lambda: self._events.problem,
-                settings_error=lambda: self._reload_state.error,
-                settle=self._backend_watch.settle,
-            ),
+            readiness=readiness,
             read_processes=self._read_processes,
         )
 

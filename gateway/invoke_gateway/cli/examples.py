@@ -17,6 +17,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "invoke-gateway check --format json gateway.yaml > report.json",
     ),
     "schema": ("invoke-gateway schema > settings.schema.json",),
+    "status": (
+        "invoke-gateway status",
+        "invoke-gateway status --watch",
+        "invoke-gateway status --json --admin 10.0.0.7:9002",
+    ),
     "limits": (
         "invoke-gateway limits",
         "invoke-gateway limits --once",

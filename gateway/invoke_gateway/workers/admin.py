@@ -12,7 +12,9 @@ from ..admin.in_flight import RENAMED_ROUTES, InFlightEndpoint
 from ..admin.json_documents import MOST_REPEATED, answer_error, answer_json, read_body
 from ..admin.queue import QueueEndpoint
 from ..admin.readiness import Readiness
+from ..admin.status import StatusEndpoint
 from ..settings import Address
+from ..store.store_name import name_store
 from .aggregate import Aggregate
 from .channel import NO_WORKER, WorkerGone, WorkerTimeout
 from .handle import WorkerHandle, Workers
@@ -30,24 +32,36 @@ def make_admin(workers: Workers, aggregate: Aggregate, listen: Address) -> Admin
 
     # The settings refuse fault scripts with several workers, so the endpoint has none.
     faults = FaultEndpoint(None, find_account=str, is_draining=is_draining, why_off=OFF_FOR_WORKERS)
+    readiness = Readiness(
+        listen=listen,
+        is_draining=is_draining,
+        backend=aggregate.backend,
+        shared=aggregate,
+        event_trouble=lambda: aggregate.event_trouble,
+        settings_error=lambda: workers.reload_state.error,
+    )
+    status = StatusEndpoint(
+        aggregate.live_view,
+        readiness,
+        reload_state=workers.reload_state,
+        counters_store=name_store(workers.settings.counters),
+        shared=aggregate,
+        buffers=aggregate.buffered,
+        queue=aggregate.queue,
+        refresh=aggregate.refresh,
+    )
     return AdminApp(
         metrics=aggregate.metrics,
         describe_limits=aggregate.describe_limits,
         endpoints=[
+            *status.routes(),
             *faults.routes(),
             *QueueEndpoint(aggregate.queue).routes(),
             *WorkersEndpoint(workers, aggregate).routes(),
         ],
         live_stream=aggregate.live_stream,
         refusals=aggregate,
-        readiness=Readiness(
-            listen=listen,
-            is_draining=is_draining,
-            backend=aggregate.backend,
-            shared=aggregate,
-            event_trouble=lambda: aggregate.event_trouble,
-            settings_error=lambda: workers.reload_state.error,
-        ),
+        readiness=readiness,
         shared=aggregate,
         refresh=aggregate.refresh,
         read_processes=aggregate.read_totals,

@@ -95,21 +95,22 @@ class Aggregate:
             queue=queue,
             describe_workers=workers.describe,
         )
+        self.live_view = LiveView(
+            limits=lambda: self.limits,
+            levels=self.levels,
+            totals=self.throttles,
+            sparklines=self.samples.sparklines,
+            episodes=self.samples.episodes,
+            activity=self.activity,
+            holds=lambda: self.held,
+            refusals=self,
+            is_draining=lambda: workers.is_draining,
+            settings_error=lambda: workers.reload_state.error,
+            describe_gateway=state.describe,
+            shared=self,
+        )
         self.live_stream = LiveStream(
-            LiveView(
-                limits=lambda: self.limits,
-                levels=self.levels,
-                totals=self.throttles,
-                sparklines=self.samples.sparklines,
-                episodes=self.samples.episodes,
-                activity=self.activity,
-                holds=lambda: self.held,
-                refusals=self,
-                is_draining=lambda: workers.is_draining,
-                settings_error=lambda: workers.reload_state.error,
-                describe_gateway=state.describe,
-                shared=self,
-            ),
+            self.live_view,
             tasks=workers.tasks,
             readers=[
                 LiveReader("sums of all gateways", self.read_sums),

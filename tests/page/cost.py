@@ -14,6 +14,7 @@ import msgspec
 from invoke_gateway.admin.live.document import LiveQuery, find_configured
 from invoke_gateway.app.gateway import Gateway
 from invoke_gateway.exchange import Exchange
+from invoke_gateway.policy.limits import DEFAULT_ACCOUNT
 from invoke_gateway.telemetry.last_refusals import SAME_SECONDS
 from tests.support.gateways import make_settings
 from tests.support.stores import running_store
@@ -46,8 +47,12 @@ async def make_gateway(labelled: int, throttled: int) -> Gateway:
         counts = gateway.totals.of(account.account, f"function-{number:05}")
         if number < throttled:
             counts.throttles["ConcurrentInvocationLimitExceeded"] = 1 + number
+        if number < ACTIVE:
+            for attempt in range(200):
+                counts.invocations += 1
+                counts.duration.observe(0.001 * (1 + attempt + number))
     for _ in range(300):
-        gateway.admin.sparklines.sample()
+        gateway.admin.samples.sparklines.sample()
     return gateway
 
 
@@ -55,7 +60,25 @@ async def measure_answers(labelled: int, throttled: int) -> None:
     gateway = await make_gateway(labelled, throttled)
     view = gateway.admin.live_stream._view
     print(f"{FUNCTIONS} functions, {ACTIVE} active, {labelled} with metrics, {throttled} throttled")
-    measure("  a sample for the sparklines", gateway.admin.sparklines.sample)
+    samples = gateway.admin.samples
+    measure("  a sample for the sparklines", samples.sparklines.sample)
+    measure("  a sample for refusals, none refused since", samples.episodes.sample)
+
+    def throttle_and_sample() -> None:
+        for counts in gateway.totals.functions.values():
+            if counts.throttles:
+                counts.throttles["ConcurrentInvocationLimitExceeded"] += 1
+        samples.episodes.sample()
+
+    measure("  the same, all of the throttled refused again", throttle_and_sample)
+
+    def call_and_sample() -> None:
+        for number in range(min(labelled, ACTIVE)):
+            gateway.totals.of(DEFAULT_ACCOUNT, f"function-{number:05}").invocations += 1
+        assert samples.last_minute is not None
+        samples.last_minute.sample()
+
+    measure("  a sample for the last minute", call_and_sample)
     measure("  what all queries share", view.take_snapshot)
     for query in (LiveQuery(), LiveQuery(search="9"), LiveQuery(top=200)):
         configured = await find_configured(gateway.tables.limits, query)

@@ -6,31 +6,48 @@ import argparse
 import struct
 import time
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Page
 
 from tests.page.browser import chromium, watched_page
 from tests.page.traffic import Shop, shop
 
 IMAGES = Path(__file__).parent.parent.parent / "docs" / "images"
-PICTURES = {
-    "live-page-dark": (1280, 840, "dark"),
+CALM = {
     "live-page-light": (1280, 840, "light"),
-    "live-page-narrow": (360, 900, "dark"),
+    "live-page-dark": (1280, 840, "dark"),
+    "live-page-narrow": (375, 900, "dark"),
 }
+THROTTLING = {"live-page-throttling": (1280, 1000, "light")}
+BACKGROUND = ("report-monthly", "video-encode")  # called asynchronously
+QUEUE = {"live-page-queue": (1280, 840, "dark")}
 
 
-def take(browser: Browser, served: Shop, folder: Path) -> None:
-    """Every picture, of the same load."""
-    for name, (width, height, scheme) in PICTURES.items():
-        with watched_page(browser, width, height, color_scheme=scheme, reduced_motion="reduce") as watched:
+def take(
+    browser: Browser,
+    served: Shop,
+    folder: Path,
+    pictures: dict[str, tuple[int, int, str]],
+    prepare: Callable[[Page], object] = lambda page: None,
+) -> None:
+    for name, (width, height, scheme) in pictures.items():
+        with watched_page(
+            browser, width, height, color_scheme=scheme, reduced_motion="reduce", locale="en-GB"
+        ) as watched:
             watched.page.goto(f"http://{served.server.admin}/")
             watched.page.wait_for_selector("tr.row")
-            watched.page.wait_for_timeout(6000)  # until what has just been throttled is marked
+            prepare(watched.page)
+            watched.page.wait_for_timeout(3000)  # the queue has been read, and the holders of an open function
             path = folder / f"{name}.png"
             path.write_bytes(compress(watched.page.screenshot()))
             print(f"{path}: {path.stat().st_size // 1024} KiB")
+
+
+def open_function(page: Page, name: str) -> None:
+    page.locator("tr.row").get_by_role("button", name=name, exact=True).click()
+    page.locator("h1").hover()
 
 
 def compress(png: bytes) -> bytes:
@@ -58,11 +75,21 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=300, help="load before the pictures; 300 fill the sparklines")
     parser.add_argument("--folder", type=Path, default=IMAGES)
     arguments = parser.parse_args()
-    with shop() as served, chromium() as browser, served.busy():
+    with shop(faults=True) as served, chromium() as browser:
+        with served.busy(0.5):
+            time.sleep(arguments.seconds)
+            take(browser, served, arguments.folder, CALM)
+        with served.busy():
+            served.hold(slots=3, seconds=3600)
+            time.sleep(20)
+            take(browser, served, arguments.folder, THROTTLING, lambda page: open_function(page, "checkout"))
+    with shop(faults=True) as served, chromium() as browser, served.busy(0.5, without=BACKGROUND):
         served.hold(function="report-monthly", slots=2, seconds=3600)
-        served.hold(slots=3, seconds=3600)
-        time.sleep(arguments.seconds)
-        take(browser, served, arguments.folder)
+        served.add_script(function="refund", steps=[{"pass": 2}, {"error": "ServiceException", "repeat": 3}])
+        served.enqueue("report-monthly", 40)
+        served.enqueue("video-encode", 19, account="111122223333")
+        time.sleep(15)
+        take(browser, served, arguments.folder, QUEUE)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -416,17 +416,48 @@ def test_a_worker_that_is_stopped_is_named_where_its_part_is_missing_and_hangs_n
     gateway.process.wait_until(lambda: gateway.ask("/in-flight")["trouble"] is None, "both answer again")
 
 
+def watch_until(wire: Wire, is_there: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+    """Return the first live document of which `is_there` is true."""
+    seen = b""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        seen += wire.take(65536)
+        *lines, seen = seen.split(b"\n")
+        for line in lines:
+            if line.startswith(b"data: {") and is_there(document := json.loads(line[6:])):
+                return dict(document)
+    raise AssertionError(seen)
+
+
 def test_the_live_page_shows_all_workers(gateway: Workers, behind: Backend) -> None:
+    """Calls in flight, refusals, rates of the last minute, and the workers themselves."""
     with ExitStack() as stack:
-        hold(stack, gateway, behind, 4)
-        with Wire(gateway.admin) as wire:
-            wire.send(b"GET /live HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            seen = b""
-            deadline = time.monotonic() + 60
-            while b'"in_flight":4' not in seen and time.monotonic() < deadline:
-                seen += wire.take(4096)
+        for _ in range(6):
+            assert gateway.call("reserved").status == 200
+        hold(stack, gateway, behind, LIMIT - 2)
+        assert [gateway.call("stranger").status for _ in range(4)] == [429] * 4
+        wire = stack.enter_context(Wire(gateway.admin))
+        wire.send(b"GET /live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        seen = watch_until(
+            wire,
+            lambda document: (
+                document["accounts"][0]["in_flight"] == LIMIT - 2
+                and sum(one["count"] for one in document["refusing_now"]) == 4
+                and any(row["calls_per_second"] for row in document["functions"])
+                and document["gateway"]["backend"] == "up"
+            ),
+        )
         behind.release()
-    assert b'"function":"hold","in_flight":4' in seen.replace(b" ", b"")
+    rows = {row["function"]: row for row in seen["functions"]}
+    assert rows["hold"]["in_flight"] == LIMIT - 2
+    assert 0 < rows["reserved"]["calls_per_second"] <= 6
+    assert 0 < rows["reserved"]["p50_seconds"] <= rows["reserved"]["p99_seconds"]
+    (refused,) = seen["refusing_now"]
+    assert (refused["function"], refused["example"]) == ("other", "stranger")  # it has no metrics of its own
+    assert refused["limit"] == "unreserved_concurrent_executions"
+    assert [worker["worker"] for worker in seen["workers"]] == [1, 2]
+    assert sum(worker["in_flight"] for worker in seen["workers"]) == LIMIT - 2
+    assert (seen["degraded"], seen["fault_scripts"], seen["gateway"]["name"][:2]) == ([], None, "g-")
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,7 @@ class Worker:
 
     async def on_activity(self, _: None) -> Any:
         """Returns the last minute of the functions that were called."""
-        return encode_activity(self._gateway.admin.last_minute)
+        return await encode_activity(self._gateway.admin.last_minute)
 
     async def on_sums(self, _: None) -> tuple[dict[str, int], dict[str, object]]:
         """Reads the slots of all gateways from the store, and describe the store."""

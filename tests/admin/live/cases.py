@@ -50,6 +50,7 @@ class Case:
         self.totals = Totals()
         self.snapshots = 0
         self.time = 1_800_000_000.0
+        self.sparklines = Sparklines(self.counters)
         self.episodes = Episodes(self.totals, now=lambda: self.time)
         self.last_minute = LastMinute(self.totals, clock=lambda: self.time)
         self.last_refusals = LastRefusals(self.counters, holds=dict, now=lambda: self.time)
@@ -58,7 +59,7 @@ class Case:
             limits=self._limits_now,
             levels=self.counters,
             totals=self.totals,
-            sparklines=Sparklines(self.counters),
+            sparklines=self.sparklines,
             episodes=self.episodes,
             activity=self.last_minute,
             holds=dict,

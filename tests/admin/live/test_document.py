@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from invoke_gateway.admin.json_documents import encode
 from invoke_gateway.admin.live.document import (
+    MOST_REFUSALS,
+    MOST_REFUSING,
     MOST_ROWS,
     BadLiveQuery,
     LiveQuery,
@@ -82,15 +85,61 @@ async def test_many_functions_make_no_more_rows_than_asked_for() -> None:
     assert document["functions_left_out"] == sum("7" in str(number) for number in range(20_000)) - MOST_ROWS
 
 
+async def test_the_document_is_bounded_however_much_is_configured_throttled_and_in_flight() -> None:
+    case = Case(labelled=10_000, **{f"function-{number:05}": FunctionLimits() for number in range(10_000)})
+    for number in range(10_000):
+        label = f"function-{number:05}"
+        case.throttle(label, 1 + number)
+        counts = case.totals.of("000000000000", label)
+        counts.invocations += 1
+        counts.duration.observe(0.1)
+    case.time += 1
+    case.episodes.sample()
+    case.sparklines.sample()
+    small = Case(**{f"function-{number:05}": FunctionLimits() for number in range(50)})
+    assert len(encode(await case.ask())) < 2 * len(encode(await small.ask())) + 20_000
+    assert len((await case.ask())["refusing_now"]) == MOST_REFUSING
+    assert len((await case.ask())["refusals"]) == MOST_REFUSALS
+
+
+async def test_nothing_that_happens_changes_nothing_in_the_document() -> None:
+    """Else it would be sent twice a second to every page."""
+    case = Case()
+    await case.run("alpha")
+    case.totals.of("000000000000", "alpha").invocations = 5
+    first = await case.ask()
+    case.time += 0.4
+    second = await case.ask()
+    changed = {name for name in first if first[name] != second[name]}
+    assert changed <= {"functions"}
+    assert {name for name in first["functions"][0] if first["functions"][0][name] != second["functions"][0][name]} <= {
+        "oldest_seconds"
+    }
+
+
+@pytest.mark.parametrize(("minutes", "seconds"), [("5", 5.0), ("60", 60.0)])
+async def test_the_range_of_the_sparklines_is_asked_for(minutes: str, seconds: float) -> None:
+    case = Case()
+    await case.run("alpha", "alpha")
+    case.sparklines.sample()
+    document = await case.ask(LiveQuery(minutes=minutes))
+    assert (document["step_seconds"], document["steps"]) == (seconds, 60)
+    assert document["functions"][0]["history"] == [2]
+    assert document["accounts"][0]["history"] == [2]
+
+
 def test_a_question_is_read_from_a_query_string() -> None:
     assert read_live_query({}) == LiveQuery()
     assert read_live_query({"search": "CheckOut", "account": "111122223333", "top": "7"}) == LiveQuery(
         "111122223333", "checkout", 7
     )
     assert read_live_query({"top": "999999", "search": "", "account": ""}) == LiveQuery(top=MOST_ROWS)
+    assert read_live_query({"minutes": "60"}) == LiveQuery(minutes="60")
 
 
-@pytest.mark.parametrize("parameters", [{"top": "x"}, {"top": "-1"}, {"account": "1"}, {"search": "x" * 257}])
+@pytest.mark.parametrize(
+    "parameters", [{"top": "x"}, {"top": "-1"}, {"account": "1"}, {"search": "x" * 257}, {"minutes": "7"}]
+)
 def test_a_question_that_makes_no_sense_is_refused(parameters: dict[str, str]) -> None:
     with pytest.raises(BadLiveQuery):
         read_live_query(parameters)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from invoke_gateway.admin.live.gateway_state import MOST_HOLDS, MOST_SCRIPTS, GatewayState
+from invoke_gateway.admin.live.queue_watch import QueueWatch
 from invoke_gateway.policy.fault_script import FaultScripts, FaultStep
 from invoke_gateway.policy.invoke_errors import find_error
+from invoke_gateway.queue.depths import Depth
 from invoke_gateway.upstream.health import BackendState
+from tests.admin.live.test_queue_watch import Queue
 
 
 def make(**given: Any) -> GatewayState:
@@ -37,6 +40,16 @@ def test_it_has_the_facts_of_the_head_line() -> None:
     assert state.describe()["degraded"] == ["background_task", "settings_invalid"]
     backend.record_down("refused")
     assert state.describe()["gateway"] | {"backend": "down", "backend_error": "refused"} == state.describe()["gateway"]
+
+
+async def test_the_causes_of_the_queue_are_as_new_as_its_numbers() -> None:
+    queue = Queue()
+    watched = QueueWatch(queue, pause_seconds=0)  # type: ignore[arg-type]  # it reads only
+    state = make(queue=watched, degraded={"event_store": True, "events_held": False, "restart_needed": True})
+    assert state.describe()["degraded"] == ["event_store", "restart_needed"]
+    queue.depths["000000000000", "a"] = Depth(held=2)
+    await watched.read()
+    assert state.describe()["degraded"] == ["events_held", "restart_needed"]
 
 
 def test_scripts_that_go_on_are_shown_with_their_next_steps() -> None:

@@ -79,7 +79,7 @@ def test_a_function_that_never_ran_has_no_quantiles() -> None:
     assert Calls().last_minute.of(ACCOUNT, "a") == (0.0, 0.0, None, None)
 
 
-def test_the_last_minute_of_several_processes_is_their_sum() -> None:
+async def test_the_last_minute_of_several_processes_is_their_sum() -> None:
     one, other = Calls(), Calls()
     one.call("a", 30, seconds=0.01)
     other.call("a", 60, seconds=1.0, errors=30)
@@ -88,7 +88,7 @@ def test_the_last_minute_of_several_processes_is_their_sum() -> None:
     encoded = []
     for calls in (one, other):
         calls.time += 30
-        encoded.append(encode_activity(calls.last_minute))
+        encoded.append(await encode_activity(calls.last_minute))
     summed.replace((seconds, decode_activity(rows)) for seconds, rows in encoded)
     recent = summed.of(ACCOUNT, "a")
     assert (recent.calls_per_second, recent.errors_per_second) == (3.0, 1.0)

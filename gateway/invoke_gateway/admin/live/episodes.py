@@ -28,30 +28,28 @@ counted by its error alone, so its account and label are None."""
 
 
 class Episode:
-    """Counts the refusals of one episode. Times are seconds since the epoch."""
+    """Counts the refusals of one episode. Times are seconds since the epoch. `per_second` is that of the last samples;
+    of a young episode, since its beginning."""
 
-    __slots__ = ("account", "count", "first_at", "is_injected", "label", "last_at", "reason", "recent")
+    __slots__ = ("account", "count", "first_at", "is_injected", "label", "last_at", "per_second", "reason", "recent")
 
     def __init__(self, key: Key, first_at: float) -> None:
         self.account, self.label, self.reason, self.is_injected = key
         self.first_at = self.last_at = first_at
         self.count = 0
         self.recent: deque[int] = deque(maxlen=QUIET_SAMPLES)
+        self.per_second = 0.0
 
     def add(self, count: int, now: float) -> None:
         self.recent.append(count)
+        self.per_second = sum(self.recent) / (len(self.recent) * SAMPLE_SECONDS)
         if count:
             self.count += count
             self.last_at = now
 
     @property
-    def per_second(self) -> float:
-        """Returns the refusals per second of the last samples; of a young episode, since its beginning."""
-        return sum(self.recent) / (len(self.recent) * SAMPLE_SECONDS)
-
-    @property
     def is_over(self) -> bool:
-        return not any(self.recent)
+        return not self.per_second
 
     def __repr__(self) -> str:
         return f"<Episode {self.label} {self.reason} {self.count}>"

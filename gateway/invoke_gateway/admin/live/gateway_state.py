@@ -58,7 +58,7 @@ class GatewayState:
         scripts = self._list_scripts()
         return {
             "gateway": {**self._facts, **self._backend.describe()},
-            "degraded": sorted(cause for cause, is_so in self._degraded.items() if is_so),
+            "degraded": sorted(cause for cause, is_so in self._find_causes().items() if is_so),
             "queue": None if self._queue is None else self._queue.document,
             "holds": [{**hold, "seconds_left": round(hold["seconds_left"])} for hold in holds[:MOST_HOLDS]],
             "holds_left_out": max(0, len(holds) - MOST_HOLDS),
@@ -68,6 +68,14 @@ class GatewayState:
             "fault_scripts_left_out": max(0, len(scripts or ()) - MOST_SCRIPTS),
             "workers": _round_seconds(self._describe_workers()),
         }
+
+    def _find_causes(self) -> dict[str, bool]:
+        """Returns the causes of `degraded`; those of the queue as it was just read, not scraped."""
+        document = self._queue.document if self._queue is not None else None
+        if document is None:
+            return dict(self._degraded)
+        of_queue = {"event_store": document["trouble"] is not None, "events_held": bool(document.get("held"))}
+        return {**self._degraded, **of_queue}
 
     def _list_scripts(self) -> list[FaultScript] | None:
         """Returns the scripts that go on; None where fault scripts are off."""

@@ -65,6 +65,7 @@ function drawAccount(parts, account, update) {
   const inReserved = Math.max(0, account.in_flight - pool.in_flight), heldReserved = Math.max(0, account.holds - pool.holds);
   const isShared = account.in_flight_here !== undefined, allHere = here(account), poolHere = Math.min(here(pool), pool.in_flight);
   const reservedHere = Math.min(Math.max(0, allHere - poolHere), inReserved);
+  setClass(parts.card, isShared ? "account shared" : "account");
   say(parts.button, account.account);
   setTitle(parts.button, account.is_default ? "Account " + account.account + ", the default one" : "Account " + account.account);
   say(parts.inFlight, count.format(account.in_flight));

@@ -44,7 +44,7 @@ function drawRefusal(parts, refusal, several) {
   parts.why.hidden = !parts.why.textContent;
   say(parts.who, [
     (refusal.is_over ? "last at " : "since ") + time(refusal.is_over ? refusal.last_at : refusal.first_at),
-    several && refusal.account ? `account ${refusal.account}` : "",
+    several && refusal.account || "",
     refusal.caller ? `caller ${refusal.caller}` : refusal.request_id ? "unsigned" : "",
   ].filter(Boolean).join(" · "));
 }
@@ -75,6 +75,7 @@ function drawQueue({queue}) {
   box.hidden = !queue;
   if (!queue) return;
   say($("queue-store"), queue.store || "");
+  setTitle($("queue-store"), queue.store || "");
   $("queue-trouble").hidden = !queue.trouble;
   say($("queue-trouble"), queue.trouble || "");
   const counts = STATES.map(name => [name, queue[name] || 0]).filter(([name, number]) => number || ["waiting", "retrying", "undelivered"].includes(name));

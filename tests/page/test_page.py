@@ -153,9 +153,9 @@ def test_the_head_line_has_the_gateway_and_what_is_degraded(served: Gateway, ope
     expect(facts).to_contain_text(re.compile(r"Backendhttp://127\.0\.0\.1:\d+, (up|unknown)"))
     expect(facts).to_contain_text(re.compile(r"Uptime\d+ s"))
     expect(page.locator("#problems")).to_be_hidden()
-    served.on_loop(lambda: application.degraded.update(event_store=True, something_new=True))
+    served.on_loop(lambda: application.degraded.update(restart_needed=True, something_new=True))
     expect(page.locator("#problems li")).to_have_text(
-        ["The store of events cannot keep any.", "Degraded: something_new."]
+        ["The settings file has changes that need a restart.", "Degraded: something_new."]
     )
     expect(page.locator("#verdict")).to_have_attribute("data-state", "degraded")
 

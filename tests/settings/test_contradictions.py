@@ -115,6 +115,7 @@ tls: {certificate: pyproject.toml, key: pyproject.toml}
         "workers: 2\nasync: {mode: forward}\ncounters: valkey9://h",
         "workers: 2\nasync: {mode: forward}\ncounter: redis://h",
         "workers: lots\nfaults: true",
+        "shared: {store_timeout_seconds: 3, lease: 20}",
         "shared: {lease_seconds: long, store_timeout_seconds: 3}",
         'accounts: {"111122223333": {}, "111122223334": 5}\ncredentials: {A: "111122223334"}',
         'accounts: {"111122223333": {}, 111122223334: {}}\ncredentials: {A: "111122223334"}',

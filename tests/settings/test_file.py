@@ -102,7 +102,7 @@ def test_a_file_must_be_a_mapping(tmp_path: Path, text: str) -> None:
     ],
 )
 def test_a_file_that_is_no_yaml_is_refused_with_the_place(tmp_path: Path, text: str, words: str) -> None:
-    assert words in problem_of(tmp_path, text).message
+    assert words in _damage_of(tmp_path, text).message
 
 
 @pytest.mark.parametrize(
@@ -123,6 +123,12 @@ def test_a_file_that_is_no_yaml_is_refused_with_the_place(tmp_path: Path, text: 
 )
 def test_a_file_that_is_no_json_is_refused_with_the_place(tmp_path: Path, text: str, words: str) -> None:
     assert words in problem_of(tmp_path, text, "gateway.json").message
+
+
+def _damage_of(folder: Path, text: str) -> Problem:
+    """The problem of the text, not of a key in the rest of it."""
+    (damage,) = [problem for problem in problems_of(folder, text) if not problem.key]
+    return damage
 
 
 def test_a_file_that_is_no_utf_8_is_refused(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from invoke_gateway.settings.quantities import compute
 TRUE = frozenset({"true", "yes", "y", "on", "1", "enable", "enabled", "t"})
 FALSE = frozenset({"false", "no", "n", "off", "0", "disable", "disabled", "f"})
 NO_LIMIT = frozenset({"none", "null", "no", "unlimited", "infinite", "infinity", "inf", "disabled", "false", "never"})
+CLOSE = 0.8  # a share of equal characters: `concurrent_execution`, not `timeout` for read_timeout_seconds
 _QUALIFIED = re.compile(r"(?:arn:aws[a-z-]*:lambda:[a-z0-9-]+:)?(?:[0-9]{12}:)?(?:function:)?([a-zA-Z0-9._-]+)(?::.*)?")
 _WORDS = re.compile(r"[a-z]+|[0-9]+")
 
@@ -179,6 +180,11 @@ def find_close(word: str, known: Iterable[str]) -> list[str]:
     wanted = set(_WORDS.findall(_fold(word)))
     within = [candidate for key, candidate in folded.items() if wanted and wanted <= set(_WORDS.findall(key))]
     return within[:1] if len(within) == 1 else []
+
+
+def is_misspelt(known: str, word: str) -> bool:
+    """Returns whether a word can hardly be anything but the known one, misspelt."""
+    return difflib.SequenceMatcher(None, _fold(known), _fold(word)).ratio() >= CLOSE
 
 
 def is_same(known: str, word: str) -> bool:

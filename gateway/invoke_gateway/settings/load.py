@@ -10,12 +10,13 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from invoke_gateway.settings.contradictions import find_contradictions
-from invoke_gateway.settings.file import SettingsText, open_settings_file
+from invoke_gateway.settings.file import Reading, SettingsText, open_settings_file
 from invoke_gateway.settings.merge import Draft, Merged, Override, Sources, merge
 from invoke_gateway.settings.models import Settings
 from invoke_gateway.settings.paths import join_key, split_key
 from invoke_gateway.settings.places import find_places
 from invoke_gateway.settings.problems import Finding, Problem, SettingsError, explain
+from invoke_gateway.settings.repairs import Repaired
 
 RELOADABLE = frozenset({"accounts", "credentials", "quotas"})
 _MOST_ROUNDS = 20  # leaving a key with a mistake out may show another mistake
@@ -36,12 +37,10 @@ def load(
     problems: mistakes that are already known
     find_more: finds mistakes beyond the values, such as unreadable files and taken ports
     """
-    text, in_reading = open_settings_file(config) if isinstance(config, Path) else (config, [])
-    in_file: dict[Any, Any] = {}
-    if text is not None and not in_reading:
-        in_file, in_reading = text.read()
+    reading, name = _read(config)
+    in_file, in_reading = reading.values, reading.problems
     paths = {split_key(key): override for key, override in (overrides or {}).items()}
-    merged = merge(in_file, paths, text.name if text is not None else "", Settings)
+    merged = merge(in_file, paths, name, Settings)
     settings, refused = _check(merged)
     is_file_missing = bool(in_reading) and not in_file
     if is_file_missing:
@@ -50,12 +49,22 @@ def load(
     found = [*problems, *in_reading, *refused]
     if settings is not None and settings.watch and config is None:
         found.append(Problem("watch", merged.source_of(("watch",)), "has no file to watch", "give --config FILE"))
-    if not is_file_missing:
+    if not is_file_missing and reading.text.is_complete:
         found += _find_more(find_more, merged, settings, found, refused)
     if settings is None or found:
-        raise SettingsError(_in_order(_locate(found, text), merged.file))
-    settings.set_sources(Sources(str(config or ""), merged.overridden))
+        raise SettingsError(_in_order(_locate(found, reading.text, name, is_json=reading.is_json), name))
+    settings.set_sources(Sources(name, merged.overridden))
     return settings
+
+
+def _read(config: Path | SettingsText | None) -> tuple[Reading, str]:
+    """Returns what the settings file says, and its name."""
+    if isinstance(config, SettingsText):
+        return config.read(), config.name
+    if config is None:
+        return Reading({}, [], Repaired(b"")), ""
+    text, problems = open_settings_file(config)
+    return (Reading({}, problems, Repaired(b"")) if problems else text.read()), text.name
 
 
 def _check(merged: Merged) -> tuple[Settings | None, list[Problem]]:
@@ -127,24 +136,18 @@ def _correct(merged: Merged, wrong: list[Problem], unknown: list[tuple[str, ...]
     return None
 
 
-def _locate(found: list[Problem], text: SettingsText | None) -> list[Problem]:
+def _locate(found: list[Problem], text: Repaired, file: str, *, is_json: bool) -> list[Problem]:
     """Returns the problems of the file with their lines and columns."""
-    if text is None:
-        return found
-    paths = {split_key(problem.key) for problem in found if _lacks_place(problem, text)}
-    places = find_places(text.data, paths - {()}, is_json=text.is_json) if paths else {}
+    lacking = [problem for problem in found if problem.source == file and problem.line is None and problem.key]
+    places = find_places(text.data, {split_key(each.key) for each in lacking}, is_json=is_json) if lacking else {}
     located = []
     for problem in found:
-        place = places.get(split_key(problem.key)) if _lacks_place(problem, text) else None
+        place = places.get(split_key(problem.key)) if problem in lacking else None
         if place is not None:
             line, column = place.key if problem.is_at_key or not place.is_exact else place.value
-            problem = replace(problem, line=line, column=column)
+            problem = replace(problem, line=line, column=max(1, column - text.shifts.get(line, 0)))
         located.append(problem)
     return located
-
-
-def _lacks_place(problem: Problem, text: SettingsText) -> bool:
-    return problem.source == text.name and problem.line is None
 
 
 def _in_order(found: list[Problem], file: str) -> list[Problem]:

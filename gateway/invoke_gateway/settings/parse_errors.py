@@ -1,11 +1,13 @@
 """Explains why a text cannot be read as settings."""
 
+import codecs
 import re
 from typing import NamedTuple
 
 from invoke_gateway.settings.paths import join_key
 from invoke_gateway.settings.problems import Problem
 
+BYTE_ORDER_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 DEEPEST = 32  # levels of nesting; the settings have six
 LINE_BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
 NOT_IN_YAML = re.compile("[^\t\n\r -~\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # YAML 1.1, 5.1
@@ -36,8 +38,19 @@ class NotReadable(Exception):
         self.problem = Problem(key="", source="", message=message, cure=cure, line=line, column=column)
 
 
+def find_utf_16(data: bytes) -> str | None:
+    """Returns the coding of a text that is UTF-16, with a byte order mark or without one; None for any other."""
+    if data.startswith(BYTE_ORDER_MARKS):
+        return "utf-16"
+    if len(data) % 2 or len(data) < 4:
+        return None
+    return {(False, True): "utf-16-le", (True, False): "utf-16-be"}.get((data[0] == 0, data[1] == 0))
+
+
 def explain_characters(data: bytes) -> NotReadable:
     """Returns the problem of a text that cannot be read because of its characters."""
+    if find_utf_16(data) is not None:
+        return NotReadable("is UTF-16 text", "save it as UTF-8", Position(1, 1))
     try:
         text = data.decode()
     except UnicodeDecodeError as error:

@@ -12,6 +12,7 @@ from invoke_gateway.settings.cures import (
     Correction,
     correct_value,
     find_close,
+    is_misspelt,
     is_same,
     is_valid,
     name_bound,
@@ -173,10 +174,10 @@ def did_you_mean(path: tuple[object, ...], value: object, model: type) -> tuple[
     neighbours = list(place.fields or ()) if place is not None else []
     known = list(all_paths(model))
     if place is not None and (close := find_close(name, neighbours)) and is_same(close[0], name):
-        return _suggest((*around, close[0]), value, place.below(close[0]))
+        return _suggest((*around, close[0]), name, value, place.below(close[0]))
     if not (elsewhere := [path for path in known if is_same(path[-1], name)]):
         if place is not None and close:
-            return _suggest((*around, close[0]), value, place.below(close[0]))
+            return _suggest((*around, close[0]), name, value, place.below(close[0]))
         close = find_close(name, [path[-1] for path in known])
         elsewhere = [path for path in known if path[-1] in close]
     if elsewhere:
@@ -185,9 +186,10 @@ def did_you_mean(path: tuple[object, ...], value: object, model: type) -> tuple[
     return f"the keys here are {', '.join(neighbours)}" if neighbours else "remove it", None
 
 
-def _suggest(path: Path, value: object, place: KeyPlace | None) -> tuple[str, Correction]:
+def _suggest(path: Path, name: str, value: object, place: KeyPlace | None) -> tuple[str, Correction]:
     cure = f"did you mean {path[-1]}?"
-    return cure, Correction(path, value, place is not None and is_valid(value, place), cure)
+    is_certain = place is not None and is_misspelt(path[-1], name) and is_valid(value, place)
+    return cure, Correction(path, value, is_certain, cure)
 
 
 def show(value: object) -> str:

@@ -305,6 +305,8 @@ def test_serve_logs_all_that_is_in_its_way_a_line_each(tmp_path: Path, taken: st
         status, lines = serve(write(tmp_path, listen=taken, admin=address, **{"async": events}))
     lock.release()
     assert status == 2
+    started, *lines = lines
+    assert " starts (process " in started
     assert len(lines) == 3, lines
     assert f"cannot listen on {taken} (listen)" in lines[0]
     assert f"cannot listen on {address} (admin)" in lines[1]

@@ -36,7 +36,9 @@ def make_control_store(settings: Settings) -> ControlStore | None:
     except NoStateFolder as error:
         action = "Set HOME or XDG_STATE_HOME, or control.store to file:///a/path/that/stays.json"
         return NoControlStore(f"{error} for the control state. {action}.")
-    return MemoryControlStore() if path is None else FileControlStore(path)
+    if path is None:
+        return MemoryControlStore()
+    return FileControlStore(path, is_default=settings.control.store is None)
 
 
 def find_control_file(settings: Settings) -> Path | None:

@@ -84,29 +84,28 @@ class FileControlStore(MemoryControlStore):
     """Keeps the state in a file that this process owns.
 
     path: the file; its folder is made when it is needed
+    is_default: nobody has named the file. Then a folder that cannot be written keeps no gateway from starting: it
+        matters at the first change
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, is_default: bool = False) -> None:
         super().__init__(printable(str(path)))
         self.path = Path(os.path.realpath(path))
+        self._is_default = is_default
         self._lock: int | None = None
 
     async def start(self) -> None:
-        """Reads the file and takes its lock. A folder that cannot be written only matters at the first change. Raises
-        `CannotOpenControl`."""
+        """Reads the file and takes its lock. Raises `CannotOpenControl`."""
         await asyncio.to_thread(self._open)
 
     def _open(self) -> None:
         try:
             self._acquire()
-        except ControlStoreError:
-            if self.path.exists():
-                raise CannotOpenControl(self._describe_failure()) from None
+        except ControlStoreError as error:
+            if self._is_default and not os.path.lexists(self.path):
+                return
+            raise CannotOpenControl(f"The control state {error}") from error
         self._state = read_state(self.path)
-
-    def _describe_failure(self) -> str:
-        action = "Make its folder writable, or name another file with control.store."
-        return f"The control state {self.where} cannot be locked for writing. {action}"
 
     async def _store(self, state: ControlState) -> None:
         await asyncio.to_thread(self._write, encode_state(state))
@@ -145,7 +144,8 @@ class FileControlStore(MemoryControlStore):
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = os.open(f"{self.path}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise ControlStoreError(f"{self.where} cannot be locked ({error.strerror}).") from error
+            action = "Make its folder writable, or name another file with control.store."
+            raise ControlStoreError(f"{self.where} cannot be locked ({error.strerror}). {action}") from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -102,6 +102,7 @@ def test_the_metadata_is_the_projects(metadata: Message) -> None:
     assert metadata["Version"] == PROJECT["version"]
     assert metadata["Summary"] == PROJECT["description"]
     assert metadata["Author"]
+    assert metadata["Metadata-Version"] == "2.4"
     assert (metadata["License-Expression"], metadata["License-File"]) == ("Apache-2.0", "LICENSE")
     assert metadata.get_all("Provides-Extra") == list(PROJECT["optional-dependencies"])
     classifiers = metadata.get_all("Classifier") or []
@@ -109,6 +110,12 @@ def test_the_metadata_is_the_projects(metadata: Message) -> None:
     versions = [found[1] for one in classifiers if (found := re.fullmatch(r".* :: (3\.\d+)", one))]
     assert versions[0] == find_oldest_python()
     assert "Typing :: Typed" in classifiers
+
+
+def test_the_build_system_is_that_of_the_locked_group() -> None:
+    """`make dist` builds without isolation, with what that group has installed."""
+    project = read_project()
+    assert set(project["build-system"]["requires"]) <= set(project["dependency-groups"]["dist"])
 
 
 class Targets(HTMLParser):

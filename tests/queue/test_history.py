@@ -98,7 +98,7 @@ async def test_the_delivery_of_an_outcome_is_followed_to_its_end() -> None:
         await Control(world.dispatcher, now=world.clock).apply("retry", event.request_id)
         await world.clock.advance(10)
         (row,) = world.dispatcher.history.newest_first(ALL)
-        assert (row.end, row.delivery) == ("failed", "delivered"), "once"
+        assert (row.end, row.delivery, row.error) == ("failed", "delivered", "E: no"), "once"
 
 
 async def test_an_outcome_that_an_operator_gives_up_keeps_the_end_of_its_event() -> None:
@@ -111,7 +111,7 @@ async def test_an_outcome_that_an_operator_gives_up_keeps_the_end_of_its_event()
         await Control(world.dispatcher, now=world.clock).apply("drop", event.request_id)
         await settle()
         (row,) = world.dispatcher.history.newest_first(ALL)
-        assert (row.end, row.delivery) == ("succeeded", "dropped")
+        assert (row.end, row.delivery, row.error) == ("succeeded", "dropped", "")
         assert world.conditions == {}, "it did not count as dropped: it has succeeded"
 
 
@@ -158,4 +158,8 @@ def test_it_is_bounded_and_failures_outlast_a_flood_of_successes() -> None:
 )
 def test_an_error_is_one_short_text(message: str, payload: bytes, error: str) -> None:
     event = make_event(1, runs=1, answer=FunctionAnswer(200, payload, "Unhandled"))
-    assert describe_end(event, "RetriesExhausted", 200, message, 2.0).error == error
+    history = EventHistory()
+    ended = describe_end(event, "RetriesExhausted", 200, message, 2.0)
+    assert len(ended.answer) <= 4096, "an answer may have megabytes"
+    history.add(event, ended)
+    assert [row.error for row in history.newest_first(ALL)] == [error]

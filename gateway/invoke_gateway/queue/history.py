@@ -41,6 +41,8 @@ class EndedEvent(msgspec.Struct):
     run_seconds: the duration of its last run; None where the function never ran here
     error_code, error: of the last failure; 200 is an error of the function
     delivery: the delivery of its outcome to targets; None where the function has no target for it
+    function_error, answer: the function's last error and the beginning of its payload, of which `error` is read only
+        when the event is shown
     """
 
     request_id: str
@@ -55,6 +57,8 @@ class EndedEvent(msgspec.Struct):
     error_code: int
     error: str
     delivery: Delivery | None = None
+    function_error: str = ""
+    answer: bytes = b""
 
     @property
     def end(self) -> End:
@@ -94,21 +98,25 @@ class EventHistory:
         now: seconds since the epoch
         """
         ended = self._succeeded.get(_key(event)) or self._others.get(_key(event))
-        if ended is None:
-            if delivery != "undelivered" or event.outcome is None:
-                return
-            outcome = event.outcome
-            ended = describe_end(event, outcome.condition, outcome.error_code, outcome.error_message, now)
+        outcome = event.outcome
+        if outcome is None or (ended is None and delivery != "undelivered"):
+            return
+        if ended is None or ended.delivery == "undelivered":  # then its error is that of the delivery
+            at, seconds = (now, None) if ended is None else (ended.ended_at, ended.run_seconds)
+            ended = describe_end(event, outcome.condition, outcome.error_code, outcome.error_message, at, seconds)
         ended.delivery = delivery
-        if delivery == "undelivered" and event.outcome is not None:
-            ended.ended_at, ended.error = now, event.outcome.problem[:_MOST_TEXT]
+        if delivery == "undelivered":
+            ended.ended_at, ended.error = now, outcome.problem[:_MOST_TEXT]
         self.add(event, ended)
 
     def newest_first(self, wanted: HistoryFilter) -> list[EndedEvent]:
         rows = list(reversed(self._others.values()))
         if not wanted.only_failed:
             rows += reversed(self._succeeded.values())
-        return select_newest(rows, wanted)
+        chosen = select_newest(rows, wanted)
+        for row in chosen:
+            _read_error(row)
+        return chosen
 
 
 def select_newest(rows: Iterable[EndedEvent], wanted: HistoryFilter) -> list[EndedEvent]:
@@ -139,6 +147,7 @@ def describe_end(
     now: seconds since the epoch
     """
     is_success = condition == "Success"
+    answer = None if is_success or message else event.answer or (event.outcome.answer if event.outcome else None)
     return EndedEvent(
         event.request_id,
         event.account,
@@ -150,7 +159,10 @@ def describe_end(
         now,
         run_seconds,
         code,
-        "" if is_success else _find_error(event, message)[:_MOST_TEXT],
+        "" if is_success else message[:_MOST_TEXT],
+        None,
+        "" if answer is None else answer.function_error or "",
+        b"" if answer is None else answer.payload[:_MOST_READ],
     )
 
 
@@ -159,11 +171,10 @@ def _key(event: Event) -> tuple[str, float]:
     return event.request_id, event.received_at
 
 
-def _find_error(event: Event, message: str) -> str:
-    """Returns the message of an end, or the error in the function's answer: type and text."""
-    answer = event.answer or (event.outcome.answer if event.outcome is not None else None)
-    if message or answer is None:
-        return message
-    payload = answer.payload[:_MOST_READ]
-    kind, text = find_string(payload, (b"errorType",)), find_string(payload, (b"errorMessage", b"message", b"error"))
-    return ": ".join(part for part in (kind, text) if part) or answer.function_error or ""
+def _read_error(row: EndedEvent) -> None:
+    """Reads the error of a function's answer, type and text, where the end has no message of its own."""
+    if not row.error and row.function_error:
+        kind = find_string(row.answer, (b"errorType",))
+        text = find_string(row.answer, (b"errorMessage", b"message", b"error"))
+        row.error = (": ".join(part for part in (kind, text) if part) or row.function_error)[:_MOST_TEXT]
+        row.answer = b""

@@ -194,8 +194,8 @@ class Refusal(ErrorAnswer, Enum):
     COUNTERS_RECOVERING = Kind(
         500,
         "ServiceException",
-        "The shared counters are being rebuilt after a store restart. No call is admitted until every gateway has"
-        " reported its running calls (at most lease_seconds). Retry.",
+        "The shared counters are being rebuilt, because their store is new or was restarted. No call is admitted until"
+        " every gateway has reported its running calls, at most until {until}. {advice} Retry.",
         member="Message",
         type="Service",
     )

@@ -37,7 +37,7 @@ FOUND = [
     (28, 3, "async.shortest_delay_seconds", "more than longest_delay_seconds (300)", "lower it to 300, or raise"),
     (29, 34, "async.function_error_delays_seconds", "it is the text '60s'", "write [60, 120]"),
     (30, 28, "shared.store_timeout_seconds", "more than a quarter of lease_seconds (2)", "lower it to 0.5, or raise"),
-    (32, 1, "workers", "is 4, but counters are in memory", "give counters a Redis or Valkey that they share"),
+    (33, 1, "faults", "is true with 4 workers", "run one worker where faults are scripted"),
 ]
 """line, column, key, a part of the problem, the beginning of the cure"""
 

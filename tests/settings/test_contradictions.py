@@ -25,7 +25,6 @@ CONTRADICTIONS = [
         "a quarter of lease_seconds",
     ),
     ("async: {shortest_delay_seconds: 301}", "async.shortest_delay_seconds", "more than longest_delay_seconds (300)"),
-    ("workers: 2\ncounters: memory\nasync: {mode: forward}", "workers", "is 2, but counters are in memory"),
     (
         "workers: 2\ncounters: redis://h\nasync: {store: sqlite:///q.db}",
         "async.store",
@@ -98,7 +97,6 @@ tls: {certificate: pyproject.toml, key: pyproject.toml}
         "faults",
         "shared.store_timeout_seconds",
         "tls",
-        "workers",
     ]
 
 

@@ -77,7 +77,12 @@ def main(seeds: int, first: int, minutes: float | None, processes: int, broken: 
         else:
             faults.update(found.faults)
             totals.update(
-                calls=found.calls, scripts=found.scripts, fenced=found.fenced, again=found.again, excused=found.excused
+                calls=found.calls,
+                scripts=found.scripts,
+                fenced=found.fenced,
+                again=found.again,
+                excused=found.excused,
+                early=found.early,
             )
         if time.monotonic() - told_at > 5:
             told_at = time.monotonic()
@@ -87,6 +92,7 @@ def main(seeds: int, first: int, minutes: float | None, processes: int, broken: 
         f"{totals['seeds']:,} seeds in {seconds:.0f} s ({totals['seeds'] / seconds * 60:,.0f} a minute):"
         f" {totals['calls']:,} calls ({totals['excused']:,} excused), {totals['scripts']:,} scripts"
         f" ({totals['fenced']:,} fenced, {totals['again']:,} answered again)"
+        f", {totals['early']:,} recoveries ended early"
     )
     print("faults: " + ", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in sorted(faults.items())))
     if violations:

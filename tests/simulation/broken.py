@@ -128,7 +128,7 @@ BREAKS = (
         "tally.py",
         "is_late = now - self._sent_at >= self._identity.patience_seconds",
         "is_late = False",
-        first=312,
+        first=690,
     ),
     Break(
         "abandoned grants are not given back",
@@ -181,9 +181,50 @@ BREAKS = (
     Break(
         "what is held is not told",
         "tally.py",
-        "keep_ms, run, self.held))",
-        "keep_ms, run, {}))",
+        "run, self.held, workers",
+        "run, {}, workers",
         first=2,
+    ),
+    Break(
+        "a recovery ends before as many gateways as are expected have reported",
+        "renew.lua",
+        "return groups >= expected",
+        "return groups >= math.min(expected, 1)",
+        first=200,
+    ),
+    Break(
+        "each worker counts as a gateway",
+        "renew.lua",
+        "      groups = groups + 1\n    end\n",
+        "    end\n    groups = groups + 1\n",
+        first=1430,
+    ),
+    Break(
+        "a gateway counts while one of its workers is missing",
+        "renew.lua",
+        "    if workers > 0 then",
+        "    if false then",
+        first=255,
+    ),
+    Break(
+        "a gateway that died counts beside its successor",
+        "renew.lua",
+        "if returned ~= current or expects == '0' then",
+        "if not returned or expects == '0' then",
+        first=160,
+    ),
+    Break(
+        "a gateway that others knew is not waited for",
+        "renew.lua",
+        "    if kind == 'known' then",
+        "    if kind == 'nobody' then",
+    ),
+    Break(
+        "gateways that have not come back yet are forgotten",
+        "tally.py",
+        "self._known.update(renewed.gateways)",
+        "self._known = set(renewed.gateways)",
+        first=20,
     ),
 )
 

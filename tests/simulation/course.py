@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import count
+from random import Random
 from types import ModuleType
 
 from invoke_gateway.counters.shared import tally
@@ -34,6 +36,28 @@ class Summary:
     heal_seconds: float
     faults: dict[str, int]
     answers: dict[str, int] = field(default_factory=dict)
+    early: int = 0
+    """Recoveries that ended before their lease had."""
+
+
+class Expectation:
+    """How many gateways were announced to the store, if any, and how many there are: as many, or more. It has a random
+    of its own, so that the other courses of events are those of before."""
+
+    def __init__(self, seed: int) -> None:
+        random = Random(f"{seed} expects")
+        self.kind = random.choices(["none", "kept", "exceeded"], [4, 4, 2])[0]
+        self.workers = random.choice([1, 1, 2]) if self.kind != "none" else 1
+        self.gateways = 0
+        self.processes = 0
+
+    def announce(self, processes: int) -> None:
+        """So many processes are there at the start."""
+        gateways = -(-processes // self.workers)
+        if self.kind == "kept":
+            self.gateways, self.processes = gateways, gateways * self.workers
+        elif self.kind == "exceeded":
+            self.gateways = max(1, gateways - 1)
 
 
 class Course:
@@ -50,6 +74,7 @@ class Course:
         self.calm_from = 4.0 * self.lease + random.uniform(0, 2)
         terms = core.RequestIdentity("", int(self.lease * 1000), int(self.keep * 1000), self.patience)
         self._terms = terms
+        self.expectation = Expectation(seed)
         self.limits = AccountLimits(
             "a",
             random.choice([4, 8, 12]),
@@ -66,14 +91,35 @@ class Course:
         self.network.most_late = random.choice([0.3, 3.0])
         self.ledger = Ledger()
         self.rules = Rules(world, self.network, self.ledger, terms.lease_ms, terms.keep_ms)
+        self.rules.is_alive = self._is_alive
+        self.rules.may_exceed = self.expectation.kind == "exceeded"
         self.gateways: list[Gateway] = []
         self.requests: list[tuple[Gateway, Asked]] = []
         self.faults = Faults(self)
         self._gap = 1 / random.choice([2.0, 10.0, 40.0])
         self._weights: list[float] = []
 
+    def _is_alive(self, name: str) -> bool:
+        return any(gateway.is_alive for gateway in self.gateways if gateway.name == name)
+
+    def has_room(self) -> bool:
+        """True unless there are as many as were announced, where no more than these ever run."""
+        most = self.expectation.processes
+        return not most or sum(gateway.is_alive for gateway in self.gateways) < most
+
+    def _name(self) -> str:
+        workers = self.expectation.workers
+        if workers == 1:
+            return f"g-{len(self.gateways) + 1}"
+        # The first place without a worker that lives; whoever had it before has another name.
+        taken = {gateway.name.partition("r")[0] for gateway in self.gateways if gateway.is_alive}
+        places = (f"g-{group}.{worker}" for group in count(1) for worker in range(1, workers + 1))
+        place = next(place for place in places if place not in taken)
+        before = sum(gateway.name.partition("r")[0] == place for gateway in self.gateways)
+        return f"{place}r{before}" if before else place
+
     def add_gateway(self) -> Gateway:
-        name = f"g-{len(self.gateways) + 1}"
+        name = self._name()
         gateway = Gateway(
             name,
             self.world,
@@ -81,7 +127,7 @@ class Course:
             self.ledger,
             self.rules,
             self.core,
-            self._terms._replace(gateway=name),
+            self._terms._replace(gateway=name, workers=self.expectation.workers, expected=self.expectation.gateways),
             self.policy,
         )
         self.gateways.append(gateway)
@@ -96,7 +142,9 @@ class Course:
 
     def run(self) -> Summary:
         world = self.world
-        for _ in range(world.random.randint(1, 4)):
+        processes = world.random.randint(1, 4)
+        self.expectation.announce(processes)
+        for _ in range(self.expectation.processes or processes):
             self.add_gateway()
         self.faults.plan(self.calm_from)
         self._arrive()
@@ -114,7 +162,7 @@ class Course:
             answers[asked.answer or "died"] = answers.get(asked.answer or "died", 0) + 1
         return Summary(
             world.seed, len(self.gateways), self.rules.scripts, self.rules.fenced, self.rules.again, self.ledger.began,
-            self.ledger.excused, heal_seconds, self.faults.counts, answers,
+            self.ledger.excused, heal_seconds, self.faults.counts, answers, self.rules.early,
         )  # fmt: skip
 
     # Traffic.

@@ -33,6 +33,8 @@ class Faults:
             (self.fail_over, 2), (self.lose_grant, 3), (self.flush, 1), (self.leave, 1), (self.release, 1),
             (self.add, 1),
         ]  # fmt: skip
+        if self._course.expectation.gateways:
+            kinds.append((self.replace_beside_loss, 8))
         theme = random.choices([kind for kind, _ in kinds], [weight for _, weight in kinds], k=random.randint(1, 4))
         for kind in random.choices(theme, k=random.randint(0, 8)):
             self.counts[kind.__name__] = self.counts.get(kind.__name__, 0) + 1
@@ -99,7 +101,8 @@ class Faults:
             gateway.leave()
 
     def add(self) -> None:
-        self._course.add_gateway()
+        if self._course.has_room():
+            self._course.add_gateway()
 
     def release(self, gateway: Gateway | None = None) -> None:
         """Somebody takes a gateway for dead."""
@@ -169,6 +172,28 @@ class Faults:
             )
 
         gateway.before_script, gateway.when_granted = copy, take_over
+
+    def replace_beside_loss(self) -> None:
+        """The store loses what it has just when some gateways are replaced: the new ones report first, and know nobody.
+        Some courses have a store with older data instead of none."""
+        random, course = self._world.random, self._course
+        alive = [gateway for gateway in course.gateways if gateway.is_alive]
+        # Of groups only one worker is left, so that whole groups are new.
+        most = max(0, len(alive) - 1)
+        gone = most if course.expectation.workers > 1 else random.randint(0, most)
+        for gateway in random.sample(alive, gone):
+            if self._world.chance(0.5) and gateway.stopped_until <= self._world.now:
+                self._world.note("FAULT {} is ended", gateway.name)
+                gateway.leave()
+            else:
+                self._world.note("FAULT {} is killed", gateway.name)
+                gateway.kill()
+        if self._world.seed % 5 == 4:
+            self.restart()
+        else:
+            self.flush()
+        for _ in range(random.randint(1, 3) if course.expectation.workers == 1 else course.expectation.workers):
+            self._world.after(random.uniform(0, course.lease / 8), self.add)
 
     def _next_server(self, ahead: float) -> Server:
         self._runs += 1

@@ -347,7 +347,10 @@ class Gateway:
         while not self.is_leaving:
             is_heard = yield from self._renew()
             pause = self._lease / _BEATS
-            self._hurry = self._sleep(pause if is_heard else pause / _BEATS)
+            pause = pause if is_heard else pause / _BEATS
+            if self.tally.may_end_recovery:
+                pause = min(pause, self._lease / _BEATS**3)
+            self._hurry = self._sleep(pause)
             yield self._hurry
 
     def _renew(self) -> Generator[Wait, Any, bool]:
@@ -380,11 +383,11 @@ class Gateway:
         self._ring()
 
     def _note_renewal(self, epoch: int, renewed: Any) -> None:
-        self.tally.apply_renewal(epoch, renewed)
+        self.tally.apply_renewal(epoch, renewed, self.clock())
+        if renewed.status != FENCED and epoch == self.tally.epoch:
+            self._rules.note_told(self.name, renewed.gateways, is_recovering=renewed.refill_ms > 0)
         if renewed.status == FENCED and epoch == self.tally.epoch and self.tally.acknowledged is not None:
             self._world.fail(f"{self.name} was told that the store does not know it, and goes on")
-        if renewed.refill_ms:
-            self.tally.recovers_until = max(self.tally.recovers_until, self.clock() + renewed.refill_ms / 1000)
         if self.tally.acknowledged is None:
             self._ring()
 

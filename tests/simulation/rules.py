@@ -6,6 +6,9 @@ The promise. At no moment do more calls run than a ceiling allows, over all gate
   that much longer), by the store's clock. A server that begins (empty, restarted, a replica that took over) gives
   everybody a lease from the first word that it hears, and so does one that nobody has reached for a lease;
 - a call of a gateway that was told to stop, or whose slots somebody released by hand;
+- where `expected` gateways were announced, a call of a gateway of which none that reported was ever told: one that died
+  before the others saw it, or one beyond that number. As long as no more run than were announced, one that lives is
+  always waited for;
 - a call that was admitted without the store, as `share` and `open` say. It counts nevertheless once the store knows it.
 
 An excused call counts in the store as soon as its gateway has registered again: so nothing is admitted beside it that
@@ -16,6 +19,7 @@ told yet are what it holds, rates give no token twice, and a refusal takes none.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -45,6 +49,12 @@ class Rules:
         self.fenced = 0
         self.again = 0
         self._epochs: dict[tuple[Server, int, str], int] = {}
+        self.early = 0
+        self._told: dict[str, set[str]] = {}
+        self._recovers_until: dict[tuple[Server, int], float] = {}
+        self._unknown: dict[tuple[Server, int], set[str]] = {}
+        self.is_alive: Callable[[str], bool]
+        self.may_exceed = False
         network.watch = self.after_script
 
     # The store.
@@ -69,6 +79,7 @@ class Rules:
             where = f"{asked[1]}:{asked[2]}" if script is TAKE else ""
             self.world.note("store {}: {} {} of {}: {}", server, script.name, where, gateway, said)
         self.check_sums(server)
+        self._see_early_end(server)
         leases = server.redis.hash(f"{self.network.key}:leases")
         for known in [known for known in self._epochs if known[0] is server and known[2] not in leases]:
             del self._epochs[known]
@@ -104,6 +115,30 @@ class Rules:
         if epoch < last:
             self.world.fail(f"the store does what {gateway} said in epoch {epoch}, after it began epoch {last}")
         self._epochs[server, server.lives, gateway] = epoch
+
+    def note_told(self, gateway: str, others: list[str], *, is_recovering: bool) -> None:
+        """A gateway was told which others there are; while the store recovers, some may be missing."""
+        before = self._told.get(gateway, set()) if is_recovering else set()
+        self._told[gateway] = before | set(others)
+
+    def _see_early_end(self, server: Server) -> None:
+        """A recovery ended before its time: what is then missing may be missing only of gateways that nobody knew."""
+        state = server.redis.hash(f"{self.network.key}:state")
+        until = float(state.get("refill", 0.0))
+        place = (server, server.lives)
+        before = self._recovers_until.get(place, 0.0)
+        self._recovers_until[place] = until
+        if until >= before:
+            return
+        self.early += 1
+        reported = set(server.redis.hash(f"{self.network.key}:leases"))
+        known = reported.union(*(self._told.get(gateway, ()) for gateway in reported))
+        self.world.note("the recovery of {} ends early, with {}", server, sorted(reported))
+        unknown = self._unknown[place] = set()
+        for gateway in list(self.ledger.calls):
+            if gateway not in known and (self.may_exceed or not self.is_alive(gateway)):
+                unknown.add(gateway)
+                self.ledger.excuse(gateway, "unknown")
 
     @staticmethod
     def is_grant(script: Script, reply: bytes) -> bool:
@@ -173,6 +208,9 @@ class Rules:
         self, call: Call, granted_by: tuple[Server, int, int] | None, standing: tuple[Server, int, int] | None
     ) -> None:
         """A call begins that `granted_by` admitted, at a time when the store stands so."""
+        is_old = granted_by is not None and standing is not None and granted_by[:2] != standing[:2]
+        if is_old and call.gateway in self._unknown.get(standing[:2], ()):
+            call.excused = "unknown"
         excess = self.ledger.begin(call)
         if excess is not None:
             self.world.fail(f"{excess.running} calls run on {excess.counter}, whose ceiling is {excess.ceiling}")

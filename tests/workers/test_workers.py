@@ -463,7 +463,6 @@ def test_the_live_page_shows_all_workers(gateway: Workers, behind: Backend) -> N
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--workers", "2"], "counters are in memory"),
         (["--workers", "2", "--counters", "redis://127.0.0.1:1/0", "--faults"], "counts its calls in one process"),
         (["--workers", "0", "--counters", "redis://127.0.0.1:1/0"], "a whole number from 1 to 256"),
     ],

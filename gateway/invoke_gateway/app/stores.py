@@ -38,6 +38,8 @@ def make_shared_counters(
         shared.on_store_failure,
         settings.backend.timeout_seconds if shared.reclaim_after == "timeout" else 0.0,
         name,
+        shared.expected_gateways,
+        settings.workers,
     )
     return SharedCounters(terms, limits=limits, degraded=tasks.degraded, tasks=tasks)
 

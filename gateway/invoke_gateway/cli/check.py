@@ -61,6 +61,7 @@ def check(ctx: click.Context, file: Path | None, env: bool, form: str) -> None:
     name = config.name if isinstance(config, SettingsText) else str(file) if file is not None else None
     try:
         settings, found = load(config, overrides, problems, find_more=startup.find_all), tuple[Problem, ...]()
+        startup.note_embedded_store(settings)
     except SettingsError as error:
         settings, found = None, error.problems
     if form == "json":

@@ -7,6 +7,7 @@ tests/counters/toy_store.py is a third.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Protocol
 
 from ..exchange import Slot
@@ -17,12 +18,27 @@ from ..refusals import Refusal
 class StoreNotCounting(LimitReached):
     """Refuses a call while the store cannot count, under the policy `refuse`. `claim.limit` is the store's state."""
 
+    values: Mapping[str, object] = MappingProxyType({})
+
     def describe(self) -> str:
         return f"counters={self.claim.limit}"
 
+    @property
+    def refusal_values(self) -> Mapping[str, object]:
+        return self.values
+
 
 UNAVAILABLE = StoreNotCounting(RateClaim("", 0, Refusal.COUNTERS_UNAVAILABLE, "away"), 0, 0, 1.0)
-RECOVERING = StoreNotCounting(RateClaim("", 0, Refusal.COUNTERS_RECOVERING, "refilling"), 0, 0, 1.0)
+
+
+def make_recovering(until: str, advice: str) -> StoreNotCounting:
+    """Returns the refusal of calls while counters are rebuilt.
+
+    until: the time in words. advice: how to shorten the wait.
+    """
+    recovering = StoreNotCounting(RateClaim("", 0, Refusal.COUNTERS_RECOVERING, "refilling"), 0, 0, 1.0)
+    recovering.values = {"until": until, "advice": advice}
+    return recovering
 
 
 OnFree = Callable[[tuple[Claim, ...], str], None]

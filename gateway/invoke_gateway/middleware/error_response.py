@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from random import random
 
 from ..asgi import EXCHANGE, INJECTED, App, Receive, Scope, Send
@@ -58,7 +59,7 @@ class ErrorResponse:
             _record_error(exchange, "internal", Refusal.INTERNAL)
         if exchange.refusal is None or exchange.status:
             return
-        rendered = exchange.refusal.rendered or render(exchange.refusal, **exchange.refusal_values)
+        rendered = exchange.refusal.rendered or render(exchange.refusal, **_values_of(exchange))
         exchange.status = rendered.status
         headers = [*rendered.headers, (b"x-amzn-requestid", exchange.request_id.encode())]
         self._add_hints(exchange, scope, headers)
@@ -91,6 +92,10 @@ class ErrorResponse:
                 decided = scope[INJECTED]
             if decided is not None:
                 headers.append((b"x-invoke-gateway-decision", decided.describe().encode()))
+
+
+def _values_of(exchange: Exchange) -> Mapping[str, object]:
+    return exchange.refusal_values or (exchange.full.refusal_values if exchange.full is not None else {})
 
 
 def _record_error(exchange: Exchange, kind: str, refusal: Refusal, **values: object) -> None:

@@ -14,11 +14,15 @@ plan of a function that was never seen before is as quick to make as any other.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 from typing import NamedTuple
 
 from ..refusals import Refusal
+
+_NO_VALUES: Mapping[str, object] = MappingProxyType({})
 
 OWN = ""
 """Stands in claims for the counter or the bucket of the plan's own function."""
@@ -70,6 +74,11 @@ class LimitReached(NamedTuple):
     in_use: int
     ceiling: float
     retry_seconds: float
+
+    @property
+    def refusal_values(self) -> Mapping[str, object]:
+        """Returns what fills the text of the refusal."""
+        return _NO_VALUES
 
     def describe(self) -> str:
         """Describes the decision as a structured field (RFC 8941, a dictionary)."""

@@ -1,4 +1,4 @@
-"""Chooses the file of the queue where `async.store` is not set."""
+"""Chooses the file or folder of the queue where `async.store` is not set."""
 
 from __future__ import annotations
 
@@ -27,6 +27,13 @@ def find_file(url: str | None, port: int, *, is_demo: bool = False) -> tuple[Pat
         folder = Path(tempfile.gettempdir()) / f"invoke-gateway-{os.getpid()}-{token_hex(4)}"
         return folder / "events.db", True
     return _state_folder() / f"events-{port}.db", False
+
+
+def find_folder(port: int, *, is_demo: bool = False) -> tuple[Path, bool]:
+    """Returns the folder for the store of the workers that listen on `port`, and whether it is temporary, as a file of
+    events would be. Raises `CannotOpen`."""
+    file, is_temporary = find_file(None, port, is_demo=is_demo)
+    return (file.parent if is_temporary else file.with_name(f"workers-{port}")), is_temporary
 
 
 def _state_folder() -> Path:

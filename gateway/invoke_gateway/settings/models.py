@@ -79,13 +79,14 @@ class Settings(Model):
     decision_header: Switch = True
     """Send x-invoke-gateway-decision: which limit refused, with in-use and ceiling."""
     counters: CountersUrl = "memory"
-    """Store of slots and tokens. `memory`: this process. redis://, rediss:// (TLS) or unix://: a Redis or Valkey that
-    all gateways share, which then hold the limits together. redis+sentinel:// and redis+cluster://: sentinels or a
-    cluster."""
+    """Store of slots and tokens. `memory`: this process, or an embedded store of its workers. redis://, rediss:// (TLS)
+    or unix://: a Redis or Valkey that all gateways share, which then hold the limits together. redis+sentinel:// and
+    redis+cluster://: sentinels or a cluster."""
     shared: SharedSettings = SharedSettings()
     """Counters that gateways share; no effect on counters in memory."""
     workers: WorkerCount = 1
-    """Processes that serve the Invoke API; a dead one is replaced. Several workers need shared counters."""
+    """Processes that serve the Invoke API; a dead one is replaced. Where `counters` names no store, several workers
+    have an embedded one, which needs valkey-server or redis-server."""
     buffer_bytes: Bytes = 536_870_912
     """Bytes of payloads held in a process at once; beyond it new requests are refused."""
     read_timeout_seconds: Seconds = 60
@@ -126,11 +127,16 @@ class Settings(Model):
 
     @property
     def event_store(self) -> str | None:
-        """Returns the URL of the event store; None for a file of this gateway's own."""
+        """Returns the URL of the event store; None for a file, or a store, of this gateway's own."""
         if self.async_.store is not None:
             return self.async_.store
         is_fit = "://" in self.counters and not self.counters.partition("://")[0].endswith("+cluster")
         return self.counters if self.workers > 1 and is_fit else None
+
+    @property
+    def needs_embedded_store(self) -> bool:
+        """Returns True where several workers share counters, and no store is named."""
+        return self.workers > 1 and self.counters == "memory"
 
     @property
     def accepts_faults(self) -> bool:

@@ -105,6 +105,10 @@ class SharedSettings(Model):
     on_store_failure: Literal["refuse", "local_share", "admit"] = "refuse"
     """Decision about calls while the store is unavailable. `refuse`: ServiceException. `local_share`: each gateway
     admits up to its share of every limit. `admit`: each gateway admits up to every limit by itself."""
+    expected_gateways: PositiveCount | None = None
+    """The most gateways that run at once on the store; one with workers counts once. On a store that is new, or was
+    restarted, calls are then admitted as soon as so many have reported their running calls. Not set: after
+    lease_seconds, but at once where workers have an embedded store."""
     reclaim_after: Literal["lease", "timeout"] = "lease"
     """Release of the slots of a dead gateway. `lease`: when its lease ends, though the backend may still run its
     calls. `timeout`: backend.timeout_seconds later, when none of its calls can still run."""
@@ -118,8 +122,8 @@ class Async(Model):
     backend that has a queue of its own."""
     store: EventStoreUrl | None = None
     """The store of events: sqlite:///path/of/a/file, or a redis://, rediss://, redis+sentinel:// or unix:// URL for
-    gateways that share them. Not set: a file in the state folder ($XDG_STATE_HOME or ~/.local/state), or the store of
-    `counters` where several workers need one."""
+    gateways that share them. Not set: a file in the state folder ($XDG_STATE_HOME or ~/.local/state). With several
+    workers: the store of `counters`, or an embedded store with its data in the state folder."""
     adopt_events: bool = False
     """At the start, run also events that the store keeps for another backend or Region, or for accounts that are no
     longer named here. Else they are held until `invoke-gateway queue adopt`."""

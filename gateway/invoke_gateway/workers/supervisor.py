@@ -29,6 +29,7 @@ from ..telemetry.log import options_of_worker
 from .admin import make_admin
 from .aggregate import Aggregate
 from .channel import Channel, RpcClient, WorkerGone
+from .embedded_store import Embedded, running_stores
 from .handle import WorkerHandle, Workers
 from .slot_reclaim import reclaim_slots
 from .worker import Start
@@ -96,6 +97,7 @@ class Supervisor:
         reserved: Listeners,
         admin: Listeners,
         tasks: BackgroundTasks,
+        embedded: Embedded,
     ) -> None:
         self.settings = settings
         self.invoke_addresses = reserved.addresses
@@ -103,13 +105,14 @@ class Supervisor:
         self.listen = self.invoke_addresses[0]
         self.admin = self.admin_addresses[0]
         self.tasks = tasks
-        self.workers = Workers(settings, tasks)
+        self.workers = Workers(embedded.settings, tasks)
         self.degraded = self.workers.degraded
         self.reload_state = self.workers.reload_state
         self.aggregate = Aggregate(self.workers)
         self._backend_url = backend_url
         self._reserved = reserved
-        self._in_force = settings
+        self._calls_lock = embedded.calls_lock
+        self._in_force = embedded.settings
         self._cutting: set[asyncio.Task[None]] = set()
         self._replacers: list[BackgroundTask] = []
 
@@ -128,7 +131,7 @@ class Supervisor:
         here, there = socket.socketpair()
         numbers = [one.fileno() for one in listeners.sockets]
         log_options = options_of_worker(number)
-        lock_files = [] if log_options.lock_file is None else [log_options.lock_file]
+        lock_files = [number for number in (log_options.lock_file, self._calls_lock) if number is not None]
         with contextlib.closing(listeners), contextlib.closing(there):
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-P", "-c", _CODE),
@@ -232,7 +235,7 @@ class Supervisor:
     async def adopt(self, settings: Settings) -> None:
         """Puts new limits in force, also for later workers. What needs a restart stays as it was."""
         changed = {name: getattr(settings, name) for name in RELOADABLE}
-        self._in_force = self.settings.model_copy(update=changed)
+        self._in_force = self.workers.settings.model_copy(update=changed)
         await self.aggregate.adopt(self._in_force)
         pickled = pickle.dumps(self._in_force)
         results = await asyncio.gather(
@@ -259,7 +262,7 @@ class Supervisor:
 @contextlib.asynccontextmanager
 async def running_workers(settings: Settings) -> AsyncIterator[Supervisor]:
     """Serves `settings` in several processes until the block ends, then drain them. Raises `CannotListen` where an
-    address is taken or a worker cannot serve."""
+    address is taken or a worker cannot serve, and `CannotOpen` where an embedded store does not start."""
     async with contextlib.AsyncExitStack() as stack:
         reserved = stack.enter_context(contextlib.closing(reserve(settings.listen, "listen")))
         admin = stack.enter_context(contextlib.closing(bind(settings.admin, "admin")))
@@ -268,7 +271,8 @@ async def running_workers(settings: Settings) -> AsyncIterator[Supervisor]:
         backend_url = settings.backend.url
         if backend_url == "demo":
             backend_url = await stack.enter_async_context(serve_demo(settings.region, tasks))
-        supervisor = Supervisor(settings, backend_url, reserved, admin, tasks)
+        embedded = await stack.enter_async_context(running_stores(settings, tasks))
+        supervisor = Supervisor(settings, backend_url, reserved, admin, tasks, embedded)
         stack.push_async_callback(supervisor.close)
         await supervisor.start()
         aggregate = supervisor.aggregate

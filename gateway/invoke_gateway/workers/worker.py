@@ -37,6 +37,9 @@ from .snapshots import describe_process, describe_snapshot, describe_totals
 log = logging.getLogger("invoke_gateway")
 
 
+_COMPLETE_SECONDS = 5.0
+
+
 class Start(NamedTuple):
     """Carries the settings of a worker. A supervisor sends it to its own child, so it may be pickled."""
 
@@ -71,6 +74,8 @@ class Worker:
     async def _serve(self, start: Start) -> None:
         async with open_gateway(start.settings, start.backend_url, start.name) as gateway:
             gateway.backend.is_logged = False  # the supervisor logs it, once for all workers
+            if gateway.shared is not None and start.settings.shared.expected_gateways is not None:
+                await gateway.shared.wait_complete(_COMPLETE_SECONDS)  # the other workers start at the same time
             async with serve_invoke(gateway, self._listeners) as serving:
                 self._admin = cast("App", gateway.admin.make_app(self._listeners.addresses[0]).app)
                 freeze_garbage()

@@ -129,7 +129,7 @@ class World:
             renewed = read_renewal(self.execute(RENEW, argument))
             if renewed.status == 0:
                 gateway.heard_at = self.now
-            gateway.tally.apply_renewal(epoch, renewed)
+            gateway.tally.apply_renewal(epoch, renewed, self.now)
 
     # What may happen.
 

@@ -15,7 +15,7 @@ from time import monotonic
 from ...background import BackgroundTasks
 from ...policy.concurrency import Claim, Lane, LimitReached, Plan, RateClaim
 from ...policy.limits import Limits
-from ..base import RECOVERING, UNAVAILABLE, OnFree
+from ..base import UNAVAILABLE, OnFree
 from ..local_slots import LocalSlot, LocalSlots
 from ..rates import Rates, describe_empty, take_now
 from .fallback import choose_part
@@ -26,6 +26,8 @@ from .servers import make_servers, read_sums
 from .shard_context import AccountTally, ShardContext
 from .shared_config import SharedConfig, StoreTotals
 from .store_admin import StoreAdmin
+
+_WAIT_SECONDS = 0.01
 
 
 class _PendingTake(Take):
@@ -114,6 +116,12 @@ class SharedCounters:
         await self._servers.start()
         self._snapshots.start()
 
+    async def wait_complete(self, seconds: float) -> None:
+        """Waits for the end of a recovery, at most so long. Later calls are admitted, or refused with the cause."""
+        end = self._clock() + seconds
+        while self._degraded["store_recovering"] and self._clock() < end:  # noqa: ASYNC110 (rare, and soon over)
+            await asyncio.sleep(_WAIT_SECONDS)
+
     async def close(self) -> None:
         """Releases everything, so that no gateway waits for the lease to end. Where slots are to be kept for calls that
         still run in the backend, they are reported instead."""
@@ -192,7 +200,8 @@ class SharedCounters:
         if self.unavailable_reason is not None:
             return f"The shared counters are unavailable: {self.unavailable_reason}."
         if self._degraded["store_recovering"]:
-            return "The shared counters are being rebuilt after a store restart, from every gateway's running calls."
+            states = [owner.availability for owner in self._servers.owners()]
+            return " ".join(state.recovery_problem for state in states if state.is_recovering)
         return None
 
     @property
@@ -247,8 +256,9 @@ class SharedCounters:
         policy = self.config.on_store_failure
         if policy == "refuse" or self._is_closed:
             self.totals.fallback["refused"] += 1
-            is_away = tally.shard.availability.unavailable_reason is not None or self._is_closed
-            return UNAVAILABLE if is_away else RECOVERING
+            state = tally.shard.availability
+            is_away = state.unavailable_reason is not None or self._is_closed
+            return UNAVAILABLE if is_away else state.recovering
         lanes, rates = choose_part(policy, plan, tally)
         full: LimitReached | None = None
         for lane in lanes:
@@ -287,7 +297,12 @@ class SharedCounters:
         tally = self._tallies[account] = AccountTally(
             account,
             RequestIdentity(
-                self.gateway, int(config.lease_seconds * 1000), int(config.keep_seconds * 1000), config.timeout_seconds
+                self.gateway,
+                int(config.lease_seconds * 1000),
+                int(config.keep_seconds * 1000),
+                config.timeout_seconds,
+                config.workers,
+                config.expected_gateways or 0,
             ),
         )
         self._servers.assign(tally)

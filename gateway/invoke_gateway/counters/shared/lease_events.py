@@ -54,6 +54,7 @@ class LeaseEvents:
         self._standing = availability
         self._slot_map = slot_map
         self._has_failed = False
+        self._most_gateways = 0
         self._mark_dirty = mark_dirty
         self._lease = LeaseThread(
             link,
@@ -99,17 +100,40 @@ class LeaseEvents:
 
     def _apply_renewal(self, tally: AccountTally, epoch: int, renewed: Renewed) -> None:
         was = tally.acknowledged
-        tally.apply_renewal(epoch, renewed)
+        tally.apply_renewal(epoch, renewed, self._context.clock())
         if was is not None and tally.acknowledged is None:
             log_fenced(self._context.gateway, tally)
         if renewed.refill_ms:
-            tally.recovers_until = max(tally.recovers_until, self._context.clock() + renewed.refill_ms / 1000)
             self._standing.record_recovery(renewed.refill_ms / 1000)
+        elif self._standing.is_recovering and epoch == tally.epoch:
+            self._end_recovery()
         if tally.acknowledged is None:
             self._mark_dirty(tally)
+        self._compare_number(renewed.gateways)
         warning = self._context.limits_digest.compare(tally.account, renewed.other, renewed.other_limits)
         if warning:
             log.warning("%s", warning)
+
+    def _compare_number(self, processes: list[str]) -> None:
+        expected = self._context.config.expected_gateways
+        if expected is None:
+            return
+        gateways = len({process.partition(".")[0] for process in processes})
+        if gateways > max(expected, self._most_gateways):
+            log.warning(
+                "%d gateways are on the store at %s, more than shared.expected_gateways (%d). If the store loses its "
+                "data, a gateway that the others do not know yet is not waited for. Raise shared.expected_gateways.",
+                gateways,
+                self._standing.where,
+                expected,
+            )
+            self._most_gateways = gateways
+
+    def _end_recovery(self) -> None:
+        """Ends the server's recovery where it has ended for each of its accounts."""
+        now = self._context.clock()
+        if all(tally.recovers_until <= now for tally in self._tallies.values()):
+            self._standing.end_recovery()
 
     def __repr__(self) -> str:
         return f"<Heartbeat {self._lease!r}>"

@@ -99,6 +99,8 @@ class LeaseThread:
         try:
             while not self._is_ending:
                 pause = self._pause if await self._renew() else self._pause / _BEATS
+                if any(tally.may_end_recovery for tally in self._tallies()):
+                    pause = min(pause, self._pause / _BEATS**2)
                 try:
                     async with asyncio.timeout(pause):
                         await self._bell.wait()

@@ -22,12 +22,16 @@ class RequestIdentity(NamedTuple):
 
     lease_ms: time for which the lease lasts. keep_ms: time after it for which the slots stay taken.
     patience_seconds: a reply after this time is not used.
+    workers: processes of the gateway that have ids of the same group.
+    expected: the most gateways that run at once, where that is known; else 0.
     """
 
     gateway: str
     lease_ms: int
     keep_ms: int
     patience_seconds: float
+    workers: int = 1
+    expected: int = 0
 
 
 class Take:
@@ -56,14 +60,15 @@ Answer = int | Refused | None
 
 
 class Renewed(NamedTuple):
-    """Holds the reply to a renewal. `other` has other limits, or is empty."""
+    """Holds the reply to a renewal. `other` has other limits, or is empty. `round` is the recovery's, or 0."""
 
     status: int
     refill_ms: int
-    gateways: int
+    gateways: list[str]
     rank: int
     other: str
     other_limits: str
+    round: int
 
 
 def describe_takes(takes: Iterable[Take]) -> tuple[list[object], list[object]]:
@@ -99,7 +104,8 @@ def _describe_shape(plan: Plan) -> tuple[list[list[object]], list[object]]:
 
 
 def read_renewal(reply: bytes) -> Renewed:
-    return Renewed(*_decode(reply))
+    status, refill_ms, gateways, *more = _decode(reply)
+    return Renewed(status, refill_ms, list(gateways), *more)
 
 
 def encode_forget(gateway: str, counter: str = "", lease_ms: int = 0, keep_ms: int = 0) -> bytes:

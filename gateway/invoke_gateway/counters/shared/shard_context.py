@@ -60,7 +60,12 @@ class ShardContext(NamedTuple):
 
     def make_availability(self, where: str) -> CountersAvailability:
         return CountersAvailability(
-            where, self.gateway, self.config.on_store_failure, on_change=self.on_change, clock=self.clock
+            where,
+            self.gateway,
+            self.config.on_store_failure,
+            expected_gateways=self.config.expected_gateways,
+            on_change=self.on_change,
+            clock=self.clock,
         )
 
     def refuse_pending(self, tally: AccountTally) -> None:

@@ -13,6 +13,8 @@ class SharedConfig(NamedTuple):
     keep_seconds: time after its lease for which a dead gateway's slots stay taken.
     timeout_seconds: the bound on each of the store's replies.
     gateway: this gateway's id, unique in the store; None generates one.
+    expected_gateways: the most gateways that run at once; None where that is not known.
+    workers: the processes of this gateway, which have ids of one group.
     """
 
     url: str
@@ -21,6 +23,8 @@ class SharedConfig(NamedTuple):
     on_store_failure: Policy = "refuse"
     keep_seconds: float = 0.0
     gateway: str | None = None
+    expected_gateways: int | None = None
+    workers: int = 1
 
 
 class StoreTotals:

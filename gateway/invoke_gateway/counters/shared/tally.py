@@ -14,6 +14,9 @@ store has a copy for each gateway and their sums, and decides over the sums. Fou
   was sent, which is less than the lease. A process that was stopped in between returns the slot.
 - A grant for which no request waits any more is returned with the next batch.
 
+While a store recovers, a gateway reports three more things: how many gateways are expected, which ones it knew, and the
+round of the recovery of which it was told last. The store ends the recovery early by them (scripts/renew.lua).
+
 So for each counter, when no batch is under way: copy + changes not yet sent = slots held.
 tests/counters/shared/test_tally.py has that as a property.
 """
@@ -56,6 +59,9 @@ class Tally:
         self.recovers_until = 0.0
         self.gateways = 1
         self.rank = 0
+        self.round = 0
+        """Holds the number that the store gave to the recovery's last registration; the next renewal returns it."""
+        self._known: set[str] = set()
         self._identity = identity
         self._number = 0
         self._changes: Counter[str] = Counter()
@@ -119,6 +125,7 @@ class Tally:
         if self._is_registering:
             self._is_registering = False
             if status == OK:
+                self.round = answers[0] if answers else 0
                 self.acknowledged = (self.epoch, 0)
             return []
         batch = self._under_way
@@ -153,6 +160,11 @@ class Tally:
         self._queue.clear()
         return waiting
 
+    @property
+    def may_end_recovery(self) -> bool:
+        """Returns True while the next renewal may end the store's recovery. Another thread may read it."""
+        return self.round > 0 and self._identity.expected > 0
+
     def fence(self, epoch: int) -> None:
         """Records that the store does not know this epoch: register before anything else."""
         if epoch == self.epoch:
@@ -165,14 +177,24 @@ class Tally:
         acknowledged = self.acknowledged
         if acknowledged is None:
             return None
-        gateway, lease_ms, keep_ms, _ = self._identity
-        return acknowledged[0], _encode((gateway, *acknowledged, lease_ms, keep_ms, run, limits))
+        identity = self._identity
+        leases = identity.lease_ms, identity.keep_ms
+        return acknowledged[0], _encode((identity.gateway, *acknowledged, *leases, run, limits, self.round))
 
-    def apply_renewal(self, epoch: int, renewed: Renewed) -> None:
+    def apply_renewal(self, epoch: int, renewed: Renewed, now: float) -> None:
+        """Applies the reply to a renewal. now: monotonic seconds."""
         if renewed.status == FENCED:
             self.fence(epoch)
+            return
+        self.gateways, self.rank = max(1, len(renewed.gateways)), renewed.rank
+        if epoch != self.epoch:
+            return
+        self.recovers_until = now + renewed.refill_ms / 1000
+        self.round = renewed.round
+        if renewed.refill_ms:  # gateways that the store lost may still have to report
+            self._known.update(renewed.gateways)
         else:
-            self.gateways, self.rank = max(1, renewed.gateways), renewed.rank
+            self._known = set(renewed.gateways)
 
     # Internals.
 
@@ -199,8 +221,9 @@ class Tally:
         self.epoch += 1
         self._number = 0
         self._is_registering = True
-        gateway, lease_ms, keep_ms, _ = self._identity
-        return REGISTER, _encode((gateway, self.epoch, lease_ms, keep_ms, run, self.held))
+        gateway, lease_ms, keep_ms, _, workers, expected = self._identity
+        argument = gateway, self.epoch, lease_ms, keep_ms, run, self.held, workers, expected, sorted(self._known)
+        return REGISTER, _encode(argument)
 
     def _void(self) -> None:
         """Voids the batch under way, which the store will never apply. Its pending takes are sent again."""
@@ -224,7 +247,7 @@ class Tally:
 
     def _encode_batch(self, batch: _Batch, run: str) -> bytes:
         shapes, takes = describe_takes(batch.takes)
-        gateway, lease_ms, keep_ms, _ = self._identity
+        gateway, lease_ms, keep_ms, *_ = self._identity
         return _encode((gateway, self.epoch, batch.number, lease_ms, keep_ms, run, batch.changes, shapes, takes))
 
     def _settle(self, take: Take, raw: Any, is_late: bool) -> Any:

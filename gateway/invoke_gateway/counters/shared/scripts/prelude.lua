@@ -7,13 +7,16 @@
 --   :seq      hash    gateway -> `epoch:number` of the batch applied last; `<id>/reply` -> the reply to it;
 --                     `<id>/run` -> the server process with which the gateway registered
 --   :state    hash    run -> the server process that has this state; refill -> until when nobody is admitted (ms)
+--   :recovery hash    only while nobody is admitted: tag -> the run and the end that it is about; round -> how many
+--                     registered meanwhile; `of/<id>` -> `round workers expected` of a gateway that registered, the round
+--                     being the last one whose number it returned; `known/<id>` -> a gateway that one of them knew
 --   :limits   hash    gateway -> the limits it was told, in words
 --   :holders:<id>  string  `time list`: the oldest calls of one gateway, for people (ms, JSON); nothing is decided by it
 --   :rate:<tokens a second>:<bucket>  string  `level time` of a leaky bucket (tokens, microseconds)
 -- ARGV[1] is one MessagePack array; so is each reply.
 local BASE = KEYS[1]
-local SUMS, LEASES, SEQ, STATE, LIMITS =
-  BASE .. ':sums', BASE .. ':leases', BASE .. ':seq', BASE .. ':state', BASE .. ':limits'
+local SUMS, LEASES, SEQ, STATE, RECOVERY, LIMITS =
+  BASE .. ':sums', BASE .. ':leases', BASE .. ':seq', BASE .. ':state', BASE .. ':recovery', BASE .. ':limits'
 local OK, FENCED, REFILLING, ALIVE = 0, 1, 2, 3
 local call = redis.call
 
@@ -58,6 +61,7 @@ local function forget(gateway)
   call('ZREM', LEASES, gateway)
   call('HDEL', SEQ, gateway, gateway .. '/reply', gateway .. '/run')
   call('HDEL', LIMITS, gateway)
+  call('HDEL', RECOVERY, 'of/' .. gateway, 'known/' .. gateway)
 end
 
 -- Forget the gateways whose lease has ended. But where nobody at all was heard for half a lease, it is the store that was
@@ -91,7 +95,8 @@ local function renew(gateway, lease, keep)
 end
 
 -- Milliseconds for which nobody is admitted. A server process that has not had this state before (new, emptied,
--- restarted, or a replica that took over) may lack what its gateways hold: they get a lease to say so.
+-- restarted, or a replica that took over) may lack what its gateways hold: they get a lease to say so. `confirm` of renew
+-- ends it earlier.
 local function refilling(run, lease)
   local state = call('HMGET', STATE, 'run', 'refill')
   if state[1] ~= run then
@@ -99,4 +104,9 @@ local function refilling(run, lease)
     return lease
   end
   return math.max(0, state[2] - now)
+end
+
+-- Names the recovery that is under way.
+local function recovery_tag()
+  return table.concat(call('HMGET', STATE, 'run', 'refill'), ' ')
 end

@@ -1,8 +1,24 @@
 -- register: make a gateway's counts exactly what it says it holds, above ceilings too (those calls run), and begin an epoch.
 --
--- Request: gateway, epoch, lease ms, keep ms, run, held {counter: slots}.
--- Reply: status (FENCED: a later epoch of it was registered before), nothing, ms for which nobody is admitted.
-local gateway, epoch, lease, keep, run, held = unpack(cmsgpack.unpack(ARGV[1]))
+-- Request: gateway, epoch, lease ms, keep ms, run, held {counter: slots}, workers of its group, gateways (groups) that are
+-- expected (0: not known), the gateways that it last knew.
+-- Reply: status (FENCED: a later epoch of it was registered before), the round of the recovery or nothing, ms for which
+-- nobody is admitted.
+local gateway, epoch, lease, keep, run, held, workers, expected, known = unpack(cmsgpack.unpack(ARGV[1]))
+
+-- What the gateway has reported counts towards the end of the recovery. Returns the round that begins with it.
+local function report()
+  local tag = recovery_tag()
+  if call('HGET', RECOVERY, 'tag') ~= tag then
+    call('DEL', RECOVERY)
+    call('HSET', RECOVERY, 'tag', tag)
+  end
+  call('HSET', RECOVERY, 'of/' .. gateway, string.format('0 %d %d', workers, expected))
+  for _, other in ipairs(known) do
+    call('HSET', RECOVERY, 'known/' .. other, 1)
+  end
+  return call('HINCRBY', RECOVERY, 'round', 1)
+end
 
 prune(lease, keep)
 local at = call('HGET', SEQ, gateway)
@@ -16,4 +32,5 @@ for counter, slots in pairs(held) do
 end
 renew(gateway, lease, keep)
 call('HSET', SEQ, gateway, epoch .. ':0', gateway .. '/run', run)
-return cmsgpack.pack({ OK, {}, refilling(run, lease) })
+local left = refilling(run, lease)
+return cmsgpack.pack({ OK, left > 0 and { report() } or {}, left })

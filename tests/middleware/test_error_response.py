@@ -77,7 +77,7 @@ RETRYABLE = [refusal for refusal in Refusal if refusal.status in (429, 500, 503)
 async def test_throttles_and_our_own_5xx_say_when_to_come_back_and_nothing_else_does(refusal: Refusal) -> None:
     """Retry-After in whole seconds for some SDKs, x-amz-retry-after in milliseconds for others, about the same time."""
     values: dict[str, object] = {"text": "", "limit": 1, "in_use": 1, "size": 1, "seconds": 1, "region": "", "here": ""}
-    values |= {"function": ""}
+    values |= {"function": "", "until": "", "advice": ""}
     driven = await drive(ErrorResponse(refusing(refusal, retry_seconds=4, **values)))
     seconds, milliseconds = driven.header(b"retry-after"), driven.header(b"x-amz-retry-after")
     if refusal in RETRYABLE:

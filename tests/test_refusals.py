@@ -16,14 +16,14 @@ from invoke_gateway.refusals import Refusal, render
 from tests.support.sockets import Gateway, Wire, gateway, invoke
 
 # Not in the model: AWS has been seen to send the first two, the third is HTTP's own word for its status.
-UNMODELLED = {"until": "then", "advice": "Wait.", 
+UNMODELLED = {
     "InvalidSignatureException",
     "RequestEntityTooLargeException",
     "RequestTimeoutException",
     "ValidationException",
 }
 # The gateway's own conditions, which HTTP has a better status for than the one that the model gives their code.
-OWN_STATUS = {"until": "then", "advice": "Wait.", 
+OWN_STATUS = {
     Refusal.UNKNOWN_ORIGIN: 403,
     Refusal.UNKNOWN_EXPECTATION: 417,
     Refusal.HEAD_TOO_LARGE: 431,
@@ -32,8 +32,8 @@ OWN_STATUS = {"until": "then", "advice": "Wait.",
     Refusal.BUFFERS_FULL: 503,
     Refusal.UNKNOWN_VERSION: 505,
 }
-VALUES = {"until": "then", "advice": "Wait.", "text": "why", "limit": 1, "in_use": 2, "size": 3, "seconds": 4, "region": "eu-west-1", "here": "us-east-1"}
-VALUES |= {"function": "checkout"}
+VALUES = {"text": "why", "limit": 1, "in_use": 2, "size": 3, "seconds": 4, "region": "eu-west-1", "here": "us-east-1"}
+VALUES |= {"function": "checkout", "until": "then", "advice": "Wait."}
 THROTTLES = [refusal for refusal in Refusal if refusal.is_throttle]
 
 

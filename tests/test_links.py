@@ -33,7 +33,8 @@ def test_every_page_of_docs_that_the_source_names_is_there() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_link_of_a_page_leads_to_a_file_and_a_heading_that_are_there(page: Path) -> None:
-    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+    for link in re.findall(r"\]\(([^)\s]+)\)|<img src=\"([^\"]+)", page.read_text()):
+        link = link[0] or link[1]
         if link.startswith(("http:", "https:")):
             continue
         path, _, anchor = link.partition("#")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,8 @@ import yaml
 
 from invoke_gateway.settings import Settings
 from tests.cli.commands import flags_of
-from tests.support.tables import REFERENCE, TABLES, fill
+from tests.support.processes import bare_environment
+from tests.support.tables import IMAGES, REFERENCE, TABLES, fill, make_badges
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text()
@@ -29,9 +32,7 @@ def test_the_example_settings_are_valid() -> None:
 
 
 def test_every_command_and_flag_that_it_shows_exists() -> None:
-    shown = re.findall(
-        r"invoke-gateway ([\w-]+)([^`\n]*)", "\n".join(re.findall(r"```console\n(.*?)```", TEXT, re.DOTALL))
-    )
+    shown = re.findall(r"invoke-gateway ([\w-]+)([^`\n]*)", "\n".join(re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)))
     assert len(shown) >= 5
     for command, arguments in shown:
         assert set(re.findall(r"--[a-z-]+", arguments)) <= flags_of(command, arguments), command
@@ -40,3 +41,56 @@ def test_every_command_and_flag_that_it_shows_exists() -> None:
 def test_the_targets_that_it_names_are_in_the_makefile() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"`?make ([a-z-]+)", TEXT)) <= targets
+
+
+def test_the_badges_are_those_of_the_project() -> None:
+    for file, picture in make_badges().items():
+        assert (IMAGES / file).read_text() == picture, "run: make reference"
+        assert f"docs/images/{file}" in TEXT
+
+
+def test_its_numbers_are_those_that_their_commands_printed() -> None:
+    text, numbers = " ".join(TEXT.split()), (ROOT / "docs" / "explanation" / "numbers.md").read_text()
+    row = {
+        cells[0]: cells[1:] for cells in (line.strip("| ").split(" | ") for line in numbers.splitlines() if "|" in line)
+    }
+    forwarded, refused = row["forwarded, µs"], row["refused, µs"]
+    gateway, traefik, envoy, nginx = (round(float(forwarded[column])) for column in (0, 1, 3, 4))
+    assert f"{gateway} µs of CPU for a forwarded call, between Envoy's {envoy} and Traefik's {traefik}." in text
+    assert f" {round(float(refused[0]))} µs for a refused one" in text
+    assert f"nginx takes {nginx} µs a call" in text
+    for number in ("11,030", "16 µs of CPU", "0.12 s of CPU"):
+        assert number in text
+        assert number in numbers
+    assert "2,864 calls" in text
+    assert "2864 calls" in (ROOT / "docs" / "guides" / "prove.md").read_text()
+
+
+def test_its_length_is_that_of_a_page_that_is_read() -> None:
+    assert len(TEXT.splitlines()) <= 150
+
+
+def test_its_commands_to_install_are_those_of_the_page_that_is_run() -> None:
+    page = (ROOT / "docs" / "install.md").read_text()
+    for command in ("pipx ensurepath", "uv tool update-shell", "pipx install", "uv tool install"):
+        assert command in TEXT
+        assert command in page
+
+
+def test_its_test_passes(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    (tmp_path / "test_mine.py").write_text(example)
+    environment = bare_environment(tmp_path) | {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--rootdir",
+        str(tmp_path),
+        "test_mine.py",
+    ]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert "1 passed" in done.stdout, done.stdout + done.stderr

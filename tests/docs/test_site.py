@@ -49,7 +49,7 @@ def test_every_link_of_the_site_leads_to_a_file(site: Path) -> None:
     pages = sorted(site.rglob("*.html"))
     assert len(pages) > 40
     for page in pages:
-        for link in re.findall(r'<a [^>]*?href="([^"#]+)', page.read_text()):
+        for link in re.findall(r'<(?:a [^>]*?href|img [^>]*?src)="([^"#]+)', page.read_text()):
             if re.match(r"\w+:|//", link) or page.name == "404.html":
                 continue
             target = (site / link.lstrip("/")) if link.startswith("/") else page.parent / unquote(link)

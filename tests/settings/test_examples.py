@@ -181,7 +181,9 @@ def test_an_example_passes_the_check(example: Example, tmp_path: Path, monkeypat
 
 
 def served_commands() -> list[str]:
-    blocks = [block for file in FILES for block in re.findall(r"^```console\n(.*?)^```", file.read_text(), re.M | re.S)]
+    blocks = [
+        block for file in FILES for block in re.findall(r"^```(?:console|sh)\n(.*?)^```", file.read_text(), re.M | re.S)
+    ]
     joined = "\n".join(blocks).replace("\\\n", " ")
     return sorted(set(re.findall(r"invoke-gateway (serve [^\n]*)", joined)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, get_args
@@ -17,7 +18,9 @@ from invoke_gateway.refusals import Refusal
 from invoke_gateway.settings import FunctionSettings, Settings
 from invoke_gateway.telemetry import log_keys
 
-REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
+ROOT = Path(__file__).parents[2]
+REFERENCE = ROOT / "docs" / "reference"
+IMAGES = ROOT / "docs" / "images"
 
 
 def make_table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
@@ -144,7 +147,42 @@ def fill(name: str, text: str) -> str:
     return marked.sub(lambda found: f"{found[1]}{TABLES[name]()}\n{found[2]}", text)
 
 
+BADGE = """\
+<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="20" role="img" aria-label="{name}: {value}">
+<title>{name}: {value}</title>
+<rect width="{width}" height="20" rx="3" fill="#555"/>
+<rect x="{left}" width="{right}" height="20" rx="3" fill="#1f6f43"/>
+<g fill="#fff" font-family="Verdana,DejaVu Sans,sans-serif" font-size="11" text-anchor="middle">
+<text x="{name_x}" y="14">{name}</text>
+<text x="{value_x}" y="14">{value}</text>
+</g>
+</svg>
+"""
+
+
+def make_badges() -> dict[str, str]:
+    """Returns the pictures of the README's badges by file name. Each value is read from the project."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    reasons = {refusal.value.reason for refusal in Refusal if refusal.value.reason}
+    values = {
+        "python": ("python", project["project"]["requires-python"].replace(">=", "≥ ")),
+        "license": ("license", project["project"]["license"]),
+        "types": ("types", "mypy strict" if project["tool"]["mypy"]["strict"] else "mypy"),
+        "reasons": ("throttle reasons", f"{len(reasons)} of AWS"),
+    }
+    return {f"badge-{key}.svg": _draw_badge(name, value) for key, (name, value) in values.items()}
+
+
+def _draw_badge(name: str, value: str) -> str:
+    left, right = 7 * len(name) + 10, 7 * len(value) + 10
+    return BADGE.format(
+        name=name, value=value, width=left + right, left=left, right=right, name_x=left / 2, value_x=left + right / 2
+    )
+
+
 if __name__ == "__main__":
+    for file, picture in make_badges().items():
+        (IMAGES / file).write_text(picture)
     for name in TABLES:
         page = REFERENCE / f"{name}.md"
         page.write_text(fill(name, page.read_text()))

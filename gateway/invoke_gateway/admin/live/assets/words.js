@@ -55,7 +55,7 @@ function draft(parent, texts, makeItem) {
   while (parent.children.length > texts.length) parent.lastChild.remove();
   texts.forEach((text, index) => {
     const item = parent.children[index] || parent.appendChild(makeItem());
-    say(item, text);
+    if (text !== undefined) say(item, text);
   });
 }
 

@@ -22,7 +22,7 @@ CALM = {
 }
 THROTTLING = {"live-page-throttling": (1280, 1000, "light")}
 BACKGROUND = ("report-monthly", "video-encode")  # called asynchronously
-QUEUE = {"live-page-queue": (1280, 840, "dark")}
+QUEUE = {"live-page-queue": (1280, 1060, "dark")}
 
 
 def take(

@@ -15,7 +15,7 @@ from .refusals import ErrorAnswer
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .policy.concurrency import LimitReached, Plan
+    from .policy.concurrency import Lane, LimitReached, Plan
 
 _UUID = re.compile(rb"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
 
@@ -53,6 +53,10 @@ class Slot(Protocol):
     """
 
     holder: Holder | None
+
+    @property
+    def lane(self) -> Lane:
+        """Returns the lane that was taken, also after the release."""
 
     def release(self, *, was_call: bool = True) -> None:
         """Releases all counters of the lane. May be called twice, never raises, never waits.

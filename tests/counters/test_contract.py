@@ -6,8 +6,10 @@ What needs a clock of ours or looks inside is memory's own, below; what only net
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack
+from typing import NamedTuple
 
 import pytest
 from hypothesis import settings
@@ -19,6 +21,7 @@ from invoke_gateway.counters.memory import MemoryCounters
 from invoke_gateway.counters.shared.counters import SharedCounters
 from invoke_gateway.counters.shared.shared_config import SharedConfig
 from invoke_gateway.policy.concurrency import Claim, Lane, LimitReached, Plan, RateClaim
+from invoke_gateway.policy.control_state import ProvisionedConfig
 from invoke_gateway.policy.limits import AccountLimits, FunctionLimits, Limits
 from invoke_gateway.refusals import Refusal
 
@@ -250,6 +253,147 @@ async def test_functions_with_equal_limits_share_a_lane_and_no_counter(counters:
     assert counters.counts() == {"a/function/f": 1, "a/function/g": 1, "a/account": 2}
 
 
+async def test_a_lane_without_a_token_of_its_own_is_skipped_and_has_lost_nothing(counters: Counters) -> None:
+    rate = RateClaim("bucket", 2.0, Refusal.FUNCTION_RATE, "lane rate")
+    first = Lane("first", (Claim("x", 9, Refusal.CONCURRENCY, "first"),), (rate,))
+    second = Lane("second", (Claim("y", 9, Refusal.CONCURRENCY, "second"),))
+    for lane_name in ("first", "first", "second", "second"):
+        assert (await take(counters, Plan("a", "f", "f", (first, second), ()))).lane.name == lane_name
+    assert counters.counts() == {"x": 2, "y": 2}
+    full = await refuse(counters, Plan("a", "f", "f", (first,), ()))
+    assert (full.claim, full.ceiling) == (rate, 2.0)
+
+
+async def test_a_refused_call_has_taken_no_token_of_a_lane(counters: Counters) -> None:
+    rate = RateClaim("bucket", 2.0, Refusal.FUNCTION_RATE, "lane rate")
+    lane = Lane("only", (Claim("x", 9, Refusal.CONCURRENCY, "x"),), (rate,))
+    never = RateClaim("never", 0.0, Refusal.FUNCTION_RATE, "never")
+    for _ in range(5):
+        assert (await refuse(counters, Plan("a", "f", "f", (lane,), (never,)))).claim == never
+    for _ in range(2):
+        await take(counters, Plan("a", "f", "f", (lane,), ()))
+
+
+def make_provisioned(
+    total: int, reserved: int | None, versions: Mapping[str, int], **others: int | None
+) -> AccountLimits:
+    """The function `f`: versions by number, of which `7` has the alias `live`."""
+    configs = {"live" if version == "7" else version: (version, slots) for version, slots in versions.items()}
+    return AccountLimits(
+        "a",
+        total,
+        {"f": FunctionLimits(reserved), **{name: FunctionLimits(slots) for name, slots in others.items()}},
+        provisioned={
+            "f": {name: ProvisionedConfig(slots, 0.0, version) for name, (version, slots) in configs.items() if slots}
+        },
+    )
+
+
+# Of an account with 10 slots: the reservation of f, its provisioned versions, the calls, and for each its lane or the
+# limit that refuses it.
+SPILLOVER = {
+    "all of it provisioned": (
+        2,
+        {"7": 2},
+        ["live", "live", "live", None],
+        ["provisioned", "provisioned", "on_demand_concurrent_executions", "on_demand_concurrent_executions"],
+    ),
+    "some on demand": (
+        3,
+        {"7": 2},
+        ["live", "live", "live", "live"],
+        ["provisioned", "provisioned", "on-demand", "on_demand_concurrent_executions"],
+    ),
+    "by the number of the version": (
+        2,
+        {"7": 1},
+        ["7", "live", "7"],
+        ["provisioned", "on-demand", "on_demand_concurrent_executions"],
+    ),
+    "idle slots of another version": (
+        3,
+        {"7": 1, "8": 1},
+        ["live", "live", "live", "8", "8"],
+        [
+            "provisioned",
+            "on-demand",
+            "on_demand_concurrent_executions",
+            "provisioned",
+            "on_demand_concurrent_executions",
+        ],
+    ),
+    "calls of the unpublished version": (
+        2,
+        {"7": 1},
+        [None, None, "$LATEST", "6", "live"],
+        ["on-demand", *["on_demand_concurrent_executions"] * 3, "provisioned"],
+    ),
+    "without a reservation": (
+        None,
+        {"7": 7},
+        ["live"] * 11,
+        ["provisioned"] * 7 + ["unreserved"] * 3 + ["unreserved_concurrent_executions"],
+    ),
+    "without a reservation, of another version": (
+        None,
+        {"7": 8},
+        ["6", "6", "6", "live"],
+        ["unreserved", "unreserved", "unreserved_concurrent_executions", "provisioned"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SPILLOVER)
+async def test_calls_of_a_provisioned_version_spill_over(counters: Counters, name: str) -> None:
+    reserved, versions, calls, expected = SPILLOVER[name]
+    account = make_provisioned(10, reserved, versions)
+    found = []
+    for qualifier in calls:
+        answer = await counters.acquire(account.plan("f", qualifier))
+        found.append(answer.claim.limit if isinstance(answer, LimitReached) else answer.lane.name)
+    assert found == expected
+    assert counters.in_use("a/account") == counters.in_use("a/function/f") <= 10
+
+
+async def test_other_functions_cannot_use_idle_provisioned_slots(counters: Counters) -> None:
+    account = make_provisioned(5, None, {"7": 3})
+    for _ in range(2):
+        await take(counters, account.plan("other"))
+    full = await refuse(counters, account.plan("other"))
+    assert (full.claim.limit, full.ceiling) == ("unreserved_concurrent_executions", 2)
+    for _ in range(3):
+        assert (await take(counters, account.plan("f", "live"))).lane.name == "provisioned"
+    assert (await refuse(counters, account.plan("f", "live"))).claim.refusal is Refusal.CONCURRENCY
+
+
+async def test_provisioned_slots_serve_ten_requests_a_second_and_others_spill_over(counters: Counters) -> None:
+    plan = make_provisioned(10, 4, {"7": 1}).plan("f", "live")
+    lanes = []
+    for _ in range(12):
+        slot = await take(counters, plan)
+        lanes.append(slot.lane.name)
+        slot.release()
+    # A slow server refills a token meanwhile.
+    assert lanes[:10] == ["provisioned"] * 10
+    assert "on-demand" in lanes[10:]
+
+
+async def test_calls_from_before_a_change_of_provisioned_slots_keep_counting(counters: Counters) -> None:
+    before, after = make_account(4, f=3), make_provisioned(4, 3, {"7": 2})
+    for _ in range(2):
+        await take(counters, before.plan("f"))
+    await take(counters, after.plan("f", "live"))
+    full = await refuse(counters, after.plan("f", "live"))
+    assert (full.claim.limit, full.in_use) == ("reserved_concurrent_executions", 3)
+    pool, less = make_account(3), make_provisioned(3, None, {"7": 2})
+    assert counters.in_use("a/account") == 3
+    assert (await refuse(counters, less.plan("f", "live"))).claim.limit in (
+        "concurrent_executions",
+        "unreserved_concurrent_executions",
+    )
+    assert (await refuse(counters, pool.plan("g"))).claim.limit == "concurrent_executions"
+
+
 async def test_taking_never_waits_even_with_rates(memory: MemoryCounters) -> None:
     coroutine = memory.acquire(make_rated(5))
     with pytest.raises(StopIteration):
@@ -333,6 +477,15 @@ async def test_names_that_clients_invent_do_not_pile_up(memory: MemoryCounters) 
 NAMES = ("reserved", "empty", "plain", "unknown")
 
 
+class Running(NamedTuple):
+    """One call of the model: its lane is `provisioned`, `on-demand`, `reserved` or `unreserved`."""
+
+    name: str
+    lane: str
+    version: str | None
+    slot: CountedSlot
+
+
 class CountersMachine(RuleBasedStateMachine):
     """Any order of takes, releases and reloads, beside a model that counts with plain integers."""
 
@@ -341,52 +494,113 @@ class CountersMachine(RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         self.counters = self.make_counters()
         self.account = make_account(4, reserved=2, empty=0, plain=None)
-        self.running: list[tuple[str, bool, CountedSlot]] = []
+        self.aliases: dict[str, str] = {}
+        self.running: list[Running] = []
+        self.tokens: Counter[RateClaim] = Counter()  # that were taken, at least once a second's worth is there
 
     def make_counters(self) -> MemoryCounters:
         return MemoryCounters()
 
     def teardown(self) -> None:
-        for _, _, slot in self.running:
-            slot.release()
+        for call in self.running:
+            call.slot.release()
         assert self.counters.counts() == {}
         self.loop.close()
 
-    def count(self, name: str) -> int:
-        return sum(running == name for running, _, _ in self.running)
+    def count(self, name: str, lane: str | None = None, version: str | None = None) -> int:
+        return sum(
+            call.name == name and lane in (None, call.lane) and version in (None, call.version) for call in self.running
+        )
 
-    @rule(name=st.sampled_from(NAMES))
-    def take(self, name: str) -> None:
-        taken = self.loop.run_until_complete(self.counters.acquire(self.account.plan(name)))
-        limits = self.account.functions.get(name)
+    def find_lanes(self, name: str, qualifier: str | None) -> list[tuple[str, str | None]]:
+        """Returns the lanes that have room by the model, with the version of a provisioned one."""
+        account = self.account
+        if len(self.running) >= account.concurrent_executions:
+            return []
+        limits = account.functions.get(name)
         reserved = limits.reserved_concurrent_executions if limits else None
-        in_pool = sum(pooled for _, pooled, _ in self.running)
+        if reserved is not None and self.count(name) >= reserved:
+            return []
+        configs = account.provisioned.get(name, {})
+        by_version: Counter[str] = Counter()
+        for of, config in configs.items():
+            by_version[self.aliases.get(of, of)] += config.requested
+        version = self.aliases.get(qualifier, qualifier) if qualifier in configs else qualifier
+        lanes: list[tuple[str, str | None]] = []
+        if version is not None and self.count(name, "provisioned", version) < by_version[version]:
+            lanes.append(("provisioned", version))
         if reserved is None:
-            has_room = in_pool < self.account.unreserved_concurrent_executions
-        else:
-            has_room = self.count(name) < reserved
-        has_room = has_room and len(self.running) < self.account.concurrent_executions
-        assert isinstance(taken, LimitReached) is not has_room
+            if sum(call.lane == "unreserved" for call in self.running) < account.unreserved_concurrent_executions:
+                lanes.append(("unreserved", None))
+        elif not by_version:
+            lanes.append(("reserved", None))
+        elif self.count(name, "on-demand") < reserved - by_version.total():
+            lanes.append(("on-demand", None))
+        return lanes
+
+    @rule(name=st.sampled_from(NAMES), qualifier=st.none() | st.sampled_from(("live", "old", "1", "2")))
+    def take(self, name: str, qualifier: str | None) -> None:
+        plan = self.account.plan(name, qualifier)
+        taken = self.loop.run_until_complete(self.counters.acquire(plan))
+        lanes = self.find_lanes(name, qualifier)
+        if lanes and lanes[0][0] == "provisioned":
+            (rate,) = plan.lanes[0].rates
+            if self.tokens[rate] >= rate.per_second and (
+                isinstance(taken, LimitReached) or taken.lane is not plan.lanes[0]
+            ):
+                del lanes[0]
+            else:
+                self.tokens[rate] += 1
+        assert isinstance(taken, LimitReached) is (not lanes)
         if not isinstance(taken, LimitReached):
-            self.running.append((name, reserved is None, taken))
+            assert taken.lane.name == lanes[0][0]
+            self.running.append(Running(name, *lanes[0], taken))
 
     @precondition(lambda self: self.running)
     @rule(data=st.data())
     def release(self, data: st.DataObject) -> None:
-        _, _, slot = self.running.pop(data.draw(st.integers(0, len(self.running) - 1)))
+        slot = self.running.pop(data.draw(st.integers(0, len(self.running) - 1))).slot
         slot.release()
         slot.release()
 
-    @rule(total=st.integers(0, 6), reserved=st.integers(0, 3), plain=st.none() | st.integers(0, 2))
-    def reload(self, total: int, reserved: int, plain: int | None) -> None:
-        self.account = make_account(total, reserved=reserved, empty=0, plain=plain)
+    @rule(
+        total=st.integers(0, 6),
+        reserved=st.integers(0, 3),
+        plain=st.none() | st.integers(0, 2),
+        live=st.sampled_from("12"),
+        provisioned=st.dictionaries(
+            st.sampled_from(NAMES),
+            st.dictionaries(st.sampled_from(("live", "old", "1", "2")), st.integers(1, 3), max_size=3),
+            max_size=3,
+        ),
+    )
+    def reload(
+        self, total: int, reserved: int, plain: int | None, live: str, provisioned: dict[str, dict[str, int]]
+    ) -> None:
+        """Changes the table, aliases and what they point to, whatever AWS's checks would refuse."""
+        self.aliases = {"live": live, "old": "1"}
+        functions = {"reserved": reserved, "empty": 0, "plain": plain}
+        self.account = AccountLimits(
+            "a",
+            total,
+            {name: FunctionLimits(slots) for name, slots in functions.items()},
+            provisioned={
+                name: {of: ProvisionedConfig(slots, 0.0, self.aliases.get(of, of)) for of, slots in configs.items()}
+                for name, configs in provisioned.items()
+                if configs
+            },
+        )
 
     @invariant()
     def every_counter_is_the_number_of_calls_that_hold_it(self) -> None:
-        assert self.counters.in_use("a/account") == len(self.running)
-        assert self.counters.in_use("a/unreserved") == sum(pooled for _, pooled, _ in self.running)
+        in_use = self.counters.in_use
+        assert in_use("a/account") == len(self.running)
+        assert in_use("a/unreserved") == sum(call.lane == "unreserved" for call in self.running)
         for name in NAMES:
-            assert self.counters.in_use(f"a/function/{name}") == self.count(name)
+            assert in_use(f"a/function/{name}") == self.count(name)
+            assert in_use(f"a/on-demand/{name}") == self.count(name, "on-demand")
+            for version in "12":
+                assert in_use(f"a/provisioned/{name}/{version}") == self.count(name, "provisioned", version)
 
 
 class SharedMachine(CountersMachine):
@@ -399,8 +613,8 @@ class SharedMachine(CountersMachine):
 
     def teardown(self) -> None:
         assert isinstance(self.counters, SharedCounters)
-        for _, _, slot in self.running:
-            slot.release()
+        for call in self.running:
+            call.slot.release()
         self.running.clear()
         self.the_store_has_the_same_numbers()
         self.loop.run_until_complete(self.counters.close())

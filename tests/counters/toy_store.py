@@ -7,16 +7,16 @@ from collections import Counter, deque
 
 from invoke_gateway.counters.base import OnFree
 from invoke_gateway.exchange import Holder
-from invoke_gateway.policy.concurrency import Claim, Lane, LimitReached, Plan, RateClaim, SlotUsage
+from invoke_gateway.policy.concurrency import Lane, LimitReached, Plan, RateClaim, SlotUsage
 from invoke_gateway.policy.retry_after import NEVER
 
 
 class ToySlot:
     holder: Holder | None
 
-    def __init__(self, store: ToyCounters, claims: tuple[Claim, ...], function_counter: str) -> None:
-        self.store, self.claims, self.function_counter = store, claims, function_counter
-        self.counters = [claim.counter or function_counter for claim in claims]
+    def __init__(self, store: ToyCounters, lane: Lane, function_counter: str) -> None:
+        self.store, self.lane, self.function_counter = store, lane, function_counter
+        self.counters = [claim.counter or function_counter for claim in lane.claims]
         self.taken_at = asyncio.get_running_loop().time()
 
     def release(self, *, was_call: bool = True) -> None:
@@ -24,7 +24,7 @@ class ToySlot:
         if self in self.store.slots:
             self.store.slots.remove(self)
             if self.store.on_free is not None:
-                self.store.on_free(self.claims, self.function_counter)
+                self.store.on_free(self.lane.claims, self.function_counter)
 
 
 class ToyCounters:
@@ -38,16 +38,17 @@ class ToyCounters:
         return None if None in reached else reached[-1]
 
     async def acquire(self, plan: Plan) -> ToySlot | LimitReached:
-        if (reached := self.check(plan)) is not None:
-            return reached
+        reached = [self._find_reached(lane, plan.function_counter, with_rates=True) for lane in plan.lanes]
+        if None not in reached:
+            return reached[-1]
+        lane = plan.lanes[reached.index(None)]
         for rate in plan.rates:
             if (empty := self._find_empty(rate, plan.function_counter)) is not None:
                 return empty
         now = asyncio.get_running_loop().time()
-        for rate in plan.rates:
+        for rate in (*lane.rates, *plan.rates):
             self.tokens[_bucket_of(rate, plan.function_counter)].append(now)
-        lane = next(lane for lane in plan.lanes if self._find_reached(lane, plan.function_counter) is None)
-        slot = ToySlot(self, lane.claims, plan.function_counter)
+        slot = ToySlot(self, lane, plan.function_counter)
         self.slots.append(slot)
         return slot
 
@@ -70,11 +71,14 @@ class ToyCounters:
         now = asyncio.get_running_loop().time()
         return [(slot, now - slot.taken_at) for slot in self.slots if counter in slot.counters][:most]
 
-    def _find_reached(self, lane: Lane, function_counter: str) -> LimitReached | None:
+    def _find_reached(self, lane: Lane, function_counter: str, *, with_rates: bool = False) -> LimitReached | None:
         for claim in lane.claims:
             in_use = self.in_use(claim.counter or function_counter)
             if claim.ceiling is not None and in_use >= claim.ceiling:
                 return LimitReached(claim, in_use, claim.ceiling, 1.0 if claim.ceiling else NEVER)
+        for rate in lane.rates if with_rates else ():
+            if (empty := self._find_empty(rate, function_counter)) is not None:
+                return empty
         return None
 
     def _find_empty(self, rate: RateClaim, function_counter: str) -> LimitReached | None:

@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from invoke_gateway.invocation import Caller
 from invoke_gateway.policy.concurrency import OWN
+from invoke_gateway.policy.control_state import ProvisionedConfig
+from invoke_gateway.policy.counter_names import account_counted_by, split_counter
 from invoke_gateway.policy.limits import DEFAULT_ACCOUNT, OTHER, AccountLimits, FunctionLimits, Limits
 from invoke_gateway.refusals import Refusal
 
@@ -121,3 +123,108 @@ def test_no_mix_of_lanes_can_admit_more_than_the_account_has(total: int, reserve
             assert (account.pool_counter in ceilings) is (slots is None)
             if slots is not None:
                 assert ceilings[OWN] == slots
+
+
+def provision(account_slots: int, reserved: int | None, **configs: ProvisionedConfig) -> AccountLimits:
+    return AccountLimits("a", account_slots, {"f": FunctionLimits(reserved)}, provisioned={"f": configs})
+
+
+def test_a_function_without_provisioned_concurrency_keeps_its_lanes_whatever_its_qualifier() -> None:
+    account = provision(10, 5, live=ProvisionedConfig(2, 0.0, "7"))
+    assert account.plan("g", "live").lanes is account.plan("h").lanes
+    assert account.plan("f", "$LATEST").lanes is account.plan("f").lanes
+
+
+def test_an_alias_and_the_number_of_its_version_have_the_same_lane() -> None:
+    account = provision(10, 5, live=ProvisionedConfig(2, 0.0, "7"), blue=ProvisionedConfig(1, 0.0))
+    assert account.plan("f", "live").lanes is account.plan("f", "7").lanes
+    first, second = account.plan("f", "live").lanes
+    assert [(claim.counter, claim.ceiling) for claim in first.claims] == [
+        ("a/provisioned/f/7", 2),
+        (OWN, 5),
+        ("a/account", 10),
+    ]
+    assert [(rate.bucket, rate.per_second) for rate in first.rates] == [("a/provisioned/f/7", 20.0)]
+    assert [(claim.counter, claim.ceiling) for claim in second.claims] == [
+        ("a/on-demand/f", 2),
+        (OWN, 5),
+        ("a/account", 10),
+    ]
+    assert account.plan("f", "blue").lanes[0].claims[0].counter == "a/provisioned/f/blue"
+
+
+def test_the_pool_gives_the_provisioned_concurrency_of_functions_without_a_reservation() -> None:
+    configs = {"live": ProvisionedConfig(3, 0.0, "7")}
+    assert provision(10, 5, **configs).unreserved_concurrent_executions == 5
+    assert provision(10, None, **configs).unreserved_concurrent_executions == 7
+    assert provision(10, None, **configs).ceiling("f") == 10
+
+
+def test_provisioned_concurrency_that_is_not_allocated_has_no_lane_and_counts_already() -> None:
+    configs = {"f": {"live": ProvisionedConfig(3, 100.0, "7")}}
+    before = AccountLimits("a", 10, provisioned=configs, allocated_until=99.0)
+    after = AccountLimits("a", 10, provisioned=configs, allocated_until=100.0)
+    assert [lane.name for lane in before.plan("f", "live").lanes] == ["unreserved"]
+    assert [lane.name for lane in after.plan("f", "live").lanes] == ["provisioned", "unreserved"]
+    assert before.unreserved_concurrent_executions == after.unreserved_concurrent_executions == 7
+    assert (before.allocated_slots("f"), after.allocated_slots("f")) == (0, 3)
+
+
+def test_counters_of_lanes_are_taken_apart_also_where_a_function_is_named_like_one() -> None:
+    for name in ("f", "account", "unreserved", "function"):
+        account = AccountLimits(
+            "a", 9, {name: FunctionLimits(4)}, provisioned={name: {"1": ProvisionedConfig(1, 0.0, "1")}}
+        )
+        for lane in account.plan(name, "1").lanes:
+            for claim in lane.claims:
+                counter = claim.counter or account.function_counter(name)
+                assert split_counter(counter).account == "a"
+                assert split_counter(counter).function == (None if counter == "a/account" else name)
+                assert account_counted_by(counter) == ("a" if counter == "a/account" else None)
+
+
+@given(
+    total=st.integers(0, 30),
+    functions=st.dictionaries(
+        st.sampled_from("abcd"),
+        st.tuples(
+            st.none() | st.integers(0, 12),
+            st.dictionaries(st.sampled_from(("1", "2", "live", "old")), st.integers(1, 6), max_size=4),
+        ),
+        max_size=4,
+    ),
+    live=st.sampled_from("123"),
+)
+def test_what_lanes_leave_to_each_other_is_never_more_than_the_account(
+    total: int, functions: dict[str, tuple[int | None, dict[str, int]]], live: str
+) -> None:
+    """Whatever the lanes' own ceilings, each lane claims the account, and the function's own counter. Where the
+    reservations fit the account and contain their provisioned concurrency, the lanes' ceilings add up to at most the
+    account, so that no provisioned slot is ever refused in the name of the account."""
+    account = AccountLimits(
+        "a",
+        total,
+        {name: FunctionLimits(reserved) for name, (reserved, _) in functions.items()},
+        provisioned={
+            name: {of: ProvisionedConfig(slots, 0.0, live if of == "live" else of) for of, slots in configs.items()}
+            for name, (_, configs) in functions.items()
+            if configs
+        },
+    )
+    ceilings: dict[str, int] = {}
+    for name in [*functions, "unknown"]:
+        for qualifier in (None, "$LATEST", "1", "2", "3", "live", "old", "unknown"):
+            plan = account.plan(name, qualifier)
+            for lane in plan.lanes:
+                of = {claim.counter or plan.function_counter: claim.ceiling for claim in lane.claims}
+                assert of.pop(account.account_counter) == total
+                assert of.pop(plan.function_counter) == functions.get(name, (None,))[0]
+                for counter, ceiling in of.items():
+                    assert ceiling is not None
+                    assert ceilings.setdefault(counter, ceiling) == ceiling
+                if not of:  # the reservation itself
+                    ceilings[plan.function_counter] = functions[name][0] or 0
+    claimed = sum(sum(configs.values()) if reserved is None else reserved for reserved, configs in functions.values())
+    contains = all(reserved is None or sum(configs.values()) <= reserved for reserved, configs in functions.values())
+    if claimed <= total and contains:
+        assert sum(ceilings.values()) <= total

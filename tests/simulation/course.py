@@ -8,6 +8,7 @@ from random import Random
 from types import ModuleType
 
 from invoke_gateway.counters.shared import tally
+from invoke_gateway.policy.control_state import ProvisionedConfig
 from invoke_gateway.policy.limits import AccountLimits, FunctionLimits
 
 from .faults import Faults
@@ -83,6 +84,7 @@ class Course:
                 "report": FunctionLimits(1, requests_per_second=random.choice([2.0, 5.0])),
                 "mail": FunctionLimits(None, requests_per_second=random.choice([0.5, 8.0])),
             },
+            provisioned={"checkout": {"live": ProvisionedConfig(1, 0.0, "7")}},
         )
         self.network = Network(world, library, "a", self.calm_from)
         self.network.server = Server(world, "run-1", random.uniform(-5, 5))
@@ -191,7 +193,9 @@ class Course:
         if not any(able):
             return None
         (gateway,) = self.world.random.choices(self.gateways, able)
-        asked = Asked(self.limits.plan(name), run_seconds, patience, self.world.now)
+        # Every other call names the alias, and spills over where its provisioned slot is taken.
+        qualifier = "live" if self.limits.provisioned.get(name) and (is_calm or len(self.requests) % 2) else None
+        asked = Asked(self.limits.plan(name, qualifier), run_seconds, patience, self.world.now)
         self.requests.append((gateway, asked))
         gateway.request(asked)
         return asked

@@ -153,10 +153,12 @@ class Rules:
         server.applied[gateway] = (epoch, number)
         given: dict[str, int] = {}
         for own, shape, answer in zip(takes[::2], takes[1::2], answers, strict=True):
-            lanes, rates = shapes[shape]
+            lanes, rates, *of_lanes = shapes[shape]
             self._check_rates(server, own, rates, answer)
             if isinstance(answer, int):
                 lane = lanes[answer]
+                if of_lanes:
+                    self._check_rates(server, own, of_lanes[0][answer], answer)
                 given |= {(name or own): ceiling for name, ceiling in zip(lane[::2], lane[1::2], strict=True)}
             elif answer[0] == 0 and answer[2] < lanes[-1][answer[1] * 2 + 1]:
                 self.world.fail(f"refused {own} with {answer}, and there was room")

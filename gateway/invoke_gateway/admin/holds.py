@@ -87,7 +87,7 @@ class ActiveHold:
         self.id = id
         self.account = account
         self.function = function
-        # Every plan has one lane today: with more, the slot would have to say which of them it took.
+        # A hold names no version, so its plan has one lane.
         self.counters = [claim.counter or plan.function_counter for claim in plan.lanes[0].claims]
         self.slots = slots
         self.ends_at = ends_at

@@ -189,7 +189,7 @@ class EventQueue:
         exchange = Exchange(monotonic())
         exchange.invocation = Invocation(Operation.INVOKE, function, InvocationType.EVENT)
         exchange.headers, exchange.body = {TRACE_HEADER: trace}, payload
-        exchange.plan = limits.plan(function.name)
+        exchange.plan = limits.plan(function.name, function.qualifier)
         is_over = is_loop(trace, hash_function(region, exchange.plan.account, function.name))
         exchange.is_recursive = is_over and not limits.may_recurse(function.name)
         if exchange.is_recursive:

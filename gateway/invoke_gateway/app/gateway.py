@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from time import monotonic
+from time import monotonic, time
 from typing import Any
 
 from ..admin.holds import Holds
@@ -38,7 +38,7 @@ from .admin import GatewayAdmin
 from .backend import make_forward, make_function_errors, make_pool
 from .control import make_control_plane, make_control_store
 from .events import EventParts, make_events
-from .limits import NOTHING_SET, make_tables
+from .limits import NOTHING_SET, find_next_allocation, make_tables
 from .recorder import ExchangeRecorder
 from .stores import make_shared_counters
 
@@ -65,6 +65,8 @@ class Gateway:
         self._in_force = settings
         self._control = NOTHING_SET
         self._adopting = asyncio.Lock()
+        self._allocation: asyncio.TimerHandle | None = None
+        self._allocating: asyncio.Task[None] | None = None
         self.control_store = make_control_store(settings)
         self.tables = make_tables(settings, at_start=settings)
         self.buffers = Buffers(settings.buffer_bytes)
@@ -207,8 +209,27 @@ class Gateway:
             await self._replace_tables()
 
     async def _replace_tables(self) -> None:
-        self.tables = await asyncio.to_thread(make_tables, self._in_force, self._control, at_start=self.settings)
+        allocated_until = time() - self.settings.provisioned.allocation_seconds
+        self.tables = await asyncio.to_thread(
+            make_tables, self._in_force, self._control, at_start=self.settings, allocated_until=allocated_until
+        )
         self.events.on_limits_changed()
+        self._await_allocation(find_next_allocation(self._control, allocated_until))
+
+    def _await_allocation(self, seconds: float | None) -> None:
+        """Has the tables made again when more provisioned concurrency is allocated."""
+        if self._allocation is not None:
+            self._allocation.cancel()
+            self._allocation = None
+        if seconds is not None:
+            self._allocation = asyncio.get_running_loop().call_later(seconds, self._allocate)
+
+    def _allocate(self) -> None:
+        async def replace_tables() -> None:
+            async with self._adopting:
+                await self._replace_tables()
+
+        self._allocating = self.tasks.run_once(replace_tables(), "provisioned concurrency")
 
     async def start(self) -> None:
         """Opens the stores. Raises `CannotOpen` if events cannot be kept, and `CannotOpenControl` if the control state
@@ -235,6 +256,7 @@ class Gateway:
 
     async def close(self) -> None:
         await self.events.close(max(self._drained_by - monotonic(), 0.0))
+        self._await_allocation(None)
         self.holds.close()
         self._recorder.close()
         if self.control_store is not None:

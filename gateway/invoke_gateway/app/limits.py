@@ -6,6 +6,7 @@ A reload and a control operation replace the tables, and nothing else.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import inf
 from typing import NamedTuple
 
 from ..policy.control_state import NOTHING, ControlState, EventInvokeConfig, FunctionControl, with_targets
@@ -31,29 +32,41 @@ class Tables(NamedTuple):
     event_rules: RuleBook
 
 
-def make_tables(settings: Settings, control: ControlState = NOTHING_SET, *, at_start: Settings) -> Tables:
+def make_tables(
+    settings: Settings, control: ControlState = NOTHING_SET, *, at_start: Settings, allocated_until: float = inf
+) -> Tables:
     """Makes the tables of `settings`. With a million functions this takes a second; it may run in another thread.
 
     control: what Lambda's control operations have set; the settings win for each value that they name
     at_start: the settings of the start, for keys that a reload does not change
+    allocated_until: as in `make_limits`
     """
     quotas = settings.quotas
     return Tables(
-        make_limits(settings, control, labelled=at_start.metric_functions),
+        make_limits(
+            settings,
+            control,
+            labelled=at_start.metric_functions,
+            allocated_until=allocated_until,
+        ),
         PayloadQuotas(quotas.request, quotas.event_request, as_observed=at_start.payload_error == "as_observed"),
         ResponseQuotas(quotas.response, quotas.streamed_response),
         make_event_rules(settings, control),
     )
 
 
-def make_limits(settings: Settings, control: ControlState = NOTHING_SET, *, labelled: int) -> Limits:
+def make_limits(
+    settings: Settings, control: ControlState = NOTHING_SET, *, labelled: int, allocated_until: float = inf
+) -> Limits:
     """Makes the table of all accounts.
 
     labelled: functions of each account that have metric labels of their own
+    allocated_until: provisioned concurrency that was changed after this time is not allocated yet (seconds since the
+        epoch)
     """
 
     def make(account: str, limits: Account) -> AccountLimits:
-        return _make_account(account, limits, control.functions(account), labelled)
+        return _make_account(account, limits, control.functions(account), labelled, allocated_until)
 
     accounts = dict(settings.accounts)
     default = make(DEFAULT_ACCOUNT, accounts.pop("default"))
@@ -133,8 +146,23 @@ def resolve_destination(settings: Settings, arn: str) -> str:
     return arn if isinstance(target, UnreachableDestination) else target
 
 
+def find_next_allocation(control: ControlState, allocated_until: float) -> float | None:
+    """Returns the seconds until more provisioned concurrency is allocated; None where all is."""
+    changed = (
+        config.modified_at
+        for functions in control.accounts.values()
+        for function in functions.values()
+        for config in function.provisioned.values()
+    )
+    return min((at - allocated_until for at in changed if at > allocated_until), default=None)
+
+
 def _make_account(
-    account: str, settings: Account, control: Mapping[str, FunctionControl], labelled: int
+    account: str,
+    settings: Account,
+    control: Mapping[str, FunctionControl],
+    labelled: int,
+    allocated_until: float,
 ) -> AccountLimits:
     made: dict[FunctionLimits, FunctionLimits] = {}  # a million functions have few distinct limits
     functions = {}
@@ -153,6 +181,7 @@ def _make_account(
         labelled=labelled,
         set_by_api=_find_set_by_api(settings, control),
         provisioned={name: set_here.provisioned for name, set_here in control.items() if set_here.provisioned},
+        allocated_until=allocated_until,
     )
 
 

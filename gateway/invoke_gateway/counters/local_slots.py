@@ -52,13 +52,13 @@ class CounterState:
 class LocalSlot:
     """Holds the claims of one admitted call, until it is released."""
 
-    __slots__ = ("_claims", "_owner", "function_counter", "holder", "taken_at")
+    __slots__ = ("_owner", "function_counter", "holder", "lane", "taken_at")
 
     holder: Holder | None  # not there until it is set by the caller, so that taking a slot costs no more
 
-    def __init__(self, owner: LocalSlots, claims: tuple[Claim, ...], function_counter: str, taken_at: float) -> None:
+    def __init__(self, owner: LocalSlots, lane: Lane, function_counter: str, taken_at: float) -> None:
         self._owner: LocalSlots | None = owner
-        self._claims = claims
+        self.lane = lane
         self.function_counter = function_counter
         self.taken_at = taken_at
 
@@ -66,10 +66,10 @@ class LocalSlot:
         owner, self._owner = self._owner, None
         self.holder = None  # which refers to this slot, and to what the client has sent
         if owner is not None:
-            owner.release(self, self._claims, self.function_counter, was_call)
+            owner.release(self, self.lane.claims, self.function_counter, was_call)
 
     def __repr__(self) -> str:
-        counters = [claim.counter or self.function_counter for claim in self._claims]
+        counters = [claim.counter or self.function_counter for claim in self.lane.claims]
         return f"<LocalSlot {'held' if self._owner else 'released'} {counters}>"
 
 
@@ -123,7 +123,7 @@ class LocalSlots:
         """Takes a slot of every counter of the lane, whatever their ceilings."""
         states = self._states
         claims = lane.claims
-        slot = LocalSlot(self, claims, function_counter, self._clock())
+        slot = LocalSlot(self, lane, function_counter, self._clock())
         for claim in claims:
             counter = claim.counter or function_counter
             state = states.get(counter)

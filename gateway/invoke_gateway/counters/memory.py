@@ -29,13 +29,16 @@ class MemoryCounters:
         function_counter = plan.function_counter
         for lane in plan.lanes:
             reached = self._slots.find_limit_reached(lane, function_counter)
+            if reached is None and lane.rates:
+                reached = self._rates.find_empty(lane.rates, function_counter)
             if reached is None:
                 break
         else:
             assert reached is not None, "a plan has at least one lane"
             return reached
-        if plan.rates:
-            buckets = self._rates.find(plan.rates, function_counter)
+        rates = (*lane.rates, *plan.rates) if lane.rates else plan.rates
+        if rates:
+            buckets = self._rates.find(rates, function_counter)
             if isinstance(buckets, LimitReached):
                 return buckets
             for bucket in buckets:

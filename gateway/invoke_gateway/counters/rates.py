@@ -52,6 +52,11 @@ class Rates:
             found.append(bucket)
         return found
 
+    def find_empty(self, rates: tuple[RateClaim, ...], function_counter: str) -> LimitReached | None:
+        """Returns the first rate that has no token; None where all have one."""
+        found = self.find(rates, function_counter)
+        return found if isinstance(found, LimitReached) else None
+
 
 def take_now(buckets: list[Bucket]) -> None:
     """Takes a token of each bucket that `find` has returned, outside of a coroutine."""

@@ -27,10 +27,10 @@ class Authenticate:
         invocation = exchange.invocation
         if invocation is not None:
             limits = self._limits()
-            name = invocation.function.name
+            function = invocation.function
             query = scope["query_string"]
             if limits.is_one_for_all:
-                exchange.plan = limits.default.plan(name)
+                exchange.plan = limits.default.plan(function.name, function.qualifier)
                 if query:  # shown with the holder of a slot; a caller in a header is found at that time
                     exchange.caller = parse_caller(exchange.headers.get(b"authorization"), {}, query) or ANONYMOUS
             else:
@@ -39,6 +39,7 @@ class Authenticate:
                     exchange.refuse(Refusal.TWO_CREDENTIALS)
                     return DONE
                 exchange.caller = caller
-                account = limits.of(invocation.function.account or caller.account)
-                exchange.plan = account.plan_for(name, caller.access_key_id if limits.knows(caller) else None)
+                account = limits.of(function.account or caller.account)
+                access_key_id = caller.access_key_id if limits.knows(caller) else None
+                exchange.plan = account.plan_for(function.name, access_key_id, function.qualifier)
         return self.app(scope, receive, send)

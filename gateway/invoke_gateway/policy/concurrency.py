@@ -1,8 +1,9 @@
 """Describes the admission rule as data.
 
 A *claim* is a counter, a ceiling and the refusal to give when the counter stands at the ceiling. A *lane* is a set
-of claims that are taken together. A request's *plan* lists its lanes in order; a store takes the first lane that has
-room for all of it, or nothing, and refuses in the name of the last lane. Policy names counters, stores count.
+of claims that are taken together, with a token of each of the lane's own rates. A request's *plan* lists its lanes in
+order; a store takes the first lane that has room for all of it, or nothing, and refuses in the name of the last lane.
+Policy names counters, stores count.
 
 Every lane of a function claims its own counter and the account's, also where they can bind only after the limits have
 changed: calls admitted under an older table keep counting, so a reload can neither lift a running call out of a
@@ -27,6 +28,12 @@ _NO_VALUES: Mapping[str, object] = MappingProxyType({})
 OWN = ""
 """Stands in claims for the counter or the bucket of the plan's own function."""
 
+PROVISIONED = "provisioned"
+"""Names every lane of provisioned concurrency."""
+
+REQUESTS_PER_SLOT = 10.0
+"""Is AWS's quota of requests a second for each slot."""
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:
@@ -39,12 +46,6 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
-    name: str
-    claims: tuple[Claim, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class RateClaim:
     """Takes one token of `bucket`, which gains `per_second` tokens a second and holds one second's worth."""
 
@@ -52,6 +53,15 @@ class RateClaim:
     per_second: float
     refusal: Refusal
     limit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """Lists what a call takes together. A lane without a token of one of its rates is skipped, as a full one is."""
+
+    name: str
+    claims: tuple[Claim, ...]
+    rates: tuple[RateClaim, ...] = ()
 
 
 @dataclass(slots=True)  # not frozen: one is made for each request, and freezing triples its price
@@ -112,10 +122,33 @@ def pool_claim(pool: str, unreserved: int) -> Claim:
 def reserved_lane(reserved: int, account: Claim) -> Lane:
     """Returns the lane of a function with a reservation: at most its reservation, and never a slot of the unreserved
     pool."""
-    own = Claim(OWN, reserved, Refusal.RESERVED_CONCURRENCY, "reserved_concurrent_executions")
-    return Lane("reserved", (own, account))
+    return Lane("reserved", (_own_reservation(reserved), account))
 
 
 def unreserved_lane(pool: Claim, account: Claim) -> Lane:
     """Returns the lane of every other function."""
-    return Lane("unreserved", (pool, account, Claim(OWN, None, Refusal.CONCURRENCY, "concurrent_executions")))
+    return Lane("unreserved", (pool, account, _OWN_COUNT))
+
+
+def provisioned_lane(counter: str, slots: int, reserved: int | None, account: Claim) -> Lane:
+    """Returns the lane of one version's provisioned concurrency, which serves ten requests a second for each slot."""
+    refusal = Refusal.CONCURRENCY if reserved is None else Refusal.RESERVED_CONCURRENCY
+    rate_refusal = Refusal.FUNCTION_RATE if reserved is None else Refusal.RESERVED_FUNCTION_RATE
+    limit = "provisioned_concurrent_executions"
+    own = _OWN_COUNT if reserved is None else _own_reservation(reserved)
+    rate = RateClaim(counter, REQUESTS_PER_SLOT * slots, rate_refusal, "provisioned_requests_per_second")
+    return Lane(PROVISIONED, (Claim(counter, slots, refusal, limit), own, account), (rate,))
+
+
+def on_demand_lane(counter: str, reserved: int, provisioned: int, account: Claim) -> Lane:
+    """Returns the lane for what a function's reservation has beside its provisioned concurrency, used or not."""
+    slots = max(0, reserved - provisioned)
+    share = Claim(counter, slots, Refusal.RESERVED_CONCURRENCY, "on_demand_concurrent_executions")
+    return Lane("on-demand", (share, _own_reservation(reserved), account))
+
+
+def _own_reservation(reserved: int) -> Claim:
+    return Claim(OWN, reserved, Refusal.RESERVED_CONCURRENCY, "reserved_concurrent_executions")
+
+
+_OWN_COUNT = Claim(OWN, None, Refusal.CONCURRENCY, "concurrent_executions")

@@ -7,6 +7,8 @@ from typing import NamedTuple
 _ACCOUNT = "/account"
 _POOL = "/unreserved"
 _FUNCTION = "/function/"
+_PROVISIONED = "/provisioned/"
+_ON_DEMAND = "/on-demand/"
 
 
 class CounterName(NamedTuple):
@@ -35,6 +37,17 @@ def function_counter(account: str, function: str) -> str:
     return function_prefix(account) + function
 
 
+def provisioned_counter(account: str, function: str, version: str) -> str:
+    """Returns the counter of the slots that are provisioned for one version. An alias stands for a version that the
+    backend has not named."""
+    return f"{account}{_PROVISIONED}{function}/{version}"
+
+
+def on_demand_counter(account: str, function: str) -> str:
+    """Returns the counter of a function's slots beside its provisioned concurrency."""
+    return account + _ON_DEMAND + function
+
+
 def counter_of(account: str, function: str | None) -> str:
     """Returns the counter that every slot of the function holds, or of the account where `function` is None."""
     return account_counter(account) if function is None else function_counter(account, function)
@@ -46,15 +59,26 @@ def caller_bucket(account: str, access_key_id: str | None) -> str:
 
 
 def split_counter(counter: str) -> CounterName:
-    account, separator, name = counter.partition(_FUNCTION)
-    return CounterName(account, name) if separator else CounterName(counter.rpartition("/")[0], None)
+    """Takes a counter apart. The counters of a function's lanes are the function's."""
+    account, kind, name = _split(counter)
+    if not name:
+        return CounterName(account, None)
+    return CounterName(account, name.partition("/")[0] if kind == _PROVISIONED else name)
 
 
 def function_of(counter: str) -> str | None:
-    """Returns the function whose own counter this is; None for an account's counters."""
-    return counter.partition(_FUNCTION)[2] or None
+    """Returns the function whose own counter this is; None for other counters."""
+    _, kind, name = _split(counter)
+    return (name or None) if kind == _FUNCTION else None
+
+
+def _split(counter: str) -> tuple[str, str, str]:
+    """Returns the account, the kind with its slashes, and the rest."""
+    account, _, rest = counter.partition("/")
+    kind, _, name = rest.partition("/")
+    return account, f"/{kind}/", name
 
 
 def account_counted_by(counter: str) -> str | None:
     """Returns the account where `counter` counts all of its slots, else None."""
-    return counter.removesuffix(_ACCOUNT) if counter.endswith(_ACCOUNT) and _FUNCTION not in counter else None
+    return counter.removesuffix(_ACCOUNT) if counter.endswith(_ACCOUNT) and counter.count("/") == 1 else None

@@ -8,13 +8,34 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
+from math import inf
 from typing import Literal, NamedTuple
 
 from ..invocation import Caller
 from ..refusals import Refusal
-from .concurrency import OWN, Claim, Lane, Plan, RateClaim, account_claim, pool_claim, reserved_lane, unreserved_lane
+from .concurrency import (
+    OWN,
+    Claim,
+    Lane,
+    Plan,
+    RateClaim,
+    account_claim,
+    on_demand_lane,
+    pool_claim,
+    provisioned_lane,
+    reserved_lane,
+    unreserved_lane,
+)
 from .control_state import ProvisionedConfig
-from .counter_names import account_counter, caller_bucket, function_prefix, pool_counter
+from .counter_names import (
+    account_counter,
+    caller_bucket,
+    function_prefix,
+    on_demand_counter,
+    pool_counter,
+    provisioned_counter,
+)
+from .provisioned import sum_by_version
 
 DEFAULT_ACCOUNT = "000000000000"
 """Names the pool that all unnamed accounts share."""
@@ -52,11 +73,13 @@ class AccountLimits:
     labelled: functions that get metric labels of their own, in the order of the settings
     set_by_api: functions whose reservation a control operation has set
     provisioned: provisioned concurrency by function and qualifier
+    allocated_until: configurations that were changed after this time are not allocated yet (seconds since the epoch)
     """
 
     __slots__ = (
         "_function_prefix",
         "_labels",
+        "_lanes",
         "_rules",
         "_unlimited",
         "account",
@@ -66,10 +89,12 @@ class AccountLimits:
         "functions",
         "pool_counter",
         "provisioned",
+        "provisioned_versions",
         "requests_per_second",
         "reserved_concurrent_executions",
         "set_by_api",
         "unreserved_concurrent_executions",
+        "unreserved_provisioned",
     )
 
     def __init__(
@@ -83,6 +108,7 @@ class AccountLimits:
         labelled: int = 1000,
         set_by_api: frozenset[str] = frozenset(),
         provisioned: Mapping[str, Mapping[str, ProvisionedConfig]] | None = None,
+        allocated_until: float = inf,
     ) -> None:
         self.account = account
         self.set_by_api = set_by_api
@@ -94,12 +120,21 @@ class AccountLimits:
         self.reserved_concurrent_executions = sum(
             limits.reserved_concurrent_executions or 0 for limits in self.functions.values()
         )
-        self.unreserved_concurrent_executions = max(0, concurrent_executions - self.reserved_concurrent_executions)
+        self.provisioned_versions = {
+            name: sum_by_version(configs, allocated_until) for name, configs in self.provisioned.items()
+        }
+        # A reservation contains the provisioned concurrency of its function; without one the pool gives it.
+        self.unreserved_provisioned = sum(
+            self.provisioned_slots(name) for name in self.provisioned if self._reservation(name) is None
+        )
+        claimed = self.reserved_concurrent_executions + self.unreserved_provisioned
+        self.unreserved_concurrent_executions = max(0, concurrent_executions - claimed)
         self.account_counter = account_counter(account)
         self.pool_counter = pool_counter(account)
         self._function_prefix = function_prefix(account)
         self._labels = frozenset(islice(self.functions, labelled))
         self._unlimited, self._rules = self._make_rules()
+        self._lanes = self._make_provisioned_lanes()
 
     def function_counter(self, name: str) -> str:
         return self._function_prefix + name
@@ -109,9 +144,24 @@ class AccountLimits:
         return islice(self.functions, len(self._labels))
 
     def ceiling(self, name: str) -> int:
-        """Returns the most concurrent calls of `name`: its reservation, or the whole unreserved pool."""
-        reserved = self.functions.get(name, _UNLIMITED).reserved_concurrent_executions
-        return self.unreserved_concurrent_executions if reserved is None else reserved
+        """Returns the most concurrent calls of `name`: its reservation, or the whole unreserved pool with its own
+        provisioned concurrency."""
+        reserved = self._reservation(name)
+        return self.unreserved_concurrent_executions + self.provisioned_slots(name) if reserved is None else reserved
+
+    def provisioned_slots(self, name: str) -> int:
+        """Returns the provisioned concurrency of all versions of `name`, allocated or not."""
+        return sum(version.slots for version in self.provisioned_versions.get(name, ()))
+
+    def allocated_slots(self, name: str) -> int:
+        """Returns the provisioned concurrency of `name` that is allocated."""
+        return sum(version.allocated for version in self.provisioned_versions.get(name, ()))
+
+    def provisioned_counter(self, name: str, version: str) -> str:
+        return provisioned_counter(self.account, name, version)
+
+    def _reservation(self, name: str) -> int | None:
+        return self.functions.get(name, _UNLIMITED).reserved_concurrent_executions
 
     def is_switched_off(self, name: str) -> bool:
         """Returns whether the function's reservation is 0, so that no call of it is ever admitted."""
@@ -126,10 +176,14 @@ class AccountLimits:
     def may_recurse(self, name: str) -> bool:
         return self.functions.get(name, _UNLIMITED).may_recurse
 
-    def plan(self, name: str) -> Plan:
+    def plan(self, name: str, qualifier: str | None = None) -> Plan:
+        """Returns the plan of a call of `name`, of its version or alias `qualifier`."""
         rule = self._rules.get(name, self._unlimited)
+        lanes = rule.lanes
+        if qualifier is not None and self._lanes:
+            lanes = self._lanes.get((name, qualifier), lanes)
         label = name if name in self._labels else OTHER
-        return Plan(self.account, label, self._function_prefix + name, rule.lanes, rule.rates)
+        return Plan(self.account, label, self._function_prefix + name, lanes, rule.rates)
 
     def pool_plan(self) -> Plan:
         """Returns the plan of a slot of the unreserved pool itself, without a function."""
@@ -137,9 +191,9 @@ class AccountLimits:
         account = account_claim(self.account_counter, self.concurrent_executions)
         return Plan(self.account, OTHER, self.pool_counter, (Lane("unreserved", (pool, account)),), ())
 
-    def plan_for(self, name: str, access_key_id: str | None) -> Plan:
+    def plan_for(self, name: str, access_key_id: str | None, qualifier: str | None = None) -> Plan:
         """Returns the plan with the caller's own rate, if there is one."""
-        plan = self.plan(name)
+        plan = self.plan(name, qualifier)
         rate = self.caller_rate(access_key_id)
         return plan if rate is None else replace(plan, rates=(*plan.rates, rate))
 
@@ -163,7 +217,32 @@ class AccountLimits:
                 if rule is None:
                     rule = rules[limits] = self._make_rule(limits, account, pool)
                 by_name[name] = rule
+        for name in self.provisioned:
+            limits = self.functions.get(name, _UNLIMITED)
+            rates = by_name.get(name, rules[_UNLIMITED]).rates
+            by_name[name] = Rule((self._make_on_demand_lane(name, limits, account, pool),), rates)
         return rules[_UNLIMITED], by_name
+
+    def _make_on_demand_lane(self, name: str, limits: FunctionLimits, account: Claim, pool: Claim) -> Lane:
+        reserved = limits.reserved_concurrent_executions
+        if reserved is None:
+            return unreserved_lane(pool, account)
+        return on_demand_lane(on_demand_counter(self.account, name), reserved, self.provisioned_slots(name), account)
+
+    def _make_provisioned_lanes(self) -> dict[tuple[str, str], tuple[Lane, ...]]:
+        """Returns the lanes of calls of provisioned versions, by function and by each qualifier that names the
+        version. A call that finds the first lane full spills over into the second."""
+        account = account_claim(self.account_counter, self.concurrent_executions)
+        lanes: dict[tuple[str, str], tuple[Lane, ...]] = {}
+        for name, versions in self.provisioned_versions.items():
+            reserved = self._reservation(name)
+            for version in versions:
+                if version.allocated:
+                    counter = provisioned_counter(self.account, name, version.version)
+                    first = provisioned_lane(counter, version.allocated, reserved, account)
+                    chain = (first, *self._rules[name].lanes)
+                    lanes |= dict.fromkeys(((name, qualifier) for qualifier in version.qualifiers), chain)
+        return lanes
 
     def _make_rule(self, limits: FunctionLimits, account: Claim, pool: Claim) -> Rule:
         reserved, per_second = limits.reserved_concurrent_executions, limits.requests_per_second

@@ -249,7 +249,7 @@ class Dispatcher:
         elif len(self._tasks) >= _MOST_TASKS:
             self._round_robin.block(lane, _TASKS)
         else:
-            plan = plan_of(account.plan(lane.function))
+            plan = plan_of(account.plan(lane.function, event.qualifier))
             blocked = self._slot_gate.find_blocked(plan)
             if blocked is not None and not (blocked.yields_for is None and lane.not_before <= now):
                 self.prefetch.block(lane, blocked)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import NamedTuple, Protocol
 
-from ..policy.concurrency import Plan
+from ..policy.concurrency import Lane, Plan
 from ..policy.event_rules import Share
 
 
@@ -44,11 +44,20 @@ class SlotGate:
         self._resume_at: dict[str, float] = {}
 
     def find_blocked(self, plan: Plan) -> Blocked | None:
-        for claim in plan.lanes[-1].claims:
+        """Returns the counter that keeps an event from the last lane of its plan; None where a lane has room."""
+        blocked = None
+        for lane in plan.lanes:
+            blocked = self._find_blocked(lane, plan.function_counter)
+            if blocked is None:
+                return None
+        return blocked
+
+    def _find_blocked(self, lane: Lane, function_counter: str) -> Blocked | None:
+        for claim in lane.claims:
             ceiling = claim.ceiling
             if ceiling is None:
                 continue
-            counter = claim.counter or plan.function_counter
+            counter = claim.counter or function_counter
             if self._counts.in_use(counter) + self._unadmitted[counter] >= ceiling:
                 return Blocked(counter, None)
             if counter in self._yields_until:
@@ -75,11 +84,17 @@ class SlotGate:
 
     def request_slot(self, plan: Plan) -> SlotRequest:
         """Records that an event begins to request a slot."""
-        counters = [claim.counter or plan.function_counter for claim in plan.lanes[-1].claims]
-        ones = [claim.counter or plan.function_counter for claim in plan.lanes[-1].claims if claim.ceiling == 1]
+        claims = self._choose_lane(plan).claims
+        counters = [claim.counter or plan.function_counter for claim in claims]
+        ones = [claim.counter or plan.function_counter for claim in claims if claim.ceiling == 1]
         self._held.update(counters)
         self._unadmitted.update(counters)
         return SlotRequest(self, counters, ones, self._clock())
+
+    def _choose_lane(self, plan: Plan) -> Lane:
+        """Returns the lane that the event will probably take: the first with room, else the last."""
+        *others, last = plan.lanes
+        return next((lane for lane in others if self._find_blocked(lane, plan.function_counter) is None), last)
 
     def note_admitted(self, counters: list[str]) -> None:
         _take_off(self._unadmitted, counters)

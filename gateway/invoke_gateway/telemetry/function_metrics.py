@@ -81,13 +81,50 @@ def list_accounts(accounts: list[AccountLimits], held: Mapping[str, int]) -> Ite
     )
     yield gauge(
         "claimed_account_concurrency",
-        "Slots: unreserved invocations in flight plus all reservations (CloudWatch: ClaimedAccountConcurrency).",
+        "Slots: unreserved invocations in flight, all reservations, and provisioned concurrency outside of reservations"
+        " (CloudWatch: ClaimedAccountConcurrency).",
         _BY_ACCOUNT,
         (
-            ((account.account,), held.get(account.pool_counter, 0) + account.reserved_concurrent_executions)
+            (
+                (account.account,),
+                held.get(account.pool_counter, 0)
+                + account.reserved_concurrent_executions
+                + account.unreserved_provisioned,
+            )
             for account in accounts
         ),
     )
+    provisioned = [row for account in accounts for row in _sum_provisioned(account, held)]
+    yield gauge(
+        "allocated_provisioned_concurrent_executions",
+        "Slots of provisioned concurrency that are allocated, over all versions of a function.",
+        _BY_FUNCTION,
+        ((key, allocated) for key, _, allocated in provisioned),
+    )
+    yield gauge(
+        "provisioned_concurrent_executions",
+        "Slots of provisioned concurrency in use (CloudWatch: ProvisionedConcurrentExecutions).",
+        _BY_FUNCTION,
+        ((key, busy) for key, busy, _ in provisioned),
+    )
+    yield gauge(
+        "provisioned_concurrency_utilization",
+        "Part of the allocated provisioned concurrency in use (CloudWatch: ProvisionedConcurrencyUtilization).",
+        _BY_FUNCTION,
+        ((key, busy / allocated) for key, busy, allocated in provisioned if allocated),
+    )
+
+
+def _sum_provisioned(account: AccountLimits, held: Mapping[str, int]) -> Iterator[tuple[tuple[str, str], int, int]]:
+    """Sums busy and allocated slots by label."""
+    sums: dict[str, tuple[int, int]] = {}
+    for name, versions in account.provisioned_versions.items():
+        label = account.plan(name).label
+        busy, allocated = sums.get(label, (0, 0))
+        busy += sum(held.get(account.provisioned_counter(name, version.version), 0) for version in versions)
+        sums[label] = busy, allocated + account.allocated_slots(name)
+    for label, (busy, allocated) in sums.items():
+        yield (account.account, label), busy, allocated
 
 
 def _count_running(account: AccountLimits, held: Mapping[str, int]) -> Iterator[Row]:

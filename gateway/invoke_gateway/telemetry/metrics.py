@@ -103,6 +103,7 @@ class GatewayMetrics:
     def families(self) -> Iterator[Family]:
         """Lists every metric. Requests run between rows, so values that must agree are read before the first row."""
         yield from list_functions(list(self._totals.functions.items()))
+        yield from self._list_provisioned()
         yield from list_accounts(self._limits().all(), self._levels.counts())
         yield from self._list_ages(self._limits().all(), self._holds())
         if self._events is not None:
@@ -110,6 +111,22 @@ class GatewayMetrics:
         yield from self._list_process()
         yield from list_counters(self._counters)
         yield from self._list_state()
+
+    def _list_provisioned(self) -> Iterator[Family]:
+        totals = self._totals
+        yield counter(
+            "provisioned_concurrency_invocations",
+            "Invocations that ran on provisioned concurrency (CloudWatch: ProvisionedConcurrencyInvocations).",
+            _BY_FUNCTION,
+            list(totals.provisioned_invocations.items()),
+        )
+        yield counter(
+            "provisioned_concurrency_spillover_invocations",
+            "Invocations of provisioned versions that ran on standard concurrency, because all provisioned concurrency"
+            " was in use (CloudWatch: ProvisionedConcurrencySpilloverInvocations).",
+            _BY_FUNCTION,
+            list(totals.provisioned_spillovers.items()),
+        )
 
     def _list_ages(self, accounts: list[AccountLimits], holds: Mapping[str, int]) -> Iterator[Family]:
         yield gauge(

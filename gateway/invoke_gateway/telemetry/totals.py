@@ -14,7 +14,7 @@ from itertools import pairwise
 from math import ceil, log
 
 from ..exchange import Exchange
-from ..policy.concurrency import Plan
+from ..policy.concurrency import PROVISIONED, Plan
 from ..policy.fault_script import CUT, LATENCY, Injected
 
 # Seconds. The upper end is Lambda's longest time-out; the lower end a function that only returns.
@@ -93,6 +93,7 @@ class Totals:
     """Holds everything that is counted per request, and the lag of the event loop.
 
     functions, recursive_invocations_dropped: by account and label
+    provisioned_invocations, provisioned_spillovers: by account and label, of versions with provisioned concurrency
     injected_faults: by account, label and fault
     client_disconnects: clients that disconnected before their request had arrived
     lost_responses: clients that disconnected before their response was sent
@@ -105,6 +106,8 @@ class Totals:
         self.background_task_failures: dict[str, int] = {}
         self.injected_faults: dict[tuple[str, str, str], int] = {}
         self.recursive_invocations_dropped: dict[tuple[str, str], int] = {}
+        self.provisioned_invocations: dict[tuple[str, str], int] = {}
+        self.provisioned_spillovers: dict[tuple[str, str], int] = {}
         self.client_disconnects = 0
         self.lost_responses = 0
         self.passed_through = 0
@@ -170,6 +173,11 @@ class Totals:
             counts.errors += exchange.function_error
             if exchange.backend_seconds is not None:
                 counts.duration.observe(exchange.backend_seconds)
+            if len(plan.lanes) > 1:
+                is_spillover = exchange.slot.lane.name != PROVISIONED
+                by_lane = self.provisioned_spillovers if is_spillover else self.provisioned_invocations
+                key = (plan.account, plan.label)
+                by_lane[key] = by_lane.get(key, 0) + 1
 
 
 def _is_retry(header: bytes) -> bool:

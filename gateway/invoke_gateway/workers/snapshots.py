@@ -20,7 +20,12 @@ _FUNCTIONS_AT_ONCE = 250  # about half a millisecond
 
 _NUMBERS = ("client_disconnects", "lost_responses", "passed_through", "log_lines_dropped", "descriptors_used_up")
 _COUNTS = ("refusals", "upstream_errors", "background_task_failures")
-_KEYED = ("injected_faults", "recursive_invocations_dropped")
+_KEYED = (
+    "injected_faults",
+    "recursive_invocations_dropped",
+    "provisioned_invocations",
+    "provisioned_spillovers",
+)
 _HISTOGRAMS = ("admission", "loop_lag")
 _EVENT_COUNTS = ("received_events", "retries", "drops", "undelivered")
 

@@ -262,10 +262,12 @@ class SharedCounters:
         lanes, rates = choose_part(policy, plan, tally)
         full: LimitReached | None = None
         for lane in lanes:
-            full = self._slots.find_limit_reached(lane, plan.function_counter)
+            full = self._slots.find_limit_reached(lane, plan.function_counter) or self._rates.find_empty(
+                lane.rates, plan.function_counter
+            )
             if full is None:
                 break
-        found = full or self._rates.find(rates, plan.function_counter)
+        found = full or self._rates.find((*lane.rates, *rates), plan.function_counter)
         if isinstance(found, LimitReached):
             self.totals.fallback["refused"] += 1
             return found

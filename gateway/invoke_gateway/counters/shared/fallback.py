@@ -31,6 +31,7 @@ def _shrink(lane: Lane, tally: Tally) -> Lane:
             claim if claim.ceiling is None else replace(claim, ceiling=tally.share_of(claim.ceiling))
             for claim in lane.claims
         ),
+        _thin(lane.rates, tally),
     )
 
 

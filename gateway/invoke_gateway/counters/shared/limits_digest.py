@@ -17,6 +17,9 @@ def describe_limits(limits: AccountLimits) -> str:
         if reserved is not None or rate is not None:
             digest.update(f"{name} {reserved} {rate}\n".encode())
             count += 1
+    for name in sorted(limits.provisioned_versions):
+        for version in limits.provisioned_versions[name]:
+            digest.update(f"{name} {version.version} {version.slots} provisioned\n".encode())
     parts = [
         f"concurrent_executions {limits.concurrent_executions}",
         f"requests_per_second {_or_none(limits.requests_per_second)}",

@@ -12,9 +12,10 @@ from ...policy.concurrency import Claim, Plan, RateClaim
 _encode = msgspec.msgpack.encode
 _decode = msgspec.msgpack.decode
 
-# The statuses of replies, and what begins an answer that is about a rate (scripts/prelude.lua, scripts/take.lua).
+# The statuses of replies (scripts/prelude.lua), and what begins an answer about a rate of the plan or of a lane
+# (scripts/take.lua).
 OK, FENCED, REFILLING = range(3)
-RATE = 1
+RATE, LANE_RATE = 1, 2
 
 
 class RequestIdentity(NamedTuple):
@@ -88,7 +89,8 @@ def describe_takes(takes: Iterable[Take]) -> tuple[list[object], list[object]]:
     return shapes, described
 
 
-def _describe_shape(plan: Plan) -> tuple[list[list[object]], list[object]]:
+def _describe_shape(plan: Plan) -> list[object]:
+    """Returns the lanes, the rates of the plan, and where a lane has rates of its own those of each lane."""
     lanes: list[list[object]] = []
     for lane in plan.lanes:
         described: list[object] = []
@@ -96,11 +98,18 @@ def _describe_shape(plan: Plan) -> tuple[list[list[object]], list[object]]:
             described.append(claim.counter)
             described.append(-1 if claim.ceiling is None else claim.ceiling)
         lanes.append(described)
-    rates: list[object] = []
-    for rate in plan.rates:
-        rates.append(rate.bucket)
-        rates.append(rate.per_second)
-    return lanes, rates
+    shape: list[object] = [lanes, _describe_rates(plan.rates)]
+    if any(lane.rates for lane in plan.lanes):
+        shape.append([_describe_rates(lane.rates) for lane in plan.lanes])
+    return shape
+
+
+def _describe_rates(rates: tuple[RateClaim, ...]) -> list[object]:
+    described: list[object] = []
+    for rate in rates:
+        described.append(rate.bucket)
+        described.append(rate.per_second)
+    return described
 
 
 def read_renewal(reply: bytes) -> Renewed:

@@ -30,7 +30,19 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ...store.script import Script
-from .messages import FENCED, OK, RATE, REFILLING, Answer, Refused, Renewed, RequestIdentity, Take, describe_takes
+from .messages import (
+    FENCED,
+    LANE_RATE,
+    OK,
+    RATE,
+    REFILLING,
+    Answer,
+    Refused,
+    Renewed,
+    RequestIdentity,
+    Take,
+    describe_takes,
+)
 from .script import REGISTER, TAKE
 
 _encode = msgspec.msgpack.encode
@@ -268,6 +280,8 @@ class Tally:
             return _NO_LISTENER
         if raw[0] == RATE:
             return Refused(plan.rates[raw[1]], 0)
+        if raw[0] == LANE_RATE:
+            return Refused(plan.lanes[-1].rates[raw[1]], 0)
         return Refused(plan.lanes[-1].claims[raw[1]], raw[2])
 
     def __repr__(self) -> str:

@@ -1,10 +1,11 @@
 -- take: apply one batch of a gateway: first what changed in its counts, then each take: a whole lane and all rates, or nothing.
 --
 -- Request: gateway, epoch, number, lease ms, keep ms, run, changes {counter: slots}, shapes, takes.
---   A shape is what takes have in common: lanes [[counter, ceiling (-1: none), ...], ...] and rates [bucket, tokens a
---   second, ...]; an empty name is the take's own counter. Takes: own counter, index of the shape (from 0), ...
+--   A shape is what takes have in common: lanes [[counter, ceiling (-1: none), ...], ...], rates [bucket, tokens a
+--   second, ...], and perhaps the rates of each lane; an empty name is the take's own counter. A lane whose rates have no
+--   token is skipped. Takes: own counter, index of the shape (from 0), ...
 -- Reply: status, answers, ms for which nobody is admitted. An answer is the index of the lane taken, or what was full:
---   [0, index of the claim in the last lane, slots in use] or [1, index of the rate].
+--   [0, index of the claim in the last lane, slots in use], [1, index of the rate] or [2, index of the last lane's rate].
 local gateway, epoch, number, lease, keep, run, changes, shapes, takes = unpack(cmsgpack.unpack(ARGV[1]))
 
 prune(lease, keep)
@@ -61,30 +62,37 @@ local function bucket_of(name, per_second)
   return bucket
 end
 
-local function find_empty(rates, own)
+local function find_empty(rates, own, kind)
   for i = 1, #rates, 2 do
     local bucket = bucket_of(rates[i] == '' and own or rates[i], rates[i + 1])
     if bucket.level + 1 > bucket.burst then
-      return { 1, (i - 1) / 2 }
+      return { kind, (i - 1) / 2 }
     end
   end
 end
 
+local function take_tokens(rates, own)
+  for i = 1, #rates, 2 do
+    local bucket = bucket_of(rates[i] == '' and own or rates[i], rates[i + 1])
+    bucket.level = bucket.level + 1
+    bucket.is_taken = true
+  end
+end
+
+local NO_RATES = {}
 local taken = {}
-local function take(own, lanes, rates)
+local function take(own, lanes, rates, lane_rates)
   local full
   for index, lane in ipairs(lanes) do
-    full = find_full(lane, own)
+    local own_rates = lane_rates and lane_rates[index] or NO_RATES
+    full = find_full(lane, own) or find_empty(own_rates, own, 2)
     if not full then
-      local empty = find_empty(rates, own)
+      local empty = find_empty(rates, own, 1)
       if empty then
         return empty
       end
-      for i = 1, #rates, 2 do
-        local bucket = bucket_of(rates[i] == '' and own or rates[i], rates[i + 1])
-        bucket.level = bucket.level + 1
-        bucket.is_taken = true
-      end
+      take_tokens(own_rates, own)
+      take_tokens(rates, own)
       for i = 1, #lane, 2 do
         local counter = lane[i] == '' and own or lane[i]
         sums[counter] = sum_of(counter) + 1
@@ -101,7 +109,7 @@ local left = refilling(run, lease)
 if left == 0 then
   for i = 1, #takes, 2 do
     local shape = shapes[takes[i + 1] + 1]
-    answers[(i + 1) / 2] = take(takes[i], shape[1], shape[2])
+    answers[(i + 1) / 2] = take(takes[i], shape[1], shape[2], shape[3])
   end
 end
 for counter, slots in pairs(taken) do

@@ -19,6 +19,7 @@ import yaml
 from click.testing import CliRunner, Result
 
 from invoke_gateway.cli.main import main
+from invoke_gateway.control.file_store import FileControlStore
 from invoke_gateway.queue.base import CannotOpen
 from invoke_gateway.queue.sqlite.file_check import OwnedByAnother, check_file
 from invoke_gateway.queue.sqlite.owned_file import OwnedFile
@@ -319,3 +320,30 @@ def test_what_is_in_the_way_is_found_without_a_running_loop_or_leftovers(tmp_pat
     assert found == ["listen"]
     with open(tmp_path / "gateway.yaml") as file:  # no descriptor of ours has a lock
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+# ---- the control state ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b'{"format": 2}'])
+def test_a_control_state_that_cannot_be_read_is_found_by_check(tmp_path: Path, data: bytes) -> None:
+    file = tmp_path / "control.json"
+    file.write_bytes(data)
+    result = check(tmp_path, control={"store": f"file://{file}"})
+    assert result.exit_code == 2
+    assert "control.store" in result.output
+    assert f"The control state {file}" in " ".join(result.output.split())
+    assert file.read_bytes() == data
+    assert not Path(f"{file}.lock").exists()
+
+
+async def test_the_process_that_owns_the_control_state_is_found_by_check(tmp_path: Path) -> None:
+    store = FileControlStore(tmp_path / "control.json")
+    await store.start()
+    settings = load(write(tmp_path, control={"store": f"file://{store.path}"}))
+    (found,) = StartupChecks().find_obstacles(settings)
+    await store.close()
+    assert found[0].key == "control.store"
+    assert found[0].message == f"The process {os.getpid()} owns the control state {store.path}"
+    assert found[1], "beside the running gateway it is none"
+    assert list(StartupChecks().find_obstacles(settings)) == []

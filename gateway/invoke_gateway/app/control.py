@@ -10,7 +10,7 @@ from time import time
 from ..asgi import App
 from ..control.base import ControlStore
 from ..control.existence import Existence
-from ..control.file_store import FileControlStore
+from ..control.file_store import FileControlStore, check_file
 from ..control.operations import ControlPlaneOperations
 from ..control.parts import ControlParts
 from ..control.store import MemoryControlStore, NoControlStore
@@ -51,6 +51,18 @@ def find_control_file(settings: Settings) -> Path | None:
         return None
     backend = _FOREIGN.sub("-", describe_backend(settings.backend.url, settings.region)).strip("-")
     return find_state_folder() / f"control-{settings.listen.port}-{backend}.json"
+
+
+def check_control_store(settings: Settings) -> None:
+    """Raises `CannotOpenControl` for what would keep the control store from being opened. Changes nothing."""
+    if settings.counters != "memory":
+        return
+    try:
+        path = find_control_file(settings)
+    except NoStateFolder:
+        return
+    if path is not None:
+        check_file(path, is_default=settings.control.store is None)
 
 
 class SettingsInForce:

@@ -25,6 +25,10 @@ class CannotOpenControl(Exception):
     """Reports a store that keeps the gateway from starting. The text has the cause and the action."""
 
 
+class OwnedByAnotherGateway(CannotOpenControl):
+    """Reports a file that a running process owns."""
+
+
 class ControlStore(Protocol):
     """Keeps what the operations have set.
 

@@ -17,11 +17,12 @@ import msgspec
 
 from ..policy.control_state import ControlState
 from ..policy.os_text import printable
-from .base import CannotOpenControl, ControlStoreError
+from .base import CannotOpenControl, ControlStoreError, OwnedByAnotherGateway
 from .store import MemoryControlStore
 
 FORMAT = 1
 
+_WRITABLE = "Make its folder writable, or name another file with control.store."
 _RESCUE = "Restore the file, or move it away to start with nothing set."
 
 
@@ -72,12 +73,43 @@ def read_state(path: Path) -> ControlState:
     """Returns the state in the file; nothing set where there is no file. Raises `CannotOpenControl`."""
     try:
         data = path.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return ControlState()
     except OSError as error:
         action = "Make it readable, or name another file with control.store."
         raise CannotOpenControl(f"The control state {path} cannot be read ({error.strerror}). {action}") from error
     return decode_state(data, path)
+
+
+def check_file(path: Path, *, is_default: bool) -> None:
+    """Raises `CannotOpenControl` for what would keep a gateway from opening this file. Changes nothing.
+
+    is_default: nobody has named the file, so a folder that cannot be written does not matter yet
+    """
+    read_state(path)
+    try:
+        lock = os.open(f"{os.path.realpath(path)}.lock", os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        is_unwritable = path.parent.exists() and not os.access(path.parent, os.W_OK | os.X_OK)
+        if (is_unwritable or not isinstance(error, FileNotFoundError)) and (not is_default or path.exists()):
+            raise CannotOpenControl(
+                f"The control state {path} cannot be locked ({error.strerror}). {_WRITABLE}"
+            ) from error
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise _read_owner(lock, printable(str(path))) from None
+    finally:
+        os.close(lock)
+
+
+def _read_owner(lock: int, where: str) -> OwnedByAnotherGateway:
+    owner = os.pread(lock, 20, 0).decode("ascii", "replace").strip() or "unknown"
+    return OwnedByAnotherGateway(
+        f"The process {owner} owns the control state {where}. "
+        "End it, or give this gateway a file of its own with control.store."
+    )
 
 
 class FileControlStore(MemoryControlStore):
@@ -144,17 +176,13 @@ class FileControlStore(MemoryControlStore):
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = os.open(f"{self.path}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            action = "Make its folder writable, or name another file with control.store."
-            raise ControlStoreError(f"{self.where} cannot be locked ({error.strerror}). {action}") from error
+            raise ControlStoreError(f"{self.where} cannot be locked ({error.strerror}). {_WRITABLE}") from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            owner = os.pread(lock, 20, 0).decode("ascii", "replace").strip() or "unknown"
+            owned = _read_owner(lock, self.where)
             os.close(lock)
-            raise CannotOpenControl(
-                f"The process {owner} owns the control state {self.where}. "
-                "End it, or give this gateway a file of its own with control.store."
-            ) from error
+            raise owned from error
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
         self._lock = lock

@@ -15,6 +15,8 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from ..admin_client import NoResponse, request
+from ..app.control import check_control_store
+from ..control.base import CannotOpenControl, OwnedByAnotherGateway
 from ..destinations.sqs import missing_extra
 from ..policy.destination_url import StreamTarget, parse_destination_url
 from ..policy.os_text import printable
@@ -145,6 +147,10 @@ class StartupChecks:
             yield from self._find_embedded_obstacles(settings)
         if settings.async_.mode == "queue" and not (settings.needs_embedded_store and settings.async_.store is None):
             yield from self._find_store_obstacles(settings)
+        try:
+            check_control_store(settings)
+        except CannotOpenControl as error:
+            yield Finding("control.store", *_split_cure(str(error))), isinstance(error, OwnedByAnotherGateway)
 
     def _find_embedded_obstacles(self, settings: Settings) -> Iterator[tuple[Finding, bool]]:
         try:

@@ -214,7 +214,10 @@ def change_until_killed(path: Path, after_lines: int, rng: random.Random) -> tup
     for _ in range(rng.randrange(2000)):  # somewhere within the next changes
         pass
     process.send_signal(signal.SIGKILL)
-    rest, _ = process.communicate()
+    rest = process.stdout.read()  # of its buffer too, which communicate() would pass by
+    process.wait()
+    for stream in (process.stdout, process.stderr):
+        stream.close()
     acknowledged = [int(line) for line in [*lines, *rest.splitlines()] if line.strip()]
     state = read_state(path)
     assert state.function("a", "f").reserved_concurrent_executions == state.version

@@ -212,3 +212,16 @@ def test_accounts_are_kept_apart() -> None:
             client.invoke(FunctionName="echo")
         with closing(served.boto3("111122223333")) as client, pytest.raises(ClientError, match="Rate Exceeded"):
             client.invoke(FunctionName="echo")
+
+
+def test_a_call_whose_upload_began_before_a_change_is_admitted_by_the_new_limit(
+    served: ControlGateway, client: Any
+) -> None:
+    """The answer of Put is a promise: from then on no call takes a slot by the limit before."""
+    with Wire(served.port) as wire:
+        whole = invoke("echo", b'{"slow": true}')
+        wire.send(whole[:-5])
+        served.until(lambda: served.server._invoke.server_state.tasks, "the call is under way")
+        client.put_function_concurrency(FunctionName="echo", ReservedConcurrentExecutions=0)
+        answer = wire.send(whole[-5:]).answer()
+    assert (answer.status, answer.json["Reason"]) == (429, RESERVED_REASON)

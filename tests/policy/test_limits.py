@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -228,3 +230,24 @@ def test_what_lanes_leave_to_each_other_is_never_more_than_the_account(
     contains = all(reserved is None or sum(configs.values()) <= reserved for reserved, configs in functions.values())
     if claimed <= total and contains:
         assert sum(ceilings.values()) <= total
+
+
+def test_a_plan_is_renewed_by_the_limits_in_force_and_keeps_its_rates() -> None:
+    first = Limits(AccountLimits("000000000000", 10, {"f": FunctionLimits(5, 50.0)}))
+    second = Limits(AccountLimits("000000000000", 10, {"f": FunctionLimits(1)}))
+    third = Limits(AccountLimits("000000000000", 10, {"f": FunctionLimits(0)}))
+    plan = first.default.plan("f")
+    second.supersede(first)
+    third.supersede(second)
+    assert plan.table is first.default
+    renewed = first.default.renew(plan, None)
+    assert renewed == replace(third.default.plan("f"), rates=plan.rates)
+    assert plan.lanes == first.default.plan("f").lanes
+
+
+def test_a_plan_of_an_account_that_is_no_longer_named_is_renewed_by_the_default_one() -> None:
+    first = Limits(AccountLimits("000000000000", 10), {"1" * 12: AccountLimits("1" * 12, 3)})
+    second = Limits(AccountLimits("000000000000", 7))
+    plan = first.of("1" * 12).plan("f")
+    second.supersede(first)
+    assert first.of("1" * 12).renew(plan, "prod") == second.default.plan("f")

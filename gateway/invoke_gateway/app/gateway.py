@@ -210,9 +210,11 @@ class Gateway:
 
     async def _replace_tables(self) -> None:
         allocated_until = time() - self.settings.provisioned.allocation_seconds
-        self.tables = await asyncio.to_thread(
+        made = await asyncio.to_thread(
             make_tables, self._in_force, self._control, at_start=self.settings, allocated_until=allocated_until
         )
+        made.limits.supersede(self.tables.limits)
+        self.tables = made
         self.events.on_limits_changed()
         self._await_allocation(find_next_allocation(self._control, allocated_until))
 

@@ -46,9 +46,14 @@ class Admission:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange: Exchange = scope[EXCHANGE]
-        assert exchange.plan is not None  # the authenticate stage sets it for every invocation
+        plan = exchange.plan
+        assert plan is not None  # the authenticate stage sets it for every invocation
+        table = plan.table
+        if table is not None and table.successor is not None:  # limits have changed, perhaps during a slow upload
+            function = exchange.invocation.function if exchange.invocation is not None else None
+            plan = exchange.plan = table.renew(plan, function.qualifier if function is not None else None)
         started = self._clock()
-        taken = await self._counters.acquire(exchange.plan)
+        taken = await self._counters.acquire(plan)
         exchange.admission_seconds = self._clock() - started
         if isinstance(taken, LimitReached):
             _refuse(exchange, taken)

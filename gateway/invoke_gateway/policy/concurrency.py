@@ -16,10 +16,10 @@ plan of a function that was never seen before is as quick to make as any other.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from ..refusals import Refusal
 
@@ -64,16 +64,30 @@ class Lane:
     rates: tuple[RateClaim, ...] = ()
 
 
+class PlanTable(Protocol):
+    """Describes the table that a plan was made of. `successor` is None as long as the table is in force."""
+
+    @property
+    def successor(self) -> object | None: ...
+
+    def renew(self, plan: Plan, qualifier: str | None) -> Plan:
+        """Returns the plan by the limits that are in force now."""
+
+
 @dataclass(slots=True)  # not frozen: one is made for each request, and freezing triples its price
 class Plan:
     """Lists the resources of a synchronous invocation of one function: the first free lane, and a token of
-    each rate."""
+    each rate.
+
+    table: the table that it was made of, which may have a successor before the slot is taken
+    """
 
     account: str
     label: str
     function_counter: str
     lanes: tuple[Lane, ...]
     rates: tuple[RateClaim, ...]
+    table: PlanTable | None = field(default=None, compare=False, repr=False)
 
 
 class LimitReached(NamedTuple):

@@ -74,6 +74,7 @@ class AccountLimits:
     set_by_api: functions whose reservation a control operation has set
     provisioned: provisioned concurrency by function and qualifier
     allocated_until: configurations that were changed after this time are not allocated yet (seconds since the epoch)
+    successor: the limits that have replaced these; None while these are in force
     """
 
     __slots__ = (
@@ -93,6 +94,7 @@ class AccountLimits:
         "requests_per_second",
         "reserved_concurrent_executions",
         "set_by_api",
+        "successor",
         "unreserved_concurrent_executions",
         "unreserved_provisioned",
     )
@@ -113,6 +115,7 @@ class AccountLimits:
         self.account = account
         self.set_by_api = set_by_api
         self.provisioned = provisioned or {}
+        self.successor: Limits | None = None
         self.concurrent_executions = concurrent_executions
         self.functions: Mapping[str, FunctionLimits] = functions or {}
         self.requests_per_second = requests_per_second
@@ -183,7 +186,15 @@ class AccountLimits:
         if qualifier is not None and self._lanes:
             lanes = self._lanes.get((name, qualifier), lanes)
         label = name if name in self._labels else OTHER
-        return Plan(self.account, label, self._function_prefix + name, lanes, rule.rates)
+        return Plan(self.account, label, self._function_prefix + name, lanes, rule.rates, self)
+
+    def renew(self, plan: Plan, qualifier: str | None) -> Plan:
+        """Returns a plan of this table by the limits that are in force now. Its rates stay as they are."""
+        name = plan.function_counter.removeprefix(self._function_prefix)
+        table = self
+        while table.successor is not None:
+            table = table.successor.of(self.account)
+        return replace(table.plan(name, qualifier), rates=plan.rates)
 
     def pool_plan(self) -> Plan:
         """Returns the plan of a slot of the unreserved pool itself, without a function."""
@@ -288,6 +299,11 @@ class Limits:
     def knows(self, caller: Caller) -> bool:
         """Returns whether the settings name this caller, so that the caller may have a rate of its own."""
         return caller.access_key_id in self.credentials or caller.account in self.accounts
+
+    def supersede(self, before: Limits) -> None:
+        """Replaces the limits that were in force before. Plans of theirs are renewed before they take a slot."""
+        for account in before.all():
+            account.successor = self
 
     def all(self) -> list[AccountLimits]:
         return [self.default, *self.accounts.values()]

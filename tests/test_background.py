@@ -287,6 +287,9 @@ BARE = {
     "queue/depths.py": "a look, whose failure is what the look says",
     "counters/shared/lease_thread.py": "the thread of the heartbeat, started again by itself",
     "telemetry/line_writer.py": "the thread of the log, which goes on after any failure and logs that",
+    "control/store.py": "a change, awaited by its request and at the end",
+    "workers/embedded_server.py": "reads the server's output to its end, and is awaited after it",
+    "workers/server_guard.py": "ends the server with its supervisor, in a process of its own",
     "testing/child.py": "ends the process with its parent",
 }
 """Files that start tasks or threads by themselves, and who notices their end."""

@@ -15,7 +15,7 @@ from tests.support.sockets import (
 READ_TIMEOUT = 1.0  # seconds
 HEAD = "POST /2015-03-31/functions/{}/invocations HTTP/1.1\r\nHost: gateway\r\n"
 CHUNKED = "Transfer-Encoding: chunked"
-PASSED = "/2015-03-31/functions"  # CreateFunction: no invocation, handed on as it comes
+PASSED = "/2018-10-31/layers/l/versions"  # PublishLayerVersion: no invocation, handed on as it comes
 SMUGGLED = invoke("smuggled")
 LARGEST_EVENT = b'"' + b"x" * (6_291_456 - 2) + b'"'
 EXPECT = "Expect: 100-continue"

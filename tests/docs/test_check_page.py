@@ -9,7 +9,7 @@ import pytest
 from invoke_gateway.server import startup_checks
 from tests.cli.commands import invoke
 
-PAGE = (Path(__file__).parent.parent / "docs" / "reference" / "check.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "check.md").read_text()
 
 
 def _blocks(language: str) -> list[str]:

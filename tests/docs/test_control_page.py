@@ -15,7 +15,7 @@ from awscli.clidriver import create_clidriver
 from tests.support.processes import bare_environment
 from tests.support.served import Served, served
 
-PAGE = Path(__file__).parents[1] / "docs" / "guides" / "control-plane.md"
+PAGE = Path(__file__).parents[2] / "docs" / "guides" / "control-plane.md"
 REASON = "ReservedFunctionConcurrentInvocationLimitExceeded"
 ATTEMPTS = 5  # on a busy machine three commands may not overlap
 

@@ -11,4 +11,5 @@ if lease > 0 and ends and ends - keep > now + lease / 2 then
 end
 local slots = tonumber(call('HGET', key_of(gateway), counter) or 0)
 forget(gateway)
+call('HDEL', RECOVERY, 'known/' .. gateway) -- a lease alone, which may be an old copy, ends no wait for it
 return cmsgpack.pack({ OK, slots })

@@ -61,7 +61,7 @@ local function forget(gateway)
   call('ZREM', LEASES, gateway)
   call('HDEL', SEQ, gateway, gateway .. '/reply', gateway .. '/run')
   call('HDEL', LIMITS, gateway)
-  call('HDEL', RECOVERY, 'of/' .. gateway, 'known/' .. gateway)
+  call('HDEL', RECOVERY, 'of/' .. gateway)
 end
 
 -- Forget the gateways whose lease has ended. But where nobody at all was heard for half a lease, it is the store that was

@@ -12,6 +12,9 @@ local function report()
   if call('HGET', RECOVERY, 'tag') ~= tag then
     call('DEL', RECOVERY)
     call('HSET', RECOVERY, 'tag', tag)
+    for _, other in ipairs(call('ZRANGE', LEASES, 0, -1)) do
+      call('HSET', RECOVERY, 'known/' .. other, 1)
+    end
   end
   call('HSET', RECOVERY, 'of/' .. gateway, string.format('0 %d %d', workers, expected))
   for _, other in ipairs(known) do

@@ -161,7 +161,7 @@ class StatusEndpoint:
         }
 
     def _find_problems(self, gateway: Row, ready: Row, queue: Row | None) -> list[Row]:
-        causes = set(gateway["degraded"])
+        causes = {problem["cause"] for problem in gateway["problems"]}
         trouble = self._shared.trouble if self._shared is not None else None
         details: dict[str, str | None] = dict.fromkeys(("store_unavailable", "store_recovering"), trouble)
         if ready["backend"] == "down":

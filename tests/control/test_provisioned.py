@@ -214,3 +214,7 @@ def test_admission_is_given_what_is_provisioned(served: ControlGateway, client: 
     limits = served.server.gateway.tables.limits.default
     assert {name: config.requested for name, config in limits.provisioned["echo"].items()} == {"prod": 3}
     assert limits.provisioned["echo"]["prod"].version == "1"
+    client.update_alias(**ECHO, Name="prod", FunctionVersion="3")  # its calls run on the other version from now on
+    assert served.server.gateway.tables.limits.default.provisioned["echo"]["prod"].version == "3"
+    client.update_alias(**ECHO, Name="weighted", FunctionVersion="3")  # which is not provisioned
+    assert list(served.state.function("000000000000", "echo").provisioned) == ["prod"]

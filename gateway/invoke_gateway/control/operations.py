@@ -8,7 +8,13 @@ from collections.abc import Callable
 from ..policy import control_errors as errors
 from ..policy.control_errors import ControlRefusal
 from ..policy.control_paths import ControlOperation, find_function, find_name_problems
-from ..policy.control_state import NOTHING, FunctionControl, with_provisioned, without_qualifier
+from ..policy.control_state import (
+    NOTHING,
+    FunctionControl,
+    with_alias_version,
+    with_provisioned,
+    without_qualifier,
+)
 from .base import BackendReply, ControlAnswer, ControlRequest, ControlStoreError
 from .documents import read_object, replace_members
 from .event_invoke import CheckDestination, EventInvokeConfigs
@@ -96,6 +102,10 @@ class ControlPlaneOperations:
             await self._change(call, lambda now: without_qualifier(now, qualifier) if qualifier else NOTHING)
         elif operation is ControlOperation.DELETE_ALIAS:
             await self._change(call, lambda now: with_provisioned(now, request.target.alias, None))
+        elif operation is ControlOperation.UPDATE_ALIAS:
+            version = read_object(reply.body).get("FunctionVersion")
+            if isinstance(version, str):
+                await self._change(call, lambda now: with_alias_version(now, request.target.alias, version))
         return reply
 
     async def _follow_creation(self, request: ControlRequest, reply: BackendReply) -> BackendReply:

@@ -116,6 +116,14 @@ def with_provisioned(function: FunctionControl, qualifier: str, config: Provisio
     return msgspec.structs.replace(function, provisioned=_with(function.provisioned, qualifier, config))
 
 
+def with_alias_version(function: FunctionControl, alias: str, version: str) -> FunctionControl:
+    """Returns the values with another version behind a provisioned alias."""
+    config = function.provisioned.get(alias)
+    if config is None:
+        return function
+    return with_provisioned(function, alias, msgspec.structs.replace(config, version=version))
+
+
 def with_event_invoke(function: FunctionControl, qualifier: str, config: EventInvokeConfig | None) -> FunctionControl:
     return msgspec.structs.replace(function, event_invoke=_with(function.event_invoke, qualifier, config))
 

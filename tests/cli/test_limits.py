@@ -26,6 +26,10 @@ LIMITS: dict[str, Any] = {
                     "set_by": "API",
                     "oldest_seconds": 1.2,
                     "throttles": {"ReservedFunctionConcurrentInvocationLimitExceeded": 3},
+                    "provisioned": [
+                        {"version": "7", "aliases": ["live"], "requested": 1, "ceiling": 1, "in_flight": 1},
+                        {"version": "8", "aliases": [], "requested": 1, "ceiling": 0, "in_flight": 0},
+                    ],
                 },
                 {"function": "[red]x[/red]", "in_flight": 1, "ceiling": 8, "reserved": False, "throttles": {}},
             ],
@@ -45,7 +49,10 @@ def test_limits_shows_account_pool_and_functions(monkeypatch: pytest.MonkeyPatch
     assert ["000000000000", "all", "3", "10", "ConcurrentInvocationLimitExceeded", "4"] in rows
     assert ["unreserved", "1", "8"] in rows
     checkout = ["checkout", "2", "2", "API", "1.2", "s", "ReservedFunctionConcurrentInvocationLimitExceeded", "3"]
-    assert checkout in rows
+    assert rows[rows.index(checkout) + 1 :][:2] == [
+        ["provisioned:", "7", "(live)", "1", "1"],
+        ["provisioned:", "8", "0", "0"],
+    ]
     assert ["[red]x[/red]", "1", "8", "shared"] in rows
     assert ["and", "7", "more"] in rows
 

@@ -45,7 +45,8 @@ class LambdaBackend:
         if segments[-1] in ("invocations", "invoke-async", "response-streaming-invocations"):
             return False
         self.asked.append((method, parts.path))
-        qualifier = parse_qs(parts.query).get("Qualifier", [None])[0]
+        query = parse_qs(parts.query)
+        qualifier = query.get("Qualifier", [None])[0]
         match (method, *segments[1:]):
             case ("GET", "account-settings") if self.account_settings is not None:
                 _send(call, 200, self.account_settings)
@@ -57,6 +58,12 @@ class LambdaBackend:
                 self._get(call, text, qualifier)
             case ("DELETE", "functions", text):
                 self._delete(call, text, qualifier)
+            case ("GET", "functions", text, "aliases"):
+                self._list_aliases(call, parse_name(text).name, query.get("FunctionVersion", [None])[0])
+            case ("POST", "functions", text, "aliases"):
+                wanted = json.loads(call.body)
+                self._set_alias(parse_name(text).name, wanted["Name"], wanted)
+                _send(call, 201, self._describe_alias(parse_name(text).name, wanted["Name"]))
             case (_, "functions", text, "aliases", alias):
                 self._serve_alias(call, parse_name(text).name, alias)
             case _:
@@ -99,14 +106,25 @@ class LambdaBackend:
             call.answer(204, b"")
         else:
             if call.method == b"PUT":
-                wanted = json.loads(call.body)
-                weights = (wanted.get("RoutingConfig") or {}).get("AdditionalVersionWeights", {})
-                self.aliases[name, alias] = (wanted["FunctionVersion"], weights)
-            version, weights = self.aliases[name, alias]
-            document = {"AliasArn": arn_of(name, alias), "Name": alias, "FunctionVersion": version}
-            if weights:
-                document["RoutingConfig"] = {"AdditionalVersionWeights": weights}
-            _send(call, 200, document)
+                self._set_alias(name, alias, json.loads(call.body))
+            _send(call, 200, self._describe_alias(name, alias))
+
+    def _set_alias(self, name: str, alias: str, wanted: dict[str, Any]) -> None:
+        weights = (wanted.get("RoutingConfig") or {}).get("AdditionalVersionWeights", {})
+        self.aliases[name, alias] = (wanted["FunctionVersion"], weights)
+
+    def _describe_alias(self, name: str, alias: str) -> dict[str, Any]:
+        version, weights = self.aliases[name, alias]
+        document = {"AliasArn": arn_of(name, alias), "Name": alias, "FunctionVersion": version}
+        return {**document, "RoutingConfig": {"AdditionalVersionWeights": weights}} if weights else document
+
+    def _list_aliases(self, call: BackendCall, name: str, version: str | None) -> None:
+        rows = [
+            self._describe_alias(of, alias)
+            for (of, alias), (points_to, _) in self.aliases.items()
+            if of == name and version in (None, points_to)
+        ]
+        _send(call, 200, {"Aliases": rows})
 
 
 _MISSING = "ResourceNotFoundException"

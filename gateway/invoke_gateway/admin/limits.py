@@ -116,6 +116,7 @@ def describe_function(
     """Describes one function of an account, which need not be in the settings."""
     counter = account.function_counter(name)
     limits = account.functions.get(name)
+    provisioned = _describe_provisioned(account, name, levels)
     return {
         "function": name,
         **count_in_flight(levels, counter),
@@ -125,4 +126,19 @@ def describe_function(
         "set_by": account.set_by(name),
         "oldest_seconds": round(levels.oldest_seconds(counter), 3),
         "throttles": throttles,
+        **({"provisioned": provisioned} if provisioned else {}),
     }
+
+
+def _describe_provisioned(account: AccountLimits, name: str, levels: SlotCounts) -> list[dict[str, object]]:
+    """Describes the provisioned concurrency of each version: requested, allocated and in use."""
+    return [
+        {
+            "version": version.version,
+            "aliases": [qualifier for qualifier in version.qualifiers if qualifier != version.version],
+            "requested": version.slots,
+            "ceiling": version.allocated,
+            **count_in_flight(levels, account.provisioned_counter(name, version.version)),
+        }
+        for version in account.provisioned_versions.get(name, ())
+    ]

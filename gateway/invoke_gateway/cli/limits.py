@@ -24,8 +24,8 @@ _OLD = 3.0  # seconds: the store is read for every request, so older sums mean t
 def limits(ctx: click.Context, admin: Address, once: bool, as_json: bool) -> None:
     """Watch what a running gateway counts.
 
-    Of each account: all, the unreserved pool, then its functions; in flight, ceiling, who set it, the age of
-    the oldest call, and throttles by reason.
+    Of each account: all, the unreserved pool, then its functions with their provisioned versions; in flight,
+    ceiling, who set it, the age of the oldest call, and throttles by reason.
     """
     client, console = open_client(admin), make_console()
     try:
@@ -91,11 +91,21 @@ def _add_account(table: Table, account: dict[str, Any], *, is_shared: bool) -> N
     ]
     for function in account.get("functions", ()):
         rows.append((Text(), Text(str(function.get("function", ""))), function, function.get("ceiling")))
+        rows += [
+            (Text(), _name_version(version), version, version.get("ceiling"))
+            for version in function.get("provisioned", ())
+        ]
     for row in rows:
         _add_row(table, *row, is_shared=is_shared)
     if left_out := account.get("functions_left_out", 0):
         table.add_row("", Text(f"and {left_out} more", style="dim"))
     table.add_section()
+
+
+def _name_version(version: dict[str, Any]) -> Text:
+    aliases = ", ".join(map(str, version.get("aliases", ())))
+    named = f"{version.get('version', '')} ({aliases})" if aliases else str(version.get("version", ""))
+    return Text(f"  provisioned: {named}", style="italic")
 
 
 def _add_row(

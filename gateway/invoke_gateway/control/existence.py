@@ -92,11 +92,18 @@ class Existence:
         reply = await self.ask(path, "", headers)
         if not _exists(reply, "GetAlias"):
             return None
-        found = read_object(reply.body)
-        version = found.get("FunctionVersion")
-        routing = found.get("RoutingConfig")
-        weights = routing.get("AdditionalVersionWeights") if isinstance(routing, dict) else None
-        return Alias(version if isinstance(version, str) else None, weights if isinstance(weights, dict) else {})
+        return read_alias(reply)[1]
+
+    async def list_aliases(self, function: Function, version: str, headers: Mapping[bytes, bytes]) -> list[str]:
+        """Returns the aliases that point to a version and have no weights; none where the backend does not list
+        them."""
+        if not self._is_checked:
+            return []
+        path = f"/2015-03-31/functions/{self._write(function)}/aliases"
+        reply = await self.ask(path, f"FunctionVersion={quote(version, safe='')}", headers)
+        rows = read_object(reply.body).get("Aliases") if reply.status == 200 else None
+        found = [_read_alias(row) for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+        return [name for name, alias in found if name is not None and alias == Alias(version, {})]
 
     def forget(self, account: str, name: str) -> None:
         """Forgets the answers about a function, which has changed."""
@@ -126,6 +133,18 @@ class Existence:
         if function.account is None:
             return function.name
         return quote(make_prefix(function, self._region, function.account) + function.name, safe="")
+
+
+def read_alias(reply: BackendReply) -> tuple[str | None, Alias]:
+    """Reads the name of an alias, and the alias, from a reply that describes one."""
+    return _read_alias(read_object(reply.body))
+
+
+def _read_alias(found: Mapping[str, object]) -> tuple[str | None, Alias]:
+    name, version, routing = found.get("Name"), found.get("FunctionVersion"), found.get("RoutingConfig")
+    weights = routing.get("AdditionalVersionWeights") if isinstance(routing, dict) else None
+    alias = Alias(version if isinstance(version, str) else None, weights if isinstance(weights, dict) else {})
+    return name if isinstance(name, str) else None, alias
 
 
 class CollectedReply:

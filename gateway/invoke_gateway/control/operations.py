@@ -8,17 +8,11 @@ from collections.abc import Callable
 from ..policy import control_errors as errors
 from ..policy.control_errors import ControlRefusal
 from ..policy.control_paths import ControlOperation, find_function, find_name_problems
-from ..policy.control_state import (
-    NOTHING,
-    FunctionControl,
-    with_alias_version,
-    with_provisioned,
-    without_qualifier,
-)
+from ..policy.control_state import NOTHING, FunctionControl, with_alias, with_provisioned, without_qualifier
 from .base import BackendReply, ControlAnswer, ControlRequest, ControlStoreError
 from .documents import read_object, replace_members
 from .event_invoke import CheckDestination, EventInvokeConfigs
-from .existence import BackendHasNoAnswer
+from .existence import BackendHasNoAnswer, read_alias
 from .function_settings import FunctionSettings
 from .parts import ControlCall, ControlParts, Operations, Result, refuse_invalid
 from .provisioned import ProvisionedConcurrency
@@ -101,11 +95,14 @@ class ControlPlaneOperations:
             qualifier = call.qualifier
             await self._change(call, lambda now: without_qualifier(now, qualifier) if qualifier else NOTHING)
         elif operation is ControlOperation.DELETE_ALIAS:
-            await self._change(call, lambda now: with_provisioned(now, request.target.alias, None))
-        elif operation is ControlOperation.UPDATE_ALIAS:
-            version = read_object(reply.body).get("FunctionVersion")
-            if isinstance(version, str):
-                await self._change(call, lambda now: with_alias_version(now, request.target.alias, version))
+            alias = request.target.alias
+            await self._change(call, lambda now: with_alias(with_provisioned(now, alias, None), alias, None))
+        elif operation in (ControlOperation.CREATE_ALIAS, ControlOperation.UPDATE_ALIAS):
+            name, found = read_alias(reply)
+            if name is not None:
+                await self._change(
+                    call, lambda now: with_alias(now, name, found.version, has_weights=bool(found.weights))
+                )
         return reply
 
     async def _follow_creation(self, request: ControlRequest, reply: BackendReply) -> BackendReply:

@@ -56,7 +56,7 @@ class ProvisionedConcurrency:
         if isinstance(found, ControlRefusal):
             return found
         pointed = [] if not is_version(qualifier) else await self._find_provisioned_versions(call)
-        config = ProvisionedConfig(wanted, parts.now(), found.version)
+        config = ProvisionedConfig(wanted, parts.now(), found.version, await self._list_aliases(call, found.version))
 
         def change(state: ControlState, function: FunctionControl) -> FunctionControl | ControlRefusal:
             others = function.provisioned_concurrent_executions
@@ -70,6 +70,13 @@ class ProvisionedConcurrency:
             return refused or with_provisioned(function, qualifier, config)
 
         return await parts.change(call, change) or answer(describe_provisioned(config, is_allocated=False), 202)
+
+    async def _list_aliases(self, call: ControlCall, version: str | None) -> tuple[str, ...]:
+        """Returns the other aliases of a version, whose calls have its provisioned concurrency as well."""
+        if version is None:
+            return ()
+        found = await self._parts.existence.list_aliases(call.function, version, call.headers)
+        return tuple(name for name in found if name != call.qualifier)
 
     async def _find_provisioned_versions(self, call: ControlCall) -> list[str | None]:
         """Returns the versions that the function's provisioned aliases point to now."""

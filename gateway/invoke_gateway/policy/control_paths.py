@@ -43,6 +43,7 @@ class ControlOperation(StrEnum):
     GET_FUNCTION = "GetFunction"
     CREATE_FUNCTION = "CreateFunction"
     DELETE_FUNCTION = "DeleteFunction"
+    CREATE_ALIAS = "CreateAlias"
     UPDATE_ALIAS = "UpdateAlias"
     DELETE_ALIAS = "DeleteAlias"
 
@@ -52,6 +53,7 @@ WATCHED = frozenset(
         ControlOperation.GET_FUNCTION,
         ControlOperation.CREATE_FUNCTION,
         ControlOperation.DELETE_FUNCTION,
+        ControlOperation.CREATE_ALIAS,
         ControlOperation.UPDATE_ALIAS,
         ControlOperation.DELETE_ALIAS,
     }
@@ -120,6 +122,8 @@ def _find(method: str, segments: list[str]) -> tuple[ControlOperation, str, str]
             return _SUFFIXES[method, suffix], name, ""
         case ("GET", "functions", name, "event-invoke-config", "list"):
             return ControlOperation.LIST_EVENT_INVOKE, name, ""
+        case ("POST", "functions", name, "aliases"):
+            return ControlOperation.CREATE_ALIAS, name, ""
         case ("PUT", "functions", name, "aliases", alias):
             return ControlOperation.UPDATE_ALIAS, name, alias
         case ("DELETE", "functions", name, "aliases", alias):

@@ -24,12 +24,14 @@ class ProvisionedConfig(_Value, frozen=True):
 
     requested: slots
     modified_at: the time of the change (seconds since the epoch)
-    version: the version that an alias pointed to at that time; None where the backend has not named one
+    version: the version that an alias points to; None where the backend has not named one
+    aliases: further aliases of that version
     """
 
     requested: int
     modified_at: float
     version: str | None = None
+    aliases: tuple[str, ...] = ()
 
 
 class EventInvokeConfig(_Value, frozen=True):
@@ -116,12 +118,21 @@ def with_provisioned(function: FunctionControl, qualifier: str, config: Provisio
     return msgspec.structs.replace(function, provisioned=_with(function.provisioned, qualifier, config))
 
 
-def with_alias_version(function: FunctionControl, alias: str, version: str) -> FunctionControl:
-    """Returns the values with another version behind a provisioned alias."""
-    config = function.provisioned.get(alias)
-    if config is None:
-        return function
-    return with_provisioned(function, alias, msgspec.structs.replace(config, version=version))
+def with_alias(
+    function: FunctionControl, alias: str, version: str | None, *, has_weights: bool = False
+) -> FunctionControl:
+    """Returns the values after an alias was pointed to a version; None: it was deleted. An alias with provisioned
+    concurrency of its own takes that along; another one, without weights, has that of the version."""
+
+    def follow(qualifier: str, config: ProvisionedConfig) -> ProvisionedConfig:
+        if qualifier == alias:
+            return config if version is None else msgspec.structs.replace(config, version=version, aliases=())
+        others = tuple(name for name in config.aliases if name != alias)
+        is_served = version is not None and version == config.version and not has_weights
+        return msgspec.structs.replace(config, aliases=(*others, alias) if is_served else others)
+
+    provisioned = {qualifier: follow(qualifier, config) for qualifier, config in function.provisioned.items()}
+    return msgspec.structs.replace(function, provisioned=provisioned)
 
 
 def with_event_invoke(function: FunctionControl, qualifier: str, config: EventInvokeConfig | None) -> FunctionControl:

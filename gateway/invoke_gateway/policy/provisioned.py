@@ -33,6 +33,6 @@ def sum_by_version(configs: Mapping[str, ProvisionedConfig], allocated_until: fl
         version = config.version or qualifier
         known = found.get(version) or VersionSlots(version, (version,), 0, 0)
         allocated = config.requested if config.modified_at <= allocated_until else 0
-        qualifiers = known.qualifiers if qualifier in known.qualifiers else (*known.qualifiers, qualifier)
+        qualifiers = tuple(dict.fromkeys((*known.qualifiers, qualifier, *config.aliases)))
         found[version] = VersionSlots(version, qualifiers, known.slots + config.requested, known.allocated + allocated)
     return tuple(found.values())

@@ -21,6 +21,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "admin": (
         *CORE,
         "background",
+        "control.base",
+        "control.bulk",
         "counters.base",
         "counters.holders",
         "queue",

@@ -52,6 +52,15 @@ class QueueFailed(AdminRequestFailed):
     """Reports events that could not be listed, or an action on them that failed."""
 
 
+class ControlFailed(AdminRequestFailed):
+    """Reports values of control operations that could not be read, set or dropped.
+
+    mistakes: `key` and `text` of each value that is refused
+    """
+
+    mistakes: tuple[dict[str, Any], ...] = ()
+
+
 def request(
     admin: object,
     path: str,
@@ -184,6 +193,25 @@ class AdminClient:
 
     def drop_held_events(self, origin: str | None) -> dict[str, Any]:
         return self._fetch(QueueFailed, "/queue/held", "dropped", method="DELETE", query={"origin": origin})
+
+    # What control operations have set. Each method raises `ControlFailed`.
+
+    def export_control(self, account: str | None = None) -> dict[str, Any]:
+        return self._fetch(ControlFailed, "/control", "accounts", "settings", query={"account": account})
+
+    def import_control(self, document: dict[str, Any]) -> dict[str, Any]:
+        """Sets all values of a document, or none; `mistakes` of the failure has why."""
+        status, answer = self._send(ControlFailed, "/control", "POST", json.dumps(document).encode(), TIMEOUT)
+        if status == 200 and isinstance(answer, dict) and "changed" in answer:
+            return answer
+        failure = ControlFailed(self._describe("/control", status, answer), status)
+        if isinstance(answer, dict):
+            failure.mistakes = tuple(answer.get("mistakes", ()))
+        raise failure
+
+    def reset_control(self, function: str, account: str | None = None) -> dict[str, Any]:
+        query = {"function": function, "account": account}
+        return self._fetch(ControlFailed, "/control", "dropped", method="DELETE", query=query)
 
     def _fetch(
         self,

@@ -37,7 +37,7 @@ class BadDocument(Exception):
         self.status = status
 
 
-async def read_body(request: Request, what: str, at_most: str) -> bytes:
+async def read_body(request: Request, what: str, at_most: str, most_bytes: int = _MOST_BYTES) -> bytes:
     """Reads the body of a request, which must be declared as JSON. `what` is named in errors. Raises `BadDocument`."""
     # A browser lets pages of any origin post forms and plain text, but sends JSON only after a preflight request, which
     # this listener never grants.
@@ -48,8 +48,8 @@ async def read_body(request: Request, what: str, at_most: str) -> bytes:
     try:
         async for piece in request.stream():
             body += piece
-            if len(body) > _MOST_BYTES:
-                raise BadDocument(f"The body is longer than {_MOST_BYTES} bytes. Send {at_most}.", 413)
+            if len(body) > most_bytes:
+                raise BadDocument(f"The body is longer than {most_bytes} bytes. Send {at_most}.", 413)
     except ClientDisconnect:
         raise BadDocument("The body ended early. Send all of it.") from None  # no client reads this
     return body

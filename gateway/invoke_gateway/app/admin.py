@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from .. import __version__
 from ..admin.app import AdminApp
+from ..admin.control import ControlEndpoint
 from ..admin.fault_scripts import FaultEndpoint
 from ..admin.holder_sources import LocalHolders, SharedHolders
 from ..admin.holds import HoldEndpoint, Holds
@@ -27,6 +28,7 @@ from ..admin.readiness import Readiness
 from ..admin.status import StatusEndpoint
 from ..background import BackgroundTasks
 from ..buffers import Buffers
+from ..control.bulk import BulkOperations
 from ..counters.base import Counters
 from ..policy.fault_script import FaultScripts
 from ..policy.limits import Limits
@@ -69,8 +71,10 @@ class GatewayAdmin:
         tasks: BackgroundTasks,
         reload_state: ReloadState,
         is_draining: Callable[[], bool],
+        bulk: BulkOperations | None,
     ) -> None:
         self._counters = counters
+        self._bulk = bulk
         self._shared = shared
         self._limits = limits
         self._totals = totals
@@ -168,6 +172,7 @@ class GatewayAdmin:
                 *InFlightEndpoint(self.holder_source).routes(),
                 *faults.routes(),
                 *QueueEndpoint(self._events.local_queue).routes(),
+                *ControlEndpoint(self._bulk, find_account=self._find_account).routes(),
             ],
             live_stream=self.live_stream,
             refusals=self._last_refusals,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from time import time
+from time import gmtime, strftime, time
 
 from ..asgi import App
 from ..control.base import ControlStore
+from ..control.bulk import BulkOperations
 from ..control.existence import Existence
+from ..control.export import Export
 from ..control.file_store import FileControlStore, check_file
 from ..control.operations import ControlPlaneOperations
 from ..control.parts import ControlParts
@@ -23,6 +25,7 @@ from ..policy.store_url import find_file_path
 from ..queue.origin import describe_backend
 from ..settings import Account, Settings
 from ..state_folder import NoStateFolder, find_state_folder
+from .limits import resolve_destination
 
 _FOREIGN = re.compile(r"[^a-z0-9.-]+")
 
@@ -111,45 +114,92 @@ class SettingsInForce:
         return sums[account]
 
 
-def make_control_plane(
-    store: ControlStore,
-    last: App,
-    *,
-    at_start: Settings,
-    settings: Callable[[], Settings],
-    limits: Callable[[], Limits],
-) -> ControlPlane:
-    """Makes the stage for requests that are no invocation.
+class Control:
+    """Composes the control plane before a backend.
 
-    last: the stage that sends a request to the backend
-    settings: returns the settings in force
-    limits: returns the limits in force
+    stage: the stage for requests that are no invocation
+    bulk: sets and drops many values
     """
-    parts = ControlParts(
-        store=store,
-        existence=Existence(last, region=at_start.region, is_checked=at_start.control.check_existence),
-        settings=SettingsInForce(settings),
-        region=at_start.region,
-        now=time,
-    )
 
-    def find_account(account: str | None) -> str:
-        return limits().of(account).account
+    def __init__(
+        self,
+        store: ControlStore,
+        last: App,
+        *,
+        at_start: Settings,
+        settings: Callable[[], Settings],
+        limits: Callable[[], Limits],
+    ) -> None:
+        """Composes it.
 
-    def check_destination(arn: str) -> UnreachableDestination | None:
-        target = find_target(arn, region=at_start.region, sqs_endpoint=at_start.control.sqs_endpoint)
+        last: the stage that sends a request to the backend
+        settings: returns the settings in force
+        limits: returns the limits in force
+        """
+        self._at_start = at_start
+        self._settings = settings
+        self._limits = limits
+        self._existence = Existence(last, region=at_start.region, is_checked=at_start.control.check_existence)
+        self._in_force = SettingsInForce(settings)
+        self.stage = ControlPlane(
+            last, operations=self._make_operations(store), credentials=lambda: limits().credentials
+        )
+        self.bulk = BulkOperations(
+            store,
+            Export(name_account=name_account, find_target=lambda arn: resolve_destination(at_start, arn)),
+            make_operations=self._make_operations,
+            find_account=self._find_named_account,
+            make_headers=self._make_headers,
+            region=at_start.region,
+            default_account=DEFAULT_ACCOUNT,
+        )
+
+    def _make_operations(self, store: ControlStore) -> ControlPlaneOperations:
+        parts = ControlParts(
+            store=store,
+            existence=self._existence,
+            settings=self._in_force,
+            region=self._at_start.region,
+            now=time,
+        )
+        return ControlPlaneOperations(
+            parts,
+            find_account=lambda account: self._limits().of(account).account,
+            check_destination=self._check_destination,
+            allocation_seconds=self._at_start.provisioned.allocation_seconds,
+        )
+
+    def _check_destination(self, arn: str) -> UnreachableDestination | None:
+        settings = self._at_start
+        target = find_target(arn, region=settings.region, sqs_endpoint=settings.control.sqs_endpoint)
         if isinstance(target, UnreachableDestination):
             return target
         missing = missing_extra([target])
         return None if missing is None else UnreachableDestination(missing)
 
-    return ControlPlane(
-        last,
-        operations=ControlPlaneOperations(
-            parts,
-            find_account=find_account,
-            check_destination=check_destination,
-            allocation_seconds=at_start.provisioned.allocation_seconds,
-        ),
-        credentials=lambda: limits().credentials,
-    )
+    def _find_named_account(self, name: str) -> str | None:
+        if name in ("default", DEFAULT_ACCOUNT):
+            return DEFAULT_ACCOUNT
+        return name if name in self._settings().accounts else None
+
+    def _make_headers(self, account: str) -> Mapping[bytes, bytes]:
+        return make_headers(account, self._settings())
+
+
+def name_account(account: str) -> str:
+    """Returns the name of an account in the settings."""
+    return "default" if account == DEFAULT_ACCOUNT else account
+
+
+def make_headers(account: str, settings: Settings) -> Mapping[bytes, bytes]:
+    """Makes the headers of a request of the gateway's own. They name an account, as emulators read it, and are not
+    signed."""
+    name = name_account(account)
+    keys = (key for key, owner in settings.credentials.items() if owner == name)
+    date = strftime("%Y%m%dT%H%M%SZ", gmtime())
+    scope = f"{date[:8]}/{settings.region}/lambda/aws4_request"
+    credential = f"AWS4-HMAC-SHA256 Credential={next(keys, account)}/{scope}"
+    return {
+        b"authorization": f"{credential}, SignedHeaders=host;x-amz-date, Signature={'0' * 64}".encode(),
+        b"x-amz-date": date.encode(),
+    }

@@ -36,7 +36,7 @@ from ..upstream.health import BackendState, BackendWatch
 from ..write_batcher import WriteBatcher
 from .admin import GatewayAdmin
 from .backend import make_forward, make_function_errors, make_pool
-from .control import make_control_plane, make_control_store
+from .control import Control, make_control_store
 from .events import EventParts, make_events
 from .limits import NOTHING_SET, find_next_allocation, make_tables
 from .recorder import ExchangeRecorder
@@ -114,8 +114,10 @@ class Gateway:
             ),
         )
         self._recorder.on_call_refused = self.events.on_call_refused
+        control = None if self.control_store is None else self._make_control(self.control_store, last)
         self.admin = GatewayAdmin(
             settings,
+            bulk=None if control is None else control.bulk,
             counters=self.counters,
             shared=self.shared,
             limits=lambda: self.tables.limits,
@@ -132,13 +134,12 @@ class Gateway:
             is_draining=lambda: self.is_draining,
         )
         self.cors = CorsRules(settings.cors.allow_origins) if settings.cors.allow_origins else None
-        control = None if self.control_store is None else self._make_control_plane(self.control_store, last)
-        self.stages = self._list_stages(settings, last, others=control)
+        self.stages = self._list_stages(settings, last, others=None if control is None else control.stage)
         self.invoke = _chain(self.stages, last)
 
-    def _make_control_plane(self, store: ControlStore, last: App) -> App:
+    def _make_control(self, store: ControlStore, last: App) -> Control:
         store.put_in_force = self._adopt_control
-        return make_control_plane(
+        return Control(
             store,
             last,
             at_start=self.settings,

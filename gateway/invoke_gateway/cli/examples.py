@@ -27,6 +27,15 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "invoke-gateway limits --once",
         "invoke-gateway limits --json --admin 10.0.0.7:9002",
     ),
+    "control export": (
+        "invoke-gateway control export >> gateway.yaml",
+        "invoke-gateway control export --json > control.json",
+    ),
+    "control import": ("invoke-gateway control import control.json",),
+    "control reset": (
+        "invoke-gateway control reset checkout",
+        "invoke-gateway control reset checkout --account 111122223333",
+    ),
     "hold": (
         "invoke-gateway hold checkout --slots 2",
         "invoke-gateway hold --slots 8 --seconds 120",

@@ -19,7 +19,20 @@ In front of a backend that speaks AWS Lambda's Invoke API:
 """
 
 
-COMMANDS = ("check", "fault", "hold", "in-flight", "limits", "prove", "queue", "release", "schema", "serve", "status")
+COMMANDS = (
+    "check",
+    "control",
+    "fault",
+    "hold",
+    "in-flight",
+    "limits",
+    "prove",
+    "queue",
+    "release",
+    "schema",
+    "serve",
+    "status",
+)
 """All commands. Each stands in the file of its name, but for `prove`."""
 
 

@@ -8,6 +8,8 @@ from ..policy.control_errors import ControlRefusal
 from ..policy.control_state import ControlState
 from .base import Change, ControlStoreError, PutInForce
 
+_NOTHING_SET = ControlState()
+
 
 async def do_nothing(state: ControlState) -> None:
     """Puts nothing in force."""
@@ -17,12 +19,13 @@ class MemoryControlStore:
     """Keeps the state in this process. It is lost at the end.
 
     where: the place of the store, as people may see it
+    state: what is set at the beginning
     """
 
-    def __init__(self, where: str = "memory") -> None:
+    def __init__(self, where: str = "memory", state: ControlState = _NOTHING_SET) -> None:
         self.where = where
         self.put_in_force: PutInForce = do_nothing
-        self._state = ControlState()
+        self._state = state
         self._changing = asyncio.Lock()
         self._changes: set[asyncio.Task[ControlState | ControlRefusal]] = set()
 

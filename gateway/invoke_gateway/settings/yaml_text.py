@@ -252,3 +252,9 @@ def _yaml_cure(line: str, column: int) -> str:
     if re.search(r"(^|[:\-,] +)\[", line[:column]):
         return "put a value that begins with [ in quotes"
     return "correct the line there or the one before it"
+
+
+def write_yaml(values: Any) -> str:
+    """Returns plain values as YAML, with the keys in their order."""
+    text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, default_flow_style=False)
+    return text

@@ -7,6 +7,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ..admin.app import AdminApp
+from ..admin.control import CONTROL_BODY, MOST_CONTROL_BYTES
 from ..admin.fault_scripts import OFF_FOR_WORKERS, FaultEndpoint
 from ..admin.in_flight import RENAMED_ROUTES, InFlightEndpoint
 from ..admin.json_documents import MOST_REPEATED, answer_error, answer_json, read_body
@@ -84,6 +85,7 @@ class WorkersEndpoint:
             Route("/in-flight", self._holders.show),
             Route("/in-flight/{gateway}", self.release_gateway, methods=["DELETE"]),
             *RENAMED_ROUTES,
+            Route("/control", self.control, methods=["GET", "POST", "DELETE"]),
             Route("/workers", self.workers),
             Route("/workers/{number:int}/{what}", self.of_one),
         ]
@@ -108,6 +110,12 @@ class WorkersEndpoint:
     async def release_gateway(self, request: Request) -> Response:
         """Releases the slots of a dead gateway; any worker can do so."""
         return await self._send_any(request, b"")
+
+    async def control(self, request: Request) -> Response:
+        """Shows, sets or drops what control operations have set, which all workers share."""
+        is_post = request.method == "POST"
+        body = await read_body(request, *CONTROL_BODY, most_bytes=MOST_CONTROL_BYTES) if is_post else b""
+        return await self._send_any(request, body)
 
     async def workers(self, request: Request) -> Response:
         """Lists the workers: number, name in the store, process, seconds of service, calls in flight."""

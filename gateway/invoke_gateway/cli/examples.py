@@ -27,6 +27,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "invoke-gateway limits --once",
         "invoke-gateway limits --json --admin 10.0.0.7:9002",
     ),
+    "control": ("invoke-gateway control export", "invoke-gateway control reset checkout"),
     "control export": (
         "invoke-gateway control export >> gateway.yaml",
         "invoke-gateway control export --json > control.json",

@@ -29,7 +29,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "control": ("invoke-gateway control export", "invoke-gateway control reset checkout"),
     "control export": (
-        "invoke-gateway control export >> gateway.yaml",
+        "invoke-gateway control export > control.yaml",
         "invoke-gateway control export --json > control.json",
     ),
     "control import": ("invoke-gateway control import control.json",),

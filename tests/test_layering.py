@@ -61,7 +61,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "signals",
         "workers.supervisor",
     ),
-    "control": CORE,
+    "control": (*CORE, "background", "store.errors"),
     "counters": (*CORE, *CONNECTING, "background"),
     "demo": ("asgi", "eventstream", "policy"),
     "destinations": (*CORE, *CONNECTING, "queue.base", "queue.event", "queue.destination_records"),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from invoke_gateway.invocation import Caller
-from invoke_gateway.policy.concurrency import OWN
+from invoke_gateway.policy.concurrency import OWN, RateClaim, renew_plan
 from invoke_gateway.policy.control_state import ProvisionedConfig
 from invoke_gateway.policy.counter_names import account_counted_by, split_counter
 from invoke_gateway.policy.limits import DEFAULT_ACCOUNT, OTHER, AccountLimits, FunctionLimits, Limits
@@ -232,7 +232,7 @@ def test_what_lanes_leave_to_each_other_is_never_more_than_the_account(
         assert sum(ceilings.values()) <= total
 
 
-def test_a_plan_is_renewed_by_the_limits_in_force_and_keeps_its_rates() -> None:
+def test_a_plan_is_renewed_by_the_limits_in_force_and_keeps_its_qualifier_and_the_callers_rate() -> None:
     first = Limits(AccountLimits("000000000000", 10, {"f": FunctionLimits(5, 50.0)}))
     second = Limits(AccountLimits("000000000000", 10, {"f": FunctionLimits(1)}))
     third = Limits(AccountLimits("000000000000", 10, {"f": FunctionLimits(0)}))
@@ -240,9 +240,15 @@ def test_a_plan_is_renewed_by_the_limits_in_force_and_keeps_its_rates() -> None:
     second.supersede(first)
     third.supersede(second)
     assert plan.table is first.default
-    renewed = first.default.renew(plan, None)
-    assert renewed == replace(third.default.plan("f"), rates=plan.rates)
+    renewed = first.default.renew(plan)
+    assert renewed == third.default.plan("f")
     assert plan.lanes == first.default.plan("f").lanes
+    caller = RateClaim("000000000000/caller/k", 3.0, Refusal.CALLER_RATE, "caller_requests_per_second")
+    called = replace(first.default.plan("f", "prod"), rates=(*plan.rates, caller))
+    renewed = renew_plan(called)
+    assert (renewed.rates, renewed.qualifier) == ((caller,), "prod")
+    assert renew_plan(renewed) is renewed
+    assert renew_plan(first.default.pool_plan()) == third.default.pool_plan()
 
 
 def test_a_plan_of_an_account_that_is_no_longer_named_is_renewed_by_the_default_one() -> None:
@@ -250,4 +256,4 @@ def test_a_plan_of_an_account_that_is_no_longer_named_is_renewed_by_the_default_
     second = Limits(AccountLimits("000000000000", 7))
     plan = first.of("1" * 12).plan("f")
     second.supersede(first)
-    assert first.of("1" * 12).renew(plan, "prod") == second.default.plan("f")
+    assert first.of("1" * 12).renew(plan) == second.default.plan("f")

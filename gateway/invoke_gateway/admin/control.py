@@ -27,10 +27,6 @@ _EXAMPLE = (
     'Send an object such as {"accounts": {"default": {"functions": {"checkout": '
     '{"reserved_concurrent_executions": 5}}}}}.'
 )
-_NOT_SERVED = (
-    "This gateway does not serve Lambda's control operations, because its counters are shared. "
-    "Put the limits in the settings file."
-)
 CONTROL_BODY = ("Control values", "fewer functions at once")
 MOST_CONTROL_BYTES = 8 * 1024 * 1024  # of a document: the values of some 50,000 functions
 _KEYS: Keys = {"function": (FUNCTION, FUNCTION_WORDS), "account": ACCOUNT}
@@ -39,11 +35,11 @@ _KEYS: Keys = {"function": (FUNCTION, FUNCTION_WORDS), "account": ACCOUNT}
 class ControlEndpoint:
     """Serves `/control`.
 
-    bulk: None where no control operations are served
+    bulk: sets and drops values
     find_account: returns the account whose limits apply to a requested account
     """
 
-    def __init__(self, bulk: BulkOperations | None, *, find_account: Callable[[str | None], str]) -> None:
+    def __init__(self, bulk: BulkOperations, *, find_account: Callable[[str | None], str]) -> None:
         self._bulk = bulk
         self._find_account = find_account
 
@@ -51,33 +47,31 @@ class ControlEndpoint:
         return [Route("/control", self.all, methods=["GET", "POST", "DELETE"])]
 
     async def all(self, request: Request) -> Response:
-        if self._bulk is None:
-            return answer_error(_NOT_SERVED, 404)
         try:
             if request.method == "POST":
-                return await self._set_all(request, self._bulk)
+                return await self._set_all(request)
             if request.method == "DELETE":
-                return await self._reset(request.query_params, self._bulk)
+                return await self._reset(request.query_params)
         except ControlStoreError as error:
             return answer_error(f"Nothing was changed. {error}", 503)
         return answer_json(self._bulk.describe(request.query_params.get("account")))
 
-    async def _set_all(self, request: Request, bulk: BulkOperations) -> Response:
+    async def _set_all(self, request: Request) -> Response:
         body = await read_body(request, *CONTROL_BODY, most_bytes=MOST_CONTROL_BYTES)
         try:
-            return answer_json(await bulk.set_all(read_object(body, _EXAMPLE)))
+            return answer_json(await self._bulk.set_all(read_object(body, _EXAMPLE)))
         except Mistakes as error:
             rows = [mistake._asdict() for mistake in error.mistakes]
             count = f"{len(rows)} values are" if len(rows) > 1 else "1 value is"
             return answer_json({"error": f"{count} refused. Nothing was changed.", "mistakes": rows}, 400)
 
-    async def _reset(self, query: Mapping[str, Any], bulk: BulkOperations) -> Response:
+    async def _reset(self, query: Mapping[str, Any]) -> Response:
         values = read_values(dict(query), _KEYS, "The query")
         if "function" not in values:
             return answer_error("Which function? Add its name, as in DELETE /control?function=checkout.", 400)
         account = self._find_account(values.get("account"))
         try:
-            return answer_json(await bulk.reset(account, values["function"]))
+            return answer_json(await self._bulk.reset(account, values["function"]))
         except NothingSet:
             text = f"Nothing is set for {values['function']} of account {account}. GET /control lists what is set."
             return answer_error(text, 404)

@@ -71,7 +71,7 @@ class GatewayAdmin:
         tasks: BackgroundTasks,
         reload_state: ReloadState,
         is_draining: Callable[[], bool],
-        bulk: BulkOperations | None,
+        bulk: BulkOperations,
     ) -> None:
         self._counters = counters
         self._bulk = bulk

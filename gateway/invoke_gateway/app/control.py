@@ -6,8 +6,10 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import gmtime, strftime, time
+from typing import TYPE_CHECKING
 
 from ..asgi import App
+from ..background import BackgroundTasks
 from ..control.base import ControlStore
 from ..control.bulk import BulkOperations
 from ..control.existence import Existence
@@ -15,6 +17,7 @@ from ..control.export import Export
 from ..control.file_store import FileControlStore, check_file
 from ..control.operations import ControlPlaneOperations
 from ..control.parts import ControlParts
+from ..control.shared_store import SharedControlStore
 from ..control.store import MemoryControlStore, NoControlStore
 from ..destinations.sqs import missing_extra
 from ..middleware.control import ControlPlane
@@ -25,15 +28,19 @@ from ..policy.store_url import find_file_path
 from ..queue.origin import describe_backend
 from ..settings import Account, Settings
 from ..state_folder import NoStateFolder, find_state_folder
+from ..store.store_name import name_store
 from .limits import resolve_destination
+
+if TYPE_CHECKING:
+    from ..counters.shared.counters import SharedCounters
 
 _FOREIGN = re.compile(r"[^a-z0-9.-]+")
 
 
-def make_control_store(settings: Settings) -> ControlStore | None:
-    """Makes the store. None: gateways that share counters do not serve control operations yet."""
-    if settings.counters != "memory":
-        return None
+def make_control_store(settings: Settings, shared: SharedCounters | None, tasks: BackgroundTasks) -> ControlStore:
+    """Makes the store: that of the shared counters, or a file."""
+    if shared is not None:
+        return SharedControlStore(shared.control, name_store(settings.counters), tasks)
     try:
         path = find_control_file(settings)
     except NoStateFolder as error:

@@ -67,7 +67,6 @@ class Gateway:
         self._adopting = asyncio.Lock()
         self._allocation: asyncio.TimerHandle | None = None
         self._allocating: asyncio.Task[None] | None = None
-        self.control_store = make_control_store(settings)
         self.tables = make_tables(settings, at_start=settings)
         self.buffers = Buffers(settings.buffer_bytes)
         self.write_batcher = WriteBatcher()
@@ -75,6 +74,7 @@ class Gateway:
         self.totals.background_task_failures = self.tasks.failures
         self.shared = make_shared_counters(settings, name, lambda: self.tables.limits, self.tasks)
         self.counters: Counters = self.shared or MemoryCounters()
+        self.control_store = make_control_store(settings, self.shared, self.tasks)
 
         self.pool = make_pool(settings, backend_url, self.buffers, self.write_batcher)
         self.backend = BackendState(backend_url)
@@ -114,10 +114,10 @@ class Gateway:
             ),
         )
         self._recorder.on_call_refused = self.events.on_call_refused
-        control = None if self.control_store is None else self._make_control(self.control_store, last)
+        control = self._make_control(self.control_store, last)
         self.admin = GatewayAdmin(
             settings,
-            bulk=None if control is None else control.bulk,
+            bulk=control.bulk,
             counters=self.counters,
             shared=self.shared,
             limits=lambda: self.tables.limits,
@@ -134,7 +134,7 @@ class Gateway:
             is_draining=lambda: self.is_draining,
         )
         self.cors = CorsRules(settings.cors.allow_origins) if settings.cors.allow_origins else None
-        self.stages = self._list_stages(settings, last, others=None if control is None else control.stage)
+        self.stages = self._list_stages(settings, last, others=control.stage)
         self.invoke = _chain(self.stages, last)
 
     def _make_control(self, store: ControlStore, last: App) -> Control:
@@ -147,10 +147,10 @@ class Gateway:
             limits=lambda: self.tables.limits,
         )
 
-    def _list_stages(self, settings: Settings, last: App, *, others: App | None) -> list[partial[Any]]:
+    def _list_stages(self, settings: Settings, last: App, *, others: App) -> list[partial[Any]]:
         """Lists the chain in running order. A stage may rely on the stages above it.
 
-        others: the stage for requests that are no invocation; None: `last`
+        others: the stage for requests that are no invocation
         """
         retry = settings.retry
         has_function_path = settings.backend.function_path is not None
@@ -216,6 +216,8 @@ class Gateway:
         )
         made.limits.supersede(self.tables.limits)
         self.tables = made
+        if self.shared is not None:
+            self.shared.on_limits_changed()
         self.events.on_limits_changed()
         self._await_allocation(find_next_allocation(self._control, allocated_until))
 
@@ -237,12 +239,11 @@ class Gateway:
     async def start(self) -> None:
         """Opens the stores. Raises `CannotOpen` if events cannot be kept, and `CannotOpenControl` if the control state
         cannot be read."""
-        if self.control_store is not None:
-            await self.control_store.start()
-            if self.control_store.state != self._control:
-                await self._adopt_control(self.control_store.state)
         if self.shared is not None:
             await self.shared.start()
+        await self.control_store.start()
+        if self.control_store.state != self._control:
+            await self._adopt_control(self.control_store.state)
         await self.events.start()
 
     def drain(self) -> None:
@@ -262,8 +263,7 @@ class Gateway:
         self._await_allocation(None)
         self.holds.close()
         self._recorder.close()
-        if self.control_store is not None:
-            await self.control_store.close()
+        await self.control_store.close()
         await self.pool.close()
         if self.shared is not None:  # last: until here calls end and slots go back
             await self.shared.close()

@@ -66,7 +66,8 @@ def make_limits(
     """
 
     def make(account: str, limits: Account) -> AccountLimits:
-        return _make_account(account, limits, control.functions(account), labelled, allocated_until)
+        revision = control.revisions.get(account, "")
+        return _make_account(account, limits, control.functions(account), labelled, allocated_until, revision)
 
     accounts = dict(settings.accounts)
     default = make(DEFAULT_ACCOUNT, accounts.pop("default"))
@@ -163,6 +164,7 @@ def _make_account(
     control: Mapping[str, FunctionControl],
     labelled: int,
     allocated_until: float,
+    control_revision: str,
 ) -> AccountLimits:
     made: dict[FunctionLimits, FunctionLimits] = {}  # a million functions have few distinct limits
     functions = {}
@@ -182,6 +184,7 @@ def _make_account(
         set_by_api=_find_set_by_api(settings, control),
         provisioned={name: set_here.provisioned for name, set_here in control.items() if set_here.provisioned},
         allocated_until=allocated_until,
+        control_revision=control_revision,
     )
 
 

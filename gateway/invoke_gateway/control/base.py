@@ -48,6 +48,9 @@ class ControlStore(Protocol):
     async def start(self) -> None:
         """Reads the state. Raises `CannotOpenControl`."""
 
+    async def refresh(self) -> None:
+        """Reads what other gateways have written, and puts it in force. Without a reply the last state stays."""
+
     async def change(self, make: Change) -> ControlState | ControlRefusal:
         """Changes the state. Returns after the new state is durable and in force here, or returns the refusal of
         `make`. Raises `ControlStoreError`."""

@@ -57,6 +57,7 @@ class ControlPlaneOperations:
         call = self._read(request)
         if isinstance(call, ControlRefusal):
             return call
+        await self._parts.store.refresh()
         try:
             return await self._operations[request.target.operation](call)
         except BackendHasNoAnswer as error:
@@ -89,6 +90,7 @@ class ControlPlaneOperations:
         if isinstance(call, ControlRefusal):
             return reply
         if operation is ControlOperation.GET_FUNCTION:
+            await self._parts.store.refresh()
             return self._edit(call, reply)
         self._parts.existence.forget(call.account, call.name)
         if operation is ControlOperation.DELETE_FUNCTION:

@@ -36,6 +36,9 @@ class MemoryControlStore:
     async def start(self) -> None:
         """Begins with nothing set."""
 
+    async def refresh(self) -> None:
+        """Reads nothing: no other process writes it."""
+
     async def change(self, make: Change) -> ControlState | ControlRefusal:
         """Changes the state. A change that was begun is finished, also where its request is cancelled."""
         change = asyncio.create_task(self._change(make), name="change of the control state")

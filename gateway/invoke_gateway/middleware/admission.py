@@ -11,7 +11,7 @@ from time import perf_counter
 from ..asgi import DONE, EXCHANGE, App, Receive, Scope, Send
 from ..counters.base import Counters
 from ..exchange import Exchange
-from ..policy.concurrency import LimitReached
+from ..policy.concurrency import LimitReached, renew_plan
 
 
 class Precheck:
@@ -46,12 +46,8 @@ class Admission:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange: Exchange = scope[EXCHANGE]
-        plan = exchange.plan
-        assert plan is not None  # the authenticate stage sets it for every invocation
-        table = plan.table
-        if table is not None and table.successor is not None:  # limits have changed, perhaps during a slow upload
-            function = exchange.invocation.function if exchange.invocation is not None else None
-            plan = exchange.plan = table.renew(plan, function.qualifier if function is not None else None)
+        assert exchange.plan is not None  # the authenticate stage sets it for every invocation
+        plan = exchange.plan = renew_plan(exchange.plan)  # limits may have changed, perhaps during a slow upload
         started = self._clock()
         taken = await self._counters.acquire(plan)
         exchange.admission_seconds = self._clock() - started

@@ -70,7 +70,7 @@ class PlanTable(Protocol):
     @property
     def successor(self) -> object | None: ...
 
-    def renew(self, plan: Plan, qualifier: str | None) -> Plan:
+    def renew(self, plan: Plan) -> Plan:
         """Returns the plan by the limits that are in force now."""
 
 
@@ -80,6 +80,7 @@ class Plan:
     each rate.
 
     table: the table that it was made of, which may have a successor before the slot is taken
+    qualifier: the version or alias that the call names
     """
 
     account: str
@@ -88,6 +89,13 @@ class Plan:
     lanes: tuple[Lane, ...]
     rates: tuple[RateClaim, ...]
     table: PlanTable | None = field(default=None, compare=False, repr=False)
+    qualifier: str | None = field(default=None, compare=False, repr=False)
+
+
+def renew_plan(plan: Plan) -> Plan:
+    """Returns the plan by the limits that are in force now."""
+    table = plan.table
+    return plan if table is None or table.successor is None else table.renew(plan)
 
 
 class LimitReached(NamedTuple):

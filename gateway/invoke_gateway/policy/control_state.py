@@ -6,7 +6,7 @@ A value that nobody has set is None or absent, because Lambda's answers leave su
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Literal, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 import msgspec
 
@@ -74,14 +74,31 @@ class FunctionControl(_Value, frozen=True):
 NOTHING = FunctionControl()
 
 
+class ControlDocument(NamedTuple):
+    """Holds what a shared store has of an account; both are empty where no operation has set anything.
+
+    revision: `number:writer`; the writer tells two changes apart that have the same number
+    """
+
+    revision: str = ""
+    document: str = ""
+
+    @property
+    def number(self) -> int:
+        """Returns the number of changes since the store was empty."""
+        return int(self.revision.partition(":")[0] or 0)
+
+
 class ControlState(_Value, frozen=True):
     """Holds everything that the operations have set, by account and function.
 
     version: the number of changes since the store was made
+    revisions: where gateways share the state, the revision of each account's part
     """
 
     version: int = 0
     accounts: Mapping[str, Mapping[str, FunctionControl]] = {}
+    revisions: Mapping[str, str] = {}
 
     def functions(self, account: str) -> Mapping[str, FunctionControl]:
         return self.accounts.get(account, {})
@@ -97,7 +114,7 @@ class ControlState(_Value, frozen=True):
         accounts = {**self.accounts, account: functions}
         if not functions:
             del accounts[account]
-        return ControlState(self.version + 1, accounts)
+        return ControlState(self.version + 1, accounts, self.revisions)
 
 
 def with_targets(config: EventInvokeConfig, find: Callable[[str], str]) -> EventInvokeConfig:

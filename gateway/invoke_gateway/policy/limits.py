@@ -57,6 +57,7 @@ class FunctionLimits(NamedTuple):
 
 
 _UNLIMITED = FunctionLimits()
+_CALLER_RATE = "caller_requests_per_second"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ class AccountLimits:
     provisioned: provisioned concurrency by function and qualifier
     allocated_until: configurations that were changed after this time are not allocated yet (seconds since the epoch)
     successor: the limits that have replaced these; None while these are in force
+    control_revision: the revision of the shared control state that these limits contain
     """
 
     __slots__ = (
@@ -87,6 +89,7 @@ class AccountLimits:
         "account_counter",
         "caller_requests_per_second",
         "concurrent_executions",
+        "control_revision",
         "functions",
         "pool_counter",
         "provisioned",
@@ -111,11 +114,13 @@ class AccountLimits:
         set_by_api: frozenset[str] = frozenset(),
         provisioned: Mapping[str, Mapping[str, ProvisionedConfig]] | None = None,
         allocated_until: float = inf,
+        control_revision: str = "",
     ) -> None:
         self.account = account
         self.set_by_api = set_by_api
         self.provisioned = provisioned or {}
         self.successor: Limits | None = None
+        self.control_revision = control_revision
         self.concurrent_executions = concurrent_executions
         self.functions: Mapping[str, FunctionLimits] = functions or {}
         self.requests_per_second = requests_per_second
@@ -186,21 +191,24 @@ class AccountLimits:
         if qualifier is not None and self._lanes:
             lanes = self._lanes.get((name, qualifier), lanes)
         label = name if name in self._labels else OTHER
-        return Plan(self.account, label, self._function_prefix + name, lanes, rule.rates, self)
+        return Plan(self.account, label, self._function_prefix + name, lanes, rule.rates, self, qualifier)
 
-    def renew(self, plan: Plan, qualifier: str | None) -> Plan:
-        """Returns a plan of this table by the limits that are in force now. Its rates stay as they are."""
-        name = plan.function_counter.removeprefix(self._function_prefix)
+    def renew(self, plan: Plan) -> Plan:
+        """Returns a plan of this table by the limits that are in force now. The caller's own rate stays as it is."""
         table = self
         while table.successor is not None:
             table = table.successor.of(self.account)
-        return replace(table.plan(name, qualifier), rates=plan.rates)
+        if plan.function_counter == self.pool_counter:
+            return table.pool_plan()
+        renewed = table.plan(plan.function_counter.removeprefix(self._function_prefix), plan.qualifier)
+        kept = tuple(rate for rate in plan.rates if rate.limit == _CALLER_RATE)
+        return replace(renewed, rates=(*renewed.rates, *kept)) if kept else renewed
 
     def pool_plan(self) -> Plan:
         """Returns the plan of a slot of the unreserved pool itself, without a function."""
         pool = pool_claim(self.pool_counter, self.unreserved_concurrent_executions)
         account = account_claim(self.account_counter, self.concurrent_executions)
-        return Plan(self.account, OTHER, self.pool_counter, (Lane("unreserved", (pool, account)),), ())
+        return Plan(self.account, OTHER, self.pool_counter, (Lane("unreserved", (pool, account)),), (), self)
 
     def plan_for(self, name: str, access_key_id: str | None, qualifier: str | None = None) -> Plan:
         """Returns the plan with the caller's own rate, if there is one."""
@@ -213,7 +221,7 @@ class AccountLimits:
         if self.caller_requests_per_second is None:
             return None
         bucket = caller_bucket(self.account, access_key_id)
-        return RateClaim(bucket, self.caller_requests_per_second, Refusal.CALLER_RATE, "caller_requests_per_second")
+        return RateClaim(bucket, self.caller_requests_per_second, Refusal.CALLER_RATE, _CALLER_RATE)
 
     def _make_rules(self) -> tuple[Rule, dict[str, Rule]]:
         """Returns the rule of functions without limits of their own, and the rules of the others by name. A function

@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from .. import __version__
 from ..admin.limits import describe_limits
 from ..admin.live.document import LiveView
@@ -20,7 +22,8 @@ from ..admin.live.queue_watch import QueueWatch
 from ..admin.live.sampling import Samples
 from ..admin.live.sparklines import Sparklines
 from ..admin.live.stream import LiveReader, LiveStream
-from ..app.limits import make_limits
+from ..app.limits import NOTHING_SET, make_limits
+from ..policy.control_state import ControlState
 from ..settings import Settings
 from ..store.store_name import name_store
 from ..telemetry.event_metrics import Events
@@ -67,6 +70,8 @@ class Aggregate:
         self.trouble: str | None = None
         self.why_not_ready: str | None = None
         self.event_trouble: str | None = None
+        self._settings = settings
+        self._control = NOTHING_SET
         self.limits = make_limits(settings, labelled=settings.metric_functions)
         self.sums: Mapping[str, int] = {}
         self.holds: list[dict[str, Any]] = []
@@ -155,6 +160,7 @@ class Aggregate:
         serving = self._workers.serving()
         await self._workers.refresh()
         self._add_up([worker for worker in serving if worker.snapshot])
+        await self._read_control()
 
     async def read_totals(self) -> list[Family]:
         """Refreshes everything, and returns the sums of the processes' own metrics."""
@@ -264,7 +270,26 @@ class Aggregate:
 
     async def adopt(self, settings: Settings) -> None:
         """Puts new limits in force."""
-        self.limits = await asyncio.to_thread(make_limits, settings, labelled=settings.metric_functions)
+        self._settings = settings
+        await self._replace_limits()
+
+    async def _replace_limits(self) -> None:
+        self.limits = await asyncio.to_thread(
+            make_limits, self._settings, self._control, labelled=self._settings.metric_functions
+        )
+
+    async def _read_control(self) -> None:
+        """Reads what control operations have set from a worker that knows of newer changes."""
+        newest = max(self._workers.responsive(), key=_control_version, default=None)
+        if newest is None or _control_version(newest) <= self._control.version:
+            return
+        try:
+            encoded = await newest.call("control", seconds=_REPLY_SECONDS)
+        except WorkerGone as error:
+            log.debug("%s: %s", newest, error)
+            return
+        self._control = msgspec.msgpack.decode(encoded, type=ControlState)
+        await self._replace_limits()
 
     def retire(self, worker: WorkerHandle) -> None:
         """Keeps the totals of an ended worker: a counter never goes down."""
@@ -276,6 +301,11 @@ class Aggregate:
                 self._retired_usage[name] = (kind, help, before + value)
         if worker.snapshot:
             self._retired_store.add(worker.snapshot["store"])
+
+
+def _control_version(worker: WorkerHandle) -> int:
+    version: int = worker.snapshot.get("control_version", 0)
+    return version
 
 
 def _make_queue(workers: Workers) -> WorkersQueue | None:

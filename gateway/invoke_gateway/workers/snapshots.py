@@ -53,6 +53,7 @@ def describe_snapshot(gateway: Gateway) -> dict[str, Any]:
         "gateways": shared.gateways,
         "trouble": shared.trouble,
         "why_not_ready": shared.why_not_ready,
+        "control_version": gateway.control_store.state.version,
     }
 
 

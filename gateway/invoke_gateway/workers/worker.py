@@ -14,6 +14,8 @@ import socket
 import sys
 from typing import Any, NamedTuple, cast
 
+import msgspec
+
 from ..admin.live.last_minute import encode_activity
 from ..app.gateway import Gateway
 from ..asgi import App, Message, Scope
@@ -171,6 +173,10 @@ class Worker:
         shared = self._gateway.shared
         assert shared is not None, "workers share counters"
         await shared.store_admin.release_gateway(((name, account) for account in shared.accounts), force=True)
+
+    async def on_control(self, _: None) -> bytes:
+        """Returns what Lambda's control operations have set."""
+        return msgspec.msgpack.encode(self._gateway.control_store.state)
 
     async def on_backend(self, _: None) -> str | None:
         """Returns None where the backend can be reached; else the reason."""

@@ -13,11 +13,12 @@ from secrets import token_hex
 from time import monotonic
 
 from ...background import BackgroundTasks
-from ...policy.concurrency import Claim, Lane, LimitReached, Plan, RateClaim
+from ...policy.concurrency import Claim, Lane, LimitReached, Plan, RateClaim, renew_plan
 from ...policy.limits import Limits
 from ..base import UNAVAILABLE, OnFree
 from ..local_slots import LocalSlot, LocalSlots
 from ..rates import Rates, describe_empty, take_now
+from .control_documents import ControlDocuments
 from .fallback import choose_part
 from .holder_snapshots import HolderSnapshots
 from .limits_digest import LimitsDigest
@@ -92,6 +93,12 @@ class SharedCounters:
             keep_seconds=config.keep_seconds,
             timeout_seconds=config.timeout_seconds,
         )
+        self.control = ControlDocuments(
+            self._tallies,
+            where=lambda account: self._tallies[account].shard,
+            lease_seconds=config.lease_seconds,
+            refuse_pending=self._refuse_pending,
+        )
         self._servers = make_servers(
             ShardContext(
                 config=config,
@@ -102,6 +109,7 @@ class SharedCounters:
                 deliver=self._deliver,
                 on_change=self._note_availability,
                 on_renewed=self._on_renewed,
+                on_stale=self.control.note_stale,
                 clock=clock,
                 tasks=tasks or BackgroundTasks(),
             )
@@ -259,7 +267,7 @@ class SharedCounters:
             state = tally.shard.availability
             is_away = state.unavailable_reason is not None or self._is_closed
             return UNAVAILABLE if is_away else state.recovering
-        lanes, rates = choose_part(policy, plan, tally)
+        lanes, rates = choose_part(policy, renew_plan(plan), tally)
         full: LimitReached | None = None
         for lane in lanes:
             full = self._slots.find_limit_reached(lane, plan.function_counter) or self._rates.find_empty(
@@ -288,6 +296,21 @@ class SharedCounters:
 
     # Accounts.
 
+    def on_limits_changed(self) -> None:
+        """Puts the table in force for the calls that wait for the store, too."""
+        table = self._limits()
+        for account, tally in self._tallies.items():
+            limits = table.of(account)
+            if limits.account == account:  # else the settings do not name it any more
+                tally.set_revision(limits.control_revision)
+                tally.shard.mark_dirty(tally)
+
+    def _refuse_pending(self, account: str) -> None:
+        """Answers the waiting calls of an account by the policy."""
+        tally = self._tallies[account]
+        for take in tally.cancel_pending():
+            self._deliver(tally, take, None)
+
     def _open_accounts(self) -> None:
         """Opens the accounts that a reload has brought: their tallies register before a call needs them."""
         for account in self._limits().all():
@@ -307,6 +330,9 @@ class SharedCounters:
                 config.expected_gateways or 0,
             ),
         )
+        limits = self._limits().of(account)
+        if limits.account == account:
+            tally.set_revision(limits.control_revision)
         self._servers.assign(tally)
         return tally
 

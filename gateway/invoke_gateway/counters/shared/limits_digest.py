@@ -7,6 +7,9 @@ from hashlib import sha1
 
 from ...policy.limits import AccountLimits, Limits
 
+_REVISION = "control state "
+_LASTS = 3  # renewals of ours, in which the other gateway renews at least twice
+
 
 def describe_limits(limits: AccountLimits) -> str:
     """Returns what operators compare first, and a digest of all that functions have of their own."""
@@ -27,7 +30,14 @@ def describe_limits(limits: AccountLimits) -> str:
         f"{limits.reserved_concurrent_executions} reserved",
         f"{count} functions with limits ({digest.hexdigest()[:8]})",
     ]
+    if limits.control_revision:
+        parts.append(f"{_REVISION}{limits.control_revision}")
     return ", ".join(parts)
+
+
+def _revision_in(digest: str) -> str:
+    """Returns the revision of the control state in a digest; nothing where there is none."""
+    return digest.partition(f", {_REVISION}")[2]
 
 
 class LimitsDigest:
@@ -37,6 +47,7 @@ class LimitsDigest:
         self._limits = limits
         self._known: dict[str, tuple[AccountLimits, str]] = {}
         self._warned: dict[str, tuple[str, str]] = {}
+        self._seen: dict[str, tuple[tuple[str, str], int]] = {}
 
     def of(self, account: str) -> str:
         limits = self._limits().of(account)
@@ -50,14 +61,24 @@ class LimitsDigest:
         """Returns True where another gateway had other limits when they were last compared."""
         return bool(self._warned)
 
+    def _is_young(self, account: str, difference: tuple[str, str]) -> bool:
+        revisions = {_revision_in(digest) for digest in difference}
+        before, times = self._seen.get(account, (difference, 0))
+        self._seen[account] = difference, times + 1 if before == difference else 1
+        return len(revisions) > 1 and self._seen[account][1] < _LASTS
+
     def compare(self, account: str, other: str, other_digest: str) -> str | None:
-        """Returns a warning where another gateway has other limits, once for each difference."""
+        """Returns a warning where another gateway has other limits, once for each difference.
+
+        Where the revisions of the control state differ, a change may be under way. Then only a difference that lasts
+        for some renewals counts."""
         ours = self.of(account)
         difference = (ours, other_digest) if other and other_digest != ours else None
         if difference is None:
             self._warned.pop(account, None)
+            self._seen.pop(account, None)
             return None
-        if self._warned.get(account) == difference:
+        if self._warned.get(account) == difference or self._is_young(account, difference):
             return None
         self._warned[account] = difference
         return (

@@ -14,7 +14,7 @@ _decode = msgspec.msgpack.decode
 
 # The statuses of replies (scripts/prelude.lua), and what begins an answer about a rate of the plan or of a lane
 # (scripts/take.lua).
-OK, FENCED, REFILLING = range(3)
+OK, FENCED, REFILLING, _, STALE = range(5)
 RATE, LANE_RATE = 1, 2
 
 
@@ -58,6 +58,20 @@ class Refused(NamedTuple):
 
 Answer = int | Refused | None
 """Is the index of the lane that was taken, a refusal, or None where the store decided nothing."""
+
+
+class ControlReply(NamedTuple):
+    """Holds the reply to a change of the control state.
+
+    refill_ms: time for which the store accepts no change
+    revision: of what the store has now
+    document: what it has; empty where that is what was sent
+    """
+
+    status: int
+    refill_ms: int
+    revision: str
+    document: str
 
 
 class Renewed(NamedTuple):
@@ -115,6 +129,16 @@ def _describe_rates(rates: tuple[RateClaim, ...]) -> list[object]:
 def read_renewal(reply: bytes) -> Renewed:
     status, refill_ms, gateways, *more = _decode(reply)
     return Renewed(status, refill_ms, list(gateways), *more)
+
+
+def read_control_reply(reply: bytes) -> ControlReply:
+    return ControlReply(*_decode(reply))
+
+
+def encode_control(run: str, lease_ms: int, known: str, following: str, document: str, *, is_copy: bool) -> bytes:
+    """Returns the argument of `control`: `document` replaces what has the revision `known`. With `is_copy` it replaces
+    what is older, in a store that has lost something."""
+    return _encode((run, lease_ms, known, following, document, is_copy))
 
 
 def encode_forget(gateway: str, counter: str = "", lease_ms: int = 0, keep_ms: int = 0) -> bytes:

@@ -10,8 +10,14 @@ RENEW = Script(__package__, "renew")
 FORGET = Script(__package__, "forget")
 PUBLISH = Script(__package__, "publish")
 HOLDERS = Script(__package__, "holders")
+CONTROL = Script(__package__, "control")
 
-ALL = (TAKE, REGISTER, RENEW, FORGET, PUBLISH, HOLDERS)
+ALL = (TAKE, REGISTER, RENEW, FORGET, PUBLISH, HOLDERS, CONTROL)
+
+
+def control_key(account: str) -> str:
+    """Returns the key of what control operations have set for an account."""
+    return f"{base_key(account)}:control"
 
 
 def base_key(account: str) -> str:

@@ -121,10 +121,20 @@ class Shard:
     async def query(self, commands: list[Command]) -> list[Any] | None:
         """Returns the replies to commands that change nothing; None without a reply within the time bound."""
         try:
-            async with asyncio.timeout(self._config.timeout_seconds), self._is_free:
-                return await self._link.call(commands)
-        except (StoreUnavailable, TimeoutError):
+            return await self.ask(lambda run: commands)
+        except StoreUnavailable:
             return None
+
+    async def ask(self, make_commands: Callable[[str], list[Command]]) -> list[Any]:
+        """Returns the replies to commands, which are made for the server process of the connection. Raises
+        `StoreUnavailable` without a reply within the time bound: any number of the commands may have been executed."""
+        try:
+            async with asyncio.timeout(self._config.timeout_seconds), self._is_free:
+                return await self._link.call(make_commands(run_of(self._link)))
+        except (StoreUnavailable, TimeoutError) as error:
+            self._check_now()
+            cause = self.availability.unavailable_reason or describe_failure(error, self._config.timeout_seconds)
+            raise StoreUnavailable(cause) from error
 
     async def _keep_exchanging(self) -> None:
         self._dirty = dict.fromkeys(self.tallies.values())  # what an earlier run took out, and did not send
@@ -226,6 +236,8 @@ class Shard:
             self._lease_events.renew_now()
         if tally.recovers_until > now:
             self.availability.record_recovery(tally.recovers_until - now)
+        if tally.is_stale:
+            self._context.on_stale(tally)
         if not tally.is_idle:
             self.mark_dirty(tally)
 

@@ -44,6 +44,7 @@ class ShardContext(NamedTuple):
     deliver: called with the answer to a take; None where the store gave none.
     on_change: called when an availability has changed.
     on_renewed: called when a heartbeat had a reply.
+    on_stale: called with a tally whose limits are not the newest.
     clock: returns monotonic seconds.
     """
 
@@ -55,6 +56,7 @@ class ShardContext(NamedTuple):
     deliver: Callable[[AccountTally, Take, Answer], None]
     on_change: Callable[[], None]
     on_renewed: Callable[[], None]
+    on_stale: Callable[[AccountTally], None]
     clock: Callable[[], float]
     tasks: BackgroundTasks
 

@@ -17,6 +17,10 @@ store has a copy for each gateway and their sums, and decides over the sums. Fou
 While a store recovers, a gateway reports three more things: how many gateways are expected, which ones it knew, and the
 round of the recovery of which it was told last. The store ends the recovery early by them (scripts/renew.lua).
 
+Limits may change at any time by control operations. The store has the revision of what they have set, and replies STALE
+to takes that were planned by another one. They wait until `set_revision` brings that revision, and are planned again. A
+registration brings the document itself, for a store that has lost it.
+
 So for each counter, when no batch is under way: copy + changes not yet sent = slots held.
 tests/counters/shared/test_tally.py has that as a property.
 """
@@ -29,6 +33,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from ...policy.concurrency import Plan, renew_plan
+from ...policy.control_state import ControlDocument
 from ...store.script import Script
 from .messages import (
     FENCED,
@@ -36,6 +42,7 @@ from .messages import (
     OK,
     RATE,
     REFILLING,
+    STALE,
     Answer,
     Refused,
     Renewed,
@@ -56,6 +63,7 @@ class _Batch(NamedTuple):
     number: int
     changes: dict[str, int]
     takes: list[Take]
+    revision: str
 
 
 class Tally:
@@ -74,6 +82,12 @@ class Tally:
         self.round = 0
         """Holds the number that the store gave to the recovery's last registration; the next renewal returns it."""
         self._known: set[str] = set()
+        self.revision = ""
+        """Holds the revision of the control state whose limits are in force here."""
+        self.is_stale = False
+        """Is True while the store has another revision: no take is sent."""
+        self.kept = ControlDocument()
+        """Holds the newest control state that this process has read or written."""
         self._identity = identity
         self._number = 0
         self._changes: Counter[str] = Counter()
@@ -82,6 +96,19 @@ class Tally:
         self._is_registering = False
         self._is_awaited = False
         self._sent_at = 0.0
+
+    # Limits.
+
+    def set_revision(self, revision: str) -> None:
+        """Records the revision of the limits in force. Takes by other limits are planned again."""
+        if revision != self.revision:
+            self.revision = revision
+            self.is_stale = False
+
+    def confirm(self, revision: str) -> None:
+        """Records that the store has this revision now."""
+        if revision == self.revision:
+            self.is_stale = False
 
     # Calls of this process.
 
@@ -108,7 +135,9 @@ class Tally:
     @property
     def is_idle(self) -> bool:
         """Returns True where nothing is due."""
-        return self.acknowledged is not None and not (self._under_way or self._changes or self._queue)
+        if self.acknowledged is None or self._under_way or self._changes:
+            return False
+        return not self._queue or self.is_stale
 
     def next_request(self, run: str, now: float) -> tuple[Script, bytes] | None:
         """Returns the script and its argument; None where nothing is due.
@@ -148,6 +177,10 @@ class Tally:
         self._under_way = None
         if self.acknowledged is not None:  # else fenced meanwhile: register reports it again
             self.acknowledged = (self.epoch, batch.number)
+        if status == STALE:
+            self.is_stale = batch.revision == self.revision
+            self._queue.extendleft(reversed(batch.takes))
+            return []
         is_late = now - self._sent_at >= self._identity.patience_seconds
         if status == REFILLING:
             answers = [None] * len(batch.takes)
@@ -234,8 +267,8 @@ class Tally:
         self._number = 0
         self._is_registering = True
         gateway, lease_ms, keep_ms, _, workers, expected = self._identity
-        argument = gateway, self.epoch, lease_ms, keep_ms, run, self.held, workers, expected, sorted(self._known)
-        return REGISTER, _encode(argument)
+        recovery = workers, expected, sorted(self._known)
+        return REGISTER, _encode((gateway, self.epoch, lease_ms, keep_ms, run, self.held, *recovery, *self.kept))
 
     def _void(self) -> None:
         """Voids the batch under way, which the store will never apply. Its pending takes are sent again."""
@@ -247,20 +280,27 @@ class Tally:
     def _make_batch(self) -> _Batch | None:
         takes: list[Take] = []
         queue = self._queue
-        while queue and len(takes) < MOST_TAKES:
+        while queue and len(takes) < MOST_TAKES and not self.is_stale:
             take = queue.popleft()
             if take.is_waiting:
+                take.plan = self._renew(take.plan)
                 takes.append(take)
         if not takes and not self._changes:
             return None
         changes, self._changes = self._changes, Counter()
         self._number += 1
-        return _Batch(self._number, changes, takes)
+        return _Batch(self._number, changes, takes, self.revision)
+
+    def _renew(self, plan: Plan) -> Plan:
+        renewed = renew_plan(plan)
+        return renewed if renewed.account == self.account else plan  # the settings may not name it any more
 
     def _encode_batch(self, batch: _Batch, run: str) -> bytes:
         shapes, takes = describe_takes(batch.takes)
         gateway, lease_ms, keep_ms, *_ = self._identity
-        return _encode((gateway, self.epoch, batch.number, lease_ms, keep_ms, run, batch.changes, shapes, takes))
+        return _encode(
+            (gateway, self.epoch, batch.number, lease_ms, keep_ms, run, batch.changes, shapes, takes, batch.revision)
+        )
 
     def _settle(self, take: Take, raw: Any, is_late: bool) -> Any:
         plan = take.plan

@@ -12,12 +12,13 @@
 --                     being the last one whose number it returned; `known/<id>` -> a gateway that one of them knew
 --   :limits   hash    gateway -> the limits it was told, in words
 --   :holders:<id>  string  `time list`: the oldest calls of one gateway, for people (ms, JSON); nothing is decided by it
+--   :control  hash    revision -> `number:writer` of the last change by control operations; document -> what they have set
 --   :rate:<tokens a second>:<bucket>  string  `level time` of a leaky bucket (tokens, microseconds)
 -- ARGV[1] is one MessagePack array; so is each reply.
 local BASE = KEYS[1]
-local SUMS, LEASES, SEQ, STATE, RECOVERY, LIMITS =
-  BASE .. ':sums', BASE .. ':leases', BASE .. ':seq', BASE .. ':state', BASE .. ':recovery', BASE .. ':limits'
-local OK, FENCED, REFILLING, ALIVE = 0, 1, 2, 3
+local SUMS, LEASES, SEQ, STATE, RECOVERY, LIMITS, CONTROL = BASE .. ':sums', BASE .. ':leases', BASE .. ':seq',
+  BASE .. ':state', BASE .. ':recovery', BASE .. ':limits', BASE .. ':control'
+local OK, FENCED, REFILLING, ALIVE, STALE = 0, 1, 2, 3, 4
 local call = redis.call
 
 local time = call('TIME')
@@ -104,6 +105,18 @@ local function refilling(run, lease)
     return lease
   end
   return math.max(0, state[2] - now)
+end
+
+-- Write the control state of a gateway into a store that has lost it, or has an older one after a restart: `left` is how
+-- long nobody is admitted. Returns the revision that the store has then.
+local function restore_control(revision, document, left)
+  local stored = call('HGET', CONTROL, 'revision') or ''
+  local number, stored_number = tonumber(revision:match('^%d+')) or 0, tonumber(stored:match('^%d+')) or 0
+  if number > stored_number and (left > 0 or stored == '') then
+    call('HSET', CONTROL, 'revision', revision, 'document', document)
+    return revision
+  end
+  return stored
 end
 
 -- Names the recovery that is under way.

@@ -1,10 +1,11 @@
 -- register: make a gateway's counts exactly what it says it holds, above ceilings too (those calls run), and begin an epoch.
 --
 -- Request: gateway, epoch, lease ms, keep ms, run, held {counter: slots}, workers of its group, gateways (groups) that are
--- expected (0: not known), the gateways that it last knew.
+-- expected (0: not known), the gateways that it last knew, revision and document of the control state as it knows it.
 -- Reply: status (FENCED: a later epoch of it was registered before), the round of the recovery or nothing, ms for which
 -- nobody is admitted.
-local gateway, epoch, lease, keep, run, held, workers, expected, known = unpack(cmsgpack.unpack(ARGV[1]))
+local gateway, epoch, lease, keep, run, held, workers, expected, known, revision, document =
+  unpack(cmsgpack.unpack(ARGV[1]))
 
 -- What the gateway has reported counts towards the end of the recovery. Returns the round that begins with it.
 local function report()
@@ -36,4 +37,5 @@ end
 renew(gateway, lease, keep)
 call('HSET', SEQ, gateway, epoch .. ':0', gateway .. '/run', run)
 local left = refilling(run, lease)
+restore_control(revision, document, left)
 return cmsgpack.pack({ OK, left > 0 and { report() } or {}, left })

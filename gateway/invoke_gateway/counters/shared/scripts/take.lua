@@ -1,12 +1,14 @@
 -- take: apply one batch of a gateway: first what changed in its counts, then each take: a whole lane and all rates, or nothing.
 --
--- Request: gateway, epoch, number, lease ms, keep ms, run, changes {counter: slots}, shapes, takes.
+-- Request: gateway, epoch, number, lease ms, keep ms, run, changes {counter: slots}, shapes, takes, control revision.
 --   A shape is what takes have in common: lanes [[counter, ceiling (-1: none), ...], ...], rates [bucket, tokens a
 --   second, ...], and perhaps the rates of each lane; an empty name is the take's own counter. A lane whose rates have no
 --   token is skipped. Takes: own counter, index of the shape (from 0), ...
 -- Reply: status, answers, ms for which nobody is admitted. An answer is the index of the lane taken, or what was full:
 --   [0, index of the claim in the last lane, slots in use], [1, index of the rate] or [2, index of the last lane's rate].
-local gateway, epoch, number, lease, keep, run, changes, shapes, takes = unpack(cmsgpack.unpack(ARGV[1]))
+-- STALE: the takes were planned by another revision of the control state than the store has. The changes are applied, and
+--   nobody is admitted.
+local gateway, epoch, number, lease, keep, run, changes, shapes, takes, revision = unpack(cmsgpack.unpack(ARGV[1]))
 
 prune(lease, keep)
 local at = applied(gateway, run)
@@ -106,7 +108,11 @@ end
 
 local answers = {}
 local left = refilling(run, lease)
-if left == 0 then
+local status = left == 0 and OK or REFILLING
+if status == OK and #takes > 0 and (call('HGET', CONTROL, 'revision') or '') ~= revision then
+  status = STALE
+end
+if status == OK then
   for i = 1, #takes, 2 do
     local shape = shapes[takes[i + 1] + 1]
     answers[(i + 1) / 2] = take(takes[i], shape[1], shape[2], shape[3])
@@ -122,6 +128,6 @@ for key, bucket in pairs(buckets) do
   end
 end
 
-local reply = cmsgpack.pack({ left == 0 and OK or REFILLING, answers, left })
+local reply = cmsgpack.pack({ status, answers, left })
 call('HSET', SEQ, gateway, epoch .. ':' .. number, gateway .. '/reply', reply)
 return reply

@@ -1,0 +1,236 @@
+"""Keeps the control state in the store of the shared counters, where all gateways read and change it.
+
+A change replaces the document of one account, unless another gateway was first: then it is made again of the newer
+document. Gateways that have no calls read the revisions every 0.4 s; calls learn of a change at once, because the store
+admits none by older limits. The last documents stay here, and are written back to a store that has lost them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+
+import msgspec
+
+from ..background import BackgroundTask, BackgroundTasks
+from ..policy.control_errors import ControlRefusal
+from ..policy.control_state import ControlDocument, ControlState, FunctionControl
+from ..store.errors import StoreUnavailable
+from .base import Change, ControlStoreError
+from .store import MemoryControlStore
+
+log = logging.getLogger("invoke_gateway")
+
+FORMAT = 1
+
+NOTHING_KEPT = ControlDocument()
+
+_POLL_SECONDS = 0.4
+_RACES = 100  # changes that other gateways may make between our reading and our writing
+
+
+class ControlDocuments(Protocol):
+    """Reads and changes documents in the store. Its methods raise `StoreUnavailable`.
+
+    on_stale: called when calls wait for newer limits
+    """
+
+    on_stale: Callable[[], None]
+    refuse_pending: Callable[[str], None]
+
+    @property
+    def accounts(self) -> list[str]: ...
+
+    async def read_revisions(self, accounts: Iterable[str]) -> dict[str, str]: ...
+
+    async def read(self, account: str) -> ControlDocument: ...
+
+    async def replace(self, account: str, known: ControlDocument, document: str) -> ControlDocument: ...
+
+    async def restore(self, account: str, kept: ControlDocument) -> ControlDocument: ...
+
+    def keep(self, account: str, kept: ControlDocument) -> None: ...
+
+    def confirm(self, account: str, revision: str) -> None: ...
+
+
+class _Content(msgspec.Struct, forbid_unknown_fields=True):
+    """Holds the members of a document."""
+
+    format: int
+    functions: Mapping[str, FunctionControl]
+
+
+class _Format(msgspec.Struct):
+    """Holds the member that every format has."""
+
+    format: int
+
+
+class UnreadableDocument(Exception):
+    """Reports a document that this gateway cannot read. The text has the cause and the action."""
+
+
+def encode_functions(functions: Mapping[str, FunctionControl]) -> str:
+    """Returns the document of one account."""
+    return msgspec.json.encode(_Content(FORMAT, functions)).decode()
+
+
+def decode_functions(document: str) -> Mapping[str, FunctionControl]:
+    """Returns what a document has set. Raises `UnreadableDocument`."""
+    if not document:
+        return {}
+    try:
+        found = msgspec.json.decode(document, type=_Format).format
+        if found != FORMAT:
+            raise UnreadableDocument(f"has format {found}, and this gateway reads format {FORMAT}. Update this gateway")
+        return msgspec.json.decode(document, type=_Content).functions
+    except msgspec.DecodeError as error:
+        raise UnreadableDocument(f"is damaged ({error}). Set the limits again after deleting its key") from error
+
+
+class SharedControlStore(MemoryControlStore):
+    """Keeps the state in the store of the shared counters.
+
+    where: the store's address without credentials
+    """
+
+    def __init__(self, documents: ControlDocuments, where: str, tasks: BackgroundTasks) -> None:
+        super().__init__(where)
+        self._documents = documents
+        self._tasks = tasks
+        self._kept: dict[str, ControlDocument] = {}
+        self._unreadable: dict[str, str] = {}
+        self._bell = asyncio.Event()
+        self._watching: BackgroundTask | None = None
+
+    async def start(self) -> None:
+        """Reads the documents. An unavailable store fails no start: its calls wait for it, too."""
+        self._documents.on_stale = self._bell.set
+        try:
+            await self._read_changes()
+        except StoreUnavailable as error:
+            log.warning(
+                "The control state at %s cannot be read (%s). Until the store replies the limits are those of the "
+                "settings. Check the store.",
+                self.where,
+                error,
+            )
+        self._watching = self._tasks.start(self._keep_watching, "control state of the shared counters")
+
+    async def refresh(self) -> None:
+        """Reads what other gateways have changed. Without a reply the last state stays."""
+        with contextlib.suppress(StoreUnavailable):
+            await self._read_changes()
+
+    async def close(self) -> None:
+        if self._watching is not None:
+            await self._watching.close()
+        await super().close()
+
+    async def _keep_watching(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_POLL_SECONDS):
+                    await self._bell.wait()
+            self._bell.clear()
+            await self.refresh()
+
+    async def _read_changes(self) -> None:
+        async with self._changing:
+            if await self._read_newer():
+                await self.put_in_force(self._state)
+            for account, kept in self._kept.items():
+                self._documents.confirm(account, kept.revision)
+
+    async def _read_newer(self) -> bool:
+        """Reads the documents of other revisions than are known. Returns True where the state has changed by it."""
+        found = await self._documents.read_revisions(self._documents.accounts)
+        is_changed = False
+        for account, revision in found.items():
+            known = self._known(account)
+            if revision == known.revision:
+                continue
+            if ControlDocument(revision).number < known.number:
+                stored = await self._documents.restore(account, known)
+                self._log_restored(account, known, stored)
+            else:
+                stored = await self._documents.read(account)
+            is_changed |= self._keep(account, stored)
+        return is_changed
+
+    async def _change(self, make: Change) -> ControlState | ControlRefusal:
+        async with self._changing:
+            for _ in range(_RACES):
+                made = make(self._state)
+                if isinstance(made, ControlRefusal) or made is self._state:
+                    return made
+                try:
+                    is_made = await self._replace(made)
+                except StoreUnavailable as error:
+                    raise ControlStoreError(
+                        f"The shared counters at {self.where} are unavailable: {error}. Check the store, and try again."
+                    ) from error
+                await self.put_in_force(self._state)
+                if is_made:
+                    return self._state
+        raise ControlStoreError(f"Other gateways change {self.where} all the time. Try again.")
+
+    async def _replace(self, made: ControlState) -> bool:
+        """Writes what differs. Returns False where another gateway was first."""
+        for account in {*made.accounts, *self._state.accounts}:
+            functions = made.functions(account)
+            if functions == self._state.functions(account):
+                continue
+            if account in self._unreadable:
+                raise ControlStoreError(self._unreadable[account])
+            document = encode_functions(functions)
+            stored = await self._documents.replace(account, self._known(account), document)
+            self._keep(account, stored)
+            if stored.document != document:
+                return False
+        return True
+
+    def _known(self, account: str) -> ControlDocument:
+        return self._kept.get(account, NOTHING_KEPT)
+
+    def _keep(self, account: str, stored: ControlDocument) -> bool:
+        """Makes a document of the store the one of the state. Returns False for one that cannot be read: its calls are
+        decided as while the store is unavailable."""
+        try:
+            functions = decode_functions(stored.document)
+        except UnreadableDocument as error:
+            self._note_unreadable(account, f"The control state of account {account} at {self.where} {error}.")
+            return False
+        self._unreadable.pop(account, None)
+        self._kept[account] = stored
+        self._documents.keep(account, stored)
+        accounts = {**self._state.accounts, account: functions}
+        if not functions:
+            del accounts[account]
+        revisions = {account: kept.revision for account, kept in self._kept.items()}
+        self._state = ControlState(sum(kept.number for kept in self._kept.values()), accounts, revisions)
+        return True
+
+    def _note_unreadable(self, account: str, problem: str) -> None:
+        if self._unreadable.get(account) != problem:
+            self._unreadable[account] = problem
+            log.error("%s", problem)
+        self._documents.refuse_pending(account)
+
+    def _log_restored(self, account: str, known: ControlDocument, stored: ControlDocument) -> None:
+        if stored.revision == known.revision:
+            log.warning(
+                "The store at %s has lost the control state of account %s. It was written back.", self.where, account
+            )
+        elif stored.number < known.number:
+            log.warning(
+                "The store at %s has lost %d changes of the control state of account %s, and this gateway was too late "
+                "to write them back. Set those limits again.",
+                self.where,
+                known.number - stored.number,
+                account,
+            )

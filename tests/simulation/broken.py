@@ -181,8 +181,8 @@ BREAKS = (
     Break(
         "what is held is not told",
         "tally.py",
-        "run, self.held, workers",
-        "run, {}, workers",
+        "run, self.held, *recovery",
+        "run, {}, *recovery",
         first=2,
     ),
     Break(

@@ -146,7 +146,7 @@ class Rules:
         return script is TAKE and said[0] == _OK and any(isinstance(answer, int) for answer in said[1])
 
     def _check_answers(self, server: Server, gateway: str, asked: Any, answers: Any) -> None:
-        _, epoch, number, _, _, _, _, shapes, takes = asked
+        _, epoch, number, _, _, _, _, shapes, takes, _ = asked
         if server.applied.get(gateway) == (epoch, number):
             self.again += 1
             return  # the reply was given again

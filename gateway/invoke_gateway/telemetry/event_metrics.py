@@ -7,8 +7,7 @@ from typing import NamedTuple, Protocol, get_args
 
 from ..policy.event_rules import Condition
 from .event_totals import EventTotals
-from .exposition import Family
-from .families import counter, gauge, histogram
+from .exposition import Family, counter, gauge, histogram
 
 _BY_FUNCTION = ("account", "function")
 _CAUSES = ("error", "system", "throttle")

@@ -16,6 +16,9 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encode
 from ..policy.os_text import printable
 from .totals import Histogram
 
+PREFIX = "invoke_gateway_"
+"""Begins the name of every metric of the gateway."""
+
 # Rendered in about half a millisecond, and sent with few system calls.
 PIECE_CHARACTERS = 65_536
 
@@ -37,6 +40,18 @@ class Family(NamedTuple):
     help: str
     labels: tuple[str, ...]
     rows: Iterable[Row]
+
+
+def counter(name: str, documentation: str, labels: tuple[str, ...], rows: Iterable[Row]) -> Family:
+    return Family(PREFIX + name, "counter", documentation, labels, rows)
+
+
+def gauge(name: str, documentation: str, labels: tuple[str, ...], rows: Iterable[Row]) -> Family:
+    return Family(PREFIX + name, "gauge", documentation, labels, rows)
+
+
+def histogram(name: str, documentation: str, labels: tuple[str, ...], rows: Iterable[Row]) -> Family:
+    return Family(PREFIX + name, "histogram", documentation, labels, rows)
 
 
 def choose_format(accept: str) -> tuple[bool, str]:

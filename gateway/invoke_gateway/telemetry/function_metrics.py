@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from ..policy.limits import OTHER, AccountLimits
-from .exposition import Family, Row
-from .families import counter, gauge, histogram
+from .exposition import Family, Row, counter, gauge, histogram
 from .totals import FunctionCounts
 
 _BY_ACCOUNT = ("account",)

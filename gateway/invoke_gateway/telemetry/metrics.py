@@ -12,8 +12,7 @@ from ..backend_errors import KINDS
 from ..counters.base import SlotCounts
 from ..policy.limits import AccountLimits, Limits
 from .event_metrics import Events, list_events
-from .exposition import Family
-from .families import counter, gauge, histogram
+from .exposition import Family, counter, gauge, histogram
 from .function_metrics import list_accounts, list_functions
 from .reload_state import ReloadState
 from .store_metrics import CounterStore, list_counters

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, Protocol
 
-from .exposition import Family
-from .families import counter, gauge
+from .exposition import Family, counter, gauge
 
 
 class StoreExchanges(Protocol):

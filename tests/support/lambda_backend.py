@@ -49,11 +49,11 @@ class LambdaBackend:
         qualifier = query.get("Qualifier", [None])[0]
         match (method, *segments[1:]):
             case ("GET", "account-settings") if self.account_settings is not None:
-                _send(call, 200, self.account_settings)
+                send_json(call, 200, self.account_settings)
             case ("POST", "functions"):
                 name = json.loads(call.body)["FunctionName"]
                 self.functions[name] = []
-                _send(call, 201, {"FunctionName": name, "FunctionArn": arn_of(name)})
+                send_json(call, 201, {"FunctionName": name, "FunctionArn": arn_of(name)})
             case ("GET", "functions", text):
                 self._get(call, text, qualifier)
             case ("DELETE", "functions", text):
@@ -63,11 +63,13 @@ class LambdaBackend:
             case ("POST", "functions", text, "aliases"):
                 wanted = json.loads(call.body)
                 self._set_alias(parse_name(text).name, wanted["Name"], wanted)
-                _send(call, 201, self._describe_alias(parse_name(text).name, wanted["Name"]))
+                send_json(call, 201, self._describe_alias(parse_name(text).name, wanted["Name"]))
             case (_, "functions", text, "aliases", alias):
                 self._serve_alias(call, parse_name(text).name, alias)
             case _:
-                _send(call, 404, {"message": f"no such operation: {method} {parts.path}"}, "UnknownOperationException")
+                send_json(
+                    call, 404, {"message": f"no such operation: {method} {parts.path}"}, "UnknownOperationException"
+                )
         return True
 
     def _get(self, call: BackendCall, text: str, asked: str | None) -> None:
@@ -84,7 +86,7 @@ class LambdaBackend:
         }
         if self.concurrency is not None:
             document["Concurrency"] = self.concurrency
-        _send(call, 200, document)
+        send_json(call, 200, document)
 
     def _delete(self, call: BackendCall, text: str, asked: str | None) -> None:
         function = parse_name(text)
@@ -100,14 +102,14 @@ class LambdaBackend:
 
     def _serve_alias(self, call: BackendCall, name: str, alias: str) -> None:
         if (name, alias) not in self.aliases:
-            _send(call, 404, {"Type": "User", "Message": f"Cannot find alias arn: {arn_of(name, alias)}"}, _MISSING)
+            send_json(call, 404, {"Type": "User", "Message": f"Cannot find alias arn: {arn_of(name, alias)}"}, _MISSING)
         elif call.method == b"DELETE":
             del self.aliases[name, alias]
             call.answer(204, b"")
         else:
             if call.method == b"PUT":
                 self._set_alias(name, alias, json.loads(call.body))
-            _send(call, 200, self._describe_alias(name, alias))
+            send_json(call, 200, self._describe_alias(name, alias))
 
     def _set_alias(self, name: str, alias: str, wanted: dict[str, Any]) -> None:
         weights = (wanted.get("RoutingConfig") or {}).get("AdditionalVersionWeights", {})
@@ -124,17 +126,17 @@ class LambdaBackend:
             for (of, alias), (points_to, _) in self.aliases.items()
             if of == name and version in (None, points_to)
         ]
-        _send(call, 200, {"Aliases": rows})
+        send_json(call, 200, {"Aliases": rows})
 
 
 _MISSING = "ResourceNotFoundException"
 
 
 def _send_not_found(call: BackendCall, arn: str) -> None:
-    _send(call, 404, {"Type": "User", "Message": f"Function not found: {arn}"}, _MISSING)
+    send_json(call, 404, {"Type": "User", "Message": f"Function not found: {arn}"}, _MISSING)
 
 
-def _send(call: BackendCall, status: int, document: dict[str, Any], error: str | None = None) -> None:
+def send_json(call: BackendCall, status: int, document: dict[str, Any], error: str | None = None) -> None:
     headers = {"Content-Type": "application/json", **({"x-amzn-ErrorType": error} if error else {})}
     call.answer(status, json.dumps(document).encode(), headers)
 

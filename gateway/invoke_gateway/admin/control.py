@@ -54,7 +54,7 @@ class ControlEndpoint:
                 return await self._reset(request.query_params)
         except ControlStoreError as error:
             return answer_error(f"Nothing was changed. {error}", 503)
-        return answer_json(self._bulk.describe(request.query_params.get("account")))
+        return answer_json(await self._bulk.describe(request.query_params.get("account")))
 
     async def _set_all(self, request: Request) -> Response:
         body = await read_body(request, *CONTROL_BODY, most_bytes=MOST_CONTROL_BYTES)

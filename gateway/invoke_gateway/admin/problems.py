@@ -64,6 +64,10 @@ ADVICE: dict[str, Advice] = {
         "The backend refuses to run events until a setting is changed. The events wait.",
         "The log names the setting. `invoke-gateway queue` shows the functions.",
     ),
+    "backend_not_followed": Advice(
+        "The backend's own concurrency settings could not be read, or do not fit into the account.",
+        "The log has the cause of each. Values that were read before stay in force.",
+    ),
     "background_task": Advice(
         "A task that the gateway runs beside its calls has failed, and is being started again.",
         "Wait a minute. If it does not recover, restart the gateway and report the lines of its log.",

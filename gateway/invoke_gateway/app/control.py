@@ -15,13 +15,16 @@ from ..control.bulk import BulkOperations
 from ..control.existence import Existence
 from ..control.export import Export
 from ..control.file_store import FileControlStore, check_file
+from ..control.follow import BackendFollower
+from ..control.followed import Followed
 from ..control.operations import ControlPlaneOperations
 from ..control.parts import ControlParts
 from ..control.shared_store import SharedControlStore
 from ..control.store import MemoryControlStore, NoControlStore
 from ..destinations.sqs import missing_extra
 from ..middleware.control import ControlPlane
-from ..policy.control_rules import NO_FILE_VALUES, AccountFacts, FileValues
+from ..policy.control_rules import NO_FILE_VALUES, AccountFacts, AccountSlots, FileValues
+from ..policy.control_state import ControlState
 from ..policy.destination_arn import UnreachableDestination, find_target
 from ..policy.limits import DEFAULT_ACCOUNT, Limits
 from ..policy.store_url import find_file_path
@@ -136,16 +139,22 @@ class Control:
         at_start: Settings,
         settings: Callable[[], Settings],
         limits: Callable[[], Limits],
+        followed: Followed,
+        degraded: dict[str, bool],
     ) -> None:
         """Composes it.
 
         last: the stage that sends a request to the backend
         settings: returns the settings in force
         limits: returns the limits in force
+        followed: the backend's own values, which the follower keeps up to date
+        degraded: for each cause, whether the gateway is degraded by it
         """
+        self._followed = followed
         self._at_start = at_start
         self._settings = settings
         self._limits = limits
+        self._last = last
         self._existence = Existence(last, region=at_start.region, is_checked=at_start.control.check_existence)
         self._in_force = SettingsInForce(settings)
         self.stage = ControlPlane(
@@ -161,11 +170,37 @@ class Control:
             default_account=DEFAULT_ACCOUNT,
         )
 
+        self.follower = self._make_follower(store, degraded) if at_start.control.follow_backend else None
+
+    def _make_follower(self, store: ControlStore, degraded: dict[str, bool]) -> BackendFollower:
+        """Makes the reader of the backend's own values. It asks the backend also where existence is not checked."""
+        return BackendFollower(
+            self._followed,
+            Existence(self._last, region=self._at_start.region),
+            accounts=lambda: [DEFAULT_ACCOUNT if name == "default" else name for name in self._settings().accounts],
+            default_account=DEFAULT_ACCOUNT,
+            make_headers=self._make_headers,
+            check_destination=self._check_destination,
+            make_slots=self._make_slots,
+            own=lambda: store.state,
+            put_in_force=lambda: store.put_in_force(store.state),
+            degraded=degraded,
+            interval_seconds=self._at_start.control.follow_interval_seconds,
+        )
+
+    def _make_slots(self, account: str, state: ControlState) -> AccountSlots:
+        return AccountSlots(
+            self._in_force.facts(account),
+            state.functions(account),
+            lambda name: self._in_force.file_values(account, name),
+        )
+
     def _make_operations(self, store: ControlStore) -> ControlPlaneOperations:
         parts = ControlParts(
             store=store,
             existence=self._existence,
             settings=self._in_force,
+            followed=self._followed,
             region=self._at_start.region,
             now=time,
         )

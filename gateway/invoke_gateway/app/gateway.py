@@ -9,9 +9,10 @@ from typing import Any
 
 from ..admin.holds import Holds
 from ..asgi import App
-from ..background import BackgroundTasks
+from ..background import BackgroundTask, BackgroundTasks
 from ..buffers import Buffers
 from ..control.base import ControlStore
+from ..control.followed import Followed
 from ..counters.base import Counters
 from ..counters.memory import MemoryCounters
 from ..middleware.admission import Admission, Precheck
@@ -64,6 +65,8 @@ class Gateway:
 
         self._in_force = settings
         self._control = NOTHING_SET
+        self._followed = Followed()
+        self._following: BackgroundTask | None = None
         self._adopting = asyncio.Lock()
         self._allocation: asyncio.TimerHandle | None = None
         self._allocating: asyncio.Task[None] | None = None
@@ -115,6 +118,7 @@ class Gateway:
         )
         self._recorder.on_call_refused = self.events.on_call_refused
         control = self._make_control(self.control_store, last)
+        self._follower = control.follower
         self.admin = GatewayAdmin(
             settings,
             bulk=control.bulk,
@@ -145,6 +149,8 @@ class Gateway:
             at_start=self.settings,
             settings=lambda: self._in_force,
             limits=lambda: self.tables.limits,
+            followed=self._followed,
+            degraded=self.degraded,
         )
 
     def _list_stages(self, settings: Settings, last: App, *, others: App) -> list[partial[Any]]:
@@ -212,14 +218,19 @@ class Gateway:
     async def _replace_tables(self) -> None:
         allocated_until = time() - self.settings.provisioned.allocation_seconds
         made = await asyncio.to_thread(
-            make_tables, self._in_force, self._control, at_start=self.settings, allocated_until=allocated_until
+            make_tables,
+            self._in_force,
+            self._control,
+            self._followed.state,
+            at_start=self.settings,
+            allocated_until=allocated_until,
         )
         made.limits.supersede(self.tables.limits)
         self.tables = made
         if self.shared is not None:
             self.shared.on_limits_changed()
         self.events.on_limits_changed()
-        self._await_allocation(find_next_allocation(self._control, allocated_until))
+        self._await_allocation(find_next_allocation(self._followed.under(self._control), allocated_until))
 
     def _await_allocation(self, seconds: float | None) -> None:
         """Has the tables made again when more provisioned concurrency is allocated."""
@@ -236,6 +247,11 @@ class Gateway:
 
         self._allocating = self.tasks.run_once(replace_tables(), "provisioned concurrency")
 
+    @property
+    def control_states(self) -> tuple[ControlState, ControlState]:
+        """Returns what the operations have set, and what the backend has."""
+        return self._control, self._followed.state
+
     async def start(self) -> None:
         """Opens the stores. Raises `CannotOpen` if events cannot be kept, and `CannotOpenControl` if the control state
         cannot be read."""
@@ -245,6 +261,8 @@ class Gateway:
         if self.control_store.state != self._control:
             await self._adopt_control(self.control_store.state)
         await self.events.start()
+        if self._follower is not None:
+            self._following = self.tasks.start(self._follower.run, "following the backend", may_end=True)
 
     def drain(self) -> None:
         """Finishes what runs, and starts nothing else."""
@@ -261,6 +279,8 @@ class Gateway:
     async def close(self) -> None:
         await self.events.close(max(self._drained_by - monotonic(), 0.0))
         self._await_allocation(None)
+        if self._following is not None:
+            await self._following.close()
         self.holds.close()
         self._recorder.close()
         await self.control_store.close()

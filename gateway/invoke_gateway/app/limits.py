@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from math import inf
 from typing import NamedTuple
 
-from ..policy.control_state import NOTHING, ControlState, EventInvokeConfig, FunctionControl, with_targets
+from ..policy.control_state import NOTHING, ControlState, EventInvokeConfig, FunctionControl, overlay, with_targets
 from ..policy.destination_arn import UnreachableDestination, find_target
 from ..policy.event_rules import EventRules, EventTargets, RuleBook
 from ..policy.limits import DEFAULT_ACCOUNT, AccountLimits, FunctionLimits, Limits
@@ -33,11 +33,17 @@ class Tables(NamedTuple):
 
 
 def make_tables(
-    settings: Settings, control: ControlState = NOTHING_SET, *, at_start: Settings, allocated_until: float = inf
+    settings: Settings,
+    control: ControlState = NOTHING_SET,
+    followed: ControlState = NOTHING_SET,
+    *,
+    at_start: Settings,
+    allocated_until: float = inf,
 ) -> Tables:
     """Makes the tables of `settings`. With a million functions this takes a second; it may run in another thread.
 
     control: what Lambda's control operations have set; the settings win for each value that they name
+    followed: what the backend has; the settings and the operations win for each value that they name
     at_start: the settings of the start, for keys that a reload does not change
     allocated_until: as in `make_limits`
     """
@@ -46,17 +52,23 @@ def make_tables(
         make_limits(
             settings,
             control,
+            followed,
             labelled=at_start.metric_functions,
             allocated_until=allocated_until,
         ),
         PayloadQuotas(quotas.request, quotas.event_request, as_observed=at_start.payload_error == "as_observed"),
         ResponseQuotas(quotas.response, quotas.streamed_response),
-        make_event_rules(settings, control),
+        make_event_rules(settings, overlay(control, followed)),
     )
 
 
 def make_limits(
-    settings: Settings, control: ControlState = NOTHING_SET, *, labelled: int, allocated_until: float = inf
+    settings: Settings,
+    control: ControlState = NOTHING_SET,
+    followed: ControlState = NOTHING_SET,
+    *,
+    labelled: int,
+    allocated_until: float = inf,
 ) -> Limits:
     """Makes the table of all accounts.
 
@@ -65,9 +77,18 @@ def make_limits(
         epoch)
     """
 
+    joined = overlay(control, followed)
+
     def make(account: str, limits: Account) -> AccountLimits:
-        revision = control.revisions.get(account, "")
-        return _make_account(account, limits, control.functions(account), labelled, allocated_until, revision)
+        return _make_account(
+            account,
+            limits,
+            joined.functions(account),
+            labelled,
+            allocated_until,
+            control.revisions.get(account, ""),
+            _find_reserved(limits, control.functions(account)),
+        )
 
     accounts = dict(settings.accounts)
     default = make(DEFAULT_ACCOUNT, accounts.pop("default"))
@@ -165,6 +186,7 @@ def _make_account(
     labelled: int,
     allocated_until: float,
     control_revision: str,
+    set_by_api: frozenset[str],
 ) -> AccountLimits:
     made: dict[FunctionLimits, FunctionLimits] = {}  # a million functions have few distinct limits
     functions = {}
@@ -181,7 +203,8 @@ def _make_account(
         requests_per_second=_resolve_rate(settings.requests_per_second, settings.concurrent_executions),
         caller_requests_per_second=_resolve_rate(settings.caller_requests_per_second, None),
         labelled=labelled,
-        set_by_api=_find_set_by_api(settings, control),
+        set_by_api=set_by_api,
+        set_by_backend=_find_reserved(settings, control) - set_by_api,
         provisioned={name: set_here.provisioned for name, set_here in control.items() if set_here.provisioned},
         allocated_until=allocated_until,
         control_revision=control_revision,
@@ -196,8 +219,8 @@ def _make_function(function: FunctionSettings, control: FunctionControl) -> Func
     return FunctionLimits(reserved, rate, (function.recursive_loop or control.recursive_loop) == "Allow")
 
 
-def _find_set_by_api(settings: Account, control: Mapping[str, FunctionControl]) -> frozenset[str]:
-    """Returns the functions whose reservation is from PutFunctionConcurrency."""
+def _find_reserved(settings: Account, control: Mapping[str, FunctionControl]) -> frozenset[str]:
+    """Returns the functions whose reservation is in `control`, and not in the settings."""
     return frozenset(
         name
         for name, set_here in control.items()

@@ -93,8 +93,9 @@ class BulkOperations:
         self._region = region
         self._default_account = default_account
 
-    def describe(self, shown: str | None = None) -> Document:
+    async def describe(self, shown: str | None = None) -> Document:
         """Describes all that is set, as `set_all` reads it and as settings; with a name only of that account."""
+        await self._store.refresh()
         state = self._store.state
         if shown is not None:
             account = self._find_account(shown) or shown
@@ -106,6 +107,7 @@ class BulkOperations:
         """Sets all values of a document, and returns what has changed. Raises `Mistakes` and `ControlStoreError`."""
         mistakes: list[Mistake] = []
         steps = list(_read_steps(document, self._find_account, mistakes))
+        await self._store.refresh()
         for _ in range(_ATTEMPTS):
             state = self._store.state
             made = await self._run(steps, state, [*mistakes])
@@ -141,7 +143,7 @@ class BulkOperations:
     async def _replace(self, expected: ControlState, made: ControlState) -> bool:
         """Replaces the state, unless another has changed it; then returns False."""
         change: Change = lambda now: (  # noqa: E731 (a store may call it again)
-            ControlState(now.version + 1, made.accounts) if now.version == expected.version else now
+            ControlState(now.version + 1, made.accounts, now.revisions) if now.version == expected.version else now
         )
         result = await self._store.change(change)
         return not isinstance(result, ControlRefusal) and result.accounts == made.accounts

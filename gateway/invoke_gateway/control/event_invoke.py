@@ -13,7 +13,7 @@ from ..policy import control_errors as errors
 from ..policy.control_errors import ControlRefusal
 from ..policy.control_paths import ControlOperation, find_name_problems, parse_name
 from ..policy.control_rules import FileValues
-from ..policy.control_state import EventInvokeConfig, with_event_invoke
+from ..policy.control_state import ControlState, EventInvokeConfig, FunctionControl, with_event_invoke
 from ..policy.destination_arn import UnreachableDestination
 from ..policy.destination_url import names_function
 from ..policy.validation import check_range, check_text
@@ -74,12 +74,13 @@ class EventInvokeConfigs:
         if merges and self._find(call, qualifier) is None:
             return self._refuse_missing(call, qualifier)
         now = parts.now()
-        changed = await parts.change(
-            call,
-            lambda _, function: with_event_invoke(
-                function, qualifier, _merge(function.event_invoke.get(qualifier) if merges else None, body, now)
-            ),
-        )
+
+        def change(state: ControlState, function: FunctionControl) -> FunctionControl:
+            in_force = parts.followed.under(state).function(call.account, call.name)
+            before = in_force.event_invoke.get(qualifier) if merges else None
+            return with_event_invoke(function, qualifier, _merge(before, body, now))
+
+        changed = await parts.change(call, change)
         return changed or answer(self._describe(call, qualifier))
 
     async def _check_destinations(self, call: ControlCall, body: EventInvokeBody) -> ControlRefusal | None:
@@ -117,6 +118,8 @@ class EventInvokeConfigs:
             refusal = self._parts.find_set_elsewhere(call, dict.fromkeys(_KEYS, True))
             if refusal is not None:
                 return refusal
+        elif qualifier not in self._parts.own(call).event_invoke:
+            return self._parts.refuse_followed(call, "event_invoke_config")
         return await self._parts.change(call, lambda _, now: with_event_invoke(now, qualifier, None)) or NO_CONTENT
 
     async def _list(self, call: ControlCall) -> Result:

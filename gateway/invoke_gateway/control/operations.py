@@ -95,6 +95,8 @@ class ControlPlaneOperations:
         self._parts.existence.forget(call.account, call.name)
         if operation is ControlOperation.DELETE_FUNCTION:
             qualifier = call.qualifier
+            if qualifier is None:
+                await self._parts.forget_followed(call.account, call.name)
             await self._change(call, lambda now: without_qualifier(now, qualifier) if qualifier else NOTHING)
         elif operation is ControlOperation.DELETE_ALIAS:
             alias = request.target.alias

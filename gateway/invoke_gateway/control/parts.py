@@ -17,6 +17,7 @@ from ..refusals import Refusal
 from .base import ControlAnswer, ControlStore
 from .documents import encode
 from .existence import Alias, Existence
+from .followed import Followed
 
 LATEST = "$LATEST"
 
@@ -67,6 +68,7 @@ class ControlSettings(Protocol):
 class ControlParts:
     """Joins the store, the backend's answers and the settings.
 
+    followed: the backend's own values
     now: seconds since the epoch
     """
 
@@ -76,12 +78,14 @@ class ControlParts:
         store: ControlStore,
         existence: Existence,
         settings: ControlSettings,
+        followed: Followed,
         region: str,
         now: Callable[[], float],
     ) -> None:
         self.store = store
         self.existence = existence
         self.settings = settings
+        self.followed = followed
         self.region = region
         self.now = now
 
@@ -109,8 +113,21 @@ class ControlParts:
         return alias or ControlRefusal(errors.ALIAS_NOT_FOUND, arn=self.arn(call, qualifier))
 
     def control(self, call: ControlCall) -> FunctionControl:
+        """Returns what the operations have set for the function, over what the backend has."""
+        return self.followed.under(self.store.state).function(call.account, call.name)
+
+    def own(self, call: ControlCall) -> FunctionControl:
         """Returns what the operations have set for the function."""
         return self.store.state.function(call.account, call.name)
+
+    async def forget_followed(self, account: str, name: str) -> None:
+        """Drops what the backend had for a function that was deleted."""
+        if self.followed.forget(account, name):
+            await self.store.put_in_force(self.store.state)
+
+    def refuse_followed(self, call: ControlCall, key: str) -> ControlRefusal:
+        """Refuses to delete a value that only the backend has: it would be followed still."""
+        return ControlRefusal(errors.SET_ELSEWHERE, key=key, function=call.name, source="the backend")
 
     def file_values(self, call: ControlCall) -> FileValues:
         return self.settings.file_values(call.account, call.name)
@@ -127,7 +144,7 @@ class ControlParts:
         account = call.account
         return AccountSlots(
             self.settings.facts(account),
-            state.functions(account),
+            self.followed.under(state).functions(account),
             lambda name: self.settings.file_values(account, name),
         )
 

@@ -59,9 +59,10 @@ class ProvisionedConcurrency:
         config = ProvisionedConfig(wanted, parts.now(), found.version, await self._list_aliases(call, found.version))
 
         def change(state: ControlState, function: FunctionControl) -> FunctionControl | ControlRefusal:
-            others = function.provisioned_concurrent_executions
-            if qualifier in function.provisioned:
-                others -= function.provisioned[qualifier].requested
+            in_force = parts.followed.under(state).function(call.account, call.name)
+            others = in_force.provisioned_concurrent_executions
+            if qualifier in in_force.provisioned:
+                others -= in_force.provisioned[qualifier].requested
             refused = (
                 check_version(qualifier, pointed)
                 if is_version(qualifier)
@@ -112,6 +113,8 @@ class ProvisionedConcurrency:
         if isinstance(checked, ControlRefusal):
             return checked
         qualifier = call.qualifier or ""
+        if qualifier in self._parts.control(call).provisioned and qualifier not in self._parts.own(call).provisioned:
+            return self._parts.refuse_followed(call, "provisioned_concurrent_executions")
         return await self._parts.change(call, lambda _, now: with_provisioned(now, qualifier, None)) or NO_CONTENT
 
     async def _list(self, call: ControlCall) -> Result:

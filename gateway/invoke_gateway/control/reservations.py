@@ -59,7 +59,9 @@ class Reservations:
             return refusal
 
         def change(state: ControlState, function: FunctionControl) -> FunctionControl | ControlRefusal:
-            provisioned = function.provisioned_concurrent_executions
+            provisioned = (
+                parts.followed.under(state).function(call.account, call.name).provisioned_concurrent_executions
+            )
             refused = check_reservation(parts.slots(call, state), call.name, wanted, provisioned)
             return refused or with_reserved(function, wanted)
 
@@ -76,6 +78,8 @@ class Reservations:
         refusal = await self._find_refusal(call, shown_qualifier=LATEST) or parts.find_set_elsewhere(call, {_KEY: True})
         if refusal is not None:
             return refusal
+        if parts.own(call).reserved_concurrent_executions is None and describe_concurrency(parts, call) is not None:
+            return parts.refuse_followed(call, _KEY)
         return await parts.change(call, lambda _, function: with_reserved(function, None)) or NO_CONTENT
 
     async def _find_refusal(self, call: ControlCall, shown_qualifier: str | None) -> ControlRefusal | None:

@@ -117,6 +117,28 @@ class ControlState(_Value, frozen=True):
         return ControlState(self.version + 1, accounts, self.revisions)
 
 
+def overlay(own: ControlState, below: ControlState) -> ControlState:
+    """Returns a state in which each value that `own` has not comes from `below`. Its version is that of `own`."""
+    accounts = dict(own.accounts)
+    for account, functions in below.accounts.items():
+        joined = dict(own.functions(account))
+        for name, function in functions.items():
+            over = joined.get(name, NOTHING)
+            joined[name] = FunctionControl(
+                _first(over.reserved_concurrent_executions, function.reserved_concurrent_executions),
+                over.recursive_loop or function.recursive_loop,
+                {**function.provisioned, **over.provisioned},
+                {**function.event_invoke, **over.event_invoke},
+                {**function.scaling, **over.scaling},
+            )
+        accounts[account] = joined
+    return ControlState(own.version, accounts, own.revisions)
+
+
+def _first(over: int | None, below: int | None) -> int | None:
+    return below if over is None else over
+
+
 def with_targets(config: EventInvokeConfig, find: Callable[[str], str]) -> EventInvokeConfig:
     """Returns the configuration with what `find` returns for each destination."""
     success, failure = (target and find(target) for target in (config.on_success, config.on_failure))

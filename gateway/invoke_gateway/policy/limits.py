@@ -40,8 +40,8 @@ from .provisioned import sum_by_version
 DEFAULT_ACCOUNT = "000000000000"
 """Names the pool that all unnamed accounts share."""
 
-SetBy = Literal["file", "API", "default"]
-"""Names the origin of a limit: the settings (file, flag or variable), a control operation, or neither."""
+SetBy = Literal["file", "API", "backend", "default"]
+"""Names the origin of a limit: the settings (file, flag or variable), a control operation, the backend, or none."""
 
 OTHER = "other"
 """Labels every function that has no label of its own."""
@@ -73,6 +73,7 @@ class AccountLimits:
 
     labelled: functions that get metric labels of their own, in the order of the settings
     set_by_api: functions whose reservation a control operation has set
+    set_by_backend: functions whose reservation the backend has, and nobody else
     provisioned: provisioned concurrency by function and qualifier
     allocated_until: configurations that were changed after this time are not allocated yet (seconds since the epoch)
     successor: the limits that have replaced these; None while these are in force
@@ -97,6 +98,7 @@ class AccountLimits:
         "requests_per_second",
         "reserved_concurrent_executions",
         "set_by_api",
+        "set_by_backend",
         "successor",
         "unreserved_concurrent_executions",
         "unreserved_provisioned",
@@ -112,12 +114,14 @@ class AccountLimits:
         caller_requests_per_second: float | None = None,
         labelled: int = 1000,
         set_by_api: frozenset[str] = frozenset(),
+        set_by_backend: frozenset[str] = frozenset(),
         provisioned: Mapping[str, Mapping[str, ProvisionedConfig]] | None = None,
         allocated_until: float = inf,
         control_revision: str = "",
     ) -> None:
         self.account = account
         self.set_by_api = set_by_api
+        self.set_by_backend = set_by_backend
         self.provisioned = provisioned or {}
         self.successor: Limits | None = None
         self.control_revision = control_revision
@@ -179,6 +183,8 @@ class AccountLimits:
         """Returns the origin of the function's ceiling: its reservation, or by default the unreserved pool."""
         if name in self.set_by_api:
             return "API"
+        if name in self.set_by_backend:
+            return "backend"
         return "default" if self.functions.get(name, _UNLIMITED).reserved_concurrent_executions is None else "file"
 
     def may_recurse(self, name: str) -> bool:

@@ -155,6 +155,11 @@ class Control(Model):
     check_existence: Switch = True
     """Ask the backend (GetFunction) whether a function exists, before it gets a limit. `false`: any name may have
     one, for backends without GetFunction such as AWS's Runtime Interface Emulator."""
+    follow_backend: Switch = False
+    """Read the backend's own concurrency settings at the start, for changes that do not pass the gateway, such as
+    CloudFormation's. They hold where neither the settings nor an operation on the gateway names a value."""
+    follow_interval_seconds: Seconds | None = None
+    """Seconds after which the backend's settings are read again. Not set: they are read once."""
     sqs_endpoint: HttpOrigin | None = None
     """Origin of SQS, such as http://127.0.0.1:4566, for queues that PutFunctionEventInvokeConfig names by their ARN.
     Not set: such a queue is refused."""

@@ -229,8 +229,8 @@ class GatewayMetrics:
             " shared counters does not answer. store_recovering: the shared counters are being rebuilt."
             " limits_mismatch: a gateway on the same store has other limits. event_store: the store of events cannot"
             " keep any. events_held: the store has events of another backend. backend_refuses_events: the backend"
-            " refuses events until a setting is changed. background_task: a background task has failed and is being"
-            " started again.",
+            " refuses events until a setting is changed. backend_not_followed: the backend's concurrency settings could"
+            " not be read, or do not fit. background_task: a background task has failed and is being started again.",
             ("cause",),
             [((cause,), int(is_so)) for cause, is_so in self._degraded.items()],
         )

@@ -71,7 +71,8 @@ class Aggregate:
         self.why_not_ready: str | None = None
         self.event_trouble: str | None = None
         self._settings = settings
-        self._control = NOTHING_SET
+        self._control = NOTHING_SET, NOTHING_SET
+        self._control_version = 0
         self.limits = make_limits(settings, labelled=settings.metric_functions)
         self.sums: Mapping[str, int] = {}
         self.holds: list[dict[str, Any]] = []
@@ -275,20 +276,22 @@ class Aggregate:
 
     async def _replace_limits(self) -> None:
         self.limits = await asyncio.to_thread(
-            make_limits, self._settings, self._control, labelled=self._settings.metric_functions
+            make_limits, self._settings, *self._control, labelled=self._settings.metric_functions
         )
 
     async def _read_control(self) -> None:
-        """Reads what control operations have set from a worker that knows of newer changes."""
+        """Reads what control operations have set, and what the backend has, from a worker that knows of newer
+        changes."""
         newest = max(self._workers.responsive(), key=_control_version, default=None)
-        if newest is None or _control_version(newest) <= self._control.version:
+        if newest is None or _control_version(newest) <= self._control_version:
             return
         try:
             encoded = await newest.call("control", seconds=_REPLY_SECONDS)
         except WorkerGone as error:
             log.debug("%s: %s", newest, error)
             return
-        self._control = msgspec.msgpack.decode(encoded, type=ControlState)
+        self._control = msgspec.msgpack.decode(encoded, type=tuple[ControlState, ControlState])
+        self._control_version = sum(state.version for state in self._control)
         await self._replace_limits()
 
     def retire(self, worker: WorkerHandle) -> None:

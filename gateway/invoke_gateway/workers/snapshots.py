@@ -53,7 +53,7 @@ def describe_snapshot(gateway: Gateway) -> dict[str, Any]:
         "gateways": shared.gateways,
         "trouble": shared.trouble,
         "why_not_ready": shared.why_not_ready,
-        "control_version": gateway.control_store.state.version,
+        "control_version": sum(state.version for state in gateway.control_states),
     }
 
 

@@ -175,8 +175,8 @@ class Worker:
         await shared.store_admin.release_gateway(((name, account) for account in shared.accounts), force=True)
 
     async def on_control(self, _: None) -> bytes:
-        """Returns what Lambda's control operations have set."""
-        return msgspec.msgpack.encode(self._gateway.control_store.state)
+        """Returns what Lambda's control operations have set, and what the backend has."""
+        return msgspec.msgpack.encode(self._gateway.control_states)
 
     async def on_backend(self, _: None) -> str | None:
         """Returns None where the backend can be reached; else the reason."""

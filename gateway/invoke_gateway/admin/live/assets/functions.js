@@ -111,7 +111,7 @@ function drawDetails(parts, row, update) {
   say(parts.text, (row.reserved && !row.ceiling ? "Its reservation is 0: every call is throttled, and none reaches the backend."
     : row.reserved ? `${plural(row.ceiling, "slot")} ${row.ceiling === 1 ? "is" : "are"} reserved for this function: it never gets more, and no other function gets them.`
     : `Shares the ${count.format(row.ceiling)} unreserved slots of account ${row.account} with all functions that have no reservation.`)
-    + (row.set_by === "API" ? " Set by PutFunctionConcurrency." : row.set_by === "file" ? " Set by the settings." : "")
+    + (row.set_by === "API" ? " Set by PutFunctionConcurrency." : row.set_by === "backend" ? " Set in the backend." : row.set_by === "file" ? " Set by the settings." : "")
     + (row.holds ? ` ${plural(row.holds, "slot")} held on purpose.` : "")
     + (isShared ? ` Of ${plural(row.in_flight, "call")} in flight ${count.format(here(row))} came through this gateway.` : "")
     + ` Highest in the last ${minutes} minutes${isShared ? " here" : ""}: ${count.format(peak)}.`);

@@ -1,4 +1,4 @@
-"""`control.follow_backend`: the backend's own settings hold where neither the settings nor an operation names a value."""
+"""`control.follow_backend`: the backend's settings hold where neither the file nor an operation names a value."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import NamedTuple
 
 import pytest
@@ -20,7 +21,7 @@ from invoke_gateway.counters.base import CountedSlot, Counters
 from invoke_gateway.counters.memory import MemoryCounters
 from invoke_gateway.counters.shared.counters import SharedCounters
 from invoke_gateway.counters.shared.shared_config import SharedConfig
-from invoke_gateway.policy.concurrency import Claim, Lane, LimitReached, Plan, RateClaim
+from invoke_gateway.policy.concurrency import Claim, GrowthClaim, Lane, LimitReached, Plan, RateClaim
 from invoke_gateway.policy.control_state import ProvisionedConfig
 from invoke_gateway.policy.limits import AccountLimits, FunctionLimits, Limits
 from invoke_gateway.refusals import Refusal
@@ -392,6 +393,64 @@ async def test_calls_from_before_a_change_of_provisioned_slots_keep_counting(cou
         "unreserved_concurrent_executions",
     )
     assert (await refuse(counters, pool.plan("g"))).claim.limit == "concurrent_executions"
+
+
+def make_scaled(most: float, qualifier: str | None = None, **limits: int | None) -> Plan:
+    """The plan of a function that may gain so many slots, and hardly any more as time passes."""
+    provisioned = limits.pop("provisioned", None)
+    account = AccountLimits(
+        "a",
+        20,
+        {"f": FunctionLimits(limits.get("reserved"), scaling_rate=1000)},
+        provisioned={"f": {"7": ProvisionedConfig(provisioned, 0.0, "7")}} if provisioned else {},
+    )
+    plan = account.plan("f", qualifier)
+    *others, last = plan.lanes
+    return replace(plan, lanes=(*others, replace(last, rates=(slow_down(last.rates[0], most, most / 1e6),))))
+
+
+def slow_down(rate: RateClaim, most: float, per_second: float) -> RateClaim:
+    assert isinstance(rate, GrowthClaim)
+    assert (rate.per_second, rate.most) == (100, 1000)
+    return replace(rate, most=most, per_second=per_second)
+
+
+@pytest.mark.parametrize("reserved", [None, 9])
+async def test_a_function_gains_no_more_slots_than_its_scaling_rate(counters: Counters, reserved: int | None) -> None:
+    plan = make_scaled(1, reserved=reserved)
+    slots = [await take(counters, plan)]
+    full = await refuse(counters, plan)
+    name = Refusal.FUNCTION_RATE if reserved is None else Refusal.RESERVED_FUNCTION_RATE
+    assert (full.claim.limit, full.claim.refusal, full.ceiling) == ("scaling_rate", name, 1)
+    plan = make_scaled(3, reserved=reserved)  # a changed rate is in force at once
+    slots += [await take(counters, plan) for _ in range(3)]
+    assert (await refuse(counters, plan)).claim.limit == "scaling_rate"
+    slots.pop().release()
+    slots.pop().release()
+    slots += [await take(counters, plan) for _ in range(2)]  # of environments that are there
+    assert (await refuse(counters, plan)).claim.limit == "scaling_rate"
+
+
+@pytest.mark.parametrize("reserved", [None, 9])
+async def test_provisioned_slots_are_no_growth(counters: Counters, reserved: int | None) -> None:
+    plan = make_scaled(1, "7", reserved=reserved, provisioned=3)
+    slots = [await take(counters, plan) for _ in range(4)]
+    assert [slot.lane.name == "provisioned" for slot in slots] == [True, True, True, False]
+    assert (await refuse(counters, plan)).claim.limit == "scaling_rate"
+
+
+async def test_a_scaling_rate_is_refilled_continuously(counters: Counters) -> None:
+    (lane,) = make_scaled(1).lanes
+    lane = replace(lane, rates=(replace(lane.rates[0], per_second=20.0),))
+    plan = Plan("a", "f", "a/function/f", (lane,), ())
+    await take(counters, plan)
+    for _ in range(3):
+        await eventually_admitted(counters, plan)
+
+
+async def eventually_admitted(counters: Counters, plan: Plan) -> None:
+    while isinstance(await counters.acquire(plan), LimitReached):  # noqa: ASYNC110 (time alone brings a token)
+        await asyncio.sleep(0.01)
 
 
 async def test_taking_never_waits_even_with_rates(memory: MemoryCounters) -> None:

@@ -7,7 +7,7 @@ from collections import Counter, deque
 
 from invoke_gateway.counters.base import OnFree
 from invoke_gateway.exchange import Holder
-from invoke_gateway.policy.concurrency import Lane, LimitReached, Plan, RateClaim, SlotUsage
+from invoke_gateway.policy.concurrency import WARM_SECONDS, GrowthClaim, Lane, LimitReached, Plan, RateClaim, SlotUsage
 from invoke_gateway.policy.retry_after import NEVER
 
 
@@ -32,6 +32,7 @@ class ToyCounters:
         self.on_free: OnFree | None = None
         self.slots: list[ToySlot] = []
         self.tokens: dict[str, deque[float]] = {}  # when each was taken
+        self.levels: dict[str, dict[int, int]] = {}  # the highest of each minute
 
     def check(self, plan: Plan) -> LimitReached | None:
         reached = [self._find_reached(lane, plan.function_counter) for lane in plan.lanes]
@@ -47,7 +48,14 @@ class ToyCounters:
                 return empty
         now = asyncio.get_running_loop().time()
         for rate in (*lane.rates, *plan.rates):
-            self.tokens[_bucket_of(rate, plan.function_counter)].append(now)
+            if self._grows(rate, plan.function_counter):
+                self.tokens[_bucket_of(rate, plan.function_counter)].append(now)
+            if isinstance(rate, GrowthClaim):
+                minutes, minute = (
+                    self.levels.setdefault(_bucket_of(rate, plan.function_counter), {}),
+                    int(now // WARM_SECONDS),
+                )
+                minutes[minute] = max(minutes.get(minute, 0), self.in_use(rate.counter) + 1)
         slot = ToySlot(self, lane, plan.function_counter)
         self.slots.append(slot)
         return slot
@@ -81,15 +89,28 @@ class ToyCounters:
                 return empty
         return None
 
+    def _grows(self, rate: RateClaim, function_counter: str) -> bool:
+        if not isinstance(rate, GrowthClaim):
+            return True
+        minute = int(asyncio.get_running_loop().time() // WARM_SECONDS)
+        known = self.levels.get(_bucket_of(rate, function_counter), {})
+        return self.in_use(rate.counter) >= max(known.get(minute, 0), known.get(minute - 1, 0))
+
     def _find_empty(self, rate: RateClaim, function_counter: str) -> LimitReached | None:
         taken = self.tokens.setdefault(_bucket_of(rate, function_counter), deque())
         now = asyncio.get_running_loop().time()
-        while taken and taken[0] <= now - max(1.0, 1 / rate.per_second if rate.per_second else 1.0):
-            taken.popleft()
+        seconds = max(1.0, 1 / rate.per_second if rate.per_second else 1.0)
         burst = int(max(1.0, rate.per_second)) if rate.per_second else 0
+        if isinstance(rate, GrowthClaim):
+            seconds, burst = rate.most / rate.per_second, int(rate.most)
+            if not self._grows(rate, function_counter):
+                return None
+        while taken and taken[0] <= now - seconds:
+            taken.popleft()
         if len(taken) < burst:
             return None
-        return LimitReached(rate, burst, rate.per_second, 1 / rate.per_second if rate.per_second else NEVER)
+        ceiling = rate.most if isinstance(rate, GrowthClaim) else rate.per_second
+        return LimitReached(rate, burst, ceiling, 1 / rate.per_second if rate.per_second else NEVER)
 
 
 def _bucket_of(rate: RateClaim, function_counter: str) -> str:

@@ -134,7 +134,8 @@ class Holds:
         """
         account = self._limits().of(wanted.account)
         plan = account.pool_plan() if wanted.function is None else account.plan(wanted.function)
-        plan = replace(plan, rates=())  # holding is not calling: it uses no tokens
+        # Holding is not calling: it uses no tokens.
+        plan = replace(plan, rates=(), lanes=tuple(replace(lane, rates=()) for lane in plan.lanes))
         slots: list[Slot] = []
         hold: ActiveHold | None = None
         try:

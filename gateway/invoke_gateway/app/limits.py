@@ -216,7 +216,9 @@ def _make_function(function: FunctionSettings, control: FunctionControl) -> Func
     if reserved is None:
         reserved = control.reserved_concurrent_executions
     rate = _resolve_rate(function.requests_per_second, reserved)
-    return FunctionLimits(reserved, rate, (function.recursive_loop or control.recursive_loop) == "Allow")
+    may_recurse = (function.recursive_loop or control.recursive_loop) == "Allow"
+    scaling_rate = None if function.scaling_rate == "off" else float(function.scaling_rate)
+    return FunctionLimits(reserved, rate, may_recurse, scaling_rate)
 
 
 def _find_reserved(settings: Account, control: Mapping[str, FunctionControl]) -> frozenset[str]:

@@ -16,7 +16,7 @@ class MemoryCounters:
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._slots = slots = LocalSlots(clock)
-        self._rates = Rates()
+        self._rates = Rates(slots.in_use)
         self.check = slots.check
         self.in_use = slots.in_use
         self.oldest_seconds = slots.oldest_seconds

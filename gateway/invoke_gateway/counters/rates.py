@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+
 from aiolimiter import AsyncLimiter
 
-from ..policy.concurrency import LimitReached, RateClaim
+from ..policy.concurrency import WARM_SECONDS, GrowthClaim, LimitReached, RateClaim
 from ..policy.retry_after import NEVER
 
 _MANY = 64  # tokens
@@ -20,10 +23,10 @@ class Bucket(AsyncLimiter):
 
     __slots__ = ("per_second", "sure")
 
-    def __init__(self, per_second: float) -> None:
+    def __init__(self, per_second: float, most: float | None = None) -> None:
         self.per_second = per_second
         self.sure = 0
-        burst = max(1.0, per_second) if per_second else 0.0
+        burst = max(1.0, per_second if most is None else most) if per_second else 0.0
         super().__init__(burst, burst / per_second if per_second else 1.0)
 
     def has_token(self) -> bool:
@@ -32,11 +35,56 @@ class Bucket(AsyncLimiter):
         return self.sure > 0
 
 
-class Rates:
-    """Holds a bucket for each rate that was claimed."""
+class GrowthBucket(Bucket):
+    """Holds the tokens of a scaling rate. A call takes one only where it raises the level of a counter above its
+    highest level of this minute and the one before.
 
-    def __init__(self) -> None:
+    in_use: returns the slots in use before the call
+    """
+
+    __slots__ = ("_before", "_high", "_in_use", "_window")
+
+    def __init__(self, per_second: float, most: float, in_use: Callable[[], int]) -> None:
+        super().__init__(per_second, most)
+        self._in_use = in_use
+        self._window = 0
+        self._high = 0
+        self._before = 0
+
+    def has_token(self) -> bool:
+        return self._in_use() < self._warm() or self.has_capacity()
+
+    async def acquire(self, amount: float = 1) -> None:
+        self.sure = 0  # `has_token` is called each time
+        level = self._in_use() + 1
+        if level > self._warm():
+            await super().acquire(amount)
+        self._high = max(self._high, level)
+
+    def _warm(self) -> int:
+        """Returns the highest level of this minute and the one before."""
+        window = int(asyncio.get_running_loop().time() // WARM_SECONDS)
+        if window != self._window:
+            self._before = self._high if window == self._window + 1 else 0
+            self._window, self._high = window, 0
+        return max(self._high, self._before)
+
+
+class Rates:
+    """Holds a bucket for each rate that was claimed.
+
+    in_use: returns the slots of a counter in use
+    """
+
+    def __init__(self, in_use: Callable[[str], int]) -> None:
+        self._in_use = in_use
         self._buckets: dict[str, Bucket] = {}
+
+    def _make(self, rate: RateClaim) -> Bucket:
+        if isinstance(rate, GrowthClaim):
+            counter = rate.counter
+            return GrowthBucket(rate.per_second, rate.most, lambda: self._in_use(counter))
+        return Bucket(rate.per_second)
 
     def find(self, rates: tuple[RateClaim, ...], function_counter: str) -> list[Bucket] | LimitReached:
         """Returns the buckets of all rates, each of which has a token; or the rate that has none. Takes nothing: until
@@ -46,7 +94,7 @@ class Rates:
             name = rate.bucket or function_counter
             bucket = self._buckets.get(name)
             if bucket is None or bucket.per_second != rate.per_second:
-                bucket = self._buckets[name] = Bucket(rate.per_second)
+                bucket = self._buckets[name] = self._make(rate)
             if not bucket.sure and not bucket.has_token():
                 return describe_empty(rate)
             found.append(bucket)
@@ -72,5 +120,7 @@ def take_now(buckets: list[Bucket]) -> None:
 def describe_empty(rate: RateClaim) -> LimitReached:
     """Returns the refusal of a request for which the rate has no token."""
     per_second = rate.per_second
+    if isinstance(rate, GrowthClaim):
+        return LimitReached(rate, int(rate.most), rate.most, 1 / per_second)
     wait = 1 / per_second if per_second else NEVER
     return LimitReached(rate, int(max(per_second, 1)) if per_second else 0, per_second, wait)

@@ -28,6 +28,13 @@ _NO_VALUES: Mapping[str, object] = MappingProxyType({})
 OWN = ""
 """Stands in claims for the counter or the bucket of the plan's own function."""
 
+SCALING_SECONDS = 10.0
+"""Is the time for which AWS gives the scaling rate of a function."""
+
+WARM_SECONDS = 60.0
+"""Is the time for which an environment certainly stays after its last use; it is gone after twice that time. AWS
+publishes no number."""
+
 PROVISIONED = "provisioned"
 """Names every lane of provisioned concurrency."""
 
@@ -53,6 +60,15 @@ class RateClaim:
     per_second: float
     refusal: Refusal
     limit: str
+
+
+@dataclass(frozen=True, slots=True)
+class GrowthClaim(RateClaim):
+    """Takes one token of `bucket` if the call raises `counter` above its level of the last minutes, so that the
+    function needs a new execution environment. The bucket holds at most `most` tokens."""
+
+    counter: str
+    most: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +183,18 @@ def on_demand_lane(counter: str, reserved: int, provisioned: int, account: Claim
     slots = max(0, reserved - provisioned)
     share = Claim(counter, slots, Refusal.RESERVED_CONCURRENCY, "on_demand_concurrent_executions")
     return Lane("on-demand", (share, _own_reservation(reserved), account))
+
+
+def growth_claim(bucket: str, counter: str, slots: float, *, is_reserved: bool) -> GrowthClaim:
+    """Returns the claim on the growth of a function: at most so many slots in `SCALING_SECONDS`, of which no more are
+    saved. AWS does not publish the reason of its refusal."""
+    refusal = Refusal.RESERVED_FUNCTION_RATE if is_reserved else Refusal.FUNCTION_RATE
+    return GrowthClaim(bucket, slots / SCALING_SECONDS, refusal, "scaling_rate", counter, slots)
+
+
+def on_demand_count(counter: str) -> Claim:
+    """Returns the claim that counts the calls of a function outside of its provisioned concurrency."""
+    return Claim(counter, None, Refusal.CONCURRENCY, "concurrent_executions")
 
 
 def _own_reservation(reserved: int) -> Claim:

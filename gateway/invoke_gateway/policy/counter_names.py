@@ -48,6 +48,11 @@ def on_demand_counter(account: str, function: str) -> str:
     return account + _ON_DEMAND + function
 
 
+def growth_bucket(account: str, counter: str) -> str:
+    """Returns the bucket of the scaling rate of a function, of which `counter` counts the slots."""
+    return f"{account}/growth{counter.removeprefix(account)}"
+
+
 def counter_of(account: str, function: str | None) -> str:
     """Returns the counter that every slot of the function holds, or of the account where `function` is None."""
     return account_counter(account) if function is None else function_counter(account, function)

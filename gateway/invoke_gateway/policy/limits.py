@@ -20,6 +20,8 @@ from .concurrency import (
     Plan,
     RateClaim,
     account_claim,
+    growth_claim,
+    on_demand_count,
     on_demand_lane,
     pool_claim,
     provisioned_lane,
@@ -31,6 +33,7 @@ from .counter_names import (
     account_counter,
     caller_bucket,
     function_prefix,
+    growth_bucket,
     on_demand_counter,
     pool_counter,
     provisioned_counter,
@@ -49,11 +52,15 @@ OTHER = "other"
 
 class FunctionLimits(NamedTuple):
     """Holds the limits of one function: slots, and requests per second (None: no limit of its own). With `may_recurse`
-    its loops are not stopped."""
+    its loops are not stopped.
+
+    scaling_rate: the slots that it may gain in ten seconds
+    """
 
     reserved_concurrent_executions: int | None = None
     requests_per_second: float | None = None
     may_recurse: bool = False
+    scaling_rate: float | None = None
 
 
 _UNLIMITED = FunctionLimits()
@@ -242,17 +249,33 @@ class AccountLimits:
                 if rule is None:
                     rule = rules[limits] = self._make_rule(limits, account, pool)
                 by_name[name] = rule
-        for name in self.provisioned:
-            limits = self.functions.get(name, _UNLIMITED)
+        scaled = [name for name, limits in self.functions.items() if limits.scaling_rate is not None]
+        for name in {*self.provisioned, *scaled}:
             rates = by_name.get(name, rules[_UNLIMITED]).rates
-            by_name[name] = Rule((self._make_on_demand_lane(name, limits, account, pool),), rates)
+            by_name[name] = Rule((self._make_on_demand_lane(name, account, pool),), rates)
         return rules[_UNLIMITED], by_name
 
-    def _make_on_demand_lane(self, name: str, limits: FunctionLimits, account: Claim, pool: Claim) -> Lane:
-        reserved = limits.reserved_concurrent_executions
+    def _make_on_demand_lane(self, name: str, account: Claim, pool: Claim) -> Lane:
+        """Returns the lane of a function that has one of its own: beside its provisioned concurrency, or with a scaling
+        rate."""
+        limits = self.functions.get(name, _UNLIMITED)
+        reserved, is_provisioned = limits.reserved_concurrent_executions, name in self.provisioned
+        counter = on_demand_counter(self.account, name) if is_provisioned else self.function_counter(name)
         if reserved is None:
-            return unreserved_lane(pool, account)
-        return on_demand_lane(on_demand_counter(self.account, name), reserved, self.provisioned_slots(name), account)
+            lane = unreserved_lane(pool, account)
+        elif is_provisioned:
+            lane = on_demand_lane(counter, reserved, self.provisioned_slots(name), account)
+        else:
+            lane = reserved_lane(reserved, account)
+        if limits.scaling_rate is None:
+            return lane
+        is_reserved = reserved is not None
+        if is_provisioned and not is_reserved:  # provisioned slots do not grow, so the others are counted by themselves
+            lane = replace(lane, claims=(*lane.claims, on_demand_count(counter)))
+        growth = growth_claim(
+            growth_bucket(self.account, counter), counter, limits.scaling_rate, is_reserved=is_reserved
+        )
+        return replace(lane, rates=(growth,))
 
     def _make_provisioned_lanes(self) -> dict[tuple[str, str], tuple[Lane, ...]]:
         """Returns the lanes of calls of provisioned versions, by function and by each qualifier that names the

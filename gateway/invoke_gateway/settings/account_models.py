@@ -17,6 +17,7 @@ from invoke_gateway.settings.types import (
     FunctionName,
     RequestRate,
     RetryAttempts,
+    ScalingRate,
     TargetUrl,
 )
 
@@ -60,6 +61,9 @@ class FunctionSettings:
     """Decision about a call whose chain of calls has invoked this function about 16 times. `Terminate`:
     RecursiveInvocationException. `Allow`: the call runs. Not set: Terminate, unless PutFunctionRecursionConfig
     allows loops."""
+    scaling_rate: ScalingRate = "off"
+    """Slots that the function may gain in ten seconds, at AWS 1000; refilled continuously, and no more are saved.
+    Provisioned concurrency is not part of it. `off`: no limit."""
 
 
 class Account(Model):

@@ -64,6 +64,11 @@ CallerRequestRate = Annotated[
     BeforeValidator(read_bare_off),
     Description("off, or a number of requests per second, 0 or more", unit="per second"),
 ]
+ScalingRate = Annotated[
+    Literal["off"] | Annotated[float, Field(strict=True, ge=1, le=MOST, allow_inf_nan=False)],
+    BeforeValidator(read_bare_off),
+    Description("off, or a number of slots per ten seconds, 1 or more"),
+]
 ListenAddress = Annotated[
     Address, PlainValidator(read_address, json_schema_input_type=str), PlainSerializer(str, return_type=str)
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from ...policy.concurrency import Lane, Plan, RateClaim
+from ...policy.concurrency import GrowthClaim, Lane, Plan, RateClaim
 from .tally import Tally
 
 Policy = Literal["refuse", "local_share", "admit"]
@@ -36,4 +36,10 @@ def _shrink(lane: Lane, tally: Tally) -> Lane:
 
 
 def _thin(rates: tuple[RateClaim, ...], tally: Tally) -> tuple[RateClaim, ...]:
-    return tuple(replace(rate, per_second=rate.per_second / tally.gateways) for rate in rates)
+    return tuple(_divide(rate, tally.gateways) for rate in rates)
+
+
+def _divide(rate: RateClaim, gateways: int) -> RateClaim:
+    if isinstance(rate, GrowthClaim):
+        return replace(rate, per_second=rate.per_second / gateways, most=rate.most / gateways)
+    return replace(rate, per_second=rate.per_second / gateways)

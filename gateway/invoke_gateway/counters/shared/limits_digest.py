@@ -16,9 +16,10 @@ def describe_limits(limits: AccountLimits) -> str:
     digest = sha1(usedforsecurity=False)
     count = 0
     for name in sorted(limits.functions):
-        reserved, rate, _ = limits.functions[name]
-        if reserved is not None or rate is not None:
-            digest.update(f"{name} {reserved} {rate}\n".encode())
+        reserved, rate, _, growth = limits.functions[name]
+        if reserved is not None or rate is not None or growth is not None:
+            scaling = "" if growth is None else f" {growth}"
+            digest.update(f"{name} {reserved} {rate}{scaling}\n".encode())
             count += 1
     for name in sorted(limits.provisioned_versions):
         for version in limits.provisioned_versions[name]:

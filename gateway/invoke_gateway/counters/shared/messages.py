@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from ...policy.concurrency import Claim, Plan, RateClaim
+from ...policy.concurrency import Claim, GrowthClaim, Plan, RateClaim
 
 _encode = msgspec.msgpack.encode
 _decode = msgspec.msgpack.decode
@@ -122,7 +122,10 @@ def _describe_rates(rates: tuple[RateClaim, ...]) -> list[object]:
     described: list[object] = []
     for rate in rates:
         described.append(rate.bucket)
-        described.append(rate.per_second)
+        if isinstance(rate, GrowthClaim):
+            described.append((rate.per_second, rate.most, rate.counter))
+        else:
+            described.append(rate.per_second)
     return described
 
 

@@ -48,6 +48,7 @@ decision_header: false
 cors: {allow_origins: ["http://localhost:3000"]}
 counters: rediss://gateway:p%23@redis.example:6380/2
 shared:
+  expected_gateways: 3
   lease_seconds: 4
   store_timeout_seconds: 1
   on_store_failure: local_share

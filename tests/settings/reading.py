@@ -42,7 +42,12 @@ credentials: {AKIAIOSFODNN7EXAMPLE: "111122223333"}
 quotas: {request: 1, event_request: 2, response: 3, streamed_response: 4}
 payload_error: as_observed
 retry: {retry_after: false, x_amz_retry_after: false, maximum_seconds: 5}
-control: {check_existence: false, sqs_endpoint: "http://127.0.0.1:4566", store: "file:///var/lib/control.json"}
+control:
+  check_existence: false
+  follow_backend: true
+  follow_interval_seconds: 5
+  sqs_endpoint: "http://127.0.0.1:4566"
+  store: "file:///var/lib/control.json"
 provisioned: {allocation_seconds: 2.5}
 decision_header: false
 cors: {allow_origins: ["http://localhost:3000"]}

@@ -40,7 +40,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def ministack(folder: Path) -> Iterator[str]:
-    with servers.ministack(folder / "ministack") as url:
+    with servers.ministack(folder / "ministack", "cloudformation") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def moto(folder: Path) -> Iterator[str]:
+    with servers.moto(folder / "moto") as url:
         yield url
 
 

@@ -3,11 +3,13 @@
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import boto3
 import yaml
+from botocore.config import Config
 
 from tests.support.processes import (
     LOOPBACK,
@@ -87,6 +89,30 @@ def ministack(directory: Path, *services: str) -> Iterator[str]:
     with running([str(PROGRAMS / "ministack")], log, environment, directory) as process:
         process.wait_until(lambda: fetch_json(f"{url}/_ministack/health"), "MiniStack is healthy", timeout=30)
         yield url
+
+
+@contextmanager
+def moto(directory: Path) -> Iterator[str]:
+    """Returns the URL of a moto, with the role of the functions. Its functions run in Docker only, so nothing here
+    invokes them."""
+    directory.mkdir(exist_ok=True)
+    port = free_port()
+    environment = bare_environment(directory) | {"MOTO_ACCOUNT_ID": "000000000000"}
+    command = [str(PROGRAMS / "moto_server"), "-H", LOOPBACK, "-p", str(port)]
+    with running(command, directory / "moto.log", environment, directory) as process:
+        process.wait_until(lambda: listens(port), "moto listens", timeout=60)
+        url = f"http://{LOOPBACK}:{port}"
+        create_role(url)
+        yield url
+
+
+def create_role(url: str) -> None:
+    """Creates the role of the functions, which moto asks for."""
+    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "secret"}
+    with closing(
+        boto3.client("iam", endpoint_url=url, region_name="us-east-1", config=Config(proxies={}), **keys)
+    ) as client:
+        client.create_role(RoleName="live", AssumeRolePolicyDocument="{}")
 
 
 class RuntimeInterfaceEmulator:

@@ -8,9 +8,9 @@ from random import Random
 from types import ModuleType
 
 from invoke_gateway.counters.shared import tally
-from invoke_gateway.policy.control_state import ProvisionedConfig
-from invoke_gateway.policy.limits import AccountLimits, FunctionLimits
+from invoke_gateway.policy.limits import AccountLimits
 
+from .changes import CHANGED, Changes, Tables
 from .faults import Faults
 from .gateway import Asked, Gateway
 from .ledger import Ledger
@@ -76,16 +76,8 @@ class Course:
         terms = core.RequestIdentity("", int(self.lease * 1000), int(self.keep * 1000), self.patience)
         self._terms = terms
         self.expectation = Expectation(seed)
-        self.limits = AccountLimits(
-            "a",
-            random.choice([4, 8, 12]),
-            {
-                "checkout": FunctionLimits(2),
-                "report": FunctionLimits(1, requests_per_second=random.choice([2.0, 5.0])),
-                "mail": FunctionLimits(None, requests_per_second=random.choice([0.5, 8.0])),
-            },
-            provisioned={"checkout": {"live": ProvisionedConfig(1, 0.0, "7")}},
-        )
+        self.tables = Tables(random.choice([4, 8, 12]), random.choice([2.0, 5.0]), random.choice([0.5, 8.0]))
+        self.changes = Changes(self, seed)
         self.network = Network(world, library, "a", self.calm_from)
         self.network.server = Server(world, "run-1", random.uniform(-5, 5))
         self.network.loss = random.choice([0.0, 0.0, 0.01, 0.05])
@@ -94,6 +86,8 @@ class Course:
         self.ledger = Ledger()
         self.rules = Rules(world, self.network, self.ledger, terms.lease_ms, terms.keep_ms)
         self.rules.is_alive = self._is_alive
+        self.rules.tables = self.tables
+        self.rules.patience = self.patience
         self.rules.may_exceed = self.expectation.kind == "exceeded"
         self.gateways: list[Gateway] = []
         self.requests: list[tuple[Gateway, Asked]] = []
@@ -131,6 +125,8 @@ class Course:
             self.core,
             self._terms._replace(gateway=name, workers=self.expectation.workers, expected=self.expectation.gateways),
             self.policy,
+            self.tables,
+            poll_seconds=self.changes.poll_seconds if self.changes.happen else 0.0,
         )
         self.gateways.append(gateway)
         # Some hear little from clients, or have long calls: then only heartbeats tell that the store has lost them.
@@ -149,6 +145,7 @@ class Course:
         for _ in range(self.expectation.processes or processes):
             self.add_gateway()
         self.faults.plan(self.calm_from)
+        self.changes.plan(self.calm_from)
         self._arrive()
         world.run(self.calm_from)
         if not any(gateway.is_alive for gateway in self.gateways):
@@ -194,8 +191,8 @@ class Course:
             return None
         (gateway,) = self.world.random.choices(self.gateways, able)
         # Every other call names the alias, and spills over where its provisioned slot is taken.
-        qualifier = "live" if self.limits.provisioned.get(name) and (is_calm or len(self.requests) % 2) else None
-        asked = Asked(self.limits.plan(name, qualifier), run_seconds, patience, self.world.now)
+        qualifier = "live" if name == CHANGED and (is_calm or len(self.requests) % 2) else None
+        asked = Asked(gateway.table.default.plan(name, qualifier), run_seconds, patience, self.world.now)
         self.requests.append((gateway, asked))
         gateway.request(asked)
         return asked
@@ -219,9 +216,19 @@ class Course:
             if gateway.is_alive and (gateway.tally.held or not gateway.tally.is_idle):
                 self.world.fail(f"nothing runs, and there is {gateway.tally!r}")
 
+    def _check_revisions(self) -> AccountLimits:
+        """Everybody has what the store has. Returns the limits."""
+        server = self.network.server
+        assert server is not None, "faults are over"
+        revision, document = self.rules.control(server)
+        for gateway in self.gateways:
+            if gateway.is_alive and self.changes.happen and gateway.tally.revision != revision:
+                self.world.fail(f"the store has revision {revision!r}, and {gateway!r} has {gateway.tally.revision!r}")
+        return self.tables.of(revision, document)
+
     def _take_everything(self) -> None:
         """Exactly the ceilings, and no more, by whichever gateways are asked."""
-        limits = self.limits
+        limits = self._check_revisions()
         expected: dict[str, int] = {}
         asked: list[tuple[str, Asked | None]] = []
         for name in ("checkout", "thumbnail"):

@@ -7,10 +7,18 @@ from collections import Counter
 from collections.abc import Callable, Generator
 from typing import Any
 
-from invoke_gateway.counters.shared.messages import encode_forget, read_renewal
-from invoke_gateway.counters.shared.script import FORGET, RENEW, Script
-from invoke_gateway.policy.concurrency import Lane, Plan
+from invoke_gateway.counters.shared.messages import (
+    OK,
+    encode_control,
+    encode_forget,
+    read_control_reply,
+    read_renewal,
+)
+from invoke_gateway.counters.shared.script import CONTROL, FORGET, RENEW, Script
+from invoke_gateway.policy.concurrency import Lane, Plan, renew_plan
+from invoke_gateway.policy.control_state import ControlDocument
 
+from .changes import Tables
 from .ledger import Call, Ledger
 from .network import Connection, Network, Reply, Server, Trouble
 from .rules import FENCED, Rules
@@ -65,6 +73,9 @@ class Gateway:
         core: Any,
         terms: Any,
         policy: str,
+        tables: Tables,
+        *,
+        poll_seconds: float,
     ) -> None:
         self.name = name
         self.holds: Counter[str] = Counter()
@@ -96,6 +107,15 @@ class Gateway:
         self.has_long_calls = False
         self.before_script: Callable[[], None] | None = None
         self.when_granted: Callable[[], None] | None = None
+        self.table = tables.make(ControlDocument())
+        self._tables = tables
+        self._control_link: Connection | None = None
+        self._control_run = ""
+        self._watch: Wait | None = None
+        self._wanted: list[tuple[str, str]] = []
+        self._poll_seconds = poll_seconds
+        if poll_seconds:
+            self._go(self._keep_watching(), is_thread=False)
         self._go(self._keep_talking(), is_thread=False)
         self._go(self._keep_renewing(), is_thread=True)
 
@@ -195,6 +215,7 @@ class Gateway:
             self._answer(asked, "away")
             return
         part = self.tally.share_of if self._policy == "share" else lambda ceiling: ceiling
+        asked.plan = renew_plan(asked.plan)
         lane = self._find_lane(asked.plan, part)
         if lane is None:
             self._answer(asked, "full alone")
@@ -322,6 +343,7 @@ class Gateway:
         was = self.tally.acknowledged
         for take, answer in self.tally.apply_reply(reply, self.clock()):
             asked = self._of_take.pop(take)
+            asked.plan = take.plan
             if answer is None:
                 self._acquire_locally(asked)
             elif isinstance(answer, int):
@@ -332,6 +354,8 @@ class Gateway:
             self._world.after(0, self._hurry.resolve)
         if not self.tally.is_idle:
             self._ring()
+        if self.tally.is_stale:
+            self._wake_watch()
         self._rules.after_reply(self)
 
     def _record_failure(self, trouble: Trouble) -> None:
@@ -339,6 +363,71 @@ class Gateway:
         for take in self.tally.cancel_pending():
             self._acquire_locally(self._of_take.pop(take))
         self._must_ask = True
+        self._ring()
+
+    # The control state, as control/shared_store.py keeps it.
+
+    def change_limit(self, document: str, writer: str) -> None:
+        self._wanted.append((document, writer))
+        self.do(self._wake_watch)
+
+    def _wake_watch(self) -> None:
+        if self._watch is not None:
+            watch, self._watch = self._watch, None
+            self._world.after(0, watch.resolve)
+
+    def _keep_watching(self) -> Steps:
+        while not self.is_leaving:
+            yield from self._watch_once()
+            if not self._wanted:
+                self._watch = self._sleep(self._poll_seconds)
+                yield self._watch
+
+    def _watch_once(self) -> Generator[Wait, Any, None]:
+        deadline = self._world.now + self._patience
+        link = self._control_link
+        if link is None or not link.is_open:
+            link = self._control_link = self._network.connect(self.name)
+            run = yield self._reply(link.open, deadline)
+            if isinstance(run, Trouble):
+                link.close()
+                self._wanted.clear()
+                return
+            self._control_run = run
+        kept = self.tally.kept
+        if self._wanted:
+            document, writer = self._wanted.pop()
+            following = ControlDocument(f"{kept.number + 1}:{writer}", document)
+            yield from self._send_control(link, deadline, kept.revision, following, is_copy=False)
+            return
+        stored = yield self._reply(lambda then: link.ask(self._rules.control, then), deadline)
+        if isinstance(stored, Trouble):
+            link.close()
+        elif stored.number < kept.number:
+            yield from self._send_control(link, deadline, "", kept, is_copy=True)
+        else:
+            self._adopt(stored)
+
+    def _send_control(
+        self, link: Connection, deadline: float, known: str, following: ControlDocument, *, is_copy: bool
+    ) -> Generator[Wait, Any, None]:
+        argument = encode_control(self._control_run, int(self._lease * 1000), known, *following, is_copy=is_copy)
+        reply = yield self._reply(lambda then: link.ask(self._work((CONTROL, argument)), then), deadline)
+        if isinstance(reply, Trouble):
+            link.close()
+            return
+        status, _, revision, document = read_control_reply(reply[0])
+        self._adopt(following if status == OK else ControlDocument(revision, document))
+
+    def _adopt(self, stored: ControlDocument) -> None:
+        tally = self.tally
+        tally.kept = stored
+        if stored.revision != tally.revision:
+            made = self._tables.make(stored)
+            made.supersede(self.table)
+            self.table = made
+            tally.set_revision(stored.revision)
+        tally.confirm(stored.revision)
         self._ring()
 
     # The lease.

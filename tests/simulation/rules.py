@@ -11,6 +11,10 @@ The promise. At no moment do more calls run than a ceiling allows, over all gate
   always waited for;
 - a call that was admitted without the store, as `share` and `open` say. It counts nevertheless once the store knows it.
 
+Where control operations change a limit: a call is admitted only by the limits of the revision that the store has at
+that moment. A change replaces the one that it was made from. Revisions of a store only rise, and what a gateway brought
+to a store that recovers is not lost.
+
 An excused call counts in the store as soon as its gateway has registered again: so nothing is admitted beside it that
 would not fit. And always: sums are the sums of the copies, nothing is negative, each gateway's copy and what it has not
 told yet are what it holds, rates give no token twice, and a refusal takes none.
@@ -24,8 +28,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from invoke_gateway.counters.shared.script import FORGET, REGISTER, RENEW, TAKE, Script
+from invoke_gateway.counters.shared.script import CONTROL, FORGET, REGISTER, RENEW, TAKE, Script, control_key
+from invoke_gateway.policy.control_state import ControlDocument
+from invoke_gateway.policy.limits import AccountLimits
 
+from .changes import Tables
 from .ledger import Call, Ledger
 from .network import Network, Server
 from .world import World
@@ -55,6 +62,11 @@ class Rules:
         self._unknown: dict[tuple[Server, int], set[str]] = {}
         self.is_alive: Callable[[str], bool]
         self.may_exceed = False
+        self.tables: Tables
+        self.patience = 0.25
+        self._control: dict[tuple[Server, int], ControlDocument] = {}
+        self._brought: dict[tuple[Server, int], set[str]] = {}
+        self._in_force: list[tuple[float, AccountLimits]] = []
         network.watch = self.after_script
 
     # The store.
@@ -63,6 +75,10 @@ class Rules:
         self.scripts += 1
         said = _decode(reply)
         status = said[0]
+        self._check_control(server, script, _decode(argument), said)
+        if script is CONTROL:
+            self.world.note("store {}: control of {}: {} {}", server, gateway, _decode(argument), said)
+            return
         if server.now_ms - server.heard_any_ms >= self._lease_ms + self._keep_ms:
             for other in server.heard:
                 server.heard[other] = server.now_ms
@@ -141,6 +157,62 @@ class Rules:
                 self.ledger.excuse(gateway, "unknown")
 
     @staticmethod
+    def control(server: Server) -> ControlDocument:
+        """What a store has of the control state."""
+        return ControlDocument(**server.redis.hash(control_key("a")))
+
+    def _check_control(self, server: Server, script: Script, asked: Any, said: Any) -> None:
+        place = (server, server.lives)
+        now = self.control(server)
+        before = self._control.get(place)
+        if now != before:
+            self._control[place] = now
+            self._in_force.append((self.world.now, self.tables.of(*now)))
+            if before is None:
+                self._brought[place] = {now.revision}
+            elif now.number <= before.number:
+                self.world.fail(f"revision {before.revision!r} of the store became {now.revision!r}")
+            elif script is CONTROL and not asked[5] and asked[2] != before.revision:
+                self.world.fail(f"a change of {asked[2]!r} replaced {before.revision!r}")
+        if script is REGISTER and said[0] == _OK and said[2] > 0:
+            self._brought[place].add(asked[9])
+
+    def _check_revision(self, server: Server) -> None:
+        """While the store admits, it has the newest revision that a gateway brought it during its recovery."""
+        now = self.control(server)
+        brought = self._brought[server, server.lives]
+        newest = max(ControlDocument(revision).number for revision in brought)
+        found = {revision for revision in brought if ControlDocument(revision).number == newest}
+        if now.number < newest or (now.number == newest and len(found) == 1 and now.revision not in found):
+            self.world.fail(f"the store admits by revision {now.revision!r}, and a gateway brought it {found}")
+
+    def _check_lane(self, server: Server, own: str, lane: list[Any]) -> None:
+        """A lane is taken only by the limits that the store has."""
+        table = self.tables.of(*self.control(server))
+        name = own.rpartition("/")[2]
+        plans = (table.plan(name), table.plan(name, "live"))
+        allowed = [[(claim.counter, -1 if claim.ceiling is None else claim.ceiling) for claim in lane.claims]
+                   for plan in plans for lane in plan.lanes]  # fmt: skip
+        if list(zip(lane[::2], lane[1::2], strict=True)) not in allowed:
+            self.world.fail(f"admitted {own} by {lane}, and the store has {self.control(server)}")
+
+    def _most(self, counter: str, own: str, ceiling: int) -> int:
+        """The highest ceiling of a counter since a call that begins now may have been admitted."""
+        since = self.world.now - 1.1 * self.patience - 0.01
+        tables = [table for at, table in self._in_force if at >= since]
+        tables += [table for at, table in self._in_force if at < since][-1:]
+        name = own.rpartition("/")[2]
+        found = [
+            claim.ceiling
+            for table in tables
+            for qualifier in (None, "live")
+            for lane in table.plan(name, qualifier).lanes
+            for claim in lane.claims
+            if (claim.counter or own) == counter and claim.ceiling is not None
+        ]
+        return max(ceiling, *found)
+
+    @staticmethod
     def is_grant(script: Script, reply: bytes) -> bool:
         said = _decode(reply)
         return script is TAKE and said[0] == _OK and any(isinstance(answer, int) for answer in said[1])
@@ -157,6 +229,7 @@ class Rules:
             self._check_rates(server, own, rates, answer)
             if isinstance(answer, int):
                 lane = lanes[answer]
+                self._check_lane(server, own, lane)
                 if of_lanes:
                     self._check_rates(server, own, of_lanes[0][answer], answer)
                 given |= {(name or own): ceiling for name, ceiling in zip(lane[::2], lane[1::2], strict=True)}
@@ -164,6 +237,7 @@ class Rules:
                 self.world.fail(f"refused {own} with {answer}, and there was room")
         if given:
             self._check_covered(server)
+            self._check_revision(server)
         sums = self.sums(server)
         for counter, ceiling in given.items():
             if 0 <= ceiling < sums.get(counter, 0):
@@ -214,7 +288,7 @@ class Rules:
         if is_old and call.gateway in self._unknown.get(standing[:2], ()):
             call.excused = "unknown"
         excess = self.ledger.begin(call)
-        if excess is not None:
+        if excess is not None and excess.running > self._most(excess.counter, call.own, excess.ceiling):
             self.world.fail(f"{excess.running} calls run on {excess.counter}, whose ceiling is {excess.ceiling}")
         if granted_by is None or granted_by != standing:
             return  # admitted without the store, or the store has begun anew since

@@ -241,6 +241,13 @@ BREAKS = (
         first=3,
     ),
     Break(
+        "a store takes changes while it recovers",
+        "control.lua",
+        "elseif left == 0 and stored == known then",
+        "elseif stored == known then",
+        first=660,
+    ),
+    Break(
         "a registration does not bring the control state back",
         "register.lua",
         "\nrestore_control(revision, document, left)\n",

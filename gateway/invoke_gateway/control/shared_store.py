@@ -141,32 +141,42 @@ class SharedControlStore(MemoryControlStore):
 
     async def _read_changes(self) -> None:
         async with self._changing:
-            if await self._read_newer():
-                await self.put_in_force(self._state)
+            before = self._state
+            try:
+                await self._read_newer()
+            finally:
+                if self._state is not before:
+                    await self.put_in_force(self._state)
             for account, kept in self._kept.items():
                 self._documents.confirm(account, kept.revision)
 
-    async def _read_newer(self) -> bool:
-        """Reads the documents of other revisions than are known. Returns True where the state has changed by it."""
-        found = await self._documents.read_revisions(self._documents.accounts)
-        is_changed = False
-        for account, revision in found.items():
+    async def _read_newer(self) -> None:
+        """Reads the documents of other revisions than are known. A node of a cluster that is unavailable keeps no other
+        account from being read."""
+        failure: StoreUnavailable | None = None
+        for account, revision in (await self._documents.read_revisions(self._documents.accounts)).items():
             known = self._known(account)
             if revision == known.revision:
                 continue
-            if ControlDocument(revision).number < known.number:
-                stored = await self._documents.restore(account, known)
-                self._log_restored(account, known, stored)
-            else:
-                stored = await self._documents.read(account)
-            is_changed |= self._keep(account, stored)
-        return is_changed
+            try:
+                if ControlDocument(revision).number < known.number:
+                    stored = await self._documents.restore(account, known)
+                    self._log_restored(account, known, stored)
+                else:
+                    stored = await self._documents.read(account)
+            except StoreUnavailable as error:
+                failure = error
+                continue
+            self._keep(account, stored)
+        if failure is not None:
+            raise failure
 
     async def _change(self, make: Change) -> ControlState | ControlRefusal:
         async with self._changing:
             for _ in range(_RACES):
-                made = make(self._state)
-                if isinstance(made, ControlRefusal) or made is self._state:
+                before = self._state
+                made = make(before)
+                if isinstance(made, ControlRefusal) or made is before:
                     return made
                 try:
                     is_made = await self._replace(made)
@@ -174,7 +184,9 @@ class SharedControlStore(MemoryControlStore):
                     raise ControlStoreError(
                         f"The shared counters at {self.where} are unavailable: {error}. Check the store, and try again."
                     ) from error
-                await self.put_in_force(self._state)
+                finally:
+                    if self._state is not before:
+                        await self.put_in_force(self._state)
                 if is_made:
                     return self._state
         raise ControlStoreError(f"Other gateways change {self.where} all the time. Try again.")
@@ -197,14 +209,14 @@ class SharedControlStore(MemoryControlStore):
     def _known(self, account: str) -> ControlDocument:
         return self._kept.get(account, NOTHING_KEPT)
 
-    def _keep(self, account: str, stored: ControlDocument) -> bool:
-        """Makes a document of the store the one of the state. Returns False for one that cannot be read: its calls are
+    def _keep(self, account: str, stored: ControlDocument) -> None:
+        """Makes a document of the store the one of the state. Calls of an account whose document cannot be read are
         decided as while the store is unavailable."""
         try:
             functions = decode_functions(stored.document)
         except UnreadableDocument as error:
             self._note_unreadable(account, f"The control state of account {account} at {self.where} {error}.")
-            return False
+            return
         self._unreadable.pop(account, None)
         self._kept[account] = stored
         self._documents.keep(account, stored)
@@ -213,7 +225,6 @@ class SharedControlStore(MemoryControlStore):
             del accounts[account]
         revisions = {account: kept.revision for account, kept in self._kept.items()}
         self._state = ControlState(sum(kept.number for kept in self._kept.values()), accounts, revisions)
-        return True
 
     def _note_unreadable(self, account: str, problem: str) -> None:
         if self._unreadable.get(account) != problem:

@@ -56,14 +56,29 @@ class ControlDocuments:
         self.on_stale()
 
     async def read_revisions(self, accounts: Iterable[str]) -> dict[str, str]:
-        """Returns the revision of each account, in one round trip to each server."""
+        """Returns the revision of each account, in one round trip to each server. An account of a server that does not
+        reply is left out; it raises `StoreUnavailable` where none replies."""
         by_shard: dict[Shard, list[str]] = {}
+        failure: StoreUnavailable | None = None
         for account in accounts:
-            by_shard.setdefault(self._find_shard(account), []).append(account)
+            try:
+                by_shard.setdefault(self._find_shard(account), []).append(account)
+            except StoreUnavailable as error:
+                failure = error
         found: dict[str, str] = {}
         for shard, named in by_shard.items():
-            replies = await shard.ask(partial(_ask_revisions, named))
-            found |= {account: _read_text(reply) for account, reply in zip(named, replies, strict=True)}
+            try:
+                replies = await shard.ask(partial(_ask_revisions, named))
+            except StoreUnavailable as error:
+                failure = error
+                continue
+            found |= {
+                account: _read_text(reply)
+                for account, reply in zip(named, replies, strict=True)
+                if not isinstance(reply, Redirect)  # its owner changes now
+            }
+        if failure is not None and not found:
+            raise failure
         return found
 
     async def read(self, account: str) -> ControlDocument:

@@ -1,0 +1,174 @@
+"""The state that gateways share, on a store in memory that fails and races as the tests want."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import pytest
+
+from invoke_gateway.background import BackgroundTasks
+from invoke_gateway.control.base import ControlStoreError
+from invoke_gateway.control.shared_store import SharedControlStore, encode_functions
+from invoke_gateway.policy.control_errors import NOT_KEPT, ControlRefusal
+from invoke_gateway.policy.control_state import ControlDocument, ControlState, FunctionControl
+from invoke_gateway.store.errors import StoreUnavailable
+
+FIVE = FunctionControl(5)
+
+
+class Documents:
+    """Two accounts of a store. `others`: the changes of other gateways, of which each replace loses a race to one."""
+
+    def __init__(self) -> None:
+        self.stored = {"1" * 12: ControlDocument(), "2" * 12: ControlDocument()}
+        self.others: list[dict[str, FunctionControl]] = []
+        self.is_away = False
+        self.refused: list[str] = []
+        self.confirmed: list[tuple[str, str]] = []
+        self.on_stale: Callable[[], None] = list
+        self.refuse_pending: Callable[[str], None] = self.refused.append
+
+    @property
+    def accounts(self) -> list[str]:
+        return list(self.stored)
+
+    def write(self, account: str, document: str, writer: str) -> ControlDocument:
+        number = self.stored[account].number + 1
+        self.stored[account] = ControlDocument(f"{number}:{writer}", document)
+        return self.stored[account]
+
+    def check(self) -> None:
+        if self.is_away:
+            raise StoreUnavailable("connection refused")
+
+    async def read_revisions(self, accounts: Iterable[str]) -> dict[str, str]:
+        self.check()
+        return {account: self.stored[account].revision for account in accounts}
+
+    async def read(self, account: str) -> ControlDocument:
+        self.check()
+        return self.stored[account]
+
+    async def replace(self, account: str, known: ControlDocument, document: str) -> ControlDocument:
+        self.check()
+        if self.others:
+            self.write(account, encode_functions(self.others.pop(0)), "other")
+        return self.stored[account] if self.stored[account] != known else self.write(account, document, "own")
+
+    async def restore(self, account: str, kept: ControlDocument) -> ControlDocument:
+        self.check()
+        if not self.stored[account].revision:
+            self.stored[account] = kept
+        return self.stored[account]
+
+    def keep(self, account: str, kept: ControlDocument) -> None:
+        pass
+
+    def confirm(self, account: str, revision: str) -> None:
+        self.confirmed.append((account, revision))
+
+
+ONE, TWO = Documents().accounts
+
+
+@pytest.fixture
+def documents() -> Documents:
+    return Documents()
+
+
+async def open_store(documents: Documents) -> tuple[SharedControlStore, list[ControlState]]:
+    store = SharedControlStore(documents, "redis://store", BackgroundTasks())
+    adopted: list[ControlState] = []
+
+    async def put_in_force(state: ControlState) -> None:
+        adopted.append(state)
+
+    store.put_in_force = put_in_force
+    await store.start()
+    return store, adopted
+
+
+def set_five(function: str, account: str = ONE) -> Callable[[ControlState], ControlState]:
+    return lambda state: state.with_function(account, function, FIVE)
+
+
+async def test_a_change_that_loses_races_is_made_of_the_newer_state(documents: Documents) -> None:
+    store, adopted = await open_store(documents)
+    documents.others = [{"a": FIVE}, {"a": FIVE, "b": FIVE}]
+    made = await store.change(set_five("f"))
+    assert isinstance(made, ControlState)
+    assert set(made.functions(ONE)) == {"a", "b", "f"}
+    assert made.revisions == {ONE: "3:own"}
+    assert [state.revisions[ONE] for state in adopted] == ["1:other", "2:other", "3:own"]
+    await store.close()
+
+
+async def test_a_change_that_the_newer_state_forbids_is_refused(documents: Documents) -> None:
+    store, _ = await open_store(documents)
+    documents.others = [{"a": FIVE}]
+    refusal = ControlRefusal(NOT_KEPT, text="no")
+    made = await store.change(lambda state: refusal if state.functions(ONE) else set_five("f")(state))
+    assert made is refusal
+    assert set(store.state.functions(ONE)) == {"a"}
+    await store.close()
+
+
+async def test_a_change_without_the_store_fails_with_the_cause_and_changes_nothing(documents: Documents) -> None:
+    store, adopted = await open_store(documents)
+    documents.is_away = True
+    with pytest.raises(ControlStoreError, match="at redis://store are unavailable: connection refused"):
+        await store.change(set_five("f"))
+    await store.refresh()
+    assert (store.state, adopted) == (ControlState(), [])
+    documents.is_away = False
+    assert (await store.change(set_five("f"))) == store.state
+    await store.close()
+
+
+async def test_each_account_has_a_revision_of_its_own(documents: Documents) -> None:
+    store, _ = await open_store(documents)
+    await store.change(set_five("f", ONE))
+    await store.change(set_five("f", TWO))
+    await store.change(set_five("g", TWO))
+    assert store.state.revisions == {ONE: "1:own", TWO: "2:own"}
+    assert store.state.version == 3
+    await store.close()
+
+
+async def test_a_store_that_lost_a_document_gets_it_back(documents: Documents) -> None:
+    store, _ = await open_store(documents)
+    await store.change(set_five("f"))
+    kept = documents.stored[ONE]
+    documents.stored[ONE] = ControlDocument()
+    await store.refresh()
+    assert documents.stored[ONE] == kept
+    assert (ONE, kept.revision) in documents.confirmed
+    await store.close()
+
+
+@pytest.mark.parametrize(
+    ("document", "problem"),
+    [
+        ('{"format":2,"functions":{"f":{"x":1}}}', "has format 2, and this gateway reads format 1"),
+        ('{"format":1,"functions":{"f":{"unknown":1}}}', "is damaged"),
+        ('{"format":1', "is damaged"),
+        ("[]", "is damaged"),
+    ],
+)
+async def test_a_document_that_cannot_be_read_admits_nobody_by_older_limits(
+    documents: Documents, document: str, problem: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    store, adopted = await open_store(documents)
+    documents.write(ONE, document, "newer")
+    await store.refresh()
+    await store.refresh()
+    assert len([record for record in caplog.messages if problem in record]) == 1
+    assert documents.refused == [ONE, ONE]
+    assert adopted == []
+    with pytest.raises(ControlStoreError, match=problem):
+        await store.change(set_five("f"))
+    await store.change(set_five("f", TWO))
+    documents.write(ONE, encode_functions({"f": FIVE}), "repaired")
+    await store.refresh()
+    assert store.state.function(ONE, "f") == FIVE
+    await store.close()

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+TENANT_HEADER = b"x-amz-tenant-id"
+
 
 class Operation(StrEnum):
     """Lists the operations of the invoke family, by their names in the service model."""

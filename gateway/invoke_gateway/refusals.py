@@ -133,6 +133,16 @@ class Refusal(ErrorAnswer, Enum):
         "InvalidParameterValueException",
         "The derived qualifier from the function name does not match the specified qualifier.",
     )
+    TENANT_MISSING = Kind(
+        400,
+        "InvalidParameterValueException",
+        "The function has tenant isolation. Add a tenant ID (X-Amz-Tenant-Id) to the request.",
+    )
+    TENANT_UNEXPECTED = Kind(
+        400,
+        "InvalidParameterValueException",
+        "The function has no tenant isolation. Remove the tenant ID (X-Amz-Tenant-Id) from the request.",
+    )
     WRONG_REGION = Kind(
         404,
         "ResourceNotFoundException",

@@ -16,6 +16,7 @@ from ..admin.local_queue import LocalQueue
 from ..asgi import App, Scope
 from ..background import BackgroundTasks
 from ..counters.base import Counters
+from ..counters.tenant_environments import TenantEnvironments
 from ..destinations.sqs import missing_extra
 from ..destinations.targets import Destinations
 from ..exchange import Exchange
@@ -60,6 +61,7 @@ class EventParts(NamedTuple):
     """
 
     counters: Counters
+    environments: TenantEnvironments
     tables: Callable[[], Tables]
     tasks: BackgroundTasks
     last: App
@@ -93,7 +95,7 @@ class EventQueue:
             store,
             # An event takes its slot as a call does: it may wait for nothing else.
             runner=Runner(
-                Admission(Admitted(parts.last), counters=parts.counters),
+                Admission(Admitted(parts.last), counters=parts.counters, environments=parts.environments),
                 on_exchange=parts.record,
                 function_errors=parts.function_errors,
                 limit=lambda: tables().response_quotas.response,

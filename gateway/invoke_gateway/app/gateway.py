@@ -15,6 +15,7 @@ from ..control.base import ControlStore
 from ..control.followed import Followed
 from ..counters.base import Counters
 from ..counters.memory import MemoryCounters
+from ..counters.tenant_environments import TenantEnvironments
 from ..middleware.admission import Admission, Precheck
 from ..middleware.announced_length import CheckLength
 from ..middleware.authenticate import Authenticate
@@ -77,6 +78,7 @@ class Gateway:
         self.totals.background_task_failures = self.tasks.failures
         self.shared = make_shared_counters(settings, name, lambda: self.tables.limits, self.tasks)
         self.counters: Counters = self.shared or MemoryCounters()
+        self.tenant_environments = TenantEnvironments(self.counters)
         self.control_store = make_control_store(settings, self.shared, self.tasks)
 
         self.pool = make_pool(settings, backend_url, self.buffers, self.write_batcher)
@@ -107,6 +109,7 @@ class Gateway:
             settings,
             EventParts(
                 counters=self.counters,
+                environments=self.tenant_environments,
                 tables=lambda: self.tables,
                 tasks=self.tasks,
                 last=last,
@@ -190,7 +193,7 @@ class Gateway:
                 enqueue=self.events.make_enqueue(with_faults=settings.accepts_faults),
                 before_runtime=has_function_path,
             ),
-            partial(Admission, counters=self.counters),
+            partial(Admission, counters=self.counters, environments=self.tenant_environments),
         ]
 
     def _inject_faults(self, settings: Settings, scripts: FaultScripts) -> partial[Any]:

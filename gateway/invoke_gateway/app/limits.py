@@ -218,7 +218,7 @@ def _make_function(function: FunctionSettings, control: FunctionControl) -> Func
     rate = _resolve_rate(function.requests_per_second, reserved)
     may_recurse = (function.recursive_loop or control.recursive_loop) == "Allow"
     scaling_rate = None if function.scaling_rate == "off" else float(function.scaling_rate)
-    return FunctionLimits(reserved, rate, may_recurse, scaling_rate)
+    return FunctionLimits(reserved, rate, may_recurse, scaling_rate, function.tenancy)
 
 
 def _find_reserved(settings: Account, control: Mapping[str, FunctionControl]) -> frozenset[str]:

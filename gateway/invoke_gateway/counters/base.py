@@ -86,6 +86,13 @@ class Counters(SlotCounts, Protocol):
         """Returns the slots that hold `counter` with their ages (seconds), oldest first, at most `most`."""
 
 
+class Environments(Protocol):
+    """Admits calls of functions that isolate tenants."""
+
+    async def acquire(self, plan: Plan, environments: Claim, tenant: bytes) -> Slot | LimitReached:
+        """Takes an environment of the tenant, an idle one if there is one, and a lane of the plan; or nothing."""
+
+
 class SharedState(Protocol):
     """Reads the state of counters that gateways share."""
 

@@ -9,8 +9,9 @@ from collections.abc import Awaitable, Callable
 from time import perf_counter
 
 from ..asgi import DONE, EXCHANGE, App, Receive, Scope, Send
-from ..counters.base import Counters
-from ..exchange import Exchange
+from ..counters.base import Counters, Environments
+from ..exchange import Exchange, Slot
+from ..invocation import TENANT_HEADER
 from ..policy.concurrency import LimitReached, renew_plan
 
 
@@ -36,12 +37,21 @@ class Precheck:
 class Admission:
     """Takes a lane and the tokens of an invocation, and releases the slot if the backend never got the request.
 
+    environments: the environments of functions that isolate tenants; None: they are not counted
     clock: seconds for the histogram of admission
     """
 
-    def __init__(self, app: App, *, counters: Counters, clock: Callable[[], float] = perf_counter) -> None:
+    def __init__(
+        self,
+        app: App,
+        *,
+        counters: Counters,
+        environments: Environments | None = None,
+        clock: Callable[[], float] = perf_counter,
+    ) -> None:
         self.app = app
         self._counters = counters
+        self._environments = environments
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -49,7 +59,13 @@ class Admission:
         assert exchange.plan is not None  # the authenticate stage sets it for every invocation
         plan = exchange.plan = renew_plan(exchange.plan)  # limits may have changed, perhaps during a slow upload
         started = self._clock()
-        taken = await self._counters.acquire(plan)
+        claim = plan.lanes[-1].environments
+        taken: Slot | LimitReached
+        if claim is None or self._environments is None:
+            taken = await self._counters.acquire(plan)
+        else:
+            tenant = exchange.headers.get(TENANT_HEADER, b"")
+            taken = await self._environments.acquire(plan, claim, tenant)
         exchange.admission_seconds = self._clock() - started
         if isinstance(taken, LimitReached):
             _refuse(exchange, taken)

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from ..asgi import DONE, EXCHANGE, App, Receive, Scope, Send
 from ..exchange import Exchange
-from ..invocation import ANONYMOUS
+from ..invocation import ANONYMOUS, TENANT_HEADER
 from ..policy.caller import parse_caller
 from ..policy.limits import Limits
 from ..refusals import Refusal
@@ -30,7 +30,8 @@ class Authenticate:
             function = invocation.function
             query = scope["query_string"]
             if limits.is_one_for_all:
-                exchange.plan = limits.default.plan(function.name, function.qualifier)
+                account = limits.default
+                exchange.plan = account.plan(function.name, function.qualifier)
                 if query:  # shown with the holder of a slot; a caller in a header is found at that time
                     exchange.caller = parse_caller(exchange.headers.get(b"authorization"), {}, query) or ANONYMOUS
             else:
@@ -42,4 +43,9 @@ class Authenticate:
                 account = limits.of(function.account or caller.account)
                 access_key_id = caller.access_key_id if limits.knows(caller) else None
                 exchange.plan = account.plan_for(function.name, access_key_id, function.qualifier)
+            if account.tenancies:
+                problem = account.find_tenant_problem(function.name, exchange.headers.get(TENANT_HEADER))
+                if problem is not None:
+                    exchange.refuse(problem)
+                    return DONE
         return self.app(scope, receive, send)

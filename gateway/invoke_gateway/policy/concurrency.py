@@ -32,8 +32,7 @@ SCALING_SECONDS = 10.0
 """Is the time for which AWS gives the scaling rate of a function."""
 
 WARM_SECONDS = 60.0
-"""Is the time for which an environment certainly stays after its last use; it is gone after twice that time. AWS
-publishes no number."""
+"""Is the time for which an idle environment stays. AWS publishes no number."""
 
 PROVISIONED = "provisioned"
 """Names every lane of provisioned concurrency."""
@@ -73,11 +72,15 @@ class GrowthClaim(RateClaim):
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """Lists what a call takes together. A lane without a token of one of its rates is skipped, as a full one is."""
+    """Lists what a call takes together. A lane without a token of one of its rates is skipped, as a full one is.
+
+    environments: the claim of each execution environment, of a function that isolates tenants
+    """
 
     name: str
     claims: tuple[Claim, ...]
     rates: tuple[RateClaim, ...] = ()
+    environments: Claim | None = None
 
 
 class PlanTable(Protocol):
@@ -190,6 +193,12 @@ def growth_claim(bucket: str, counter: str, slots: float, *, is_reserved: bool) 
     saved. AWS does not publish the reason of its refusal."""
     refusal = Refusal.RESERVED_FUNCTION_RATE if is_reserved else Refusal.FUNCTION_RATE
     return GrowthClaim(bucket, slots / SCALING_SECONDS, refusal, "scaling_rate", counter, slots)
+
+
+def environments_claim(counter: str, concurrency: int, *, is_reserved: bool) -> Claim:
+    """Returns the claim of an environment of one tenant, in use or idle: AWS allows 2,500 for each 1,000 slots."""
+    refusal = Refusal.RESERVED_FUNCTION_RATE if is_reserved else Refusal.FUNCTION_RATE
+    return Claim(counter, concurrency * 5 // 2, refusal, "tenant_environments")
 
 
 def on_demand_count(counter: str) -> Claim:

@@ -53,6 +53,11 @@ def growth_bucket(account: str, counter: str) -> str:
     return f"{account}/growth{counter.removeprefix(account)}"
 
 
+def environments_counter(account: str, function: str) -> str:
+    """Returns the counter of the execution environments of a function that isolates tenants."""
+    return f"{account}/environments/{function}"
+
+
 def counter_of(account: str, function: str | None) -> str:
     """Returns the counter that every slot of the function holds, or of the account where `function` is None."""
     return account_counter(account) if function is None else function_counter(account, function)

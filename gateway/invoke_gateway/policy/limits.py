@@ -20,6 +20,7 @@ from .concurrency import (
     Plan,
     RateClaim,
     account_claim,
+    environments_claim,
     growth_claim,
     on_demand_count,
     on_demand_lane,
@@ -32,6 +33,7 @@ from .control_state import ProvisionedConfig
 from .counter_names import (
     account_counter,
     caller_bucket,
+    environments_counter,
     function_prefix,
     growth_bucket,
     on_demand_counter,
@@ -46,6 +48,9 @@ DEFAULT_ACCOUNT = "000000000000"
 SetBy = Literal["file", "API", "backend", "default"]
 """Names the origin of a limit: the settings (file, flag or variable), a control operation, the backend, or none."""
 
+Tenancy = Literal["per_tenant", "none"]
+"""Names whether each call of a function names a tenant, or none may."""
+
 OTHER = "other"
 """Labels every function that has no label of its own."""
 
@@ -55,12 +60,14 @@ class FunctionLimits(NamedTuple):
     its loops are not stopped.
 
     scaling_rate: the slots that it may gain in ten seconds
+    tenancy: whether its calls name a tenant; None: the backend decides
     """
 
     reserved_concurrent_executions: int | None = None
     requests_per_second: float | None = None
     may_recurse: bool = False
     scaling_rate: float | None = None
+    tenancy: Tenancy | None = None
 
 
 _UNLIMITED = FunctionLimits()
@@ -107,6 +114,7 @@ class AccountLimits:
         "set_by_api",
         "set_by_backend",
         "successor",
+        "tenancies",
         "unreserved_concurrent_executions",
         "unreserved_provisioned",
     )
@@ -148,6 +156,7 @@ class AccountLimits:
         )
         claimed = self.reserved_concurrent_executions + self.unreserved_provisioned
         self.unreserved_concurrent_executions = max(0, concurrent_executions - claimed)
+        self.tenancies = {name: limits.tenancy for name, limits in self.functions.items() if limits.tenancy is not None}
         self.account_counter = account_counter(account)
         self.pool_counter = pool_counter(account)
         self._function_prefix = function_prefix(account)
@@ -193,6 +202,13 @@ class AccountLimits:
         if name in self.set_by_backend:
             return "backend"
         return "default" if self.functions.get(name, _UNLIMITED).reserved_concurrent_executions is None else "file"
+
+    def find_tenant_problem(self, name: str, tenant: bytes | None) -> Refusal | None:
+        """Returns the refusal of a call that names a tenant where none may, or none where each must."""
+        tenancy = self.tenancies.get(name)
+        if tenancy == "per_tenant":
+            return None if tenant else Refusal.TENANT_MISSING
+        return Refusal.TENANT_UNEXPECTED if tenancy == "none" and tenant is not None else None
 
     def may_recurse(self, name: str) -> bool:
         return self.functions.get(name, _UNLIMITED).may_recurse
@@ -250,14 +266,15 @@ class AccountLimits:
                     rule = rules[limits] = self._make_rule(limits, account, pool)
                 by_name[name] = rule
         scaled = [name for name, limits in self.functions.items() if limits.scaling_rate is not None]
-        for name in {*self.provisioned, *scaled}:
+        isolated = [name for name, tenancy in self.tenancies.items() if tenancy == "per_tenant"]
+        for name in {*self.provisioned, *scaled, *isolated}:
             rates = by_name.get(name, rules[_UNLIMITED]).rates
             by_name[name] = Rule((self._make_on_demand_lane(name, account, pool),), rates)
         return rules[_UNLIMITED], by_name
 
     def _make_on_demand_lane(self, name: str, account: Claim, pool: Claim) -> Lane:
-        """Returns the lane of a function that has one of its own: beside its provisioned concurrency, or with a scaling
-        rate."""
+        """Returns the lane of a function that has one of its own: beside its provisioned concurrency, with a scaling
+        rate, or with environments of tenants."""
         limits = self.functions.get(name, _UNLIMITED)
         reserved, is_provisioned = limits.reserved_concurrent_executions, name in self.provisioned
         counter = on_demand_counter(self.account, name) if is_provisioned else self.function_counter(name)
@@ -267,9 +284,13 @@ class AccountLimits:
             lane = on_demand_lane(counter, reserved, self.provisioned_slots(name), account)
         else:
             lane = reserved_lane(reserved, account)
+        is_reserved = reserved is not None
+        if limits.tenancy == "per_tenant":
+            environments = environments_counter(self.account, name)
+            claim = environments_claim(environments, self.ceiling(name), is_reserved=is_reserved)
+            lane = replace(lane, environments=claim)
         if limits.scaling_rate is None:
             return lane
-        is_reserved = reserved is not None
         if is_provisioned and not is_reserved:  # provisioned slots do not grow, so the others are counted by themselves
             lane = replace(lane, claims=(*lane.claims, on_demand_count(counter)))
         growth = growth_claim(

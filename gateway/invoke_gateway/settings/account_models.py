@@ -61,6 +61,9 @@ class FunctionSettings:
     """Decision about a call whose chain of calls has invoked this function about 16 times. `Terminate`:
     RecursiveInvocationException. `Allow`: the call runs. Not set: Terminate, unless PutFunctionRecursionConfig
     allows loops."""
+    tenancy: Literal["per_tenant", "none"] | None = None
+    """`per_tenant`: each call names a tenant (X-Amz-Tenant-Id), and the environments of all tenants have a ceiling.
+    `none`: a call that names one is refused. Not set: the backend decides."""
     scaling_rate: ScalingRate = "off"
     """Slots that the function may gain in ten seconds, at AWS 1000; refilled continuously, and no more are saved.
     Provisioned concurrency is not part of it. `off`: no limit."""

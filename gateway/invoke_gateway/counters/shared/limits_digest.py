@@ -16,7 +16,7 @@ def describe_limits(limits: AccountLimits) -> str:
     digest = sha1(usedforsecurity=False)
     count = 0
     for name in sorted(limits.functions):
-        reserved, rate, _, growth = limits.functions[name]
+        reserved, rate, _, growth, _ = limits.functions[name]
         if reserved is not None or rate is not None or growth is not None:
             scaling = "" if growth is None else f" {growth}"
             digest.update(f"{name} {reserved} {rate}{scaling}\n".encode())

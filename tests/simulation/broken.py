@@ -190,14 +190,14 @@ BREAKS = (
         "renew.lua",
         "return groups >= expected",
         "return groups >= math.min(expected, 1)",
-        first=300,
+        first=370,
     ),
     Break(
         "each worker counts as a gateway",
         "renew.lua",
         "      groups = groups + 1\n    end\n",
         "    end\n    groups = groups + 1\n",
-        first=1430,
+        first=490,
     ),
     Break(
         "a gateway counts while one of its workers is missing",
@@ -211,7 +211,7 @@ BREAKS = (
         "renew.lua",
         "if returned ~= current or expects == '0' then",
         "if not returned or expects == '0' then",
-        first=160,
+        first=940,
     ),
     Break(
         "a gateway that others knew is not waited for",

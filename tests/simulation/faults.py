@@ -175,7 +175,7 @@ class Faults:
 
     def replace_beside_loss(self) -> None:
         """The store loses what it has just when some gateways are replaced: the new ones report first, and know nobody.
-        Some courses have a store with older data instead of none."""
+        Some courses have a store with older data instead of none, and some have new gateways that crash."""
         random, course = self._world.random, self._course
         alive = [gateway for gateway in course.gateways if gateway.is_alive]
         # Of groups only one worker is left, so that whole groups are new.
@@ -193,7 +193,15 @@ class Faults:
         else:
             self.flush()
         for _ in range(random.randint(1, 3) if course.expectation.workers == 1 else course.expectation.workers):
-            self._world.after(random.uniform(0, course.lease / 8), self.add)
+            is_loop = self._world.seed % 5 == 0
+            self._world.after(random.uniform(0, course.lease / 8), self._add_to_crash if is_loop else self.add)
+
+    def _add_to_crash(self) -> None:
+        """A gateway that crashes in a loop: each time it registers, and dies, and the next has another name."""
+        if self._course.has_room():
+            gateway = self._course.add_gateway()
+            self._world.after(self._course.lease / 50, gateway.kill)
+            self._world.after(self._course.lease / 40, self.add)
 
     def _next_server(self, ahead: float) -> Server:
         self._runs += 1

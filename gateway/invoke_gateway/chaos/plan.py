@@ -14,7 +14,7 @@ from .wire import HostPort
 LONGEST_TIMEOUT_SECONDS = 30.0
 CLIENTS = 500
 
-PHASES = ("at the limit", "burst", "hostile", "faults", "final check")
+PHASES = ("at the limit", "burst", "hostile", "limit changes", "faults", "final check")
 ANY_PORT = HostPort("127.0.0.1", 0)
 
 

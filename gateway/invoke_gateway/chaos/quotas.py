@@ -15,6 +15,9 @@ WHOLE = "account"
 # Functions that no settings name, so that they share the unreserved pool.
 UNRESERVED_FUNCTIONS = ("prove-one", "prove-two")
 
+# A function without a reservation in the settings: Lambda's operations give it one.
+CHANGED_FUNCTION = "prove-changed"
+
 # Every slot is filled, with a connection on either side of the gateway.
 MOST_SLOTS = 2000
 

@@ -13,6 +13,7 @@ from .cluster import GatewayCluster, started_cluster
 from .faults.fault_log import FaultLog
 from .final_check import FinalCheck
 from .history import CallHistory
+from .limit_changes import LimitChanges
 from .loop import allow_many_sockets, run_on_loop
 from .phases import Phases
 from .plan import LONGEST_TIMEOUT_SECONDS, ProvePlan
@@ -91,6 +92,7 @@ class Proof:
         self.target = target
         self.accounts = accounts
         self.lag = lag
+        self.changes: list[LimitChanges] = []
         self.cluster = target if isinstance(target, GatewayCluster) else None
         known = target.timeout_seconds
         self.hangs = self.cluster is None and known is not None and known <= LONGEST_TIMEOUT_SECONDS
@@ -159,6 +161,9 @@ class Proof:
             "hostile": script.hostile,
         }
         if self.cluster is not None and history.fault_log is not None:
+            changes = LimitChanges(self.cluster, self.backend, self.accounts, f"{seed}.{round}")
+            self.changes.append(changes)
+            steps["limit changes"] = lambda: changes.run(history)
             workload = Workload(
                 route,
                 self.cluster,
@@ -201,6 +206,7 @@ class Proof:
     def _notes(self, results: list[CallsResult]) -> list[str]:
         notes = []
         if self.cluster is not None:
+            notes += [changes.describe() for changes in self.changes if changes.puts]
             notes.append("No backend hung: that is proven with one gateway (no --redis).")
             notes.append(
                 "Longest lag: {:.2f} s of prove's event loop, {:.2f} s of a thread".format(*self.lag.longest)

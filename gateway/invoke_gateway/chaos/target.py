@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from .clients import CallRoute
 from .history import CallHistory
-from .quotas import AccountQuota, Unusable, count_in_flight
+from .quotas import CHANGED_FUNCTION, AccountQuota, Unusable, count_in_flight
 from .wire import HostPort, HttpAnswer, WireConnection
 
 START_SECONDS = 60.0
@@ -96,13 +96,15 @@ def write_settings(accounts: list[AccountQuota], backend_url: str, timeout_secon
                 "concurrent_executions": account.concurrent_executions,
                 "unreserved_floor": 0,
                 "requests_per_second": "off",
-                "functions": {
+                "functions": {CHANGED_FUNCTION: {"requests_per_second": "off"}}
+                | {
                     name: {"reserved_concurrent_executions": slots, "requests_per_second": "off"}
                     for name, slots in account.reservations.items()
                 },
             }
             for number, account in enumerate(accounts)
         },
+        "control": {"check_existence": False},
         "drain_seconds": 1,
     }
 

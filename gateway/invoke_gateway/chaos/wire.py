@@ -44,10 +44,10 @@ class HttpAnswer(NamedTuple):
     is_whole: bool = True
 
 
-def encode_head(path: str, account: str, *lines: str) -> bytes:
+def encode_head(path: str, account: str, *lines: str, method: str = "POST") -> bytes:
     """Returns the head of a request, with the account as an emulator's access key id."""
     head = [
-        f"POST {path} HTTP/1.1",
+        f"{method} {path} HTTP/1.1",
         "Host: lambda.us-east-1.amazonaws.com",
         "Content-Type: application/json",
     ]

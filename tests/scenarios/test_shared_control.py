@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from invoke_gateway.admin_client import AdminClient
 from tests.support.processes import wait_until
 from tests.support.served import Served, served
 from tests.support.sockets import fetch
@@ -138,3 +139,20 @@ def test_every_worker_serves_the_operations_and_the_supervisor_shows_the_limits(
                     assert invoke(gateway, "echo-workers")[1].get("Reason") == RESERVED
             assert read_limit(gateway, "echo-workers") == slots
         assert gateway.stop() == 0
+
+
+def test_a_document_that_one_gateway_sets_holds_on_all_and_can_be_dropped_at_another(gateways: list[Served]) -> None:
+    three = gateways[2]
+    functions = {"imported": {"reserved_concurrent_executions": 0}, "second": {"reserved_concurrent_executions": 6}}
+    document = {"accounts": {"default": {"functions": functions}}}
+    admins = [AdminClient(f"127.0.0.1:{gateway.admin}") for gateway in gateways]
+    assert len(admins[0].import_control(document)["changed"]) == 2
+    assert [invoke(gateway, "imported")[0] for gateway in gateways] == [429, 429, 429]
+    assert admins[1].export_control()["accounts"]["default"]["functions"].items() >= functions.items()
+    for name in functions:
+        admins[1].reset_control(name)
+    # The demo backend has no such function: an admitted call gets 404. Another gateway learns of a raised limit
+    # with its next reading of the revisions.
+    wait_until(lambda: invoke(three, "imported")[0] == 404, "the limit is dropped")
+    left = admins[2].export_control()["accounts"].get("default", {"functions": {}})["functions"]
+    assert left.keys().isdisjoint(functions)

@@ -141,6 +141,55 @@ def send_json(call: BackendCall, status: int, document: dict[str, Any], error: s
     call.answer(status, json.dumps(document).encode(), headers)
 
 
+class FollowedBackend(LambdaBackend):
+    """Has concurrency settings of its own.
+
+    reserved, provisioned, rules: what it answers, by function
+    status: the status of all these answers
+    readings: the lists of functions that were asked for
+    lists_provisioned: it has ListProvisionedConcurrencyConfigs
+    """
+
+    def __init__(self, *functions: str) -> None:
+        super().__init__(*functions)
+        self.reserved: dict[str, int] = {}
+        self.provisioned: dict[str, list[dict[str, Any]]] = {}
+        self.rules: dict[str, list[dict[str, Any]]] = {}
+        self.status = 200
+        self.lists_provisioned = True
+        self.readings = 0
+
+    def answer(self, call: BackendCall) -> bool:
+        parts = urlsplit(call.target.decode())
+        segments = [unquote(part) for part in parts.path.split("/")[2:]]
+        if call.method != b"GET" or segments[:1] != ["functions"] or len(segments) == 2:
+            return super().answer(call)
+        if self.status != 200:
+            send_json(call, self.status, {"message": "no"})
+        elif segments == ["functions"]:
+            self._list(call, parse_qs(parts.query).get("Marker", ["0"])[0])
+        elif segments[2:] == ["concurrency"]:
+            name = segments[1]
+            document = {"ReservedConcurrentExecutions": self.reserved[name]} if name in self.reserved else {}
+            send_json(call, 200, document)
+        elif segments[2:] == ["provisioned-concurrency"] and self.lists_provisioned:
+            send_json(call, 200, {"ProvisionedConcurrencyConfigs": self.provisioned.get(segments[1], [])})
+        elif segments[2:] == ["event-invoke-config", "list"]:
+            send_json(call, 200, {"FunctionEventInvokeConfigs": self.rules.get(segments[1], [])})
+        else:
+            return super().answer(call)
+        return True
+
+    def _list(self, call: BackendCall, marker: str) -> None:
+        """Lists two functions a page."""
+        names, start = sorted(self.functions), int(marker)
+        if not start:
+            self.readings += 1
+        page = [{"FunctionName": name, "FunctionArn": arn_of(name)} for name in names[start : start + 2]]
+        more = {"NextMarker": str(start + 2)} if len(names) > start + 2 else {}
+        send_json(call, 200, {"Functions": page, **more})
+
+
 class ControlGateway(Gateway):
     """Runs a gateway before a `LambdaBackend`."""
 

@@ -82,7 +82,7 @@ def _log_addresses(server: StartedServer, settings: Settings) -> None:
     url = f"http://{server.admin}/"
     extra = {"fields": {"kind": "listening", "listener": "live_page", "url": url}}
     log.info("live page on %s", url, extra=extra)
-    paths = f"/metrics /status /healthz /readyz /limits /holds /in-flight /queue /refusals{faults}{workers}"
+    paths = f"/metrics /status /healthz /readyz /limits /control /holds /in-flight /queue /refusals{faults}{workers}"
     for address in server.admin_addresses:
         url = f"http://{address}"
         extra = {"fields": {"kind": "listening", "listener": "admin", "url": url}}

@@ -6,6 +6,7 @@ import ast
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -164,6 +165,7 @@ def resolve(node: ast.ImportFrom, package: str) -> str | None:
     return rest if top == ROOT.name else None
 
 
+@cache
 def imports_of(name: str) -> tuple[set[str], set[str]]:
     """Return the modules of this package that a module imports, and the top names of all others."""
     path = FILES[name]
@@ -181,9 +183,6 @@ def imports_of(name: str) -> tuple[set[str], set[str]]:
                 whole = f"{module}.{alias.name}".lstrip(".")
                 inside.add(whole if whole in FILES else module or "__init__")
     return inside - {name}, outside - {"__future__"} - set(sys.stdlib_module_names)
-
-
-IMPORTS = {name: imports_of(name) for name in FILES}
 
 
 def is_in(module: str, *allowed: str) -> bool:
@@ -210,15 +209,15 @@ def folder_of(name: str) -> str:
 
 
 def test_no_module_imports_itself_by_way_of_others() -> None:
-    graph = {name: set(imported) for name, (imported, _) in IMPORTS.items()}
+    graph = {name: imports_of(name)[0] for name in FILES}
     assert find_cycle(graph) == []
 
 
 def test_no_folder_imports_itself_by_way_of_others() -> None:
     """A folder and the folders inside it are one: `chaos` runs what `chaos/events` adds, which builds on `chaos`."""
     graph: dict[str, set[str]] = {}
-    for name, (imported, _) in IMPORTS.items():
-        for one in imported:
+    for name in FILES:
+        for one in imports_of(name)[0]:
             importing, other = folder_of(name), folder_of(one)
             if not (is_in(importing, other) or is_in(other, importing)):
                 graph.setdefault(importing, set()).add(other)
@@ -232,7 +231,7 @@ def test_each_folder_has_a_rule() -> None:
 @pytest.mark.parametrize("folder", sorted(ALLOWED))
 def test_a_folder_imports_what_its_rule_allows(folder: str) -> None:
     against = {
-        name: sorted(module for module in IMPORTS[name][0] if not is_in(module, folder, *ALLOWED[folder]))
+        name: sorted(module for module in imports_of(name)[0] if not is_in(module, folder, *ALLOWED[folder]))
         for name in named(folder)
     }
     assert {name: modules for name, modules in against.items() if modules} == {}
@@ -243,14 +242,14 @@ def test_a_folder_imports_the_libraries_that_its_rule_allows(folder: str) -> Non
     against = {}
     for name in named(folder):
         allowed = set[str]().union(*(names for place, names in LIBRARIES.items() if is_in(name, place)))
-        against[name] = sorted(IMPORTS[name][1] - allowed)
+        against[name] = sorted(imports_of(name)[1] - allowed)
     assert {name: libraries for name, libraries in against.items() if libraries} == {}
 
 
 def test_no_rule_allows_what_nobody_imports() -> None:
     unused = []
     for folder, allowed in ALLOWED.items():
-        imported = set[str]().union(*(IMPORTS[name][0] for name in named(folder)))
+        imported = set[str]().union(*(imports_of(name)[0] for name in named(folder)))
         shared = (*CORE, *CONNECTING)
         unused += [(folder, one) for one in allowed if one not in shared and not any(is_in(m, one) for m in imported)]
     assert unused == []

@@ -44,12 +44,15 @@ class SlotGate:
         self._resume_at: dict[str, float] = {}
 
     def find_blocked(self, plan: Plan) -> Blocked | None:
-        """Returns the counter that keeps an event from the last lane of its plan; None where a lane has room."""
+        """Returns the counter whose next free slot may be the event's; None where a lane has room."""
         blocked = None
         for lane in plan.lanes:
             blocked = self._find_blocked(lane, plan.function_counter)
             if blocked is None:
                 return None
+        if len(plan.lanes) > 1 and blocked is not None and any(_own_ceilings(plan)):
+            # A slot of any of these lanes is one of the function's own, and none comes from elsewhere.
+            return blocked._replace(counter=plan.function_counter)
         return blocked
 
     def _find_blocked(self, lane: Lane, function_counter: str) -> Blocked | None:
@@ -130,6 +133,11 @@ class SlotRequest:
         if not self.was_admitted:
             self._gate.note_admitted(self.counters)
         self._gate.end_request(self)
+
+
+def _own_ceilings(plan: Plan) -> list[int | None]:
+    """Returns the ceilings of the function's own counter in the last lane: its reservation, or None."""
+    return [claim.ceiling for claim in plan.lanes[-1].claims if not claim.counter]
 
 
 def _take_off(counts: Counter[str], counters: list[str]) -> None:

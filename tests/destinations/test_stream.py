@@ -11,6 +11,7 @@ from invoke_gateway.destinations.stream import REMEMBERED_SECONDS
 from invoke_gateway.destinations.targets import Destinations
 from invoke_gateway.queue.base import DeliveryFailed
 from invoke_gateway.queue.destination_records import make_record
+from tests.support.addresses import find_own_address
 from tests.support.events import ARN, ended
 from tests.support.processes import free_port, wait_until
 from tests.support.stores import KINDS, Store, running_store
@@ -155,6 +156,13 @@ async def test_what_cannot_be_reached_is_said_with_its_cure(
     with pytest.raises(DeliveryFailed, match=message) as raised:
         await targets("on_failure", url.format(port=store.port, free=free_port()), ended())
     assert "hush" not in str(raised.value)
+
+
+async def test_a_server_that_refuses_other_machines_is_said_with_its_cure(targets: Destinations) -> None:
+    own = find_own_address()
+    with running_store("valkey", "--bind", "0.0.0.0", is_tcp=True) as store:
+        with pytest.raises(DeliveryFailed, match=r"\(protected mode\); set its `requirepass`"):
+            await targets("on_failure", f"redis://{own}:{store.port}/0?stream=a", ended())
 
 
 async def test_a_unix_socket_leads_to_the_same_stream(targets: Destinations, store: Store, url: str) -> None:

@@ -6,6 +6,8 @@ import contextlib
 import socket
 from collections.abc import Iterator
 
+import pytest
+
 from invoke_gateway.dialing import Found
 
 from .processes import PORTS, free_port
@@ -66,3 +68,13 @@ def has_ipv6() -> bool:
     except OSError:
         return False
     return True
+
+
+def find_own_address() -> str:
+    """Returns an address of this machine that is not of the loopback; nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError as error:
+            pytest.skip(f"this machine has no address but the loopback's: {error}")
+        return str(probe.getsockname()[0])

@@ -12,7 +12,8 @@ from redis.exceptions import AuthenticationError, ConnectionError, RedisError, T
 
 from ..policy.destination_url import StreamTarget
 from ..queue.base import DeliveryFailed
-from ..store.dialed_connection import Dialers, dialed
+from ..store.denial import find_denial
+from ..store.dialed_connection import DialedConnection, Dialers, dialed
 from .message import Message
 
 REMEMBERED_SECONDS = 86_400  # within which a message is not appended again
@@ -38,6 +39,8 @@ class Streams:
                 client = self._clients[stream.connection] = self._make_client(stream.connection)
             await client.eval(_SCRIPT, 2, stream.name, mark, REMEMBERED_SECONDS, *entry)
         except (RedisError, OSError, RuntimeError, TypeError, ValueError) as error:  # the third is uvloop's
+            if (denial := await self._find_denial(stream.connection, error)) is not None:
+                raise DeliveryFailed(denial) from error
             said = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
             raise DeliveryFailed(f"{said}; {_cure(error)}") from error
 
@@ -45,6 +48,17 @@ class Streams:
         clients, self._clients = self._clients, {}
         for client in clients.values():
             await client.aclose()
+
+    async def _find_denial(self, url: str, error: Exception) -> str | None:
+        """Returns why a server without TLS refuses every connection of this machine, where a connection was lost."""
+        client = self._clients.get(url)
+        if client is None or not isinstance(error, ConnectionError) or isinstance(error, AuthenticationError):
+            return None
+        pool = client.connection_pool
+        if pool.connection_class is not DialedConnection:
+            return None
+        server = pool.connection_kwargs
+        return await find_denial(server["dialers"].of(server.get("host", "localhost"), int(server.get("port", 6379))))
 
     def _make_client(self, url: str) -> Any:
         # One more attempt, for a connection that the server has closed: the mark makes it harmless.

@@ -22,7 +22,8 @@ from redis.exceptions import (
 )
 
 from ..policy.store_url import Host
-from .dialed_connection import Dialers, dialed
+from .denial import find_denial
+from .dialed_connection import DialedConnection, Dialers, dialed
 from .errors import StoreUnavailable, StoreUnusable, first_line
 from .script import Script
 from .server_facts import ServerFacts, read_info
@@ -81,7 +82,11 @@ class StoreConnection:
         """Connects to a primary and loads the scripts. Raises `StoreUnavailable`."""
         await self.connect()
         load = [("SCRIPT", "LOAD", script.source) for script in self._rules.scripts]
-        info, *_ = await self._exchange([("INFO",), *load], _raise_error)
+        try:
+            info, *_ = await self._exchange([("INFO",), *load], _raise_error)
+        except StoreUnavailable as error:
+            await self._raise_denial(error)
+            raise
         try:
             self._check_server(read_info(info))
         except StoreUnavailable:
@@ -104,10 +109,22 @@ class StoreConnection:
             await self.close()
             if isinstance(error, _REFUSED):
                 raise _describe_refused(error) from error
+            await self._raise_denial(error)
             raise StoreUnavailable(f"{first_line(error)}; check that it runs") from error
         except BaseException:
             await self.close()
             raise
+
+    async def _raise_denial(self, error: Exception) -> None:
+        """Raises `StoreUnusable` where the server refuses every connection of this machine, else returns.
+
+        Without TLS only: a server with TLS sends the reason before the handshake ends, which cannot be read.
+        """
+        if self._class is not DialedConnection or isinstance(error, StoreUnusable):
+            return
+        host, port = self._found_at or (self._arguments.get("host", "localhost"), self._arguments.get("port", 6379))
+        if (denial := await find_denial(self._arguments["dialers"].of(host, int(port)))) is not None:
+            raise StoreUnusable(denial) from error
 
     async def has_moved(self) -> bool:
         """Returns True where the server is found at another address now. A failed search returns False."""

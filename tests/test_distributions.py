@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tarfile
 from email.message import Message
 from email.parser import Parser
 from html.parser import HTMLParser
@@ -76,6 +77,33 @@ def test_the_wheel_has_both_packages_with_all_that_they_read(folder: Path) -> No
     suffixes = {Path(name).suffix for name in wanted}
     assert suffixes >= {".py", ".lua", ".sql", ".html", ".json", ".typed"}
     assert {f"{name}/py.typed" for name in distributions.PACKAGES} <= there
+
+
+def test_what_the_recipes_write_is_in_neither_distribution(folder: Path, tmp_path: Path) -> None:
+    """A reader who pastes them in a checkout can still build. The build is one of an unpacked source distribution."""
+    (archive,) = folder.glob("*.tar.gz")
+    with tarfile.open(archive) as unpacked:
+        unpacked.extractall(tmp_path, filter="data")
+    (root,) = tmp_path.iterdir()
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    written = {name for page in pages for name in find_written(page.read_text())}
+    assert written >= {"gateway.log", "backend.log", "store.log", "out.json", "event.json"}
+    for name in written:
+        (root / name).touch()
+    (root / "kept.txt").touch()
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(tmp_path / "again")]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert list_sdist(tmp_path / "again") - list_sdist(folder) == {"kept.txt"}
+
+
+def find_written(page: str) -> set[str]:
+    """Returns the files that the shell commands of a page write into the folder in which they are run."""
+    blocks = re.findall(r"^```(?:sh|console)\n(.*?)^```|^<!-- before: (.*?) -->$", page, re.MULTILINE | re.DOTALL)
+    text = "\n".join(part for block in blocks for part in block)
+    redirected = re.findall(r"\d?> ?([\w-]+\.\w+)\b", text)
+    invoked = re.findall(r"aws lambda invoke [^\n&|]*? ([\w-]+\.json)\b", text.replace("$", ""))
+    return {*redirected, *invoked}
 
 
 @pytest.mark.parametrize("extra", ["notes.txt", "gateway/invoke_gateway/left_over.py"])

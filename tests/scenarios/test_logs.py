@@ -85,14 +85,41 @@ def test_a_start_a_reload_a_burst_of_refusals_and_a_drain_are_objects_with_docum
             assert datetime.fromisoformat(line["time"]).tzinfo is not None
 
 
-def test_a_start_without_its_store_names_the_cause_of_its_degradation(tmp_path: Path) -> None:
-    with served(tmp_path, "--log-format", "json", "--counters", f"redis://127.0.0.1:{free_port()}/0") as gateway:
+def is_ready_by_http(gateway: Served) -> bool:
+    return fetch(gateway.admin, "/readyz").status == 200
+
+
+@pytest.mark.parametrize(
+    ("policy", "workers", "is_ready", "begins"),
+    [
+        ("refuse", 1, False, "not ready: store_unavailable. The shared counters are unavailable: "),
+        ("refuse", 2, False, "not ready: store_unavailable. The shared counters are unavailable: "),
+        ("local_share", 1, True, "ready, but degraded: store_unavailable. "),
+    ],
+)
+def test_a_start_without_its_store_logs_what_readyz_says(
+    policy: str, workers: int, is_ready: bool, begins: str, tmp_path: Path
+) -> None:
+    store = f"redis://127.0.0.1:{free_port()}/0"
+    shared = {"on_store_failure": policy}
+    with served(tmp_path, "--log-format", "json", counters=store, shared=shared, workers=workers) as gateway:
         gateway.until_up()
         ready = until_kind(gateway, "ready")
         assert (ready["level"], ready["degraded"]) == ("warning", ["store_unavailable"])
-        assert ready["message"].startswith("ready, but degraded: store_unavailable. ")
-        assert of_kind(gateway, "store_unavailable")["reason"]
+        assert (ready["is_ready"], is_ready_by_http(gateway)) == (is_ready, is_ready)
+        assert ready["message"].startswith(begins)
+        assert all(line["reason"] for line in lines_of(gateway.log) if line.get("kind") == "store_unavailable")
         assert gateway.stop() == 0
+
+
+def test_a_start_on_a_new_store_logs_that_it_recovers(tmp_path: Path) -> None:
+    with running_store("valkey", is_tcp=True) as store:
+        with served(tmp_path, "--log-format", "json", counters=store.url) as gateway:
+            gateway.until_up()
+            ready = until_kind(gateway, "ready")
+            assert (ready["is_ready"], ready["degraded"]) == (False, ["store_recovering"])
+            assert ready["message"].startswith("not ready: store_recovering. ")
+            assert gateway.stop() == 0
 
 
 def test_functions_that_the_settings_do_not_name_go_by_their_own_names(tmp_path: Path) -> None:

@@ -89,6 +89,9 @@ class RunningGateway:
         await self.gateway.events.refresh()
         return sorted(cause for cause, is_so in self.degraded.items() if is_so)
 
+    def find_why_not_ready(self) -> str | None:
+        return self.gateway.shared.why_not_ready if self.gateway.shared is not None else None
+
 
 @contextlib.asynccontextmanager
 async def serve_in_process(settings: Settings) -> AsyncIterator[RunningGateway]:

@@ -37,6 +37,9 @@ class StartedServer(Protocol):
     async def find_degraded(self) -> list[str]:
         """Returns the causes for which the gateway is degraded."""
 
+    def find_why_not_ready(self) -> str | None:
+        """Returns the reason for which no call is admitted, as /readyz has it; None while calls are."""
+
 
 def log_version(settings: Settings, config: Path | None) -> None:
     """Logs the version and the settings file, before anything can fail."""
@@ -58,16 +61,19 @@ def log_version(settings: Settings, config: Path | None) -> None:
 
 
 async def log_start(server: StartedServer) -> None:
-    """Logs the parts of the gateway; the last line is that it is ready, with the causes of degradation."""
+    """Logs the parts of the gateway; the last line is whether it is ready, with the causes of degradation."""
     settings = server.settings
     _log_addresses(server, settings)
     _log_limits(settings)
     _log_stores(settings)
     await _log_backend(server, settings)
     causes = await server.find_degraded()
-    extra = {"fields": {"kind": "ready", "degraded": causes}}
-    if causes:
-        cure = "GET /readyz and /live have the details, docs/runbook.md the remedies"
+    why_not = server.find_why_not_ready()
+    extra = {"fields": {"kind": "ready", "is_ready": why_not is None, "degraded": causes}}
+    cure = "GET /readyz and /live have the details, docs/runbook.md the remedies"
+    if why_not is not None:
+        log.warning("not ready: %s. %s %s", ", ".join(causes) or "no cause is known", why_not, cure, extra=extra)
+    elif causes:
         log.warning("ready, but degraded: %s. %s", ", ".join(causes), cure, extra=extra)
     else:
         log.info("ready: nothing is degraded", extra=extra)

@@ -232,6 +232,9 @@ class Supervisor:
         await self.aggregate.refresh()
         return sorted(cause for cause, is_so in self.aggregate.degraded.items() if is_so)
 
+    def find_why_not_ready(self) -> str | None:
+        return self.aggregate.why_not_ready
+
     async def adopt(self, settings: Settings) -> None:
         """Puts new limits in force, also for later workers. What needs a restart stays as it was."""
         changed = {name: getattr(settings, name) for name in RELOADABLE}

@@ -160,9 +160,11 @@ async def test_what_cannot_be_reached_is_said_with_its_cure(
 
 async def test_a_server_that_refuses_other_machines_is_said_with_its_cure(targets: Destinations) -> None:
     own = find_own_address()
-    with running_store("valkey", "--bind", "0.0.0.0", is_tcp=True) as store:
-        with pytest.raises(DeliveryFailed, match=r"\(protected mode\); set its `requirepass`"):
-            await targets("on_failure", f"redis://{own}:{store.port}/0?stream=a", ended())
+    with (
+        running_store("valkey", "--bind", "0.0.0.0", is_tcp=True) as store,
+        pytest.raises(DeliveryFailed, match=r"\(protected mode\); set its `requirepass`"),
+    ):
+        await targets("on_failure", f"redis://{own}:{store.port}/0?stream=a", ended())
 
 
 async def test_a_unix_socket_leads_to_the_same_stream(targets: Destinations, store: Store, url: str) -> None:

@@ -113,13 +113,15 @@ def test_a_start_without_its_store_logs_what_readyz_says(
 
 
 def test_a_start_on_a_new_store_logs_that_it_recovers(tmp_path: Path) -> None:
-    with running_store("valkey", is_tcp=True) as store:
-        with served(tmp_path, "--log-format", "json", counters=store.url) as gateway:
-            gateway.until_up()
-            ready = until_kind(gateway, "ready")
-            assert (ready["is_ready"], ready["degraded"]) == (False, ["store_recovering"])
-            assert ready["message"].startswith("not ready: store_recovering. ")
-            assert gateway.stop() == 0
+    with (
+        running_store("valkey", is_tcp=True) as store,
+        served(tmp_path, "--log-format", "json", counters=store.url) as gateway,
+    ):
+        gateway.until_up()
+        ready = until_kind(gateway, "ready")
+        assert (ready["is_ready"], ready["degraded"]) == (False, ["store_recovering"])
+        assert ready["message"].startswith("not ready: store_recovering. ")
+        assert gateway.stop() == 0
 
 
 def test_functions_that_the_settings_do_not_name_go_by_their_own_names(tmp_path: Path) -> None:

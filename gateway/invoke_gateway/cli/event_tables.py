@@ -8,14 +8,13 @@ from typing import Any
 
 import click
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
+from invoke_gateway.cli.row_table import Column, RowTable
 from invoke_gateway.cli.tables import (
     count,
     format_seconds,
     make_console,
-    make_table,
     print_json,
     printable,
     printable_text,
@@ -44,20 +43,24 @@ def show_queue(document: dict[str, Any], *, as_json: bool) -> None:
 
 def render(document: dict[str, Any]) -> Group:
     """Returns the table of functions, and below it the sums, the store, and what is wrong."""
-    parts: list[Table | Text] = []
+    parts: list[RowTable | Text] = []
     if document["functions"]:
         parts.append(queue_table(document["functions"]))
     parts += [Text(line, style=style) for line, style in _describe_whole(document)]
     return Group(*parts)
 
 
-def queue_table(rows: list[dict[str, Any]]) -> Table:
+def queue_table(rows: list[dict[str, Any]]) -> RowTable:
     """Returns one row for each function. Accounts and held events are shown where there are any to tell apart."""
     has_held = any(row.get("held") for row in rows)
     has_accounts = len({row.get("account") for row in rows}) > 1
-    table = make_table(*(("account",) if has_accounts else ()), "function")
-    for heading in (*list(_STATES.values())[: None if has_held else -1], "oldest", "next in"):
-        table.add_column(heading, justify="right")
+    table = RowTable(
+        *((Column("account", below="named"),) if has_accounts else ()),
+        Column("function", folds=True),
+        *(Column(heading, "right") for heading in list(_STATES.values())[: None if has_held else -1]),
+        Column("oldest", "right", below="named"),
+        Column("next in", "right", below="named"),
+    )
     for row in rows:
         undelivered, held = row.get("undelivered", 0), row.get("held", 0)
         table.add_row(
@@ -133,14 +136,14 @@ def show_events(document: dict[str, Any], *, as_json: bool) -> None:
         click.echo("and more; --most shows up to 100")
 
 
-def events_table(rows: list[dict[str, Any]]) -> Table:
-    table = make_table()
-    table.add_column("request id", no_wrap=True)
-    table.add_column("function", overflow="fold")
-    table.add_column("state")
-    for heading in ("age", "due in", "runs", "returns"):
-        table.add_column(heading, justify="right")
-    table.add_column("why", overflow="fold")
+def events_table(rows: list[dict[str, Any]]) -> RowTable:
+    table = RowTable(
+        Column("request id", below="plain"),
+        Column("function", folds=True),
+        Column("state"),
+        *(Column(heading, "right") for heading in ("age", "due in", "runs", "returns")),
+        Column("why", below="plain"),
+    )
     for row in rows:
         table.add_row(
             printable_text(row.get("request_id")),
@@ -167,13 +170,18 @@ def show_history(document: dict[str, Any], *, as_json: bool) -> None:
         make_console().print(history_table(document["events"]))
 
 
-def history_table(rows: list[dict[str, Any]]) -> Table:
+def history_table(rows: list[dict[str, Any]]) -> RowTable:
     """Returns one row for each ended event. Accounts are shown where there are any to tell apart."""
     has_accounts = len({row.get("account") for row in rows}) > 1
-    table = make_table("ended", *(("account",) if has_accounts else ()), "function", "end")
-    for heading in ("age", "run"):
-        table.add_column(heading, justify="right", overflow="fold")
-    table.add_column("request id, error", overflow="fold")
+    table = RowTable(
+        Column("ended"),
+        *((Column("account", below="named"),) if has_accounts else ()),
+        Column("function", folds=True),
+        Column("end"),
+        Column("age", "right"),
+        Column("run", "right"),
+        Column("request id, error", below="plain"),
+    )
     for row in rows:
         error = f"\n{printable(row['error'])}" if row.get("error") else ""
         table.add_row(

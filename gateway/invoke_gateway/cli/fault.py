@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.table import Table
 from rich.text import Text
 
 from invoke_gateway.admin_client import AdminClient, FaultFailed
 from invoke_gateway.cli.fault_steps import BadStep, describe_step, parse_step
 from invoke_gateway.cli.options import admin_option, give_up, name_admin, open_client
-from invoke_gateway.cli.tables import make_console, make_table, print_json
+from invoke_gateway.cli.row_table import Column, RowTable
+from invoke_gateway.cli.tables import make_console, print_json
 from invoke_gateway.settings import Address
 from invoke_gateway.settings.file import read_value
 
@@ -168,12 +168,15 @@ def _find_no_json(document: Any) -> str | None:
     return None
 
 
-def scripts_table(scripts: list[dict[str, Any]]) -> Table:
+def scripts_table(scripts: list[dict[str, Any]]) -> RowTable:
     """Returns one row per script; an arrow marks the next step."""
-    table = make_table("id", "account", "function")
-    for heading in ("calls", "injected", "seed"):
-        table.add_column(heading, justify="right")
-    table.add_column("steps", overflow="fold")
+    table = RowTable(
+        Column("id"),
+        Column("account"),
+        Column("function", folds=True),
+        *(Column(heading, "right") for heading in ("calls", "injected", "seed")),
+        Column("steps", below="plain"),
+    )
     for script in scripts:
         counts = (str(script.get(key, "")) for key in ("calls", "injected", "seed"))
         name = Text(str(script.get("function") or EVERY_FUNCTION))  # Text: a name is never read as markup

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import click
-from rich.table import Table
 from rich.text import Text
 
 from invoke_gateway.admin_client import AdminRequestFailed
 from invoke_gateway.cli.options import admin_option, give_up, json_option, open_client
-from invoke_gateway.cli.tables import count, make_console, make_table, print_json, printable_text
+from invoke_gateway.cli.row_table import Column, RowTable
+from invoke_gateway.cli.tables import count, make_console, print_json, printable_text
 
 
 class InFlight(click.Group):
@@ -86,14 +86,18 @@ def show_holders(document: dict[str, Any], *, as_json: bool) -> None:
         click.echo(line)
 
 
-def holders_table(rows: list[dict[str, Any]]) -> Table:
+def holders_table(rows: list[dict[str, Any]]) -> RowTable:
     """Returns one row for each call, oldest first, with only those columns in which rows differ."""
     columns = [key for key in ("gateway", "worker") if any(row.get(key) for row in rows)]
     if len({row.get("account") for row in rows}) > 1:
         columns.append("account")
-    table = make_table(*columns, "function", "request id")
-    table.add_column("age", justify="right")
-    table.add_column("caller", overflow="fold")
+    table = RowTable(
+        *map(Column, columns),
+        Column("function", folds=True),
+        Column("request id", below="plain"),
+        Column("age", "right"),
+        Column("caller", below="named"),
+    )
     for row in rows:
         cells = [printable_text(row.get(key)) for key in columns]
         function = printable_text(row.get("function")) if row.get("function") else Text("unreserved", style="italic")

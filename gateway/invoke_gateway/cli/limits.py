@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import click
-from rich.table import Table
 from rich.text import Text
 
 from invoke_gateway.admin_client import LimitsUnavailable
 from invoke_gateway.cli.options import admin_option, give_up, open_client
-from invoke_gateway.cli.tables import make_console, make_table, print_json, show_live
+from invoke_gateway.cli.row_table import Column, RowTable
+from invoke_gateway.cli.tables import make_console, print_json, show_live
 from invoke_gateway.settings import Address
 
 _OLD = 3.0  # seconds: the store is read for every request, so older sums mean that it did not reply
@@ -39,7 +39,7 @@ def limits(ctx: click.Context, admin: Address, once: bool, as_json: bool) -> Non
         give_up(ctx, error)
 
 
-def render(limits: dict[str, Any]) -> Table:
+def render(limits: dict[str, Any]) -> RowTable:
     """Returns the table: of each account a row for the whole, a row for its unreserved pool, then its functions.
 
     Where counters are shared, the slots in flight are those of all gateways, with this gateway's part beside them.
@@ -47,12 +47,18 @@ def render(limits: dict[str, Any]) -> Table:
     title = "draining: no new calls are admitted" if limits.get("draining") else None
     shared = limits.get("shared")
     caption = None if shared is None else _describe_sharing(shared, limits["accounts"])
-    table = make_table("account", "function", title=title, caption=caption, caption_justify="left")
-    for heading in ("in flight", *(("here",) if shared is not None else ()), "ceiling"):
-        table.add_column(heading, justify="right")
-    table.add_column("set by")
-    table.add_column("oldest call", justify="right")
-    table.add_column("throttles by reason", overflow="fold")
+    table = RowTable(
+        Column("account"),
+        Column("function", folds=True),
+        Column("in flight", "right"),
+        *((Column("here", "right"),) if shared is not None else ()),
+        Column("ceiling", "right"),
+        Column("set by"),
+        Column("oldest call", "right"),
+        Column("throttles by reason", below="plain"),
+        title=title,
+        caption=caption,
+    )
     for account in limits["accounts"]:
         _add_account(table, account, is_shared=shared is not None)
     return table
@@ -82,7 +88,7 @@ def _describe_sharing(shared: dict[str, Any], accounts: list[dict[str, Any]]) ->
     return caption
 
 
-def _add_account(table: Table, account: dict[str, Any], *, is_shared: bool) -> None:
+def _add_account(table: RowTable, account: dict[str, Any], *, is_shared: bool) -> None:
     pool = account.get("unreserved", {})
     name = Text(str(account.get("account", "")))  # Text: a name is never read as markup
     rows = [
@@ -109,7 +115,7 @@ def _name_version(version: dict[str, Any]) -> Text:
 
 
 def _add_row(
-    table: Table, account: Text, name: Text, counts: dict[str, Any], ceiling: object, *, is_shared: bool
+    table: RowTable, account: Text, name: Text, counts: dict[str, Any], ceiling: object, *, is_shared: bool
 ) -> None:
     in_flight, holds = counts.get("in_flight", 0), counts.get("holds", 0)
     shown = f"{in_flight} ({holds} held)" if holds else str(in_flight)

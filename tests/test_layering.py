@@ -114,6 +114,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "queue",
         "server",
         "settings",
+        "state_folder",
         "store.server_program",
         "store.store_name",
         "telemetry",

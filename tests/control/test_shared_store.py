@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import pytest
 
 from invoke_gateway.background import BackgroundTasks
 from invoke_gateway.control.base import ControlStoreError
+from invoke_gateway.control.copy_file import CopyFile
+from invoke_gateway.control.file_store import encode_state, read_state
 from invoke_gateway.control.shared_store import SharedControlStore, encode_functions
 from invoke_gateway.policy.control_errors import NOT_KEPT, ControlRefusal
 from invoke_gateway.policy.control_state import ControlDocument, ControlState, FunctionControl
@@ -171,4 +174,22 @@ async def test_a_document_that_cannot_be_read_admits_nobody_by_older_limits(
     documents.write(ONE, encode_functions({"f": FIVE}), "repaired")
     await store.refresh()
     assert store.state.function(ONE, "f") == FIVE
+    await store.close()
+
+
+async def test_a_copy_is_brought_to_an_empty_store_and_has_each_change_that_was_answered(
+    documents: Documents, tmp_path: Path
+) -> None:
+    """The file is that of one process, as when workers are added."""
+    path = tmp_path / "control.json"
+    path.write_bytes(encode_state(ControlState(7, {ONE: {"f": FIVE}})))
+    store = SharedControlStore(documents, "redis://store", BackgroundTasks(), CopyFile(path))
+    await store.start()
+    assert documents.stored[ONE].number == 7
+    assert store.state.function(ONE, "f") == FIVE
+    await store.change(set_five("g", TWO))
+    assert read_state(path) == store.state
+    older = ControlState(store.state.version - 1, {}, {ONE: "7:file"})
+    CopyFile(path).write(older)
+    assert read_state(path) == store.state
     await store.close()

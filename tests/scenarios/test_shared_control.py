@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from invoke_gateway.admin_client import AdminClient
+from invoke_gateway.control.file_store import read_state
 from tests.support.processes import wait_until
 from tests.support.served import Served, served
 from tests.support.sockets import fetch
@@ -156,3 +157,26 @@ def test_a_document_that_one_gateway_sets_holds_on_all_and_can_be_dropped_at_ano
     wait_until(lambda: invoke(three, "imported")[0] == 404, "the limit is dropped")
     left = admins[2].export_control()["accounts"].get("default", {"functions": {}})["functions"]
     assert left.keys().isdisjoint(functions)
+
+
+def test_limits_of_workers_with_an_embedded_store_survive_a_kill_of_all(tmp_path: Path) -> None:
+    file = tmp_path / "control.json"
+    given: dict[str, Any] = {
+        "workers": 2,
+        "control": {"store": f"file://{file}", "check_existence": False},
+        "accounts": {"default": {"requests_per_second": "off"}},
+    }
+    for slots in (0, 1):
+        with served(tmp_path, **given) as gateway:
+            gateway.until_up()
+            if slots:
+                for _ in range(4):  # connections spread over the workers
+                    assert invoke(gateway)[1].get("Reason") == RESERVED
+            assert put(gateway.port, slots)[0] == 200
+            gateway.process.kill()
+            gateway.process.wait()
+        assert read_state(file).function(ACCOUNT, "echo").reserved_concurrent_executions == slots
+    file.write_bytes(file.read_bytes()[:-5])
+    with served(tmp_path, **given) as gateway:
+        assert gateway.process.wait(60) == 2
+        assert f"The control state {file} is damaged" in gateway.log

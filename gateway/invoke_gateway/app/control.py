@@ -12,6 +12,7 @@ from ..asgi import App
 from ..background import BackgroundTasks
 from ..control.base import ControlStore
 from ..control.bulk import BulkOperations
+from ..control.copy_file import CopyFile
 from ..control.existence import Existence
 from ..control.export import Export
 from ..control.file_store import FileControlStore, check_file
@@ -43,7 +44,9 @@ _FOREIGN = re.compile(r"[^a-z0-9.-]+")
 def make_control_store(settings: Settings, shared: SharedCounters | None, tasks: BackgroundTasks) -> ControlStore:
     """Makes the store: that of the shared counters, or a file."""
     if shared is not None:
-        return SharedControlStore(shared.control, name_store(settings.counters), tasks)
+        file = settings.control.store
+        copy = None if file is None else CopyFile(Path(find_file_path(file)))
+        return SharedControlStore(shared.control, name_store(settings.counters), tasks, copy)
     try:
         path = find_control_file(settings)
     except NoStateFolder as error:

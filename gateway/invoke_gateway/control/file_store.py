@@ -143,15 +143,9 @@ class FileControlStore(MemoryControlStore):
         await asyncio.to_thread(self._write, encode_state(state))
 
     def _write(self, data: bytes) -> None:
-        made = f"{self.path}.new"
         try:
             self._acquire_late()
-            with open(made, "wb", opener=_open_private) as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.rename(made, self.path)
-            _flush_folder(self.path.parent)
+            replace_file(self.path, data)
         except OSError as error:
             action = "Free space or correct the folder's mode, or name another file with control.store."
             raise ControlStoreError(f"{self.where} cannot be written ({error.strerror}). {action}") from error
@@ -192,6 +186,17 @@ class FileControlStore(MemoryControlStore):
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Replaces a file by other bytes, at once and on the disk. Raises `OSError`."""
+    made = f"{path}.new"
+    with open(made, "wb", opener=_open_private) as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(made, path)
+    _flush_folder(path.parent)
 
 
 def _open_private(name: str, flags: int) -> int:

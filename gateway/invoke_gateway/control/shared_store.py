@@ -20,6 +20,7 @@ from ..policy.control_errors import ControlRefusal
 from ..policy.control_state import ControlDocument, ControlState, FunctionControl
 from ..store.errors import StoreUnavailable
 from .base import Change, ControlStoreError
+from .copy_file import CopyFile
 from .store import MemoryControlStore
 
 log = logging.getLogger("invoke_gateway")
@@ -96,10 +97,15 @@ class SharedControlStore(MemoryControlStore):
     """Keeps the state in the store of the shared counters.
 
     where: the store's address without credentials
+    copy: the file of a copy, where the store keeps nothing on the disk
     """
 
-    def __init__(self, documents: ControlDocuments, where: str, tasks: BackgroundTasks) -> None:
+    def __init__(
+        self, documents: ControlDocuments, where: str, tasks: BackgroundTasks, copy: CopyFile | None = None
+    ) -> None:
         super().__init__(where)
+        self._copy = copy
+        self._is_starting = True
         self._documents = documents
         self._tasks = tasks
         self._kept: dict[str, ControlDocument] = {}
@@ -108,8 +114,11 @@ class SharedControlStore(MemoryControlStore):
         self._watching: BackgroundTask | None = None
 
     async def start(self) -> None:
-        """Reads the documents. An unavailable store fails no start: its calls wait for it, too."""
+        """Reads the documents, and the copy before. An unavailable store fails no start: its calls wait for it, too.
+        Raises `CannotOpenControl` for a damaged copy."""
         self._documents.on_stale = self._bell.set
+        if self._copy is not None:
+            self._adopt_copy(await asyncio.to_thread(self._copy.read))
         try:
             await self._read_changes()
         except StoreUnavailable as error:
@@ -119,7 +128,14 @@ class SharedControlStore(MemoryControlStore):
                 self.where,
                 error,
             )
+        self._is_starting = False
         self._watching = self._tasks.start(self._keep_watching, "control state of the shared counters")
+
+    def _adopt_copy(self, copy: ControlState) -> None:
+        """Keeps the documents of a copy: a store that has none gets them. A file of one process has no revisions."""
+        for account in {*copy.accounts, *copy.revisions}:
+            revision = copy.revisions.get(account, f"{copy.version}:file")
+            self._keep(account, ControlDocument(revision, encode_functions(copy.functions(account))))
 
     async def refresh(self) -> None:
         """Reads what other gateways have changed. Without a reply the last state stays."""
@@ -188,8 +204,13 @@ class SharedControlStore(MemoryControlStore):
                     if self._state is not before:
                         await self.put_in_force(self._state)
                 if is_made:
+                    await self._store(self._state)
                     return self._state
         raise ControlStoreError(f"Other gateways change {self.where} all the time. Try again.")
+
+    async def _store(self, state: ControlState) -> None:
+        if self._copy is not None:
+            await asyncio.to_thread(self._copy.write, state)
 
     async def _replace(self, made: ControlState) -> bool:
         """Writes what differs. Returns False where another gateway was first."""
@@ -233,6 +254,8 @@ class SharedControlStore(MemoryControlStore):
         self._documents.refuse_pending(account)
 
     def _log_restored(self, account: str, known: ControlDocument, stored: ControlDocument) -> None:
+        if self._is_starting:
+            return
         if stored.revision == known.revision:
             log.warning(
                 "The store at %s has lost the control state of account %s. It was written back.", self.where, account

@@ -21,10 +21,12 @@ from pathlib import Path
 from time import monotonic
 from typing import NamedTuple
 
+from ..app.control import check_control_store, find_control_file
 from ..background import BackgroundTasks
 from ..queue.base import CannotOpen
 from ..queue.location import find_folder
 from ..settings import Settings
+from ..state_folder import NoStateFolder
 from ..store.server_program import NO_PROGRAM, find_server_program
 from .embedded_server import IN_MEMORY, ON_DISK, EmbeddedServer
 
@@ -50,13 +52,14 @@ class Embedded(NamedTuple):
 @contextlib.asynccontextmanager
 async def running_stores(settings: Settings, tasks: BackgroundTasks) -> AsyncIterator[Embedded]:
     """Runs the stores of these settings until the block ends; none where the settings name a store. Raises
-    `CannotOpen`."""
+    `CannotOpen`, and `CannotOpenControl` for a damaged control state."""
     if not settings.needs_embedded_store:
         yield Embedded(settings, [], None)
         return
     program = find_server_program()
     if program is None:  # it was there when the settings were read
         raise CannotOpen(f"workers: the counters need a server, and {NO_PROGRAM}.")
+    check_control_store(settings)
     async with contextlib.AsyncExitStack() as stack:
         sockets = _make_private_folder()
         stack.callback(shutil.rmtree, sockets, ignore_errors=True)
@@ -89,6 +92,10 @@ def _name_servers(settings: Settings, servers: list[EmbeddedServer]) -> Settings
         "counters": servers[0].url,
         "shared": settings.shared.model_copy(update={"expected_gateways": 1}),
     }
+    with contextlib.suppress(NoStateFolder):
+        file = find_control_file(settings)
+        if file is not None:  # the counters' server has no disk
+            changed["control"] = settings.control.model_copy(update={"store": f"file://{file}"})
     if len(servers) > 1:
         changed["async_"] = settings.async_.model_copy(update={"store": servers[1].url})
     return settings.model_copy(update=changed)

@@ -14,9 +14,12 @@ import pytest
 from invoke_gateway.counters.base import StoreNotCounting
 from invoke_gateway.counters.local_slots import LocalSlot
 from invoke_gateway.counters.shared.counters import SharedCounters
+from invoke_gateway.counters.shared.script import control_key
 from invoke_gateway.counters.shared.shared_config import SharedConfig
 from invoke_gateway.policy.concurrency import LimitReached
+from invoke_gateway.policy.control_state import ControlDocument
 from invoke_gateway.policy.limits import AccountLimits, Limits
+from invoke_gateway.store.errors import StoreUnavailable
 
 from ...support import lateness
 from ...support.clusters import Cluster, running_cluster
@@ -216,6 +219,38 @@ async def test_a_cluster_that_is_not_there_or_none_is_told(cluster: Cluster) -> 
         assert counters.why_not_ready is not None
     async with sharing(cluster, url=f"redis://127.0.0.1:{cluster.nodes[0].port}") as counters:
         assert "write redis+cluster://" in (counters.trouble or "")
+
+
+async def test_each_account_has_its_control_state_on_its_own_node(cluster: Cluster) -> None:
+    moving, beside, _ = cluster.accounts()
+    target = cluster.node_of(beside)
+    async with sharing(cluster) as one, sharing(cluster) as two:
+        for account in (moving, beside):
+            made = await one.control.replace(account, ControlDocument(), "{}")
+            assert made.revision.startswith("1:")
+            assert (await two.control.read(account)) == made
+            with cluster.node_of(account).client() as client:
+                assert client.hget(control_key(account), "revision") == made.revision
+        assert set((await two.control.read_revisions(two.control.accounts)).values()) >= {""}
+        with cluster.moving(moving, target):
+            pass
+        second: list[ControlDocument] = []
+        end = time.monotonic() + PATIENCE
+        while not second:  # the new node recovers first
+            assert time.monotonic() < end
+            try:
+                second.append(await one.control.replace(moving, made_of(await one.control.read(moving)), '{"a":1}'))
+            except StoreUnavailable:
+                await asyncio.sleep(0.05)
+        assert second[0].number == 2
+        with target.client() as client:
+            assert client.hget(control_key(moving), "document") == '{"a":1}'
+    cluster.move_home(moving, target)
+
+
+def made_of(document: ControlDocument) -> ControlDocument:
+    assert document.number == 1, "it moved with its account"
+    return document
 
 
 # What docs/guides/shared-counters.md says the user of a cluster needs.

@@ -11,8 +11,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
+from invoke_gateway.counters.shared.messages import Take
+from invoke_gateway.policy.control_state import ControlDocument
+from invoke_gateway.policy.limits import AccountLimits, FunctionLimits, Limits
+
 from ...support.stores import KINDS, Store, running_store
-from .world import PLANS, World
+from .world import BASE, PLANS, Gateway, World
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -355,3 +359,100 @@ def test_shares_of_a_ceiling_add_up_to_it(world: World) -> None:
         shares = [gateway.tally.share_of(ceiling) for gateway in world.gateways]
         assert sum(shares) == ceiling
         assert max(shares) - min(shares) <= 1
+
+
+# Limits that control operations change.
+
+
+def change_limit(world: World, revision: str, reserved: int) -> Limits:
+    """Another gateway has changed the reservation. Returns the table that follows."""
+    world.client.hset(f"{BASE}:control", mapping={"revision": revision, "document": str(reserved)})
+    return Limits(AccountLimits("a", 4, {"reserved": FunctionLimits(reserved)}, control_revision=revision))
+
+
+def adopt(gateway: Gateway, table: Limits, before: Limits) -> None:
+    table.supersede(before)
+    gateway.tally.set_revision(table.default.control_revision)
+
+
+def ask_by(gateway: Gateway, table: Limits, *functions: str) -> None:
+    for function in functions:
+        take = Take(table.default.plan(function))
+        gateway.waiting.append(take)
+        gateway.tally.enqueue(take)
+
+
+@pytest.fixture
+def first() -> Limits:
+    return Limits(AccountLimits("a", 4, {"reserved": FunctionLimits(2)}))
+
+
+def test_takes_by_limits_that_were_replaced_wait_for_the_newer_ones(world: World, first: Limits) -> None:
+    one = world.gateways[0]
+    ask_by(one, first, "reserved")
+    world.talk(one)
+    lower = change_limit(world, "1:w", 1)
+    ask_by(one, first, "reserved", "plain")
+    world.talk(one)
+    assert (one.running, len(one.waiting)) == (["reserved"], 2)
+    assert one.tally.is_stale
+    assert one.tally.is_idle, "or the shard would send without end"
+    adopt(one, lower, first)
+    world.talk(one)
+    assert (one.running, one.waiting) == (["reserved", "plain"], [])
+
+
+def test_releases_are_applied_while_takes_wait_for_newer_limits(world: World, first: Limits) -> None:
+    one = world.gateways[0]
+    ask_by(one, first, "reserved", "plain")
+    world.talk(one)
+    change_limit(world, "1:w", 1)
+    ask_by(one, first, "plain")
+    world.end_call(one)
+    world.talk(one)
+    assert world.store.sums("a")["a/account"] == 1
+    assert one.tally.is_stale
+    world.end_call(one)
+    world.talk(one)
+    assert world.store.sums("a") == {}
+    world.client.hdel(f"{BASE}:control", "revision")  # the store lost it
+    one.tally.confirm("")
+    world.talk(one)
+    assert one.running == ["plain"]
+
+
+def test_a_stale_reply_that_comes_after_the_newer_limits_stops_nothing(world: World, first: Limits) -> None:
+    one = world.gateways[0]
+    lower = change_limit(world, "1:w", 1)
+    ask_by(one, first, "reserved")
+    world.send(one)
+    world.apply(one)
+    adopt(one, lower, first)
+    world.deliver(one)
+    assert not one.tally.is_stale
+    world.talk(one)
+    assert one.running == ["reserved"]
+
+
+def test_a_registration_brings_the_control_state_to_a_store_that_lost_it(world: World, first: Limits) -> None:
+    one, two, _ = world.gateways
+    lower = change_limit(world, "3:w", 1)
+    adopt(one, lower, first)
+    one.tally.kept = ControlDocument("3:w", "1")
+    world.restart_the_store_empty(0)
+    world.beat(one)  # by which it finds out
+    world.talk(one)
+    assert world.client.hgetall(f"{BASE}:control") == {"revision": "3:w", "document": "1"}
+    world.live(5)
+    ask_by(two, first, "reserved")
+    world.talk(two)
+    assert two.tally.is_stale
+    older = ControlDocument("2:w", "9")
+    two.tally.kept = older
+    world.give_back_by_force(1)
+    world.beat(two)
+    world.talk(two)  # it registers
+    assert world.client.hget(f"{BASE}:control", "revision") == "3:w"
+    adopt(two, Limits(AccountLimits("a", 4, {"reserved": FunctionLimits(1)}, control_revision="3:w")), first)
+    world.talk(two)
+    assert two.running == ["reserved"]

@@ -222,7 +222,7 @@ BREAKS = (
     Break(
         "calls are admitted by limits that were replaced",
         "take.lua",
-        "if status == OK and #takes > 0 and (call('HGET', CONTROL, 'revision') or '') ~= revision then",
+        "if status == OK and #takes > 0 and (call('HGET', CONTROL, 'revision') or '') ~= (revision or '') then",
         "if false then",
         first=3,
     ),

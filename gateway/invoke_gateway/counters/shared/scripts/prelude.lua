@@ -111,6 +111,9 @@ end
 -- long nobody is admitted. Returns the revision that the store has then.
 local function restore_control(revision, document, left)
   local stored = call('HGET', CONTROL, 'revision') or ''
+  if not revision then -- a gateway of an earlier version sends none
+    return stored
+  end
   local number, stored_number = tonumber(revision:match('^%d+')) or 0, tonumber(stored:match('^%d+')) or 0
   if number > stored_number and (left > 0 or stored == '') then
     call('HSET', CONTROL, 'revision', revision, 'document', document)

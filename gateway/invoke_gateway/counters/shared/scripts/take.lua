@@ -156,7 +156,7 @@ end
 local answers = {}
 local left = refilling(run, lease)
 local status = left == 0 and OK or REFILLING
-if status == OK and #takes > 0 and (call('HGET', CONTROL, 'revision') or '') ~= revision then
+if status == OK and #takes > 0 and (call('HGET', CONTROL, 'revision') or '') ~= (revision or '') then
   status = STALE
 end
 if status == OK then

@@ -52,7 +52,7 @@ run: $(VENV)/runtime.stamp ## start the gateway on its embedded demo backend; AR
 
 test: live ## run the tests
 	@# More than there are cores: many tests wait for processes. These read compiled modules, whatever is set.
-	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest --numprocesses $$($(BIN)/python -c 'import os; print(2 * (os.cpu_count() or 1) + 1)') --dist loadfile
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest --numprocesses $$($(BIN)/python -c 'import os; print((os.cpu_count() or 1) + 2)') --dist loadfile
 
 test-system: ## serve one call, and run the policy tests, on the system's own Python (Debian 12: 3.11.2)
 	tests/live/system_python.sh $(ARGS)

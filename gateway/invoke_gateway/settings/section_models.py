@@ -165,7 +165,8 @@ class Control(Model):
     Not set: such a queue is refused."""
     store: ControlStoreUrl | None = None
     """What the operations have set: file:///path/of/a/file.json. Not set: a file in the state folder
-    ($XDG_STATE_HOME or ~/.local/state) by port and backend; memory before the demo backend or on a free port."""
+    ($XDG_STATE_HOME or ~/.local/state) by port and backend; memory before the demo backend or on a free port. Where
+    `counters` names a store, the state is there, and this is the file of a copy; not set: none."""
 
 
 class Provisioned(Model):

@@ -12,7 +12,7 @@ import yaml
 
 from invoke_gateway.settings import Settings
 from tests.cli.commands import flags_of
-from tests.support.processes import bare_environment
+from tests.support.processes import bare_environment, free_port
 from tests.support.tables import IMAGES, REFERENCE, TABLES, fill, make_badges
 
 ROOT = Path(__file__).parent.parent
@@ -59,11 +59,24 @@ def test_its_numbers_are_those_that_their_commands_printed() -> None:
     assert f"{gateway} µs of CPU for a forwarded call, between Envoy's {envoy} and Traefik's {traefik}." in text
     assert f" {round(float(refused[0]))} µs for a refused one" in text
     assert f"nginx takes {nginx} µs a call" in text
-    for number in ("11,030", "16 µs of CPU", "0.12 s of CPU"):
+    for number in ("11,030", "6,774", "16 µs of CPU", "0.12 s of CPU"):
         assert number in text
         assert number in numbers
-    assert "2,864 calls" in text
-    assert "2864 calls" in (ROOT / "docs" / "guides" / "prove.md").read_text()
+    calls, *_ = re.findall(r"1 seed, (\d+) calls", (ROOT / "docs" / "guides" / "prove.md").read_text())
+    assert f"Some {int(calls) // 100 * 100:,} calls" in text
+
+
+def test_its_command_ends_the_gateway_and_waits_for_its_end(tmp_path: Path) -> None:
+    (end,) = set(re.findall(r"`(kill %1; wait)`", TEXT))
+    admin, environment = free_port(), bare_environment(tmp_path)
+    serve = f"{sys.executable} -m invoke_gateway serve --listen 127.0.0.1:0 --admin 127.0.0.1:{admin} 2> gateway.log &"
+    ready = f"until curl -sf http://127.0.0.1:{admin}/readyz; do kill -0 $! || exit 3; sleep 0.05; done"
+    script = f"{serve}\n{ready}\n{end}\njobs -r\ntail -n 1 gateway.log"
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"INFO stopped$", done.stdout.strip()), done.stdout
 
 
 def test_its_length_is_that_of_a_page_that_is_read() -> None:
@@ -79,7 +92,8 @@ def test_its_commands_to_install_are_those_of_the_page_that_is_run() -> None:
 
 def test_its_test_passes(tmp_path: Path) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
-    (tmp_path / "test_mine.py").write_text(example)
+    (name,) = re.findall(r"Save this as `(test_\w+\.py)`", TEXT)
+    (tmp_path / name).write_text(example)
     environment = bare_environment(tmp_path) | {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"}
     command = [
         sys.executable,
@@ -90,7 +104,7 @@ def test_its_test_passes(tmp_path: Path) -> None:
         "no:cacheprovider",
         "--rootdir",
         str(tmp_path),
-        "test_mine.py",
+        name,
     ]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
     assert "1 passed" in done.stdout, done.stdout + done.stderr

@@ -59,7 +59,7 @@ def test_every_link_of_the_site_leads_to_a_file(site: Path) -> None:
 def test_the_first_page_is_the_readme_with_its_picture(site: Path) -> None:
     page = (site / "index.html").read_text()
     assert "Ninety seconds" in page
-    assert 'src="images/live-page-dark.png"' in page
+    assert 'src="images/live-page-throttling.png"' in page
 
 
 def test_a_page_loads_nothing_from_another_host(site: Path) -> None:

@@ -177,7 +177,7 @@ class GatewayMetrics:
         )
         yield counter(
             "passed_through",
-            "Requests that are no invocation, forwarded unchanged.",
+            "Requests that are no invocation: forwarded, or Lambda's operations on concurrency.",
             (),
             [((), totals.passed_through)],
         )

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
 import pytest
-from awscli.clidriver import create_clidriver
 from botocore import xform_name
 
 from invoke_gateway.control.export import describe_function
 from tests.control.test_contract import CALLS, ECHO, MODEL, PROD, Step
+from tests.support.aws_cli import make_aws_cli
 from tests.support.lambda_backend import ControlGateway, arn_of
 from tests.support.processes import bare_environment
 
@@ -31,12 +30,7 @@ def driver(module_gateway: ControlGateway, tmp_path_factory: pytest.TempPathFact
         "AWS_MAX_ATTEMPTS": "1",
     }
     with pytest.MonkeyPatch.context() as patch:
-        for name in [*os.environ]:
-            if (name.startswith("AWS_") and name != "AWS_DATA_PATH") or name.lower().endswith("_proxy"):
-                patch.delenv(name)
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        yield create_clidriver()
+        yield make_aws_cli(patch, environment)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import subprocess
@@ -10,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from awscli.clidriver import create_clidriver
 
+from tests.support.aws_cli import make_aws_cli
 from tests.support.processes import bare_environment
 from tests.support.served import Served, served
 
@@ -43,11 +42,7 @@ def test_the_transcript_is_what_the_cli_prints(
         endpoint = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{gateway.port}", "AWS_MAX_ATTEMPTS": "1"}
         environment = bare_environment(tmp_path) | keys | endpoint | {"AWS_DEFAULT_REGION": "us-east-1"}
         environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
-        for name in [*os.environ]:
-            if (name.startswith("AWS_") and name != "AWS_DATA_PATH") or name.lower().endswith("_proxy"):
-                monkeypatch.delenv(name)
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value)
+        aws = make_aws_cli(monkeypatch, environment)
 
         def run_in_shell(command: str) -> str:
             run = ["sh", "-c", f"{{ {command}; }} 2>&1"]
@@ -55,7 +50,7 @@ def test_the_transcript_is_what_the_cli_prints(
 
         for command, printed in commands:
             if command.startswith("aws "):  # in this process, which takes a tenth of the time
-                assert create_clidriver().main(shlex.split(command)[1:]) == 0
+                assert aws.main(shlex.split(command)[1:]) == 0
                 assert capsys.readouterr().out.split() == printed.split(), command
             elif not command.startswith("for "):
                 assert run_in_shell(command) == printed

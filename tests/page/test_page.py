@@ -309,6 +309,7 @@ def test_of_shared_counters_it_says_what_is_wrong_with_the_store(open_page: Open
         page = open_page(one).page
         expect(page.locator("#sharing")).to_be_visible()
         expect(page.locator("#trouble")).to_be_hidden()
+        assert one.fetch("/limits").json["shared"]["sums_age_seconds"] is not None, "else nothing has an age"
         store.kill()
         expect(page.locator("#trouble")).to_contain_text("The shared counters are unavailable")
         expect(page.locator("#trouble")).to_contain_text("What other gateways run was so", timeout=60_000)

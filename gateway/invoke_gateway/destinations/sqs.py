@@ -80,11 +80,12 @@ class _Endpoint:
     def send(self, arguments: dict[str, Any]) -> None:
         """Sends a message, in a thread. Raises `DeliveryFailed`."""
         try:
+            import boto3
             from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
         except ImportError as error:
             raise DeliveryFailed(f"boto3 is not installed: {_INSTALL}") from error
         try:
-            self._open().send_message(**arguments)
+            self._open(boto3).send_message(**arguments)
         except ClientError as error:
             raise DeliveryFailed(_describe(error.response)) from error
         except (ConnectionError, HTTPClientError) as error:
@@ -92,14 +93,13 @@ class _Endpoint:
         except BotoCoreError as error:
             raise DeliveryFailed(str(error)) from error
 
-    def _open(self) -> Any:
+    def _open(self, boto3: Any) -> Any:
         with self._lock:
             if self._client is None:
-                self._client = self._make_client()
+                self._client = self._make_client(boto3)
             return self._client
 
-    def _make_client(self) -> Any:
-        import boto3
+    def _make_client(self, boto3: Any) -> Any:
         from botocore.config import Config
 
         session = boto3.Session()

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from invoke_gateway.invocation import Caller
-from invoke_gateway.policy.concurrency import OWN, RateClaim, renew_plan
+from invoke_gateway.policy.concurrency import OWN, RateClaim, renew_plan, without_rates, without_tokens
 from invoke_gateway.policy.control_state import ProvisionedConfig
 from invoke_gateway.policy.counter_names import account_counted_by, split_counter
 from invoke_gateway.policy.limits import DEFAULT_ACCOUNT, OTHER, AccountLimits, FunctionLimits, Limits
@@ -249,6 +249,20 @@ def test_a_plan_is_renewed_by_the_limits_in_force_and_keeps_its_qualifier_and_th
     assert (renewed.rates, renewed.qualifier) == ((caller,), "prod")
     assert renew_plan(renewed) is renewed
     assert renew_plan(first.default.pool_plan()) == third.default.pool_plan()
+
+
+def test_a_plan_without_tokens_is_renewed_without_them() -> None:
+    """An event's run takes no token of a rate, and a hold none at all, also where limits change before their slot."""
+    first = Limits(AccountLimits("000000000000", 10, {"f": FunctionLimits(5, 50.0)}, requests_per_second=9.0))
+    second = Limits(AccountLimits("000000000000", 10, {"f": FunctionLimits(2, 20.0)}, requests_per_second=9.0))
+    run, hold = without_rates(first.default.plan("f")), without_tokens(first.default.plan("f"))
+    second.supersede(first)
+    for plan in (renew_plan(run), renew_plan(hold)):
+        assert plan.lanes == second.default.plan("f").lanes
+        assert plan.rates == ()
+    third = Limits(AccountLimits("000000000000", 10, {"f": FunctionLimits(2, 20.0)}, requests_per_second=9.0))
+    third.supersede(second)
+    assert renew_plan(renew_plan(run)).rates == renew_plan(renew_plan(hold)).rates == ()
 
 
 def test_a_plan_of_an_account_that_is_no_longer_named_is_renewed_by_the_default_one() -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from time import monotonic
 from typing import Annotated, Protocol
 
@@ -21,7 +20,7 @@ from starlette.routing import Route
 
 from ..counters.base import Counters, StoreNotCounting
 from ..exchange import Slot
-from ..policy.concurrency import LimitReached, Plan
+from ..policy.concurrency import LimitReached, Plan, without_tokens
 from ..policy.limits import Limits
 from .json_documents import (
     ACCOUNT,
@@ -134,8 +133,7 @@ class Holds:
         """
         account = self._limits().of(wanted.account)
         plan = account.pool_plan() if wanted.function is None else account.plan(wanted.function)
-        # Holding is not calling: it uses no tokens.
-        plan = replace(plan, rates=(), lanes=tuple(replace(lane, rates=()) for lane in plan.lanes))
+        plan = without_tokens(plan)  # holding is not calling
         slots: list[Slot] = []
         hold: ActiveHold | None = None
         try:

@@ -16,10 +16,10 @@ plan of a function that was never seen before is as quick to make as any other.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from types import MappingProxyType
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from ..refusals import Refusal
 
@@ -100,6 +100,7 @@ class Plan:
 
     table: the table that it was made of, which may have a successor before the slot is taken
     qualifier: the version or alias that the call names
+    tokens: the tokens that it takes: `all`, those of its `lanes` alone, or `none`
     """
 
     account: str
@@ -109,6 +110,18 @@ class Plan:
     rates: tuple[RateClaim, ...]
     table: PlanTable | None = field(default=None, compare=False, repr=False)
     qualifier: str | None = field(default=None, compare=False, repr=False)
+    tokens: Literal["all", "lanes", "none"] = field(default="all", compare=False, repr=False)
+
+
+def without_rates(plan: Plan) -> Plan:
+    """Returns the plan of an event's run: slots as for every call, but no token of a rate, since rates are of
+    synchronous requests."""
+    return replace(plan, rates=(), tokens="lanes")
+
+
+def without_tokens(plan: Plan) -> Plan:
+    """Returns the plan of a hold: slots, but no token, also of a lane."""
+    return replace(plan, rates=(), lanes=tuple(replace(lane, rates=()) for lane in plan.lanes), tokens="none")
 
 
 def renew_plan(plan: Plan) -> Plan:

@@ -28,6 +28,8 @@ from .concurrency import (
     provisioned_lane,
     reserved_lane,
     unreserved_lane,
+    without_rates,
+    without_tokens,
 )
 from .control_state import ProvisionedConfig
 from .counter_names import (
@@ -223,13 +225,18 @@ class AccountLimits:
         return Plan(self.account, label, self._function_prefix + name, lanes, rule.rates, self, qualifier)
 
     def renew(self, plan: Plan) -> Plan:
-        """Returns a plan of this table by the limits that are in force now. The caller's own rate stays as it is."""
+        """Returns a plan of this table by the limits that are in force now.
+
+        The caller's own rate stays as it is. A plan that takes no tokens takes none then either.
+        """
         table = self
         while table.successor is not None:
             table = table.successor.of(self.account)
         if plan.function_counter == self.pool_counter:
             return table.pool_plan()
         renewed = table.plan(plan.function_counter.removeprefix(self._function_prefix), plan.qualifier)
+        if plan.tokens != "all":
+            return without_rates(renewed) if plan.tokens == "lanes" else without_tokens(renewed)
         kept = tuple(rate for rate in plan.rates if rate.limit == _CALLER_RATE)
         return replace(renewed, rates=(*renewed.rates, *kept)) if kept else renewed
 

@@ -15,7 +15,7 @@ from random import random
 from time import monotonic, time
 
 from ..background import BackgroundTasks
-from ..policy.concurrency import Claim, LimitReached, Plan
+from ..policy.concurrency import Claim, LimitReached, Plan, without_rates
 from ..policy.event_rules import Condition, Delays, EventRules
 from ..policy.limits import Limits
 from .base import LaneBacklog, Store, StoreError
@@ -28,7 +28,7 @@ from .lanes import FunctionQueue, QueueKind
 from .misconfigured import Misconfigured
 from .origin import Origin
 from .prefetch import MOST_READY, Prefetch
-from .runner import Runner, plan_of
+from .runner import Runner
 from .settlement import EventRecorder, Settlement
 from .slot_gate import SlotGate, SlotRequest
 from .timers import CallLater
@@ -249,7 +249,7 @@ class Dispatcher:
         elif len(self._tasks) >= _MOST_TASKS:
             self._round_robin.block(lane, _TASKS)
         else:
-            plan = plan_of(account.plan(lane.function, event.qualifier))
+            plan = without_rates(account.plan(lane.function, event.qualifier))
             blocked = self._slot_gate.find_blocked(plan)
             if blocked is not None and not (blocked.yields_for is None and lane.not_before <= now):
                 self.prefetch.block(lane, blocked)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 from time import monotonic
 
 from ..asgi import ATTEMPT, EXCHANGE, App, Attempt, Message, Receive, Scope, Send
@@ -93,12 +92,6 @@ class Admitted:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope[RUN]()
         await self._app(scope, receive, send)
-
-
-def plan_of(plan: Plan) -> Plan:
-    """Returns the plan of a run: slots as for every call, but no token of a rate, since rates are of synchronous
-    requests."""
-    return replace(plan, rates=()) if plan.rates else plan
 
 
 def _make_exchange(event: Event, plan: Plan, now: float) -> Exchange:

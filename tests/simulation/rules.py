@@ -83,6 +83,8 @@ class Rules:
             for other in server.heard:
                 server.heard[other] = server.now_ms
         server.heard_any_ms = server.now_ms
+        if script is REGISTER and status != FENCED:
+            self._see_lapse(server, gateway, _decode(argument)[5])
         if script is FORGET:
             self.ledger.excuse(gateway, "released")
             server.heard.pop(gateway, None)
@@ -264,12 +266,8 @@ class Rules:
         for gateway, running in self.ledger.counted_of.items():
             copy = copies.get(gateway, {})
             if any(slots > int(copy.get(counter, 0)) for counter, slots in running.items()):
-                begun = server.begun_ms or 0.0
-                heard = server.heard.get(gateway, begun)
-                silent = server.now_ms - heard
-                # A server that begins cannot know of more than a lease; else slots are kept, where that was asked for.
-                bound = self._lease_ms + (self._keep_ms if gateway in server.heard else 0)
-                if silent < bound - 1:
+                silent = self._silent_ms(server, gateway)
+                if not self._has_lapsed(server, gateway):
                     known = "with a lease" if gateway in leases else "without a lease"
                     self.world.fail(
                         f"the store admits, and {gateway} ({known}), understood {silent:.0f} ms ago, runs"
@@ -277,6 +275,22 @@ class Rules:
                     )
                 self.world.note("excused: {} was silent for {:.0f} ms", gateway, silent)
                 self.ledger.excuse(gateway, "silent")
+
+    def _see_lapse(self, server: Server, gateway: str, held: dict[str, int]) -> None:
+        """A registration comes after a lease of silence, perhaps late and from a gateway that is dead: what it does not
+        bring was given back when the lease ended, whether or not a call was admitted since."""
+        running = self.ledger.counted_of[gateway]
+        if self._has_lapsed(server, gateway) and any(slots > held.get(name, 0) for name, slots in running.items()):
+            self.world.note("excused: {} registers after {:.0f} ms", gateway, self._silent_ms(server, gateway))
+            self.ledger.excuse(gateway, "silent")
+
+    def _silent_ms(self, server: Server, gateway: str) -> float:
+        return server.now_ms - server.heard.get(gateway, server.begun_ms or 0.0)
+
+    def _has_lapsed(self, server: Server, gateway: str) -> bool:
+        # A server that begins cannot know of more than a lease; else slots are kept, where that was asked for.
+        bound = self._lease_ms + (self._keep_ms if gateway in server.heard else 0)
+        return self._silent_ms(server, gateway) >= bound - 1
 
     # The gateways.
 

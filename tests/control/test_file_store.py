@@ -14,8 +14,8 @@ import pytest
 
 from invoke_gateway.control.base import CannotOpenControl, ControlStoreError
 from invoke_gateway.control.file_store import FileControlStore, encode_state, read_state
-from invoke_gateway.policy.control_errors import QUALIFIED, ControlRefusal
-from invoke_gateway.policy.control_state import (
+from invoke_gateway.policy.control.errors import QUALIFIED, ControlRefusal
+from invoke_gateway.policy.control.state import (
     ControlState,
     EventInvokeConfig,
     FunctionControl,
@@ -188,7 +188,7 @@ CHANGES = """
 import asyncio, sys
 from pathlib import Path
 from invoke_gateway.control.file_store import FileControlStore
-from invoke_gateway.policy.control_state import NOTHING, with_reserved
+from invoke_gateway.policy.control.state import NOTHING, with_reserved
 
 async def main():
     store = FileControlStore(Path(sys.argv[1]))

@@ -12,8 +12,8 @@ from invoke_gateway.control.base import ControlStoreError
 from invoke_gateway.control.copy_file import CopyFile
 from invoke_gateway.control.file_store import encode_state, read_state
 from invoke_gateway.control.shared_store import SharedControlStore, encode_functions
-from invoke_gateway.policy.control_errors import NOT_KEPT, ControlRefusal
-from invoke_gateway.policy.control_state import ControlDocument, ControlState, FunctionControl
+from invoke_gateway.policy.control.errors import NOT_KEPT, ControlRefusal
+from invoke_gateway.policy.control.state import ControlDocument, ControlState, FunctionControl
 from invoke_gateway.store.errors import StoreUnavailable
 
 FIVE = FunctionControl(5)

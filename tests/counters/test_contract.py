@@ -22,7 +22,7 @@ from invoke_gateway.counters.memory import MemoryCounters
 from invoke_gateway.counters.shared.counters import SharedCounters
 from invoke_gateway.counters.shared.shared_config import SharedConfig
 from invoke_gateway.policy.concurrency import Claim, GrowthClaim, Lane, LimitReached, Plan, RateClaim
-from invoke_gateway.policy.control_state import ProvisionedConfig
+from invoke_gateway.policy.control.state import ProvisionedConfig
 from invoke_gateway.policy.limits import AccountLimits, FunctionLimits, Limits
 from invoke_gateway.refusals import Refusal
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from invoke_gateway.invocation import Caller
 from invoke_gateway.policy.concurrency import OWN, RateClaim, renew_plan, without_rates, without_tokens
-from invoke_gateway.policy.control_state import ProvisionedConfig
+from invoke_gateway.policy.control.state import ProvisionedConfig
 from invoke_gateway.policy.counter_names import account_counted_by, split_counter
 from invoke_gateway.policy.limits import DEFAULT_ACCOUNT, OTHER, AccountLimits, FunctionLimits, Limits
 from invoke_gateway.refusals import Refusal

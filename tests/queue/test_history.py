@@ -8,8 +8,8 @@ import pytest
 
 from invoke_gateway.policy.event_rules import EventRules, EventTargets
 from invoke_gateway.queue.event import Event, FunctionAnswer
-from invoke_gateway.queue.history import MOST_ENDED, EventHistory, HistoryFilter, describe_end
-from invoke_gateway.queue.operator_actions import Control
+from invoke_gateway.queue.history import MOST_ENDED, EndedEvents, HistoryFilter, describe_end
+from invoke_gateway.queue.operator_actions import OperatorActions
 from tests.queue.test_dispatcher import DLQ, ERROR, SUCCESS, World
 from tests.support.dispatching import settle
 
@@ -74,7 +74,7 @@ async def test_an_event_that_an_operator_drops_and_a_loop_are_in_it() -> None:
         world.held.add("f")
         await world.send("f")
         event = await world.send("f")
-        await Control(world.dispatcher, now=world.clock).apply("drop", event.request_id)
+        await OperatorActions(world.dispatcher, now=world.clock).apply("drop", event.request_id)
         await settle()
         assert ends(world) == [("f", "dropped", 0, "An operator dropped the event.")]
         await world.dispatcher.finish_without_run(world.make("loop"), "RecursiveInvocation", 400, "a loop")
@@ -95,7 +95,7 @@ async def test_the_delivery_of_an_outcome_is_followed_to_its_end() -> None:
             "undelivered", "RetriesExhausted", "undelivered", "nobody is there",
         )  # fmt: skip
         world.failing.clear()
-        await Control(world.dispatcher, now=world.clock).apply("retry", event.request_id)
+        await OperatorActions(world.dispatcher, now=world.clock).apply("retry", event.request_id)
         await world.clock.advance(10)
         (row,) = world.dispatcher.history.newest_first(ALL)
         assert (row.end, row.delivery, row.error) == ("failed", "delivered", "E: no"), "once"
@@ -108,7 +108,7 @@ async def test_an_outcome_that_an_operator_gives_up_keeps_the_end_of_its_event()
         event = await world.send()
         await world.clock.advance(1_000)
         assert ends(world, only_failed=True) == [("f", "undelivered", 1, "nobody is there")]
-        await Control(world.dispatcher, now=world.clock).apply("drop", event.request_id)
+        await OperatorActions(world.dispatcher, now=world.clock).apply("drop", event.request_id)
         await settle()
         (row,) = world.dispatcher.history.newest_first(ALL)
         assert (row.end, row.delivery, row.error) == ("succeeded", "dropped", "")
@@ -130,7 +130,7 @@ def make_event(number: int, **more: Any) -> Event:
 
 
 def test_it_is_bounded_and_failures_outlast_a_flood_of_successes() -> None:
-    history = EventHistory()
+    history = EndedEvents()
     for number in range(1_000):
         event = make_event(number)
         condition: Any = "RetriesExhausted" if number < 300 else "Success"
@@ -158,7 +158,7 @@ def test_it_is_bounded_and_failures_outlast_a_flood_of_successes() -> None:
 )
 def test_an_error_is_one_short_text(message: str, payload: bytes, error: str) -> None:
     event = make_event(1, runs=1, answer=FunctionAnswer(200, payload, "Unhandled"))
-    history = EventHistory()
+    history = EndedEvents()
     ended = describe_end(event, "RetriesExhausted", 200, message, 2.0)
     assert len(ended.answer) <= 4096, "an answer may have megabytes"
     history.add(event, ended)

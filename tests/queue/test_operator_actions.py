@@ -12,15 +12,15 @@ from invoke_gateway.policy.event_rules import EventRules, EventTargets
 from invoke_gateway.queue.event import Event
 from invoke_gateway.queue.history import DROPPED
 from invoke_gateway.queue.lanes import QueueKind, name_lane
-from invoke_gateway.queue.operator_actions import ActionResult, Control, EventFilter, EventStatus, name_of
+from invoke_gateway.queue.operator_actions import ActionResult, EventFilter, EventStatus, OperatorActions, name_of
 from tests.queue.test_dispatcher import DLQ, ERROR, OK, World
 from tests.support.dispatching import settle
 
 ID = "12345678-abcd-4000-8000-1234567890%02x"
 
 
-def control_of(world: World) -> Control:
-    return Control(world.dispatcher, now=world.clock)
+def control_of(world: World) -> OperatorActions:
+    return OperatorActions(world.dispatcher, now=world.clock)
 
 
 async def send(world: World, number: int, function: str = "f") -> Event:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from invoke_gateway.counters.memory import MemoryCounters
 from invoke_gateway.exchange import Slot
 from invoke_gateway.policy.concurrency import LimitReached
-from invoke_gateway.policy.control_state import ProvisionedConfig
+from invoke_gateway.policy.control.state import ProvisionedConfig
 from invoke_gateway.policy.limits import AccountLimits, FunctionLimits
 from invoke_gateway.queue.slot_gate import Blocked, SlotGate
 

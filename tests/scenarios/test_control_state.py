@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from invoke_gateway.control.file_store import encode_state
-from invoke_gateway.policy.control_state import ControlState
+from invoke_gateway.policy.control.state import ControlState
 from tests.support.processes import free_port
 from tests.support.served import Served, served
 

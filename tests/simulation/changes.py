@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING
 
-from invoke_gateway.policy.control_state import ControlDocument, ProvisionedConfig
+from invoke_gateway.policy.control.state import ControlDocument, ProvisionedConfig
 from invoke_gateway.policy.limits import AccountLimits, FunctionLimits, Limits
 
 if TYPE_CHECKING:

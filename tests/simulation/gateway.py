@@ -16,7 +16,7 @@ from invoke_gateway.counters.shared.messages import (
 )
 from invoke_gateway.counters.shared.script import CONTROL, FORGET, RENEW, Script
 from invoke_gateway.policy.concurrency import Lane, Plan, renew_plan
-from invoke_gateway.policy.control_state import ControlDocument
+from invoke_gateway.policy.control.state import ControlDocument
 
 from .changes import Tables
 from .ledger import Call, Ledger

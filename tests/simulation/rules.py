@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from invoke_gateway.counters.shared.script import CONTROL, FORGET, REGISTER, RENEW, TAKE, Script, control_key
-from invoke_gateway.policy.control_state import ControlDocument
+from invoke_gateway.policy.control.state import ControlDocument
 from invoke_gateway.policy.limits import AccountLimits
 
 from .changes import Tables

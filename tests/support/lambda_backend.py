@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from invoke_gateway.policy.control_paths import parse_name
-from invoke_gateway.policy.control_state import ControlState
+from invoke_gateway.policy.control.paths import parse_name
+from invoke_gateway.policy.control.state import ControlState
 
 from .backends import BackendCall
 from .sockets import PATIENCE, Gateway

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from ..queue.adoption import Adoption, AdoptionResult, Decision
 from ..queue.depths import Depths, QueueMonitor, add_depths
-from ..queue.history import EndedEvent, EventHistory, HistoryFilter
-from ..queue.operator_actions import Action, Control
+from ..queue.history import EndedEvent, EndedEvents, HistoryFilter
+from ..queue.operator_actions import Action, OperatorActions
 from .queue import EventQuery, QueueState
 from .queue_documents import Row, describe_all, in_thread
 
@@ -25,9 +25,9 @@ class LocalQueue:
     def __init__(
         self,
         looker: QueueMonitor,
-        control: Control,
+        control: OperatorActions,
         adoption: Adoption,
-        history: EventHistory,
+        history: EndedEvents,
         *,
         now: Callable[[], float],
         store: str,

@@ -24,8 +24,8 @@ from ..control.shared_store import SharedControlStore
 from ..control.store import MemoryControlStore, NoControlStore
 from ..destinations.sqs import missing_extra
 from ..middleware.control import ControlPlane
-from ..policy.control_rules import NO_FILE_VALUES, AccountFacts, AccountSlots, FileValues
-from ..policy.control_state import ControlState
+from ..policy.control.rules import NO_FILE_VALUES, AccountFacts, AccountSlots, FileValues
+from ..policy.control.state import ControlState
 from ..policy.destination_arn import UnreachableDestination, find_target
 from ..policy.limits import DEFAULT_ACCOUNT, Limits
 from ..policy.store_url import find_file_path
@@ -127,7 +127,7 @@ class SettingsInForce:
         return sums[account]
 
 
-class Control:
+class GatewayControl:
     """Composes the control plane before a backend.
 
     stage: the stage for requests that are no invocation

@@ -38,7 +38,7 @@ from ..queue.depths import SCRAPE_SECONDS, QueueGauges, QueueMonitor
 from ..queue.dispatcher import Dispatcher
 from ..queue.event import Event
 from ..queue.from_request import invoke_scope, make_event
-from ..queue.operator_actions import Control
+from ..queue.operator_actions import OperatorActions
 from ..queue.origin import Origin, describe_backend
 from ..queue.runner import Admitted, Runner
 from ..queue.slot_gate import SlotGate
@@ -141,7 +141,7 @@ class EventQueue:
         """Returns the queue of this process, as `/queue` shows and changes it."""
         return LocalQueue(
             self.monitor,
-            Control(self.dispatcher, now=self._clock),
+            OperatorActions(self.dispatcher, now=self._clock),
             Adoption(self.dispatcher, now=self._clock),
             self.dispatcher.history,
             now=self._clock,

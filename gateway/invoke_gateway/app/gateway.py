@@ -27,7 +27,7 @@ from ..middleware.identify import Identify
 from ..middleware.payload import ReadPayload
 from ..middleware.record import Record
 from ..middleware.recursion import Recursion
-from ..policy.control_state import ControlState
+from ..policy.control.state import ControlState
 from ..policy.cors import CorsRules
 from ..policy.fault_script import FaultScripts
 from ..settings import Settings
@@ -38,7 +38,7 @@ from ..upstream.health import BackendState, BackendWatch
 from ..write_batcher import WriteBatcher
 from .admin import GatewayAdmin
 from .backend import make_forward, make_function_errors, make_pool
-from .control import Control, make_control_store
+from .control import GatewayControl, make_control_store
 from .events import EventParts, make_events
 from .limits import NOTHING_SET, find_next_allocation, make_tables
 from .recorder import ExchangeRecorder
@@ -144,9 +144,9 @@ class Gateway:
         self.stages = self._list_stages(settings, last, others=control.stage)
         self.invoke = _chain(self.stages, last)
 
-    def _make_control(self, store: ControlStore, last: App) -> Control:
+    def _make_control(self, store: ControlStore, last: App) -> GatewayControl:
         store.put_in_force = self._adopt_control
-        return Control(
+        return GatewayControl(
             store,
             last,
             at_start=self.settings,

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from math import inf
 from typing import NamedTuple
 
-from ..policy.control_state import NOTHING, ControlState, EventInvokeConfig, FunctionControl, overlay, with_targets
+from ..policy.control.state import NOTHING, ControlState, EventInvokeConfig, FunctionControl, overlay, with_targets
 from ..policy.destination_arn import UnreachableDestination, find_target
 from ..policy.event_rules import EventRules, EventTargets, RuleBook
 from ..policy.limits import DEFAULT_ACCOUNT, AccountLimits, FunctionLimits, Limits

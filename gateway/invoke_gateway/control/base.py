@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple, Protocol
 
 from ..invocation import Caller
-from ..policy.control_errors import ControlRefusal
-from ..policy.control_paths import ControlTarget
-from ..policy.control_state import ControlState
+from ..policy.control.errors import ControlRefusal
+from ..policy.control.paths import ControlTarget
+from ..policy.control.state import ControlState
 
 Change = Callable[[ControlState], ControlState | ControlRefusal]
 """Makes the next state of the present one, the same one where nothing changes, or refuses. A store may call it again

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 from ..invocation import ANONYMOUS, Function
 from ..policy.arn import make_prefix
-from ..policy.control_errors import ControlRefusal
-from ..policy.control_paths import ControlOperation, ControlTarget
-from ..policy.control_state import NOTHING, ControlState, FunctionControl
+from ..policy.control.errors import ControlRefusal
+from ..policy.control.paths import ControlOperation, ControlTarget
+from ..policy.control.state import NOTHING, ControlState, FunctionControl
 from .base import Change, ControlOperations, ControlRequest, ControlStore, ControlStoreError
 from .documents import encode, read_object
 from .export import RULES, Document, Export, describe_function

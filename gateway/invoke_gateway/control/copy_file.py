@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic, sleep
 
-from ..policy.control_state import ControlState
+from ..policy.control.state import ControlState
 from ..policy.os_text import printable
 from .base import ControlStoreError
 from .file_store import encode_state, read_state, replace_file

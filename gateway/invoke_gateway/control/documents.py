@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from ..policy.control_errors import ControlRefusal
-from ..policy.control_state import EventInvokeConfig, ProvisionedConfig, ScalingConfig
+from ..policy.control.errors import ControlRefusal
+from ..policy.control.state import EventInvokeConfig, ProvisionedConfig, ScalingConfig
 from ..policy.json_text import find_json_error
 from ..refusals import Refusal
 

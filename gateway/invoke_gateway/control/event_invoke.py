@@ -9,11 +9,11 @@ from collections.abc import Callable
 
 import msgspec
 
-from ..policy import control_errors as errors
-from ..policy.control_errors import ControlRefusal
-from ..policy.control_paths import ControlOperation, find_name_problems, parse_name
-from ..policy.control_rules import FileValues
-from ..policy.control_state import ControlState, EventInvokeConfig, FunctionControl, with_event_invoke
+from ..policy.control import errors
+from ..policy.control.errors import ControlRefusal
+from ..policy.control.paths import ControlOperation, find_name_problems, parse_name
+from ..policy.control.rules import FileValues
+from ..policy.control.state import ControlState, EventInvokeConfig, FunctionControl, with_event_invoke
 from ..policy.destination_arn import UnreachableDestination
 from ..policy.destination_url import names_function
 from ..policy.validation import check_range, check_text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..policy.control_state import ControlState, EventInvokeConfig, FunctionControl, ScalingConfig, with_targets
+from ..policy.control.state import ControlState, EventInvokeConfig, FunctionControl, ScalingConfig, with_targets
 from .parts import LATEST
 
 RULES = ("maximum_retry_attempts", "maximum_event_age_seconds", "on_success", "on_failure")

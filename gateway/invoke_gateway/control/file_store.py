@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from ..policy.control_state import ControlState
+from ..policy.control.state import ControlState
 from ..policy.os_text import printable
 from .base import CannotOpenControl, ControlStoreError, OwnedByAnotherGateway
 from .store import MemoryControlStore
@@ -34,7 +34,7 @@ class _Document(msgspec.Struct, forbid_unknown_fields=True):
     state: msgspec.Raw
 
 
-class _Format(msgspec.Struct):
+class _FileFormat(msgspec.Struct):
     """Holds the member that every format has."""
 
     format: int
@@ -52,7 +52,7 @@ def decode_state(data: bytes, path: Path) -> ControlState:
     if not data:
         raise CannotOpenControl(f"The control state {path} is empty: it was cut off. {_RESCUE}")
     try:
-        found = msgspec.json.decode(data, type=_Format).format
+        found = msgspec.json.decode(data, type=_FileFormat).format
         if found != FORMAT:
             raise CannotOpenControl(
                 f"The control state {path} has format {found}; this gateway reads format {FORMAT}. "

@@ -15,10 +15,10 @@ from urllib.parse import quote, urlencode
 
 from ..backend_errors import BackendError
 from ..invocation import Function
-from ..policy.control_errors import ControlRefusal
-from ..policy.control_paths import parse_name
-from ..policy.control_rules import AccountSlots, check_provisioned, check_reservation, is_version
-from ..policy.control_state import (
+from ..policy.control.errors import ControlRefusal
+from ..policy.control.paths import parse_name
+from ..policy.control.rules import AccountSlots, check_provisioned, check_reservation, is_version
+from ..policy.control.state import (
     NOTHING,
     ControlState,
     EventInvokeConfig,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..policy.control_state import NOTHING, ControlState, overlay
+from ..policy.control.state import NOTHING, ControlState, overlay
 
 
 class Followed:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ..policy import control_errors as errors
-from ..policy.control_errors import ControlRefusal
-from ..policy.control_paths import ControlOperation, find_name_problems
-from ..policy.control_rules import is_version
-from ..policy.control_state import RecursiveLoop, ScalingConfig, with_recursive_loop, with_scaling
+from ..policy.control import errors
+from ..policy.control.errors import ControlRefusal
+from ..policy.control.paths import ControlOperation, find_name_problems
+from ..policy.control.rules import is_version
+from ..policy.control.state import RecursiveLoop, ScalingConfig, with_recursive_loop, with_scaling
 from ..policy.validation import check_choice, check_given, check_range
 from .documents import RecursionBody, ScalingBody, describe_scaling, read_body
 from .parts import ControlCall, ControlParts, Operations, Result, answer, refuse_invalid
@@ -16,7 +16,7 @@ _LOOPS = ("Terminate", "Allow")
 _MOST_ENVIRONMENTS = 15_000
 
 
-class FunctionSettings:
+class FunctionOperations:
     """Serves the operations on a function's loops, and on its environments on managed instances."""
 
     def __init__(self, parts: ControlParts) -> None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from ..policy import control_errors as errors
-from ..policy.control_errors import ControlRefusal
-from ..policy.control_paths import ControlOperation, find_function, find_name_problems
-from ..policy.control_state import NOTHING, FunctionControl, with_alias, with_provisioned, without_qualifier
+from ..policy.control import errors
+from ..policy.control.errors import ControlRefusal
+from ..policy.control.paths import ControlOperation, find_function, find_name_problems
+from ..policy.control.state import NOTHING, FunctionControl, with_alias, with_provisioned, without_qualifier
 from .base import BackendReply, ControlAnswer, ControlRequest, ControlStoreError
 from .documents import read_object, replace_members
 from .event_invoke import CheckDestination, EventInvokeConfigs
 from .existence import BackendHasNoAnswer, read_alias
-from .function_settings import FunctionSettings
+from .function_settings import FunctionOperations
 from .parts import ControlCall, ControlParts, Operations, Result, refuse_invalid
 from .provisioned import ProvisionedConcurrency
 from .reservations import Reservations, describe_concurrency
@@ -43,7 +43,7 @@ class ControlPlaneOperations:
             **Reservations(parts).operations(),
             **ProvisionedConcurrency(parts, allocation_seconds=allocation_seconds).operations(),
             **EventInvokeConfigs(parts, check_destination=check_destination).operations(),
-            **FunctionSettings(parts).operations(),
+            **FunctionOperations(parts).operations(),
         }
 
     async def answer(self, request: ControlRequest) -> ControlAnswer:

@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple, Protocol
 
 from ..invocation import Function
-from ..policy import control_errors as errors
 from ..policy.arn import make_prefix
-from ..policy.control_errors import ControlRefusal
-from ..policy.control_paths import ControlOperation, ControlTarget
-from ..policy.control_rules import AccountFacts, AccountSlots, FileValues, find_set_elsewhere, is_version
-from ..policy.control_state import ControlState, FunctionControl
+from ..policy.control import errors
+from ..policy.control.errors import ControlRefusal
+from ..policy.control.paths import ControlOperation, ControlTarget
+from ..policy.control.rules import AccountFacts, AccountSlots, FileValues, find_set_elsewhere, is_version
+from ..policy.control.state import ControlState, FunctionControl
 from ..policy.validation import join
 from ..refusals import Refusal
 from .base import ControlAnswer, ControlStore

@@ -6,11 +6,11 @@ IN_PROGRESS, as AWS's does.
 
 from __future__ import annotations
 
-from ..policy import control_errors as errors
-from ..policy.control_errors import ControlRefusal
-from ..policy.control_paths import ControlOperation, find_name_problems
-from ..policy.control_rules import check_alias, check_provisioned, check_version, is_version
-from ..policy.control_state import ControlState, FunctionControl, ProvisionedConfig, with_provisioned
+from ..policy.control import errors
+from ..policy.control.errors import ControlRefusal
+from ..policy.control.paths import ControlOperation, find_name_problems
+from ..policy.control.rules import check_alias, check_provisioned, check_version, is_version
+from ..policy.control.state import ControlState, FunctionControl, ProvisionedConfig, with_provisioned
 from ..policy.validation import check_given, check_range
 from .documents import ProvisionedBody, describe_provisioned, read_body
 from .existence import Alias

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ..policy import control_errors as errors
-from ..policy.control_errors import ControlRefusal
-from ..policy.control_paths import ControlOperation, find_name_problems
-from ..policy.control_rules import AccountSlots, check_reservation
-from ..policy.control_state import ControlState, FunctionControl, with_reserved
+from ..policy.control import errors
+from ..policy.control.errors import ControlRefusal
+from ..policy.control.paths import ControlOperation, find_name_problems
+from ..policy.control.rules import AccountSlots, check_reservation
+from ..policy.control.state import ControlState, FunctionControl, with_reserved
 from ..policy.validation import check_given, check_range
 from .documents import ConcurrencyBody, read_body, read_object
 from .parts import LATEST, NO_CONTENT, ControlCall, ControlParts, Operations, Result, answer, refuse_invalid

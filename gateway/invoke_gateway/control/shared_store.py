@@ -16,8 +16,8 @@ from typing import Protocol
 import msgspec
 
 from ..background import BackgroundTask, BackgroundTasks
-from ..policy.control_errors import ControlRefusal
-from ..policy.control_state import ControlDocument, ControlState, FunctionControl
+from ..policy.control.errors import ControlRefusal
+from ..policy.control.state import ControlDocument, ControlState, FunctionControl
 from ..store.errors import StoreUnavailable
 from .base import Change, ControlStoreError
 from .copy_file import CopyFile
@@ -33,7 +33,7 @@ _POLL_SECONDS = 0.4
 _RACES = 100  # changes that other gateways may make between our reading and our writing
 
 
-class ControlDocuments(Protocol):
+class SharedDocuments(Protocol):
     """Reads and changes documents in the store. Its methods raise `StoreUnavailable`.
 
     on_stale: called when calls wait for newer limits
@@ -65,7 +65,7 @@ class _Content(msgspec.Struct, forbid_unknown_fields=True):
     functions: Mapping[str, FunctionControl]
 
 
-class _Format(msgspec.Struct):
+class _DocumentFormat(msgspec.Struct):
     """Holds the member that every format has."""
 
     format: int
@@ -85,7 +85,7 @@ def decode_functions(document: str) -> Mapping[str, FunctionControl]:
     if not document:
         return {}
     try:
-        found = msgspec.json.decode(document, type=_Format).format
+        found = msgspec.json.decode(document, type=_DocumentFormat).format
         if found != FORMAT:
             raise UnreadableDocument(f"has format {found}, and this gateway reads format {FORMAT}. Update this gateway")
         return msgspec.json.decode(document, type=_Content).functions
@@ -101,7 +101,7 @@ class SharedControlStore(MemoryControlStore):
     """
 
     def __init__(
-        self, documents: ControlDocuments, where: str, tasks: BackgroundTasks, copy: CopyFile | None = None
+        self, documents: SharedDocuments, where: str, tasks: BackgroundTasks, copy: CopyFile | None = None
     ) -> None:
         super().__init__(where)
         self._copy = copy

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from ..policy.control_errors import ControlRefusal
-from ..policy.control_state import ControlState
+from ..policy.control.errors import ControlRefusal
+from ..policy.control.state import ControlState
 from .base import Change, ControlStoreError, PutInForce
 
 _NOTHING_SET = ControlState()

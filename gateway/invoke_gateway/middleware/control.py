@@ -11,8 +11,8 @@ from ..asgi import EXCHANGE, App, Message, Receive, Scope, Send
 from ..control.base import BackendReply, ControlAnswer, ControlOperations, ControlRequest
 from ..exchange import Exchange
 from ..policy.caller import parse_caller
-from ..policy.control_errors import BODY_TOO_LARGE
-from ..policy.control_paths import WATCHED, ControlOperation, ControlTarget, find_control
+from ..policy.control.errors import BODY_TOO_LARGE
+from ..policy.control.paths import WATCHED, ControlOperation, ControlTarget, find_control
 from ..refusals import Refusal
 
 _LARGEST_BODY = 131_072  # bytes; the longest body that the service model allows is below 2 KiB

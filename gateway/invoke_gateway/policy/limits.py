@@ -31,7 +31,7 @@ from .concurrency import (
     without_rates,
     without_tokens,
 )
-from .control_state import ProvisionedConfig
+from .control.state import ProvisionedConfig
 from .counter_names import (
     account_counter,
     caller_bucket,

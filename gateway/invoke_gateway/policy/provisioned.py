@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from .control_state import ProvisionedConfig
+from .control.state import ProvisionedConfig
 
 
 class VersionSlots(NamedTuple):

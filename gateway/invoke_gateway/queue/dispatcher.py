@@ -22,7 +22,7 @@ from .base import LaneBacklog, Store, StoreError
 from .delivery import Deliveries
 from .event import Event
 from .event_tasks import FAILED_PAUSE, NAME, EventTasks
-from .history import EventHistory
+from .history import EndedEvents
 from .intake import Intake
 from .lanes import FunctionQueue, QueueKind
 from .misconfigured import Misconfigured
@@ -92,7 +92,7 @@ class Dispatcher:
         )
         # Twice the longest pause: within this time every event that is still refused is tried again.
         self._misconfigured = Misconfigured(on_misconfigured, seconds=2 * delays.longest, call_later=call_later)
-        self.history = EventHistory()
+        self.history = EndedEvents()
         self.settlement = Settlement(
             store,
             self.prefetch,

@@ -76,7 +76,7 @@ class HistoryFilter(NamedTuple):
     most: int = MOST_ENDED
 
 
-class EventHistory:
+class EndedEvents:
     """Keeps the last events that ended in this process, in bounded memory."""
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from ..policy.event_rules import Condition
 from .base import Store
 from .event import Event
-from .history import EventHistory, describe_end
+from .history import EndedEvents, describe_end
 from .lanes import FunctionQueue
 from .origin import Origin
 from .prefetch import Prefetch
@@ -32,7 +32,7 @@ class Intake:
         *,
         origin: Origin,
         recorder: EventRecorder,
-        history: EventHistory,
+        history: EndedEvents,
         now: Callable[[], float],
         spawn: Callable[[Coroutine[Any, Any, None]], object],
     ) -> None:

@@ -49,7 +49,7 @@ class EventFilter(NamedTuple):
     most: int = 20
 
 
-class Control:
+class OperatorActions:
     """Carries out operations on single events. `now` returns seconds since the epoch."""
 
     def __init__(self, dispatcher: Dispatcher, *, now: Callable[[], float]) -> None:

@@ -15,7 +15,7 @@ from ..policy.limits import Limits
 from .base import Store
 from .delivery import Deliveries
 from .event import Event, Outcome
-from .history import DROPPED, EventHistory, describe_end
+from .history import DROPPED, EndedEvents, describe_end
 from .lanes import FunctionQueue, QueueKind
 from .misconfigured import Misconfigured
 from .prefetch import NO_LIMIT, Prefetch
@@ -61,7 +61,7 @@ class Settlement:
         limits: Callable[[], Limits],
         rules: Callable[[Event], EventRules],
         recorder: EventRecorder,
-        history: EventHistory,
+        history: EndedEvents,
         misconfigured: Misconfigured,
         delays: Delays,
         now: Callable[[], float],

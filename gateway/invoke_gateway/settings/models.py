@@ -14,7 +14,7 @@ from invoke_gateway.settings.merge import Sources
 from invoke_gateway.settings.section_models import (
     Async,
     Backend,
-    Control,
+    ControlSettings,
     Cors,
     Log,
     Provisioned,
@@ -65,7 +65,7 @@ class Settings(Model):
     """Payload quotas, in bytes."""
     async_: Async = Field(Async(), alias="async")
     """Asynchronous (Event) invocations."""
-    control: Control = Control()
+    control: ControlSettings = ControlSettings()
     """Lambda's concurrency operations, which the gateway serves itself."""
     provisioned: Provisioned = Provisioned()
     """Provisioned concurrency."""

@@ -149,7 +149,7 @@ class Log(Model):
     """Lowest level of the lines that are logged. `debug` has also the lines of libraries."""
 
 
-class Control(Model):
+class ControlSettings(Model):
     """Lambda's concurrency operations, which the gateway serves itself (docs/guides/control-plane.md)."""
 
     check_existence: Switch = True

@@ -23,7 +23,7 @@ from ..admin.live.sampling import Samples
 from ..admin.live.sparklines import Sparklines
 from ..admin.live.stream import LiveReader, LiveStream
 from ..app.limits import NOTHING_SET, make_limits
-from ..policy.control_state import ControlState
+from ..policy.control.state import ControlState
 from ..settings import Settings
 from ..store.store_name import name_store
 from ..telemetry.event_metrics import Events

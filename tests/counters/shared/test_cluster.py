@@ -17,7 +17,7 @@ from invoke_gateway.counters.shared.counters import SharedCounters
 from invoke_gateway.counters.shared.script import control_key
 from invoke_gateway.counters.shared.shared_config import SharedConfig
 from invoke_gateway.policy.concurrency import LimitReached
-from invoke_gateway.policy.control_state import ControlDocument
+from invoke_gateway.policy.control.state import ControlDocument
 from invoke_gateway.policy.limits import AccountLimits, Limits
 from invoke_gateway.store.errors import StoreUnavailable
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from invoke_gateway.counters.shared.messages import Take
-from invoke_gateway.policy.control_state import ControlDocument
+from invoke_gateway.policy.control.state import ControlDocument
 from invoke_gateway.policy.limits import AccountLimits, FunctionLimits, Limits
 
 from ...support.stores import KINDS, Store, running_store

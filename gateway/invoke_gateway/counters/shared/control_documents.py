@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from secrets import token_hex
 
-from ...policy.control_state import ControlDocument
+from ...policy.control.state import ControlDocument
 from ...store.connection import Command
 from ...store.errors import StoreUnavailable
 from .connecting import Redirect

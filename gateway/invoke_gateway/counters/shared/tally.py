@@ -34,7 +34,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ...policy.concurrency import Plan, renew_plan
-from ...policy.control_state import ControlDocument
+from ...policy.control.state import ControlDocument
 from ...store.script import Script
 from .messages import (
     FENCED,

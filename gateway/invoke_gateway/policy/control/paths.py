@@ -13,11 +13,11 @@ from enum import StrEnum
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote
 
-from ..invocation import Function
-from ..refusals import Refusal
-from .arn import find_partition
-from .control_errors import ControlRefusal
-from .validation import check_given, check_text
+from ...invocation import Function
+from ...refusals import Refusal
+from ..arn import find_partition
+from ..validation import check_given, check_text
+from .errors import ControlRefusal
 
 
 class ControlOperation(StrEnum):

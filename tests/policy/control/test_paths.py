@@ -8,8 +8,8 @@ import botocore.session
 import pytest
 
 from invoke_gateway.invocation import Function
-from invoke_gateway.policy.control_errors import ControlRefusal
-from invoke_gateway.policy.control_paths import (
+from invoke_gateway.policy.control.errors import ControlRefusal
+from invoke_gateway.policy.control.paths import (
     ControlOperation,
     ControlTarget,
     find_control,

@@ -6,7 +6,7 @@ it was missing there. The last group has texts of the gateway's own, for what AW
 
 from __future__ import annotations
 
-from ..refusals import ErrorAnswer, Rendered, render
+from ...refusals import ErrorAnswer, Rendered, render
 
 
 class ControlRefusal:

@@ -7,9 +7,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invoke_gateway.policy import control_errors as errors
-from invoke_gateway.policy.control_errors import ControlRefusal
-from invoke_gateway.policy.control_rules import (
+from invoke_gateway.policy.control import errors
+from invoke_gateway.policy.control.errors import ControlRefusal
+from invoke_gateway.policy.control.rules import (
     NO_FILE_VALUES,
     AccountFacts,
     AccountSlots,
@@ -20,7 +20,7 @@ from invoke_gateway.policy.control_rules import (
     check_version,
     find_set_elsewhere,
 )
-from invoke_gateway.policy.control_state import (
+from invoke_gateway.policy.control.state import (
     NOTHING,
     ControlState,
     FunctionControl,

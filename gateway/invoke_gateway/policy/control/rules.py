@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from . import control_errors as errors
-from .control_errors import ControlRefusal
-from .control_state import FunctionControl
+from . import errors
+from .errors import ControlRefusal
+from .state import FunctionControl
 
 
 class FileValues(NamedTuple):

@@ -1,6 +1,8 @@
 """Holds the limits in force: one immutable table with its sums computed when it is built.
 
 A request takes its plan from the table that it found on arrival; a reload replaces the table as a whole.
+
+This file is longer than 300 lines: an account's sums, rules and plans are made together, and a request sums nothing.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ def request(
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", None) or error
             if isinstance(reason, ConnectionRefusedError) and time.monotonic() < until:  # nothing has been sent
-                time.sleep(_RETRY_SECONDS)
+                time.sleep(_RETRY_SECONDS)  # a command has nothing else to do
                 continue
             tried = f", tried for {start_seconds:g} s" if start_seconds and time.monotonic() >= until else ""
             hint = "is the gateway running, and is this its admin listener?"

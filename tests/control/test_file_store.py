@@ -48,7 +48,7 @@ async def write(path: Path, *slots: int) -> ControlState:
     store = FileControlStore(path)
     await store.start()
     for each in slots:
-        await store.change(reserve(each))  # type: ignore[arg-type]
+        await store.change(reserve(each))
     await store.close()
     return store.state
 
@@ -73,7 +73,7 @@ async def test_a_change_is_in_force_before_it_is_answered_and_one_at_a_time(tmp_
 
     store.put_in_force = put_in_force
     await store.start()
-    results = await asyncio.gather(*(store.change(reserve(slots)) for slots in range(5)))  # type: ignore[arg-type]
+    results = await asyncio.gather(*(store.change(reserve(slots)) for slots in range(5)))
     assert seen == [(version, version) for version in range(1, 6)]
     assert [result.version for result in results if isinstance(result, ControlState)] == [1, 2, 3, 4, 5]
     await store.close()
@@ -92,7 +92,7 @@ async def test_a_refusal_and_a_change_of_nothing_write_nothing(tmp_path: Path) -
 async def test_a_cancelled_request_leaves_memory_and_file_alike(tmp_path: Path) -> None:
     store = FileControlStore(tmp_path / "control.json")
     await store.start()
-    change = asyncio.create_task(store.change(reserve(3)))  # type: ignore[arg-type]
+    change = asyncio.create_task(store.change(reserve(3)))
     await asyncio.sleep(0)
     change.cancel()
     await asyncio.gather(change, return_exceptions=True)
@@ -134,7 +134,7 @@ async def test_a_file_has_one_owner(tmp_path: Path) -> None:
     path = tmp_path / "control.json"
     first, link = FileControlStore(path), tmp_path / "link.json"
     await first.start()
-    await first.change(reserve(1))  # type: ignore[arg-type]
+    await first.change(reserve(1))
     link.symlink_to(path)
     for name in (path, link):
         with pytest.raises(CannotOpenControl, match=f"The process {os.getpid()} owns the control state"):
@@ -142,7 +142,7 @@ async def test_a_file_has_one_owner(tmp_path: Path) -> None:
     await first.close()
     second = FileControlStore(link)
     await second.start()
-    await second.change(reserve(2))  # type: ignore[arg-type]
+    await second.change(reserve(2))
     assert link.is_symlink()
     assert read_state(path).version == 2
     await second.close()
@@ -154,7 +154,7 @@ async def test_a_change_that_cannot_be_written_is_refused_and_not_in_force(
 ) -> None:
     store = FileControlStore(tmp_path / "control.json")
     await store.start()
-    await store.change(reserve(1))  # type: ignore[arg-type]
+    await store.change(reserve(1))
 
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -162,10 +162,10 @@ async def test_a_change_that_cannot_be_written_is_refused_and_not_in_force(
     with monkeypatch.context() as patched:
         patched.setattr(f"invoke_gateway.control.file_store.os.{step}", fail)
         with pytest.raises(ControlStoreError, match="No space left on device"):
-            await store.change(reserve(2))  # type: ignore[arg-type]
+            await store.change(reserve(2))
     assert store.state == read_state(store.path)
     assert store.state.version == 1
-    await store.change(reserve(3))  # type: ignore[arg-type]
+    await store.change(reserve(3))
     assert read_state(store.path).function("a", "f").reserved_concurrent_executions == 3
     await store.close()
 
@@ -178,7 +178,7 @@ async def test_a_default_folder_that_cannot_be_made_matters_only_to_a_change(tmp
     store = FileControlStore(path, is_default=True)
     await store.start()
     with pytest.raises(ControlStoreError, match="cannot be locked"):
-        await store.change(reserve(1))  # type: ignore[arg-type]
+        await store.change(reserve(1))
     assert store.state == ControlState()
     await store.close()
 

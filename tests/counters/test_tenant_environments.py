@@ -49,7 +49,7 @@ class World:
 def run(work: object) -> None:
     loop = VirtualLoop()
     asyncio.set_event_loop(loop)
-    loop.run_until_complete(work)  # type: ignore[arg-type]
+    loop.run_until_complete(work)
     loop.close()
 
 

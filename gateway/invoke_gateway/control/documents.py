@@ -133,7 +133,7 @@ def describe_provisioned(config: ProvisionedConfig, *, is_allocated: bool) -> di
 
 
 def describe_event_invoke(config: EventInvokeConfig, arn: str) -> dict[str, object]:
-    """Describes the rules of asynchronous invocations. Members that nobody has set are absent."""
+    """Describes the rules of asynchronous invocations. Members that no operation has set are absent."""
     document: dict[str, object] = {"LastModified": round(config.modified_at, 3), "FunctionArn": arn}
     if config.maximum_retry_attempts is not None:
         document["MaximumRetryAttempts"] = config.maximum_retry_attempts

@@ -84,7 +84,7 @@ def read_state(path: Path) -> ControlState:
 def check_file(path: Path, *, is_default: bool) -> None:
     """Raises `CannotOpenControl` for what would keep a gateway from opening this file. Changes nothing.
 
-    is_default: nobody has named the file, so a folder that cannot be written does not matter yet
+    is_default: the settings do not name the file, so a folder that cannot be written does not matter yet
     """
     read_state(path)
     try:
@@ -116,8 +116,8 @@ class FileControlStore(MemoryControlStore):
     """Keeps the state in a file that this process owns.
 
     path: the file; its folder is made when it is needed
-    is_default: nobody has named the file. Then a folder that cannot be written keeps no gateway from starting: it
-        matters at the first change
+    is_default: the settings do not name the file. A folder that cannot be written then matters only at the first
+        change, and keeps no gateway from starting
     """
 
     def __init__(self, path: Path, *, is_default: bool = False) -> None:

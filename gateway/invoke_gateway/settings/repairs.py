@@ -6,6 +6,7 @@ A repair never makes a file valid: the error stays a mistake. Each repair keeps 
 import codecs
 import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import NamedTuple
 
 from invoke_gateway.settings.parse_errors import BYTE_ORDER_MARKS, LINE_BREAK, NOT_IN_YAML, Position, find_utf_16
@@ -71,6 +72,10 @@ def _repair_json(text: str, at: int) -> Iterator[Repaired]:
         yield Repaired(f"{before[:-1]} {text[len(before) :]}".encode())
 
 
+def _expand(width: int, tabs: re.Match[str]) -> str:
+    return tabs[0].replace("\t", " " * width)
+
+
 def _expand_tabs(text: str) -> Iterator[Repaired]:
     """Yields the text with the tabs of its indentation as spaces."""
     if _TABS.search(text) is None:
@@ -81,7 +86,7 @@ def _expand_tabs(text: str) -> Iterator[Repaired]:
         shifts = {
             text.count("\n", 0, found.start()) + 1: found[0].count("\t") * (width - 1) for found in _TABS.finditer(text)
         }
-        expanded = _TABS.sub(lambda found, width=width: found[0].replace("\t", " " * width), text)  # type: ignore[misc]
+        expanded = _TABS.sub(partial(_expand, width), text)
         yield Repaired(expanded.encode(), shifts=shifts)
 
 

@@ -49,7 +49,7 @@ def test_it_has_the_facts_of_the_head_line() -> None:
 
 async def test_the_causes_of_the_queue_are_as_new_as_its_numbers() -> None:
     queue = Queue()
-    watched = QueueWatch(queue, pause_seconds=0)  # type: ignore[arg-type]  # it reads only
+    watched = QueueWatch(queue, pause_seconds=0)  # it reads only
     state = make(queue=watched, degraded={"event_store": True, "events_held": False, "restart_needed": True})
     assert causes(state) == ["restart_needed", "event_store"]
     queue.depths["000000000000", "a"] = Depth(held=2)
@@ -57,7 +57,7 @@ async def test_the_causes_of_the_queue_are_as_new_as_its_numbers() -> None:
     assert causes(state) == ["restart_needed", "events_held"]
     queue.fails = True
     await watched.read()
-    (_, problem, _) = state.describe()["problems"]  # type: ignore[misc]
+    (_, problem, _) = state.describe()["problems"]
     assert (problem["cause"], problem["detail"]) == ("event_store", "The disk is gone.")
 
 
@@ -69,7 +69,7 @@ def test_scripts_that_go_on_are_shown_with_their_next_steps() -> None:
     over.take()
     for _ in range(2):
         script.take()
-    (described,) = make(fault_scripts=scripts).describe()["fault_scripts"]  # type: ignore[misc]
+    (described,) = make(fault_scripts=scripts).describe()["fault_scripts"]
     assert described == {
         "id": "1",
         "account": "000000000000",

@@ -1,7 +1,7 @@
 """Keeps what control operations have set in the store, beside the counters of each account.
 
-A document has a revision, `number:writer`: one more with each change, and the writer tells two changes apart that have
-the same number. The takes of calls carry the revision of their limits (take.lua), so a change is in force on all
+A document has a revision, `number:writer`. The number rises with each change, and the writer distinguishes two changes
+of one number. The takes of calls carry the revision of their limits (take.lua), so a change is in force on all
 gateways as soon as the store has it. This file reads and changes documents, and has nothing to do with their content.
 """
 
@@ -159,4 +159,4 @@ def _read_text(reply: bytes | Redirect | None) -> str:
 
 
 def _ignore() -> None:
-    """Ignores that calls wait: nobody changes limits."""
+    """Ignores that calls wait: no operation changes limits."""

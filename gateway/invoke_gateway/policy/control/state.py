@@ -1,6 +1,6 @@
 """Holds what Lambda's control operations have set, as frozen values. A change makes a new state.
 
-A value that nobody has set is None or absent, because Lambda's answers leave such members out.
+A value that no operation has set is None or absent, because Lambda's answers leave such members out.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ NOTHING = FunctionControl()
 class ControlDocument(NamedTuple):
     """Holds what a shared store has of an account; both are empty where no operation has set anything.
 
-    revision: `number:writer`; the writer tells two changes apart that have the same number
+    revision: `number:writer`; the writer distinguishes two changes that have the same number
     """
 
     revision: str = ""

@@ -46,7 +46,7 @@ function drawVerdict(update) {
   more.forEach((one, index) => setTitle(list.children[index], one.reason));
   list.hidden = !list.children.length;
   drawProblems(problems);
-  // Without rates: a screen reader is told of a change, not of every number.
+  // Without rates: a screen reader announces a change, not every number.
   say($("announce"), [head, ...now.map(one => `${refusedName(one)}, ${refusalWords(one)}`), ...problems.map(([problem]) => problem)].join(". "));
   drawFacts(update);
 }

@@ -1,8 +1,8 @@
--- control: replace what control operations have set for the account, where nobody else has changed it meanwhile.
+-- control: replace what control operations have set for the account, unless another gateway changed it meanwhile.
 --
 -- Request: run, lease ms, the revision that is replaced, the revision that follows, the document, whether it is a copy.
 -- A copy is written back by a gateway to a store that has lost it, and replaces only what is older. While the store
--- recovers it takes copies and no changes: so nobody builds on what is not the newest.
+-- recovers it takes copies and no changes: so no change builds on an older document.
 -- Reply: status (STALE: another gateway was first, or has more), ms for which no change is taken, the revision that the
 -- store has now, its document (nothing where it is the one of the request).
 local run, lease, known, following, document, is_copy = unpack(cmsgpack.unpack(ARGV[1]))

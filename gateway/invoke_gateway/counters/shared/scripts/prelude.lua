@@ -7,7 +7,7 @@
 --   :seq      hash    gateway -> `epoch:number` of the batch applied last; `<id>/reply` -> the reply to it;
 --                     `<id>/run` -> the server process with which the gateway registered
 --   :state    hash    run -> the server process that has this state; refill -> until when nobody is admitted (ms)
---   :recovery hash    only while nobody is admitted: tag -> the run and the end that it is about; round -> how many
+--   :recovery hash    only while no call is admitted: tag -> the run and the end that it is about; round -> how many
 --                     registered meanwhile; `of/<id>` -> `round workers expected` of a gateway that registered, the round
 --                     being the last one whose number it returned; `known/<id>` -> a gateway that one of them knew
 --   :limits   hash    gateway -> the limits it was told, in words

@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from tests.support.gateways import PATIENCE
 from tests.support.tools import CHROMIUM
+
+expect.set_options(timeout=PATIENCE * 1000)
 
 
 @contextmanager
@@ -46,7 +49,7 @@ class Watched:
 def watched_page(browser: Browser, width: int = 1280, height: int = 900, **options: Any) -> Iterator[Watched]:
     """A page in a profile of its own. `options` are those of Playwright's new_context."""
     context = browser.new_context(viewport={"width": width, "height": height}, **options)
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(PATIENCE * 1000)
     try:
         yield Watched(context.new_page())
     finally:

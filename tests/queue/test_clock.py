@@ -12,6 +12,7 @@ import pytest
 from invoke_gateway.policy.event_rules import Delays
 from invoke_gateway.queue.clock import Clock
 from invoke_gateway.queue.event import Outcome
+from invoke_gateway.queue.sqlite import clock_record
 from invoke_gateway.queue.sqlite import store as sqlite
 from invoke_gateway.queue.sqlite.store import SqliteStore
 from invoke_gateway.settings import Address
@@ -89,6 +90,20 @@ async def test_the_next_start_goes_on_with_the_clock_of_the_last_one(
     assert clock.offset == pytest.approx(0), "without events the machine's clock is as good"
     await store.close()
     assert caplog.text.count("the machine's clock was set") == 1
+
+
+async def test_the_line_in_the_log_comes_after_the_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gateway that is killed after the line goes on with the right clock."""
+    monkeypatch.setattr(sqlite, "CHECK_SECONDS", 0.01)
+    path, machine = tmp_path / "queue.db", Machine()
+    recorded: list[float] = []
+    monkeypatch.setattr(clock_record.log, "warning", lambda *_: recorded.append(offset_in(path)))
+    store = SqliteStore(path, clock=machine.clock())
+    await store.open(lambda *_: None)
+    machine.step(86_400.0)
+    await eventually(lambda: recorded, "it is not noticed")
+    assert recorded == [pytest.approx(-86_400.0)]
+    await store.close()
 
 
 def offset_in(path: Path) -> float:

@@ -35,22 +35,26 @@ class ClockRecord:
         self.keep()
 
     def keep(self) -> None:
-        """Writes the offset where the machine's clock has been set since."""
+        """Writes the offset where the machine's clock has been set since, then logs the step."""
         offset = self._clock.offset
-        if abs(offset - self._seen) >= STEP_SECONDS:
+        if abs(offset - self._kept) >= STEP_SECONDS:
+            self._write(offset)
+        if abs(offset - self._seen) >= STEP_SECONDS:  # logged second: who reads the line may rely on the record
             how = "back" if offset > self._seen else "forward"
             log.warning(
                 "the machine's clock was set %s by %.0f s; the waits and ages of events do not change",
                 *(how, abs(offset - self._seen)),
             )
             self._seen = offset
-        if abs(offset - self._kept) >= STEP_SECONDS:
-            with suppress(sqlite3.Error):  # then the next time
-                self._execute("BEGIN IMMEDIATE")
-                self._execute("DELETE FROM clock")
-                self._execute("INSERT INTO clock VALUES (?)", (offset,))
-                self._execute("COMMIT")
-                self._kept = offset
-                return
+
+    def _write(self, offset: float) -> None:
+        """Writes `offset`; what fails is written by the next call."""
+        try:
+            self._execute("BEGIN IMMEDIATE")
+            self._execute("DELETE FROM clock")
+            self._execute("INSERT INTO clock VALUES (?)", (offset,))
+            self._execute("COMMIT")
+            self._kept = offset
+        except sqlite3.Error:
             with suppress(sqlite3.Error):
                 self._execute("ROLLBACK")

@@ -65,10 +65,14 @@ class Invocation:
 
 
 class Caller(NamedTuple):
-    """Names the caller, as parsed from `Authorization` or the query. No part of it has been verified."""
+    """Names the caller, as parsed from `Authorization` or the query.
+
+    arn: the caller's ARN, known only where the signature is verified; None: no part of the caller has been verified
+    """
 
     access_key_id: str | None
     account: str | None
+    arn: str | None = None
 
 
 ANONYMOUS = Caller(None, None)

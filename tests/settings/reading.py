@@ -36,9 +36,17 @@ accounts:
     caller_requests_per_second: 2.5
     functions:
       checkout: {reserved_concurrent_executions: 5}
-      legacy-report: {reserved_concurrent_executions: 0, requests_per_second: 3}
+      legacy-report: {reserved_concurrent_executions: 0, requests_per_second: 3, resource_policy: legacy.json}
   "111122223333": {concurrent_executions: 50, unreserved_floor: 10}
-credentials: {AKIAIOSFODNN7EXAMPLE: "111122223333"}
+signatures: verify
+callers:
+  AKIAIOSFODNN7EXAMPLE:
+    secret: env:ALICE_SECRET
+    session_token: file:/run/secrets/token
+    arn: arn:aws:iam::111122223333:user/alice
+    policies: [alice.json, {Version: "2012-10-17", Statement: []}]
+    concurrent_executions: 20
+    requests_per_second: off
 quotas: {request: 1, event_request: 2, response: 3, streamed_response: 4}
 payload_error: as_observed
 retry: {retry_after: false, x_amz_retry_after: false, maximum_seconds: 5}

@@ -8,6 +8,8 @@ from invoke_gateway.settings import Override, Problem, SettingsError, load
 from tests.settings.reading import problem_of, problems_of, write
 
 ACCOUNT = "111122223333"
+ALICE = "arn:aws:iam::111122223333:user/alice"
+VERIFIED = f"signatures: verify\ncallers:\n  AKIA: {{secret: env:A, arn: {ALICE}, concurrent_executions: 2}}\n"
 WRONG = "region: Mars\nquotas: {request: 6MB}\nmax_heders: 1\n"
 """Mistakes of three other keys."""
 CONTRADICTIONS = [
@@ -41,6 +43,23 @@ CONTRADICTIONS = [
         "accounts: {default: {functions: {f: {on_failure: 'function:f'}}}}",
         "accounts.default.functions.f.on_failure",
         "destination for itself",
+    ),
+    ("signatures: verify", "signatures", "is verify, but callers has no access key"),
+    (f"signatures: verify\ncallers: {{AKIA: {{arn: {ALICE}}}}}", "callers.AKIA.secret", "is missing"),
+    ("signatures: verify\ncallers: {AKIA: {secret: env:A}}", "callers.AKIA.arn", "is missing"),
+    (f"{VERIFIED}credentials: {{B: default}}", "credentials", "the account of a caller is that of its ARN"),
+    (f"{VERIFIED}  {ALICE[:-1]}: {{}}", f"callers.{ALICE[:-1]}", "is the arn of no access key"),
+    (f"{VERIFIED}  {ALICE}: {{secret: env:B}}", f"callers.{ALICE}.secret", "belongs to an access key"),
+    (
+        f"{VERIFIED}  BKIA: {{secret: env:B, arn: {ALICE}, concurrent_executions: 3}}",
+        "callers.BKIA.concurrent_executions",
+        f"differs from that of AKIA, which is the same caller ({ALICE})",
+    ),
+    (f"callers: {{AKIA: {{arn: {ALICE}, policies: [a.json]}}}}", "callers.AKIA.policies", "has no effect"),
+    (
+        "accounts: {default: {functions: {f: {resource_policy: f.json}}}}",
+        "accounts.default.functions.f.resource_policy",
+        "has no effect with signatures: off",
     ),
 ]
 
@@ -173,3 +192,27 @@ def test_a_credential_names_an_account_with_limits_or_default(tmp_path: Path) ->
 
 def test_where_no_account_is_named_every_credential_shares_the_default(tmp_path: Path) -> None:
     assert load(write(tmp_path, f'credentials: {{A: "{ACCOUNT}"}}')).credentials == {"A": ACCOUNT}
+
+
+# ---- callers ---------------------------------------------------------------------------------------------------
+
+
+def test_two_access_keys_of_one_caller_share_its_limits_and_policies(tmp_path: Path) -> None:
+    same = f"  BKIA: {{secret: env:B, arn: {ALICE}, concurrent_executions: 2}}\n"
+    of_the_arn = f"  {ALICE}: {{policies: [alice.json], requests_per_second: 5}}\n"
+    assert set(load(write(tmp_path, VERIFIED + same + of_the_arn)).callers) == {"AKIA", "BKIA", ALICE}
+
+
+def test_a_misspelt_arn_names_the_one_that_was_meant(tmp_path: Path) -> None:
+    assert problem_of(tmp_path, f"{VERIFIED}  {ALICE[:-1]}: {{}}").cure.startswith(f"did you mean {ALICE}?")
+
+
+@pytest.mark.parametrize(
+    "secret", ["wJalrXUtnFEMI", "12345678", "[wJalrXUtnFEMI]", "'env:'", "'file:'", "'env:wJalr XUtn'"]
+)
+def test_a_secret_in_the_file_itself_is_refused_and_not_repeated(tmp_path: Path, secret: str) -> None:
+    problem = problem_of(tmp_path, f"callers: {{AKIA: {{secret: {secret}, arn: {ALICE}}}}}")
+    assert problem.key == "callers.AKIA.secret"
+    assert problem.message.startswith("must be env:NAME, file:/path or command:")
+    assert "wJalr" not in str(problem)
+    assert "12345678" not in str(problem)

@@ -97,7 +97,10 @@ def test_the_cure_is_what_was_most_likely_meant(tmp_path: Path, text: str, cure:
         ("Listen: 127.0.0.1:1", "did you mean listen?"),
         ("drainSeconds: 5", "did you mean drain_seconds?"),
         ("timeout: 5", "did you mean read_timeout_seconds?"),
-        ("concurrency: 5", "did you mean accounts.<name>.concurrent_executions?"),
+        (
+            "concurrency: 5",
+            "did you mean accounts.<name>.concurrent_executions or callers.<name>.concurrent_executions?",
+        ),
         ("backend: {timeout: 5}", "did you mean timeout_seconds?"),
         ("quotas: {drain_seconds: 5}", "did you mean drain_seconds?"),
         (

@@ -84,7 +84,10 @@ def test_a_wrong_value_is_named_by_its_key_with_what_it_must_be_and_what_it_is(
     [
         ("lisen: 1", "did you mean listen?"),
         ("read-timeout-seconds: 1", "did you mean read_timeout_seconds?"),
-        ("concurrent_executions: 1", "did you mean accounts.<name>.concurrent_executions?"),
+        (
+            "concurrent_executions: 1",
+            "did you mean accounts.<name>.concurrent_executions or callers.<name>.concurrent_executions?",
+        ),
         ("quotas: {zzz: 1}", "the keys here are request, event_request, response, streamed_response"),
         (
             "accounts: {default: {functions: {f: {reserved_concurrent_execution: 1}}}}",

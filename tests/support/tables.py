@@ -53,7 +53,11 @@ def _walk(model: Any, prefix: str) -> Iterable[tuple[str, str, str]]:
         if below is not None:
             yield from _walk(
                 below,
-                f"{key}.ID." if name == "accounts" else f"{key}.NAME." if below is FunctionSettings else f"{key}.",
+                f"{key}.ID."
+                if name in ("accounts", "callers")
+                else f"{key}.NAME."
+                if below is FunctionSettings
+                else f"{key}.",
             )
             continue
         default = field.get_default(call_default_factory=True)

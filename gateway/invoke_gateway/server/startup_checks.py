@@ -40,6 +40,8 @@ _QUERY_CURE = "remove it, or correct it: the names are redis-py's, such as ?heal
 
 def find_mistakes(settings: Settings) -> Iterator[Finding]:
     """Finds the mistakes that do not depend on other processes of this machine."""
+    if settings.signatures == "verify":
+        yield Finding("signatures", "is verify, which this version does not serve yet", "set signatures to off")
     if settings.counters != "memory":
         mistake = find_url_mistake(split_store_url(settings.counters).connection)
         if mistake is not None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from invoke_gateway.policy.destination_url import names_function
 from invoke_gateway.policy.reservations import find_floor_violation
 from invoke_gateway.settings.account_models import Account
+from invoke_gateway.settings.caller_contradictions import find_caller_contradictions
 from invoke_gateway.settings.models import Settings
 from invoke_gateway.settings.paths import Path, join_key
 from invoke_gateway.settings.problems import Finding
@@ -32,6 +33,7 @@ def find_contradictions(settings: Settings) -> Iterator[Finding]:
     yield from _find_delays(settings)
     yield from _find_store_timeout(settings)
     yield from _find_workers(settings)
+    yield from find_caller_contradictions(settings)
 
 
 def _find_listeners(settings: Settings) -> Iterator[Finding]:

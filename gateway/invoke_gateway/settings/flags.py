@@ -41,6 +41,7 @@ SECTIONS = (
     ("Listeners", ("listen", "admin", "region", "tls")),
     ("Backend", ("backend",)),
     ("Limits", ("accounts", "credentials", "control", "provisioned")),
+    ("Callers", ("signatures", "callers")),
     ("Payload quotas", ("quotas", "payload_error")),
     ("Asynchronous invocations", ("async",)),
     ("Shared counters", ("counters", "shared", "workers")),

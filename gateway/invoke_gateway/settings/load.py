@@ -18,7 +18,7 @@ from invoke_gateway.settings.places import find_places
 from invoke_gateway.settings.problems import Finding, Problem, SettingsError, explain
 from invoke_gateway.settings.repairs import Repaired
 
-RELOADABLE = frozenset({"accounts", "credentials", "quotas"})
+RELOADABLE = frozenset({"accounts", "callers", "credentials", "quotas"})
 _MOST_ROUNDS = 20  # leaving a key with a mistake out may show another mistake
 _ANY = "<name>"
 

@@ -10,6 +10,8 @@ from pydantic import Field, PrivateAttr, field_validator
 
 from invoke_gateway.settings.account_models import Account, Model
 from invoke_gateway.settings.address import Address
+from invoke_gateway.settings.caller_models import CallerEntry
+from invoke_gateway.settings.caller_types import CallerName
 from invoke_gateway.settings.merge import Sources
 from invoke_gateway.settings.section_models import (
     Async,
@@ -37,6 +39,7 @@ from invoke_gateway.settings.types import (
     Region,
     Seconds,
     SecondsOrNone,
+    SignatureMode,
     Switch,
     WorkerCount,
 )
@@ -60,7 +63,14 @@ class Settings(Model):
     """Limits by 12-digit account id in quotes. `default` is shared by every account not named and is shown as
     000000000000."""
     credentials: dict[AccessKeyId, NamedAccount] = Field(default_factory=dict)
-    """Account of each caller: access key id to 12-digit account id in quotes, or to `default`."""
+    """Account of each caller: access key id to 12-digit account id in quotes, or to `default`. Not with `signatures:
+    verify`, where the account is that of the caller's ARN."""
+    signatures: SignatureMode = "off"
+    """Signatures (SigV4) of requests. `off`: nothing is verified, and whoever reaches `listen` may use any account.
+    `verify`: each request must be signed with a key of `callers`, and its caller's account is the account."""
+    callers: dict[CallerName, CallerEntry] = Field(default_factory=dict)
+    """Access keys with their secrets, and callers by their ARN with their limits and policies
+    (docs/guides/signatures.md)."""
     quotas: Quotas = Quotas()
     """Payload quotas, in bytes."""
     async_: Async = Field(Async(), alias="async")

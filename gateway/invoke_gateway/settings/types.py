@@ -69,6 +69,11 @@ ScalingRate = Annotated[
     BeforeValidator(read_bare_off),
     Description("off, or a number of slots per ten seconds, 1 or more"),
 ]
+SignatureMode = Annotated[
+    Literal["off", "verify"],
+    BeforeValidator(read_bare_off),
+    Description("off or verify"),
+]
 ListenAddress = Annotated[
     Address, PlainValidator(read_address, json_schema_input_type=str), PlainSerializer(str, return_type=str)
 ]

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 from .invocation import ANONYMOUS, Invocation
-from .policy.caller import parse_caller
+from .policy.requests.caller import parse_caller
 from .refusals import ErrorAnswer
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from invoke_gateway.policy.request_target import BadTarget, parse_target
+from invoke_gateway.policy.requests.request_target import BadTarget, parse_target
 from tests.live import servers
 from tests.live.scenario import create_functions
 from tests.support.processes import LOOPBACK, bare_environment, running

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from invoke_gateway.asgi import EXCHANGE, App, Message, Receive, Scope, Send
 from invoke_gateway.exchange import Exchange
-from invoke_gateway.policy.request_target import parse_target
+from invoke_gateway.policy.requests.request_target import parse_target
 
 ECHO = "/2015-03-31/functions/echo/invocations"
 

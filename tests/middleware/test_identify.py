@@ -6,7 +6,7 @@ import pytest
 
 from invoke_gateway.invocation import Function, Invocation, InvocationType, Operation
 from invoke_gateway.middleware.identify import Identify
-from invoke_gateway.policy.request_target import READ_HEADERS
+from invoke_gateway.policy.requests.request_target import READ_HEADERS
 from invoke_gateway.refusals import Refusal
 from tests.middleware.stages import Inside, drive
 

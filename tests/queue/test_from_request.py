@@ -8,7 +8,7 @@ import pytest
 
 from invoke_gateway.invocation import Invocation
 from invoke_gateway.policy.limits import AccountLimits
-from invoke_gateway.policy.request_target import parse_target
+from invoke_gateway.policy.requests.request_target import parse_target
 from invoke_gateway.queue.event import Event
 from invoke_gateway.queue.from_request import make_event
 from tests.middleware.stages import make_exchange

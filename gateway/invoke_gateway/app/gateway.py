@@ -28,8 +28,8 @@ from ..middleware.payload import ReadPayload
 from ..middleware.record import Record
 from ..middleware.recursion import Recursion
 from ..policy.control.state import ControlState
-from ..policy.cors import CorsRules
 from ..policy.fault_script import FaultScripts
+from ..policy.requests.cors import CorsRules
 from ..settings import Settings
 from ..telemetry.last_refusals import LastRefusals
 from ..telemetry.reload_state import ReloadState

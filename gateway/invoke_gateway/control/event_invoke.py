@@ -16,7 +16,7 @@ from ..policy.control.rules import FileValues
 from ..policy.control.state import ControlState, EventInvokeConfig, FunctionControl, with_event_invoke
 from ..policy.destination_arn import UnreachableDestination
 from ..policy.destination_url import names_function
-from ..policy.validation import check_range, check_text
+from ..policy.requests.validation import check_range, check_text
 from .documents import EventInvokeBody, describe_event_invoke, read_body
 from .pages import cut_page, find_page_problems
 from .parts import LATEST, NO_CONTENT, ControlCall, ControlParts, Operations, Result, answer, refuse_invalid

@@ -7,7 +7,7 @@ from ..policy.control.errors import ControlRefusal
 from ..policy.control.paths import ControlOperation, find_name_problems
 from ..policy.control.rules import is_version
 from ..policy.control.state import RecursiveLoop, ScalingConfig, with_recursive_loop, with_scaling
-from ..policy.validation import check_choice, check_given, check_range
+from ..policy.requests.validation import check_choice, check_given, check_range
 from .documents import RecursionBody, ScalingBody, describe_scaling, read_body
 from .parts import ControlCall, ControlParts, Operations, Result, answer, refuse_invalid
 

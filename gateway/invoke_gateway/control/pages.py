@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from ..policy.validation import check_range
+from ..policy.requests.validation import check_range
 
 _MOST = 50
 _MAX_ITEMS = "MaxItems"

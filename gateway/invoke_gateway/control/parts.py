@@ -12,7 +12,7 @@ from ..policy.control.errors import ControlRefusal
 from ..policy.control.paths import ControlOperation, ControlTarget
 from ..policy.control.rules import AccountFacts, AccountSlots, FileValues, find_set_elsewhere, is_version
 from ..policy.control.state import ControlState, FunctionControl
-from ..policy.validation import join
+from ..policy.requests.validation import join
 from ..refusals import Refusal
 from .base import ControlAnswer, ControlStore
 from .documents import encode

@@ -11,7 +11,7 @@ from ..policy.control.errors import ControlRefusal
 from ..policy.control.paths import ControlOperation, find_name_problems
 from ..policy.control.rules import check_alias, check_provisioned, check_version, is_version
 from ..policy.control.state import ControlState, FunctionControl, ProvisionedConfig, with_provisioned
-from ..policy.validation import check_given, check_range
+from ..policy.requests.validation import check_given, check_range
 from .documents import ProvisionedBody, describe_provisioned, read_body
 from .existence import Alias
 from .pages import cut_page, find_page_problems

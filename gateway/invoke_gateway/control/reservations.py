@@ -7,7 +7,7 @@ from ..policy.control.errors import ControlRefusal
 from ..policy.control.paths import ControlOperation, find_name_problems
 from ..policy.control.rules import AccountSlots, check_reservation
 from ..policy.control.state import ControlState, FunctionControl, with_reserved
-from ..policy.validation import check_given, check_range
+from ..policy.requests.validation import check_given, check_range
 from .documents import ConcurrencyBody, read_body, read_object
 from .parts import LATEST, NO_CONTENT, ControlCall, ControlParts, Operations, Result, answer, refuse_invalid
 

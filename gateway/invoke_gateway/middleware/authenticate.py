@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 from ..asgi import DONE, EXCHANGE, App, Receive, Scope, Send
 from ..exchange import Exchange
 from ..invocation import ANONYMOUS, TENANT_HEADER
-from ..policy.caller import parse_caller
 from ..policy.limits import Limits
+from ..policy.requests.caller import parse_caller
 from ..refusals import Refusal
 
 

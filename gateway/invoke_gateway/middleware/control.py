@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from ..asgi import EXCHANGE, App, Message, Receive, Scope, Send
 from ..control.base import BackendReply, ControlAnswer, ControlOperations, ControlRequest
 from ..exchange import Exchange
-from ..policy.caller import parse_caller
 from ..policy.control.errors import BODY_TOO_LARGE
 from ..policy.control.paths import WATCHED, ControlOperation, ControlTarget, find_control
+from ..policy.requests.caller import parse_caller
 from ..refusals import Refusal
 
 _LARGEST_BODY = 131_072  # bytes; the longest body that the service model allows is below 2 KiB

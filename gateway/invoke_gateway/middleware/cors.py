@@ -6,7 +6,7 @@ from collections.abc import Awaitable
 
 from ..asgi import EXCHANGE, HEADERS, App, Message, Receive, Scope, Send
 from ..exchange import Exchange
-from ..policy.cors import CorsRules, is_preflight, replace
+from ..policy.requests.cors import CorsRules, is_preflight, replace
 from ..refusals import Refusal, render
 
 

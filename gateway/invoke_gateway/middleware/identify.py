@@ -8,7 +8,7 @@ from collections.abc import Awaitable
 
 from ..asgi import DONE, EXCHANGE, HEADERS, MESSAGE, App, Receive, Scope, Send
 from ..exchange import Exchange
-from ..policy.request_target import READ_HEADERS, BadTarget, as_call, parse_target
+from ..policy.requests.request_target import READ_HEADERS, BadTarget, as_call, parse_target
 from ..refusals import Refusal
 
 _ZERO = ord("0")

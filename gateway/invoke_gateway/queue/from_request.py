@@ -6,9 +6,9 @@ from ..asgi import Scope
 from ..exchange import Exchange
 from ..invocation import Function, Operation
 from ..policy.arn import make_arn, make_prefix
-from ..policy.caller import keep_signature
 from ..policy.recursion import TRACE_HEADER
-from ..policy.request_target import canonical_path
+from ..policy.requests.caller import keep_signature
+from ..policy.requests.request_target import canonical_path
 from .event import NO_PAYLOAD, Event, Headers
 from .lanes import QueueKind, name_lane
 

@@ -20,7 +20,7 @@ from ..invocation import Operation
 from ..policy.function_errors import FunctionErrors
 from ..policy.payload import make_too_large_error
 from ..policy.recursion import TRACE_HEADER
-from ..policy.request_target import canonical_path
+from ..policy.requests.request_target import canonical_path
 from .call import UpstreamCall
 from .connection import BackendConnection
 from .headers import Headers, is_end_to_end, request_head

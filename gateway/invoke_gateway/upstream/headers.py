@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from ..policy.request_target import READ_HEADERS
+from ..policy.requests.request_target import READ_HEADERS
 
 Headers = list[tuple[bytes, bytes]]
 

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, unquote
 from ...invocation import Function
 from ...refusals import Refusal
 from ..arn import find_partition
-from ..validation import check_given, check_text
+from ..requests.validation import check_given, check_text
 from .errors import ControlRefusal
 
 

@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 from urllib.parse import unquote
 
-from ..invocation import ANONYMOUS, Caller
+from ...invocation import ANONYMOUS, Caller
 
 _CREDENTIAL = re.compile(rb"Credential=([^/,=\s]{1,128})(?:[/,\s]|$)")
 _OLD_HEADER = re.compile(rb"(?:AWS |AWS3.*?AWSAccessKeyId=)([^:/,=\s]{1,128})(?:[:,\s]|$)", re.DOTALL)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from invoke_gateway.invocation import ANONYMOUS, Caller
-from invoke_gateway.policy.caller import keep_signature, parse_caller
+from invoke_gateway.policy.requests.caller import keep_signature, parse_caller
 
 CREDENTIALS = {"AKIAEXAMPLE": "111122223333", "local.user@example+1": "444455556666", "123456789012": "111122223333"}
 SCOPE = "/20250101/us-east-1/lambda/aws4_request, SignedHeaders=host;x-amz-date, Signature=00ff"

@@ -15,7 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from invoke_gateway.invocation import Function, Invocation, InvocationType, Operation
-from invoke_gateway.policy.request_target import READ_HEADERS, BadTarget, parse_target
+from invoke_gateway.policy.requests.request_target import READ_HEADERS, BadTarget, parse_target
 from invoke_gateway.refusals import Refusal, render
 
 REGION = "us-east-1"

@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import parse_qsl, quote, unquote
 
-from ..invocation import Function, Invocation, InvocationType, Operation
-from ..refusals import Refusal
-from .arn import find_partition
+from ...invocation import Function, Invocation, InvocationType, Operation
+from ...refusals import Refusal
+from ..arn import find_partition
 from .client_context import is_client_context
 from .path_readings import (
     LONGEST_PATH,

@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
-from ..invocation import Operation
+from ...invocation import Operation
 
 OPERATIONS = {
     "invocations": Operation.INVOKE,

@@ -139,7 +139,9 @@ INNER: dict[str, tuple[str, ...]] = {
         "store",
     ),
     "policy.control": ("invocation", "policy.arn", "policy.requests", "refusals"),
-    "policy.requests": ("invocation", "policy.arn", "policy.json_text", "refusals"),
+    "policy.events": ("policy.arn", "policy.os_text", "policy.payloads", "policy.store_url"),
+    "policy.payloads": ("invocation", "refusals"),
+    "policy.requests": ("invocation", "policy.arn", "policy.payloads", "refusals"),
     "queue.redis": ("background", "policy.store_url", "queue.base", "queue.event", "store"),
     "queue.sqlite": ("policy.os_text", "queue.base", "queue.clock", "queue.event"),
 }

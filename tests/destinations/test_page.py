@@ -12,8 +12,8 @@ from invoke_gateway.destinations.file import make_line
 from invoke_gateway.destinations.http import make_request
 from invoke_gateway.destinations.message import make_message
 from invoke_gateway.destinations.stream import make_fields
-from invoke_gateway.policy.destination_url import HttpTarget, parse_destination_url
-from invoke_gateway.policy.event_rules import Kind
+from invoke_gateway.policy.events.destination_url import HttpTarget, parse_destination_url
+from invoke_gateway.policy.events.event_rules import Kind
 from invoke_gateway.queue.destination_records import make_record
 from tests.support.events import ended
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import yaml
 
-from invoke_gateway.policy.event_rules import Condition, Delays, EventRules, Share
-from invoke_gateway.policy.payload import INVOKE_ASYNC_LIMIT
+from invoke_gateway.policy.events.event_rules import Condition, Delays, EventRules, Share
+from invoke_gateway.policy.payloads.payload import INVOKE_ASYNC_LIMIT
 from invoke_gateway.queue.from_request import _NOT_KEPT
 from invoke_gateway.settings import Settings
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from invoke_gateway.middleware.announced_length import CheckLength
-from invoke_gateway.policy.payload import PayloadQuotas
+from invoke_gateway.policy.payloads.payload import PayloadQuotas
 from invoke_gateway.refusals import Refusal
 from tests.middleware.stages import ECHO, Inside, drive, make_exchange
 from tests.support.sockets import Wire, gateway, invoke, refusal_of

@@ -9,8 +9,8 @@ import pytest
 from invoke_gateway.buffers import Buffers
 from invoke_gateway.exchange import Exchange
 from invoke_gateway.middleware.payload import ReadPayload
-from invoke_gateway.policy.json_text import find_json_error
-from invoke_gateway.policy.payload import PayloadQuotas
+from invoke_gateway.policy.payloads.json_text import find_json_error
+from invoke_gateway.policy.payloads.payload import PayloadQuotas
 from invoke_gateway.refusals import Refusal
 from tests.middleware.stages import Inside, drive, make_exchange
 from tests.support.sockets import Wire, chunked, gateway, invoke, refusal_of

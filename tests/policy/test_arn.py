@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from invoke_gateway.invocation import Function
 from invoke_gateway.policy.arn import DOMAINS, find_partition, make_arn
-from invoke_gateway.policy.destination_url import parse_destination_url
+from invoke_gateway.policy.events.destination_url import parse_destination_url
 from invoke_gateway.policy.recursion import hash_function
 
 ACCOUNT = "111122223333"

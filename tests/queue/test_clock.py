@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from invoke_gateway.policy.event_rules import Delays
+from invoke_gateway.policy.events.event_rules import Delays
 from invoke_gateway.queue.clock import Clock
 from invoke_gateway.queue.event import Outcome
 from invoke_gateway.queue.sqlite import clock_record

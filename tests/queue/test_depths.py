@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invoke_gateway.policy.event_rules import EventRules, EventTargets
+from invoke_gateway.policy.events.event_rules import EventRules, EventTargets
 from invoke_gateway.policy.limits import AccountLimits, FunctionLimits, Limits
 from invoke_gateway.queue.base import LaneBacklog, StoreError
 from invoke_gateway.queue.depths import (

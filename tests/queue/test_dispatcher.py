@@ -17,7 +17,7 @@ from invoke_gateway.exchange import Exchange
 from invoke_gateway.invocation import Function, Invocation, InvocationType, Operation
 from invoke_gateway.middleware.admission import Admission
 from invoke_gateway.policy.concurrency import LimitReached
-from invoke_gateway.policy.event_rules import Delays, EventRules, EventTargets
+from invoke_gateway.policy.events.event_rules import Delays, EventRules, EventTargets
 from invoke_gateway.policy.limits import AccountLimits, FunctionLimits, Limits
 from invoke_gateway.queue.base import DeliveryFailed, StoreError
 from invoke_gateway.queue.delivery import Deliveries

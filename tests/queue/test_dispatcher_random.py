@@ -9,7 +9,7 @@ import pytest
 
 from invoke_gateway.backend_errors import BackendReset, BackendUnreachable
 from invoke_gateway.policy.concurrency import LimitReached
-from invoke_gateway.policy.event_rules import EventRules, EventTargets
+from invoke_gateway.policy.events.event_rules import EventRules, EventTargets
 from invoke_gateway.queue.base import StoreError
 from tests.queue.test_dispatcher import DLQ, ERROR, FAILURE, OK, SUCCESS, Answer, World
 from tests.support.dispatching import MemoryStore, settle

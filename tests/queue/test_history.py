@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from invoke_gateway.policy.event_rules import EventRules, EventTargets
+from invoke_gateway.policy.events.event_rules import EventRules, EventTargets
 from invoke_gateway.queue.event import Event, FunctionAnswer
 from invoke_gateway.queue.history import MOST_ENDED, EndedEvents, HistoryFilter, describe_end
 from invoke_gateway.queue.operator_actions import OperatorActions

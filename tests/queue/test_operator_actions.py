@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from invoke_gateway.backend_errors import BackendUnreachable
-from invoke_gateway.policy.event_rules import EventRules, EventTargets
+from invoke_gateway.policy.events.event_rules import EventRules, EventTargets
 from invoke_gateway.queue.event import Event
 from invoke_gateway.queue.history import DROPPED
 from invoke_gateway.queue.lanes import QueueKind, name_lane

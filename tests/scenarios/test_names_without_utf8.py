@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from invoke_gateway.admin.json_documents import encode
 from invoke_gateway.cli.main import main
-from invoke_gateway.policy.destination_url import FileTarget, parse_destination_url
+from invoke_gateway.policy.events.destination_url import FileTarget, parse_destination_url
 from invoke_gateway.policy.os_text import printable, printable_document
 from invoke_gateway.policy.store_url import find_file_path
 from invoke_gateway.queue.base import CannotOpen, StoreError

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from invoke_gateway.policy.event_rules import Condition
+from invoke_gateway.policy.events.event_rules import Condition
 from invoke_gateway.queue.event import Event, FunctionAnswer, Outcome
 
 ARN = "arn:aws:lambda:us-east-1:000000000000:function:report"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from ..buffers import Buffers
-from ..policy.function_errors import FunctionErrors
+from ..policy.events.function_errors import FunctionErrors
 from ..settings import Settings
 from ..upstream.forward import Forward, ResponseQuotas
 from ..upstream.pool import Pool

@@ -26,7 +26,7 @@ from ..destinations.sqs import missing_extra
 from ..middleware.control import ControlPlane
 from ..policy.control.rules import NO_FILE_VALUES, AccountFacts, AccountSlots, FileValues
 from ..policy.control.state import ControlState
-from ..policy.destination_arn import UnreachableDestination, find_target
+from ..policy.events.destination_arn import UnreachableDestination, find_target
 from ..policy.limits import DEFAULT_ACCOUNT, Limits
 from ..policy.store_url import find_file_path
 from ..queue.origin import describe_backend

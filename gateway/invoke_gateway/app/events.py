@@ -25,8 +25,8 @@ from ..middleware.admission import Admission
 from ..middleware.fault_injection import DelayedEnqueue
 from ..middleware.handoff import Enqueue
 from ..policy.concurrency import Plan
-from ..policy.event_rules import Delays
-from ..policy.function_errors import FunctionErrors
+from ..policy.events.event_rules import Delays
+from ..policy.events.function_errors import FunctionErrors
 from ..policy.limits import DEFAULT_ACCOUNT
 from ..policy.os_text import printable
 from ..policy.recursion import TRACE_HEADER, extend, hash_function, is_loop

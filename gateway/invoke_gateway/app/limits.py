@@ -10,10 +10,10 @@ from math import inf
 from typing import NamedTuple
 
 from ..policy.control.state import NOTHING, ControlState, EventInvokeConfig, FunctionControl, overlay, with_targets
-from ..policy.destination_arn import UnreachableDestination, find_target
-from ..policy.event_rules import EventRules, EventTargets, RuleBook
+from ..policy.events.destination_arn import UnreachableDestination, find_target
+from ..policy.events.event_rules import EventRules, EventTargets, RuleBook
 from ..policy.limits import DEFAULT_ACCOUNT, AccountLimits, FunctionLimits, Limits
-from ..policy.payload import PayloadQuotas
+from ..policy.payloads.payload import PayloadQuotas
 from ..settings import Account, FunctionSettings, Settings
 from ..upstream.forward import ResponseQuotas
 

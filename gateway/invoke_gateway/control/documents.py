@@ -9,7 +9,7 @@ import msgspec
 
 from ..policy.control.errors import ControlRefusal
 from ..policy.control.state import EventInvokeConfig, ProvisionedConfig, ScalingConfig
-from ..policy.json_text import find_json_error
+from ..policy.payloads.json_text import find_json_error
 from ..refusals import Refusal
 
 _T = TypeVar("_T")

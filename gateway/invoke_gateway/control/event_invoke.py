@@ -14,8 +14,8 @@ from ..policy.control.errors import ControlRefusal
 from ..policy.control.paths import ControlOperation, find_name_problems, parse_name
 from ..policy.control.rules import FileValues
 from ..policy.control.state import ControlState, EventInvokeConfig, FunctionControl, with_event_invoke
-from ..policy.destination_arn import UnreachableDestination
-from ..policy.destination_url import names_function
+from ..policy.events.destination_arn import UnreachableDestination
+from ..policy.events.destination_url import names_function
 from ..policy.requests.validation import check_range, check_text
 from .documents import EventInvokeBody, describe_event_invoke, read_body
 from .pages import cut_page, find_page_problems

@@ -26,7 +26,7 @@ from ..policy.control.state import (
     ProvisionedConfig,
     overlay,
 )
-from ..policy.destination_arn import UnreachableDestination
+from ..policy.events.destination_arn import UnreachableDestination
 from .base import BackendReply
 from .documents import read_object
 from .existence import BackendHasNoAnswer, Existence

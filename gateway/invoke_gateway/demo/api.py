@@ -18,7 +18,7 @@ from invoke_gateway.demo.functions import LONGEST_RUN, DemoFunctionError, Functi
 from invoke_gateway.demo.overlap import Overlap
 from invoke_gateway.demo.reply import JSON, DemoReply, Headers, read_body
 from invoke_gateway.policy.arn import find_partition
-from invoke_gateway.policy.json_text import find_json_error
+from invoke_gateway.policy.payloads.json_text import find_json_error
 
 
 class _Operation(NamedTuple):

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ..policy.destination_url import FileTarget
+from ..policy.events.destination_url import FileTarget
 from ..queue.base import DeliveryFailed
 from .message import Message
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from ..invocation import Function
-from ..policy.destination_url import FunctionTarget
+from ..policy.events.destination_url import FunctionTarget
 from ..queue.base import DeliveryFailed, StoreError
 from ..queue.event import Event
 from .message import Message

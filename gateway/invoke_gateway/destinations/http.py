@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httptools
 
 from ..dialing import Dialer
-from ..policy.destination_url import HttpTarget
+from ..policy.events.destination_url import HttpTarget
 from ..queue.base import DeliveryFailed
 from .message import Message
 

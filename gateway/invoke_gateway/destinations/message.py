@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..policy.event_rules import Kind
+from ..policy.events.event_rules import Kind
 from ..queue.destination_records import Attributes, delivery_id, make_attributes, make_record
 from ..queue.event import Event
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from ..policy.destination_url import SqsTarget
+from ..policy.events.destination_url import SqsTarget
 from ..queue.base import DeliveryFailed
 from ..queue.destination_records import NO_CHARACTER
 from .message import Message

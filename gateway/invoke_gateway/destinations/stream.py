@@ -10,7 +10,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, ConnectionError, RedisError, TimeoutError
 
-from ..policy.destination_url import StreamTarget
+from ..policy.events.destination_url import StreamTarget
 from ..queue.base import DeliveryFailed
 from ..store.denial import find_denial
 from ..store.dialed_connection import DialedConnection, Dialers, dialed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from ..policy.destination_url import (
+from ..policy.events.destination_url import (
     BadDestinationUrl,
     Destination,
     FileTarget,
@@ -15,7 +15,7 @@ from ..policy.destination_url import (
     StreamTarget,
     parse_destination_url,
 )
-from ..policy.event_rules import Kind
+from ..policy.events.event_rules import Kind
 from ..queue.base import DeliveryFailed
 from ..queue.event import Event
 from .file import JsonLineFiles

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from ..asgi import DONE, EXCHANGE, App, Receive, Scope, Send
 from ..exchange import Exchange
-from ..policy.payload import PayloadQuotas
+from ..policy.payloads.payload import PayloadQuotas
 
 
 class CheckLength:

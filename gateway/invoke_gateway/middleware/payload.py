@@ -11,8 +11,8 @@ from collections.abc import Callable
 from ..asgi import EXCHANGE, App, Message, Receive, Scope, Send
 from ..buffers import Buffers
 from ..exchange import Exchange
-from ..policy.json_text import find_json_error
-from ..policy.payload import PayloadQuotas
+from ..policy.payloads.json_text import find_json_error
+from ..policy.payloads.payload import PayloadQuotas
 from ..refusals import Refusal
 
 # A check of 6 MiB takes 5 ms, or 300 ms for a hostile text: a thread does it, so that other requests are served.

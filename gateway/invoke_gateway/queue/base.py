@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, NamedTuple, Protocol
 
-from ..policy.event_rules import Kind
+from ..policy.events.event_rules import Kind
 from ..policy.os_text import printable
 from .event import Event
 

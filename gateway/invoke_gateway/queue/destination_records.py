@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from ..policy.event_rules import Kind
-from ..policy.json_members import find_string
-from ..policy.json_text import find_json_error
+from ..policy.events.event_rules import Kind
+from ..policy.payloads.json_members import find_string
+from ..policy.payloads.json_text import find_json_error
 from .event import Event, Outcome
 
 MOST_ERROR_MESSAGE_BYTES = 1024

@@ -18,7 +18,7 @@ from time import monotonic, time
 
 from ..background import BackgroundTasks
 from ..policy.concurrency import Claim, LimitReached, Plan, without_rates
-from ..policy.event_rules import Condition, Delays, EventRules
+from ..policy.events.event_rules import Condition, Delays, EventRules
 from ..policy.limits import Limits
 from .base import LaneBacklog, Store, StoreError
 from .delivery import Deliveries

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ..policy.event_rules import Condition, Kind
+from ..policy.events.event_rules import Condition, Kind
 
 Headers = list[tuple[bytes, bytes]]
 

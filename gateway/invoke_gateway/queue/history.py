@@ -8,8 +8,8 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from ..policy.event_rules import Condition
-from ..policy.json_members import find_string
+from ..policy.events.event_rules import Condition
+from ..policy.payloads.json_members import find_string
 from .event import Event
 
 MOST_ENDED = 100  # that succeeded, and as many that did not, so that failures outlast a flood of successes

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from ..policy.event_rules import Condition
+from ..policy.events.event_rules import Condition
 from .base import Store
 from .event import Event
 from .history import EndedEvents, describe_end

@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine
 from math import inf
 from typing import Any
 
-from ..policy.event_rules import Delays
+from ..policy.events.event_rules import Delays
 from .base import ClaimedEvents, Store, StoreError
 from .event import Event
 from .lanes import FunctionQueue, QueueKind, RoundRobin

@@ -19,11 +19,11 @@ from ..backend_errors import (
     BackendUntrusted,
 )
 from ..policy.concurrency import Claim, LimitReached, Plan
-from ..policy.content_coding import CannotDecode, DecodedTooLarge, read_payload, wrap
-from ..policy.function_errors import UNNAMED, FunctionErrors
-from ..policy.json_members import find_string
-from ..policy.payload import make_too_large_error
-from ..policy.retryable_responses import RunVerdict, find_error_code, judge_answer
+from ..policy.events.function_errors import UNNAMED, FunctionErrors
+from ..policy.events.retryable_responses import RunVerdict, find_error_code, judge_answer
+from ..policy.payloads.content_coding import CannotDecode, DecodedTooLarge, read_payload, wrap
+from ..policy.payloads.json_members import find_string
+from ..policy.payloads.payload import make_too_large_error
 from .event import FunctionAnswer
 
 _NOT_REACHED = (BackendUnreachable, BackendConnectTimeout, BackendUntrusted)

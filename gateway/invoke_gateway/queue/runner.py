@@ -12,7 +12,7 @@ from ..backend_errors import BackendError
 from ..exchange import Exchange
 from ..invocation import Function, Invocation, InvocationType, Operation
 from ..policy.concurrency import Plan
-from ..policy.function_errors import FunctionErrors
+from ..policy.events.function_errors import FunctionErrors
 from .event import Event, Headers
 from .run_result import RunResult, judge_fault, judge_full, judge_response
 

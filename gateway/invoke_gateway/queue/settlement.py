@@ -10,7 +10,7 @@ from math import inf
 from typing import Protocol
 
 from ..policy.concurrency import Plan
-from ..policy.event_rules import Condition, Delays, EventRules, after_function_error, after_return, back_off
+from ..policy.events.event_rules import Condition, Delays, EventRules, after_function_error, after_return, back_off
 from ..policy.limits import Limits
 from .base import Store
 from .delivery import Deliveries

@@ -1,6 +1,6 @@
 """Decides whether an event may request a slot: one must be free, and events must leave calls their share.
 
-`policy.event_rules.Share` has the rule.
+`policy.events.event_rules.Share` has the rule.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from time import monotonic
 from typing import NamedTuple, Protocol
 
 from ..policy.concurrency import Lane, Plan
-from ..policy.event_rules import Share
+from ..policy.events.event_rules import Share
 
 
 class SlotsInUse(Protocol):

@@ -18,7 +18,7 @@ from ..admin_client import NoResponse, request
 from ..app.control import check_control_store
 from ..control.base import CannotOpenControl, OwnedByAnotherGateway
 from ..destinations.sqs import missing_extra
-from ..policy.destination_url import StreamTarget, parse_destination_url
+from ..policy.events.destination_url import StreamTarget, parse_destination_url
 from ..policy.os_text import printable
 from ..policy.store_url import split_store_url
 from ..queue.base import CannotOpen

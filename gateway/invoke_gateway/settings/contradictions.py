@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator
 
-from invoke_gateway.policy.destination_url import names_function
+from invoke_gateway.policy.events.destination_url import names_function
 from invoke_gateway.policy.reservations import find_floor_violation
 from invoke_gateway.settings.account_models import Account
 from invoke_gateway.settings.caller_contradictions import find_caller_contradictions

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from invoke_gateway.policy.json_scan import INVALID_UTF_8, scan
+from invoke_gateway.policy.payloads.json_scan import INVALID_UTF_8, scan
 from invoke_gateway.settings.parse_errors import (
     DEEPEST,
     NotReadable,

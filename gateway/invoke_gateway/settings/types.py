@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, PlainValidator
 
-from invoke_gateway.policy.destination_url import KINDS_CURE, KINDS_IN_WORDS
+from invoke_gateway.policy.events.destination_url import KINDS_CURE, KINDS_IN_WORDS
 from invoke_gateway.settings.address import Address, read_address
 from invoke_gateway.settings.descriptions import Description, invalid_value
 from invoke_gateway.settings.readable_files import read_authority_file, read_file_name, read_log_file_name

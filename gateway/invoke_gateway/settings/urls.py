@@ -3,7 +3,7 @@
 import re
 from urllib.parse import urlsplit
 
-from invoke_gateway.policy.destination_url import BadDestinationUrl, parse_destination_url
+from invoke_gateway.policy.events.destination_url import BadDestinationUrl, parse_destination_url
 from invoke_gateway.policy.store_url import SCHEMES, find_file_path, split_store_url
 from invoke_gateway.settings.address import HIGHEST_PORT
 from invoke_gateway.settings.descriptions import invalid_value

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Protocol, get_args
 
-from ..policy.event_rules import Condition
+from ..policy.events.event_rules import Condition
 from .event_totals import EventTotals
 from .exposition import Family, counter, gauge, histogram
 

@@ -17,8 +17,8 @@ from ..backend_errors import BackendReset, ResponseTooLarge
 from ..buffers import Buffers
 from ..exchange import Exchange
 from ..invocation import Operation
-from ..policy.function_errors import FunctionErrors
-from ..policy.payload import make_too_large_error
+from ..policy.events.function_errors import FunctionErrors
+from ..policy.payloads.payload import make_too_large_error
 from ..policy.recursion import TRACE_HEADER
 from ..policy.requests.request_target import canonical_path
 from .call import UpstreamCall

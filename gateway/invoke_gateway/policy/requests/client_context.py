@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import binascii
 
-from ..json_text import find_json_error
+from ..payloads.json_text import find_json_error
 
 _WHITE_SPACE = b" \t\n\r"
 

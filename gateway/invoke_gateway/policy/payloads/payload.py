@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import NamedTuple
 
-from ..invocation import Invocation, InvocationType, Operation
-from ..refusals import Refusal
+from ...invocation import Invocation, InvocationType, Operation
+from ...refusals import Refusal
 
 # The service model's text for InvokeAsync still has 256 KB, while Event invocations may have 1 MB.
 INVOKE_ASYNC_LIMIT = 262_144

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import NamedTuple
 
-from .json_members import read_members, read_string
+from ..payloads.json_members import read_members, read_string
 
 
 class RunVerdict(Enum):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from invoke_gateway.invocation import Function, Invocation, InvocationType, Operation
-from invoke_gateway.policy.payload import PayloadQuotas
+from invoke_gateway.policy.payloads.payload import PayloadQuotas
 from invoke_gateway.refusals import Refusal
 
 SYNCHRONOUS = Invocation(Operation.INVOKE, Function("f"), InvocationType.REQUEST_RESPONSE)

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from invoke_gateway.policy.function_errors import FunctionErrors, Reported
+from invoke_gateway.policy.events.function_errors import FunctionErrors, Reported
 
 PLAIN = {b"content-type": b"text/plain; charset=utf-8"}  # what Go makes of every answer of RIE
 JSON = {b"content-type": b"application/json"}

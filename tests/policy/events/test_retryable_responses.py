@@ -5,7 +5,7 @@ from __future__ import annotations
 import botocore.session
 import pytest
 
-from invoke_gateway.policy.retryable_responses import (
+from invoke_gateway.policy.events.retryable_responses import (
     OF_EXCEPTIONS,
     OF_OTHER_ERRORS,
     RunVerdict,

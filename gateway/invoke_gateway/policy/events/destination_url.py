@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 from urllib.parse import SplitResult, parse_qsl, unquote, unquote_to_bytes, urlencode, urlsplit, urlunsplit
 
-from .arn import DOMAINS, find_partition
-from .os_text import printable
-from .store_url import split_store_url
+from ..arn import DOMAINS, find_partition
+from ..os_text import printable
+from ..store_url import split_store_url
 
 KINDS_IN_WORDS = "sqs+http://, sqs+https://, http://, https://, file://, redis://, rediss://, unix:// or function:"
 KINDS_CURE = (

@@ -23,7 +23,7 @@ import re
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
-from .json_members import read_members, read_string
+from ..payloads.json_members import read_members, read_string
 
 Reported = Literal["header", "body", "auto"]
 

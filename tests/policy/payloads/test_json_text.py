@@ -6,9 +6,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from invoke_gateway.policy import json_text
-from invoke_gateway.policy.json_scan import scan
-from invoke_gateway.policy.json_text import find_json_error
+from invoke_gateway.policy.payloads import json_text
+from invoke_gateway.policy.payloads.json_scan import scan
+from invoke_gateway.policy.payloads.json_text import find_json_error
 
 DEEP = 20_000  # levels: beyond what msgspec reads on any Python, 1,000 on 3.11 and 10,000 on 3.13
 

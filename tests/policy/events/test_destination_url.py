@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from invoke_gateway.policy.destination_url import (
+from invoke_gateway.policy.events.destination_url import (
     BadDestinationUrl,
     FileTarget,
     FunctionTarget,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invoke_gateway.policy.json_members import find_string, read_members, read_string
+from invoke_gateway.policy.payloads.json_members import find_string, read_members, read_string
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8)
 VALUES = st.recursive(

@@ -15,7 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invoke_gateway.policy.content_coding import CannotDecode, DecodedTooLarge, decode, read_payload, to_utf8, wrap
+from invoke_gateway.policy.payloads.content_coding import (
+    CannotDecode,
+    DecodedTooLarge,
+    decode,
+    read_payload,
+    to_utf8,
+    wrap,
+)
 
 TEXT = '{"errorMessage":"no such report: café"}'.encode()
 BROTLI = bytes.fromhex("0b0a807b226572726f724d657373616765223a2278227d03")  # of {"errorMessage":"x"}

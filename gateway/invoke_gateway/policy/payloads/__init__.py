@@ -1,0 +1,1 @@
+"""Checks the bodies of requests and responses: their size, their JSON, their coding."""

@@ -140,6 +140,7 @@ INNER: dict[str, tuple[str, ...]] = {
     ),
     "policy.control": ("invocation", "policy.arn", "policy.requests", "refusals"),
     "policy.events": ("policy.arn", "policy.os_text", "policy.payloads", "policy.store_url"),
+    "policy.identity": ("invocation", "policy", "refusals"),
     "policy.payloads": ("invocation", "refusals"),
     "policy.requests": ("invocation", "policy.arn", "policy.payloads", "refusals"),
     "queue.redis": ("background", "policy.store_url", "queue.base", "queue.event", "store"),

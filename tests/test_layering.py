@@ -145,6 +145,8 @@ INNER: dict[str, tuple[str, ...]] = {
     "policy.requests": ("invocation", "policy.arn", "policy.payloads", "refusals"),
     "queue.redis": ("background", "policy.store_url", "queue.base", "queue.event", "store"),
     "queue.sqlite": ("policy.os_text", "queue.base", "queue.clock", "queue.event"),
+    "settings.files": ("policy.payloads", "settings.paths", "settings.problems"),
+    "settings.models": ("policy", "settings.descriptions", "settings.merge"),
 }
 """The narrower rules of the folders inside a folder."""
 

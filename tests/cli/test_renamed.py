@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from invoke_gateway.cli.main import main
 from invoke_gateway.settings import SettingsError, load
-from invoke_gateway.settings.models import Settings
+from invoke_gateway.settings.models.settings import Settings
 from invoke_gateway.settings.paths import find_place
 from invoke_gateway.settings.renamed import KEYS
 from tests.support.sockets import Gateway, gateway

@@ -12,8 +12,8 @@ from invoke_gateway.admin_client import ControlFailed
 from invoke_gateway.cli.options import admin_option, give_up, json_option, open_client
 from invoke_gateway.cli.tables import count, print_json, printable
 from invoke_gateway.settings import Address
-from invoke_gateway.settings.file import read_value
-from invoke_gateway.settings.yaml_text import write_yaml
+from invoke_gateway.settings.files.file import read_value
+from invoke_gateway.settings.files.yaml_text import write_yaml
 
 
 @click.group()

@@ -15,7 +15,7 @@ from invoke_gateway.cli.options import admin_option, give_up, name_admin, open_c
 from invoke_gateway.cli.row_table import Column, RowTable
 from invoke_gateway.cli.tables import make_console, print_json
 from invoke_gateway.settings import Address
-from invoke_gateway.settings.file import read_value
+from invoke_gateway.settings.files.file import read_value
 
 EVERY_FUNCTION = "*"
 

@@ -18,7 +18,7 @@ def parse_admin(ctx: click.Context, parameter: click.Parameter, value: str) -> A
     """Parses the value of --admin. Raises `BadParameter`."""
     from pydantic_core import PydanticCustomError
 
-    from invoke_gateway.settings.address import read_address
+    from invoke_gateway.settings.models.address import read_address
 
     try:
         return read_address(value)

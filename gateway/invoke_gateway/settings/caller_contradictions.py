@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator
 
-from invoke_gateway.settings.caller_models import is_arn
-from invoke_gateway.settings.models import Settings
+from invoke_gateway.settings.models.callers import is_arn
+from invoke_gateway.settings.models.settings import Settings
 from invoke_gateway.settings.paths import Path, join_key
 from invoke_gateway.settings.problems import Finding
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from pydantic import BaseModel
 
-from invoke_gateway.settings.account_models import Account, FunctionSettings
-from invoke_gateway.settings.models import Settings
+from invoke_gateway.settings.models.accounts import Account, FunctionSettings
+from invoke_gateway.settings.models.settings import Settings
 from invoke_gateway.settings.paths import join_key
 
 _MOST_SHOWN = 20  # changes; a generated file may change a million

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 
 from invoke_gateway.policy.events.destination_url import names_function
 from invoke_gateway.policy.reservations import find_floor_violation
-from invoke_gateway.settings.account_models import Account
 from invoke_gateway.settings.caller_contradictions import find_caller_contradictions
-from invoke_gateway.settings.models import Settings
+from invoke_gateway.settings.models.accounts import Account
+from invoke_gateway.settings.models.readable_files import find_certificate_mistake
+from invoke_gateway.settings.models.settings import Settings
 from invoke_gateway.settings.paths import Path, join_key
 from invoke_gateway.settings.problems import Finding
-from invoke_gateway.settings.readable_files import find_certificate_mistake
 
 TARGETS = ("dead_letter_queue", "on_success", "on_failure")
 

@@ -15,11 +15,11 @@ import click
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from invoke_gateway.settings.account_models import Account
 from invoke_gateway.settings.cures import FALSE, TRUE
-from invoke_gateway.settings.file import read_text
+from invoke_gateway.settings.files.file import read_text
 from invoke_gateway.settings.merge import Override
-from invoke_gateway.settings.models import Settings
+from invoke_gateway.settings.models.accounts import Account
+from invoke_gateway.settings.models.settings import Settings
 from invoke_gateway.settings.paths import Path, join_key, kinds, settable
 from invoke_gateway.settings.problems import Problem
 from invoke_gateway.settings.renamed import renamed_variables

@@ -10,13 +10,13 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from invoke_gateway.settings.contradictions import find_contradictions
-from invoke_gateway.settings.file import Reading, SettingsText, open_settings_file
+from invoke_gateway.settings.files.file import Reading, SettingsText, open_settings_file
+from invoke_gateway.settings.files.places import find_places
+from invoke_gateway.settings.files.repairs import Repaired
 from invoke_gateway.settings.merge import Draft, Merged, Override, Sources, merge
-from invoke_gateway.settings.models import Settings
+from invoke_gateway.settings.models.settings import Settings
 from invoke_gateway.settings.paths import join_key, split_key
-from invoke_gateway.settings.places import find_places
 from invoke_gateway.settings.problems import Finding, Problem, SettingsError, explain
-from invoke_gateway.settings.repairs import Repaired
 
 RELOADABLE = frozenset({"accounts", "callers", "credentials", "quotas"})
 _MOST_ROUNDS = 20  # leaving a key with a mistake out may show another mistake

@@ -2,9 +2,9 @@
 
 import re
 
-from invoke_gateway.settings.account_models import Model
-from invoke_gateway.settings.caller_types import CallerArn, Policy, SecretSource
-from invoke_gateway.settings.types import CallerRequestRate, Count
+from invoke_gateway.settings.models.accounts import Model
+from invoke_gateway.settings.models.caller_types import CallerArn, Policy, SecretSource
+from invoke_gateway.settings.models.types import CallerRequestRate, Count
 
 _ACCOUNT_OF_ARN = re.compile(r"arn:[^:]*:[^:]*:[^:]*:(\d{12}):", re.ASCII)
 

@@ -5,10 +5,14 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, PlainValidator
 
 from invoke_gateway.policy.events.destination_url import KINDS_CURE, KINDS_IN_WORDS
-from invoke_gateway.settings.address import Address, read_address
 from invoke_gateway.settings.descriptions import Description, invalid_value
-from invoke_gateway.settings.readable_files import read_authority_file, read_file_name, read_log_file_name
-from invoke_gateway.settings.urls import (
+from invoke_gateway.settings.models.address import Address, read_address
+from invoke_gateway.settings.models.readable_files import (
+    read_authority_file,
+    read_file_name,
+    read_log_file_name,
+)
+from invoke_gateway.settings.models.urls import (
     read_backend_url,
     read_control_store_url,
     read_counters_url,

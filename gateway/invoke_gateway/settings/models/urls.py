@@ -5,8 +5,8 @@ from urllib.parse import urlsplit
 
 from invoke_gateway.policy.events.destination_url import BadDestinationUrl, parse_destination_url
 from invoke_gateway.policy.store_url import SCHEMES, find_file_path, split_store_url
-from invoke_gateway.settings.address import HIGHEST_PORT
 from invoke_gateway.settings.descriptions import invalid_value
+from invoke_gateway.settings.models.address import HIGHEST_PORT
 
 _ORIGIN = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([A-Za-z0-9._*-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,9}))?([/?#].*)?")
 

@@ -10,8 +10,8 @@ from invoke_gateway.policy.reservations import (
     default_unreserved_floor,
     unreserved_concurrent_executions,
 )
-from invoke_gateway.settings.caller_types import Policy
-from invoke_gateway.settings.types import (
+from invoke_gateway.settings.models.caller_types import Policy
+from invoke_gateway.settings.models.types import (
     CallerRequestRate,
     Count,
     EventAge,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from invoke_gateway.settings import SettingsError, load
-from invoke_gateway.settings.places import find_places, find_repeated_keys
+from invoke_gateway.settings.files.places import find_places, find_repeated_keys
 from tests.settings.reading import EVERY_KEY, problem_of, problems_of
 
 YAML = """\

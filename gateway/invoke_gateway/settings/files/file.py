@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from invoke_gateway.policy.payloads.json_scan import INVALID_UTF_8, scan
-from invoke_gateway.settings.parse_errors import (
+from invoke_gateway.settings.files.parse_errors import (
     DEEPEST,
     NotReadable,
     Position,
@@ -17,10 +17,10 @@ from invoke_gateway.settings.parse_errors import (
     given_twice,
     too_deep,
 )
-from invoke_gateway.settings.places import find_repeated_keys
+from invoke_gateway.settings.files.places import find_repeated_keys
+from invoke_gateway.settings.files.repairs import MOST_REPAIRS, Repaired, list_repairs
+from invoke_gateway.settings.files.yaml_text import YamlText
 from invoke_gateway.settings.problems import Problem
-from invoke_gateway.settings.repairs import MOST_REPAIRS, Repaired, list_repairs
-from invoke_gateway.settings.yaml_text import YamlText
 
 HALF_OF_A_PAIR = re.compile(rb"\\u[dD][89a-fA-F]")
 # A key's closing quote is followed by a colon or by white space.

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import NamedTuple
 
-from invoke_gateway.settings.parse_errors import BYTE_ORDER_MARKS, LINE_BREAK, NOT_IN_YAML, Position, find_utf_16
+from invoke_gateway.settings.files.parse_errors import BYTE_ORDER_MARKS, LINE_BREAK, NOT_IN_YAML, Position, find_utf_16
 
 MOST_REPAIRS = 20  # of one file; each is one more reading
 _TAB_WIDTHS = (2, 4, 8, 1)  # spaces

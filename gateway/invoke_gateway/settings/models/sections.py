@@ -4,9 +4,9 @@ from typing import Literal
 
 from pydantic import field_validator
 
-from invoke_gateway.settings.account_models import Model
 from invoke_gateway.settings.descriptions import invalid_value
-from invoke_gateway.settings.types import (
+from invoke_gateway.settings.models.accounts import Model
+from invoke_gateway.settings.models.types import (
     AuthorityFile,
     BackendUrl,
     Bytes,

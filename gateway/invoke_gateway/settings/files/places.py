@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from invoke_gateway.settings.parse_errors import Position
+from invoke_gateway.settings.files.parse_errors import Position
+from invoke_gateway.settings.files.yaml_text import PARSER, YamlText
 from invoke_gateway.settings.paths import Path
-from invoke_gateway.settings.yaml_text import PARSER, YamlText
 
 MOST_ALIASES = 20  # that are followed; each is one more reading of the text
 _TOKEN = re.compile(r'[ \t\r\n]*(?:("(?:[^"\\]|\\.)*")|([\[\]{}])|[,:]|([^ \t\r\n\[\]{},:"]+))', re.DOTALL)

@@ -1,19 +1,19 @@
 """Defines the settings as frozen models: every key with its type, unit and default.
 
 The models are also the source of the JSON Schema, of the flags and of the help: the text under a field is its
-description. The sections stand in `section_models` and `account_models`.
+description. The sections stand in `sections`, `accounts` and `callers`.
 """
 
 from typing import Literal
 
 from pydantic import Field, PrivateAttr, field_validator
 
-from invoke_gateway.settings.account_models import Account, Model
-from invoke_gateway.settings.address import Address
-from invoke_gateway.settings.caller_models import CallerEntry
-from invoke_gateway.settings.caller_types import CallerName
 from invoke_gateway.settings.merge import Sources
-from invoke_gateway.settings.section_models import (
+from invoke_gateway.settings.models.accounts import Account, Model
+from invoke_gateway.settings.models.address import Address
+from invoke_gateway.settings.models.caller_types import CallerName
+from invoke_gateway.settings.models.callers import CallerEntry
+from invoke_gateway.settings.models.sections import (
     Async,
     Backend,
     ControlSettings,
@@ -25,7 +25,7 @@ from invoke_gateway.settings.section_models import (
     SharedSettings,
     Tls,
 )
-from invoke_gateway.settings.types import (
+from invoke_gateway.settings.models.types import (
     AccessKeyId,
     AccessLogFile,
     AccountId,

@@ -14,10 +14,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invoke_gateway.settings import yaml_text
-from invoke_gateway.settings.file import read_text, read_value
+from invoke_gateway.settings.files import yaml_text
+from invoke_gateway.settings.files.file import read_text, read_value
+from invoke_gateway.settings.files.yaml_text import MOST_REPEATED
 from invoke_gateway.settings.problems import Problem
-from invoke_gateway.settings.yaml_text import MOST_REPEATED
 
 PARSERS = [yaml.SafeLoader, *([yaml.CSafeLoader] if hasattr(yaml, "CSafeLoader") else [])]
 

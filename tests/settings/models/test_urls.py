@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from invoke_gateway.settings import (
     load,
 )
-from invoke_gateway.settings.types import TargetUrl
+from invoke_gateway.settings.models.types import TargetUrl
 from tests.settings.reading import problem_of, write
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from invoke_gateway.settings.parse_errors import (
+from invoke_gateway.settings.files.parse_errors import (
     DEEPEST,
     LINE_BREAK,
     NotReadable,

@@ -1,0 +1,1 @@
+"""Defines every key: its type, its unit, its bounds and its default."""

@@ -129,6 +129,7 @@ INNER: dict[str, tuple[str, ...]] = {
     "chaos.events": ("chaos",),
     "chaos.faults": ("chaos",),
     "chaos.report": ("chaos",),
+    "cli.output": ("policy.os_text", "settings"),
     "counters.shared": (
         "background",
         "counters.base",

@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 from rich.console import Console
 
-from invoke_gateway.cli.event_tables import describe_end, describe_event, events_table, history_table, render
 from invoke_gateway.cli.main import main
+from invoke_gateway.cli.output.event_tables import describe_end, describe_event, events_table, history_table, render
 from tests.support.sockets import Gateway, invoke
 from tests.support.sockets import gateway as serving
 

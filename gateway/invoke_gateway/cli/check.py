@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from invoke_gateway.cli.problems import BAD_SETTINGS, describe, report, report_notes
+from invoke_gateway.cli.output.problems import BAD_SETTINGS, describe, report, report_notes
 from invoke_gateway.policy.os_text import printable
 from invoke_gateway.settings import Account, Problem, Settings, SettingsError, SettingsText, flags, load
 

@@ -10,7 +10,7 @@ import click
 
 from invoke_gateway.admin_client import ControlFailed
 from invoke_gateway.cli.options import admin_option, give_up, json_option, open_client
-from invoke_gateway.cli.tables import count, print_json, printable
+from invoke_gateway.cli.output.tables import count, print_json, printable
 from invoke_gateway.settings import Address
 from invoke_gateway.settings.files.file import read_value
 from invoke_gateway.settings.files.yaml_text import write_yaml

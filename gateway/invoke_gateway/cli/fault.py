@@ -12,8 +12,8 @@ from rich.text import Text
 from invoke_gateway.admin_client import AdminClient, FaultFailed
 from invoke_gateway.cli.fault_steps import BadStep, describe_step, parse_step
 from invoke_gateway.cli.options import admin_option, give_up, name_admin, open_client
-from invoke_gateway.cli.row_table import Column, RowTable
-from invoke_gateway.cli.tables import make_console, print_json
+from invoke_gateway.cli.output.row_table import Column, RowTable
+from invoke_gateway.cli.output.tables import make_console, print_json
 from invoke_gateway.settings import Address
 from invoke_gateway.settings.files.file import read_value
 

@@ -9,8 +9,8 @@ from rich.text import Text
 
 from invoke_gateway.admin_client import AdminRequestFailed
 from invoke_gateway.cli.options import admin_option, give_up, json_option, open_client
-from invoke_gateway.cli.row_table import Column, RowTable
-from invoke_gateway.cli.tables import count, make_console, print_json, printable_text
+from invoke_gateway.cli.output.row_table import Column, RowTable
+from invoke_gateway.cli.output.tables import count, make_console, print_json, printable_text
 
 
 class InFlight(click.Group):

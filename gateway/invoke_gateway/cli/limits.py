@@ -9,8 +9,8 @@ from rich.text import Text
 
 from invoke_gateway.admin_client import LimitsUnavailable
 from invoke_gateway.cli.options import admin_option, give_up, open_client
-from invoke_gateway.cli.row_table import Column, RowTable
-from invoke_gateway.cli.tables import make_console, print_json, show_live
+from invoke_gateway.cli.output.row_table import Column, RowTable
+from invoke_gateway.cli.output.tables import make_console, print_json, show_live
 from invoke_gateway.settings import Address
 
 _OLD = 3.0  # seconds: the store is read for every request, so older sums mean that it did not reply

@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from invoke_gateway.admin_client import QueueFailed
-from invoke_gateway.cli import event_tables
 from invoke_gateway.cli.options import UNREACHABLE, admin_option, give_up, json_option, open_client
-from invoke_gateway.cli.tables import count, make_console, print_json, printable, show_live
+from invoke_gateway.cli.output import event_tables
+from invoke_gateway.cli.output.tables import count, make_console, print_json, printable, show_live
 
 _ENDS = ("succeeded", "failed", "expired", "dropped", "undelivered")
 _STATES = ("waiting", "retrying", "running", "delivering", "undelivered", "held")

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from invoke_gateway.cli.problems import report
+from invoke_gateway.cli.output.problems import report
 from invoke_gateway.settings import SettingsError, flags, load
 
 

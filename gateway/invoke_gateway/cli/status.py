@@ -13,9 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from invoke_gateway.admin_client import AdminRequestFailed
-from invoke_gateway.cli.event_tables import describe_end
 from invoke_gateway.cli.options import admin_option, give_up, json_option, open_client
-from invoke_gateway.cli.tables import count, format_seconds, make_console, print_json, printable, show_live
+from invoke_gateway.cli.output.event_tables import describe_end
+from invoke_gateway.cli.output.tables import count, format_seconds, make_console, print_json, printable, show_live
 from invoke_gateway.settings import Address
 
 PROBLEM = 1  # exit status, also where no gateway responds: a script needs no more than that

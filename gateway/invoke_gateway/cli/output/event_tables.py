@@ -10,15 +10,8 @@ import click
 from rich.console import Group
 from rich.text import Text
 
-from invoke_gateway.cli.row_table import Column, RowTable
-from invoke_gateway.cli.tables import (
-    count,
-    format_seconds,
-    make_console,
-    print_json,
-    printable,
-    printable_text,
-)
+from invoke_gateway.cli.output.row_table import Column, RowTable
+from invoke_gateway.cli.output.tables import count, format_seconds, make_console, print_json, printable, printable_text
 
 PAYLOAD_SHOWN = 1024  # characters
 _STATES = {

@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from invoke_gateway.cli import tables
-from invoke_gateway.cli.tables import format_seconds, show_live
+from invoke_gateway.cli.output import tables
+from invoke_gateway.cli.output.tables import format_seconds, show_live
 
 
 def test_a_live_table_is_fetched_every_second_until_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:

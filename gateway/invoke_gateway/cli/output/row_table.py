@@ -15,7 +15,7 @@ from rich.console import Console, ConsoleOptions, JustifyMethod, RenderableType,
 from rich.padding import Padding
 from rich.text import Text
 
-from invoke_gateway.cli.tables import make_table
+from invoke_gateway.cli.output.tables import make_table
 
 _GAP = 2  # columns between two columns of a narrow table
 _INDENT = 6  # columns before a line below a row

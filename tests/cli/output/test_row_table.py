@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from rich.console import Console, RenderableType
 
-from invoke_gateway.cli import event_tables, fault, in_flight, limits
-from invoke_gateway.cli.row_table import Column, RowTable
+from invoke_gateway.cli import fault, in_flight, limits
+from invoke_gateway.cli.output import event_tables
+from invoke_gateway.cli.output.row_table import Column, RowTable
 from tests.cli.test_limits import LIMITS
 
 ID = "2a5f6b3e-5f0c-4c1e-9d3b-0b6b8a3f7c11"

@@ -1,0 +1,1 @@
+"""Prints tables, and the mistakes in the settings."""

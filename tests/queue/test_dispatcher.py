@@ -12,11 +12,13 @@ import pytest
 
 from invoke_gateway.asgi import EXCHANGE
 from invoke_gateway.backend_errors import BackendReset, BackendTimeout, BackendUnreachable
+from invoke_gateway.counters.local_slots import LocalSlot
 from invoke_gateway.counters.memory import MemoryCounters
 from invoke_gateway.exchange import Exchange
 from invoke_gateway.invocation import Function, Invocation, InvocationType, Operation
 from invoke_gateway.middleware.admission import Admission
-from invoke_gateway.policy.concurrency import LimitReached
+from invoke_gateway.policy.concurrency import LimitReached, Plan
+from invoke_gateway.policy.control.state import ProvisionedConfig
 from invoke_gateway.policy.events.event_rules import Delays, EventRules, EventTargets
 from invoke_gateway.policy.limits import AccountLimits, FunctionLimits, Limits
 from invoke_gateway.queue.base import DeliveryFailed, StoreError
@@ -121,9 +123,15 @@ class World:
     async def __aexit__(self, *_: object) -> None:
         await self.dispatcher.close(0)
 
-    def make(self, name: str = "f", body: bytes = b"{}", operation: Operation = Operation.INVOKE) -> Event:
+    def make(
+        self,
+        name: str = "f",
+        body: bytes = b"{}",
+        operation: Operation = Operation.INVOKE,
+        qualifier: str | None = None,
+    ) -> Event:
         exchange = Exchange(0.0)
-        exchange.invocation = Invocation(operation, Function(name), InvocationType.EVENT)
+        exchange.invocation = Invocation(operation, Function(name, qualifier), InvocationType.EVENT)
         exchange.plan = self.limits.default.plan(name)
         exchange.body = body
         scope = {
@@ -133,9 +141,11 @@ class World:
         }
         return make_event(exchange, scope, region="us-east-1", now=self.clock.now)
 
-    async def send(self, name: str = "f", body: bytes = b"{}", times: int = 1) -> Event:
+    async def send(
+        self, name: str = "f", body: bytes = b"{}", times: int = 1, qualifier: str | None = None
+    ) -> Event:
         for _ in range(times):
-            event = self.make(name, body)
+            event = self.make(name, body, qualifier=qualifier)
             await self.dispatcher.accept(event)
         await settle()
         return event
@@ -474,6 +484,73 @@ async def test_new_limits_wake_what_waited() -> None:
         world.dispatcher.on_limits_changed()
         await settle()
         assert world.running["f"] == 3
+
+
+PROVISIONED = {"f": {"live": ProvisionedConfig(1, 0.0, "7")}}
+
+
+def provision(concurrent: int, reserved: int | None) -> Limits:
+    return Limits(AccountLimits("a", concurrent, {"f": FunctionLimits(reserved)}, provisioned=PROVISIONED))
+
+
+@pytest.mark.parametrize("reserved", [None, 2])
+@pytest.mark.parametrize("freed", ["provisioned", "on demand"])
+async def test_a_slot_of_any_lane_of_its_version_wakes_an_event_at_once(reserved: int | None, freed: str) -> None:
+    async with World() as world:
+        world.limits = provision(3, reserved)
+        account = world.limits.default
+        plans = [account.plan("f", "live"), account.plan("f"), account.pool_plan()]
+        first, second, _ = [await world.counters.acquire(plan) for plan in plans]
+        assert not isinstance(first, LimitReached) and not isinstance(second, LimitReached)
+        if reserved is None:
+            assert isinstance(await world.counters.acquire(account.pool_plan()), LimitReached)
+        await world.send(qualifier="live", times=2)
+        assert world.runs == []
+        (first if freed == "provisioned" else second).release()
+        await settle()
+        assert len(world.runs) == 2, "and no timer has run"
+
+
+@pytest.mark.parametrize("change", ["pool", "provisioned"])
+async def test_limits_that_make_room_wake_an_event_of_a_version_at_once(change: str) -> None:
+    async with World() as world:
+        world.limits = before = provision(2, None)
+        plans = [world.limits.default.plan("f", "live"), world.limits.default.pool_plan()]
+        taken = [await world.counters.acquire(plan) for plan in plans]
+        assert not any(isinstance(slot, LimitReached) for slot in taken)
+        await world.send(qualifier="live", times=2)
+        assert world.runs == []
+        more = {"f": {"live": ProvisionedConfig(2, 0.0, "7")}}
+        world.limits = (
+            provision(3, None) if change == "pool" else Limits(AccountLimits("a", 3, {}, provisioned=more))
+        )
+        world.limits.supersede(before)
+        world.dispatcher.on_limits_changed()
+        await settle()
+        assert len(world.runs) == 2
+
+
+async def test_an_event_that_was_refused_by_limits_which_were_replaced_meanwhile_is_tried_again_at_once() -> None:
+    async with World(concurrent=1, reserve={"f": 1}) as world:
+        before = world.limits
+        full = await world.counters.acquire(before.default.plan("f"))
+        assert not isinstance(full, LimitReached)
+        acquire = world.counters.acquire
+
+        async def acquire_late(plan: Plan) -> LocalSlot | LimitReached:
+            """Refuses by the old limits, as a store does whose reply is on its way while the limits change."""
+            refused = await acquire(plan)
+            world.counters.acquire = acquire  # type: ignore[method-assign]  # the store's answer comes once
+            world.set_limits(2, {"f": 2})
+            world.limits.supersede(before)
+            world.dispatcher.on_limits_changed()
+            await settle()
+            return refused
+
+        world.counters.acquire = acquire_late  # type: ignore[method-assign]
+        await world.send()
+        await settle()
+        assert len(world.runs) == 1
 
 
 async def test_many_lanes_behind_one_limit_all_get_on() -> None:

@@ -18,18 +18,18 @@ def make_account(reserved: int | None) -> AccountLimits:
 async def test_an_event_has_the_provisioned_slot_though_nothing_is_left_on_demand() -> None:
     counters, account = MemoryCounters(), make_account(1)
     gate = SlotGate(counters)
-    assert gate.find_blocked(account.plan("f", "$LATEST")) == Blocked("a/on-demand/f", None)
+    assert gate.find_blocked(account.plan("f", "$LATEST")) == Blocked(("a/on-demand/f",), None)
     plan = account.plan("f", "live")
     assert gate.find_blocked(plan) is None
     request = gate.request_slot(plan)
     assert request.counters == ["a/provisioned/f/7", "a/function/f", "a/account"]
     # Until it has its slot, another event does not ask for the same one.
-    assert gate.find_blocked(plan) == Blocked("a/function/f", None)
+    assert gate.find_blocked(plan) == Blocked(("a/provisioned/f/7", "a/on-demand/f"), None)
     request.end()
     assert gate.find_blocked(plan) is None
 
 
-async def test_with_a_reservation_any_slot_of_the_function_wakes_it() -> None:
+async def test_with_a_reservation_a_slot_of_either_lane_wakes_it() -> None:
     counters, account = MemoryCounters(), make_account(2)
     gate, plan = SlotGate(counters), account.plan("f", "live")
     slots: list[Slot] = []
@@ -41,12 +41,12 @@ async def test_with_a_reservation_any_slot_of_the_function_wakes_it() -> None:
     blocked = gate.find_blocked(plan)
     assert blocked is not None
     for slot in slots:
-        assert blocked.counter in [claim.counter or plan.function_counter for claim in slot.lane.claims]
+        assert {claim.counter for claim in slot.lane.claims} & set(blocked.counters)
 
 
-async def test_without_a_reservation_the_pool_wakes_it() -> None:
+async def test_without_a_reservation_the_pool_and_the_provisioned_slot_wake_it() -> None:
     counters, account = MemoryCounters(), make_account(None)
     plan = account.plan("f", "live")
     for _ in range(3):
         assert not isinstance(await counters.acquire(plan), LimitReached)
-    assert SlotGate(counters).find_blocked(plan) == Blocked("a/unreserved", None)
+    assert SlotGate(counters).find_blocked(plan) == Blocked(("a/provisioned/f/7", "a/unreserved"), None)

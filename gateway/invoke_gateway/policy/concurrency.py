@@ -130,6 +130,12 @@ def renew_plan(plan: Plan) -> Plan:
     return plan if table is None or table.successor is None else table.renew(plan)
 
 
+def list_limited_counters(plan: Plan) -> tuple[str, ...]:
+    """Returns the counters of all lanes that have a ceiling; the function's own counter is `OWN`."""
+    claims = (claim for lane in plan.lanes for claim in lane.claims if claim.ceiling is not None)
+    return tuple(dict.fromkeys(claim.counter for claim in claims))
+
+
 class LimitReached(NamedTuple):
     """Describes a claim that found no room: which limit, how much of it was in use, the seconds until another try may
     help. They are infinite where the limit is 0."""

@@ -221,7 +221,7 @@ class Dispatcher:
                 self._run_next(lane)
             else:
                 self._deliver_next(lane)
-            if offered is not None and lane.running == running and lane.blocked_on != offered:
+            if offered is not None and lane.running == running and offered not in lane.blocked_on:
                 self._round_robin.offer(offered)  # the lane did not use the slot
         self._pump_soon()
 

@@ -1,8 +1,8 @@
 """Orders events: one queue a function, which take turns event by event.
 
 A function with a million events does not delay the first event of another. A queue without a free slot leaves the turns
-and stands behind the limit that is full; the first one there has the next slot of that limit. Where it does not use the
-slot, the slot is offered to the next.
+and stands behind the limits that are full: one, or one for each way in which its event may be admitted. The first one
+there has the next slot of a limit. Where it does not use the slot, the slot is offered to the next.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class FunctionQueue:
         self.running = 0
         self.unadmitted = 0
         self.window = FIRST_WINDOW
-        self.blocked_on: str | None = None
+        self.blocked_on: tuple[str, ...] = ()
         self.offered: str | None = None
         self.has_turn = False
         self.is_claiming = False
@@ -135,9 +135,9 @@ class RoundRobin:
         self._behind: dict[str, dict[FunctionQueue, None]] = {}  # by limit, in the order of arrival
 
     def add(self, lane: FunctionQueue) -> None:
-        """Gives a lane a turn, and takes it from behind its limit."""
-        if lane.blocked_on is not None:
-            self._leave(lane, lane.blocked_on)
+        """Gives a lane a turn, and takes it from behind its limits."""
+        if lane.blocked_on:
+            self._leave(lane)
         if not lane.has_turn:
             lane.has_turn = True
             self._next.append(lane)
@@ -149,12 +149,13 @@ class RoundRobin:
         lane.has_turn = False
         return lane
 
-    def block(self, lane: FunctionQueue, counter: str) -> None:
-        """Puts a lane behind a limit without a free slot. A lane stands behind one limit at a time."""
-        if lane.blocked_on is not None:
-            self._leave(lane, lane.blocked_on)
-        lane.blocked_on = counter
-        self._behind.setdefault(counter, {})[lane] = None
+    def block(self, lane: FunctionQueue, *counters: str) -> None:
+        """Puts a lane behind limits without a free slot. A slot of any of them gives it a turn."""
+        if lane.blocked_on:
+            self._leave(lane)
+        lane.blocked_on = counters
+        for counter in counters:
+            self._behind.setdefault(counter, {})[lane] = None
 
     def offer(self, counter: str) -> bool:
         """Gives the first lane behind a limit a turn, since a slot is free. Returns whether there was one."""
@@ -172,12 +173,13 @@ class RoundRobin:
             while self.offer(counter):
                 pass
 
-    def _leave(self, lane: FunctionQueue, counter: str) -> None:
-        lane.blocked_on = None
-        behind = self._behind[counter]
-        del behind[lane]
-        if not behind:
-            del self._behind[counter]
+    def _leave(self, lane: FunctionQueue) -> None:
+        for counter in dict.fromkeys(lane.blocked_on):
+            behind = self._behind[counter]
+            del behind[lane]
+            if not behind:
+                del self._behind[counter]
+        lane.blocked_on = ()
 
     @property
     def has_blocked(self) -> bool:

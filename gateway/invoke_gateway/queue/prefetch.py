@@ -96,7 +96,7 @@ class Prefetch:
         )
 
     def give_turn(self, lane: FunctionQueue) -> None:
-        if lane.blocked_on is None and lane.kind is not QueueKind.KEEP:
+        if not lane.blocked_on and lane.kind is not QueueKind.KEEP:
             self.round_robin.add(lane)
             self._pump()
 
@@ -154,14 +154,14 @@ class Prefetch:
             if owns:
                 return True
             if owns is None:
-                self.block(lane, Blocked(NO_LIMIT, _STORE_PAUSE))
+                self.block(lane, Blocked((NO_LIMIT,), _STORE_PAUSE))
                 return False
             self.pop(lane)
         return False
 
     def advance(self, lane: FunctionQueue) -> None:
         """Claims events for a lane that has none, waits until its next is due, or removes an idle lane."""
-        if lane.is_claiming or lane.blocked_on is not None:
+        if lane.is_claiming or lane.blocked_on:
             return
         now = self._now()
         latest = now + self._delays.longest_wait
@@ -177,7 +177,7 @@ class Prefetch:
             del self.lanes[lane.name]
 
     def block(self, lane: FunctionQueue, blocked: Blocked) -> None:
-        self.round_robin.block(lane, blocked.counter)
+        self.round_robin.block(lane, *blocked.counters)
         now = self._now()
         self.timers.wake_at(lane, max(lane.not_before, now) if blocked.yields_for is None else now + blocked.yields_for)
         if self.bytes > _ALL_READY_BYTES and lane.ready:

@@ -18,7 +18,7 @@ from ..backend_errors import (
     BackendUnreachable,
     BackendUntrusted,
 )
-from ..policy.concurrency import Claim, LimitReached, Plan
+from ..policy.concurrency import Claim, LimitReached, Plan, list_limited_counters
 from ..policy.events.function_errors import UNNAMED, FunctionErrors
 from ..policy.events.retryable_responses import RunVerdict, find_error_code, judge_answer
 from ..policy.payloads.content_coding import CannotDecode, DecodedTooLarge, read_payload, wrap
@@ -42,7 +42,7 @@ class RunResult(NamedTuple):
       error          it ran and failed, or took too long
       returned       the backend was throttled or failed: this event is retried later
       misconfigured  the same, until an operator follows `remedy`
-      refused        no slot, at `counter` where it is a limit of slots: its lane waits
+      refused        no slot, at `counters` where they are limits of slots: its lane waits
       unreachable    neither the backend nor the counters reply: its lane waits, until `remedy` where there is one
       rejected       the backend will never run it
 
@@ -54,7 +54,7 @@ class RunResult(NamedTuple):
     answer: FunctionAnswer | None = None
     code: int = 200
     message: str = ""
-    counter: str | None = None
+    counters: tuple[str, ...] = ()
     remedy: str | None = None
 
 
@@ -62,7 +62,9 @@ def judge_full(full: LimitReached, plan: Plan) -> RunResult:
     """Returns the result of a run that found no slot."""
     if not isinstance(full.claim, Claim):  # the shared counters are unavailable
         return RunResult("unreachable", code=500, message=full.claim.refusal.message)
-    return RunResult("refused", code=429, message="Rate Exceeded.", counter=full.claim.counter or plan.function_counter)
+    counters = (full.claim.counter,) if len(plan.lanes) == 1 else list_limited_counters(plan)
+    named = tuple(counter or plan.function_counter for counter in counters)
+    return RunResult("refused", code=429, message="Rate Exceeded.", counters=named)
 
 
 def judge_fault(fault: BackendError) -> RunResult:

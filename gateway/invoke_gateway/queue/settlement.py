@@ -131,10 +131,13 @@ class Settlement:
         self._prefetch.push_back(lane, event)
         while lane.ready and self._is_too_old(lane.ready[0], lane.not_before):
             await self.end(lane, self._prefetch.pop(lane), "EventAgeExceeded", result.code, result.message)
-        if result.counter is not None and lane.unadmitted == 0:
-            self._prefetch.block(lane, Blocked(result.counter, None))
-        elif result.counter is None:
-            self._prefetch.block(lane, Blocked(NO_LIMIT, None))
+        table = plan.table
+        if table is not None and table.successor is not None:
+            self._prefetch.give_turn(lane)  # the limits that refused it were replaced meanwhile
+        elif result.counters and lane.unadmitted == 0:
+            self._prefetch.block(lane, Blocked(result.counters, None))
+        elif not result.counters:
+            self._prefetch.block(lane, Blocked((NO_LIMIT,), None))
 
     def _is_too_old(self, event: Event, at: float) -> bool:
         return at - event.received_at >= self._rules(event).maximum_event_age_seconds

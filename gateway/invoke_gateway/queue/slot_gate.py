@@ -20,13 +20,18 @@ class SlotsInUse(Protocol):
 
 
 class Blocked(NamedTuple):
-    """Names the counter that has no slot for an event.
+    """Names the counters of which a free slot may be the event's: one of each lane of its plan.
 
-    yields_for: seconds for which events yield to calls; None where the counter is full.
+    yields_for: seconds for which events yield to calls; None where the counters are full.
     """
 
-    counter: str
+    counters: tuple[str, ...]
     yields_for: float | None
+
+    def join(self, other: Blocked) -> Blocked:
+        """Returns both: a slot of either wakes the event, and the shorter of two times."""
+        times = [seconds for seconds in (self.yields_for, other.yields_for) if seconds is not None]
+        return Blocked((*self.counters, *other.counters), min(times, default=None))
 
 
 class SlotGate:
@@ -44,16 +49,14 @@ class SlotGate:
         self._resume_at: dict[str, float] = {}
 
     def find_blocked(self, plan: Plan) -> Blocked | None:
-        """Returns the counter whose next free slot may be the event's; None where a lane has room."""
-        blocked = None
+        """Returns the counters of which a free slot may be the event's; None where a lane has room."""
+        found: Blocked | None = None
         for lane in plan.lanes:
             blocked = self._find_blocked(lane, plan.function_counter)
             if blocked is None:
                 return None
-        if len(plan.lanes) > 1 and blocked is not None and any(_own_ceilings(plan)):
-            # A slot of any of these lanes is one of the function's own, and none comes from elsewhere.
-            return blocked._replace(counter=plan.function_counter)
-        return blocked
+            found = blocked if found is None else found.join(blocked)
+        return found
 
     def _find_blocked(self, lane: Lane, function_counter: str) -> Blocked | None:
         for claim in lane.claims:
@@ -62,11 +65,11 @@ class SlotGate:
                 continue
             counter = claim.counter or function_counter
             if self._counts.in_use(counter) + self._unadmitted[counter] >= ceiling:
-                return Blocked(counter, None)
+                return Blocked((counter,), None)
             if counter in self._yields_until:
                 yields_for = self._find_yield(counter, ceiling)
                 if yields_for is not None:
-                    return Blocked(counter, yields_for)
+                    return Blocked((counter,), yields_for)
         return None
 
     def _find_yield(self, counter: str, ceiling: int) -> float | None:
@@ -133,11 +136,6 @@ class SlotRequest:
         if not self.was_admitted:
             self._gate.note_admitted(self.counters)
         self._gate.end_request(self)
-
-
-def _own_ceilings(plan: Plan) -> list[int | None]:
-    """Returns the ceilings of the function's own counter in the last lane: its reservation, or None."""
-    return [claim.ceiling for claim in plan.lanes[-1].claims if not claim.counter]
 
 
 def _take_off(counts: Counter[str], counters: list[str]) -> None:

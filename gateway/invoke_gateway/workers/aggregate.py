@@ -13,8 +13,6 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
 from .. import __version__
 from ..admin.limits import describe_limits
 from ..admin.live.document import LiveView
@@ -25,9 +23,7 @@ from ..admin.live.queue_watch import QueueWatch
 from ..admin.live.sampling import Samples
 from ..admin.live.sparklines import Sparklines
 from ..admin.live.stream import LiveReader, LiveStream
-from ..app.limits import NOTHING_SET, make_limits
-from ..policy.control.state import ControlState
-from ..settings import Settings
+from ..policy.limits import Limits
 from ..store.store_name import name_store
 from ..telemetry.event_metrics import Events
 from ..telemetry.event_totals import EventTotals
@@ -40,6 +36,7 @@ from ..telemetry.totals import Totals
 from ..upstream.health import BackendState
 from .channel import WorkerGone
 from .handle import WorkerHandle, Workers
+from .limits_in_force import LimitsInForce
 from .queue import WorkersQueue
 from .snapshots import (
     add_counts,
@@ -73,10 +70,8 @@ class Aggregate:
         self.trouble: str | None = None
         self.why_not_ready: str | None = None
         self.event_trouble: str | None = None
-        self._settings = settings
-        self._control = NOTHING_SET, NOTHING_SET
-        self._control_version = 0
-        self.limits = make_limits(settings, labelled=settings.metric_functions)
+        self._limits = LimitsInForce(settings)
+        self.adopt = self._limits.adopt
         self.sums: Mapping[str, int] = {}
         self.holds: list[dict[str, Any]] = []
         self.held: Counter[str] = Counter()
@@ -148,6 +143,11 @@ class Aggregate:
             facts=Facts(__version__, platform.python_version(), settings.backend.timeout_seconds),
         )
 
+    @property
+    def limits(self) -> Limits:
+        """Returns the limits in force."""
+        return self._limits.table
+
     async def keep_refreshing(self) -> None:
         """Polls the workers until cancelled."""
         for number in itertools.count(1):
@@ -164,7 +164,7 @@ class Aggregate:
         serving = self._workers.serving()
         await self._workers.refresh()
         self._add_up([worker for worker in serving if worker.snapshot])
-        await self._read_control()
+        await self._limits.refresh(self._workers.responsive(), _REPLY_SECONDS)
 
     async def read_totals(self) -> list[Family]:
         """Refreshes everything, and returns the sums of the processes' own metrics."""
@@ -272,31 +272,6 @@ class Aggregate:
         own = {"gateway": self._workers.name, "workers": len(self._workers.serving()), "trouble": self.trouble}
         return {**self._shared, **own}
 
-    async def adopt(self, settings: Settings) -> None:
-        """Puts new limits in force."""
-        self._settings = settings
-        await self._replace_limits()
-
-    async def _replace_limits(self) -> None:
-        self.limits = await asyncio.to_thread(
-            make_limits, self._settings, *self._control, labelled=self._settings.metric_functions
-        )
-
-    async def _read_control(self) -> None:
-        """Reads what control operations have set, and what the backend has, from a worker that knows of newer
-        changes."""
-        newest = max(self._workers.responsive(), key=_control_version, default=None)
-        if newest is None or _control_version(newest) <= self._control_version:
-            return
-        try:
-            encoded = await newest.call("control", seconds=_REPLY_SECONDS)
-        except WorkerGone as error:
-            log.debug("%s: %s", newest, error)
-            return
-        self._control = msgspec.msgpack.decode(encoded, type=tuple[ControlState, ControlState])
-        self._control_version = sum(state.version for state in self._control)
-        await self._replace_limits()
-
     def retire(self, worker: WorkerHandle) -> None:
         """Keeps the totals of an ended worker: a counter never goes down."""
         encoded = (self._retired, worker.totals)
@@ -307,11 +282,6 @@ class Aggregate:
                 self._retired_usage[name] = (kind, help, before + value)
         if worker.snapshot:
             self._retired_store.add(worker.snapshot["store"])
-
-
-def _control_version(worker: WorkerHandle) -> int:
-    version: int = worker.snapshot.get("control_version", 0)
-    return version
 
 
 def _make_queue(workers: Workers) -> WorkersQueue | None:

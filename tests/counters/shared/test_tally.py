@@ -13,10 +13,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from invoke_gateway.counters.shared.messages import Take
 from invoke_gateway.policy.control.state import ControlDocument
-from invoke_gateway.policy.limits import AccountLimits, FunctionLimits, Limits
+from invoke_gateway.policy.limits import Limits
 
 from ...support.stores import KINDS, Store, running_store
-from .world import BASE, PLANS, Gateway, World
+from .world import BASE, PLANS, Gateway, World, make_table
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -85,6 +85,19 @@ class Network(World, RuleBasedStateMachine):
     @rule(data=st.data())
     def a_late_request_arrives(self, data: st.DataObject) -> None:
         self.execute(*self.ghosts.pop(data.draw(st.integers(0, len(self.ghosts) - 1))))
+
+    @precondition(lambda self: self.awake)
+    @rule(data=st.data(), reserved=st.integers(0, 4), then=st.sampled_from(["follow", "follow", "nothing"]))
+    def a_limit_changes(self, data: st.DataObject, reserved: int, then: str) -> None:
+        gateway = data.draw(st.sampled_from(self.awake))
+        self.change_limit(gateway, reserved)
+        if then == "follow":
+            self.follow_limits(data.draw(st.sampled_from(self.awake)))
+
+    @precondition(lambda self: self.awake)
+    @rule(data=st.data())
+    def a_gateway_reads_the_limits(self, data: st.DataObject) -> None:
+        self.follow_limits(data.draw(st.sampled_from(self.awake)))
 
     @rule(quarters=st.integers(1, 9))
     def time_passes(self, quarters: int) -> None:
@@ -367,7 +380,7 @@ def test_shares_of_a_ceiling_add_up_to_it(world: World) -> None:
 def change_limit(world: World, revision: str, reserved: int) -> Limits:
     """Another gateway has changed the reservation. Returns the table that follows."""
     world.client.hset(f"{BASE}:control", mapping={"revision": revision, "document": str(reserved)})
-    return Limits(AccountLimits("a", 4, {"reserved": FunctionLimits(reserved)}, control_revision=revision))
+    return make_table(reserved, revision)
 
 
 def adopt(gateway: Gateway, table: Limits, before: Limits) -> None:
@@ -384,7 +397,7 @@ def ask_by(gateway: Gateway, table: Limits, *functions: str) -> None:
 
 @pytest.fixture
 def first() -> Limits:
-    return Limits(AccountLimits("a", 4, {"reserved": FunctionLimits(2)}))
+    return make_table()
 
 
 def test_takes_by_limits_that_were_replaced_wait_for_the_newer_ones(world: World, first: Limits) -> None:
@@ -453,6 +466,6 @@ def test_a_registration_brings_the_control_state_to_a_store_that_lost_it(world: 
     world.beat(two)
     world.talk(two)  # it registers
     assert world.client.hget(f"{BASE}:control", "revision") == "3:w"
-    adopt(two, Limits(AccountLimits("a", 4, {"reserved": FunctionLimits(1)}, control_revision="3:w")), first)
+    adopt(two, make_table(1, "3:w"), first)
     world.talk(two)
     assert two.running == ["reserved"]

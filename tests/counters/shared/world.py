@@ -10,18 +10,33 @@ from collections import Counter
 
 import msgspec
 
-from invoke_gateway.counters.shared.messages import Refused, RequestIdentity, Take, encode_forget, read_renewal
-from invoke_gateway.counters.shared.script import ALL, FORGET, RENEW, Script, base_key
+from invoke_gateway.counters.shared.messages import (
+    OK,
+    Refused,
+    RequestIdentity,
+    Take,
+    encode_control,
+    encode_forget,
+    read_control_reply,
+    read_renewal,
+)
+from invoke_gateway.counters.shared.script import ALL, CONTROL, FORGET, RENEW, Script, base_key
 from invoke_gateway.counters.shared.tally import Tally
-from invoke_gateway.policy.limits import AccountLimits, FunctionLimits
+from invoke_gateway.policy.control.state import ControlDocument
+from invoke_gateway.policy.limits import AccountLimits, FunctionLimits, Limits
 
 from ...support.stores import Store
 
 LEASE_MS = 100_000
 PATIENCE_SECONDS = 1.0
-ACCOUNT = AccountLimits("a", 4, {"reserved": FunctionLimits(2)})
-PLANS = {name: ACCOUNT.plan(name) for name in ("reserved", "plain")}
-CEILINGS = {"a/account": 4, "a/unreserved": 2, "a/function/reserved": 2}
+CONCURRENT, RESERVED = 4, 2
+
+
+def make_table(reserved: int = RESERVED, revision: str = "") -> Limits:
+    return Limits(AccountLimits("a", CONCURRENT, {"reserved": FunctionLimits(reserved)}, control_revision=revision))
+
+
+PLANS = {name: make_table().default.plan(name) for name in ("reserved", "plain")}
 BASE = base_key("a")
 
 
@@ -31,7 +46,7 @@ def names_of(function: str) -> list[str]:
 
 
 class Gateway:
-    """One process: its tally, what travels, and the calls that truly run."""
+    """One process: its tally, its limits, what travels, and the calls that truly run."""
 
     latest = 0
 
@@ -39,12 +54,21 @@ class Gateway:
         Gateway.latest += 1
         self.id = f"g-{Gateway.latest}"
         self.tally = Tally("a", RequestIdentity(self.id, LEASE_MS, 0, PATIENCE_SECONDS))
+        self.table = make_table()
         self.request: tuple[Script, bytes] | None = None
         self.reply: bytes | None = None
         self.waiting: list[Take] = []
         self.running: list[str] = []
         self.is_paused = False
         self.heard_at = now
+
+    def adopt(self, stored: ControlDocument) -> None:
+        """Puts the limits of a document in force, and keeps it for a store that loses it."""
+        self.tally.kept = stored
+        if stored.revision != self.tally.revision:
+            before, self.table = self.table, make_table(int(stored.document or RESERVED), stored.revision)
+            self.table.supersede(before)
+            self.tally.set_revision(stored.revision)
 
     def held(self) -> Counter[str]:
         return Counter(name for function in self.running for name in names_of(function))
@@ -64,7 +88,7 @@ class World:
             self.client.script_load(script.source)
         self.now = 0.0
         self.run = "run-0"
-        self.runs = 0
+        self.runs = self.changes = 0
         self.client.hset(f"{BASE}:state", mapping={"run": self.run, "refill": 0})
         self.gateways = [Gateway(0.0) for _ in range(3)]
         self.ghosts: list[tuple[Script, bytes]] = []
@@ -135,7 +159,7 @@ class World:
 
     def ask(self, gateway: Gateway, *functions: str) -> None:
         for function in functions:
-            take = Take(PLANS[function])
+            take = Take(gateway.table.default.plan(function))
             gateway.waiting.append(take)
             gateway.tally.enqueue(take)
 
@@ -148,6 +172,34 @@ class World:
             self.ghosts.append(gateway.request)
         gateway.request = gateway.reply = None
         gateway.tally.mark_lost()
+
+    def stored_limits(self) -> ControlDocument:
+        stored: dict[str, str] = self.client.hgetall(f"{BASE}:control")
+        return ControlDocument(stored.get("revision", ""), stored.get("document", ""))
+
+    def change_limit(self, gateway: Gateway, reserved: int) -> None:
+        """PutFunctionConcurrency at one gateway. Where another one was first, its limits are adopted instead."""
+        known = gateway.tally.kept
+        self.changes += 1
+        following = ControlDocument(f"{known.number + 1}:w{self.changes}", str(reserved))
+        self.exchange_control(gateway, known.revision, following, is_copy=False)
+
+    def follow_limits(self, gateway: Gateway) -> None:
+        """Reads what others have changed, or writes back what the store has lost."""
+        stored, known = self.stored_limits(), gateway.tally.kept
+        if stored.number < known.number:
+            self.exchange_control(gateway, "", known, is_copy=True)
+        else:
+            gateway.adopt(stored)
+        gateway.tally.confirm(gateway.tally.kept.revision)
+
+    def exchange_control(self, gateway: Gateway, known: str, following: ControlDocument, *, is_copy: bool) -> None:
+        argument = encode_control(self.run, LEASE_MS, known, *following, is_copy=is_copy)
+        reply = read_control_reply(self.raw.evalsha(CONTROL.sha, 1, BASE, argument))
+        if reply.status == OK:
+            gateway.adopt(following)
+        elif not reply.refill_ms or is_copy:
+            gateway.adopt(ControlDocument(reply.revision, reply.document))
 
     def live(self, quarters: int) -> None:
         """Quarters of a lease, with the heartbeats of those that are awake."""
@@ -218,15 +270,21 @@ class World:
                 for name, slots in gateway.held().items():
                     assert int(copied.get(name, 0)) >= slots, f"{gateway.tally} {copied}"
                     runs[name] += slots
-        for name, ceiling in CEILINGS.items():
+        for name, ceiling in self.ceilings().items():
             assert runs[name] <= sums[name]
             assert sums[name] <= ceiling or sums[name] <= before[name], f"{name}: {sums[name]} of {ceiling}"
+
+    def ceilings(self) -> dict[str, int]:
+        """The ceilings of the store's own revision: takes by any other are STALE."""
+        reserved = int(self.stored_limits().document or RESERVED)
+        return {"a/account": CONCURRENT, "a/unreserved": CONCURRENT - reserved, "a/function/reserved": reserved}
 
     def everything_comes_right_in_the_end(self) -> None:
         for gateway in self.gateways:
             gateway.is_paused = False
         for _ in range(3):
             for gateway in self.gateways:
+                self.follow_limits(gateway)
                 self.talk(gateway)
             self.live(5)  # whoever is dead is pruned, and a refill is over
             for gateway in self.gateways:
@@ -236,3 +294,4 @@ class World:
             assert not gateway.waiting, f"somebody still waits: {gateway.tally}"
             held.update(gateway.held())
         assert self.store.sums("a") == held
+        assert {gateway.tally.revision for gateway in self.gateways} == {self.stored_limits().revision}

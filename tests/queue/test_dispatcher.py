@@ -141,9 +141,7 @@ class World:
         }
         return make_event(exchange, scope, region="us-east-1", now=self.clock.now)
 
-    async def send(
-        self, name: str = "f", body: bytes = b"{}", times: int = 1, qualifier: str | None = None
-    ) -> Event:
+    async def send(self, name: str = "f", body: bytes = b"{}", times: int = 1, qualifier: str | None = None) -> Event:
         for _ in range(times):
             event = self.make(name, body, qualifier=qualifier)
             await self.dispatcher.accept(event)
@@ -501,7 +499,8 @@ async def test_a_slot_of_any_lane_of_its_version_wakes_an_event_at_once(reserved
         account = world.limits.default
         plans = [account.plan("f", "live"), account.plan("f"), account.pool_plan()]
         first, second, _ = [await world.counters.acquire(plan) for plan in plans]
-        assert not isinstance(first, LimitReached) and not isinstance(second, LimitReached)
+        assert not isinstance(first, LimitReached)
+        assert not isinstance(second, LimitReached)
         if reserved is None:
             assert isinstance(await world.counters.acquire(account.pool_plan()), LimitReached)
         await world.send(qualifier="live", times=2)
@@ -521,9 +520,7 @@ async def test_limits_that_make_room_wake_an_event_of_a_version_at_once(change: 
         await world.send(qualifier="live", times=2)
         assert world.runs == []
         more = {"f": {"live": ProvisionedConfig(2, 0.0, "7")}}
-        world.limits = (
-            provision(3, None) if change == "pool" else Limits(AccountLimits("a", 3, {}, provisioned=more))
-        )
+        world.limits = provision(3, None) if change == "pool" else Limits(AccountLimits("a", 3, {}, provisioned=more))
         world.limits.supersede(before)
         world.dispatcher.on_limits_changed()
         await settle()

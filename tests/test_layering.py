@@ -143,6 +143,7 @@ INNER: dict[str, tuple[str, ...]] = {
     "policy.events": ("policy.arn", "policy.os_text", "policy.payloads", "policy.store_url"),
     "policy.identity": ("invocation", "policy", "refusals"),
     "policy.payloads": ("invocation", "refusals"),
+    "policy.permissions": ("invocation", "policy.arn", "policy.control.paths"),
     "policy.requests": ("invocation", "policy.arn", "policy.payloads", "refusals"),
     "queue.redis": ("background", "policy.store_url", "queue.base", "queue.event", "store"),
     "queue.sqlite": ("policy.os_text", "queue.base", "queue.clock", "queue.event"),

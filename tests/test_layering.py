@@ -127,8 +127,27 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 INNER: dict[str, tuple[str, ...]] = {
     "admin.live": ("admin", "background", "counters.base", "policy", "queue.base", "telemetry.totals"),
     "chaos.events": ("chaos",),
-    "chaos.faults": ("chaos",),
+    "chaos.faults": ("chaos.calls", "chaos.cluster", "chaos.node", "chaos.quotas", "chaos.store", "chaos.wire"),
+    "chaos.judging": (
+        "chaos.backend",
+        "chaos.backend_server",
+        "chaos.calls",
+        "chaos.faults",
+        "chaos.quotas",
+        "chaos.scheduler_lag",
+        "chaos.wire",
+    ),
     "chaos.report": ("chaos",),
+    "chaos.traffic": (
+        "chaos.backend",
+        "chaos.calls",
+        "chaos.cluster",
+        "chaos.faults",
+        "chaos.judging",
+        "chaos.quotas",
+        "chaos.target",
+        "chaos.wire",
+    ),
     "cli.output": ("policy.os_text", "settings"),
     "counters.shared": (
         "background",

@@ -21,8 +21,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from invoke_gateway.chaos.judging.violations import Violation
 from invoke_gateway.chaos.report.verdict import FAILED
-from invoke_gateway.chaos.violations import Violation
 
 PACKAGE = Path(__file__).parents[2] / "gateway" / "invoke_gateway"
 SEED = 7

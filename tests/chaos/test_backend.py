@@ -12,10 +12,10 @@ import pytest_asyncio
 
 from invoke_gateway.chaos.backend import RecordingBackend, encode_request
 from invoke_gateway.chaos.calls import CallEnding, PlannedCall
-from invoke_gateway.chaos.clients import encode_call_head
-from invoke_gateway.chaos.history import CallHistory
+from invoke_gateway.chaos.judging.history import CallHistory
+from invoke_gateway.chaos.judging.violations import Violation
 from invoke_gateway.chaos.quotas import WHOLE, AccountQuota
-from invoke_gateway.chaos.violations import Violation
+from invoke_gateway.chaos.traffic.clients import encode_call_head
 from invoke_gateway.chaos.wire import HostPort, WireConnection
 
 ACCOUNT = AccountQuota("000000000000", 4)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from invoke_gateway.chaos.violations import Violation
+from invoke_gateway.chaos.judging.violations import Violation
 
 from . import broken
 from .broken import BREAKS, FAILED, PACKAGE, Edit, Outcome, copy_broken

@@ -9,11 +9,11 @@ from rich.console import Console
 from invoke_gateway.chaos.cluster import Sharing
 from invoke_gateway.chaos.faults.fault_log import TIMEOUT
 from invoke_gateway.chaos.faults.kinds import FaultKind
+from invoke_gateway.chaos.judging.violations import Violation
 from invoke_gateway.chaos.plan import ProvePlan
 from invoke_gateway.chaos.quotas import AccountQuota
 from invoke_gateway.chaos.report.progress import Progress
 from invoke_gateway.chaos.run import prove
-from invoke_gateway.chaos.violations import Violation
 
 LEASE_SECONDS = 1.0
 CERTAIN = (Violation.OVERSHOOT, Violation.GIVEN_AWAY, Violation.MISSING, Violation.TWICE, Violation.REFUSED_AND_RUN)

@@ -15,15 +15,16 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from invoke_gateway.chaos import final_check, target
-from invoke_gateway.chaos.history import CallHistory
+from invoke_gateway.chaos import target
+from invoke_gateway.chaos.judging.history import CallHistory
+from invoke_gateway.chaos.judging.violations import Violation
 from invoke_gateway.chaos.plan import ProvePlan
 from invoke_gateway.chaos.quotas import AccountQuota, Unusable
 from invoke_gateway.chaos.report.progress import Progress
 from invoke_gateway.chaos.report.verdict import CallsVerdict
 from invoke_gateway.chaos.run import prove
 from invoke_gateway.chaos.target import GatewayProcess
-from invoke_gateway.chaos.violations import Violation
+from invoke_gateway.chaos.traffic import final_check
 from invoke_gateway.chaos.wire import HostPort
 from tests.support.gateways import UNRATED, serving
 from tests.support.processes import free_port, listens, wait_until

@@ -14,11 +14,11 @@ from typing import Any
 
 from invoke_gateway.chaos.backend import encode_result
 from invoke_gateway.chaos.calls import CallEnding, GatewayInstance, PlannedCall
-from invoke_gateway.chaos.checker import check_answer, record_silence
-from invoke_gateway.chaos.clients import CallRoute, ClientBehaviour
 from invoke_gateway.chaos.cluster import GatewayCluster, Sharing
 from invoke_gateway.chaos.faults.proxy import Flow
-from invoke_gateway.chaos.history import CallHistory
+from invoke_gateway.chaos.judging.checker import check_answer, record_silence
+from invoke_gateway.chaos.judging.history import CallHistory
+from invoke_gateway.chaos.traffic.clients import CallRoute, ClientBehaviour
 from invoke_gateway.chaos.wire import HttpAnswer
 
 from .fake_sharing import SharedFake, SharedFlaw

@@ -13,7 +13,7 @@ import msgspec
 
 from .backend_server import BackendServer, CallPayload, GatewayConnection
 from .calls import CallEnding, CallRun, PlannedCall
-from .history import CallHistory
+from .judging.history import CallHistory
 from .wire import reset
 
 # More than one read of a connection, so that a response can be left, or break off, in its middle.

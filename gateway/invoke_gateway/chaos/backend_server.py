@@ -10,8 +10,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import msgspec
 
 from .calls import GatewayInstance
-from .concurrency_track import ConcurrencyHistory
-from .violations import Violation
+from .judging.concurrency_track import ConcurrencyHistory
+from .judging.violations import Violation
 from .wire import HostPort, TaskServer, read_body
 
 MAX_HEAD_BYTES = 1024 * 1024

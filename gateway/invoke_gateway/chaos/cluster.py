@@ -13,14 +13,14 @@ from typing import Any
 from zlib import crc32
 
 from .calls import GatewayInstance, PlannedCall
-from .clients import CallRoute
 from .faults.fault_log import LEASE
 from .faults.proxy import FaultProxy
-from .history import CallHistory
+from .judging.history import CallHistory
 from .node import ProxiedNode
 from .quotas import AccountQuota, Unusable, read_accounts
 from .store import SPAWN, SharedStore, store_for
 from .target import SERVE, fetch_limits, write_settings
+from .traffic.clients import CallRoute
 from .wire import HostPort
 
 # Short, so that a round is: each fault that is longer than a lease takes two of them.

@@ -11,20 +11,20 @@ from time import monotonic
 from .backend import RecordingBackend
 from .cluster import GatewayCluster, started_cluster
 from .faults.fault_log import FaultLog
-from .final_check import FinalCheck
-from .history import CallHistory
-from .limit_changes import LimitChanges
+from .judging.history import CallHistory
+from .judging.violations import Violation
 from .loop import allow_many_sockets, run_on_loop
-from .phases import Phases
 from .plan import LONGEST_TIMEOUT_SECONDS, ProvePlan
-from .preflight import run_preflight
 from .quotas import AccountQuota, Unusable, read_accounts
 from .report.progress import Progress
 from .report.verdict import CallsResult, CallsVerdict, sum_up
 from .scheduler_lag import SchedulerLag
 from .target import OWN_TIMEOUT_SECONDS, Died, GatewayTarget, Silent, find_reason_to_wait, started
-from .violations import Violation
-from .workload import Workload
+from .traffic.final_check import FinalCheck
+from .traffic.limit_changes import LimitChanges
+from .traffic.phases import Phases
+from .traffic.preflight import run_preflight
+from .traffic.workload import Workload
 
 # Where the gateway's time-out is not given it may be AWS's 900 s: then no backend hangs, and half of this is only
 # the time after which our functions count as ended. The gateway's must be at or above it.

@@ -16,9 +16,9 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, NamedTuple
 
-from .clients import CallRoute
-from .history import CallHistory
+from .judging.history import CallHistory
 from .quotas import CHANGED_FUNCTION, AccountQuota, Unusable, count_in_flight
+from .traffic.clients import CallRoute
 from .wire import HostPort, HttpAnswer, WireConnection
 
 START_SECONDS = 60.0

@@ -11,7 +11,7 @@ from invoke_gateway.chaos.events.dead_letters import DeadLetter
 from invoke_gateway.chaos.events.event import EventAnswer, EventFault, EventFaultKind, SentEvent
 from invoke_gateway.chaos.events.history import EventHistory
 from invoke_gateway.chaos.events.script import FUNCTIONS, Intent, RunEnding
-from invoke_gateway.chaos.violations import Violation, Violations
+from invoke_gateway.chaos.judging.violations import Violation, Violations
 
 BY_NAME = {function.name: function for function in reversed(FUNCTIONS)}
 

@@ -13,7 +13,7 @@ from invoke_gateway.chaos.events.plan import EventsPlan
 from invoke_gateway.chaos.events.run import prove_events
 from invoke_gateway.chaos.events.tables import render_events
 from invoke_gateway.chaos.events.verdict import EventsVerdict
-from invoke_gateway.chaos.violations import Violation
+from invoke_gateway.chaos.judging.violations import Violation
 from tests.chaos.fake_queue import Flaw
 
 # The others do not, and in so short a run a kill would explain what they do.

@@ -11,8 +11,8 @@ from invoke_gateway.chaos.events.checker import EventTally
 from invoke_gateway.chaos.events.plan import EventsPlan
 from invoke_gateway.chaos.events.tables import list_event_tables, render_events
 from invoke_gateway.chaos.events.verdict import EventsResult, EventsVerdict
+from invoke_gateway.chaos.judging.violations import Violation, Violations
 from invoke_gateway.chaos.report.console import print_verdict
-from invoke_gateway.chaos.violations import Violation, Violations
 
 
 def make_verdict(*violations: Violation) -> EventsVerdict:

@@ -8,13 +8,13 @@ import math
 import pytest
 
 from invoke_gateway.chaos.calls import CallEnding, GatewayInstance, PlannedCall
-from invoke_gateway.chaos.checker import check_answer
 from invoke_gateway.chaos.faults.fault_log import LEASE, TIMEOUT, FaultLog
 from invoke_gateway.chaos.faults.timeline import FAILED, FAILED_BY_BACKEND, UNANSWERED, Timeline
-from invoke_gateway.chaos.history import RELEASE_SECONDS, CallHistory
+from invoke_gateway.chaos.judging.checker import check_answer
+from invoke_gateway.chaos.judging.history import RELEASE_SECONDS, CallHistory
+from invoke_gateway.chaos.judging.violations import Violation
 from invoke_gateway.chaos.quotas import POOL, WHOLE, AccountQuota, QuotaLane
 from invoke_gateway.chaos.scheduler_lag import SchedulerLag
-from invoke_gateway.chaos.violations import Violation
 from invoke_gateway.chaos.wire import HttpAnswer
 
 LEASE_SECONDS, FUNCTION_SECONDS, TIMEOUT_SECONDS = 2.0, 9.0, 10.0

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 
 from invoke_gateway.chaos.calls import CallEnding
-from invoke_gateway.chaos.concurrency_track import Peak
+from invoke_gateway.chaos.judging.concurrency_track import Peak
+from invoke_gateway.chaos.judging.violations import Violation, Violations
 from invoke_gateway.chaos.report.verdict import CallsResult
-from invoke_gateway.chaos.violations import Violation, Violations
 
 
 def result(seed: int, highest: int, violations: Violations | None = None) -> CallsResult:

@@ -9,12 +9,12 @@ from rich.console import Console
 
 from invoke_gateway.chaos.faults.fault import InjectedFault, Recovery
 from invoke_gateway.chaos.faults.timeline import FAILED, Second
+from invoke_gateway.chaos.judging.violations import OF_EVENTS, OF_SHARED, Violation
 from invoke_gateway.chaos.quotas import RESERVED_REASON, UNRESERVED_REASON
 from invoke_gateway.chaos.report.calls import list_tables
 from invoke_gateway.chaos.report.console import print_verdict
 from invoke_gateway.chaos.report.html import render
 from invoke_gateway.chaos.report.verdict import CallsVerdict
-from invoke_gateway.chaos.violations import OF_EVENTS, OF_SHARED, Violation
 
 from .results import broken, result
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from invoke_gateway.chaos.judging.violations import OF_EVENTS, Violation, Violations
 from invoke_gateway.chaos.report.html import render
 from invoke_gateway.chaos.report.verdict import CallsVerdict
-from invoke_gateway.chaos.violations import OF_EVENTS, Violation, Violations
 
 from .results import broken, result
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from ..violations import Violation, Violations
+from ..judging.violations import Violation, Violations
 from .dead_letters import DeadLetter
 from .event import EventAnswer, EventFault, EventFaultKind, EventRun, SentEvent
 from .nemesis import RETURN_SECONDS

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from random import Random
 
 from ..calls import GatewayInstance
+from ..judging.violations import Violation
 from ..target import Died
-from ..violations import Violation
 from ..wire import HttpAnswer as Response
 from ..wire import WireConnection, encode_head
 from .cluster import EventCluster, EventNode

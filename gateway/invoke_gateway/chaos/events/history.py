@@ -12,7 +12,7 @@ import msgspec
 
 from ..backend_server import CallPayload
 from ..calls import GatewayInstance
-from ..concurrency_track import ConcurrencyHistory, ConcurrencyTrack
+from ..judging.concurrency_track import ConcurrencyHistory, ConcurrencyTrack
 from ..quotas import POOL, WHOLE
 from .event import EventAnswer, EventRun, SentEvent
 from .script import ACCOUNTS, Intent, RunEnding

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import NamedTuple
 
-from ..violations import Violation
+from ..judging.violations import Violation
 from .clients import Pace
 from .cluster import EventCluster, EventNode
 from .event import EventFault, EventFaultKind

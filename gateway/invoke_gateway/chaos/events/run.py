@@ -11,11 +11,11 @@ from random import Random
 from time import monotonic
 
 from ..calls import GatewayInstance
+from ..judging.violations import Violation
 from ..loop import allow_many_sockets, run_on_loop
 from ..scheduler_lag import SchedulerLag
 from ..store import SharedStore, store_for
 from ..target import Died, Silent
-from ..violations import Violation
 from .backend import BackendPort, EventBackend
 from .checker import EventChecker
 from .clients import Pace, hand_over_all

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
+from ..judging.violations import OF_EVENTS, Violation
 from ..report.verdict import SeedResult, SeedsVerdict
-from ..violations import OF_EVENTS, Violation
 from .checker import EventTally
 from .event import EventFault
 

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from ..history import CallHistory
+from ..judging.history import CallHistory
 from .verdict import CallsResult
 
 REFRESHES = 4  # per second

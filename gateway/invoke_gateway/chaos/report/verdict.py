@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar
 
-from ..concurrency_track import Peak
 from ..faults.fault import InjectedFault
-from ..history import CallHistory
-from ..violations import OF_EVENTS, OF_SHARED, Violation, Violations
+from ..judging.concurrency_track import Peak
+from ..judging.history import CallHistory
+from ..judging.violations import OF_EVENTS, OF_SHARED, Violation, Violations
 
 PASSED, FAILED, UNJUDGED, MISUSED = 0, 1, 2, 2
 

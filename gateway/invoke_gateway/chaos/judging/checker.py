@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import msgspec
 
-from .backend import encode_result
-from .backend_server import CallPayload
-from .calls import CallEnding, PlannedCall
-from .faults.timeline import FAILED, FAILED_BY_BACKEND, UNANSWERED
+from ..backend import encode_result
+from ..backend_server import CallPayload
+from ..calls import CallEnding, PlannedCall
+from ..faults.timeline import FAILED, FAILED_BY_BACKEND, UNANSWERED
+from ..quotas import UNRESERVED_REASON
+from ..wire import HttpAnswer
 from .history import CallHistory
-from .quotas import UNRESERVED_REASON
 from .violations import Violation
-from .wire import HttpAnswer
 
 # A backend that failed like this has never sent a whole answer.
 _NEVER_ANSWER = (

@@ -13,11 +13,11 @@ from collections.abc import Awaitable
 import pytest
 from rich.console import Console
 
-from invoke_gateway.chaos import workload
 from invoke_gateway.chaos.cluster import Sharing
 from invoke_gateway.chaos.faults import fault_log
 from invoke_gateway.chaos.faults.fault_log import TIMEOUT
 from invoke_gateway.chaos.faults.kinds import FaultKind
+from invoke_gateway.chaos.judging.violations import Violation
 from invoke_gateway.chaos.plan import ProvePlan
 from invoke_gateway.chaos.quotas import UNRESERVED_REASON, AccountQuota
 from invoke_gateway.chaos.report.calls import list_tables
@@ -26,7 +26,7 @@ from invoke_gateway.chaos.report.html import render
 from invoke_gateway.chaos.report.progress import Progress
 from invoke_gateway.chaos.report.verdict import CallsVerdict
 from invoke_gateway.chaos.run import prove
-from invoke_gateway.chaos.violations import Violation
+from invoke_gateway.chaos.traffic import workload
 
 from .fake_sharing import SharedFlaw
 

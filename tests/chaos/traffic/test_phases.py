@@ -7,12 +7,12 @@ from random import Random
 
 import pytest
 
-from invoke_gateway.chaos import phases
 from invoke_gateway.chaos.calls import CallEnding, PlannedCall
-from invoke_gateway.chaos.clients import CallRoute, ClientBehaviour
-from invoke_gateway.chaos.history import CallHistory
-from invoke_gateway.chaos.phases import Phases
+from invoke_gateway.chaos.judging.history import CallHistory
 from invoke_gateway.chaos.quotas import AccountQuota
+from invoke_gateway.chaos.traffic import phases
+from invoke_gateway.chaos.traffic.clients import CallRoute, ClientBehaviour
+from invoke_gateway.chaos.traffic.phases import Phases
 from invoke_gateway.chaos.wire import HostPort
 
 ACCOUNTS = [AccountQuota("000000000000", 10, {"checkout": 3, "closed": 0}), AccountQuota("111122223333", 4)]

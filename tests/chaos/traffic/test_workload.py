@@ -12,11 +12,11 @@ from random import Random
 import pytest
 from rich.console import Console
 
-from invoke_gateway.chaos import workload
 from invoke_gateway.chaos.cluster import Sharing
 from invoke_gateway.chaos.faults.fault_log import TIMEOUT, FaultLog
 from invoke_gateway.chaos.faults.kinds import FaultKind
-from invoke_gateway.chaos.history import CallHistory
+from invoke_gateway.chaos.judging.history import CallHistory
+from invoke_gateway.chaos.judging.violations import Violation
 from invoke_gateway.chaos.plan import ProvePlan
 from invoke_gateway.chaos.quotas import UNRESERVED_REASON, AccountQuota, Unusable
 from invoke_gateway.chaos.report.calls import list_tables
@@ -25,12 +25,12 @@ from invoke_gateway.chaos.report.html import render
 from invoke_gateway.chaos.report.progress import Progress
 from invoke_gateway.chaos.report.verdict import CallsVerdict, sum_up
 from invoke_gateway.chaos.run import prove
-from invoke_gateway.chaos.violations import Violation
-from invoke_gateway.chaos.workload import Workload
+from invoke_gateway.chaos.traffic import workload
+from invoke_gateway.chaos.traffic.workload import Workload
 from tests.support.virtual_time import run_in_virtual_time
 
-from .fake_sharing import SharedFlaw
-from .virtual_cluster import VirtualCluster, invoke
+from ..fake_sharing import SharedFlaw
+from ..virtual_cluster import VirtualCluster, invoke
 
 SMALL = [AccountQuota("000000000000", 6, {"checkout": 2})]
 LEASE_SECONDS = 1.0

@@ -10,12 +10,12 @@ from rich.console import Console
 
 from invoke_gateway.chaos.calls import PlannedCall
 from invoke_gateway.chaos.cluster import Sharing
-from invoke_gateway.chaos.limit_changes import CHANGES, ChangesHistory, LimitInForce
+from invoke_gateway.chaos.judging.violations import Violation
 from invoke_gateway.chaos.plan import ProvePlan
 from invoke_gateway.chaos.quotas import CHANGED_FUNCTION, AccountQuota
 from invoke_gateway.chaos.report.progress import Progress
 from invoke_gateway.chaos.run import prove
-from invoke_gateway.chaos.violations import Violation
+from invoke_gateway.chaos.traffic.limit_changes import CHANGES, ChangesHistory, LimitInForce
 
 ACCOUNT = AccountQuota("000000000000", 12, {"checkout": 2})
 

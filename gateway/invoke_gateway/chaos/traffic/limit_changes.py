@@ -15,15 +15,15 @@ from random import Random
 from time import monotonic
 from typing import NamedTuple
 
-from .backend import RecordingBackend
-from .calls import CallRun, PlannedCall
+from ..backend import RecordingBackend
+from ..calls import CallRun, PlannedCall
+from ..cluster import GatewayCluster
+from ..judging.concurrency_track import ConcurrencyTrack
+from ..judging.history import CallHistory
+from ..judging.violations import Violation
+from ..quotas import CHANGED_FUNCTION, AccountQuota, QuotaLane
+from ..wire import HostPort, WireConnection, encode_head
 from .clients import ClientBehaviour, invoke
-from .cluster import GatewayCluster
-from .concurrency_track import ConcurrencyTrack
-from .history import CallHistory
-from .quotas import CHANGED_FUNCTION, AccountQuota, QuotaLane
-from .violations import Violation
-from .wire import HostPort, WireConnection, encode_head
 
 CHANGE_SECONDS = 0.2
 CHANGES = 30

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from invoke_gateway.chaos.calls import CallEnding, PlannedCall
-from invoke_gateway.chaos.history import CallHistory
+from invoke_gateway.chaos.judging.history import CallHistory
+from invoke_gateway.chaos.judging.violations import Violation
 from invoke_gateway.chaos.quotas import POOL, WHOLE, AccountQuota, QuotaLane
-from invoke_gateway.chaos.violations import Violation
 
 ACCOUNT = "000000000000"
 FUNCTION_SECONDS, TIMEOUT_SECONDS = 1.5, 3.0

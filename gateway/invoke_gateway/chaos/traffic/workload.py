@@ -12,16 +12,16 @@ import math
 from collections.abc import Callable, Collection, Coroutine, Iterator
 from random import Random
 
-from .calls import CallEnding, PlannedCall
+from ..calls import CallEnding, PlannedCall
+from ..cluster import GatewayCluster
+from ..faults.fault import InjectedFault, Recovery
+from ..faults.fault_log import TIMEOUT, FaultLog
+from ..faults.kinds import FaultKind, PlannedFault, plan_faults
+from ..faults.nemesis import Nemesis
+from ..faults.timeline import AFTER_SECONDS, BEFORE_SECONDS, SAMPLE_SECONDS, Timeline
+from ..judging.violations import Violation
+from ..quotas import AccountQuota, QuotaLane
 from .clients import CallRoute, ClientBehaviour, invoke
-from .cluster import GatewayCluster
-from .faults.fault import InjectedFault, Recovery
-from .faults.fault_log import TIMEOUT, FaultLog
-from .faults.kinds import FaultKind, PlannedFault, plan_faults
-from .faults.nemesis import Nemesis
-from .faults.timeline import AFTER_SECONDS, BEFORE_SECONDS, SAMPLE_SECONDS, Timeline
-from .quotas import AccountQuota, QuotaLane
-from .violations import Violation
 
 CALL_SECONDS = (0.1, 0.5)
 RETRY_SECONDS = (0.08, 0.16)

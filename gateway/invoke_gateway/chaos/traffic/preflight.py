@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from random import Random
 
-from .backend import RecordingBackend
-from .calls import CallEnding, PlannedCall
+from ..backend import RecordingBackend
+from ..calls import CallEnding, PlannedCall
+from ..judging.history import CallHistory
+from ..quotas import AccountQuota, Unusable
+from ..target import GatewayTarget
 from .clients import CallRoute, ClientBehaviour, invoke
-from .history import CallHistory
-from .quotas import AccountQuota, Unusable
-from .target import GatewayTarget
 
 PATIENCE = 10.0  # seconds for a call to come through
 

@@ -13,11 +13,11 @@ from itertools import count
 from random import Random
 from typing import Any, NamedTuple
 
-from .backend import RecordingBackend
-from .calls import CallEnding, PlannedCall
+from ..backend import RecordingBackend
+from ..calls import CallEnding, PlannedCall
+from ..judging.violations import Violation
+from ..quotas import AccountQuota, QuotaLane, count_in_flight
 from .clients import CallRoute, ClientBehaviour, invoke
-from .quotas import AccountQuota, QuotaLane, count_in_flight
-from .violations import Violation
 
 PATIENCE = 30.0  # seconds in which a gateway may get to 0 in flight once nothing runs any more
 PAUSE = 0.05

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Generic, TypeVar
 
-from .quotas import POOL, WHOLE, AccountQuota
+from ..quotas import POOL, WHOLE, AccountQuota
 from .violations import Violation, Violations
 
 S = TypeVar("S")  # a request that a client sent

@@ -14,9 +14,9 @@ import asyncio
 from random import Random
 from typing import TypeVar
 
-from .calls import CallEnding, PlannedCall
+from ..calls import CallEnding, PlannedCall
+from ..quotas import POOL, AccountQuota, QuotaLane
 from .clients import CallRoute, ClientBehaviour, invoke, invoke_pipelined
-from .quotas import POOL, AccountQuota, QuotaLane
 
 T = TypeVar("T")
 

@@ -8,12 +8,12 @@ from contextlib import suppress
 from enum import StrEnum
 from random import Random
 
-from .backend import encode_request
-from .calls import PlannedCall
-from .checker import check_answer, record_silence
-from .history import CallHistory
-from .violations import Violation
-from .wire import HostPort, HttpAnswer, WireConnection, encode_head
+from ..backend import encode_request
+from ..calls import PlannedCall
+from ..judging.checker import check_answer, record_silence
+from ..judging.history import CallHistory
+from ..judging.violations import Violation
+from ..wire import HostPort, HttpAnswer, WireConnection, encode_head
 
 SMALL_RECEIVE_BUFFER = 4096
 LONGEST_STALL = 0.6  # seconds

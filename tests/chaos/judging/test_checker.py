@@ -8,10 +8,10 @@ import pytest
 
 from invoke_gateway.chaos.backend import encode_result
 from invoke_gateway.chaos.calls import CallEnding, PlannedCall
-from invoke_gateway.chaos.checker import check_answer
-from invoke_gateway.chaos.history import CallHistory
+from invoke_gateway.chaos.judging.checker import check_answer
+from invoke_gateway.chaos.judging.history import CallHistory
+from invoke_gateway.chaos.judging.violations import Violation
 from invoke_gateway.chaos.quotas import RESERVED_REASON, UNRESERVED_REASON, AccountQuota
-from invoke_gateway.chaos.violations import Violation
 from invoke_gateway.chaos.wire import HttpAnswer
 
 ACCOUNT = AccountQuota("000000000000", 1)

@@ -19,12 +19,12 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from time import monotonic
 
-from .calls import CallRun, PlannedCall
+from ..calls import CallRun, PlannedCall
+from ..faults.fault_log import FaultLog
+from ..faults.timeline import Timeline
+from ..quotas import WHOLE, AccountQuota, QuotaLane
+from ..scheduler_lag import SchedulerLag
 from .concurrency_track import ConcurrencyHistory, ConcurrencyTrack
-from .faults.fault_log import FaultLog
-from .faults.timeline import Timeline
-from .quotas import WHOLE, AccountQuota, QuotaLane
-from .scheduler_lag import SchedulerLag
 from .violations import Violation
 
 # Where gateways share a count, a slot that a call has given back is on its way to the store for a while.

@@ -7,14 +7,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from invoke_gateway.chaos import workload
 from invoke_gateway.chaos.calls import GatewayInstance, PlannedCall
-from invoke_gateway.chaos.clients import CallRoute
 from invoke_gateway.chaos.faults.fault_log import FaultLog
-from invoke_gateway.chaos.history import CallHistory
+from invoke_gateway.chaos.judging.history import CallHistory
 from invoke_gateway.chaos.quotas import AccountQuota
+from invoke_gateway.chaos.traffic import workload
+from invoke_gateway.chaos.traffic.clients import CallRoute
+from invoke_gateway.chaos.traffic.workload import Workload
 from invoke_gateway.chaos.wire import HostPort
-from invoke_gateway.chaos.workload import Workload
 
 ACCOUNT = AccountQuota("000000000000", 2, {"checkout": 1})
 POOL = ACCOUNT.lanes[0]

@@ -1,0 +1,1 @@
+"""Sends calls to the gateway under test: before, during and after the faults."""

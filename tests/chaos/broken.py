@@ -33,7 +33,7 @@ SHARED_FOR_LONGER = "--gateways 2 --redis spawn --lease 4"  # what lasts for a p
 TAKE, PRELUDE, RENEW = (f"counters/shared/scripts/{name}.lua" for name in ("take", "prelude", "renew"))
 MEMORY, SHARED_COUNTERS = "counters/local_slots.py", "counters/shared/counters.py"
 SUPERVISOR = "workers/supervisor.py"
-DISPATCHER, SETTLING, SQLITE = "queue/dispatcher.py", "queue/settlement.py", "queue/sqlite/store.py"
+DISPATCHER, SETTLING, SQLITE = "queue/dispatcher.py", "queue/outcomes/settlement.py", "queue/sqlite/store.py"
 EVENTS = "--events 1500 --fault-count 4"
 
 

@@ -19,8 +19,8 @@ import pytest
 
 from invoke_gateway.destinations.targets import Destinations
 from invoke_gateway.queue.base import DeliveryFailed
-from invoke_gateway.queue.destination_records import make_record
 from invoke_gateway.queue.event import FunctionAnswer
+from invoke_gateway.queue.outcomes.destination_records import make_record
 from tests.support.events import ARN, ended
 from tests.support.processes import wait_until
 

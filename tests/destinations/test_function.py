@@ -9,7 +9,7 @@ import pytest
 
 from invoke_gateway.destinations.targets import Destinations
 from invoke_gateway.queue.base import DeliveryFailed, StoreError
-from invoke_gateway.queue.destination_records import make_record
+from invoke_gateway.queue.outcomes.destination_records import make_record
 from tests.support.events import ended
 
 OTHER = "111122223333"

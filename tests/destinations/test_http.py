@@ -11,7 +11,7 @@ import pytest
 
 from invoke_gateway.destinations.targets import Destinations
 from invoke_gateway.queue.base import DeliveryFailed
-from invoke_gateway.queue.destination_records import make_record
+from invoke_gateway.queue.outcomes.destination_records import make_record
 from tests.support.backends import (
     BackendCall,
     BackendConnection,

@@ -14,7 +14,7 @@ from invoke_gateway.destinations.message import make_message
 from invoke_gateway.destinations.stream import make_fields
 from invoke_gateway.policy.events.destination_url import HttpTarget, parse_destination_url
 from invoke_gateway.policy.events.event_rules import Kind
-from invoke_gateway.queue.destination_records import make_record
+from invoke_gateway.queue.outcomes.destination_records import make_record
 from tests.support.events import ended
 
 PAGE = (Path(__file__).parents[2] / "docs" / "guides" / "async-targets.md").read_text()

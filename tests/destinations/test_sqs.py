@@ -13,8 +13,8 @@ import pytest
 from invoke_gateway.destinations.sqs import MOST_BYTES, missing_extra
 from invoke_gateway.destinations.targets import Destinations
 from invoke_gateway.queue.base import DeliveryFailed
-from invoke_gateway.queue.destination_records import make_record
 from invoke_gateway.queue.event import FunctionAnswer
+from invoke_gateway.queue.outcomes.destination_records import make_record
 from tests.live import servers
 from tests.support.backends import ScriptedBackend, says
 from tests.support.events import ended

@@ -10,7 +10,7 @@ import pytest
 from invoke_gateway.destinations.stream import REMEMBERED_SECONDS
 from invoke_gateway.destinations.targets import Destinations
 from invoke_gateway.queue.base import DeliveryFailed
-from invoke_gateway.queue.destination_records import make_record
+from invoke_gateway.queue.outcomes.destination_records import make_record
 from tests.support.addresses import find_own_address
 from tests.support.events import ARN, ended
 from tests.support.processes import free_port, wait_until

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from invoke_gateway.queue.history import ENDS
+from invoke_gateway.queue.outcomes.history import ENDS
 from tests.cli.commands import flags_of
 
 TEXT = (Path(__file__).parents[2] / "docs" / "guides" / "async-operations.md").read_text()

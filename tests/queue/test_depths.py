@@ -22,7 +22,7 @@ from invoke_gateway.queue.depths import (
     count_stored,
     fold_names,
 )
-from invoke_gateway.queue.lanes import FunctionQueue
+from invoke_gateway.queue.scheduling.lanes import FunctionQueue
 from tests.queue.test_dispatcher import DLQ, ERROR, World
 from tests.support.dispatching import settle
 

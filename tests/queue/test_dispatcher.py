@@ -22,12 +22,12 @@ from invoke_gateway.policy.control.state import ProvisionedConfig
 from invoke_gateway.policy.events.event_rules import Delays, EventRules, EventTargets
 from invoke_gateway.policy.limits import AccountLimits, FunctionLimits, Limits
 from invoke_gateway.queue.base import DeliveryFailed, StoreError
-from invoke_gateway.queue.delivery import Deliveries
 from invoke_gateway.queue.dispatcher import Dispatcher
 from invoke_gateway.queue.event import Event
 from invoke_gateway.queue.from_request import make_event
+from invoke_gateway.queue.outcomes.delivery import Deliveries
 from invoke_gateway.queue.runner import Admitted, Runner
-from invoke_gateway.queue.slot_gate import SlotGate
+from invoke_gateway.queue.scheduling.slot_gate import SlotGate
 from invoke_gateway.telemetry.event_totals import EventTotals
 from tests.support.dispatching import Clock, MemoryStore, settle
 

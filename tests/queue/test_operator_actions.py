@@ -10,9 +10,9 @@ import pytest
 from invoke_gateway.backend_errors import BackendUnreachable
 from invoke_gateway.policy.events.event_rules import EventRules, EventTargets
 from invoke_gateway.queue.event import Event
-from invoke_gateway.queue.history import DROPPED
-from invoke_gateway.queue.lanes import QueueKind, name_lane
 from invoke_gateway.queue.operator_actions import ActionResult, EventFilter, EventStatus, OperatorActions, name_of
+from invoke_gateway.queue.outcomes.history import DROPPED
+from invoke_gateway.queue.scheduling.lanes import QueueKind, name_lane
 from tests.queue.test_dispatcher import DLQ, ERROR, OK, World
 from tests.support.dispatching import settle
 

@@ -16,9 +16,9 @@ from click.testing import CliRunner, Result
 
 from invoke_gateway.cli.main import main
 from invoke_gateway.queue.base import LaneBacklog
-from invoke_gateway.queue.lanes import LaneName, QueueKind, name_lane, split_lane
 from invoke_gateway.queue.location import find_file
 from invoke_gateway.queue.origin import Origin, describe_backend
+from invoke_gateway.queue.scheduling.lanes import LaneName, QueueKind, name_lane, split_lane
 from tests.support import clients
 from tests.support.backends import ScriptedBackend, says
 from tests.support.gateways import GatewayUnderTest, eventually, serving

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from ..queue.adoption import Adoption, AdoptionResult, Decision
 from ..queue.depths import Depths, QueueMonitor, add_depths
-from ..queue.history import EndedEvent, EndedEvents, HistoryFilter
 from ..queue.operator_actions import Action, OperatorActions
+from ..queue.outcomes.history import EndedEvent, EndedEvents, HistoryFilter
 from .queue import EventQuery, QueueState
 from .queue_documents import Row, describe_all, in_thread
 

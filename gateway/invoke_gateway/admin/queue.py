@@ -12,9 +12,9 @@ from starlette.routing import Route
 
 from ..queue.adoption import AdoptionResult, AmbiguousOrigin, Decision
 from ..queue.depths import STATES, Depths
-from ..queue.history import ENDS, MOST_ENDED, EndedEvent, HistoryFilter
 from ..queue.operator_actions import Action, EventFilter
 from ..queue.origin import Held
+from ..queue.outcomes.history import ENDS, MOST_ENDED, EndedEvent, HistoryFilter
 from .json_documents import (
     ACCOUNT,
     FUNCTION,

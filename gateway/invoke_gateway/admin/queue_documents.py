@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 from ..queue.depths import STATES, Depth, Depths
 from ..queue.event import FunctionAnswer, Outcome
-from ..queue.history import EndedEvent
 from ..queue.operator_actions import EventStatus, name_of
 from ..queue.origin import Held
+from ..queue.outcomes.history import EndedEvent
 
 Row = dict[str, Any]
 T = TypeVar("T")

@@ -14,7 +14,7 @@ from ..counters.base import SharedState, SlotCounts
 from ..policy.counter_names import split_counter
 from ..policy.limits import Limits
 from ..queue.base import StoreError
-from ..queue.history import HistoryFilter
+from ..queue.outcomes.history import HistoryFilter
 from ..telemetry.reload_state import ReloadState
 from .json_documents import answer_json
 from .live.document import LiveSnapshot

@@ -33,15 +33,15 @@ from ..policy.recursion import TRACE_HEADER, extend, hash_function, is_loop
 from ..queue.adoption import Adoption, log_start
 from ..queue.base import CannotOpen
 from ..queue.clock import Clock
-from ..queue.delivery import Deliveries
 from ..queue.depths import SCRAPE_SECONDS, QueueGauges, QueueMonitor
 from ..queue.dispatcher import Dispatcher
 from ..queue.event import Event
 from ..queue.from_request import invoke_scope, make_event
 from ..queue.operator_actions import OperatorActions
 from ..queue.origin import Origin, describe_backend
+from ..queue.outcomes.delivery import Deliveries
 from ..queue.runner import Admitted, Runner
-from ..queue.slot_gate import SlotGate
+from ..queue.scheduling.slot_gate import SlotGate
 from ..refusals import Refusal
 from ..settings import Settings
 from ..telemetry.event_metrics import Events

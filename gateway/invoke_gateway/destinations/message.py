@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..policy.events.event_rules import Kind
-from ..queue.destination_records import Attributes, delivery_id, make_attributes, make_record
 from ..queue.event import Event
+from ..queue.outcomes.destination_records import Attributes, delivery_id, make_attributes, make_record
 
 
 class Message(NamedTuple):

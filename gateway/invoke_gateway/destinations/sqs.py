@@ -14,7 +14,7 @@ from typing import Any
 
 from ..policy.events.destination_url import SqsTarget
 from ..queue.base import DeliveryFailed
-from ..queue.destination_records import NO_CHARACTER
+from ..queue.outcomes.destination_records import NO_CHARACTER
 from .message import Message
 
 # Body and attributes together (SQS API reference, SendMessage). A queue may have a lower bound, which its error names.

@@ -13,8 +13,8 @@ import msgspec
 from ..policy.limits import OTHER, Limits
 from .base import LaneBacklog, StoreError
 from .dispatcher import Dispatcher
-from .lanes import FunctionQueue, QueueKind, split_lane
 from .origin import Held, Origin
+from .scheduling.lanes import FunctionQueue, QueueKind, split_lane
 
 log = logging.getLogger("invoke_gateway")
 

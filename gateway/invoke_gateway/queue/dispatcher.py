@@ -21,19 +21,19 @@ from ..policy.concurrency import Claim, LimitReached, Plan, without_rates
 from ..policy.events.event_rules import Condition, Delays, EventRules
 from ..policy.limits import Limits
 from .base import LaneBacklog, Store, StoreError
-from .delivery import Deliveries
 from .event import Event
 from .event_tasks import FAILED_PAUSE, NAME, EventTasks
-from .history import EndedEvents
 from .intake import Intake
-from .lanes import FunctionQueue, QueueKind
-from .misconfigured import Misconfigured
 from .origin import Origin
-from .prefetch import MOST_READY, Prefetch
+from .outcomes.delivery import Deliveries
+from .outcomes.history import EndedEvents
+from .outcomes.misconfigured import Misconfigured
+from .outcomes.settlement import EventRecorder, Settlement
 from .runner import Runner
-from .settlement import EventRecorder, Settlement
-from .slot_gate import SlotGate, SlotRequest
-from .timers import CallLater
+from .scheduling.lanes import FunctionQueue, QueueKind
+from .scheduling.prefetch import MOST_READY, Prefetch
+from .scheduling.slot_gate import SlotGate, SlotRequest
+from .scheduling.timers import CallLater
 
 log = logging.getLogger("invoke_gateway")
 

@@ -10,7 +10,7 @@ from ..policy.recursion import TRACE_HEADER
 from ..policy.requests.caller import keep_signature
 from ..policy.requests.request_target import canonical_path
 from .event import NO_PAYLOAD, Event, Headers
-from .lanes import QueueKind, name_lane
+from .scheduling.lanes import QueueKind, name_lane
 
 # Headers of this one request. An asynchronous invocation has neither log tail nor client context. The gateway counts
 # its attempts, and makes the other headers again when it runs.

@@ -9,11 +9,11 @@ from typing import Any
 from ..policy.events.event_rules import Condition
 from .base import Store
 from .event import Event
-from .history import EndedEvents, describe_end
-from .lanes import FunctionQueue
 from .origin import Origin
-from .prefetch import Prefetch
-from .settlement import EventRecorder, Settlement
+from .outcomes.history import EndedEvents, describe_end
+from .outcomes.settlement import EventRecorder, Settlement
+from .scheduling.lanes import FunctionQueue
+from .scheduling.prefetch import Prefetch
 
 
 class Intake:

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 from .dispatcher import Dispatcher
 from .event import Event
-from .lanes import QueueKind, split_lane
+from .scheduling.lanes import QueueKind, split_lane
 
 log = logging.getLogger("invoke_gateway")
 

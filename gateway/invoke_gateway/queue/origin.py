@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from ..policy.limits import DEFAULT_ACCOUNT
 from .base import LaneBacklog
 from .event import Event
-from .lanes import QueueKind, name_lane, split_lane
+from .scheduling.lanes import QueueKind, name_lane, split_lane
 
 UNKNOWN = "unknown"
 """Names the origin of lanes without one."""

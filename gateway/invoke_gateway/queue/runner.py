@@ -14,7 +14,7 @@ from ..invocation import Function, Invocation, InvocationType, Operation
 from ..policy.concurrency import Plan
 from ..policy.events.function_errors import FunctionErrors
 from .event import Event, Headers
-from .run_result import RunResult, judge_fault, judge_full, judge_response
+from .outcomes.run_result import RunResult, judge_fault, judge_full, judge_response
 
 log = logging.getLogger("invoke_gateway")
 

@@ -18,9 +18,9 @@ from ..queue.adoption import AdoptionResult, AmbiguousOrigin, Decision
 from ..queue.base import StoreError
 from ..queue.clock import Clock
 from ..queue.depths import SCRAPE_SECONDS, Depth, Depths, QueueGauges, add_depths, fold_names
-from ..queue.history import EndedEvent, HistoryFilter, select_newest
 from ..queue.operator_actions import Action, EventFilter
 from ..queue.origin import Held
+from ..queue.outcomes.history import EndedEvent, HistoryFilter, select_newest
 from .channel import NO_WORKER, WorkerGone
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from enum import Enum
 from math import inf
 from typing import NamedTuple
 
-from .event import Event
+from ..event import Event
 
 
 class QueueKind(Enum):

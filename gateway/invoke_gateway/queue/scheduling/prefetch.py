@@ -12,11 +12,11 @@ from collections.abc import Callable, Coroutine
 from math import inf
 from typing import Any
 
-from ..policy.events.event_rules import Delays
-from .base import ClaimedEvents, Store, StoreError
-from .event import Event
+from ...policy.events.event_rules import Delays
+from ..base import ClaimedEvents, Store, StoreError
+from ..event import Event
+from ..origin import Origin
 from .lanes import FunctionQueue, QueueKind, RoundRobin
-from .origin import Origin
 from .slot_gate import Blocked
 from .timers import CallLater, Timers
 

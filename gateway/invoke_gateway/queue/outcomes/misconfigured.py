@@ -10,9 +10,9 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from .lanes import FunctionQueue
+from ..scheduling.lanes import FunctionQueue
+from ..scheduling.timers import CallLater, Handle
 from .run_result import RunResult
-from .timers import CallLater, Handle
 
 log = logging.getLogger("invoke_gateway")
 

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from ..backend_errors import (
+from ...backend_errors import (
     BackendConnectTimeout,
     BackendError,
     BackendFirstByteTimeout,
@@ -18,13 +18,13 @@ from ..backend_errors import (
     BackendUnreachable,
     BackendUntrusted,
 )
-from ..policy.concurrency import Claim, LimitReached, Plan, list_limited_counters
-from ..policy.events.function_errors import UNNAMED, FunctionErrors
-from ..policy.events.retryable_responses import RunVerdict, find_error_code, judge_answer
-from ..policy.payloads.content_coding import CannotDecode, DecodedTooLarge, read_payload, wrap
-from ..policy.payloads.json_members import find_string
-from ..policy.payloads.payload import make_too_large_error
-from .event import FunctionAnswer
+from ...policy.concurrency import Claim, LimitReached, Plan, list_limited_counters
+from ...policy.events.function_errors import UNNAMED, FunctionErrors
+from ...policy.events.retryable_responses import RunVerdict, find_error_code, judge_answer
+from ...policy.payloads.content_coding import CannotDecode, DecodedTooLarge, read_payload, wrap
+from ...policy.payloads.json_members import find_string
+from ...policy.payloads.payload import make_too_large_error
+from ..event import FunctionAnswer
 
 _NOT_REACHED = (BackendUnreachable, BackendConnectTimeout, BackendUntrusted)
 _TOO_LONG = (BackendTimeout, BackendFirstByteTimeout, BackendIdleTimeout)

@@ -8,9 +8,9 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from ..policy.events.event_rules import Condition
-from ..policy.payloads.json_members import find_string
-from .event import Event
+from ...policy.events.event_rules import Condition
+from ...policy.payloads.json_members import find_string
+from ..event import Event
 
 MOST_ENDED = 100  # that succeeded, and as many that did not, so that failures outlast a flood of successes
 _MOST_TEXT = 300  # characters of an error

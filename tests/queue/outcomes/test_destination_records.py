@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invoke_gateway.queue.destination_records import NO_CHARACTER, delivery_id, make_attributes, make_record
 from invoke_gateway.queue.event import Event, FunctionAnswer, decode_event, encode_head
+from invoke_gateway.queue.outcomes.destination_records import NO_CHARACTER, delivery_id, make_attributes, make_record
 from tests.support.events import ARN, ended
 
 

@@ -7,7 +7,7 @@ from invoke_gateway.exchange import Slot
 from invoke_gateway.policy.concurrency import LimitReached
 from invoke_gateway.policy.control.state import ProvisionedConfig
 from invoke_gateway.policy.limits import AccountLimits, FunctionLimits
-from invoke_gateway.queue.slot_gate import Blocked, SlotGate
+from invoke_gateway.queue.scheduling.slot_gate import Blocked, SlotGate
 
 
 def make_account(reserved: int | None) -> AccountLimits:

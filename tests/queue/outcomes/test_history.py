@@ -8,8 +8,8 @@ import pytest
 
 from invoke_gateway.policy.events.event_rules import EventRules, EventTargets
 from invoke_gateway.queue.event import Event, FunctionAnswer
-from invoke_gateway.queue.history import MOST_ENDED, EndedEvents, HistoryFilter, describe_end
 from invoke_gateway.queue.operator_actions import OperatorActions
+from invoke_gateway.queue.outcomes.history import MOST_ENDED, EndedEvents, HistoryFilter, describe_end
 from tests.queue.test_dispatcher import DLQ, ERROR, SUCCESS, World
 from tests.support.dispatching import settle
 

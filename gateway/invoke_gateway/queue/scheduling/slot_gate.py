@@ -10,8 +10,8 @@ from collections.abc import Callable
 from time import monotonic
 from typing import NamedTuple, Protocol
 
-from ..policy.concurrency import Lane, Plan
-from ..policy.events.event_rules import Share
+from ...policy.concurrency import Lane, Plan
+from ...policy.events.event_rules import Share
 
 
 class SlotsInUse(Protocol):

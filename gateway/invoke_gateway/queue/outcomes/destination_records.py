@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from ..policy.events.event_rules import Kind
-from ..policy.payloads.json_members import find_string
-from ..policy.payloads.json_text import find_json_error
-from .event import Event, Outcome
+from ...policy.events.event_rules import Kind
+from ...policy.payloads.json_members import find_string
+from ...policy.payloads.json_text import find_json_error
+from ..event import Event, Outcome
 
 MOST_ERROR_MESSAGE_BYTES = 1024
 FUNCTION_ERROR = 200  # the status with which a function error is answered, so a dead-letter message's ErrorCode of one

@@ -6,9 +6,9 @@ import logging
 
 import pytest
 
-from invoke_gateway.queue.lanes import FunctionQueue, QueueKind, name_lane
-from invoke_gateway.queue.misconfigured import SHORTEST_SECONDS, Misconfigured
-from invoke_gateway.queue.run_result import RunResult
+from invoke_gateway.queue.outcomes.misconfigured import SHORTEST_SECONDS, Misconfigured
+from invoke_gateway.queue.outcomes.run_result import RunResult
+from invoke_gateway.queue.scheduling.lanes import FunctionQueue, QueueKind, name_lane
 from tests.support.dispatching import Clock
 
 REFUSED = RunResult("misconfigured", code=403, message="no", remedy="403. Allow it.")

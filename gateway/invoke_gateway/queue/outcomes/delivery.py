@@ -7,10 +7,10 @@ from collections.abc import Callable
 from math import inf
 from random import random
 
-from ..policy.events.event_rules import Delays, EventTargets, back_off
-from ..policy.os_text import printable
-from .base import Deliver, DeliveryFailed
-from .event import Event
+from ...policy.events.event_rules import Delays, EventTargets, back_off
+from ...policy.os_text import printable
+from ..base import Deliver, DeliveryFailed
+from ..event import Event
 
 log = logging.getLogger("invoke_gateway")
 

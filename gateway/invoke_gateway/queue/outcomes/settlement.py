@@ -9,18 +9,18 @@ from collections.abc import Callable
 from math import inf
 from typing import Protocol
 
-from ..policy.concurrency import Plan
-from ..policy.events.event_rules import Condition, Delays, EventRules, after_function_error, after_return, back_off
-from ..policy.limits import Limits
-from .base import Store
+from ...policy.concurrency import Plan
+from ...policy.events.event_rules import Condition, Delays, EventRules, after_function_error, after_return, back_off
+from ...policy.limits import Limits
+from ..base import Store
+from ..event import Event, Outcome
+from ..scheduling.lanes import FunctionQueue, QueueKind
+from ..scheduling.prefetch import NO_LIMIT, Prefetch
+from ..scheduling.slot_gate import Blocked
 from .delivery import Deliveries
-from .event import Event, Outcome
 from .history import DROPPED, EndedEvents, describe_end
-from .lanes import FunctionQueue, QueueKind
 from .misconfigured import Misconfigured
-from .prefetch import NO_LIMIT, Prefetch
 from .run_result import RunResult
-from .slot_gate import Blocked
 
 _NEVER = 100 * 365 * 86_400.0
 _BY_HAND = "An operator dropped the event."

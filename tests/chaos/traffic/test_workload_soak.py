@@ -28,7 +28,7 @@ from invoke_gateway.chaos.report.verdict import CallsVerdict
 from invoke_gateway.chaos.run import prove
 from invoke_gateway.chaos.traffic import workload
 
-from .fake_sharing import SharedFlaw
+from ..fake_sharing import SharedFlaw
 
 SMALL = [AccountQuota("000000000000", 6, {"checkout": 2})]
 LEASE_SECONDS = 1.0

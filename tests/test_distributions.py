@@ -28,9 +28,7 @@ SUBSTITUTIONS = read_project()["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder with both."""
-    built = tmp_path_factory.mktemp("dist")
-    distributions.build(built)
-    return built
+    return distributions.build_once(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,17 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import subprocess
 import sys
 import tarfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 from zipfile import ZipFile
+
+if TYPE_CHECKING:  # `make dist` needs no pytest
+    import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("invoke_gateway", "pytest_invoke_gateway")
@@ -25,6 +31,18 @@ def build(folder: Path, *flags: str) -> None:
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), *flags, str(ROOT)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def build_once(factory: pytest.TempPathFactory) -> Path:
+    """Returns a folder with both, which the tests of a run share, whatever their worker. They change nothing in it."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "distributions"
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            build(folder.with_suffix(".part"))
+            folder.with_suffix(".part").rename(folder)
+    return folder
 
 
 def list_sdist(folder: Path) -> set[str]:

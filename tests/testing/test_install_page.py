@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import distributions
+from tests.support.distributions import build_once
 from tests.support.lock import find_active_lock, read_project
 
 ROOT = Path(__file__).parents[2]
@@ -39,14 +40,14 @@ def name_of(block: str) -> str:
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A source tree with its wheel in dist/, as `make dist` leaves it."""
     folder = tmp_path_factory.mktemp("checkout")
-    distributions.build(folder)
-    (sdist,) = folder.glob("*.tar.gz")
+    dist = build_once(tmp_path_factory)
+    (sdist,) = dist.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         archive.extractall(folder, filter="data")
     (source,) = (path for path in folder.iterdir() if path.is_dir())
     (source / "dist").mkdir()
-    (wheel,) = folder.glob("*.whl")
-    wheel.rename(source / "dist" / wheel.name)
+    (wheel,) = dist.glob("*.whl")
+    shutil.copy(wheel, source / "dist")
     (source / "constraints.txt").write_text(find_active_lock().read_text())
     return source
 
@@ -66,7 +67,8 @@ def environment(tmp_path: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     path = os.pathsep.join([str(home / ".local" / "bin"), str(tools), "/usr/bin", "/bin"])
-    return {**kept, "HOME": str(home), "PATH": path, "XDG_CACHE_HOME": cache}
+    # pip compiles every module otherwise, of which a test loads a few.
+    return {**kept, "HOME": str(home), "PATH": path, "XDG_CACHE_HOME": cache, "PIP_NO_COMPILE": "1"}
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=name_of)

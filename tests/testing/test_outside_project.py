@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 from packaging.utils import canonicalize_name
 
-from tests.support import distributions
+from tests.support.distributions import build_once
 from tests.support.lock import NAME, find_active_lock
 
 ROOT = Path(__file__).parents[2]
+UV = (sys.executable, "-m", "uv", "pip")
 EXAMPLES = sorted((ROOT / "docs" / "examples").glob("test_*.py"))
 
 
@@ -26,20 +27,18 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("outside")
     environment = folder / "environment"
     shutil.copy(find_active_lock(), folder / NAME)
-    distributions.build(folder / "dist")
-    (wheel,) = (folder / "dist").glob("*.whl")
+    (wheel,) = build_once(tmp_path_factory).glob("*.whl")
     run(sys.executable, "-m", "venv", "--without-pip", str(environment))
     into = environment / "bin" / "python"
     group = f"{ROOT / 'pyproject.toml'}:outside"
-    run(sys.executable, "-m", "pip", "--python", str(into), "install", str(wheel), "--group", group, cwd=folder)
+    # uv links from its cache what pip would unpack and compile: this is of no interest here.
+    run(*UV, "install", "--python", str(into), str(wheel), "--group", group, "--constraint", NAME, cwd=folder)
     return into
 
 
 def run(*command: str, cwd: Path | None = None) -> str:
     # The variables of this test run are not the other project's.
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "PYTHON"))}
-    # Relative to `cwd`: pip takes a space in a path for the end of it.
-    environment |= {"PIP_CONSTRAINT": NAME, "PIP_BUILD_CONSTRAINT": NAME}
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
     output = done.stdout + done.stderr
     assert done.returncode == 0, output
@@ -81,7 +80,7 @@ def test_a_project_with_a_package_named_gateway_uses_the_plugin(
 
 
 def test_its_environment_has_the_versions_of_the_lock(python: Path) -> None:
-    listing = json.loads(run(sys.executable, "-m", "pip", "--python", str(python), "list", "--format=json"))
+    listing = json.loads(run(*UV, "list", "--quiet", "--python", str(python), "--format=json"))
     installed = {canonicalize_name(entry["name"]): entry["version"] for entry in listing}
     del installed["invoke-gateway"]
     assert len(installed) > 15

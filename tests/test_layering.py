@@ -57,6 +57,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "__init__",
         "chaos.command",
         "policy.os_text",
+        "secret_source",
         "server",
         "settings",
         "signals",
@@ -89,6 +90,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "listener",
         "policy",
         "queue",
+        "secret_source",
         "settings",
         "signals",
         "store.errors",
@@ -97,12 +99,14 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "telemetry",
         "write_batcher",
     ),
-    "settings": ("policy",),
+    "secret_source": (),
+    "settings": ("policy", "secret_source"),
     "signals": (),
     "state_folder": (),
     "store": ("dialing", "policy.store_url", "policy.os_text"),
     "telemetry": (*CORE, "counters.base"),
-    "testing": ("admin_client", "cli.main", "settings.flags"),  # child.py is the gateway, in a process of its own
+    # child.py is the gateway, in a process of its own
+    "testing": ("admin_client", "cli.main", "secret_source", "settings.flags"),
     "upstream": (*CORE, "dialing", "write_batcher"),
     "workers": (
         *CORE,
@@ -175,7 +179,7 @@ INNER: dict[str, tuple[str, ...]] = {
     "queue.sqlite": ("policy.os_text", "queue.base", "queue.clock", "queue.event"),
     "queue.scheduling": ("policy", "queue.base", "queue.event", "queue.origin"),
     "settings.files": ("policy.payloads", "settings.paths", "settings.problems"),
-    "settings.models": ("policy", "settings.descriptions", "settings.merge"),
+    "settings.models": ("secret_source", "policy", "settings.descriptions", "settings.merge"),
 }
 """The narrower rules of the folders inside a folder."""
 

@@ -68,6 +68,7 @@ def request(
     body: bytes | None = None,
     timeout: float = TIMEOUT,
     start_seconds: float = 0.0,
+    token: str | None = None,
 ) -> tuple[int, Any]:
     """Returns status and JSON document of the response; the document is None where the body is no JSON. Raises
     `NoResponse`.
@@ -75,10 +76,13 @@ def request(
     admin: address of the listener (host:port)
     timeout: for each step of the exchange (seconds)
     start_seconds: how long a refused connection is tried again, because the gateway may be starting (seconds)
+    token: the admin token
     """
     until = time.monotonic() + start_seconds
     message = urllib.request.Request(f"http://{admin}{path}", body, method=method)
     message.add_header("Content-Type", "application/json")
+    if token is not None:
+        message.add_unredirected_header("Authorization", f"Bearer {token}")
     while True:
         try:
             return _send(message, timeout)
@@ -106,10 +110,12 @@ class AdminClient:
 
     address: its admin listener (host:port)
     start_seconds: how long the first request waits for a gateway that is just starting (seconds)
+    token: its admin token, if it has one
     """
 
-    def __init__(self, address: object, start_seconds: float = 0.0) -> None:
+    def __init__(self, address: object, start_seconds: float = 0.0, token: str | None = None) -> None:
         self.address = str(address)
+        self._token = token
         self._start_seconds = start_seconds
 
     def __repr__(self) -> str:
@@ -253,7 +259,7 @@ class AdminClient:
     ) -> tuple[int, Any]:
         start_seconds, self._start_seconds = self._start_seconds, 0.0
         try:
-            return request(self.address, target, method, body, timeout, start_seconds)
+            return request(self.address, target, method, body, timeout, start_seconds, self._token)
         except NoResponse as error:
             raise failure(str(error)) from None
 

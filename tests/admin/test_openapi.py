@@ -19,6 +19,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
+from invoke_gateway.admin.access import AccessRules, AdminAccess
 from tests.support.processes import LOOPBACK, bare_environment, free_port, running, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -104,6 +105,16 @@ def test_it_has_every_route_and_no_other() -> None:
                 routes.add((method.lower(), path.replace(":int", "")))
     assert len(routes) > 20
     assert {(method, path) for method, path, _ in CALLS} == routes
+
+
+def test_it_says_which_calls_need_the_token() -> None:
+    """As the listener decides, with `admin_reads: token`."""
+    access = AdminAccess(AccessRules("right", reads_need_token=True), is_loopback=True)
+    for method, path, operation in CALLS:
+        needs_token = access.find_refusal(method.upper(), path, []) is not None
+        assert (operation["security"] != []) is needs_token, (method, path)
+        assert ("401" in operation["responses"]) is needs_token, (method, path)
+        assert all(scheme in ({}, {"adminToken": []}) for scheme in operation["security"])
 
 
 @pytest.mark.parametrize(("method", "path", "operation"), CALLS, ids=[f"{method} {path}" for method, path, _ in CALLS])

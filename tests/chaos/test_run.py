@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from invoke_gateway.chaos.quotas import AccountQuota, Unusable
 from invoke_gateway.chaos.report.progress import Progress
 from invoke_gateway.chaos.report.verdict import CallsVerdict
 from invoke_gateway.chaos.run import prove
-from invoke_gateway.chaos.target import GatewayProcess
+from invoke_gateway.chaos.target import GatewayProcess, Silent
 from invoke_gateway.chaos.traffic import final_check
 from invoke_gateway.chaos.wire import HostPort
 from tests.support.gateways import UNRATED, serving
@@ -67,13 +68,19 @@ async def test_a_gateway_started_for_it_holds_against_clients_and_backends_that_
     assert [name for name, _ in result.phases] == ["at the limit", "burst", "hostile", "final check"]
 
 
-async def test_a_running_gateway_can_be_judged_when_it_forwards_to_the_backend_of_the_proof() -> None:
+async def test_a_running_gateway_can_be_judged_when_it_forwards_to_the_backend_of_the_proof(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     backend = HostPort(LOOPBACK, free_port())
     limits = {"default": {"concurrent_executions": 4, **UNRATED}}
-    async with serving(f"http://{backend}", accounts=limits) as gateway:
+    monkeypatch.setenv("ADMIN_TOKEN", "3f2a0c")
+    token = {"admin_token": "env:ADMIN_TOKEN", "admin_reads": "token"}
+    async with serving(f"http://{backend}", accounts=limits, **token) as gateway:
         admin = HostPort(LOOPBACK, gateway.admin.port)
         plan = ProvePlan([1], 0, CLIENTS, HostPort(LOOPBACK, gateway.listen.port), admin, backend)
-        verdict = await prove(plan, silent())
+        with pytest.raises(Silent, match="needs the admin token: give --admin-token"):
+            await prove(plan, silent())
+        verdict = await prove(replace(plan, token="3f2a0c"), silent())
     assert verdict.examples == []
     assert verdict.holds
     assert "No backend hung" in verdict.notes[0]

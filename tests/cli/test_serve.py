@@ -169,6 +169,22 @@ def test_null_takes_back_what_the_file_sets(started: Started, tmp_path: Path) ->
     assert serve(started, *arguments).backend.function_path is None
 
 
+def test_the_variable_of_the_admin_token_takes_its_place_or_the_token_itself(started: Started) -> None:
+    token = "INVOKE_GATEWAY_ADMIN_TOKEN"
+    assert serve(started, ADMIN_TOKEN="3f2a0c").admin_token == f"env:{token}"
+    assert serve(started, "--admin-token", "env:HOME", ADMIN_TOKEN="3f2a0c").admin_token == "env:HOME"
+    assert serve(started, ADMIN_TOKEN="env:HOME").admin_token == "env:HOME"
+    assert serve(started, ADMIN_TOKEN="null").admin_token is None
+    assert serve(started, ADMIN_TOKEN="").admin_token is None
+    result = invoke("serve", "--admin-token", "3f2a0c")
+    assert result.exit_code == 2
+    assert (
+        "admin_token  (--admin-token)\n      does not name the place of a secret\n      -> write env:NAME"
+        in result.stderr
+    )
+    assert "3f2a0c" not in result.stderr
+
+
 def test_every_key_has_its_flag_and_its_variable() -> None:
     flags = {flag.path: flag for flag in all_flags()}
     assert {path for path, _ in settable(Settings)} <= set(flags)

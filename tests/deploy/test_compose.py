@@ -52,8 +52,11 @@ def test_ports_of_this_machine_are_open_to_this_machine_only() -> None:
 
 def test_the_backend_is_set_by_a_variable_that_the_gateway_reads() -> None:
     """In both files the same one."""
-    (name,) = GATEWAY["environment"]
+    name, token = GATEWAY["environment"]
     assert list(BACKEND["gateway"]["environment"]) == [name]
+    assert GATEWAY["environment"][token] == "${ADMIN_TOKEN:-}"
+    made = CliRunner().invoke(main, ["check", "--env", str(IN_COMPOSE)], env={token: "not a token"})
+    assert token in made.output, "the gateway reads it"
     refused = CliRunner().invoke(main, ["serve", "--config", str(IN_COMPOSE)], env={name: "ftp://backend"})
     assert refused.exit_code == 2
     assert name in refused.output, "the value of the variable is what is refused"

@@ -18,6 +18,8 @@ FLOOR_SENTENCE = (
 EVERY_KEY = """
 listen: 0.0.0.0:9001
 admin: "[::1]:0"
+admin_token: env:HOME
+admin_reads: token
 region: eu-central-1
 backend:
   url: https://localhost:4566/

@@ -70,6 +70,12 @@ def test_accounts_and_quotas_are_shown_by_their_keys() -> None:
     )
 
 
+def test_the_place_of_the_admin_token_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKEN", "s3cret")
+    changes = describe_changes(settings(), settings(admin_token="env:TOKEN", admin_reads="token"))
+    assert str(changes) == "admin_token unset -> env:TOKEN, admin_reads open -> token"
+
+
 def test_what_a_reload_does_not_apply_is_no_change() -> None:
     changes = describe_changes(settings(), settings(max_headers=5))
     assert (str(changes), changes.number) == ("no limit has changed", 0)

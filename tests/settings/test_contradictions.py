@@ -14,6 +14,7 @@ WRONG = "region: Mars\nquotas: {request: 6MB}\nmax_heders: 1\n"
 """Mistakes of three other keys."""
 CONTRADICTIONS = [
     ("listen: 127.0.0.1:9002", "admin", "which is also listen"),
+    ("admin_reads: token", "admin_reads", "there is no admin_token"),
     ("backend: {url: 'http://localhost:9001'}", "backend.url", "which is the gateway's own listen"),
     ("backend: {url: 'http://127.0.0.1:9002'}", "backend.url", "which is the gateway's own admin"),
     (

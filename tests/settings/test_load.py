@@ -26,9 +26,10 @@ def test_without_its_file_a_flag_is_judged_by_itself_alone(tmp_path: Path) -> No
     assert [problem.key for problem in raised.value.problems] == ["", "max_headers"]
 
 
-def test_only_accounts_credentials_and_quotas_change_without_a_restart(tmp_path: Path) -> None:
+def test_only_limits_callers_and_the_admin_token_change_without_a_restart(tmp_path: Path) -> None:
     old = load()
-    text = "accounts: {default: {concurrent_executions: 5}}\nquotas: {request: 1}\ncredentials: {A: '111122223333'}\n"
+    text = "admin_token: env:HOME\nadmin_reads: token\n"
+    text += "accounts: {default: {concurrent_executions: 5}}\nquotas: {request: 1}\ncredentials: {A: '111122223333'}\n"
     assert restart_needed(old, load(write(tmp_path, text))) == []
     changed = load(write(tmp_path, f"{text}region: eu-west-1\nbackend: {{timeout_seconds: 1}}"))
     assert restart_needed(old, changed) == ["region", "backend.timeout_seconds"]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable, Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Any, get_args
 
 from click import Context, Group
 from pydantic import BaseModel
 
+from invoke_gateway.admin.access import AccessRules, AdminAccess
 from invoke_gateway.app.gateway import Gateway
 from invoke_gateway.backend_errors import BackendError
 from invoke_gateway.cli.main import main
@@ -81,7 +83,8 @@ def _find_model(annotation: Any) -> Any:
 def metrics() -> str:
     gateway = Gateway(Settings(), backend_url="http://127.0.0.1:9")
     rows = []
-    for family in gateway.admin.metrics.families():
+    access = AdminAccess(AccessRules(), is_loopback=True)
+    for family in chain(gateway.admin.metrics.families(), access.families()):
         name = family.name + ("_total" if family.kind == "counter" else "")
         rows.append((f"`{name}`", family.kind, ", ".join(family.labels), family.help))
     return make_table(("Metric", "Type", "Labels", "Meaning (CloudWatch)"), rows)

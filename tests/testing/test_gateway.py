@@ -53,6 +53,17 @@ def test_a_hold_throttles_until_its_block_ends(gateway: InvokeGateway) -> None:
     assert why_throttled(gateway, "echo") is None
 
 
+def test_a_gateway_with_an_admin_token_is_controlled_as_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_ADMIN_TOKEN", "3f2a0c")
+    with running_gateway(admin_token="env:GATEWAY_ADMIN_TOKEN", admin_reads="token") as gateway:
+        with gateway.hold("echo"):
+            assert gateway.in_flight("echo") == 1
+        gateway.fault("echo", {"error": "TooManyRequestsException"})
+        gateway.settle_events()
+        gateway.reset()
+        assert gateway.in_flight("echo") == 0
+
+
 def test_a_hold_may_be_released_twice(gateway: InvokeGateway) -> None:
     hold = gateway.hold("echo", slots=2)
     assert gateway.in_flight("echo") == 2

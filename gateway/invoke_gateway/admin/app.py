@@ -20,6 +20,7 @@ from ..queue.base import StoreError
 from ..telemetry.exposition import Family, choose_format, render
 from ..telemetry.metrics import GatewayMetrics
 from ..telemetry.process_metrics import read_process
+from .access import AdminAccess
 from .json_documents import BadDocument, answer_error, answer_json
 from .live.document import BadLiveQuery, Refusals, read_live_query
 from .live.page import load_page
@@ -42,6 +43,7 @@ class AdminApp:
     refresh: brings the state of other processes up to date
     find_trouble: returns the reason why responses are incomplete, or None
     read_processes: reads the `process_*` metrics
+    access: counts the requests that are refused without the admin token
     """
 
     def __init__(
@@ -57,7 +59,9 @@ class AdminApp:
         refresh: Callable[[], Awaitable[None]] | None = None,
         read_processes: Callable[[], Awaitable[Iterable[Family]]] | None = None,
         find_trouble: Callable[[], str | None] = lambda: None,
+        access: AdminAccess | None = None,
     ) -> None:
+        self._access = access
         self._find_trouble = find_trouble
         self._shared = shared
         self._metrics = metrics
@@ -108,7 +112,8 @@ class AdminApp:
         is_openmetrics, content_type = choose_format(request.headers.get("accept", ""))
         try:
             processes = await self._read_processes()
-            pieces = render(chain(self._metrics.families(), processes), is_openmetrics=is_openmetrics)
+            ours = () if self._access is None else self._access.families()
+            pieces = render(chain(self._metrics.families(), ours, processes), is_openmetrics=is_openmetrics)
             body = await _join(pieces)
         except Exception:  # part of the metrics with status 200 would pass for all of them
             log.exception("the metrics cannot be written")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from .. import __version__
+from ..admin.access import AdminAccess
 from ..admin.app import AdminApp
 from ..admin.control import ControlEndpoint
 from ..admin.fault_scripts import FaultEndpoint
@@ -138,10 +139,11 @@ class GatewayAdmin:
             facts=Facts(__version__, platform.python_version(), settings.backend.timeout_seconds),
         )
 
-    def make_app(self, listen: Address) -> AdminApp:
+    def make_app(self, listen: Address, access: AdminAccess | None = None) -> AdminApp:
         """Makes the application of the admin listener.
 
         listen: the address at which this process serves the Invoke API
+        access: decides which requests reach the application; None in a worker, whose supervisor decides
         """
         faults = FaultEndpoint(self._fault_scripts, find_account=self._find_account, is_draining=self._is_draining)
         readiness = Readiness(
@@ -178,6 +180,7 @@ class GatewayAdmin:
             refusals=self._last_refusals,
             readiness=readiness,
             read_processes=self._read_processes,
+            access=access,
         )
 
     def _make_holder_source(self) -> LocalHolders | SharedHolders:

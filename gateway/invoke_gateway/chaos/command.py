@@ -22,6 +22,7 @@ from .options import (
     read_fault_kinds,
     read_seeds,
     read_sharing,
+    read_token,
 )
 from .plan import ANY_PORT, CLIENTS, LONGEST_TIMEOUT_SECONDS, ProvePlan
 from .report.calls import list_tables
@@ -49,6 +50,13 @@ from .wire import HostPort
 )
 @click.option("--gateway", callback=read_endpoint, metavar="URL", help="Invoke API of a running gateway to judge.")
 @click.option("--admin", callback=read_endpoint, metavar="HOST:PORT", help="Its admin listener.")
+@click.option(
+    "--admin-token",
+    callback=read_token,
+    envvar="INVOKE_GATEWAY_ADMIN_TOKEN",
+    metavar="PLACE",
+    help="Its admin token: env:NAME or file:/path.",
+)
 @click.option(
     "--backend-listen",
     callback=read_endpoint,
@@ -125,6 +133,7 @@ def prove(
     clients: int,
     gateway: HostPort | None,
     admin: HostPort | None,
+    admin_token: str | None,
     backend_listen: HostPort | None,
     backend_timeout: float | None,
     gateways: int,
@@ -182,6 +191,7 @@ def prove(
         clients=clients,
         gateway=gateway,
         admin=admin,
+        token=admin_token,
         backend_listen=backend_listen or ANY_PORT,
         timeout_seconds=backend_timeout,
         sharing=sharing,

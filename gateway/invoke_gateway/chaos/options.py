@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import click
+from click.core import ParameterSource
 
 from .cluster import LEASE_SECONDS, Sharing
 from .faults.fault_log import LEASE
@@ -49,6 +51,23 @@ def read_endpoint(context: click.Context, parameter: click.Parameter, value: str
     if parts.scheme != "http" or not parts.hostname or port is None or parts.path.strip("/") or parts.query:
         raise click.BadParameter(f"{value!r} is not HOST:PORT or http://HOST:PORT (prove speaks plain HTTP)")
     return HostPort(parts.hostname, port)
+
+
+def read_token(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """Reads the admin token at env:NAME or file:/path; from the variable also the token itself. Raises
+    `click.BadParameter`."""
+    if not value:
+        return None
+    kind, _, name = value.partition(":")
+    try:
+        found = os.environ.get(name) if kind == "env" else Path(name).read_text() if kind == "file" else None
+    except (OSError, ValueError) as error:
+        raise click.BadParameter(f"{name}: {getattr(error, 'strerror', None) or error}") from None
+    if kind not in ("env", "file") and context.get_parameter_source(str(parameter.name)) is ParameterSource.ENVIRONMENT:
+        found = value
+    if not (found and found.strip()):
+        raise click.BadParameter("there is no token; write env:NAME or file:/path of one")
+    return found.strip()
 
 
 def read_fault_kinds(context: click.Context, parameter: click.Parameter, value: str | None) -> list[FaultKind] | None:

@@ -23,6 +23,7 @@ class ProvePlan:
     """The plan of a proof.
 
     gateway, admin: a running gateway, which forwards to `backend_listen`; without them `serve` starts one
+    token: the admin token of that gateway
     timeout_seconds: the backend.timeout_seconds of that gateway
     accounts: the limits of a gateway that is started
     sharing: several gateways on one store
@@ -46,3 +47,4 @@ class ProvePlan:
     timeline: Collection[str] = (FaultKind.KILLED,)
     phases: Collection[str] = PHASES
     serve: Sequence[str] = SERVE
+    token: str | None = None

@@ -61,7 +61,7 @@ async def _target(
         async with started(url, list(plan.accounts), seconds) as target:
             yield target, read_accounts(await target.fetch_limits())
         return
-    target = GatewayTarget(plan.gateway, plan.admin, plan.timeout_seconds, lambda: None)
+    target = GatewayTarget(plan.gateway, plan.admin, plan.timeout_seconds, lambda: None, plan.token)
     limits = await target.fetch_limits()
     reason = find_reason_to_wait(limits)
     if reason is not None:

@@ -39,12 +39,18 @@ _LISTENING = re.compile(r"(Invoke API|admin) on http://127\.0\.0\.1:(\d+)")
 
 
 class GatewayTarget(NamedTuple):
-    """`timeout_seconds`: its backend.timeout_seconds, `None` where unknown. `check`: raises where it has died."""
+    """Names the gateway that is judged.
+
+    timeout_seconds: its backend.timeout_seconds; `None` where unknown
+    check: raises where it has died
+    token: its admin token
+    """
 
     invoke: HostPort
     admin: HostPort
     timeout_seconds: float | None
     check: Callable[[], None]
+    token: str | None = None
 
     def route(self, history: CallHistory) -> CallRoute:
         return CallRoute(self.invoke, history)
@@ -52,13 +58,15 @@ class GatewayTarget(NamedTuple):
     async def fetch_limits(self) -> dict[str, Any]:
         """Returns /limits. Raises `Silent`, or `Died`."""
         self.check()
-        return await fetch_limits(self.admin)
+        return await fetch_limits(self.admin, self.token)
 
 
-async def fetch_limits(admin: HostPort) -> dict[str, Any]:
+async def fetch_limits(admin: HostPort, token: str | None = None) -> dict[str, Any]:
     """Returns /limits. Raises `Silent`."""
     try:
-        answer = await get(admin, "/limits")
+        answer = await get(admin, "/limits", token)
+        if answer is not None and answer.status == 401:
+            raise Silent(f"http://{admin}/limits needs the admin token: give --admin-token")
         limits = json.loads(answer.body) if answer is not None and answer.status == 200 else None
     except OSError as error:
         raise Silent(f"no gateway answers at {admin} ({error.strerror or error})") from None
@@ -69,10 +77,11 @@ async def fetch_limits(admin: HostPort) -> dict[str, Any]:
     return limits
 
 
-async def get(admin: HostPort, path: str) -> HttpAnswer | None:
+async def get(admin: HostPort, path: str, token: str | None = None) -> HttpAnswer | None:
     """Returns the answer to a GET. Raises OSError; ValueError for what is not HTTP."""
+    authorization = f"Authorization: Bearer {token}\r\n" if token else ""
     async with WireConnection(admin) as connection:
-        await connection.send(b"GET %b HTTP/1.1\r\nHost: %b\r\n\r\n" % (path.encode(), str(admin).encode()))
+        await connection.send(f"GET {path} HTTP/1.1\r\nHost: {admin}\r\n{authorization}\r\n".encode())
         return await connection.read_answer()
 
 

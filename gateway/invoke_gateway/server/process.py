@@ -14,6 +14,7 @@ from typing import cast
 
 import uvicorn
 
+from ..admin.access import AdminAccess, TokenCheck
 from ..admin.host_check import LoopbackNames
 from ..admin.json_documents import refuse
 from ..app.gateway import Gateway
@@ -91,12 +92,15 @@ async def serve_invoke(gateway: Gateway, listeners: Listeners) -> AsyncIterator[
 
 @contextlib.asynccontextmanager
 async def serve_admin(
-    app: App, listeners: Listeners, settings: Settings, tasks: BackgroundTasks
+    app: App, access: AdminAccess, listeners: Listeners, settings: Settings, tasks: BackgroundTasks
 ) -> AsyncIterator[None]:
-    """Serves the admin listener's application on bound sockets until the block ends. Raises `CannotListen`."""
+    """Serves the admin listener's application on bound sockets until the block ends. Raises `CannotListen`.
+
+    access: decides which requests reach the application
+    """
     http = partial(InvokeProtocol, limits=_bounds(settings), write_batcher=WriteBatcher(), refuse=refuse)
     config = configure(
-        LoopbackNames(app, settings.admin.host),
+        LoopbackNames(TokenCheck(app, access), settings.admin.host),
         http=http,
         keep_alive_seconds=settings.keep_alive_seconds,
         drain_seconds=1,

@@ -13,6 +13,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Protocol, cast
 
+from ..admin.access import AdminAccess
 from ..app.gateway import Gateway
 from ..asgi import App
 from ..background import BackgroundTasks
@@ -22,6 +23,7 @@ from ..settings import Address, Settings
 from ..signals import signals
 from ..telemetry.log import CannotOpenLog, LogOptions, reopen_access_log, set_up_logging
 from ..telemetry.write_turn import make_lock_file
+from .admin_access import make_access, put_in_force
 from .http_server import serve_demo
 from .process import (
     ServingGateway,
@@ -60,7 +62,9 @@ class RunningServer(StartedServer, Reloadable, Protocol):
 class RunningGateway:
     """Runs a gateway in one process."""
 
-    def __init__(self, serving: ServingGateway, listen: list[Address], admin: list[Address]) -> None:
+    def __init__(
+        self, serving: ServingGateway, access: AdminAccess, listen: list[Address], admin: list[Address]
+    ) -> None:
         self.gateway: Gateway = serving.gateway
         self.invoke_addresses = listen
         self.admin_addresses = admin
@@ -70,9 +74,13 @@ class RunningGateway:
         self.tasks = self.gateway.tasks
         self.degraded = self.gateway.degraded
         self.reload_state = self.gateway.reload_state
-        self.adopt = self.gateway.adopt
+        self._access = access
         self.cut_short = serving.cut_short
         self._invoke = serving.server
+
+    async def adopt(self, settings: Settings) -> None:
+        put_in_force(self._access, settings)
+        await self.gateway.adopt(settings)
 
     @property
     def in_flight(self) -> int:
@@ -107,11 +115,12 @@ async def serve_in_process(settings: Settings) -> AsyncIterator[RunningGateway]:
         if backend_url == "demo":
             backend_url = await stack.enter_async_context(serve_demo(settings.region, tasks))
         gateway = await stack.enter_async_context(open_gateway(settings, backend_url, tasks=tasks))
-        app = cast("App", gateway.admin.make_app(invoke.addresses[0]).app)
-        await stack.enter_async_context(serve_admin(app, admin, settings, tasks))
+        access = make_access(settings, admin.addresses)
+        app = cast("App", gateway.admin.make_app(invoke.addresses[0], access).app)
+        await stack.enter_async_context(serve_admin(app, access, admin, settings, tasks))
         stack.callback(gateway.admin.live_stream.close)  # after the drain, which they show; their streams delay no end
         served = await stack.enter_async_context(serve_invoke(gateway, invoke))
-        yield RunningGateway(served, invoke.addresses, admin.addresses)
+        yield RunningGateway(served, access, invoke.addresses, admin.addresses)
 
 
 Serve = Callable[[Settings], AbstractAsyncContextManager[RunningServer]]

@@ -13,6 +13,7 @@ from .. import __version__
 from ..policy.os_text import printable
 from ..settings import Account, Address, Settings
 from ..store.store_name import name_store
+from .admin_access import warn_of_no_token
 
 log = logging.getLogger("invoke_gateway")
 
@@ -64,6 +65,7 @@ async def log_start(server: StartedServer) -> None:
     """Logs the parts of the gateway; the last line is whether it is ready, with the causes of degradation."""
     settings = server.settings
     _log_addresses(server, settings)
+    warn_of_no_token(settings, server.admin_addresses)
     _log_limits(settings)
     _log_stores(settings)
     await _log_backend(server, settings)

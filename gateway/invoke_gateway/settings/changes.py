@@ -43,6 +43,10 @@ def _changes(old: Settings, new: Settings) -> Iterator[str]:
             yield from _changes_of_account(account, before, after)
     yield from _changes_of_names(old.credentials, new.credentials)
     yield from _changes_of_model(("quotas",), old.quotas, new.quotas)
+    for key in ("admin_token", "admin_reads"):
+        before, after = getattr(old, key), getattr(new, key)
+        if before != after:
+            yield f"{key} {_show(before)} -> {_show(after)}"
 
 
 def _changes_of_account(account: str, old: Account, new: Account) -> Iterator[str]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from invoke_gateway.policy.events.destination_url import names_function
 from invoke_gateway.policy.reservations import find_floor_violation
+from invoke_gateway.secret_source import FORMS
 from invoke_gateway.settings.caller_contradictions import find_caller_contradictions
 from invoke_gateway.settings.models.accounts import Account
 from invoke_gateway.settings.models.readable_files import find_certificate_mistake
@@ -25,6 +26,9 @@ def find_contradictions(settings: Settings) -> Iterator[Finding]:
     """Finds all contradictions. Each names the keys that it was found from: if one of them has a mistake of its own,
     the contradiction is not certain."""
     yield from _find_listeners(settings)
+    if settings.admin_reads == "token" and settings.admin_token is None:
+        needs: tuple[Path, ...] = (("admin_reads",), ("admin_token",))
+        yield Finding("admin_reads", "is token, but there is no admin_token", f"set admin_token to {FORMS}", needs)
     yield from _find_certificate(settings)
     for name, account in settings.accounts.items():
         yield from _find_floor(name, account)

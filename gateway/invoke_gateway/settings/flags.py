@@ -15,6 +15,7 @@ import click
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from invoke_gateway.secret_source import is_secret_source
 from invoke_gateway.settings.cures import FALSE, TRUE
 from invoke_gateway.settings.files.file import read_text
 from invoke_gateway.settings.merge import Override
@@ -28,6 +29,7 @@ PREFIX = "INVOKE_GATEWAY_"
 CONFIG_VARIABLE = f"{PREFIX}CONFIG"
 RESERVE_VARIABLE = f"{PREFIX}RESERVE"
 DEFAULT_ACCOUNT = ("accounts", "default")
+_TOKEN = ("admin_token",)
 _SHORT_NAMES: dict[Path, tuple[str, ...]] = {
     ("backend", "url"): ("backend", "backend-url"),
     ("async", "adopt_events"): ("adopt-events", "async-adopt-events"),
@@ -145,6 +147,8 @@ def collect(
         variable = next((name for name in flag.variables if environ.get(name)), None)
         if variable is not None:
             text = environ[variable]
+            if flag.path == _TOKEN and text.strip() != "null" and not is_secret_source(text):
+                text = f"env:{variable}"  # the commands take the token itself from this variable, too
             layers[0][flag.path] = Override(read_value(flag.annotation, text, variable, problems), variable)
         value = given.get(flag.parameter)
         if value is not None:

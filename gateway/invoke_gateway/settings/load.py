@@ -18,7 +18,7 @@ from invoke_gateway.settings.models.settings import Settings
 from invoke_gateway.settings.paths import join_key, split_key
 from invoke_gateway.settings.problems import Finding, Problem, SettingsError, explain
 
-RELOADABLE = frozenset({"accounts", "callers", "credentials", "quotas"})
+RELOADABLE = frozenset({"accounts", "admin_reads", "admin_token", "callers", "credentials", "quotas"})
 _MOST_ROUNDS = 20  # leaving a key with a mistake out may show another mistake
 _ANY = "<name>"
 

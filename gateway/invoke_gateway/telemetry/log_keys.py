@@ -15,6 +15,11 @@ COMMON = {
 KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "start": ("the process begins", ("version", "process", "settings_file", "workers")),
     "listening": ("a listener is open", ("listener", "url")),
+    "admin_without_token": ("the admin listener is not on loopback, and no `admin_token` is set", ("url",)),
+    "admin_refused": (
+        "requests to the admin listener were refused because of the token, at most one line a minute",
+        ("reason", "client", "refused"),
+    ),
     "limits": (
         "the default account's limits in the settings, at the start",
         ("concurrent_executions", "reserved", "functions", "accounts"),
@@ -50,6 +55,7 @@ FIELDS = {
     "accounts": "number of accounts in the settings",
     "changed": "number of changes",
     "changes": "the first 20 changes, such as `checkout 3 -> 5`, `+search`, `-legacy`",
+    "client": "address of the last client that was refused",
     "concurrent_executions": "slots of the account",
     "degraded": "causes for which the gateway is degraded; `[]`: none",
     "drain_seconds": "time that admitted calls may take (seconds)",

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any, NoReturn, Protocol
 
 from invoke_gateway.admin_client import AdminClient
+from invoke_gateway.secret_source import read_token
 from invoke_gateway.testing.events import EventsNotSettled, describe, drop_all, has_work
 from invoke_gateway.testing.fault import Fault
 from invoke_gateway.testing.hold import Hold
@@ -25,7 +26,8 @@ class InvokeGateway:
 
     def __init__(self, process: GatewayChild, settings: Mapping[str, Any]) -> None:
         self._process = process
-        self._admin = AdminClient(process.addresses.admin)
+        source = settings.get("admin_token")
+        self._admin = AdminClient(process.addresses.admin, token=read_token(source) if source else None)
         self._region = str(settings.get("region", "us-east-1"))
         self._takes_faults = bool(settings["faults"])
         self._keeps_events = settings["async"].get("mode") != "forward"

@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from ..admin.access import AdminAccess
 from ..admin.app import AdminApp
 from ..admin.control import CONTROL_BODY, MOST_CONTROL_BYTES
 from ..admin.fault_scripts import OFF_FOR_WORKERS, FaultEndpoint
@@ -25,8 +26,12 @@ _REPLY_SECONDS = 10.0  # of a worker that checks the backend, or takes a hold of
 _PATHS_OF_ONE = ("metrics", "limits", "holds", "readyz", "refusals")
 
 
-def make_admin(workers: Workers, aggregate: Aggregate, listen: Address) -> AdminApp:
-    """Makes the application of the admin listener; `listen` is the address of the Invoke API."""
+def make_admin(workers: Workers, aggregate: Aggregate, listen: Address, access: AdminAccess) -> AdminApp:
+    """Makes the application of the admin listener.
+
+    listen: the address of the Invoke API
+    access: decides which requests reach the application
+    """
 
     def is_draining() -> bool:
         return workers.is_draining
@@ -67,6 +72,7 @@ def make_admin(workers: Workers, aggregate: Aggregate, listen: Address) -> Admin
         refresh=aggregate.refresh,
         read_processes=aggregate.read_totals,
         find_trouble=lambda: aggregate.trouble,
+        access=access,
     )
 
 

@@ -21,6 +21,7 @@ from typing import cast
 
 from ..asgi import App
 from ..background import BackgroundTask, BackgroundTasks
+from ..server.admin_access import make_access, put_in_force
 from ..server.http_server import serve_demo
 from ..server.process import serve_admin
 from ..server.sockets import CannotListen, Listeners, bind, reserve, reserve_beside
@@ -109,6 +110,7 @@ class Supervisor:
         self.degraded = self.workers.degraded
         self.reload_state = self.workers.reload_state
         self.aggregate = Aggregate(self.workers)
+        self.access = make_access(settings, self.admin_addresses)
         self._backend_url = backend_url
         self._reserved = reserved
         self._calls_lock = embedded.calls_lock
@@ -239,6 +241,7 @@ class Supervisor:
         """Puts new limits in force, also for later workers. What needs a restart stays as it was."""
         changed = {name: getattr(settings, name) for name in RELOADABLE}
         self._in_force = self.workers.settings.model_copy(update=changed)
+        put_in_force(self.access, settings)
         await self.aggregate.adopt(self._in_force)
         pickled = pickle.dumps(self._in_force)
         results = await asyncio.gather(
@@ -280,8 +283,8 @@ async def running_workers(settings: Settings) -> AsyncIterator[Supervisor]:
         await supervisor.start()
         aggregate = supervisor.aggregate
         await aggregate.refresh()
-        app = cast("App", make_admin(supervisor.workers, aggregate, supervisor.listen).app)
-        await stack.enter_async_context(serve_admin(app, admin, settings, tasks))
+        app = cast("App", make_admin(supervisor.workers, aggregate, supervisor.listen, supervisor.access).app)
+        await stack.enter_async_context(serve_admin(app, supervisor.access, admin, settings, tasks))
         await stack.enter_async_context(tasks.running(aggregate.keep_refreshing, "poll of the workers"))
         await stack.enter_async_context(tasks.running(aggregate.samples.keep_sampling, "sparklines"))
         stack.callback(aggregate.live_stream.close)

@@ -50,3 +50,33 @@ def test_authorities_must_be_certificates(certificate: tuple[Path, Path], tmp_pa
     made, key = certificate
     assert load(write(tmp_path, f"backend: {{certificate_authority: {made}}}"))
     assert "holds no PEM certificate" in problem_of(tmp_path, f"backend: {{certificate_authority: {key}}}").message
+
+
+def test_the_place_of_a_token_is_checked_and_the_token_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADMIN_TOKEN", "3f2a0c")
+    settings = load(write(tmp_path, "admin_token: env:ADMIN_TOKEN"))
+    assert settings.admin_token == "env:ADMIN_TOKEN"
+    assert "3f2a0c" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "cure"),
+    [
+        ("admin_token: s3cret", "does not name the place of a secret", "write env:NAME or file:/path"),
+        ("admin_token: 31415926", "does not name the place of a secret", "write env:NAME or file:/path"),
+        ("admin_token: ''", "does not name the place of a secret", "write env:NAME or file:/path"),
+        ("admin_token: [s3cret]", "does not name the place of a secret", "write env:NAME or file:/path"),
+        ("admin_token: env:UNSET_TOKEN", "variable UNSET_TOKEN is not set, or empty", "set UNSET_TOKEN"),
+        ("admin_token: file:/nowhere", "cannot read the file /nowhere: No such file or directory", "may read"),
+    ],
+)
+def test_a_token_that_cannot_be_read_is_a_mistake_and_never_repeated(
+    tmp_path: Path, text: str, message: str, cure: str
+) -> None:
+    problem = problem_of(tmp_path, text)
+    assert (problem.key, problem.line) == ("admin_token", 1)
+    assert message in problem.message
+    assert cure in problem.cure
+    assert not any(secret in str(problem) for secret in ("s3cret", "31415926"))

@@ -32,7 +32,7 @@ def test_every_key_can_be_set_in_the_file(tmp_path: Path) -> None:
     assert restartable - unset == {"tls.certificate", "tls.key", "backend.certificate_authority", "workers"}
 
 
-RELOADED = {"accounts", "callers", "credentials", "quotas"}
+RELOADED = {"accounts", "admin_reads", "admin_token", "callers", "credentials", "quotas"}
 
 
 def test_settings_cannot_be_changed() -> None:

@@ -17,6 +17,7 @@ FOREIGN = (
     "minutes",
     "gateway",
     "admin",
+    "admin_token",
     "backend_listen",
     "backend_timeout",
     "workers",
@@ -33,7 +34,8 @@ def is_default(ctx: click.Context, name: str) -> bool:
 
 def check_options_of_events(ctx: click.Context) -> None:
     """Refuses the options that are only about calls whose clients wait. Raises `click.UsageError`."""
-    given = [f"--{name.replace('_', '-')}" for name in FOREIGN if not is_default(ctx, name)]
+    sources = ((name, ctx.get_parameter_source(name)) for name in FOREIGN)
+    given = [f"--{name.replace('_', '-')}" for name, source in sources if source is ParameterSource.COMMANDLINE]
     if given:
         raise click.UsageError(f"--events takes no {' and no '.join(given)}: leave that out.")
 

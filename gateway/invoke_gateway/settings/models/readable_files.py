@@ -3,6 +3,7 @@
 import ssl
 from pathlib import Path
 
+from invoke_gateway.secret_source import SecretUnavailable, read_token
 from invoke_gateway.settings.descriptions import invalid_value
 
 _WORDS_OF_A_SWITCH = frozenset({"true", "yes", "on", "1", "false", "no", "off", "0"})
@@ -16,6 +17,15 @@ def read_file_name(name: str) -> str:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise invalid_value(f"cannot read {name!r}: {reason}", "give a file that the gateway may read") from None
+
+
+def read_token_source(source: object) -> object:
+    """Accepts the place of a bearer token that can be read. The token itself is not kept, and no text repeats it."""
+    try:
+        read_token(source if isinstance(source, str) else "")
+    except SecretUnavailable as error:
+        raise invalid_value(error.problem, error.cure) from None
+    return source
 
 
 def read_log_file_name(name: str) -> str:

@@ -41,6 +41,7 @@ from invoke_gateway.settings.models.types import (
     SecondsOrNone,
     SignatureMode,
     Switch,
+    TokenSource,
     WorkerCount,
 )
 
@@ -53,6 +54,12 @@ class Settings(Model):
     admin: ListenAddress = Address("127.0.0.1", 9002)
     """host:port of the live page, /metrics, /readyz, /limits, /in-flight, /holds, /queue, /faults; port 0 takes a free
     one."""
+    admin_token: TokenSource | None = None
+    """Place of the bearer token of the admin listener, env:NAME or file:/path. It is then needed for all that changes
+    something. Not set: only a listener on loopback allows changes."""
+    admin_reads: Literal["open", "token"] = "open"
+    """Reading from the admin listener. `open`: without a token. `token`: with it, except the page, /healthz and
+    /readyz."""
     region: Region = "us-east-1"
     """The one AWS Region that this gateway serves."""
     tls: Tls | None = None

@@ -5,12 +5,14 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, PlainValidator
 
 from invoke_gateway.policy.events.destination_url import KINDS_CURE, KINDS_IN_WORDS
+from invoke_gateway.secret_source import FORMS
 from invoke_gateway.settings.descriptions import Description, invalid_value
 from invoke_gateway.settings.models.address import Address, read_address
 from invoke_gateway.settings.models.readable_files import (
     read_authority_file,
     read_file_name,
     read_log_file_name,
+    read_token_source,
 )
 from invoke_gateway.settings.models.urls import (
     read_backend_url,
@@ -172,6 +174,11 @@ AccountId = Annotated[
     Field(strict=True, pattern=r"^(default|[0-9]{12})$"),
     AfterValidator(refuse_displayed_account),
     Description("`default` or a 12-digit account id in quotes", 'write it as "111122223333"'),
+]
+TokenSource = Annotated[
+    str,
+    BeforeValidator(read_token_source),
+    Description(f"the place of the token, {FORMS}", "write the place of the token, not the token itself"),
 ]
 AccessKeyId = Annotated[
     str,

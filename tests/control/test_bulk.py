@@ -93,8 +93,8 @@ def test_the_printed_settings_are_settings_and_hold_the_same_limits(
     printed = control(served, "export")
     assert printed.exit_code == 0, printed.output
     rules = {"maximum_retry_attempts": 1, "maximum_event_age_seconds": 60, "on_failure": arn_of("other")}
-    assert yaml.safe_load(printed.output) == functions_of(echo={"reserved_concurrent_executions": 7}, hold=rules)
-    assert "# - echo of account default: provisioned concurrency of 1: 2.\n" in printed.output
+    slots = {"reserved_concurrent_executions": 7, "provisioned_concurrent_executions": {"1": 2}}
+    assert yaml.safe_load(printed.output) == functions_of(echo=slots, hold=rules)
     assert (
         "# - hold of account default: the operations have set its rules of events for $LATEST alone" in printed.output
     )
@@ -103,6 +103,7 @@ def test_the_printed_settings_are_settings_and_hold_the_same_limits(
     file.write_text(printed.output)
     functions = load(file).accounts["default"].functions
     assert functions["echo"].reserved_concurrent_executions == 7
+    assert functions["echo"].provisioned_concurrent_executions == {"1": (2, "1")}
     assert functions["hold"].on_failure == arn_of("other")
     # It is read back as well: what has no comment is the same.
     assert control(served, "reset", "hold").exit_code == 0
@@ -126,6 +127,11 @@ MISTAKES: list[tuple[dict[str, Any], str, str]] = [
     ({"event_invoke": {"prod": {"reserved": 1}}}, "event_invoke.prod", "keys other than"),
     ({"event_invoke": []}, "event_invoke", "no mapping by version or alias"),
     ({"provisioned": {"missing": 1}}, "provisioned.missing", "Cannot find alias arn"),
+    (
+        {"provisioned_concurrent_executions": {"missing": {"version": "7", "slots": 1}}},
+        "provisioned_concurrent_executions.missing",
+        "Cannot find alias arn",
+    ),
     ({"provisioned": {"$LATEST": 1}}, "provisioned.$LATEST", "unpublished"),
     ({"scaling": {"1": {"minimum": 5, "maximum": 1}}}, "scaling.1", "greater than"),
 ]

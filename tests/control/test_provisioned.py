@@ -65,6 +65,42 @@ def test_an_allocation_takes_as_long_as_the_settings_have_it() -> None:
         assert client.get_provisioned_concurrency_config(**ECHO, Qualifier="1")["Status"] == "IN_PROGRESS"
 
 
+def test_what_the_settings_provision_wins_and_the_refusals_name_key_and_source() -> None:
+    backend = LambdaBackend("echo", "other")
+    backend.functions["echo"] = ["1", "2"]
+    backend.aliases["echo", "prod"] = ("2", {})
+    functions = {"echo": {"provisioned_concurrent_executions": {"1": 3, "prod": {"version": "2", "slots": 20}}}}
+    accounts = {"default": {**ACCOUNT, "functions": functions}}
+    with control_gateway(backend, accounts=accounts) as served, closing(served.boto3()) as client:
+        for call, more in (
+            (client.put_provisioned_concurrency_config, {"ProvisionedConcurrentExecutions": 1}),
+            (client.delete_provisioned_concurrency_config, {}),
+        ):
+            for qualifier in ("1", "2", "prod"):
+                status, code, members = read_refusal(call, **ECHO, Qualifier=qualifier, **more)
+                assert (status, code, members["Type"]) == (409, "ResourceConflictException", "User")
+                text = "provisioned_concurrent_executions of echo is set in the settings. Change it there."
+                assert members["message"] == text
+        assert client.get_provisioned_concurrency_config(**ECHO, Qualifier="prod")["Status"] == "READY"
+        rows = client.list_provisioned_concurrency_configs(**ECHO)["ProvisionedConcurrencyConfigs"]
+        assert [row["AllocatedProvisionedConcurrentExecutions"] for row in rows] == [3, 20]
+        (account,) = served.fetch("/limits").json["accounts"]
+        (row,) = [row for row in account["functions"] if row["function"] == "echo"]
+        shown = [(one["version"], one["aliases"], one["ceiling"], one["set_by"]) for one in row["provisioned"]]
+        assert shown == [("1", [], 3, "file"), ("2", ["prod"], 20, "file")]
+        limits = client.get_account_settings()["AccountLimit"]
+        unreserved = ACCOUNT["concurrent_executions"] - 23
+        assert limits["UnreservedConcurrentExecutions"] == unreserved == account["unreserved"]["ceiling"]
+        # A reservation contains it, is bounded by it, and does not count it twice.
+        put_concurrency = client.put_function_concurrency
+        _, _, members = read_refusal(put_concurrency, **ECHO, ReservedConcurrentExecutions=22)
+        assert "23" in members["message"]
+        put_concurrency(**ECHO, ReservedConcurrentExecutions=30)
+        limits = client.get_account_settings()["AccountLimit"]
+        assert limits["UnreservedConcurrentExecutions"] == ACCOUNT["concurrent_executions"] - 30
+        assert served.fetch("/limits").json["accounts"][0]["unreserved"]["ceiling"] == unreserved - 7
+
+
 def test_a_list_has_every_qualifier_and_comes_in_pages(served: ControlGateway, client: Any) -> None:
     assert client.list_provisioned_concurrency_configs(**ECHO)["ProvisionedConcurrencyConfigs"] == []
     for qualifier in ("2", "prod", "3"):

@@ -12,6 +12,7 @@ ALICE = "arn:aws:iam::111122223333:user/alice"
 VERIFIED = f"signatures: verify\ncallers:\n  AKIA: {{secret: env:A, arn: {ALICE}, concurrent_executions: 2}}\n"
 WRONG = "region: Mars\nquotas: {request: 6MB}\nmax_heders: 1\n"
 """Mistakes of three other keys."""
+FUNCTION = "accounts: {{default: {{functions: {{f: {}}}}}}}"
 CONTRADICTIONS = [
     ("listen: 127.0.0.1:9002", "admin", "which is also listen"),
     ("admin_reads: token", "admin_reads", "there is no admin_token"),
@@ -21,6 +22,16 @@ CONTRADICTIONS = [
         "accounts: {default: {concurrent_executions: 50, unreserved_floor: 51}}",
         "accounts.default",
         "minimum value of [51]",
+    ),
+    (
+        FUNCTION.format("{reserved_concurrent_executions: 5, provisioned_concurrent_executions: {'7': 2, prod: 4}}"),
+        "accounts.default.functions.f.provisioned_concurrent_executions",
+        "provisions 6 slots, more than reserved_concurrent_executions (5)",
+    ),
+    (
+        FUNCTION.format("{provisioned_concurrent_executions: {'7': 901}}"),
+        "accounts.default.functions.f.provisioned_concurrent_executions",
+        "below its minimum value of [100]",
     ),
     (
         "shared: {lease_seconds: 2, store_timeout_seconds: 1}",

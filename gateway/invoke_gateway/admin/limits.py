@@ -138,6 +138,7 @@ def _describe_provisioned(account: AccountLimits, name: str, levels: SlotCounts)
             "aliases": [qualifier for qualifier in version.qualifiers if qualifier != version.version],
             "requested": version.slots,
             "ceiling": version.allocated,
+            "set_by": account.provisioned_set_by(name),
             **count_in_flight(levels, account.provisioned_counter(name, version.version)),
         }
         for version in account.provisioned_versions.get(name, ())

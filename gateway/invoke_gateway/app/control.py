@@ -33,7 +33,7 @@ from ..queue.origin import describe_backend
 from ..settings import Account, Settings
 from ..state_folder import NoStateFolder, find_state_folder
 from ..store.store_name import name_store
-from .limits import resolve_destination
+from .limits import find_file_provisioned, resolve_destination
 
 if TYPE_CHECKING:
     from ..counters.shared.counters import SharedCounters
@@ -93,7 +93,7 @@ class SettingsInForce:
 
     def facts(self, account: str) -> AccountFacts:
         found = self._find(account)
-        return AccountFacts(account, found.concurrent_executions, found.floor, self._reserved(account, found))
+        return AccountFacts(account, found.concurrent_executions, found.floor, self._claimed(account, found))
 
     def file_values(self, account: str, name: str) -> FileValues:
         function = self._find(account).functions.get(name)
@@ -106,6 +106,7 @@ class SettingsInForce:
             function.on_success,
             function.on_failure,
             function.recursive_loop,
+            find_file_provisioned(function),
         )
 
     def source(self, account: str, name: str, key: str) -> str:
@@ -116,14 +117,14 @@ class SettingsInForce:
         accounts = self._settings().accounts
         return accounts.get(account) or accounts["default"]
 
-    def _reserved(self, account: str, found: Account) -> int:
-        """Returns the slots that the settings reserve, which with a million functions take a while to sum."""
+    def _claimed(self, account: str, found: Account) -> int:
+        """Returns the slots that the settings reserve or provision. With a million functions the sum takes a while."""
         settings = self._settings()
         if self._summed is None or self._summed[0] is not settings:
             self._summed = settings, {}
         sums = self._summed[1]
         if account not in sums:
-            sums[account] = found.reserved
+            sums[account] = found.claimed
         return sums[account]
 
 

@@ -9,7 +9,15 @@ from collections.abc import Mapping
 from math import inf
 from typing import NamedTuple
 
-from ..policy.control.state import NOTHING, ControlState, EventInvokeConfig, FunctionControl, overlay, with_targets
+from ..policy.control.state import (
+    NOTHING,
+    ControlState,
+    EventInvokeConfig,
+    FunctionControl,
+    ProvisionedConfig,
+    overlay,
+    with_targets,
+)
 from ..policy.events.destination_arn import UnreachableDestination, find_target
 from ..policy.events.event_rules import EventRules, EventTargets, RuleBook
 from ..policy.limits import DEFAULT_ACCOUNT, AccountLimits, FunctionLimits, Limits
@@ -88,6 +96,11 @@ def make_limits(
             allocated_until,
             control.revisions.get(account, ""),
             _find_reserved(limits, control.functions(account)),
+            frozenset(
+                name
+                for name, function in followed.functions(account).items()
+                if function.provisioned and not control.function(account, name).provisioned
+            ),
         )
 
     accounts = dict(settings.accounts)
@@ -168,6 +181,15 @@ def resolve_destination(settings: Settings, arn: str) -> str:
     return arn if isinstance(target, UnreachableDestination) else target
 
 
+def find_file_provisioned(function: FunctionSettings) -> Mapping[str, ProvisionedConfig] | None:
+    """Returns the provisioned concurrency that the settings name, allocated since the start; None where they name
+    none."""
+    named = function.provisioned_concurrent_executions
+    if named is None:
+        return None
+    return {qualifier: ProvisionedConfig(slots.slots, 0.0, slots.version) for qualifier, slots in named.items()}
+
+
 def find_next_allocation(control: ControlState, allocated_until: float) -> float | None:
     """Returns the seconds until more provisioned concurrency is allocated; None where all is."""
     changed = (
@@ -187,7 +209,19 @@ def _make_account(
     allocated_until: float,
     control_revision: str,
     set_by_api: frozenset[str],
+    provisioned_by_backend: frozenset[str],
 ) -> AccountLimits:
+    provisioned = {name: set_here.provisioned for name, set_here in control.items() if set_here.provisioned}
+    in_file = {
+        name: named
+        for name, function in settings.functions.items()
+        if function.provisioned_concurrent_executions is not None
+        and (named := find_file_provisioned(function)) is not None
+    }
+    for name, named in in_file.items():
+        provisioned[name] = named  # the settings win for the whole key
+        if not named:
+            del provisioned[name]
     made: dict[FunctionLimits, FunctionLimits] = {}  # a million functions have few distinct limits
     functions = {}
     for name, function in settings.functions.items():
@@ -205,7 +239,9 @@ def _make_account(
         labelled=labelled,
         set_by_api=set_by_api,
         set_by_backend=_find_reserved(settings, control) - set_by_api,
-        provisioned={name: set_here.provisioned for name, set_here in control.items() if set_here.provisioned},
+        provisioned=provisioned,
+        provisioned_in_file=frozenset(in_file),
+        provisioned_by_backend=provisioned_by_backend,
         allocated_until=allocated_until,
         control_revision=control_revision,
     )

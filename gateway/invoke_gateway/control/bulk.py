@@ -122,6 +122,8 @@ class BulkOperations:
         staged = MemoryControlStore("a copy", state)
         operations = self._make_operations(staged)
         for step in sorted(steps, key=lambda step: _rank(step, state)):
+            if _is_provisioned(step, state):  # a Put would allocate it again
+                continue
             answer = await operations.answer(self._make_request(step))
             if answer.code is not None:
                 document = read_object(answer.body)
@@ -185,6 +187,13 @@ def _rank(step: _Step, state: ControlState) -> int:
     return 4
 
 
+def _is_provisioned(step: _Step, state: ControlState) -> bool:
+    config = state.function(step.account, step.name).provisioned.get(step.qualifier or "")
+    if step.operation is not ControlOperation.PUT_PROVISIONED or config is None:
+        return False
+    return [config.requested] == list(step.body.values())
+
+
 def _is_at_most(step: _Step, slots: int) -> bool:
     (wanted,) = step.body.values()
     return isinstance(wanted, int) and wanted <= slots
@@ -239,6 +248,8 @@ def _read_function(
             yield _Step(place, account, name, ControlOperation.PUT_FUNCTION_CONCURRENCY, None, body)
         elif key == "recursive_loop":
             yield _Step(place, account, name, ControlOperation.PUT_RECURSION, None, {"RecursiveLoop": value})
+        elif key == "provisioned_concurrent_executions":  # as settings have it
+            yield from _read_qualified(account, name, "provisioned", value, place, mistakes)
         elif key not in _KEYS:
             mistakes.append(Mistake(place, "is no value of an operation. Keep it in the settings file."))
         elif key not in RULES:
@@ -258,7 +269,8 @@ def _read_qualified(
     for given, wanted in value.items():
         qualifier, place = str(given), f"{where}.{given}"
         if key == "provisioned":
-            body = {"ProvisionedConcurrentExecutions": wanted}
+            slots = wanted.get("slots") if isinstance(wanted, Mapping) else wanted
+            body = {"ProvisionedConcurrentExecutions": slots}
             yield _Step(place, account, name, ControlOperation.PUT_PROVISIONED, qualifier, body)
             continue
         known: Mapping[str, str] = _BOUNDS if key == "scaling" else dict.fromkeys(RULES, "")

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..policy.control.state import ControlState, EventInvokeConfig, FunctionControl, ScalingConfig, with_targets
+from ..policy.control.state import (
+    ControlState,
+    EventInvokeConfig,
+    FunctionControl,
+    ProvisionedConfig,
+    ScalingConfig,
+    with_targets,
+)
 from .parts import LATEST
 
 RULES = ("maximum_retry_attempts", "maximum_event_age_seconds", "on_success", "on_failure")
@@ -62,8 +69,12 @@ class Export:
             for qualifier, config in sorted(function.event_invoke.items()):
                 listed = ", ".join(f"{key} {value}" for key, value in describe_rules(config).items())
                 comments.append(f"rules of events for {qualifier} alone: {listed}.")
+        if function.provisioned:
+            values["provisioned_concurrent_executions"] = describe_provisioned(function.provisioned)
         for qualifier, provisioned in sorted(function.provisioned.items()):
-            comments.append(f"provisioned concurrency of {qualifier}: {provisioned.requested}.")
+            if provisioned.aliases:
+                others = ", ".join(provisioned.aliases)
+                comments.append(f"calls of the aliases {others} take no provisioned slot of {qualifier} by settings.")
         for qualifier, scaling in sorted(function.scaling.items()):
             bounds = ", ".join(f"{key} {value}" for key, value in _describe_scaling(scaling).items()) or "none"
             comments.append(f"bounds of the environments of {qualifier}: {bounds}.")
@@ -83,6 +94,17 @@ def describe_function(function: FunctionControl) -> Document:
         "scaling": {name: _describe_scaling(config) for name, config in sorted(function.scaling.items())},
     }
     return _list_own(function) | {key: value for key, value in by_qualifier.items() if value}
+
+
+def describe_provisioned(configs: Mapping[str, ProvisionedConfig]) -> Document:
+    """Returns provisioned concurrency as settings have it: an alias with its version, where the backend has named
+    one."""
+    return {
+        qualifier: config.requested
+        if config.version in (None, qualifier)
+        else {"version": config.version, "slots": config.requested}
+        for qualifier, config in sorted(configs.items())
+    }
 
 
 def _list_own(function: FunctionControl) -> Document:

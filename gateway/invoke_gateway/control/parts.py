@@ -11,7 +11,7 @@ from ..policy.control import errors
 from ..policy.control.errors import ControlRefusal
 from ..policy.control.paths import ControlOperation, ControlTarget
 from ..policy.control.rules import AccountFacts, AccountSlots, FileValues, find_set_elsewhere, is_version
-from ..policy.control.state import ControlState, FunctionControl
+from ..policy.control.state import ControlState, FunctionControl, ProvisionedConfig
 from ..policy.requests.validation import join
 from ..refusals import Refusal
 from .base import ControlAnswer, ControlStore
@@ -115,6 +115,11 @@ class ControlParts:
     def control(self, call: ControlCall) -> FunctionControl:
         """Returns what the operations have set for the function, over what the backend has."""
         return self.followed.under(self.store.state).function(call.account, call.name)
+
+    def provisioned(self, call: ControlCall) -> Mapping[str, ProvisionedConfig]:
+        """Returns the provisioned concurrency in force of the function, by qualifier."""
+        in_file = self.file_values(call).provisioned_concurrent_executions
+        return self.control(call).provisioned if in_file is None else in_file
 
     def own(self, call: ControlCall) -> FunctionControl:
         """Returns what the operations have set for the function."""

@@ -17,6 +17,8 @@ from .existence import Alias
 from .pages import cut_page, find_page_problems
 from .parts import LATEST, NO_CONTENT, ControlCall, ControlParts, Operations, Result, answer, refuse_invalid
 
+_KEY = "provisioned_concurrent_executions"
+
 
 class ProvisionedConcurrency:
     """Serves the operations on provisioned concurrency.
@@ -55,6 +57,9 @@ class ProvisionedConcurrency:
         found = await parts.find_qualified(call, qualifier)
         if isinstance(found, ControlRefusal):
             return found
+        refusal = parts.find_set_elsewhere(call, {_KEY: wanted})
+        if refusal is not None:
+            return refusal
         pointed = [] if not is_version(qualifier) else await self._find_provisioned_versions(call)
         config = ProvisionedConfig(wanted, parts.now(), found.version, await self._list_aliases(call, found.version))
 
@@ -97,7 +102,7 @@ class ProvisionedConcurrency:
         checked = await self._check_qualifier(call)
         if isinstance(checked, ControlRefusal):
             return checked
-        config = self._parts.control(call).provisioned.get(call.qualifier or "")
+        config = self._parts.provisioned(call).get(call.qualifier or "")
         return config or ControlRefusal(errors.NO_PROVISIONED)
 
     async def _check_qualifier(self, call: ControlCall) -> Alias | ControlRefusal:
@@ -112,9 +117,12 @@ class ProvisionedConcurrency:
         checked = await self._check_qualifier(call)
         if isinstance(checked, ControlRefusal):
             return checked
+        refusal = self._parts.find_set_elsewhere(call, {_KEY: True})
+        if refusal is not None:
+            return refusal
         qualifier = call.qualifier or ""
         if qualifier in self._parts.control(call).provisioned and qualifier not in self._parts.own(call).provisioned:
-            return self._parts.refuse_followed(call, "provisioned_concurrent_executions")
+            return self._parts.refuse_followed(call, _KEY)
         return await self._parts.change(call, lambda _, now: with_provisioned(now, qualifier, None)) or NO_CONTENT
 
     async def _list(self, call: ControlCall) -> Result:
@@ -124,7 +132,7 @@ class ProvisionedConcurrency:
         refusal = await self._parts.find_missing(call)
         if refusal is not None:
             return refusal
-        configs = self._parts.control(call).provisioned
+        configs = self._parts.provisioned(call)
         page = cut_page(sorted(configs), call.target.query)
         rows = [{"FunctionArn": self._parts.arn(call, name), **self._describe(configs[name])} for name in page.names]
         return answer({"ProvisionedConcurrencyConfigs": rows, **page.members})

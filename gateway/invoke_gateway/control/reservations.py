@@ -59,10 +59,8 @@ class Reservations:
             return refusal
 
         def change(state: ControlState, function: FunctionControl) -> FunctionControl | ControlRefusal:
-            provisioned = (
-                parts.followed.under(state).function(call.account, call.name).provisioned_concurrent_executions
-            )
-            refused = check_reservation(parts.slots(call, state), call.name, wanted, provisioned)
+            slots = parts.slots(call, state)
+            refused = check_reservation(slots, call.name, wanted, slots.provisioned(call.name))
             return refused or with_reserved(function, wanted)
 
         return await parts.change(call, change) or answer({"ReservedConcurrentExecutions": wanted})

@@ -93,6 +93,8 @@ class AccountLimits:
     set_by_api: functions whose reservation a control operation has set
     set_by_backend: functions whose reservation the backend has, and nobody else
     provisioned: provisioned concurrency by function and qualifier
+    provisioned_in_file: functions whose provisioned concurrency is in the settings
+    provisioned_by_backend: functions whose provisioned concurrency the backend has, and nobody else
     allocated_until: configurations that were changed after this time are not allocated yet (seconds since the epoch)
     successor: the limits that have replaced these; None while these are in force
     control_revision: the revision of the shared control state that these limits contain
@@ -112,6 +114,8 @@ class AccountLimits:
         "functions",
         "pool_counter",
         "provisioned",
+        "provisioned_by_backend",
+        "provisioned_in_file",
         "provisioned_versions",
         "requests_per_second",
         "reserved_concurrent_executions",
@@ -135,6 +139,8 @@ class AccountLimits:
         set_by_api: frozenset[str] = frozenset(),
         set_by_backend: frozenset[str] = frozenset(),
         provisioned: Mapping[str, Mapping[str, ProvisionedConfig]] | None = None,
+        provisioned_in_file: frozenset[str] = frozenset(),
+        provisioned_by_backend: frozenset[str] = frozenset(),
         allocated_until: float = inf,
         control_revision: str = "",
     ) -> None:
@@ -142,6 +148,8 @@ class AccountLimits:
         self.set_by_api = set_by_api
         self.set_by_backend = set_by_backend
         self.provisioned = provisioned or {}
+        self.provisioned_in_file = provisioned_in_file
+        self.provisioned_by_backend = provisioned_by_backend
         self.successor: Limits | None = None
         self.control_revision = control_revision
         self.concurrent_executions = concurrent_executions
@@ -206,6 +214,12 @@ class AccountLimits:
         if name in self.set_by_backend:
             return "backend"
         return "default" if self.functions.get(name, _UNLIMITED).reserved_concurrent_executions is None else "file"
+
+    def provisioned_set_by(self, name: str) -> SetBy:
+        """Returns the origin of the function's provisioned concurrency."""
+        if name in self.provisioned_in_file:
+            return "file"
+        return "backend" if name in self.provisioned_by_backend else "API"
 
     def find_tenant_problem(self, name: str, tenant: bytes | None) -> Refusal | None:
         """Returns the refusal of a call that names a tenant where none may, or none where each must."""

@@ -18,6 +18,7 @@ from invoke_gateway.settings.models.readable_files import find_certificate_mista
 from invoke_gateway.settings.models.settings import Settings
 from invoke_gateway.settings.paths import Path, join_key
 from invoke_gateway.settings.problems import Finding
+from invoke_gateway.settings.provisioned_contradictions import find_provisioned_contradictions
 
 TARGETS = ("dead_letter_queue", "on_success", "on_failure")
 
@@ -32,6 +33,7 @@ def find_contradictions(settings: Settings) -> Iterator[Finding]:
     yield from _find_certificate(settings)
     for name, account in settings.accounts.items():
         yield from _find_floor(name, account)
+        yield from find_provisioned_contradictions(name, account)
         yield from _find_own_targets(name, account)
     yield from _find_credentials(settings)
     yield from _find_delays(settings)

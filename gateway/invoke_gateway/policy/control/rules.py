@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from . import errors
 from .errors import ControlRefusal
-from .state import FunctionControl
+from .state import FunctionControl, ProvisionedConfig
 
 
 class FileValues(NamedTuple):
@@ -23,6 +23,13 @@ class FileValues(NamedTuple):
     on_success: str | None = None
     on_failure: str | None = None
     recursive_loop: str | None = None
+    provisioned_concurrent_executions: Mapping[str, ProvisionedConfig] | None = None
+
+    @property
+    def provisioned_slots(self) -> int | None:
+        """Returns the provisioned concurrency of all versions and aliases; None where the settings name none."""
+        configs = self.provisioned_concurrent_executions
+        return None if configs is None else sum(config.requested for config in configs.values())
 
 
 NO_FILE_VALUES = FileValues()
@@ -32,13 +39,13 @@ class AccountFacts(NamedTuple):
     """Holds the limits of an account by its settings.
 
     floor: slots that must stay unreserved
-    reserved: slots that the settings reserve
+    claimed: slots that the settings reserve, or provision without a reservation
     """
 
     account: str
     concurrent_executions: int
     floor: int
-    reserved: int = 0
+    claimed: int = 0
 
 
 FindFileValues = Callable[[str], FileValues]
@@ -70,19 +77,32 @@ class AccountSlots:
 
         without: a function whose reservation and provisioned concurrency do not count
         """
-        taken = self.facts.reserved + sum(self._taken(name) for name in self._functions if name != without)
+        taken = self.facts.claimed + sum(self._taken(name) for name in self._functions if name != without)
         if without is not None:
-            taken -= self._find(without).reserved_concurrent_executions or 0
+            taken -= self._claimed_in_file(without)
         return self.facts.concurrent_executions - taken
+
+    def provisioned(self, name: str) -> int:
+        """Returns the provisioned concurrency in force of a function."""
+        in_file = self._find(name).provisioned_slots
+        control = self._functions.get(name)
+        if in_file is not None or control is None:
+            return in_file or 0
+        return control.provisioned_concurrent_executions
+
+    def _claimed_in_file(self, name: str) -> int:
+        in_file = self._find(name)
+        reserved = in_file.reserved_concurrent_executions
+        return (in_file.provisioned_slots or 0) if reserved is None else reserved
 
     def _taken(self, name: str) -> int:
         """Returns the slots of a function that the settings have not counted."""
         control = self._functions[name]
         if self._find(name).reserved_concurrent_executions is not None:
             return 0  # counted, and its provisioned concurrency is part of it
-        if control.reserved_concurrent_executions is not None:
-            return control.reserved_concurrent_executions
-        return control.provisioned_concurrent_executions
+        reserved = control.reserved_concurrent_executions
+        claimed = self.provisioned(name) if reserved is None else reserved
+        return claimed - self._claimed_in_file(name)
 
 
 def check_reservation(slots: AccountSlots, name: str, wanted: int, provisioned: int) -> ControlRefusal | None:

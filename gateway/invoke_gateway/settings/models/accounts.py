@@ -11,6 +11,7 @@ from invoke_gateway.policy.reservations import (
     unreserved_concurrent_executions,
 )
 from invoke_gateway.settings.models.caller_types import Policy
+from invoke_gateway.settings.models.provisioned import Provisioned, find_provisioned_sums
 from invoke_gateway.settings.models.types import (
     CallerRequestRate,
     Count,
@@ -35,6 +36,10 @@ class FunctionSettings:
     reserved_concurrent_executions: Count | None = None
     """Slots kept for this function, which are also its ceiling; 0 refuses every call. Not set: the function
     shares the account's unreserved slots, unless PutFunctionConcurrency reserves some."""
+    provisioned_concurrent_executions: Provisioned | None = None
+    """Slots by version and alias, such as {"7": 2, prod: {version: "7", slots: 5}}, which calls of that version take
+    first. An alias without `version` serves only calls that name it. Not set: none, unless
+    PutProvisionedConcurrencyConfig provisions some."""
     requests_per_second: RequestRate = "auto"
     """Synchronous requests per second. `auto`: 10 x its reservation, or no limit of its own without one.
     `off`: no limit."""
@@ -95,6 +100,15 @@ class Account(Model):
     def reserved(self) -> int:
         """Returns the slots of all reservations; each call sums over the functions."""
         return sum(self._reservations())
+
+    @property
+    def claimed(self) -> int:
+        """Returns the slots of all reservations, and of provisioned concurrency without one."""
+        return self.reserved + sum(
+            slots
+            for name, slots in find_provisioned_sums(self.functions)
+            if self.functions[name].reserved_concurrent_executions is None
+        )
 
     @property
     def unreserved(self) -> int:

@@ -11,7 +11,8 @@ from timeit import repeat
 
 import msgspec
 
-from invoke_gateway.admin.live.document import LiveQuery, find_configured
+from invoke_gateway.admin.live.document import find_configured
+from invoke_gateway.admin.live.query import LiveQuery
 from invoke_gateway.app.gateway import Gateway
 from invoke_gateway.exchange import Exchange
 from invoke_gateway.policy.limits import DEFAULT_ACCOUNT

@@ -22,8 +22,9 @@ from ..telemetry.metrics import GatewayMetrics
 from ..telemetry.process_metrics import read_process
 from .access import AdminAccess
 from .json_documents import BadDocument, answer_error, answer_json
-from .live.document import BadLiveQuery, Refusals, read_live_query
+from .live.document import Refusals
 from .live.page import load_page
+from .live.query import BadLiveQuery, read_live_query
 from .live.stream import LiveResponse, LiveStream
 from .readiness import Readiness
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from invoke_gateway.admin.live.document import (
-    LiveQuery,
-    LiveView,
-    find_configured,
-)
+from invoke_gateway.admin.live.document import LiveView, find_configured
 from invoke_gateway.admin.live.episodes import Episodes
 from invoke_gateway.admin.live.last_minute import LastMinute
+from invoke_gateway.admin.live.query import LiveQuery
 from invoke_gateway.admin.live.sparklines import Sparklines
 from invoke_gateway.counters.memory import MemoryCounters
 from invoke_gateway.policy.limits import AccountLimits, FunctionLimits, Limits

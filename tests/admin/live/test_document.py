@@ -5,14 +5,8 @@ from __future__ import annotations
 import pytest
 
 from invoke_gateway.admin.json_documents import encode
-from invoke_gateway.admin.live.document import (
-    MOST_REFUSALS,
-    MOST_REFUSING,
-    MOST_ROWS,
-    BadLiveQuery,
-    LiveQuery,
-    read_live_query,
-)
+from invoke_gateway.admin.live.document import MOST_REFUSALS, MOST_REFUSING
+from invoke_gateway.admin.live.query import MOST_ROWS, LiveQuery
 from invoke_gateway.policy.limits import AccountLimits, FunctionLimits
 from tests.admin.live.cases import FEW, REASON, Case, Shared
 
@@ -126,23 +120,6 @@ async def test_the_range_of_the_sparklines_is_asked_for(minutes: str, seconds: f
     assert (document["step_seconds"], document["steps"]) == (seconds, 60)
     assert document["functions"][0]["history"] == [2]
     assert document["accounts"][0]["history"] == [2]
-
-
-def test_a_question_is_read_from_a_query_string() -> None:
-    assert read_live_query({}) == LiveQuery()
-    assert read_live_query({"search": "CheckOut", "account": "111122223333", "top": "7"}) == LiveQuery(
-        "111122223333", "checkout", 7
-    )
-    assert read_live_query({"top": "999999", "search": "", "account": ""}) == LiveQuery(top=MOST_ROWS)
-    assert read_live_query({"minutes": "60"}) == LiveQuery(minutes="60")
-
-
-@pytest.mark.parametrize(
-    "parameters", [{"top": "x"}, {"top": "-1"}, {"account": "1"}, {"search": "x" * 257}, {"minutes": "7"}]
-)
-def test_a_question_that_makes_no_sense_is_refused(parameters: dict[str, str]) -> None:
-    with pytest.raises(BadLiveQuery):
-        read_live_query(parameters)
 
 
 async def test_of_shared_counters_what_is_in_flight_is_of_all_gateways_beside_this_ones() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from invoke_gateway.admin.live.document import LiveQuery
+from invoke_gateway.admin.live.query import LiveQuery
 from invoke_gateway.exchange import Exchange
 from invoke_gateway.invocation import Caller, Function, Invocation, InvocationType, Operation
 from invoke_gateway.policy.limits import FunctionLimits

@@ -10,9 +10,7 @@ from typing import Any
 
 import pytest
 
-from invoke_gateway.admin.live.document import (
-    LiveQuery,
-)
+from invoke_gateway.admin.live.query import LiveQuery
 from invoke_gateway.admin.live.stream import BEAT_SECONDS, LiveReader, LiveResponse, LiveStream, Topic
 from invoke_gateway.policy.limits import AccountLimits, FunctionLimits, Limits
 from tests.admin.live.cases import Case, Shared

@@ -19,7 +19,8 @@ from starlette.types import Receive, Scope, Send
 
 from ...background import BackgroundTask, BackgroundTasks
 from ..json_documents import encode
-from .document import Configured, LiveQuery, LiveSnapshot, LiveView, find_configured
+from .document import Configured, LiveSnapshot, LiveView, find_configured
+from .query import LiveQuery
 
 log = logging.getLogger("invoke_gateway")
 

@@ -286,7 +286,7 @@ BARE = {
     "queue/event_tasks.py": "runs and deliveries, given back at their end",
     "queue/depths.py": "a look, whose failure is what the look says",
     "counters/shared/lease_thread.py": "the thread of the heartbeat, started again by itself",
-    "telemetry/line_writer.py": "the thread of the log, which goes on after any failure and logs that",
+    "telemetry/logs/line_writer.py": "the thread of the log, which goes on after any failure and logs that",
     "control/store.py": "a change, awaited by its request and at the end",
     "workers/embedded_server.py": "reads the server's output to its end, and is awaited after it",
     "workers/server_guard.py": "ends the server with its supervisor, in a process of its own",

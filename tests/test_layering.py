@@ -180,6 +180,15 @@ INNER: dict[str, tuple[str, ...]] = {
     "queue.scheduling": ("policy", "queue.base", "queue.event", "queue.origin"),
     "settings.files": ("policy.payloads", "settings.paths", "settings.problems"),
     "settings.models": ("secret_source", "policy", "settings.descriptions", "settings.merge"),
+    "telemetry.logs": (
+        "asgi",
+        "exchange",
+        "invocation",
+        "policy",
+        "telemetry.event_totals",
+        "telemetry.frequent",
+        "telemetry.totals",
+    ),
 }
 """The narrower rules of the folders inside a folder."""
 

@@ -188,7 +188,7 @@ def test_workers_do_not_mix_their_lines(tmp_path: Path, store: Store) -> None:
 
 UNHANDLED = (
     "import asyncio, logging, threading, warnings\n"
-    "from invoke_gateway.telemetry.log import LogOptions, set_up_logging\n"
+    "from invoke_gateway.telemetry.logs.log import LogOptions, set_up_logging\n"
     "set_up_logging(LogOptions({format!r}, worker=1))\n"
     "warnings.warn('a warning')\n"
     "class Bad:\n"

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from invoke_gateway.telemetry.log_keys import ACCESS, COMMON, FIELDS
+from invoke_gateway.telemetry.logs.keys import ACCESS, COMMON, FIELDS
 from tests.support.processes import free_port, listens, wait_until
 from tests.support.served import Served, served
 from tests.support.sockets import Wire, fetch, invoke

@@ -18,7 +18,7 @@ from invoke_gateway.backend_errors import BackendError
 from invoke_gateway.cli.main import main
 from invoke_gateway.refusals import Refusal
 from invoke_gateway.settings import FunctionSettings, Settings
-from invoke_gateway.telemetry import log_keys
+from invoke_gateway.telemetry.logs import keys as log_keys
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs" / "reference"

@@ -37,7 +37,7 @@ from ..settings import Address, Settings
 from ..store.store_name import name_store
 from ..telemetry.exposition import Family
 from ..telemetry.last_refusals import LastRefusals
-from ..telemetry.log import count_dropped_lines
+from ..telemetry.logs.log import count_dropped_lines
 from ..telemetry.metrics import Facts, GatewayMetrics
 from ..telemetry.process_metrics import read_process
 from ..telemetry.reload_state import ReloadState

@@ -46,7 +46,7 @@ from ..refusals import Refusal
 from ..settings import Settings
 from ..telemetry.event_metrics import Events
 from ..telemetry.event_totals import EventTotals
-from ..telemetry.log_summaries import DropSummary
+from ..telemetry.logs.summaries import DropSummary
 from .limits import Tables
 from .stores import make_event_store
 

@@ -9,8 +9,8 @@ from ..exchange import Exchange
 from ..policy.concurrency import LimitReached, Plan
 from ..queue.runner import RUN
 from ..telemetry.last_refusals import LastRefusals
-from ..telemetry.log import write_access_line
-from ..telemetry.log_summaries import RefusalSummary
+from ..telemetry.logs.log import write_access_line
+from ..telemetry.logs.summaries import RefusalSummary
 from ..telemetry.totals import Totals
 
 

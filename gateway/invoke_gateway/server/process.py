@@ -24,7 +24,7 @@ from ..listener import InvokeProtocol, ListenerLimits, enforce_timeouts
 from ..settings import Settings
 from ..signals import IGNORED
 from ..telemetry.file_descriptors import keep_watching_files
-from ..telemetry.log import reopen_access_log
+from ..telemetry.logs.log import reopen_access_log
 from ..telemetry.loop_lag import keep_measuring_loop_lag
 from ..write_batcher import WriteBatcher
 from .http_server import Server, configure, serve_on

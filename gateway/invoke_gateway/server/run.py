@@ -21,8 +21,8 @@ from ..control.base import CannotOpenControl
 from ..queue.base import CannotOpen
 from ..settings import Address, Settings
 from ..signals import signals
-from ..telemetry.log import CannotOpenLog, LogOptions, reopen_access_log, set_up_logging
-from ..telemetry.write_turn import make_lock_file
+from ..telemetry.logs.log import CannotOpenLog, LogOptions, reopen_access_log, set_up_logging
+from ..telemetry.logs.write_turn import make_lock_file
 from .admin_access import make_access, put_in_force
 from .http_server import serve_demo
 from .process import (

@@ -27,7 +27,7 @@ from ..queue.sqlite.file_check import OwnedByAnother, check_file
 from ..settings import Address, Finding, Settings
 from ..settings.paths import join_key
 from ..store.server_program import NO_PROGRAM, find_server_program
-from ..telemetry.log_file import find_obstacle
+from ..telemetry.logs.access_file import find_obstacle
 from .sockets import CannotListen, bind
 
 _TARGETS = ("dead_letter_queue", "on_success", "on_failure")

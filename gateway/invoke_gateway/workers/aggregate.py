@@ -29,7 +29,7 @@ from ..telemetry.event_metrics import Events
 from ..telemetry.event_totals import EventTotals
 from ..telemetry.exposition import Family
 from ..telemetry.last_refusals import KEPT
-from ..telemetry.log import count_dropped_lines
+from ..telemetry.logs.log import count_dropped_lines
 from ..telemetry.metrics import Facts, GatewayMetrics
 from ..telemetry.store_metrics import CounterStore
 from ..telemetry.totals import Totals

@@ -26,7 +26,7 @@ from ..server.http_server import serve_demo
 from ..server.process import serve_admin
 from ..server.sockets import CannotListen, Listeners, bind, reserve, reserve_beside
 from ..settings import RELOADABLE, Settings
-from ..telemetry.log import options_of_worker
+from ..telemetry.logs.log import options_of_worker
 from .admin import make_admin
 from .aggregate import Aggregate
 from .channel import Channel, RpcClient, WorkerGone

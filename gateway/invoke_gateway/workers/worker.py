@@ -30,7 +30,7 @@ from ..server.process import (
 )
 from ..server.sockets import CannotListen, Listeners
 from ..settings import Settings
-from ..telemetry.log import CannotOpenLog, LogOptions, count_dropped_lines, set_up_logging
+from ..telemetry.logs.log import CannotOpenLog, LogOptions, count_dropped_lines, set_up_logging
 from .channel import Channel, serve_calls
 from .in_flight import report_holders
 from .queue import QUEUE_CALLS, report_depths

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from invoke_gateway.telemetry import write_turn
-from invoke_gateway.telemetry.line_writer import LineWriter
-from invoke_gateway.telemetry.write_turn import WriteTurn, make_lock_file, needs_turns
+from invoke_gateway.telemetry.logs import write_turn
+from invoke_gateway.telemetry.logs.line_writer import LineWriter
+from invoke_gateway.telemetry.logs.write_turn import WriteTurn, make_lock_file, needs_turns
 from tests.support.processes import wait_until
 
 WRITES = """
 import sys
-from invoke_gateway.telemetry.line_writer import LineWriter
-from invoke_gateway.telemetry.write_turn import WriteTurn
+from invoke_gateway.telemetry.logs.line_writer import LineWriter
+from invoke_gateway.telemetry.logs.write_turn import WriteTurn
 letter, file, lock_file = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 writer = LineWriter(file, lambda lines, why: b"", turn=WriteTurn(lock_file, 0, file))
 for _ in range(60):
@@ -29,7 +29,7 @@ while writer._lines or writer._is_writing:
 """
 HOLDS = """
 import sys, time
-from invoke_gateway.telemetry.write_turn import WriteTurn
+from invoke_gateway.telemetry.logs.write_turn import WriteTurn
 with WriteTurn(int(sys.argv[2]), 0, int(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)

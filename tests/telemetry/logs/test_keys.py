@@ -6,10 +6,10 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from invoke_gateway.telemetry import log
-from invoke_gateway.telemetry.log_keys import ACCESS, COMMON, FIELDS, KINDS
+from invoke_gateway.telemetry.logs import log
+from invoke_gateway.telemetry.logs.keys import ACCESS, COMMON, FIELDS, KINDS
 
-PACKAGE = Path(log.__file__).parents[1]
+PACKAGE = Path(log.__file__).parents[2]
 
 
 def written_fields() -> Iterator[dict[str, ast.expr]]:

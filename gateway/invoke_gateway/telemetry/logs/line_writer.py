@@ -18,7 +18,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from time import monotonic
 
-from .log_file import LogFile
+from .access_file import LogFile
 
 MOST_BYTES = 8 * 1024 * 1024  # in memory; some 30,000 lines
 REST_SECONDS = 0.02

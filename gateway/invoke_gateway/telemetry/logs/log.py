@@ -9,13 +9,13 @@ from time import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
-from ..asgi import ATTEMPT, INJECTED, Attempt, Scope
-from ..exchange import MOST_SHOWN, Exchange
-from ..invocation import InvocationType
-from ..policy.os_text import printable
+from ...asgi import ATTEMPT, INJECTED, Attempt, Scope
+from ...exchange import MOST_SHOWN, Exchange
+from ...invocation import InvocationType
+from ...policy.os_text import printable
+from .access_file import LogFile, is_same_file
+from .line_format import AccessFormatter, JsonFormatter, TextFormatter, Timestamps, encode_line
 from .line_writer import LineHandler, LineWriter
-from .log_file import LogFile, is_same_file
-from .log_format import AccessFormatter, JsonFormatter, TextFormatter, Timestamps, encode_line
 from .write_turn import WriteTurn, needs_turns
 
 if TYPE_CHECKING:

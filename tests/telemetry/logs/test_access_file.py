@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from invoke_gateway.telemetry import log_file
-from invoke_gateway.telemetry.line_writer import LineWriter
-from invoke_gateway.telemetry.log_file import LogFile, find_obstacle, is_same_file
+from invoke_gateway.telemetry.logs import access_file
+from invoke_gateway.telemetry.logs.access_file import LogFile, find_obstacle, is_same_file
+from invoke_gateway.telemetry.logs.line_writer import LineWriter
 from tests.support.processes import wait_until
 
 
@@ -61,7 +61,7 @@ def test_a_signal_after_a_rename_opens_a_new_file_at_once(
 def test_without_a_signal_the_rename_is_seen_a_moment_later(
     path: Path, writer: LineWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log_file, "CHECK_SECONDS", 0.0)
+    monkeypatch.setattr(access_file, "CHECK_SECONDS", 0.0)
     writer.reopen()  # the time of the next look was set before
     writer.write(b"one\n")
     until(path, b"one\n")

@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from ..exchange import Exchange
-from ..policy.limits import DEFAULT_ACCOUNT, OTHER
-from .event_totals import EventTotals
-from .frequent import Frequent
+from ...exchange import Exchange
+from ...policy.limits import DEFAULT_ACCOUNT, OTHER
+from ..event_totals import EventTotals
+from ..frequent import Frequent
+from ..totals import Totals
 from .log import log
-from .totals import Totals
 
 SUMMARY_SECONDS = 10
 _MOST_NAMED = 1_000  # conditions and functions, of drops

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from invoke_gateway.telemetry import line_writer
-from invoke_gateway.telemetry.line_writer import LineHandler, LineWriter
-from invoke_gateway.telemetry.log_format import AccessFormatter
+from invoke_gateway.telemetry.logs import line_writer
+from invoke_gateway.telemetry.logs.line_format import AccessFormatter
+from invoke_gateway.telemetry.logs.line_writer import LineHandler, LineWriter
 from tests.support.processes import wait_until
 
 LINE = b"x" * 99 + b"\n"
@@ -148,7 +148,7 @@ def test_a_file_that_cannot_grow_is_written_again_when_it_can(tmp_path: Path, mo
         return len(data)
 
     monkeypatch.setattr(line_writer, "RETRY_SECONDS", 0.001)
-    monkeypatch.setattr("invoke_gateway.telemetry.line_writer.os.write", write)
+    monkeypatch.setattr("invoke_gateway.telemetry.logs.line_writer.os.write", write)
     with (tmp_path / "log").open("wb") as file:
         writer = LineWriter(file.fileno(), summarize, most_bytes=250)
         writer.write(LINE)
@@ -171,7 +171,7 @@ def test_after_half_a_line_the_next_begins_on_a_line_of_its_own(pipe: Pipe, monk
         written.append(bytes(data[:size]))
         return size
 
-    monkeypatch.setattr("invoke_gateway.telemetry.line_writer.os.write", write)
+    monkeypatch.setattr("invoke_gateway.telemetry.logs.line_writer.os.write", write)
     writer = LineWriter(pipe.into, summarize)
     writer.write(b"first line\n")
     wait_until(lambda: writer.dropped == 1, "it is counted")
@@ -196,7 +196,7 @@ def test_no_piece_of_a_pipe_is_longer_than_what_is_never_torn(pipe: Pipe, monkey
         sizes.append(len(data))
         return len(data)
 
-    monkeypatch.setattr("invoke_gateway.telemetry.line_writer.os.write", write)
+    monkeypatch.setattr("invoke_gateway.telemetry.logs.line_writer.os.write", write)
     writer = LineWriter(pipe.into, summarize)
     for _ in range(2000):
         writer.write(LINE)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invoke_gateway.telemetry.log_format import (
+from invoke_gateway.telemetry.logs.line_format import (
     AccessFormatter,
     JsonFormatter,
     TextFormatter,

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from ..policy.os_text import printable, printable_document
+from ...policy.os_text import printable, printable_document
 
 FIELDS = "fields"
 """Names the attribute of a record that has the values of its line by key: `extra={"fields": {…}}`."""

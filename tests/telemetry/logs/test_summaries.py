@@ -10,9 +10,9 @@ from invoke_gateway.exchange import Exchange
 from invoke_gateway.invocation import Function, Invocation, InvocationType, Operation
 from invoke_gateway.policy.limits import AccountLimits
 from invoke_gateway.refusals import Refusal
-from invoke_gateway.telemetry import log_summaries
 from invoke_gateway.telemetry.event_totals import EventTotals
-from invoke_gateway.telemetry.log_summaries import DropSummary, RefusalSummary
+from invoke_gateway.telemetry.logs import summaries
+from invoke_gateway.telemetry.logs.summaries import DropSummary, RefusalSummary
 from invoke_gateway.telemetry.totals import Totals
 from tests.support.sockets import gateway, invoke
 
@@ -90,7 +90,7 @@ async def test_the_three_functions_most_refused_go_by_their_own_names_and_accoun
 async def test_a_summary_comes_by_itself_after_a_while(
     totals: Totals, summary: RefusalSummary, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log_summaries, "SUMMARY_SECONDS", 0)
+    monkeypatch.setattr(summaries, "SUMMARY_SECONDS", 0)
     for lines in (1, 2):
         totals.record(refused(Refusal.CONCURRENCY))
         summary.record()
@@ -130,7 +130,7 @@ async def test_a_flood_of_dropped_events_is_one_line(
     assert caplog.records == []
     drops.report()
     drops.report()
-    monkeypatch.setattr(log_summaries, "SUMMARY_SECONDS", 0)
+    monkeypatch.setattr(summaries, "SUMMARY_SECONDS", 0)
     events.dropped("a", "report", "RetriesExhausted")
     await asyncio.sleep(0.01)
     assert [record.getMessage() for record in caplog.records] == [

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invoke_gateway.policy.permissions.mistakes import PolicyMistake
+from invoke_gateway.policy.permissions.mistakes import PolicyMistakes
 from invoke_gateway.policy.permissions.patterns import Matches, match_arn, match_glob, match_text, read_pattern
 from invoke_gateway.policy.permissions.principal import Principal, parse_principal
 
@@ -18,7 +18,7 @@ assert ALICE is not None
 
 
 def glob(text: str) -> Matches:
-    mistakes: list[PolicyMistake] = []
+    mistakes = PolicyMistakes()
     pattern = read_pattern(text, "", mistakes, version="2012-10-17")
     assert not mistakes
     return match_glob(pattern)
@@ -42,7 +42,7 @@ def test_an_arn_matches_part_by_part(pattern: list[str], text: list[str]) -> Non
     expected = all(
         re.fullmatch(fnmatch.translate(one), part) is not None for one, part in zip(pattern, parts, strict=True)
     )
-    read = read_pattern(":".join(pattern), "", [], version="2012-10-17")
+    read = read_pattern(":".join(pattern), "", PolicyMistakes(), version="2012-10-17")
     assert match_arn(read)(":".join(text), ALICE) is expected
 
 
@@ -83,7 +83,7 @@ def test_the_value_of_a_variable_has_no_wildcards() -> None:
 
 def test_a_text_is_compared_whole_with_or_without_letter_case() -> None:
     assert ALICE is not None
-    pattern = read_pattern("A*", "", [], version="2012-10-17")
+    pattern = read_pattern("A*", "", PolicyMistakes(), version="2012-10-17")
     assert match_text(pattern)("A*", ALICE)
     assert not match_text(pattern)("Ab", ALICE)
     assert match_text(pattern, ignore_case=True)("a*", ALICE)

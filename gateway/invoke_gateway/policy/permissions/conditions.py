@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from .condition_keys import KEYS, ORGANIZATION, UNKNOWN_FACTS, ConditionKey, RequestFacts
-from .mistakes import PolicyMistake, advise
+from .mistakes import PolicyMistakes, advise
 from .operators import OPERATORS, Compare, Given
 
 Condition = Callable[[RequestFacts], bool]
@@ -31,17 +31,17 @@ class ConditionRules(NamedTuple):
 
 
 def read_conditions(
-    element: object, where: str, mistakes: list[PolicyMistake], rules: ConditionRules
+    element: object, where: str, mistakes: PolicyMistakes, rules: ConditionRules
 ) -> tuple[Condition, ...]:
     """Reads the element. Each mistake is noted with its place."""
     if not isinstance(element, Mapping):
-        mistakes.append(PolicyMistake(where, "is no mapping. Write {operator: {key: value}}."))
+        mistakes.note(where, "is no mapping", "Write {operator: {key: value}}.")
         return ()
     found = []
     for operator, tests in element.items():
         place = f"{where}.{operator}"
         if not isinstance(tests, Mapping) or not tests:
-            mistakes.append(PolicyMistake(place, "is no mapping of keys. Write {key: value}."))
+            mistakes.note(place, "is no mapping of keys", "Write {key: value}.")
             continue
         for key, value in tests.items():
             condition = _read(operator, key, value, place, mistakes, rules)
@@ -51,7 +51,7 @@ def read_conditions(
 
 
 def _read(
-    given: str, key: str, value: object, where: str, mistakes: list[PolicyMistake], rules: ConditionRules
+    given: str, key: str, value: object, where: str, mistakes: PolicyMistakes, rules: ConditionRules
 ) -> Condition | None:
     quantifier, _, name = given.rpartition(":")
     base = name.removesuffix(_IF_EXISTS)
@@ -59,10 +59,10 @@ def _read(
     texts = _read_texts(value, f"{where}.{key}", mistakes)
     if quantifier and quantifier not in _QUANTIFIERS:
         cure = advise(quantifier, _QUANTIFIERS, "Write ForAnyValue or ForAllValues.")
-        mistakes.append(PolicyMistake(where, f"{quantifier} is no prefix of an operator. {cure}"))
+        mistakes.note(where, f"{quantifier} is no prefix of an operator", cure)
     if base != "Null" and base not in OPERATORS:
         cure = advise(base, (*OPERATORS, "Null"), f"Known are {', '.join(OPERATORS)} and Null.")
-        mistakes.append(PolicyMistake(where, f"is an unknown operator. {cure}"))
+        mistakes.note(where, "is an unknown operator", cure)
         return None
     if known is None or texts is None:
         return None
@@ -71,9 +71,7 @@ def _read(
     operator = OPERATORS[base]
     if known.type not in operator.types:
         cure = _name_operators(known)
-        mistakes.append(
-            PolicyMistake(f"{where}.{key}", f"is of type {known.type}, to which {base} does not apply. {cure}")
-        )
+        mistakes.note(f"{where}.{key}", f"is of type {known.type}, to which {base} does not apply", cure)
         return None
     compares = tuple(operator.read(Given(text, f"{where}.{key}", mistakes, rules.version)) for text in texts)
     is_met_when_absent = quantifier == "ForAllValues" if quantifier else operator.is_negated
@@ -103,20 +101,20 @@ def _make(key: ConditionKey, compares: tuple[Compare, ...], *, is_negated: bool,
 
 
 def _read_null(
-    given: str, key: ConditionKey, texts: list[str], where: str, mistakes: list[PolicyMistake]
+    given: str, key: ConditionKey, texts: list[str], where: str, mistakes: PolicyMistakes
 ) -> Condition | None:
     if given != "Null":
-        mistakes.append(PolicyMistake(where, f"{given} is an unknown operator. Write Null."))
+        mistakes.note(where, f"{given} is an unknown operator", "Write Null.")
         return None
     wanted = {text.lower() for text in texts}
     if not wanted <= {"true", "false"}:
-        mistakes.append(PolicyMistake(where, f"{', '.join(texts)!r} is no boolean. Write true or false."))
+        mistakes.note(where, f"{', '.join(texts)!r} is no boolean", "Write true or false.")
         return None
     read = key.read
     return lambda facts: ("true" if read(facts) is None else "false") in wanted
 
 
-def _find_key(given: str, where: str, mistakes: list[PolicyMistake], rules: ConditionRules) -> ConditionKey | None:
+def _find_key(given: str, where: str, mistakes: PolicyMistakes, rules: ConditionRules) -> ConditionKey | None:
     folded = given.lower()
     if rules.has_organizations and folded == ORGANIZATION.name.lower():
         return ORGANIZATION
@@ -124,16 +122,16 @@ def _find_key(given: str, where: str, mistakes: list[PolicyMistake], rules: Cond
     if key is None:
         names = [one.name for one in KEYS.values()]
         cure = UNKNOWN_FACTS.get(folded) or advise(given, names, f"Known are {', '.join(names)}.")
-        mistakes.append(PolicyMistake(f"{where}.{given}", f"is a key that the gateway cannot read. {cure}"))
+        mistakes.note(f"{where}.{given}", "is a key that the gateway cannot read", cure)
     return key
 
 
-def _read_texts(value: object, where: str, mistakes: list[PolicyMistake]) -> list[str] | None:
+def _read_texts(value: object, where: str, mistakes: PolicyMistakes) -> list[str] | None:
     """Returns the values of a key as texts."""
     given = value if isinstance(value, list) else [value]
     texts = [_as_text(one) for one in given]
     if not texts or None in texts:
-        mistakes.append(PolicyMistake(where, "is no value and no list of values. Write a text."))
+        mistakes.note(where, "is no value and no list of values", "Write a text.")
         return None
     return [text for text in texts if text is not None]
 

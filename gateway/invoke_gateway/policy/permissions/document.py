@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from .conditions import Condition, ConditionRules, read_conditions
-from .mistakes import BadPolicy, PolicyMistake, advise
+from .mistakes import BadPolicy, PolicyMistakes, advise
 from .patterns import Matches, match_glob, read_pattern
 from .principal import Principal, PrincipalSet, read_principals
 
@@ -64,23 +64,24 @@ class Statement(NamedTuple):
 
 def parse_policy(text: str | bytes, source: str, kind: PolicyKind) -> tuple[Statement, ...]:
     """Returns the statements of a document. Raises `BadPolicy`."""
-    mistakes: list[PolicyMistake] = []
+    mistakes = PolicyMistakes()
     try:
         document = json.loads(text, object_pairs_hook=lambda pairs: _make_mapping(pairs, mistakes))
     except (ValueError, RecursionError) as error:
-        raise BadPolicy(source, [PolicyMistake("", f"is no JSON: {error}. Write the policy as JSON.")]) from error
+        mistakes.note("", f"is no JSON: {error}", "Write the policy as JSON.")
+        raise BadPolicy(source, mistakes) from error
     statements = read_policy(document, source, kind, mistakes)
     if mistakes:
         raise BadPolicy(source, mistakes)
     return statements
 
 
-def _make_mapping(pairs: list[tuple[str, Any]], mistakes: list[PolicyMistake]) -> dict[str, Any]:
+def _make_mapping(pairs: list[tuple[str, Any]], mistakes: PolicyMistakes) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) != len(pairs):
         names = [name for name, _ in pairs]
         twice = sorted({name for name in names if names.count(name) > 1})
-        mistakes.append(PolicyMistake("", f"has {', '.join(twice)} twice in one object. Write it once, with a list."))
+        mistakes.note("", f"has {', '.join(twice)} twice in one object", "Write it once, with a list.")
     return made
 
 
@@ -88,23 +89,23 @@ def read_policy(
     document: object,
     source: str,
     kind: PolicyKind,
-    mistakes: list[PolicyMistake],
+    mistakes: PolicyMistakes,
     *,
     has_organizations: bool = False,
 ) -> tuple[Statement, ...]:
     """Reads a parsed document, and notes its mistakes."""
     if not isinstance(document, Mapping):
-        mistakes.append(PolicyMistake("", "is no object. Write {Version, Statement}."))
+        mistakes.note("", "is no object", "Write {Version, Statement}.")
         return ()
     _check_elements(document, _DOCUMENT_ELEMENTS, "", mistakes)
     version = document.get("Version", VERSIONS[-1])
     if version not in VERSIONS:
-        mistakes.append(PolicyMistake("Version", f'{version!r} is unknown. Write "{VERSIONS[0]}".'))
+        mistakes.note("Version", f"{version!r} is unknown", f'Write "{VERSIONS[0]}".')
         version = VERSIONS[0]
     if not isinstance(document.get("Id", ""), str):
-        mistakes.append(PolicyMistake("Id", "is no text."))
+        mistakes.note("Id", "is no text", "Write a text.")
     if "Statement" not in document:
-        mistakes.append(PolicyMistake("", "has no Statement. Add a list of statements."))
+        mistakes.note("", "has no Statement", "Add a list of statements.")
     given = document.get("Statement", [])
     reader = _StatementReader(source, kind, ConditionRules(version, has_organizations), mistakes)
     listed = given if isinstance(given, list) else [given]
@@ -113,17 +114,17 @@ def read_policy(
     )
 
 
-def _check_elements(given: Mapping[str, Any], known: Iterable[str], where: str, mistakes: list[PolicyMistake]) -> None:
+def _check_elements(given: Mapping[str, Any], known: Iterable[str], where: str, mistakes: PolicyMistakes) -> None:
     for name in given:
         if name not in known:
             cure = advise(name, known, f"Known are {', '.join(known)}.")
-            mistakes.append(PolicyMistake(where, f"{name} is an unknown element. {cure}"))
+            mistakes.note(where, f"{name} is an unknown element", cure)
 
 
 class _StatementReader:
     """Reads the statements of one document."""
 
-    def __init__(self, source: str, kind: PolicyKind, rules: ConditionRules, mistakes: list[PolicyMistake]) -> None:
+    def __init__(self, source: str, kind: PolicyKind, rules: ConditionRules, mistakes: PolicyMistakes) -> None:
         self._source = source
         self._kind = kind
         self._rules = rules
@@ -133,7 +134,7 @@ class _StatementReader:
     def is_statement(self, given: object, number: int) -> bool:
         if isinstance(given, Mapping):
             return True
-        self._mistakes.append(PolicyMistake(f"statement {number}", "is no object. Write {Effect, Action, Resource}."))
+        self._mistakes.note(f"statement {number}", "is no object", "Write {Effect, Action, Resource}.")
         return False
 
     def read(self, given: Mapping[str, Any], number: int) -> Statement:
@@ -143,7 +144,7 @@ class _StatementReader:
         effect = given.get("Effect")
         if effect not in ("Allow", "Deny"):
             problem = f"{effect!r} is no effect" if "Effect" in given else "has no Effect"
-            self._note(where, f'{problem}. Write "Effect": "Allow" or "Deny".')
+            self._mistakes.note(where, problem, 'Write "Effect": "Allow" or "Deny".')
         covers_action, covers_unknown = self._read_actions(given, where)
         conditions = read_conditions(given.get("Condition", {}), f"{where}, Condition", self._mistakes, self._rules)
         return Statement(
@@ -151,18 +152,17 @@ class _StatementReader:
             self._read_resources(given, where), self._read_principals(given, where), conditions,
         )  # fmt: skip
 
-    def _note(self, where: str, text: str) -> None:
-        self._mistakes.append(PolicyMistake(where, text))
-
     def _read_sid(self, given: Mapping[str, Any], number: int) -> str | None:
         sid = given.get("Sid")
         if sid is None or sid == "":
             return None
         if not isinstance(sid, str):
-            self._note(f"statement {number}", "has a Sid that is no text.")
+            self._mistakes.note(f"statement {number}", "has a Sid that is no text", "Write a text.")
             return None
         if sid in self._sids:
-            self._note(f"statement {number} ({sid})", "has the Sid of an earlier statement. Give it another one.")
+            self._mistakes.note(
+                f"statement {number} ({sid})", "has the Sid of an earlier statement", "Give it another one."
+            )
         self._sids.add(sid)
         return sid
 
@@ -171,12 +171,12 @@ class _StatementReader:
         names = [one for one in (name, f"Not{name}") if one in given]
         if len(names) != 1:
             problem = f"has both {name} and Not{name}" if names else f"has no {name}"
-            self._note(where, f"{problem}. Write one of {name} and Not{name}.")
+            self._mistakes.note(where, problem, f"Write one of {name} and Not{name}.")
             return [], False
         value = given[names[0]]
         listed = value if isinstance(value, list) else [value]
         if not listed or not all(isinstance(one, str) for one in listed):
-            self._note(f"{where}, {names[0]}", "is no text and no list of texts.")
+            self._mistakes.note(f"{where}, {names[0]}", "is no text and no list of texts", "Write a text.")
             return [], False
         return listed, names[0] != name
 
@@ -184,7 +184,7 @@ class _StatementReader:
         texts, is_negated = self._read_list(given, "Action", where)
         for text in texts:
             if not _ACTION.fullmatch(text):
-                self._note(f"{where}, Action", f"{text!r} is no action. Write it as lambda:InvokeFunction.")
+                self._mistakes.note(f"{where}, Action", f"{text!r} is no action", "Write it as lambda:InvokeFunction.")
         if len(texts) == 1 and "*" not in texts[0] and "?" not in texts[0]:
             only = texts[0].lower()
             return (only.__ne__ if is_negated else only.__eq__), is_negated or only.startswith("lambda:")
@@ -201,7 +201,7 @@ class _StatementReader:
         for text in texts:
             if not _RESOURCE.fullmatch(text):
                 cure = "Write the ARN of a function, as in arn:aws:lambda:us-east-1:111122223333:function:f, or *."
-                self._note(f"{where}, Resource", f"{text!r} is no resource. {cure}")
+                self._mistakes.note(f"{where}, Resource", f"{text!r} is no resource", cure)
         patterns = [self._compile(text, f"{where}, Resource") for text in texts]
         if len(patterns) == 1 and not is_negated:
             return patterns[0]
@@ -217,12 +217,12 @@ class _StatementReader:
     def _read_principals(self, given: Mapping[str, Any], where: str) -> PrincipalSet | None:
         if "NotPrincipal" in given:
             cure = 'Write "Principal": "*", and a Condition of ArnNotLike with aws:PrincipalArn.'
-            self._note(where, f"NotPrincipal is not supported. {cure}")
+            self._mistakes.note(where, "NotPrincipal is not supported", cure)
         elif self._kind is PolicyKind.IDENTITY:
             if "Principal" in given:
-                self._note(where, "has a Principal, but the policy of a caller has none. Remove it.")
+                self._mistakes.note(where, "has a Principal, but the policy of a caller has none", "Remove it.")
         elif "Principal" not in given:
-            self._note(where, 'has no Principal. Add "Principal": {"AWS": "<account id or ARN>"}.')
+            self._mistakes.note(where, "has no Principal", 'Add "Principal": {"AWS": "<account id or ARN>"}.')
         else:
             return read_principals(given["Principal"], f"{where}, Principal", self._mistakes)
         return None

@@ -11,14 +11,26 @@ class PolicyMistake(NamedTuple):
     """Holds one mistake.
 
     where: the statement and its element; empty for the document itself
-    text: the problem and the cure
+    cure: a sentence
     """
 
     where: str
-    text: str
+    problem: str
+    cure: str
+
+    @property
+    def placed_problem(self) -> str:
+        return f"{self.where}: {self.problem}" if self.where else self.problem
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.text}" if self.where else self.text
+        return f"{self.placed_problem}. {self.cure}"
+
+
+class PolicyMistakes(list[PolicyMistake]):
+    """Collects the mistakes of one document."""
+
+    def note(self, where: str, problem: str, cure: str) -> None:
+        self.append(PolicyMistake(where, problem, cure))
 
 
 class BadPolicy(Exception):

@@ -10,7 +10,7 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_netw
 from typing import NamedTuple
 
 from .condition_keys import KeyType
-from .mistakes import PolicyMistake
+from .mistakes import PolicyMistakes
 from .patterns import match_arn, match_glob, match_text, read_pattern
 from .principal import Principal
 
@@ -29,11 +29,11 @@ class Given(NamedTuple):
 
     text: str
     where: str
-    mistakes: list[PolicyMistake]
+    mistakes: PolicyMistakes
     version: str
 
-    def reject(self, problem: str) -> None:
-        self.mistakes.append(PolicyMistake(self.where, f"{self.text!r} {problem}"))
+    def reject(self, problem: str, cure: str) -> None:
+        self.mistakes.note(self.where, f"{self.text!r} {problem}", cure)
 
 
 class Operator(NamedTuple):
@@ -68,7 +68,7 @@ def _read_glob(given: Given) -> Compare:
 def _read_arn(given: Given) -> Compare:
     pattern = read_pattern(given.text, given.where, given.mistakes, version=given.version)
     if not pattern.has_variables and (not given.text.startswith("arn:") or given.text.count(":") < _ARN_COLONS):
-        given.reject("is no ARN. Write six parts, as in arn:aws:iam::111122223333:user/*.")
+        given.reject("is no ARN", "Write six parts, as in arn:aws:iam::111122223333:user/*.")
         return _never
     return match_arn(pattern)
 
@@ -88,7 +88,7 @@ def _read_network(given: Given) -> Compare:
     try:
         network = ip_network(given.text, strict=False)
     except ValueError:
-        given.reject("is no network. Write an address or a CIDR block, as in 192.0.2.0/24.")
+        given.reject("is no network", "Write an address or a CIDR block, as in 192.0.2.0/24.")
         return _never
     is_version_6 = isinstance(network, IPv6Network)
 
@@ -115,7 +115,7 @@ def _date(test: Callable[[float, float], bool]) -> Read:
     def read(given: Given) -> Compare:
         wanted = _parse_date(given.text)
         if wanted is None:
-            given.reject("is no time. Write it as 2026-01-31T12:00:00Z, or in seconds since 1970.")
+            given.reject("is no time", "Write it as 2026-01-31T12:00:00Z, or in seconds since 1970.")
             return _never
         return lambda text, _: test(float(text), wanted)
 
@@ -125,7 +125,7 @@ def _date(test: Callable[[float, float], bool]) -> Read:
 def _read_bool(given: Given) -> Compare:
     wanted = given.text.lower()
     if wanted not in ("true", "false"):
-        given.reject("is no boolean. Write true or false.")
+        given.reject("is no boolean", "Write true or false.")
     return lambda text, _: text == wanted
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
-from .mistakes import PolicyMistake, advise
+from .mistakes import PolicyMistakes, advise
 from .principal import Principal
 
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
@@ -73,7 +73,7 @@ class TextPattern:
         return tuple(filled)
 
 
-def read_pattern(text: str, where: str, mistakes: list[PolicyMistake], *, version: str) -> TextPattern:
+def read_pattern(text: str, where: str, mistakes: PolicyMistakes, *, version: str) -> TextPattern:
     """Reads a pattern. Policies of version 2008-10-17 have no variables, so one in them is a mistake."""
     parts = []
     end = 0
@@ -83,15 +83,15 @@ def read_pattern(text: str, where: str, mistakes: list[PolicyMistake], *, versio
         end = found.end()
         parts.append(_read_variable(found[1], where, mistakes, version))
     if "${" in text[end:]:
-        mistakes.append(PolicyMistake(where, f"{text!r} has a variable that does not end. Add the closing brace."))
+        mistakes.note(where, f"{text!r} has a variable that does not end", "Add the closing brace.")
     parts.append(_Part(text[end:]))
     return TextPattern(text, tuple(parts))
 
 
-def _read_variable(body: str, where: str, mistakes: list[PolicyMistake], version: str) -> _Part:
+def _read_variable(body: str, where: str, mistakes: PolicyMistakes, version: str) -> _Part:
     if version != "2012-10-17":
-        text = f'${{{body}}} is no variable in a policy of version {version}. Set Version to "2012-10-17".'
-        mistakes.append(PolicyMistake(where, text))
+        problem = f"${{{body}}} is no variable in a policy of version {version}"
+        mistakes.note(where, problem, 'Set Version to "2012-10-17".')
     elif body in ("*", "?", "$"):
         return _Part(body, is_literal=True)
     else:
@@ -99,7 +99,7 @@ def _read_variable(body: str, where: str, mistakes: list[PolicyMistake], version
         if found is not None and found[1].lower() in _READERS:
             return _Part(found[2], key=found[1].lower())
         cure = advise(found[1] if found else body, VARIABLES, f"Supported are {', '.join(VARIABLES)}.")
-        mistakes.append(PolicyMistake(where, f"${{{body}}} is no variable that the gateway can fill. {cure}"))
+        mistakes.note(where, f"${{{body}}} is no variable that the gateway can fill", cure)
     return _Part("", is_literal=True)
 
 

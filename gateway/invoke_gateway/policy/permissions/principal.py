@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from enum import IntEnum
 from typing import NamedTuple
 
-from .mistakes import PolicyMistake, advise
+from .mistakes import PolicyMistakes, advise
 
 _ACCOUNT = re.compile(r"\d{12}", re.ASCII)
 _ARN = re.compile(
@@ -92,24 +92,24 @@ class PrincipalSet(NamedTuple):
 _ANYONE = PrincipalSet(is_anyone=True)
 
 
-def read_principals(element: object, where: str, mistakes: list[PolicyMistake]) -> PrincipalSet:
+def read_principals(element: object, where: str, mistakes: PolicyMistakes) -> PrincipalSet:
     """Reads the element `Principal`. Services never sign a request to the gateway, so they match no caller."""
     if element == "*":
         return _ANYONE
     if not isinstance(element, Mapping) or not element:
         cure = 'Write {"AWS": "<account id or ARN>"}, {"Service": "<name>.amazonaws.com"} or "*".'
-        mistakes.append(PolicyMistake(where, f"is no principal. {cure}"))
+        mistakes.note(where, "is no principal", cure)
         return _ANYONE
     names: list[str] = []
     for kind, value in element.items():
         place = f"{where}.{kind}"
         if kind not in _ELEMENTS:
             cure = advise(kind, _ELEMENTS, "Write AWS or Service.")
-            mistakes.append(PolicyMistake(place, f"is no kind of principal. {cure}"))
+            mistakes.note(place, "is no kind of principal", cure)
         elif kind in ("Federated", "CanonicalUser"):
-            mistakes.append(PolicyMistake(place, "is not supported: no such caller can sign a request. Write AWS."))
+            mistakes.note(place, "is not supported: no such caller can sign a request", "Write AWS.")
         elif not _are_texts(value):
-            mistakes.append(PolicyMistake(place, "is no text and no list of texts."))
+            mistakes.note(place, "is no text and no list of texts", "Write a text.")
         elif kind == "AWS":
             names += [value] if isinstance(value, str) else value
     return _sort_names(names, f"{where}.AWS", mistakes)
@@ -121,7 +121,7 @@ def _are_texts(value: object) -> bool:
     )
 
 
-def _sort_names(names: list[str], where: str, mistakes: list[PolicyMistake]) -> PrincipalSet:
+def _sort_names(names: list[str], where: str, mistakes: PolicyMistakes) -> PrincipalSet:
     accounts, arns, roles = set(), set(), set()
     for name in names:
         if name == "*":
@@ -132,7 +132,7 @@ def _sort_names(names: list[str], where: str, mistakes: list[PolicyMistake]) -> 
         principal = parse_principal(name)
         if principal is None:
             what = "has a wildcard" if "*" in name or "?" in name else "is no account id and no ARN of IAM or STS"
-            mistakes.append(PolicyMistake(where, f"{name!r} {what}. {_CONDITION_CURE}"))
+            mistakes.note(where, f"{name!r} {what}", _CONDITION_CURE)
         elif principal.kind == "Account":
             accounts.add(principal.account)
         elif principal.role is not None and principal.arn == principal.principal_arn:

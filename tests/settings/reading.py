@@ -38,7 +38,7 @@ accounts:
     caller_requests_per_second: 2.5
     functions:
       checkout: {reserved_concurrent_executions: 5}
-      legacy-report: {reserved_concurrent_executions: 0, requests_per_second: 3, resource_policy: legacy.json}
+      legacy-report: {reserved_concurrent_executions: 0, requests_per_second: 3, resource_policy: {Statement: []}}
   "111122223333": {concurrent_executions: 50, unreserved_floor: 10}
 signatures: verify
 callers:
@@ -46,7 +46,7 @@ callers:
     secret: env:ALICE_SECRET
     session_token: file:/run/secrets/token
     arn: arn:aws:iam::111122223333:user/alice
-    policies: [alice.json, {Version: "2012-10-17", Statement: []}]
+    policies: [{Version: "2012-10-17", Statement: []}]
     concurrent_executions: 20
     requests_per_second: off
 quotas: {request: 1, event_request: 2, response: 3, streamed_response: 4}

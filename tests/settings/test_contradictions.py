@@ -67,9 +67,9 @@ CONTRADICTIONS = [
         "callers.BKIA.concurrent_executions",
         f"differs from that of AKIA, which is the same caller ({ALICE})",
     ),
-    (f"callers: {{AKIA: {{arn: {ALICE}, policies: [a.json]}}}}", "callers.AKIA.policies", "has no effect"),
+    (f"callers: {{AKIA: {{arn: {ALICE}, policies: [{{Statement: []}}]}}}}", "callers.AKIA.policies", "has no effect"),
     (
-        "accounts: {default: {functions: {f: {resource_policy: f.json}}}}",
+        "accounts: {default: {functions: {f: {resource_policy: {Statement: []}}}}}",
         "accounts.default.functions.f.resource_policy",
         "has no effect with signatures: off",
     ),
@@ -211,7 +211,7 @@ def test_where_no_account_is_named_every_credential_shares_the_default(tmp_path:
 
 def test_two_access_keys_of_one_caller_share_its_limits_and_policies(tmp_path: Path) -> None:
     same = f"  BKIA: {{secret: env:B, arn: {ALICE}, concurrent_executions: 2}}\n"
-    of_the_arn = f"  {ALICE}: {{policies: [alice.json], requests_per_second: 5}}\n"
+    of_the_arn = f"  {ALICE}: {{policies: [{{Statement: []}}], requests_per_second: 5}}\n"
     assert set(load(write(tmp_path, VERIFIED + same + of_the_arn)).callers) == {"AKIA", "BKIA", ALICE}
 
 

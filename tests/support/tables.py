@@ -19,6 +19,7 @@ from invoke_gateway.cli.main import main
 from invoke_gateway.refusals import Refusal
 from invoke_gateway.settings import FunctionSettings, Settings
 from invoke_gateway.telemetry.logs import keys as log_keys
+from tests.policy.permissions.cases import CASES, decide, describe
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs" / "reference"
@@ -138,12 +139,21 @@ def logs() -> str:
     )
 
 
+def permissions() -> str:
+    rows = []
+    for number, case in enumerate(CASES, start=1):
+        caller = case.caller.rpartition(":")[2].split("/")[1]
+        rows.append((str(number), caller, case.what, case.aws, describe(decide(case)[1]), case.source))
+    return make_table(("", "Caller", "Case", "AWS", "Gateway", "Source"), rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "refusals": refusals,
     "settings": settings,
     "metrics": metrics,
     "cli": commands,
     "logs": logs,
+    "permissions": permissions,
 }
 
 

@@ -6,8 +6,16 @@ Alice is a user of account 111122223333, Bob one of 444455556666; Deploy is a ro
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
+
+from invoke_gateway.policy.permissions.actions import RequestedAction
+from invoke_gateway.policy.permissions.condition_keys import RequestFacts
+from invoke_gateway.policy.permissions.decision import AccessDecision, AccessRequest, DecisionCause
+from invoke_gateway.policy.permissions.document import PolicyKind, Statement, parse_policy
+from invoke_gateway.policy.permissions.permissions import CallerIdentity, Permissions
+from invoke_gateway.policy.permissions.principal import parse_principal
 
 ALICE = "arn:aws:iam::111122223333:user/alice"
 BOB = "arn:aws:iam::444455556666:user/bob"
@@ -177,3 +185,43 @@ CASES = [
     Case("A caller of another account, and no policy allows anything.", NO_RESOURCE, TEXTS, [allow("*", "s3:*")], [],
          caller=BOB),
 ]  # fmt: skip
+
+
+def parse_statements(statements: list[dict[str, Any]], kind: PolicyKind) -> tuple[Statement, ...]:
+    return parse_policy(json.dumps({"Version": "2012-10-17", "Statement": statements}), f"{kind}.json", kind)
+
+
+def make_caller(arn: str, statements: list[dict[str, Any]] | None = None) -> CallerIdentity:
+    principal = parse_principal(arn)
+    assert principal is not None
+    parsed = None if statements is None else parse_statements(statements, PolicyKind.IDENTITY)
+    return CallerIdentity(arn, principal, parsed)
+
+
+def decide(case: Case) -> tuple[AccessRequest, AccessDecision]:
+    """Decides a case by the gateway's rules."""
+    resource = parse_statements(case.resource or [], PolicyKind.RESOURCE)
+    permissions = Permissions(
+        region="us-east-1",
+        callers={},
+        functions={"111122223333": {"checkout": resource}},
+        default_account="default",
+    )
+    asked = RequestedAction(case.action, case.resource_arn, "111122223333")
+    return permissions.decide(
+        make_caller(case.caller, case.identity),
+        asked,
+        lambda request: RequestFacts(
+            request.principal, request.resource, request.account, "us-east-1", **(case.facts or {})
+        ),
+    )
+
+
+def describe(decision: AccessDecision) -> str:
+    """Returns a decision in the words of the table."""
+    if decision.is_allowed:
+        return ALLOWED
+    if decision.cause is DecisionCause.DENIED:
+        is_identity = decision.statements[0].kind is PolicyKind.IDENTITY
+        return DENIED_BY_IDENTITY if is_identity else DENIED_BY_RESOURCE
+    return NO_IDENTITY if decision.cause is DecisionCause.NO_IDENTITY_POLICY else NO_RESOURCE

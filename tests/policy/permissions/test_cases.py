@@ -2,21 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
-from invoke_gateway.policy.permissions.actions import RequestedAction
-from invoke_gateway.policy.permissions.condition_keys import RequestFacts
-from invoke_gateway.policy.permissions.decision import (
-    AccessDecision,
-    AccessRequest,
-    DecisionCause,
-    describe_denial,
-)
-from invoke_gateway.policy.permissions.document import PolicyKind, parse_policy
-from invoke_gateway.policy.permissions.permissions import CallerIdentity, Permissions
-from invoke_gateway.policy.permissions.principal import parse_principal
+from invoke_gateway.policy.permissions.decision import DecisionCause, describe_denial
 from tests.policy.permissions.cases import (
     ALLOWED,
     CASES,
@@ -25,6 +13,8 @@ from tests.policy.permissions.cases import (
     NO_IDENTITY,
     NO_RESOURCE,
     Case,
+    decide,
+    describe,
 )
 
 _TEXTS = {
@@ -35,34 +25,10 @@ _TEXTS = {
 }
 
 
-def decide(case: Case) -> tuple[AccessRequest, AccessDecision]:
-    def parse(statements: list[dict[str, object]], kind: PolicyKind) -> tuple[object, ...]:
-        return parse_policy(json.dumps({"Version": "2012-10-17", "Statement": statements}), f"{kind}.json", kind)
-
-    principal = parse_principal(case.caller)
-    assert principal is not None
-    identity = None if case.identity is None else parse(case.identity, PolicyKind.IDENTITY)
-    resource = parse(case.resource or [], PolicyKind.RESOURCE)
-    permissions = Permissions(
-        region="us-east-1",
-        callers={},
-        functions={"111122223333": {"checkout": resource}},  # type: ignore[dict-item]
-        default_account="",
-    )
-    caller = CallerIdentity(case.caller, principal, identity)  # type: ignore[arg-type]
-    asked = RequestedAction(case.action, case.resource_arn, "111122223333")
-    return permissions.decide(
-        caller,
-        asked,
-        lambda request: RequestFacts(
-            request.principal, request.resource, request.account, "us-east-1", **(case.facts or {})
-        ),
-    )
-
-
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.what)
 def test_a_case_is_decided_as_aws_decides_it(case: Case) -> None:
     request, decision = decide(case)
+    assert describe(decision) == case.aws
     if case.aws == ALLOWED:
         assert (decision.is_allowed, decision.cause) == (True, DecisionCause.ALLOWED)
         assert decision.statements

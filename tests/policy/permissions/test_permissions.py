@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -12,26 +11,15 @@ from invoke_gateway.policy.permissions import permissions as module
 from invoke_gateway.policy.permissions.actions import UNKNOWN_OPERATION, RequestedAction
 from invoke_gateway.policy.permissions.condition_keys import RequestFacts
 from invoke_gateway.policy.permissions.decision import AccessDecision, AccessRequest, DecisionCause
-from invoke_gateway.policy.permissions.document import PolicyKind, Statement, parse_policy
+from invoke_gateway.policy.permissions.document import PolicyKind
 from invoke_gateway.policy.permissions.permissions import CallerIdentity, Permissions
-from invoke_gateway.policy.permissions.principal import parse_principal
-from tests.policy.permissions.cases import ALICE, BOB, CHECKOUT, allow, deny, grant
-
-
-def parse(statements: list[dict[str, Any]], kind: PolicyKind) -> tuple[Statement, ...]:
-    return parse_policy(json.dumps({"Version": "2012-10-17", "Statement": statements}), f"{kind}.json", kind)
-
-
-def make_caller(arn: str, statements: list[dict[str, Any]] | None = None) -> CallerIdentity:
-    principal = parse_principal(arn)
-    assert principal is not None
-    return CallerIdentity(arn, principal, None if statements is None else parse(statements, PolicyKind.IDENTITY))
+from tests.policy.permissions.cases import ALICE, BOB, CHECKOUT, allow, deny, grant, make_caller, parse_statements
 
 
 def make_permissions(*resource: dict[str, Any], default: list[dict[str, Any]] | None = None) -> Permissions:
     functions = {
-        "111122223333": {"checkout": parse(list(resource), PolicyKind.RESOURCE)},
-        "default": {"checkout": parse(default or [], PolicyKind.RESOURCE)},
+        "111122223333": {"checkout": parse_statements(list(resource), PolicyKind.RESOURCE)},
+        "default": {"checkout": parse_statements(default or [], PolicyKind.RESOURCE)},
     }
     return Permissions(region="us-east-1", callers={}, functions=functions, default_account="default")
 

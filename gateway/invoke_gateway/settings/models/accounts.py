@@ -10,7 +10,7 @@ from invoke_gateway.policy.reservations import (
     default_unreserved_floor,
     unreserved_concurrent_executions,
 )
-from invoke_gateway.settings.models.caller_types import Policy
+from invoke_gateway.settings.models.policies import ResourcePolicy
 from invoke_gateway.settings.models.provisioned import Provisioned, find_provisioned_sums
 from invoke_gateway.settings.models.types import (
     CallerRequestRate,
@@ -73,7 +73,7 @@ class FunctionSettings:
     scaling_rate: ScalingRate = "off"
     """Slots that the function may gain in ten seconds, at AWS 1000; refilled continuously, and no more are saved.
     Provisioned concurrency is not part of it. `off`: no limit."""
-    resource_policy: Policy | None = None
+    resource_policy: ResourcePolicy | None = None
     """Resource-based policy: the name of a JSON file, or a policy as a mapping. It decides with `signatures: verify`.
     Not set: none, unless AddPermission adds statements."""
 

@@ -1,9 +1,9 @@
 """Defines the types of single values of `callers`."""
 
 import re
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import AfterValidator, Field, PlainValidator
+from pydantic import Field, PlainValidator
 
 from invoke_gateway.settings.descriptions import Description, invalid_value
 
@@ -22,13 +22,6 @@ def read_secret_source(value: object) -> str:
     raise invalid_value(f"must be {_SOURCES}; its value is not shown", cure)
 
 
-def refuse_empty_name(value: str | dict[str, Any]) -> str | dict[str, Any]:
-    """Refuses an empty name of a file, and an empty policy."""
-    if not value:
-        raise invalid_value("is empty", "give the name of a JSON file, or a mapping with Version and Statement")
-    return value
-
-
 SecretSource = Annotated[
     str, PlainValidator(read_secret_source, json_schema_input_type=str), Description(f"a text such as {_SOURCES}")
 ]
@@ -44,9 +37,4 @@ CallerName = Annotated[
         "an access key id, or the ARN of a user or role",
         "write it as AKIAIOSFODNN7EXAMPLE or arn:aws:iam::111122223333:user/alice",
     ),
-]
-Policy = Annotated[
-    Annotated[str, Field(strict=True)] | dict[str, Any],
-    AfterValidator(refuse_empty_name),
-    Description("the name of a JSON file, or a policy as a mapping"),
 ]

@@ -3,7 +3,8 @@
 import re
 
 from invoke_gateway.settings.models.accounts import Model
-from invoke_gateway.settings.models.caller_types import CallerArn, Policy, SecretSource
+from invoke_gateway.settings.models.caller_types import CallerArn, SecretSource
+from invoke_gateway.settings.models.policies import IdentityPolicy
 from invoke_gateway.settings.models.types import CallerRequestRate, Count
 
 _ACCOUNT_OF_ARN = re.compile(r"arn:[^:]*:[^:]*:[^:]*:(\d{12}):", re.ASCII)
@@ -32,9 +33,9 @@ class CallerEntry(Model):
     token is refused, unless the command of `secret` printed the token."""
     arn: CallerArn | None = None
     """ARN of the caller, such as arn:aws:iam::111122223333:user/alice. The caller's account is the account in it."""
-    policies: tuple[Policy, ...] = ()
-    """Identity policies: names of JSON files, or policies as mappings. Empty: the caller may do everything in its own
-    account."""
+    policies: tuple[IdentityPolicy, ...] = ()
+    """Identity-based policies: names of JSON files, or policies as mappings. Empty: the caller may do everything in its
+    own account (docs/guides/permissions.md)."""
     concurrent_executions: Count | None = None
     """Slots that the caller's invocations may use at once. Not set: no limit of its own."""
     requests_per_second: CallerRequestRate | None = None

@@ -446,6 +446,39 @@ def test_the_policy_lets_no_other_script_run(served: Gateway, open_page: Open) -
     watched.complaints.clear()
 
 
+def test_it_asks_for_the_admin_token_once_and_keeps_it_out_of_the_address(
+    browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADMIN_TOKEN", "3f2a0c")
+    token = {"admin_token": "env:ADMIN_TOKEN", "admin_reads": "token"}
+    with gateway(**token) as guarded, watched_page(browser) as watched:
+        page = watched.page
+        page.goto(f"http://{guarded.server.admin}/?search=hold")
+        status, asked = page.locator("#status"), page.get_by_role("textbox", name="Admin token")
+        expect(status).to_contain_text("The admin token is needed")
+        expect(asked).to_be_focused()
+        asked.fill("wrong")
+        asked.press("Enter")
+        expect(page.locator("#token-text")).to_contain_text("This token is not the right one.")
+        expect(page.locator("#accounts")).to_be_hidden()
+        asked.fill("3f2a0c")
+        page.get_by_role("button", name="Show the gateway").click()
+        expect(status).to_have_text("Live")
+        expect(page.locator("#token")).to_be_hidden()
+        with calls_under_way(guarded, "hold-it"):
+            row(page, "hold-it").locator("button.opens").click()
+            expect(page.locator(".holders tbody tr")).to_have_count(1)
+        page.reload()
+        expect(status).to_have_text("Live")
+        assert [address for address in watched.asked if "3f2a0c" in address] == []
+        assert "3f2a0c" not in page.url
+        refused = [complaint for complaint in watched.complaints if "401 (Unauthorized)" not in complaint]
+        assert refused == []
+    with gateway(**token) as guarded, watched_page(browser) as other:  # another tab has no token
+        other.page.goto(f"http://{guarded.server.admin}/")
+        expect(other.page.locator("#token")).to_be_visible()
+
+
 def test_draining_is_shown(served: Gateway, open_page: Open) -> None:
     page = open_page(served).page
     served.on_loop(lambda: setattr(served.server.gateway, "is_draining", True))

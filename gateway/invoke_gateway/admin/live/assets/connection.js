@@ -20,14 +20,12 @@ function query() {
 function connect() {
   clearTimeout(retry);
   if (source) source.close();
-  const mine = source = new EventSource("live" + (query() ? "?" + query() : ""));
-  mine.onmessage = message => { if (mine === source) { lostAt = 0; heardAt = Date.now(); draw(JSON.parse(message.data)); } };
-  mine.addEventListener("end", () => { if (mine === source) lose("The gateway has stopped"); });
-  mine.onerror = () => {
-    if (mine !== source) return;
-    lose();
-    if (mine.readyState === EventSource.CLOSED) { askWhy(); retry = setTimeout(connect, 3000); }
-  };
+  const mine = source = openStream("live" + (query() ? "?" + query() : ""), {
+    message: text => { if (mine === source) { lostAt = 0; heardAt = Date.now(); draw(JSON.parse(text)); } },
+    end: () => { if (mine === source) lose("The gateway has stopped"); },
+    lost: (why, milliseconds) => { if (mine === source) { lose(why); retry = setTimeout(connect, milliseconds); } },
+    refused: () => { if (mine === source) { lose("The admin token is needed"); showTokenForm(true); } },
+  });
 }
 let whyLost = "";
 function lose(why) {
@@ -40,14 +38,6 @@ function showLoss() {
   if (whyLost) show("gone", whyLost + since);
   else if (Date.now() - lostAt < GONE_MS) show("connecting", "Reconnecting…");
   else show("gone", "Gateway gone, trying again" + since);
-}
-// A refused stream has a reason, which an EventSource cannot read.
-async function askWhy() {
-  const stop = new AbortController();
-  try {
-    const answer = await fetch("live" + (query() ? "?" + query() : ""), {signal: stop.signal});
-    if (!answer.ok) lose((await answer.json()).error);
-  } catch { /* then it is gone, which is shown */ } finally { stop.abort(); }
 }
 function draw(update) {
   latest = update;

@@ -147,7 +147,7 @@ async function readHolders(parts, row) {
   if (now - parts.holdersAt < HOLDERS_MS) return;
   parts.holdersAt = now;
   try {
-    const answer = await fetch("in-flight?" + new URLSearchParams({function: row.function, account: row.account, most: MOST_HOLDERS}));
+    const answer = await request("in-flight?" + new URLSearchParams({function: row.function, account: row.account, most: MOST_HOLDERS}));
     const document = await answer.json();
     drawHolders(parts, document.holders || [], document.left_out || 0, document.error || document.trouble || "");
   } catch { /* the state of the connection says so */ }

@@ -65,6 +65,20 @@ class BackendIdleTimeout(BackendError):
     kind = "idle_timeout"
 
 
+class NoCredentials(BackendError):
+    """The gateway has no credentials with which to sign for the backend. Check backend.sign.credentials, and the
+    gateway's log for the cause."""
+
+    kind = "no_credentials"
+
+
+class IdentityRefused(BackendError):
+    """The backend refused the gateway's own signature or permissions. The gateway's log has the cause and the
+    remedy."""
+
+    kind = "identity_refused"
+
+
 class ResponseTooLarge(BackendError):
     """The backend's response is above the response quota."""
 

@@ -35,7 +35,7 @@ _PERSISTENT = frozenset({b"keep-alive", b"close"})
 
 # What the gateway has acted upon goes on, whatever Connection lists: without its invocation type, an event that took
 # no slot would run as a call that needs one.
-_NOT_DROPPABLE = READ_HEADERS | {b"host"}
+NOT_DROPPABLE = READ_HEADERS | {b"host"}
 
 
 def request_head(
@@ -56,7 +56,7 @@ def request_head(
     """
     dropped = _NOT_FORWARDED
     if connection is not None and not is_persistence(connection):
-        dropped = dropped | (find_listed(connection) - _NOT_DROPPABLE)
+        dropped = dropped | (find_listed(connection) - NOT_DROPPABLE)
     if host is not None:
         dropped = dropped | {b"host"}
     lines = [b"%b %b HTTP/1.1" % (method, target)]

@@ -1,0 +1,1 @@
+"""Holds what the gateway needs of AWS itself: the credentials with which it signs."""

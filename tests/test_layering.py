@@ -34,6 +34,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         *CORE,
         "__init__",
         "admin",
+        "aws",
         "background",
         "control",
         "counters",
@@ -48,6 +49,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "write_batcher",
     ),
     "asgi": (),
+    "aws": (*CORE, "background"),
     "backend_errors": (),
     "background": (),
     "buffers": (),
@@ -83,6 +85,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "app",
         "asgi",
         "admin_client",
+        "aws.credential_sources",
         "background",
         "control.base",
         "demo",
@@ -196,6 +199,7 @@ RULES = {**ALLOWED, **INNER}
 
 LIBRARIES: dict[str, set[str]] = {
     "admin": {"msgspec", "starlette"},
+    "aws": {"botocore"},
     "control": {"msgspec"},
     "chaos": {"click", "msgspec", "rich", "uvloop"},
     "cli": {"click", "pydantic_core", "rich"},

@@ -30,6 +30,7 @@ backend:
   keep_alive_seconds: 0
   host_header: backend
   function_path: function
+  sign: {service: off, region: eu-central-1, credentials: env}
   function_errors: body
 accounts:
   default:

@@ -56,6 +56,8 @@ CONTRADICTIONS = [
         "accounts.default.functions.f.on_failure",
         "destination for itself",
     ),
+    ("backend: {url: 'http://lambda.us-east-1.amazonaws.com'}", "backend.url", "AWS Lambda only serves https"),
+    ("backend: {url: 'http://h', sign: true, function_path: f}", "backend.function_path", "that backend.sign signs"),
     ("signatures: verify", "signatures", "is verify, but callers has no access key"),
     (f"signatures: verify\ncallers: {{AKIA: {{arn: {ALICE}}}}}", "callers.AKIA.secret", "is missing"),
     ("signatures: verify\ncallers: {AKIA: {secret: env:A}}", "callers.AKIA.arn", "is missing"),
@@ -96,6 +98,18 @@ def test_mistakes_of_other_keys_hide_no_contradiction(tmp_path: Path, text: str,
     problems = problems_of(tmp_path, WRONG + text)
     assert problem(problems, key, words).cure == alone.cure
     assert {each.key for each in problems} == {key, "region", "quotas.request", "max_heders"}
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "words"),
+    [
+        ("backend: {url: 'https://lambda.eu-west-1.amazonaws.com'}", "region", "AWS Lambda's of eu-west-1"),
+        ("backend: {url: 'http://h', sign: {region: eu-west-1}}", "backend.sign.region", "and region is us-east-1"),
+    ],
+)
+def test_the_region_is_that_of_the_backend(tmp_path: Path, text: str, key: str, words: str) -> None:
+    found = problem_of(tmp_path, text)
+    assert (found.key, words in found.message) == (key, True)
 
 
 def test_all_contradictions_of_one_file_are_reported_together(tmp_path: Path) -> None:

@@ -119,12 +119,17 @@ def with_replacements(text: str, folder: Path) -> str:
     return re.sub(r"/var/(lib|log)|\$PWD", str(folder), text)
 
 
+KEYS = {"AWS_ACCESS_KEY_ID": "AKIAEXAMPLE", "AWS_SECRET_ACCESS_KEY": "unused"}
+"""Credentials of a gateway that signs. The demo backend verifies none."""
+
+
 def serve(text: str, folder: Path, *, bare: bool) -> subprocess.Popen[bytes]:
     file = folder / "gateway.yaml"
     file.write_text(with_replacements(text, folder))
     command = [sys.executable, *(["-c", BARE] if bare else ["-m", "invoke_gateway"]), "serve", "--config", str(file)]
     with (folder / "log").open("wb") as log:
-        return subprocess.Popen(command, cwd=ROOT, env=bare_environment(folder), stdin=subprocess.DEVNULL, stderr=log)
+        environment = bare_environment(folder) | KEYS
+        return subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stderr=log)
 
 
 def test_the_examples_are_found() -> None:

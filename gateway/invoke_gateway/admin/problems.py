@@ -68,6 +68,11 @@ ADVICE: dict[str, Advice] = {
         "The backend's own concurrency settings could not be read, or do not fit into the account.",
         "The log has the cause of each. Values that were read before stay in force.",
     ),
+    "backend_credentials": Advice(
+        "The credentials that sign for the backend are missing, refused, or expire within five minutes.",
+        "Correct backend.sign.credentials or its provider; /readyz and the log have the cause. The gateway loads them"
+        " again by itself.",
+    ),
     "background_task": Advice(
         "A task that the gateway runs beside its calls has failed, and is being started again.",
         "Wait a minute. If it does not recover, restart the gateway and report the lines of its log.",

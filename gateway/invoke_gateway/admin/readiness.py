@@ -21,6 +21,13 @@ class BackendView(Protocol):
         """Returns `backend` (up, down or unknown), and `backend_error` where it is down."""
 
 
+class CredentialsView(Protocol):
+    """Reads the state of the credentials that sign for the backend."""
+
+    def describe(self) -> dict[str, object]:
+        """Returns `credentials` (present, missing, expiring, expired or refused) and what is known of them."""
+
+
 class Readiness:
     """Makes the document of /readyz.
 
@@ -28,6 +35,7 @@ class Readiness:
     event_trouble: returns the reason why events cannot be kept, or None
     settings_error: returns the settings that the last reload refused, or None
     settle: waits for the first check of the backend, for so many seconds
+    credentials: the credentials that sign; None: the gateway does not sign
     """
 
     def __init__(
@@ -40,6 +48,7 @@ class Readiness:
         event_trouble: Callable[[], str | None] = lambda: None,
         settings_error: Callable[[], dict[str, object] | None] = lambda: None,
         settle: Callable[[float], Awaitable[None]] | None = None,
+        credentials: CredentialsView | None = None,
     ) -> None:
         self._listen = str(listen)
         self._is_draining = is_draining
@@ -48,6 +57,7 @@ class Readiness:
         self._event_trouble = event_trouble
         self._settings_error = settings_error
         self._settle = settle
+        self._credentials = credentials
 
     @property
     def is_draining(self) -> bool:
@@ -64,6 +74,8 @@ class Readiness:
         elif self._shared is not None and self._shared.trouble is not None:
             document["degraded"] = self._shared.trouble
         document |= {"listen": self._listen, **self._backend.describe()}
+        if self._credentials is not None:
+            document |= self._credentials.describe()
         trouble = self._event_trouble()
         if trouble is not None:
             document["events_error"] = trouble

@@ -27,6 +27,7 @@ from ..admin.live.stream import LiveReader, LiveStream
 from ..admin.queue import QueueEndpoint
 from ..admin.readiness import Readiness
 from ..admin.status import StatusEndpoint
+from ..aws.credential_keeper import CredentialKeeper
 from ..background import BackgroundTasks
 from ..buffers import Buffers
 from ..control.bulk import BulkOperations
@@ -73,9 +74,11 @@ class GatewayAdmin:
         reload_state: ReloadState,
         is_draining: Callable[[], bool],
         bulk: BulkOperations,
+        credentials: CredentialKeeper | None,
     ) -> None:
         self._counters = counters
         self._bulk = bulk
+        self._credentials = credentials
         self._shared = shared
         self._limits = limits
         self._totals = totals
@@ -136,6 +139,7 @@ class GatewayAdmin:
             counters=describe_counters(settings, shared),
             events=events.metrics,
             reloads=reload_state,
+            credentials=credentials,
             facts=Facts(__version__, platform.python_version(), settings.backend.timeout_seconds),
         )
 
@@ -154,6 +158,7 @@ class GatewayAdmin:
             event_trouble=lambda: self._events.problem,
             settings_error=lambda: self._reload_state.error,
             settle=self._backend_watch.settle,
+            credentials=self._credentials,
         )
         status = StatusEndpoint(
             self.live_view,

@@ -58,7 +58,7 @@ def make_forward(
         quotas=quotas,
         region=settings.region,
         own_host=own_host,
-        host=None if settings.backend.host_header == "preserve" else own_host,
+        host=own_host if settings.backend.host_header == "backend" or settings.signing is not None else None,
         function_path=settings.backend.function_path,
         function_errors=function_errors if function_errors.reads_every_body else None,
     )

@@ -37,11 +37,13 @@ from ..telemetry.totals import Totals
 from ..upstream.health import BackendState, BackendWatch
 from ..write_batcher import WriteBatcher
 from .admin import GatewayAdmin
+from .allocation import Allocation
 from .backend import make_forward, make_function_errors, make_pool
 from .control import GatewayControl, make_control_store
 from .events import EventParts, make_events
 from .limits import NOTHING_SET, find_next_allocation, make_tables
 from .recorder import ExchangeRecorder
+from .signing import make_signing
 from .stores import make_shared_counters
 
 
@@ -69,8 +71,7 @@ class Gateway:
         self._followed = Followed()
         self._following: BackgroundTask | None = None
         self._adopting = asyncio.Lock()
-        self._allocation: asyncio.TimerHandle | None = None
-        self._allocating: asyncio.Task[None] | None = None
+        self._allocation = Allocation(self._allocate, self.tasks)
         self.tables = make_tables(settings, at_start=settings)
         self.buffers = Buffers(settings.buffer_bytes)
         self.write_batcher = WriteBatcher()
@@ -94,13 +95,12 @@ class Gateway:
         )
 
         function_errors = make_function_errors(settings)
-        last: App = make_forward(
-            settings,
-            backend_url,
-            self.pool,
+        self.signing = make_signing(settings, backend_url, self.tasks)
+        last = self.signing.wrap(
+            make_forward(
+                settings, backend_url, self.pool, self.buffers, lambda: self.tables.response_quotas, function_errors
+            ),
             self.buffers,
-            lambda: self.tables.response_quotas,
-            function_errors,
         )
         self.fault_scripts = FaultScripts() if settings.accepts_faults else None
         if self.fault_scripts is not None:
@@ -125,6 +125,7 @@ class Gateway:
         self.admin = GatewayAdmin(
             settings,
             bulk=control.bulk,
+            credentials=self.signing.keeper,
             counters=self.counters,
             shared=self.shared,
             limits=lambda: self.tables.limits,
@@ -233,22 +234,11 @@ class Gateway:
         if self.shared is not None:
             self.shared.on_limits_changed()
         self.events.on_limits_changed()
-        self._await_allocation(find_next_allocation(self._followed.under(self._control), allocated_until))
+        self._allocation.wait(find_next_allocation(self._followed.under(self._control), allocated_until))
 
-    def _await_allocation(self, seconds: float | None) -> None:
-        """Has the tables made again when more provisioned concurrency is allocated."""
-        if self._allocation is not None:
-            self._allocation.cancel()
-            self._allocation = None
-        if seconds is not None:
-            self._allocation = asyncio.get_running_loop().call_later(seconds, self._allocate)
-
-    def _allocate(self) -> None:
-        async def replace_tables() -> None:
-            async with self._adopting:
-                await self._replace_tables()
-
-        self._allocating = self.tasks.run_once(replace_tables(), "provisioned concurrency")
+    async def _allocate(self) -> None:
+        async with self._adopting:
+            await self._replace_tables()
 
     @property
     def control_states(self) -> tuple[ControlState, ControlState]:
@@ -260,6 +250,7 @@ class Gateway:
         cannot be read."""
         if self.shared is not None:
             await self.shared.start()
+        await self.signing.start()
         await self.control_store.start()
         if self.control_store.state != self._control:
             await self._adopt_control(self.control_store.state)
@@ -281,12 +272,13 @@ class Gateway:
 
     async def close(self) -> None:
         await self.events.close(max(self._drained_by - monotonic(), 0.0))
-        self._await_allocation(None)
+        self._allocation.wait(None)
         if self._following is not None:
             await self._following.close()
         self.holds.close()
         self._recorder.close()
         await self.control_store.close()
+        await self.signing.close()
         await self.pool.close()
         if self.shared is not None:  # last: until here calls end and slots go back
             await self.shared.close()

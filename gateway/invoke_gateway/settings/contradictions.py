@@ -19,6 +19,7 @@ from invoke_gateway.settings.models.settings import Settings
 from invoke_gateway.settings.paths import Path, join_key
 from invoke_gateway.settings.problems import Finding
 from invoke_gateway.settings.provisioned_contradictions import find_provisioned_contradictions
+from invoke_gateway.settings.signing_contradictions import find_signing_contradictions
 
 TARGETS = ("dead_letter_queue", "on_success", "on_failure")
 
@@ -39,6 +40,7 @@ def find_contradictions(settings: Settings) -> Iterator[Finding]:
     yield from _find_delays(settings)
     yield from _find_store_timeout(settings)
     yield from _find_workers(settings)
+    yield from find_signing_contradictions(settings)
     yield from find_caller_contradictions(settings)
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 from ..backend_errors import KINDS
 from ..counters.base import SlotCounts
 from ..policy.limits import AccountLimits, Limits
+from .credential_metrics import SigningState, list_credentials
 from .event_metrics import Events, list_events
 from .exposition import Family, counter, gauge, histogram
 from .function_metrics import list_accounts, list_functions
@@ -64,6 +65,7 @@ class GatewayMetrics:
     degraded: the state of each cause
     counters: the store of counters
     events: asynchronous invocations; None where the backend queues them
+    credentials: the credentials that sign for the backend; None where the gateway does not sign
     reloads: the result of the last reload of the settings
     workers: returns the number of serving processes, and of replacements
     """
@@ -84,6 +86,7 @@ class GatewayMetrics:
         reloads: ReloadState,
         workers: Callable[[], tuple[int, int]] = lambda: (1, 0),
         events: Events | None = None,
+        credentials: SigningState | None = None,
     ) -> None:
         self._totals = totals
         self._limits = limits
@@ -97,6 +100,7 @@ class GatewayMetrics:
         self._counters = counters
         self._workers = workers
         self._events = events
+        self._credentials = credentials
         self._reloads = reloads
 
     def families(self) -> Iterator[Family]:
@@ -109,6 +113,7 @@ class GatewayMetrics:
             yield from list_events(self._events)
         yield from self._list_process()
         yield from list_counters(self._counters)
+        yield from list_credentials(self._credentials)
         yield from self._list_state()
 
     def _list_provisioned(self) -> Iterator[Family]:
@@ -230,7 +235,8 @@ class GatewayMetrics:
             " limits_mismatch: a gateway on the same store has other limits. event_store: the store of events cannot"
             " keep any. events_held: the store has events of another backend. backend_refuses_events: the backend"
             " refuses events until a setting is changed. backend_not_followed: the backend's concurrency settings could"
-            " not be read, or do not fit. background_task: a background task has failed and is being started again.",
+            " not be read, or do not fit. backend_credentials: the credentials that sign for the backend are missing,"
+            " refused or about to expire. background_task: a background task has failed and is being started again.",
             ("cause",),
             [((cause,), int(is_so)) for cause, is_so in self._degraded.items()],
         )

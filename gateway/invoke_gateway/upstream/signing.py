@@ -52,9 +52,7 @@ class SignRequests:
     now: seconds since the epoch
     """
 
-    def __init__(
-        self, app: App, *, signers: SignerSource, buffers: Buffers, now: Callable[[], float] = time
-    ) -> None:
+    def __init__(self, app: App, *, signers: SignerSource, buffers: Buffers, now: Callable[[], float] = time) -> None:
         self.app = app
         self._signers = signers
         self._buffers = buffers
@@ -85,9 +83,7 @@ class SignRequests:
             exchange.body_is_read = exchange.body_is_read or reading.is_whole
             reading.release()
 
-    async def _send_signed(
-        self, exchange: Exchange, scope: Scope, body: bytes, receive: Receive, send: Send
-    ) -> None:
+    async def _send_signed(self, exchange: Exchange, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
         if len(body) > _LONG_BODY:
             payload_hash = (await asyncio.to_thread(sha256, body)).hexdigest().encode()
         else:

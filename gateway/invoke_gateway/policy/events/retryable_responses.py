@@ -112,8 +112,8 @@ OF_EXCEPTIONS: Mapping[str, AnswerRule] = {
 """Every exception that the model lists for Invoke; a test compares."""
 
 _UNSIGNED = (
-    "The backend checks signatures, and a run cannot be signed by the client: switch the check off there, or set"
-    " async.mode to forward."
+    "The backend checks signatures, and a run cannot be signed by the client: set backend.sign, switch the check off"
+    " there, or set async.mode to forward."
 )
 _NOT_ALLOWED = "Allow the caller to invoke the function (lambda:InvokeFunction), or set async.mode to forward."
 

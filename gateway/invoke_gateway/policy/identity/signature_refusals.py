@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from ..retryable_responses import find_error_code
+from ..events.retryable_responses import OF_EXCEPTIONS, find_error_code
 
 _SIGNATURE = frozenset(
     {
@@ -73,8 +73,8 @@ def find_identity_refusal(status: int, headers: Mapping[bytes, bytes], body: byt
     if code is None and (found := _IN_XML.search(body)) is not None:
         code = found[1].decode()
     is_signature = code in _SIGNATURE
-    if not is_signature and code not in _PERMISSION and status not in (401, 403):
-        return None
+    if not is_signature and code not in _PERMISSION and (status not in (401, 403) or code in OF_EXCEPTIONS):
+        return None  # a 403 may also be about the function's file system
     text = _read_text(body)
     return IdentityRefusal(status, code or "", text, is_signature or status == 401, _find_skew(text))
 

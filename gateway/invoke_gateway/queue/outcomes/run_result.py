@@ -17,6 +17,8 @@ from ...backend_errors import (
     BackendTimeout,
     BackendUnreachable,
     BackendUntrusted,
+    IdentityRefused,
+    NoCredentials,
 )
 from ...policy.concurrency import Claim, LimitReached, Plan, list_limited_counters
 from ...policy.events.function_errors import UNNAMED, FunctionErrors
@@ -26,7 +28,8 @@ from ...policy.payloads.json_members import find_string
 from ...policy.payloads.payload import make_too_large_error
 from ..event import FunctionAnswer
 
-_NOT_REACHED = (BackendUnreachable, BackendConnectTimeout, BackendUntrusted)
+_NOT_REACHED = (BackendUnreachable, BackendConnectTimeout, BackendUntrusted, NoCredentials)
+_FOR_OPERATORS = (BackendUntrusted, NoCredentials)
 _TOO_LONG = (BackendTimeout, BackendFirstByteTimeout, BackendIdleTimeout)
 
 # How backends spell the text of an error: AWS in two ways, runtimes, FastAPI, and others.
@@ -69,8 +72,10 @@ def judge_full(full: LimitReached, plan: Plan) -> RunResult:
 
 def judge_fault(fault: BackendError) -> RunResult:
     """Returns the result of a run that the backend did not answer."""
+    if isinstance(fault, IdentityRefused):
+        return RunResult("misconfigured", code=403, message=str(fault), remedy=str(fault))
     if isinstance(fault, _NOT_REACHED):
-        remedy = str(fault) if isinstance(fault, BackendUntrusted) else None  # time mends the others
+        remedy = str(fault) if isinstance(fault, _FOR_OPERATORS) else None  # time mends the others
         return RunResult("unreachable", code=500, message=str(fault), remedy=remedy)
     if isinstance(fault, _TOO_LONG):  # it ran for too long, which Lambda counts as the function's error
         payload = msgspec.json.encode({"errorType": "Sandbox.Timedout", "errorMessage": str(fault)})

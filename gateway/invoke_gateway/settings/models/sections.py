@@ -1,8 +1,8 @@
 """Defines the sections of the settings, but for accounts, as frozen models."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import field_validator
+from pydantic import BeforeValidator, field_validator
 
 from invoke_gateway.settings.descriptions import invalid_value
 from invoke_gateway.settings.models.accounts import Model
@@ -19,10 +19,32 @@ from invoke_gateway.settings.models.types import (
     Origins,
     PositiveCount,
     ReadableFile,
+    Region,
     Seconds,
     SecondsOrNone,
+    SigningCredentialsName,
     Switch,
+    read_bare_off,
 )
+
+
+class Signing(Model):
+    """Signatures of the gateway's own on requests to the backend (docs/guides/aws.md)."""
+
+    service: Annotated[Literal["lambda", "off"], BeforeValidator(read_bare_off)] = "lambda"
+    """Service that requests are signed for. `off`: requests are forwarded as their clients signed them."""
+    region: Region | None = None
+    """Region that requests are signed for. Not set: `region`."""
+    credentials: SigningCredentialsName = "default"
+    """Credentials that sign. `default`: botocore's chain of providers (extra `aws`). `profile:NAME`: a profile of it.
+    `env`: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN alone, without botocore."""
+
+
+def read_signing_switch(value: object) -> object:
+    """Accepts `true` for signing with the defaults, and `false` for none."""
+    if isinstance(value, bool):
+        return {} if value else {"service": "off"}
+    return value
 
 
 class Backend(Model):
@@ -44,7 +66,13 @@ class Backend(Model):
     """Seconds an idle connection to the backend stays in use; keep it below the backend's own. 0 uses each
     connection once."""
     host_header: Literal["preserve", "backend"] = "preserve"
-    """Host header sent on: the client's (`preserve`; signatures cover it) or the backend's."""
+    """Host header sent on: the client's (`preserve`; signatures cover it) or the backend's. With `sign` always the
+    backend's."""
+    sign: Annotated[
+        Signing | None, BeforeValidator(read_signing_switch, json_schema_input_type=Signing | bool | None)
+    ] = None
+    """Sign each request to the backend in the gateway's own name, in place of the client's signature. `true`: with the
+    defaults. Not set: only where `url` is AWS Lambda's."""
     function_path: FunctionName | None = None
     """Function name written into every forwarded path, such as `function` for AWS's Runtime Interface
     Emulator. Not set: the path is forwarded as it came."""

@@ -5,9 +5,11 @@ description. The sections stand in `sections`, `accounts` and `callers`.
 """
 
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, PrivateAttr, field_validator
 
+from invoke_gateway.policy.identity.aws_host import find_lambda_region
 from invoke_gateway.settings.merge import Sources
 from invoke_gateway.settings.models.accounts import Account, Model
 from invoke_gateway.settings.models.address import Address
@@ -23,6 +25,7 @@ from invoke_gateway.settings.models.sections import (
     Quotas,
     Retry,
     SharedSettings,
+    Signing,
     Tls,
 )
 from invoke_gateway.settings.models.types import (
@@ -154,6 +157,14 @@ class Settings(Model):
     def needs_embedded_store(self) -> bool:
         """Returns True where several workers share counters, and no store is named."""
         return self.workers > 1 and self.counters == "memory"
+
+    @property
+    def signing(self) -> Signing | None:
+        """Returns how requests to the backend are signed; None where they are not."""
+        sign = self.backend.sign
+        if sign is None:
+            return None if find_lambda_region(urlsplit(self.backend.url).hostname or "") is None else Signing()
+        return None if sign.service == "off" else sign
 
     @property
     def accepts_faults(self) -> bool:

@@ -150,6 +150,11 @@ Origins = Annotated[
     tuple[Origin, ...],
     Description('a list of origins, such as [http://localhost:3000], or ["*"]'),
 ]
+SigningCredentialsName = Annotated[
+    str,
+    Field(strict=True, pattern=r"^(default|env|profile:[^\s:]{1,128})$"),
+    Description("default, env, or profile:NAME"),
+]
 Region = Annotated[
     str,
     Field(strict=True, pattern=r"^[a-z]{2,8}(-[a-z]{1,16}){1,3}-[0-9]{1,2}$"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
@@ -337,6 +338,41 @@ def test_the_core_does_nothing_but_compute(name: str) -> None:
     imported |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     waits = {"asyncio", "time", "socket", "threading"}
     assert not imported & (waits - ({"asyncio"} if name == "buffers" else set()))
+
+
+def test_no_class_name_is_defined_in_two_files() -> None:
+    found: dict[str, set[str]] = {}
+    for name, path in FILES.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                found.setdefault(node.name, set()).add(name)
+    assert {name: sorted(files) for name, files in found.items() if len(files) > 1} == {}
+
+
+def test_no_docstring_opens_with_a_question_word() -> None:
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    opening = [
+        (name, docstring.partition("\n")[0])
+        for name, path in FILES.items()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, documented) and (docstring := ast.get_docstring(node))
+        if re.match(r"(What|Who|Whether|How|Where|When)\b", docstring)
+    ]
+    assert opening == []
+
+
+def test_no_folder_has_more_than_twenty_files() -> None:
+    sizes = Counter(folder_of(name) for name in FILES if "." in name)
+    assert {folder: size for folder, size in sizes.items() if size > 20} == {}
+
+
+def test_a_file_above_300_lines_gives_the_reason_at_its_top() -> None:
+    silent = []
+    for name, path in FILES.items():
+        text = path.read_text()
+        if len(text.splitlines()) > 300 and "longer than 300 lines" not in (ast.get_docstring(ast.parse(text)) or ""):
+            silent.append(name)
+    assert silent == []
 
 
 def test_the_map_has_every_file_under_its_folder_and_no_other() -> None:

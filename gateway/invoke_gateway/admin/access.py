@@ -74,11 +74,11 @@ class AdminAccess:
         if self._logged_at is not None and now - self._logged_at < LOG_SECONDS:
             return
         total = sum(self._refused.values())
-        fields = {"kind": "admin_refused", "reason": reason, "client": client, "refused": total - self._logged}
+        refused = total - self._logged
         log.warning(
             "admin listener: %s %s from %s refused: %s (%d refused since the last such line)",
-            *(method, path[:64], client, reason, total - self._logged),
-            extra={"fields": fields},
+            *(method, path[:64], client, reason, refused),
+            extra={"fields": {"kind": "admin_refused", "reason": reason, "client": client, "refused": refused}},
         )
         self._logged_at, self._logged = now, total
 

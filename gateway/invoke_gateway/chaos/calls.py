@@ -21,7 +21,7 @@ class GatewayInstance:
 
 
 class CallEnding(StrEnum):
-    """What the backend does with a call."""
+    """Lists the ends that the backend gives to a call."""
 
     ANSWERS = "answers"
     TRICKLES = "trickles"

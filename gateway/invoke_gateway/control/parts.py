@@ -52,7 +52,7 @@ Operation = Callable[[ControlCall], Awaitable[Result]]
 Operations = Mapping[ControlOperation, Operation]
 
 
-class ControlSettings(Protocol):
+class ConfiguredFunctions(Protocol):
     """Reads the settings in force."""
 
     def facts(self, account: str) -> AccountFacts:
@@ -77,7 +77,7 @@ class ControlParts:
         *,
         store: ControlStore,
         existence: Existence,
-        settings: ControlSettings,
+        settings: ConfiguredFunctions,
         followed: Followed,
         region: str,
         now: Callable[[], float],

@@ -8,8 +8,8 @@ one write.
 A wish to upgrade to another protocol is ignored. The parser stops at such a request and drops its body, so the request
 is parsed once more without this wish.
 
-This file has one class of more than 300 lines. Its parts share the state of one parser, and a call between two objects
-would cost time in every request.
+This file is longer than 300 lines. The parts of its one class share the state of one parser, and a call between two
+objects would cost time in every request.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ An event stays in the store until it has ended. The dispatcher claims a few even
 turns, and starts as many runs as there are free slots. A slot that comes free is offered to the lane that waits for it,
 so no lane polls. All of it happens on one event loop; the store has every change before a target receives it.
 
-This file has one class of about 250 lines: it connects the parts of the queue, which stand in files of their own.
+This file is longer than 300 lines. Its one class connects the parts of the queue, which stand in files of their own.
 """
 
 from __future__ import annotations

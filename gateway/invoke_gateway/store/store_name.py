@@ -1,4 +1,4 @@
-"""What to call a store, so that gateways on the same one say the same, and gateways on two do not."""
+"""Names a store: the same for all gateways on one store, and another one for each store."""
 
 from __future__ import annotations
 

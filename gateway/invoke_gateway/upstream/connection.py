@@ -3,7 +3,7 @@
 Everything that a broken or hostile backend sends ends in one of two ways: with a response, or with a `BackendError`.
 The connection is used again only if both sides agree on the end of the response.
 
-This file has one class of more than 300 lines: the states of a parser, a transport and a call change together in it.
+This file is longer than 300 lines: the states of a parser, a transport and a call change together in it.
 """
 
 from __future__ import annotations

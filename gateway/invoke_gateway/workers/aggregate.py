@@ -1,7 +1,4 @@
-"""Sums what all workers of a gateway are and have done. The sums are refreshed about once a second, and on request.
-
-This file has one class of about 250 lines: every sum is refreshed by one poll of the workers.
-"""
+"""Sums what all workers of a gateway are and have done. The sums are refreshed about once a second, and on request."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ The slots of this process are counted in `LocalSlots`. For each account a tally 
 on them with the store. Requests and releases during one exchange go with the next: the busier the gateway, the larger
 its batches. A lone request is sent immediately.
 
-This file has one class of more than 250 lines: it is the whole `Counters` protocol, and each part passes requests on.
+This file is longer than 300 lines. Its one class is the whole `Counters` protocol, and each part passes requests on.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ registration brings the document itself, for a store that has lost it.
 So for each counter, when no batch is under way: copy + changes not yet sent = slots held.
 tests/counters/shared/test_tally.py has that as a property.
 
-This file has one class of more than 250 lines: the theory holds only while one object has the counts and the batches.
+This file is longer than 300 lines: the theory holds only while one object has the counts and the batches.
 """
 
 from __future__ import annotations

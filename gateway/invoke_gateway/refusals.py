@@ -15,6 +15,7 @@ class Kind(NamedTuple):
     """Describes the shape of one error: HTTP status, `x-amzn-ErrorType`, text, and the members of its body.
 
     extra: members that only this error has
+    is_compact: AWS writes the body without blanks
     """
 
     status: int
@@ -24,6 +25,7 @@ class Kind(NamedTuple):
     type: str | None = "User"
     reason: str | None = None
     extra: tuple[tuple[str, str], ...] = ()
+    is_compact: bool = False
 
 
 _CONCURRENCY_TEXT = "Rate Exceeded."
@@ -36,6 +38,10 @@ def _throttle(reason: str, message: str) -> Kind:
     return Kind(429, "TooManyRequestsException", message, reason=reason)
 
 
+def _unverified(code: str, message: str) -> Kind:
+    return Kind(403, code, message, type=None, is_compact=True)
+
+
 class Rendered(NamedTuple):
     """Holds a refusal as bytes: status, the headers of every instance of it, body."""
 
@@ -46,7 +52,8 @@ class Rendered(NamedTuple):
 
 def _render(refusal: ErrorAnswer, message: str) -> Rendered:
     members = {"Reason": refusal.reason, "Type": refusal.type, refusal.member: message, **dict(refusal.extra)}
-    body = json.dumps({name: text for name, text in members.items() if text is not None}).encode()
+    given = {name: text for name, text in members.items() if text is not None}
+    body = json.dumps(given, separators=(",", ":") if refusal.is_compact else None).encode()
     headers = (
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
@@ -68,6 +75,7 @@ class ErrorAnswer:
         type_: str | None = "User",
         reason: str | None = None,
         extra: tuple[tuple[str, str], ...] = (),
+        is_compact: bool = False,
     ) -> None:
         self.status = status
         self.code = code
@@ -76,6 +84,7 @@ class ErrorAnswer:
         self.type = type_
         self.reason = reason
         self.extra = extra
+        self.is_compact = is_compact
         self.is_injected = False
         self.is_throttle = status == 429
         # Whether waiting may help, so that a pause is suggested: throttles and 5xx that are not the client's mistake.
@@ -121,6 +130,18 @@ class Refusal(ErrorAnswer, Enum):
         "The request names two access keys, in its Authorization header or its query. Sign it once.",
         type=None,
     )
+    SIGNATURE_MISMATCH = _unverified(
+        "InvalidSignatureException",
+        "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access "
+        "Key and signing method. Consult the service documentation for details.",
+    )
+    INVALID_SIGNATURE = _unverified("InvalidSignatureException", "{text}")
+    INCOMPLETE_SIGNATURE = _unverified("IncompleteSignatureException", "{text}")
+    MISSING_AUTHENTICATION = _unverified("MissingAuthenticationTokenException", "Missing Authentication Token")
+    UNKNOWN_ACCESS_KEY = _unverified(
+        "UnrecognizedClientException", "The security token included in the request is invalid"
+    )
+    EXPIRED_TOKEN = _unverified("ExpiredTokenException", "The security token included in the request is expired")
     UNKNOWN_ORIGIN = Kind(
         403,
         "InvalidRequestContentException",

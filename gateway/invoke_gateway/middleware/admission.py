@@ -34,6 +34,16 @@ class Precheck:
         return self.app(scope, receive, send)
 
 
+class VerifiedPrecheck(Precheck):
+    """Checks only callers whose signature is verified already. To others it would reveal that a limit is exhausted."""
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        exchange: Exchange = scope[EXCHANGE]
+        if exchange.caller.arn is None:
+            return self.app(scope, receive, send)
+        return super().__call__(scope, receive, send)
+
+
 class Admission:
     """Takes a lane and the tokens of an invocation, and releases the slot if the backend never got the request.
 

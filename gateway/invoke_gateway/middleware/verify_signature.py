@@ -1,0 +1,188 @@
+"""Verifies the signature of each request, and finds the caller and the account that the signature proves.
+
+Whatever can be checked without the body is checked before the body is read. The rest waits for the end of the body. So
+the stages between this one and the body may not reveal anything to a caller that is not verified yet:
+`Exchange.caller.arn` is None until then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from hashlib import sha256
+from time import time
+
+from ..asgi import DONE, EXCHANGE, MESSAGE, App, Message, Receive, Scope, Send
+from ..buffers import Buffers
+from ..exchange import Exchange
+from ..invocation import TENANT_HEADER, Caller
+from ..policy.identity.access_keys import AccessKeys
+from ..policy.identity.authorization import Problem
+from ..policy.identity.canonical_request import EMPTY_HASH
+from ..policy.identity.signature import RequestParts, SignedRequest, open_request
+from ..policy.limits import Limits
+from ..refusals import Refusal
+
+Authorize = Callable[[Exchange, Scope], bool]
+"""Decides whether a verified caller may do what it requests. Records the refusal on the exchange, if there is one."""
+
+
+class NotVerified(Exception):
+    """The signature does not match the body. The exchange has the refusal."""
+
+
+class VerifySignature:
+    """Stands where `Authenticate` stands without signatures.
+
+    keys: returns the access keys in force
+    limits: returns the table in force
+    region: the Region that signatures must be scoped to
+    buffers: bound the bodies of requests that are no invocation, which are read before anything is forwarded
+    on_refused: called with the cause of each refusal
+    authorize: called once the signature is verified; None: a verified caller may do everything
+    clock: seconds since the epoch
+    """
+
+    def __init__(
+        self,
+        app: App,
+        *,
+        keys: Callable[[], AccessKeys],
+        limits: Callable[[], Limits],
+        region: str,
+        buffers: Buffers,
+        on_refused: Callable[[str], None],
+        authorize: Authorize | None = None,
+        clock: Callable[[], float] = time,
+    ) -> None:
+        self.app = app
+        self._keys = keys
+        self._limits = limits
+        self._region = region
+        self._buffers = buffers
+        self._on_refused = on_refused
+        self._authorize = authorize
+        self._clock = clock
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        exchange: Exchange = scope[EXCHANGE]
+        headers = exchange.headers
+        request = RequestParts(scope["method"], scope["raw_path"], scope["query_string"], headers, scope["headers"])
+        signed = open_request(request, self._keys(), region=self._region, now=self._clock())
+        if isinstance(signed, Problem):
+            self._refuse(exchange, signed)
+            return DONE
+        length = exchange.content_length
+        if not length and b"transfer-encoding" not in headers:
+            payload_hash = EMPTY_HASH
+        else:
+            message: bytes | None = scope.get(MESSAGE)
+            if message is None or not length:
+                return self._verify_later(signed, exchange, scope, receive, send)
+            payload_hash = sha256(memoryview(message)[-length:]).hexdigest().encode()
+        problem = signed.check(payload_hash)
+        if problem is not None:
+            self._refuse(exchange, problem)
+            return DONE
+        return self.app(scope, receive, send) if self._accept(signed, exchange, scope) else DONE
+
+    async def _verify_later(
+        self, signed: SignedRequest, exchange: Exchange, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Verifies a request whose body is still to come. The signature is that of the hash that the client declares,
+        or else of the body itself."""
+        problem = signed.check_declared()
+        if problem is not None:
+            self._refuse(exchange, problem)
+            return
+        if signed.declared is not None and not self._accept(signed, exchange, scope):
+            return
+        body_hash = sha256()
+
+        async def receive_hashed() -> Message:
+            message = await receive()
+            if message["type"] == "http.request":
+                body_hash.update(message.get("body", b""))
+                if not message.get("more_body", False):
+                    exchange.body_is_read = True
+                    self._finish(signed, body_hash.hexdigest().encode(), exchange, scope)
+            return message
+
+        try:
+            if exchange.invocation is not None:
+                await self.app(scope, receive_hashed, send)
+            else:
+                await self._read_first(exchange, scope, receive_hashed, receive, send)
+        except NotVerified:
+            pass
+
+    def _finish(self, signed: SignedRequest, payload_hash: bytes, exchange: Exchange, scope: Scope) -> None:
+        """Verifies a request whose body has arrived. Raises `NotVerified`."""
+        problem = signed.check(payload_hash)
+        if problem is not None:
+            self._refuse(exchange, problem)
+            raise NotVerified
+        if signed.declared is None and not self._accept(signed, exchange, scope):
+            raise NotVerified
+
+    async def _read_first(
+        self, exchange: Exchange, scope: Scope, receive_hashed: Receive, receive: Receive, send: Send
+    ) -> None:
+        """Reads the whole body of a request that is no invocation, before it is forwarded."""
+        exchange.has_continued = True
+        pieces: list[bytes] = []
+        held = 0
+        try:
+            while not exchange.body_is_read:
+                message = await receive_hashed()
+                if message["type"] != "http.request":
+                    exchange.client_is_gone = True
+                    return
+                piece: bytes = message.get("body", b"")
+                if not self._buffers.has_room(len(piece)):
+                    in_use, limit = self._buffers.in_use, self._buffers.ceiling
+                    exchange.refuse(Refusal.BUFFERS_FULL, in_use=in_use, limit=limit)
+                    return
+                self._buffers.reserve(len(piece))
+                held += len(piece)
+                pieces.append(piece)
+            exchange.body_is_read = False  # for the stages that read it once more
+            await self.app(scope, _Replay(b"".join(pieces), receive), send)
+        finally:
+            self._buffers.release(held)
+
+    def _refuse(self, exchange: Exchange, problem: Problem) -> None:
+        self._on_refused(problem.cause)
+        exchange.refuse(problem.refusal, text=problem.text)
+
+    def _accept(self, signed: SignedRequest, exchange: Exchange, scope: Scope) -> bool:
+        """Records the caller, whose signature is valid, and the plan. Returns False after a refusal."""
+        caller = exchange.caller = signed.key.caller
+        if self._authorize is not None and not self._authorize(exchange, scope):
+            return False
+        return exchange.invocation is None or self._plan(exchange, caller)
+
+    def _plan(self, exchange: Exchange, caller: Caller) -> bool:
+        assert exchange.invocation is not None
+        function = exchange.invocation.function
+        account = self._limits().of(function.account or caller.account)
+        exchange.plan = account.plan_for(function.name, caller.access_key_id, function.qualifier)
+        if account.tenancies:
+            problem = account.find_tenant_problem(function.name, exchange.headers.get(TENANT_HEADER))
+            if problem is not None:
+                exchange.refuse(problem)
+                return False
+        return True
+
+
+class _Replay:
+    """Receives a body that has been read, and then what the client does."""
+
+    def __init__(self, body: bytes, receive: Receive) -> None:
+        self._body: bytes | None = body
+        self._receive = receive
+
+    async def __call__(self) -> Message:
+        body, self._body = self._body, None
+        if body is None:
+            return await self._receive()
+        return {"type": "http.request", "body": body, "more_body": False}

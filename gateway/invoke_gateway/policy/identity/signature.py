@@ -1,0 +1,250 @@
+"""Verifies the signature of a request (Signature Version 4) by AWS's rules for Lambda.
+
+Everything but the hash of the body is checked by `open_request`, before the body is read. `SignedRequest.accepts` then
+compares the signature, given that hash. A request that is replayed within its five minutes is accepted, as on AWS.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
+from hashlib import sha256
+from hmac import compare_digest
+from typing import NamedTuple
+
+from ...refusals import Refusal
+from .access_keys import AccessKey, AccessKeys
+from .authorization import Claim, Problem, incomplete, invalid, names_signature, read_header, read_query, shorten
+from .canonical_request import (
+    EMPTY_HASH,
+    canonical_path,
+    canonical_query,
+    canonical_value,
+    derive_key,
+    make_signature,
+)
+
+WINDOW_SECONDS = 300.0
+"""Holds the difference between the clocks of client and gateway that is accepted (AWS's for Lambda)."""
+
+_HASH = re.compile(rb"[0-9a-f]{64}")
+_DATE = re.compile(rb"[0-9]{8}T[0-9]{6}Z")
+_MISMATCH = Problem("mismatch", Refusal.SIGNATURE_MISMATCH)
+_MISSING = Problem("missing", Refusal.MISSING_AUTHENTICATION)
+_TWO = Problem("two_signatures", Refusal.TWO_CREDENTIALS)
+_UNKNOWN_KEY = Problem("unknown_key", Refusal.UNKNOWN_ACCESS_KEY)
+_WRONG_TOKEN = Problem("session_token", Refusal.UNKNOWN_ACCESS_KEY)
+_EXPIRED_TOKEN = Problem("expired_token", Refusal.EXPIRED_TOKEN)
+_WRONG_HASH = Problem(
+    "payload", Refusal.INVALID_SIGNATURE, "The provided 'x-amz-content-sha256' header does not match what was computed."
+)
+# Headers of which a second copy could be the one that was signed.
+_SINGLE = (b"authorization", b"date", b"host", b"x-amz-content-sha256", b"x-amz-date", b"x-amz-security-token")
+
+_signing_key = lru_cache(512)(derive_key)
+
+
+class SignedRequest(NamedTuple):
+    """Holds a request whose signature is valid, if its body has the right hash.
+
+    start: the canonical request up to the hash
+    declared: the hash that the client declares; None: the hash is computed
+    """
+
+    key: AccessKey
+    signing_key: bytes
+    date: bytes
+    scope: bytes
+    start: bytes
+    signature: bytes
+    declared: bytes | None
+
+    def accepts(self, payload_hash: bytes) -> bool:
+        """Returns whether the signature is the one of a body with this hash (hex digits)."""
+        made = make_signature(self.signing_key, self.date, self.scope, self.start + payload_hash)
+        return compare_digest(made, self.signature)
+
+    def check(self, payload_hash: bytes) -> Problem | None:
+        """Returns what is wrong with a request whose body has this hash."""
+        if self.declared is not None and not compare_digest(self.declared, payload_hash):
+            return _WRONG_HASH
+        return None if self.accepts(payload_hash) else _MISMATCH
+
+    def check_declared(self) -> Problem | None:
+        """Returns what is wrong with a request before its body is read, as far as its client declares the hash."""
+        return None if self.declared is None or self.accepts(self.declared) else _MISMATCH
+
+    def __repr__(self) -> str:
+        return f"<SignedRequest {self.key!r} {self.date.decode()}>"
+
+
+class RequestParts(NamedTuple):
+    """Holds the head of a request. Path and query are as they were sent; names of headers are in lower case.
+
+    headers: by name; of several with one name, the last
+    lines: the headers in order
+    """
+
+    method: str
+    path: bytes
+    query: bytes
+    headers: Mapping[bytes, bytes]
+    lines: Sequence[tuple[bytes, bytes]]
+
+
+def hash_payload(body: bytes) -> bytes:
+    """Returns the hash of a body as the canonical request has it."""
+    return sha256(body).hexdigest().encode() if body else EMPTY_HASH
+
+
+def open_request(request: RequestParts, keys: AccessKeys, *, region: str, now: float) -> SignedRequest | Problem:
+    """Checks all of a signature but the hash of the body.
+
+    region: the Region that the signature must be scoped to
+    now: seconds since the epoch
+    """
+    method, path, query, headers, lines = request
+    authorization = headers.get(b"authorization")
+    is_repeated = len(headers) != len(lines)
+    if is_repeated and (repeated := _find_repeated(lines)) is not None:
+        return incomplete(f"The request has more than one '{repeated.decode()}' header.")
+    seconds = 0
+    if authorization is not None:
+        if query and names_signature(query):
+            return _TWO
+        found = read_header(authorization, region)
+        if isinstance(found, Problem):
+            return found
+        claim, signature = found
+        date = _find_date(claim, headers)
+        if isinstance(date, Problem):
+            return date
+        token = headers.get(b"x-amz-security-token", b"")
+    elif query and names_signature(query):
+        presigned = read_query(query, region)
+        if isinstance(presigned, Problem):
+            return presigned
+        claim, signature, date, seconds, token = presigned
+    else:
+        return _MISSING
+    wrong = _check_time(claim, date, now, seconds)
+    if wrong is not None:
+        return wrong
+    key = keys.get(claim.access_key_id)
+    wrong = _UNKNOWN_KEY if key is None else _check_token(key, token, now)
+    if wrong is not None or key is None:
+        return wrong or _UNKNOWN_KEY
+    declared = headers.get(b"x-amz-content-sha256")
+    if declared is not None or b"content-encoding" in headers:
+        wrong = _check_payload(declared, headers)
+        if wrong is not None:
+            return wrong
+    signed = _sign_headers(claim, headers, lines, is_repeated=is_repeated)
+    if isinstance(signed, Problem):
+        return signed
+    start = b"\n".join((method.encode(), canonical_path(path), canonical_query(query), signed, claim.signed, b""))
+    signing_key = _signing_key(key.secret, claim.day, region, "lambda")
+    return SignedRequest(key, signing_key, date, claim.scope, start, signature, declared)
+
+
+def _find_repeated(lines: Sequence[tuple[bytes, bytes]]) -> bytes | None:
+    names = [name for name, _ in lines]
+    return next((name for name in _SINGLE if names.count(name) > 1), None)
+
+
+def _find_date(claim: Claim, headers: Mapping[bytes, bytes]) -> bytes | Problem:
+    """Returns the time of a signature, from the header that it covers."""
+    date = headers.get(b"x-amz-date")
+    if date is not None:
+        return date  # it must be signed, as every x-amz-* header
+    date = headers.get(b"date")
+    if date is None:
+        return incomplete("Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.")
+    if b"date" not in claim.names:
+        return invalid("signed_headers", "'Date' must be a 'SignedHeader' in the AWS Authorization.")
+    if _DATE.fullmatch(date) is not None:
+        return date
+    try:
+        return _format(parsedate_to_datetime(date.decode("ascii")).timestamp()).encode()
+    except (ValueError, OverflowError):
+        return date  # which is refused for its form
+
+
+@lru_cache(256)
+def parse_date(date: bytes) -> float | None:
+    """Returns a time such as 20260131T235959Z in seconds since the epoch; None where it is none."""
+    if _DATE.fullmatch(date) is None:
+        return None
+    try:
+        return datetime.strptime(date.decode(), "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return None
+
+
+def _format(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y%m%dT%H%M%SZ")
+
+
+def _check_time(claim: Claim, date: bytes, now: float, valid_seconds: int) -> Problem | None:
+    """Returns what is wrong with the time of a signature.
+
+    valid_seconds: the seconds for which a presigned request is valid; 0: it is not presigned
+    """
+    at = parse_date(date)
+    if at is None:
+        got = f"Date must be in ISO-8601 'basic format'. Got '{shorten(date)}'."
+        return incomplete(f"{got} See http://en.wikipedia.org/wiki/ISO_8601")
+    if not date.startswith(claim.day.encode()):
+        what = "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP"
+        return invalid("scope", f"{what}: '{claim.day}' != '{date[:8].decode()}', from '{date.decode()}'.")
+    if at > now + WINDOW_SECONDS:
+        limit = f"{_format(now + WINDOW_SECONDS)} ({_format(now)} + 5 min.)"
+        return invalid("not_yet_current", f"Signature not yet current: {date.decode()} is still later than {limit}")
+    if at < now - (valid_seconds or WINDOW_SECONDS):
+        span = f"{valid_seconds} sec." if valid_seconds else "5 min."
+        limit = f"{_format(now - (valid_seconds or WINDOW_SECONDS))} ({_format(now)} - {span})"
+        return invalid("expired", f"Signature expired: {date.decode()} is now earlier than {limit}")
+    return None
+
+
+def _check_token(key: AccessKey, token: bytes, now: float) -> Problem | None:
+    if key.expires_at is not None and key.expires_at <= now:
+        return _EXPIRED_TOKEN
+    return None if compare_digest(key.session_token or b"", token) else _WRONG_TOKEN
+
+
+def _check_payload(declared: bytes | None, headers: Mapping[bytes, bytes]) -> Problem | None:
+    """Returns why the payload is not accepted by what the head says of it."""
+    if b"aws-chunked" in headers.get(b"content-encoding", b"").lower() or (declared or b"").startswith(b"STREAMING-"):
+        return invalid("payload", "Chunked signatures (aws-chunked, STREAMING-…) are S3's. Sign the whole payload.")
+    if declared == b"UNSIGNED-PAYLOAD":
+        return invalid("payload", "UNSIGNED-PAYLOAD is S3's. Sign the payload.")
+    if declared is not None and _HASH.fullmatch(declared) is None:
+        return invalid("payload", "The 'x-amz-content-sha256' header must be the SHA-256 of the payload in hex digits.")
+    return None
+
+
+def _sign_headers(
+    claim: Claim, headers: Mapping[bytes, bytes], lines: Sequence[tuple[bytes, bytes]], *, is_repeated: bool
+) -> bytes | Problem:
+    """Returns the signed headers in their canonical form. All x-amz-* headers that were sent must be signed."""
+    names = claim.names
+    for name in headers:
+        if name.startswith(b"x-amz-") and name not in names:
+            text = f"There were headers present in the request which were not signed: {shorten(name)}."
+            return invalid("signed_headers", text)
+    signed = b""
+    for name in names:
+        value = headers.get(name)
+        if value is None:
+            text = f"'{shorten(name)}' is named as a SignedHeader, but it does not exist in the HTTP request."
+            return Problem("signed_headers", Refusal.INCOMPLETE_SIGNATURE, text)
+        if is_repeated:
+            value = b",".join(canonical_value(each) for other, each in lines if other == name)
+        elif b" " in value or b"\t" in value:
+            value = canonical_value(value)
+        signed += b"%b:%b\n" % (name, value)
+    return signed

@@ -15,11 +15,15 @@ from botocore.parsers import create_parser
 from invoke_gateway.refusals import Refusal, render
 from tests.support.sockets import Gateway, Wire, gateway, invoke
 
-# Not in the model: AWS has been seen to send the first two, the third is HTTP's own word for its status.
+# Not in the model. AWS has been seen to send all but RequestTimeoutException, which is HTTP's own word for its status.
 UNMODELLED = {
+    "ExpiredTokenException",
+    "IncompleteSignatureException",
     "InvalidSignatureException",
+    "MissingAuthenticationTokenException",
     "RequestEntityTooLargeException",
     "RequestTimeoutException",
+    "UnrecognizedClientException",
     "ValidationException",
 }
 # The gateway's own conditions, which HTTP has a better status for than the one that the model gives their code.

@@ -73,6 +73,10 @@ ADVICE: dict[str, Advice] = {
         "Correct backend.sign.credentials or its provider; /readyz and the log have the cause. The gateway loads them"
         " again by itself.",
     ),
+    "secrets_unreadable": Advice(
+        "The secrets of some access keys could not be read again. The last ones stay in force until they expire.",
+        "The log names the access keys and the reason. Repair the source; the gateway tries again every 30 seconds.",
+    ),
     "background_task": Advice(
         "A task that the gateway runs beside its calls has failed, and is being started again.",
         "Wait a minute. If it does not recover, restart the gateway and report the lines of its log.",

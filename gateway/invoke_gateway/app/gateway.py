@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 from time import monotonic, time
-from typing import Any
 
 from ..admin.holds import Holds
 from ..asgi import App
@@ -21,7 +20,7 @@ from ..middleware.announced_length import CheckLength
 from ..middleware.authenticate import Authenticate
 from ..middleware.cors import CorsHeaders
 from ..middleware.error_response import ErrorResponse
-from ..middleware.fault_injection import FaultInjection, InjectedDelay
+from ..middleware.fault_injection import InjectedDelay
 from ..middleware.handoff import Handoff
 from ..middleware.identify import Identify
 from ..middleware.payload import ReadPayload
@@ -39,8 +38,10 @@ from ..write_batcher import WriteBatcher
 from .admin import GatewayAdmin
 from .allocation import Allocation
 from .backend import make_forward, make_function_errors, make_pool
+from .chain import Stages, inject_faults, link_stages
 from .control import GatewayControl, make_control_store
 from .events import EventParts, make_events
+from .identity import Identity
 from .limits import NOTHING_SET, find_next_allocation, make_tables
 from .recorder import ExchangeRecorder
 from .signing import make_signing
@@ -77,6 +78,7 @@ class Gateway:
         self.write_batcher = WriteBatcher()
         self.totals = Totals()
         self.totals.background_task_failures = self.tasks.failures
+        self.identity = Identity(settings, self.tasks, lambda: self.tables.limits, self.buffers, self.totals)
         self.shared = make_shared_counters(settings, name, lambda: self.tables.limits, self.tasks)
         self.counters: Counters = self.shared or MemoryCounters()
         self.tenant_environments = TenantEnvironments(self.counters)
@@ -143,7 +145,7 @@ class Gateway:
         )
         self.cors = CorsRules(settings.cors.allow_origins) if settings.cors.allow_origins else None
         self.stages = self._list_stages(settings, last, others=control.stage)
-        self.invoke = _chain(self.stages, last)
+        self.invoke = link_stages(self.stages, last)
 
     def _make_control(self, store: ControlStore, last: App) -> GatewayControl:
         store.put_in_force = self._adopt_control
@@ -157,13 +159,27 @@ class Gateway:
             degraded=self.degraded,
         )
 
-    def _list_stages(self, settings: Settings, last: App, *, others: App) -> list[partial[Any]]:
+    def _list_stages(self, settings: Settings, last: App, *, others: App) -> Stages:
         """Lists the chain in running order. A stage may rely on the stages above it.
 
         others: the stage for requests that are no invocation
         """
         retry = settings.retry
-        has_function_path = settings.backend.function_path is not None
+        judging: Stages = [
+            partial(
+                Recursion,
+                region=settings.region,
+                limits=lambda: self.tables.limits,
+                on_recursive=self.totals.record_recursive,
+                queues_events=self.events.dispatcher is not None,
+            ),
+            *inject_faults(settings, self.fault_scripts, self.totals),
+        ]
+        reading: Stages = [
+            partial(CheckLength, quotas=lambda: self.tables.payload_quotas),
+            partial(Precheck, counters=self.counters),
+            partial(ReadPayload, quotas=lambda: self.tables.payload_quotas, buffers=self.buffers),
+        ]
         return [
             partial(Record, on_end=self._recorder.record),
             *([] if self.cors is None else [partial(CorsHeaders, rules=self.cors)]),
@@ -175,42 +191,23 @@ class Gateway:
                 decision_header=settings.decision_header,
             ),
             partial(Identify, region=settings.region),
-            partial(Authenticate, limits=lambda: self.tables.limits),
-            partial(
-                Recursion,
-                region=settings.region,
-                limits=lambda: self.tables.limits,
-                on_recursive=self.totals.record_recursive,
-                queues_events=self.events.dispatcher is not None,
-            ),
-            *([] if self.fault_scripts is None else [self._inject_faults(settings, self.fault_scripts)]),
-            partial(CheckLength, quotas=lambda: self.tables.payload_quotas),
-            partial(Precheck, counters=self.counters),
-            partial(ReadPayload, quotas=lambda: self.tables.payload_quotas, buffers=self.buffers),
+            *self.identity.arrange(partial(Authenticate, limits=lambda: self.tables.limits), judging, reading),
             partial(
                 Handoff,
                 unadmitted=last,
                 others=others,
                 enqueue=self.events.make_enqueue(with_faults=settings.accepts_faults),
-                before_runtime=has_function_path,
+                before_runtime=settings.backend.function_path is not None,
             ),
             partial(Admission, counters=self.counters, environments=self.tenant_environments),
         ]
 
-    def _inject_faults(self, settings: Settings, scripts: FaultScripts) -> partial[Any]:
-        return partial(
-            FaultInjection,
-            scripts=scripts,
-            on_injected=self.totals.record_injected,
-            region=settings.region,
-            decision_header=settings.decision_header,
-        )
-
     async def adopt(self, settings: Settings) -> None:
-        """Puts the accounts, credentials and quotas of `settings` in force, and keeps what control operations have set.
+        """Puts the accounts, callers and quotas of `settings` in force, and keeps what control operations have set.
         Requests under way keep theirs."""
         async with self._adopting:
             self._in_force = settings
+            await self.identity.adopt(settings)
             await self._replace_tables()
 
     async def _adopt_control(self, state: ControlState) -> None:
@@ -254,6 +251,7 @@ class Gateway:
         await self.control_store.start()
         if self.control_store.state != self._control:
             await self._adopt_control(self.control_store.state)
+        await self.identity.start(self._in_force)
         await self.events.start()
         if self._follower is not None:
             self._following = self.tasks.start(self._follower.run, "following the backend", may_end=True)
@@ -276,16 +274,10 @@ class Gateway:
         if self._following is not None:
             await self._following.close()
         self.holds.close()
+        await self.identity.close()
         self._recorder.close()
         await self.control_store.close()
         await self.signing.close()
         await self.pool.close()
         if self.shared is not None:  # last: until here calls end and slots go back
             await self.shared.close()
-
-
-def _chain(stages: list[partial[Any]], last: App) -> App:
-    app = last
-    for stage in reversed(stages):
-        app = stage(app)
-    return app

@@ -11,41 +11,43 @@ from ..buffers import Buffers
 from ..identity.key_ring import KeyRing, KeySource
 from ..middleware.admission import Precheck, VerifiedPrecheck
 from ..middleware.verify_signature import VerifySignature
+from ..policy.identity.authorization import SIGNATURE_CAUSES
 from ..policy.limits import Limits
 from ..settings import Settings
-from ..settings.caller_models import account_of, is_arn
-
-Stages = list[partial[Any]]
+from ..settings.models.callers import account_of, is_arn
+from ..telemetry.totals import Totals
+from .chain import Stages
 
 
 class Identity:
     """Verifies callers where the settings have `signatures: verify`. Else it does nothing.
 
     limits: returns the table in force
-    on_refused: called with the cause of each refusal
+    totals: count the refusals
     """
 
     def __init__(
         self,
         settings: Settings,
         tasks: BackgroundTasks,
-        *,
         limits: Callable[[], Limits],
         buffers: Buffers,
-        on_refused: Callable[[str], None],
+        totals: Totals,
     ) -> None:
         self._tasks = tasks
         self._task: BackgroundTask | None = None
         self.ring: KeyRing | None = None
         if settings.signatures == "verify":
             ring = self.ring = KeyRing(tasks.degraded, watches=settings.watch)
+            # Also what has not happened: of a series that begins at 1, Prometheus cannot see the rise.
+            totals.signature_refusals = dict.fromkeys(SIGNATURE_CAUSES, 0)
             self._stage = partial(
                 VerifySignature,
                 keys=lambda: ring.keys,
                 limits=limits,
                 region=settings.region,
                 buffers=buffers,
-                on_refused=on_refused,
+                on_refused=totals.record_unverified,
             )
 
     def arrange(self, authenticate: partial[Any], judging: Stages, reading: Stages) -> Stages:

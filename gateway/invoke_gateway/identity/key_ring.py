@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, MutableMapping
+from collections.abc import Callable, Collection, Iterable, MutableMapping
 from pathlib import Path
 from time import time
 from typing import NamedTuple
@@ -76,6 +76,7 @@ class KeyRing:
         self._sources: tuple[KeySource, ...] = ()
         self._degraded = degraded
         self._degraded[CAUSE] = False
+        self._failing: Collection[str] = ()
         self._watches = watches
         self._clock = clock
         self._seen: dict[str, object] = {}
@@ -100,14 +101,16 @@ class KeyRing:
             self._report(reading.problems, changed)
 
     def _report(self, problems: dict[str, UnreadableSecret], changed: int) -> None:
-        was_degraded, self._degraded[CAUSE] = self._degraded[CAUSE], bool(problems)
+        failing, self._failing = self._failing, problems.keys()
+        self._degraded[CAUSE] = bool(problems)
         for name, problem in problems.items():
-            if not was_degraded:
-                extra = {"fields": {"kind": "secret_unreadable", "access_key_id": name}}
-                log.error("the secret of %s is not read, so the last one stays in force: %s", name, problem, extra=extra)
-        if changed or (was_degraded and not problems):
-            extra = {"fields": {"kind": "secrets_read", "access_keys": len(self.keys), "changed": changed}}
-            log.info("secrets read: %d access keys, %d of them new or changed", len(self.keys), changed, extra=extra)
+            if name not in failing:
+                text = "the secret of %s is not read, so the last one stays in force: %s"
+                log.error(text, name, problem, extra={"fields": {"kind": "secret_unreadable", "access_key_id": name}})
+        if changed or (failing and not problems):
+            known = len(self.keys)
+            extra = {"fields": {"kind": "secrets_read", "access_keys": known, "changed": changed}}
+            log.info("secrets read: %d access keys, %d of them new or changed", known, changed, extra=extra)
 
     async def keep_fresh(self) -> None:
         """Reads the secrets again before they expire, and with `watches` when a file changes."""

@@ -22,7 +22,12 @@ _FOR_OTHERS = stat.S_IROTH | stat.S_IWOTH
 
 
 class UnreadableSecret(Exception):
-    """Reports a source that has no secret: what is wrong, and the cure."""
+    """Reports a source that has no secret: what is wrong, and the cure.
+
+    is_of_token: it is the source of a session token
+    """
+
+    is_of_token = False
 
     def __init__(self, message: str, cure: str) -> None:
         super().__init__(message, cure)
@@ -68,6 +73,13 @@ class SecretReader:
 
     def read_token(self, source: str, access_key_id: str) -> str | None:
         """Returns the session token of an access key. Raises `UnreadableSecret`."""
+        try:
+            return self._read_token(source, access_key_id)
+        except UnreadableSecret as error:
+            error.is_of_token = True
+            raise
+
+    def _read_token(self, source: str, access_key_id: str) -> str | None:
         text = self.read_text(source)
         if not text.startswith("{"):
             return text or None
@@ -158,14 +170,13 @@ def _parse(text: str, source: str, access_key_id: str) -> Secret:
         raise UnreadableSecret(f"{name} gives text that is not JSON", cure) from None
     if not isinstance(document, dict):
         raise UnreadableSecret(f"{name} gives JSON that is no object", cure)
+    found: Any = document.get(access_key_id)
     if document.get("AccessKeyId") == access_key_id:
         found = {
             "secret": document.get("SecretAccessKey"),
             "session_token": document.get("SessionToken"),
             "expires": document.get("Expiration"),
         }
-    else:
-        found = document.get(access_key_id)
     if not isinstance(found, dict) or not isinstance(found.get("secret"), str) or not found["secret"]:
         raise UnreadableSecret(f"{name} gives no secret of {access_key_id}", cure)
     token = found.get("session_token")

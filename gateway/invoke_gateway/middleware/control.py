@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from ..asgi import EXCHANGE, App, Message, Receive, Scope, Send
 from ..control.base import BackendReply, ControlAnswer, ControlOperations, ControlRequest
 from ..exchange import Exchange
+from ..invocation import Caller
 from ..policy.control.errors import BODY_TOO_LARGE
 from ..policy.control.paths import WATCHED, ControlOperation, ControlTarget, find_control
 from ..policy.requests.caller import parse_caller
@@ -47,7 +48,9 @@ class ControlPlane:
         """Returns the request; None after a refusal, because it names two callers."""
         exchange: Exchange = scope[EXCHANGE]
         headers = exchange.headers
-        caller = parse_caller(headers.get(b"authorization"), self._credentials(), scope["query_string"])
+        caller: Caller | None = exchange.caller
+        if exchange.caller.arn is None:  # no signature was verified
+            caller = parse_caller(headers.get(b"authorization"), self._credentials(), scope["query_string"])
         if caller is None:
             exchange.refuse(Refusal.TWO_CREDENTIALS)
             return None

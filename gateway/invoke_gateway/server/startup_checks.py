@@ -16,9 +16,12 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from ..admin_client import NoResponse, request
 from ..app.control import check_control_store
+from ..app.identity import list_key_sources
 from ..aws.credential_sources import CannotLoad, find_missing_extra, make_source
 from ..control.base import CannotOpenControl, OwnedByAnotherGateway
 from ..destinations.sqs import missing_extra
+from ..identity.key_ring import read_keys
+from ..identity.secret_sources import SecretReader
 from ..policy.events.destination_url import StreamTarget, parse_destination_url
 from ..policy.os_text import printable
 from ..policy.store_url import split_store_url
@@ -39,10 +42,12 @@ _FILES_OF_TLS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _QUERY_CURE = "remove it, or correct it: the names are redis-py's, such as ?health_check_interval=30"
 
 
-def find_mistakes(settings: Settings) -> Iterator[Finding]:
-    """Finds the mistakes that do not depend on other processes of this machine."""
-    if settings.signatures == "verify":
-        yield Finding("signatures", "is verify, which this version does not serve yet", "set signatures to off")
+def find_mistakes(settings: Settings, *, runs_commands: bool = True) -> Iterator[Finding]:
+    """Finds the mistakes that do not depend on other processes of this machine.
+
+    runs_commands: run the commands that print secrets; else only their programs are looked for
+    """
+    yield from _find_secret_mistakes(settings, runs_commands=runs_commands)
     if settings.counters != "memory":
         mistake = find_url_mistake(split_store_url(settings.counters).connection)
         if mistake is not None:
@@ -69,6 +74,15 @@ def find_mistakes(settings: Settings) -> Iterator[Finding]:
         if mistake is not None:
             yield Finding("async.store", mistake, _QUERY_CURE)
     yield from _find_target_mistakes(settings)
+
+
+def _find_secret_mistakes(settings: Settings, *, runs_commands: bool) -> Iterator[Finding]:
+    if settings.signatures == "off":
+        return
+    reader = SecretReader(runs_commands=runs_commands)
+    for name, error in read_keys(list_key_sources(settings), reader).problems.items():
+        key = "session_token" if error.is_of_token else "secret"
+        yield Finding(join_key(("callers", name, key)), error.message, error.cure)
 
 
 def _find_target_mistakes(settings: Settings) -> Iterator[Finding]:
@@ -139,7 +153,7 @@ class StartupChecks:
 
     def find_all(self, settings: Settings) -> Iterator[Finding]:
         """Finds, for `check`, mistakes and obstacles other than a running gateway with these settings."""
-        yield from find_mistakes(settings)
+        yield from find_mistakes(settings, runs_commands=False)
         self._note_credentials(settings)
         runs = _gateway_runs(settings)
         for finding, is_of_running in self.find_obstacles(settings):

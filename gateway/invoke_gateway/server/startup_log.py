@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from ipaddress import ip_address
 from itertools import islice
 from pathlib import Path
 from typing import Protocol
@@ -66,6 +67,7 @@ async def log_start(server: StartedServer) -> None:
     settings = server.settings
     _log_addresses(server, settings)
     warn_of_no_token(settings, server.admin_addresses)
+    _warn_unverified(server, settings)
     _log_limits(settings)
     _log_stores(settings)
     await _log_backend(server, settings)
@@ -95,6 +97,17 @@ def _log_addresses(server: StartedServer, settings: Settings) -> None:
         url = f"http://{address}"
         extra = {"fields": {"kind": "listening", "listener": "admin", "url": url}}
         log.info("admin on %s (%s)", url, paths, extra=extra)
+
+
+def _warn_unverified(server: StartedServer, settings: Settings) -> None:
+    reached = [address for address in server.invoke_addresses if not ip_address(address.host).is_loopback]
+    if settings.signatures == "off" and reached:
+        log.warning(
+            "signatures is off, and other machines reach the Invoke API on %s: each of them may use any account. "
+            "Set signatures to verify, or listen to 127.0.0.1.",
+            reached[0],
+            extra={"fields": {"kind": "signatures_off", "url": str(reached[0])}},
+        )
 
 
 def _log_limits(settings: Settings) -> None:

@@ -28,7 +28,7 @@ class Changes(NamedTuple):
 
 
 def describe_changes(old: Settings, new: Settings) -> Changes:
-    """Returns the changes of accounts, credentials and quotas: `checkout 3 -> 5, +search, -legacy`."""
+    """Returns the changes of accounts, credentials, callers and quotas: `checkout 3 -> 5, +search, -legacy`."""
     changes = _changes(old, new)
     shown = tuple(islice(changes, _MOST_SHOWN))
     return Changes(shown, len(shown) + sum(1 for _ in changes))
@@ -41,7 +41,8 @@ def _changes(old: Settings, new: Settings) -> Iterator[str]:
             yield f"{'+' if before is None else '-'}account {account}"
         elif before != after:
             yield from _changes_of_account(account, before, after)
-    yield from _changes_of_names(old.credentials, new.credentials)
+    yield from _changes_of_names("credentials", old.credentials, new.credentials)
+    yield from _changes_of_names("callers", old.callers, new.callers)
     yield from _changes_of_model(("quotas",), old.quotas, new.quotas)
     for key in ("admin_token", "admin_reads"):
         before, after = getattr(old, key), getattr(new, key)
@@ -79,13 +80,13 @@ def _changes_of_model(path: tuple[str, ...], old: BaseModel, new: BaseModel) -> 
             yield f"{join_key((*path, name))} {_show(before)} -> {_show(after)}"
 
 
-def _changes_of_names(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[str]:
-    """Yields the number of changed credentials: no key is shown in the log."""
+def _changes_of_names(key: str, old: Mapping[str, object], new: Mapping[str, object]) -> Iterator[str]:
+    """Yields the number of changed entries: no access key is shown in the log."""
     changed = sum(1 for name in old.keys() & new.keys() if old[name] != new[name])
     numbers = ((len(new.keys() - old.keys()), "added"), (len(old.keys() - new.keys()), "removed"), (changed, "changed"))
     texts = [f"{number} {what}" for number, what in numbers if number]
     if texts:
-        yield f"credentials: {', '.join(texts)}"
+        yield f"{key}: {', '.join(texts)}"
 
 
 def _names(old: Mapping[str, object], new: Mapping[str, object]) -> Iterator[str]:

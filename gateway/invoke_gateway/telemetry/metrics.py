@@ -167,6 +167,12 @@ class GatewayMetrics:
             list(totals.recursive_invocations_dropped.items()),
         )
         yield counter(
+            "signature_refusals",
+            "Requests without a valid signature (signatures: verify), by cause.",
+            ("cause",),
+            [((cause,), count) for cause, count in totals.signature_refusals.items()],
+        )
+        yield counter(
             "upstream_errors",
             "Requests that the backend did not answer, by kind.",
             ("kind",),
@@ -236,7 +242,8 @@ class GatewayMetrics:
             " keep any. events_held: the store has events of another backend. backend_refuses_events: the backend"
             " refuses events until a setting is changed. backend_not_followed: the backend's concurrency settings could"
             " not be read, or do not fit. backend_credentials: the credentials that sign for the backend are missing,"
-            " refused or about to expire. background_task: a background task has failed and is being started again.",
+            " refused or about to expire. secrets_unreadable: secrets of callers could not be read again."
+            " background_task: a background task has failed and is being started again.",
             ("cause",),
             [((cause,), int(is_so)) for cause, is_so in self._degraded.items()],
         )

@@ -95,6 +95,7 @@ class Totals:
     functions, recursive_invocations_dropped: by account and label
     provisioned_invocations, provisioned_spillovers: by account and label, of versions with provisioned concurrency
     injected_faults: by account, label and fault
+    signature_refusals: by cause
     client_disconnects: clients that disconnected before their request had arrived
     lost_responses: clients that disconnected before their response was sent
     """
@@ -102,6 +103,7 @@ class Totals:
     def __init__(self) -> None:
         self.functions: dict[tuple[str, str], FunctionCounts] = {}
         self.refusals: dict[str, int] = {}
+        self.signature_refusals: dict[str, int] = {}
         self.upstream_errors: dict[str, int] = {}
         self.background_task_failures: dict[str, int] = {}
         self.injected_faults: dict[tuple[str, str, str], int] = {}
@@ -138,6 +140,10 @@ class Totals:
         for fault in injected.step.faults:
             key = (plan.account, plan.label, fault)
             self.injected_faults[key] = self.injected_faults.get(key, 0) + 1
+
+    def record_unverified(self, cause: str) -> None:
+        """Counts a request whose signature is not valid."""
+        _increment(self.signature_refusals, cause)
 
     def record_recursive(self, plan: Plan) -> None:
         """Counts an invocation that is stopped as part of a loop."""

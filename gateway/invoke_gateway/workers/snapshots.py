@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _FUNCTIONS_AT_ONCE = 250  # about half a millisecond
 
 _NUMBERS = ("client_disconnects", "lost_responses", "passed_through", "log_lines_dropped", "descriptors_used_up")
-_COUNTS = ("refusals", "upstream_errors", "background_task_failures")
+_COUNTS = ("refusals", "signature_refusals", "upstream_errors", "background_task_failures")
 _KEYED = (
     "injected_faults",
     "recursive_invocations_dropped",

@@ -38,6 +38,24 @@ _QUERY_NAMES = (
 _OF_SIGNATURES = frozenset({b"x-amz-signature", b"x-amz-credential", b"x-amz-algorithm", b"awsaccesskeyid"})
 
 
+SIGNATURE_CAUSES = (
+    "algorithm",
+    "expired",
+    "expired_token",
+    "incomplete",
+    "mismatch",
+    "missing",
+    "not_yet_current",
+    "payload",
+    "scope",
+    "session_token",
+    "signed_headers",
+    "two_signatures",
+    "unknown_key",
+)
+"""Lists the causes of all problems."""
+
+
 class Problem(NamedTuple):
     """Holds the refusal of a request whose signature is not valid.
 
@@ -118,8 +136,8 @@ def _read_parameters(value: bytes) -> dict[bytes, bytes] | Problem:
             return incomplete(" ".join(_LACKING.format(name.decode()) for name in _PARAMETERS))
         return refuse_algorithm(scheme[1])
     parts: dict[bytes, bytes] = {}
-    for part in rest.split(b","):
-        name, equals, found = part.strip(b" ").partition(b"=")
+    for part in map(bytes.strip, rest.split(b",")) if rest else ():
+        name, equals, found = part.partition(b"=")
         if not equals:
             text = f"'{shorten(part)}' not a valid key=value pair (missing equal-sign) in Authorization header."
             return incomplete(text)

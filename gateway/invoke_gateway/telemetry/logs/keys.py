@@ -37,6 +37,9 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "restart_needed": ("settings are changed in the file and wait for a restart", ("restart_needed",)),
     "reload_refused": ("the settings file has mistakes, and the old limits stay in force", ("problems",)),
     "refusals": ("refusals of the last ten seconds", ("refused", "reasons", "functions")),
+    "signatures_off": ("other machines reach the Invoke API, and no caller is verified", ("url",)),
+    "secrets_read": ("secrets of callers were read, and some are new", ("access_keys", "changed")),
+    "secret_unreadable": ("the secret of a caller could not be read again", ("access_key_id",)),
     "events_dropped": (
         "events of the last ten seconds that ended without a successful run",
         ("dropped", "functions"),
@@ -52,6 +55,8 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
 
 FIELDS = {
     "kind": "kind of the line, if it is one of this table",
+    "access_key_id": "access key id of the caller",
+    "access_keys": "number of access keys that can be verified",
     "accounts": "number of accounts in the settings",
     "changed": "number of changes",
     "changes": "the first 20 changes, such as `checkout 3 -> 5`, `+search`, `-legacy`",

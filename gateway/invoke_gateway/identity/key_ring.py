@@ -34,14 +34,14 @@ class KeySource(NamedTuple):
     session_token: str | None = None
 
 
-class Reading(NamedTuple):
+class SecretsReading(NamedTuple):
     """Holds what was read: the keys, and for each key that could not be read, the reason."""
 
     keys: AccessKeys
     problems: dict[str, UnreadableSecret]
 
 
-def read_keys(sources: Iterable[KeySource], reader: SecretReader | None = None) -> Reading:
+def read_keys(sources: Iterable[KeySource], reader: SecretReader | None = None) -> SecretsReading:
     """Reads the secrets of all access keys. It may wait for commands, so it runs in a thread."""
     reader = reader or SecretReader()
     keys: dict[str, AccessKey] = {}
@@ -58,7 +58,7 @@ def read_keys(sources: Iterable[KeySource], reader: SecretReader | None = None) 
             caller = Caller(source.access_key_id, source.account, source.arn)
             encoded = None if token is None else token.encode()
             keys[source.access_key_id] = AccessKey(found.secret, caller, encoded, found.expires_at)
-    return Reading(keys, problems)
+    return SecretsReading(keys, problems)
 
 
 class KeyRing:

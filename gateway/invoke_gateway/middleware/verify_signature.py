@@ -16,7 +16,7 @@ from ..buffers import Buffers
 from ..exchange import Exchange
 from ..invocation import TENANT_HEADER, Caller
 from ..policy.identity.access_keys import AccessKeys
-from ..policy.identity.authorization import Problem
+from ..policy.identity.authorization import SignatureProblem
 from ..policy.identity.canonical_request import EMPTY_HASH
 from ..policy.identity.signature import RequestParts, SignedRequest, open_request
 from ..policy.limits import Limits
@@ -68,7 +68,7 @@ class VerifySignature:
         headers = exchange.headers
         request = RequestParts(scope["method"], scope["raw_path"], scope["query_string"], headers, scope["headers"])
         signed = open_request(request, self._keys(), region=self._region, now=self._clock())
-        if isinstance(signed, Problem):
+        if isinstance(signed, SignatureProblem):
             self._refuse(exchange, signed)
             return DONE
         length = exchange.content_length
@@ -150,7 +150,7 @@ class VerifySignature:
         finally:
             self._buffers.release(held)
 
-    def _refuse(self, exchange: Exchange, problem: Problem) -> None:
+    def _refuse(self, exchange: Exchange, problem: SignatureProblem) -> None:
         self._on_refused(problem.cause)
         exchange.refuse(problem.refusal, text=problem.text)
 

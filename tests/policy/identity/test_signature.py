@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from invoke_gateway.invocation import Caller
 from invoke_gateway.policy.identity.access_keys import AccessKey
-from invoke_gateway.policy.identity.authorization import SIGNATURE_CAUSES, Problem
+from invoke_gateway.policy.identity.authorization import SIGNATURE_CAUSES, SignatureProblem
 from invoke_gateway.policy.identity.canonical_request import canonical_path, canonical_value
 from invoke_gateway.policy.identity.signature import RequestParts, SignedRequest, hash_payload, open_request
 from tests.support.signing import ARN, KEY_ID, KEYS, NOW, REGION, SECRET, SEVEN_DAYS, judge, read_parts, sign
@@ -25,7 +25,7 @@ VECTORS: list[dict[str, Any]] = json.loads(Path(__file__).with_name("signature_v
 TOKEN = "FwoGZXIvYXdzEBYaDtoken+/="
 
 
-def problem_of(raw: bytes, *, now: datetime = NOW, keys: dict[str, AccessKey] = KEYS) -> Problem:
+def problem_of(raw: bytes, *, now: datetime = NOW, keys: dict[str, AccessKey] = KEYS) -> SignatureProblem:
     parts, body = read_parts(raw)
     opened = open_request(parts, keys, region=REGION, now=now.timestamp())
     found = opened.check(hash_payload(body)) if isinstance(opened, SignedRequest) else opened
@@ -250,7 +250,7 @@ class Mutant:
     def cause(self, token: str | None) -> str | None:
         parts = RequestParts(self.method.decode("latin-1"), self.path, self.query, dict(self.lines), self.lines)
         opened = open_request(parts, keys_with(token), region=REGION, now=NOW.timestamp())
-        if isinstance(opened, Problem):
+        if isinstance(opened, SignatureProblem):
             return opened.cause
         problem = opened.check(hash_payload(self.body))
         return problem.cause if problem is not None else None

@@ -56,7 +56,7 @@ SIGNATURE_CAUSES = (
 """Lists the causes of all problems."""
 
 
-class Problem(NamedTuple):
+class SignatureProblem(NamedTuple):
     """Holds the refusal of a request whose signature is not valid.
 
     cause: the label of the metric
@@ -67,7 +67,7 @@ class Problem(NamedTuple):
     text: str = ""
 
 
-class Claim(NamedTuple):
+class SignatureClaim(NamedTuple):
     """Holds what a signature claims.
 
     scope: the credential without the access key id
@@ -85,19 +85,19 @@ class Claim(NamedTuple):
 class Presigned(NamedTuple):
     """Holds a claim of a query. `token` is empty if the query has none."""
 
-    claim: Claim
+    claim: SignatureClaim
     signature: bytes
     date: bytes
     seconds: int
     token: bytes
 
 
-def incomplete(text: str) -> Problem:
-    return Problem("incomplete", Refusal.INCOMPLETE_SIGNATURE, text)
+def incomplete(text: str) -> SignatureProblem:
+    return SignatureProblem("incomplete", Refusal.INCOMPLETE_SIGNATURE, text)
 
 
-def invalid(cause: str, text: str) -> Problem:
-    return Problem(cause, Refusal.INVALID_SIGNATURE, text)
+def invalid(cause: str, text: str) -> SignatureProblem:
+    return SignatureProblem(cause, Refusal.INVALID_SIGNATURE, text)
 
 
 def shorten(value: bytes) -> str:
@@ -106,29 +106,29 @@ def shorten(value: bytes) -> str:
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
-def read_header(value: bytes, region: str) -> tuple[Claim, bytes] | Problem:
+def read_header(value: bytes, region: str) -> tuple[SignatureClaim, bytes] | SignatureProblem:
     """Returns the claim of an `Authorization` header, and its signature."""
     start, signature = value[:-_SIGNATURE_LENGTH], value[-_SIGNATURE_LENGTH:]
     if start.endswith(b"Signature=") and len(value) <= _LONGEST_KEPT:
         # Nearly always: all but the signature is the same in each request of a client on one day.
         claim = _read_known_start(start, region)
-        return claim if isinstance(claim, Problem) else (claim, signature)
+        return claim if isinstance(claim, SignatureProblem) else (claim, signature)
     parts = _read_parameters(value)
-    if isinstance(parts, Problem):
+    if isinstance(parts, SignatureProblem):
         return parts
     made = make_claim(parts[b"Credential"], parts[b"SignedHeaders"], region)
-    return made if isinstance(made, Problem) else (made, parts[b"Signature"])
+    return made if isinstance(made, SignatureProblem) else (made, parts[b"Signature"])
 
 
 @lru_cache(1024)
-def _read_known_start(start: bytes, region: str) -> Claim | Problem:
+def _read_known_start(start: bytes, region: str) -> SignatureClaim | SignatureProblem:
     parts = _read_parameters(start + b"0" * _SIGNATURE_LENGTH)
-    if isinstance(parts, Problem):
+    if isinstance(parts, SignatureProblem):
         return parts
     return make_claim(parts[b"Credential"], parts[b"SignedHeaders"], region)
 
 
-def _read_parameters(value: bytes) -> dict[bytes, bytes] | Problem:
+def _read_parameters(value: bytes) -> dict[bytes, bytes] | SignatureProblem:
     algorithm, _, rest = value.partition(b" ")
     if algorithm != ALGORITHM:
         scheme = _SCHEME.match(value)
@@ -149,14 +149,14 @@ def _read_parameters(value: bytes) -> dict[bytes, bytes] | Problem:
     return incomplete(" ".join(lacking)) if lacking else parts
 
 
-def refuse_algorithm(algorithm: bytes) -> Problem:
+def refuse_algorithm(algorithm: bytes) -> SignatureProblem:
     known = {b"AWS": "Signature Version 2", b"AWS4-ECDSA-P256-SHA256": "Signature Version 4A"}.get(algorithm)
     named = f" ({known})" if known else ""
     text = f"Unsupported AWS 'algorithm': '{shorten(algorithm)}'{named}. Sign the request with AWS4-HMAC-SHA256."
-    return Problem("algorithm", Refusal.INCOMPLETE_SIGNATURE, text)
+    return SignatureProblem("algorithm", Refusal.INCOMPLETE_SIGNATURE, text)
 
 
-def make_claim(credential: bytes, signed: bytes, region: str) -> Claim | Problem:
+def make_claim(credential: bytes, signed: bytes, region: str) -> SignatureClaim | SignatureProblem:
     """Returns the claim of a credential and of a list of signed headers, both as they are in a request."""
     parts = credential.split(b"/", 5)
     if len(parts) != 5 or not all(parts) or len(parts[0]) > _LONGEST_ID:
@@ -184,7 +184,7 @@ def make_claim(credential: bytes, signed: bytes, region: str) -> Claim | Problem
     if b"host" not in names:
         return invalid("signed_headers", "'Host' must be a 'SignedHeader' in the AWS Authorization.")
     scope = credential[len(access_key_id) + 1 :]
-    return Claim(access_key_id.decode("latin-1"), day.decode(), scope, tuple(names), signed)
+    return SignatureClaim(access_key_id.decode("latin-1"), day.decode(), scope, tuple(names), signed)
 
 
 def names_signature(query: bytes) -> bool:
@@ -195,7 +195,7 @@ def names_signature(query: bytes) -> bool:
     return any(unquote_to_bytes(name).strip().lower() in _OF_SIGNATURES for name in names)
 
 
-def read_query(query: bytes, region: str) -> Presigned | Problem:
+def read_query(query: bytes, region: str) -> Presigned | SignatureProblem:
     """Returns the claim of a presigned request."""
     found: dict[bytes, bytes] = {}
     for part in query.split(b"&"):
@@ -222,7 +222,7 @@ def read_query(query: bytes, region: str) -> Presigned | Problem:
             "payload", "The hash of the payload is not a parameter of the query. Leave X-Amz-Content-Sha256 out."
         )
     claim = make_claim(found[b"X-Amz-Credential"], found[b"X-Amz-SignedHeaders"], region)
-    if isinstance(claim, Problem):
+    if isinstance(claim, SignatureProblem):
         return claim
     token = found.get(b"X-Amz-Security-Token", b"")
     return Presigned(claim, found[b"X-Amz-Signature"], found[b"X-Amz-Date"], int(seconds), token)

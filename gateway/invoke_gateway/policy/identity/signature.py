@@ -17,7 +17,16 @@ from typing import NamedTuple
 
 from ...refusals import Refusal
 from .access_keys import AccessKey, AccessKeys
-from .authorization import Claim, Problem, incomplete, invalid, names_signature, read_header, read_query, shorten
+from .authorization import (
+    SignatureClaim,
+    SignatureProblem,
+    incomplete,
+    invalid,
+    names_signature,
+    read_header,
+    read_query,
+    shorten,
+)
 from .canonical_request import (
     EMPTY_HASH,
     canonical_path,
@@ -32,13 +41,13 @@ WINDOW_SECONDS = 300.0
 
 _HASH = re.compile(rb"[0-9a-f]{64}")
 _DATE = re.compile(rb"[0-9]{8}T[0-9]{6}Z")
-_MISMATCH = Problem("mismatch", Refusal.SIGNATURE_MISMATCH)
-_MISSING = Problem("missing", Refusal.MISSING_AUTHENTICATION)
-_TWO = Problem("two_signatures", Refusal.TWO_CREDENTIALS)
-_UNKNOWN_KEY = Problem("unknown_key", Refusal.UNKNOWN_ACCESS_KEY)
-_WRONG_TOKEN = Problem("session_token", Refusal.UNKNOWN_ACCESS_KEY)
-_EXPIRED_TOKEN = Problem("expired_token", Refusal.EXPIRED_TOKEN)
-_WRONG_HASH = Problem(
+_MISMATCH = SignatureProblem("mismatch", Refusal.SIGNATURE_MISMATCH)
+_MISSING = SignatureProblem("missing", Refusal.MISSING_AUTHENTICATION)
+_TWO = SignatureProblem("two_signatures", Refusal.TWO_CREDENTIALS)
+_UNKNOWN_KEY = SignatureProblem("unknown_key", Refusal.UNKNOWN_ACCESS_KEY)
+_WRONG_TOKEN = SignatureProblem("session_token", Refusal.UNKNOWN_ACCESS_KEY)
+_EXPIRED_TOKEN = SignatureProblem("expired_token", Refusal.EXPIRED_TOKEN)
+_WRONG_HASH = SignatureProblem(
     "payload", Refusal.INVALID_SIGNATURE, "The provided 'x-amz-content-sha256' header does not match what was computed."
 )
 # Headers of which a second copy could be the one that was signed.
@@ -67,13 +76,13 @@ class SignedRequest(NamedTuple):
         made = make_signature(self.signing_key, self.date, self.scope, self.start + payload_hash)
         return compare_digest(made, self.signature)
 
-    def check(self, payload_hash: bytes) -> Problem | None:
+    def check(self, payload_hash: bytes) -> SignatureProblem | None:
         """Returns what is wrong with a request whose body has this hash."""
         if self.declared is not None and not compare_digest(self.declared, payload_hash):
             return _WRONG_HASH
         return None if self.accepts(payload_hash) else _MISMATCH
 
-    def check_declared(self) -> Problem | None:
+    def check_declared(self) -> SignatureProblem | None:
         """Returns what is wrong with a request before its body is read, as far as its client declares the hash."""
         return None if self.declared is None or self.accepts(self.declared) else _MISMATCH
 
@@ -100,7 +109,9 @@ def hash_payload(body: bytes) -> bytes:
     return sha256(body).hexdigest().encode() if body else EMPTY_HASH
 
 
-def open_request(request: RequestParts, keys: AccessKeys, *, region: str, now: float) -> SignedRequest | Problem:
+def open_request(
+    request: RequestParts, keys: AccessKeys, *, region: str, now: float
+) -> SignedRequest | SignatureProblem:
     """Checks all of a signature but the hash of the body.
 
     region: the Region that the signature must be scoped to
@@ -116,16 +127,16 @@ def open_request(request: RequestParts, keys: AccessKeys, *, region: str, now: f
         if query and names_signature(query):
             return _TWO
         found = read_header(authorization, region)
-        if isinstance(found, Problem):
+        if isinstance(found, SignatureProblem):
             return found
         claim, signature = found
         date = _find_date(claim, headers)
-        if isinstance(date, Problem):
+        if isinstance(date, SignatureProblem):
             return date
         token = headers.get(b"x-amz-security-token", b"")
     elif query and names_signature(query):
         presigned = read_query(query, region)
-        if isinstance(presigned, Problem):
+        if isinstance(presigned, SignatureProblem):
             return presigned
         claim, signature, date, seconds, token = presigned
     else:
@@ -143,7 +154,7 @@ def open_request(request: RequestParts, keys: AccessKeys, *, region: str, now: f
         if wrong is not None:
             return wrong
     signed = _sign_headers(claim, headers, lines, is_repeated=is_repeated)
-    if isinstance(signed, Problem):
+    if isinstance(signed, SignatureProblem):
         return signed
     start = b"\n".join((method.encode(), canonical_path(path), canonical_query(query), signed, claim.signed, b""))
     signing_key = _signing_key(key.secret, claim.day, region, "lambda")
@@ -155,7 +166,7 @@ def _find_repeated(lines: Sequence[tuple[bytes, bytes]]) -> bytes | None:
     return next((name for name in _SINGLE if names.count(name) > 1), None)
 
 
-def _find_date(claim: Claim, headers: Mapping[bytes, bytes]) -> bytes | Problem:
+def _find_date(claim: SignatureClaim, headers: Mapping[bytes, bytes]) -> bytes | SignatureProblem:
     """Returns the time of a signature, from the header that it covers."""
     date = headers.get(b"x-amz-date")
     if date is not None:
@@ -188,7 +199,7 @@ def _format(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y%m%dT%H%M%SZ")
 
 
-def _check_time(claim: Claim, date: bytes, now: float, valid_seconds: int) -> Problem | None:
+def _check_time(claim: SignatureClaim, date: bytes, now: float, valid_seconds: int) -> SignatureProblem | None:
     """Returns what is wrong with the time of a signature.
 
     valid_seconds: the seconds for which a presigned request is valid; 0: it is not presigned
@@ -210,13 +221,13 @@ def _check_time(claim: Claim, date: bytes, now: float, valid_seconds: int) -> Pr
     return None
 
 
-def _check_token(key: AccessKey, token: bytes, now: float) -> Problem | None:
+def _check_token(key: AccessKey, token: bytes, now: float) -> SignatureProblem | None:
     if key.expires_at is not None and key.expires_at <= now:
         return _EXPIRED_TOKEN
     return None if compare_digest(key.session_token or b"", token) else _WRONG_TOKEN
 
 
-def _check_payload(declared: bytes | None, headers: Mapping[bytes, bytes]) -> Problem | None:
+def _check_payload(declared: bytes | None, headers: Mapping[bytes, bytes]) -> SignatureProblem | None:
     """Returns why the payload is not accepted by what the head says of it."""
     if b"aws-chunked" in headers.get(b"content-encoding", b"").lower() or (declared or b"").startswith(b"STREAMING-"):
         return invalid("payload", "Chunked signatures (aws-chunked, STREAMING-…) are S3's. Sign the whole payload.")
@@ -228,8 +239,8 @@ def _check_payload(declared: bytes | None, headers: Mapping[bytes, bytes]) -> Pr
 
 
 def _sign_headers(
-    claim: Claim, headers: Mapping[bytes, bytes], lines: Sequence[tuple[bytes, bytes]], *, is_repeated: bool
-) -> bytes | Problem:
+    claim: SignatureClaim, headers: Mapping[bytes, bytes], lines: Sequence[tuple[bytes, bytes]], *, is_repeated: bool
+) -> bytes | SignatureProblem:
     """Returns the signed headers in their canonical form. All x-amz-* headers that were sent must be signed."""
     names = claim.names
     for name in headers:
@@ -241,7 +252,7 @@ def _sign_headers(
         value = headers.get(name)
         if value is None:
             text = f"'{shorten(name)}' is named as a SignedHeader, but it does not exist in the HTTP request."
-            return Problem("signed_headers", Refusal.INCOMPLETE_SIGNATURE, text)
+            return SignatureProblem("signed_headers", Refusal.INCOMPLETE_SIGNATURE, text)
         if is_repeated:
             value = b",".join(canonical_value(each) for other, each in lines if other == name)
         elif b" " in value or b"\t" in value:

@@ -5,38 +5,41 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.processes import wait_until
 from tests.support.sockets import Answer, Backend, fetch
-from tests.support.stores import Store, running_store
+from tests.support.stores import running_store
 from tests.workers.test_workers import ACCOUNT, Workers, workers
 
 ID = "12345678-abcd-4000-8000-12345678%04x"
 
 
 @pytest.fixture(scope="module")
-def store() -> Iterator[Store]:
-    with running_store("redis", is_tcp=True) as started:
-        yield started
-
-
-@pytest.fixture
 def behind() -> Iterator[Backend]:
-    backend = Backend().start()
-    yield backend
-    backend.stop()
+    started = Backend().start()
+    yield started
+    started.stop()
 
 
-@pytest.fixture
-def gateway(store: Store, behind: Backend, tmp_path: Path) -> Iterator[Workers]:
-    store.clear(ACCOUNT)
-    with workers(store, behind, tmp_path) as started:
+@pytest.fixture(scope="module")
+def started(behind: Backend, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
+    with (
+        running_store("redis", is_tcp=True) as store,
+        workers(store, behind, tmp_path_factory.mktemp("gateway")) as started,
+    ):
         yield started
         behind.released.set()
+
+
+@pytest.fixture
+def gateway(started: Workers, behind: Backend) -> Iterator[Workers]:
+    """The gateway of all these tests. Its queue is empty when a test begins."""
+    behind.forget()
+    yield started
+    let_all_end(started, behind)
 
 
 def send(gateway: Workers, *numbers: int, function: str = "hold") -> None:
@@ -130,28 +133,30 @@ def test_metrics_are_sums_also_of_a_worker_that_has_ended(gateway: Workers, behi
         written = ",".join(f'{key}="{value}"' for key, value in sorted(labels.items()))
         return f"invoke_gateway_async_{name}{{{written}}}"
 
+    received, age = of("events_received_total"), of("event_age_seconds_count")
+    before = {name: told().get(name, 0) for name in (received, age)}
     send(gateway, *range(40))
     until_ten_run(gateway, behind)
     wait_until(lambda: told().get(of("events_queued", state="running")) == 10, "what runs is told", 20)
     wait_until(lambda: told()[of("events_queued", state="waiting")] == 30, "what waits is told", 20)
-    assert told()[of("events_received_total")] == 40
+    assert told()[received] == before[received] + 40
     assert told()[f'invoke_gateway_async_oldest_event_age_seconds{{account="{ACCOUNT}"}}'] > 0
     let_all_end(gateway, behind)
-    assert told()[of("event_age_seconds_count")] == 40
+    assert told()[age] == before[age] + 40
     ended = gateway.workers()[0]["pid"]
     os.kill(ended, signal.SIGTERM)
     wait_until(lambda: [worker["pid"] for worker in gateway.workers()].count(ended) == 0, "it has been replaced")
     wait_until(lambda: len(gateway.workers()) == 2, "by another")
-    assert told()[of("events_received_total")] == 40
-    assert told()[of("event_age_seconds_count")] == 40
+    assert told()[received] == before[received] + 40
+    assert told()[age] == before[age] + 40
 
 
 def test_the_history_is_that_of_all_workers(gateway: Workers, behind: Backend) -> None:
-    send(gateway, *range(40))
+    send(gateway, *range(100, 140))
     until_ten_run(gateway, behind)
     let_all_end(gateway, behind)
-    rows = gateway.ask("/queue/history")["events"]
-    assert sorted(row["request_id"] for row in rows) == sorted(ID % number for number in range(40))
+    rows = fetch(gateway.admin, "/queue/history?most=40").json["events"]
+    assert sorted(row["request_id"] for row in rows) == sorted(ID % number for number in range(100, 140))
     assert {(row["end"], row["function"]) for row in rows} == {("succeeded", "hold")}
     assert [row["ended_at"] for row in rows] == sorted((row["ended_at"] for row in rows), reverse=True)
     assert gateway.ask("/queue")["last_ended"]["request_id"] == rows[0]["request_id"]

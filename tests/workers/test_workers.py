@@ -25,7 +25,7 @@ from invoke_gateway.workers.supervisor import running_workers
 from tests.support.gateways import eventually, make_settings
 from tests.support.lateness import judge
 from tests.support.processes import RunningProcess, bare_environment, fetch_json, free_port, running, wait_until
-from tests.support.sockets import LOOPBACK, Answer, Backend, Closed, Wire, fetch, invoke, refusal_of
+from tests.support.sockets import LOOPBACK, Answer, Backend, Closed, Wire, backend, fetch, invoke, refusal_of
 from tests.support.stores import Store, running_store
 
 ROOT = Path(__file__).parents[2]
@@ -115,6 +115,26 @@ def gateway(store: Store, behind: Backend, tmp_path: Path) -> Iterator[Workers]:
         yield started
 
 
+@pytest.fixture(scope="module")
+def behind_all() -> Iterator[Backend]:
+    with backend() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def started_once(behind_all: Backend, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
+    with running_store("redis") as store, workers(store, behind_all, tmp_path_factory.mktemp("shared")) as started:
+        yield started
+
+
+@pytest.fixture
+def shared(started_once: Workers, behind_all: Backend) -> Iterator[Workers]:
+    """A gateway for all tests that end no process and change no limit; nothing runs in it when a test begins."""
+    yield started_once
+    behind_all.release()
+    started_once.process.wait_until(lambda: started_once.account()["in_flight"] == 0, "all slots are back")
+
+
 def hold(stack: ExitStack, gateway: Workers, behind: Backend, count: int) -> list[Wire]:
     """Calls that run until the backend lets them end, at least one of them on each worker."""
     wires: list[Wire] = []
@@ -132,13 +152,15 @@ def hold(stack: ExitStack, gateway: Workers, behind: Backend, count: int) -> lis
     return wires
 
 
-def test_two_workers_hold_one_limit_together(gateway: Workers, behind: Backend) -> None:
+def test_two_workers_hold_one_limit_together(shared: Workers, behind_all: Backend) -> None:
+    reason = "ConcurrentInvocationLimitExceeded"
+    refused_before = shared.account()["throttles"].get(reason, 0)
     with ExitStack() as stack:
-        calls = hold(stack, gateway, behind, LIMIT - 2)  # two are reserved for another function
-        assert all(worker["in_flight"] for worker in gateway.workers())
+        calls = hold(stack, shared, behind_all, LIMIT - 2)  # two are reserved for another function
+        assert all(worker["in_flight"] for worker in shared.workers())
         client = boto3.client(
             "lambda",
-            endpoint_url=f"http://{LOOPBACK}:{gateway.port}",
+            endpoint_url=f"http://{LOOPBACK}:{shared.port}",
             region_name="us-east-1",
             aws_access_key_id="AKIAEXAMPLE",
             aws_secret_access_key="none",
@@ -147,33 +169,34 @@ def test_two_workers_hold_one_limit_together(gateway: Workers, behind: Backend) 
         for _ in range(4):
             with pytest.raises(client.exceptions.TooManyRequestsException) as refused:
                 client.invoke(FunctionName="echo")
-            assert refused.value.response["Reason"] == "ConcurrentInvocationLimitExceeded"
-        account = gateway.account()
+            assert refused.value.response["Reason"] == reason
+        account = shared.account()
         assert (account["in_flight"], account["in_flight_here"]) == (LIMIT - 2, LIMIT - 2)
-        assert account["throttles"] == {"ConcurrentInvocationLimitExceeded": 4}
+        assert account["throttles"][reason] == refused_before + 4
         assert account["functions"][0]["function"] == "hold"
         assert account["functions"][0]["oldest_seconds"] > 0
-        reasons = {refusal["reason"] for refusal in gateway.ask("/refusals")["refusals"]}
-        assert reasons == {"ConcurrentInvocationLimitExceeded"}
-        behind.release()
+        assert reason in {refusal["reason"] for refusal in shared.ask("/refusals")["refusals"]}
+        behind_all.release()
         assert [wire.answer().status for wire in calls] == [200] * len(calls)
 
 
-def test_metrics_are_sums_over_the_workers_and_each_worker_has_its_own(gateway: Workers, behind: Backend) -> None:
+def test_metrics_are_sums_over_the_workers_and_each_worker_has_its_own(shared: Workers, behind_all: Backend) -> None:
     key = f'invoke_gateway_invocations_total{{account="{ACCOUNT}",function="other"}}'
+    admissions = "invoke_gateway_admission_seconds_count"
+    before = shared.metrics()
     for _ in range(40):
-        assert gateway.call().status == 200
-    each = [gateway.metrics(f"/workers/{number}/metrics") for number in (1, 2)]
+        assert shared.call().status == 200
+    each = [shared.metrics(f"/workers/{number}/metrics") for number in (1, 2)]
     assert all(one[key] > 0 for one in each), "the kernel spreads connections"
-    all_of_them = gateway.metrics()
-    assert all_of_them[key] == sum(one[key] for one in each) == 40
-    assert all_of_them["invoke_gateway_admission_seconds_count"] == 40
+    all_of_them = shared.metrics()
+    assert all_of_them[key] == sum(one[key] for one in each) == before[key] + 40
+    assert all_of_them[admissions] == before[admissions] + 40
     assert all_of_them["invoke_gateway_workers"] == 2
     assert all_of_them["process_resident_memory_bytes"] > sum(one["process_resident_memory_bytes"] for one in each)
     limit = f'invoke_gateway_concurrent_executions_limit{{account="{ACCOUNT}"}}'
     assert all_of_them[limit] == LIMIT, "a limit is no sum"
-    assert fetch(gateway.admin, "/workers/3/metrics").status == 404
-    assert "metrics, limits" in fetch(gateway.admin, "/workers/1/nonsense").json["error"]
+    assert fetch(shared.admin, "/workers/3/metrics").status == 404
+    assert "metrics, limits" in fetch(shared.admin, "/workers/1/nonsense").json["error"]
 
 
 def test_a_killed_worker_is_replaced_its_slots_are_free_at_once_and_no_counter_goes_down(
@@ -326,7 +349,8 @@ def test_a_worker_that_is_stopped_holds_nobody_up(gateway: Workers) -> None:
             assert gateway.account()["concurrent_executions"] == LIMIT
         judge(asked, 3)  # six answers
     finally:
-        os.kill(pid, signal.SIGCONT)
+        with suppress(ProcessLookupError):  # a machine that is slow: its silence was too long
+            os.kill(pid, signal.SIGCONT)
 
 
 def test_a_worker_that_hangs_is_killed_and_replaced(
@@ -346,49 +370,49 @@ def test_a_worker_that_hangs_is_killed_and_replaced(
     asyncio.run(hang())
 
 
-def test_slots_are_held_and_released_whichever_worker_has_them(gateway: Workers) -> None:
-    taken = gateway.send("POST", "/holds", {"function": "reserved", "slots": 2})
+def test_slots_are_held_and_released_whichever_worker_has_them(shared: Workers) -> None:
+    taken = shared.send("POST", "/holds", {"function": "reserved", "slots": 2})
     assert taken.status == 201
     id = taken.json["id"]
-    assert [held["id"] for held in gateway.ask("/holds")["holds"]] == [id]
-    assert refusal_of(gateway.call("reserved"))[:2] == (429, "TooManyRequestsException")
-    assert gateway.account()["holds"] == 2
-    assert gateway.send("POST", "/holds", {"function": "reserved"}).status == 409
-    assert gateway.send("POST", "/holds", {"slots": "many"}).status == 400
-    assert gateway.send("DELETE", f"/holds/{id}").status == 204
-    assert gateway.send("DELETE", f"/holds/{id}").status == 404
-    assert gateway.send("DELETE", "/holds/17").status == 404
-    assert gateway.call("reserved").status == 200
-    assert "--faults" in gateway.send("POST", "/faults", {}).json["error"]
+    assert [held["id"] for held in shared.ask("/holds")["holds"]] == [id]
+    assert refusal_of(shared.call("reserved"))[:2] == (429, "TooManyRequestsException")
+    assert shared.account()["holds"] == 2
+    assert shared.send("POST", "/holds", {"function": "reserved"}).status == 409
+    assert shared.send("POST", "/holds", {"slots": "many"}).status == 400
+    assert shared.send("DELETE", f"/holds/{id}").status == 204
+    assert shared.send("DELETE", f"/holds/{id}").status == 404
+    assert shared.send("DELETE", "/holds/17").status == 404
+    assert shared.call("reserved").status == 200
+    assert "--faults" in shared.send("POST", "/faults", {}).json["error"]
 
 
-def test_holders_are_those_of_all_workers(gateway: Workers, behind: Backend) -> None:
+def test_holders_are_those_of_all_workers(shared: Workers, behind_all: Backend) -> None:
     with ExitStack() as stack:
-        hold(stack, gateway, behind, 4)
-        names = {worker["gateway"] for worker in gateway.workers()}
+        hold(stack, shared, behind_all, 4)
+        names = {worker["gateway"] for worker in shared.workers()}
         for _ in range(3):  # at once, and each time: the workers are asked, not the lists in the store
-            asked = gateway.ask("/in-flight")
+            asked = shared.ask("/in-flight")
             assert [row["function"] for row in asked["holders"]] == ["hold"] * 4
             assert (asked["left_out"], asked["trouble"]) == (0, None)
-        assert len(gateway.send("GET", "/in-flight?function=hold&most=1").json["holders"]) == 1
-        assert gateway.send("GET", "/in-flight?function=none").json["holders"] == []
-        assert gateway.send("GET", "/in-flight?most=0").status == 400
-        shown = json.dumps(gateway.ask("/in-flight"))
+        assert len(shared.send("GET", "/in-flight?function=hold&most=1").json["holders"]) == 1
+        assert shared.send("GET", "/in-flight?function=none").json["holders"] == []
+        assert shared.send("GET", "/in-flight?most=0").status == 400
+        shown = json.dumps(shared.ask("/in-flight"))
         assert all(name.rpartition(".")[2] in shown for name in names)
-        refused = gateway.send("DELETE", f"/in-flight/{min(names)}")
+        refused = shared.send("DELETE", f"/in-flight/{min(names)}")
         assert (refused.status, "force" in refused.json["error"]) == (409, True)
-        assert gateway.send("DELETE", "/in-flight/g-none").status == 404
-        behind.release()
+        assert shared.send("DELETE", "/in-flight/g-none").status == 404
+        behind_all.release()
 
 
-def test_calls_that_have_ended_are_no_holders_any_more_at_once(gateway: Workers, behind: Backend) -> None:
+def test_calls_that_have_ended_are_no_holders_any_more_at_once(shared: Workers, behind_all: Backend) -> None:
     with ExitStack() as stack:
-        calls = hold(stack, gateway, behind, 4)
-        assert len(gateway.ask("/in-flight")["holders"]) == 4
-        behind.release()
+        calls = hold(stack, shared, behind_all, 4)
+        assert len(shared.ask("/in-flight")["holders"]) == 4
+        behind_all.release()
         assert [wire.answer().status for wire in calls] == [200] * 4
-    gateway.process.wait_until(lambda: gateway.account()["in_flight"] == 0, "all slots are back")
-    assert gateway.ask("/in-flight")["holders"] == []
+    shared.process.wait_until(lambda: shared.account()["in_flight"] == 0, "all slots are back")
+    assert shared.ask("/in-flight")["holders"] == []
 
 
 def test_a_worker_that_is_stopped_is_named_where_its_part_is_missing_and_hangs_no_page(

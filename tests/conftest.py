@@ -1,7 +1,9 @@
 """What holds for every test."""
 
+import os
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -20,6 +22,23 @@ settings.load_profile("shared machine")
 def pytest_configure(config: pytest.Config) -> None:
     lateness.is_judged = "lateness" in config.option.markexpr
     catch_ignored_signals()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Distributes whole files, the longest first, where `--dist loadfile` was asked for."""
+    if config.option.dist != "loadfile":
+        return None
+    from tests.support.scheduling import LongestFirst  # here: xdist is not needed without workers
+
+    return LongestFirst(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        from tests.support.scheduling import sort_by_duration
+
+        sort_by_duration(items)
 
 
 def catch_ignored_signals() -> None:

@@ -25,7 +25,7 @@ AS_FIRST = ["unshare", "-r", "--pid", "--fork", "--kill-child"]
 
 def can_be_first() -> bool:
     try:
-        return subprocess.run([*AS_FIRST, "true"], capture_output=True, timeout=30).returncode == 0
+        return subprocess.run([*AS_FIRST, "true"], capture_output=True, timeout=60).returncode == 0
     except OSError:
         return False
 

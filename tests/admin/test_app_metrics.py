@@ -60,7 +60,7 @@ def test_openmetrics_is_correct_by_a_strict_parser(served: Gateway) -> None:
 def test_promtool_has_nothing_to_say(served: Gateway) -> None:
     promtool = PROMTOOL.require()
     text = served.fetch("/metrics").body
-    checked = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, timeout=30)
+    checked = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, timeout=60)
     assert (checked.returncode, checked.stdout + checked.stderr) == (0, b"")
 
 

@@ -84,7 +84,7 @@ def test_the_health_check_succeeds_beside_a_gateway_only(source: str, tmp_path: 
     assert f":{port}/" in command[-1]
 
     def succeeds() -> bool:
-        return subprocess.run(command, capture_output=True, timeout=30).returncode == 0
+        return subprocess.run(command, capture_output=True, timeout=60).returncode == 0
 
     assert not succeeds()
     serve = [sys.executable, "-m", "invoke_gateway", "serve", "--backend", "demo", "--listen", "127.0.0.1:0"]

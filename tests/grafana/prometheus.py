@@ -18,7 +18,7 @@ from tests.support import processes
 
 from .expressions import ROOT, Expression
 
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 _DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -32,7 +32,7 @@ class Prometheus:
         HTTPError while it cannot answer yet."""
         query = urllib.parse.urlencode(parameters)
         try:
-            with _DIRECTLY.open(f"{self.url}/api/v1/{path}?{query}", timeout=10) as response:
+            with _DIRECTLY.open(f"{self.url}/api/v1/{path}?{query}", timeout=60) as response:
                 answer = json.load(response)
         except urllib.error.HTTPError as error:
             if error.code >= 500:

@@ -34,7 +34,7 @@ HERE = Path(__file__).parent
 REGION = "us-east-1"
 DEFAULT_ACCESS_KEY = "test"  # no account id: its account is the one that the settings call `default`
 ROLE = "arn:aws:iam::000000000000:role/live"
-DEADLINE_SECONDS = 40
+DEADLINE_SECONDS = 120
 DEBUGGED_BYTES = 65_536  # the CLI's --debug prints the whole payload; leave it out for larger ones
 # What the CLI shows of an error: its code, perhaps a remark on its own retries, the message.
 SHOWN_ERROR = re.compile(

@@ -6,7 +6,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-LONGEST_WAIT_SECONDS = 30
+LONGEST_WAIT_SECONDS = 120
 
 
 def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from tests.live.scenario import create_functions
 from tests.support.processes import LOOPBACK, bare_environment, running
 
 HERE = Path(__file__).parent
-PATIENCE = 20.0
+PATIENCE = 60.0
 SIGNED = "AWS4-HMAC-SHA256 Credential=test/20250101/us-east-1/lambda/aws4_request, SignedHeaders=host, Signature=0"
 PLAIN = "/2015-03-31/functions/checkout/invocations"
 

@@ -26,7 +26,7 @@ NO_INOTIFY = (
 
 def can_have_no_inotify() -> bool:
     try:
-        return subprocess.run([*NO_INOTIFY, "true"], capture_output=True, timeout=30).returncode == 0
+        return subprocess.run([*NO_INOTIFY, "true"], capture_output=True, timeout=60).returncode == 0
     except OSError:
         return False
 

@@ -34,7 +34,7 @@ def hosts(listeners: Listeners) -> list[str]:
 
 def answers(host: str, port: int, data: bytes = b"") -> bytes:
     """What a connection is sent first; without data that it is accepted."""
-    with socket.create_connection((host, port), timeout=10) as client:
+    with socket.create_connection((host, port), timeout=60) as client:
         client.sendall(data)
         return client.recv(12) if data else b"accepted"
 

@@ -78,9 +78,9 @@ class GatewayUnderTest:
         }
         return {name: value for name, value in held.items() if value}
 
-    async def settled(self, timeout: float = 5) -> None:
+    async def settled(self) -> None:
         """Waits until nothing is held. Raises AssertionError that names the rest."""
-        await eventually(lambda: not self.what_is_held(), self.what_is_held, timeout)
+        await eventually(lambda: not self.what_is_held(), self.what_is_held)
 
 
 @asynccontextmanager
@@ -97,16 +97,18 @@ async def eventually(
     no machine is too slow for that."""
     timeout = max(timeout, PATIENCE)
     deadline = asyncio.get_running_loop().time() + timeout
+    pause = 0.001
     while not is_true():
         if asyncio.get_running_loop().time() > deadline:
             raise AssertionError(f"not within {timeout} seconds: {what if isinstance(what, str) else what()}")
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(pause)
+        pause = min(pause * 1.1, 0.01)  # what takes long is looked for less often
 
 
-async def stands_still(measure: Callable[[], int], seconds: float = 0.15, timeout: float = 10) -> int:
+async def stands_still(measure: Callable[[], int], seconds: float = 0.15) -> int:
     """Waits until `measure()` has not moved for `seconds`, and returns its value."""
     loop = asyncio.get_running_loop()
-    async with asyncio.timeout(timeout):
+    async with asyncio.timeout(PATIENCE):
         value, since = measure(), loop.time()
         while loop.time() - since < seconds:
             await asyncio.sleep(0.01)

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 LOOPBACK = "127.0.0.1"
 # Below Linux's range for outgoing connections: none of those can take the port between our look and its use.
 PORTS = range(20_000, 30_000)
-GRACE_SECONDS = 30.0  # between asking a process to stop and ending it
+GRACE_SECONDS = 60.0  # between asking a process to stop and ending it
 PATIENCE = 60.0  # seconds after which what should happen has not happened, on a busy machine too
 
 
@@ -54,7 +54,7 @@ def listens(port: int) -> bool:
         return probe.connect_ex((LOOPBACK, port)) == 0
 
 
-def fetch_json(url: str, timeout: float = 2) -> Any:
+def fetch_json(url: str, timeout: float = PATIENCE) -> Any:
     """Returns the JSON of a GET of `url` with status 200; no proxy of the environment is used."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.netloc, timeout=timeout)
@@ -76,11 +76,13 @@ def wait_until(is_true: Callable[[], object], what: str, timeout: float = PATIEN
     """
     timeout = max(timeout, PATIENCE)
     deadline = time.monotonic() + timeout
+    pause = 0.01
     while time.monotonic() < deadline:
         with suppress(OSError, http.client.HTTPException, ValueError):
             if is_true():
                 return
-        time.sleep(0.01)
+        time.sleep(pause)
+        pause = min(pause * 1.1, 0.05)  # what takes long is looked for less often
     raise AssertionError(f"{timeout} seconds passed without: {what}")
 
 

@@ -16,7 +16,7 @@ import yaml
 from .processes import bare_environment, wait_until
 from .sockets import LOOPBACK, fetch
 
-END_SECONDS = 30.0  # for the end of a process on a busy machine
+END_SECONDS = 60.0  # for the end of a process on a busy machine
 
 
 class Served:

@@ -131,7 +131,7 @@ async def test_a_store_is_reached_though_the_first_address_of_its_name_is_dead(
                 else EventStoreAddress(url, 2).connect()
             )
             for _ in range(2):
-                async with asyncio.timeout(30):
+                async with asyncio.timeout(60):
                     await link.open()
                 assert link.is_open
                 await link.close(5)
@@ -144,7 +144,7 @@ async def test_an_endpoint_is_told_though_the_first_address_of_its_name_is_dead(
         with blackhole(DEAD, port):
             async with relaying(ALIVE, port, backend.port):
                 dialer = dialing.Dialer(NAME, port)
-                async with asyncio.timeout(30):
+                async with asyncio.timeout(60):
                     _, writer = await dialer.open_streams()
                 writer.close()
                 await writer.wait_closed()

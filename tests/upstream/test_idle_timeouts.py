@@ -70,7 +70,8 @@ async def test_each_call_has_its_own_time_out(gateway: GatewayUnderTest, backend
     second = asyncio.create_task(invoke(gateway.listen))
     await backend.request(1)
     check_is_service_exception(await first, TIMEOUT)
-    assert gateway.in_flight == 1
+    if now() - started_at < SECONDS:  # else the machine was too slow to see it
+        assert gateway.in_flight == 1
     check_is_service_exception(await second, TIMEOUT)
     check_lasted(started_at, SECONDS)
     judge(started_at, SECONDS + LATE)
@@ -205,12 +206,13 @@ async def test_a_drip_is_no_silence() -> None:
     async def script(call: BackendCall) -> None:
         await call.send(OK + b"Content-Length: 20\r\n\r\n")
         for _ in range(20):
-            await asyncio.sleep(SECONDS / 8)
+            await asyncio.sleep(SECONDS / 4)
             await call.send(b"x")
 
     async with ScriptedBackend() as backend:
         backend.script = script
-        async with serving(backend.url, **patient(backend, idle_timeout_seconds=SECONDS)) as gateway:
+        # As long as most of them together, so that a machine that stands still for a moment makes no silence.
+        async with serving(backend.url, **patient(backend, idle_timeout_seconds=4 * SECONDS)) as gateway:
             assert (await invoke(gateway.listen)).body == b"x" * 20
 
 

@@ -157,7 +157,7 @@ def test_each_number_counts_once(tmp_path: Path) -> None:
 
 def calls_of(function: str, port: int) -> socket.socket:
     """A call that is sent and not waited for."""
-    connection = socket.create_connection(("127.0.0.1", port), timeout=5)
+    connection = socket.create_connection(("127.0.0.1", port), timeout=60)
     connection.sendall(calls.invocation(function, port))
     return connection
 

@@ -42,7 +42,7 @@ async def ids(store: SqliteStore) -> list[str]:
 
 
 async def until(is_so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not is_so():  # noqa: ASYNC110 - a store sends no notice of its trouble
             await asyncio.sleep(0.01)
 

@@ -111,7 +111,7 @@ def test_a_full_disk_refuses_events_and_loses_none(path: Path) -> None:
     for unshare in (["unshare", "--mount"], ["unshare", "--mount", "--map-root-user"]):
         try:
             probe = [*unshare, "sh", "-c", f"mount -t tmpfs none {small}"]
-            why = subprocess.run(probe, capture_output=True, text=True, timeout=10).stderr
+            why = subprocess.run(probe, capture_output=True, text=True, timeout=60).stderr
         except FileNotFoundError as error:
             why = str(error)
         if not why:
@@ -290,7 +290,7 @@ async def test_in_a_file_damaged_while_it_is_open_what_is_on_sound_pages_still_e
     pages = path.stat().st_size // PAGE_BYTES  # noqa: ASYNC240 - nothing else runs
     overwrite(path, list(range(pages // 2, pages)), 1)
     ends = [asyncio.create_task(store.ack(one)) for one in (*fetched[:5], *fetched[-5:])]
-    await asyncio.wait(ends[:5], timeout=5)
+    await asyncio.wait(ends[:5], timeout=60)
     assert [end.done() for end in ends[:5]] == [True] * 5
     assert not all(end.done() for end in ends[5:])
     with pytest.raises(StoreError, match="is damaged"):
@@ -307,11 +307,11 @@ def child_that_puts(path: Path, first: int) -> subprocess.Popen[str]:
 @pytest.mark.parametrize("seed", range(4))
 async def test_what_was_answered_survives_kill_9_at_any_moment(path: Path, seed: int) -> None:
     put, ending, ended = set(), set(), set()
+    dice = random.Random(seed)
     for life in range(3):
         with child_that_puts(path, life * 1_000_000) as child:
             assert child.stdout is not None
-            lines = [child.stdout.readline()]
-            time.sleep(random.Random(seed * 3 + life).uniform(0, 0.2))  # noqa: ASYNC251 - nothing else runs
+            lines = [child.stdout.readline() for _ in range(dice.randrange(40, 400))]
             child.kill()
             lines += child.stdout.read().splitlines()
         words = [line.split() for line in lines]

@@ -32,6 +32,7 @@ SHARED_FOR_LONGER = "--gateways 2 --redis spawn --lease 4"  # what lasts for a p
 
 TAKE, PRELUDE, RENEW = (f"counters/shared/scripts/{name}.lua" for name in ("take", "prelude", "renew"))
 MEMORY, SHARED_COUNTERS = "counters/local_slots.py", "counters/shared/counters.py"
+LIMITS, CONCURRENCY = "policy/limits.py", "policy/concurrency.py"
 SUPERVISOR = "workers/supervisor.py"
 DISPATCHER, SETTLING, SQLITE = "queue/dispatcher.py", "queue/outcomes/settlement.py", "queue/sqlite/store.py"
 EVENTS = "--events 1500 --fault-count 4"
@@ -110,6 +111,44 @@ BREAKS = {
         ],
         f"{SHARED_FOR_LONGER} --workers 2 --faults worker-killed",
         [Violation.NOT_HEALED],
+    ),
+    "provisioned slots are not counted in the account": Break(
+        [
+            Edit(
+                LIMITS,
+                "self.unreserved_concurrent_executions)\n        rules = ",
+                "self.unreserved_concurrent_executions + self.unreserved_provisioned)\n        rules = ",
+            )
+        ],
+        "",
+        [Violation.OVERSHOOT],
+    ),
+    "idle provisioned slots are lent: on demand there is the whole reservation": Break(
+        [Edit(CONCURRENCY, "slots = max(0, reserved - provisioned)", "slots = reserved")],
+        "",
+        [Violation.OVERSHOOT],
+    ),
+    "spill-over takes the pool twice: a provisioned call has a slot of the pool as well": Break(
+        [
+            Edit(
+                LIMITS,
+                "first = provisioned_lane(counter, version.allocated, reserved, account)",
+                "first = provisioned_lane(counter, version.allocated, reserved, account)\n"
+                f"{' ' * 20}first = replace(first, claims=(*first.claims, on_demand_count(self.pool_counter)))",
+            )
+        ],
+        "",
+        [Violation.WAS_FREE],
+    ),
+    "no spill-over: a version whose provisioned slots are in use is refused": Break(
+        [Edit(LIMITS, "chain = (first, *self._rules[name].lanes)", "chain = (first,)")],
+        "",
+        [Violation.WAS_FREE, Violation.MISSING],
+    ),
+    "a call is admitted by limits that were replaced before": Break(
+        [Edit(TAKE, "~= (revision or '') then", "== 'never' then")],
+        f"{SHARED} --faults slow",
+        [Violation.OVERSHOOT],
     ),
     "202 before the commit: events are answered, and written together soon after": Break(
         [

@@ -11,6 +11,7 @@ from invoke_gateway.chaos.quotas import (
     UNRESERVED_REASON,
     AccountQuota,
     Unusable,
+    VersionQuota,
     count_in_flight,
     read_accounts,
 )
@@ -39,6 +40,48 @@ def test_the_pool_is_what_reservations_leave_and_each_lane_has_its_reason() -> N
 
 def test_accounts_are_read_from_limits_with_reserved_functions_only() -> None:
     assert read_accounts(described()) == [AccountQuota("000000000000", 20, {"checkout": 5})]
+
+
+PROVISIONED = AccountQuota(
+    "1",
+    20,
+    {"checkout": 5, "report": 4},
+    {
+        "checkout": VersionQuota("7", 2, ("live",), others=1),
+        "report": VersionQuota(None, 1, ("blue",)),
+        "idle": VersionQuota("1", 3),
+    },
+)
+
+
+def test_a_version_spills_over_and_its_idle_slots_are_lent_to_nobody() -> None:
+    pool, checkout, report = PROVISIONED.lanes
+    assert pool.ceiling == 20 - 5 - 4 - 3
+    assert (checkout.functions, checkout.ceiling) == (("checkout:7", "checkout:live"), 5 - 1)
+    assert (report.functions, report.ceiling) == (("report",), 4 - 1)
+    assert checkout.least_seconds > 0.1, "ten requests a second of each slot: else calls spill over from free slots"
+
+
+def describe_version(name: str, slots: int, *aliases: str, ready: int | None = None) -> dict[str, Any]:
+    return {"version": name, "aliases": list(aliases), "requested": slots, "ceiling": slots if ready is None else ready}
+
+
+def test_provisioned_versions_are_read_from_limits() -> None:
+    functions = [
+        {
+            "function": "checkout",
+            "ceiling": 5,
+            "reserved": True,
+            "provisioned": [describe_version("blue", 1), describe_version("7", 2, "live")],
+        },
+        {"function": "report", "ceiling": 4, "reserved": True, "provisioned": [describe_version("blue", 1)]},
+        {"function": "idle", "ceiling": 11, "reserved": False, "provisioned": [describe_version("1", 3)]},
+    ]
+    changes = {"account": "1", "functions": functions, "unreserved": {"ceiling": 8, "in_flight": 0}}
+    assert read_accounts(described(**changes)) == [PROVISIONED]
+    functions[2]["provisioned"] = [describe_version("1", 3, ready=0)]
+    with pytest.raises(Unusable, match="is being allocated"):
+        read_accounts(described(**changes))
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,13 @@ async def test_a_gateway_started_for_it_holds_against_clients_and_backends_that_
     ]
     (result,) = verdict.results
     assert min(result.answers[kind] for kind in ("200", "429", "500", "left")) > 5, f"too tame: {result.answers}"
-    assert [name for name, _ in result.phases] == ["at the limit", "burst", "hostile", "final check"]
+    assert [name for name, _ in result.phases] == [
+        "at the limit",
+        "burst",
+        "hostile",
+        "limit changes",
+        "final check",
+    ]
 
 
 async def test_a_running_gateway_can_be_judged_when_it_forwards_to_the_backend_of_the_proof(

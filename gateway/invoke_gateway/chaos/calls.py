@@ -64,7 +64,7 @@ class PlannedCall:
         self.lane = lane
         self.function = function
         self.ending = ending
-        self.seconds = seconds
+        self._seconds = seconds
         self.is_large = is_large
         self.is_streamed = is_streamed
         self.padding = padding
@@ -76,10 +76,20 @@ class PlannedCall:
         self.arrived = asyncio.Event()
         self.is_refused = False
         self.opened_index = 0
+        self.opened_indices: dict[str, int] = {}
         self.opened_at_change = 0
         self.sent_index: int | None = None
         self.has_left = False
         self.is_let_go = False
+
+    @property
+    def seconds(self) -> float:
+        """Returns how long its function runs, at least as long as calls of its lane must."""
+        return max(self._seconds, self.lane.least_seconds)
+
+    @seconds.setter
+    def seconds(self, seconds: float) -> None:
+        self._seconds = seconds
 
     def __repr__(self) -> str:
         return f"<{self.id} {self.lane.account}/{self.function} {self.ending}{' streamed' if self.is_streamed else ''}>"

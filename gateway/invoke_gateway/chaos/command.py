@@ -152,8 +152,9 @@ def prove(
     """Judge from outside if a gateway holds its limits.
 
     Starts a gateway, or calls yours with --gateway, --admin and --backend-listen. Sends it hostile clients, puts a
-    failing backend behind it, and counts at the backend what truly ran at once. Exit status: 0 if no limit was
-    overshot, no slot lost and nothing else went wrong; 1 if something did; 2 if there is no result.
+    failing backend behind it, and counts at the backend what truly ran at once. A gateway that it starts has
+    reservations and provisioned versions, and Lambda's own operations change them under load. Exit status: 0 if no
+    limit was overshot, no slot lost and nothing else went wrong; 1 if something did; 2 if there is no result.
     """
     if named and (seeds is not None or first is not None):
         raise click.UsageError("--seed names each seed; --seeds and --first count them: give one or the other.")

@@ -160,10 +160,11 @@ class Proof:
             "burst": script.burst,
             "hostile": script.hostile,
         }
-        if self.cluster is not None and history.fault_log is not None:
-            changes = LimitChanges(self.cluster, self.backend, self.accounts, f"{seed}.{round}")
+        if self.plan.gateway is None:  # a running gateway keeps its limits
+            changes = LimitChanges(self.target, self.backend, self.accounts, f"{seed}.{round}")
             self.changes.append(changes)
             steps["limit changes"] = lambda: changes.run(history)
+        if self.cluster is not None and history.fault_log is not None:
             workload = Workload(
                 route,
                 self.cluster,
@@ -204,9 +205,8 @@ class Proof:
         return "a gateway started for this (python -m invoke_gateway serve)"
 
     def _notes(self, results: list[CallsResult]) -> list[str]:
-        notes = []
+        notes = [changes.describe() for changes in self.changes if changes.puts]
         if self.cluster is not None:
-            notes += [changes.describe() for changes in self.changes if changes.puts]
             notes.append("No backend hung: that is proven with one gateway (no --redis).")
             notes.append(
                 "Longest lag: {:.2f} s of prove's event loop, {:.2f} s of a thread".format(*self.lag.longest)

@@ -17,7 +17,7 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 from .judging.history import CallHistory
-from .quotas import CHANGED_FUNCTION, AccountQuota, Unusable, count_in_flight
+from .quotas import CHANGED_FUNCTION, SPILLING_FUNCTION, AccountQuota, Unusable, VersionQuota, count_in_flight
 from .traffic.clients import CallRoute
 from .wire import HostPort, HttpAnswer, WireConnection
 
@@ -28,7 +28,16 @@ TAIL = 15  # lines of what a gateway printed that are shown when it has died
 
 # Limits that are small enough to be reached by every seed; the reservation of 0 admits nothing.
 OWN_ACCOUNTS = [
-    AccountQuota("000000000000", 20, {"checkout": 5, "closed": 0}),
+    AccountQuota(
+        "000000000000",
+        24,
+        {"checkout": 5, "closed": 0, "prove-versions": 3, "prove-latest": 2},
+        {
+            "prove-versions": VersionQuota("7", 2, ("live",)),
+            "prove-latest": VersionQuota(None, 1, ("blue",)),
+            "prove-idle": VersionQuota("1", 2),
+        },
+    ),
     AccountQuota("111122223333", 8, {"checkout": 3}),
 ]
 OWN_TIMEOUT_SECONDS = 3.0
@@ -105,17 +114,26 @@ def write_settings(accounts: list[AccountQuota], backend_url: str, timeout_secon
                 "concurrent_executions": account.concurrent_executions,
                 "unreserved_floor": 0,
                 "requests_per_second": "off",
-                "functions": {CHANGED_FUNCTION: {"requests_per_second": "off"}}
-                | {
-                    name: {"reserved_concurrent_executions": slots, "requests_per_second": "off"}
-                    for name, slots in account.reservations.items()
-                },
+                "functions": _write_functions(account),
             }
             for number, account in enumerate(accounts)
         },
         "control": {"check_existence": False},
         "drain_seconds": 1,
     }
+
+
+def _write_functions(account: AccountQuota) -> dict[str, dict[str, Any]]:
+    names = (CHANGED_FUNCTION, SPILLING_FUNCTION, *account.reservations, *account.provisioned)
+    functions: dict[str, dict[str, Any]] = {name: {"requests_per_second": "off"} for name in names}
+    for name, slots in account.reservations.items():
+        functions[name]["reserved_concurrent_executions"] = slots
+    for name, version in account.provisioned.items():
+        qualifier = next(iter(version.aliases), version.version)
+        named = {} if version.version is None else {"version": version.version}
+        slots_of = {qualifier: version.slots if qualifier == version.version else {"slots": version.slots, **named}}
+        functions[name]["provisioned_concurrent_executions"] = slots_of
+    return functions
 
 
 class GatewayProcess:

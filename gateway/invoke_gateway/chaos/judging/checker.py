@@ -86,7 +86,7 @@ def _check_refusal(history: CallHistory, call: PlannedCall, answer: HttpAnswer) 
     history.rate_refusals += "RateLimitExceeded" in str(reason)
     is_affected = history.fault_log is not None and history.fault_log.excuses_refusal(call, history.clock())
     # Calls that come back beyond a limit may fill the account before this reservation is full.
-    is_right = reason == call.lane.reason or (is_affected and reason == UNRESERVED_REASON)
+    is_right = reason == call.lane.reason or (reason == UNRESERVED_REASON and (is_affected or history.limits_change))
     if not is_right or code != "TooManyRequestsException":
         history.violations.add(Violation.REASON, f"{call} got {code} {reason}, expected {call.lane.reason}")
     if call.arrivals:

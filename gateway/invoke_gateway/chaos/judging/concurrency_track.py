@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Generic, TypeVar
 
-from ..quotas import POOL, WHOLE, AccountQuota
+from ..quotas import WHOLE, AccountQuota
 from .violations import Violation, Violations
 
 S = TypeVar("S")  # a request that a client sent
@@ -83,7 +83,7 @@ class ConcurrencyHistory(Generic[S, R]):
         self.sent: dict[str, S] = {}
         self.tracks: dict[tuple[str, str], ConcurrencyTrack[R]] = {}
         for account in accounts:
-            ceilings = {WHOLE: account.concurrent_executions, POOL: account.unreserved, **account.reservations}
+            ceilings = {WHOLE: account.concurrent_executions, **{lane.name: lane.ceiling for lane in account.lanes}}
             for name, ceiling in ceilings.items():
                 self.tracks[account.account, name] = ConcurrencyTrack(account.account, name, ceiling)
 

@@ -48,6 +48,7 @@ class CallHistory(ConcurrencyHistory[PlannedCall, CallRun]):
         self.timeout_seconds = timeout_seconds
         self.fault_log = fault_log
         self.lag: SchedulerLag | None = None
+        self.limits_change = False
         self.timeline: Timeline | None = None
         self.release_seconds = RELEASE_SECONDS if fault_log else 0.0
         self.answers: Counter[str] = Counter()
@@ -114,12 +115,16 @@ class CallHistory(ConcurrencyHistory[PlannedCall, CallRun]):
     def was_free(self, call: PlannedCall) -> bool:
         """True where, ever since `call` was opened, fewer others than there are slots could hold one. To be called
         before `answered`."""
+        return self.count_held(call) < call.lane.ceiling
+
+    def count_held(self, call: PlannedCall) -> int:
+        """Counts the most others that can have held a slot of its lane at once, since `call` was opened."""
         possible = self.track(call.lane).possible
         sent = call.sent_index if call.sent_index is not None else len(possible)
         most = max(possible[call.opened_index - 1 : sent])
         if sent < len(possible):
             most = max(most, max(possible[sent:]) - 1)
-        return most < call.lane.ceiling
+        return most
 
     def ran_full(self, call: PlannedCall) -> bool:
         """True where at some moment since `call` was opened as many truly ran as there are slots."""

@@ -17,6 +17,7 @@ from tests.support.sockets import Gateway, Wire, gateway, invoke
 
 # Not in the model. AWS has been seen to send all but RequestTimeoutException, which is HTTP's own word for its status.
 UNMODELLED = {
+    "AccessDeniedException",
     "ExpiredTokenException",
     "IncompleteSignatureException",
     "InvalidSignatureException",

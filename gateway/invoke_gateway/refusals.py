@@ -142,6 +142,7 @@ class Refusal(ErrorAnswer, Enum):
         "UnrecognizedClientException", "The security token included in the request is invalid"
     )
     EXPIRED_TOKEN = _unverified("ExpiredTokenException", "The security token included in the request is expired")
+    ACCESS_DENIED = Kind(403, "AccessDeniedException", "{text}", member="Message", type=None)
     UNKNOWN_ORIGIN = Kind(
         403,
         "InvalidRequestContentException",

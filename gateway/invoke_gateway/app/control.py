@@ -107,6 +107,7 @@ class SettingsInForce:
             function.on_failure,
             function.recursive_loop,
             find_file_provisioned(function),
+            None if function.resource_policy is None else function.resource_policy.text,
         )
 
     def source(self, account: str, name: str, key: str) -> str:
@@ -162,7 +163,10 @@ class GatewayControl:
         self._existence = Existence(last, region=at_start.region, is_checked=at_start.control.check_existence)
         self._in_force = SettingsInForce(settings)
         self.stage = ControlPlane(
-            last, operations=self._make_operations(store), credentials=lambda: limits().credentials
+            last,
+            operations=self._make_operations(store),
+            credentials=lambda: limits().credentials,
+            keeps_policies=at_start.signatures == "verify",
         )
         self.bulk = BulkOperations(
             store,

@@ -78,7 +78,14 @@ class Gateway:
         self.write_batcher = WriteBatcher()
         self.totals = Totals()
         self.totals.background_task_failures = self.tasks.failures
-        self.identity = Identity(settings, self.tasks, lambda: self.tables.limits, self.buffers, self.totals)
+        self.identity = Identity(
+            settings,
+            self.tasks,
+            lambda: self.tables.limits,
+            lambda: self.tables.permissions,
+            self.buffers,
+            self.totals,
+        )
         self.shared = make_shared_counters(settings, name, lambda: self.tables.limits, self.tasks)
         self.counters: Counters = self.shared or MemoryCounters()
         self.tenant_environments = TenantEnvironments(self.counters)

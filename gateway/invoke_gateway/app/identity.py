@@ -10,9 +10,11 @@ from ..background import BackgroundTask, BackgroundTasks
 from ..buffers import Buffers
 from ..identity.key_ring import KeyRing, KeySource
 from ..middleware.admission import Precheck, VerifiedPrecheck
+from ..middleware.authorize import PermissionCheck
 from ..middleware.verify_signature import VerifySignature
 from ..policy.identity.authorization import SIGNATURE_CAUSES
 from ..policy.limits import Limits
+from ..policy.permissions.permissions import Permissions
 from ..settings import Settings
 from ..settings.models.callers import account_of, is_arn
 from ..telemetry.totals import Totals
@@ -23,6 +25,7 @@ class Identity:
     """Verifies callers where the settings have `signatures: verify`. Else it does nothing.
 
     limits: returns the table in force
+    permissions: returns the policies in force
     totals: count the refusals
     """
 
@@ -31,6 +34,7 @@ class Identity:
         settings: Settings,
         tasks: BackgroundTasks,
         limits: Callable[[], Limits],
+        permissions: Callable[[], Permissions | None],
         buffers: Buffers,
         totals: Totals,
     ) -> None:
@@ -48,6 +52,7 @@ class Identity:
                 region=settings.region,
                 buffers=buffers,
                 on_refused=totals.record_unverified,
+                authorize=PermissionCheck(permissions),
             )
 
     def arrange(self, authenticate: partial[Any], judging: Stages, reading: Stages) -> Stages:

@@ -1,4 +1,4 @@
-"""Makes tables of the settings, and of what control operations have set: limits, quotas and rules of events.
+"""Makes tables of the settings, and of what control operations have set: limits, quotas, rules of events, policies.
 
 A reload and a control operation replace the tables, and nothing else.
 """
@@ -22,8 +22,10 @@ from ..policy.events.destination_arn import UnreachableDestination, find_target
 from ..policy.events.event_rules import EventRules, EventTargets, RuleBook
 from ..policy.limits import DEFAULT_ACCOUNT, AccountLimits, FunctionLimits, Limits
 from ..policy.payloads.payload import PayloadQuotas
+from ..policy.permissions.permissions import Permissions
 from ..settings import Account, FunctionSettings, Settings
 from ..upstream.forward import ResponseQuotas
+from .permissions import make_permissions
 
 NOTHING_SET = ControlState()
 NO_CONFIG = EventInvokeConfig(0.0)
@@ -38,6 +40,7 @@ class Tables(NamedTuple):
     payload_quotas: PayloadQuotas
     response_quotas: ResponseQuotas
     event_rules: RuleBook
+    permissions: Permissions | None
 
 
 def make_tables(
@@ -67,6 +70,7 @@ def make_tables(
         PayloadQuotas(quotas.request, quotas.event_request, as_observed=at_start.payload_error == "as_observed"),
         ResponseQuotas(quotas.response, quotas.streamed_response),
         make_event_rules(settings, overlay(control, followed)),
+        make_permissions(settings, control),
     )
 
 

@@ -7,7 +7,7 @@ whole or not at all, and each of its mistakes is reported.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..invocation import ANONYMOUS, Function
 from ..policy.arn import make_prefix
@@ -16,30 +16,11 @@ from ..policy.control.paths import ControlOperation, ControlTarget
 from ..policy.control.state import NOTHING, ControlState, FunctionControl
 from .base import Change, ControlOperations, ControlRequest, ControlStore, ControlStoreError
 from .documents import encode, read_object
-from .export import RULES, Document, Export, describe_function
-from .parts import LATEST
+from .export import Document, Export, describe_function
+from .import_steps import ImportStep, Mistake, read_grant, read_steps
 from .store import MemoryControlStore
 
 _ATTEMPTS = 5  # at a state that others change meanwhile
-_NOTES = frozenset({"store", "version", "settings", "comments"})  # what an export has beside its accounts
-_KEYS = (
-    "reserved_concurrent_executions",
-    "recursive_loop",
-    *RULES,
-    "event_invoke",
-    "provisioned",
-    "scaling",
-)
-_MEMBERS = {"maximum_retry_attempts": "MaximumRetryAttempts", "maximum_event_age_seconds": "MaximumEventAgeInSeconds"}
-_DESTINATIONS = {"on_success": "OnSuccess", "on_failure": "OnFailure"}
-_BOUNDS = {"minimum": "MinExecutionEnvironments", "maximum": "MaxExecutionEnvironments"}
-
-
-class Mistake(NamedTuple):
-    """Holds why a value is not set. `key` names it in the document."""
-
-    key: str
-    text: str
 
 
 class Mistakes(Exception):
@@ -52,17 +33,6 @@ class Mistakes(Exception):
 
 class NothingSet(Exception):
     """Reports a function for which the operations have set nothing."""
-
-
-class _Step(NamedTuple):
-    """Holds one operation, and the key of its values in the document."""
-
-    key: str
-    account: str
-    name: str
-    operation: ControlOperation
-    qualifier: str | None
-    body: Document
 
 
 class BulkOperations:
@@ -106,7 +76,7 @@ class BulkOperations:
     async def set_all(self, document: Mapping[str, Any]) -> Document:
         """Sets all values of a document, and returns what has changed. Raises `Mistakes` and `ControlStoreError`."""
         mistakes: list[Mistake] = []
-        steps = list(_read_steps(document, self._find_account, mistakes))
+        steps = list(read_steps(document, self._find_account, mistakes))
         await self._store.refresh()
         for _ in range(_ATTEMPTS):
             state = self._store.state
@@ -117,13 +87,18 @@ class BulkOperations:
                 return {"changed": list(self._list_changed(state, made)), "version": self._store.state.version}
         raise ControlStoreError("Others change the control state all the time. Try again.")
 
-    async def _run(self, steps: list[_Step], state: ControlState, mistakes: list[Mistake]) -> ControlState:
+    async def _run(self, steps: list[ImportStep], state: ControlState, mistakes: list[Mistake]) -> ControlState:
         """Returns the state after all steps. Raises `Mistakes`."""
         staged = MemoryControlStore("a copy", state)
         operations = self._make_operations(staged)
         for step in sorted(steps, key=lambda step: _rank(step, state)):
             if _is_provisioned(step, state):  # a Put would allocate it again
                 continue
+            if step.operation is ControlOperation.ADD_PERMISSION:
+                if _is_allowed(step, state):
+                    continue
+                # A statement of this id is replaced. Without one this is refused, which changes nothing.
+                await operations.answer(self._make_request(_as_removal(step)))
             answer = await operations.answer(self._make_request(step))
             if answer.code is not None:
                 document = read_object(answer.body)
@@ -134,12 +109,13 @@ class BulkOperations:
             raise Mistakes(sorted(mistakes))
         return staged.state
 
-    def _make_request(self, step: _Step) -> ControlRequest:
-        name = step.name
-        if step.account != self._default_account:
+    def _make_request(self, step: ImportStep) -> ControlRequest:
+        name = step.arn or step.name
+        if step.arn is None and step.account != self._default_account:
             name = make_prefix(Function(name), self._region, step.account) + name
         query = {"Qualifier": step.qualifier} if step.qualifier is not None else {}
-        target = ControlTarget(step.operation, name, query)
+        statement = str(step.body.get("StatementId", ""))
+        target = ControlTarget(step.operation, name, query, statement=statement)
         return ControlRequest(target, ANONYMOUS, self._make_headers(step.account), encode(step.body))
 
     async def _replace(self, expected: ControlState, made: ControlState) -> bool:
@@ -174,7 +150,7 @@ class BulkOperations:
         }
 
 
-def _rank(step: _Step, state: ControlState) -> int:
+def _rank(step: ImportStep, state: ControlState) -> int:
     """Returns the place of a step: values that free slots come before those that take them, so that no order of two
     valid values is refused."""
     function = state.function(step.account, step.name)
@@ -187,107 +163,25 @@ def _rank(step: _Step, state: ControlState) -> int:
     return 4
 
 
-def _is_provisioned(step: _Step, state: ControlState) -> bool:
+def _is_provisioned(step: ImportStep, state: ControlState) -> bool:
     config = state.function(step.account, step.name).provisioned.get(step.qualifier or "")
     if step.operation is not ControlOperation.PUT_PROVISIONED or config is None:
         return False
     return [config.requested] == list(step.body.values())
 
 
-def _is_at_most(step: _Step, slots: int) -> bool:
+def _is_allowed(step: ImportStep, state: ControlState) -> bool:
+    """Returns whether the policy of the step's ARN has the same statement."""
+    policy = state.function(step.account, step.name).policies.get(step.arn or "")
+    if policy is None:
+        return False
+    return any(body == step.body for body in map(read_grant, policy.statements))
+
+
+def _as_removal(step: ImportStep) -> ImportStep:
+    return step._replace(operation=ControlOperation.REMOVE_PERMISSION)
+
+
+def _is_at_most(step: ImportStep, slots: int) -> bool:
     (wanted,) = step.body.values()
     return isinstance(wanted, int) and wanted <= slots
-
-
-def _read_steps(
-    document: Mapping[str, Any], find_account: Callable[[str], str | None], mistakes: list[Mistake]
-) -> Iterator[_Step]:
-    """Returns the operations of a document, and adds what cannot be set by any to `mistakes`."""
-    accounts = _read_mapping(document, "accounts", "", mistakes, others=_NOTES)
-    for shown, value in accounts.items():
-        account = find_account(str(shown))
-        where = f"accounts.{shown}"
-        if account is None:
-            mistakes.append(Mistake(where, "the settings name no such account. Add it to the settings."))
-            continue
-        for name, values in _read_mapping(value, "functions", where, mistakes).items():
-            place = f"{where}.functions.{name}"
-            if not isinstance(values, Mapping):
-                mistakes.append(Mistake(place, f"is no mapping. Give it some of {', '.join(_KEYS)}."))
-            elif ":" in str(name):
-                mistakes.append(Mistake(place, "is no plain name. Put qualifiers under provisioned and event_invoke."))
-            else:
-                yield from _read_function(account, str(name), values, place, mistakes)
-
-
-def _read_mapping(
-    value: object, key: str, where: str, mistakes: list[Mistake], others: frozenset[str] = frozenset()
-) -> Mapping[Any, Any]:
-    """Returns the mapping under the one key that a mapping may have."""
-    if not isinstance(value, Mapping):
-        mistakes.append(Mistake(where or "the document", f"is no mapping. Give it the key {key}."))
-        return {}
-    for other in value:
-        if other != key and other not in others:
-            text = "is no value of an operation. Keep it in the settings file."
-            mistakes.append(Mistake(f"{where}.{other}".lstrip("."), text))
-    below = value.get(key, {})
-    if isinstance(below, Mapping):
-        return below
-    mistakes.append(Mistake(f"{where}.{key}".lstrip("."), "is no mapping."))
-    return {}
-
-
-def _read_function(
-    account: str, name: str, values: Mapping[Any, Any], where: str, mistakes: list[Mistake]
-) -> Iterator[_Step]:
-    for key, value in values.items():
-        place = f"{where}.{key}"
-        if key == "reserved_concurrent_executions":
-            body = {"ReservedConcurrentExecutions": value}
-            yield _Step(place, account, name, ControlOperation.PUT_FUNCTION_CONCURRENCY, None, body)
-        elif key == "recursive_loop":
-            yield _Step(place, account, name, ControlOperation.PUT_RECURSION, None, {"RecursiveLoop": value})
-        elif key == "provisioned_concurrent_executions":  # as settings have it
-            yield from _read_qualified(account, name, "provisioned", value, place, mistakes)
-        elif key not in _KEYS:
-            mistakes.append(Mistake(place, "is no value of an operation. Keep it in the settings file."))
-        elif key not in RULES:
-            yield from _read_qualified(account, name, key, value, place, mistakes)
-    rules = {key: value for key, value in values.items() if key in RULES}
-    if rules:
-        yield _make_rules(account, name, LATEST, rules, where)
-
-
-def _read_qualified(
-    account: str, name: str, key: str, value: object, where: str, mistakes: list[Mistake]
-) -> Iterator[_Step]:
-    """Returns the operations of a mapping by qualifier."""
-    if not isinstance(value, Mapping):
-        mistakes.append(Mistake(where, "is no mapping by version or alias."))
-        return
-    for given, wanted in value.items():
-        qualifier, place = str(given), f"{where}.{given}"
-        if key == "provisioned":
-            slots = wanted.get("slots") if isinstance(wanted, Mapping) else wanted
-            body = {"ProvisionedConcurrentExecutions": slots}
-            yield _Step(place, account, name, ControlOperation.PUT_PROVISIONED, qualifier, body)
-            continue
-        known: Mapping[str, str] = _BOUNDS if key == "scaling" else dict.fromkeys(RULES, "")
-        if not isinstance(wanted, Mapping) or not known.keys() >= wanted.keys():
-            mistakes.append(Mistake(place, f"has keys other than {', '.join(known)}."))
-        elif key == "scaling":
-            config = {_BOUNDS[bound]: slots for bound, slots in wanted.items()}
-            body = {"FunctionScalingConfig": config}
-            yield _Step(place, account, name, ControlOperation.PUT_SCALING, qualifier, body)
-        else:
-            yield _make_rules(account, name, qualifier, wanted, place)
-
-
-def _make_rules(account: str, name: str, qualifier: str, rules: Mapping[str, Any], where: str) -> _Step:
-    body: Document = {_MEMBERS[key]: value for key, value in rules.items() if key in _MEMBERS}
-    destinations = {_DESTINATIONS[key]: {"Destination": value} for key, value in rules.items() if key in _DESTINATIONS}
-    if destinations:
-        body["DestinationConfig"] = destinations
-    given = None if qualifier == LATEST else qualifier
-    return _Step(where, account, name, ControlOperation.PUT_EVENT_INVOKE, given, body)

@@ -60,6 +60,19 @@ class RecursionBody(_Body, frozen=True):
     recursive_loop: str | None = None
 
 
+class PermissionBody(_Body, frozen=True):
+    statement_id: str | None = None
+    action: str | None = None
+    principal: str | None = None
+    source_arn: str | None = None
+    function_url_auth_type: str | None = None
+    invoked_via_function_url: bool | None = None
+    source_account: str | None = None
+    event_source_token: str | None = None
+    revision_id: str | None = None
+    principal_org_id: str | None = msgspec.field(name="PrincipalOrgID", default=None)
+
+
 class _Scaling(_Body, frozen=True):
     min_execution_environments: int | None = None
     max_execution_environments: int | None = None

@@ -9,10 +9,13 @@ from ..policy.control.state import (
     ControlState,
     EventInvokeConfig,
     FunctionControl,
+    FunctionPolicy,
     ProvisionedConfig,
     ScalingConfig,
     with_targets,
 )
+from ..policy.permissions.grants import ORGANIZATION_MEMBER, VERSION
+from .documents import read_object
 from .parts import LATEST
 
 RULES = ("maximum_retry_attempts", "maximum_event_age_seconds", "on_success", "on_failure")
@@ -69,6 +72,11 @@ class Export:
             for qualifier, config in sorted(function.event_invoke.items()):
                 listed = ", ".join(f"{key} {value}" for key, value in describe_rules(config).items())
                 comments.append(f"rules of events for {qualifier} alone: {listed}.")
+        statements = [one for _, policy in sorted(function.policies.items()) for one in _describe_policy(policy)]
+        if len({one["Sid"] for one in statements}) < len(statements) or ORGANIZATION_MEMBER in str(statements):
+            comments.append("its policies have an organization, or one Sid twice, which settings cannot have.")
+        elif statements:
+            values["resource_policy"] = {"Version": VERSION, "Statement": statements}
         if function.provisioned:
             values["provisioned_concurrent_executions"] = describe_provisioned(function.provisioned)
         for qualifier, provisioned in sorted(function.provisioned.items()):
@@ -92,6 +100,7 @@ def describe_function(function: FunctionControl) -> Document:
         "event_invoke": {name: describe_rules(config) for name, config in sorted(function.event_invoke.items())},
         "provisioned": {name: config.requested for name, config in sorted(function.provisioned.items())},
         "scaling": {name: _describe_scaling(config) for name, config in sorted(function.scaling.items())},
+        "policies": {arn: _describe_policy(policy) for arn, policy in sorted(function.policies.items())},
     }
     return _list_own(function) | {key: value for key, value in by_qualifier.items() if value}
 
@@ -116,6 +125,10 @@ def _list_own(function: FunctionControl) -> Document:
 
 def describe_rules(config: EventInvokeConfig) -> Document:
     return _without_unset(**{key: getattr(config, key) for key in RULES})
+
+
+def _describe_policy(policy: FunctionPolicy) -> list[Document]:
+    return [read_object(statement.encode()) for statement in policy.statements]
 
 
 def _describe_scaling(config: ScalingConfig) -> Document:

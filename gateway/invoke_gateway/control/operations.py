@@ -8,13 +8,21 @@ from collections.abc import Callable
 from ..policy.control import errors
 from ..policy.control.errors import ControlRefusal
 from ..policy.control.paths import ControlOperation, find_function, find_name_problems
-from ..policy.control.state import NOTHING, FunctionControl, with_alias, with_provisioned, without_qualifier
+from ..policy.control.state import (
+    NOTHING,
+    FunctionControl,
+    with_alias,
+    with_provisioned,
+    without_policies,
+    without_qualifier,
+)
 from .base import BackendReply, ControlAnswer, ControlRequest, ControlStoreError
 from .documents import read_object, replace_members
 from .event_invoke import CheckDestination, EventInvokeConfigs
 from .existence import BackendHasNoAnswer, read_alias
 from .function_settings import FunctionOperations
 from .parts import ControlCall, ControlParts, Operations, Result, refuse_invalid
+from .policies import ResourcePolicies
 from .provisioned import ProvisionedConcurrency
 from .reservations import Reservations, describe_concurrency
 
@@ -44,6 +52,7 @@ class ControlPlaneOperations:
             **ProvisionedConcurrency(parts, allocation_seconds=allocation_seconds).operations(),
             **EventInvokeConfigs(parts, check_destination=check_destination).operations(),
             **FunctionOperations(parts).operations(),
+            **ResourcePolicies(parts).operations(),
         }
 
     async def answer(self, request: ControlRequest) -> ControlAnswer:
@@ -100,7 +109,10 @@ class ControlPlaneOperations:
             await self._change(call, lambda now: without_qualifier(now, qualifier) if qualifier else NOTHING)
         elif operation is ControlOperation.DELETE_ALIAS:
             alias = request.target.alias
-            await self._change(call, lambda now: with_alias(with_provisioned(now, alias, None), alias, None))
+            await self._change(
+                call,
+                lambda now: with_alias(with_provisioned(without_policies(now, alias), alias, None), alias, None),
+            )
         elif operation in (ControlOperation.CREATE_ALIAS, ControlOperation.UPDATE_ALIAS):
             name, found = read_alias(reply)
             if name is not None:

@@ -12,7 +12,7 @@ from ..control.base import BackendReply, ControlAnswer, ControlOperations, Contr
 from ..exchange import Exchange
 from ..invocation import Caller
 from ..policy.control.errors import BODY_TOO_LARGE
-from ..policy.control.paths import WATCHED, ControlOperation, ControlTarget, find_control
+from ..policy.control.paths import ON_POLICIES, WATCHED, ControlOperation, ControlTarget, find_control
 from ..policy.requests.caller import parse_caller
 from ..refusals import Refusal
 
@@ -27,18 +27,25 @@ class ControlPlane:
     app: the last stage, for requests that the backend answers
     operations: serves the operations
     credentials: returns the accounts of access keys
+    keeps_policies: policies of functions are kept here, because permissions are decided here
     """
 
     def __init__(
-        self, app: App, *, operations: ControlOperations, credentials: Callable[[], Mapping[str, str]]
+        self,
+        app: App,
+        *,
+        operations: ControlOperations,
+        credentials: Callable[[], Mapping[str, str]],
+        keeps_policies: bool = False,
     ) -> None:
         self.app = app
         self._operations = operations
         self._credentials = credentials
+        self._keeps_policies = keeps_policies
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         target = find_control(scope["method"], scope["raw_path"], scope["query_string"])
-        if target is None:
+        if target is None or (target.operation in ON_POLICIES and not self._keeps_policies):
             return self.app(scope, receive, send)
         if target.operation in WATCHED:
             return self._watch(target, scope, receive, send)

@@ -195,7 +195,7 @@ def make_caller(arn: str, statements: list[dict[str, Any]] | None = None) -> Cal
     principal = parse_principal(arn)
     assert principal is not None
     parsed = None if statements is None else parse_statements(statements, PolicyKind.IDENTITY)
-    return CallerIdentity(arn, principal, parsed)
+    return CallerIdentity(principal, parsed)
 
 
 def decide(case: Case) -> tuple[AccessRequest, AccessDecision]:

@@ -135,13 +135,10 @@ def test_a_deny_for_one_function_holds_for_a_request_that_names_it_in_its_body()
 
 def test_a_caller_that_no_settings_name_has_no_policies() -> None:
     named = make_caller(ALICE, [allow()])
-    permissions = Permissions(
-        region="us-east-1", callers={ALICE: named, "AKIA1": named}, functions={}, default_account="default"
-    )
-    assert permissions.find_caller("AKIA1", None) is named
-    assert permissions.find_caller("AKIA2", ALICE) is named
-    found = permissions.find_caller("AKIA3", BOB)
+    permissions = Permissions(region="us-east-1", callers={ALICE: named}, functions={}, default_account="default")
+    assert permissions.find_caller(ALICE) is named
+    found = permissions.find_caller(BOB)
     assert found is not None
     assert found.statements is None
-    assert permissions.find_caller("AKIA3", BOB) is found
-    assert permissions.find_caller(None, "arn:aws:s3:::bucket") is None
+    assert permissions.find_caller(BOB) is found
+    assert permissions.find_caller("arn:aws:s3:::bucket") is None

@@ -90,6 +90,25 @@ NO_EVENT_INVOKE = _missing("The function {arn} doesn't have an EventInvokeConfig
 OWN_DESTINATION = _invalid("You can't specify the function as a destination for itself.")
 BAD_DESTINATION = _invalid("The destination ARN {arn} is invalid.")
 
+POLICY_ON_LATEST = _invalid("We currently do not support adding policies for $LATEST.")
+BAD_PRINCIPAL = _invalid("The provided principal was invalid. Please check the principal and try again.")
+STATEMENT_EXISTS = _conflict(
+    "The statement id ({statement}) provided already exists. Please provide a new statement id, or remove the existing "
+    "statement."
+)
+NO_STATEMENT = _missing("Statement {statement} is not found in resource policy.")
+NO_POLICY = _missing("No policy is associated with the given resource.")
+POLICY_NOT_FOUND = _missing("The resource you requested does not exist.")
+OTHER_REVISION = ErrorAnswer(
+    412,
+    "PreconditionFailedException",
+    "The Revision Id provided does not match the latest Revision Id. Call the GetPolicy API to retrieve the latest "
+    "Revision Id",
+)
+POLICY_TOO_LONG = ErrorAnswer(
+    400, "PolicyLengthExceededException", "The final policy size ({size}) is bigger than the limit ({limit})."
+)
+
 # The gateway's own.
 SET_ELSEWHERE = _conflict("{key} of {function} is set in {source}. Change it there.")
 UNREACHABLE_DESTINATION = _invalid("The gateway cannot deliver to the destination {arn}: {reason}.")

@@ -46,6 +46,9 @@ class ControlOperation(StrEnum):
     CREATE_ALIAS = "CreateAlias"
     UPDATE_ALIAS = "UpdateAlias"
     DELETE_ALIAS = "DeleteAlias"
+    ADD_PERMISSION = "AddPermission"
+    REMOVE_PERMISSION = "RemovePermission"
+    GET_POLICY = "GetPolicy"
 
 
 WATCHED = frozenset(
@@ -61,17 +64,25 @@ WATCHED = frozenset(
 """Lists the operations that the backend answers, and whose answer the gateway reads."""
 
 
+ON_POLICIES = frozenset(
+    {ControlOperation.ADD_PERMISSION, ControlOperation.REMOVE_PERMISSION, ControlOperation.GET_POLICY}
+)
+"""Lists the operations that the gateway serves where it verifies signatures. Else the backend serves them."""
+
+
 class ControlTarget(NamedTuple):
     """Names an operation and the texts in its path and query, decoded and not yet checked.
 
     name: the name or ARN of the function; empty where the operation has none
     alias: the name of the alias, of an operation on one
+    statement: the id of the statement, of an operation on one
     """
 
     operation: ControlOperation
     name: str
     query: Mapping[str, str]
     alias: str = ""
+    statement: str = ""
 
 
 _SUFFIXES: dict[tuple[str, str], ControlOperation] = {
@@ -89,6 +100,8 @@ _SUFFIXES: dict[tuple[str, str], ControlOperation] = {
     ("GET", "recursion-config"): ControlOperation.GET_RECURSION,
     ("PUT", "function-scaling-config"): ControlOperation.PUT_SCALING,
     ("GET", "function-scaling-config"): ControlOperation.GET_SCALING,
+    ("POST", "policy"): ControlOperation.ADD_PERMISSION,
+    ("GET", "policy"): ControlOperation.GET_POLICY,
 }
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 
@@ -101,11 +114,13 @@ def find_control(method: str, raw_path: bytes, query: bytes) -> ControlTarget | 
     found = _find(method, segments[2:])
     if found is None:
         return None
-    operation, name, alias = found
+    operation, name, below = found
     parameters = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)) if query else {}
     if operation is ControlOperation.GET_PROVISIONED and "List" in parameters:
         operation = ControlOperation.LIST_PROVISIONED
-    return ControlTarget(operation, unquote(name), parameters, unquote(alias))
+    if operation is ControlOperation.REMOVE_PERMISSION:
+        return ControlTarget(operation, unquote(name), parameters, statement=unquote(below))
+    return ControlTarget(operation, unquote(name), parameters, unquote(below))
 
 
 def _find(method: str, segments: list[str]) -> tuple[ControlOperation, str, str] | None:
@@ -128,6 +143,8 @@ def _find(method: str, segments: list[str]) -> tuple[ControlOperation, str, str]
             return ControlOperation.UPDATE_ALIAS, name, alias
         case ("DELETE", "functions", name, "aliases", alias):
             return ControlOperation.DELETE_ALIAS, name, alias
+        case ("DELETE", "functions", name, "policy", statement):
+            return ControlOperation.REMOVE_PERMISSION, name, statement
     return None
 
 
@@ -147,7 +164,7 @@ _O = ControlOperation
 _ON_EVENTS = (_O.PUT_EVENT_INVOKE, _O.UPDATE_EVENT_INVOKE, _O.GET_EVENT_INVOKE, _O.DELETE_EVENT_INVOKE)
 _NAME_RULES = {
     **dict.fromkeys((*_ON_EVENTS, _O.LIST_EVENT_INVOKE), _NAMESPACED),
-    **dict.fromkeys((_O.GET_FUNCTION, _O.DELETE_FUNCTION), _NAMESPACED),
+    **dict.fromkeys((_O.GET_FUNCTION, _O.DELETE_FUNCTION, *ON_POLICIES), _NAMESPACED),
     **dict.fromkeys((_O.PUT_RECURSION, _O.GET_RECURSION, _O.PUT_SCALING, _O.GET_SCALING), _UNQUALIFIED),
 }
 
@@ -165,7 +182,7 @@ _SCALING_QUALIFIER = (True, r"(\$LATEST\.PUBLISHED|[0-9]+)")
 _QUALIFIERS = {
     **dict.fromkeys((_O.PUT_PROVISIONED, _O.GET_PROVISIONED, _O.DELETE_PROVISIONED), _PROVISIONED_QUALIFIER),
     **dict.fromkeys(_ON_EVENTS, _EVENT_QUALIFIER),
-    **dict.fromkeys((_O.GET_FUNCTION, _O.DELETE_FUNCTION), _EVENT_QUALIFIER),
+    **dict.fromkeys((_O.GET_FUNCTION, _O.DELETE_FUNCTION, *ON_POLICIES), _EVENT_QUALIFIER),
     **dict.fromkeys((_O.PUT_SCALING, _O.GET_SCALING), _SCALING_QUALIFIER),
 }
 _LONGEST_QUALIFIER = 128

@@ -24,6 +24,7 @@ class FileValues(NamedTuple):
     on_failure: str | None = None
     recursive_loop: str | None = None
     provisioned_concurrent_executions: Mapping[str, ProvisionedConfig] | None = None
+    resource_policy: str | None = None
 
     @property
     def provisioned_slots(self) -> int | None:

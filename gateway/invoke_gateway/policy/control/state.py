@@ -56,14 +56,28 @@ class ScalingConfig(_Value, frozen=True):
     maximum: int | None = None
 
 
+class FunctionPolicy(_Value, frozen=True):
+    """Holds the statements that AddPermission has added for one ARN, as JSON texts.
+
+    revision: changes with each statement
+    """
+
+    statements: tuple[str, ...]
+    revision: str
+
+
 class FunctionControl(_Value, frozen=True):
-    """Holds everything that the operations have set for one function; mappings are by qualifier."""
+    """Holds everything that the operations have set for one function; mappings are by qualifier.
+
+    policies: by the ARN that the operation named, which has the account of the caller
+    """
 
     reserved_concurrent_executions: int | None = None
     recursive_loop: RecursiveLoop | None = None
     provisioned: Mapping[str, ProvisionedConfig] = {}
     event_invoke: Mapping[str, EventInvokeConfig] = {}
     scaling: Mapping[str, ScalingConfig] = {}
+    policies: Mapping[str, FunctionPolicy] = {}
 
     @property
     def provisioned_concurrent_executions(self) -> int:
@@ -130,6 +144,7 @@ def overlay(own: ControlState, below: ControlState) -> ControlState:
                 {**function.provisioned, **over.provisioned},
                 {**function.event_invoke, **over.event_invoke},
                 {**function.scaling, **over.scaling},
+                over.policies,
             )
         accounts[account] = joined
     return ControlState(own.version, accounts, own.revisions)
@@ -182,10 +197,22 @@ def with_scaling(function: FunctionControl, qualifier: str, config: ScalingConfi
     return msgspec.structs.replace(function, scaling=_with(function.scaling, qualifier, config))
 
 
+def with_policy(function: FunctionControl, arn: str, policy: FunctionPolicy | None) -> FunctionControl:
+    return msgspec.structs.replace(function, policies=_with(function.policies, arn, policy))
+
+
+def without_policies(function: FunctionControl, qualifier: str) -> FunctionControl:
+    """Returns the values without the policies of one version or alias."""
+    kept = {arn: policy for arn, policy in function.policies.items() if not arn.endswith(f":{qualifier}")}
+    return msgspec.structs.replace(function, policies=kept)
+
+
 def without_qualifier(function: FunctionControl, qualifier: str) -> FunctionControl:
     """Returns the values without those of one version, for a version that was deleted."""
     return with_scaling(
-        with_event_invoke(with_provisioned(function, qualifier, None), qualifier, None), qualifier, None
+        with_event_invoke(with_provisioned(without_policies(function, qualifier), qualifier, None), qualifier, None),
+        qualifier,
+        None,
     )
 
 

@@ -25,11 +25,9 @@ MakeFacts = Callable[[AccessRequest], RequestFacts]
 class CallerIdentity(NamedTuple):
     """Holds a caller and its policies.
 
-    key: what distinguishes it from other callers
     statements: those of its policies; None where it has none, so that it may do everything in its own account
     """
 
-    key: str
     principal: Principal
     statements: tuple[Statement, ...] | None = None
 
@@ -47,7 +45,7 @@ class _Known(NamedTuple):
 class Permissions:
     """Decides accesses.
 
-    callers: by access key id, and by ARN
+    callers: by ARN
     functions: the statements of resource-based policies, by account and by name of the function
     default_account: the name of the account that stands for all that are not named
     """
@@ -61,24 +59,24 @@ class Permissions:
         default_account: str,
     ) -> None:
         self.region = region
-        self._callers = callers
+        self._callers = dict(callers)
+        self._most_callers = len(callers) + _MOST_KEPT
         self._functions = functions
         self._default = functions.get(default_account, {})
-        self._by_arn: dict[str, CallerIdentity] = {}
         self._known: dict[tuple[str, Function], _Known] = {}
 
-    def find_caller(self, access_key_id: str | None, arn: str | None) -> CallerIdentity | None:
-        """Returns the caller of an access key or an ARN; None where the ARN names no caller. A caller that no settings
-        name has no policies."""
-        found = self._callers.get(access_key_id or "") or self._callers.get(arn or "") or self._by_arn.get(arn or "")
-        if found is not None or arn is None:
+    def find_caller(self, arn: str) -> CallerIdentity | None:
+        """Returns the caller of an ARN; None where the ARN names no caller. A caller that no settings name has no
+        policies."""
+        found = self._callers.get(arn)
+        if found is not None:
             return found
         principal = parse_principal(arn)
         if principal is None:
             return None
-        made = CallerIdentity(arn, principal)
-        if len(self._by_arn) < _MOST_KEPT:
-            self._by_arn[arn] = made
+        made = CallerIdentity(principal)
+        if len(self._callers) < self._most_callers:
+            self._callers[arn] = made
         return made
 
     def decide_invoke(
@@ -88,7 +86,7 @@ class Permissions:
 
         make_facts: makes the facts that conditions read; called only where there are conditions
         """
-        key = (caller.key, function)
+        key = (caller.principal.arn, function)
         known = self._known.get(key)
         if known is None:
             known = self._keep(key, caller, function)

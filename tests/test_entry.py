@@ -35,6 +35,14 @@ def test_nothing_heavy_is_imported_before_signals_are_handled() -> None:
     assert not {"typing", "click", "asyncio", "pydantic", "importlib.metadata"} & set(done.stdout.split())
 
 
+def test_modules_load_without_collections_of_garbage_between_them() -> None:
+    code = "import gc, sys; from invoke_gateway.entry import main; sys.argv[1:] = ['schema']\n"
+    code += "count = lambda: sum(generation['collections'] for generation in gc.get_stats()); before = count()\n"
+    code += "try: main()\nfinally: print(count() - before)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert int(done.stdout.split()[-1]) < 20  # about a hundred, with the threshold of the interpreter
+
+
 # ---- standard streams -------------------------------------------------------------------------------------------
 
 CLOSED = [

@@ -139,7 +139,8 @@ def test_an_event_that_was_accepted_survives_the_death_of_everything(behind: Bac
         doomed = [*servers(gateway).values(), *(worker["pid"] for worker in gateway.workers())]
         gateway.process._process.kill()
         for pid in doomed:
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # some end by themselves without their supervisor
+                os.kill(pid, signal.SIGKILL)
         wait_until(lambda: not any(is_alive(pid) for pid in doomed), "all are dead")
     behind.release()
     behind.forget()

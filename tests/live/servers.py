@@ -92,12 +92,17 @@ def ministack(directory: Path, *services: str) -> Iterator[str]:
 
 
 @contextmanager
-def moto(directory: Path) -> Iterator[str]:
+def moto(directory: Path, *, unverified_actions: int | None = None) -> Iterator[str]:
     """Returns the URL of a moto, with the role of the functions. Its functions run in Docker only, so nothing here
-    invokes them."""
+    runs their code.
+
+    unverified_actions: the number of actions after which signatures are verified, without the role's; None: never
+    """
     directory.mkdir(exist_ok=True)
     port = free_port()
     environment = bare_environment(directory) | {"MOTO_ACCOUNT_ID": "000000000000"}
+    if unverified_actions is not None:
+        environment["INITIAL_NO_AUTH_ACTION_COUNT"] = str(unverified_actions + 1)
     command = [str(PROGRAMS / "moto_server"), "-H", LOOPBACK, "-p", str(port)]
     with running(command, directory / "moto.log", environment, directory) as process:
         process.wait_until(lambda: listens(port), "moto listens", timeout=60)

@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from loadtests.bench.processes import Trouble, free_port
@@ -70,7 +70,7 @@ class Peer:
 
     def version(self) -> str:
         """Returns its version; empty when it is missing."""
-        if self.name == GATEWAY:
+        if self.name in (GATEWAY, SIGNING):
             return importlib.metadata.version("invoke-gateway")
         program = self.find()
         if program is None:
@@ -87,6 +87,7 @@ HOLDING_BACKEND = ("@python@", "-m", "loadtests.bench.backend", "@port@", "@admi
 
 GATEWAY = "gateway"
 EARLIER = "earlier gateway"
+SIGNING = "gateway, signing"
 FLOOR = "uvicorn hello"
 
 _ONE_THREAD = (("GOMAXPROCS", "1"),)
@@ -118,7 +119,17 @@ def gateway(program: str | None = None, name: str = GATEWAY) -> Peer:
     )
 
 
+def signing_gateway() -> Peer:
+    """Returns the gateway that signs each request to its backend; its difference to `gateway` is what signing adds."""
+    return replace(
+        gateway(name=SIGNING),
+        arguments=(*gateway().arguments, "--backend-sign-credentials=env"),
+        environment=(("AWS_ACCESS_KEY_ID", "AKIABENCH"), ("AWS_SECRET_ACCESS_KEY", "unused")),
+    )
+
+
 PEERS = (
+    signing_gateway(),
     Peer(
         "nginx",
         "nginx",

@@ -1,7 +1,8 @@
 """A gateway that signs, before a moto that verifies each signature by IAM's users and keys.
 
 moto answers with texts that the test gives it, because its functions need Docker. It serves no streams, and refuses
-each signed request without a body, also boto3's own; tests/upstream/test_signing.py has both before a backend that verifies with botocore.
+each signed request without a body, also boto3's own. tests/upstream/test_signing.py has both, before a backend that
+verifies with botocore.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ cause it, and the text names the gateway's account.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from time import gmtime, strftime, time
 from typing import Protocol
@@ -60,16 +60,15 @@ class SignRequests:
         self._second = -1
         self._date = b""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         exchange: Exchange = scope[EXCHANGE]
-        self._signers.find(self._now())  # before a body is read that could not be sent
         if exchange.invocation is None and _has_body(exchange):
-            await self._send_whole(exchange, scope, receive, send)
-        else:
-            await self._send_signed(exchange, scope, exchange.body, receive, send)
+            return self._send_whole(exchange, scope, receive, send)
+        return self._send_signed(exchange, scope, exchange.body, receive, send)
 
     async def _send_whole(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         """Reads the body of a request that is no invocation, and sends the request."""
+        self._signers.find(self._now())  # before a body is read that could not be sent
         reading = _WholeBody(exchange, self._buffers)
         try:
             body = await reading.read(receive)
@@ -103,7 +102,7 @@ class SignRequests:
     def _sign(self, exchange: Exchange, scope: Scope, payload_hash: bytes) -> None:
         """Replaces the client's signature in the scope."""
         now = self._now()
-        signer = self._signers.find(now)  # hashing takes time, and credentials expire
+        signer = self._signers.find(now)
         if int(now) != self._second:
             self._second = int(now)
             self._date = strftime("%Y%m%dT%H%M%SZ", gmtime(now)).encode()

@@ -52,7 +52,16 @@ class SigningCredentials(NamedTuple):
         return f"<SigningCredentials {self.access_key_id[:4]}… expires_at={self.expires_at}>"
 
 
-def keep_own_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+Headers = list[tuple[bytes, bytes]]
+_Request = tuple[bytes, bytes, bytes, tuple[tuple[bytes, bytes], ...]]
+_Parts = tuple[bytes, bytes, bytes]
+
+_DATE = b"\0"  # stands for the date; no header and no canonical path has it
+_MOST_KNOWN = 4096  # requests of different kinds whose parts are kept
+_LONGEST_KNOWN = 2048  # bytes of a canonical request; a longer one has a client context, which differs each time
+
+
+def keep_own_headers(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
     """Returns the headers of a client that are sent on, without its signature. Names are in lower case."""
     return [
         header
@@ -75,10 +84,24 @@ def _is_of_signature(part: bytes) -> bool:
 class RequestSigner:
     """Signs requests for one host, Region and service by one set of credentials.
 
+    A gateway sends the same few requests again and again. So what a request has in common with the last one of its kind
+    is kept: the canonical request but for the date and the hash of the body.
+
     host: the Host header of each request
     """
 
-    __slots__ = ("_credential", "_day", "_host", "_key", "_region", "_scope", "_service", "_token", "credentials")
+    __slots__ = (
+        "_credential",
+        "_day",
+        "_host",
+        "_key",
+        "_known",
+        "_region",
+        "_scope",
+        "_service",
+        "_token",
+        "credentials",
+    )
 
     def __init__(self, credentials: SigningCredentials, *, host: bytes, region: str, service: str = "lambda") -> None:
         self.credentials = credentials
@@ -88,38 +111,44 @@ class RequestSigner:
         self._token = credentials.token.encode() if credentials.token is not None else None
         self._day = b""
         self._key = self._scope = self._credential = b""
+        self._known: dict[_Request, _Parts] = {}
 
     def sign(
-        self,
-        method: bytes,
-        path: bytes,
-        query: bytes,
-        headers: Iterable[tuple[bytes, bytes]],
-        payload_hash: bytes,
-        date: bytes,
-    ) -> list[tuple[bytes, bytes]]:
+        self, method: bytes, path: bytes, query: bytes, headers: Headers, payload_hash: bytes, date: bytes
+    ) -> Headers:
         """Returns the headers that are added to a request.
 
         headers: the request's headers, as `keep_own_headers` returns them
         payload_hash: SHA-256 of the body in hex digits
         date: the time of the signature, as in 20260131T235959Z
         """
-        day = date[:8]
-        if day != self._day:
-            self._use_day(day)
-        added = [(b"x-amz-date", date)]
+        if date[:8] != self._day:
+            self._use_day(date[:8])
+        request = (method, path, query, tuple([header for header in headers if header[0] in INVOKE_HEADERS]))
+        before, after, start = self._known.get(request) or self._prepare(request)
+        signature = make_signature(self._key, date, self._scope, b"".join((before, date, after, payload_hash)))
+        added = [(b"x-amz-date", date), (b"authorization", start + signature)]
         if self._token is not None:
             added.append((b"x-amz-security-token", self._token))
-        signed = [(b"host", self._host), *added]
-        signed += [(name, canonical_value(value)) for name, value in headers if name in INVOKE_HEADERS]
-        signed.sort(key=_by_name)
-        if len({name for name, _ in signed}) != len(signed):
-            signed = _join_repeated(signed)
-        canonical, names = canonical_request(method, path, query, signed, payload_hash)
-        signature = make_signature(self._key, date, self._scope, canonical)
-        value = b"%b Credential=%b, SignedHeaders=%b, Signature=%b" % (ALGORITHM, self._credential, names, signature)
-        added.append((b"authorization", value))
         return added
+
+    def _prepare(self, request: _Request) -> _Parts:
+        """Returns the parts of a canonical request before and behind its date, and the start of its Authorization."""
+        method, path, query, headers = request
+        signed = {b"host": self._host, b"x-amz-date": _DATE}
+        if self._token is not None:
+            signed[b"x-amz-security-token"] = self._token
+        for name, value in headers:  # lines of one name are one list (RFC 9110, 5.3)
+            value = canonical_value(value)
+            signed[name] = b"%b,%b" % (signed[name], value) if name in signed else value
+        canonical, names = canonical_request(method, path, query, sorted(signed.items()), b"")
+        before, _, after = canonical.partition(_DATE)
+        parts = before, after, b"%b Credential=%b, SignedHeaders=%b, Signature=" % (ALGORITHM, self._credential, names)
+        if len(canonical) <= _LONGEST_KNOWN:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[request] = parts
+        return parts
 
     def _use_day(self, day: bytes) -> None:
         written = day.decode()
@@ -127,18 +156,7 @@ class RequestSigner:
         self._scope = make_scope(written, self._region, self._service)
         self._credential = b"%b/%b" % (self.credentials.access_key_id.encode(), self._scope)
         self._day = day
+        self._known.clear()
 
     def __repr__(self) -> str:
         return f"<RequestSigner {self._host.decode()} {self._region} {self.credentials!r}>"
-
-
-def _by_name(header: tuple[bytes, bytes]) -> bytes:
-    return header[0]
-
-
-def _join_repeated(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Returns headers of one name as one list (RFC 9110, 5.3)."""
-    joined: dict[bytes, bytes] = {}
-    for name, value in headers:
-        joined[name] = b"%b,%b" % (joined[name], value) if name in joined else value
-    return list(joined.items())

@@ -70,11 +70,11 @@ class LineageHeader:
 
     def add(self, headers: Headers, function: str) -> Headers:
         """Returns a request's headers, names in lower case, their lineage extended by this function."""
-        hashed = self._find(function)[0]
-        added = [(key, extend(value, hashed) if key == TRACE_HEADER else value) for key, value in headers]
-        if not any(key == TRACE_HEADER for key, _ in headers):
-            added.insert(0, (TRACE_HEADER, self._begin(function)[len(_BEGIN) : -2]))
-        return added
+        for key, _ in headers:
+            if key == TRACE_HEADER:
+                hashed = self._find(function)[0]
+                return [(key, extend(value, hashed) if key == TRACE_HEADER else value) for key, value in headers]
+        return [(TRACE_HEADER, self._begin(function)[len(_BEGIN) : -2]), *headers]
 
     def _begin(self, function: str) -> bytes:
         """Returns the header line, between two line ends, of a chain that begins with this function."""

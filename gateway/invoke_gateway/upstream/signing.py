@@ -13,7 +13,7 @@ from hashlib import sha256
 from time import gmtime, strftime, time
 from typing import Protocol
 
-from ..asgi import EXCHANGE, MESSAGE, App, Message, Receive, Scope, Send
+from ..asgi import DONE, EXCHANGE, MESSAGE, App, Message, Receive, Scope, Send
 from ..backend_errors import IdentityRefused
 from ..buffers import Buffers
 from ..exchange import Exchange
@@ -91,7 +91,7 @@ class SignRequests:
         self._sign(exchange, scope, payload_hash)
         reply = _Reply(send)
         await self.app(scope, receive, reply.send)
-        refusal = await reply.finish()
+        refusal = await reply.finish() if reply.is_held else None
         if refusal is not None:
             self._signers.record_refusal(refusal)
             exchange.status = 0  # the client has not got any of it
@@ -182,28 +182,28 @@ class _Reply:
         self._held: list[Message] = []
         self._size = 0
 
-    async def send(self, message: Message) -> None:
+    def send(self, message: Message) -> Awaitable[None]:
         if message["type"] == "http.response.start":
             if 400 <= message["status"] < 500:
                 self._held.append(message)
-                return
+                return DONE
         elif self._held:
             self._held.append(message)
             self._size += len(message.get("body", b""))
-            if self._size > _LONGEST_REFUSAL:
-                await self._pass_on()
-            return
-        await self._send(message)
+            return self._pass_on() if self._size > _LONGEST_REFUSAL else DONE
+        return self._send(message)
 
     async def _pass_on(self) -> None:
         held, self._held = self._held, []
         for message in held:
             await self._send(message)
 
+    @property
+    def is_held(self) -> bool:
+        return bool(self._held)
+
     async def finish(self) -> IdentityRefusal | None:
-        """Returns the refusal of the gateway's identity; None after the response has been passed on."""
-        if not self._held:
-            return None
+        """Returns the refusal of the gateway's identity in a held response; None after it has been passed on."""
         start, *pieces = self._held
         body = b"".join(piece.get("body", b"") for piece in pieces)
         refusal = find_identity_refusal(start["status"], dict(start["headers"]), body)

@@ -145,6 +145,24 @@ def test_the_pool_and_a_reservation_of_zero_have_words_of_their_own(open_page: O
             expect(page.locator(".account .chip")).to_have_text("pool full")
 
 
+@pytest.mark.parametrize("width", [375, 1280])
+def test_each_row_shows_who_set_its_ceiling(open_page: Open, width: int) -> None:
+    functions = {"hold-a": {"reserved_concurrent_executions": 2}, "hold-b": {}, "hold-c": {}}
+    accounts = {"default": {"concurrent_executions": 20, "unreserved_floor": 0, "functions": functions}}
+    with gateway(accounts=accounts, control={"check_existence": False}) as served:
+        page = open_page(served, width=width).page
+        path = "/2017-10-31/functions/hold-c/concurrency"
+        served.send(invoke(path=path, body=b'{"ReservedConcurrentExecutions": 3}', method="PUT"))
+        for name, set_by in (("hold-a", "file"), ("hold-b", "default"), ("hold-c", "API")):
+            cell = row(page, name).locator(".c-set")
+            expect(cell).to_have_text(set_by)
+            # A narrow screen has no heads, and leaves the usual out.
+            assert cell.is_visible() is (width == 1280 or set_by != "default")
+        shown = row(page, "hold-c").locator(".c-set").evaluate("each => getComputedStyle(each, '::before').content")
+        assert ("set by" in shown) is (width == 375)
+        assert not has_sideways_scroll(page)
+
+
 def test_the_head_line_has_the_gateway_and_what_is_degraded(served: Gateway, open_page: Open) -> None:
     application = served.server.gateway
     page = open_page(served).page

@@ -30,8 +30,9 @@ function makeRow() {
   refused.append(parts.refused = make("b"), parts.throttles = make("span", "throttles"));
   cell(row, "c-refused").append(refused);
   parts.oldest = cell(row, "number c-oldest");
+  parts.setBy = cell(row, "c-set");
   const td = cell(details, "");
-  td.colSpan = 9;
+  td.colSpan = 10;
   parts.inside = td.appendChild(make("div", "inside"));
   return parts;
 }
@@ -65,6 +66,8 @@ function drawRow(parts, row, update, isNamed) {
   say(parts.refused, row.refused_per_second ? rate(row.refused_per_second) + "/s" : "");
   drawThrottles(parts.throttles, row.throttles, isOff);
   say(parts.oldest, usedHere ? age(row.oldest_seconds) : "");
+  say(parts.setBy, row.set_by);
+  setClass(parts.setBy, row.set_by === "default" ? "c-set dim" : "c-set");
   if (!parts.details.hidden) drawDetails(parts, row, update);
 }
 

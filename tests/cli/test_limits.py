@@ -34,6 +34,11 @@ LIMITS: dict[str, Any] = {
                 {"function": "[red]x[/red]", "in_flight": 1, "ceiling": 8, "reserved": False, "throttles": {}},
             ],
             "functions_left_out": 7,
+            "callers": [
+                {"caller": "arn:aws:iam::1:user/[red]", "in_flight": 2, "ceiling": 2, "oldest_seconds": 1.2},
+                {"caller": "AKIA", "in_flight": 0, "ceiling": 0, "oldest_seconds": 0},
+            ],
+            "callers_left_out": 5,
         }
     ],
     "draining": False,
@@ -55,6 +60,9 @@ def test_limits_shows_account_pool_and_functions(monkeypatch: pytest.MonkeyPatch
     ]
     assert ["[red]x[/red]", "1", "8", "shared"] in rows
     assert ["and", "7", "more"] in rows
+    assert ["caller:", "arn:aws:iam::1:user/[red]", "2", "2", "1.2", "s"] in rows
+    assert ["caller:", "AKIA", "0", "0"] in rows
+    assert ["and", "5", "more", "callers"] in rows
 
 
 def test_a_full_lane_stands_out() -> None:

@@ -21,6 +21,7 @@ from invoke_gateway.counters.base import CountedSlot, Counters
 from invoke_gateway.counters.memory import MemoryCounters
 from invoke_gateway.counters.shared.counters import SharedCounters
 from invoke_gateway.counters.shared.shared_config import SharedConfig
+from invoke_gateway.policy.caller_limits import CallerLimits
 from invoke_gateway.policy.concurrency import Claim, GrowthClaim, Lane, LimitReached, Plan, RateClaim
 from invoke_gateway.policy.control.state import ProvisionedConfig
 from invoke_gateway.policy.limits import AccountLimits, FunctionLimits, Limits
@@ -480,6 +481,63 @@ async def test_a_reservation_that_vanishes_does_not_lift_its_calls_out_of_the_ac
     assert counters.in_use("a/account") == 3
 
 
+def make_called(total: int, **callers: CallerLimits) -> AccountLimits:
+    return AccountLimits("a", total, {"f": FunctionLimits(2)}, callers=callers)
+
+
+async def test_the_slots_of_a_caller_are_counted_over_its_keys_and_over_functions(counters: Counters) -> None:
+    alice = CallerLimits("alice", "a", 3)
+    account = make_called(9, AKIAOLD=alice, AKIANEW=alice, BOB=CallerLimits("bob", "a", 1))
+    slots = [await take(counters, account.plan_for(name, key)) for name, key in (("f", "AKIAOLD"), ("g", "AKIANEW"))]
+    slots.append(await take(counters, account.plan_for("h", "AKIANEW")))
+    for key in ("AKIAOLD", "AKIANEW"):
+        full = await refuse(counters, account.plan_for("g", key))
+        assert full.describe() == 'limit="caller_concurrent_executions", in-use=3, ceiling=3'
+        assert full.claim.refusal is Refusal.CONCURRENCY
+    await take(counters, account.plan_for("g", "BOB"))
+    await take(counters, account.plan_for("g", None))
+    slots[0].release()
+    await take(counters, account.plan_for("g", "AKIAOLD"))
+    assert counters.in_use("a/caller/alice") == 3
+
+
+async def test_a_caller_with_no_slots_is_refused_and_has_taken_nothing(counters: Counters) -> None:
+    account = make_called(9, AKIA=CallerLimits("alice", "a", 0))
+    full = await refuse(counters, account.plan_for("g", "AKIA"))
+    assert (full.in_use, full.ceiling) == (0, 0)
+    assert counters.counts() == {}
+
+
+async def test_the_limits_of_function_and_account_refuse_before_the_callers(counters: Counters) -> None:
+    account = make_called(3, AKIA=CallerLimits("alice", "a", 2))
+    await take(counters, account.plan_for("f", "AKIA"))
+    await take(counters, account.plan_for("f", "AKIA"))
+    assert (await refuse(counters, account.plan_for("f", "AKIA"))).claim.refusal is Refusal.RESERVED_CONCURRENCY
+    assert (await refuse(counters, account.plan_for("g", "AKIA"))).claim.limit == "caller_concurrent_executions"
+    await take(counters, account.plan_for("g", None))
+    assert (await refuse(counters, account.plan_for("g", "AKIA"))).claim.limit == "unreserved_concurrent_executions"
+
+
+async def test_a_changed_limit_of_a_caller_counts_the_calls_that_already_run(counters: Counters) -> None:
+    def limited(slots: int | None) -> Plan:
+        return make_called(9, AKIA=CallerLimits("alice", "a", slots)).plan_for("g", "AKIA")
+
+    slots = [await take(counters, limited(3)) for _ in range(3)]
+    full = await refuse(counters, limited(1))
+    assert (full.in_use, full.ceiling) == (3, 1)
+    await take(counters, limited(None))
+    assert counters.in_use("a/caller/alice") == 3
+    slots.pop().release()
+    await take(counters, limited(3))
+
+
+async def test_a_caller_without_a_token_has_taken_no_slot(counters: Counters) -> None:
+    account = make_called(9, AKIA=CallerLimits("alice", "a", 5, 1e-6))
+    await take(counters, account.plan_for("g", "AKIA"))
+    assert (await refuse(counters, account.plan_for("g", "AKIA"))).claim.refusal is Refusal.CALLER_RATE
+    assert counters.in_use("a/caller/alice") == 1
+
+
 async def test_the_hint_of_when_to_retry_follows_the_ages_and_usual_durations(
     memory: MemoryCounters, clock: Clock
 ) -> None:
@@ -534,15 +592,21 @@ async def test_names_that_clients_invent_do_not_pile_up(memory: MemoryCounters) 
 
 
 NAMES = ("reserved", "empty", "plain", "unknown")
+CALLERS = ("alice", "alice's other key", "bob", "nobody")
+"""Access keys; the caller of the last one has no limit."""
 
 
 class Running(NamedTuple):
-    """One call of the model: its lane is `provisioned`, `on-demand`, `reserved` or `unreserved`."""
+    """One call of the model: its lane is `provisioned`, `on-demand`, `reserved` or `unreserved`.
+
+    caller: the caller whose counter it holds
+    """
 
     name: str
     lane: str
     version: str | None
     slot: CountedSlot
+    caller: str | None
 
 
 class CountersMachine(RuleBasedStateMachine):
@@ -554,6 +618,7 @@ class CountersMachine(RuleBasedStateMachine):
         self.counters = self.make_counters()
         self.account = make_account(4, reserved=2, empty=0, plain=None)
         self.aliases: dict[str, str] = {}
+        self.callers: dict[str, int] = {}
         self.running: list[Running] = []
         self.tokens: Counter[RateClaim] = Counter()  # that were taken, at least once a second's worth is there
 
@@ -571,9 +636,11 @@ class CountersMachine(RuleBasedStateMachine):
             call.name == name and lane in (None, call.lane) and version in (None, call.version) for call in self.running
         )
 
-    def find_lanes(self, name: str, qualifier: str | None) -> list[tuple[str, str | None]]:
+    def find_lanes(self, name: str, qualifier: str | None, caller: str | None) -> list[tuple[str, str | None]]:
         """Returns the lanes that have room by the model, with the version of a provisioned one."""
         account = self.account
+        if caller is not None and self.count_caller(caller) >= self.callers[caller]:
+            return []
         if len(self.running) >= account.concurrent_executions:
             return []
         limits = account.functions.get(name)
@@ -597,11 +664,20 @@ class CountersMachine(RuleBasedStateMachine):
             lanes.append(("on-demand", None))
         return lanes
 
-    @rule(name=st.sampled_from(NAMES), qualifier=st.none() | st.sampled_from(("live", "old", "1", "2")))
-    def take(self, name: str, qualifier: str | None) -> None:
-        plan = self.account.plan(name, qualifier)
+    def count_caller(self, caller: str) -> int:
+        return sum(call.caller == caller for call in self.running)
+
+    @rule(
+        name=st.sampled_from(NAMES),
+        qualifier=st.none() | st.sampled_from(("live", "old", "1", "2")),
+        key=st.none() | st.sampled_from(CALLERS),
+    )
+    def take(self, name: str, qualifier: str | None, key: str | None) -> None:
+        plan = self.account.plan_for(name, key, qualifier)
         taken = self.loop.run_until_complete(self.counters.acquire(plan))
-        lanes = self.find_lanes(name, qualifier)
+        caller = (key or "").partition("'")[0]
+        limited = caller if caller in self.callers else None
+        lanes = self.find_lanes(name, qualifier, limited)
         if lanes and lanes[0][0] == "provisioned":
             (rate,) = plan.lanes[0].rates
             if self.tokens[rate] >= rate.per_second and (
@@ -613,7 +689,7 @@ class CountersMachine(RuleBasedStateMachine):
         assert isinstance(taken, LimitReached) is (not lanes)
         if not isinstance(taken, LimitReached):
             assert taken.lane.name == lanes[0][0]
-            self.running.append(Running(name, *lanes[0], taken))
+            self.running.append(Running(name, *lanes[0], taken, limited))
 
     @precondition(lambda self: self.running)
     @rule(data=st.data())
@@ -632,9 +708,16 @@ class CountersMachine(RuleBasedStateMachine):
             st.dictionaries(st.sampled_from(("live", "old", "1", "2")), st.integers(1, 3), max_size=3),
             max_size=3,
         ),
+        callers=st.dictionaries(st.sampled_from(("alice", "bob")), st.integers(0, 3), max_size=2),
     )
     def reload(
-        self, total: int, reserved: int, plain: int | None, live: str, provisioned: dict[str, dict[str, int]]
+        self,
+        total: int,
+        reserved: int,
+        plain: int | None,
+        live: str,
+        provisioned: dict[str, dict[str, int]],
+        callers: dict[str, int],
     ) -> None:
         """Changes the table, aliases and what they point to, whatever AWS's checks would refuse."""
         self.aliases = {"live": live, "old": "1"}
@@ -648,13 +731,21 @@ class CountersMachine(RuleBasedStateMachine):
                 for name, configs in provisioned.items()
                 if configs
             },
+            callers={
+                key: CallerLimits(name, "a", callers[name])
+                for key in CALLERS
+                if (name := key.partition("'")[0]) in callers
+            },
         )
+        self.callers = callers
 
     @invariant()
     def every_counter_is_the_number_of_calls_that_hold_it(self) -> None:
         in_use = self.counters.in_use
         assert in_use("a/account") == len(self.running)
         assert in_use("a/unreserved") == sum(call.lane == "unreserved" for call in self.running)
+        for caller in ("alice", "bob", "nobody"):
+            assert in_use(f"a/caller/{caller}") == self.count_caller(caller)
         for name in NAMES:
             assert in_use(f"a/function/{name}") == self.count(name)
             assert in_use(f"a/on-demand/{name}") == self.count(name, "on-demand")

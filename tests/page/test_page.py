@@ -20,7 +20,7 @@ from tests.page.browser import Watched, watched_page
 from tests.page.traffic import Shop, shop
 from tests.support.lateness import judge
 from tests.support.processes import LOOPBACK, RunningProcess, bare_environment, fetch_json, free_port, running
-from tests.support.sockets import Gateway, calls_under_way, gateway, invoke, refusal_of
+from tests.support.sockets import Gateway, Wire, calls_under_way, gateway, invoke, refusal_of
 from tests.support.stores import Store, running_store
 
 Open = Callable[..., Watched]
@@ -223,6 +223,20 @@ def test_an_account_is_one_line_that_opens(busy_shop: Shop, open_page: Open) -> 
     account.get_by_role("button", name="111122223333").click()
     expect(account.locator(".legend")).to_contain_text("reserved, in use")
     expect(account.get_by_role("button", name="111122223333")).to_have_attribute("aria-expanded", "true")
+
+
+def test_the_callers_that_have_a_limit_are_among_the_details_of_their_account(open_page: Open) -> None:
+    callers = {"AKIAALICE": {"concurrent_executions": 1}, "AKIABOB": {"concurrent_executions": 0}}
+    with gateway(callers=callers) as limited:
+        page = open_page(limited).page
+        page.locator("#accounts button.opens").click()
+        expect(page.locator(".callers li")).to_have_text(["AKIAALICE 0 / 1", "AKIABOB 0 / 0 off"])
+        with Wire(limited.port) as wire:
+            credential = "AKIAALICE/20250101/us-east-1/lambda/aws4_request"
+            wire.send(invoke("hold-it", b"{}", f"Authorization: AWS4-HMAC-SHA256 Credential={credential}"))
+            expect(page.locator(".callers li").first).to_have_text("AKIAALICE 1 / 1 full")
+            limited.release()
+            assert wire.answer().status == 200
 
 
 def test_events_that_wait_are_shown_by_function(open_page: Open) -> None:

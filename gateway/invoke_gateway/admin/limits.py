@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from typing import Any
 
 from ..counters.base import SlotCounts
 from ..policy.limits import AccountLimits, Limits
@@ -86,7 +87,29 @@ def _describe_account(
         "throttles": dict(throttles),
         "functions": [describe_function(account, name, levels, by_label.get(name, {}), holds) for name in functions],
         "functions_left_out": max(0, _count_functions(account, held) - len(functions)),
+        **describe_callers(account, levels, rows),
     }
+
+
+def describe_callers(account: AccountLimits, levels: SlotCounts, most: int) -> dict[str, object]:
+    """Describes the callers that have a ceiling of slots, the fullest first; nothing where none has."""
+    if account.callers is None or not account.callers.limited:
+        return {}
+    rows = [
+        {
+            "caller": name,
+            **count_in_flight(levels, counter),
+            "ceiling": ceiling,
+            "oldest_seconds": round(levels.oldest_seconds(counter), 3),
+        }
+        for name, counter, ceiling in account.callers.list_ceilings(levels.in_use)
+    ]
+    rows.sort(key=_sort_callers)
+    return {"callers": rows[:most], "callers_left_out": max(0, len(rows) - most)}
+
+
+def _sort_callers(row: dict[str, Any]) -> tuple[float, str]:
+    return -row["in_flight"] / max(row["ceiling"], 1), row["caller"]
 
 
 def _running(account: AccountLimits, held: dict[str, int]) -> dict[str, int]:

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ..counters.base import SharedState, SlotCounts
+from ..policy.caller_limits import CALLER_CONCURRENCY
 from ..policy.counter_names import split_counter
 from ..policy.limits import Limits
 from ..queue.base import StoreError
@@ -219,6 +220,11 @@ def _list_limits(limits: Limits, levels: SlotCounts) -> Iterator[Row]:
         ):
             if is_near(in_use := levels.in_use(counter), ceiling):
                 yield {"limit": limit, "account": name, "function": None, "in_use": in_use, "ceiling": ceiling}
+        if account.callers is not None:
+            for caller, counter, ceiling in account.callers.list_ceilings(levels.in_use):
+                if is_near(in_use := levels.in_use(counter), ceiling):
+                    row = {"limit": CALLER_CONCURRENCY, "account": name, "function": None, "caller": caller}
+                    yield row | {"in_use": in_use, "ceiling": ceiling}
     for counter, in_use in levels.counts().items():
         name, function = split_counter(counter)
         if function is None or name not in accounts:

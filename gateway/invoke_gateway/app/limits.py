@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from math import inf
 from typing import NamedTuple
 
+from ..policy.caller_limits import CallerLimits
 from ..policy.control.state import (
     NOTHING,
     ControlState,
@@ -25,6 +26,7 @@ from ..policy.payloads.payload import PayloadQuotas
 from ..policy.permissions.permissions import Permissions
 from ..settings import Account, FunctionSettings, Settings
 from ..upstream.forward import ResponseQuotas
+from .caller_limits import make_caller_limits
 from .permissions import make_permissions
 
 NOTHING_SET = ControlState()
@@ -90,6 +92,7 @@ def make_limits(
     """
 
     joined = overlay(control, followed)
+    callers = make_caller_limits(settings)
 
     def make(account: str, limits: Account) -> AccountLimits:
         return _make_account(
@@ -105,6 +108,7 @@ def make_limits(
                 for name, function in followed.functions(account).items()
                 if function.provisioned and not control.function(account, name).provisioned
             ),
+            callers,
         )
 
     accounts = dict(settings.accounts)
@@ -214,6 +218,7 @@ def _make_account(
     control_revision: str,
     set_by_api: frozenset[str],
     provisioned_by_backend: frozenset[str],
+    callers: Mapping[str, CallerLimits],
 ) -> AccountLimits:
     provisioned = {name: set_here.provisioned for name, set_here in control.items() if set_here.provisioned}
     in_file = {
@@ -248,6 +253,7 @@ def _make_account(
         provisioned_by_backend=provisioned_by_backend,
         allocated_until=allocated_until,
         control_revision=control_revision,
+        callers=callers,
     )
 
 

@@ -24,8 +24,8 @@ _OLD = 3.0  # seconds: the store is read for every request, so older sums mean t
 def limits(ctx: click.Context, admin: Address, once: bool, as_json: bool) -> None:
     """Watch what a running gateway counts.
 
-    Of each account: all, the unreserved pool, then its functions with their provisioned versions; in flight,
-    ceiling, who set it, the age of the oldest call, and throttles by reason.
+    Of each account: all, the unreserved pool, then its functions with their provisioned versions, and the callers
+    that have a limit; in flight, ceiling, who set it, the age of the oldest call, and throttles by reason.
     """
     client, console = open_client(admin), make_console()
     try:
@@ -101,10 +101,16 @@ def _add_account(table: RowTable, account: dict[str, Any], *, is_shared: bool) -
             (Text(), _name_version(version), version, version.get("ceiling"))
             for version in function.get("provisioned", ())
         ]
+    for caller in account.get("callers", ()):
+        rows.append(
+            (Text(), Text(f"caller: {caller.get('caller', '')}", style="italic"), caller, caller.get("ceiling"))
+        )
     for row in rows:
         _add_row(table, *row, is_shared=is_shared)
     if left_out := account.get("functions_left_out", 0):
         table.add_row("", Text(f"and {left_out} more", style="dim"))
+    if left_out := account.get("callers_left_out", 0):
+        table.add_row("", Text(f"and {left_out} more callers", style="dim"))
     table.add_section()
 
 

@@ -156,6 +156,7 @@ def _describe_full(row: dict[str, Any], *, has_accounts: bool) -> str:
     names = {
         "concurrent_executions": f"account {account}",
         "unreserved_concurrent_executions": f"unreserved pool of account {account}",
+        "caller_concurrent_executions": f"caller {row.get('caller')}{f' in account {account}' if has_accounts else ''}",
         "reserved_concurrent_executions": f"{row['function']}{f' of account {account}' if has_accounts else ''}",
     }
     share = "full" if in_use >= ceiling else f"{in_use * 100 // ceiling} %"

@@ -9,6 +9,7 @@ _POOL = "/unreserved"
 _FUNCTION = "/function/"
 _PROVISIONED = "/provisioned/"
 _ON_DEMAND = "/on-demand/"
+_CALLER = "/caller/"
 
 
 class CounterName(NamedTuple):
@@ -65,13 +66,25 @@ def counter_of(account: str, function: str | None) -> str:
 
 def caller_bucket(account: str, access_key_id: str | None) -> str:
     """Returns the bucket of a caller's rate. All callers without a known key share one."""
-    return f"{account}/caller/{access_key_id or ''}"
+    return f"{account}{_CALLER}{access_key_id or ''}"
+
+
+def caller_counter(account: str, caller: str) -> str:
+    """Returns the counter of the slots of a caller: an ARN, or an access key id."""
+    return f"{account}{_CALLER}{caller}"
+
+
+def caller_of(name: str) -> str | None:
+    """Returns the caller of a counter or a bucket; None for others, and for the bucket of unknown callers."""
+    _, kind, caller = _split(name)
+    return (caller or None) if kind == _CALLER else None
 
 
 def split_counter(counter: str) -> CounterName:
-    """Takes a counter apart. The counters of a function's lanes are the function's."""
+    """Takes a counter apart. The counters of a function's lanes are the function's; those of callers are of no
+    function."""
     account, kind, name = _split(counter)
-    if not name:
+    if not name or kind == _CALLER:
         return CounterName(account, None)
     return CounterName(account, name.partition("/")[0] if kind == _PROVISIONED else name)
 

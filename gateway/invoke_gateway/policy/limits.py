@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 
 from ..invocation import Caller
 from ..refusals import Refusal
+from .caller_limits import CALLER_RATE, CallerLimits, CallerRules, keep_rate
 from .concurrency import (
     OWN,
     Claim,
@@ -75,7 +76,6 @@ class FunctionLimits(NamedTuple):
 
 
 _UNLIMITED = FunctionLimits()
-_CALLER_RATE = "caller_requests_per_second"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +98,7 @@ class AccountLimits:
     allocated_until: configurations that were changed after this time are not allocated yet (seconds since the epoch)
     successor: the limits that have replaced these; None while these are in force
     control_revision: the revision of the shared control state that these limits contain
+    callers: the callers that the settings name, with their limits; None where they name none
     """
 
     __slots__ = (
@@ -109,6 +110,7 @@ class AccountLimits:
         "account",
         "account_counter",
         "caller_requests_per_second",
+        "callers",
         "concurrent_executions",
         "control_revision",
         "functions",
@@ -143,6 +145,7 @@ class AccountLimits:
         provisioned_by_backend: frozenset[str] = frozenset(),
         allocated_until: float = inf,
         control_revision: str = "",
+        callers: Mapping[str, CallerLimits] | None = None,
     ) -> None:
         self.account = account
         self.set_by_api = set_by_api
@@ -156,6 +159,7 @@ class AccountLimits:
         self.functions: Mapping[str, FunctionLimits] = functions or {}
         self.requests_per_second = requests_per_second
         self.caller_requests_per_second = caller_requests_per_second
+        self.callers = CallerRules(account, callers, caller_requests_per_second) if callers else None
         self.reserved_concurrent_executions = sum(
             limits.reserved_concurrent_executions or 0 for limits in self.functions.values()
         )
@@ -241,10 +245,8 @@ class AccountLimits:
         return Plan(self.account, label, self._function_prefix + name, lanes, rule.rates, self, qualifier)
 
     def renew(self, plan: Plan) -> Plan:
-        """Returns a plan of this table by the limits that are in force now.
-
-        The caller's own rate stays as it is. A plan that takes no tokens takes none then either.
-        """
+        """Returns a plan of this table by the limits that are in force now, also those of its caller. A plan that takes
+        no tokens takes none then either."""
         table = self
         while table.successor is not None:
             table = table.successor.of(self.account)
@@ -253,8 +255,7 @@ class AccountLimits:
         renewed = table.plan(plan.function_counter.removeprefix(self._function_prefix), plan.qualifier)
         if plan.tokens != "all":
             return without_rates(renewed) if plan.tokens == "lanes" else without_tokens(renewed)
-        kept = tuple(rate for rate in plan.rates if rate.limit == _CALLER_RATE)
-        return replace(renewed, rates=(*renewed.rates, *kept)) if kept else renewed
+        return keep_rate(plan, renewed) if table.callers is None else table.callers.renew(plan, renewed)
 
     def pool_plan(self) -> Plan:
         """Returns the plan of a slot of the unreserved pool itself, without a function."""
@@ -263,8 +264,10 @@ class AccountLimits:
         return Plan(self.account, OTHER, self.pool_counter, (Lane("unreserved", (pool, account)),), (), self)
 
     def plan_for(self, name: str, access_key_id: str | None, qualifier: str | None = None) -> Plan:
-        """Returns the plan with the caller's own rate, if there is one."""
+        """Returns the plan with the limits of the caller, if it has some."""
         plan = self.plan(name, qualifier)
+        if self.callers is not None and self.callers.apply(plan, access_key_id):
+            return plan
         rate = self.caller_rate(access_key_id)
         return plan if rate is None else replace(plan, rates=(*plan.rates, rate))
 
@@ -273,7 +276,7 @@ class AccountLimits:
         if self.caller_requests_per_second is None:
             return None
         bucket = caller_bucket(self.account, access_key_id)
-        return RateClaim(bucket, self.caller_requests_per_second, Refusal.CALLER_RATE, _CALLER_RATE)
+        return RateClaim(bucket, self.caller_requests_per_second, Refusal.CALLER_RATE, CALLER_RATE)
 
     def _make_rules(self) -> tuple[Rule, dict[str, Rule]]:
         """Returns the rule of functions without limits of their own, and the rules of the others by name. A function
@@ -372,14 +375,19 @@ class Limits:
         self.accounts: dict[str, AccountLimits] = {**(named or {})}
         self.credentials: Mapping[str, str] = credentials or {}
         # Then it does not matter who calls, and nobody need find out.
-        self.is_one_for_all = not self.accounts and default.caller_requests_per_second is None
+        is_caller_limited = default.callers is not None and default.callers.has_limits
+        self.is_one_for_all = not self.accounts and default.caller_requests_per_second is None and not is_caller_limited
 
     def of(self, account: str | None) -> AccountLimits:
         return self.accounts.get(account, self.default) if account is not None else self.default
 
     def knows(self, caller: Caller) -> bool:
         """Returns whether the settings name this caller, so that the caller may have a rate of its own."""
-        return caller.access_key_id in self.credentials or caller.account in self.accounts
+        return (
+            caller.access_key_id in self.credentials
+            or caller.account in self.accounts
+            or (self.default.callers is not None and caller.access_key_id in self.default.callers)
+        )
 
     def supersede(self, before: Limits) -> None:
         """Replaces the limits that were in force before. Plans of theirs are renewed before they take a slot."""

@@ -10,6 +10,7 @@ from .totals import FunctionCounts
 
 _BY_ACCOUNT = ("account",)
 _BY_FUNCTION = ("account", "function")
+_BY_CALLER = ("account", "caller")
 
 
 def list_functions(functions: list[tuple[tuple[str, str], FunctionCounts]]) -> Iterator[Family]:
@@ -93,6 +94,19 @@ def list_accounts(accounts: list[AccountLimits], held: Mapping[str, int]) -> Ite
             for account in accounts
         ),
     )
+    callers = [row for account in accounts for row in _list_callers(account, held)]
+    yield gauge(
+        "caller_concurrent_executions",
+        "Invocations in flight of a caller that has concurrent_executions in the settings.",
+        _BY_CALLER,
+        ((key, in_use) for key, in_use, _ in callers),
+    )
+    yield gauge(
+        "caller_concurrent_executions_limit",
+        "Slots that a caller may use at once, where the settings have a limit.",
+        _BY_CALLER,
+        ((key, ceiling) for key, _, ceiling in callers),
+    )
     provisioned = [row for account in accounts for row in _sum_provisioned(account, held)]
     yield gauge(
         "allocated_provisioned_concurrent_executions",
@@ -112,6 +126,13 @@ def list_accounts(accounts: list[AccountLimits], held: Mapping[str, int]) -> Ite
         _BY_FUNCTION,
         ((key, busy / allocated) for key, busy, allocated in provisioned if allocated),
     )
+
+
+def _list_callers(account: AccountLimits, held: Mapping[str, int]) -> Iterator[tuple[tuple[str, str], int, int]]:
+    """Lists the limited callers with their slots in use and their ceilings. Their names are those of the settings."""
+    if account.callers is not None:
+        for name, counter, ceiling in account.callers.list_ceilings(lambda counter: held.get(counter, 0)):
+            yield (account.account, name), held.get(counter, 0), ceiling
 
 
 def _sum_provisioned(account: AccountLimits, held: Mapping[str, int]) -> Iterator[tuple[tuple[str, str], int, int]]:

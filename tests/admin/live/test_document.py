@@ -7,6 +7,7 @@ import pytest
 from invoke_gateway.admin.json_documents import encode
 from invoke_gateway.admin.live.document import MOST_REFUSALS, MOST_REFUSING
 from invoke_gateway.admin.live.query import MOST_ROWS, LiveQuery
+from invoke_gateway.policy.caller_limits import CallerLimits
 from invoke_gateway.policy.limits import AccountLimits, FunctionLimits
 from tests.admin.live.cases import FEW, REASON, Case, Shared
 
@@ -152,3 +153,19 @@ async def test_counters_in_memory_have_nothing_of_other_gateways() -> None:
     assert document["shared"] is None
     assert "in_flight_here" not in document["accounts"][0]
     assert "in_flight_here" not in document["functions"][0]
+
+
+async def test_callers_with_a_limit_are_shown_fullest_first_and_only_so_many() -> None:
+    callers = {f"AKIA{number:02}": CallerLimits(f"AKIA{number:02}", "111122223333", 9) for number in range(12)}
+    callers |= {"ALICE": CallerLimits("alice", "111122223333", 2), "OFF": CallerLimits("off", "111122223333", 0)}
+    case = Case(AccountLimits("111122223333", 5, callers=callers))
+    await case.counters.acquire(case.limits.of("111122223333").plan_for("f", "ALICE"))
+    default, named = (await case.ask())["accounts"]
+    assert "callers" not in default
+    assert named["callers"][0] | {"oldest_seconds": 0} == {
+        "caller": "alice",
+        "in_flight": 1,
+        "ceiling": 2,
+        "oldest_seconds": 0,
+    }
+    assert (len(named["callers"]), named["callers_left_out"]) == (10, 4)

@@ -15,7 +15,7 @@ from ...counters.base import SharedState, SlotCounts
 from ...policy.counter_names import split_counter
 from ...policy.limits import OTHER, AccountLimits, Limits
 from ...telemetry.totals import Totals
-from ..limits import Everywhere, count_in_flight, describe_function
+from ..limits import Everywhere, count_in_flight, describe_callers, describe_function
 from .episodes import Episodes
 from .last_minute import RecentActivity
 from .query import MINUTES, LiveQuery
@@ -23,6 +23,7 @@ from .refusal_samples import RefusalSamples
 from .sparklines import STEPS, Sparklines
 
 MOST_ACCOUNTS = 20
+MOST_CALLERS = 10
 MOST_REFUSALS = 20
 MOST_REFUSING = 5
 
@@ -254,6 +255,7 @@ class LiveView:
                 "ceiling": account.unreserved_concurrent_executions,
                 "holds": holds.get(account.pool_counter, 0),
             },
+            **describe_callers(account, levels, MOST_CALLERS),
             "throttles": snapshot.throttles_by_account[account.account],
             "throttles_of_others": dict(others),
             "history": history(account.account_counter),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from hashlib import sha1
 
+from ...policy.caller_limits import CallerRules
 from ...policy.limits import AccountLimits, Limits
 
 _REVISION = "control state "
@@ -31,9 +32,17 @@ def describe_limits(limits: AccountLimits) -> str:
         f"{limits.reserved_concurrent_executions} reserved",
         f"{count} functions with limits ({digest.hexdigest()[:8]})",
     ]
+    if limits.callers is not None and limits.callers.has_limits:
+        parts.append(_describe_callers(limits.callers))
     if limits.control_revision:
         parts.append(f"{_REVISION}{limits.control_revision}")
     return ", ".join(parts)
+
+
+def _describe_callers(callers: CallerRules) -> str:
+    limits = sorted(f"{one.name} {one.concurrent_executions} {one.requests_per_second}" for one in callers.named())
+    digest = sha1("\n".join(limits).encode(), usedforsecurity=False)
+    return f"{len(limits)} callers with limits ({digest.hexdigest()[:8]})"
 
 
 def _revision_in(digest: str) -> str:

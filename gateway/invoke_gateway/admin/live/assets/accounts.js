@@ -54,7 +54,9 @@ function makeAccount() {
   });
   const foot = make("p", "foot-of");
   foot.append(parts.footText = make("span"), parts.throttles = make("span", "throttles"), parts.peak = make("span"));
-  parts.more.append(legend, foot);
+  parts.callers = make("ul", "callers");
+  parts.callers.setAttribute("aria-label", "Callers with a limit");
+  parts.more.append(legend, parts.callers, foot);
   toggles(parts.button, parts.more);
   toggles(parts.help, parts.explained);
   card.append(name, load, left, claimed, past, parts.explained, parts.more);
@@ -88,12 +90,23 @@ function drawAccount(parts, account, update) {
   [numbers[0], idle, numbers[4], account.holds, others[0] + others[1], free].forEach((number, index) => say(parts.legend[index].number, count.format(number)));
   parts.legend[3].item.hidden = !account.holds;
   parts.legend[4].item.hidden = !isShared;
+  drawCallers(parts.callers, account);
   const unnamed = Object.values(account.throttles_of_others).reduce((sum, number) => sum + number, 0);
   const throttled = Object.keys(account.throttles).length > 0;
   say(parts.footText, throttled ? `Throttled ${isShared ? "here " : ""}since the start${unnamed ? ` (${count.format(unnamed)} of functions without metrics)` : ""}:` : "Nothing throttled since the start.");
   const minutes = Math.round(update.steps * update.step_seconds / 60);
   say(parts.peak, account.history.length ? `Highest in flight ${isShared ? "here " : ""}in the last ${minutes} minutes: ${count.format(Math.max(0, ...account.history))}.` : "");
   drawThrottles(parts.throttles, account.throttles, false);
+}
+function drawCallers(list, account) {
+  const callers = account.callers || [], left = account.callers_left_out || 0;
+  draft(list, [...callers.map(() => undefined), ...(left ? [`and ${plural(left, "more caller")}`] : [])], () => make("li"));
+  callers.forEach((caller, index) => {
+    const item = list.children[index], how = caller.ceiling ? state(caller.in_flight, caller.ceiling) : "ok";
+    say(item, `${caller.caller} ${count.format(caller.in_flight)} / ${count.format(caller.ceiling)}${caller.ceiling ? how === "ok" ? "" : " " + how : " off"}`);
+    setClass(item, how === "ok" ? "" : "is-" + how);
+  });
+  list.hidden = !callers.length;
 }
 function drawThrottles(box, throttles, isOff) {
   const reasons = Object.keys(throttles).sort();

@@ -63,7 +63,7 @@ function draft(parent, texts, makeItem) {
 const BY_LIMIT = {
   concurrent_executions: "account full", unreserved_concurrent_executions: "pool full", reserved_concurrent_executions: "reservation full",
   requests_per_second: "account rate", function_requests_per_second: "function rate", caller_requests_per_second: "caller rate",
-  on_demand_concurrent_executions: "on-demand full", scaling_rate: "scaling rate",
+  on_demand_concurrent_executions: "on-demand full", scaling_rate: "scaling rate", caller_concurrent_executions: "caller full",
 };
 const BY_REASON = {
   ConcurrentInvocationLimitExceeded: "pool full", ReservedFunctionConcurrentInvocationLimitExceeded: "reservation full",

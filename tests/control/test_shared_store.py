@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -26,6 +27,8 @@ class Documents:
         self.stored = {"1" * 12: ControlDocument(), "2" * 12: ControlDocument()}
         self.others: list[dict[str, FunctionControl]] = []
         self.is_away = False
+        self.failing: list[str] = []  # each replace of these accounts fails
+        self.away_after = math.inf  # so many replaces
         self.refused: list[str] = []
         self.confirmed: list[tuple[str, str]] = []
         self.on_stale: Callable[[], None] = list
@@ -53,7 +56,11 @@ class Documents:
         return self.stored[account]
 
     async def replace(self, account: str, known: ControlDocument, document: str) -> ControlDocument:
+        self.is_away = self.is_away or self.away_after <= 0
+        self.away_after -= 1
         self.check()
+        if account in self.failing:
+            raise StoreUnavailable("its node is down")
         if self.others:
             self.write(account, encode_functions(self.others.pop(0)), "other")
         return self.stored[account] if self.stored[account] != known else self.write(account, document, "own")
@@ -125,6 +132,58 @@ async def test_a_change_without_the_store_fails_with_the_cause_and_changes_nothi
     assert (store.state, adopted) == (ControlState(), [])
     documents.is_away = False
     assert (await store.change(set_five("f"))) == store.state
+    await store.close()
+
+
+def set_both(state: ControlState) -> ControlState:
+    return set_five("f", TWO)(set_five("f", ONE)(state))
+
+
+@pytest.mark.parametrize("failing", [ONE, TWO])
+async def test_a_change_of_two_accounts_of_which_one_fails_is_taken_back(documents: Documents, failing: str) -> None:
+    store, adopted = await open_store(documents)
+    await store.change(lambda state: state.with_function(ONE, "g", FIVE))
+    documents.failing = [failing]
+    with pytest.raises(ControlStoreError, match="are unavailable: its node is down"):
+        await store.change(set_both)
+    assert store.state.accounts == {ONE: {"g": FIVE}}
+    assert adopted[-1].accounts == {ONE: {"g": FIVE}}
+    assert '"f"' not in documents.stored[ONE].document + documents.stored[TWO].document
+    documents.failing = []
+    made = await store.change(set_both)
+    assert isinstance(made, ControlState)
+    assert made.accounts == {ONE: {"g": FIVE, "f": FIVE}, TWO: {"f": FIVE}}
+    await store.close()
+
+
+async def test_a_store_that_fails_in_the_middle_leaves_an_error_that_names_what_is_set(documents: Documents) -> None:
+    store, adopted = await open_store(documents)
+    documents.away_after = 1
+    with pytest.raises(ControlStoreError) as raised:
+        await store.change(set_both)
+    (is_set,) = store.state.accounts
+    other = TWO if is_set == ONE else ONE
+    assert f"The values of account {is_set} are set, and those of {other} perhaps." in str(raised.value)
+    assert adopted[-1] == store.state, "what is set is in force"
+    await store.close()
+
+
+async def test_a_race_that_is_lost_for_one_account_keeps_nothing_of_the_others(documents: Documents) -> None:
+    store, _ = await open_store(documents)
+    first: list[str] = []
+    replace = documents.replace
+
+    async def lose_the_second(account: str, known: ControlDocument, document: str) -> ControlDocument:
+        first.append(account)
+        if len(first) == 2:
+            documents.others = [{"other": FIVE}]
+        return await replace(account, known, document)
+
+    documents.replace = lose_the_second  # type: ignore[method-assign]  # another gateway is first there
+    refusal = ControlRefusal(NOT_KEPT, text="no")
+    made = await store.change(lambda state: refusal if "other" in str(state) else set_both(state))
+    assert made is refusal
+    assert store.state.accounts == {first[1]: {"other": FIVE}}
     await store.close()
 
 

@@ -69,6 +69,7 @@ def import_file(ctx: click.Context, file: Path, account: str | None, as_json: bo
 
     FILE is what `control export` prints, as YAML or JSON. Each value is set by its operation of Lambda, with the same
     checks. If one is refused, nothing is set, and every mistake is printed. Values that FILE does not name are kept.
+    If a shared store fails in the middle, the error names the accounts whose values are set.
     """
     document = read_file(file, account)
     try:

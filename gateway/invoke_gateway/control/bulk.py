@@ -1,7 +1,7 @@
 """Sets many values in one change, by the operations themselves, and drops all values of a function.
 
 The operations run one by one on a copy of the state. If all succeed, the copy becomes the state. So a document is set
-whole or not at all, and each of its mistakes is reported.
+whole or not at all, and each of its mistakes is reported. (A shared store that fails in the middle: `shared_store`.)
 """
 
 from __future__ import annotations

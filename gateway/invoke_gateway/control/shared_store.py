@@ -213,19 +213,49 @@ class SharedControlStore(MemoryControlStore):
             await asyncio.to_thread(self._copy.write, state)
 
     async def _replace(self, made: ControlState) -> bool:
-        """Writes what differs. Returns False where another gateway was first."""
-        for account in {*made.accounts, *self._state.accounts}:
-            functions = made.functions(account)
-            if functions == self._state.functions(account):
-                continue
+        """Writes what differs, account by account, as they may lie on different servers. Returns False where another
+        gateway was first. Where one cannot be written, those before are written back."""
+        before, written = self._state, list[str]()
+        changed = [
+            name for name in {*made.accounts, *before.accounts} if made.functions(name) != before.functions(name)
+        ]
+        for account in changed:
             if account in self._unreadable:
                 raise ControlStoreError(self._unreadable[account])
-            document = encode_functions(functions)
-            stored = await self._documents.replace(account, self._known(account), document)
-            self._keep(account, stored)
-            if stored.document != document:
+        for account in changed:
+            try:
+                is_written = await self._write(account, made)
+            except StoreUnavailable as error:
+                left = await self._write_back(written, before)
+                if not left:
+                    raise
+                raise ControlStoreError(
+                    f"The shared counters at {self.where} became unavailable: {error}. The values of account "
+                    f"{', '.join(left)} are set, and those of {account} perhaps. Check the store, and try again."
+                ) from error
+            if not is_written:
+                await self._write_back(written, before)
                 return False
+            written.append(account)
         return True
+
+    async def _write(self, account: str, state: ControlState) -> bool:
+        """Replaces the document of one account. Returns False where another gateway was first."""
+        document = encode_functions(state.functions(account))
+        stored = await self._documents.replace(account, self._known(account), document)
+        self._keep(account, stored)
+        return stored.document == document
+
+    async def _write_back(self, written: list[str], before: ControlState) -> list[str]:
+        """Writes the earlier values of accounts. Returns those that keep the new ones."""
+        left = []
+        for account in written:
+            try:
+                if not await self._write(account, before):
+                    left.append(account)
+            except StoreUnavailable:
+                left.append(account)
+        return left
 
     def _known(self, account: str) -> ControlDocument:
         return self._kept.get(account, NOTHING_KEPT)

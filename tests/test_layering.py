@@ -61,6 +61,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "__init__",
         "chaos.command",
         "policy.os_text",
+        "policy.permissions.question",
         "secret_source",
         "server",
         "settings",

@@ -52,6 +52,10 @@ class QueueFailed(AdminRequestFailed):
     """Reports events that could not be listed, or an action on them that failed."""
 
 
+class PermissionUndecided(AdminRequestFailed):
+    """Reports a question about a permission that the gateway did not answer."""
+
+
 class ControlFailed(AdminRequestFailed):
     """Reports values of control operations that could not be read, set or dropped.
 
@@ -199,6 +203,10 @@ class AdminClient:
 
     def drop_held_events(self, origin: str | None) -> dict[str, Any]:
         return self._fetch(QueueFailed, "/queue/held", "dropped", method="DELETE", query={"origin": origin})
+
+    def fetch_permission(self, **question: object) -> dict[str, Any]:
+        """Returns whether a caller may do something, and why. Raises `PermissionUndecided`."""
+        return self._fetch(PermissionUndecided, "/permissions", "allowed", "statements", query=question)
 
     # What control operations have set. Each method raises `ControlFailed`.
 

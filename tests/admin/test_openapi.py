@@ -91,6 +91,20 @@ def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         yield admin
 
 
+@pytest.fixture(scope="module")
+def verified(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The admin port of a gateway that verifies signatures."""
+    folder = tmp_path_factory.mktemp("verified")
+    secret = folder / "secret"
+    secret.write_text("wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
+    secret.chmod(0o600)
+    alice = {"secret": f"file:{secret}", "arn": "arn:aws:iam::111122223333:user/alice"}
+    file = folder / "gateway.json"
+    file.write_text(json.dumps({"signatures": "verify", "callers": {"AKIAIOSFODNN7EXAMPLE": alice}}))
+    with serving(folder, "--config", str(file)) as (_, admin):
+        yield admin
+
+
 def test_the_document_is_valid_openapi() -> None:
     validate(DOCUMENT)
 

@@ -24,6 +24,7 @@ from ..admin.live.queue_watch import QueueWatch
 from ..admin.live.sampling import Samples
 from ..admin.live.sparklines import Sparklines
 from ..admin.live.stream import LiveReader, LiveStream
+from ..admin.permissions import PermissionEndpoint
 from ..admin.queue import QueueEndpoint
 from ..admin.readiness import Readiness
 from ..admin.status import StatusEndpoint
@@ -34,6 +35,7 @@ from ..control.bulk import BulkOperations
 from ..counters.base import Counters
 from ..policy.fault_script import FaultScripts
 from ..policy.limits import Limits
+from ..policy.permissions.permissions import Permissions
 from ..settings import Address, Settings
 from ..store.store_name import name_store
 from ..telemetry.exposition import Family
@@ -62,6 +64,7 @@ class GatewayAdmin:
         counters: Counters,
         shared: SharedCounters | None,
         limits: Callable[[], Limits],
+        permissions: Callable[[], Permissions | None],
         totals: Totals,
         buffers: Buffers,
         pool: Pool,
@@ -77,6 +80,7 @@ class GatewayAdmin:
         credentials: CredentialKeeper | None,
     ) -> None:
         self._counters = counters
+        self._permissions = PermissionEndpoint(permissions, is_secure=settings.tls is not None)
         self._bulk = bulk
         self._credentials = credentials
         self._shared = shared
@@ -180,6 +184,7 @@ class GatewayAdmin:
                 *faults.routes(),
                 *QueueEndpoint(self._events.local_queue).routes(),
                 *ControlEndpoint(self._bulk, find_account=self._find_account).routes(),
+                *self._permissions.routes(),
             ],
             live_stream=self.live_stream,
             refusals=self._last_refusals,

@@ -138,6 +138,7 @@ class Gateway:
             counters=self.counters,
             shared=self.shared,
             limits=lambda: self.tables.limits,
+            permissions=lambda: self.tables.permissions,
             totals=self.totals,
             buffers=self.buffers,
             pool=self.pool,

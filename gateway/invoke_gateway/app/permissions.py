@@ -35,6 +35,7 @@ def make_permissions(settings: Settings, control: ControlState) -> Permissions |
         callers=dict(_list_callers(settings)),
         functions=functions,
         default_account=DEFAULT_ACCOUNT,
+        access_keys={key: entry.arn for key, entry in settings.callers.items() if entry.arn is not None},
     )
 
 

@@ -27,6 +27,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "invoke-gateway limits --once",
         "invoke-gateway limits --json --admin 10.0.0.7:9002",
     ),
+    "may": (
+        "invoke-gateway may AKIAIOSFODNN7EXAMPLE checkout:prod --config gateway.yaml",
+        "invoke-gateway may arn:aws:iam::111122223333:user/alice checkout --source-ip 192.0.2.7 --config gateway.yaml",
+        "invoke-gateway may AKIAIOSFODNN7EXAMPLE checkout --operation PutFunctionConcurrency --admin 127.0.0.1:9002",
+    ),
     "control": ("invoke-gateway control export", "invoke-gateway control reset checkout"),
     "control export": (
         "invoke-gateway control export > control.yaml",

@@ -26,6 +26,7 @@ COMMANDS = (
     "hold",
     "in-flight",
     "limits",
+    "may",
     "prove",
     "queue",
     "release",

@@ -46,7 +46,7 @@ def keep_token(ctx: click.Context, parameter: click.Parameter, value: str | None
         ctx.meta[_TOKEN_FLAG] = f" --admin-token {value}"
 
 
-_token_option = click.option(
+token_option = click.option(
     "--admin-token",
     metavar="PLACE",
     envvar=TOKEN_VARIABLE,
@@ -67,7 +67,7 @@ _address_option = click.option(
 
 def admin_option(command: _Command) -> _Command:
     """Adds the options that name a running gateway: its admin listener, and its admin token."""
-    return _address_option(_token_option(command))
+    return _address_option(token_option(command))
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the gateway's answer as JSON.")

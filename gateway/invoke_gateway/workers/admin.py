@@ -92,6 +92,7 @@ class WorkersEndpoint:
             Route("/in-flight/{gateway}", self.release_gateway, methods=["DELETE"]),
             *RENAMED_ROUTES,
             Route("/control", self.control, methods=["GET", "POST", "DELETE"]),
+            Route("/permissions", self.permissions),
             Route("/workers", self.workers),
             Route("/workers/{number:int}/{what}", self.of_one),
         ]
@@ -122,6 +123,10 @@ class WorkersEndpoint:
         is_post = request.method == "POST"
         body = await read_body(request, *CONTROL_BODY, most_bytes=MOST_CONTROL_BYTES) if is_post else b""
         return await self._send_any(request, body)
+
+    async def permissions(self, request: Request) -> Response:
+        """Decides about a caller. All workers have the same policies."""
+        return await self._send_any(request, b"")
 
     async def workers(self, request: Request) -> Response:
         """Lists the workers: number, name in the store, process, seconds of service, calls in flight."""

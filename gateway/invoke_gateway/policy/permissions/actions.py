@@ -132,6 +132,7 @@ class RequestedAction(NamedTuple):
     is_resource_known: bool = True
 
 
+_ANY_FUNCTION = Function("*")
 UNKNOWN_OPERATION = RequestedAction(ANY_LAMBDA_ACTION, "*", is_resource_known=False)
 
 
@@ -201,6 +202,19 @@ def find_action(method: str, raw_path: bytes, query: bytes, *, region: str, acco
     return UNKNOWN_OPERATION
 
 
+def ask_operation(operation: str, function: Function, *, region: str, account: str) -> RequestedAction:
+    """Returns what an operation on a function asks for. Operations on no function are for `*`."""
+    place = _Place(region, account)
+    action = name_action(operation)
+    route = next((route for group in _ROUTES.values() for route in group if route.operation == operation), None)
+    if route is not None and operation == "CreateFunction":
+        return RequestedAction(action, place.make_arn("function:*"), is_resource_known=False)
+    if route is None or (route.segments[0] == "functions" and len(route.segments) > 1):
+        arn = name_function(function, region=region, account=account)
+        return RequestedAction(action, arn, function.account)
+    return RequestedAction(action, "*")
+
+
 def _match(wanted: tuple[str, ...], segments: list[str]) -> list[str] | None:
     """Returns the variable parts of a path, decoded; None where it is another path."""
     variables = []
@@ -226,7 +240,7 @@ def _find_resource(route: _Route, variables: list[str], parameters: dict[str, st
     action = name_action(route.operation)
     match route.segments[0]:
         case "functions" if route.operation == "CreateFunction":
-            return RequestedAction(action, place.make_arn("function:*"), is_resource_known=False)
+            return ask_operation(route.operation, _ANY_FUNCTION, region=place.region, account=place.account)
         case "functions" if variables:
             return _find_function(action, variables[0], parameters.get("Qualifier"), place)
         case "event-source-mappings" if variables:

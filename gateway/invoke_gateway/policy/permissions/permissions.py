@@ -46,6 +46,7 @@ class Permissions:
     """Decides accesses.
 
     callers: by ARN
+    access_keys: the ARN of each access key
     functions: the statements of resource-based policies, by account and by name of the function
     default_account: the name of the account that stands for all that are not named
     """
@@ -57,9 +58,11 @@ class Permissions:
         callers: Mapping[str, CallerIdentity],
         functions: Mapping[str, Mapping[str, tuple[Statement, ...]]],
         default_account: str,
+        access_keys: Mapping[str, str] | None = None,
     ) -> None:
         self.region = region
         self._callers = dict(callers)
+        self.access_keys: Mapping[str, str] = access_keys or {}
         self._most_callers = len(callers) + _MOST_KEPT
         self._functions = functions
         self._default = functions.get(default_account, {})

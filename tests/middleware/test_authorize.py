@@ -180,6 +180,13 @@ def test_across_accounts_both_policies_must_allow(started: Gateway) -> None:
         assert text == start_of(BOB, function) + end
 
 
+def test_logs_of_another_account_are_refused(started: Gateway) -> None:
+    text = denial_after(started, "AKIABOB", FunctionName=f"{HERE}:checkout", LogType="Tail")
+    assert text == "Cross-account log access is not allowed"
+    with client_of(started, "AKIABOB") as client:
+        assert client.invoke(FunctionName="own", LogType="Tail", Payload=b"{}")["StatusCode"] == 200
+
+
 # ---- other operations ------------------------------------------------------------------------------------------
 
 

@@ -17,6 +17,8 @@ from ..policy.permissions.decision import AccessDecision, AccessRequest, describ
 from ..policy.permissions.permissions import CallerIdentity, Permissions
 from ..refusals import Refusal
 
+_NO_LOGS = "Cross-account log access is not allowed"
+
 
 class PermissionCheck:
     """Decides what a verified caller requests.
@@ -45,7 +47,11 @@ class PermissionCheck:
         request, decision = self._decide(permissions, caller, exchange, scope)
         if not decision.is_allowed:
             exchange.refuse(Refusal.ACCESS_DENIED, text=describe_denial(request, decision))
-        return decision.is_allowed
+            return False
+        if request.account != caller.principal.account and exchange.headers.get(b"x-amz-log-type") == b"Tail":
+            exchange.refuse(Refusal.ACCESS_DENIED, text=_NO_LOGS)
+            return False
+        return True
 
     def _decide(
         self, permissions: Permissions, caller: CallerIdentity, exchange: Exchange, scope: Scope

@@ -87,10 +87,18 @@ class SettingsWatch:
 
     before: the bytes in force
     changed: is set when the file has other bytes
+    others_have_changed: returns whether a file that the settings name has changed
     """
 
-    def __init__(self, config: Path, before: bytes | None, changed: asyncio.Event) -> None:
+    def __init__(
+        self,
+        config: Path,
+        before: bytes | None,
+        changed: asyncio.Event,
+        others_have_changed: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._config = config
+        self._others_have_changed = others_have_changed
         self._before = before
         self._changed = changed
 
@@ -124,6 +132,8 @@ class SettingsWatch:
         after = read_bytes(self._config)
         if after is not None and after != self._before:
             self._before = after
+            self._changed.set()
+        if self._others_have_changed():
             self._changed.set()
 
 

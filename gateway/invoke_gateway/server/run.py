@@ -25,6 +25,7 @@ from ..telemetry.logs.log import CannotOpenLog, LogOptions, reopen_access_log, s
 from ..telemetry.logs.write_turn import make_lock_file
 from .admin_access import make_access, put_in_force
 from .http_server import serve_demo
+from .policy_files import PolicyFiles
 from .process import (
     ServingGateway,
     freeze_garbage,
@@ -199,9 +200,16 @@ async def _run(
         freeze_garbage()
         async with contextlib.AsyncExitStack() as stack:
             running = server.tasks.running
-            await stack.enter_async_context(running(partial(keep_reloading, server, reload, changed), "reload"))
+            policies = PolicyFiles(server.settings)
+
+            def read() -> Settings:
+                settings = reload()
+                policies.follow(settings)
+                return settings
+
+            await stack.enter_async_context(running(partial(keep_reloading, server, read, changed), "reload"))
             if server.settings.watch and config is not None:
-                watched = SettingsWatch(config, content, changed)
+                watched = SettingsWatch(config, content, changed, policies.have_changed)
                 await stack.enter_async_context(running(watched.keep_watching, "watch of the settings file"))
             await stop.wait()
         began = monotonic()

@@ -12,7 +12,7 @@ from invoke_gateway.settings.models.settings import Settings
 from invoke_gateway.settings.paths import join_key
 
 _MOST_SHOWN = 20  # changes; a generated file may change a million
-_TARGETS = frozenset({"dead_letter_queue", "on_success", "on_failure"})
+_TARGETS = frozenset({"dead_letter_queue", "on_success", "on_failure", "resource_policy"})
 _RESERVATION = "reserved_concurrent_executions"
 
 

@@ -73,7 +73,6 @@ def _read_arn(given: Given) -> Compare:
     return match_arn(pattern)
 
 
-@lru_cache(4096)
 def _parse_address(text: str) -> IPv4Address | IPv6Address | None:
     try:
         address = ip_address(text.partition("%")[0])
@@ -92,11 +91,12 @@ def _read_network(given: Given) -> Compare:
         return _never
     is_version_6 = isinstance(network, IPv6Network)
 
-    def compare(text: str, _: Principal) -> bool:
+    @lru_cache(1024)
+    def has(text: str) -> bool:
         address = _parse_address(text)
         return address is not None and isinstance(address, IPv6Address) is is_version_6 and address in network
 
-    return compare
+    return lambda text, _: has(text)
 
 
 def _parse_date(text: str) -> float | None:

@@ -73,6 +73,8 @@ class SignatureClaim(NamedTuple):
     scope: the credential without the access key id
     names: the signed headers, in order
     signed: the same as one text
+    template: the signed headers in their canonical form, with `%b` for each value
+    amz_names: the number of signed headers that begin with x-amz-
     """
 
     access_key_id: str
@@ -80,6 +82,8 @@ class SignatureClaim(NamedTuple):
     scope: bytes
     names: tuple[bytes, ...]
     signed: bytes
+    template: bytes
+    amz_names: int
 
 
 class Presigned(NamedTuple):
@@ -184,7 +188,10 @@ def make_claim(credential: bytes, signed: bytes, region: str) -> SignatureClaim 
     if b"host" not in names:
         return invalid("signed_headers", "'Host' must be a 'SignedHeader' in the AWS Authorization.")
     scope = credential[len(access_key_id) + 1 :]
-    return SignatureClaim(access_key_id.decode("latin-1"), day.decode(), scope, tuple(names), signed)
+    template = b"".join(b"%b:%%b\n" % name.replace(b"%", b"%%") for name in names)
+    amz_names = sum(name.startswith(b"x-amz-") for name in names)
+    access_key = access_key_id.decode("latin-1")
+    return SignatureClaim(access_key, day.decode(), scope, tuple(names), signed, template, amz_names)
 
 
 def names_signature(query: bytes) -> bool:

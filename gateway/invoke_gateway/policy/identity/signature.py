@@ -243,19 +243,21 @@ def _sign_headers(
 ) -> bytes | SignatureProblem:
     """Returns the signed headers in their canonical form. All x-amz-* headers that were sent must be signed."""
     names = claim.names
-    for name in headers:
-        if name.startswith(b"x-amz-") and name not in names:
-            text = f"There were headers present in the request which were not signed: {shorten(name)}."
-            return invalid("signed_headers", text)
-    signed = b""
-    for name in names:
-        value = headers.get(name)
-        if value is None:
-            text = f"'{shorten(name)}' is named as a SignedHeader, but it does not exist in the HTTP request."
-            return SignatureProblem("signed_headers", Refusal.INCOMPLETE_SIGNATURE, text)
-        if is_repeated:
-            value = b",".join(canonical_value(each) for other, each in lines if other == name)
-        elif b" " in value or b"\t" in value:
-            value = canonical_value(value)
-        signed += b"%b:%b\n" % (name, value)
-    return signed
+    try:
+        signed = claim.template % tuple([headers[name] for name in names])
+    except KeyError:
+        absent = next(name for name in names if name not in headers)
+        text = f"'{shorten(absent)}' is named as a SignedHeader, but it does not exist in the HTTP request."
+        return SignatureProblem("signed_headers", Refusal.INCOMPLETE_SIGNATURE, text)
+    # All that are signed were sent, so equal numbers mean that all that were sent are signed.
+    if b"\n".join([b"", *headers]).count(b"\nx-amz-") != claim.amz_names:
+        unsigned = next(name for name in headers if name.startswith(b"x-amz-") and name not in names)
+        text = f"There were headers present in the request which were not signed: {shorten(unsigned)}."
+        return invalid("signed_headers", text)
+    if is_repeated:
+        values = [b",".join(canonical_value(value) for name, value in lines if name == one) for one in names]
+    elif b" " in signed or b"\t" in signed:
+        values = [canonical_value(headers[name]) for name in names]
+    else:
+        return signed
+    return claim.template % tuple(values)

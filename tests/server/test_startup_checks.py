@@ -347,3 +347,51 @@ async def test_the_process_that_owns_the_control_state_is_found_by_check(tmp_pat
     assert found[0].message == f"The process {os.getpid()} owns the control state {store.path}"
     assert found[1], "beside the running gateway it is none"
     assert list(StartupChecks().find_obstacles(settings)) == []
+
+
+# ---- secrets of callers ---------------------------------------------------------------------------------------
+
+
+def callers(**entry: str) -> dict[str, Any]:
+    return {"signatures": "verify", "callers": {"AKIA": {"arn": "arn:aws:iam::111122223333:user/alice", **entry}}}
+
+
+@pytest.mark.parametrize(
+    ("entry", "key", "words"),
+    [
+        ({"secret": "env:NO_SUCH_SECRET"}, "callers.AKIA.secret", "the variable NO_SUCH_SECRET is not set"),
+        ({"secret": "file:{folder}/none"}, "callers.AKIA.secret", "cannot be read: No such file"),
+        ({"secret": "file:{folder}/open"}, "callers.AKIA.secret", "may be read or written by every user"),
+        ({"secret": "command:no-such-program"}, "callers.AKIA.secret", "'no-such-program' of the command is not found"),
+        ({"secret": "env:HOME", "session_token": "env:NO_SUCH"}, "callers.AKIA.session_token", "NO_SUCH is not set"),
+    ],
+)
+def test_check_and_serve_report_a_secret_that_cannot_be_read(
+    home: Path, entry: dict[str, str], key: str, words: str
+) -> None:
+    (home / "open").write_text("secret")
+    (home / "open").chmod(0o644)
+    settings = callers(**{name: text.format(folder=home) for name, text in entry.items()})
+    file = write(home, **settings)
+    checked = CliRunner().invoke(main, ["check", str(file)])
+    served = CliRunner().invoke(main, ["serve", "--config", str(file)])
+    for result in (checked, served):
+        text = " ".join(result.stderr.split())
+        assert result.exit_code == 2, result.output
+        assert f"{file}:" in text, "with its place"
+        assert key in text
+        assert words in text
+
+
+def test_check_does_not_run_the_command_that_serve_runs(home: Path) -> None:
+    mark = home / "ran"
+    settings = load(write(home, **callers(secret=f"command:touch {mark}")), find_more=StartupChecks().find_all)
+    assert not mark.exists()
+    (finding,) = find_mistakes(settings)
+    assert mark.exists()
+    assert finding.key == "callers.AKIA.secret"
+    assert "gives no secret of AKIA" in finding.message
+
+
+def test_with_signatures_off_no_secret_is_read(home: Path) -> None:
+    load(write(home, **{**callers(secret="env:NO_SUCH_SECRET"), "signatures": "off"}), find_more=find_mistakes)

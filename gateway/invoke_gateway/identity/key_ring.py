@@ -116,11 +116,11 @@ class KeyRing:
         """Reads the secrets again before they expire, and with `watches` when a file changes."""
         while True:
             self._changed.clear()
-            due = self._find_due()
+            due = self.find_due()
             if await self._wait(due):
                 await self.refresh()
 
-    def _find_due(self) -> float | None:
+    def find_due(self) -> float | None:
         """Returns the time at which secrets are read again (seconds since the epoch)."""
         now = self._clock()
         ends = [key.expires_at - EARLY_SECONDS for key in self.keys.values() if key.expires_at is not None]

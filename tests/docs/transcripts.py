@@ -51,6 +51,7 @@ CHANGING = (
     (r"(?<=<id>-)(\w+)-[0-9a-f]+(?=\")", r"\1-<time>"),
     (r"\bg-[0-9a-f]{8}\b", "<gateway>"),
     (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[.,]\d{3}Z?", "<time>"),
+    (r"\b\d{8}T\d{6}Z\b", "<time>"),
     (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}", "<time>"),
     (r"invoke-gateway \d+\.\d\S*", "invoke-gateway <version>"),
     (r"(?m)^date: .*$", "date: <time>"),

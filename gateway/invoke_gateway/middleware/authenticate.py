@@ -1,4 +1,4 @@
-"""Finds the caller and the account whose limits apply. A signature would be verified here; none is yet."""
+"""Finds the caller and the account whose limits apply, without a verification (`signatures: off`)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Finds the caller of a request, and the account whose limits apply.
 
-Nothing is verified yet: an access key id is only read. So an id that is not in the settings must not get a pool or a
+Nothing is verified here: an access key id is only read. So an id that is not in the settings must not get a pool or a
 rate of its own. Else invented ids would create capacity.
 
 The id is in the `Authorization` header, or in the query of a presigned request: in `X-Amz-Credential`, by Signature

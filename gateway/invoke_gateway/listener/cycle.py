@@ -21,8 +21,7 @@ _HIGH_WATER_BYTES = 65_536
 # A body up to this size is sent in one piece with its head: one system call instead of two.
 _JOINED_BYTES = 65_536
 
-# Headers of a response that the connection acts upon.
-_FRAMING = frozenset({b"content-length", b"connection"})
+_join_header = b": ".join
 
 _DISCONNECT: Message = {"type": "http.disconnect"}
 
@@ -73,6 +72,7 @@ class Cycle:
         "_has_continued",
         "_has_news",
         "_head",
+        "_is_head_request",
         "_is_unframed",
         "_left",
         "_pieces",
@@ -90,6 +90,7 @@ class Cycle:
     def __init__(self, protocol: ClientConnection, scope: Scope, *, keep_alive: bool) -> None:
         self._protocol = protocol
         self.scope = scope
+        self._is_head_request = scope["method"] == "HEAD"
         self.keep_alive = keep_alive
         self.more_body = True
         self.disconnected = False
@@ -183,35 +184,31 @@ class Cycle:
         if self.response_started:
             raise RuntimeError("a response has only one start")
         self.response_started = True
-        parts = [STATUS_LINES[status], self._protocol.default_headers()]
-        has_length = False
-        says_close = False
-        for name, value in headers:
-            if name in _FRAMING:
-                if name == b"content-length":
-                    self._left = int(value)
-                    has_length = True
-                else:
-                    says_close = b"close" in value.lower()
-                    self.keep_alive = self.keep_alive and not says_close
-            parts += (name, b": ", value, b"\r\n")
-        if not self.keep_alive and not says_close:
-            parts.append(b"connection: close\r\n")
-        if self.scope["method"] == "HEAD":
+        by_name = dict(headers)  # those few that the connection acts upon are found without a loop
+        lines = [*map(_join_header, headers)]
+        connection = by_name.get(b"connection")
+        if connection is not None and b"close" in connection.lower():
+            self.keep_alive = False
+        elif not self.keep_alive:
+            lines.append(b"connection: close")
+        length = by_name.get(b"content-length")
+        if self._is_head_request:
             self._left = 0
-        elif not has_length and status != 204 and status != 304:
+        elif length is not None:
+            self._left = int(length)
+        elif status != 204 and status != 304:
             if self.scope["http_version"] == "1.0":  # which has no codings, and never keeps a connection here
                 self._is_unframed = True
             else:
                 self._chunked = True
-                parts.append(b"transfer-encoding: chunked\r\n")
-        parts.append(b"\r\n")
-        self._head = b"".join(parts)
+                lines.append(b"transfer-encoding: chunked")
+        lines += (b"", b"")
+        self._head = STATUS_LINES[status] + self._protocol.default_headers() + b"\r\n".join(lines)
 
     def _send_body(self, body: bytes, more_body: bool) -> None:
         if not self.response_started or self.response_complete:
             raise RuntimeError("a body comes between the start and the end of a response")
-        if self.scope["method"] == "HEAD":
+        if self._is_head_request:
             body = b""
         elif self._chunked:
             body = b"%x\r\n%b\r\n" % (len(body), body) if body else b""

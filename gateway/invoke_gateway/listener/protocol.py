@@ -118,9 +118,11 @@ class InvokeProtocol(asyncio.Protocol):
         self._headers: list[tuple[bytes, bytes]] = []
         # The last Host that was found valid: most connections only ever send one.
         self._host = _NO_HOST
-        # The last target in origin form, and the last first line in canonical form: most are repeated.
+        # The last target in origin form, with its method and its scope without headers, and the last first line in
+        # canonical form: most are repeated.
         self._last_url = b""
-        self._last_target = (b"", b"", "")
+        self._last_method = b""
+        self._last_scope: dict[str, Any] = {}
         self._first_line = _NO_LINE
         # Whether the newest head goes on as it came.
         self._is_as_sent = False
@@ -354,21 +356,27 @@ class InvokeProtocol(asyncio.Protocol):
             url == self._last_url
             and host == self._host
             and version == "1.1"
+            and method == self._last_method
             and len(by_name) == len(headers)
             and b"expect" not in by_name
             and b"transfer-encoding" not in by_name
         ):
-            raw_path, query, path = self._last_target
+            scope = self._last_scope.copy()
             self._is_as_sent = True
         else:
             raw_path, query, headers, by_name, self._is_as_sent = normalize(method, url, version, headers, by_name)
             self._host = host if host and self._is_as_sent else _NO_HOST
-            path = raw_path.decode("ascii")
-            if "%" in path:
-                path = unquote(path)
-            if url.startswith(b"/"):
-                self._last_url = url
-                self._last_target = raw_path, query, path
+            scope = self._describe(method, version, raw_path, query)
+            self._last_url = url if url.startswith(b"/") and version == "1.1" else b""
+            self._last_method = method
+            self._last_scope = scope.copy()
+        scope["headers"] = headers
+        scope[HEADERS] = by_name
+        return scope
+
+    def _describe(self, method: bytes, version: str, raw_path: bytes, query: bytes) -> dict[str, Any]:
+        """Returns the scope of a request, but for its headers."""
+        path = raw_path.decode("ascii")
         return {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -378,11 +386,9 @@ class InvokeProtocol(asyncio.Protocol):
             "scheme": self._scheme,
             "root_path": "",
             "method": method.decode("ascii"),
-            "path": path,
+            "path": unquote(path) if "%" in path else path,
             "raw_path": raw_path,
             "query_string": query,
-            "headers": headers,
-            HEADERS: by_name,
         }
 
     # Requests in turn.

@@ -6,7 +6,6 @@ import sys
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from statistics import mode
 from tempfile import TemporaryDirectory
 
 CALLS = 60
@@ -36,12 +35,11 @@ def count_system_calls(path: str) -> Counter[str]:
         done = subprocess.run(traced, capture_output=True, text=True, timeout=300, check=False)
         if done.returncode:
             raise RuntimeError(f"the gateway under strace failed:\n{done.stderr[-2000:]}")
-        return _typical(log.read_text(errors="replace").splitlines())
+        return _find_smallest(log.read_text(errors="replace").splitlines())
 
 
-def _typical(lines: Iterable[str]) -> Counter[str]:
-    """Returns the most frequent count of those between a read of a request and the next: between two of them a timer
-    may run."""
+def _find_smallest(lines: Iterable[str]) -> Counter[str]:
+    """Returns the smallest count of those between a read of a request and the next: in others a timer runs besides."""
     counts: list[Counter[str]] = []
     for line in lines:
         name, is_call, rest = line.partition("(")
@@ -51,4 +49,4 @@ def _typical(lines: Iterable[str]) -> Counter[str]:
             counts.append(Counter())
         if counts:
             counts[-1][name] += 1
-    return Counter(dict(mode(tuple(sorted(each.items())) for each in counts[WARM_UP:-1])))
+    return min(counts[WARM_UP:-1], key=Counter.total)

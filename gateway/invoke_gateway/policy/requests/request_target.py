@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import parse_qsl, quote, unquote
 
@@ -57,6 +58,9 @@ _TENANT_LENGTH = 256
 _DURABLE_NAME_LENGTH = 64
 _CLIENT_CONTEXT_LENGTH = 3583
 
+_LONGEST_PLAIN = len(_PLAIN_START) + _NAME_LENGTH + len(_PLAIN_END)
+_KNOWN_PATHS = 4096  # which are kept with their invocations; clients invent names, so not all are
+
 _CANONICAL = "Send the path in the form /2015-03-31/functions/{FunctionName}/invocations."
 _TWO_READINGS = "1 validation error detected: The path can be read as"
 _TOO_LONG_PATH = (
@@ -64,7 +68,6 @@ _TOO_LONG_PATH = (
     + _CANONICAL
 )
 
-_new = tuple.__new__  # a named tuple's own constructor takes twice the time
 _INVOKE, _REQUEST_RESPONSE = Operation.INVOKE, InvocationType.REQUEST_RESPONSE
 _TYPES = tuple(InvocationType)
 _TYPE_NAMES = {
@@ -117,20 +120,26 @@ def parse_target(
     `headers` are the request's, names in lower case. Checks and their order are the contract's: all constraint
     failures in one message, then the qualifiers' agreement, then the Region. The client context is looked at last.
     """
-    if raw_path.startswith(_PLAIN_START) and raw_path.endswith(_PLAIN_END) and not query:
-        plain = raw_path[len(_PLAIN_START) : -len(_PLAIN_END)]
-        if (
-            0 < len(plain) <= _NAME_LENGTH
-            and not plain.translate(None, _PLAIN_CHARACTERS)
-            and headers.keys().isdisjoint(_PARAMETER_HEADERS)
-        ):
-            function = _new(Function, (plain.decode("ascii"), None, None, None, None))
-            return Invocation(_INVOKE, function, _REQUEST_RESPONSE)
+    if not query and len(raw_path) <= _LONGEST_PLAIN and headers.keys().isdisjoint(_PARAMETER_HEADERS):
+        plain = _parse_plain(raw_path)
+        if plain is not None:
+            return plain
     found = _find_operation(raw_path)
     if found is None or isinstance(found, BadTarget):
         return found
     operation, name = found
     return _parse_invocation(operation, name, query, headers, region)
+
+
+@lru_cache(_KNOWN_PATHS)
+def _parse_plain(raw_path: bytes) -> Invocation | None:
+    """Returns the call of a function by its plain name; None for any other path."""
+    if not (raw_path.startswith(_PLAIN_START) and raw_path.endswith(_PLAIN_END)):
+        return None
+    name = raw_path[len(_PLAIN_START) : -len(_PLAIN_END)]
+    if not 0 < len(name) <= _NAME_LENGTH or name.translate(None, _PLAIN_CHARACTERS):
+        return None
+    return Invocation(_INVOKE, Function(name.decode("ascii")), _REQUEST_RESPONSE)
 
 
 def as_call(target: Invocation | BadTarget) -> Invocation | BadTarget:

@@ -12,9 +12,9 @@ from invoke_gateway.background import BackgroundTasks
 from invoke_gateway.control.base import ControlStoreError
 from invoke_gateway.control.copy_file import CopyFile
 from invoke_gateway.control.file_store import encode_state, read_state
-from invoke_gateway.control.shared_store import SharedControlStore, encode_functions
+from invoke_gateway.control.shared_store import SharedControlStore, decode_functions, encode_functions
 from invoke_gateway.policy.control.errors import NOT_KEPT, ControlRefusal
-from invoke_gateway.policy.control.state import ControlDocument, ControlState, FunctionControl
+from invoke_gateway.policy.control.state import ControlDocument, ControlState, FunctionControl, FunctionPolicy
 from invoke_gateway.store.errors import StoreUnavailable
 
 FIVE = FunctionControl(5)
@@ -252,3 +252,9 @@ async def test_a_copy_is_brought_to_an_empty_store_and_has_each_change_that_was_
     CopyFile(path).write(older)
     assert read_state(path) == store.state
     await store.close()
+
+
+def test_policies_are_part_of_the_document() -> None:
+    policy = FunctionPolicy(('{"Sid":"bob"}',), "revision")
+    functions = {"echo": FunctionControl(policies={"arn:aws:lambda:us-east-1:111122223333:function:echo": policy})}
+    assert decode_functions(encode_functions(functions)) == functions

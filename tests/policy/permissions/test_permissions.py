@@ -13,7 +13,17 @@ from invoke_gateway.policy.permissions.condition_keys import RequestFacts
 from invoke_gateway.policy.permissions.decision import AccessDecision, AccessRequest, DecisionCause
 from invoke_gateway.policy.permissions.document import PolicyKind
 from invoke_gateway.policy.permissions.permissions import CallerIdentity, Permissions
-from tests.policy.permissions.cases import ALICE, BOB, CHECKOUT, allow, deny, grant, make_caller, parse_statements
+from tests.policy.permissions.cases import (
+    ALICE,
+    BOB,
+    CHECKOUT,
+    DEPLOY,
+    allow,
+    deny,
+    grant,
+    make_caller,
+    parse_statements,
+)
 
 
 def make_permissions(*resource: dict[str, Any], default: list[dict[str, Any]] | None = None) -> Permissions:
@@ -131,6 +141,14 @@ def test_a_deny_for_one_function_holds_for_a_request_that_names_it_in_its_body()
         not make_permissions().decide(make_caller(ALICE, [allow(CHECKOUT, "lambda:*")]), asked, Facts())[1].is_allowed
     )
     assert make_permissions().decide(make_caller(ALICE, [allow(arn, "lambda:*")]), asked, Facts())[1].is_allowed
+
+
+@pytest.mark.parametrize("effect", ["Allow", "Deny"])
+def test_all_resources_but_one_that_has_no_name_are_never_allowed(effect: str) -> None:
+    """A session has no user name, so the resource that is left out is not known."""
+    statement = {"Effect": effect, "Action": "*", "NotResource": CHECKOUT.replace("checkout", "${aws:username}*")}
+    session = make_caller(DEPLOY, [statement, *([] if effect == "Allow" else [allow()])])
+    assert not invoke(make_permissions(), session, Function("checkout"), Facts()).is_allowed
 
 
 def test_a_caller_that_no_settings_name_has_no_policies() -> None:

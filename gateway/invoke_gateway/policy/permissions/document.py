@@ -147,9 +147,10 @@ class _StatementReader:
             self._mistakes.note(where, problem, 'Write "Effect": "Allow" or "Deny".')
         covers_action, covers_unknown = self._read_actions(given, where)
         conditions = read_conditions(given.get("Condition", {}), f"{where}, Condition", self._mistakes, self._rules)
+        is_allow = effect == "Allow"
         return Statement(
-            self._kind, self._source, number, sid, effect == "Allow", covers_action, covers_unknown,
-            self._read_resources(given, where), self._read_principals(given, where), conditions,
+            self._kind, self._source, number, sid, is_allow, covers_action, covers_unknown,
+            self._read_resources(given, where, is_allow=is_allow), self._read_principals(given, where), conditions,
         )  # fmt: skip
 
     def _read_sid(self, given: Mapping[str, Any], number: int) -> str | None:
@@ -196,17 +197,23 @@ class _StatementReader:
 
         return covers, covers_unknown
 
-    def _read_resources(self, given: Mapping[str, Any], where: str) -> Matches:
+    def _read_resources(self, given: Mapping[str, Any], where: str, *, is_allow: bool) -> Matches:
+        """Reads Resource or NotResource. Where a variable of NotResource has no value, the resource left out is not
+        known, so an Allow covers nothing."""
         texts, is_negated = self._read_list(given, "Resource", where)
         for text in texts:
             if not _RESOURCE.fullmatch(text):
                 cure = "Write the ARN of a function, as in arn:aws:lambda:us-east-1:111122223333:function:f, or *."
                 self._mistakes.note(f"{where}, Resource", f"{text!r} is no resource", cure)
-        patterns = [self._compile(text, f"{where}, Resource") for text in texts]
+        read = [read_pattern(text, f"{where}, Resource", self._mistakes, version=self._rules.version) for text in texts]
+        patterns = [match_glob(pattern) for pattern in read]
+        uncertain = [pattern for pattern in read if pattern.has_variables and is_negated and is_allow]
         if len(patterns) == 1 and not is_negated:
             return patterns[0]
 
         def covers(resource: str, principal: Principal) -> bool:
+            if any(pattern.fill(principal) is None for pattern in uncertain):
+                return False
             return any(pattern(resource, principal) for pattern in patterns) is not is_negated
 
         return covers

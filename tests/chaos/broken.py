@@ -33,6 +33,7 @@ SHARED_FOR_LONGER = "--gateways 2 --redis spawn --lease 4"  # what lasts for a p
 TAKE, PRELUDE, RENEW = (f"counters/shared/scripts/{name}.lua" for name in ("take", "prelude", "renew"))
 MEMORY, SHARED_COUNTERS = "counters/local_slots.py", "counters/shared/counters.py"
 LIMITS, CONCURRENCY = "policy/limits.py", "policy/concurrency.py"
+CALLER_LIMITS = "policy/caller_limits.py"
 SUPERVISOR = "workers/supervisor.py"
 DISPATCHER, SETTLING, SQLITE = "queue/dispatcher.py", "queue/outcomes/settlement.py", "queue/sqlite/store.py"
 EVENTS = "--events 1500 --fault-count 4"
@@ -144,6 +145,16 @@ BREAKS = {
         [Edit(LIMITS, "chain = (first, *self._rules[name].lanes)", "chain = (first,)")],
         "",
         [Violation.WAS_FREE, Violation.MISSING],
+    ),
+    "the caller's claim is left out": Break(
+        [Edit(CALLER_LIMITS, "claims=(*lane.claims, *rule.claims)", "claims=lane.claims")],
+        "",
+        [Violation.OVERSHOOT],
+    ),
+    "the caller's claim is left out of what the store counts": Break(
+        [Edit(CALLER_LIMITS, "Claim(counter, slots, Refusal.CONCURRENCY", "Claim(counter, None, Refusal.CONCURRENCY")],
+        f"{SHARED} --faults slow",
+        [Violation.OVERSHOOT],
     ),
     "a call is admitted by limits that were replaced before": Break(
         [Edit(TAKE, "~= (revision or '') then", "== 'never' then")],

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from invoke_gateway.chaos.quotas import (
+    LIMITED_CALLER,
+    LIMITED_FUNCTION,
     RESERVED_REASON,
     UNRESERVED_REASON,
     AccountQuota,
@@ -40,6 +42,20 @@ def test_the_pool_is_what_reservations_leave_and_each_lane_has_its_reason() -> N
 
 def test_accounts_are_read_from_limits_with_reserved_functions_only() -> None:
     assert read_accounts(described()) == [AccountQuota("000000000000", 20, {"checkout": 5})]
+
+
+def test_the_limit_of_the_caller_is_that_of_the_function_which_it_alone_invokes() -> None:
+    functions = [{"function": LIMITED_FUNCTION, "ceiling": 5, "reserved": True, "in_flight": 0}]
+    for caller, ceiling, slots, reason, key in (
+        (LIMITED_CALLER, 2, 2, UNRESERVED_REASON, LIMITED_CALLER),
+        (LIMITED_CALLER, 5, 5, RESERVED_REASON, None),  # the reservation refuses
+        ("AKIAOTHER", 2, 5, RESERVED_REASON, None),
+    ):
+        rows = [{"caller": caller, "ceiling": ceiling, "in_flight": 0}]
+        (account,) = read_accounts(described(functions=functions, callers=rows))
+        pool, limited = account.lanes
+        assert pool.ceiling == 15
+        assert (limited.ceiling, limited.reason, limited.caller) == (slots, reason, key)
 
 
 PROVISIONED = AccountQuota(

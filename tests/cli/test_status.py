@@ -221,3 +221,11 @@ def test_without_a_gateway_nothing_is_on_standard_output() -> None:
     away = invoke("status", "--admin", "127.0.0.1:1")
     assert (away.exit_code, away.stdout) == (1, "")
     assert away.stderr.startswith("invoke-gateway: no gateway answers at 127.0.0.1:1")
+
+
+def test_a_caller_at_its_limit_is_named() -> None:
+    row = {"limit": "caller_concurrent_executions", "account": "000000000000", "function": None}
+    row |= {"caller": "arn:aws:iam::111122223333:user/alice", "in_use": 4, "ceiling": 5}
+    assert "limits       caller arn:aws:iam::111122223333:user/alice: 4 of 5, 80 %" in shown(
+        CALM | {"nearly_full": [row]}
+    )

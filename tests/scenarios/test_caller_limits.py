@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.sockets import Answer, Gateway, Wire, gateway, invoke
+from tests.support.stores import running_store
 
 ACCOUNT = "111122223333"
 ALICE = f"arn:aws:iam::{ACCOUNT}:user/alice"
@@ -177,3 +178,23 @@ def test_a_verified_caller_has_the_limit_of_its_arn(monkeypatch: pytest.MonkeyPa
         assert served.held()[f"{ACCOUNT}/caller/{ALICE}"] == 1
         served.release()
         assert running.result() == 200
+
+
+def test_gateways_on_one_store_enforce_the_limit_of_a_caller_together() -> None:
+    with running_store("valkey") as store:
+        shared = {"counters": store.url, "callers": CALLERS, "accounts": RATE, "async": {"mode": "forward"}}
+        shared["shared"] = {"expected_gateways": 2, "lease_seconds": 4}
+        with gateway(**shared) as one, gateway(**shared) as other, calls(one) as here, calls(other) as there:
+            for each in (one, other):
+                each.until(lambda served=each: served.server.gateway.shared.trouble is None, "the counters count")
+            first, second = here.start("AKIAALICE", "hold-a"), there.start("AKIAALICENEW", "hold-b")
+            one.until_running(1)
+            other.until_running(1)
+            for each in (one, other):
+                answer = call(each, "AKIAALICE")
+                decision = 'limit="caller_concurrent_executions", in-use=2, ceiling=2'
+                assert answer.header("x-invoke-gateway-decision") == decision
+            assert caller_rows(other)[ALICE] == (2, 2)
+            one.release()
+            other.release()
+            assert (first.result(), second.result()) == (200, 200)

@@ -21,6 +21,9 @@ CHANGED_FUNCTION = "prove-changed"
 # A function without limits in the settings: Lambda's operations provision its version.
 SPILLING_FUNCTION, SPILLING_VERSION = "prove-spilling", "7"
 
+# A function that one caller alone invokes, whose own limit is below the function's reservation.
+LIMITED_FUNCTION, LIMITED_CALLER = "prove-limited", "AKIAPROVELIMITED"
+
 # A provisioned slot serves ten requests a second, and the others spill over. Calls of at least this long stay below.
 VERSION_SECONDS = 0.12
 
@@ -37,6 +40,7 @@ class QuotaLane(NamedTuple):
 
     functions: what is called, some with a version or an alias
     least_seconds: how long each of these calls runs at least
+    caller: the access key id of its calls; None: that of the account
     """
 
     account: str
@@ -45,6 +49,7 @@ class QuotaLane(NamedTuple):
     reason: str
     functions: tuple[str, ...]
     least_seconds: float = 0.0
+    caller: str | None = None
 
 
 class VersionQuota(NamedTuple):
@@ -69,12 +74,15 @@ class AccountQuota:
     A call takes a provisioned slot of its version, then one of what the reservation has beside all provisioned slots.
     So calls of one version alone can use the whole reservation but the slots of other versions, by spilling over; and
     calls without a version only what is not provisioned, used or not. A function is called in one of these ways.
+
+    callers: slots of the caller that alone invokes a function, by the function's name; fewer than its reservation
     """
 
     account: str
     concurrent_executions: int
     reservations: Mapping[str, int] = field(default_factory=dict)
     provisioned: Mapping[str, VersionQuota] = field(default_factory=dict)
+    callers: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def unreserved(self) -> int:
@@ -86,6 +94,9 @@ class AccountQuota:
         return self.concurrent_executions - sum(self.reservations.values()) - taken
 
     def _make_lane(self, name: str, slots: int) -> QuotaLane:
+        if name in self.callers:  # the limit of the caller refuses, with the reason of an account
+            slots = self.callers[name]
+            return QuotaLane(self.account, name, slots, UNRESERVED_REASON, (name,), caller=LIMITED_CALLER)
         version = self.provisioned.get(name)
         if version is None:
             return QuotaLane(self.account, name, slots, RESERVED_REASON, (name,))
@@ -111,7 +122,13 @@ def read_accounts(limits: Mapping[str, Any]) -> list[AccountQuota]:
         functions = described["functions"]
         reservations = {row["function"]: row["ceiling"] for row in functions if row["reserved"]}
         provisioned = {row["function"]: _read_version(row) for row in functions if row.get("provisioned")}
-        account = AccountQuota(described["account"], described["concurrent_executions"], reservations, provisioned)
+        account = AccountQuota(
+            described["account"],
+            described["concurrent_executions"],
+            reservations,
+            provisioned,
+            _read_callers(described, reservations),
+        )
         if account.unreserved != described["unreserved"]["ceiling"]:
             raise Unusable(
                 f"/limits contradicts itself: account {account.account} has {account.concurrent_executions} slots, "
@@ -123,6 +140,14 @@ def read_accounts(limits: Mapping[str, Any]) -> list[AccountQuota]:
     if not 0 < slots <= MOST_SLOTS:
         raise Unusable(f"this gateway has {slots} slots, and all of them must be filled: give it 1 to {MOST_SLOTS}")
     return accounts
+
+
+def _read_callers(account: Mapping[str, Any], reservations: Mapping[str, int]) -> dict[str, int]:
+    """Reads the limit of the one caller that `prove` is. Of a gateway of the user's it knows no access keys."""
+    for row in account.get("callers", ()):
+        if row["caller"] == LIMITED_CALLER and row["ceiling"] < reservations.get(LIMITED_FUNCTION, 0):
+            return {LIMITED_FUNCTION: row["ceiling"]}
+    return {}
 
 
 def _read_version(row: Mapping[str, Any]) -> VersionQuota:

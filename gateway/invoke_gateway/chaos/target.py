@@ -17,7 +17,16 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 from .judging.history import CallHistory
-from .quotas import CHANGED_FUNCTION, SPILLING_FUNCTION, AccountQuota, Unusable, VersionQuota, count_in_flight
+from .quotas import (
+    CHANGED_FUNCTION,
+    LIMITED_CALLER,
+    LIMITED_FUNCTION,
+    SPILLING_FUNCTION,
+    AccountQuota,
+    Unusable,
+    VersionQuota,
+    count_in_flight,
+)
 from .traffic.clients import CallRoute
 from .wire import HostPort, HttpAnswer, WireConnection
 
@@ -30,13 +39,14 @@ TAIL = 15  # lines of what a gateway printed that are shown when it has died
 OWN_ACCOUNTS = [
     AccountQuota(
         "000000000000",
-        24,
-        {"checkout": 5, "closed": 0, "prove-versions": 3, "prove-latest": 2},
+        28,
+        {"checkout": 5, "closed": 0, "prove-versions": 3, "prove-latest": 2, LIMITED_FUNCTION: 4},
         {
             "prove-versions": VersionQuota("7", 2, ("live",)),
             "prove-latest": VersionQuota(None, 1, ("blue",)),
             "prove-idle": VersionQuota("1", 2),
         },
+        {LIMITED_FUNCTION: 2},
     ),
     AccountQuota("111122223333", 8, {"checkout": 3}),
 ]
@@ -118,9 +128,15 @@ def write_settings(accounts: list[AccountQuota], backend_url: str, timeout_secon
             }
             for number, account in enumerate(accounts)
         },
+        "callers": _write_callers(accounts),
         "control": {"check_existence": False},
         "drain_seconds": 1,
     }
+
+
+def _write_callers(accounts: list[AccountQuota]) -> dict[str, dict[str, int]]:
+    slots = [slots for account in accounts for slots in account.callers.values()]
+    return {LIMITED_CALLER: {"concurrent_executions": slots[0]}} if slots else {}
 
 
 def _write_functions(account: AccountQuota) -> dict[str, dict[str, Any]]:

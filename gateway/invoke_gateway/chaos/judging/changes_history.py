@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from time import monotonic
 from typing import NamedTuple
 
@@ -88,7 +89,7 @@ class ChangesHistory(CallHistory):
         clock: Callable[[], float] = monotonic,
     ) -> None:
         reservations = {**account.reservations, CHANGED_FUNCTION: highest}
-        self.quota = AccountQuota(account.account, account.concurrent_executions, reservations, account.provisioned)
+        self.quota = replace(account, reservations=reservations)
         super().__init__([self.quota], seconds, timeout_seconds, clock)
         self.limits_change = True
         self.release_seconds = RELEASE_SECONDS if is_shared else 0.0

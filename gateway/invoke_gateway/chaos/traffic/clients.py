@@ -26,7 +26,7 @@ def encode_call_head(call: PlannedCall, *, chunked: bool = False) -> bytes:
         ("2021-11-15", "response-streaming-invocations") if call.is_streamed else ("2015-03-31", "invocations")
     )
     framing = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {len(encode_request(call))}"
-    return encode_head(f"/{date}/functions/{call.function}/{operation}", call.lane.account, framing)
+    return encode_head(f"/{date}/functions/{call.function}/{operation}", call.lane.caller or call.lane.account, framing)
 
 
 class ClientBehaviour(StrEnum):

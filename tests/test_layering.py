@@ -42,6 +42,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "destinations",
         "identity",
         "middleware",
+        "outside",
         "queue",
         "settings",
         "state_folder",
@@ -80,6 +81,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "invocation": (),
     "listener": ("asgi", "exchange", "refusals", "write_batcher"),
     "middleware": (*CORE, "control.base", "counters.base", "queue.base"),
+    "outside": (),
     "policy": ("invocation", "refusals"),
     "queue": (*CORE, *CONNECTING, "background", "state_folder"),
     "refusals": (),
@@ -215,6 +217,7 @@ LIBRARIES: dict[str, set[str]] = {
     "entry": {"click"},
     "listener": {"httptools", "uvicorn"},
     "policy": {"msgspec"},  # parses JSON, and holds values, without side effects
+    "outside": {"botocore"},
     "queue": {"msgspec"},
     "queue.redis": {"redis"},
     "server": {"redis", "uvicorn", "uvloop", "watchfiles"},

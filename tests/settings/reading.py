@@ -40,7 +40,7 @@ accounts:
     functions:
       checkout: {reserved_concurrent_executions: 5}
       legacy-report: {reserved_concurrent_executions: 0, requests_per_second: 3, resource_policy: {Statement: []}}
-  "111122223333": {concurrent_executions: 50, unreserved_floor: 10}
+  "111122223333": {concurrent_executions: 50, unreserved_floor: 10, outside_concurrency: 4, outside_interval_seconds: 5}
 signatures: verify
 callers:
   AKIAIOSFODNN7EXAMPLE:

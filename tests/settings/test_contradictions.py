@@ -56,6 +56,11 @@ CONTRADICTIONS = [
         "accounts.default.functions.f.on_failure",
         "destination for itself",
     ),
+    (
+        "accounts: {default: {concurrent_executions: 50, outside_concurrency: 51}}",
+        "accounts.default.outside_concurrency",
+        "is 51, and the account has 50 unreserved slots",
+    ),
     ("backend: {url: 'http://lambda.us-east-1.amazonaws.com'}", "backend.url", "AWS Lambda only serves https"),
     ("backend: {url: 'http://h', sign: true, function_path: f}", "backend.function_path", "that backend.sign signs"),
     ("signatures: verify", "signatures", "is verify, but callers has no access key"),

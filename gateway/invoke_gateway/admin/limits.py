@@ -79,6 +79,7 @@ def _describe_account(
         "concurrent_executions": account.concurrent_executions,
         **count_in_flight(levels, account.account_counter),
         "holds": holds.get(account.account_counter, 0),
+        **({"outside_concurrency": account.outside_concurrency} if account.outside_concurrency else {}),
         "unreserved": {
             "ceiling": account.unreserved_concurrent_executions,
             **count_in_flight(levels, account.pool_counter),

@@ -77,6 +77,10 @@ ADVICE: dict[str, Advice] = {
         "The secrets of some access keys could not be read again. The last ones stay in force until they expire.",
         "The log names the access keys and the reason. Repair the source; the gateway tries again every 30 seconds.",
     ),
+    "outside_concurrency": Advice(
+        "The slots of callers beside the gateway (outside_concurrency) could not be read, or are old.",
+        "Follow the reason: the command, or the right to cloudwatch:GetMetricData. The last number stays in force.",
+    ),
     "background_task": Advice(
         "A task that the gateway runs beside its calls has failed, and is being started again.",
         "Wait a minute. If it does not recover, restart the gateway and report the lines of its log.",

@@ -164,7 +164,8 @@ class StatusEndpoint:
     def _find_problems(self, gateway: Row, ready: Row, queue: Row | None) -> list[Row]:
         causes = {problem["cause"] for problem in gateway["problems"]}
         trouble = self._shared.trouble if self._shared is not None else None
-        details: dict[str, str | None] = dict.fromkeys(("store_unavailable", "store_recovering"), trouble)
+        details: dict[str, str | None] = {problem["cause"]: problem["detail"] for problem in gateway["problems"]}
+        details |= dict.fromkeys(("store_unavailable", "store_recovering"), trouble)
         if ready["backend"] == "down":
             causes.add("backend_down")
             details["backend_down"] = ready["backend_error"]

@@ -28,11 +28,12 @@ from ..admin.permissions import PermissionEndpoint
 from ..admin.queue import QueueEndpoint
 from ..admin.readiness import Readiness
 from ..admin.status import StatusEndpoint
-from ..aws.credential_keeper import CredentialKeeper
+from ..aws.credential_keeper import CREDENTIALS_CAUSE, CredentialKeeper
 from ..background import BackgroundTasks
 from ..buffers import Buffers
 from ..control.bulk import BulkOperations
 from ..counters.base import Counters
+from ..outside.watch import OUTSIDE_CAUSE, OutsideWatch
 from ..policy.fault_script import FaultScripts
 from ..policy.limits import Limits
 from ..policy.permissions.permissions import Permissions
@@ -78,6 +79,7 @@ class GatewayAdmin:
         is_draining: Callable[[], bool],
         bulk: BulkOperations,
         credentials: CredentialKeeper | None,
+        outside: OutsideWatch,
     ) -> None:
         self._counters = counters
         self._permissions = PermissionEndpoint(permissions, is_secure=settings.tls is not None)
@@ -104,6 +106,7 @@ class GatewayAdmin:
             backend_url=settings.backend.url,
             backend=backend_watch.state,
             degraded=tasks.degraded,
+            describe_causes=lambda: describe_causes(credentials, outside),
             name=shared.gateway if shared else None,
             describe_holds=holds.describe_all,
             fault_scripts=fault_scripts,
@@ -144,6 +147,7 @@ class GatewayAdmin:
             events=events.metrics,
             reloads=reload_state,
             credentials=credentials,
+            outside=outside,
             facts=Facts(__version__, platform.python_version(), settings.backend.timeout_seconds),
         )
 
@@ -221,3 +225,11 @@ class GatewayAdmin:
         await self._events.refresh()
         self._totals.log_lines_dropped = count_dropped_lines()
         return await asyncio.to_thread(read_process)
+
+
+def describe_causes(credentials: CredentialKeeper | None, outside: OutsideWatch) -> dict[str, str | None]:
+    """Describes what is known of causes of `degraded` beyond their texts."""
+    return {
+        CREDENTIALS_CAUSE: None if credentials is None else credentials.error,
+        OUTSIDE_CAUSE: outside.describe(),
+    }

@@ -43,6 +43,7 @@ from .control import GatewayControl, make_control_store
 from .events import EventParts, make_events
 from .identity import Identity
 from .limits import NOTHING_SET, find_next_allocation, make_tables
+from .outside import OutsideCallers
 from .recorder import ExchangeRecorder
 from .signing import make_signing
 from .stores import make_shared_counters
@@ -72,7 +73,7 @@ class Gateway:
         self._followed = Followed()
         self._following: BackgroundTask | None = None
         self._adopting = asyncio.Lock()
-        self._allocation = Allocation(self._allocate, self.tasks)
+        self._allocation = Allocation(self._make_tables_again, self.tasks)
         self.tables = make_tables(settings, at_start=settings)
         self.buffers = Buffers(settings.buffer_bytes)
         self.write_batcher = WriteBatcher()
@@ -88,6 +89,7 @@ class Gateway:
         )
         self.shared = make_shared_counters(settings, name, lambda: self.tables.limits, self.tasks)
         self.counters: Counters = self.shared or MemoryCounters()
+        self.outside = OutsideCallers(settings, self.counters, self.shared, self.tasks, self._make_tables_again)
         self.tenant_environments = TenantEnvironments(self.counters)
         self.control_store = make_control_store(settings, self.shared, self.tasks)
 
@@ -135,6 +137,7 @@ class Gateway:
             settings,
             bulk=control.bulk,
             credentials=self.signing.keeper,
+            outside=self.outside.watch,
             counters=self.counters,
             shared=self.shared,
             limits=lambda: self.tables.limits,
@@ -216,6 +219,7 @@ class Gateway:
         async with self._adopting:
             self._in_force = settings
             await self.identity.adopt(settings)
+            await self.outside.adopt(settings)
             await self._replace_tables()
 
     async def _adopt_control(self, state: ControlState) -> None:
@@ -233,6 +237,7 @@ class Gateway:
             self._followed.state,
             at_start=self.settings,
             allocated_until=allocated_until,
+            outside=self.outside.watch.slots,
         )
         made.limits.supersede(self.tables.limits)
         self.tables = made
@@ -241,7 +246,7 @@ class Gateway:
         self.events.on_limits_changed()
         self._allocation.wait(find_next_allocation(self._followed.under(self._control), allocated_until))
 
-    async def _allocate(self) -> None:
+    async def _make_tables_again(self) -> None:
         async with self._adopting:
             await self._replace_tables()
 
@@ -260,6 +265,7 @@ class Gateway:
         if self.control_store.state != self._control:
             await self._adopt_control(self.control_store.state)
         await self.identity.start(self._in_force)
+        await self.outside.adopt(self._in_force)
         await self.events.start()
         if self._follower is not None:
             self._following = self.tasks.start(self._follower.run, "following the backend", may_end=True)
@@ -279,6 +285,7 @@ class Gateway:
     async def close(self) -> None:
         await self.events.close(max(self._drained_by - monotonic(), 0.0))
         self._allocation.wait(None)
+        await self.outside.close()
         if self._following is not None:
             await self._following.close()
         self.holds.close()

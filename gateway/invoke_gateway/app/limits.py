@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import inf
+from types import MappingProxyType
 from typing import NamedTuple
 
 from ..policy.caller_limits import CallerLimits
@@ -30,6 +31,7 @@ from .caller_limits import make_caller_limits
 from .permissions import make_permissions
 
 NOTHING_SET = ControlState()
+NOTHING_OUTSIDE: Mapping[str, int] = MappingProxyType({})
 NO_CONFIG = EventInvokeConfig(0.0)
 _UNNAMED = FunctionSettings()
 
@@ -52,13 +54,14 @@ def make_tables(
     *,
     at_start: Settings,
     allocated_until: float = inf,
+    outside: Mapping[str, int] = NOTHING_OUTSIDE,
 ) -> Tables:
     """Makes the tables of `settings`. With a million functions this takes a second; it may run in another thread.
 
     control: what Lambda's control operations have set; the settings win for each value that they name
     followed: what the backend has; the settings and the operations win for each value that they name
     at_start: the settings of the start, for keys that a reload does not change
-    allocated_until: as in `make_limits`
+    allocated_until, outside: as in `make_limits`
     """
     quotas = settings.quotas
     return Tables(
@@ -68,6 +71,7 @@ def make_tables(
             followed,
             labelled=at_start.metric_functions,
             allocated_until=allocated_until,
+            outside=outside,
         ),
         PayloadQuotas(quotas.request, quotas.event_request, as_observed=at_start.payload_error == "as_observed"),
         ResponseQuotas(quotas.response, quotas.streamed_response),
@@ -83,12 +87,14 @@ def make_limits(
     *,
     labelled: int,
     allocated_until: float = inf,
+    outside: Mapping[str, int] = NOTHING_OUTSIDE,
 ) -> Limits:
     """Makes the table of all accounts.
 
     labelled: functions of each account that have metric labels of their own
     allocated_until: provisioned concurrency that was changed after this time is not allocated yet (seconds since the
         epoch)
+    outside: the slots of callers beside the gateway that were read, by account
     """
 
     joined = overlay(control, followed)
@@ -109,6 +115,7 @@ def make_limits(
                 if function.provisioned and not control.function(account, name).provisioned
             ),
             callers,
+            outside.get(account, 0),
         )
 
     accounts = dict(settings.accounts)
@@ -219,6 +226,7 @@ def _make_account(
     set_by_api: frozenset[str],
     provisioned_by_backend: frozenset[str],
     callers: Mapping[str, CallerLimits],
+    outside: int,
 ) -> AccountLimits:
     provisioned = {name: set_here.provisioned for name, set_here in control.items() if set_here.provisioned}
     in_file = {
@@ -239,6 +247,7 @@ def _make_account(
     for name, set_here in control.items():
         if name not in functions:
             functions[name] = _make_function(_UNNAMED, set_here)
+    fixed = settings.outside_concurrency
     return AccountLimits(
         account,
         settings.concurrent_executions,
@@ -254,6 +263,7 @@ def _make_account(
         allocated_until=allocated_until,
         control_revision=control_revision,
         callers=callers,
+        outside_concurrency=fixed if isinstance(fixed, int) else outside,
     )
 
 

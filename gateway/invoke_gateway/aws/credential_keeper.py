@@ -36,6 +36,7 @@ class CredentialKeeper:
     degraded: for each cause, whether the gateway is degraded by it
     where: what the settings call the source
     now: seconds since the epoch
+    error: why they were not loaded at the last attempt
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class CredentialKeeper:
         self._now = now
         self._signer: RequestSigner | None = None
         self._expires_at: float | None = None
-        self._error: str | None = None
+        self.error: str | None = None
         self._wanted = asyncio.Event()
         self._renewing: BackgroundTask | None = None
         self._logged: dict[str, float] = {}
@@ -139,8 +140,8 @@ class CredentialKeeper:
         remaining = self.remaining_seconds
         if remaining is not None:
             document["credentials_expire_in_seconds"] = round(max(remaining, 0.0))
-        if self._error is not None:
-            document["credentials_error"] = self._error
+        if self.error is not None:
+            document["credentials_error"] = self.error
         return document
 
     def _state(self) -> str:
@@ -163,15 +164,15 @@ class CredentialKeeper:
 
     def _use(self, loaded: SigningCredentials) -> None:
         self._expires_at = loaded.expires_at
-        if self._error is not None:
+        if self.error is not None:
             log.info("the gateway has credentials to sign with again (%s)", self._where)
-            self._error = None
+            self.error = None
         if self._signer is None or self._signer.credentials[:3] != loaded[:3]:
             self._signer = self._make_signer(loaded)
 
     def _record_failure(self, error: str) -> None:
-        if self._error != error:
-            self._error = error
+        if self.error != error:
+            self.error = error
             left = self.remaining_seconds
             use = (
                 "calls are refused"

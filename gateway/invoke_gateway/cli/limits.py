@@ -95,6 +95,8 @@ def _add_account(table: RowTable, account: dict[str, Any], *, is_shared: bool) -
         (name, Text("all", style="bold"), account, account.get("concurrent_executions")),
         (Text(), Text("unreserved", style="italic"), pool, pool.get("ceiling")),
     ]
+    if outside := account.get("outside_concurrency"):
+        rows.append((Text(), Text("outside the gateway", style="italic"), {"in_flight": outside}, ""))
     for function in account.get("functions", ()):
         rows.append((Text(), Text(str(function.get("function", ""))), function, function.get("ceiling")))
         rows += [

@@ -99,6 +99,7 @@ class AccountLimits:
     successor: the limits that have replaced these; None while these are in force
     control_revision: the revision of the shared control state that these limits contain
     callers: the callers that the settings name, with their limits; None where they name none
+    outside_concurrency: slots that callers beside the gateway use, which are no part of the unreserved pool
     """
 
     __slots__ = (
@@ -114,6 +115,7 @@ class AccountLimits:
         "concurrent_executions",
         "control_revision",
         "functions",
+        "outside_concurrency",
         "pool_counter",
         "provisioned",
         "provisioned_by_backend",
@@ -146,6 +148,7 @@ class AccountLimits:
         allocated_until: float = inf,
         control_revision: str = "",
         callers: Mapping[str, CallerLimits] | None = None,
+        outside_concurrency: int = 0,
     ) -> None:
         self.account = account
         self.set_by_api = set_by_api
@@ -155,6 +158,7 @@ class AccountLimits:
         self.provisioned_by_backend = provisioned_by_backend
         self.successor: Limits | None = None
         self.control_revision = control_revision
+        self.outside_concurrency = outside_concurrency
         self.concurrent_executions = concurrent_executions
         self.functions: Mapping[str, FunctionLimits] = functions or {}
         self.requests_per_second = requests_per_second
@@ -170,7 +174,7 @@ class AccountLimits:
         self.unreserved_provisioned = sum(
             self.provisioned_slots(name) for name in self.provisioned if self._reservation(name) is None
         )
-        claimed = self.reserved_concurrent_executions + self.unreserved_provisioned
+        claimed = self.reserved_concurrent_executions + self.unreserved_provisioned + outside_concurrency
         self.unreserved_concurrent_executions = max(0, concurrent_executions - claimed)
         self.tenancies = {name: limits.tenancy for name, limits in self.functions.items() if limits.tenancy is not None}
         self.account_counter = account_counter(account)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shlex
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -63,6 +65,7 @@ def find_mistakes(settings: Settings, *, runs_commands: bool = True) -> Iterator
     if signing is not None and (missing := find_missing_extra(signing.credentials)) is not None:
         cure = "install it, or set backend.sign.credentials to env"
         yield Finding("backend.sign", missing, cure)
+    yield from _find_outside_mistakes(settings)
     if settings.access_log not in (None, "-") and (why_not := find_obstacle(settings.access_log)) is not None:
         cure = "give a file that the gateway may write, or - for standard output"
         yield Finding("access_log", f"the file {printable(settings.access_log)} cannot be written: {why_not}", cure)
@@ -83,6 +86,17 @@ def _find_secret_mistakes(settings: Settings, *, runs_commands: bool) -> Iterato
     for name, error in read_keys(list_key_sources(settings), reader).problems.items():
         key = "session_token" if error.is_of_token else "secret"
         yield Finding(join_key(("callers", name, key)), error.message, error.cure)
+
+
+def _find_outside_mistakes(settings: Settings) -> Iterator[Finding]:
+    for name, account in settings.accounts.items():
+        key = join_key(("accounts", name, "outside_concurrency"))
+        if account.outside_concurrency == "cloudwatch" and (missing := find_missing_extra("default")) is not None:
+            yield Finding(key, missing, "install it, or give a number or a command")
+        elif isinstance(account.outside_concurrency, str) and account.outside_concurrency != "cloudwatch":
+            program = shlex.split(account.outside_concurrency.partition(":")[2])[0]
+            if shutil.which(program) is None:
+                yield Finding(key, f"names the command {program}, which is not found", "give its whole path")
 
 
 def _find_target_mistakes(settings: Settings) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ from invoke_gateway.settings.caller_contradictions import find_caller_contradict
 from invoke_gateway.settings.models.accounts import Account
 from invoke_gateway.settings.models.readable_files import find_certificate_mistake
 from invoke_gateway.settings.models.settings import Settings
+from invoke_gateway.settings.outside_contradictions import find_outside_contradictions
 from invoke_gateway.settings.paths import Path, join_key
 from invoke_gateway.settings.problems import Finding
 from invoke_gateway.settings.provisioned_contradictions import find_provisioned_contradictions
@@ -36,6 +37,7 @@ def find_contradictions(settings: Settings) -> Iterator[Finding]:
         yield from _find_floor(name, account)
         yield from find_provisioned_contradictions(name, account)
         yield from _find_own_targets(name, account)
+        yield from find_outside_contradictions(name, account)
     yield from _find_credentials(settings)
     yield from _find_delays(settings)
     yield from _find_store_timeout(settings)

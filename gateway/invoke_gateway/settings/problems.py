@@ -164,6 +164,9 @@ def _rename(path: tuple[object, ...], name: str, value: object, cure: str) -> Co
     return Correction((*map(str, path[:-1]), name), value, True, cure)
 
 
+_SELDOM_MEANT = frozenset({"outside_concurrency"})  # who writes `concurrency` means the limit
+
+
 def did_you_mean(path: tuple[object, ...], value: object, model: type) -> tuple[str, Correction | None]:
     """Returns the most likely meaning of an unknown key: its new name, a neighbour, or the same key elsewhere."""
     around = tuple(map(str, path[:-1]))
@@ -178,7 +181,7 @@ def did_you_mean(path: tuple[object, ...], value: object, model: type) -> tuple[
     if not (elsewhere := [path for path in known if is_same(path[-1], name)]):
         if place is not None and close:
             return _suggest((*around, close[0]), name, value, place.below(close[0]))
-        close = find_close(name, [path[-1] for path in known])
+        close = find_close(name, [path[-1] for path in known if path[-1] not in _SELDOM_MEANT])
         elsewhere = [path for path in known if path[-1] in close]
     if elsewhere:
         cure = f"did you mean {' or '.join(join_key(path) for path in elsewhere[:2])}?"

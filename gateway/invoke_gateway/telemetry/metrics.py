@@ -15,6 +15,7 @@ from .credential_metrics import SigningState, list_credentials
 from .event_metrics import Events, list_events
 from .exposition import Family, counter, gauge, histogram
 from .function_metrics import list_accounts, list_functions
+from .outside_metrics import OutsideAges, list_outside
 from .reload_state import ReloadState
 from .store_metrics import CounterStore, list_counters
 from .totals import Totals
@@ -66,6 +67,7 @@ class GatewayMetrics:
     counters: the store of counters
     events: asynchronous invocations; None where the backend queues them
     credentials: the credentials that sign for the backend; None where the gateway does not sign
+    outside: the ages of the slots that callers beside the gateway use
     reloads: the result of the last reload of the settings
     workers: returns the number of serving processes, and of replacements
     """
@@ -87,6 +89,7 @@ class GatewayMetrics:
         workers: Callable[[], tuple[int, int]] = lambda: (1, 0),
         events: Events | None = None,
         credentials: SigningState | None = None,
+        outside: OutsideAges | None = None,
     ) -> None:
         self._totals = totals
         self._limits = limits
@@ -101,6 +104,7 @@ class GatewayMetrics:
         self._workers = workers
         self._events = events
         self._credentials = credentials
+        self._outside = outside
         self._reloads = reloads
 
     def families(self) -> Iterator[Family]:
@@ -114,6 +118,7 @@ class GatewayMetrics:
         yield from self._list_process()
         yield from list_counters(self._counters)
         yield from list_credentials(self._credentials)
+        yield from list_outside(self._limits().all(), self._outside)
         yield from self._list_state()
 
     def _list_provisioned(self) -> Iterator[Family]:
@@ -243,6 +248,7 @@ class GatewayMetrics:
             " refuses events until a setting is changed. backend_not_followed: the backend's concurrency settings could"
             " not be read, or do not fit. backend_credentials: the credentials that sign for the backend are missing,"
             " refused or about to expire. secrets_unreadable: secrets of callers could not be read again."
+            " outside_concurrency: the slots of callers beside the gateway are old, or could not be read."
             " background_task: a background task has failed and is being started again.",
             ("cause",),
             [((cause,), int(is_so)) for cause, is_so in self._degraded.items()],

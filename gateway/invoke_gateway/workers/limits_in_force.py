@@ -30,6 +30,7 @@ class LimitsInForce:
         self._clock = clock
         self._allocation_seconds = settings.provisioned.allocation_seconds  # which a reload does not change
         self._control = NOTHING_SET, NOTHING_SET
+        self._outside: dict[str, int] = {}
         self._version = 0
         self._next_allocation = inf
         self.table = make_limits(settings, labelled=settings.metric_functions)
@@ -46,10 +47,13 @@ class LimitsInForce:
         seconds: the time for the worker's reply
         """
         newest = max(workers, key=_control_version, default=None)
+        outside = self._outside if newest is None else newest.snapshot.get("outside", self._outside)
         if newest is None or _control_version(newest) <= self._version:
-            if self._clock() >= self._next_allocation:
+            if self._clock() >= self._next_allocation or outside != self._outside:
+                self._outside = outside
                 await self._replace()
             return
+        self._outside = outside
         try:
             encoded = await newest.call("control", seconds=seconds)
         except WorkerGone as error:
@@ -68,6 +72,7 @@ class LimitsInForce:
             *self._control,
             labelled=self._settings.metric_functions,
             allocated_until=allocated_until,
+            outside=self._outside,
         )
         left = find_next_allocation(overlay(*self._control), allocated_until)
         self._next_allocation = inf if left is None else now + left

@@ -53,6 +53,7 @@ def describe_snapshot(gateway: Gateway) -> dict[str, Any]:
         "gateways": shared.gateways,
         "trouble": shared.trouble,
         "why_not_ready": shared.why_not_ready,
+        "outside": gateway.outside.watch.slots,
         "control_version": sum(state.version for state in gateway.control_states),
     }
 

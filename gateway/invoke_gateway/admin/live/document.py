@@ -249,7 +249,8 @@ class LiveView:
             **count_in_flight(levels, account.account_counter),
             "holds": holds.get(account.account_counter, 0),
             "reserved": account.reserved_concurrent_executions,
-            "claimed": account.reserved_concurrent_executions + pool,
+            "claimed": account.reserved_concurrent_executions + pool + account.outside_concurrency,
+            "outside_concurrency": account.outside_concurrency,
             "unreserved": {
                 **count_in_flight(levels, account.pool_counter),
                 "ceiling": account.unreserved_concurrent_executions,

@@ -29,6 +29,7 @@ class GatewayState:
     fault_scripts: None where fault scripts are off
     queue: None where events go to the backend
     describe_workers: returns the workers as documents; None in one process
+    describe_causes: returns what is known of single causes beyond their texts
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class GatewayState:
         fault_scripts: FaultScripts | None,
         queue: QueueWatch | None,
         describe_workers: Callable[[], list[dict[str, object]] | None] = lambda: None,
+        describe_causes: Callable[[], Mapping[str, str | None]] = dict,
         now: Callable[[], float] = time,
     ) -> None:
         self._facts = {"version": version, "name": name, "backend_url": backend_url, "started_at": round(now(), 3)}
@@ -52,6 +54,7 @@ class GatewayState:
         self._fault_scripts = fault_scripts
         self._queue = queue
         self._describe_workers = describe_workers
+        self._describe_causes = describe_causes
 
     def describe(self) -> dict[str, object]:
         """Returns the members of docs/guides/live-page.md."""
@@ -79,6 +82,7 @@ class GatewayState:
         document = self._queue.document if self._queue is not None else None
         trouble = document["trouble"] if document is not None else None
         details = {
+            **self._describe_causes(),
             "backend_down": str(backend.get("backend_error") or ""),
             "event_store": str(trouble) if trouble else None,
         }

@@ -17,9 +17,11 @@ from invoke_gateway.settings.models.types import (
     Count,
     EventAge,
     FunctionName,
+    OutsideConcurrency,
     RequestRate,
     RetryAttempts,
     ScalingRate,
+    Seconds,
     TargetUrl,
 )
 
@@ -90,6 +92,12 @@ class Account(Model):
     """Synchronous requests per second of the account. `auto`: 10 x concurrent_executions. `off`: no limit."""
     caller_requests_per_second: CallerRequestRate = "off"
     """Requests per second of each caller (access key id). `off`: no limit."""
+    outside_concurrency: OutsideConcurrency = 0
+    """Slots that callers beside the gateway use, which are no part of the unreserved pool. A number; `cloudwatch`: the
+    account's ConcurrentExecutions without the gateway's own (extra `aws`); or `command:` and a command that prints a
+    number."""
+    outside_interval_seconds: Seconds = 60
+    """Seconds after which outside_concurrency is read again from CloudWatch or the command."""
     functions: dict[FunctionName, FunctionSettings] = Field(default_factory=dict)
     """Functions with limits of their own, by plain name. All further functions share the unreserved slots."""
 

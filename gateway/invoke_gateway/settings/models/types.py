@@ -1,5 +1,6 @@
 """Defines the type, the bounds and the description of each single value."""
 
+import shlex
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, PlainValidator
@@ -41,6 +42,23 @@ def read_bare_off(value: object) -> object:
     return "off" if value is False else value
 
 
+def read_outside_source(source: str) -> str:
+    """Accepts `cloudwatch`, or `command:` with the words of a command."""
+    kind, colon, command = source.partition(":")
+    if source == "cloudwatch":
+        return source
+    if kind != "command" or not colon:
+        cure = "write the slots as a number, cloudwatch, or command:/path/of/a/command"
+        raise invalid_value("is no number of slots, and no source of one", cure)
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise invalid_value(f"has a command that cannot be split into words: {error}", "close the quote") from None
+    if not words:
+        raise invalid_value("names no command", "write command:/path/of/a/command, with its arguments")
+    return source
+
+
 Switch = Annotated[bool, Field(strict=True), Description("true or false")]
 FaultSwitch = Annotated[Literal["auto"] | Annotated[bool, Field(strict=True)], Description("auto, true or false")]
 Count = Annotated[int, Field(strict=True, ge=0, le=MOST), Description("a whole number from 0 to 1000000000")]
@@ -79,6 +97,11 @@ SignatureMode = Annotated[
     Literal["off", "verify"],
     BeforeValidator(read_bare_off),
     Description("off or verify"),
+]
+OutsideConcurrency = Annotated[
+    Annotated[int, Field(strict=True, ge=0, le=MOST)]
+    | Annotated[str, Field(strict=True), AfterValidator(read_outside_source)],
+    Description("a whole number from 0 to 1000000000, cloudwatch, or command: and a command"),
 ]
 ListenAddress = Annotated[
     Address, PlainValidator(read_address, json_schema_input_type=str), PlainSerializer(str, return_type=str)

@@ -72,7 +72,7 @@ function drawAccount(parts, account, update) {
   parts.card.setAttribute("aria-label", "Account " + account.account);
   setTitle(parts.button, account.is_default ? "Account " + account.account + ", the default one" : "Account " + account.account);
   say(parts.inFlight, count.format(account.in_flight));
-  say(parts.limit, ` of ${count.format(limit)} in flight${isShared ? `, ${count.format(allHere)} here` : ""}`);
+  say(parts.limit, ` of ${count.format(limit)} in flight${isShared ? `, ${count.format(allHere)} here` : ""}${account.outside_concurrency ? `, ${count.format(account.outside_concurrency)} outside` : ""}`);
   say(parts.claimed, `${count.format(claimed)} claimed`);
   const how = state(claimed, limit);
   setClass(parts.state, "chip " + how);

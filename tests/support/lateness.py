@@ -30,6 +30,14 @@ def check_lasted(began: float, seconds: float) -> None:
     assert took >= seconds - CLOCK_STEP, f"took {took:.4f} s, and {seconds:g} s had to pass"
 
 
+def check_is_age(age: float, began: float) -> None:
+    """Asserts that `age` (seconds) is above 0, and no more than has passed since `began` by the monotonic clock.
+
+    This upper bound holds on every machine."""
+    passed = time.monotonic() - began
+    assert 0 < age <= passed + CLOCK_STEP, f"{age} s, of something that began {passed:.4f} s ago"
+
+
 def end_at_once(work: Coroutine[Any, Any, Any]) -> Any:
     """Returns the result of `work`, which must not wait for anything, on any machine."""
     try:

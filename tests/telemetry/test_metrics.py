@@ -13,6 +13,8 @@ import pytest
 
 from invoke_gateway import __version__
 from invoke_gateway.backend_errors import KINDS
+from tests.support import lateness
+from tests.support.lateness import check_is_age
 from tests.support.sockets import Gateway, Wire, calls_under_way, gateway, invoke
 
 NAMED = "111122223333"
@@ -26,6 +28,7 @@ ACCOUNTS = {
     "default": {"concurrent_executions": 10, "functions": FUNCTIONS, "requests_per_second": "off"},
     NAMED: {"concurrent_executions": 5},
 }
+REFUSALS_OF_CHANGES = ("missing_token", "no_token_set", "wrong_token")
 DEFAULT = '{account="000000000000"}'
 
 
@@ -96,6 +99,7 @@ def test_levels_are_those_of_the_moment_of_the_scrape(served: Gateway) -> None:
     assert samples['upstream_connections{state="idle"}'] == 5
 
 
+@pytest.mark.lateness
 def test_totals_have_cloudwatchs_meanings(served: Gateway) -> None:
     """Throttles are in neither invocations nor errors; an error is also an invocation."""
     for name, times in {"echo": 3, "hold-reserved": 0, "fails": 2, "closed": 4, "missing": 1, "breaks": 1}.items():
@@ -141,12 +145,14 @@ def test_totals_have_cloudwatchs_meanings(served: Gateway) -> None:
         "log_lines_dropped_total": 0,
         "descriptors_used_up_total": 0,
         "worker_replacements_total": 0,
+        **{f'admin_requests_refused_total{{reason="{reason}"}}': 0 for reason in REFUSALS_OF_CHANGES},
     }
     assert samples[of("duration_seconds_count", "other")] == 3 + 1
     assert samples[of("duration_seconds_count", "fails")] == 2
     assert samples[of("duration_seconds_count", "closed")] == 0
     assert samples["admission_seconds_count"] == 3 + 2 + 1 + 1 + 1
-    assert samples["admission_seconds_sum"] < 0.1
+    if lateness.is_judged:
+        assert samples["admission_seconds_sum"] < 0.1
 
 
 def test_a_duration_is_the_backends_and_not_the_clients(served: Gateway) -> None:
@@ -154,12 +160,14 @@ def test_a_duration_is_the_backends_and_not_the_clients(served: Gateway) -> None
     with Wire(served.port) as wire:
         wire.send(invoke("echo", b"", "Content-Length: 2", length=False))
         assert wire.is_open(0.3)
+        uploaded = time.monotonic()
         assert wire.send(b"{}").answer().status == 200
     served.until_idle()
     samples = served.metrics()
-    assert samples['duration_seconds_bucket{account="000000000000",function="other",le="0.25"}'] == 1
+    duration = samples[of("duration_seconds_sum", "other")]
+    check_is_age(duration, uploaded)
+    assert samples['duration_seconds_bucket{account="000000000000",function="other",le="0.25"}'] == (duration <= 0.25)
     assert samples['duration_seconds_bucket{account="000000000000",function="other",le="+Inf"}'] == 1
-    assert 0 < samples[of("duration_seconds_sum", "other")] < 0.25
 
 
 def test_labels_come_from_the_settings_and_up_to_a_bound(served: Gateway) -> None:
@@ -213,10 +221,12 @@ def test_the_lag_of_the_event_loop_is_measured_while_the_gateway_runs(served: Ga
 def test_the_age_of_the_oldest_call_is_told_by_account(served: Gateway) -> None:
     """That of the first of two, in an account of its own; with it gone, nobody's."""
     oldest = "oldest_execution_age_seconds"
+    began = time.monotonic()
     with calls_under_way(served, "hold-a", "hold-b"):
         first = served.metrics()
         second = served.metrics()
-        assert 0 < first[f"{oldest}{DEFAULT}"] < second[f"{oldest}{DEFAULT}"] < 5
+        assert 0 < first[f"{oldest}{DEFAULT}"] < second[f"{oldest}{DEFAULT}"]
+        check_is_age(second[f"{oldest}{DEFAULT}"], began)
         assert second[f'{oldest}{{account="{NAMED}"}}'] == 0
     served.until_idle()
     assert served.metrics()[f"{oldest}{DEFAULT}"] == 0

@@ -15,14 +15,15 @@ import pytest
 from click.testing import CliRunner, Result
 
 from invoke_gateway.cli.main import main
-from tests.scenarios.test_shared_counters import ACCOUNT, LEASE, LIMIT, Process, gateways, hold
+from tests.scenarios.test_shared_counters import ACCOUNT, LIMIT, Process, gateways, hold
 from tests.support.processes import wait_until
 from tests.support.sockets import Backend, Wire, invoke
 from tests.support.stores import Store, running_store
 
 ID = "12345678-abcd-4000-8000-123456789abc"
-FLAGS = ("--shared-reclaim-after", "timeout", "--backend-timeout-seconds", "600")  # by itself it would take ten minutes
-LOOKS = 1 + LEASE  # seconds after which a call is listed in the store, on a machine that is not too busy
+LEASE = 5.0  # seconds; no busy machine keeps a gateway from renewing it for half of that
+FLAGS = ("--shared-lease-seconds", str(LEASE), "--shared-reclaim-after", "timeout")
+FLAGS += ("--backend-timeout-seconds", "600")  # by itself it would take ten minutes
 
 
 @pytest.fixture
@@ -53,10 +54,6 @@ def is_alive(gateway: Process, name: str) -> bool:
     return bool(found["is_alive"])
 
 
-def until(is_true: Any, what: str) -> None:
-    wait_until(is_true, what, timeout=4 * LOOKS)
-
-
 def test_what_a_killed_gateway_ran_is_shown_by_another_which_gives_its_slots_back_when_told_to(
     store: Store, behind: Backend, tmp_path: Path
 ) -> None:
@@ -66,7 +63,7 @@ def test_what_a_killed_gateway_ran_is_shown_by_another_which_gives_its_slots_bac
         behind.until_running(1)
         hold(stack, one, behind, LIMIT - 2, already=1)
         calls = hold(stack, two, behind, 1, already=LIMIT - 1)
-        until(lambda: len(holders(two)["holders"]) == LIMIT, "all calls are known to the other")
+        wait_until(lambda: len(holders(two)["holders"]) == LIMIT, "all calls are known to the other")
 
         refused = run(two, "in-flight", "release", "--gateway", dead)
         assert refused.exit_code == 1
@@ -74,12 +71,12 @@ def test_what_a_killed_gateway_ran_is_shown_by_another_which_gives_its_slots_bac
         assert store.sums(ACCOUNT)[f"{ACCOUNT}/account"] == LIMIT
 
         one.process.kill()
-        until(lambda: not is_alive(two, dead), "it is missed")
-        time.sleep(2 * LEASE)  # its lease is over, and its slots are kept
+        wait_until(lambda: not is_alive(two, dead), "it is missed")
+        time.sleep(1.5 * LEASE)  # its lease is over, and its slots are kept
         document = holders(two, "hold")
         assert Counter(row["gateway"] for row in document["holders"]) == {dead: LIMIT - 1, living: 1}
         assert {
-            row["gateway"]: row["age_seconds"] > 2 * LEASE for row in document["holders"] if row["request_id"] == ID
+            row["gateway"]: row["age_seconds"] > 1.5 * LEASE for row in document["holders"] if row["request_id"] == ID
         } == {dead: True}
         text = run(two, "in-flight").output
         assert f"{dead} holds {LIMIT - 1} slots of account {ACCOUNT}; the gateway does not renew its lease" in text
@@ -110,6 +107,6 @@ def test_a_living_gateway_that_is_released_by_force_counts_its_calls_again(
         assert released.output.startswith(
             f"{name}: released 2 slots of account {ACCOUNT}; the gateway lives, and counts"
         )
-        until(lambda: store.sums(ACCOUNT).get(f"{ACCOUNT}/account") == 2, "it has registered again")
+        wait_until(lambda: store.sums(ACCOUNT).get(f"{ACCOUNT}/account") == 2, "it has registered again")
         behind.release()
         assert [wire.answer().status for wire in calls] == [200, 200]

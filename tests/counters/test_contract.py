@@ -6,11 +6,13 @@ What needs a clock of ours or looks inside is memory's own, below; what only net
 from __future__ import annotations
 
 import asyncio
+import functools
+import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import settings
@@ -27,6 +29,7 @@ from invoke_gateway.policy.control.state import ProvisionedConfig
 from invoke_gateway.policy.limits import AccountLimits, FunctionLimits, Limits
 from invoke_gateway.refusals import Refusal
 
+from ..support.lateness import ATTEMPTS
 from ..support.stores import KINDS, Store, running_store
 from .toy_store import ToyCounters
 
@@ -69,7 +72,7 @@ def stores() -> Iterator[Stores]:
 async def share(store: Store) -> SharedCounters:
     store.clear("a")
     limits = Limits(AccountLimits("a", 3))
-    counters = SharedCounters(SharedConfig(store.url, timeout_seconds=5), limits=lambda: limits, degraded={})
+    counters = SharedCounters(SharedConfig(store.url, timeout_seconds=60), limits=lambda: limits, degraded={})
     await counters.start()
     assert counters.unavailable_reason is None
     return counters
@@ -105,13 +108,45 @@ def make_account(total: int = 3, **reserved: int | None) -> AccountLimits:
 async def take(counters: Counters, plan: Plan) -> CountedSlot:
     taken = await counters.acquire(plan)
     assert not isinstance(taken, LimitReached)
+    _taken.append(taken)
     return taken
 
 
 async def refuse(counters: Counters, plan: Plan) -> LimitReached:
     full = await counters.acquire(plan)
+    if not isinstance(full, LimitReached):
+        _taken.append(full)
     assert isinstance(full, LimitReached)
     return full
+
+
+_taken: list[CountedSlot] = []  # the slots of the last attempt
+
+Test = Callable[[Counters], Coroutine[Any, Any, None]]
+
+
+def repeat_if_late(seconds: float) -> Callable[[Test], Test]:
+    """Repeats a test that failed after more than `seconds`, because the store's clock has brought tokens meanwhile."""
+
+    def decorate(test: Test) -> Test:
+        @functools.wraps(test)
+        async def attempt(counters: Counters) -> None:
+            for _ in range(ATTEMPTS):
+                _taken.clear()
+                began = time.monotonic()
+                try:
+                    return await test(counters)
+                except AssertionError:
+                    if time.monotonic() - began < seconds:
+                        raise
+                for slot in _taken:
+                    slot.release()
+                await asyncio.sleep(1.1)  # each bucket is full then
+            pytest.skip("not judged: the machine is too slow for these rates")
+
+        return attempt
+
+    return decorate
 
 
 async def test_slots_are_given_up_to_the_ceiling_and_not_one_more(counters: Counters) -> None:
@@ -180,6 +215,7 @@ def make_rated(per_second: float, slots: int = 100) -> Plan:
     return Plan("a", "f", "f", (lane,), (RateClaim("bucket", per_second, Refusal.FUNCTION_RATE, "rate"),))
 
 
+@repeat_if_late(0.2)
 async def test_a_rate_gives_one_second_of_tokens_and_then_refuses(counters: Counters) -> None:
     plan = make_rated(5)
     for _ in range(5):
@@ -189,6 +225,7 @@ async def test_a_rate_gives_one_second_of_tokens_and_then_refuses(counters: Coun
     assert 0 < full.retry_seconds <= 1
 
 
+@repeat_if_late(1)
 async def test_a_request_without_a_token_has_taken_no_slot(counters: Counters) -> None:
     plan = make_rated(1)
     (await take(counters, plan)).release()
@@ -215,6 +252,7 @@ async def test_a_rate_below_one_a_second_still_admits_one(counters: Counters) ->
     await refuse(counters, plan)
 
 
+@repeat_if_late(0.3)
 async def test_a_changed_rate_is_in_force_at_once(counters: Counters) -> None:
     (await take(counters, make_rated(1))).release()
     await refuse(counters, make_rated(1))
@@ -223,6 +261,7 @@ async def test_a_changed_rate_is_in_force_at_once(counters: Counters) -> None:
     await refuse(counters, make_rated(3))
 
 
+@repeat_if_late(0.3)
 async def test_a_request_without_one_of_its_tokens_has_taken_none_of_the_others(counters: Counters) -> None:
     account = AccountLimits("a", 9, {"slow": FunctionLimits(None, 1.0)}, requests_per_second=3.0)
     (await take(counters, account.plan("slow"))).release()
@@ -234,6 +273,7 @@ async def test_a_request_without_one_of_its_tokens_has_taken_none_of_the_others(
     assert counters.counts() == {}
 
 
+@repeat_if_late(0.3)
 async def test_the_last_rate_of_several_gives_the_first_ones_tokens_back(counters: Counters) -> None:
     account = AccountLimits("a", 9, {"f": FunctionLimits(None, 3.0)}, requests_per_second=1.0)
     plan = account.plan("f")
@@ -255,6 +295,7 @@ async def test_functions_with_equal_limits_share_a_lane_and_no_counter(counters:
     assert counters.counts() == {"a/function/f": 1, "a/function/g": 1, "a/account": 2}
 
 
+@repeat_if_late(0.5)
 async def test_a_lane_without_a_token_of_its_own_is_skipped_and_has_lost_nothing(counters: Counters) -> None:
     rate = RateClaim("bucket", 2.0, Refusal.FUNCTION_RATE, "lane rate")
     first = Lane("first", (Claim("x", 9, Refusal.CONCURRENCY, "first"),), (rate,))

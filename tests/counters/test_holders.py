@@ -137,7 +137,7 @@ def store(kept: Store) -> Store:
 
 @asynccontextmanager
 async def sharing(store: Store, url: str | None = None, **terms: Any) -> AsyncIterator[SharedCounters]:
-    values: dict[str, Any] = {"lease_seconds": LEASE, "keep_seconds": 0.0, "timeout_seconds": 5.0, **terms}
+    values: dict[str, Any] = {"lease_seconds": LEASE, "keep_seconds": 0.0, "timeout_seconds": 60.0, **terms}
     table = Limits(ACCOUNT)
     counters = SharedCounters(SharedConfig(url or store.url, **values), limits=lambda: table, degraded={})
     await counters.start()

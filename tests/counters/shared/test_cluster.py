@@ -52,7 +52,7 @@ with_redis = pytest.mark.parametrize("kept", ["redis"], indirect=True)
 async def sharing(cluster: Cluster, **terms: Any) -> AsyncIterator[SharedCounters]:
     first, *others = (AccountLimits(account, LIMIT) for account in cluster.accounts())
     limits = Limits(first, {other.account: other for other in others})
-    values: dict[str, Any] = {"url": cluster.url, "lease_seconds": LEASE, "timeout_seconds": LEASE / 4, **terms}
+    values: dict[str, Any] = {"url": cluster.url, "lease_seconds": LEASE, "timeout_seconds": PATIENCE, **terms}
     degraded: dict[str, bool] = {}
     counters = SharedCounters(SharedConfig(**values), limits=lambda: limits, degraded=degraded)
     await counters.start()
@@ -144,7 +144,7 @@ async def test_a_dead_node_hurts_its_accounts_only_until_it_is_back(cluster: Clu
 async def test_a_node_that_hangs_holds_up_nobody_else(cluster: Cluster) -> None:
     hurt, *well = cluster.accounts()
     node = cluster.node_of(hurt)
-    async with sharing(cluster) as counters:
+    async with sharing(cluster, timeout_seconds=LEASE / 4) as counters:
         node.pause()
         try:
             waiting = asyncio.create_task(ask(counters, hurt))

@@ -27,12 +27,12 @@ from invoke_gateway.policy.limits import AccountLimits, Limits
 from invoke_gateway.refusals import Refusal
 
 from ...support.certificates import make_certificate
-from ...support.gateways import eventually
+from ...support.gateways import PATIENCE, eventually
 from ...support.lateness import end_at_once, judge
 from ...support.stores import KINDS, Store, running_store
 
 LEASE = 2.0  # seconds; a busy machine stands still for a part of one now and then
-TIMEOUT = 0.5
+TIMEOUT = 1.0  # seconds, where the store hangs; elsewhere as long as the slowest machine needs for a reply
 ACCOUNT = AccountLimits("a", 4)
 PLAN = ACCOUNT.plan("f")
 RATED = AccountLimits("a", 4, requests_per_second=10.0)
@@ -52,7 +52,7 @@ def store(kept: Store) -> Store:
 
 @asynccontextmanager
 async def sharing(store: Store, limits: AccountLimits = ACCOUNT, **terms: Any) -> AsyncIterator[SharedCounters]:
-    values: dict[str, Any] = {"url": store.url, "lease_seconds": LEASE, "timeout_seconds": TIMEOUT, **terms}
+    values: dict[str, Any] = {"url": store.url, "lease_seconds": LEASE, "timeout_seconds": PATIENCE, **terms}
     table = Limits(limits)
     counters = SharedCounters(SharedConfig(**values), limits=lambda: table, degraded={})
     await counters.start()
@@ -205,7 +205,7 @@ async def test_closed_refuses_within_the_time_bound_and_recovers_by_itself(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "invoke_gateway")
-    async with sharing(store) as counters:
+    async with sharing(store, timeout_seconds=TIMEOUT) as counters:
         held = await take(counters)
         store.pause()
         started = time.monotonic()
@@ -231,8 +231,8 @@ async def test_closed_refuses_within_the_time_bound_and_recovers_by_itself(
 
 async def test_share_admits_this_gateways_part_and_tells_of_it_later(store: Store) -> None:
     async with (
-        sharing(store, on_store_failure="local_share") as one,
-        sharing(store, on_store_failure="local_share") as two,
+        sharing(store, on_store_failure="local_share", timeout_seconds=TIMEOUT) as one,
+        sharing(store, on_store_failure="local_share", timeout_seconds=TIMEOUT) as two,
     ):
         await eventually(lambda: one.gateways == two.gateways == 2, "they know of each other")
         await asyncio.sleep(0.05)
@@ -251,7 +251,8 @@ async def test_share_admits_this_gateways_part_and_tells_of_it_later(store: Stor
 
 
 async def test_open_admits_as_if_it_were_alone(store: Store) -> None:
-    async with sharing(store, on_store_failure="admit") as one, sharing(store, on_store_failure="admit") as two:
+    options = {"on_store_failure": "admit", "timeout_seconds": TIMEOUT}
+    async with sharing(store, **options) as one, sharing(store, **options) as two:
         store.pause()
         for counters in (one, two):
             for _ in range(4):

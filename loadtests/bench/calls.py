@@ -1,12 +1,16 @@
 """Builds the request byte for byte, and sends it from this process in a few ways."""
 
+import hmac
 import json
 import select
 import socket
 import time
 import urllib.request
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Any
+from urllib.parse import quote
 
 from loadtests.bench.processes import Trouble
 
@@ -15,11 +19,11 @@ USER_AGENT = (
     "Boto3/1.44.2 md/Botocore#1.44.2 ua/2.1 os/linux#6.8 md/arch#x86_64 lang/python#3.13.1"
     " md/pyimpl#CPython cfg/retry-mode#standard m/b,Z,D Botocore/1.44.2"
 )
-AUTHORIZATION = (
-    "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20260101/us-east-1/lambda/aws4_request,"
-    " SignedHeaders=amz-sdk-invocation-id;amz-sdk-request;host;x-amz-content-sha256;x-amz-date,"
-    " Signature=5d672d79c15b13162d9279b0855cfba6789a8edb4c82c400e06b5924a6f2b5d7"
-)
+ACCESS_KEY, SECRET = "AKIABENCH", "secret of the benchmark"
+REGION = "us-east-1"
+# A signature is valid for five minutes around its time; a comparison of all peers takes longer.
+AHEAD = timedelta(minutes=4)
+_SIGNED = ("amz-sdk-invocation-id", "amz-sdk-request", "host", "x-amz-content-sha256", "x-amz-date")
 
 
 def document(size: int = KIBIBYTE) -> str:
@@ -33,22 +37,36 @@ ANSWER = document()
 
 
 def invocation(function: str, port: int, body: str = ANSWER) -> bytes:
-    """Returns an Invoke as SDKs send it, with the headers of botocore and the JavaScript SDK."""
-    head = (
-        f"POST /2015-03-31/functions/{function}/invocations HTTP/1.1",
-        f"Host: 127.0.0.1:{port}",
-        "Accept-Encoding: identity",
-        "Content-Type: application/octet-stream",
-        f"User-Agent: {USER_AGENT}",
-        "X-Amz-Date: 20260101T000000Z",
-        "X-Amz-Content-SHA256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
-        "X-Amzn-Trace-Id: Root=1-67891233-abcdef012345678912345678;Parent=463ac35c9f6413ad;Sampled=0",
-        "amz-sdk-invocation-id: 6a0d5b6e-6f1f-4ad5-a02b-1c3d7b6d9f55",
-        "amz-sdk-request: attempt=1; max=3",
-        f"Authorization: {AUTHORIZATION}",
-        f"Content-Length: {len(body)}",
-    )
-    return ("\r\n".join(head) + "\r\n\r\n" + body).encode()
+    """Returns a signed Invoke as SDKs send it, with the headers of botocore and the JavaScript SDK."""
+    path = f"/2015-03-31/functions/{function}/invocations"
+    head = {
+        "Host": f"127.0.0.1:{port}",
+        "Accept-Encoding": "identity",
+        "Content-Type": "application/octet-stream",
+        "User-Agent": USER_AGENT,
+        "X-Amz-Date": f"{datetime.now(UTC) + AHEAD:%Y%m%dT%H%M%SZ}",
+        "X-Amz-Content-SHA256": sha256(body.encode()).hexdigest(),
+        "X-Amzn-Trace-Id": "Root=1-67891233-abcdef012345678912345678;Parent=463ac35c9f6413ad;Sampled=0",
+        "amz-sdk-invocation-id": "6a0d5b6e-6f1f-4ad5-a02b-1c3d7b6d9f55",
+        "amz-sdk-request": "attempt=1; max=3",
+    }
+    head |= {"Authorization": _sign(path, head), "Content-Length": str(len(body))}
+    lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in head.items())]
+    return ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
+
+
+def _sign(path: str, head: dict[str, str]) -> str:
+    """Returns the Authorization header of a request that declares the hash of its body."""
+    values = {name.lower(): value for name, value in head.items()}
+    signed, date = ";".join(_SIGNED), values["x-amz-date"]
+    lines = "".join(f"{name}:{values[name]}\n" for name in _SIGNED)
+    canonical = "\n".join(("POST", quote(path), "", lines, signed, values["x-amz-content-sha256"]))
+    scope = f"{date[:8]}/{REGION}/lambda/aws4_request"
+    text = "\n".join(("AWS4-HMAC-SHA256", date, scope, sha256(canonical.encode()).hexdigest()))
+    key = f"AWS4{SECRET}".encode()
+    for part in (*scope.split("/"), text):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return f"AWS4-HMAC-SHA256 Credential={ACCESS_KEY}/{scope}, SignedHeaders={signed}, Signature={key.hex()}"
 
 
 @dataclass(frozen=True)

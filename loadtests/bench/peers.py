@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from loadtests.bench.calls import ACCESS_KEY, SECRET
 from loadtests.bench.processes import Trouble, free_port
 
 CONFIGS = Path(__file__).parent / "configs"
@@ -70,7 +71,7 @@ class Peer:
 
     def version(self) -> str:
         """Returns its version; empty when it is missing."""
-        if self.name in (GATEWAY, SIGNING):
+        if self.name in (GATEWAY, SIGNING, VERIFYING):
             return importlib.metadata.version("invoke-gateway")
         program = self.find()
         if program is None:
@@ -88,6 +89,7 @@ HOLDING_BACKEND = ("@python@", "-m", "loadtests.bench.backend", "@port@", "@admi
 GATEWAY = "gateway"
 EARLIER = "earlier gateway"
 SIGNING = "gateway, signing"
+VERIFYING = "gateway, verifying"
 FLOOR = "uvicorn hello"
 
 _ONE_THREAD = (("GOMAXPROCS", "1"),)
@@ -128,8 +130,19 @@ def signing_gateway() -> Peer:
     )
 
 
+def verifying_gateway() -> Peer:
+    """Returns the gateway that verifies each request; its difference to `gateway` is what that adds."""
+    callers = f"{{{ACCESS_KEY}: {{secret: env:BENCH_SECRET, arn: 'arn:aws:iam::111122223333:user/bench'}}}}"
+    return replace(
+        gateway(name=VERIFYING),
+        arguments=(*gateway().arguments, "--signatures=verify", f"--callers={callers}"),
+        environment=(("BENCH_SECRET", SECRET),),
+    )
+
+
 PEERS = (
     signing_gateway(),
+    verifying_gateway(),
     Peer(
         "nginx",
         "nginx",

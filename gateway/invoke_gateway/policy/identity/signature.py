@@ -39,7 +39,7 @@ from .canonical_request import (
 WINDOW_SECONDS = 300.0
 """Holds the difference between the clocks of client and gateway that is accepted (AWS's for Lambda)."""
 
-_HASH = re.compile(rb"[0-9a-f]{64}")
+_HASH_LENGTH = 64
 _DATE = re.compile(rb"[0-9]{8}T[0-9]{6}Z")
 _MISMATCH = SignatureProblem("mismatch", Refusal.SIGNATURE_MISMATCH)
 _MISSING = SignatureProblem("missing", Refusal.MISSING_AUTHENTICATION)
@@ -53,6 +53,7 @@ _WRONG_HASH = SignatureProblem(
 # Headers of which a second copy could be the one that was signed.
 _SINGLE = (b"authorization", b"date", b"host", b"x-amz-content-sha256", b"x-amz-date", b"x-amz-security-token")
 
+_new = tuple.__new__  # a named tuple's own constructor takes twice the time
 _signing_key = lru_cache(512)(derive_key)
 
 
@@ -122,7 +123,7 @@ def open_request(
     is_repeated = len(headers) != len(lines)
     if is_repeated and (repeated := _find_repeated(lines)) is not None:
         return incomplete(f"The request has more than one '{repeated.decode()}' header.")
-    seconds = 0
+    valid_seconds = 0
     if authorization is not None:
         if query and names_signature(query):
             return _TWO
@@ -130,35 +131,45 @@ def open_request(
         if isinstance(found, SignatureProblem):
             return found
         claim, signature = found
-        date = _find_date(claim, headers)
-        if isinstance(date, SignatureProblem):
-            return date
+        date = headers.get(b"x-amz-date")  # it must be signed, as every x-amz-* header
+        if date is None:
+            dated = _find_date(claim, headers)
+            if isinstance(dated, SignatureProblem):
+                return dated
+            date = dated
         token = headers.get(b"x-amz-security-token", b"")
     elif query and names_signature(query):
         presigned = read_query(query, region)
         if isinstance(presigned, SignatureProblem):
             return presigned
-        claim, signature, date, seconds, token = presigned
+        claim, signature, date, valid_seconds, token = presigned
     else:
         return _MISSING
-    wrong = _check_time(claim, date, now, seconds)
-    if wrong is not None:
-        return wrong
+    # Each check is a call only where it may find something: calls cost more than these comparisons.
+    at = parse_date(date)
+    if at is None or not -WINDOW_SECONDS <= at - now <= WINDOW_SECONDS or claim.scope[:8] != date[:8]:
+        wrong = _check_time(claim, date, at, now, valid_seconds)
+        if wrong is not None:
+            return wrong
     key = keys.get(claim.access_key_id)
-    wrong = _UNKNOWN_KEY if key is None else _check_token(key, token, now)
-    if wrong is not None or key is None:
-        return wrong or _UNKNOWN_KEY
+    if key is None:
+        return _UNKNOWN_KEY
+    if token or key.session_token is not None or key.expires_at is not None:
+        wrong = _check_token(key, token, now)
+        if wrong is not None:
+            return wrong
     declared = headers.get(b"x-amz-content-sha256")
-    if declared is not None or b"content-encoding" in headers:
+    if (declared is not None and len(declared) != _HASH_LENGTH) or b"content-encoding" in headers:
         wrong = _check_payload(declared, headers)
         if wrong is not None:
             return wrong
     signed = _sign_headers(claim, headers, lines, is_repeated=is_repeated)
     if isinstance(signed, SignatureProblem):
         return signed
-    start = b"\n".join((method.encode(), canonical_path(path), canonical_query(query), signed, claim.signed, b""))
+    sorted_query = canonical_query(query) if query else b""
+    start = b"\n".join((method.encode(), canonical_path(path), sorted_query, signed, claim.signed, b""))
     signing_key = _signing_key(key.secret, claim.day, region, "lambda")
-    return SignedRequest(key, signing_key, date, claim.scope, start, signature, declared)
+    return _new(SignedRequest, (key, signing_key, date, claim.scope, start, signature, declared))
 
 
 def _find_repeated(lines: Sequence[tuple[bytes, bytes]]) -> bytes | None:
@@ -167,10 +178,7 @@ def _find_repeated(lines: Sequence[tuple[bytes, bytes]]) -> bytes | None:
 
 
 def _find_date(claim: SignatureClaim, headers: Mapping[bytes, bytes]) -> bytes | SignatureProblem:
-    """Returns the time of a signature, from the header that it covers."""
-    date = headers.get(b"x-amz-date")
-    if date is not None:
-        return date  # it must be signed, as every x-amz-* header
+    """Returns the time of a signature from the Date header, where there is no X-Amz-Date."""
     date = headers.get(b"date")
     if date is None:
         return incomplete("Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.")
@@ -199,12 +207,14 @@ def _format(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y%m%dT%H%M%SZ")
 
 
-def _check_time(claim: SignatureClaim, date: bytes, now: float, valid_seconds: int) -> SignatureProblem | None:
+def _check_time(
+    claim: SignatureClaim, date: bytes, at: float | None, now: float, valid_seconds: int
+) -> SignatureProblem | None:
     """Returns what is wrong with the time of a signature.
 
+    at: the same as `date`, in seconds since the epoch
     valid_seconds: the seconds for which a presigned request is valid; 0: it is not presigned
     """
-    at = parse_date(date)
     if at is None:
         got = f"Date must be in ISO-8601 'basic format'. Got '{shorten(date)}'."
         return incomplete(f"{got} See http://en.wikipedia.org/wiki/ISO_8601")
@@ -233,7 +243,7 @@ def _check_payload(declared: bytes | None, headers: Mapping[bytes, bytes]) -> Si
         return invalid("payload", "Chunked signatures (aws-chunked, STREAMING-…) are S3's. Sign the whole payload.")
     if declared == b"UNSIGNED-PAYLOAD":
         return invalid("payload", "UNSIGNED-PAYLOAD is S3's. Sign the payload.")
-    if declared is not None and _HASH.fullmatch(declared) is None:
+    if declared is not None and len(declared) != _HASH_LENGTH:  # another text is no hash of any body
         return invalid("payload", "The 'x-amz-content-sha256' header must be the SHA-256 of the payload in hex digits.")
     return None
 
@@ -256,7 +266,7 @@ def _sign_headers(
         return invalid("signed_headers", text)
     if is_repeated:
         values = [b",".join(canonical_value(value) for name, value in lines if name == one) for one in names]
-    elif b" " in signed or b"\t" in signed:
+    elif b"  " in signed or b"\t" in signed or b" \n" in signed or b": " in signed:  # perhaps not canonical
         values = [canonical_value(headers[name]) for name in names]
     else:
         return signed

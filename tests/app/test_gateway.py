@@ -31,6 +31,23 @@ def test_the_chain_runs_in_this_order() -> None:
     ]
 
 
+def test_with_verified_signatures_nothing_judges_a_call_before_its_caller_is_verified() -> None:
+    stages = make_gateway(backend={"url": BACKEND}, signatures="verify", faults=True).stages
+    assert [stage.func.__name__ for stage in stages] == [
+        "Record",
+        "ErrorResponse",
+        "Identify",
+        "VerifySignature",
+        "CheckLength",
+        "VerifiedPrecheck",
+        "ReadPayload",
+        "Recursion",
+        "FaultInjection",
+        "Handoff",
+        "Admission",
+    ]
+
+
 def test_fault_scripts_are_no_part_of_it_unless_they_are_switched_on() -> None:
     without = [stage.func for stage in make_gateway(faults=False).stages]
     with_scripts = [stage.func.__name__ for stage in make_gateway(faults=True).stages]

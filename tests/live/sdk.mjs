@@ -5,11 +5,12 @@ import * as sdk from "@aws-sdk/client-lambda";
 
 const clients = new Map();
 
-function clientFor({ endpoint, accessKeyId, maxAttempts }) {
-  const key = JSON.stringify([endpoint, accessKeyId, maxAttempts]);
+function clientFor({ endpoint, accessKeyId, secretAccessKey = "secret", sessionToken, systemClockOffset, maxAttempts }) {
+  const key = JSON.stringify([endpoint, accessKeyId, secretAccessKey, sessionToken, systemClockOffset, maxAttempts]);
   if (!clients.has(key)) {
-    const credentials = { accessKeyId, secretAccessKey: "secret" };
-    clients.set(key, new sdk.LambdaClient({ endpoint, region: "us-east-1", credentials, maxAttempts }));
+    const credentials = { accessKeyId, secretAccessKey, sessionToken };
+    const options = { endpoint, region: "us-east-1", credentials, maxAttempts, systemClockOffset };
+    clients.set(key, new sdk.LambdaClient(options));
   }
   return clients.get(key);
 }

@@ -19,7 +19,7 @@ class FakeWorker:
 
     def __init__(self, state: ControlState) -> None:
         self.state = state
-        self.snapshot = {"control_version": state.version}
+        self.snapshot: dict[str, Any] = {"control_version": state.version}
         self.calls = 0
         self.is_gone = False
 
@@ -39,9 +39,10 @@ def provision(slots: int, modified_at: float) -> ControlState:
 class Table:
     """Holds a table, whose clock is ours."""
 
-    def __init__(self, allocation_seconds: float) -> None:
+    def __init__(self, allocation_seconds: float, **account: Any) -> None:
         self.now = NOW
-        settings = Settings.model_validate({"provisioned": {"allocation_seconds": allocation_seconds}})
+        values = {"provisioned": {"allocation_seconds": allocation_seconds}, "accounts": {"default": account}}
+        settings = Settings.model_validate(values)
         self.limits = LimitsInForce(settings, clock=lambda: self.now)
 
     async def refresh(self, *workers: Any) -> tuple[int, int]:
@@ -76,3 +77,16 @@ async def test_a_worker_that_ends_meanwhile_changes_nothing_and_the_next_one_is_
     gone.is_gone = True
     assert await table.refresh(gone) == (0, 0)
     assert await table.refresh(other) == (3, 3)
+
+
+async def test_slots_of_callers_beside_the_gateway_are_those_that_a_worker_has_read() -> None:
+    table, worker = Table(5, outside_concurrency="cloudwatch"), FakeWorker(ControlState())
+    worker.snapshot["outside"] = {"000000000000": 40}
+    await table.refresh(worker)
+    assert table.limits.table.default.outside_concurrency == 40
+    await table.refresh()
+    assert table.limits.table.default.outside_concurrency == 40, "while no worker replies"
+    worker.snapshot["outside"] = {}
+    await table.refresh(worker)
+    assert table.limits.table.default.outside_concurrency == 0
+    assert worker.calls == 0

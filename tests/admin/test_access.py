@@ -179,6 +179,22 @@ def test_refusals_are_counted_by_reason(writes: Gateway, everywhere: Gateway) ->
         assert count(served, reason) == before + 1
 
 
+def test_a_connection_serves_on_after_a_refusal(writes: Gateway) -> None:
+    """The body of the refused request is not taken for the next request."""
+    with Wire(writes.server.admin.port) as wire:
+        for _ in range(2):
+            head = f"POST /holds HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(HOLD)}\r\n\r\n"
+            assert is_refused(wire.send(head.encode() + HOLD).answer())
+        assert wire.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").answer().status == 200
+
+
+def test_no_path_can_pass_for_a_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    access = AdminAccess(AccessRules(TOKEN), is_loopback=True)
+    access.record_refusal("missing_token", "POST", "/a\nINFO forged", "10.0.0.9", 0.0)
+    (line,) = caplog.messages
+    assert "\n" not in line
+
+
 def test_refusals_are_logged_once_a_minute_with_their_number(caplog: pytest.LogCaptureFixture) -> None:
     access = AdminAccess(AccessRules(TOKEN), is_loopback=True)
     with caplog.at_level(logging.WARNING, "invoke_gateway"):
@@ -186,7 +202,7 @@ def test_refusals_are_logged_once_a_minute_with_their_number(caplog: pytest.LogC
             access.record_refusal("wrong_token", "POST", "/" + "x" * 100, "10.0.0.9", float(second))
     first, last = caplog.messages
     assert first == (
-        f"admin listener: POST /{'x' * 63} from 10.0.0.9 refused: wrong_token (1 refused since the last such line)"
+        f"admin listener: POST '/{'x' * 63}' from 10.0.0.9 refused: wrong_token (1 refused since the last such line)"
     )
     assert f"({int(LOG_SECONDS)} refused since the last such line)" in last
     assert TOKEN not in caplog.text

@@ -57,14 +57,15 @@ class Prometheus:
 
 
 @contextmanager
-def prometheus(folder: Path, targets: Sequence[str]) -> Iterator[Prometheus]:
-    """Prometheus for the length of the block: grafana/prometheus.yml with these targets and every interval a second."""
+def prometheus(folder: Path, targets: Sequence[str], **more: Any) -> Iterator[Prometheus]:
+    """Prometheus for the length of the block: grafana/prometheus.yml with these targets and every interval a second.
+    `more`: further keys of the job."""
     document = yaml.safe_load((ROOT / "grafana" / "prometheus.yml").read_text())
     document["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     document["rule_files"] = [str(ROOT / "grafana" / name) for name in document["rule_files"]]
     del document["alerting"]
     (job,) = document["scrape_configs"]
-    job["static_configs"] = [{"targets": list(targets)}]
+    job |= {"static_configs": [{"targets": list(targets)}], **more}
     config = folder / "prometheus.yml"
     config.write_text(yaml.safe_dump(document))
     port = processes.free_port()

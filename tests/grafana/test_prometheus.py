@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.support.processes import wait_until
+from tests.support.sockets import gateway
 from tests.support.tools import PROMETHEUS
 
 from .answers import ask, list_expressions, summarize, watched
 from .load import ACCOUNT, FULL, REASONS
-from .prometheus import Prometheus
+from .prometheus import Prometheus, prometheus
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +103,22 @@ def test_two_gateways_that_share_have_their_limits_once_and_the_third_has_its_ow
     assert by_store == {own: 1000, shared: 200}
     assert value(server, f'store:invoke_gateway_gateways:min{{store="{shared}"}}') == 2
     assert value(server, f'store:invoke_gateway_gateways:count{{store="{shared}"}}') == 2
+
+
+def test_with_its_token_it_scrapes_a_gateway_whose_metrics_need_it(tmp_path: Path) -> None:
+    """By the configuration of docs/guides/monitoring.md."""
+    PROMETHEUS.require()
+    token = tmp_path / "admin-token"
+    token.write_text("3f2a0c\n")
+    token.chmod(0o600)
+    with gateway(admin_token=f"file:{token}", admin_reads="token") as served:
+        targets = [str(served.server.admin)]
+        given = {"authorization": {"credentials_file": str(token)}}
+        for folder, more, is_up in ((tmp_path / "with", given, 1), (tmp_path / "without", {}, 0)):
+            folder.mkdir()
+            with prometheus(folder, targets, **more) as started:
+                wait_until(lambda: started.ask("query", query="up")["result"], "the gateway was scraped")
+                assert value(started, "up") == is_up
 
 
 def test_what_is_no_expression_is_an_error_and_not_just_empty(server: Prometheus) -> None:

@@ -76,7 +76,7 @@ class AdminAccess:
         total = sum(self._refused.values())
         refused = total - self._logged
         log.warning(
-            "admin listener: %s %s from %s refused: %s (%d refused since the last such line)",
+            "admin listener: %s %r from %s refused: %s (%d refused since the last such line)",
             *(method, path[:64], client, reason, refused),
             extra={"fields": {"kind": "admin_refused", "reason": reason, "client": client, "refused": refused}},
         )

@@ -21,7 +21,7 @@ from tests.support.stores import Store, running_store
 
 from .test_control_state import GET, call, put
 
-LEASE = 2.0
+LEASE = 6.0  # seconds; a quarter of it is the time of the store, and no busy machine stands still for so long
 ACCOUNT = "000000000000"
 RESERVED = "ReservedFunctionConcurrentInvocationLimitExceeded"
 
@@ -29,7 +29,7 @@ RESERVED = "ReservedFunctionConcurrentInvocationLimitExceeded"
 def settings(store: Store, **more: Any) -> dict[str, Any]:
     return {
         "counters": store.url,
-        "shared": {"lease_seconds": LEASE},
+        "shared": {"lease_seconds": LEASE, "store_timeout_seconds": LEASE / 4},
         "control": {"check_existence": False},
         "accounts": {"default": {"requests_per_second": "off"}},
         **more,

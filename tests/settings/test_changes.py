@@ -42,6 +42,13 @@ def test_every_limit_of_a_function_is_shown(old: dict[str, Any], new: dict[str, 
     assert str(describe_changes(settings(old), settings(new))) == text
 
 
+def test_changed_callers_are_counted_and_not_named() -> None:
+    alice = {"secret": "env:ALICE", "arn": "arn:aws:iam::111122223333:user/alice"}
+    old = settings({}, callers={"AKIASECRET1": alice, "AKIASECRET2": alice})
+    new = settings({}, callers={"AKIASECRET2": {**alice, "secret": "env:OTHER"}, "AKIASECRET3": alice})
+    assert str(describe_changes(old, new)) == "callers: 1 added, 1 removed, 1 changed"
+
+
 def test_no_password_of_a_target_and_no_access_key_is_shown() -> None:
     target = "redis://user:hunter2@localhost:6379/0?stream={}"
     functions = [{"f": {"on_failure": target.format(name)}} for name in ("a", "b")]

@@ -16,9 +16,15 @@ from hypothesis import strategies as st
 
 from invoke_gateway.invocation import Caller
 from invoke_gateway.policy.identity.access_keys import AccessKey
-from invoke_gateway.policy.identity.authorization import SIGNATURE_CAUSES, SignatureProblem
-from invoke_gateway.policy.identity.canonical_request import canonical_path, canonical_value
-from invoke_gateway.policy.identity.signature import RequestParts, SignedRequest, hash_payload, open_request
+from invoke_gateway.policy.identity.authorization import SIGNATURE_CAUSES, SignatureProblem, _read_known_start
+from invoke_gateway.policy.identity.canonical_request import _canonical_path, canonical_path, canonical_value
+from invoke_gateway.policy.identity.signature import (
+    RequestParts,
+    SignedRequest,
+    hash_payload,
+    open_request,
+    parse_date,
+)
 from tests.support.signing import ARN, KEY_ID, KEYS, NOW, REGION, SECRET, SEVEN_DAYS, judge, read_parts, sign
 
 VECTORS: list[dict[str, Any]] = json.loads(Path(__file__).with_name("signature_vectors.json").read_text())
@@ -78,6 +84,18 @@ def test_repeated_signed_headers_count_in_their_order() -> None:
 def test_a_replay_within_the_window_is_valid_as_on_aws() -> None:
     raw = sign().to_bytes()
     assert judge(raw) is judge(raw, now=NOW + timedelta(minutes=4)) is None
+
+
+def test_nothing_long_is_kept_of_requests_that_anybody_may_send() -> None:
+    before = _canonical_path.cache_info().currsize
+    kept = parse_date.cache_info().currsize, _read_known_start.cache_info().currsize
+    path = "/" + "x" * 2000
+    assert judge(sign(path=path).to_bytes()) is None
+    assert _canonical_path.cache_info().currsize == before
+    raw = sign().to_bytes()
+    assert judge(raw.replace(b"X-Amz-Date: ", b"X-Amz-Date: " + b"1" * 5000)) == "incomplete"
+    assert judge(raw.replace(b"SignedHeaders=", b"SignedHeaders=" + b"a;" * 5000)) == "signed_headers"
+    assert (parse_date.cache_info().currsize, _read_known_start.cache_info().currsize) == kept
 
 
 # ---- the texts of AWS ------------------------------------------------------------------------------------------

@@ -20,12 +20,17 @@ PRESIGNED_SIGNATURE = b"X-Amz-Signature"
 EMPTY_HASH = sha256(b"").hexdigest().encode()
 
 _KNOWN_PATHS = 4096  # paths whose canonical form is kept: a gateway's calls have few
+_LONGEST_KNOWN = 1024  # bytes; clients could fill the memory with longer ones
 _UNRESERVED = "-._~"
 
 
-@lru_cache(_KNOWN_PATHS)
 def canonical_path(path: bytes) -> bytes:
     """Returns a path, as it is on the wire, in its canonical form: `arn%3Aaws` becomes `arn%253Aaws`."""
+    return _canonical_path(path) if len(path) <= _LONGEST_KNOWN else _canonical_path.__wrapped__(path)
+
+
+@lru_cache(_KNOWN_PATHS)
+def _canonical_path(path: bytes) -> bytes:
     if b"//" in path or b"/." in path:
         path = _resolve(path)
     return quote(path or b"/", safe="/" + _UNRESERVED).encode()

@@ -65,6 +65,13 @@ def test_limits_shows_account_pool_and_functions(monkeypatch: pytest.MonkeyPatch
     assert ["and", "5", "more", "callers"] in rows
 
 
+def test_slots_of_callers_beside_the_gateway_have_a_row() -> None:
+    account = {**LIMITS["accounts"][0], "outside_concurrency": 4}
+    with admin(json.dumps({**LIMITS, "accounts": [account]})) as address:
+        result = invoke("limits", "--admin", address, "--once")
+    assert ["outside", "the", "gateway", "4"] in [line.split() for line in result.output.splitlines()]
+
+
 def test_a_full_lane_stands_out() -> None:
     console = Console(width=160, force_terminal=True, color_system="standard")
     with console.capture() as capture:

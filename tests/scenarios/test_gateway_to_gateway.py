@@ -45,7 +45,11 @@ class World:
 
 @asynccontextmanager
 async def two_gateways(letters: Path, **front: Any) -> AsyncIterator[World]:
-    function = {"maximum_retry_attempts": 0, "dead_letter_queue": f"file://{letters}"}
+    function = {
+        "maximum_retry_attempts": 0,
+        "dead_letter_queue": f"file://{letters}",
+        "on_success": "function:audit",
+    }
     account = {"requests_per_second": "off", "functions": {"checkout": function}}
     async with (
         ScriptedBackend() as backend,
@@ -115,11 +119,12 @@ async def test_an_event_is_signed_at_each_run_and_its_dead_letter_is_written(tmp
     async with two_gateways(letters) as world:
         world.statuses = [500, 200]
         assert (await call(world.front.listen, TARGETS[0], b"{}", headers=EVENT)).status == 202
-        await eventually(lambda: len(world.bodies) == 2, "the second run")
+        await eventually(lambda: len(world.bodies) == 3, "the second run, and the function that gets its outcome")
+        assert world.targets == [TARGETS[0], TARGETS[0], invoke_path("audit")]
         world.statuses = [400]
         assert (await call(world.front.listen, TARGETS[0], b"[7]", headers=EVENT)).status == 202
         await eventually(lambda: letters.exists() and letters.read_text(), "a dead letter")
-        assert world.bodies[2:] == [b"[7]"]
+        assert world.bodies[3:] == [b"[7]"]
 
 
 async def test_the_client_needs_no_signature_and_the_second_gateway_counts_the_first(tmp_path: Path) -> None:

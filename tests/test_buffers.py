@@ -64,11 +64,13 @@ class Source:
 def test_requests_find_room_up_to_the_ceiling_and_not_beyond() -> None:
     buffers = Buffers(100)
     buffers.reserve(60)
-    assert buffers.has_room(40)
-    assert not buffers.has_room(41)
-    buffers.release(60)
-    assert buffers.has_room(100)
-    assert buffers.in_use == 0
+    assert not buffers.try_reserve(41)
+    assert buffers.in_use == 60
+    assert buffers.try_reserve(40)
+    assert not buffers.try_reserve(1)
+    buffers.release(100)
+    assert buffers.try_reserve(100)
+    assert buffers.in_use == 100
 
 
 def test_below_the_ceiling_no_response_waits() -> None:
@@ -189,9 +191,8 @@ class BuffersMachine(RuleBasedStateMachine):
 
     @rule(target=requests_of_test, size=st.integers(1, 30))
     def request_arrives(self, size: int) -> int:
-        if not self.buffers.has_room(size):
+        if not self.buffers.try_reserve(size):
             return 0
-        self.buffers.reserve(size)
         self.requests.append(size)
         return size
 
@@ -201,7 +202,7 @@ class BuffersMachine(RuleBasedStateMachine):
             self.requests.remove(size)
             self.buffers.release(size)
 
-    @precondition(lambda self: len(self.sources) < self.SOURCES and self.buffers.has_room(1))
+    @precondition(lambda self: len(self.sources) < self.SOURCES and self.buffers.in_use < self.buffers.ceiling)
     @rule(size=st.integers(1, RESPONSE), is_streamed=st.booleans())
     def response_begins(self, size: int, is_streamed: bool) -> None:
         self.sources.append(Source(size, is_streamed=is_streamed))

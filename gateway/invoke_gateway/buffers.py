@@ -35,8 +35,13 @@ class Buffers:
         self._arriving: dict[Pausable, int] = {}
         self._arriving_bytes = 0  # the sum of `_arriving`: bytes that cannot leave before their response is whole
 
-    def has_room(self, size: int) -> bool:
-        return self.in_use + size <= self.ceiling
+    def try_reserve(self, size: int) -> bool:
+        """Reserves `size` bytes if there is room for them, and returns whether there was."""
+        in_use = self.in_use + size
+        if in_use > self.ceiling:
+            return False
+        self.in_use = in_use
+        return True
 
     def reserve(self, size: int) -> None:
         self.in_use += size

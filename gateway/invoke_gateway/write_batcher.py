@@ -9,20 +9,25 @@ immediately: the batch ends with the present cycle of the loop.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 
 class WriteBatcher:
     """Collects small writes. Call `flush` before a direct write to the same transport, or its close: this keeps the
     order."""
 
-    __slots__ = ("_pending",)
+    __slots__ = ("_call_soon", "_pending")
 
     def __init__(self) -> None:
         self._pending: list[tuple[asyncio.WriteTransport, bytes]] = []
+        # Kept from the first write on: asking for the running loop costs a system call before Python 3.12.
+        self._call_soon: Callable[[Callable[[], None]], object] | None = None
 
     def write(self, transport: asyncio.WriteTransport, data: bytes) -> None:
         if not self._pending:
-            asyncio.get_running_loop().call_soon(self.flush)
+            if self._call_soon is None:
+                self._call_soon = asyncio.get_running_loop().call_soon
+            self._call_soon(self.flush)
         self._pending.append((transport, data))
 
     def flush(self) -> None:

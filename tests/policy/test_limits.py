@@ -271,3 +271,16 @@ def test_a_plan_of_an_account_that_is_no_longer_named_is_renewed_by_the_default_
     plan = first.of("1" * 12).plan("f")
     second.supersede(first)
     assert first.of("1" * 12).renew(plan) == second.default.plan("f")
+
+
+def test_the_plan_of_any_caller_is_kept_until_other_limits_are_in_force() -> None:
+    limits = Limits(AccountLimits("a", 3, {"f": FunctionLimits(1)}))
+    account = limits.default
+    kept = account.find_plan("f", None)
+    assert kept == account.plan("f")
+    assert account.find_plan("f", None) is kept
+    assert account.find_plan("f", "7") is not kept
+    assert account.find_plan("f", "7") == account.plan("f", "7")
+    Limits(AccountLimits("a", 2, {"f": FunctionLimits(2)})).supersede(limits)
+    assert account.find_plan("f", None) is not account.find_plan("f", None)
+    assert account.renew(kept).lanes[0].claims[0].ceiling == 2

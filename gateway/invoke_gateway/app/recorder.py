@@ -33,9 +33,9 @@ class ExchangeRecorder:
             self._summary.record_refusal(exchange)
             if exchange.error_kind is None:  # else the backend failed, and nothing was refused
                 self._last_refusals.record(exchange)
-            full, plan, report = exchange.full, exchange.plan, self.on_call_refused
-            if report is not None and full is not None and plan is not None and RUN not in scope:
-                report(full, plan)
+            full, plan = exchange.full, exchange.plan
+            if full is not None and plan is not None and self.on_call_refused is not None and RUN not in scope:
+                self.on_call_refused(full, plan)
         if self._has_access_log:
             write_access_line(exchange, scope)
 

@@ -96,11 +96,8 @@ class LocalSlots:
     def find_limit_reached(self, lane: Lane, function_counter: str) -> LimitReached | None:
         """Returns the first claim of the lane that has no room; None where all have."""
         states = self._states
-        for claim in lane.claims:
-            ceiling = claim.ceiling
-            if ceiling is None:
-                continue
-            state = states.get(claim.counter or function_counter)
+        for counter, ceiling, claim in lane.bounds:
+            state = states.get(counter or function_counter)
             in_use = len(state.running) if state is not None else 0
             if in_use >= ceiling:
                 return self._describe(claim, state, in_use, ceiling)

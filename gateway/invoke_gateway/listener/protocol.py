@@ -397,6 +397,8 @@ class InvokeProtocol(asyncio.Protocol):
         """Serves the requests of this connection one after the other. One task serves all of them: a task for each is
         expensive, above all before Python 3.12."""
         tasks = self.server_state.tasks
+        worker = self._worker
+        assert worker is not None  # it is this task
         served: Cycle | None = None
         while not self._is_lost:
             cycle = self._running
@@ -407,14 +409,13 @@ class InvokeProtocol(asyncio.Protocol):
                 await self._next_cycle
                 continue
             served = cycle
-            assert self._worker is not None  # it is this task
-            tasks.add(self._worker)
+            tasks.add(worker)
             try:
                 await self._app(cycle.scope, cycle.receive, cycle.send)
             except Exception:  # whatever it is, the requests that wait behind this one get their turn
                 log.exception("the application failed")
             finally:
-                tasks.discard(self._worker)
+                tasks.discard(worker)
                 if not cycle.response_complete and not cycle.disconnected:
                     cycle.cut()  # nothing more will come, and what the client has is not all
 
@@ -432,7 +433,6 @@ class InvokeProtocol(asyncio.Protocol):
 
     def end_response(self) -> None:
         """Goes on to the next request: the response to the running one is complete."""
-        self.server_state.total_requests += 1
         if self.transport.is_closing():
             self._waiting.clear()
             return

@@ -17,9 +17,9 @@ class CheckLength:
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         exchange: Exchange = scope[EXCHANGE]
         if exchange.invocation is not None:
-            size = exchange.content_length
-            if size is not None:
-                quota = self._quotas().of(exchange.invocation)
+            size, quotas = exchange.content_length, self._quotas()
+            if size is not None and size > quotas.least:
+                quota = quotas.of(exchange.invocation)
                 if size > quota.limit:
                     exchange.refuse(quota.refusal, size=size, limit=quota.limit)
                     return DONE

@@ -31,7 +31,7 @@ class Authenticate:
             query = scope["query_string"]
             if limits.is_one_for_all:
                 account = limits.default
-                exchange.plan = account.plan(function.name, function.qualifier)
+                exchange.plan = account.find_plan(function.name, function.qualifier)
                 if query:  # shown with the holder of a slot; a caller in a header is found at that time
                     exchange.caller = parse_caller(exchange.headers.get(b"authorization"), {}, query) or ANONYMOUS
             else:

@@ -10,7 +10,7 @@ from ..asgi import EXCHANGE, INJECTED, App, Receive, Scope, Send
 from ..backend_errors import BackendError
 from ..exchange import Exchange
 from ..policy.retry_after import NEVER, as_retry_after, spread_seconds
-from ..refusals import Refusal, render
+from ..refusals import ErrorAnswer, Refusal, render
 
 log = logging.getLogger("invoke_gateway")
 
@@ -57,15 +57,16 @@ class ErrorResponse:
         except Exception:  # a mistake of ours: the client gets Lambda's ServiceException, the log the traceback
             log.exception("request %s failed inside the gateway", exchange.request_id)
             _record_error(exchange, "internal", Refusal.INTERNAL)
-        if exchange.refusal is None or exchange.status:
+        refusal = exchange.refusal
+        if refusal is None or exchange.status:
             return
-        rendered = exchange.refusal.rendered or render(exchange.refusal, **_values_of(exchange))
+        rendered = refusal.rendered or render(refusal, **_values_of(exchange))
         exchange.status = rendered.status
         headers = [*rendered.headers, (b"x-amzn-requestid", exchange.request_id.encode())]
-        self._add_hints(exchange, scope, headers)
+        self._add_hints(exchange, refusal, scope, headers)
         is_short = _will_end_soon(exchange)
         is_abandoned = not is_short and not _may_drain(exchange)
-        if is_abandoned or exchange.refusal is _AMBIGUOUS:  # another reader may see its end elsewhere
+        if is_abandoned or refusal is _AMBIGUOUS:  # another reader may see its end elsewhere
             headers.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": rendered.status, "headers": headers})
         if is_short or is_abandoned:
@@ -77,18 +78,19 @@ class ErrorResponse:
             await send({"type": "http.response.body", "body": b""})
         # else the server closes the connection, because the response has not been ended
 
-    def _add_hints(self, exchange: Exchange, scope: Scope, headers: list[tuple[bytes, bytes]]) -> None:
-        assert exchange.refusal is not None
-        estimate = exchange.full.retry_seconds if exchange.full is not None else _USUAL_SECONDS
-        if exchange.refusal.is_retryable and estimate != NEVER:
+    def _add_hints(
+        self, exchange: Exchange, refusal: ErrorAnswer, scope: Scope, headers: list[tuple[bytes, bytes]]
+    ) -> None:
+        decided = exchange.full
+        estimate = decided.retry_seconds if decided is not None else _USUAL_SECONDS
+        if refusal.is_retryable and estimate != NEVER:
             seconds = spread_seconds(estimate, random(), self._longest)
             if self._retry_after:
                 headers.append((b"retry-after", b"%d" % as_retry_after(seconds)))
             if self._x_amz_retry_after:
                 headers.append((b"x-amz-retry-after", b"%d" % (int(seconds * 1000) or 1)))
         if self._decision_header:
-            decided = exchange.full
-            if decided is None and exchange.refusal.is_injected:
+            if decided is None and refusal.is_injected:
                 decided = scope[INJECTED]
             if decided is not None:
                 headers.append((b"x-invoke-gateway-decision", decided.describe().encode()))

@@ -55,7 +55,8 @@ class ReadPayload:
             exchange.body = body
             await self.app(scope, receive, send)
         finally:
-            self._release_buffer(exchange)
+            if exchange.buffered:  # the forwarding stage has not released it
+                self._release_buffer(exchange)
 
     async def _read(self, exchange: Exchange, receive: Receive, message: Message, declared: int) -> bytes | None:
         """Returns the whole body, from its first message on. None: the exchange has the reason."""
@@ -86,10 +87,9 @@ class ReadPayload:
     def _grow_to(self, exchange: Exchange, size: int) -> bool:
         """Reserves `size` bytes of the buffers for the body, or refuses the request."""
         more = size - exchange.buffered
-        if not self._buffers.has_room(more):
+        if not self._buffers.try_reserve(more):
             exchange.refuse(Refusal.BUFFERS_FULL, in_use=self._buffers.in_use, limit=self._buffers.ceiling)
             return False
-        self._buffers.reserve(more)
         exchange.buffered = size
         return True
 

@@ -141,11 +141,10 @@ class VerifySignature:
                     exchange.client_is_gone = True
                     return
                 piece: bytes = message.get("body", b"")
-                if not self._buffers.has_room(len(piece)):
+                if not self._buffers.try_reserve(len(piece)):
                     in_use, limit = self._buffers.in_use, self._buffers.ceiling
                     exchange.refuse(Refusal.BUFFERS_FULL, in_use=in_use, limit=limit)
                     return
-                self._buffers.reserve(len(piece))
                 held += len(piece)
                 pieces.append(piece)
             exchange.body_is_read = False  # for the stages that read it once more

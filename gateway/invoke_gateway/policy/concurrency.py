@@ -75,12 +75,18 @@ class Lane:
     """Lists what a call takes together. A lane without a token of one of its rates is skipped, as a full one is.
 
     environments: the claim of each execution environment, of a function that isolates tenants
+    bounds: counter, ceiling and claim, of each claim that has a ceiling
     """
 
     name: str
     claims: tuple[Claim, ...]
     rates: tuple[RateClaim, ...] = ()
     environments: Claim | None = None
+    bounds: tuple[tuple[str, int, Claim], ...] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        bounds = tuple((claim.counter, claim.ceiling, claim) for claim in self.claims if claim.ceiling is not None)
+        object.__setattr__(self, "bounds", bounds)
 
 
 class PlanTable(Protocol):

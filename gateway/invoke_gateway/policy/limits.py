@@ -76,6 +76,7 @@ class FunctionLimits(NamedTuple):
 
 
 _UNLIMITED = FunctionLimits()
+_MOST_PLANS = 4096  # which are kept; clients invent names
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,7 @@ class AccountLimits:
         "_function_prefix",
         "_labels",
         "_lanes",
+        "_plans",
         "_rules",
         "_unlimited",
         "account",
@@ -180,6 +182,7 @@ class AccountLimits:
         self.account_counter = account_counter(account)
         self.pool_counter = pool_counter(account)
         self._function_prefix = function_prefix(account)
+        self._plans: dict[str | tuple[str, str], Plan] = {}
         self._labels = frozenset(islice(self.functions, labelled))
         self._unlimited, self._rules = self._make_rules()
         self._lanes = self._make_provisioned_lanes()
@@ -247,6 +250,24 @@ class AccountLimits:
             lanes = self._lanes.get((name, qualifier), lanes)
         label = name if name in self._labels else OTHER
         return Plan(self.account, label, self._function_prefix + name, lanes, rule.rates, self, qualifier)
+
+    def find_plan(self, name: str, qualifier: str | None) -> Plan:
+        """Returns the plan of a call by any caller. It is kept for further calls, so it must not be changed."""
+        key = name if qualifier is None else (name, qualifier)
+        plan = self._plans.get(key)
+        if plan is None:
+            plan = self.plan(name, qualifier)
+            if self.successor is None:
+                if len(self._plans) >= _MOST_PLANS:
+                    self._plans.clear()
+                self._plans[key] = plan
+        return plan
+
+    def retire(self, successor: Limits) -> None:
+        """Lets other limits be in force. Forgets the plans: each refers to this table, which is then freed without
+        garbage collection."""
+        self.successor = successor
+        self._plans.clear()
 
     def renew(self, plan: Plan) -> Plan:
         """Returns a plan of this table by the limits that are in force now, also those of its caller. A plan that takes
@@ -396,7 +417,7 @@ class Limits:
     def supersede(self, before: Limits) -> None:
         """Replaces the limits that were in force before. Plans of theirs are renewed before they take a slot."""
         for account in before.all():
-            account.successor = self
+            account.retire(self)
 
     def all(self) -> list[AccountLimits]:
         return [self.default, *self.accounts.values()]

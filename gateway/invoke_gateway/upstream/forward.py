@@ -75,9 +75,10 @@ class Forward:
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         exchange: Exchange = scope[EXCHANGE]
-        if exchange.invocation is None:
+        invocation = exchange.invocation
+        if invocation is None:
             return self._pass_through(exchange, scope, receive, send)
-        if exchange.invocation.is_streamed:
+        if invocation.is_streamed:
             return self._stream(exchange, scope, send)
         return self._exchange_whole(exchange, scope, send)
 

@@ -92,7 +92,9 @@ class Pool:
             if now - connection.idle_since >= self._trusted_seconds(connection):
                 connection.close()
                 continue
-            self._track(connection, now)
+            self._busy[connection] = now
+            if self._deadline_timer is None:
+                self._start_timers()
             return connection
         return None
 
@@ -105,8 +107,9 @@ class Pool:
             self.failed_at = loop.time()
             self.on_failure()
             raise
-        self._opened_at = loop.time()
-        self._track(connection, self._opened_at)
+        self._opened_at = self._busy[connection] = loop.time()
+        if self._deadline_timer is None:
+            self._start_timers()
         return connection
 
     async def _open(self) -> BackendConnection:
@@ -152,11 +155,9 @@ class Pool:
         with suppress(asyncio.CancelledError):
             await asyncio.sleep(0)
 
-    def _track(self, connection: BackendConnection, now: float) -> None:
-        self._busy[connection] = now
-        if self._deadline_timer is None:
-            self._deadline_timer = self.loop.call_later(self._timeout, self._expire)
-            self._idle_timeouts.watch(self.loop)
+    def _start_timers(self) -> None:
+        self._deadline_timer = self.loop.call_later(self._timeout, self._expire)
+        self._idle_timeouts.watch(self.loop)
 
     def _expire(self) -> None:
         self._deadline_timer = None

@@ -165,11 +165,10 @@ class _WholeBody:
 
     def _grow_to(self, size: int) -> bool:
         more = max(size - self._reserved, 0)
-        if not self._buffers.has_room(more):
+        if not self._buffers.try_reserve(more):
             in_use, limit = self._buffers.in_use, self._buffers.ceiling
             self._exchange.refuse(Refusal.BUFFERS_FULL, in_use=in_use, limit=limit)
             return False
-        self._buffers.reserve(more)
         self._reserved += more
         return True
 

@@ -21,7 +21,10 @@ class PayloadQuota(NamedTuple):
 
 class PayloadQuotas:
     """Holds the request quotas in bytes by the type of invocation. `as_observed` selects the error code that AWS has
-    been seen to send, in place of the modelled one."""
+    been seen to send, in place of the modelled one.
+
+    least: the smallest quota; a body up to it is within every one
+    """
 
     def __init__(self, request: int, event_request: int, *, as_observed: bool = False) -> None:
         large, event = (
@@ -32,6 +35,7 @@ class PayloadQuotas:
         self._request = PayloadQuota(request, large)
         self._event = PayloadQuota(event_request, event)
         self._invoke_async = PayloadQuota(min(event_request, INVOKE_ASYNC_LIMIT), event)
+        self.least = min(request, self._invoke_async.limit)
 
     def of(self, invocation: Invocation) -> PayloadQuota:
         if invocation.type is not InvocationType.EVENT:

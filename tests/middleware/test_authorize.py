@@ -195,6 +195,8 @@ def test_each_other_operation_has_an_action_of_its_own(started: Gateway) -> None
     assert text.startswith(start_of(ALICE, "checkout", "lambda:PutFunctionConcurrency"))
     text = denial(started, KEY_ID, "delete_function", FunctionName="checkout", Qualifier="1")
     assert text.startswith(start_of(ALICE, "checkout:1", "lambda:DeleteFunction"))
+    text = denial(started, KEY_ID, "list_aliases", FunctionName="checkout:1")
+    assert text.startswith(start_of(ALICE, "checkout", "lambda:ListAliases"))
     assert "on resource: * because" in denial(started, KEY_ID, "list_functions")
     with client_of(started) as client, contextlib.suppress(ClientError):
         client.get_function(FunctionName="checkout")
@@ -214,6 +216,16 @@ def test_an_operation_that_is_not_known_needs_all_actions(started: Gateway, path
 def test_a_qualifier_that_backends_may_read_in_two_ways_is_refused(started: Gateway) -> None:
     """Else a backend could run another version than the one that was allowed."""
     request = sign(query="Qualifier=1&Qualifier=2", at=datetime.now(UTC))
+    with Wire(started.port) as wire:
+        answer = wire.send(request.to_bytes()).answer()
+    assert answer.status == 400
+    assert started.forwarded() == []
+
+
+@pytest.mark.parametrize("query", ["Qualifier=prod", "qualifier=prod"])
+def test_invokeasync_with_a_qualifier_is_refused(started: Gateway, query: str) -> None:
+    """It has no such parameter, so a backend would run the function of another resource."""
+    request = sign(path="/2014-11-13/functions/checkout/invoke-async", query=query, at=datetime.now(UTC))
     with Wire(started.port) as wire:
         answer = wire.send(request.to_bytes()).answer()
     assert answer.status == 400

@@ -11,12 +11,15 @@ from time import time
 
 from ..asgi import Scope
 from ..exchange import Exchange
-from ..policy.permissions.actions import find_action, has_ambiguous_qualifier
+from ..invocation import Invocation, Operation
+from ..policy.permissions.actions import find_action, has_ambiguous_qualifier, has_qualifier
 from ..policy.permissions.condition_keys import RequestFacts
 from ..policy.permissions.decision import AccessDecision, AccessRequest, describe_denial
 from ..policy.permissions.permissions import CallerIdentity, Permissions
 from ..refusals import Refusal
 
+_ONCE = "Send the parameter Qualifier only once, with this name."
+_NO_QUALIFIER = "InvokeAsync takes no Qualifier. Leave it out."
 _NO_LOGS = "Cross-account log access is not allowed"
 
 
@@ -41,9 +44,11 @@ class PermissionCheck:
             exchange.refuse(Refusal.INTERNAL)
             return False
         query = scope["query_string"]
-        if query and has_ambiguous_qualifier(query):
-            exchange.refuse(Refusal.AMBIGUOUS_REQUEST, text="Send the parameter Qualifier only once, with this name.")
-            return False
+        if query and exchange.invocation is not None:
+            problem = _find_qualifier_problem(exchange.invocation, query)
+            if problem is not None:
+                exchange.refuse(Refusal.AMBIGUOUS_REQUEST, text=problem)
+                return False
         request, decision = self._decide(permissions, caller, exchange, scope)
         if not decision.is_allowed:
             exchange.refuse(Refusal.ACCESS_DENIED, text=describe_denial(request, decision))
@@ -83,3 +88,11 @@ class PermissionCheck:
             account=caller.principal.account,
         )
         return permissions.decide(caller, asked, make_facts)
+
+
+def _find_qualifier_problem(invocation: Invocation, query: bytes) -> str | None:
+    """Returns why a backend might run another version than the one that policies allow; None where it cannot."""
+    if has_ambiguous_qualifier(query):
+        return _ONCE
+    is_old = invocation.operation is Operation.INVOKE_ASYNC
+    return _NO_QUALIFIER if is_old and has_qualifier(query) else None

@@ -33,7 +33,7 @@ IN_FILE = {"file": FileValues(reserved_concurrent_executions=7)}
 
 
 def make_slots(state: ControlState, total: int = 100, floor: int = 10) -> AccountSlots:
-    facts = AccountFacts("a", total, floor, reserved=7)
+    facts = AccountFacts("a", total, floor, claimed=7)
     return AccountSlots(facts, state.functions("a"), lambda name: IN_FILE.get(name, NO_FILE_VALUES))
 
 

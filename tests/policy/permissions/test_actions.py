@@ -7,8 +7,6 @@ from botocore.session import get_session
 
 from invoke_gateway.invocation import Function
 from invoke_gateway.policy.permissions.actions import (
-    INVOKE_OPERATIONS,
-    OPERATIONS,
     UNKNOWN_OPERATION,
     RequestedAction,
     find_action,
@@ -16,6 +14,7 @@ from invoke_gateway.policy.permissions.actions import (
     name_action,
     name_function,
 )
+from invoke_gateway.policy.permissions.routes import INVOKE_OPERATIONS, OPERATIONS
 
 HERE = "arn:aws:lambda:us-east-1:111122223333"
 MODEL = get_session().get_service_model("lambda")
@@ -108,6 +107,40 @@ def test_a_function_that_only_the_body_names_is_any() -> None:
 )
 def test_another_path_has_the_action_of_all_operations(method: str, target: str) -> None:
     assert find(method, target) == UNKNOWN_OPERATION
+
+
+def test_only_operations_that_take_a_qualifier_have_one_in_their_resource() -> None:
+    """Else a deny for a function could be passed by with a qualifier that nobody reads."""
+    for operation in MODEL.operation_names:
+        model = MODEL.operation_model(operation)
+        target = model.http["requestUri"]
+        if "{FunctionName}" not in target or operation in INVOKE_OPERATIONS:
+            continue
+        takes_one = "Qualifier" in model.input_shape.members
+        target = target.replace("{FunctionName}", "checkout").replace("{Name}", "a").replace("{StatementId}", "s")
+        target += ("&" if "?" in target else "?") + "Qualifier=prod"
+        expected = f"{HERE}:function:checkout" + (":prod" if takes_one else "")
+        assert find(model.http["method"], target).resource == expected, operation
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/2015-03-31/functions/check%252Dout",
+        "/2015-03-31/functions/a%2Faliases%2Fb",
+        "/2015-03-31/functions/..",
+        "/2015-03-31/functions/a:b:c:d",
+        "/2015-03-31/functions/checkout:1?Qualifier=2",
+        "/2015-03-31/functions/checkout?Qualifier=%2531",
+        "/2015-03-31/functions/checkout/aliases/..%2F..%2Fother",
+        "/2015-03-31/functions/checkout/aliases/..",
+        "/2017-03-31/tags/arn%3Aaws%3Alambda%3Aus-east-1%3A111122223333%3Afunction%3Af%2F..%2F..%2Fx",
+        "/2017-03-31/tags/checkout",
+        "/2015-03-31/event-source-mappings/u%2F1",
+    ],
+)
+def test_a_name_that_another_reading_turns_into_another_one_is_not_known(target: str) -> None:
+    assert find("GET", target) == UNKNOWN_OPERATION
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,11 @@
 
 The operations that invoke a function have one action, `lambda:InvokeFunction`. Each other operation has the action of
 its own name. The paths are the service model's, with any date, because backends read no date either. A request whose
-operation is not found may do anything at a backend that reads paths more freely, so it has the action `lambda:*`.
+operation is not found may do anything at a backend that reads paths more freely, so it has the action `lambda:*`. The
+same holds for a name that another reading, such as one that decodes twice, would turn into another name.
+
+A qualifier is part of the resource where the operation takes one. Else it is left out, because the operation is for the
+whole function.
 
 The body of a request is not read. An operation whose function is named only in its body is one on all functions.
 """
@@ -10,7 +14,6 @@ The body of a request is not read. An operation whose function is named only in 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote
 
@@ -18,104 +21,19 @@ from ...invocation import Function
 from ..arn import find_partition, make_prefix
 from ..control.paths import parse_name
 from .document import ANY_LAMBDA_ACTION
+from .routes import INVOKE_OPERATIONS, QUALIFIED, ROUTES, OperationRoute
 
 INVOKE_ACTION = "lambda:InvokeFunction"
-INVOKE_OPERATIONS = ("Invoke", "InvokeAsync", "InvokeWithResponseStream")
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+# Values that every backend reads alike. ARNs and ids of callbacks may have slashes, but no segments of dots.
+_PLAIN = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9$_.:@=+-]+", re.ASCII)
+_SLASHED = re.compile(r"(?!.*(?:^|/)\.{0,2}(?:/|\Z))[A-Za-z0-9$_.:@=+/-]+", re.ASCII)
+_WITH_SLASHES = frozenset(
+    {"code-signing-configs", "durable-executions", "durable-execution-callbacks", "tags", "resource-policy"}
+)
+_QUALIFIER = re.compile(r"[A-Za-z0-9$_.-]+", re.ASCII)
 _OTHER_ACTIONS = {"GetLayerVersionByArn": "GetLayerVersion"}
-
-# Operation, method and path behind the date (botocore's service model 2015-03-31, version 1.44, which a test compares).
-_OPERATIONS = """
-GetAccountSettings GET account-settings
-ListCapacityProviders GET capacity-providers
-CreateCapacityProvider POST capacity-providers
-DeleteCapacityProvider DELETE capacity-providers/{CapacityProviderName}
-GetCapacityProvider GET capacity-providers/{CapacityProviderName}
-UpdateCapacityProvider PUT capacity-providers/{CapacityProviderName}
-ListFunctionVersionsByCapacityProvider GET capacity-providers/{CapacityProviderName}/function-versions
-ListCodeSigningConfigs GET code-signing-configs
-CreateCodeSigningConfig POST code-signing-configs
-DeleteCodeSigningConfig DELETE code-signing-configs/{CodeSigningConfigArn}
-GetCodeSigningConfig GET code-signing-configs/{CodeSigningConfigArn}
-UpdateCodeSigningConfig PUT code-signing-configs/{CodeSigningConfigArn}
-ListFunctionsByCodeSigningConfig GET code-signing-configs/{CodeSigningConfigArn}/functions
-SendDurableExecutionCallbackFailure POST durable-execution-callbacks/{CallbackId}/fail
-SendDurableExecutionCallbackHeartbeat POST durable-execution-callbacks/{CallbackId}/heartbeat
-SendDurableExecutionCallbackSuccess POST durable-execution-callbacks/{CallbackId}/succeed
-DeleteDurableExecution DELETE durable-executions/{DurableExecutionArn}
-GetDurableExecution GET durable-executions/{DurableExecutionArn}
-CheckpointDurableExecution POST durable-executions/{DurableExecutionArn}/checkpoint
-GetDurableExecutionHistory GET durable-executions/{DurableExecutionArn}/history
-PauseDurableExecution POST durable-executions/{DurableExecutionArn}/pause
-ResumeDurableExecution POST durable-executions/{DurableExecutionArn}/resume
-GetDurableExecutionState GET durable-executions/{DurableExecutionArn}/state
-StopDurableExecution POST durable-executions/{DurableExecutionArn}/stop
-ListEventSourceMappings GET event-source-mappings
-CreateEventSourceMapping POST event-source-mappings
-DeleteEventSourceMapping DELETE event-source-mappings/{UUID}
-GetEventSourceMapping GET event-source-mappings/{UUID}
-UpdateEventSourceMapping PUT event-source-mappings/{UUID}
-ListFunctions GET functions
-CreateFunction POST functions
-DeleteFunction DELETE functions/{FunctionName}
-GetFunction GET functions/{FunctionName}
-ListAliases GET functions/{FunctionName}/aliases
-CreateAlias POST functions/{FunctionName}/aliases
-DeleteAlias DELETE functions/{FunctionName}/aliases/{Name}
-GetAlias GET functions/{FunctionName}/aliases/{Name}
-UpdateAlias PUT functions/{FunctionName}/aliases/{Name}
-UpdateFunctionCode PUT functions/{FunctionName}/code
-DeleteFunctionCodeSigningConfig DELETE functions/{FunctionName}/code-signing-config
-GetFunctionCodeSigningConfig GET functions/{FunctionName}/code-signing-config
-PutFunctionCodeSigningConfig PUT functions/{FunctionName}/code-signing-config
-DeleteFunctionConcurrency DELETE functions/{FunctionName}/concurrency
-GetFunctionConcurrency GET functions/{FunctionName}/concurrency
-PutFunctionConcurrency PUT functions/{FunctionName}/concurrency
-GetFunctionConfiguration GET functions/{FunctionName}/configuration
-UpdateFunctionConfiguration PUT functions/{FunctionName}/configuration
-ListDurableExecutionsByFunction GET functions/{FunctionName}/durable-executions
-DeleteFunctionEventInvokeConfig DELETE functions/{FunctionName}/event-invoke-config
-GetFunctionEventInvokeConfig GET functions/{FunctionName}/event-invoke-config
-UpdateFunctionEventInvokeConfig POST functions/{FunctionName}/event-invoke-config
-PutFunctionEventInvokeConfig PUT functions/{FunctionName}/event-invoke-config
-ListFunctionEventInvokeConfigs GET functions/{FunctionName}/event-invoke-config/list
-GetFunctionScalingConfig GET functions/{FunctionName}/function-scaling-config
-PutFunctionScalingConfig PUT functions/{FunctionName}/function-scaling-config
-GetPolicy GET functions/{FunctionName}/policy
-AddPermission POST functions/{FunctionName}/policy
-RemovePermission DELETE functions/{FunctionName}/policy/{StatementId}
-DeleteProvisionedConcurrencyConfig DELETE functions/{FunctionName}/provisioned-concurrency
-GetProvisionedConcurrencyConfig GET functions/{FunctionName}/provisioned-concurrency
-ListProvisionedConcurrencyConfigs GET functions/{FunctionName}/provisioned-concurrency?List
-PutProvisionedConcurrencyConfig PUT functions/{FunctionName}/provisioned-concurrency
-GetFunctionRecursionConfig GET functions/{FunctionName}/recursion-config
-PutFunctionRecursionConfig PUT functions/{FunctionName}/recursion-config
-GetRuntimeManagementConfig GET functions/{FunctionName}/runtime-management-config
-PutRuntimeManagementConfig PUT functions/{FunctionName}/runtime-management-config
-DeleteFunctionUrlConfig DELETE functions/{FunctionName}/url
-GetFunctionUrlConfig GET functions/{FunctionName}/url
-CreateFunctionUrlConfig POST functions/{FunctionName}/url
-UpdateFunctionUrlConfig PUT functions/{FunctionName}/url
-ListFunctionUrlConfigs GET functions/{FunctionName}/urls
-ListVersionsByFunction GET functions/{FunctionName}/versions
-PublishVersion POST functions/{FunctionName}/versions
-ListLayers GET layers
-GetLayerVersionByArn GET layers?find
-ListLayerVersions GET layers/{LayerName}/versions
-PublishLayerVersion POST layers/{LayerName}/versions
-DeleteLayerVersion DELETE layers/{LayerName}/versions/{VersionNumber}
-GetLayerVersion GET layers/{LayerName}/versions/{VersionNumber}
-GetLayerVersionPolicy GET layers/{LayerName}/versions/{VersionNumber}/policy
-AddLayerVersionPermission POST layers/{LayerName}/versions/{VersionNumber}/policy
-RemoveLayerVersionPermission DELETE layers/{LayerName}/versions/{VersionNumber}/policy/{StatementId}
-DeleteResourcePolicy DELETE resource-policy/{ResourceArn}
-GetResourcePolicy GET resource-policy/{ResourceArn}
-PutResourcePolicy PUT resource-policy/{ResourceArn}
-UntagResource DELETE tags/{Resource}
-ListTags GET tags/{Resource}
-TagResource POST tags/{Resource}
-"""
 
 
 class RequestedAction(NamedTuple):
@@ -136,35 +54,6 @@ _ANY_FUNCTION = Function("*")
 UNKNOWN_OPERATION = RequestedAction(ANY_LAMBDA_ACTION, "*", is_resource_known=False)
 
 
-class _Route(NamedTuple):
-    operation: str
-    segments: tuple[str, ...]
-    parameter: str
-
-
-def _read_routes() -> Iterator[tuple[tuple[str, int], _Route]]:
-    for line in _OPERATIONS.split("\n"):
-        if line:
-            operation, method, path = line.split(" ")
-            place, _, parameter = path.partition("?")
-            segments = tuple("" if segment.startswith("{") else segment for segment in place.split("/"))
-            yield (method, len(segments)), _Route(operation, segments, parameter)
-
-
-def _group_routes() -> dict[tuple[str, int], list[_Route]]:
-    groups: dict[tuple[str, int], list[_Route]] = {}
-    for key, route in _read_routes():
-        groups.setdefault(key, []).append(route)
-    for group in groups.values():
-        group.sort(key=lambda route: not route.parameter)  # the more special one first
-    return groups
-
-
-_ROUTES = _group_routes()
-OPERATIONS = (*INVOKE_OPERATIONS, *sorted({route.operation for group in _ROUTES.values() for route in group}))
-"""Lists the operations of Lambda."""
-
-
 def name_action(operation: str) -> str:
     """Returns the action of an operation."""
     if operation in INVOKE_OPERATIONS:
@@ -180,9 +69,18 @@ def name_function(function: Function, *, region: str, account: str) -> str:
 
 def has_ambiguous_qualifier(query: bytes) -> bool:
     """Returns whether backends may read different qualifiers in a query."""
-    names = [name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True, separator="&")]
-    qualifiers = [name for name in names if name.strip().lower() == "qualifier"]
+    qualifiers = _list_qualifiers(query)
     return len(qualifiers) > 1 or (bool(qualifiers) and qualifiers[0] != "Qualifier")
+
+
+def has_qualifier(query: bytes) -> bool:
+    return bool(_list_qualifiers(query))
+
+
+def _list_qualifiers(query: bytes) -> list[str]:
+    """Returns the names of parameters that some backend may take for the qualifier."""
+    names = [name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True)]
+    return [name for name in names if name.strip().lower() == "qualifier"]
 
 
 def find_action(method: str, raw_path: bytes, query: bytes, *, region: str, account: str) -> RequestedAction:
@@ -194,9 +92,12 @@ def find_action(method: str, raw_path: bytes, query: bytes, *, region: str, acco
     if len(segments) < 3 or segments[0] or not _DATE.fullmatch(segments[1]) or has_ambiguous_qualifier(query):
         return UNKNOWN_OPERATION
     parameters = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)) if query else {}
-    for route in _ROUTES.get((method, len(segments) - 2), ()):
+    for route in ROUTES.get((method, len(segments) - 2), ()):
         variables = _match(route.segments, segments[2:])
         if variables is not None and (not route.parameter or route.parameter in parameters):
+            allowed = _SLASHED if route.segments[0] in _WITH_SLASHES else _PLAIN
+            if not all(allowed.fullmatch(value) for value in variables):
+                return UNKNOWN_OPERATION
             place = _Place(region, account)
             return _find_resource(route, variables, parameters, place)
     return UNKNOWN_OPERATION
@@ -206,10 +107,12 @@ def ask_operation(operation: str, function: Function, *, region: str, account: s
     """Returns what an operation on a function asks for. Operations on no function are for `*`."""
     place = _Place(region, account)
     action = name_action(operation)
-    route = next((route for group in _ROUTES.values() for route in group if route.operation == operation), None)
+    route = next((route for group in ROUTES.values() for route in group if route.operation == operation), None)
     if route is not None and operation == "CreateFunction":
         return RequestedAction(action, place.make_arn("function:*"), is_resource_known=False)
     if route is None or (route.segments[0] == "functions" and len(route.segments) > 1):
+        if operation not in QUALIFIED:
+            function = function._replace(qualifier=None)
         arn = name_function(function, region=region, account=account)
         return RequestedAction(action, arn, function.account)
     return RequestedAction(action, "*")
@@ -236,13 +139,15 @@ class _Place(NamedTuple):
         return f"arn:{find_partition(self.region)}:lambda:{self.region}:{self.account}:{resource}"
 
 
-def _find_resource(route: _Route, variables: list[str], parameters: dict[str, str], place: _Place) -> RequestedAction:
+def _find_resource(
+    route: OperationRoute, variables: list[str], parameters: dict[str, str], place: _Place
+) -> RequestedAction:
     action = name_action(route.operation)
     match route.segments[0]:
         case "functions" if route.operation == "CreateFunction":
             return ask_operation(route.operation, _ANY_FUNCTION, region=place.region, account=place.account)
         case "functions" if variables:
-            return _find_function(action, variables[0], parameters.get("Qualifier"), place)
+            return _find_function(route.operation, variables[0], parameters.get("Qualifier"), place)
         case "event-source-mappings" if variables:
             return RequestedAction(action, place.make_arn(f"event-source-mapping:{variables[0]}"))
         case "layers" if route.parameter:
@@ -250,6 +155,8 @@ def _find_resource(route: _Route, variables: list[str], parameters: dict[str, st
         case "layers" if variables:
             named = variables[0] if variables[0].startswith("arn:") else place.make_arn(f"layer:{variables[0]}")
             return _take_arn(action, ":".join((named, *variables[1:2])), place)
+        case "capacity-providers" if variables and variables[0].startswith("arn:"):
+            return _take_arn(action, variables[0], place)
         case "capacity-providers" if variables:
             return RequestedAction(action, place.make_arn(f"capacity-provider:{variables[0]}"))
         case "code-signing-configs" | "durable-executions" | "tags" | "resource-policy" if variables:
@@ -257,17 +164,23 @@ def _find_resource(route: _Route, variables: list[str], parameters: dict[str, st
     return RequestedAction(action, "*", is_resource_known=not variables)
 
 
-def _find_function(action: str, name: str, qualifier: str | None, place: _Place) -> RequestedAction:
+def _find_function(operation: str, name: str, qualifier: str | None, place: _Place) -> RequestedAction:
     function = parse_name(name)
-    if function.qualifier is None and qualifier:
+    if ":" in function.name:  # neither a name nor an ARN
+        return UNKNOWN_OPERATION
+    if operation not in QUALIFIED:
+        function = function._replace(qualifier=None)
+    elif qualifier:
+        if not _QUALIFIER.fullmatch(qualifier) or (function.qualifier or qualifier) != qualifier:
+            return UNKNOWN_OPERATION
         function = function._replace(qualifier=qualifier)
     arn = name_function(function, region=place.region, account=place.account)
-    return RequestedAction(action, arn, function.account)
+    return RequestedAction(name_action(operation), arn, function.account)
 
 
 def _take_arn(action: str, arn: str, place: _Place) -> RequestedAction:
     """Returns the action on a resource that the request names by its ARN."""
     parts = arn.split(":")
     if len(parts) < 6 or parts[0] != "arn":
-        return RequestedAction(action, "*", is_resource_known=False)
+        return UNKNOWN_OPERATION
     return RequestedAction(action, arn, parts[4] or place.account)

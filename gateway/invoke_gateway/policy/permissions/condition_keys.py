@@ -78,7 +78,9 @@ _KEYS = (
     ConditionKey("aws:PrincipalIsAWSService", KeyType.BOOL, lambda _: "false"),
     ConditionKey("aws:ViaAWSService", KeyType.BOOL, lambda _: "false"),
     ConditionKey("aws:username", KeyType.TEXT, lambda facts: facts.principal.user_name),
-    ConditionKey("lambda:FunctionArn", KeyType.ARN, lambda facts: facts.resource),
+    ConditionKey(
+        "lambda:FunctionArn", KeyType.ARN, lambda facts: facts.resource if ":function:" in facts.resource else None
+    ),
     ConditionKey("lambda:InvocationType", KeyType.TEXT, lambda facts: facts.invocation_type),
     ConditionKey("aws:SourceArn", KeyType.ARN, _read_nothing),
     ConditionKey("aws:SourceAccount", KeyType.TEXT, _read_nothing),

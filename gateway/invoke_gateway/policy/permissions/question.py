@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 
 from ...invocation import InvocationType
 from ..control.paths import parse_name
-from .actions import INVOKE_OPERATIONS, OPERATIONS, ask_operation
+from .actions import ask_operation
 from .condition_keys import RequestFacts
 from .decision import AccessDecision, AccessRequest, describe_denial
 from .document import Statement
 from .permissions import Permissions
+from .routes import INVOKE_OPERATIONS, OPERATIONS
 
 SIGNATURES_OFF = "signatures is off, so no caller is known and nothing is decided. Set signatures: verify."
 

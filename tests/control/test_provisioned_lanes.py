@@ -63,7 +63,7 @@ def test_calls_spill_over_into_what_the_reservation_has_left(served: ControlGate
         row = describe(served)
         assert (row["ceiling"], row["in_flight"], row["set_by"]) == (3, 3, "API")
         assert row["provisioned"] == [
-            {"version": "1", "aliases": ["prod", "same"], "requested": 2, "ceiling": 2, "in_flight": 2}
+            {"version": "1", "aliases": ["prod", "same"], "requested": 2, "ceiling": 2, "set_by": "API", "in_flight": 2}
         ]
         metrics = served.metrics()
         assert metrics[f"provisioned_concurrent_executions{LABELS}"] == 2

@@ -24,13 +24,17 @@ FUNCTION_ARN = "arn:aws:lambda:us-east-1:111122223333:function:echo:prod"
 
 
 @pytest.fixture(scope="module")
-def verified() -> Iterator[Gateway]:
+def verified(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    expired = tmp_path_factory.mktemp("secrets") / "expired.json"
+    expired.write_text(json.dumps({"ASIAEXPIRED": {"secret": SECRET, "session_token": TOKEN, "expires": 5}}))
+    expired.chmod(0o600)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ALICE_SECRET", SECRET)
         patch.setenv("SESSION_TOKEN", TOKEN)
         callers = {
             KEY_ID: {"secret": "env:ALICE_SECRET", "arn": ARN},
             "ASIASESSION": {"secret": "env:ALICE_SECRET", "session_token": "env:SESSION_TOKEN", "arn": ARN},
+            "ASIAEXPIRED": {"secret": f"file:{expired}", "arn": ARN},
         }
         with gateway(signatures="verify", callers=callers) as started:
             yield started

@@ -12,9 +12,10 @@ import pytest
 from tests.support.processes import wait_until
 from tests.support.served import Served, served
 from tests.support.signing import ACCOUNT, ARN, KEY_ID, sign
-from tests.support.sockets import Wire
+from tests.support.sockets import Wire, fetch
 
 FIRST, SECOND = "0first/of+two0", "0second/of+two0"
+PAGES = ("/status", "/limits", "/metrics", "/readyz", "/workers", "/in-flight", "/refusals", "/control", "/")
 REFUSED = 'signature_refusals_total{cause="mismatch"}'
 
 
@@ -52,8 +53,10 @@ def test_workers_verify_count_together_and_take_a_new_secret_at_a_reload(tmp_pat
         gateway.process.send_signal(signal.SIGHUP)
         gateway.until_logged("may be read or written by every user")
         assert call(gateway, SECOND) == 200, "the old settings stay in force"
-        assert FIRST not in gateway.log
-        assert SECOND not in gateway.log
+        shown = [fetch(gateway.admin, path).body.decode() for path in PAGES]
+        for text in (gateway.log, *shown):
+            assert FIRST not in text
+            assert SECOND not in text
 
 
 @pytest.mark.parametrize("signatures", ["off", "verify"])

@@ -15,6 +15,7 @@ from invoke_gateway.upstream.signing import SignRequests
 from tests.support.backends import BackendCall, ScriptedBackend, chunk
 from tests.support.clients import Client, call, check_is_service_exception, invoke_path, request, stream_path
 from tests.support.gateways import GatewayUnderTest, eventually, serving
+from tests.support.processes import free_port
 
 KEY, SECRET, ACCOUNT = "AKIAFRONT", "front/secret+", "111122223333"
 ARN = f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:checkout"
@@ -176,3 +177,29 @@ async def test_without_credentials_no_slot_is_kept_and_an_event_waits(
         assert (readyz["ready"], readyz["credentials"]) == (True, "missing")
         assert "AWS_ACCESS_KEY_ID" in readyz["credentials_error"]
         assert world.front.app.degraded["backend_credentials"]
+
+
+@pytest.mark.parametrize("size", [10, 200_000])
+async def test_an_operation_for_a_backend_that_is_down_is_answered_and_its_body_is_released(size: int) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    async with serving(url, backend={"url": url, "sign": {"credentials": "env"}}) as gateway:
+        answer = await call(gateway.listen, "/2015-03-31/functions", b"x" * size)
+        check_is_service_exception(answer, "The backend refused the connection")
+        await gateway.settled()
+
+
+async def test_an_operation_beyond_the_buffers_is_refused() -> None:
+    async with (
+        ScriptedBackend() as backend,
+        serving(
+            backend.url, backend={"url": backend.url, "sign": {"credentials": "env"}}, buffer_bytes=1000
+        ) as gateway,
+    ):
+        answer = await call(gateway.listen, "/2015-03-31/functions", b"x" * 1001)
+        assert (answer.status, "buffers are full" in answer.json()["Message"]) == (503, True)
+        async with Client(gateway.listen) as client:
+            chunked = request("/2015-03-31/functions", None, {"Transfer-Encoding": "chunked"})
+            await client.send(chunked + chunk(b"x" * 900) + chunk(b"x" * 900) + chunk(b""))
+            assert (await client.read_response()).status == 503
+        await gateway.settled()
+        assert backend.requests == []

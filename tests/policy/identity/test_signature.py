@@ -249,7 +249,7 @@ def test_no_secret_is_in_any_text() -> None:
     assert SECRET not in str(KEYS[KEY_ID])
     opened = open_request(read_parts(sign().to_bytes())[0], KEYS, region=REGION, now=NOW.timestamp())
     assert SECRET not in repr(opened)
-    assert "signing_key" not in repr(opened)
+    assert "pads" not in repr(opened)
 
 
 # ---- one changed byte ------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ besides, on a busy machine in nearly all.
 
 import sys
 from collections import Counter
-from collections.abc import Callable
+from threading import get_ident
 from types import CodeType, FrameType, TracebackType
 from typing import Any, NamedTuple
 
@@ -36,41 +36,65 @@ class Tracer:
         self.works: list[Work] = []
         self.by_function: Counter[CodeType] = Counter()
         self._first = first
+        self._thread = 0
         self._instructions = 0
         self._calls = 0
 
     def __enter__(self) -> None:
-        sys.settrace(self._on_call)
+        self._thread = get_ident()
+        self._trace()
         sys.setprofile(self._on_profile)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         sys.setprofile(None)
-        sys.settrace(None)
-
-    def _on_call(self, frame: FrameType, event: str, argument: object) -> Callable[..., Any]:
-        if frame.f_code is self._first:
-            self.works.append(Work(self._instructions, self._calls))
-            self._instructions = self._calls = 0
-        frame.f_trace_lines = False
-        frame.f_trace_opcodes = True
-        return self._on_instruction
-
-    def _on_instruction(self, frame: FrameType, event: str, argument: object) -> Callable[..., Any]:
-        if event == "opcode":
-            self._instructions += 1
-            self.by_function[frame.f_code] += 1
-        return self._on_instruction
+        self._stop_tracing()
 
     def _on_profile(self, frame: FrameType, event: str, argument: object) -> None:
+        if event == "call" and frame.f_code is self._first:
+            self.works.append(Work(self._instructions, self._calls))
+            self._instructions = self._calls = 0
         if event in ("call", "c_call"):
             self._calls += 1
+
+    def _on_instruction(self, code: CodeType, offset: int) -> None:
+        if get_ident() == self._thread:
+            self._instructions += 1
+            self.by_function[code] += 1
+
+    # Before Python 3.12 there is only `settrace`, and Python 3.12 loses opcode events of `settrace`.
+    if sys.version_info >= (3, 12):
+
+        def _trace(self) -> None:
+            events, tool = sys.monitoring.events.INSTRUCTION, sys.monitoring.DEBUGGER_ID
+            sys.monitoring.use_tool_id(tool, "counted")
+            sys.monitoring.register_callback(tool, events, self._on_instruction)
+            sys.monitoring.set_events(tool, events)
+
+        def _stop_tracing(self) -> None:
+            sys.monitoring.set_events(sys.monitoring.DEBUGGER_ID, 0)
+            sys.monitoring.free_tool_id(sys.monitoring.DEBUGGER_ID)
+
+    else:
+
+        def _trace(self) -> None:
+            sys.settrace(self._on_trace)
+
+        def _stop_tracing(self) -> None:
+            sys.settrace(None)
+
+        def _on_trace(self, frame: FrameType, event: str, argument: object) -> Any:
+            if event == "opcode":
+                self._on_instruction(frame.f_code, frame.f_lasti)
+            elif event == "call":
+                frame.f_trace_lines = False
+                frame.f_trace_opcodes = True
+            return self._on_trace
 
 
 def count_work(path: str, tracer: Tracer | None = None) -> Work:
     """Returns the work of a call of `path`."""
     tracer = tracer or Tracer()
     drive(path, CALLS, tracer)
-    works = tracer.works[WARM_UP:]
-    return min(works)
+    return min(tracer.works[WARM_UP:])

@@ -7,6 +7,7 @@ kind. All else is as it stands there.
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import signal
@@ -35,6 +36,7 @@ FILES = sorted(file for page in PAGES for file in ([page] if page.is_file() else
 KEYS = {field.alias or name for name, field in Settings.model_fields.items()}
 OTHER_DOCUMENTS = {"services", "problems"}  # a key of compose files, and of the report of `check`
 INSTALL = "pip install boto3"
+ALLOW = {"Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": "*"}
 BLOCK = re.compile(r"^```(?:ya?ml|json)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 HERE_DOCUMENT = re.compile(r"> \S+\.ya?ml <<-?'?(\w+)'?\n(.*?)^\1$", re.MULTILINE | re.DOTALL)
 # The command without boto3, whatever the machine has installed.
@@ -116,11 +118,29 @@ def with_replacements(text: str, folder: Path) -> str:
         text = text if times else f"{key}: {LOOPBACK}:0\n{text}"
     if "function_path" not in text:
         text = re.sub(r"^( +url:) http\S+", r"\1 demo", text, flags=re.MULTILINE)
-    return re.sub(r"/var/(lib|log)|\$PWD", str(folder), text)
+    return with_files(re.sub(r"/var/(lib|log)|\$PWD", str(folder), text), folder)
 
 
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIAEXAMPLE", "AWS_SECRET_ACCESS_KEY": "unused"}
 """Credentials of a gateway that signs. The demo backend verifies none."""
+
+
+def with_files(text: str, folder: Path) -> str:
+    """Makes what the reader of a page has: the secrets in variables, and the files of policies."""
+
+    def make(name: str, content: str) -> Path:
+        file = folder / name.replace("/", "-")
+        file.write_text(content)
+        file.chmod(0o600)
+        return file
+
+    text = re.sub(r"\benv:(\w+)", lambda found: f"file:{make(found[1], 'secret')}", text)
+
+    def make_policy(found: re.Match[str]) -> str:
+        statement = ALLOW | ({"Principal": "*"} if found[1] else {})
+        return f"{found[1]}{make(found[2], json.dumps({'Version': '2012-10-17', 'Statement': [statement]}))}"
+
+    return re.sub(r"(resource_policy: |(?<=\[))([\w/-]+\.json)\b", make_policy, text)
 
 
 def serve(text: str, folder: Path, *, bare: bool) -> subprocess.Popen[bytes]:
@@ -168,7 +188,8 @@ def test_an_example_serves(example: Example, tmp_path: Path) -> None:
             admin = port_of(r"admin on http://\S+?:(\d+)")
             wait_until(lambda: fetch(admin, "/readyz").status == 200, "it is ready")
             with Wire(port_of(r"Invoke API on http://\S+?:(\d+)")) as wire:
-                assert wire.send(invoke("echo")).answer().status == 200
+                # Where signatures are verified, a call without one is refused.
+                assert wire.send(invoke("echo")).answer().status == (403 if "signatures: verify" in text else 200)
             process.send_signal(signal.SIGTERM)
             assert process.wait(60) == 0
         finally:

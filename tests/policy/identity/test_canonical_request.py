@@ -19,6 +19,7 @@ from invoke_gateway.policy.identity.canonical_request import (
     canonical_request,
     canonical_value,
     derive_key,
+    make_pads,
     make_scope,
     make_signature,
 )
@@ -48,7 +49,7 @@ def sign_here(method: str, path: str, query: str, body: bytes) -> tuple[str, str
     assert names == b"host;x-amz-date;x-amz-tenant-id"
     key = derive_key("secret/+x", DATE[:8], "eu-central-1", "lambda")
     scope = make_scope(DATE[:8], "eu-central-1", "lambda")
-    return canonical.decode(), make_signature(key, DATE.encode(), scope, canonical).decode()
+    return canonical.decode(), make_signature(make_pads(key), DATE.encode(), scope, canonical).decode()
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])

@@ -13,9 +13,11 @@ from urllib.parse import unquote_to_bytes
 
 from .canonical_request import (
     ALGORITHM,
+    Pads,
     canonical_request,
     canonical_value,
     derive_key,
+    make_pads,
     make_scope,
     make_signature,
 )
@@ -94,8 +96,8 @@ class RequestSigner:
         "_credential",
         "_day",
         "_host",
-        "_key",
         "_known",
+        "_pads",
         "_region",
         "_scope",
         "_service",
@@ -110,7 +112,8 @@ class RequestSigner:
         self._service = service
         self._token = credentials.token.encode() if credentials.token is not None else None
         self._day = b""
-        self._key = self._scope = self._credential = b""
+        self._pads: Pads | None = None
+        self._scope = self._credential = b""
         self._known: dict[_Request, _Parts] = {}
 
     def sign(
@@ -124,9 +127,10 @@ class RequestSigner:
         """
         if date[:8] != self._day:
             self._use_day(date[:8])
+        assert self._pads is not None  # the day has set them
         request = (method, path, query, tuple([header for header in headers if header[0] in INVOKE_HEADERS]))
         before, after, start = self._known.get(request) or self._prepare(request)
-        signature = make_signature(self._key, date, self._scope, b"".join((before, date, after, payload_hash)))
+        signature = make_signature(self._pads, date, self._scope, b"".join((before, date, after, payload_hash)))
         added = [(b"x-amz-date", date), (b"authorization", start + signature)]
         if self._token is not None:
             added.append((b"x-amz-security-token", self._token))
@@ -152,7 +156,7 @@ class RequestSigner:
 
     def _use_day(self, day: bytes) -> None:
         written = day.decode()
-        self._key = derive_key(self.credentials.secret, written, self._region, self._service)
+        self._pads = make_pads(derive_key(self.credentials.secret, written, self._region, self._service))
         self._scope = make_scope(written, self._region, self._service)
         self._credential = b"%b/%b" % (self.credentials.access_key_id.encode(), self._scope)
         self._day = day

@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from hashlib import sha256
 from hmac import compare_digest
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ...refusals import Refusal
 from .access_keys import AccessKey, AccessKeys
@@ -28,12 +28,14 @@ from .authorization import (
     shorten,
 )
 from .canonical_request import (
-    ALGORITHM,
     EMPTY_HASH,
+    Pads,
     canonical_path,
     canonical_query,
     canonical_value,
     derive_key,
+    make_pads,
+    make_signature,
 )
 
 WINDOW_SECONDS = 300.0
@@ -56,17 +58,11 @@ _SINGLE = (b"authorization", b"date", b"host", b"x-amz-content-sha256", b"x-amz-
 
 _new = tuple.__new__  # a named tuple's own constructor takes twice the time
 
-# HMAC by its definition (RFC 2104): hmac.digest looks up the hash function each time, which takes as long as all the
-# rest of a verification's hashing.
-_INNER, _OUTER = bytes(byte ^ 0x36 for byte in range(256)), bytes(byte ^ 0x5C for byte in range(256))
-_BLOCK = 64  # bytes
-
 
 @lru_cache(512)
-def _signing_pads(secret: str, day: str, region: str) -> tuple[Any, Any]:
-    """Returns the two hashes with which every HMAC by the signing key of a day begins."""
-    key = derive_key(secret, day, region, "lambda").ljust(_BLOCK, b"\0")
-    return sha256(key.translate(_INNER)), sha256(key.translate(_OUTER))
+def _signing_pads(secret: str, day: str, region: str) -> Pads:
+    """Returns the signing key of a day, as `make_pads` has it."""
+    return make_pads(derive_key(secret, day, region, "lambda"))
 
 
 class SignedRequest(NamedTuple):
@@ -78,7 +74,7 @@ class SignedRequest(NamedTuple):
     """
 
     key: AccessKey
-    pads: tuple[Any, Any]
+    pads: Pads
     date: bytes
     scope: bytes
     start: bytes
@@ -87,12 +83,8 @@ class SignedRequest(NamedTuple):
 
     def accepts(self, payload_hash: bytes) -> bool:
         """Returns whether the signature is the one of a body with this hash (hex digits)."""
-        hashed = sha256(self.start + payload_hash).hexdigest().encode()
-        inner, outer = self.pads
-        inner, outer = inner.copy(), outer.copy()
-        inner.update(b"\n".join((ALGORITHM, self.date, self.scope, hashed)))
-        outer.update(inner.digest())
-        return compare_digest(outer.hexdigest().encode(), self.signature)
+        made = make_signature(self.pads, self.date, self.scope, self.start + payload_hash)
+        return compare_digest(made, self.signature)
 
     def check(self, payload_hash: bytes) -> SignatureProblem | None:
         """Returns what is wrong with a request whose body has this hash."""

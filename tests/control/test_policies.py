@@ -285,11 +285,53 @@ def test_an_import_replaces_a_statement_of_the_same_id(served: ControlGateway, c
     result = run("control", "import", str(file), "--admin", f"127.0.0.1:{served.server.admin.port}")
     assert result.exit_code == 0, result.output
     assert policy_of(client)[0]["Statement"] == [statement]
-    statement["Action"] = ["lambda:InvokeFunction"]
+    statement["Effect"] = "Deny"  # AddPermission makes no such statement
+    file.write_text(json.dumps(document))
+    result = run("control", "import", str(file), "--admin", f"127.0.0.1:{served.server.admin.port}")
+    assert result.exit_code == 0, result.output
+    assert policy_of(client)[0]["Statement"] == [statement]
+    statement["Effect"] = "Denied"
     file.write_text(json.dumps(document))
     result = run("control", "import", str(file), "--admin", f"127.0.0.1:{served.server.admin.port}")
     assert result.exit_code != 0
-    assert "is no statement of AddPermission for this ARN" in result.output
+    assert "'Denied' is no effect" in result.output
+
+
+def test_a_whole_policy_replaces_the_statements(served: ControlGateway, client: Any, bob: Any) -> None:
+    client.add_permission(FunctionName="echo", **INVOKE)
+    allow = {"Effect": "Allow", "Principal": "*", "Action": "lambda:InvokeFunction", "Resource": ECHO}
+    deny = {"Sid": "deny", "Effect": "Deny", "Principal": {"AWS": BOB}, "Action": "lambda:*", "Resource": ECHO}
+    put = client.put_resource_policy(ResourceArn=ECHO, Policy=json.dumps({"Statement": [allow]}))
+    assert json.loads(put["Policy"])["Statement"] == [allow]
+    assert invokes(bob, ECHO)
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [allow, deny]})
+    put = client.put_resource_policy(ResourceArn=ECHO, Policy=policy, RevisionId=put["RevisionId"])
+    assert not invokes(bob, ECHO)
+    found = client.get_resource_policy(ResourceArn=ECHO)
+    assert (found["Policy"], found["RevisionId"]) == (put["Policy"], put["RevisionId"])
+    assert policy_of(client) == (json.loads(put["Policy"]), put["RevisionId"])
+    other = "00000000-0000-0000-0000-000000000000"
+    assert read_refusal(client.delete_resource_policy, ResourceArn=ECHO, RevisionId=other)[:2] == (
+        412,
+        "PreconditionFailedException",
+    )
+    client.delete_resource_policy(ResourceArn=ECHO, RevisionId=put["RevisionId"])
+    assert read_refusal(client.get_resource_policy, ResourceArn=ECHO)[1] == "ResourceNotFoundException"
+    assert read_refusal(client.delete_resource_policy, ResourceArn=ECHO)[1] == "ResourceNotFoundException"
+    assert served.state.accounts == {}
+
+
+def test_a_whole_policy_with_a_mistake_changes_nothing(served: ControlGateway, client: Any) -> None:
+    wrong = {"Statement": {"Effect": "Allow", "Action": "*", "Resource": ECHO, "Condition": {"StringIs": {"a": "b"}}}}
+    status, code, members = read_refusal(client.put_resource_policy, ResourceArn=ECHO, Policy=json.dumps(wrong))
+    assert (status, code) == (400, "InvalidParameterValueException")
+    assert "The policy: statement 1, Condition.StringIs: is an unknown operator." in members["message"]
+    assert "has no Principal" in members["message"]
+    other = ECHO.replace("echo", "other")
+    assert read_refusal(client.put_resource_policy, ResourceArn=other, Policy="{}")[0] == 409
+    assert read_refusal(client.delete_resource_policy, ResourceArn=other)[0] == 409
+    assert json.loads(client.get_resource_policy(ResourceArn=other)["Policy"]) == IN_FILE
+    assert served.state.accounts == {}
 
 
 def test_without_signatures_the_backend_serves_the_operations() -> None:

@@ -73,6 +73,11 @@ class PermissionBody(_Body, frozen=True):
     principal_org_id: str | None = msgspec.field(name="PrincipalOrgID", default=None)
 
 
+class ResourcePolicyBody(_Body, frozen=True):
+    policy: str | None = None
+    revision_id: str | None = None
+
+
 class _Scaling(_Body, frozen=True):
     min_execution_environments: int | None = None
     max_execution_environments: int | None = None

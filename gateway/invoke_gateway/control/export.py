@@ -73,7 +73,8 @@ class Export:
                 listed = ", ".join(f"{key} {value}" for key, value in describe_rules(config).items())
                 comments.append(f"rules of events for {qualifier} alone: {listed}.")
         statements = [one for _, policy in sorted(function.policies.items()) for one in _describe_policy(policy)]
-        if len({one["Sid"] for one in statements}) < len(statements) or ORGANIZATION_MEMBER in str(statements):
+        ids = [one["Sid"] for one in statements if one.get("Sid")]
+        if len(set(ids)) < len(ids) or ORGANIZATION_MEMBER in str(statements):
             comments.append("its policies have an organization, or one Sid twice, which settings cannot have.")
         elif statements:
             values["resource_policy"] = {"Version": VERSION, "Statement": statements}

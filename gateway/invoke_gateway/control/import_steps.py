@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ..policy.control.paths import ControlOperation
-from ..policy.permissions.grants import AddedGrant, find_grant
+from ..policy.permissions.grants import VERSION, AddedGrant, find_grant
 from .documents import read_object
 from .export import RULES, Document
 from .parts import LATEST
@@ -154,12 +155,14 @@ def _read_policies(account: str, name: str, value: object, where: str, mistakes:
         if not isinstance(statements, list) or str(arn).split(":")[5:7] != ["function", name]:
             mistakes.append(Mistake(place, f"is no list of statements for an ARN of {name}."))
             continue
-        for number, statement in enumerate(statements):
-            grant = find_grant(statement)
-            if grant is None or statement.get("Resource") != arn:
-                text = "is no statement of AddPermission for this ARN. Write it as a resource_policy of the settings."
-                mistakes.append(Mistake(f"{place}.{number}", text))
-            else:
+        grants = [find_grant(statement) for statement in statements]
+        if any(grant is None or one.get("Resource") != arn for grant, one in zip(grants, statements, strict=True)):
+            policy = json.dumps({"Version": VERSION, "Statement": statements})
+            body: Document = {"Policy": policy}
+            yield ImportStep(place, account, name, ControlOperation.PUT_RESOURCE_POLICY, None, body, str(arn))
+            continue
+        for number, grant in enumerate(grants):
+            if grant is not None:
                 body = _make_permission(grant)
                 yield ImportStep(
                     f"{place}.{number}", account, name, ControlOperation.ADD_PERMISSION, None, body, str(arn)

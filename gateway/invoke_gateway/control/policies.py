@@ -1,4 +1,4 @@
-"""Serves AddPermission, RemovePermission and GetPolicy, where the gateway verifies signatures.
+"""Serves AddPermission, PutResourcePolicy and their companions, where the gateway verifies signatures.
 
 Each ARN has a policy of its own: that of the function, of a version or of an alias. A policy of the settings holds for
 all of them.
@@ -13,9 +13,11 @@ from ..policy.control import errors
 from ..policy.control.errors import ControlRefusal
 from ..policy.control.paths import ControlOperation, find_name_problems
 from ..policy.control.state import ControlState, FunctionControl, FunctionPolicy, with_policy
+from ..policy.permissions.document import PolicyKind, parse_policy
 from ..policy.permissions.grants import LONGEST_POLICY, AddedGrant, encode_policy, encode_statement, make_statement
+from ..policy.permissions.mistakes import BadPolicy
 from ..policy.requests.validation import check_choice, check_given, check_text
-from .documents import PermissionBody, read_body, read_object
+from .documents import PermissionBody, ResourcePolicyBody, read_body, read_object
 from .parts import LATEST, NO_CONTENT, ControlCall, ControlParts, Operations, Result, answer, refuse_invalid
 
 _KEY = "resource_policy"
@@ -53,6 +55,9 @@ class ResourcePolicies:
             ControlOperation.ADD_PERMISSION: self._add,
             ControlOperation.REMOVE_PERMISSION: self._remove,
             ControlOperation.GET_POLICY: self._get,
+            ControlOperation.PUT_RESOURCE_POLICY: self._put,
+            ControlOperation.GET_RESOURCE_POLICY: self._get,
+            ControlOperation.DELETE_RESOURCE_POLICY: self._delete,
         }
 
     async def _add(self, call: ControlCall) -> Result:
@@ -100,7 +105,7 @@ class ResourcePolicies:
         refusal = await self._find_missing(call) or self._parts.find_set_elsewhere(call, {_KEY: wanted})
         if refusal is not None:
             return refusal
-        arn = self._parts.arn(call, None if call.qualifier == LATEST else call.qualifier)
+        arn = self._find_arn(call)
         given = call.target.query.get("RevisionId")
         revision = self._make_revision()
 
@@ -118,6 +123,53 @@ class ResourcePolicies:
 
         return await self._parts.change(call, change) or NO_CONTENT
 
+    async def _put(self, call: ControlCall) -> Result:
+        """Replaces all statements, also those of AddPermission."""
+        body = read_body(call.body, ResourcePolicyBody)
+        if isinstance(body, ControlRefusal):
+            return body
+        problems = [*find_name_problems(call.target), *check_given("policy", body.policy)]
+        if problems or body.policy is None:
+            return refuse_invalid(problems)
+        refusal = await self._find_missing(call) or self._parts.find_set_elsewhere(call, {_KEY: body.policy})
+        if refusal is not None:
+            return refusal
+        statements = _read_statements(body.policy)
+        if isinstance(statements, ControlRefusal):
+            return statements
+        arn = self._find_arn(call)
+        revision = self._make_revision()
+
+        def change(_: ControlState, function: FunctionControl) -> FunctionControl | ControlRefusal:
+            policy = function.policies.get(arn, _NO_STATEMENTS)
+            if body.revision_id is not None and body.revision_id != policy.revision:
+                return ControlRefusal(errors.OTHER_REVISION)
+            if policy.statements == statements:
+                return function
+            return with_policy(function, arn, FunctionPolicy(statements, revision))
+
+        return await self._parts.change(call, change) or self._describe(call, arn)
+
+    async def _delete(self, call: ControlCall) -> Result:
+        problems = find_name_problems(call.target)
+        if problems:
+            return refuse_invalid(problems)
+        refusal = await self._find_missing(call) or self._parts.find_set_elsewhere(call, {_KEY: call.name})
+        if refusal is not None:
+            return refusal
+        arn = self._find_arn(call)
+        given = call.target.query.get("RevisionId")
+
+        def change(_: ControlState, function: FunctionControl) -> FunctionControl | ControlRefusal:
+            policy = function.policies.get(arn)
+            if policy is None:
+                return ControlRefusal(errors.POLICY_NOT_FOUND)
+            if given is not None and given != policy.revision:
+                return ControlRefusal(errors.OTHER_REVISION)
+            return with_policy(function, arn, None)
+
+        return await self._parts.change(call, change) or NO_CONTENT
+
     async def _get(self, call: ControlCall) -> Result:
         problems = find_name_problems(call.target)
         if problems:
@@ -128,7 +180,13 @@ class ResourcePolicies:
         in_file = self._parts.file_values(call).resource_policy
         if in_file is not None:
             return answer({"Policy": in_file, "RevisionId": str(uuid5(NAMESPACE_OID, in_file))})
-        arn = self._parts.arn(call, None if call.qualifier == LATEST else call.qualifier)
+        return self._describe(call, self._find_arn(call))
+
+    def _find_arn(self, call: ControlCall) -> str:
+        """Returns the ARN of the policy. That of `$LATEST` is the function's."""
+        return self._parts.arn(call, None if call.qualifier == LATEST else call.qualifier)
+
+    def _describe(self, call: ControlCall, arn: str) -> Result:
         policy = self._parts.own(call).policies.get(arn)
         if policy is None:
             return ControlRefusal(errors.POLICY_NOT_FOUND)
@@ -143,7 +201,20 @@ class ResourcePolicies:
 
 
 def _list_ids(statements: Iterable[str]) -> list[str]:
-    return [str(read_object(statement.encode()).get("Sid")) for statement in statements]
+    return [str(read_object(statement.encode()).get("Sid", "")) for statement in statements]
+
+
+def _read_statements(text: str) -> tuple[str, ...] | ControlRefusal:
+    """Returns the statements of a policy, each as a JSON text."""
+    size = len(text.encode())
+    if size > LONGEST_POLICY:
+        return ControlRefusal(errors.POLICY_TOO_LONG, size=size, limit=LONGEST_POLICY)
+    try:
+        parse_policy(text, "The policy", PolicyKind.RESOURCE)
+    except BadPolicy as error:
+        return ControlRefusal(errors.BAD_POLICY, text=str(error))
+    given = read_object(text.encode())["Statement"]
+    return tuple(encode_statement(one) for one in (given if isinstance(given, list) else [given]))
 
 
 def _find_problems(body: PermissionBody) -> list[str]:

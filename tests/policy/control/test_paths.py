@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import botocore.session
 import pytest
@@ -22,17 +23,26 @@ from invoke_gateway.refusals import Refusal
 MODEL = botocore.session.get_session().get_service_model("lambda")
 ARN = "arn:aws:lambda:us-east-1:111122223333:function:f"
 
+FUNCTION_ARN = "arn:aws:lambda:us-east-1:111122223333:function:f:prod"
+
 
 @pytest.mark.parametrize("operation", list(ControlOperation))
 def test_every_operation_is_found_by_the_models_path(operation: ControlOperation) -> None:
     http: dict[str, Any] = MODEL.operation_model(operation).http
     uri = http["requestUri"].replace("{FunctionName}", "f%3Aprod").replace("{Name}", "live")
+    uri = uri.replace("{ResourceArn}", quote(FUNCTION_ARN, safe=""))
     path, _, query = uri.partition("?")
     target = find_control(http["method"], path.encode(), query.encode())
     assert target is not None
     assert target.operation is operation
-    assert target.name == ("f:prod" if "{FunctionName}" in http["requestUri"] else "")
+    names = {"{FunctionName}": "f:prod", "{ResourceArn}": FUNCTION_ARN}
+    assert target.name == next((name for key, name in names.items() if key in http["requestUri"]), "")
     assert target.alias == ("live" if "{Name}" in http["requestUri"] else "")
+
+
+def test_a_policy_of_a_runtime_is_the_backends() -> None:
+    arn = "arn:aws:lambda:us-east-1::runtime/abc".replace(":", "%3A").replace("/", "%2F")
+    assert find_control("GET", f"/2026-07-09/resource-policy/{arn}".encode(), b"") is None
 
 
 def test_no_other_operation_of_the_model_is_taken_for_one() -> None:

@@ -111,6 +111,7 @@ POLICY_TOO_LONG = ErrorAnswer(
 
 # The gateway's own.
 SET_ELSEWHERE = _conflict("{key} of {function} is set in {source}. Change it there.")
+BAD_POLICY = _invalid("{text}")
 UNREACHABLE_DESTINATION = _invalid("The gateway cannot deliver to the destination {arn}: {reason}.")
 SCALING_BOUNDS = _invalid("MinExecutionEnvironments {least} is greater than MaxExecutionEnvironments {most}.")
 NOT_KEPT = ErrorAnswer(500, "ServiceException", "The change is not stored. {text}", "Message", "Service")

@@ -49,6 +49,9 @@ class ControlOperation(StrEnum):
     ADD_PERMISSION = "AddPermission"
     REMOVE_PERMISSION = "RemovePermission"
     GET_POLICY = "GetPolicy"
+    PUT_RESOURCE_POLICY = "PutResourcePolicy"
+    GET_RESOURCE_POLICY = "GetResourcePolicy"
+    DELETE_RESOURCE_POLICY = "DeleteResourcePolicy"
 
 
 WATCHED = frozenset(
@@ -64,9 +67,14 @@ WATCHED = frozenset(
 """Lists the operations that the backend answers, and whose answer the gateway reads."""
 
 
-ON_POLICIES = frozenset(
+_ON_STATEMENTS = frozenset(
     {ControlOperation.ADD_PERMISSION, ControlOperation.REMOVE_PERMISSION, ControlOperation.GET_POLICY}
 )
+ON_POLICIES = _ON_STATEMENTS | {
+    ControlOperation.PUT_RESOURCE_POLICY,
+    ControlOperation.GET_RESOURCE_POLICY,
+    ControlOperation.DELETE_RESOURCE_POLICY,
+}
 """Lists the operations that the gateway serves where it verifies signatures. Else the backend serves them."""
 
 
@@ -85,6 +93,11 @@ class ControlTarget(NamedTuple):
     statement: str = ""
 
 
+_ON_ARNS = {
+    "PUT": ControlOperation.PUT_RESOURCE_POLICY,
+    "GET": ControlOperation.GET_RESOURCE_POLICY,
+    "DELETE": ControlOperation.DELETE_RESOURCE_POLICY,
+}
 _SUFFIXES: dict[tuple[str, str], ControlOperation] = {
     ("PUT", "concurrency"): ControlOperation.PUT_FUNCTION_CONCURRENCY,
     ("GET", "concurrency"): ControlOperation.GET_FUNCTION_CONCURRENCY,
@@ -133,6 +146,10 @@ def _find(method: str, segments: list[str]) -> tuple[ControlOperation, str, str]
             return ControlOperation.GET_FUNCTION, name, ""
         case ("DELETE", "functions", name):
             return ControlOperation.DELETE_FUNCTION, name, ""
+        case (_, "resource-policy", arn) if method in _ON_ARNS and ":function:" in unquote(
+            arn
+        ):  # runtimes have some, too
+            return _ON_ARNS[method], arn, ""
         case (_, "functions", name, suffix) if (method, suffix) in _SUFFIXES:
             return _SUFFIXES[method, suffix], name, ""
         case ("GET", "functions", name, "event-invoke-config", "list"):
@@ -182,7 +199,7 @@ _SCALING_QUALIFIER = (True, r"(\$LATEST\.PUBLISHED|[0-9]+)")
 _QUALIFIERS = {
     **dict.fromkeys((_O.PUT_PROVISIONED, _O.GET_PROVISIONED, _O.DELETE_PROVISIONED), _PROVISIONED_QUALIFIER),
     **dict.fromkeys(_ON_EVENTS, _EVENT_QUALIFIER),
-    **dict.fromkeys((_O.GET_FUNCTION, _O.DELETE_FUNCTION, *ON_POLICIES), _EVENT_QUALIFIER),
+    **dict.fromkeys((_O.GET_FUNCTION, _O.DELETE_FUNCTION, *_ON_STATEMENTS), _EVENT_QUALIFIER),
     **dict.fromkeys((_O.PUT_SCALING, _O.GET_SCALING), _SCALING_QUALIFIER),
 }
 _LONGEST_QUALIFIER = 128

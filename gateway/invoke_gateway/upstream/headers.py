@@ -25,6 +25,7 @@ _NOT_FORWARDED = frozenset(
         b"upgrade",
     }
 )
+_REPLACED = _NOT_FORWARDED | {b"host"}
 # The gateway's own clock stamps every response: a stale Date makes SDKs take any error for clock skew.
 NOT_RETURNED = _NOT_FORWARDED | {b"date"}
 
@@ -54,11 +55,9 @@ def request_head(
     has_body: without a body the length is left out
     host: replaces the client's Host
     """
-    dropped = _NOT_FORWARDED
+    dropped = _NOT_FORWARDED if host is None else _REPLACED
     if connection is not None and not is_persistence(connection):
         dropped = dropped | (find_listed(connection) - NOT_DROPPABLE)
-    if host is not None:
-        dropped = dropped | {b"host"}
     lines = [b"%b %b HTTP/1.1" % (method, target)]
     lines += [b": ".join(header) for header in headers if header[0] not in dropped]
     if host is not None:

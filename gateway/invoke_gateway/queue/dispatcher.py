@@ -166,7 +166,7 @@ class Dispatcher:
 
     def on_slots_free(self, claims: Iterable[Claim], own: str) -> None:
         """Offers the freed slots of these limits to the lanes behind them."""
-        if not self._round_robin.has_blocked:
+        if not self._round_robin.blocked:
             return
         for claim in claims:
             if self._round_robin.offer(claim.counter or own):
@@ -174,7 +174,7 @@ class Dispatcher:
 
     def on_call_refused(self, full: LimitReached, plan: Plan) -> None:
         """Records that a synchronous call was refused, so that events yield to calls."""
-        if isinstance(full.claim, Claim) and (self._round_robin.has_blocked or self._tasks):
+        if isinstance(full.claim, Claim) and (self._round_robin.blocked or self._tasks):
             self._slot_gate.yield_to_calls(full.claim.counter or plan.function_counter)
 
     def on_limits_changed(self) -> None:
@@ -226,7 +226,7 @@ class Dispatcher:
         self._pump_soon()
 
     def _offer_task(self) -> None:
-        if self._round_robin.has_blocked and self._round_robin.offer(_TASKS):
+        if self._round_robin.blocked and self._round_robin.offer(_TASKS):
             self._pump_soon()
 
     def _release(self, event: Event) -> None:

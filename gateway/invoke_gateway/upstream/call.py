@@ -89,8 +89,9 @@ class UpstreamCall:
 
     # Called by the connection.
 
-    def begin(self, connection: ResponseSource) -> None:
+    def begin(self, connection: ResponseSource, loop: asyncio.AbstractEventLoop) -> None:
         self.connection = connection
+        self.loop = loop
         self._started_at = monotonic()
 
     def add(self, data: bytes) -> None:

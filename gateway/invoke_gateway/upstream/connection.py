@@ -101,8 +101,7 @@ class BackendConnection(asyncio.Protocol):
             call.end(BackendReset())
             return
         self.call = call
-        call.loop = self._pool.loop
-        call.begin(self)
+        call.begin(self, self._pool.loop)
         self._is_sending = more_body
         if more_body or len(head) + len(body) > _LARGE_BODY:
             self.transport.write(head)

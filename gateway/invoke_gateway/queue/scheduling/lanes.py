@@ -132,7 +132,7 @@ class RoundRobin:
 
     def __init__(self) -> None:
         self._next: deque[FunctionQueue] = deque()
-        self._behind: dict[str, dict[FunctionQueue, None]] = {}  # by limit, in the order of arrival
+        self.blocked: dict[str, dict[FunctionQueue, None]] = {}  # by limit, in the order of arrival
 
     def add(self, lane: FunctionQueue) -> None:
         """Gives a lane a turn, and takes it from behind its limits."""
@@ -155,11 +155,11 @@ class RoundRobin:
             self._leave(lane)
         lane.blocked_on = counters
         for counter in counters:
-            self._behind.setdefault(counter, {})[lane] = None
+            self.blocked.setdefault(counter, {})[lane] = None
 
     def offer(self, counter: str) -> bool:
         """Gives the first lane behind a limit a turn, since a slot is free. Returns whether there was one."""
-        behind = self._behind.get(counter)
+        behind = self.blocked.get(counter)
         if behind is None:
             return False
         lane = next(iter(behind))
@@ -169,18 +169,14 @@ class RoundRobin:
 
     def offer_all(self) -> None:
         """Gives every lane a turn, since the limits may have changed."""
-        for counter in list(self._behind):
+        for counter in list(self.blocked):
             while self.offer(counter):
                 pass
 
     def _leave(self, lane: FunctionQueue) -> None:
         for counter in dict.fromkeys(lane.blocked_on):
-            behind = self._behind[counter]
+            behind = self.blocked[counter]
             del behind[lane]
             if not behind:
-                del self._behind[counter]
+                del self.blocked[counter]
         lane.blocked_on = ()
-
-    @property
-    def has_blocked(self) -> bool:
-        return bool(self._behind)

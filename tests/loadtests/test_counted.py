@@ -88,3 +88,8 @@ def test_a_further_system_call_is_named() -> None:
     assert baseline.find_excess(exact, FORWARDED, Counted(work, allowed)) == []
     (sentence,) = baseline.find_excess(exact, FORWARDED, Counted(work, allowed + Counter(write=1)))
     assert sentence == "A forwarded call makes 5 system calls; the baseline has 4 (+25.0%). 1 more write."
+
+
+def test_provisioned_versions_cost_the_calls_of_others_nothing() -> None:
+    functions = {f"f{number}": {"provisioned_concurrent_executions": {"7": 2}} for number in range(1000)}
+    assert count_work(FORWARDED, functions=functions) == count_work(FORWARDED)

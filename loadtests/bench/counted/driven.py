@@ -69,9 +69,9 @@ def receive(connection: socket.socket) -> bytes:
     return received
 
 
-def send_calls(port: int, path: str, count: int) -> None:
+def send_calls(port: int, path: str, function: str, count: int) -> None:
     """Sends calls on one connection. Raises `RuntimeError` at a response that is not one of `path`."""
-    request = invocation("echo", port)
+    request = invocation(function, port)
     with socket.create_connection(("127.0.0.1", port), timeout=SECONDS) as connection:
         for _ in range(count):
             connection.sendall(request)
@@ -84,33 +84,35 @@ def drive(
     path: str,
     count: int,
     tracing: AbstractContextManager[object] | None = None,
-    settings: Mapping[str, Any] | None = None,
+    *,
+    function: str = "echo",
+    functions: Mapping[str, Any] | None = None,
 ) -> None:
     """Serves the gateway, and sends it `count` calls while `tracing` is entered.
 
-    settings: replace the defaults of the gateway
+    function: the function that is called, with its version
+    functions: the settings of functions; None: the defaults of the gateway
     """
+
+    async def send() -> None:
+        async with _serve(path, functions or {}) as port:
+            with tracing or nullcontext():
+                await asyncio.to_thread(send_calls, port, path, function, count)
+
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        runner.run(_drive(path, count, tracing or nullcontext(), settings or {}))
-
-
-async def _drive(path: str, count: int, tracing: AbstractContextManager[object], settings: Mapping[str, Any]) -> None:
-    async with _serve(path, settings) as port:
-        with tracing:
-            await asyncio.to_thread(send_calls, port, path, count)
+        runner.run(send())
 
 
 @asynccontextmanager
-async def _serve(path: str, settings: Mapping[str, Any]) -> AsyncIterator[int]:
+async def _serve(path: str, functions: Mapping[str, Any]) -> AsyncIterator[int]:
     """Serves the gateway until the block ends, on the port that it yields. On the refused path its slot is taken."""
     with closing(Backend()) as backend:
-        account = {"concurrent_executions": 1 if path == REFUSED else PLENTY}
+        account = {"concurrent_executions": 1 if path == REFUSED else PLENTY, "functions": functions}
         values = {
             "listen": "127.0.0.1:0",
             "admin": "127.0.0.1:0",
             "backend": {"url": backend.url},
             "accounts": {"default": account},
-            **settings,
         }
         async with serve_in_process(Settings.model_validate(values)) as server:
             port = server.listen.port

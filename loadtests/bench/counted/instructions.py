@@ -93,8 +93,8 @@ class Tracer:
             return self._on_trace
 
 
-def count_work(path: str, tracer: Tracer | None = None) -> Work:
-    """Returns the work of a call of `path`."""
+def count_work(path: str, tracer: Tracer | None = None, **driven: Any) -> Work:
+    """Returns the work of a call of `path`; for `driven` see `drive`."""
     tracer = tracer or Tracer()
-    drive(path, CALLS, tracer)
+    drive(path, CALLS, tracer, **driven)
     return min(tracer.works[WARM_UP:])

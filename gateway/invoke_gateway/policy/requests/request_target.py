@@ -58,8 +58,9 @@ _TENANT_LENGTH = 256
 _DURABLE_NAME_LENGTH = 64
 _CLIENT_CONTEXT_LENGTH = 3583
 
-_LONGEST_PLAIN = len(_PLAIN_START) + _NAME_LENGTH + len(_PLAIN_END)
-_KNOWN_PATHS = 4096  # which are kept with their invocations; clients invent names, so not all are
+# Paths that are kept with what they name: so many, up to so many bytes, because clients invent names.
+_KNOWN_PATHS = 4096
+_LONGEST_KNOWN = 512
 
 _CANONICAL = "Send the path in the form /2015-03-31/functions/{FunctionName}/invocations."
 _TWO_READINGS = "1 validation error detected: The path can be read as"
@@ -120,10 +121,18 @@ def parse_target(
     `headers` are the request's, names in lower case. Checks and their order are the contract's: all constraint
     failures in one message, then the qualifiers' agreement, then the Region. The client context is looked at last.
     """
-    if not query and len(raw_path) <= _LONGEST_PLAIN and headers.keys().isdisjoint(_PARAMETER_HEADERS):
-        plain = _parse_plain(raw_path)
-        if plain is not None:
-            return plain
+    if not query and len(raw_path) <= _LONGEST_KNOWN and headers.keys().isdisjoint(_PARAMETER_HEADERS):
+        return _parse_path(raw_path, region)
+    return _parse(raw_path, query, headers, region)
+
+
+@lru_cache(_KNOWN_PATHS)
+def _parse_path(raw_path: bytes, region: str) -> Invocation | BadTarget | None:
+    """Returns the target of a request of which nothing but the path matters."""
+    return _parse_plain(raw_path) or _parse(raw_path, b"", {}, region)
+
+
+def _parse(raw_path: bytes, query: bytes, headers: Mapping[bytes, bytes], region: str) -> Invocation | BadTarget | None:
     found = _find_operation(raw_path)
     if found is None or isinstance(found, BadTarget):
         return found
@@ -131,7 +140,6 @@ def parse_target(
     return _parse_invocation(operation, name, query, headers, region)
 
 
-@lru_cache(_KNOWN_PATHS)
 def _parse_plain(raw_path: bytes) -> Invocation | None:
     """Returns the call of a function by its plain name; None for any other path."""
     if not (raw_path.startswith(_PLAIN_START) and raw_path.endswith(_PLAIN_END)):

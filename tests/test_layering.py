@@ -79,7 +79,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "exchange": ("invocation", "policy", "refusals"),
     "identity": ("invocation", "policy.identity"),
     "invocation": (),
-    "listener": ("asgi", "exchange", "refusals", "write_batcher"),
+    "listener": ("asgi", "exchange", "refusals", "watched_time", "write_batcher"),
     "middleware": (*CORE, "control.base", "counters.base", "queue.base"),
     "outside": (),
     "policy": ("invocation", "refusals"),
@@ -117,7 +117,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "telemetry": (*CORE, "counters.base"),
     # child.py is the gateway, in a process of its own
     "testing": ("admin_client", "cli.main", "secret_source", "settings.flags"),
-    "upstream": (*CORE, "dialing", "write_batcher"),
+    "upstream": (*CORE, "dialing", "watched_time", "write_batcher"),
     "workers": (
         *CORE,
         "__init__",
@@ -134,6 +134,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "telemetry",
         "upstream.health",
     ),
+    "watched_time": (),
     "write_batcher": (),
 }
 """What the files of a folder, or a file at the top, may import of the package besides themselves."""

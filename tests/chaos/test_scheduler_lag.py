@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import threading
 
 from invoke_gateway.chaos.scheduler_lag import TICK_SECONDS, SchedulerLag, Ticks
+from tests.support.gateways import eventually
 
 
 def test_a_tick_that_came_too_late_counts_for_what_was_under_way_then_and_not_for_what_began_after() -> None:
@@ -29,14 +30,33 @@ def test_a_tick_that_is_overdue_counts_before_it_has_come() -> None:
     assert ticks.longest_since(0.0, TICK_SECONDS + 0.5) == 0.5
 
 
+class SteppedClock:
+    """Moves on by `step` only, which blocks until the thread of a `SchedulerLag` has ticked at the new time."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self._is_read = threading.Event()
+
+    def __call__(self) -> float:
+        if threading.current_thread().name == "lag":
+            self._is_read.set()
+        return self.now
+
+    def step(self, seconds: float) -> None:
+        self.now += seconds
+        for _ in range(2):  # with the second look, the tick of the first is over
+            self._is_read.clear()
+            assert self._is_read.wait(60)
+
+
 async def test_an_event_loop_that_is_blocked_is_seen_and_the_thread_goes_on() -> None:
-    async with SchedulerLag(0.2) as lag:
+    clock = SteppedClock()
+    async with SchedulerLag(0.2, clock) as lag:
         await asyncio.sleep(0)
-        time.sleep(0.5)  # noqa: ASYNC251 - blocking the loop is what is measured
-        assert lag.overloaded_since(time.monotonic()) > 0.2, "before anything else ran"
-        await asyncio.sleep(2 * TICK_SECONDS)
-        began = time.monotonic()
-        assert lag.overloaded_since(began - 0.3) > 0.2
+        for _ in range(3):
+            clock.step(0.2)
+        assert lag.overloaded_since(clock.now) > 0.2, "before anything else ran"
+        await eventually(lambda: lag.longest[0] > 0.2, "the event loop's tick has come")
+        assert lag.overloaded_since(clock.now - 0.3) > 0.2
     loop, thread = lag.longest
-    assert loop > 0.2
-    assert thread < loop
+    assert thread < 0.2 < loop

@@ -168,10 +168,10 @@ class BackendCall:
 
 
 class BackendConnection:
-    """Serves one connection from the gateway. `number` counts from 0 in the order of arrival."""
+    """Serves one connection from the gateway. `number` counts from 0 in the order of the first requests; -1 before."""
 
-    def __init__(self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.number = number
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.number = -1
         self.reader = reader
         self.writer = writer
         self.closed = asyncio.Event()
@@ -219,7 +219,9 @@ class ScriptedBackend:
 
     `on_head`, if set, runs before the body is read, and must read the body itself if it needs it. Both may be replaced
     at any time. `running` and `highest` count by account and function (`None` for the whole account) the calls that run
-    now, and the most that ran at once. `requests` are the calls that arrived whole, `broken` the others.
+    now, and the most that ran at once. `requests` are the calls that arrived whole, `broken` the others. `connections`
+    are those that a request came on, `accepted` all: a gateway that had no answer for seconds opens one to look for its
+    backend.
     """
 
     def __init__(
@@ -228,6 +230,7 @@ class ScriptedBackend:
         self.script = script
         self.on_head: Script | None = None
         self.on_connection: Callable[[BackendConnection], Awaitable[None]] | None = None
+        self.accepted: list[BackendConnection] = []
         self.connections: list[BackendConnection] = []
         self.requests: list[BackendCall] = []
         self.broken: list[BackendCall] = []
@@ -252,7 +255,7 @@ class ScriptedBackend:
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
-        for connection in self.connections:
+        for connection in self.accepted:
             connection.writer.transport.abort()
         for task in self._tasks:
             task.cancel()
@@ -266,6 +269,7 @@ class ScriptedBackend:
     def forget(self) -> None:
         """Resets all counts, and answers everything with 200."""
         self.script, self.on_head, self.on_connection = answer_ok, None, None
+        self.accepted.clear()
         self.connections.clear()
         self.requests.clear()
         self.broken.clear()
@@ -273,11 +277,11 @@ class ScriptedBackend:
 
     async def close_connections(self) -> None:
         """Closes every connection, and waits for each."""
-        for connection in self.connections:
+        for connection in self.accepted:
             connection.is_let_go.set()
             connection.writer.close()
         async with asyncio.timeout(60):
-            for connection in self.connections:
+            for connection in self.accepted:
                 await connection.closed.wait()
 
     async def until(self, is_true: Callable[[ScriptedBackend], object], timeout: float = 60) -> None:
@@ -314,8 +318,8 @@ class ScriptedBackend:
     # Connections.
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = BackendConnection(len(self.connections), reader, writer)
-        self.connections.append(connection)
+        connection = BackendConnection(reader, writer)
+        self.accepted.append(connection)
         task = asyncio.get_running_loop().create_task(self._serve(connection))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -327,6 +331,9 @@ class ScriptedBackend:
                 await self.on_connection(connection)
             while not connection.writer.is_closing():
                 head = await connection.reader.readuntil(b"\r\n\r\n")
+                if connection.number < 0:
+                    connection.number = len(self.connections)
+                    self.connections.append(connection)
                 await self._answer(BackendCall(self, connection, head))
         except (asyncio.IncompleteReadError, ConnectionError):
             pass  # between two requests a connection may end at any time

@@ -105,13 +105,13 @@ async def eventually(
         pause = min(pause * 1.1, 0.01)  # what takes long is looked for less often
 
 
-async def stands_still(measure: Callable[[], int], seconds: float = 0.15) -> int:
-    """Waits until `measure()` has not moved for `seconds`, and returns its value."""
-    loop = asyncio.get_running_loop()
+async def stands_still(measure: Callable[[], int], looks: int = 15) -> int:
+    """Waits until `measure()` is the same at so many looks in turn, and returns its value. Between two of them the
+    event loop has done what there was to do, however slow the machine is."""
     async with asyncio.timeout(PATIENCE):
-        value, since = measure(), loop.time()
-        while loop.time() - since < seconds:
+        value, same = measure(), 0
+        while same < looks:
             await asyncio.sleep(0.01)
-            if (now := measure()) != value:
-                value, since = now, loop.time()
+            now = measure()
+            value, same = now, same + 1 if now == value else 0
     return value

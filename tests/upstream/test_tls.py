@@ -96,7 +96,7 @@ async def test_a_backend_that_speaks_no_tls_is_refused(certificate: tuple[Path, 
     async with ScriptedBackend() as backend:
 
         async def talks_at_once(connection: object) -> None:
-            backend.connections[-1].writer.write(b"220 hello\r\n")
+            backend.accepted[-1].writer.write(b"220 hello\r\n")
 
         backend.on_connection = talks_at_once
         async with serving(backend.url.replace("http:", "https:")) as gateway:

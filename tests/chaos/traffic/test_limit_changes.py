@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import io
+from typing import cast
 
 import pytest
 from rich.console import Console
 
+from invoke_gateway.chaos.backend import RecordingBackend
 from invoke_gateway.chaos.cluster import Sharing
+from invoke_gateway.chaos.judging.changes_history import ChangesHistory
 from invoke_gateway.chaos.judging.violations import Violation
 from invoke_gateway.chaos.plan import ProvePlan
 from invoke_gateway.chaos.quotas import AccountQuota, VersionQuota
 from invoke_gateway.chaos.report.progress import Progress
+from invoke_gateway.chaos.report.verdict import UNJUDGED
 from invoke_gateway.chaos.run import prove
-from invoke_gateway.chaos.traffic.limit_changes import CHANGES
+from invoke_gateway.chaos.scheduler_lag import SchedulerLag
+from invoke_gateway.chaos.target import GatewayTarget
+from invoke_gateway.chaos.traffic.limit_changes import CHANGES, LimitChanges
 
+ATTEMPTS = 3  # of a run in which the machine stood still, so that what was late is not judged
 ACCOUNT = AccountQuota(
     "000000000000",
     17,
@@ -28,10 +35,47 @@ async def test_no_call_is_admitted_above_limits_that_change_every_200_ms_nor_ref
     sharing: Sharing | None,
 ) -> None:
     plan = ProvePlan([15], accounts=[ACCOUNT], sharing=sharing, phases=("limit changes", "final check"))
-    verdict = await prove(plan, Progress(Console(file=io.StringIO()), 1))
+    for _ in range(ATTEMPTS):
+        verdict = await prove(plan, Progress(Console(file=io.StringIO()), 1))
+        if verdict.status != UNJUDGED:
+            break
+    else:
+        pytest.skip(f"not judged: the machine is too slow for changes every 200 ms: {verdict.examples}")
     assert verdict.counts[Violation.OVERSHOOT] == verdict.counts[Violation.UNEXPECTED] == 0, verdict.examples
     assert verdict.counts[Violation.REASON] == verdict.counts[Violation.MISSING] == 0, verdict.examples
     assert verdict.counts[Violation.WAS_FREE] == 0, verdict.examples
     (note,) = [note for note in verdict.notes if note.startswith("Limit changes")]
     print(note)
     assert f"{CHANGES} Puts" in note
+
+
+class Lag:
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def overloaded_since(self, since: float) -> float:
+        return self.seconds
+
+
+@pytest.mark.parametrize(
+    ("status", "lag", "violation"),
+    [
+        (500, 0.0, Violation.UNEXPECTED),
+        (500, 1.3, Violation.NOT_JUDGED),
+        (400, 1.3, Violation.UNEXPECTED),
+        (0, 1.3, Violation.UNEXPECTED),
+    ],
+)
+async def test_a_change_that_fails_while_the_machine_stands_still_is_not_judged(
+    status: int, lag: float, violation: Violation
+) -> None:
+    changes = ChangesHistory(ACCOUNT, 4, 60, 90, is_shared=True)
+    changes.lag = cast("SchedulerLag", Lag(lag))
+
+    async def send() -> tuple[int, bytes]:
+        return status, b"no"
+
+    phase = LimitChanges(cast("GatewayTarget", None), cast("RecordingBackend", None), [ACCOUNT], "s")
+    await phase._put(changes, changes.reserved, 2, send())
+    assert changes.violations.counts == {violation: 1}
+    assert phase.puts == 0

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from invoke_gateway.invocation import Caller
+from invoke_gateway.policy import limits as module
+from invoke_gateway.policy.caller_limits import CallerLimits, find_caller
 from invoke_gateway.policy.concurrency import OWN, RateClaim, renew_plan, without_rates, without_tokens
 from invoke_gateway.policy.control.state import ProvisionedConfig
 from invoke_gateway.policy.counter_names import account_counted_by, split_counter
@@ -284,3 +287,32 @@ def test_the_plan_of_any_caller_is_kept_until_other_limits_are_in_force() -> Non
     Limits(AccountLimits("a", 2, {"f": FunctionLimits(2)})).supersede(limits)
     assert account.find_plan("f", None) is not account.find_plan("f", None)
     assert account.renew(kept).lanes[0].claims[0].ceiling == 2
+
+
+@pytest.mark.parametrize("rate", [None, 5.0])
+def test_the_plan_of_a_caller_is_kept_until_other_limits_are_in_force(rate: float | None) -> None:
+    callers = {"ALICE": CallerLimits("alice", "a", 1), "BOB": CallerLimits("bob", "a")}
+    limits = Limits(AccountLimits("a", 3, caller_requests_per_second=rate, callers=callers))
+    account = limits.default
+    kept = {key: account.plan_for("f", key) for key in ("ALICE", "BOB", "OTHER", None)}
+    assert all(account.plan_for("f", key) is plan for key, plan in kept.items())
+    unnamed = [None] * 3 if rate is None else ["bob", "OTHER", None]
+    assert [find_caller(plan) for plan in kept.values()] == ["alice", *unnamed]
+    assert account.plan_for("f", "ALICE", "7").qualifier == "7"
+    assert account.plan_for("g", "ALICE").function_counter != kept["ALICE"].function_counter
+    Limits(AccountLimits("a", 3, callers={"ALICE": CallerLimits("alice", "a", 2)})).supersede(limits)
+    assert account.plan_for("f", "ALICE") is not account.plan_for("f", "ALICE")
+    assert account.renew(kept["ALICE"]).lanes[0].claims[-1].ceiling == 2
+
+
+def test_callers_without_limits_share_the_plan_of_all() -> None:
+    account = AccountLimits("a", 3, callers={"BOB": CallerLimits("bob", "a")})
+    assert account.plan_for("f", "BOB") is account.plan_for("f", None) is account.find_plan("f", None)
+
+
+def test_invented_names_of_functions_and_callers_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MOST_PLANS", 3)
+    account = AccountLimits("a", 3, caller_requests_per_second=5.0)
+    for number in range(10):
+        account.plan_for(f"f{number}", "ALICE")
+        assert len(account._plans) <= 3

@@ -14,7 +14,7 @@ from time import time
 from ..asgi import DONE, EXCHANGE, MESSAGE, App, Message, Receive, Scope, Send
 from ..buffers import Buffers
 from ..exchange import Exchange
-from ..invocation import TENANT_HEADER, Caller
+from ..invocation import TENANT_HEADER
 from ..policy.identity.access_keys import AccessKeys
 from ..policy.identity.authorization import SignatureProblem
 from ..policy.identity.canonical_request import EMPTY_HASH
@@ -81,7 +81,7 @@ class VerifySignature:
             message: bytes | None = scope.get(MESSAGE)
             if message is None or not length:
                 return self._verify_later(signed, exchange, scope, receive, send)
-            payload_hash = sha256(memoryview(message)[-length:]).hexdigest().encode()
+            payload_hash = sha256(message[-length:]).hexdigest().encode()
         problem = signed.check(payload_hash)
         if problem is not None:
             self._refuse(exchange, problem)
@@ -161,11 +161,10 @@ class VerifySignature:
         caller = exchange.caller = signed.key.caller
         if self._authorize is not None and not self._authorize(exchange, scope):
             return False
-        return exchange.invocation is None or self._plan(exchange, caller)
-
-    def _plan(self, exchange: Exchange, caller: Caller) -> bool:
-        assert exchange.invocation is not None
-        function = exchange.invocation.function
+        invocation = exchange.invocation
+        if invocation is None:
+            return True
+        function = invocation.function
         account = self._limits().of(function.account or caller.account)
         exchange.plan = account.plan_for(function.name, caller.access_key_id, function.qualifier)
         if account.tenancies:

@@ -107,6 +107,7 @@ class AccountLimits:
         "_function_prefix",
         "_labels",
         "_lanes",
+        "_limits_callers",
         "_plans",
         "_rules",
         "_unlimited",
@@ -166,6 +167,8 @@ class AccountLimits:
         self.requests_per_second = requests_per_second
         self.caller_requests_per_second = caller_requests_per_second
         self.callers = CallerRules(account, callers, caller_requests_per_second) if callers else None
+        has_limited_callers = self.callers is not None and self.callers.has_limits
+        self._limits_callers = caller_requests_per_second is not None or has_limited_callers
         self.reserved_concurrent_executions = sum(
             limits.reserved_concurrent_executions or 0 for limits in self.functions.values()
         )
@@ -182,7 +185,7 @@ class AccountLimits:
         self.account_counter = account_counter(account)
         self.pool_counter = pool_counter(account)
         self._function_prefix = function_prefix(account)
-        self._plans: dict[str | tuple[str, str], Plan] = {}
+        self._plans: dict[str | tuple[str | None, ...], Plan] = {}
         self._labels = frozenset(islice(self.functions, labelled))
         self._unlimited, self._rules = self._make_rules()
         self._lanes = self._make_provisioned_lanes()
@@ -255,12 +258,13 @@ class AccountLimits:
         """Returns the plan of a call by any caller. It is kept for further calls, so it must not be changed."""
         key = name if qualifier is None else (name, qualifier)
         plan = self._plans.get(key)
-        if plan is None:
-            plan = self.plan(name, qualifier)
-            if self.successor is None:
-                if len(self._plans) >= _MOST_PLANS:
-                    self._plans.clear()
-                self._plans[key] = plan
+        return self._keep(key, self.plan(name, qualifier)) if plan is None else plan
+
+    def _keep(self, key: str | tuple[str | None, ...], plan: Plan) -> Plan:
+        if self.successor is None:
+            if len(self._plans) >= _MOST_PLANS:
+                self._plans.clear()
+            self._plans[key] = plan
         return plan
 
     def retire(self, successor: Limits) -> None:
@@ -289,7 +293,14 @@ class AccountLimits:
         return Plan(self.account, OTHER, self.pool_counter, (Lane("unreserved", (pool, account)),), (), self)
 
     def plan_for(self, name: str, access_key_id: str | None, qualifier: str | None = None) -> Plan:
-        """Returns the plan with the limits of the caller, if it has some."""
+        """Returns the plan with the limits of the caller, if it has some. It is kept, so it must not be changed."""
+        if not self._limits_callers:
+            return self.find_plan(name, qualifier)
+        key = (name, qualifier, access_key_id)
+        plan = self._plans.get(key)
+        return self._keep(key, self._make_plan_for(name, access_key_id, qualifier)) if plan is None else plan
+
+    def _make_plan_for(self, name: str, access_key_id: str | None, qualifier: str | None) -> Plan:
         plan = self.plan(name, qualifier)
         if self.callers is not None and self.callers.apply(plan, access_key_id):
             return plan

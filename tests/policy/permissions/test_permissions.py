@@ -79,6 +79,28 @@ def test_the_decision_of_a_statement_without_conditions_is_kept() -> None:
     assert facts.made == 0
 
 
+@pytest.mark.parametrize(
+    ("statement", "is_expected"),
+    [
+        (grant({"AWS": ALICE}), True),
+        (deny(Principal={"AWS": ALICE}), False),
+        (deny(Principal={"AWS": ALICE}, Condition={"IpAddress": {"aws:SourceIp": "192.0.2.7/32"}}), False),
+        (grant({"AWS": ALICE}, Condition={"IpAddress": {"aws:SourceIp": "192.0.2.0/24"}}), False),
+    ],
+)
+def test_only_what_no_condition_can_deny_is_always_allowed(statement: dict[str, Any], *, is_expected: bool) -> None:
+    permissions, caller = make_permissions(statement), make_caller(ALICE)
+    for _ in range(2):
+        invoke(permissions, caller, Function("checkout"), Facts())
+        assert permissions.always_allowed == ({(ALICE, Function("checkout"))} if is_expected else set())
+
+
+def test_a_call_across_accounts_is_never_always_allowed() -> None:
+    permissions = make_permissions(grant({"AWS": "444455556666"}))
+    assert invoke(permissions, make_caller(BOB), Function("checkout", account="111122223333"), Facts()).is_allowed
+    assert not permissions.always_allowed, "its logs are refused, whatever else it may do"
+
+
 def test_conditions_are_read_for_each_call() -> None:
     caller = make_caller(ALICE, [allow(Condition={"IpAddress": {"aws:SourceIp": "192.0.2.0/24"}})])
     permissions, inside, outside = make_permissions(), Facts(), Facts("198.51.100.1")
@@ -98,10 +120,10 @@ def test_qualifiers_and_callers_are_kept_apart() -> None:
 
 def test_invented_names_of_functions_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_MOST_KEPT", 10)
-    permissions, caller = make_permissions(), make_caller(ALICE, [allow()])
+    permissions, caller = make_permissions(), make_caller(ALICE, [allow("*")])
     for number in range(100):
         invoke(permissions, caller, Function(f"f{number}"), Facts())
-    assert len(permissions._known) <= 10
+    assert 0 < len(permissions.always_allowed) <= len(permissions._known) <= 10
 
 
 def test_a_policy_of_the_default_account_holds_for_accounts_that_are_not_named() -> None:

@@ -7,7 +7,9 @@ client, and the header is a credential.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
+from operator import itemgetter
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -72,16 +74,16 @@ class SignatureClaim(NamedTuple):
 
     scope: the credential without the access key id
     names: the signed headers, in order
-    signed: the same as one text
-    template: the signed headers in their canonical form, with `%b` for each value
-    amz_names: the number of signed headers that begin with x-amz-
+    pick: returns their values, or raises KeyError
+    template: the canonical request up to the hash, with `%b` for method, path, query, and the value of each header
+    amz_names: the number of times that the signed headers have x-amz- in their names
     """
 
     access_key_id: str
-    day: str
+    day: bytes
     scope: bytes
     names: tuple[bytes, ...]
-    signed: bytes
+    pick: Callable[[Mapping[bytes, bytes]], tuple[bytes, ...]]
     template: bytes
     amz_names: int
 
@@ -110,18 +112,16 @@ def shorten(value: bytes) -> str:
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
-def read_header(value: bytes, region: str) -> tuple[SignatureClaim, bytes] | SignatureProblem:
+def read_header(value: bytes, region: str) -> tuple[SignatureClaim | SignatureProblem, bytes]:
     """Returns the claim of an `Authorization` header, and its signature."""
-    start, signature = value[:-_SIGNATURE_LENGTH], value[-_SIGNATURE_LENGTH:]
-    if start.endswith(b"Signature=") and len(value) <= _LONGEST_KEPT:
+    start = value[:-_SIGNATURE_LENGTH]
+    if start.endswith(b"Signature=") and len(start) <= _LONGEST_KEPT:
         # Nearly always: all but the signature is the same in each request of a client on one day.
-        claim = _read_known_start(start, region)
-        return claim if isinstance(claim, SignatureProblem) else (claim, signature)
+        return _read_known_start(start, region), value[-_SIGNATURE_LENGTH:]
     parts = _read_parameters(value)
     if isinstance(parts, SignatureProblem):
-        return parts
-    made = make_claim(parts[b"Credential"], parts[b"SignedHeaders"], region)
-    return made if isinstance(made, SignatureProblem) else (made, parts[b"Signature"])
+        return parts, b""
+    return make_claim(parts[b"Credential"], parts[b"SignedHeaders"], region), parts[b"Signature"]
 
 
 @lru_cache(1024)
@@ -188,10 +188,21 @@ def make_claim(credential: bytes, signed: bytes, region: str) -> SignatureClaim 
     if b"host" not in names:
         return invalid("signed_headers", "'Host' must be a 'SignedHeader' in the AWS Authorization.")
     scope = credential[len(access_key_id) + 1 :]
-    template = b"".join(b"%b:%%b\n" % name.replace(b"%", b"%%") for name in names)
-    amz_names = sum(name.startswith(b"x-amz-") for name in names)
+    lines = b"".join(b"%b:%%b\n" % name.replace(b"%", b"%%") for name in names)
+    template = b"%%b\n%%b\n%%b\n%b\n%b\n" % (lines, signed.replace(b"%", b"%%"))
     access_key = access_key_id.decode("latin-1")
-    return SignatureClaim(access_key, day.decode(), scope, tuple(names), signed, template, amz_names)
+    return SignatureClaim(access_key, day, scope, tuple(names), _make_pick(names), template, count_amz(names))
+
+
+def _make_pick(names: list[bytes]) -> Callable[[Mapping[bytes, bytes]], tuple[bytes, ...]]:
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda headers: (headers[names[0]],)  # for one name, itemgetter returns no tuple
+
+
+def count_amz(names: Iterable[bytes]) -> int:
+    """Counts how often names of headers have x-amz-, nearly always at their beginning."""
+    return b"\n".join(names).count(b"x-amz-")
 
 
 def names_signature(query: bytes) -> bool:

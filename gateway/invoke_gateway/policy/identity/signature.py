@@ -20,6 +20,7 @@ from .access_keys import AccessKey, AccessKeys
 from .authorization import (
     SignatureClaim,
     SignatureProblem,
+    count_amz,
     incomplete,
     invalid,
     names_signature,
@@ -60,9 +61,9 @@ _new = tuple.__new__  # a named tuple's own constructor takes twice the time
 
 
 @lru_cache(512)
-def _signing_pads(secret: str, day: str, region: str) -> Pads:
+def _signing_pads(secret: str, day: bytes, region: str) -> Pads:
     """Returns the signing key of a day, as `make_pads` has it."""
-    return make_pads(derive_key(secret, day, region, "lambda"))
+    return make_pads(derive_key(secret, day.decode(), region, "lambda"))
 
 
 class SignedRequest(NamedTuple):
@@ -81,20 +82,16 @@ class SignedRequest(NamedTuple):
     signature: bytes
     declared: bytes | None
 
-    def accepts(self, payload_hash: bytes) -> bool:
-        """Returns whether the signature is the one of a body with this hash (hex digits)."""
-        made = make_signature(self.pads, self.date, self.scope, self.start + payload_hash)
-        return compare_digest(made, self.signature)
-
     def check(self, payload_hash: bytes) -> SignatureProblem | None:
-        """Returns what is wrong with a request whose body has this hash."""
+        """Returns what is wrong with a request whose body has this hash (hex digits)."""
         if self.declared is not None and not compare_digest(self.declared, payload_hash):
             return _WRONG_HASH
-        return None if self.accepts(payload_hash) else _MISMATCH
+        made = make_signature(self.pads, self.date, self.scope, self.start + payload_hash)
+        return None if compare_digest(made, self.signature) else _MISMATCH
 
     def check_declared(self) -> SignatureProblem | None:
         """Returns what is wrong with a request before its body is read, as far as its client declares the hash."""
-        return None if self.declared is None or self.accepts(self.declared) else _MISMATCH
+        return None if self.declared is None else self.check(self.declared)
 
     def __repr__(self) -> str:
         return f"<SignedRequest {self.key!r} {self.date.decode()}>"
@@ -127,7 +124,7 @@ def open_request(
     region: the Region that the signature must be scoped to
     now: seconds since the epoch
     """
-    method, path, query, headers, lines = request
+    _, _, query, headers, lines = request
     authorization = headers.get(b"authorization")
     is_repeated = len(headers) != len(lines)
     if is_repeated and (repeated := _find_repeated(lines)) is not None:
@@ -136,10 +133,9 @@ def open_request(
     if authorization is not None:
         if query and names_signature(query):
             return _TWO
-        found = read_header(authorization, region)
-        if isinstance(found, SignatureProblem):
-            return found
-        claim, signature = found
+        claim, signature = read_header(authorization, region)
+        if isinstance(claim, SignatureProblem):
+            return claim
         date = headers.get(b"x-amz-date")  # it must be signed, as every x-amz-* header
         if date is None:
             dated = _find_date(claim, headers)
@@ -156,7 +152,7 @@ def open_request(
         return _MISSING
     # Each check is a call only where it may find something: calls cost more than these comparisons.
     at = parse_date(date) if len(date) == _DATE_LENGTH else None
-    if at is None or not -WINDOW_SECONDS <= at - now <= WINDOW_SECONDS or claim.scope[:8] != date[:8]:
+    if at is None or not -WINDOW_SECONDS <= at - now <= WINDOW_SECONDS or claim.day != date[:8]:
         wrong = _check_time(claim, date, at, now, valid_seconds)
         if wrong is not None:
             return wrong
@@ -172,11 +168,9 @@ def open_request(
         wrong = _check_payload(declared, headers)
         if wrong is not None:
             return wrong
-    signed = _sign_headers(claim, headers, lines, is_repeated=is_repeated)
-    if isinstance(signed, SignatureProblem):
-        return signed
-    sorted_query = canonical_query(query) if query else b""
-    start = b"\n".join((method.encode(), canonical_path(path), sorted_query, signed, claim.signed, b""))
+    start = _write_start(claim, request, is_repeated=is_repeated)
+    if isinstance(start, SignatureProblem):
+        return start
     pads = _signing_pads(key.secret, claim.day, region)
     return _new(SignedRequest, (key, pads, date, claim.scope, start, signature, declared))
 
@@ -227,9 +221,9 @@ def _check_time(
     if at is None:
         got = f"Date must be in ISO-8601 'basic format'. Got '{shorten(date)}'."
         return incomplete(f"{got} See http://en.wikipedia.org/wiki/ISO_8601")
-    if not date.startswith(claim.day.encode()):
+    if date[:8] != claim.day:
         what = "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP"
-        return invalid("scope", f"{what}: '{claim.day}' != '{date[:8].decode()}', from '{date.decode()}'.")
+        return invalid("scope", f"{what}: '{claim.day.decode()}' != '{date[:8].decode()}', from '{date.decode()}'.")
     if at > now + WINDOW_SECONDS:
         limit = f"{_format(now + WINDOW_SECONDS)} ({_format(now)} + 5 min.)"
         return invalid("not_yet_current", f"Signature not yet current: {date.decode()} is still later than {limit}")
@@ -257,26 +251,26 @@ def _check_payload(declared: bytes | None, headers: Mapping[bytes, bytes]) -> Si
     return None
 
 
-def _sign_headers(
-    claim: SignatureClaim, headers: Mapping[bytes, bytes], lines: Sequence[tuple[bytes, bytes]], *, is_repeated: bool
-) -> bytes | SignatureProblem:
-    """Returns the signed headers in their canonical form. All x-amz-* headers that were sent must be signed."""
-    names = claim.names
+def _write_start(claim: SignatureClaim, request: RequestParts, *, is_repeated: bool) -> bytes | SignatureProblem:
+    """Returns the canonical request up to the hash. All x-amz-* headers that were sent must be signed."""
+    method, path, query, headers, lines = request
     try:
-        signed = claim.template % tuple([headers[name] for name in names])
+        values = claim.pick(headers)
     except KeyError:
-        absent = next(name for name in names if name not in headers)
+        absent = next(name for name in claim.names if name not in headers)
         text = f"'{shorten(absent)}' is named as a SignedHeader, but it does not exist in the HTTP request."
         return SignatureProblem("signed_headers", Refusal.INCOMPLETE_SIGNATURE, text)
     # All that are signed were sent, so equal numbers mean that all that were sent are signed.
-    if b"\n".join([b"", *headers]).count(b"\nx-amz-") != claim.amz_names:
-        unsigned = next(name for name in headers if name.startswith(b"x-amz-") and name not in names)
-        text = f"There were headers present in the request which were not signed: {shorten(unsigned)}."
-        return invalid("signed_headers", text)
+    if count_amz(headers) != claim.amz_names:
+        unsigned = next((name for name in headers if name.startswith(b"x-amz-") and name not in claim.names), None)
+        if unsigned is not None:
+            text = f"There were headers present in the request which were not signed: {shorten(unsigned)}."
+            return invalid("signed_headers", text)
+    first = (method.encode(), canonical_path(path), canonical_query(query) if query else b"")
+    start = claim.template % (first + values)
     if is_repeated:
-        values = [b",".join(canonical_value(value) for name, value in lines if name == one) for one in names]
-    elif b"  " in signed or b"\t" in signed or b" \n" in signed or b": " in signed:  # perhaps not canonical
-        values = [canonical_value(headers[name]) for name in names]
-    else:
-        return signed
-    return claim.template % tuple(values)
+        joined = [b",".join(canonical_value(value) for name, value in lines if name == one) for one in claim.names]
+        return claim.template % (*first, *joined)
+    if b"  " in start or b"\t" in start or b" \n" in start or b": " in start:  # perhaps not canonical
+        return claim.template % (*first, *map(canonical_value, values))
+    return start

@@ -49,6 +49,7 @@ class Permissions:
     access_keys: the ARN of each access key
     functions: the statements of resource-based policies, by account and by name of the function
     default_account: the name of the account that stands for all that are not named
+    always_allowed: ARNs of callers with functions of their own account that they may invoke, whatever the conditions
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Permissions:
         self._functions = functions
         self._default = functions.get(default_account, {})
         self._known: dict[tuple[str, Function], _Known] = {}
+        self.always_allowed: set[tuple[str | None, Function]] = set()
 
     def find_caller(self, arn: str) -> CallerIdentity | None:
         """Returns the caller of an ARN; None where the ARN names no caller. A caller that no settings name has no
@@ -107,7 +109,10 @@ class Permissions:
         known = _Known(candidates, None if candidates.has_conditions else candidates.decide(None))
         if len(self._known) >= _MOST_KEPT:
             self._known.clear()
+            self.always_allowed.clear()
         self._known[key] = known
+        if known.decision is not None and known.decision.is_allowed and account == caller.principal.account:
+            self.always_allowed.add(key)
         return known
 
     def decide(

@@ -18,6 +18,7 @@ from invoke_gateway.backend_errors import BackendError
 from invoke_gateway.cli.main import main
 from invoke_gateway.refusals import Refusal
 from invoke_gateway.settings import FunctionSettings, Settings
+from invoke_gateway.settings.key_texts import describe_keys
 from invoke_gateway.telemetry.logs import keys as log_keys
 from tests.policy.permissions.cases import CASES, decide, describe
 
@@ -45,6 +46,7 @@ def refusals() -> str:
 
 
 def settings() -> str:
+    describe_keys()
     rows = [(f"`{key}`", default, text) for key, default, text in _walk(Settings, "")]
     return make_table(("Key", "Default", "Meaning"), rows)
 

@@ -1,6 +1,7 @@
 """Runs the gateway: `invoke-gateway serve`, whose options are the keys of the settings."""
 
 import functools
+import gc
 import os
 from pathlib import Path
 from typing import Any
@@ -37,17 +38,16 @@ def _serve(ctx: click.Context, /, config: Path | None, reserve: tuple[str, ...],
     INVOKE_GATEWAY_RESERVE="checkout=2,report=0"). Flags take precedence over the
     environment, and the environment over the file.
     """
-    from invoke_gateway.server.startup_checks import (
-        find_mistakes,  # here, so that the other commands need not load the server
-    )
+    # Here, so that the other commands need not load the server.
+    from invoke_gateway.server.run import run
+    from invoke_gateway.server.startup_checks import find_mistakes
 
+    gc.freeze()  # what modules made is no garbage: the collection before the first call need not go through it
     overrides, problems = flags.collect(flags.all_flags(), given, reserve, os.environ)
     try:
         settings = load(config, overrides, problems, find_more=find_mistakes)
     except SettingsError as error:
         ctx.exit(report(error))
-    from invoke_gateway.server.run import run
-
     reload = functools.partial(load, config, overrides, find_more=find_mistakes)
     run = functools.partial(run, settings, reload=reload, config=config)
     if settings.workers == 1:

@@ -5,6 +5,7 @@ so that it is reported together with the mistakes of the settings file.
 """
 
 import difflib
+import functools
 import itertools
 import re
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,7 @@ from pydantic_core import PydanticUndefined
 from invoke_gateway.secret_source import is_secret_source
 from invoke_gateway.settings.cures import FALSE, TRUE
 from invoke_gateway.settings.files.file import read_text
+from invoke_gateway.settings.key_texts import describe_keys
 from invoke_gateway.settings.merge import Override
 from invoke_gateway.settings.models.accounts import Account
 from invoke_gateway.settings.models.settings import Settings
@@ -63,7 +65,7 @@ class Flag:
     path: Path
     names: tuple[str, ...]
     annotation: Any
-    description: str
+    field: FieldInfo
     default: object = None
 
     @property
@@ -93,18 +95,32 @@ class Flag:
 
     @property
     def help(self) -> str:
+        describe_keys()
         shown = list(self.default) if isinstance(self.default, tuple) else self.default
         if isinstance(shown, bool):
             shown = str(shown).lower()
         default = "" if self.default is None else f"  [default: {shown}]"
-        return f"{' '.join(self.description.split())}{default}"
+        return f"{' '.join((self.field.description or '').split())}{default}"
 
     def option(self) -> click.Option:
         names = [f"--{name}" for name in self.names]
         if self.is_switch:
             names = [f"{name}/--no-{name[2:]}" for name in names]
-            return click.Option([*names, self.parameter], default=None, help=self.help)
-        return click.Option([*names, self.parameter], default=None, help=self.help, metavar=metavar(self.annotation))
+            return FlagOption(self, [*names, self.parameter], default=None)
+        return FlagOption(self, [*names, self.parameter], default=None, metavar=metavar(self.annotation))
+
+
+class FlagOption(click.Option):
+    """Makes the help of a flag when it is shown: a start has no use for it."""
+
+    def __init__(self, flag: Flag, names: list[str], **more: Any) -> None:
+        super().__init__(names, **more)
+        del self.help  # click's own, which would hide the property
+        self._flag = flag
+
+    @functools.cached_property
+    def help(self) -> str:  # type: ignore[override]  # click has an attribute that is read only
+        return self._flag.help
 
 
 def all_flags() -> list[Flag]:
@@ -124,7 +140,7 @@ def _flags() -> Iterator[Flag]:
 
 def _flag(path: Path, names: tuple[str, ...], field: FieldInfo) -> Flag:
     default = None if field.default is PydanticUndefined else field.default
-    return Flag(path, names, field.annotation, field.description or "", default)
+    return Flag(path, names, field.annotation, field, default)
 
 
 def collect(

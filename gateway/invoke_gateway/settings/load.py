@@ -13,6 +13,7 @@ from invoke_gateway.settings.contradictions import find_contradictions
 from invoke_gateway.settings.files.file import Reading, SettingsText, open_settings_file
 from invoke_gateway.settings.files.places import find_places
 from invoke_gateway.settings.files.repairs import Repaired
+from invoke_gateway.settings.key_texts import describe_keys
 from invoke_gateway.settings.merge import Draft, Merged, Override, Sources, merge
 from invoke_gateway.settings.models.settings import Settings
 from invoke_gateway.settings.paths import join_key, split_key
@@ -177,10 +178,16 @@ def json_schema() -> str:
     """Returns the JSON Schema of the settings file, for editors; shipped as
     gateway/invoke_gateway/settings.schema.json."""
     schema = Settings.model_json_schema()
-    for model in (schema, *schema["$defs"].values()):
+    texts = describe_keys()
+    for name, model in (("Settings", schema), *schema["$defs"].items()):
         _complete(model)
-        for field in model.get("properties", {}).values():
-            _complete(field)
+        for key, field in model.get("properties", {}).items():
+            text = texts.get(name, {}).get(key)
+            below = schema["$defs"].get(field.get("$ref", "").rpartition("/")[2], {})
+            if text is not None and text != below.get("description"):
+                field["description"] = text
+            model["properties"][key] = described = dict(sorted(field.items()))
+            _complete(described)
     draft = "https://json-schema.org/draft/2020-12/schema"
     return json.dumps({"$schema": draft, **schema, "title": "Invoke Gateway settings"}, indent=2) + "\n"
 

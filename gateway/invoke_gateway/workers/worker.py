@@ -6,6 +6,7 @@ The worker ends, after its calls have, at the supervisor's request, at SIGTERM, 
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import pickle
@@ -234,6 +235,7 @@ async def work(end: socket.socket, listeners: Listeners) -> None:
 
 def main() -> None:
     """Runs a worker: `… CHANNEL LISTENERS LOG` are file descriptors, and the options of its log."""
+    gc.freeze()  # what modules made is no garbage: the collection before the first call need not go through it
     channel, listeners, options = sys.argv[1:4]
     sockets = [socket.socket(fileno=int(one)) for one in listeners.split(",")]
     try:

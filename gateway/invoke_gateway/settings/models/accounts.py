@@ -27,11 +27,11 @@ from invoke_gateway.settings.models.types import (
 
 
 class Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 # A slotted dataclass, not a Model: a million configured functions cost a fraction of the memory.
-@dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid", use_attribute_docstrings=True))
+@dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid"))
 class FunctionSettings:
     """Limits of one function, which all its versions and aliases share."""
 

@@ -26,7 +26,7 @@ class ProvisionedSlots(NamedTuple):
 class AliasSlots(BaseModel):
     """Describes the provisioned concurrency of an alias in the file."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     slots: PositiveCount
     """Slots of the version."""

@@ -6,9 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from redis.asyncio.connection import SSLConnection, parse_url
+from redis.asyncio.connection import Connection, SSLConnection, parse_url
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
@@ -29,11 +28,12 @@ class Sentinels:
         self._hosts = url.hosts
         self._service = url.service
         arguments = parse_url(url.connection)
+        self._class = SSLConnection if arguments.get("connection_class") is SSLConnection else Connection
         self._arguments: dict[str, Any] = {
             **{key: value for key, value in arguments.items() if key.startswith("ssl_")},
             **url.sentinel,
-            "ssl": arguments.get("connection_class") is SSLConnection,
             "protocol": 2,
+            "decode_responses": True,
             "socket_timeout": timeout_seconds,
             "socket_connect_timeout": timeout_seconds,
             "retry": Retry(NoBackoff(), 0),
@@ -56,17 +56,17 @@ class Sentinels:
         """Returns the number of failovers that one sentinel has seen, and the primary's address; None without a primary
         that is up."""
         try:
-            sentinel = Sentinel([host], sentinel_kwargs=self._arguments)  # type: ignore[no-untyped-call]  # so in redis-py
+            connection = self._class(host=host[0], port=host[1], **self._arguments)
         except (TypeError, ValueError) as error:
             raise StoreUnusable(f"the query of its URL is not understood: {error}") from error
+        # A client of redis-py, with its pool, would close its connection in tasks of their own. Cancelled before they
+        # have begun, as where the caller's time is up, they leave the connection open.
         try:
-            masters = await sentinel.sentinels[0].sentinel_masters()
-            state = masters.get(self._service) if isinstance(masters, dict) else None
-            if not state or not sentinel.check_master_state(state, self._service):
-                return None
-            return state["config-epoch"], (state["ip"], state["port"])
+            await connection.connect()  # type: ignore[no-untyped-call]  # redis-py leaves it without types
+            await connection.send_command("SENTINEL", "MASTERS")
+            return _read_primary(await connection.read_response(), self._service)
         finally:
-            await sentinel.aclose()
+            await connection.disconnect(nowait=True)
 
     def __repr__(self) -> str:
         return f"<Sentinels of {self._service} at {self._hosts}>"
@@ -75,6 +75,18 @@ class Sentinels:
 def find_primary_of(url: StoreUrl, timeout_seconds: float) -> Callable[[], Awaitable[Host]] | None:
     """Returns what finds the primary of a URL of sentinels; None for the URL of a server."""
     return Sentinels(url, timeout_seconds).find_primary if url.kind == "sentinel" else None
+
+
+def _read_primary(masters: Sequence[Sequence[str]], service: str) -> tuple[int, Host] | None:
+    """Returns the number of failovers and the address in the reply to SENTINEL MASTERS; None without a primary that is
+    up. Each primary is a list of names, each with its value behind it."""
+    for fields in masters:
+        state = dict(zip(fields[::2], fields[1::2], strict=True))
+        if state["name"] == service:
+            flags = state["flags"].split(",")
+            is_up = "master" in flags and "s_down" not in flags and "o_down" not in flags
+            return (int(state["config-epoch"]), (state["ip"], int(state["port"]))) if is_up else None
+    return None
 
 
 def _advise(answers: Sequence[object]) -> str:

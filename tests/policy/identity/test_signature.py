@@ -308,3 +308,13 @@ def test_any_single_changed_byte_is_refused(vector: dict[str, Any], where: str, 
         assume(canonical_value(after) != canonical_value(before))
         mutant.lines[index] = (where.encode(), after)
     assert mutant.cause(vector["token"]) is not None
+
+
+@pytest.mark.parametrize("value", ["", "a  b", "a\tb", " a", "a ", "\t", "a b"])
+@pytest.mark.parametrize("other", ["", "c", "c d", "c  d"])
+def test_each_blank_of_a_value_counts_as_botocore_counts_it(value: str, other: str) -> None:
+    signed = sign(headers={"My-Header": " ".join(value.split()), "My-Other": " ".join(other.split())}).to_bytes()
+    sent = re.sub(rb"(?m)^My-Header:.*\r$", b"My-Header: %b\r" % value.encode(), signed)
+    sent = re.sub(rb"(?m)^My-Other:.*\r$", b"My-Other: %b\r" % other.encode(), sent)
+    assert judge(sent) is None
+    assert judge(sent.replace(b"My-Other:", b"My-Other: x")) == "mismatch"

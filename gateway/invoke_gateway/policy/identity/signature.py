@@ -267,10 +267,12 @@ def _write_start(claim: SignatureClaim, request: RequestParts, *, is_repeated: b
             text = f"There were headers present in the request which were not signed: {shorten(unsigned)}."
             return invalid("signed_headers", text)
     first = (method.encode(), canonical_path(path), canonical_query(query) if query else b"")
-    start = claim.template % (first + values)
     if is_repeated:
-        joined = [b",".join(canonical_value(value) for name, value in lines if name == one) for one in claim.names]
-        return claim.template % (*first, *joined)
-    if b"  " in start or b"\t" in start or b" \n" in start or b": " in start:  # perhaps not canonical
-        return claim.template % (*first, *map(canonical_value, values))
-    return start
+        values = tuple(
+            [b",".join(canonical_value(value) for name, value in lines if name == one) for one in claim.names]
+        )
+    else:
+        together = b" ".join(values)
+        if canonical_value(together) != together:  # then one of them is not canonical, or empty
+            values = tuple(map(canonical_value, values))
+    return claim.template % (first + values)

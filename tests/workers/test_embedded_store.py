@@ -109,6 +109,7 @@ def test_a_store_of_counters_that_is_killed_costs_no_slot_and_admits_none_too_ma
         behind.release()
         assert [call.answer().status for call in calls] == [200] * LIMIT
         wait_until(lambda: gateway.account()["in_flight"] == 0, "every slot is free")
+        wait_until(lambda: all(gateway.call().status == 200 for _ in range(10)), "both workers use the new store")
         again = fill(stack, gateway, behind, LIMIT)
         assert is_full(gateway)
         behind.release()

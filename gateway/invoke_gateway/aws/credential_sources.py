@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from ..policy.identity.request_signer import SigningCredentials
 
-MISSING_EXTRA = "needs botocore, which is not installed: pip install 'invoke-gateway[aws]'"
+MISSING_EXTRA = "needs botocore, which is not installed: pip install botocore"
 
 _PROFILE = "profile:"
 

@@ -77,7 +77,7 @@ class LambdaMetric:
         try:
             from botocore.exceptions import BotoCoreError, ClientError
         except ImportError as error:
-            raise CannotRead("CloudWatch needs botocore: pip install 'invoke-gateway[aws]'") from error
+            raise CannotRead("CloudWatch needs botocore: pip install botocore") from error
         try:
             if self._client is None:
                 self._client = self._make_client()

@@ -116,7 +116,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "store": ("dialing", "policy.store_url", "policy.os_text"),
     "telemetry": (*CORE, "counters.base"),
     # child.py is the gateway, in a process of its own
-    "testing": ("admin_client", "cli.main", "secret_source", "settings.flags"),
+    "testing": ("admin_client", "cli.main", "secret_source", "settings"),
     "upstream": (*CORE, "dialing", "watched_time", "write_batcher"),
     "workers": (
         *CORE,

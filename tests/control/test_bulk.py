@@ -13,7 +13,7 @@ import pytest
 import yaml
 from click.testing import Result
 
-from invoke_gateway.settings.load import load
+from invoke_gateway.settings.loading import load
 from tests.cli.commands import invoke as run
 from tests.control.conftest import ACCOUNT
 from tests.support.lambda_backend import ControlGateway, LambdaBackend, arn_of, control_gateway

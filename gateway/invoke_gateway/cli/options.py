@@ -10,11 +10,11 @@ from click.core import ParameterSource
 
 from invoke_gateway.admin_client import AdminClient
 from invoke_gateway.secret_source import FORMS, SecretUnavailable, is_secret_source, read_token
-from invoke_gateway.settings import Address, flags
+from invoke_gateway.settings import PREFIX, Address
 
 UNREACHABLE = 1  # exit status: no gateway replied, or the gateway refused
 ADMIN = "127.0.0.1:9002"  # default of the setting `admin`
-TOKEN_VARIABLE = f"{flags.PREFIX}ADMIN_TOKEN"  # also that of the setting `admin_token`
+TOKEN_VARIABLE = f"{PREFIX}ADMIN_TOKEN"  # also that of the setting `admin_token`
 _TOKEN, _TOKEN_FLAG = f"{__name__}.token", f"{__name__}.token_flag"
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 START_SECONDS = 2.0  # for which a command waits for a gateway that is just starting
@@ -59,7 +59,7 @@ _address_option = click.option(
     metavar="HOST:PORT",
     default=ADMIN,
     show_default=True,
-    envvar=f"{flags.PREFIX}ADMIN",
+    envvar=f"{PREFIX}ADMIN",
     callback=parse_admin,
     help="Admin listener of the gateway.",
 )

@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from invoke_gateway.secret_source import is_secret_source
+from invoke_gateway.settings import PREFIX
 from invoke_gateway.settings.cures import FALSE, TRUE
 from invoke_gateway.settings.files.file import read_text
 from invoke_gateway.settings.key_texts import describe_keys
@@ -27,7 +28,6 @@ from invoke_gateway.settings.paths import Path, join_key, kinds, settable
 from invoke_gateway.settings.problems import Problem
 from invoke_gateway.settings.renamed import renamed_variables
 
-PREFIX = "INVOKE_GATEWAY_"
 CONFIG_VARIABLE = f"{PREFIX}CONFIG"
 RESERVE_VARIABLE = f"{PREFIX}RESERVE"
 DEFAULT_ACCOUNT = ("accounts", "default")

@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Thread
 
 from invoke_gateway.cli.main import main
-from invoke_gateway.settings import flags
+from invoke_gateway.settings import PREFIX
 
 
 def end_with_parent(folder: Path) -> None:
@@ -26,7 +26,7 @@ def end_with_parent(folder: Path) -> None:
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     Thread(target=end_with_parent, args=[folder], daemon=True).start()
-    for name in [name for name in os.environ if name.startswith(flags.PREFIX)]:
+    for name in [name for name in os.environ if name.startswith(PREFIX)]:
         del os.environ[name]  # settings for another gateway: they would replace those of the test
     # Events are stored in one of these, unless the test has a store of its own. They end with the folder, and never
     # reach the file of a gateway that the developer uses.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from ...invocation import Caller
 
 
-class AccessKey(NamedTuple):
+@dataclass(frozen=True, slots=True, repr=False)  # not a named tuple, whose attributes take longer to read
+class AccessKey:
     """Holds one access key and its caller. No text of it shows a secret.
 
     secret: the secret access key

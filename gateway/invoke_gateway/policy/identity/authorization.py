@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from operator import itemgetter
 from typing import NamedTuple
@@ -69,7 +70,8 @@ class SignatureProblem(NamedTuple):
     text: str = ""
 
 
-class SignatureClaim(NamedTuple):
+@dataclass(frozen=True, slots=True)  # not a named tuple, whose attributes take longer to read
+class SignatureClaim:
     """Holds what a signature claims.
 
     scope: the credential without the access key id

@@ -84,10 +84,11 @@ class SignedRequest(NamedTuple):
 
     def check(self, payload_hash: bytes) -> SignatureProblem | None:
         """Returns what is wrong with a request whose body has this hash (hex digits)."""
-        if self.declared is not None and not compare_digest(self.declared, payload_hash):
+        _, pads, date, scope, start, signature, declared = self
+        if declared is not None and not compare_digest(declared, payload_hash):
             return _WRONG_HASH
-        made = make_signature(self.pads, self.date, self.scope, self.start + payload_hash)
-        return None if compare_digest(made, self.signature) else _MISMATCH
+        made = make_signature(pads, date, scope, start + payload_hash)
+        return None if compare_digest(made, signature) else _MISMATCH
 
     def check_declared(self) -> SignatureProblem | None:
         """Returns what is wrong with a request before its body is read, as far as its client declares the hash."""
@@ -124,7 +125,7 @@ def open_request(
     region: the Region that the signature must be scoped to
     now: seconds since the epoch
     """
-    _, _, query, headers, lines = request
+    method, path, query, headers, lines = request
     authorization = headers.get(b"authorization")
     is_repeated = len(headers) != len(lines)
     if is_repeated and (repeated := _find_repeated(lines)) is not None:
@@ -168,7 +169,8 @@ def open_request(
         wrong = _check_payload(declared, headers)
         if wrong is not None:
             return wrong
-    start = _write_start(claim, request, is_repeated=is_repeated)
+    target = (method.encode(), canonical_path(path), canonical_query(query) if query else b"")
+    start = _write_start(claim, target, headers, lines if is_repeated else None)
     if isinstance(start, SignatureProblem):
         return start
     pads = _signing_pads(key.secret, claim.day, region)
@@ -251,9 +253,17 @@ def _check_payload(declared: bytes | None, headers: Mapping[bytes, bytes]) -> Si
     return None
 
 
-def _write_start(claim: SignatureClaim, request: RequestParts, *, is_repeated: bool) -> bytes | SignatureProblem:
-    """Returns the canonical request up to the hash. All x-amz-* headers that were sent must be signed."""
-    method, path, query, headers, lines = request
+def _write_start(
+    claim: SignatureClaim,
+    target: tuple[bytes, bytes, bytes],
+    headers: Mapping[bytes, bytes],
+    lines: Sequence[tuple[bytes, bytes]] | None,
+) -> bytes | SignatureProblem:
+    """Returns the canonical request up to the hash. All x-amz-* headers that were sent must be signed.
+
+    target: method, path and query in their canonical form
+    lines: the headers in order; None: no header is repeated
+    """
     try:
         values = claim.pick(headers)
     except KeyError:
@@ -266,8 +276,7 @@ def _write_start(claim: SignatureClaim, request: RequestParts, *, is_repeated: b
         if unsigned is not None:
             text = f"There were headers present in the request which were not signed: {shorten(unsigned)}."
             return invalid("signed_headers", text)
-    first = (method.encode(), canonical_path(path), canonical_query(query) if query else b"")
-    if is_repeated:
+    if lines is not None:
         values = tuple(
             [b",".join(canonical_value(value) for name, value in lines if name == one) for one in claim.names]
         )
@@ -275,4 +284,4 @@ def _write_start(claim: SignatureClaim, request: RequestParts, *, is_repeated: b
         together = b" ".join(values)
         if canonical_value(together) != together:  # then one of them is not canonical, or empty
             values = tuple(map(canonical_value, values))
-    return claim.template % (first + values)
+    return claim.template % (target + values)

@@ -9,6 +9,7 @@ from typing import Any
 from invoke_gateway.counters.memory import MemoryCounters
 from invoke_gateway.exchange import Exchange
 from invoke_gateway.invocation import Caller, Function, Invocation, InvocationType, Operation
+from invoke_gateway.policy.concurrency import LimitReached
 from invoke_gateway.policy.invoke_errors import find_error
 from invoke_gateway.policy.limits import AccountLimits, FunctionLimits
 from invoke_gateway.refusals import Refusal
@@ -133,16 +134,17 @@ async def test_two_floods_that_alternate_are_sampled_each() -> None:
 
 
 async def test_floods_at_many_limits_are_sampled_too() -> None:
-    """A caller's rate is another limit each time."""
+    """The rate of each caller is a limit of its own."""
     case = Case()
-    rate = ACCOUNT.caller_rate(None)
-    assert rate is not None
-    await case.counters.acquire(ACCOUNT.plan_for("a", None))
     alive = []  # so that no two limits have the same identity
-    for _ in range(1000):
+    for number in range(1000):
+        plan = ACCOUNT.plan_for("a", f"AKIA{number}")
+        alive.append(plan)
+        slot = await case.counters.acquire(plan)
+        assert not isinstance(slot, LimitReached)
+        slot.release()
         exchange = case.exchange("a")
-        alive.append(exchange)
-        exchange.full = await case.counters.acquire(ACCOUNT.plan_for("a", None))
+        exchange.full = await case.counters.acquire(plan)
         exchange.refusal = Refusal.CALLER_RATE
         case.now += 0.001
         case.kept.record(exchange)

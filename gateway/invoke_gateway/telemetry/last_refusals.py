@@ -24,7 +24,7 @@ ANY_SECONDS = 0.1
 
 _MOST_SLOTS_LOOKED_AT = 1000  # about 0.1 ms
 _MOST_OCCUPANTS = 4
-_MOST_LIMITS = 1000  # with a spacing of their own; a caller's rate has no lasting identity, so there may be any number
+_MOST_LIMITS = 1000  # with a spacing of their own; each caller's rate is one, so there may be any number
 
 
 class LastRefusals:

@@ -27,7 +27,7 @@ def find_provisioned_contradictions(name: str, account: Account) -> Iterator[Fin
             needs = ((*place, _KEY), (*place, "reserved_concurrent_executions"))
             yield Finding(join_key((*place, _KEY)), text, cure, needs)
     left = account.concurrent_executions - account.claimed
-    if from_pool and left < account.floor <= account.unreserved:
+    if from_pool and left < account.floor <= account.concurrent_executions - account.reserved:
         text = (
             "Specified ConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below its "
             f"minimum value of [{account.floor}]."

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from invoke_gateway.settings import Override, SettingsError, load
+from invoke_gateway.settings.models.accounts import Account
 from tests.settings.reading import FLOOR_SENTENCE, RESERVED, problem_of, write
 
 
@@ -86,3 +87,14 @@ def test_a_function_is_named_plainly_because_its_versions_share_its_limits(tmp_p
 def test_a_function_name_that_yaml_reads_as_something_else_needs_quotes(tmp_path: Path) -> None:
     problem = problem_of(tmp_path, "accounts: {default: {functions: {on: {}}}}")
     assert (problem.message, problem.cure) == ("is true here, not a name", "put the name in quotes")
+
+
+def test_the_unreserved_slots_are_those_that_nothing_claims() -> None:
+    """Provisioned concurrency is part of its function's reservation, else of the pool; callers past the gateway are no
+    part of either."""
+    functions = {
+        "pool": {"provisioned_concurrent_executions": {"1": 20}},
+        "own": {"reserved_concurrent_executions": 30, "provisioned_concurrent_executions": {"1": 10}},
+    }
+    account = Account.model_validate({"functions": functions, "outside_concurrency": 7})
+    assert (account.reserved, account.claimed, account.unreserved) == (30, 50, 943)

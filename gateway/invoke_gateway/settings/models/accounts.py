@@ -6,10 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from invoke_gateway.policy.reservations import (
-    default_unreserved_floor,
-    unreserved_concurrent_executions,
-)
+from invoke_gateway.policy.reservations import default_unreserved_floor
 from invoke_gateway.settings.models.policies import ResourcePolicy
 from invoke_gateway.settings.models.provisioned import Provisioned, find_provisioned_sums
 from invoke_gateway.settings.models.types import (
@@ -120,8 +117,10 @@ class Account(Model):
 
     @property
     def unreserved(self) -> int:
-        """Returns the slots that functions without a reservation share; each call sums over the functions."""
-        return unreserved_concurrent_executions(self.concurrent_executions, self._reservations())
+        """Returns the slots that functions without a reservation share, beside those that callers are said to use past
+        the gateway; each call sums over the functions. Negative where more is claimed than there is."""
+        outside = self.outside_concurrency if isinstance(self.outside_concurrency, int) else 0
+        return self.concurrent_executions - self.claimed - outside
 
     @property
     def floor(self) -> int:

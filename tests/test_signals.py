@@ -184,6 +184,16 @@ def test_a_hold_that_is_ended_gives_its_slots_back(
     assert stderr.strip() == b""
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT], ids=lambda number: number.name)
+def test_a_signal_while_the_interpreter_ends_changes_no_exit_status(number: signal.Signals) -> None:
+    code = (
+        "import atexit, os; from invoke_gateway.entry import end_with; from invoke_gateway.signals import signals\n"
+        f"atexit.register(os.kill, os.getpid(), {int(number)}); signals.take(serves=False); end_with(lambda: 7)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60)
+    assert (ended.returncode, ended.stderr) == (7, b"")
+
+
 def test_a_hold_that_is_ended_while_it_is_taken_gives_its_slots_back(running: Served, tmp_path: Path) -> None:
     """The signal comes as soon as the command can take it, wherever that is."""
     for _ in range(5):

@@ -105,6 +105,7 @@ def end_with(run: Callable[[], int]) -> NoReturn:
         status = FAILED
         _complain(error)
     _flush_streams()
+    signals.ignore_all()  # a second signal would end the interpreter by its default, while it is shut down
     sys.exit(status)
 
 

@@ -41,6 +41,8 @@ COMMENT = re.compile(r"<!-- (not run|soak|before|new shell)(?:: (.*?))? -->")
 RUN_BY = re.compile(r"^<!-- transcripts: run by (\S+) -->$", re.MULTILINE)
 PORTS = ("9001", "9002", "4566", "9009", "6379", "9011", "9012")
 MACHINES = re.compile(r"\b10\.0\.0\.\d+\b")
+# A reader's call has started within a second. On a busy machine it may take three.
+SLEEP = 'sleep() { case "$1" in *.*) command sleep "$1";; *) command sleep "$(($1 * 3))";; esac; }\n'
 MARK, END_OF_MARK = "\x1e", "\x1f"
 ANY = "…"
 LOG_LINE = re.compile(r"<time> (DEBUG|INFO|WARNING|ERROR) ")
@@ -175,7 +177,7 @@ def _escape(line: str) -> str:
 
 def run(session: list[Block], folder: Path) -> list[tuple[int, str]]:
     """Runs the commands of a session in one shell. Returns the exit status and the output of each."""
-    script = "".join(_make_script(session))
+    script = SLEEP + "".join(_make_script(session))
     ports = {port: str(free_port()) for port in PORTS}
     for port, free in ports.items():
         script = re.sub(rf"\b{port}\b", free, script)

@@ -128,9 +128,9 @@ class Load:
 
     def _leave(self, data: bytes) -> None:
         """Send it, and be gone while the gateway works on it."""
-        wire = Wire(self.gateway.port).send(data)
-        assert wire.is_open(0.02)
-        wire.reset()
+        with Wire(self.gateway.port) as wire:
+            wire.send(data).is_open(0.02)  # it may be refused meanwhile: the other calls of a slow machine still run
+            wire.reset()
 
 
 def _of(account: str) -> tuple[str, ...]:

@@ -34,6 +34,18 @@ def find_binary(kind: str) -> Path:
     return next(Path(spec.origin).parent.glob(pattern))
 
 
+# In one step: gateways write while tests read.
+READ_SLOTS = """
+local own = {}
+for _, key in ipairs(redis.call('KEYS', ARGV[1])) do own[#own + 1] = redis.call('HGETALL', key) end
+return {redis.call('HGETALL', KEYS[1]), own}
+"""
+
+
+def _as_counts(pairs: list[str]) -> dict[str, int]:
+    return {counter: int(slots) for counter, slots in zip(pairs[::2], pairs[1::2], strict=True)}
+
+
 class Store:
     """Runs a server process. `url`: the value for the setting `counters`."""
 
@@ -102,14 +114,16 @@ class Store:
 
     def sums(self, account: str) -> dict[str, int]:
         """Returns the slots over all gateways, after checking that they are the sums of the gateways' own."""
+        base = f"invoke-gateway:{{{account}}}"
+        pattern = f"{base}:of:*".replace("{", r"\{").replace("}", r"\}")
         with self.client() as client:
-            base = f"invoke-gateway:{{{account}}}"
-            sums = {counter: int(slots) for counter, slots in client.hgetall(f"{base}:sums").items()}
+            stored, own = client.eval(READ_SLOTS, 1, f"{base}:sums", pattern)
+            sums = _as_counts(stored)
             added: dict[str, int] = {}
-            for key in client.keys(f"{base}:of:*".replace("{", r"\{").replace("}", r"\}")):
-                for counter, slots in client.hgetall(key).items():
-                    assert int(slots) > 0
-                    added[counter] = added.get(counter, 0) + int(slots)
+            for slots_of_one in own:
+                for counter, slots in _as_counts(slots_of_one).items():
+                    assert slots > 0
+                    added[counter] = added.get(counter, 0) + slots
             assert sums == added
             return sums
 

@@ -109,7 +109,7 @@ def test_settings_that_decide_nothing_end_with_2(may: Any) -> None:
 
 def test_a_running_gateway_decides_also_by_what_addpermission_has_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET_OF_ALL", "a secret")
-    callers = {**SETTINGS["callers"], KEY_ID: {"secret": "env:SECRET_OF_ALL", "arn": ALICE}}  # type: ignore[dict-item]
+    callers = {**SETTINGS["callers"], KEY_ID: {"secret": "env:SECRET_OF_ALL", "arn": ALICE}}  # type: ignore[dict-item]  # a mapping of mappings
     with control_gateway(LambdaBackend("checkout"), signatures="verify", callers=callers) as served:
         admin = f"127.0.0.1:{served.server.admin.port}"
         question = ("may", "AKIABOB", f"{HERE}:checkout", "--admin", admin)

@@ -39,7 +39,7 @@ def hostile() -> dict[str, bytes]:
     good = signed().to_bytes()
     signature = good.partition(b"Signature=")[2][:64]
     date = re.search(rb"X-Amz-Date: (.*)\r\n", good)[1]  # type: ignore[index]  # it has one
-    line = re.search(rb"Authorization: .*\r\n", good)[0]  # type: ignore[index]
+    line = re.search(rb"Authorization: .*\r\n", good)[0]  # type: ignore[index]  # it has one
     old = signed(at=datetime.now(UTC) - timedelta(hours=1)).to_bytes()
     dated = signed(headers={"Date": "Sat, 31 Jan 2026 12:30:05 GMT"}, at=NOW).to_bytes()
     presigned = signed(expires=60).to_bytes()

@@ -544,7 +544,7 @@ async def test_an_event_that_was_refused_by_limits_which_were_replaced_meanwhile
             await settle()
             return refused
 
-        world.counters.acquire = acquire_late  # type: ignore[method-assign]
+        world.counters.acquire = acquire_late  # type: ignore[method-assign]  # its answer comes late
         await world.send()
         await settle()
         assert len(world.runs) == 1

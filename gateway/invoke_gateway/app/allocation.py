@@ -22,7 +22,7 @@ class Allocation:
         self._allocating: asyncio.Task[None] | None = None
 
     def wait(self, seconds: float | None) -> None:
-        """Waits anew. None: nothing is left to be allocated."""
+        """Replaces the wait. None: nothing is left to be allocated."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -30,7 +30,7 @@ class CredentialSource(Protocol):
         """Returns the credentials that are valid now. Blocks. Raises `CannotLoad`."""
 
     def forget(self) -> None:
-        """Has the next `load` begin anew: the credentials were refused."""
+        """Drops what was loaded: the credentials were refused. The next `load` reads them again."""
 
 
 def make_source(name: str) -> CredentialSource:

@@ -92,10 +92,10 @@ class AccountLimits:
 
     labelled: functions that get metric labels of their own, in the order of the settings
     set_by_api: functions whose reservation a control operation has set
-    set_by_backend: functions whose reservation the backend has, and nobody else
+    set_by_backend: functions whose reservation only the backend has
     provisioned: provisioned concurrency by function and qualifier
     provisioned_in_file: functions whose provisioned concurrency is in the settings
-    provisioned_by_backend: functions whose provisioned concurrency the backend has, and nobody else
+    provisioned_by_backend: functions whose provisioned concurrency only the backend has
     allocated_until: configurations that were changed after this time are not allocated yet (seconds since the epoch)
     successor: the limits that have replaced these; None while these are in force
     control_revision: the revision of the shared control state that these limits contain

@@ -18,7 +18,7 @@ def warn_of_no_token(settings: Settings, addresses: list[Address]) -> None:
     if settings.admin_token is None and not is_on_loopback(addresses):
         log.warning(
             "admin is %s, which is not on loopback, and admin_token is not set: everybody who reaches the listener may "
-            "read from it, and nobody may change anything. Set admin_token to %s, or bind admin to 127.0.0.1",
+            "read from it, and every change is refused. Set admin_token to %s, or bind admin to 127.0.0.1",
             *(settings.admin, FORMS),
             extra={"fields": {"kind": "admin_without_token", "url": f"http://{settings.admin}"}},
         )

@@ -47,7 +47,7 @@ class _Summary(Generic[K]):
             self._write(new)
 
     def _write(self, new: Counter[K]) -> None:
-        raise NotImplementedError
+        raise NotImplementedError  # each summary has its own
 
 
 class RefusalSummary(_Summary[str]):

@@ -76,7 +76,7 @@ class Settings(Model):
     """Account of each caller: access key id to 12-digit account id in quotes, or to `default`. Not with `signatures:
     verify`, where the account is that of the caller's ARN."""
     signatures: SignatureMode = "off"
-    """Signatures (SigV4) of requests. `off`: nothing is verified, and whoever reaches `listen` may use any account.
+    """Signatures (SigV4) of requests. `off`: nothing is verified, and any client of `listen` may use any account.
     `verify`: each request must be signed with a key of `callers`, and its caller's account is the account."""
     callers: dict[CallerName, CallerEntry] = Field(default_factory=dict)
     """Access keys with their secrets, and callers by their ARN with their limits and policies

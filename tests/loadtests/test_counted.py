@@ -16,6 +16,7 @@ from invoke_gateway.app.gateway import Gateway
 from invoke_gateway.asgi import App, Receive, Scope, Send
 from loadtests.bench.counted import baseline
 from loadtests.bench.counted.baseline import Counted
+from loadtests.bench.counted.driven import COUNTED_PATHS
 from loadtests.bench.counted.instructions import Work, count_work
 from loadtests.bench.counted.system_calls import NO_STRACE, count_system_calls, find_obstacle
 from loadtests.bench.stage import FORWARDED, PATHS, REFUSED
@@ -42,8 +43,10 @@ class PassOn:
         await self.app(scope, receive, send)
 
 
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("path", COUNTED_PATHS)
 def test_a_call_executes_no_more_than_the_baseline(path: str, committed: dict[str, Any]) -> None:
+    if path not in committed["work"][baseline.python_version()]:
+        pytest.skip(f"the baseline has no {path} calls of this version of Python")
     excess = baseline.find_excess(committed, path, Counted(count_work(path), None))
     assert not excess, "\n".join([*excess, baseline.CURE])
 

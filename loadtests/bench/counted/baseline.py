@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from loadtests.bench.counted.driven import COUNTED_PATHS
 from loadtests.bench.counted.instructions import Work
-from loadtests.bench.stage import PATHS
 
 FILE = Path(__file__).parents[2] / "results" / "counted.json"
 CURE = "Take out what is not needed by each call, or accept the counts: python -m loadtests.bench counted --write"
@@ -57,16 +57,21 @@ def find_obstacle(baseline: Mapping[str, Any]) -> str | None:
 
 
 def find_excess(baseline: Mapping[str, Any], path: str, counted: Counted) -> list[str]:
-    """Returns a sentence for each count of `path` that is above the baseline."""
-    before = Work(**baseline["work"][python_version()][path])
-    found = []
+    """Returns a sentence for each count of `path` that is above the baseline; none for a path that it does not have."""
+    found: list[str] = []
+    counts = baseline["work"][python_version()].get(path)
+    if counts is None:
+        return found
+    before = Work(**counts)
     if counted.work.instructions > before.instructions * MOST_INSTRUCTIONS:
         found.append(_describe(path, "bytecode instructions", counted.work.instructions, before.instructions))
     if counted.work.calls > before.calls:
         found.append(_describe(path, "functions", counted.work.calls, before.calls))
-    allowed = Counter(baseline["system_calls"][path])
     calls = counted.system_calls
-    if calls is not None and calls.total() > allowed.total():
+    if calls is None:
+        return found
+    allowed = Counter(baseline["system_calls"][path])
+    if calls.total() > allowed.total():
         more = ", ".join(f"{count} more {name}" for name, count in (calls - allowed).items())
         found.append(f"{_describe(path, 'system calls', calls.total(), allowed.total())} {more}.")
     return found
@@ -82,8 +87,8 @@ def write(counted: Mapping[str, Counted]) -> None:
     of the same packages."""
     before = read() if FILE.exists() else {"packages": None, "work": {}, "system_calls": {}}
     kept = before["work"] if before["packages"] == packages() else {}
-    work = kept | {python_version(): {path: counted[path].work._asdict() for path in PATHS}}
-    counts = {path: calls for path in PATHS if (calls := counted[path].system_calls) is not None}
+    work = kept | {python_version(): {path: counted[path].work._asdict() for path in COUNTED_PATHS}}
+    counts = {path: calls for path in COUNTED_PATHS if (calls := counted[path].system_calls) is not None}
     document = {
         "packages": packages(),
         "work": dict(sorted(work.items())),

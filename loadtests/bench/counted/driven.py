@@ -5,6 +5,7 @@ loadtests.bench.counted.driven PATH CALLS` does the same under a tracer of syste
 """
 
 import asyncio
+import os
 import socket
 import sys
 import threading
@@ -15,14 +16,25 @@ from typing import Any
 from invoke_gateway.server.process import new_event_loop
 from invoke_gateway.server.run import serve_in_process
 from invoke_gateway.settings import Settings
-from loadtests.bench.calls import ANSWER, hold, invocation, is_whole
-from loadtests.bench.stage import FORWARDED, PLENTY, REFUSED
+from loadtests.bench.calls import ACCESS_KEY, ANSWER, SECRET, hold, invocation, is_whole
+from loadtests.bench.stage import FORWARDED, PATHS, PLENTY, REFUSED
 
 RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (
     len(ANSWER),
     ANSWER.encode(),
 )
-STATUSES = {FORWARDED: b"200", REFUSED: b"429"}
+VERIFIED, SIGNED = "verified", "signed"
+"""Name forwarded calls whose signature the gateway verifies, and those that it signs for its backend."""
+
+COUNTED_PATHS = (*PATHS, VERIFIED, SIGNED)
+
+STATUSES = {FORWARDED: b"200", REFUSED: b"429", VERIFIED: b"200", SIGNED: b"200"}
+_CALLER = {"secret": "env:BENCH_SECRET", "arn": "arn:aws:iam::111122223333:user/bench"}
+_SETTINGS: dict[str, dict[str, Any]] = {
+    VERIFIED: {"signatures": "verify", "callers": {ACCESS_KEY: _CALLER}},
+    SIGNED: {"backend": {"sign": {"service": "lambda", "credentials": "env"}}},
+}
+_ENVIRONMENT = {"BENCH_SECRET": SECRET, "AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
 SECONDS = 60.0
 
 
@@ -93,6 +105,7 @@ def drive(
     function: the function that is called, with its version
     functions: the settings of functions; None: the defaults of the gateway
     """
+    os.environ |= _ENVIRONMENT
 
     async def send() -> None:
         async with _serve(path, functions or {}) as port:
@@ -108,12 +121,13 @@ async def _serve(path: str, functions: Mapping[str, Any]) -> AsyncIterator[int]:
     """Serves the gateway until the block ends, on the port that it yields. On the refused path its slot is taken."""
     with closing(Backend()) as backend:
         account = {"concurrent_executions": 1 if path == REFUSED else PLENTY, "functions": functions}
-        values = {
+        values: dict[str, Any] = {
             "listen": "127.0.0.1:0",
             "admin": "127.0.0.1:0",
-            "backend": {"url": backend.url},
+            **_SETTINGS.get(path, {}),
             "accounts": {"default": account},
         }
+        values["backend"] = {"url": backend.url, **values.get("backend", {})}
         async with serve_in_process(Settings.model_validate(values)) as server:
             port = server.listen.port
             if path != REFUSED:

@@ -12,13 +12,13 @@ from rich.console import Console
 
 from invoke_gateway.chaos.store import find_server
 from loadtests.bench import in_flight, machine, metrics, million, report, scrape, shared, store
-from loadtests.bench.compare import WARM_UP_SECONDS, chosen, compare
+from loadtests.bench.compare import WARM_UP_SECONDS, chosen, compare, compared
 from loadtests.bench.counted import command as counted
+from loadtests.bench.paths import BODIES, PATHS
 from loadtests.bench.peers import EARLIER, GATEWAY, gateway
 from loadtests.bench.processes import Trouble
 from loadtests.bench.profiling import profile
 from loadtests.bench.queue import accept, backlog, drain, kept, subjects, tables
-from loadtests.bench.stage import PATHS
 
 console = Console(width=None if sys.stdout.isatty() else 140)
 
@@ -92,7 +92,7 @@ def main() -> None:
 @click.option("--rounds", default=5, show_default=True, type=click.IntRange(1))
 @click.option("--seconds", default=4, show_default=True, type=click.IntRange(1), help="Length of one round.")
 @click.option("--only", multiple=True, help="Only this peer, and the gateway; may be repeated.")
-@click.option("--path", "paths", multiple=True, type=click.Choice(PATHS), help="Only this path.")
+@click.option("--path", "paths", multiple=True, type=click.Choice((*PATHS, *BODIES)), help="Only this path.")
 def compare_command(
     program: str | None, earlier: str | None, rounds: int, seconds: int, only: Sequence[str], paths: Sequence[str]
 ) -> None:
@@ -107,9 +107,9 @@ def compare_command(
     if earlier:
         peers.insert(1, gateway(earlier, EARLIER))
     results = {}
-    for path in paths or PATHS:
+    for path in paths or (*PATHS, *BODIES):
         with bounded(STARTING_SECONDS + 2 * len(peers) * (rounds * seconds + WARM_UP_SECONDS)):
-            results[path] = compare(path, peers, rounds, seconds, tell)
+            results[path] = compare(path, compared(path, peers, bool(only)), rounds, seconds, tell)
     is_whole = not (only or paths or program or earlier)
     publish(report.comparison(results, rounds, seconds, command_line()), is_whole)
     if not all(row.is_good for rows in results.values() for row in rows if row.name == GATEWAY):
@@ -119,7 +119,7 @@ def compare_command(
 @main.command("profile")
 @program_option
 @click.option("--seconds", default=8, show_default=True, type=click.IntRange(1))
-@click.option("--path", "paths", multiple=True, type=click.Choice(PATHS), help="Only this path.")
+@click.option("--path", "paths", multiple=True, type=click.Choice((*PATHS, *BODIES)), help="Only this path.")
 @click.option("--native", is_flag=True, help="Show functions of C extensions too.")
 def profile_command(program: str | None, seconds: int, paths: Sequence[str], native: bool) -> None:
     """Lists the gateway's top ten functions under the forwarded and the refused load."""

@@ -36,9 +36,12 @@ def document(size: int = KIBIBYTE) -> str:
 ANSWER = document()
 
 
-def invocation(function: str, port: int, body: str = ANSWER) -> bytes:
-    """Returns a signed Invoke as SDKs send it, with the headers of botocore and the JavaScript SDK."""
+def invocation(function: str, port: int, body: str = ANSWER, *, is_streamed: bool = False) -> bytes:
+    """Returns a signed Invoke as SDKs send it, with the headers of botocore and the JavaScript SDK. `is_streamed`: the
+    Invoke asks for a streamed response."""
     path = f"/2015-03-31/functions/{function}/invocations"
+    if is_streamed:
+        path = f"/2021-11-15/functions/{function}/response-streaming-invocations"
     head = {
         "Host": f"127.0.0.1:{port}",
         "Accept-Encoding": "identity",

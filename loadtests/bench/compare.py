@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from loadtests.bench.load import Sample
-from loadtests.bench.peers import GATEWAY, PEERS, Peer
+from loadtests.bench.paths import REFUSED, SHAPES
+from loadtests.bench.peers import EARLIER, GATEWAY, PEERS, Peer
 from loadtests.bench.processes import Trouble
-from loadtests.bench.stage import REFUSED, Running, Stage
+from loadtests.bench.stage import Running, Stage
 
 WARM_UP_SECONDS = 1
 # Of the refused path's answers, this share must be refusals.
@@ -63,6 +64,14 @@ def compare(path: str, peers: Sequence[Peer], rounds: int, seconds: float, tell:
     for row in rows:
         row.problem = row.problem or _doubt(path, row)
     return rows
+
+
+def compared(path: str, peers: Sequence[Peer], is_chosen: bool) -> list[Peer]:
+    """Returns the peers of this path. `is_chosen`: the user has named the peers, so all of them."""
+    names = SHAPES[path].peers
+    if is_chosen or not names:
+        return list(peers)
+    return [peer for peer in peers if peer.name in (GATEWAY, EARLIER, *names)]
 
 
 def chosen(names: Sequence[str], gateway: Peer) -> list[Peer]:

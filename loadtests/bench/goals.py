@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from loadtests.bench.compare import Row
+from loadtests.bench.paths import FORWARDED, REFUSED
 from loadtests.bench.peers import GATEWAY
-from loadtests.bench.stage import FORWARDED, REFUSED
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ import uvloop
 
 from loadtests.bench import calls, machine
 from loadtests.bench.compare import Tell
+from loadtests.bench.paths import HELD
 from loadtests.bench.peers import Peer
 from loadtests.bench.processes import Trouble
-from loadtests.bench.stage import HELD, Running, Stage
+from loadtests.bench.stage import Running, Stage
 
 # Connections opened together before the next ones: well within the gateway's listen backlog.
 BATCH = 200

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loadtests.bench import machine
+from loadtests.bench.paths import CONNECTIONS
 from loadtests.bench.peers import CONFIGS
 from loadtests.bench.processes import Process, Trouble
-
-CONNECTIONS = 32
 
 
 @dataclass(frozen=True)
@@ -27,12 +26,18 @@ class Sample:
 
 
 def measure(
-    process: Process, port: int, request: Path, seconds: float, functions: int = 1, pause_ms: float = 0
+    process: Process,
+    port: int,
+    request: Path,
+    seconds: float,
+    functions: int = 1,
+    pause_ms: float = 0,
+    connections: int = CONNECTIONS,
 ) -> Sample:
     """Loads the process for some seconds. The cost is the CPU time of its whole tree over wrk's requests. `pause_ms`:
     the mean wait of each connection before a request."""
     before = process.cpu_seconds()
-    counted = _wrk(port, request, seconds, functions, pause_ms)
+    counted = wrk("load.lua", port, connections, seconds, request, functions, pause_ms)
     spent = process.cpu_seconds() - before
     process.check()
     requests = counted["requests"]
@@ -47,10 +52,6 @@ def measure(
         p50_ms=counted["p50_ms"],
         p99_ms=counted["p99_ms"],
     )
-
-
-def _wrk(port: int, request: Path, seconds: float, functions: int, pause_ms: float) -> dict[str, float]:
-    return wrk("load.lua", port, CONNECTIONS, seconds, request, functions, pause_ms)
 
 
 def wrk(script: str, port: int, connections: int, seconds: float, *arguments: object) -> dict[str, float]:

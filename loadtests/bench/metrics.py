@@ -7,11 +7,12 @@ from statistics import median
 
 from loadtests.bench.compare import WARM_UP_SECONDS, Tell
 from loadtests.bench.load import Sample, measure
+from loadtests.bench.paths import FORWARDED
 from loadtests.bench.peers import Peer
 from loadtests.bench.processes import Trouble
 from loadtests.bench.report import Report, Table, spread_of
 from loadtests.bench.scrape import scrape, start
-from loadtests.bench.stage import FORWARDED, Running, Stage
+from loadtests.bench.stage import Running, Stage
 
 SCRAPES = 10
 # What Prometheus does unless it is told otherwise.

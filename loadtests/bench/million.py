@@ -9,9 +9,10 @@ from typing import Any
 from loadtests.bench import calls
 from loadtests.bench.compare import WARM_UP_SECONDS, Tell
 from loadtests.bench.load import Sample, measure
+from loadtests.bench.paths import FORWARDED
 from loadtests.bench.peers import Peer
 from loadtests.bench.processes import Process, Trouble
-from loadtests.bench.stage import FORWARDED, Running, Stage
+from loadtests.bench.stage import Running, Stage
 
 MILLION = 1_000_000
 # One function in ten has a reservation, of one slot.
@@ -99,7 +100,7 @@ def _start(stage: Stage, gateway: Peer, functions: int, tell: Tell) -> tuple[Sca
     process = stage.spawn(peer, place)
     seconds = _wait_for_health(process, place.admin, started)
     scale = Scale(functions, seconds, process.resident_bytes(), process.resident_bytes("VmHWM"))
-    running = stage.try_out(peer, process, place, "function-0000000")
+    running = stage.try_out(peer, process, place, calls.invocation("function-0000000", place.port))
     _measure(running, functions, WARM_UP_SECONDS)
     return scale, running
 

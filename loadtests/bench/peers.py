@@ -18,11 +18,13 @@ NO_PACKAGE = "make bench"
 
 @dataclass(frozen=True)
 class Place:
-    """Describes the place of one process: its directory, its ports, its backend and its limit."""
+    """Describes the place of one process: its directory, its ports, its backend, its limit, and nginx's
+    buffers of a response."""
 
     directory: Path
     backend: int
     limit: int
+    buffer: str = "4k"
     port: int = field(default_factory=free_port)
     admin: int = field(default_factory=free_port)
 

@@ -14,9 +14,9 @@ from loadtests.bench import goals, machine
 from loadtests.bench.compare import Row
 from loadtests.bench.in_flight import Outcome
 from loadtests.bench.million import AT_MOST, Comparison
+from loadtests.bench.paths import SHAPES
 from loadtests.bench.peers import GATEWAY
 from loadtests.bench.profiling import Profile
-from loadtests.bench.stage import FORWARDED
 
 RESULTS = Path(__file__).parent.parent / "results"
 # All other columns hold figures, and stand to the right.
@@ -188,9 +188,8 @@ def comparison(results: Mapping[str, Sequence[Row]], rounds: int, seconds: float
 
 
 def _path_table(path: str, rows: Sequence[Row]) -> Table:
-    what = "1 KiB invoke forwarded" if path == FORWARDED else "invoke refused"
     return Table(
-        f"CPU time per {what}, median of the rounds",
+        f"CPU time per {SHAPES[path].title}, median of the rounds",
         ("proxy", "version", "µs", "min..max", f"{GATEWAY} ÷ it", "requests/s", "p99 ms", "note"),
         [_cells(rows, row) for row in sorted(rows, key=_cost)],
     )

@@ -17,10 +17,11 @@ from typing import Any
 
 from loadtests.bench import calls, machine
 from loadtests.bench.compare import Tell
+from loadtests.bench.paths import FORWARDED
 from loadtests.bench.peers import Peer
 from loadtests.bench.processes import Trouble
 from loadtests.bench.report import Report, Table, mebibytes
-from loadtests.bench.stage import FORWARDED, Running, Stage
+from loadtests.bench.stage import Running, Stage
 
 FUNCTIONS = 10_000
 # The longest that one scrape may hold up the event loop, in milliseconds.
@@ -199,7 +200,7 @@ def start(stage: Stage, gateway: Peer, functions: int) -> Running:
     peer = replace(gateway, arguments=(*before, "serve", f"--config={settings}", *listeners))
     process = stage.spawn(peer, place)
     process.wait_for(place.port, START_SECONDS)
-    return stage.try_out(peer, process, place, _name(0))
+    return stage.try_out(peer, process, place, calls.invocation(_name(0), place.port))
 
 
 def _name(number: int) -> str:

@@ -14,11 +14,12 @@ from statistics import median
 from invoke_gateway.chaos.store import find_server
 from loadtests.bench import calls, machine
 from loadtests.bench.compare import WARM_UP_SECONDS, Tell
-from loadtests.bench.load import CONNECTIONS, Sample, measure
+from loadtests.bench.load import Sample, measure
+from loadtests.bench.paths import CONNECTIONS, FORWARDED, REFUSED
 from loadtests.bench.peers import Peer
 from loadtests.bench.processes import Trouble
 from loadtests.bench.report import Report, Table, spread_of
-from loadtests.bench.stage import FORWARDED, REFUSED, Running, Stage
+from loadtests.bench.stage import Running, Stage
 
 IN_FLIGHT = (1, 64, 1000)
 # What sharing may add under load, in microseconds of CPU time per request, and in milliseconds at the 99th percentile.

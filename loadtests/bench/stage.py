@@ -2,7 +2,7 @@
 
 *forwarded*: each proxy has a limit in flight that is never reached. *refused*: its limit is 1 and a waiting call holds
 it, so every other call is refused. *held*: the caller sets the limit, and the backend keeps calls waiting until their
-release.
+release. The paths of `BODIES` are forwarded calls with larger bodies.
 """
 
 import socket
@@ -16,11 +16,10 @@ from types import TracebackType
 
 from loadtests.bench import calls, machine
 from loadtests.bench.load import Sample, measure
+from loadtests.bench.paths import CONNECTIONS, FORWARDED, REFUSED, SHAPES
 from loadtests.bench.peers import HOLDING_BACKEND, Peer, Place
 from loadtests.bench.processes import Process, Processes, Trouble
 
-FORWARDED, REFUSED, HELD = "forwarded", "refused", "held"
-PATHS = (FORWARDED, REFUSED)
 # Ten times this many requests a second is also the gateway's default rate: beyond what a core can do.
 PLENTY = 10_000
 
@@ -35,9 +34,10 @@ class Running:
     admin: int
     request: Path
     keeps_connections: bool
+    connections: int = CONNECTIONS
 
     def measure(self, seconds: float) -> Sample:
-        return measure(self.process, self.port, self.request, seconds)
+        return measure(self.process, self.port, self.request, seconds, connections=self.connections)
 
 
 class Stage:
@@ -45,6 +45,7 @@ class Stage:
 
     def __init__(self, path: str, limit: int | None = None) -> None:
         self.path = path
+        self.shape = SHAPES[path]
         self.limit = limit or (1 if path == REFUSED else PLENTY)
         self._stack = ExitStack()
 
@@ -66,11 +67,11 @@ class Stage:
         place = self.place(peer.name)
         process = self.spawn(peer, place, prefix)
         process.wait_for(place.port)
-        return self.try_out(peer, process, place, "echo")
+        return self.try_out(peer, process, place, self.shape.request(place.port))
 
     def place(self, name: str) -> Place:
         """Makes a place of its own in front of the backend."""
-        return Place(self._directory(name), self.backend.port, self.limit)
+        return Place(self._directory(name), self.backend.port, self.limit, self.shape.buffer)
 
     def spawn(self, peer: Peer, place: Place, prefix: Sequence[str] = ()) -> Process:
         """Starts it there, with `prefix` before its command. Raises Trouble when it is missing."""
@@ -85,10 +86,11 @@ class Stage:
             environment={**dict(peer.environment), "HOME": str(place.directory)},
         )
 
-    def try_out(self, peer: Peer, process: Process, place: Place, function: str) -> Running:
+    def try_out(self, peer: Peer, process: Process, place: Place, call: bytes) -> Running:
         """Brings a listening process to the state in which it answers this path's calls correctly. Raises Trouble."""
-        call = calls.invocation(function, place.port)
         answer = calls.ask_until(place.port, call, 200)
+        if len(answer.body) < self.shape.response_bytes:
+            raise Trouble(f"answered {len(answer.body)} bytes instead of {self.shape.response_bytes}")
         if self.path == REFUSED and peer.refuses:
             self._hold(peer, place)
             answer = calls.ask_until(place.port, call, peer.refuses)
@@ -96,7 +98,7 @@ class Stage:
                 raise Trouble(f"refused, but for another reason: {answer.body[:200].decode(errors='replace')}")
         request = place.directory / "request"
         request.write_bytes(call)
-        return Running(peer, process, place.port, place.admin, request, answer.keeps_connection)
+        return Running(peer, process, place.port, place.admin, request, answer.keeps_connection, self.shape.connections)
 
     def keep(self, connection: socket.socket) -> None:
         """Closes it when the block is left, not before."""

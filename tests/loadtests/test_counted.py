@@ -19,7 +19,7 @@ from loadtests.bench.counted.baseline import Counted
 from loadtests.bench.counted.driven import COUNTED_PATHS
 from loadtests.bench.counted.instructions import Work, count_work
 from loadtests.bench.counted.system_calls import NO_STRACE, count_system_calls, find_obstacle
-from loadtests.bench.stage import FORWARDED, PATHS, REFUSED
+from loadtests.bench.paths import FORWARDED, PATHS, REFUSED
 from tests.support.tools import STRACE
 
 

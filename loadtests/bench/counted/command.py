@@ -6,8 +6,8 @@ from loadtests.bench.counted import baseline, system_calls
 from loadtests.bench.counted.baseline import Counted
 from loadtests.bench.counted.driven import COUNTED_PATHS
 from loadtests.bench.counted.instructions import Tracer, count_work
+from loadtests.bench.paths import PATHS
 from loadtests.bench.processes import Trouble
-from loadtests.bench.stage import PATHS
 
 
 def count(path: str, tracer: Tracer | None = None, *, has_strace: bool = True) -> Counted:

@@ -17,7 +17,8 @@ from invoke_gateway.server.process import new_event_loop
 from invoke_gateway.server.run import serve_in_process
 from invoke_gateway.settings import Settings
 from loadtests.bench.calls import ACCESS_KEY, ANSWER, SECRET, hold, invocation, is_whole
-from loadtests.bench.stage import FORWARDED, PATHS, PLENTY, REFUSED
+from loadtests.bench.paths import FORWARDED, PATHS, REFUSED
+from loadtests.bench.stage import PLENTY
 
 RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (
     len(ANSWER),

@@ -12,12 +12,13 @@ from statistics import median
 
 from loadtests.bench import machine
 from loadtests.bench.compare import Tell
+from loadtests.bench.paths import HELD
 from loadtests.bench.peers import Peer
 from loadtests.bench.processes import Trouble
 from loadtests.bench.queue import disk, library, subjects
 from loadtests.bench.queue.sending import Sent, flood
 from loadtests.bench.queue.subjects import Subject
-from loadtests.bench.stage import HELD, Stage
+from loadtests.bench.stage import Stage
 
 CLIENTS = (1, 16, 64)
 GATEWAY_CLIENTS = (*CLIENTS, 256)

@@ -11,12 +11,13 @@ from pathlib import Path
 
 from loadtests.bench import calls
 from loadtests.bench.compare import Tell
+from loadtests.bench.paths import HELD
 from loadtests.bench.peers import Peer
 from loadtests.bench.processes import Trouble
 from loadtests.bench.queue import drain, subjects
 from loadtests.bench.queue.sending import Caller, Sent, event, send
 from loadtests.bench.queue.subjects import Started
-from loadtests.bench.stage import HELD, Stage
+from loadtests.bench.stage import Stage
 
 MILLION = 1_000_000
 FUNCTION = "backlog"

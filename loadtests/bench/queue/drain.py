@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from loadtests.bench import calls
 from loadtests.bench.compare import Tell
 from loadtests.bench.load import CONNECTIONS, measure
+from loadtests.bench.paths import HELD
 from loadtests.bench.peers import Peer
 from loadtests.bench.processes import Trouble
 from loadtests.bench.queue import subjects
 from loadtests.bench.queue.sending import Sent, send
 from loadtests.bench.queue.subjects import Started
-from loadtests.bench.stage import HELD, Stage
+from loadtests.bench.stage import Stage
 
 SLOTS = CONNECTIONS  # as many callers as slots: none is refused
 SYNCHRONOUS_SECONDS = 3

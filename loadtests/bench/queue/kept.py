@@ -10,12 +10,13 @@ from pathlib import Path
 
 from loadtests.bench import calls
 from loadtests.bench.compare import Tell
+from loadtests.bench.paths import HELD
 from loadtests.bench.peers import Peer
 from loadtests.bench.processes import Process, Trouble
 from loadtests.bench.queue import library, subjects
 from loadtests.bench.queue.sending import numbered, send
 from loadtests.bench.queue.subjects import Subject
-from loadtests.bench.stage import HELD, Stage
+from loadtests.bench.stage import Stage
 
 EVENTS = 200
 SLOTS = 10

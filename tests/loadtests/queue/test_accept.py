@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from loadtests.bench import calls
+from loadtests.bench.paths import HELD
 from loadtests.bench.processes import Trouble
 from loadtests.bench.queue import disk, kept, subjects
 from loadtests.bench.queue.accept import Job, Row, Sample, chosen, compare_counts, take, turned
 from loadtests.bench.queue.sending import Sent
-from loadtests.bench.stage import HELD, Stage
+from loadtests.bench.stage import Stage
 
 
 def sample(per_second: int = 1_000, failed: int = 0, trouble: str = "", **figures: Any) -> Sample:

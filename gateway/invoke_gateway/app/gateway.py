@@ -82,8 +82,7 @@ class Gateway:
         self.identity = Identity(
             settings,
             self.tasks,
-            lambda: self.tables.limits,
-            lambda: self.tables.permissions,
+            lambda: self.tables,
             self.buffers,
             self.totals,
         )

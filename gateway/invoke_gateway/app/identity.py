@@ -13,19 +13,17 @@ from ..middleware.admission import Precheck, VerifiedPrecheck
 from ..middleware.authorize import PermissionCheck
 from ..middleware.verify_signature import VerifySignature
 from ..policy.identity.authorization import SIGNATURE_CAUSES
-from ..policy.limits import Limits
-from ..policy.permissions.permissions import Permissions
 from ..settings import Settings
 from ..settings.models.callers import account_of, is_arn
 from ..telemetry.totals import Totals
 from .chain import Stages
+from .limits import Tables
 
 
 class Identity:
     """Verifies callers where the settings have `signatures: verify`. Else it does nothing.
 
-    limits: returns the table in force
-    permissions: returns the policies in force
+    tables: returns the tables in force
     totals: count the refusals
     """
 
@@ -33,8 +31,7 @@ class Identity:
         self,
         settings: Settings,
         tasks: BackgroundTasks,
-        limits: Callable[[], Limits],
-        permissions: Callable[[], Permissions | None],
+        tables: Callable[[], Tables],
         buffers: Buffers,
         totals: Totals,
     ) -> None:
@@ -47,12 +44,12 @@ class Identity:
             totals.signature_refusals = dict.fromkeys(SIGNATURE_CAUSES, 0)
             self._stage = partial(
                 VerifySignature,
-                keys=lambda: ring.keys,
-                limits=limits,
+                ring=ring,
+                tables=tables,
                 region=settings.region,
                 buffers=buffers,
                 on_refused=totals.record_unverified,
-                authorize=PermissionCheck(permissions),
+                authorize=PermissionCheck(lambda: tables().permissions),
             )
 
     def arrange(self, authenticate: partial[Any], judging: Stages, reading: Stages) -> Stages:

@@ -61,6 +61,14 @@ class PermissionCheck:
             return False
         return True
 
+    def always_allows(self, exchange: Exchange) -> bool:
+        """Returns whether an invocation that has been allowed is allowed whatever its values, while the policies stay
+        the same."""
+        permissions, invocation = self._permissions(), exchange.invocation
+        if permissions is None or invocation is None:
+            return permissions is None
+        return (exchange.caller.arn, invocation.function) in permissions.always_allowed
+
     def _decide(
         self, permissions: Permissions, caller: CallerIdentity, exchange: Exchange, scope: Scope
     ) -> tuple[AccessRequest, AccessDecision]:

@@ -10,22 +10,46 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from time import time
+from typing import Protocol
 
 from ..asgi import DONE, EXCHANGE, MESSAGE, App, Message, Receive, Scope, Send
 from ..buffers import Buffers
 from ..exchange import Exchange
-from ..invocation import TENANT_HEADER
+from ..invocation import TENANT_HEADER, Caller
 from ..policy.identity.access_keys import AccessKeys
-from ..policy.identity.authorization import SignatureProblem
+from ..policy.identity.authorization import SIGNATURE_LENGTH, SignatureProblem
 from ..policy.identity.canonical_request import EMPTY_HASH
-from ..policy.identity.signature import RequestParts, SignedRequest, open_request
+from ..policy.identity.known_requests import KnownRequests
+from ..policy.identity.signature import MISMATCH, RequestParts, SignedRequest, open_request
 from ..policy.limits import Limits
 from ..refusals import Refusal
 
 _new = tuple.__new__  # a named tuple's own constructor takes twice the time
 
-Authorize = Callable[[Exchange, Scope], bool]
-"""Decides whether a verified caller may do what it requests. Records the refusal on the exchange, if there is one."""
+
+class Authorize(Protocol):
+    """Decides whether a verified caller may do what it requests."""
+
+    def __call__(self, exchange: Exchange, scope: Scope) -> bool:
+        """Returns whether the caller may do it. Records the refusal on the exchange, if there is one."""
+
+    def always_allows(self, exchange: Exchange) -> bool:
+        """Returns whether an invocation that has been allowed is allowed whatever its values, while the policies stay
+        the same."""
+
+
+class KeyHolder(Protocol):
+    """Holds the access keys in force: other keys are another mapping."""
+
+    @property
+    def keys(self) -> AccessKeys: ...
+
+
+class TablesInForce(Protocol):
+    """Holds the limits and the policies in force: where either is another, these tables are, too."""
+
+    @property
+    def limits(self) -> Limits: ...
 
 
 class NotVerified(Exception):
@@ -35,8 +59,8 @@ class NotVerified(Exception):
 class VerifySignature:
     """Stands where `Authenticate` stands without signatures.
 
-    keys: returns the access keys in force
-    limits: returns the table in force
+    ring: has the access keys in force
+    tables: returns the tables in force
     region: the Region that signatures must be scoped to
     buffers: bound the bodies of requests that are no invocation, which are read before anything is forwarded
     on_refused: called with the cause of each refusal
@@ -48,8 +72,8 @@ class VerifySignature:
         self,
         app: App,
         *,
-        keys: Callable[[], AccessKeys],
-        limits: Callable[[], Limits],
+        ring: KeyHolder,
+        tables: Callable[[], TablesInForce],
         region: str,
         buffers: Buffers,
         on_refused: Callable[[str], None],
@@ -57,28 +81,66 @@ class VerifySignature:
         clock: Callable[[], float] = time,
     ) -> None:
         self.app = app
-        self._keys = keys
-        self._limits = limits
+        self._ring = ring
+        self._tables = tables
         self._region = region
         self._buffers = buffers
         self._on_refused = on_refused
         self._authorize = authorize
         self._clock = clock
+        # What is kept of requests, while these keys and these tables are in force.
+        self._known = KnownRequests()
+        self._known_keys: AccessKeys | None = None
+        self._known_tables: TablesInForce | None = None
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         exchange: Exchange = scope[EXCHANGE]
         headers = exchange.headers
+        message: bytes | None = scope.get(MESSAGE)
+        authorization = headers.get(b"authorization")
+        length = exchange.content_length
+        if message is None or authorization is None or not length:
+            return self._verify_unknown(exchange, scope, receive, send)
+        if self._ring.keys is not self._known_keys or self._tables() is not self._known_tables:
+            self._forget()
+        head = (authorization[:-SIGNATURE_LENGTH], scope["raw_path"], scope["query_string"], scope["method"], *headers)
+        known = self._known.by_head.get(head)
+        if known is None or len(headers) != len(scope["headers"]):
+            return self._verify_unknown(exchange, scope, receive, send)
+        is_valid = known.check(headers, message[-length:], authorization[-SIGNATURE_LENGTH:], self._clock())
+        if not is_valid:
+            if is_valid is None:
+                return self._verify_unknown(exchange, scope, receive, send)
+            self._refuse(exchange, MISMATCH)
+            return DONE
+        if known.plan is not None:
+            exchange.caller = known.caller
+            exchange.plan = known.plan
+        elif not self._accept(known.caller, exchange, scope):
+            return DONE
+        return self.app(scope, receive, send)
+
+    def _forget(self) -> None:
+        """Forgets what follows from keys, limits or policies that are no longer in force."""
+        self._known = KnownRequests()
+        self._known_keys = self._ring.keys
+        self._known_tables = self._tables()
+
+    def _verify_unknown(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Verifies a request that has too little in common with earlier ones."""
+        headers = exchange.headers
         parts = (scope["method"], scope["raw_path"], scope["query_string"], headers, scope["headers"])
         request = _new(RequestParts, parts)
-        signed = open_request(request, self._keys(), region=self._region, now=self._clock())
+        now = self._clock()
+        signed = open_request(request, self._ring.keys, region=self._region, now=now)
         if isinstance(signed, SignatureProblem):
             self._refuse(exchange, signed)
             return DONE
         length = exchange.content_length
+        message: bytes | None = scope.get(MESSAGE)
         if not length and b"transfer-encoding" not in headers:
             payload_hash = EMPTY_HASH
         else:
-            message: bytes | None = scope.get(MESSAGE)
             if message is None or not length:
                 return self._verify_later(signed, exchange, scope, receive, send)
             payload_hash = sha256(message[-length:]).hexdigest().encode()
@@ -86,7 +148,21 @@ class VerifySignature:
         if problem is not None:
             self._refuse(exchange, problem)
             return DONE
-        return self.app(scope, receive, send) if self._accept(signed, exchange, scope) else DONE
+        if not self._accept(signed.key.caller, exchange, scope):
+            return DONE
+        if message is not None and length:
+            self._keep(request, signed, exchange, now)
+        return self.app(scope, receive, send)
+
+    def _keep(self, request: RequestParts, signed: SignedRequest, exchange: Exchange, now: float) -> None:
+        """Keeps what a request that has been accepted has in common with later ones."""
+        known = self._known.keep(request, signed, region=self._region, now=now)
+        invocation = exchange.invocation
+        if known is None or invocation is None:
+            return
+        has_tenants = self._tables().limits.of(invocation.function.account or known.caller.account).tenancies
+        if not has_tenants and (self._authorize is None or self._authorize.always_allows(exchange)):
+            known.plan = exchange.plan
 
     async def _verify_later(
         self, signed: SignedRequest, exchange: Exchange, scope: Scope, receive: Receive, send: Send
@@ -97,7 +173,7 @@ class VerifySignature:
         if problem is not None:
             self._refuse(exchange, problem)
             return
-        if signed.declared is not None and not self._accept(signed, exchange, scope):
+        if signed.declared is not None and not self._accept(signed.key.caller, exchange, scope):
             return
         body_hash = sha256()
 
@@ -124,7 +200,7 @@ class VerifySignature:
         if problem is not None:
             self._refuse(exchange, problem)
             raise NotVerified
-        if signed.declared is None and not self._accept(signed, exchange, scope):
+        if signed.declared is None and not self._accept(signed.key.caller, exchange, scope):
             raise NotVerified
 
     async def _read_first(
@@ -156,16 +232,16 @@ class VerifySignature:
         self._on_refused(problem.cause)
         exchange.refuse(problem.refusal, text=problem.text)
 
-    def _accept(self, signed: SignedRequest, exchange: Exchange, scope: Scope) -> bool:
+    def _accept(self, caller: Caller, exchange: Exchange, scope: Scope) -> bool:
         """Records the caller, whose signature is valid, and the plan. Returns False after a refusal."""
-        caller = exchange.caller = signed.key.caller
+        exchange.caller = caller
         if self._authorize is not None and not self._authorize(exchange, scope):
             return False
         invocation = exchange.invocation
         if invocation is None:
             return True
         function = invocation.function
-        account = self._limits().of(function.account or caller.account)
+        account = self._tables().limits.of(function.account or caller.account)
         exchange.plan = account.plan_for(function.name, caller.access_key_id, function.qualifier)
         if account.tenancies:
             problem = account.find_tenant_problem(function.name, exchange.headers.get(TENANT_HEADER))

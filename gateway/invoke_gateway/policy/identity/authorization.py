@@ -18,12 +18,14 @@ from ...refusals import Refusal
 from .canonical_request import ALGORITHM
 
 SERVICE = b"lambda"
+SIGNATURE_LENGTH = 64
+"""Holds the length of a signature in hex digits."""
+
 _TERMINATOR = b"aws4_request"
 _LONGEST_KEPT = 2048  # bytes of a header whose parsed form is kept; SDKs send about 200
 _LONGEST_SHOWN = 40  # characters of a wrong part that a text repeats
 _LONGEST_ID = 128
 _MOST_NAMES = 256  # signed headers
-_SIGNATURE_LENGTH = 64
 _PARAMETERS = (b"Credential", b"Signature", b"SignedHeaders")
 _DAY = re.compile(rb"[0-9]{8}")
 _SCHEME = re.compile(rb"([A-Za-z0-9-]{1,40})[ \t]")
@@ -116,10 +118,10 @@ def shorten(value: bytes) -> str:
 
 def read_header(value: bytes, region: str) -> tuple[SignatureClaim | SignatureProblem, bytes]:
     """Returns the claim of an `Authorization` header, and its signature."""
-    start = value[:-_SIGNATURE_LENGTH]
+    start = value[:-SIGNATURE_LENGTH]
     if start.endswith(b"Signature=") and len(start) <= _LONGEST_KEPT:
         # Nearly always: all but the signature is the same in each request of a client on one day.
-        return _read_known_start(start, region), value[-_SIGNATURE_LENGTH:]
+        return _read_known_start(start, region), value[-SIGNATURE_LENGTH:]
     parts = _read_parameters(value)
     if isinstance(parts, SignatureProblem):
         return parts, b""
@@ -128,7 +130,7 @@ def read_header(value: bytes, region: str) -> tuple[SignatureClaim | SignaturePr
 
 @lru_cache(1024)
 def _read_known_start(start: bytes, region: str) -> SignatureClaim | SignatureProblem:
-    parts = _read_parameters(start + b"0" * _SIGNATURE_LENGTH)
+    parts = _read_parameters(start + b"0" * SIGNATURE_LENGTH)
     if isinstance(parts, SignatureProblem):
         return parts
     return make_claim(parts[b"Credential"], parts[b"SignedHeaders"], region)

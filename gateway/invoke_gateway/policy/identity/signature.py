@@ -1,6 +1,6 @@
 """Verifies the signature of a request (Signature Version 4) by AWS's rules for Lambda.
 
-Everything but the hash of the body is checked by `open_request`, before the body is read. `SignedRequest.accepts` then
+Everything but the hash of the body is checked by `open_request`, before the body is read. `SignedRequest.check` then
 compares the signature, given that hash. A request that is replayed within its five minutes is accepted, as on AWS.
 """
 
@@ -43,9 +43,10 @@ WINDOW_SECONDS = 300.0
 """Holds the difference between the clocks of client and gateway that is accepted (AWS's for Lambda)."""
 
 _HASH_LENGTH = 64
-_DATE_LENGTH = 16  # a longer text is no date, and is not kept
+DATE_LENGTH = 16
+"""Holds the length of a date in characters. A longer text is no date, and is not kept."""
 _DATE = re.compile(rb"[0-9]{8}T[0-9]{6}Z")
-_MISMATCH = SignatureProblem("mismatch", Refusal.SIGNATURE_MISMATCH)
+MISMATCH = SignatureProblem("mismatch", Refusal.SIGNATURE_MISMATCH)
 _MISSING = SignatureProblem("missing", Refusal.MISSING_AUTHENTICATION)
 _TWO = SignatureProblem("two_signatures", Refusal.TWO_CREDENTIALS)
 _UNKNOWN_KEY = SignatureProblem("unknown_key", Refusal.UNKNOWN_ACCESS_KEY)
@@ -88,7 +89,7 @@ class SignedRequest(NamedTuple):
         if declared is not None and not compare_digest(declared, payload_hash):
             return _WRONG_HASH
         made = make_signature(pads, date, scope, start + payload_hash)
-        return None if compare_digest(made, signature) else _MISMATCH
+        return None if compare_digest(made, signature) else MISMATCH
 
     def check_declared(self) -> SignatureProblem | None:
         """Returns what is wrong with a request before its body is read, as far as its client declares the hash."""
@@ -152,7 +153,7 @@ def open_request(
     else:
         return _MISSING
     # Each check is a call only where it may find something: calls cost more than these comparisons.
-    at = parse_date(date) if len(date) == _DATE_LENGTH else None
+    at = parse_date(date) if len(date) == DATE_LENGTH else None
     if at is None or not -WINDOW_SECONDS <= at - now <= WINDOW_SECONDS or claim.day != date[:8]:
         wrong = _check_time(claim, date, at, now, valid_seconds)
         if wrong is not None:
@@ -161,7 +162,7 @@ def open_request(
     if key is None:
         return _UNKNOWN_KEY
     if token or key.session_token is not None or key.expires_at is not None:
-        wrong = _check_token(key, token, now)
+        wrong = check_token(key, token, now)
         if wrong is not None:
             return wrong
     declared = headers.get(b"x-amz-content-sha256")
@@ -236,7 +237,8 @@ def _check_time(
     return None
 
 
-def _check_token(key: AccessKey, token: bytes, now: float) -> SignatureProblem | None:
+def check_token(key: AccessKey, token: bytes, now: float) -> SignatureProblem | None:
+    """Returns what is wrong with the session of a key, or with the token of a request."""
     if key.expires_at is not None and key.expires_at <= now:
         return _EXPIRED_TOKEN
     return None if compare_digest(key.session_token or b"", token) else _WRONG_TOKEN

@@ -16,6 +16,7 @@ from tests.support.processes import bare_environment
 
 PORTS = "listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\n"
 TWENTY = Path(__file__).with_name("twenty_mistakes.yaml")
+MORE = Path(__file__).with_name("more_mistakes.yaml")
 FUNCTION = "accounts.default.functions.report"
 FOUND = [
     (2, 9, "listen", "must be host:port", "write 127.0.0.1:9001, or 0.0.0.0:9001 for every interface"),
@@ -106,6 +107,13 @@ def test_the_mistakes_as_json_have_the_same_places_and_texts() -> None:
         assert found["file"] == found["source"] == str(TWENTY)
         assert problem in found["problem"]
         assert found["cure"].startswith(cure)
+
+
+def test_mistakes_of_the_other_kinds_are_reported_in_one_pass_with_place_and_cure() -> None:
+    found = problems(invoke("check", "--format", "json", str(MORE)))
+    shown = ["{line}:{column} {key} -> {cure}".format(**problem) for problem in found if problem["severity"] == "error"]
+    assert shown == MORE.with_suffix(".txt").read_text().splitlines()
+    assert len(shown) > 40
 
 
 def test_every_place_of_the_twenty_is_that_of_the_key_or_of_its_value() -> None:

@@ -38,6 +38,14 @@ CONTRADICTIONS = [
         "shared.store_timeout_seconds",
         "a quarter of lease_seconds",
     ),
+    (
+        "backend: {timeout_seconds: 10, first_byte_timeout_seconds: 20}",
+        "backend.first_byte_timeout_seconds",
+        "is 20, more than timeout_seconds (10), which ends the call before",
+    ),
+    ("backend: {timeout_seconds: 10, idle_timeout_seconds: 20}", "backend.idle_timeout_seconds", "more than timeout"),
+    ("backend: {timeout_seconds: 2, connect_timeout_seconds: 3}", "backend.connect_timeout_seconds", "more than time"),
+    ("control: {follow_interval_seconds: 5}", "control.follow_interval_seconds", "has no effect without follow_"),
     ("async: {shortest_delay_seconds: 301}", "async.shortest_delay_seconds", "more than longest_delay_seconds (300)"),
     (
         "workers: 2\ncounters: redis://h\nasync: {store: sqlite:///q.db}",
@@ -148,6 +156,29 @@ tls: {certificate: pyproject.toml, key: pyproject.toml}
         "shared.store_timeout_seconds",
         "tls",
     ]
+
+
+@pytest.mark.parametrize("key", ["request", "event_request"])
+def test_a_payload_that_a_quota_allows_fits_into_the_buffers(tmp_path: Path, key: str) -> None:
+    found = problem_of(tmp_path, f"buffer_bytes: 9\nquotas: {{{key}: 10, response: 10}}")
+    assert (found.key, found.cure) == (f"quotas.{key}", "lower it to 9, or raise buffer_bytes to 10 at least")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["backend: {timeout_seconds: 1}", "buffer_bytes: 9", "control: {follow_backend: true}", "backend: {url: demo}"],
+)
+def test_a_default_beside_a_value_is_no_contradiction(tmp_path: Path, text: str) -> None:
+    load(write(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    "wrong", ["cors: {allow_origins: [localhost]}", "accounts: {default: {outside_concurrency: x}}"]
+)
+def test_a_mistake_within_a_list_or_a_union_hides_no_contradiction(tmp_path: Path, wrong: str) -> None:
+    keys = [problem.key for problem in problems_of(tmp_path, f"{wrong}\nadmin_reads: token")]
+    assert len(keys) == 2
+    assert "admin_reads" in keys
 
 
 # ---- what is certain -------------------------------------------------------------------------------------------

@@ -45,10 +45,12 @@ def _find_lacking(settings: Settings) -> Iterator[Finding]:
     known = sorted({entry.arn for entry in keys.values() if entry.arn is not None})
     for name in settings.callers.keys() - keys.keys():
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+            close = difflib.get_close_matches(name, known, n=1, cutoff=0.9)
             cure = f"did you mean {close[0]}? Else " if close else ""
             cure += "give an access key this arn, or remove the entry"
-            yield Finding(join_key(("callers", name)), "is the arn of no access key", cure, (_SIGNATURES, ("callers",)))
+            arns = (("callers", key, "arn") for key in keys)
+            needs = (_SIGNATURES, ("callers", name), *arns)
+            yield Finding(join_key(("callers", name)), "is the arn of no access key", cure, needs)
 
 
 def _find_unused_policies(settings: Settings) -> Iterator[Finding]:

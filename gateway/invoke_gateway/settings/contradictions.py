@@ -39,6 +39,9 @@ def find_contradictions(settings: Settings) -> Iterator[Finding]:
         yield from _find_own_targets(name, account)
         yield from find_outside_contradictions(name, account)
     yield from _find_credentials(settings)
+    yield from _find_time_outs(settings)
+    yield from _find_interval(settings)
+    yield from _find_quotas(settings)
     yield from _find_delays(settings)
     yield from _find_store_timeout(settings)
     yield from _find_workers(settings)
@@ -114,6 +117,44 @@ def _find_credentials(settings: Settings) -> Iterator[Finding]:
         path = ("credentials", access_key_id)
         needs: tuple[Path, ...] = (path, ("accounts", account))
         yield Finding(join_key(path), f"is the account {account}, which is not in accounts", cure, needs)
+
+
+def _find_time_outs(settings: Settings) -> Iterator[Finding]:
+    """Finds time-outs within a call that are longer than that of the whole call."""
+    backend = settings.backend
+    for key in ("connect_timeout_seconds", "first_byte_timeout_seconds", "idle_timeout_seconds"):
+        seconds = getattr(backend, key)
+        if key in backend.model_fields_set and seconds is not None and seconds > backend.timeout_seconds:
+            yield Finding(
+                f"backend.{key}",
+                f"is {seconds:g}, more than timeout_seconds ({backend.timeout_seconds:g}), which ends the call before",
+                f"lower it to {backend.timeout_seconds:g}, raise timeout_seconds to {seconds:g}, or leave it out",
+                (("backend", key), ("backend", "timeout_seconds")),
+            )
+
+
+def _find_interval(settings: Settings) -> Iterator[Finding]:
+    control = settings.control
+    if control.follow_interval_seconds is not None and not control.follow_backend:
+        yield Finding(
+            "control.follow_interval_seconds",
+            "has no effect without follow_backend",
+            "set follow_backend to true, or leave the interval out",
+            (("control", "follow_interval_seconds"), ("control", "follow_backend")),
+        )
+
+
+def _find_quotas(settings: Settings) -> Iterator[Finding]:
+    """Finds payloads that the quotas allow, and that never fit into the buffers."""
+    for key in ("request", "event_request"):
+        size = getattr(settings.quotas, key)
+        if key in settings.quotas.model_fields_set and size > settings.buffer_bytes:
+            yield Finding(
+                f"quotas.{key}",
+                f"is {size}, more than buffer_bytes ({settings.buffer_bytes}), so a payload of that size is refused",
+                f"lower it to {settings.buffer_bytes}, or raise buffer_bytes to {size} at least",
+                (("quotas", key), ("buffer_bytes",)),
+            )
 
 
 def _find_delays(settings: Settings) -> Iterator[Finding]:

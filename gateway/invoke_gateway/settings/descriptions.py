@@ -1,6 +1,8 @@
 """Describes valid values, and makes the errors about invalid ones: both texts reach the user unchanged."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from pydantic_core import PydanticCustomError
 
@@ -22,11 +24,25 @@ class Description:
     unit: Unit = ""
 
 
-def invalid_value(message: str, cure: str, at: str = "") -> PydanticCustomError:
-    """Returns the error that a validator raises.
+class Mistake(NamedTuple):
+    """Describes what is wrong with a value.
 
     message: the problem
     cure: the action
     at: the key below the validated one that has the problem, if any
     """
-    return PydanticCustomError(INVALID_VALUE, "{message}", {"message": message, "cure": cure, "at": at})
+
+    message: str
+    cure: str
+    at: str = ""
+
+
+def invalid_value(message: str, cure: str, at: str = "") -> PydanticCustomError:
+    """Returns the error that a validator raises about one mistake."""
+    return invalid_values([Mistake(message, cure, at)])
+
+
+def invalid_values(mistakes: Sequence[Mistake]) -> PydanticCustomError:
+    """Returns the error that a validator raises about all mistakes in a value."""
+    text = "; ".join(mistake.message for mistake in mistakes)
+    return PydanticCustomError(INVALID_VALUE, "{text}", {"text": text, "mistakes": mistakes})

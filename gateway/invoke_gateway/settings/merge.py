@@ -103,13 +103,12 @@ class Draft:
         self._copied: dict[tuple[str, ...], dict[Any, Any]] = {(): self.values}
 
     def remove(self, path: Path) -> None:
-        """Removes the value at `path`. Where the key is missing, the mapping around the key is removed."""
-        for length in (len(path), len(path) - 1):
-            around = self._open(path[: length - 1]) if length else None
-            if around is None:
-                return
-            name = _find_name(around, path[length - 1])
-            if name in around:
+        """Removes the value at `path`. Where there is no such key, as for a member of a list, what is around it is
+        removed."""
+        for length in range(len(path), 0, -1):
+            around = self._open(path[: length - 1])
+            name = _find_name(around, path[length - 1]) if around is not None else ""
+            if around is not None and name in around:
                 del around[name]
                 self._copied = {key: value for key, value in self._copied.items() if key[:length] != path[:length]}
                 return

@@ -101,7 +101,8 @@ def describe_type(annotation: Any) -> Description:
         if isinstance(marker, Description):
             return marker
     if get_origin(annotation) is Literal:
-        return Description(" or ".join(str(choice) for choice in get_args(annotation)))
+        *most, last = map(str, get_args(annotation))
+        return Description(f"{', '.join(most)} or {last}" if most else last)
     if get_origin(annotation) in (Union, UnionType):
         return describe_type(get_args(annotation)[0])
     return Description("something else")

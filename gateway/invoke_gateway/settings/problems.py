@@ -1,6 +1,6 @@
 """Describes mistakes in the settings in plain words: the key, its source, the problem, the cure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from invoke_gateway.settings.merge import Merged
 
 UNKNOWN_KEY = frozenset({"extra_forbidden", "unexpected_keyword_argument", "invalid_key"})
-NOT_IN_VALUES = UNKNOWN_KEY | {"missing", INVALID_VALUE}  # may concern a key that was not given
+NOT_IN_VALUES = UNKNOWN_KEY | {"missing"}  # may concern a key that was not given
 LONGEST_SHOWN = 60  # characters of a wrong value that a message repeats
 MOST_EXPLAINED = 1000  # a generated file may hold the same mistake a million times
 MOST_SHOWN = 50  # problems that a message lists; a generated file shows its pattern in these
@@ -90,23 +90,33 @@ class SettingsError(Exception):
 def explain(error: ValidationError, model: type, merged: "Merged") -> list[Problem]:
     """Returns one problem for each key that the models refused; beyond `MOST_EXPLAINED`, one for all further keys."""
     items = error.errors(include_url=False)
-    problems: dict[str, Problem] = {}
+    problems: dict[str, list[Problem]] = {}
     for item in items[:MOST_EXPLAINED]:
-        problem = _explain_one(item, model, merged)
-        problems.setdefault(problem.key, problem)  # a value that fits no member of a union is reported per member
+        found: dict[str, list[Problem]] = {}
+        for problem in _explain_item(item, model, merged):
+            found.setdefault(problem.key, []).append(problem)
+        for key, explained in found.items():
+            # A value that fits no member of a union is reported per member. A validator's own words say most.
+            before = problems.setdefault(key, explained)
+            if item["type"] == INVALID_VALUE and before[0].correction is None:
+                problems[key] = explained
     if (more := len(items) - MOST_EXPLAINED) > 0:
-        problems[""] = Problem("", merged.source_of(()), f"has {more} more mistakes", "correct these first")
-    return list(problems.values())
+        problems[""] = [Problem("", merged.source_of(()), f"has {more} more mistakes", "correct these first")]
+    return [problem for explained in problems.values() for problem in explained]
 
 
-def _explain_one(item: ErrorDetails, model: type, merged: "Merged") -> Problem:
-    path = _path_of(item, merged.values)
+def _explain_item(item: ErrorDetails, model: type, merged: "Merged") -> Iterator[Problem]:
+    path = _path_of(item, merged.values, model)
+    if item["type"] != INVALID_VALUE:
+        yield _explain_one(item, path, model, merged)
+        return
+    for message, cure, at in item["ctx"]["mistakes"]:
+        below = (*path, *split_key(at))
+        yield Problem(join_key(below), merged.source_of(below), message, cure, is_at_key=False)
+
+
+def _explain_one(item: ErrorDetails, path: tuple[object, ...], model: type, merged: "Merged") -> Problem:
     source = merged.source_of(path)
-    if item["type"] == INVALID_VALUE:
-        context = item["ctx"]
-        below = (*path, *split_key(context["at"]))
-        message, cure = context["message"], context["cure"]
-        return Problem(join_key(below), merged.source_of(below), message, cure, is_at_key=False)
     if item["type"] in UNKNOWN_KEY:
         cure, correction = did_you_mean(path, item["input"], model)
         return Problem(join_key(path), source, "is not a setting", cure, correction=correction)
@@ -128,7 +138,7 @@ def _value_at(values: Any, path: tuple[object, ...]) -> Any:
     return values
 
 
-def _path_of(item: ErrorDetails, values: Any) -> tuple[object, ...]:
+def _path_of(item: ErrorDetails, values: Any, model: type) -> tuple[object, ...]:
     """Returns the location of the error within the settings: below, pydantic names the members of a union."""
     path: list[object] = []
     for part in item["loc"]:
@@ -136,8 +146,13 @@ def _path_of(item: ErrorDetails, values: Any) -> tuple[object, ...]:
             # YAML reads the name `on` as true, which pydantic gives as 1.
             path.append(next(name for name in values if name == part) if isinstance(part, int) else part)
             values = values[part]
+        elif item["type"] == INVALID_VALUE and isinstance(values, list) and isinstance(part, int):
+            path.append(part)
+            values = values[part]
         elif item["type"] in NOT_IN_VALUES and part != "[key]":
             path.append(part)
+        elif item["type"] == INVALID_VALUE and find_place(model, (*path, part)) is not None:
+            path.append(part)  # a default that is no valid value
         else:
             break
     return tuple(path)
@@ -145,19 +160,23 @@ def _path_of(item: ErrorDetails, values: Any) -> tuple[object, ...]:
 
 def _explain_name(path: tuple[object, ...], value: object, table: KeyPlace | None) -> Problem:
     name = path[-1]
-    if isinstance(name, int) and not isinstance(name, bool):
+    if isinstance(name, int) and not isinstance(name, bool) and _is_name(str(name), table):
         correction = _rename(path, str(name), value, "")
         return Problem("", "", "is a number here, not a name", f'put it in quotes: "{name}"', correction=correction)
-    if not isinstance(name, str):
+    if not isinstance(name, str) and (isinstance(name, bool) or not isinstance(name, int)):
         return Problem("", "", f"is {show(name)} here, not a name", "put the name in quotes")
     words = KeyPlace(table.table[0]).description if table is not None and table.table is not None else None
     if table is None or table.table is None or words is None:
         return Problem("", "", "is no name")
-    meant = correct_value((), name, KeyPlace(table.table[0]))
+    meant = correct_value((), str(name), KeyPlace(table.table[0]))
     if meant is None or not meant.is_certain:
         return Problem("", "", f"must be {words.expected}", words.cure)
     cure = f"write {show_yaml(meant.value)}: {words.cure}" if words.cure else f"write {show_yaml(meant.value)}"
     return Problem("", "", f"must be {words.expected}", cure, correction=_rename(path, str(meant.value), value, cure))
+
+
+def _is_name(name: str, table: KeyPlace | None) -> bool:
+    return table is None or table.table is None or is_valid(name, KeyPlace(table.table[0]))
 
 
 def _rename(path: tuple[object, ...], name: str, value: object, cure: str) -> Correction:

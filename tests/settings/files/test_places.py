@@ -49,6 +49,15 @@ def test_a_key_has_the_place_of_its_name_and_of_its_value(
     assert place(YAML, *path) == (key, value, True)
 
 
+@pytest.mark.parametrize("is_json", [False, True])
+def test_a_member_of_a_list_has_its_own_place(is_json: bool) -> None:
+    text = '{"a": ["x", {"b": [1, 2]},\n "y"], "c": 1}'
+    assert place(text, "a", "2", is_json=is_json) == ((2, 2), (2, 2), True)
+    assert place(text, "a", "1", "b", "1", is_json=is_json) == ((1, 23), (1, 23), True)
+    assert place(text, "c", is_json=is_json) == ((2, 8), (2, 13), True)
+    assert place(text, "a", "3", is_json=is_json) == ((1, 2), (1, 7), False)
+
+
 def test_a_key_that_is_not_there_has_the_place_of_the_key_around_it() -> None:
     assert place(YAML, "accounts", "default", "nothing", "below") == ((4, 3), (4, 12), False)
     assert place(YAML, "nothing") is None

@@ -68,7 +68,16 @@ def test_a_caller_rate_is_never_auto(tmp_path: Path) -> None:
     ("account", "words", "cure"),
     [
         ("111122223333", "is a number here, not a name", 'put it in quotes: "111122223333"'),
-        ('"12"', "must be `default` or a 12-digit account id in quotes", 'write it as "111122223333"'),
+        (
+            '"12"',
+            "must be `default` or a 12-digit account id in quotes",
+            'write all 12 digits, in quotes: "111122223333"',
+        ),
+        (
+            "12",
+            "must be `default` or a 12-digit account id in quotes",
+            'write all 12 digits, in quotes: "111122223333"',
+        ),
         ('"000000000000"', "is how the account `default` is shown", "write default instead of 000000000000"),
     ],
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from invoke_gateway.settings import Settings, load
-from tests.settings.reading import problem_of, write
+from tests.settings.reading import problem_of, problems_of, write
 
 ALICE = "arn:aws:iam::111122223333:user/alice"
 STATEMENT = {"Sid": "Batch", "Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": "*"}
@@ -59,11 +59,15 @@ def test_one_mistake_of_a_file_has_its_place_and_cure(tmp_path: Path) -> None:
 
 
 def test_all_mistakes_of_a_file_are_named_at_once(tmp_path: Path) -> None:
-    policy = {"Statement": [{**STATEMENT, "Effect": "allow"}] * 7}
+    policy = {"Statement": [{**STATEMENT, "Effect": "allow"}] * 12}
     file = write(tmp_path, json.dumps(policy), "alice.json")
-    problem = problem_of(tmp_path, with_policies(str(file)))
-    assert problem.message.startswith(f"{file} has 13 mistakes: statement 1 (Batch): 'allow' is no effect. Write ")
-    assert problem.message.endswith(" And 8 more.")
+    problems = problems_of(tmp_path, with_policies(str(file)))
+    assert {problem.key for problem in problems} == {"callers.AKIA.policies.0"}
+    assert problems[0].message == f"{file}: statement 1 (Batch): 'allow' is no effect"
+    assert problems[0].cure == 'write "Effect": "Allow" or "Deny"'
+    assert problems[1].message == f"{file}: statement 2 (Batch): has the Sid of an earlier statement"
+    assert problems[-1].message == f"{file} has 3 more mistakes"
+    assert len(problems) == 21
 
 
 @pytest.mark.parametrize(

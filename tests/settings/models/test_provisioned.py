@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from invoke_gateway.settings import load
-from tests.settings.reading import problem_of, write
+from tests.settings.reading import problem_of, problems_of, write
 
 
 def describe(value: str) -> str:
@@ -52,3 +52,15 @@ def test_a_mistake_is_reported_with_its_key(tmp_path: Path, value: str, key: str
     problem = problem_of(tmp_path, describe(value))
     assert problem.key == f"accounts.default.functions.f.provisioned_concurrent_executions{key}"
     assert text in problem.message
+
+
+def test_all_mistakes_are_reported_at_once_with_cures(tmp_path: Path) -> None:
+    problems = problems_of(tmp_path, describe('{7: two, 8: "3", 9: 2k, prod: {slot: 5}, $LATEST: 1}'))
+    found = [(problem.key.rpartition(".")[2], problem.cure) for problem in problems]
+    assert found == [
+        ("7", "give it a whole number from 1 to 1000000000"),
+        ("8", "write 3 without quotes"),
+        ("9", "write 2000"),
+        ("prod", 'write it as {"7": 2, prod: {version: "7", slots: 5}}'),
+        ("$LATEST", "name a published version, such as 7, or an alias"),
+    ]

@@ -63,9 +63,65 @@ def test_a_wrong_target_of_events_is_refused_with_its_cure_and_a_right_one_is_ta
     with pytest.raises(ValidationError) as raised:
         reader.validate_python("redis://:secret@h/0")
     context = raised.value.errors()[0]["ctx"]
-    assert context["message"] == "does not say which stream"
-    assert "?stream=name" in context["cure"]
+    ((message, cure, _),) = context["mistakes"]
+    assert message == "does not say which stream"
+    assert "?stream=name" in cure
     assert "secret" not in json.dumps(context)
+
+
+@pytest.mark.parametrize(
+    ("url", "cure"),
+    [
+        ("redis:/h:6379/0", "write redis://h:6379/0"),
+        ("redis//h", "write redis://h"),
+        ("redis:h:6379", "write redis://h:6379"),
+        ("Redis://h", "write redis://h"),
+        ("redis+sentinal://a,b/mymaster", "write redis+sentinel://a,b/mymaster"),
+        ("http://h:6379", "write redis://h:6379"),
+        ("valkeys://h", "write rediss://h"),
+        ("h:6379", "write redis://h:6379"),
+        ("unix:/run/valkey.sock", "write unix:///run/valkey.sock"),
+        ("unix://run/valkey.sock", "write unix:///run/valkey.sock"),
+        ("unix://:secret@host/valkey.sock", "write three slashes"),
+        ("redis//:secret@h", "write redis://127.0.0.1:6379/0"),
+    ],
+)
+def test_the_cure_of_a_damaged_url_of_counters_is_the_url_that_was_meant(tmp_path: Path, url: str, cure: str) -> None:
+    problem = problem_of(tmp_path, f"counters: {json.dumps(url)}")
+    assert problem.cure is not None
+    assert problem.cure.startswith(cure)
+    assert "secret" not in str(problem)
+
+
+@pytest.mark.parametrize(
+    ("url", "cure"),
+    [
+        ("http//h:1", "write http://h:1"),
+        ("http:/h", "write http://h"),
+        ("htps://h", "write https://h"),
+        ("https:///h/", "write https://h"),
+        ("h:4566", "write http://h:4566"),
+        ("ftp://h", "give an origin such as http://127.0.0.1:4566, or the word demo"),
+    ],
+)
+def test_the_cure_of_a_damaged_url_of_the_backend_is_the_url_that_was_meant(
+    tmp_path: Path, url: str, cure: str
+) -> None:
+    assert problem_of(tmp_path, f"backend: {{url: {json.dumps(url)}}}").cure == cure
+
+
+@pytest.mark.parametrize(
+    ("key", "url", "cure"),
+    [
+        ("async", "sqlite:/var/queue.db", "write sqlite:///var/queue.db"),
+        ("async", "sqlite://var/queue.db", "write sqlite:///var/queue.db if the file is /var/queue.db"),
+        ("control", "/var/control.json", "write file:///var/control.json"),
+    ],
+)
+def test_the_cure_of_a_damaged_url_of_a_file_is_the_url_that_was_meant(
+    tmp_path: Path, key: str, url: str, cure: str
+) -> None:
+    assert problem_of(tmp_path, json.dumps({key: {"store": url}})).cure == cure
 
 
 @pytest.mark.parametrize(
@@ -77,7 +133,7 @@ def test_a_wrong_target_of_events_is_refused_with_its_cure_and_a_right_one_is_ta
         ("https://a:443", "which no browser sends", "write https://a"),
         ("http://a:080", "which no browser sends", "write http://a"),
         ("null", "is null, the origin of every sandboxed page", "serve the page by a web server"),
-        ("a.example", "must be an origin", "such as http://localhost:3000"),
+        ("a.example", "must be an origin", "write http://a.example, or https:// where the page has it"),
         ("//a", "must be an origin", "such as http://localhost:3000"),
         ("", "must be an origin", "such as http://localhost:3000"),
         ("http://", "must be an origin", "such as http://localhost:3000"),

@@ -139,6 +139,8 @@ class _Walk:
                 self.aliases.append(_Alias(event.anchor, event.number, wanted))
         elif event.kind == "{" and wanted.below:
             self._mapping(wanted)
+        elif event.kind == "[" and wanted.below:
+            self._list(wanted)
         else:
             self._skip(event)
 
@@ -168,6 +170,18 @@ class _Walk:
         missing.below = {name: below for name, below in wanted.below.items() if below.place is None}
         if missing.below:
             self.aliases += [_Alias(alias.anchor, alias.number, missing) for alias in inherited]
+
+    def _list(self, wanted: _Wanted) -> None:
+        """Visits the members of a list: paths have their numbers."""
+        for number, member in enumerate(self._events):
+            if member.kind == "}":
+                return
+            below = wanted.below.get(str(number))
+            if below is None:
+                self._skip(member)
+            else:
+                below.place = Place(member.position, member.position)
+                self._value(member, below)
 
     def _name(self, key: _Event, wanted: _Wanted) -> str:
         """Returns the name of a key in paths: YAML reads the name `on` as true."""

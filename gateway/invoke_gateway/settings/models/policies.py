@@ -14,10 +14,10 @@ from pydantic import PlainValidator
 
 from invoke_gateway.policy.permissions.document import PolicyKind, parse_policy
 from invoke_gateway.policy.permissions.mistakes import BadPolicy
-from invoke_gateway.settings.descriptions import Description, invalid_value
+from invoke_gateway.settings.descriptions import Description, Mistake, invalid_value, invalid_values
 
 _LARGEST_FILE = 1_048_576  # bytes; AWS's largest policy has 20480
-_MOST_SHOWN = 5
+_MOST_SHOWN = 20
 _IN_SETTINGS = "the policy"
 
 
@@ -88,14 +88,13 @@ def _write_text(value: dict[str, Any]) -> str:
 
 
 def _explain(error: BadPolicy) -> Exception:
-    mistakes = error.mistakes
-    if len(mistakes) == 1:
-        [only] = mistakes
-        cure = only.cure[:1].lower() + only.cure[1:].removesuffix(".")
-        return invalid_value(f"{error.source}: {only.placed_problem}", cure)
-    shown = " ".join(str(mistake) for mistake in mistakes[:_MOST_SHOWN])
-    more = f" And {len(mistakes) - _MOST_SHOWN} more." if len(mistakes) > _MOST_SHOWN else ""
-    return invalid_value(f"{error.source} has {len(mistakes)} mistakes: {shown}{more}", "correct the policy")
+    found = [
+        Mistake(f"{error.source}: {each.placed_problem}", each.cure[:1].lower() + each.cure[1:].removesuffix("."))
+        for each in error.mistakes[:_MOST_SHOWN]
+    ]
+    if (more := len(error.mistakes) - _MOST_SHOWN) > 0:
+        found.append(Mistake(f"{error.source} has {more} more mistakes", "correct these first"))
+    return invalid_values(found)
 
 
 _DESCRIPTION = Description("the name of a JSON file, or a policy as a mapping")

@@ -6,8 +6,10 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator
 
-from invoke_gateway.settings.descriptions import Description, invalid_value
+from invoke_gateway.settings.descriptions import Description, Mistake, invalid_value, invalid_values
 from invoke_gateway.settings.models.types import MOST, PositiveCount
+from invoke_gateway.settings.paths import join_key
+from invoke_gateway.settings.quantities import compute
 
 _QUALIFIER = re.compile(r"[a-zA-Z0-9_-]{1,128}", re.ASCII)
 _EXAMPLE = '{"7": 2, prod: {version: "7", slots: 5}}'
@@ -38,28 +40,44 @@ def read_provisioned(value: object) -> Mapping[str, ProvisionedSlots]:
     """Reads a mapping by version and alias."""
     if not isinstance(value, Mapping):
         raise invalid_value("is no mapping of versions and aliases to slots", f"write it as {_EXAMPLE}")
-    found = {str(name): _read_slots(str(name), wanted) for name, wanted in value.items()}
+    found: dict[str, ProvisionedSlots] = {}
+    mistakes: list[Mistake] = []
+    for name, wanted in value.items():
+        slots = _read_slots(str(name), wanted)
+        if isinstance(slots, Mistake):
+            mistakes.append(slots._replace(at=join_key((name,))))
+        else:
+            found[str(name)] = slots
     for name, slots in found.items():
         if not _is_version(name) and slots.version in found:
             text = f"is the alias of version {slots.version}, which has provisioned concurrency of its own"
-            raise invalid_value(text, "give it to the version or to the alias, as on AWS", name)
+            mistakes.append(Mistake(text, "give it to the version or to the alias, as on AWS", join_key((name,))))
+    if mistakes:
+        raise invalid_values(mistakes)
     return found
 
 
-def _read_slots(name: str, wanted: object) -> ProvisionedSlots:
+def _read_slots(name: str, wanted: object) -> ProvisionedSlots | Mistake:
     if _QUALIFIER.fullmatch(name) is None:
-        raise invalid_value("is no version and no alias", "name a published version, such as 7, or an alias", name)
+        return Mistake("is no version and no alias", "name a published version, such as 7, or an alias")
     version: str | None = name if _is_version(name) else None
     if isinstance(wanted, Mapping):
         if version is not None or not {"slots"} <= wanted.keys() <= {"slots", "version"}:
-            raise invalid_value("has other keys than slots and version of an alias", f"write it as {_EXAMPLE}", name)
+            return Mistake("has other keys than slots and version of an alias", f"write it as {_EXAMPLE}")
         given = str(wanted.get("version", ""))
         if "version" in wanted and not _is_version(given):
-            raise invalid_value(f"names the version {given}", "give the number of a published version", name)
+            return Mistake(f"names the version {given}", "give the number of a published version")
         version, wanted = given or None, wanted["slots"]
     if isinstance(wanted, bool) or not isinstance(wanted, int) or not 1 <= wanted <= MOST:
-        raise invalid_value("has no number of slots", f"give it a whole number from 1 to {MOST}", name)
+        return Mistake("has no number of slots", _find_cure(wanted))
     return ProvisionedSlots(wanted, version)
+
+
+def _find_cure(wanted: object) -> str:
+    quantity = compute(wanted, "") if isinstance(wanted, str) else None
+    if quantity is not None and isinstance(quantity.value, int) and 1 <= quantity.value <= MOST:
+        return f"write {quantity.value}" + (" without quotes" if str(wanted).strip() == str(quantity.value) else "")
+    return f"give it a whole number from 1 to {MOST}"
 
 
 def _is_version(name: str) -> bool:

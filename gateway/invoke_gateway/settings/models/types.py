@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, Pl
 
 from invoke_gateway.policy.events.destination_url import KINDS_CURE, KINDS_IN_WORDS
 from invoke_gateway.secret_source import FORMS
+from invoke_gateway.settings.cures import find_close
 from invoke_gateway.settings.descriptions import Description, invalid_value
 from invoke_gateway.settings.models.address import Address, read_address
 from invoke_gateway.settings.models.readable_files import (
@@ -49,6 +50,10 @@ def read_outside_source(source: str) -> str:
         return source
     if kind != "command" or not colon:
         cure = "write the slots as a number, cloudwatch, or command:/path/of/a/command"
+        if find_close(kind, ["cloudwatch"]):
+            cure = "did you mean cloudwatch?"
+        elif source.startswith("/"):
+            cure = f"write command:{source}"
         raise invalid_value("is no number of slots, and no source of one", cure)
     try:
         words = shlex.split(command)
@@ -176,7 +181,7 @@ Origins = Annotated[
 SigningCredentialsName = Annotated[
     str,
     Field(strict=True, pattern=r"^(default|env|profile:[^\s:]{1,128})$"),
-    Description("default, env, or profile:NAME"),
+    Description("default, env, or profile:NAME", "write default, env, or profile:NAME"),
 ]
 Region = Annotated[
     str,
@@ -192,16 +197,17 @@ FunctionName = Annotated[
         "leave out ARN, version and alias: all versions of a function share its limits",
     ),
 ]
+_TWELVE_DIGITS = 'write all 12 digits, in quotes: "111122223333"'
 NamedAccount = Annotated[
     str,
     Field(strict=True, pattern=r"^(default|[0-9]{12})$"),
-    Description("`default` or a 12-digit account id in quotes", 'write it as "111122223333"'),
+    Description("`default` or a 12-digit account id in quotes", _TWELVE_DIGITS),
 ]
 AccountId = Annotated[
     str,
     Field(strict=True, pattern=r"^(default|[0-9]{12})$"),
     AfterValidator(refuse_displayed_account),
-    Description("`default` or a 12-digit account id in quotes", 'write it as "111122223333"'),
+    Description("`default` or a 12-digit account id in quotes", _TWELVE_DIGITS),
 ]
 TokenSource = Annotated[
     str,

@@ -1,6 +1,8 @@
 """Reads URLs: of the backend, of stores, of targets, and the origins of web pages."""
 
 import re
+from collections.abc import Collection
+from difflib import get_close_matches
 from urllib.parse import urlsplit
 
 from invoke_gateway.policy.events.destination_url import BadDestinationUrl, parse_destination_url
@@ -12,6 +14,14 @@ _ORIGIN = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([A-Za-z0-9._*-]+|\[[0-9A-Fa-
 
 
 _BARE_HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+_DAMAGED_SCHEME = re.compile(r"([A-Za-z]+(?:\+[a-z]+)?)(?::/|://+|//|/|:)(?=[^/:])", re.ASCII)
+
+
+def _mend_scheme(url: str, schemes: Collection[str]) -> str:
+    """Returns a URL with its scheme written right: http//host and htp://host are http://host. Others are unchanged."""
+    found = _DAMAGED_SCHEME.match(url)
+    close = get_close_matches(found[1].lower(), schemes, n=1, cutoff=0.8) if found is not None else []
+    return f"{close[0]}://{url[found.end() :]}" if found is not None and close else url
 
 
 def read_backend_url(url: str) -> str:
@@ -32,7 +42,10 @@ def read_http_origin(url: str, cure: str = "give an origin such as http://127.0.
     if parts.username is not None or parts.password is not None:
         raise invalid_value("carries a user name or password", "leave them out: requests are forwarded as signed")
     if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_usable or not url.isprintable():
-        if _BARE_HOST.fullmatch(url):
+        mended = _mend_scheme(url, ("http", "https"))
+        if mended != url and _BARE_HOST.fullmatch(mended.partition("://")[2].rstrip("/")):
+            cure = f"write {mended.rstrip('/')}"
+        elif _BARE_HOST.fullmatch(url):
             cure = f"write http://{url}"
         raise invalid_value(f"must be an http or https origin; it is {url!r}", cure)
     if parts.path not in ("", "/") or parts.query or parts.fragment or " " in url:
@@ -55,6 +68,8 @@ def read_origin(origin: str) -> str:
         raise invalid_value("carries a user name or password", cure)
     found = _ORIGIN.fullmatch(origin)
     if found is None or not origin.isascii() or not origin.isprintable():
+        if _BARE_HOST.fullmatch(origin):
+            cure = f"write http://{origin.lower()}, or https:// where the page has it"
         raise invalid_value(f"must be an origin: a scheme, a host, and a port if there is one; it is {origin!r}", cure)
     scheme, host, port, rest = found.groups()
     if "*" in host:
@@ -85,8 +100,12 @@ def read_counters_url(url: str) -> str:
     if "#" in url:
         raise invalid_value("has something after a #", "write a # in a password as %23")
     if scheme == "unix":
-        if not urlsplit(url).path.strip("/"):
+        place = urlsplit(url)
+        if not place.path.strip("/"):
             raise invalid_value("names no socket", "write unix:///run/valkey.sock, with three slashes")
+        if place.hostname:
+            cure = f"write unix:///{url.removeprefix('unix://')}" if "@" not in url else "write three slashes"
+            raise invalid_value("has a host before the path of its socket", cure)
         return url
     if not url.isprintable() or " " in url:
         raise invalid_value("has blanks or characters that cannot be seen", cure)
@@ -109,13 +128,18 @@ def _guess_store(url: str) -> str | None:
     """Returns the URL that was meant by an address or by another scheme. A URL with a password is not repeated."""
     if "@" in url or "#" in url or not url.isprintable():
         return None
-    scheme, _, rest = url.rpartition("://")
+    scheme, _, rest = _mend_scheme(url, (*SCHEMES, *_OTHER_SCHEMES)).rpartition("://")
+    if scheme == "unix":
+        return f"unix:///{rest}"
+    if scheme in SCHEMES:
+        return f"{scheme}://{rest}"
     if rest.startswith("/") and scheme in ("", "file") and rest.endswith(".sock"):
         return f"unix://{rest}"
-    secure = {"valkey": "redis", "valkeys": "rediss", "tcp": "redis", "": "redis"}.get(scheme.lower())
+    secure = _OTHER_SCHEMES.get(scheme.lower()) if scheme else "redis"
     return f"{secure}://{rest}" if secure and _BARE_HOST.fullmatch(rest.partition("/")[0]) else None
 
 
+_OTHER_SCHEMES = {"valkey": "redis", "valkeys": "rediss", "tcp": "redis", "http": "redis", "https": "rediss"}
 _COUNTERS_CURE = "write redis://127.0.0.1:6379/0, rediss://… for TLS, unix:///run/valkey.sock, or the word memory"
 _COUNTERS_CURES = {
     "sentinel": "write redis+sentinel://sentinel1:26379,sentinel2:26379,sentinel3:26379/mymaster/0",
@@ -137,11 +161,15 @@ def read_event_store_url(url: str) -> str:
         except ValueError as error:
             raise invalid_value(f"names no file: {error}", cure) from None
         if not path.startswith("/") or path.endswith("/") or not rest.isprintable():
+            if rest.isprintable() and not rest.startswith("/") and not rest.endswith("/"):
+                cure = f"write sqlite:///{rest} if the file is /{rest}"
             raise invalid_value("does not name a file by its absolute path", cure)
         return url
     if scheme not in _EVENT_SCHEMES or not colon:
         if url.startswith("/") and url.isprintable() and not url.endswith("/"):
             cure = f"write unix://{url}" if url.endswith(".sock") else f"write sqlite://{url}"
+        elif (mended := _mend_scheme(url, ("sqlite",))) != url and url.isprintable():
+            cure = f"write sqlite:///{mended.partition('://')[2]}"
         elif (meant := _guess_store(url)) is not None:
             cure = f"write {meant}"
         raise invalid_value("must begin with sqlite:///, redis://, rediss://, redis+sentinel:// or unix://", cure)
@@ -152,6 +180,8 @@ def read_control_store_url(url: str) -> str:
     """Accepts the URL of a file, by its absolute path, for what Lambda's concurrency operations have set."""
     cure = "write file:///var/lib/invoke-gateway/control.json"
     if not url.startswith("file:///"):
+        if url.startswith("/") and url.isprintable():
+            cure = f"write file://{url}"
         raise invalid_value("must begin with file:///", cure)
     path = url.removeprefix("file://")
     if path.endswith("/") or not path.isprintable() or any(mark in path for mark in "?#"):

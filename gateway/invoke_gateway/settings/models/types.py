@@ -1,13 +1,13 @@
 """Defines the type, the bounds and the description of each single value."""
 
 import shlex
+from difflib import get_close_matches
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, PlainValidator
 
 from invoke_gateway.policy.events.destination_url import KINDS_CURE, KINDS_IN_WORDS
 from invoke_gateway.secret_source import FORMS
-from invoke_gateway.settings.cures import find_close
 from invoke_gateway.settings.descriptions import Description, invalid_value
 from invoke_gateway.settings.models.address import Address, read_address
 from invoke_gateway.settings.models.readable_files import (
@@ -50,7 +50,7 @@ def read_outside_source(source: str) -> str:
         return source
     if kind != "command" or not colon:
         cure = "write the slots as a number, cloudwatch, or command:/path/of/a/command"
-        if find_close(kind, ["cloudwatch"]):
+        if get_close_matches(source.lower(), ["cloudwatch"]):
             cure = "did you mean cloudwatch?"
         elif source.startswith("/"):
             cure = f"write command:{source}"

@@ -190,7 +190,13 @@ INNER: dict[str, tuple[str, ...]] = {
     "queue.sqlite": ("policy.os_text", "queue.base", "queue.clock", "queue.event"),
     "queue.scheduling": ("policy", "queue.base", "queue.event", "queue.origin"),
     "settings.files": ("policy.payloads", "settings.paths", "settings.problems"),
-    "settings.models": ("secret_source", "policy", "settings.descriptions", "settings.merge"),
+    "settings.models": (
+        "secret_source",
+        "policy",
+        "settings.descriptions",
+        "settings.merge",
+        "settings.quantities",
+    ),
     "telemetry.logs": (
         "asgi",
         "exchange",

@@ -24,25 +24,25 @@ class Description:
     unit: Unit = ""
 
 
-class Mistake(NamedTuple):
+class ValueMistake(NamedTuple):
     """Describes what is wrong with a value.
 
     message: the problem
     cure: the action
-    at: the key below the validated one that has the problem, if any
+    at: the path below the validated value that has the problem
     """
 
     message: str
     cure: str
-    at: str = ""
+    at: tuple[str, ...] = ()
 
 
-def invalid_value(message: str, cure: str, at: str = "") -> PydanticCustomError:
+def invalid_value(message: str, cure: str) -> PydanticCustomError:
     """Returns the error that a validator raises about one mistake."""
-    return invalid_values([Mistake(message, cure, at)])
+    return invalid_values([ValueMistake(message, cure)])
 
 
-def invalid_values(mistakes: Sequence[Mistake]) -> PydanticCustomError:
+def invalid_values(mistakes: Sequence[ValueMistake]) -> PydanticCustomError:
     """Returns the error that a validator raises about all mistakes in a value."""
     text = "; ".join(mistake.message for mistake in mistakes)
     return PydanticCustomError(INVALID_VALUE, "{text}", {"text": text, "mistakes": mistakes})

@@ -111,7 +111,7 @@ def _explain_item(item: ErrorDetails, model: type, merged: "Merged") -> Iterator
         yield _explain_one(item, path, model, merged)
         return
     for message, cure, at in item["ctx"]["mistakes"]:
-        below = (*path, *split_key(at))
+        below = (*path, *at)
         yield Problem(join_key(below), merged.source_of(below), message, cure, is_at_key=False)
 
 

@@ -14,7 +14,7 @@ from pydantic import PlainValidator
 
 from invoke_gateway.policy.permissions.document import PolicyKind, parse_policy
 from invoke_gateway.policy.permissions.mistakes import BadPolicy
-from invoke_gateway.settings.descriptions import Description, Mistake, invalid_value, invalid_values
+from invoke_gateway.settings.descriptions import Description, ValueMistake, invalid_value, invalid_values
 
 _LARGEST_FILE = 1_048_576  # bytes; AWS's largest policy has 20480
 _MOST_SHOWN = 20
@@ -89,11 +89,11 @@ def _write_text(value: dict[str, Any]) -> str:
 
 def _explain(error: BadPolicy) -> Exception:
     found = [
-        Mistake(f"{error.source}: {each.placed_problem}", each.cure[:1].lower() + each.cure[1:].removesuffix("."))
+        ValueMistake(f"{error.source}: {each.placed_problem}", each.cure[:1].lower() + each.cure[1:].removesuffix("."))
         for each in error.mistakes[:_MOST_SHOWN]
     ]
     if (more := len(error.mistakes) - _MOST_SHOWN) > 0:
-        found.append(Mistake(f"{error.source} has {more} more mistakes", "correct these first"))
+        found.append(ValueMistake(f"{error.source} has {more} more mistakes", "correct these first"))
     return invalid_values(found)
 
 

@@ -6,9 +6,8 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator
 
-from invoke_gateway.settings.descriptions import Description, Mistake, invalid_value, invalid_values
+from invoke_gateway.settings.descriptions import Description, ValueMistake, invalid_value, invalid_values
 from invoke_gateway.settings.models.types import MOST, PositiveCount
-from invoke_gateway.settings.paths import join_key
 from invoke_gateway.settings.quantities import compute
 
 _QUALIFIER = re.compile(r"[a-zA-Z0-9_-]{1,128}", re.ASCII)
@@ -41,35 +40,35 @@ def read_provisioned(value: object) -> Mapping[str, ProvisionedSlots]:
     if not isinstance(value, Mapping):
         raise invalid_value("is no mapping of versions and aliases to slots", f"write it as {_EXAMPLE}")
     found: dict[str, ProvisionedSlots] = {}
-    mistakes: list[Mistake] = []
+    mistakes: list[ValueMistake] = []
     for name, wanted in value.items():
         slots = _read_slots(str(name), wanted)
-        if isinstance(slots, Mistake):
-            mistakes.append(slots._replace(at=join_key((name,))))
+        if isinstance(slots, ValueMistake):
+            mistakes.append(slots._replace(at=(str(name),)))
         else:
             found[str(name)] = slots
     for name, slots in found.items():
         if not _is_version(name) and slots.version in found:
             text = f"is the alias of version {slots.version}, which has provisioned concurrency of its own"
-            mistakes.append(Mistake(text, "give it to the version or to the alias, as on AWS", join_key((name,))))
+            mistakes.append(ValueMistake(text, "give it to the version or to the alias, as on AWS", (name,)))
     if mistakes:
         raise invalid_values(mistakes)
     return found
 
 
-def _read_slots(name: str, wanted: object) -> ProvisionedSlots | Mistake:
+def _read_slots(name: str, wanted: object) -> ProvisionedSlots | ValueMistake:
     if _QUALIFIER.fullmatch(name) is None:
-        return Mistake("is no version and no alias", "name a published version, such as 7, or an alias")
+        return ValueMistake("is no version and no alias", "name a published version, such as 7, or an alias")
     version: str | None = name if _is_version(name) else None
     if isinstance(wanted, Mapping):
         if version is not None or not {"slots"} <= wanted.keys() <= {"slots", "version"}:
-            return Mistake("has other keys than slots and version of an alias", f"write it as {_EXAMPLE}")
+            return ValueMistake("has other keys than slots and version of an alias", f"write it as {_EXAMPLE}")
         given = str(wanted.get("version", ""))
         if "version" in wanted and not _is_version(given):
-            return Mistake(f"names the version {given}", "give the number of a published version")
+            return ValueMistake(f"names the version {given}", "give the number of a published version")
         version, wanted = given or None, wanted["slots"]
     if isinstance(wanted, bool) or not isinstance(wanted, int) or not 1 <= wanted <= MOST:
-        return Mistake("has no number of slots", _find_cure(wanted))
+        return ValueMistake("has no number of slots", _find_cure(wanted))
     return ProvisionedSlots(wanted, version)
 
 

@@ -60,5 +60,6 @@ def make_forward(
         own_host=own_host,
         host=own_host if settings.backend.host_header == "backend" or settings.signing is not None else None,
         function_path=settings.backend.function_path,
+        takes_messages=True if settings.signing is not None else None,  # the stage that signs writes them
         function_errors=function_errors if function_errors.reads_every_body else None,
     )

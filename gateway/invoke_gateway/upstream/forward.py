@@ -48,6 +48,7 @@ class Forward:
     own_host: the backend's Host header, for requests that have none
     host: replaces the client's Host; None: the client's Host is kept
     function_path: replaces the name of the function in the path
+    takes_messages: a message in the scope is as the backend gets it; None: so without `host` and `function_path`
     function_errors: finds errors that only a body reports; None: only a header reports them
     """
 
@@ -61,6 +62,7 @@ class Forward:
         own_host: str,
         host: str | None = None,
         function_path: str | None = None,
+        takes_messages: bool | None = None,
         function_errors: FunctionErrors | None = None,
     ) -> None:
         self._pool = pool
@@ -70,7 +72,8 @@ class Forward:
         self._own_host = own_host.encode("ascii")
         self._host = host.encode("ascii") if host else None
         self._function_path = function_path.encode("ascii") if function_path else None
-        self._is_transparent = host is None and function_path is None
+        is_transparent = host is None and function_path is None
+        self._takes_messages = is_transparent if takes_messages is None else takes_messages
         self._function_errors = function_errors
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
@@ -204,7 +207,7 @@ class Forward:
         assert exchange.plan is not None  # it has an invocation, or it would be passed through
         function = exchange.plan.function_counter
         traced = None
-        if message is not None and self._is_transparent and is_end_to_end(headers):
+        if message is not None and self._takes_messages and is_end_to_end(headers):
             traced = self._lineage.write(message, headers.get(TRACE_HEADER), function)
         if traced is not None:
             exchange.is_dispatched = True

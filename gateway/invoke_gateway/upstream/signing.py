@@ -22,6 +22,7 @@ from ..policy.identity.request_signer import RequestSigner, drop_signature, keep
 from ..policy.identity.signature_refusals import IdentityRefusal, find_identity_refusal
 from ..refusals import Refusal
 from .headers import NOT_DROPPABLE, find_listed, is_persistence
+from .signed_messages import SignedMessages
 
 _LONG_BODY = 262_144  # bytes; SHA-256 of a longer body takes more than 0.1 ms, so a thread does it
 _LONGEST_REFUSAL = 65_536  # bytes of an error that are read; a longer one passes as it comes
@@ -57,14 +58,19 @@ class SignRequests:
         self._signers = signers
         self._buffers = buffers
         self._now = now
-        self._second = -1
+        self._messages: SignedMessages | None = None
+        self._second = self._next_second = 0
         self._date = b""
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         exchange: Exchange = scope[EXCHANGE]
-        if exchange.invocation is None and _has_body(exchange):
-            return self._send_whole(exchange, scope, receive, send)
-        return self._send_signed(exchange, scope, exchange.body, receive, send)
+        body = exchange.body
+        if exchange.invocation is None:
+            if _has_body(exchange):
+                return self._send_whole(exchange, scope, receive, send)
+        elif len(body) > _LONG_BODY:
+            return self._send_long(exchange, scope, body, receive, send)
+        return self._send_signed(exchange, scope, body, receive, send)
 
     async def _send_whole(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         """Reads the body of a request that is no invocation, and sends the request."""
@@ -77,35 +83,51 @@ class SignRequests:
             exchange.content_length = len(body)
             exchange.headers.pop(b"transfer-encoding", None)
             exchange.body_is_read = False  # until `forward` has taken it
-            await self._send_signed(exchange, scope, body, reading.replay, send)
+            if len(body) > _LONG_BODY:
+                await self._send_long(exchange, scope, body, reading.replay, send)
+            else:
+                await self._send_signed(exchange, scope, body, reading.replay, send)
         finally:
             exchange.body_is_read = exchange.body_is_read or reading.is_whole
             reading.release()
 
-    async def _send_signed(self, exchange: Exchange, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
-        if len(body) > _LONG_BODY:
-            payload_hash = (await asyncio.to_thread(sha256, body)).hexdigest().encode()
+    async def _send_long(self, exchange: Exchange, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
+        payload_hash = (await asyncio.to_thread(sha256, body)).hexdigest().encode()
+        del body
+        signer, date = self._find_signer()
+        self._sign(signer, date, exchange, scope, payload_hash)
+        await self.app(scope, receive, _Reply(send, exchange, self._signers).send)
+
+    def _send_signed(
+        self, exchange: Exchange, scope: Scope, body: bytes, receive: Receive, send: Send
+    ) -> Awaitable[None]:
+        signer, date = self._find_signer()
+        headers = exchange.headers
+        written = None
+        if MESSAGE in scope and body and len(headers) == len(scope["headers"]):
+            messages = self._messages
+            if messages is None or messages.signer is not signer:
+                messages = self._messages = SignedMessages(signer)
+            written = messages.write(scope["raw_path"], scope["query_string"], headers, body, date)
+        if written is not None:
+            scope[MESSAGE] = written  # in place of the client's, which came in one piece
+            headers.pop(b"connection", None)
         else:
             payload_hash = sha256(body).hexdigest().encode() if body else EMPTY_HASH
-        del body
-        self._sign(exchange, scope, payload_hash)
-        reply = _Reply(send)
-        await self.app(scope, receive, reply.send)
-        refusal = await reply.finish() if reply.is_held else None
-        if refusal is not None:
-            self._signers.record_refusal(refusal)
-            exchange.status = 0  # the client has not got any of it
-            raise IdentityRefused(f"{refusal.status} {refusal.code}".rstrip())
-        if self._signers.is_refused and exchange.status < 400:
-            self._signers.record_success()
+            self._sign(signer, date, exchange, scope, payload_hash)
+        return self.app(scope, receive, _Reply(send, exchange, self._signers).send)
 
-    def _sign(self, exchange: Exchange, scope: Scope, payload_hash: bytes) -> None:
-        """Replaces the client's signature in the scope."""
+    def _find_signer(self) -> tuple[RequestSigner, bytes]:
+        """Returns the signer, and the time of its signature. Raises `NoCredentials`."""
         now = self._now()
-        signer = self._signers.find(now)
-        if int(now) != self._second:
+        if not self._second <= now < self._next_second:
             self._second = int(now)
+            self._next_second = self._second + 1
             self._date = strftime("%Y%m%dT%H%M%SZ", gmtime(now)).encode()
+        return self._signers.find(now), self._date
+
+    def _sign(self, signer: RequestSigner, date: bytes, exchange: Exchange, scope: Scope, payload_hash: bytes) -> None:
+        """Replaces the client's signature in the scope."""
         scope.pop(MESSAGE, None)
         query = scope["query_string"] = drop_signature(scope["query_string"])
         headers = keep_own_headers(scope["headers"])
@@ -115,7 +137,7 @@ class SignRequests:
             listed = find_listed(connection) - NOT_DROPPABLE
             headers = [header for header in headers if header[0] not in listed]
         method = scope["method"].encode("ascii")
-        added = signer.sign(method, scope["raw_path"], query, headers, payload_hash, self._date)
+        added = signer.sign(method, scope["raw_path"], query, headers, payload_hash, date)
         scope["headers"] = headers + added
 
 
@@ -176,36 +198,47 @@ class _WholeBody:
 class _Reply:
     """Passes a response on. An error of the client's kind is held until it is known to be about the client."""
 
-    def __init__(self, send: Send) -> None:
+    __slots__ = ("_exchange", "_held", "_send", "_signers", "_size")
+
+    def __init__(self, send: Send, exchange: Exchange, signers: SignerSource) -> None:
         self._send = send
-        self._held: list[Message] = []
+        self._exchange = exchange
+        self._signers = signers
+        self._held: list[Message] | None = None
         self._size = 0
 
     def send(self, message: Message) -> Awaitable[None]:
+        if self._held is not None:
+            return self._hold(self._held, message)
         if message["type"] == "http.response.start":
-            if 400 <= message["status"] < 500:
-                self._held.append(message)
+            status = message["status"]
+            if 400 <= status < 500:
+                self._held = [message]
                 return DONE
-        elif self._held:
-            self._held.append(message)
-            self._size += len(message.get("body", b""))
-            return self._pass_on() if self._size > _LONGEST_REFUSAL else DONE
+            if self._signers.is_refused and status < 400:
+                self._signers.record_success()
         return self._send(message)
 
-    async def _pass_on(self) -> None:
-        held, self._held = self._held, []
+    def _hold(self, held: list[Message], message: Message) -> Awaitable[None]:
+        held.append(message)
+        self._size += len(message.get("body", b""))
+        if self._size > _LONGEST_REFUSAL:
+            return self._pass_on(held)
+        return DONE if message.get("more_body", False) else self._finish(held)
+
+    async def _pass_on(self, held: list[Message]) -> None:
+        self._held = None
         for message in held:
             await self._send(message)
 
-    @property
-    def is_held(self) -> bool:
-        return bool(self._held)
-
-    async def finish(self) -> IdentityRefusal | None:
-        """Returns the refusal of the gateway's identity in a held response; None after it has been passed on."""
-        start, *pieces = self._held
+    async def _finish(self, held: list[Message]) -> None:
+        """Passes a whole response on. Raises `IdentityRefused` if it refuses the gateway's identity."""
+        start, *pieces = held
         body = b"".join(piece.get("body", b"") for piece in pieces)
         refusal = find_identity_refusal(start["status"], dict(start["headers"]), body)
         if refusal is None:
-            await self._pass_on()
-        return refusal
+            await self._pass_on(held)
+            return
+        self._signers.record_refusal(refusal)
+        self._exchange.status = 0  # the client has not got any of it
+        raise IdentityRefused(f"{refusal.status} {refusal.code}".rstrip())

@@ -54,11 +54,14 @@ class SigningCredentials(NamedTuple):
         return f"<SigningCredentials {self.access_key_id[:4]}… expires_at={self.expires_at}>"
 
 
-Headers = list[tuple[bytes, bytes]]
-_Request = tuple[bytes, bytes, bytes, tuple[tuple[bytes, bytes], ...]]
+Header = tuple[bytes, bytes]
+Headers = list[Header]
+_Request = tuple[bytes, bytes, bytes, tuple[Header, ...]]
 _Parts = tuple[bytes, bytes, bytes]
 
-_DATE = b"\0"  # stands for the date; no header and no canonical path has it
+DATE_GAP = b"\0"
+"""Stands for the date in a text; no header and no canonical path has it."""
+
 _MOST_KNOWN = 4096  # requests of different kinds whose parts are kept
 _LONGEST_KNOWN = 2048  # bytes of a canonical request; a longer one has a client context, which differs each time
 
@@ -95,7 +98,6 @@ class RequestSigner:
     __slots__ = (
         "_credential",
         "_day",
-        "_host",
         "_known",
         "_pads",
         "_region",
@@ -103,11 +105,12 @@ class RequestSigner:
         "_service",
         "_token",
         "credentials",
+        "host",
     )
 
     def __init__(self, credentials: SigningCredentials, *, host: bytes, region: str, service: str = "lambda") -> None:
         self.credentials = credentials
-        self._host = host
+        self.host = host
         self._region = region
         self._service = service
         self._token = credentials.token.encode() if credentials.token is not None else None
@@ -131,23 +134,54 @@ class RequestSigner:
         request = (method, path, query, tuple([header for header in headers if header[0] in INVOKE_HEADERS]))
         before, after, start = self._known.get(request) or self._prepare(request)
         signature = make_signature(self._pads, date, self._scope, b"".join((before, date, after, payload_hash)))
-        added = [(b"x-amz-date", date), (b"authorization", start + signature)]
+        return self.list_added(date, start + signature)
+
+    def list_added(self, date: bytes, authorization: bytes) -> Headers:
+        """Returns the headers that are added to a request."""
+        added = [(b"x-amz-date", date), (b"authorization", authorization)]
         if self._token is not None:
             added.append((b"x-amz-security-token", self._token))
         return added
 
-    def _prepare(self, request: _Request) -> _Parts:
-        """Returns the parts of a canonical request before and behind its date, and the start of its Authorization."""
-        method, path, query, headers = request
-        signed = {b"host": self._host, b"x-amz-date": _DATE}
+    def use_date(self, date: bytes) -> Pads:
+        """Returns the two hashes with which every signature of a date begins, behind whose first one the hash of the
+        canonical request follows."""
+        if date[:8] != self._day:
+            self._use_day(date[:8])
+        assert self._pads is not None  # the day has set them
+        inner = self._pads[0].copy()
+        inner.update(b"%b\n%b\n%b\n" % (ALGORITHM, date, self._scope))
+        return inner, self._pads[1]
+
+    def start_authorization(self, names: bytes) -> bytes:
+        """Returns an Authorization header of the present day up to the signature.
+
+        names: of the signed headers, in one text
+        """
+        return b"%b Credential=%b, SignedHeaders=%b, Signature=" % (ALGORITHM, self._credential, names)
+
+    def write_canonical(
+        self, method: bytes, path: bytes, query: bytes, headers: Iterable[Header]
+    ) -> tuple[bytes, bytes]:
+        """Returns the canonical request up to the hash, with `DATE_GAP` for the date, and the names of the signed
+        headers in one text.
+
+        headers: those of the client that are signed
+        """
+        signed = {b"host": self.host, b"x-amz-date": DATE_GAP}
         if self._token is not None:
             signed[b"x-amz-security-token"] = self._token
         for name, value in headers:  # lines of one name are one list (RFC 9110, 5.3)
             value = canonical_value(value)
             signed[name] = b"%b,%b" % (signed[name], value) if name in signed else value
-        canonical, names = canonical_request(method, path, query, sorted(signed.items()), b"")
-        before, _, after = canonical.partition(_DATE)
-        parts = before, after, b"%b Credential=%b, SignedHeaders=%b, Signature=" % (ALGORITHM, self._credential, names)
+        return canonical_request(method, path, query, sorted(signed.items()), b"")
+
+    def _prepare(self, request: _Request) -> _Parts:
+        """Returns the parts of a canonical request before and behind its date, and the start of its Authorization."""
+        method, path, query, headers = request
+        canonical, names = self.write_canonical(method, path, query, headers)
+        before, _, after = canonical.partition(DATE_GAP)
+        parts = before, after, self.start_authorization(names)
         if len(canonical) <= _LONGEST_KNOWN:
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
@@ -163,4 +197,4 @@ class RequestSigner:
         self._known.clear()
 
     def __repr__(self) -> str:
-        return f"<RequestSigner {self._host.decode()} {self._region} {self.credentials!r}>"
+        return f"<RequestSigner {self.host.decode()} {self._region} {self.credentials!r}>"

@@ -101,7 +101,10 @@ class Gateway:
         self.holds = Holds(self.counters, limits=lambda: self.tables.limits, prefix=f"{worker}-" if worker else "")
         self.last_refusals = LastRefusals(self.counters, holds=self.holds.by_counter)
         self._recorder = ExchangeRecorder(
-            self.totals, self.last_refusals, has_access_log=settings.access_log is not None
+            self.totals,
+            self.last_refusals,
+            has_access_log=settings.access_log is not None,
+            names_callers=settings.signatures == "verify",
         )
 
         function_errors = make_function_errors(settings)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from tests.support.signing import ARN, KEY_ID, SECRET, sign
 from tests.support.sockets import Gateway, gateway, invoke
 
 SECRETS = (
@@ -92,6 +94,30 @@ def test_a_function_error_a_fault_and_a_client_that_left_are_marked(caplog: pyte
         assert send_and_read(served, caplog, invoke("fails"))["function_error"] is True
         line = send_and_read(served, caplog, invoke("broken"))
         assert (line["status"], line["fault"], line["error"]) == (500, "reset", "ServiceException")
+
+
+def test_with_verified_signatures_a_line_names_the_caller_or_the_one_that_is_claimed(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALICE_SECRET", SECRET)
+    settings = {"signatures": "verify", "callers": {KEY_ID: {"secret": "env:ALICE_SECRET", "arn": ARN}}}
+    with gateway(access_log="-", **settings) as served, caplog.at_level(logging.INFO, "invoke_gateway.access"):
+
+        def named(data: bytes) -> tuple[int, str | None, str | None]:
+            line = send_and_read(served, caplog, data)
+            return line["status"], line.get("caller"), line.get("claimed_access_key_id")
+
+        now = datetime.now(UTC)
+        assert named(sign(at=now).to_bytes()) == (200, ARN, None)
+        assert named(sign(at=now, secret="wrong").to_bytes()) == (403, None, KEY_ID)
+        assert named(sign(at=now, key_id="AKIAUNKNOWN").to_bytes()) == (403, None, "AKIAUNKNOWN")
+        assert named(sign(at=now, key_id="AKIAUNKNOWN", expires=60).to_bytes()) == (403, None, "AKIAUNKNOWN")
+        assert named(invoke("echo")) == (403, None, None)
+        for odd in ("A" * 129, 'AKIA"quoted', "AKIA\xe9"):
+            header = f"Authorization: AWS4-HMAC-SHA256 Credential={odd}/20260131/us-east-1/lambda/aws4_request"
+            assert named(invoke("echo", b"{}", header))[1:] == (None, None)
+        two = "AWS4-HMAC-SHA256 Credential=AKIAONE/x, Credential=AKIATWO/x"
+        assert named(invoke("echo", b"{}", f"Authorization: {two}"))[1:] == (None, None)
 
 
 def test_a_line_is_one_line_whatever_the_path_is(caplog: pytest.LogCaptureFixture) -> None:

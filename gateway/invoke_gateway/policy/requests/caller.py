@@ -26,6 +26,7 @@ _MAY_NAME = re.compile(rb"credential|accesskeyid|%", re.IGNORECASE)
 _SEPARATORS = re.compile(r"[&;]")
 _LONGEST_ID = 128
 _MOST_DECODINGS = 3
+_WELL_FORMED = re.compile(r"\w{1,128}", re.ASCII)
 
 
 def parse_caller(authorization: bytes | None, credentials: Mapping[str, str], query: bytes = b"") -> Caller | None:
@@ -47,6 +48,15 @@ def parse_caller(authorization: bytes | None, credentials: Mapping[str, str], qu
     if account is None and _ACCOUNT_ID.fullmatch(access_key_id):
         account = access_key_id
     return Caller(access_key_id, account)
+
+
+def find_claimed_id(authorization: bytes | None, query: bytes) -> str | None:
+    """Returns the access key id that a request names, as a log may show it; None if it names none, two, or one that
+    has other characters than those of access keys."""
+    claimed = parse_caller(authorization, {}, query)
+    if claimed is None or claimed.access_key_id is None or _WELL_FORMED.fullmatch(claimed.access_key_id) is None:
+        return None
+    return claimed.access_key_id
 
 
 def find_in_query(query: bytes) -> list[str]:

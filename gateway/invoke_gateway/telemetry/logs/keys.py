@@ -102,6 +102,9 @@ ACCESS = {
     "client": "address of the client",
     "method": "HTTP method",
     "status": "status of the response; 0: none was sent",
+    "caller": "ARN of the caller, with `signatures: verify`, where its signature is valid",
+    "claimed_access_key_id": "access key id in a request without a valid signature, with `signatures: verify`; it "
+    "proves nothing. An id with other characters than letters, digits and `_`, or with more than 128, is left out",
     "path": "path, where the request is no invocation",
     "operation": "`Invoke`, `InvokeAsync` or `InvokeWithResponseStream`",
     "function": "name of the function",

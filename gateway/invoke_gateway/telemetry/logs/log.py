@@ -13,6 +13,7 @@ from ...asgi import ATTEMPT, INJECTED, Attempt, Scope
 from ...exchange import MOST_SHOWN, Exchange
 from ...invocation import InvocationType
 from ...policy.os_text import printable
+from ...policy.requests.caller import find_claimed_id
 from .access_file import LogFile, is_same_file
 from .line_format import AccessFormatter, JsonFormatter, TextFormatter, Timestamps, encode_line
 from .line_writer import LineHandler, LineWriter
@@ -162,8 +163,11 @@ def _log_thread_end(ended: threading.ExceptHookArgs) -> None:
     log.error("the thread %s has failed", name, exc_info=ended.exc_value)
 
 
-def write_access_line(exchange: Exchange, scope: Scope) -> None:
-    """Writes one JSON object: the caller, the function and the outcome. Durations in seconds, size in bytes."""
+def write_access_line(exchange: Exchange, scope: Scope, *, names_callers: bool = False) -> None:
+    """Writes one JSON object: the client, the function and the outcome. Durations in seconds, size in bytes.
+
+    names_callers: signatures are verified, so the line names the caller, or else the access key that is claimed
+    """
     line: dict[str, Any] = {
         "time": _process_log.times.write(time()),
         "logger": access.name,
@@ -173,6 +177,11 @@ def write_access_line(exchange: Exchange, scope: Scope) -> None:
         "method": scope["method"],
         "status": exchange.status,
     }
+    if names_callers:
+        arn = line["caller"] = exchange.caller.arn
+        if arn is None:
+            claimed = find_claimed_id(exchange.headers.get(b"authorization"), scope["query_string"])
+            line["claimed_access_key_id"] = claimed
     invocation = exchange.invocation
     if invocation is None:
         line["path"] = scope["path"]

@@ -43,6 +43,14 @@ def test_functions_that_may_loop_are_in_the_table_and_equal_limits_are_one_objec
     assert limits.plan("g1").lanes == limits.plan("f1").lanes == limits.plan("unnamed").lanes
 
 
+@pytest.mark.parametrize(
+    ("setting", "source"), [(0, None), (2, "2"), ("cloudwatch", "cloudwatch"), ("command:cat a --b", "command")]
+)
+def test_the_table_has_the_source_of_outside_concurrency(setting: int | str, source: str | None) -> None:
+    account = {"concurrent_executions": 200, "outside_concurrency": setting}
+    assert make_gateway(accounts={"default": account}).tables.limits.default.outside_source == source
+
+
 def test_a_reload_replaces_limits_and_quotas_and_leaves_everything_else() -> None:
     gateway = make_gateway()
     gateway.tables = make_tables(

@@ -135,6 +135,14 @@ def test_a_preflight_needs_no_signature(verified: Gateway) -> None:
     assert send(verified, "\r\n".join([*lines, "", ""]).encode()).status == 204
 
 
+def test_without_origins_in_the_settings_a_preflight_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALICE_SECRET", SECRET)
+    lines = [f"OPTIONS {PATH} HTTP/1.1", "Host: gateway", "Origin: http://page", "Access-Control-Request-Method: POST"]
+    with gateway(signatures="verify", callers={KEY_ID: CALLERS[KEY_ID]}) as started:
+        answer = send(started, "\r\n".join([*lines, "", ""]).encode())
+    assert refusal_of(answer)[:2] == (403, "MissingAuthenticationTokenException")
+
+
 # ---- accounts --------------------------------------------------------------------------------------------------
 
 

@@ -264,6 +264,7 @@ def _make_account(
         control_revision=control_revision,
         callers=callers,
         outside_concurrency=fixed if isinstance(fixed, int) else outside,
+        outside_source=settings.outside_source,
     )
 
 

@@ -101,6 +101,8 @@ class AccountLimits:
     control_revision: the revision of the shared control state that these limits contain
     callers: the callers that the settings name, with their limits; None where they name none
     outside_concurrency: slots that callers beside the gateway use, which are no part of the unreserved pool
+    outside_source: the origin of these slots, which gateways on one store compare: a fixed number, `cloudwatch` or
+        `command`; None: there are none
     """
 
     __slots__ = (
@@ -119,6 +121,7 @@ class AccountLimits:
         "control_revision",
         "functions",
         "outside_concurrency",
+        "outside_source",
         "pool_counter",
         "provisioned",
         "provisioned_by_backend",
@@ -152,6 +155,7 @@ class AccountLimits:
         control_revision: str = "",
         callers: Mapping[str, CallerLimits] | None = None,
         outside_concurrency: int = 0,
+        outside_source: str | None = None,
     ) -> None:
         self.account = account
         self.set_by_api = set_by_api
@@ -162,6 +166,7 @@ class AccountLimits:
         self.successor: Limits | None = None
         self.control_revision = control_revision
         self.outside_concurrency = outside_concurrency
+        self.outside_source = outside_source
         self.concurrent_executions = concurrent_executions
         self.functions: Mapping[str, FunctionLimits] = functions or {}
         self.requests_per_second = requests_per_second

@@ -40,3 +40,17 @@ def test_a_gateway_that_never_reads_the_change_is_a_mismatch() -> None:
     found = [digest.compare("a", "g-2", other) for _ in range(4)]
     assert [text is not None for text in found] == [False, False, True, False]
     assert digest.differ
+
+
+def test_another_source_of_outside_concurrency_is_a_mismatch_and_another_reading_is_none() -> None:
+    def outside(slots: int, source: str | None) -> AccountLimits:
+        return AccountLimits("a", 10, outside_concurrency=slots, outside_source=source)
+
+    digest = LimitsDigest(lambda: Limits(outside(2, "2")))
+    for other in (outside(3, "3"), outside(2, "cloudwatch"), outside(0, None)):
+        assert "outside_concurrency 2" in (digest.compare("a", "g-2", describe_limits(other)) or "")
+        assert digest.compare("a", "", "") is None
+    assert digest.compare("a", "g-2", describe_limits(outside(2, "2"))) is None
+    polled = LimitsDigest(lambda: Limits(outside(2, "cloudwatch")))
+    assert polled.compare("a", "g-2", describe_limits(outside(7, "cloudwatch"))) is None
+    assert "outside" not in describe_limits(outside(0, None))

@@ -34,6 +34,8 @@ def describe_limits(limits: AccountLimits) -> str:
     ]
     if limits.callers is not None and limits.callers.has_limits:
         parts.append(_describe_callers(limits.callers))
+    if limits.outside_source is not None:
+        parts.append(f"outside_concurrency {limits.outside_source}")
     if limits.control_revision:
         parts.append(f"{_REVISION}{limits.control_revision}")
     return ", ".join(parts)

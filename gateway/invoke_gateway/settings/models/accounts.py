@@ -116,6 +116,15 @@ class Account(Model):
         )
 
     @property
+    def outside_source(self) -> str | None:
+        """Returns what gateways with the same counters must have in common: a fixed number, `cloudwatch` or `command`.
+        What each of them reads may differ for moments, and their commands may be in different places."""
+        setting = self.outside_concurrency
+        if isinstance(setting, str):
+            return setting.partition(":")[0]
+        return str(setting) if setting else None
+
+    @property
     def unreserved(self) -> int:
         """Returns the slots that functions without a reservation share, beside those that callers are said to use past
         the gateway; each call sums over the functions. Negative where more is claimed than there is."""

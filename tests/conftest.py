@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from tests.support import lateness
+from tests.support import forking, lateness
 from tests.support.sockets import Backend, backend
 from tests.support.tools import pytest_runtest_makereport, pytest_terminal_summary
 
@@ -22,6 +22,10 @@ settings.load_profile("shared machine")
 def pytest_configure(config: pytest.Config) -> None:
     lateness.is_judged = "lateness" in config.option.markexpr
     catch_ignored_signals()
+
+
+def pytest_unconfigure() -> None:
+    forking.servers.close()
 
 
 @pytest.hookimpl(optionalhook=True)

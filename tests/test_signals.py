@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.support.processes import wait_until
-from tests.support.served import Served, served
+from tests.support.served import EXECUTED, Served, served
 from tests.support.sockets import LOOPBACK, fetch
 from tests.support.stores import Store, running_store
 
@@ -73,7 +73,7 @@ def test_a_signal_that_means_nothing_ends_nothing(number: signal.Signals, tmp_pa
 
 def test_signals_from_the_first_moment_to_the_last_end_nothing_early(tmp_path: Path) -> None:
     """SIGUSR1 and SIGHUP come all the time: at the start, while it serves, while it drains and ends."""
-    with served(tmp_path) as gateway:
+    with served(tmp_path, prefix=EXECUTED) as gateway:
         wait_until(lambda: is_caught(gateway.process.pid), "its handlers are there", timeout=60)
 
         def pester() -> None:
@@ -103,7 +103,7 @@ def is_caught(pid: int) -> bool:
 
 
 def test_a_hang_up_during_the_start_is_a_reload(tmp_path: Path) -> None:
-    with served(tmp_path) as gateway:
+    with served(tmp_path, prefix=EXECUTED) as gateway:
         wait_until(lambda: is_caught(gateway.process.pid), "its handlers are there", timeout=60)
         gateway.process.send_signal(signal.SIGHUP)
         gateway.until_up()

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from . import forking
+
 LOOPBACK = "127.0.0.1"
 # Below Linux's range for outgoing connections: none of those can take the port between our look and its use.
 PORTS = range(20_000, 30_000)
@@ -93,7 +95,7 @@ class RunningProcess:
         self.name = Path(arguments[0]).name
         self.log = log
         with log.open("wb") as output:
-            self._process = subprocess.Popen(
+            self._process = forking.Popen(
                 arguments,
                 cwd=cwd,
                 env=dict(environment),
@@ -157,7 +159,7 @@ def bare_environment(home: Path) -> dict[str, str]:
         "PATH": os.environ.get("PATH", os.defpath),
         "HOME": str(home),
         "TMPDIR": str(home),
-        "LC_ALL": "C.UTF-8",
+        **forking.LOCALE,
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",

@@ -13,9 +13,12 @@ from typing import Any
 
 import yaml
 
+from . import forking
 from .processes import bare_environment, wait_until
 from .sockets import LOOPBACK, fetch
 
+# As `prefix`: the program is executed, not forked (tests/support/forking.py).
+EXECUTED = ("env",)
 END_SECONDS = 60.0  # for the end of a process on a busy machine
 
 
@@ -35,7 +38,7 @@ class Served:
         command = [*prefix, sys.executable, "-m", "invoke_gateway", "serve", "--config", str(self.file), *flags]
         with self.log_file.open("wb") as log:
             given = {"stdin": subprocess.DEVNULL, "stderr": log, **(streams or {})}
-            self.process = subprocess.Popen(command, cwd=folder, env=bare_environment(folder), **given)
+            self.process = forking.Popen(command, cwd=folder, env=bare_environment(folder), **given)
         self.port = self.admin = 0
 
     def write(self, **changes: Any) -> None:

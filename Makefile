@@ -139,7 +139,7 @@ $(VENV)/bench.stamp: $(VENV)/runtime.stamp
 	$(PIP) --group bench
 	@touch $@
 
-bench: $(VENV)/bench.stamp $(VENV)/redis.stamp ## CPU per request beside nginx, HAProxy, Envoy, Traefik, Caddy; ARGS="profile" and others
+bench: $(VENV)/bench.stamp $(VENV)/redis.stamp ## all goals of speed, beside nginx, HAProxy, Envoy, Traefik, Caddy; ARGS=quick, history, connections and others
 	$(BIN)/python -m loadtests.bench $(ARGS)
 
 bench-queue: $(VENV)/bench.stamp $(VENV)/redis.stamp ## events accepted a second beside MiniStack, serverless-offline, huey; ARGS=million

@@ -1,81 +1,32 @@
 """Runs a benchmark: `python -m loadtests.bench COMMAND`, from the repository's root. --help lists the commands."""
 
-import shlex
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Sequence
 
 import click
-from rich.console import Console
 
 from invoke_gateway.chaos.store import find_server
-from loadtests.bench import in_flight, machine, metrics, million, report, scrape, shared, store
-from loadtests.bench.compare import WARM_UP_SECONDS, chosen, compare, compared
+from loadtests.bench import connections, in_flight, machine, metrics, million, report, scrape, shared, store
+from loadtests.bench.compare import chosen
+from loadtests.bench.console import (
+    STARTING_SECONDS,
+    CompareByDefault,
+    OutOfTime,
+    bounded,
+    command_line,
+    leave,
+    program_option,
+    publish,
+    tell,
+)
 from loadtests.bench.counted import command as counted
+from loadtests.bench.goals import command as goals
 from loadtests.bench.paths import BODIES, PATHS
-from loadtests.bench.peers import EARLIER, GATEWAY, gateway
+from loadtests.bench.peers import GATEWAY, gateway
 from loadtests.bench.processes import Trouble
 from loadtests.bench.profiling import profile
 from loadtests.bench.queue import accept, backlog, drain, kept, subjects, tables
-
-console = Console(width=None if sys.stdout.isatty() else 140)
-
-# Start-up, readiness and the end of all proxies of one path, at most.
-STARTING_SECONDS = 180
-
-
-class OutOfTime(Exception):
-    """Reports that the run took longer than a successful run. Everything that it started is ended."""
-
-
-class CompareByDefault(click.Group):
-    """Runs `compare` when the arguments name no command."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        named = args and (args[0] in self.commands or args[0] in ctx.help_option_names)
-        return super().parse_args(ctx, args if named else ["compare", *args])
-
-
-@contextmanager
-def bounded(seconds: float) -> Iterator[None]:
-    """Raises OutOfTime in the block after that long."""
-
-    def mark_dirty(number: int, frame: FrameType | None) -> None:
-        raise OutOfTime(f"not done after {seconds:.0f} s")
-
-    signal.signal(signal.SIGALRM, mark_dirty)
-    signal.alarm(max(1, round(seconds)))
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-
-
-def leave(number: int, frame: FrameType | None) -> None:
-    """Leaves on SIGTERM and SIGHUP as an exception does: through every block that ends a process."""
-    raise SystemExit(128 + number)
-
-
-def tell(text: str) -> None:
-    console.print(text, style="dim", highlight=False)
-
-
-def publish(found: report.Report, is_whole: bool) -> None:
-    """Prints the report. Writes it too after a whole run of this checkout's gateway."""
-    found.show(console)
-    if is_whole:
-        found.write(console)
-
-
-def command_line() -> str:
-    return shlex.join(["python", "-m", "loadtests.bench", *sys.argv[1:]])
-
-
-program_option = click.option(
-    "--gateway", "program", help="The invoke-gateway to measure; otherwise the one beside this Python."
-)
 
 
 @click.group(cls=CompareByDefault)
@@ -86,34 +37,8 @@ def main() -> None:
     machine.raise_descriptor_limit()
 
 
-@main.command("compare")
-@program_option
-@click.option("--earlier", help="Another invoke-gateway, such as an earlier one, measured in the same rounds.")
-@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1))
-@click.option("--seconds", default=4, show_default=True, type=click.IntRange(1), help="Length of one round.")
-@click.option("--only", multiple=True, help="Only this peer, and the gateway; may be repeated.")
-@click.option("--path", "paths", multiple=True, type=click.Choice((*PATHS, *BODIES)), help="Only this path.")
-def compare_command(
-    program: str | None, earlier: str | None, rounds: int, seconds: int, only: Sequence[str], paths: Sequence[str]
-) -> None:
-    """Measures CPU time per request beside nginx, HAProxy, Envoy, Traefik and Caddy.
-
-    A run with --only, --path, --gateway or --earlier is printed and not written to loadtests/results/.
-    """
-    try:
-        peers = chosen(only, gateway(program))
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--only") from error
-    if earlier:
-        peers.insert(1, gateway(earlier, EARLIER))
-    results = {}
-    for path in paths or (*PATHS, *BODIES):
-        with bounded(STARTING_SECONDS + 2 * len(peers) * (rounds * seconds + WARM_UP_SECONDS)):
-            results[path] = compare(path, compared(path, peers, bool(only)), rounds, seconds, tell)
-    is_whole = not (only or paths or program or earlier)
-    publish(report.comparison(results, rounds, seconds, command_line()), is_whole)
-    if not all(row.is_good for rows in results.values() for row in rows if row.name == GATEWAY):
-        raise Trouble("the gateway was not measured; the table says why")
+for command in goals.COMMANDS:
+    main.add_command(command)
 
 
 @main.command("profile")
@@ -139,7 +64,7 @@ def counted_command(is_written: bool, functions: int) -> None:
 
 @main.command("in-flight")
 @program_option
-@click.option("--calls", "count", default=10_000, show_default=True, type=click.IntRange(1))
+@click.option("--calls", "count", default=in_flight.CALLS, show_default=True, type=click.IntRange(1))
 def in_flight_command(program: str | None, count: int) -> None:
     """Runs many invocations at once in one process: none is lost; reports the memory of each."""
     with bounded(STARTING_SECONDS + 5 * in_flight.WAIT_SECONDS):
@@ -147,6 +72,21 @@ def in_flight_command(program: str | None, count: int) -> None:
     publish(report.in_flight(outcome, command_line()), is_whole=not program)
     if not outcome.is_good:
         raise Trouble("not every call is accounted for: see the lines that say NO")
+
+
+@main.command("connections")
+@program_option
+@click.option("--connections", "count", default=connections.CONNECTIONS, show_default=True, type=click.IntRange(1))
+@click.option("--rounds", default=3, show_default=True, type=click.IntRange(1))
+@click.option("--seconds", default=10, show_default=True, type=click.IntRange(1), help="Length of one round.")
+def connections_command(program: str | None, count: int, rounds: int, seconds: int) -> None:
+    """Measures one worker over 10,000 connections beside nginx: calls a second, memory, time of a call."""
+    crowd = connections.plan(count)
+    peers = chosen(["nginx"], gateway(program))
+    with bounded(STARTING_SECONDS + 2 * len(peers) * rounds * (seconds + 10)):
+        rows = connections.run(peers, crowd, rounds, seconds, tell)
+    is_whole = not program and count == connections.CONNECTIONS
+    publish(connections.report(rows, crowd, command_line()), is_whole)
 
 
 @main.command("million")

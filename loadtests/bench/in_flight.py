@@ -17,6 +17,7 @@ from loadtests.bench.peers import Peer
 from loadtests.bench.processes import Trouble
 from loadtests.bench.stage import Running, Stage
 
+CALLS = 10_000
 # Connections opened together before the next ones: well within the gateway's listen backlog.
 BATCH = 200
 # Descriptors that the gateway may need beside the two of each call and those it has open when idle.

@@ -54,13 +54,22 @@ def measure(
     )
 
 
-def wrk(script: str, port: int, connections: int, seconds: float, *arguments: object) -> dict[str, float]:
-    """Returns the output of a script of `configs/` at the end of a run. Raises Trouble."""
+def wrk(
+    script: str,
+    port: int,
+    connections: int,
+    seconds: float,
+    *arguments: object,
+    cores: tuple[int, ...] = (machine.LOAD_CORE,),
+    host: str = "127.0.0.1",
+    options: tuple[str, ...] = (),
+) -> dict[str, float]:
+    """Returns the output of a script of `configs/` at the end of a run. Raises Trouble. `options`: more of wrk's."""
     duration = max(1, round(seconds))  # wrk takes whole seconds
-    what = ("-s", CONFIGS / script, f"http://127.0.0.1:{port}", "--", *map(str, arguments))
-    command = ("wrk", "-t1", f"-c{connections}", f"-d{duration}s", *what)
+    what = ("-s", CONFIGS / script, f"http://{host}:{port}", "--", *map(str, arguments))
+    command = ("wrk", "-t1", f"-c{connections}", f"-d{duration}s", *options, *what)
     try:
-        with machine.on_core(machine.LOAD_CORE):
+        with machine.on_core(*cores):
             run = subprocess.run(command, capture_output=True, text=True, timeout=duration + 20)
     except FileNotFoundError as error:
         raise Trouble("wrk is missing: apt install wrk") from error

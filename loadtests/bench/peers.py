@@ -14,17 +14,25 @@ from loadtests.bench.processes import Trouble, free_port
 CONFIGS = Path(__file__).parent / "configs"
 VENV = Path(sys.executable).parent
 NO_PACKAGE = "make bench"
+LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True)
 class Place:
-    """Describes the place of one process: its directory, its ports, its backend, its limit, and nginx's
-    buffers of a response."""
+    """Describes the place of one process.
+
+    `limit`: calls in flight. `buffer`: the size of nginx's buffers for a response. `connections`, `idle`: nginx's most
+    connections, and the most idle ones to its backend. `host`: where it listens.
+    """
 
     directory: Path
     backend: int
     limit: int
     buffer: str = "4k"
+    workers: int = 1
+    connections: int = 4096
+    idle: int = 64
+    host: str = LOOPBACK
     port: int = field(default_factory=free_port)
     admin: int = field(default_factory=free_port)
 
@@ -113,7 +121,7 @@ def gateway(program: str | None = None, name: str = GATEWAY) -> Peer:
         program or str(VENV / "invoke-gateway"),
         (
             "serve",
-            "--listen=127.0.0.1:@port@",
+            "--listen=@host@:@port@",
             "--admin=127.0.0.1:@admin@",
             "--backend=http://127.0.0.1:@backend@",
             "--concurrent-executions=@limit@",
@@ -121,6 +129,14 @@ def gateway(program: str | None = None, name: str = GATEWAY) -> Peer:
         install="make run",
         saying=b'"ConcurrentInvocationLimitExceeded"',
     )
+
+
+def with_workers(peer: Peer, workers: int) -> Peer:
+    """Returns the peer with a name of its own. The gateway needs an option; the configurations of others have the
+    number."""
+    name = f"{peer.name}, {workers} worker{'s' if workers > 1 else ''}"
+    option = ("--workers=@workers@",) if workers > 1 and peer.saying == gateway().saying else ()
+    return replace(peer, name=name, arguments=(*peer.arguments, *option))
 
 
 def signing_gateway() -> Peer:
@@ -164,7 +180,7 @@ PEERS = (
     Peer(
         "Envoy",
         "envoy",
-        ("--concurrency", "1", "--disable-hot-restart", "-l", "error", "-c", "@directory@/envoy.yaml"),
+        ("--concurrency", "@workers@", "--disable-hot-restart", "-l", "error", "-c", "@directory@/envoy.yaml"),
         install=NO_PACKAGE,
         configs=("envoy.yaml",),
         refuses=503,

@@ -70,13 +70,14 @@ class Processes:
         command: Sequence[str | Path],
         directory: Path,
         *,
-        core: int | None = None,
+        core: int | tuple[int, ...] | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> Process:
         """Starts it on `core`, if given, with its output in `directory/output.log`. Raises Trouble when it cannot."""
         log = directory / "output.log"
+        cores = (core,) if isinstance(core, int) else core
         try:
-            with log.open("wb") as output, machine.on_core(core) if core is not None else nullcontext():
+            with log.open("wb") as output, machine.on_core(*cores) if cores else nullcontext():
                 popen = subprocess.Popen(
                     [str(part) for part in command],
                     stdin=subprocess.DEVNULL,

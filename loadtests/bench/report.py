@@ -4,18 +4,14 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from loadtests.bench import goals, machine
-from loadtests.bench.compare import Row
+from loadtests.bench import machine
 from loadtests.bench.in_flight import Outcome
 from loadtests.bench.million import AT_MOST, Comparison
-from loadtests.bench.paths import SHAPES
-from loadtests.bench.peers import GATEWAY
 from loadtests.bench.profiling import Profile
 
 RESULTS = Path(__file__).parent.parent / "results"
@@ -168,75 +164,3 @@ def spread_of(values: Sequence[float]) -> str:
 
 def mebibytes(size: float) -> str:
     return f"{size / 1024**2:.1f} MiB"
-
-
-def comparison(results: Mapping[str, Sequence[Row]], rounds: int, seconds: float, command: str) -> Report:
-    """Makes the report of `compare`: a table per path and the verdict on each goal."""
-    judged = goals.verdicts(results)
-    return Report(
-        "bench",
-        command,
-        figures={
-            "rounds": rounds,
-            "seconds": seconds,
-            "paths": {path: [_figures(rows, row) for row in rows] for path, rows in results.items()},
-            "goals": [{**asdict(one.goal), "ratio": one.ratio, "verdict": one.word} for one in judged],
-        },
-        tables=[_path_table(path, rows) for path, rows in results.items()],
-        lines=[_verdict_line(one) for one in judged],
-    )
-
-
-def _path_table(path: str, rows: Sequence[Row]) -> Table:
-    return Table(
-        f"CPU time per {SHAPES[path].title}, median of the rounds",
-        ("proxy", "version", "µs", "min..max", f"{GATEWAY} ÷ it", "requests/s", "p99 ms", "note"),
-        [_cells(rows, row) for row in sorted(rows, key=_cost)],
-    )
-
-
-def _cost(row: Row) -> float:
-    return row.microseconds if row.samples else float("inf")
-
-
-def _cells(rows: Sequence[Row], row: Row) -> tuple[str, ...]:
-    if not row.samples:
-        return (row.name, row.version, "", "", "", "", "", row.problem)
-    figures = _figures(rows, row)
-    ratio = figures["gateway_ratio"]
-    return (
-        row.name,
-        row.version,
-        f"{figures['median_us']:.1f}",
-        spread_of([sample.microseconds for sample in row.samples]),
-        f"{ratio:.2f}" if ratio else "",
-        f"{figures['requests_per_second']:.0f}",
-        f"{figures['p99_ms']:.1f}",
-        row.problem or row.note,
-    )
-
-
-def _figures(rows: Sequence[Row], row: Row) -> dict[str, Any]:
-    told: dict[str, Any] = {
-        "name": row.name,
-        "version": row.version,
-        "problem": row.problem,
-        "note": row.note,
-    }
-    if row.samples:
-        lowest, highest = row.spread
-        told |= {
-            "median_us": row.microseconds,
-            "min_us": lowest,
-            "max_us": highest,
-            "gateway_ratio": goals.ratio(rows, row.name),
-            "requests_per_second": median(sample.requests_per_second for sample in row.samples),
-            "p99_ms": median(sample.p99_ms for sample in row.samples),
-            "samples": [asdict(sample) for sample in row.samples],
-        }
-    return told
-
-
-def _verdict_line(one: goals.Verdict) -> str:
-    figure = "" if one.ratio is None else f" {one.ratio:.2f} ×"
-    return f"{one.goal.path}:{figure} {one.goal.peer}, at most {one.goal.at_most:.2f} wanted: {one.word}"

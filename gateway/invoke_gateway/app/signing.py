@@ -12,6 +12,7 @@ from ..background import BackgroundTasks
 from ..buffers import Buffers
 from ..policy.identity.request_signer import RequestSigner
 from ..settings import Settings
+from ..telemetry.totals import Totals
 from ..upstream.signing import SignRequests
 
 
@@ -19,9 +20,10 @@ class BackendSigning:
     """Signs requests with credentials that are renewed in the background.
 
     keeper: the credentials
+    totals: count what the keeper counts
     """
 
-    def __init__(self, settings: Settings, backend_url: str, tasks: BackgroundTasks) -> None:
+    def __init__(self, settings: Settings, backend_url: str, tasks: BackgroundTasks, totals: Totals) -> None:
         signing = settings.signing
         assert signing is not None  # the caller has looked
         region = signing.region or settings.region
@@ -32,6 +34,8 @@ class BackendSigning:
             tasks=tasks,
             where=signing.credentials,
         )
+        # One count for both: the totals of workers are summed.
+        totals.credential_loads, totals.identity_refusals = self.keeper.loads, self.keeper.refusals
         self.start = self.keeper.start
         self.close = self.keeper.close
 
@@ -56,6 +60,8 @@ class NoSigning:
         """Does nothing."""
 
 
-def make_signing(settings: Settings, backend_url: str, tasks: BackgroundTasks) -> BackendSigning | NoSigning:
+def make_signing(
+    settings: Settings, backend_url: str, tasks: BackgroundTasks, totals: Totals
+) -> BackendSigning | NoSigning:
     """Makes the signing, or its null twin."""
-    return NoSigning() if settings.signing is None else BackendSigning(settings, backend_url, tasks)
+    return NoSigning() if settings.signing is None else BackendSigning(settings, backend_url, tasks, totals)

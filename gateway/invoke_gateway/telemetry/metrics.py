@@ -117,7 +117,7 @@ class GatewayMetrics:
             yield from list_events(self._events)
         yield from self._list_process()
         yield from list_counters(self._counters)
-        yield from list_credentials(self._credentials)
+        yield from list_credentials(self._totals, self._credentials)
         yield from list_outside(self._limits().all(), self._outside)
         yield from self._list_state()
 

@@ -96,6 +96,8 @@ class Totals:
     provisioned_invocations, provisioned_spillovers: by account and label, of versions with provisioned concurrency
     injected_faults: by account, label and fault
     signature_refusals: by cause
+    credential_loads: attempts to load the credentials that sign, by result; empty where nothing is signed
+    identity_refusals: requests of which the backend refused the gateway's own identity, by error code
     client_disconnects: clients that disconnected before their request had arrived
     lost_responses: clients that disconnected before their response was sent
     """
@@ -104,6 +106,8 @@ class Totals:
         self.functions: dict[tuple[str, str], FunctionCounts] = {}
         self.refusals: dict[str, int] = {}
         self.signature_refusals: dict[str, int] = {}
+        self.credential_loads: dict[str, int] = {}
+        self.identity_refusals: dict[str, int] = {}
         self.upstream_errors: dict[str, int] = {}
         self.background_task_failures: dict[str, int] = {}
         self.injected_faults: dict[tuple[str, str, str], int] = {}

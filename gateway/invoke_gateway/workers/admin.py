@@ -45,6 +45,7 @@ def make_admin(workers: Workers, aggregate: Aggregate, listen: Address, access: 
         shared=aggregate,
         event_trouble=lambda: aggregate.event_trouble,
         settings_error=lambda: workers.reload_state.error,
+        credentials=aggregate.credentials,
     )
     status = StatusEndpoint(
         aggregate.live_view,

@@ -44,7 +44,7 @@ from .snapshots import (
     read_totals,
     sum_processes,
 )
-from .sums import BufferSums, ConnectionSums, LevelSums, StoreSums, sum_pairs
+from .sums import BufferSums, ConnectionSums, LevelSums, StoreSums, WorstCredentials, sum_pairs
 
 log = logging.getLogger("invoke_gateway")
 
@@ -81,6 +81,7 @@ class Aggregate:
         self.buffered = BufferSums()
         self.backend = BackendState(settings.backend.url)
         self.store = StoreSums()
+        self.credentials = None if settings.signing is None else WorstCredentials()
         self.degraded: dict[str, bool] = {}
         self.samples = Samples(Sparklines(self.levels), Episodes(self.throttles), None)
         self.activity = SummedActivity()
@@ -136,6 +137,7 @@ class Aggregate:
             ),
             workers=lambda: (len(workers.serving()), workers.replaced),
             events=None if self.queue is None else Events(self.event_totals, self.queue.levels),
+            credentials=self.credentials,
             reloads=workers.reload_state,
             facts=Facts(__version__, platform.python_version(), settings.backend.timeout_seconds),
         )
@@ -227,6 +229,8 @@ class Aggregate:
         for store in (vars(self._retired_store), *(snapshot["store"] for snapshot in snapshots)):
             self.store.add(store)
         self.store.gateways = max((snapshot["gateways"] for snapshot in snapshots), default=1)
+        if self.credentials is not None:
+            self.credentials.replace(snapshot["credentials"] for snapshot in snapshots)
         reports = [self._workers.degraded, *(snapshot["degraded"] for snapshot in snapshots)]
         for cause in {cause for report in reports for cause in report}:
             self.degraded[cause] = any(report.get(cause, False) for report in reports)

@@ -19,7 +19,14 @@ if TYPE_CHECKING:
 _FUNCTIONS_AT_ONCE = 250  # about half a millisecond
 
 _NUMBERS = ("client_disconnects", "lost_responses", "passed_through", "log_lines_dropped", "descriptors_used_up")
-_COUNTS = ("refusals", "signature_refusals", "upstream_errors", "background_task_failures")
+_COUNTS = (
+    "refusals",
+    "signature_refusals",
+    "credential_loads",
+    "identity_refusals",
+    "upstream_errors",
+    "background_task_failures",
+)
 _KEYED = (
     "injected_faults",
     "recursive_invocations_dropped",
@@ -34,6 +41,7 @@ def describe_snapshot(gateway: Gateway) -> dict[str, Any]:
     """Describes the present state; called about once a second."""
     shared = gateway.shared
     assert shared is not None, "workers share counters"
+    keeper = gateway.signing.keeper
     counters = gateway.counters
     return {
         "levels": {name: (slots, counters.oldest_seconds(name)) for name, slots in counters.counts().items()},
@@ -54,6 +62,7 @@ def describe_snapshot(gateway: Gateway) -> dict[str, Any]:
         "trouble": shared.trouble,
         "why_not_ready": shared.why_not_ready,
         "outside": gateway.outside.watch.slots,
+        "credentials": None if keeper is None else (keeper.describe(), keeper.remaining_seconds),
         "control_version": sum(state.version for state in gateway.control_states),
     }
 

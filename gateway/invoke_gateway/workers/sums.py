@@ -58,6 +58,29 @@ class StoreSums:
             self.fallback[decision] += calls
 
 
+_STATES = ("missing", "expired", "refused", "expiring", "present")
+
+
+class WorstCredentials:
+    """Reads the state of the credentials of that worker which has the worst: each worker loads its own."""
+
+    def __init__(self) -> None:
+        self.remaining_seconds: float | None = None
+        self._document: dict[str, Any] = {}
+
+    def replace(self, workers: Iterable[tuple[dict[str, Any], float | None]]) -> None:
+        """Replaces the state by those of the workers, each with the seconds until its credentials expire."""
+        states = list(workers)
+        self.remaining_seconds = min((left for _, left in states if left is not None), default=None)
+        self._document = min(
+            (document for document, _ in states), key=lambda each: _STATES.index(each["credentials"]), default={}
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """Describes the credentials for `/readyz`; empty before the first worker serves."""
+        return self._document
+
+
 class ConnectionSums:
     """Sums the connections to the backend."""
 

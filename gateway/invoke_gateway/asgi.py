@@ -46,6 +46,10 @@ HEADERS = "invoke_gateway.headers"
 LOST = "invoke_gateway.lost"
 """Names the key of a scope whose client has gone before the response was sent whole."""
 
+READ_INTO = "invoke_gateway.read_into"
+"""Holds a `memoryview` of exactly the rest of a body. The application sets it before `receive`, if it wants that rest
+in one message. A listener that fills the view takes it from the scope, and returns it as the body of the message."""
+
 MESSAGE = "invoke_gateway.message"
 """Names the key for the whole POST request as the bytes that came, head and body. It is set if they came in one piece,
 in origin form and HTTP/1.1, with single spaces in the first line, and no other bytes came with them."""

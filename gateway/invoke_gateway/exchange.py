@@ -111,7 +111,7 @@ class Exchange:
         self.invocation: Invocation | None = None
         self.caller = ANONYMOUS
         self.plan: Plan | None = None
-        self.body = b""
+        self.body: bytes | bytearray = b""
         self.body_is_read = False
         self.has_continued = False
         self.client_is_gone = False

@@ -22,13 +22,15 @@ CHUNKED = "Transfer-Encoding: chunked"
 class Stage:
     """The payload stage with small quotas, and what came through it."""
 
-    def __init__(self, buffer_bytes: int = 1000, do: Callable[[Exchange], object] = lambda exchange: None) -> None:
+    def __init__(
+        self, buffer_bytes: int = 1000, do: Callable[[Exchange], object] = lambda exchange: None, quota: int = QUOTA
+    ) -> None:
         self.buffers = Buffers(buffer_bytes)
         self.inside = Inside(do)
-        self.app = ReadPayload(self.inside, quotas=lambda: PayloadQuotas(QUOTA, 10), buffers=self.buffers)
+        self.app = ReadPayload(self.inside, quotas=lambda: PayloadQuotas(quota, 10), buffers=self.buffers)
 
     @property
-    def bodies(self) -> list[bytes]:
+    def bodies(self) -> list[bytes | bytearray]:
         return [exchange.body for exchange in self.inside.exchanges]
 
 
@@ -38,6 +40,21 @@ async def test_the_body_is_put_together_however_it_comes(pieces: tuple[bytes, ..
     driven = await drive(stage.app, make_exchange(), *pieces)
     assert stage.bodies == [b"[1,2]"]
     assert driven.exchange.body_is_read
+
+
+@pytest.mark.parametrize("sizes", [(1,), (1, 100_000), (150_000, 5, 250_000)])
+async def test_a_large_body_is_put_together_in_one_buffer(sizes: tuple[int, ...]) -> None:
+    """Also where the server does not fill it, and sends pieces."""
+    body = b'"' + bytes(range(97, 123)) * 20_000 + b'"'
+    pieces, at = [], 0
+    for size in (*sizes, len(body)):
+        pieces.append(body[at : at + size])
+        at += size
+    stage = Stage(buffer_bytes=1_000_000, quota=len(body))
+    exchange = make_exchange(headers=(("content-length", str(len(body))),))
+    await drive(stage.app, exchange, *pieces)
+    assert stage.bodies == [body]
+    assert stage.buffers.in_use == 0
 
 
 async def test_an_empty_body_is_valid() -> None:

@@ -17,11 +17,12 @@ INVOKE_ASYNC = "/2014-11-13/functions/{}/invoke-async"
 SIGNATURE = "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=111122223333%2F20250101&X-Amz-Signature=0"
 
 
-def accept(path: str, query: str = "", *, region: str = "us-east-1") -> Event:
+def accept(path: str, query: str = "", *, region: str = "us-east-1", body: bytes | bytearray = b"") -> Event:
     exchange = make_exchange(path, (("x-amz-invocation-type", "Event"),), query)
     target = parse_target(path.encode(), query.encode(), exchange.headers, region)
     assert isinstance(target, Invocation)
     exchange.invocation = target
+    exchange.body = body
     exchange.plan = AccountLimits("111122223333", 10).plan(exchange.invocation.function.name)
     scope = {"raw_path": path.encode(), "query_string": query.encode(), "headers": []}
     return make_event(exchange, scope, region=region, now=0)
@@ -58,3 +59,9 @@ def test_an_event_stays_in_its_partition(name: str, run: str, arn: str) -> None:
     sent = f"/2015-03-31/functions/{quote(name, safe='')}/invocations"
     event = accept(sent, region="cn-north-1")
     assert (event.arn, event.path.decode()) == (arn, sent)
+
+
+def test_the_body_of_an_event_is_bytes() -> None:
+    """The listener reads a large one into a buffer, which no store would take."""
+    event = accept("/2015-03-31/functions/checkout/invocations", body=bytearray(b"[1]"))
+    assert (type(event.body), event.body) == (bytes, b"[1]")

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from uvicorn.protocols.http.flow_control import FlowControl
 
-from ..asgi import DONE, LOST, Message, Scope
+from ..asgi import DONE, LOST, READ_INTO, Message, Scope
 from ..write_batcher import WriteBatcher
 
 log = logging.getLogger("invoke_gateway")
@@ -47,6 +47,9 @@ class ClientConnection(Protocol):
 
     def default_headers(self) -> bytes:
         """Returns the headers of every response, as bytes."""
+
+    def read_into(self, cycle: Cycle, view: memoryview) -> None:
+        """Reads the rest of the body into `view`, if it can."""
 
     def write(self, data: bytes) -> None:
         """Writes immediately, behind the content of the batcher."""
@@ -97,7 +100,7 @@ class Cycle:
         self.response_started = False
         self.response_complete = False
         self.unread = 0
-        self._pieces: list[bytes] = []
+        self._pieces: list[bytes | memoryview] = []
         self._has_news = False
         self._has_continued = False
         self._waiter: asyncio.Future[None] | None = None
@@ -107,6 +110,10 @@ class Cycle:
         self._is_unframed = False  # the response ends with the connection
 
     # Called by the connection.
+
+    def add_filled(self, view: memoryview) -> None:
+        """Takes the view that the application has given for the rest of the body, filled."""
+        self._pieces.append(view)
 
     def add_body(self, data: bytes) -> None:
         self._pieces.append(data)
@@ -141,6 +148,9 @@ class Cycle:
     async def receive(self) -> Message:
         if not self._has_news and not self.disconnected and not self.response_complete:
             self._send_continue()
+            view = self.scope.pop(READ_INTO, None)
+            if view is not None:
+                self._protocol.read_into(self, view)
             self._protocol.flow.resume_reading()
             self._waiter = self._protocol.loop.create_future()
             try:

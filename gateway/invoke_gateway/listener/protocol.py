@@ -33,6 +33,7 @@ from ..asgi import HEADERS, MESSAGE, App, Scope
 from ..exchange import new_request_id
 from ..refusals import Refusal, Rendered, render
 from ..write_batcher import WriteBatcher
+from .body_reader import BodyReader
 from .cycle import STATUS_LINES, Cycle
 from .head import Unacceptable, malformed, normalize, without_upgrade
 from .overflow import Overflow
@@ -332,6 +333,41 @@ class InvokeProtocol(asyncio.Protocol):
         cycle = self._cycle
         if cycle is not None and not cycle.response_complete:
             cycle.end_body()
+
+    # Large bodies.
+
+    def read_into(self, cycle: Cycle, view: memoryview) -> None:
+        """Reads the rest of the newest request's body into `view`, past the parser, which would copy it twice.
+
+        Not done where the parser knows more than the length: of a chunked body, and of a last request, behind which it
+        drops what comes.
+        """
+        by_name = cycle.scope[HEADERS]
+        length = by_name.get(b"content-length")
+        if cycle is not self._cycle or not cycle.keep_alive or length is None or b"transfer-encoding" in by_name:
+            return
+        if len(view) != int(length) - self._body_bytes:
+            return
+        self._read_with(BodyReader(self, view))
+
+    def record_read(self, size: int) -> None:
+        self._body_bytes += size
+        self._bytes_since_progress = 0
+
+    def end_read(self, view: memoryview) -> None:
+        """Goes on with the next request: the body is whole."""
+        self.parser = self._make_parser()
+        self._read_with(self)
+        cycle = self._cycle
+        if cycle is not None and not cycle.response_complete:
+            cycle.add_filled(view)
+        self.on_message_complete()
+
+    def _read_with(self, protocol: asyncio.BaseProtocol) -> None:
+        """Hands what comes to `protocol`. The transport chooses its way to read when it starts to."""
+        self.flow.pause_reading()
+        self.transport.set_protocol(protocol)
+        self.flow.resume_reading()
 
     def _check_head(self) -> None:
         limits = self._limits

@@ -35,7 +35,7 @@ def make_event(exchange: Exchange, scope: Scope, *, region: str, now: float) -> 
     assert invocation is not None
     assert plan is not None
     function = invocation.function
-    body, exchange.body = exchange.body or NO_PAYLOAD, b""
+    body, exchange.body = bytes(exchange.body or NO_PAYLOAD), b""
     path, query = scope["raw_path"], scope["query_string"]
     if invocation.operation is Operation.INVOKE_ASYNC:
         path, query = _invoke_path(function), keep_signature(query)

@@ -33,7 +33,7 @@ class UpstreamCall:
 
     limit: bytes of body that are kept; the rest is read and dropped
     window: bytes of a streamed response that may wait for a slow client before the backend is slowed down; None: the
-        whole response is kept for `take_whole`
+        whole response is kept for `take_pieces`
     headers: the end-to-end headers, names in lower case
     singled_out: the headers that the forwarding stage reads
     content_length: the length that the backend announced
@@ -129,11 +129,13 @@ class UpstreamCall:
         self._waiter = self.loop.create_future()
         return self._waiter
 
-    def take_whole(self) -> bytes:
-        """Returns the body of an ended call. Raises the error that ended the call."""
+    def take_pieces(self) -> list[bytes]:
+        """Returns the body of an ended call as it came. Raises the error that ended the call."""
         if self.error is not None:
             raise self.error
-        return self._take_pieces()
+        pieces, self.pieces = self.pieces, []
+        self.unread = 0
+        return pieces
 
     async def head(self) -> None:
         """Waits for the status and the headers. Raises the error that came instead."""

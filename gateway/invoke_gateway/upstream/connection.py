@@ -9,6 +9,7 @@ This file is longer than 300 lines: the states of a parser, a transport and a ca
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol, cast
 
 import httptools
@@ -44,6 +45,7 @@ class BackendConnection(asyncio.Protocol):
     __slots__ = (
         "_drained",
         "_extra",
+        "_feed",
         "_head_bytes",
         "_headers",
         "_is_complete",
@@ -52,6 +54,7 @@ class BackendConnection(asyncio.Protocol):
         "_is_reading",
         "_is_sending",
         "_keeps_alive",
+        "_left",
         "_own_headers",
         "_parser",
         "_pool",
@@ -67,7 +70,7 @@ class BackendConnection(asyncio.Protocol):
 
     def __init__(self, pool: ConnectionOwner) -> None:
         self._pool = pool
-        self._parser = httptools.HttpResponseParser(self)
+        self._renew_parser()
         self.transport: asyncio.Transport
         self.call: UpstreamCall | None = None
         self.is_closed = False
@@ -78,6 +81,12 @@ class BackendConnection(asyncio.Protocol):
         self._is_reading = True
         self._waits_for_room = False
         self._reset()
+
+    def _renew_parser(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        # Takes what is received: the parser, or what takes its place for the rest of a large body.
+        self._feed: Callable[[bytes], None] = self._parser.feed_data
+        self._left = 0  # bytes of that rest
 
     def _reset(self) -> None:
         self._head_bytes = 0
@@ -94,7 +103,7 @@ class BackendConnection(asyncio.Protocol):
 
     # For the pool and the forwarding stage.
 
-    def start(self, call: UpstreamCall, head: bytes, body: bytes = b"", *, more_body: bool = False) -> None:
+    def start(self, call: UpstreamCall, head: bytes, body: bytes | bytearray = b"", *, more_body: bool = False) -> None:
         """Sends a request. The backend may have it from now on, so it is never sent again."""
         if self.is_closed:  # closed between being opened and being used
             self._pool.forget(self)
@@ -104,9 +113,7 @@ class BackendConnection(asyncio.Protocol):
         call.begin(self, self._pool.loop)
         self._is_sending = more_body
         if more_body or len(head) + len(body) > _LARGE_BODY:
-            self.transport.write(head)
-            if body:
-                self.transport.write(body)
+            self.transport.writelines((head, body))
         else:
             self._pool.write_batcher.write(self.transport, head + body if body else head)
 
@@ -186,7 +193,7 @@ class BackendConnection(asyncio.Protocol):
         self._head_bytes += len(data)
         before = call.unread
         try:
-            self._parser.feed_data(data)
+            self._feed(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._extra = True
             if not self._is_complete:
@@ -204,7 +211,9 @@ class BackendConnection(asyncio.Protocol):
                 self.abort(BackendGarbage("its head is too large"))
             return
         added = call.unread - before
-        self._is_in_pieces = True
+        if not self._is_in_pieces:
+            self._is_in_pieces = True
+            self._pass_by_parser(call)
         if added:
             self._pool.buffers.reserve_response(added, self, stays=call.window is None)
         if call.window is not None:
@@ -215,6 +224,28 @@ class BackendConnection(asyncio.Protocol):
                 self._pool.buffers.end_response(self)
                 self._waits_for_room = False
                 self._pause()
+
+    def _pass_by_parser(self, call: UpstreamCall) -> None:
+        """Takes the rest of a large body as it comes, if its length is known. A parser would copy it."""
+        if call.content_length is None or any(name == b"transfer-encoding" for name, _ in self._own_headers):
+            return
+        left = int(call.content_length) - call.received
+        if left > _LARGE_BODY:
+            self._left = left
+            self._keeps_alive = self._parser.should_keep_alive()
+            self._feed = self._take_body
+
+    def _take_body(self, data: bytes) -> None:
+        call = self.call
+        assert call is not None  # bytes that no call waits for end before
+        self._left -= len(data)
+        if self._left <= 0:
+            if self._left < 0:  # the start of the next response is unknown
+                data = data[: self._left]
+                self._extra = True
+            self._is_complete = True
+            self._renew_parser()
+        call.add(data)
 
     def eof_received(self) -> None:
         """Ends the call: the backend has closed its side, so no further byte of a response can come."""

@@ -97,30 +97,36 @@ class Forward:
                 self._release_request_buffer(exchange)
             if not call.has_ended:
                 await call.progress()
-            body = call.take_whole()
+            held = call.unread
+            pieces = call.take_pieces()
         finally:
             if not call.has_ended or call.unread:
                 self._release_buffer(call.abandon())
             exchange.backend_seconds = call.seconds
         try:
-            answer = _replace_too_large(call, limit) if call.is_over_limit else body
+            size = held
+            if call.is_over_limit:
+                pieces = [_replace_too_large(call, limit)]
+                size = len(pieces[0])
             headers = self._record_response(exchange, call)
             if self._function_errors is not None and not exchange.function_error:
-                exchange.function_error = self._function_errors.find(call.status, dict(headers), answer) is not None
+                pieces = [b"".join(pieces)]
+                exchange.function_error = self._function_errors.find(call.status, dict(headers), pieces[0]) is not None
             if call.is_head_request:
                 if call.content_length is not None:
                     headers.append((b"content-length", call.content_length))
             elif call.status != 204 and call.status != 304:
-                headers.append((b"content-length", b"%d" % len(answer)))
+                headers.append((b"content-length", b"%d" % size))
             await send({"type": "http.response.start", "status": call.status, "headers": headers})
-            if len(answer) > _LARGE_BODY:
+            if size > _LARGE_BODY:
+                for piece in pieces:
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
                 # An empty send waits until the client has taken most of the body, which is in memory until then.
-                await send({"type": "http.response.body", "body": answer, "more_body": True})
-                answer = b""
-            await send({"type": "http.response.body", "body": answer})
+                pieces.clear()
+            await send({"type": "http.response.body", "body": b"".join(pieces)})
         finally:
-            if body:
-                self._buffers.release(len(body))
+            if held:
+                self._buffers.release(held)
 
     async def _stream(self, exchange: Exchange, scope: Scope, send: Send) -> None:
         quotas = self._quotas()

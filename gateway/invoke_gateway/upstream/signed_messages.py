@@ -99,7 +99,9 @@ class SignedMessages:
         self._kinds: dict[_Names, MessageKind | None] = {}
         self._cleared_in = b""
 
-    def write(self, path: bytes, query: bytes, headers: dict[bytes, bytes], body: bytes, date: bytes) -> bytes | None:
+    def write(
+        self, path: bytes, query: bytes, headers: dict[bytes, bytes], body: bytes | bytearray, date: bytes
+    ) -> bytes | None:
         """Returns a POST request as it is sent; None where it is of a rare kind, so that it is written in parts.
 
         path, query: as they are on the wire

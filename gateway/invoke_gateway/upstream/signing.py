@@ -91,7 +91,9 @@ class SignRequests:
             exchange.body_is_read = exchange.body_is_read or reading.is_whole
             reading.release()
 
-    async def _send_long(self, exchange: Exchange, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
+    async def _send_long(
+        self, exchange: Exchange, scope: Scope, body: bytes | bytearray, receive: Receive, send: Send
+    ) -> None:
         payload_hash = (await asyncio.to_thread(sha256, body)).hexdigest().encode()
         del body
         signer, date = self._find_signer()
@@ -99,7 +101,7 @@ class SignRequests:
         await self.app(scope, receive, _Reply(send, exchange, self._signers).send)
 
     def _send_signed(
-        self, exchange: Exchange, scope: Scope, body: bytes, receive: Receive, send: Send
+        self, exchange: Exchange, scope: Scope, body: bytes | bytearray, receive: Receive, send: Send
     ) -> Awaitable[None]:
         signer, date = self._find_signer()
         headers = exchange.headers

@@ -28,6 +28,20 @@ _MOST_SCANNED = 4_096
 _LONGEST_CUT = 8  # bytes of a token which the cut after the bytes above could make look wrong
 
 
+def is_plain_json(body: bytes | bytearray) -> bool:
+    """Returns True if `body` is one valid JSON text, in the time of its bytes. False: `find_json_error` decides."""
+    if not body.isascii():
+        try:
+            body.decode()
+        except UnicodeDecodeError:
+            return False
+    try:
+        _RAW.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True
+
+
 def find_json_error(body: bytes) -> str | None:
     """Returns None when `body` is one valid JSON text, else the reason in a few words, with the offset where the body
     is short.

@@ -25,6 +25,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="programs are fo
 ROOT = Path(__file__).parents[1]
 GATEWAY = [sys.executable, "-m", "invoke_gateway"]
 SCRIPT = str(Path(sys.executable).with_name("invoke-gateway"))
+AWS = str(Path(sys.executable).with_name("aws"))
 SURROUNDINGS = [sys.executable, "-m", "tests.support.surroundings", "ä", "--flag", ""]
 PR_GET_CHILD_SUBREAPER = 37
 
@@ -101,6 +102,30 @@ def test_a_command_prints_and_returns_the_same(
         [*command, *arguments], env=bare_environment(tmp_path), capture_output=True, text=True, timeout=100
     )
     assert forked == [status, done.stdout, done.stderr]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (["--version"], 0),
+        (["lambda", "invoke", "help", "--no-such"], 2),
+        (["lambda", "get-function", "--function-name", "echo", "--endpoint-url", "http://127.0.0.1:1"], 255),
+        (["lambda", "delete-function", "--generate-cli-skeleton"], 0),
+    ],
+    ids=lambda value: str(value),
+)
+def test_the_aws_cli_prints_and_returns_the_same(arguments: list[str], status: int, tmp_path: Path) -> None:
+    region = {"AWS_DEFAULT_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "A", "AWS_SECRET_ACCESS_KEY": "S"}
+    environment = bare_environment(tmp_path) | region | {"AWS_MAX_ATTEMPTS": "1"}
+    found = []
+    for popen in (subprocess.Popen, forking.Popen):
+        pipe = subprocess.PIPE
+        with popen([AWS, *arguments], env=environment, cwd=tmp_path, stdout=pipe, stderr=pipe, text=True) as process:
+            is_one = is_forked(process.pid)
+            found.append((*process.communicate(timeout=100), process.returncode))
+        assert is_one == (popen is forking.Popen)
+    assert found[0] == found[1]
+    assert found[1][2] == status
 
 
 def test_a_program_that_fails_prints_its_traceback(tmp_path: Path) -> None:
@@ -181,19 +206,25 @@ read, had = set(), os.environ
 kept = had._data, had.encodekey, had.decodekey, had.encodevalue, had.decodevalue
 os.environ = Recorded(*kept)
 import fork_server
-fork_server.load_gateway()
+fork_server.LOADERS[sys.argv[1]]()
 print(*read - {"PATH", "HOME"})
 """
 
 
-def test_each_variable_that_the_modules_read_when_they_are_imported_has_a_server_of_its_own(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("loaded", "name"), [("gateway", "PROMETHEUS_MULTIPROC_DIR"), ("aws", "AWS_DATA_PATH")])
+def test_what_the_modules_read_when_they_are_imported_is_the_same_in_their_server(loaded: str, name: str) -> None:
     """`wsgiref` reads PATH and `sysconfig` HOME, for what the gateway has no use for."""
     environment = {**LOCALE, "PYTHONPATH": str(SERVER.parent)}
     names = subprocess.run(
-        [sys.executable, "-c", NAMES_READ], env=environment, capture_output=True, text=True, check=True, timeout=100
+        [sys.executable, "-c", NAMES_READ, loaded],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=100,
     ).stdout.split()
-    assert "PROMETHEUS_MULTIPROC_DIR" in names
-    assert [name for name in names if not name.startswith(READ_AT_START)] == []
+    assert name in names
+    assert [read for read in names if not read.startswith(READ_AT_START)] == []
 
 
 SERVED = """

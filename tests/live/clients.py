@@ -28,6 +28,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from tests.support import forking
 from tests.support.processes import bare_environment
 
 HERE = Path(__file__).parent
@@ -281,7 +282,7 @@ class AwsCli:
 
     def _run(self, operation: str, options: list[str]) -> "subprocess.CompletedProcess[str]":
         command = [self.COMMAND, "lambda", operation, "--endpoint-url", self._endpoint, *options]
-        return subprocess.run(
+        return forking.run(
             command,
             env=self._environment,
             capture_output=True,

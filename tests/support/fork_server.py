@@ -1,9 +1,10 @@
-"""Forks programs from a process that has imported the gateway already: `python fork_server.py SOCKET`.
+"""Forks programs from a process that has imported them already: `python fork_server.py LOADED SOCKET`.
 
-SOCKET is the number of one end of a socket pair. Each message on it is a request of `tests.support.forking`, with the
-program's standard streams as its descriptors. The forked program begins as the interpreter would begin it. It is a
-child of the process that asks, not of this one: the process between the two ends at once, and the process that asks
-adopts the program. So its id, its exit status and its CPU time are read as those of any child.
+LOADED is a key of `LOADERS`. SOCKET is the number of one end of a socket pair. Each message on it is a request of
+`tests.support.forking`, with the program's standard streams as its descriptors. The forked program begins as the
+interpreter would begin it. It is a child of the process that asks, not of this one: the process between the two ends at
+once, and the process that asks adopts the program. So its id, its exit status and its CPU time are read as those of any
+child.
 """
 
 from __future__ import annotations
@@ -35,6 +36,14 @@ def load_gateway() -> None:
     for found in pkgutil.walk_packages(package.__path__, "invoke_gateway."):
         if found.name.rpartition(".")[2] not in _PROGRAMS:
             importlib.import_module(found.name)
+
+
+def load_aws_cli() -> None:
+    for module in ("awscli.clidriver", "awscli.handlers"):
+        importlib.import_module(module)
+
+
+LOADERS = {"gateway": load_gateway, "aws": load_aws_cli}
 
 
 def serve(channel: socket.socket) -> dict[str, Any]:
@@ -77,9 +86,7 @@ def prepare(request: dict[str, Any]) -> None:
     for limit, values in request["limits"]:
         resource.setrlimit(limit, tuple(values))
     os.chdir(request["folder"])
-    coerced = {name: os.environ[name] for name in ("LC_CTYPE",) if name in os.environ}  # by Python, in the C locale
-    os.environ.clear()
-    os.environ.update({**coerced, **request["environment"]})
+    os.environ.update(request["environment"])  # over what the interpreter and modules have set
     time.tzset()
     sys.argv = request["arguments"]
     sys.orig_argv = request["whole"]
@@ -121,8 +128,8 @@ def run(request: dict[str, Any]) -> NoReturn:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the tests, which end this process
-    load_gateway()
+    LOADERS[sys.argv[1]]()
     gc.freeze()  # a program's collections then write to no page that all of them share
-    request = serve(socket.socket(fileno=int(sys.argv[1])))
+    request = serve(socket.socket(fileno=int(sys.argv[2])))
     prepare(request)
     run(request)

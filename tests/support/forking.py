@@ -1,9 +1,9 @@
 """Starts the gateway's commands by a fork of a process that has imported them, which takes an eighth of the CPU time.
 
-`Popen` is `subprocess.Popen`, and starts `python -m invoke_gateway …`, `python -m tests.…` and the command
-`invoke-gateway` as a child of this process: id, signals, streams, exit status and CPU time are those of any child.
-Everything else is executed as usual: other programs, other options of Python, streams or descriptors that a fork would
-not have, and environments in which the interpreter itself would start in another way.
+`Popen` is `subprocess.Popen`, and starts `python -m invoke_gateway …`, `python -m tests.…` and the commands
+`invoke-gateway` and `aws` as a child of this process: id, signals, streams, exit status and CPU time are those of any
+child. Everything else is executed as usual: other programs, other options of Python, streams or descriptors that a fork
+would not have, and environments in which the interpreter itself would start in another way.
 
 A forked program has had its imports before it began, and the programs of one server have one hash seed. So a test uses
 `subprocess` where the start is the point: the time, the order and the failures of imports (tests/test_entry.py), the
@@ -42,9 +42,16 @@ READ_AT_START = (
     "PROMETHEUS_",
     "prometheus_",
     "PYDANTIC_",
+    "AWS_DATA_PATH",
+    "AWS_NEW_RETRIES",
 )
 # Of `bare_environment`.
 LOCALE = {"LC_ALL": "C.UTF-8"}
+# The commands of this environment, and what their servers import.
+SCRIPTS = {
+    str(Path(sys.executable).with_name(name)): loaded
+    for name, loaded in (("invoke-gateway", "gateway"), ("aws", "aws"))
+}
 _PR_SET_CHILD_SUBREAPER = 36
 _LIMITS = [getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")]
 _USUAL = {
@@ -65,11 +72,13 @@ _USUAL = {
 class Program(NamedTuple):
     """Names what is forked.
 
+    loaded: what its server has imported
     module: that of `python -m MODULE`, None for the script that is the first of `arguments`
     arguments, whole: `sys.argv` and `sys.orig_argv` at the start
     path: the folder that Python puts in front of the others in `sys.path`, if it does
     """
 
+    loaded: str
     module: str | None
     arguments: list[str]
     whole: list[str]
@@ -80,11 +89,11 @@ def find_program(command: Sequence[str], folder: str) -> Program | None:
     """Returns the program of a command that can be forked, else None. Of `-P` only the path is seen, not the flag."""
     match command:
         case [sys.executable, "-m", module, *arguments] if _is_ours(module):
-            return Program(module, ["-m", *arguments], [*command], [folder])
+            return Program("gateway", module, ["-m", *arguments], [*command], [folder])
         case [sys.executable, "-P", "-m", module, *arguments] if _is_ours(module):
-            return Program(module, ["-m", *arguments], [*command], [])
-        case [script, *_] if script == str(Path(sys.executable).with_name("invoke-gateway")):
-            return Program(None, [*command], [sys.executable, *command], [str(Path(script).parent)])
+            return Program("gateway", module, ["-m", *arguments], [*command], [])
+        case [script, *_] if script in SCRIPTS:
+            return Program(SCRIPTS[script], None, [*command], [sys.executable, *command], [str(Path(script).parent)])
     return None
 
 
@@ -95,12 +104,12 @@ def _is_ours(module: str) -> bool:
 class ForkServer:
     """Runs `fork_server.py` in the environment that its programs start in, from the first program on."""
 
-    def __init__(self, at_start: Mapping[str, str]) -> None:
+    def __init__(self, loaded: str, at_start: Mapping[str, str]) -> None:
         self._channel, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with there:
             self._process = subprocess.Popen(
-                [sys.executable, str(SERVER), str(there.fileno())],
-                env={"PATH": os.environ.get("PATH", os.defpath), **at_start},
+                [sys.executable, str(SERVER), loaded, str(there.fileno())],
+                env=at_start,
                 pass_fds=[there.fileno()],
                 stdin=subprocess.DEVNULL,
                 cwd=SERVER.parent,
@@ -134,23 +143,24 @@ def _set_child_subreaper(is_one: bool) -> None:
 
 
 class ForkServers:
-    """Starts a fork server for each environment that tests start commands in: the bare one, and that of this process.
+    """Starts a fork server for each environment that tests start commands in: the bare one and that of this process.
 
-    Programs in another one are executed: no second test would fork from its server.
+    One has imported the gateway, another one the AWS CLI. Programs in another environment are executed: no second test
+    would fork from its server.
     """
 
     def __init__(self) -> None:
-        self._running: dict[frozenset[tuple[str, str]], ForkServer] = {}
+        self._running: dict[tuple[str, frozenset[tuple[str, str]]], ForkServer] = {}
         self._lock = threading.Lock()
         self._known = [_read_at_start(environment) for environment in (LOCALE, os.environ)]
 
-    def find(self, environment: Mapping[str, str]) -> ForkServer | None:
+    def find(self, loaded: str, environment: Mapping[str, str]) -> ForkServer | None:
         at_start = _read_at_start(environment)
         if sys.platform != "linux" or at_start not in self._known:
             return None
-        if at_start not in self._running:
-            self._running[at_start] = ForkServer(dict(at_start))
-        return self._running[at_start]
+        if (loaded, at_start) not in self._running:
+            self._running[loaded, at_start] = ForkServer(loaded, dict(at_start))
+        return self._running[loaded, at_start]
 
     def fork(
         self, program: Program, folder: str, environment: Mapping[str, str], streams: Sequence[int], **more: Any
@@ -165,7 +175,7 @@ class ForkServers:
             **more,
         }
         with self._lock:
-            server = self.find(environment)
+            server = self.find(program.loaded, environment)
             try:
                 return server.fork(request, streams) if server is not None else None
             except BaseException:  # a time-out of pytest's too: what comes next is no reply to the next request

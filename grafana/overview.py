@@ -184,6 +184,29 @@ THROTTLING = [
     ),
 ]
 
+BY_CALLER = "account, caller"
+CALLERS = [
+    lines(
+        "Callers with a limit of their own",
+        "Invocations in flight of each caller that has concurrent_executions in the settings, and this limit.",
+        units.Short,
+        Query(gauge("caller_concurrent_executions", BY_CALLER), "in flight {{caller}}"),
+        Query(limit("caller_concurrent_executions_limit", BY_CALLER), "limit {{caller}}"),
+    ),
+    lines(
+        "Fullest limits of callers",
+        "Share of its limit that a caller uses; the ten fullest. At 100 % its calls are throttled.",
+        units.PercentUnit,
+        Query(
+            f"topk(10, {gauge('caller_concurrent_executions', BY_CALLER)}"
+            f" / ({limit('caller_concurrent_executions_limit', BY_CALLER)} > 0))",
+            "{{caller}} ({{account}})",
+        ),
+        steps=FULL,
+        highest=1,
+    ),
+]
+
 OUTCOMES = [
     lines(
         "Calls by outcome",
@@ -213,6 +236,7 @@ def make_overview() -> Dashboard:
             ("", AT_A_GLANCE),
             ("Concurrency", CONCURRENCY),
             ("Throttles and the retries that they cause", THROTTLING),
+            ("Callers", CALLERS),
             ("Calls", OUTCOMES),
         ],
     )

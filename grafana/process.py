@@ -178,6 +178,33 @@ BACKEND = [
     ),
 ]
 
+DENIED = '{job="$job", instance=~"$instance", error="AccessDeniedException"}'
+CALLERS = [
+    lines(
+        "Refused signatures by cause",
+        "Requests a second without a valid signature (signatures: verify). The causes: docs/guides/signatures.md.",
+        units.RequestsPerSecond,
+        Query(rate("invoke_gateway_signature_refusals_total", "cause"), "{{cause}}"),
+        span=8,
+        stacked=True,
+    ),
+    lines(
+        "Access denied",
+        "Requests a second of verified callers that no policy allows, by gateway: status 403, AccessDeniedException.",
+        units.RequestsPerSecond,
+        Query(f"sum by (instance) (rate(invoke_gateway_refusals_total{DENIED}[$__rate_interval]))", "{{instance}}"),
+        span=8,
+    ),
+    lines(
+        "Refused admin requests",
+        "Requests a second to the admin listener without the right admin token, by reason.",
+        units.RequestsPerSecond,
+        Query(rate("invoke_gateway_admin_requests_refused_total", "reason"), "{{reason}}"),
+        span=8,
+        stacked=True,
+    ),
+]
+
 CLIENTS = [
     lines(
         "Clients that left",
@@ -220,6 +247,7 @@ def make_gateway() -> Dashboard:
             ("Process", PROCESS),
             ("Shared counters", STORE),
             ("Backend", BACKEND),
+            ("Callers", CALLERS),
             ("Clients", CLIENTS),
         ],
     )

@@ -1,7 +1,8 @@
 """Gateways under every kind of load that the metrics tell of, for as long as somebody looks.
 
-One gateway has the demo backend, and an account for each limit that is to be reached; a second shares its counters, and
-nobody calls it; a third counts by itself and has a backend that is not there. The functions are the demo backend's own.
+One gateway has the demo backend, and an account for each limit that is to be reached; a second shares its counters and
+verifies its callers, who are few; a third counts by itself and has a backend that is not there. The functions are the
+demo backend's own.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from tests.support import processes
+from tests.support.signing import sign
 from tests.support.sockets import Answer, Wire, invoke
 from tests.support.stores import running_store
 
@@ -23,6 +26,8 @@ from .expressions import ROOT
 ACCOUNT = "000000000000"
 FULL = "111122223333"
 CALLER = "444455556666"
+LIMITED = "arn:aws:iam::777788889999:user/limited"  # of the default account, as each account that is not named
+_LIMITED_KEY, _LIMITED_SECRET = "AKIALIMITED", "secret of the limited caller"
 
 _NOBODY = "http://127.0.0.1:1/"  # a target that cannot be told anything
 
@@ -47,7 +52,9 @@ SETTINGS: dict[str, Any] = {
         "delivery_attempts": 2,
     },
     "credentials": {f"AKIA{FULL}": FULL, f"AKIA{CALLER}": CALLER},
+    "callers": {_LIMITED_KEY: {"arn": LIMITED, "concurrent_executions": 3}},
 }
+_ECHO_ALONE = {"Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": "arn:aws:lambda:*:*:function:echo"}
 REASONS = {
     "ReservedFunctionConcurrentInvocationLimitExceeded",
     "ConcurrentInvocationLimitExceeded",
@@ -66,6 +73,7 @@ class Load:
     def __init__(self, gateway: Process, sharing: Process, broken: Process) -> None:
         self.gateway = gateway
         self.targets = [gateway.target, sharing.target, broken.target]
+        self.sharing = sharing
         self.broken = broken
         self.reasons: set[str] = set()
         self._is_over = threading.Event()
@@ -112,6 +120,9 @@ class Load:
             self._leave(invoke("echo", b"{", "Content-Length: 9", length=False))
             self._leave(invoke("stream", b'{"chunks": 3, "bytes": 100, "seconds": 0.1}'))
             self._send(self.broken, invoke())
+            self._send(self.sharing, invoke())  # without a signature
+            for function in ("echo", "fail"):  # no policy allows the second
+                self._send(self.sharing, _sign(function))
             for wire in wires:
                 self._note(wire.answer())
 
@@ -139,6 +150,21 @@ def _of(account: str) -> tuple[str, ...]:
         return ()
     credential = f"AKIA{account}/20260101/us-east-1/lambda/aws4_request"
     return (f"Authorization: AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host, Signature=0",)
+
+
+def _sign(function: str) -> bytes:
+    path = f"/2015-03-31/functions/{function}/invocations"
+    return sign(path=path, key_id=_LIMITED_KEY, secret=_LIMITED_SECRET, at=datetime.now(UTC)).to_bytes()
+
+
+def _verify_callers(folder: Path) -> dict[str, Any]:
+    """The settings of a gateway that verifies its callers, beside `SETTINGS`."""
+    secret = folder / "secret"
+    secret.write_text(_LIMITED_SECRET)
+    secret.chmod(0o600)
+    policy = {"Version": "2012-10-17", "Statement": [_ECHO_ALONE]}
+    caller = {**SETTINGS["callers"][_LIMITED_KEY], "secret": f"file:{secret}", "policies": [policy]}
+    return {"signatures": "verify", "callers": {_LIMITED_KEY: caller}, "credentials": {}}
 
 
 class Process:
@@ -184,7 +210,11 @@ def under_load(folder: Path) -> Iterator[Load]:
         shared = {**SETTINGS, "counters": store.url, "shared": {"store_timeout_seconds": 1}}
         gateway, sharing, broken = (
             stack.enter_context(Process(folder, name, settings).run())
-            for name, settings in (("gateway", shared), ("sharing", shared), ("broken", nowhere))
+            for name, settings in (
+                ("gateway", shared),
+                ("sharing", {**shared, **_verify_callers(folder)}),
+                ("broken", nowhere),
+            )
         )
         gateway.hold_a_slot()
         broken.become_degraded()

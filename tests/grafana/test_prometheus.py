@@ -12,7 +12,7 @@ from tests.support.sockets import gateway
 from tests.support.tools import PROMETHEUS
 
 from .answers import ask, list_expressions, summarize, watched
-from .load import ACCOUNT, FULL, REASONS
+from .load import ACCOUNT, FULL, LIMITED, REASONS
 from .prometheus import Prometheus, prometheus
 
 
@@ -49,6 +49,9 @@ def test_every_expression_returns_data(server: Prometheus) -> None:
         'sum(invoke_gateway_upstream_errors_total{kind="refused"})',
         'sum(invoke_gateway_refusals_total{error="InvalidRequestContentException"})',
         "sum(invoke_gateway_passed_through_total)",
+        'sum(invoke_gateway_signature_refusals_total{cause="missing"})',
+        'sum(invoke_gateway_refusals_total{error="AccessDeniedException"})',
+        f'sum(invoke_gateway_caller_concurrent_executions_limit{{caller="{LIMITED}"}})',
         'max(invoke_gateway_degraded{cause="settings_invalid"})',
         f'sum(invoke_gateway_held_concurrent_executions{{account="{ACCOUNT}"}})',
         f'max(max_over_time(invoke_gateway_oldest_execution_age_seconds{{account="{FULL}"}}[5m]))',

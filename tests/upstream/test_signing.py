@@ -184,6 +184,15 @@ async def test_another_operation_is_read_whole_and_signed(
     assert verifying.calls[0].header(b"content-length") == b"%d" % len(body)
 
 
+async def test_another_operation_in_one_piece_is_signed(gateway: GatewayUnderTest, verifying: VerifyingBackend) -> None:
+    body = b'{"FunctionName": "new"}'
+    for _ in range(2):
+        answer = await call(gateway.listen, "/2015-03-31/functions", body, headers=CLIENTS_SIGNATURE)
+        assert answer.status == 200
+    assert [sent.body for sent in verifying.calls] == [body, body]
+    assert {signed.access_key_id for signed in verifying.signed} == {KEY}
+
+
 async def test_a_get_and_the_gateways_own_question_are_signed(
     gateway: GatewayUnderTest, verifying: VerifyingBackend
 ) -> None:

@@ -106,7 +106,8 @@ class SignRequests:
         signer, date = self._find_signer()
         headers = exchange.headers
         written = None
-        if MESSAGE in scope and body and len(headers) == len(scope["headers"]):
+        # What is no invocation is passed through, header by header.
+        if MESSAGE in scope and body and exchange.invocation is not None and len(headers) == len(scope["headers"]):
             messages = self._messages
             if messages is None or messages.signer is not signer:
                 messages = self._messages = SignedMessages(signer)

@@ -110,7 +110,7 @@ class StoreConnection:
             if isinstance(error, _REFUSED):
                 raise _describe_refused(error) from error
             await self._raise_denial(error)
-            raise StoreUnavailable(f"{first_line(error)}; check that it runs") from error
+            raise StoreUnavailable(f"{first_line(error).removesuffix('.')}; check that it runs") from error
         except BaseException:
             await self.close()
             raise

@@ -68,6 +68,19 @@ async def test_of_a_flood_at_one_pool_every_function_has_the_users_of_the_pool()
     assert found["f2"]["limit"] == "unreserved_concurrent_executions"
 
 
+async def test_a_full_reservation_is_not_described_by_the_refusals_of_another_one() -> None:
+    """Both have the same reason. A kept refusal may be missing, as of a flood."""
+    case = Case(kept=FunctionLimits(1), off=FunctionLimits(0))
+    await case.run("kept")
+    await refuse(case, "off", 1, "AKIAONE")
+    case.totals.of("000000000000", "kept").throttles[Refusal.RESERVED_CONCURRENCY.reason or ""] = 1
+    pass_seconds(case)
+    found = {one["function"]: one for one in await refusals(case)}
+    assert (found["off"]["in_use"], found["off"]["ceiling"]) == (0, 0)
+    assert found["kept"]["count"] == 1
+    assert not {"in_use", "ceiling", "limit", "occupied_by"} & found["kept"].keys()
+
+
 async def test_functions_without_a_label_are_counted_together_with_an_example() -> None:
     case = Case(labelled=0)
     await case.run(*["alpha"] * 20)

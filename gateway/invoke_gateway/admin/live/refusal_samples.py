@@ -22,6 +22,8 @@ _DETAILS = (
     "caller",
     "request_id",
 )
+_OF_ALL_FUNCTIONS = frozenset({"unreserved_concurrent_executions", "requests_per_second"})
+"""Limits of a whole account."""
 _OF_ANOTHER_FUNCTION = dict.fromkeys(("caller", "request_id"))
 
 
@@ -43,7 +45,8 @@ class RefusalSamples:
         label = self._limits.of(account).plan(name).label if account is not None and name is not None else None
         if reason is not None:
             yield account, label, reason
-            yield account, reason
+            if refusal.get("limit") in _OF_ALL_FUNCTIONS:
+                yield account, reason
         elif refusal["injected"]:
             yield account, label, refusal["error"]
         else:

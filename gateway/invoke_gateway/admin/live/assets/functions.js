@@ -130,7 +130,9 @@ function drawCommands(parts, commands) {
   if (parts.commandsDrawn === texts) return;
   parts.commandsDrawn = texts;
   parts.commandList.replaceChildren(...commands.map(([what, text]) => {
-    const item = make("li"), line = make("div", "command"), code = make("code", "", text), copy = make("button", "copy", "Copy");
+    const item = make("li"), line = make("div", "command"), code = make("code"), copy = make("button", "copy", "Copy");
+    // A word is broken only where it is wider than the line: not between the hyphens of an option.
+    for (const word of text.split(" ")) code.append(...(code.childNodes.length ? [" "] : []), make("span", "", word));
     copy.type = "button";
     copy.setAttribute("aria-label", `Copy: ${what}`);
     copy.addEventListener("click", async () => {

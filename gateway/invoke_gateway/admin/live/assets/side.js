@@ -45,7 +45,7 @@ function drawRefusal(parts, refusal, several) {
   say(parts.who, [
     (refusal.is_over ? "last at " : "since ") + time(refusal.is_over ? refusal.last_at : refusal.first_at),
     several && refusal.account || "",
-    refusal.caller ? `caller ${refusal.caller}` : refusal.request_id ? "unsigned" : "",
+    refusal.caller ? refusal.caller === refusal.account ? "" : `caller ${refusal.caller}` : refusal.request_id ? "unsigned" : "",
   ].filter(Boolean).join(" · "));
 }
 function drawRefusals(update) {

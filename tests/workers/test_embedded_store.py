@@ -80,6 +80,7 @@ def is_full(gateway: Workers) -> bool:
 def test_the_first_call_is_served_and_two_workers_hold_one_limit(behind: Backend, tmp_path: Path) -> None:
     with embedded(behind, tmp_path) as gateway:
         assert [gateway.call().status for _ in range(20)] == [200] * 20  # of both workers
+        assert "counters: embedded, lease 10 s, on failure refuse" in gateway.log()
         with ExitStack() as stack:
             calls = fill(stack, gateway, behind, LIMIT)
             assert all(is_full(gateway) for _ in range(10))

@@ -144,8 +144,11 @@ def _describe_limits(account: Account) -> str:
 
 
 def _log_stores(settings: Settings) -> None:
-    is_shared = settings.counters != "memory"
-    store = name_store(settings.counters) if is_shared else "memory"
+    is_shared = settings.counters != "memory" or settings.workers > 1
+    if settings.counters != "memory":
+        store = name_store(settings.counters)
+    else:
+        store = "embedded" if settings.workers > 1 else "memory"
     terms = (
         f", lease {settings.shared.lease_seconds:g} s, on failure {settings.shared.on_store_failure}"
         if is_shared

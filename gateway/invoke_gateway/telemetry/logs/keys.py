@@ -24,7 +24,10 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
         "the default account's limits in the settings, at the start",
         ("concurrent_executions", "reserved", "functions", "accounts"),
     ),
-    "counters": ("the store of slots and tokens, at the start", ("store",)),
+    "counters": (
+        "the store of slots and tokens, at the start: its URL, `memory`, or `embedded` for that of workers",
+        ("store",),
+    ),
     "events": ("the store of events, at the start", ("store", "waiting", "oldest_seconds")),
     "events_held": ("events of another backend are held", ("store", "held")),
     "backend": ("the backend, at the start", ("url", "is_up")),

@@ -21,11 +21,11 @@ log = logging.getLogger("invoke_gateway")
 
 def log_fenced(gateway: str, tally: AccountTally) -> None:
     log.warning(
-        "Shared counters dropped gateway %s: its lease ended, or the store lost it. It runs %d calls of account %s, "
-        "and reports them before it admits another.",
+        "Shared counters dropped gateway %s: its lease ended, or the store lost it. Its running calls of account %s "
+        "(%d) are reported before it admits another.",
         gateway,
-        tally.held[account_counter(tally.account)],
         tally.account,
+        tally.held[account_counter(tally.account)],
     )
 
 

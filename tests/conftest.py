@@ -1,5 +1,6 @@
 """What holds for every test."""
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -22,6 +23,18 @@ settings.load_profile("shared machine")
 def pytest_configure(config: pytest.Config) -> None:
     lateness.is_judged = "lateness" in config.option.markexpr
     catch_ignored_signals()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Keeps the collector from what lives as long as the run: modules and tests are no garbage, and the tests' own
+    collections need not go through them."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 def pytest_unconfigure() -> None:

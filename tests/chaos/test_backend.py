@@ -44,7 +44,8 @@ async def test_a_call_runs_when_its_request_is_whole_and_no_longer_when_its_end_
     stub, endpoint = backend
     call = plan(stub, ending, seconds=0.01, is_large=is_large)
     if ending not in (CallEnding.HANGS, CallEnding.LATE_ANSWER, CallEnding.LATE_GARBAGE):
-        stub.history.timeout_seconds = 60.0  # a function whose time is over when its request arrives does not begin
+        # A function whose time is over when its request arrives does not begin.
+        stub.history.function_seconds, stub.history.timeout_seconds = 50.0, 60.0
     track = stub.history.tracks[ACCOUNT.account, WHOLE]
     whole = encode_call_head(call) + encode_request(call)
     async with WireConnection(endpoint) as connection:

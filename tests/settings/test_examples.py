@@ -25,6 +25,7 @@ from click.testing import CliRunner
 
 from invoke_gateway.cli.main import main
 from invoke_gateway.settings import Settings
+from tests.support import forking
 from tests.support.clusters import Watched, watched_store
 from tests.support.processes import LOOPBACK, bare_environment, wait_until
 from tests.support.sockets import Wire, backend, fetch, invoke
@@ -39,8 +40,6 @@ INSTALL = "pip install boto3"
 ALLOW = {"Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": "*"}
 BLOCK = re.compile(r"^```(?:ya?ml|json)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 HERE_DOCUMENT = re.compile(r"> \S+\.ya?ml <<-?'?(\w+)'?\n(.*?)^\1$", re.MULTILINE | re.DOTALL)
-# The command without boto3, whatever the machine has installed.
-BARE = "import sys; sys.modules['boto3'] = None; from invoke_gateway.cli.main import main; main()"
 
 
 class Example(NamedTuple):
@@ -146,10 +145,17 @@ def with_files(text: str, folder: Path) -> str:
 def serve(text: str, folder: Path, *, bare: bool) -> subprocess.Popen[bytes]:
     file = folder / "gateway.yaml"
     file.write_text(with_replacements(text, folder))
-    command = [sys.executable, *(["-c", BARE] if bare else ["-m", "invoke_gateway"]), "serve", "--config", str(file)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.settings.without_boto3" if bare else "invoke_gateway",
+        "serve",
+        "--config",
+        str(file),
+    ]
     with (folder / "log").open("wb") as log:
         environment = bare_environment(folder) | KEYS
-        return subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stderr=log)
+        return forking.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stderr=log)
 
 
 def test_the_examples_are_found() -> None:

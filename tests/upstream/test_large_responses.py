@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.support.backends import OK, BackendCall, Script, ScriptedBackend, response, says
+from tests.support.backends import OK, BackendCall, Script, ScriptedBackend, chunk, response, says
 from tests.support.clients import Client, invoke, invoke_path, request, stream_path
 from tests.support.gateways import GatewayUnderTest
 
@@ -127,3 +127,36 @@ async def test_a_client_that_reads_slowly_gets_all_of_it(
         await asyncio.sleep(0.05)
         assert (await client.read_response()).body == body
     assert gateway.app.buffers.in_use == 0
+
+
+@pytest.mark.parametrize("size", [1, 32_767, 32_768, 32_769, 200_000], ids=str)
+@pytest.mark.parametrize("is_slow", [False, True], ids=["at once", "one by one"])
+async def test_a_stream_arrives_in_chunks_of_any_size(
+    gateway: GatewayUnderTest, backend: ScriptedBackend, size: int, is_slow: bool
+) -> None:
+    pieces = [bytes([number]) * size for number in range(1, 6)]
+    whole = OK + b"Transfer-Encoding: chunked\r\n\r\n" + b"".join(map(chunk, pieces)) + chunk(b"")
+    backend.script = in_pieces(whole, *[len(chunk(pieces[0]))] * 5 * is_slow)
+    async with Client(gateway.listen) as client:
+        for _ in range(2):
+            await client.send(request(stream_path("checkout")))
+            assert (await client.read_response()).body == b"".join(pieces)
+    assert gateway.app.buffers.in_use == 0
+
+
+@pytest.mark.parametrize("size", [16_383, 16_384, 16_385, 65_536, 65_537, 120_000], ids=str)
+@pytest.mark.parametrize("trace", ["", "X-Amzn-Trace-Id: Root=1-67891233-abcdef012345678912345678;Sampled=0\r\n"])
+async def test_a_request_of_any_size_reaches_the_backend_with_its_trace_header(
+    gateway: GatewayUnderTest, backend: ScriptedBackend, size: int, trace: str
+) -> None:
+    """Also one that comes in one piece, whose bytes are passed on."""
+    body = b'"' + b"x" * (size - 2) + b'"'
+    head = f"POST {invoke_path('checkout')} HTTP/1.1\r\nHost: gateway\r\n{trace}Content-Length: {size}\r\n\r\n"
+    backend.script = says(response(200, b"small"))
+    async with Client(gateway.listen) as client:
+        for _ in range(2):
+            await client.send(head.encode() + body)
+            assert (await client.read_response()).body == b"small"
+    assert [sent.body for sent in backend.requests] == [body] * 2
+    for sent in backend.requests:
+        assert b";Lineage=" in (sent.header(b"x-amzn-trace-id") or b"")

@@ -265,6 +265,11 @@ class InvokeProtocol(asyncio.Protocol):
         self.write_batcher.flush()
         self.transport.write(data)
 
+    def write_together(self, *pieces: bytes) -> None:
+        """Writes the pieces immediately, without making one of them."""
+        self.write_batcher.flush()
+        self.transport.writelines(pieces)
+
     def close(self) -> None:
         """Closes once everything is written."""
         self.write_batcher.flush()

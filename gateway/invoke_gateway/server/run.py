@@ -24,6 +24,7 @@ from ..signals import signals
 from ..telemetry.logs.log import CannotOpenLog, LogOptions, reopen_access_log, set_up_logging
 from ..telemetry.logs.write_turn import make_lock_file
 from .admin_access import make_access, put_in_force
+from .allocator import keep_freed_memory
 from .http_server import serve_demo
 from .policy_files import PolicyFiles
 from .process import (
@@ -198,6 +199,7 @@ async def _run(
         up = server
         await log_start(server)
         freeze_garbage()
+        keep_freed_memory()
         async with contextlib.AsyncExitStack() as stack:
             running = server.tasks.running
             policies = PolicyFiles(server.settings)

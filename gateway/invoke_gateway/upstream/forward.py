@@ -30,6 +30,9 @@ from .slot_release import find_release
 
 _NO_LIMIT = 1 << 62
 _LARGE_BODY = 65_536
+# The trace header is written into the bytes of the whole request, which copies them. Above this size of the body it is
+# written into the head alone.
+_COPIED_BODY = 16_384
 _PASSED_WINDOW = 262_144
 _NAME_IN_PATH = re.compile(rb"(\A/[0-9-]+/functions/)([^/]+)(/[a-z-]+)/*\Z")
 
@@ -212,18 +215,22 @@ class Forward:
         headers = exchange.headers
         assert exchange.plan is not None  # it has an invocation, or it would be passed through
         function = exchange.plan.function_counter
-        traced = None
+        size = len(body)
+        traced: bytes | None = None
+        apart: bytes | bytearray = b""
         if message is not None and self._takes_messages and is_end_to_end(headers):
+            if size > _COPIED_BODY:
+                message, apart = message[:-size], body
             traced = self._lineage.write(message, headers.get(TRACE_HEADER), function)
         if traced is not None:
             exchange.is_dispatched = True
-            connection.start(call, traced)
+            connection.start(call, traced, apart)
         else:
             lines = self._lineage.add(scope["headers"], function)
-            head = self._head(exchange, scope, lines, len(body), has_body=True)
+            head = self._head(exchange, scope, lines, size, has_body=True)
             exchange.is_dispatched = True
             connection.start(call, head, body)
-        return len(body)
+        return size
 
     def _head(self, exchange: Exchange, scope: Scope, headers: Headers, length: int | None, *, has_body: bool) -> bytes:
         path: bytes = scope["raw_path"]

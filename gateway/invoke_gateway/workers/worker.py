@@ -21,6 +21,7 @@ from ..admin.live.last_minute import encode_activity
 from ..app.gateway import Gateway
 from ..asgi import App, Message, Scope
 from ..queue.base import StoreError
+from ..server.allocator import keep_freed_memory
 from ..server.process import (
     ServingGateway,
     freeze_garbage,
@@ -82,6 +83,7 @@ class Worker:
             async with serve_invoke(gateway, self._listeners) as serving:
                 self._admin = cast("App", gateway.admin.make_app(self._listeners.addresses[0]).app)
                 freeze_garbage()
+                keep_freed_memory()
                 self._serving.set_result(serving)
                 await self._stop.wait()
             gateway.admin.live_stream.close()

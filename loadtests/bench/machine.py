@@ -25,9 +25,9 @@ def proxy_cores(workers: int) -> tuple[int, ...]:
     return tuple(_CORES[:workers])
 
 
-def load_cores(workers: int) -> tuple[int, ...]:
-    """Returns the cores of backend and load beside such a proxy: all of them when none is left."""
-    return tuple(_CORES[workers:] or _CORES)
+def spare_cores(workers: int) -> tuple[int, ...]:
+    """Returns the cores that such a proxy leaves to backend and load."""
+    return tuple(_CORES[workers:])
 
 
 @contextmanager

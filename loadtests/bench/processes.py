@@ -14,6 +14,8 @@ from types import TracebackType
 from loadtests.bench import machine
 
 GRACE_SECONDS = 5.0
+# The kernel may assign a port again before its first owner listens.
+_given_ports: set[int] = set()
 
 
 class Trouble(Exception):
@@ -112,11 +114,14 @@ class Processes:
 
 
 def free_port() -> int:
-    """Returns a port without a listener. The kernel does not assign it again soon."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """Returns a port without a listener, and another one each time."""
+    while True:
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            port: int = listener.getsockname()[1]
+        if port not in _given_ports:
+            _given_ports.add(port)
+            return port
 
 
 def accepts(port: int) -> bool:

@@ -50,7 +50,7 @@ class Stage:
         self.path = path
         self.workers = workers
         self.shape = SHAPES[path]
-        self.load_cores = machine.load_cores(workers) if workers > 1 else (machine.LOAD_CORE,)
+        self.load_cores = machine.spare_cores(workers) if workers > 1 else (machine.LOAD_CORE,)
         self.limit = limit or (1 if path == REFUSED else PLENTY)
         self._stack = ExitStack()
 
@@ -130,7 +130,9 @@ class Stage:
         else:
             command = [place.fill(part) for part in HOLDING_BACKEND]
             name = "the holding backend"
-        process = self.processes.start(name, command, place.directory, core=self.load_cores)
+        process = self.processes.start(
+            name, command, place.directory, core=self.load_cores or machine.proxy_cores(self.workers)
+        )
         process.wait_for(place.port)
         self.backend_process = process
         return place

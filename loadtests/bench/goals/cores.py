@@ -1,8 +1,9 @@
 """Measures proxies with one worker on one core and with two workers on two cores.
 
-Where backend and load have no core of their own beside two workers, they take a part of both cores. So the rate is
-counted per second of a core that was available to the workers: the CPU time that they used, and the time in which their
-cores were idle. A proxy that cannot use both cores leaves one idle, and loses by this figure too.
+Backend and load have the other cores. Where there are none, they run on the cores of the proxy: on one core beside one
+worker, on two cores beside two workers. So both meet the same competition, and calls come in batches of a like size.
+The rate is counted per second of a core that was available to the workers: the CPU time that they used, and the time in
+which their cores were idle. A proxy that cannot use both cores leaves one idle, and loses by this figure.
 """
 
 from collections.abc import Sequence
@@ -22,8 +23,9 @@ WORKERS = 2
 # Enough that the kernel gives each worker some: it spreads connections by chance.
 CONNECTIONS = 128
 METHOD = (
-    "Two workers: cores available = CPU time of the workers and idle time of their cores, a second. Backend, load and"
-    " other programs take the rest. Calls a second on full cores = calls a second ÷ cores available × workers."
+    "Two workers: cores available = CPU time of the workers and idle time of their cores, a second. Backend and load"
+    " take the rest, where no core is left for them."
+    " Calls a second on full cores = calls a second ÷ cores available × workers."
 )
 
 
@@ -96,15 +98,14 @@ def _sample(stage: Stage, crew: Crew, running: Running, seconds: float) -> None:
 
 
 def _load(stage: Stage, running: Running, workers: int, seconds: float) -> CoreSample:
-    # With one worker, backend and load keep off its core on every machine.
-    cores, own = machine.load_cores(workers), machine.proxy_cores(workers)
-    has_room = not set(cores) & set(own)
+    spare, own = machine.spare_cores(WORKERS), machine.proxy_cores(workers)
+    cores = spare or own
     machine.move(stage.backend_process.pid, cores)
     before, idle_before = running.process.cpu_seconds(), machine.idle_seconds(own)
     counted = wrk(
         *("load.lua", running.port, CONNECTIONS, seconds, running.request, 1, 0),
         cores=cores,
-        options=(f"-t{min(WORKERS, len(cores)) if has_room else 1}",),
+        options=(f"-t{min(WORKERS, len(spare) or 1)}",),
     )
     spent, idle = running.process.cpu_seconds() - before, machine.idle_seconds(own) - idle_before
     running.process.check()

@@ -12,7 +12,7 @@ from loadtests.bench.goals.cores import Crew
 from loadtests.bench.goals.latency import Steady
 from loadtests.bench.in_flight import Outcome
 from loadtests.bench.paths import BODIES, PATHS
-from loadtests.bench.peers import PEERS, Peer
+from loadtests.bench.peers import PEERS, SIGNING, VERIFYING, Peer
 from loadtests.bench.processes import Trouble
 from loadtests.bench.shared import Cost
 
@@ -20,6 +20,8 @@ T = TypeVar("T")
 
 # The peers of a short run: those that the goals name.
 QUICK_PEERS = ("nginx", "Envoy", "Traefik", "Caddy")
+# Variants of the gateway without a goal: `compare --only` measures them.
+VARIANTS = (SIGNING, VERIFYING)
 # Two workers are compared with those of these peers, and the 99th percentile with that of nginx.
 CORES_PEERS = ("nginx", "Envoy")
 LATENCY_PEERS = ("nginx",)
@@ -72,6 +74,7 @@ def measure(
     """Measures everything. `calls`: in flight at once, for their memory. A part that cannot be measured keeps the
     reason."""
     found = Measured(rounds, seconds, [one.name for one in gateways], is_whole=True)
+    peers = [peer for peer in peers if peer.name not in VARIANTS]
     for path in (*PATHS, *BODIES):
         found.paths[path] = compare(path, compared(path, [*gateways, *peers], is_chosen=False), rounds, seconds, tell)
     found.cores = _try(lambda: cores.run([*gateways, *_named(peers, CORES_PEERS)], rounds, seconds, tell))

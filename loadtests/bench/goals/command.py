@@ -7,7 +7,7 @@ import click
 from loadtests.bench import in_flight
 from loadtests.bench.compare import WARM_UP_SECONDS, chosen, compare, compared
 from loadtests.bench.console import STARTING_SECONDS, bounded, command_line, console, program_option, publish, tell
-from loadtests.bench.goals import history, whole
+from loadtests.bench.goals import history, numbers, whole
 from loadtests.bench.goals import tables as goal_tables
 from loadtests.bench.goals.whole import Measured
 from loadtests.bench.paths import BODIES, PATHS
@@ -43,7 +43,8 @@ def compare_command(
     publish(goal_tables.comparison(found, command_line()), is_whole)
     if is_whole:
         history.append(history.entry(history.figures_of(found, GATEWAY)))
-        tell("written: loadtests/results/history.jsonl")
+        numbers.write()
+        tell("written: loadtests/results/history.jsonl and docs/explanation/numbers.md")
     if not all(row.is_good for rows in found.paths.values() for row in rows if row.name == GATEWAY):
         raise Trouble("the gateway was not measured; the table says why")
 

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from loadtests.bench import console, machine, report
 from loadtests.bench.__main__ import main
 from loadtests.bench.compare import Row
-from loadtests.bench.goals import history, whole
+from loadtests.bench.goals import history, numbers, whole
 from loadtests.bench.goals.cores import CoreSample, Crew
 from loadtests.bench.goals.goal import GOALS
 from loadtests.bench.goals.latency import Steady
@@ -61,6 +61,7 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(whole, "measure", measured)
     monkeypatch.setattr(history, "commit_of", lambda root: COMMIT)
     monkeypatch.setattr(history, "FILE", tmp_path / "history.jsonl")
+    monkeypatch.setattr(numbers, "write", lambda: None)
     monkeypatch.setattr(machine, "processor", lambda: "AMD EPYC")
     # The runner's output replaces standard output after the console was made.
     monkeypatch.setattr(console.console, "_width", 200)

@@ -14,6 +14,7 @@ from loadtests.bench.report import RESULTS, Table
 
 FILE = RESULTS / "history.jsonl"
 ROOT = RESULTS.parents[1]
+WRITTEN = ("loadtests/results", "docs/explanation/numbers.md")
 DIRTY = "+ changes"
 LAST = 4
 
@@ -47,10 +48,10 @@ def entry(figures: Mapping[str, float], commit: str | None = None) -> Entry:
 
 
 def commit_of(root: Path) -> str:
-    """Returns the commit of a checkout, marked if a file is changed. Results do not count. Raises Trouble."""
+    """Returns the commit of a checkout, marked if a file is changed that no run writes. Raises Trouble."""
     commit = _git(root, "rev-parse", "--short=10", "HEAD").strip()
-    results = FILE.parent.relative_to(ROOT)
-    changes = _git(root, "status", "--porcelain", "--", ".", f":(exclude){results}").strip()
+    written = [f":(exclude){file}" for file in WRITTEN]
+    changes = _git(root, "status", "--porcelain", "--", ".", *written).strip()
     return f"{commit} {DIRTY}" if changes else commit
 
 

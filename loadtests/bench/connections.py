@@ -19,6 +19,8 @@ from loadtests.bench.stage import PLENTY, Running, Stage
 CONNECTIONS = 10_000
 # Files that a proxy needs beside its connections.
 SPARE_DESCRIPTORS = 200
+# nginx closes idle connections when less than a sixteenth of its worker_connections is free.
+NGINX_ROOM = 1.25
 # The part of the local ports that is used: others may be in TIME_WAIT, or in use by other programs.
 PORTS_SHARE = 0.8
 EVERYWHERE = "0.0.0.0"  # only where one address of loopback has too few ports
@@ -90,7 +92,7 @@ def plan(connections: int, ports: int | None = None, descriptors: int | None = N
 def run(peers: Sequence[Peer], crowd: Crowd, rounds: int, seconds: float, tell: Tell) -> list[CrowdRow]:
     """Loads each peer in turn. A peer that is missing or fails keeps its row, with the reason."""
     rows = [CrowdRow(peer.name, peer.version()) for peer in peers]
-    with Stage(FORWARDED, crowd.limit, connections=crowd.connections + SPARE_DESCRIPTORS) as stage:
+    with Stage(FORWARDED, crowd.limit, connections=_nginx_connections(crowd.connections)) as stage:
         running: list[tuple[CrowdRow, Running]] = []
         for row, peer in zip(rows, peers, strict=True):
             tell(f"{crowd.connections} connections: starting {row.name}")
@@ -110,10 +112,14 @@ def run(peers: Sequence[Peer], crowd: Crowd, rounds: int, seconds: float, tell: 
     return rows
 
 
+def _nginx_connections(used: int) -> int:
+    return int(NGINX_ROOM * used) + SPARE_DESCRIPTORS
+
+
 def _start(stage: Stage, peer: Peer, crowd: Crowd) -> Running:
     place = replace(
         stage.place(peer.name),
-        connections=2 * crowd.connections + SPARE_DESCRIPTORS,
+        connections=_nginx_connections(2 * crowd.connections),
         idle=crowd.connections,
         host=crowd.listen,
     )

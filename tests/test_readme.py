@@ -54,10 +54,14 @@ def test_its_numbers_are_those_that_their_commands_printed() -> None:
     row = {
         cells[0]: cells[1:] for cells in (line.strip("| ").split(" | ") for line in numbers.splitlines() if "|" in line)
     }
-    forwarded, refused = row["forwarded, µs"], row["refused, µs"]
-    gateway, traefik, envoy, nginx = (round(float(forwarded[column])) for column in (0, 1, 3, 4))
+    (head,) = re.findall(r"<!-- bench: peers -->\n\| \| (.+) \|", numbers)
+    names = head.split(" | ")
+    forwarded, refused = (dict(zip(names, row[f"{path}, µs"], strict=True)) for path in ("forwarded", "refused"))
+    gateway, traefik, envoy, nginx = (
+        round(float(forwarded[name])) for name in ("gateway", "Traefik", "Envoy", "nginx")
+    )
     assert f"{gateway} µs of CPU for a forwarded call, between Envoy's {envoy} and Traefik's {traefik}." in text
-    assert f" {round(float(refused[0]))} µs for a refused one" in text
+    assert f" {round(float(refused['gateway']))} µs for a refused one" in text
     assert f"nginx takes {nginx} µs a call" in text
     for number in ("11,030", "6,774", "16 µs of CPU", "0.12 s of CPU"):
         assert number in text

@@ -149,7 +149,7 @@ def test_a_text_that_is_no_yaml_has_the_place_of_its_error(tmp_path: Path, text:
 
 
 @pytest.mark.parametrize(
-    ("text", "place"), [('{\n "a": x}', (2, 7)), (r'{"region": "\ud800"}', (1, 13)), ('{"a": 1', (1, 8))]
+    ("text", "place"), [('{\n "a": x}', (2, 7)), (r'{"region": "\ud800"}', (1, 13)), ('{"max_headers": 9', (1, 18))]
 )
 def test_a_text_that_is_no_json_has_the_place_of_its_error(tmp_path: Path, text: str, place: tuple[int, int]) -> None:
     problem = problem_of(tmp_path, text, "gateway.json")

@@ -38,6 +38,7 @@ def places(problems: list[Problem]) -> dict[str, tuple[int | None, int | None]]:
         (b"region: Mars\nlisten: [::1]:9001\nwatch: 5\n", "is no YAML", (2, 10)),
         (b"region: Mars\nlisten 5\nwatch: 5\n", "could not find expected ':'", (3, 1)),
         (b"region: Mars\nwatch: 5\nlisten: 'x\n", "is no YAML", (4, 1)),
+        (b"region: Mars\nlisten: 'x\nwatch: 5\nadmin: 127.0.0.1:0\n", "is no YAML", (5, 1)),
     ],
 )
 def test_the_rest_of_a_damaged_yaml_is_checked(tmp_path: Path, data: bytes, words: str, found: tuple[int, int]) -> None:
@@ -54,6 +55,11 @@ def test_the_rest_of_a_damaged_yaml_is_checked(tmp_path: Path, data: bytes, word
         ('{"region": "Mars",\n "watch": 5,\n}', "unexpected character", (3, 1)),
         ('{"region": "Mars", // why\n "watch": 5}', "unexpected character", (1, 20)),
         ('{"region": "Mars", /* a\nb */ "watch": 5}', "unexpected character", (1, 20)),
+        ('{"region": "Mars", "workers": two,\n "watch": 5}', "unexpected character", (1, 31)),
+        ('{"region": "Mars",\n "watch": 5, "max_headers": 6MB}', "", (2, 30)),
+        ('{"region": "Mars",\n "payload_error": \'modelled\', "watch": 5}', "unexpected character", (2, 19)),
+        ('{"region": "Mars"\n "watch": 5}', "", (2, 2)),
+        ('{"quotas": {}, "region": "Mars",\n "watch": 5,\n', "", (3, 1)),
         ('\ufeff{"region": "Mars", "watch": 5}', "begins with a byte order mark", (1, 1)),
     ],
 )

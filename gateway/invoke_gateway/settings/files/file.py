@@ -22,6 +22,8 @@ from invoke_gateway.settings.files.repairs import MOST_REPAIRS, Repaired, list_r
 from invoke_gateway.settings.files.yaml_text import YamlText
 from invoke_gateway.settings.problems import Problem
 
+_LARGE = 1_000_000  # bytes; each repair is one more reading
+_MOST_REPAIRS_OF_LARGE = 3
 HALF_OF_A_PAIR = re.compile(rb"\\u[dD][89a-fA-F]")
 # A key's closing quote is followed by a colon or by white space.
 JSON_KEY_ENDS = (b'":', b'" ', b'"\n', b'"\r', b'"\t')
@@ -42,7 +44,7 @@ class SettingsText:
         """Returns the mapping in the text, and the mistakes in its form. What cannot be read is repaired as far as that
         is possible, so that the mistakes in the rest are found, too."""
         text, problems = Repaired(self.data), list[Problem]()
-        for _ in range(MOST_REPAIRS):
+        for _ in range(MOST_REPAIRS if len(self.data) <= _LARGE else _MOST_REPAIRS_OF_LARGE):
             values, found, error = _try_text(text.data, self)
             problems += [_shift_back(problem, text) for problem in found]
             if error is None:
@@ -95,6 +97,8 @@ def _find_repair(text: Repaired, error: Problem, source: SettingsText) -> Repair
         reached = Position(left.line or 0, left.column or 0)
         if repaired.is_complete:
             is_better = (reached, left.message) != (position, error.message)
+        elif source.is_json:  # what was left out is one member, whose end is known
+            is_better = position is not None and reached > position
         else:  # just behind a line that was left out, the line itself may be what is missing
             is_better = position is not None and reached.line > position.line + 1
         if is_better and reached > furthest:

@@ -15,6 +15,10 @@ MOST_REPAIRS = 20  # of one file; each is one more reading
 _TAB_WIDTHS = (2, 4, 8, 1)  # spaces
 _TABS = re.compile(r"^[ ]*\t[ \t]*", re.MULTILINE)
 _SPACES = re.compile(r"^ +(?=[^\s#])", re.MULTILINE)
+_MOST_QUOTES = 5  # lines that are tried
+_LONGEST_MEMBER = 1000  # characters before an error
+_MEMBER = re.compile(r'"(?:[^"\\]|\\.)*"\s*:\s*[^\s,{}\[\]"]*$')  # of JSON, up to the error in its value
+_WORD = re.compile(r'[^\s,{}\[\]"]*')
 _COMMENT = re.compile(r"//[^\r\n]*|/\*.*?\*/", re.DOTALL)
 
 
@@ -52,6 +56,8 @@ def list_repairs(data: bytes, position: Position | None, *, is_json: bool) -> It
     else:
         yield from _expand_tabs(text)
         yield from _leave_out_line(text, position.line)
+        if not text[at:].strip():
+            yield from _leave_out_open_quote(text)
 
 
 def _find_offset(text: str, position: Position, *, is_json: bool) -> int:
@@ -70,6 +76,35 @@ def _repair_json(text: str, at: int) -> Iterator[Repaired]:
     before = text[:at].rstrip()
     if text[at : at + 1] in ("}", "]") and before.endswith(","):
         yield Repaired(f"{before[:-1]} {text[len(before) :]}".encode())
+    if text[at : at + 1] == '"' and len(before) < at and before[-1:] not in ("{", "[", ",", ":"):
+        yield Repaired(f"{text[: at - 1]},{text[at:]}".encode())
+    if (member := _MEMBER.search(text, max(0, at - _LONGEST_MEMBER), at)) is not None:
+        yield from _leave_out_member(text, member.start(), _WORD.match(text, at).end())  # type: ignore[union-attr]  # or ""
+    if not text[at:].strip() and (missing := _find_open_brackets(text)):
+        yield Repaired(f"{before.removesuffix(',')}{missing}".encode(), is_complete=False)
+
+
+def _leave_out_member(text: str, start: int, end: int) -> Iterator[Repaired]:
+    """Yields the JSON text without a member whose value is none, and without the comma beside it. All else stays in its
+    place."""
+    comma = re.compile(r"\s*,").match(text, end)
+    if comma is not None:
+        end = comma.end()
+    elif (before := text[:start].rstrip()).endswith(","):
+        start = len(before) - 1
+    blank = re.sub(r"[^\r\n]", " ", text[start:end])
+    yield Repaired(f"{text[:start]}{blank}{text[end:]}".encode(), is_complete=False)
+
+
+def _find_open_brackets(text: str) -> str:
+    """Returns the brackets that close what is open at the end of a JSON text."""
+    missing: list[str] = []
+    for mark in re.findall(r"[{}\[\]]", re.sub(r'"(?:[^"\\]|\\.)*"', "", text)):
+        if mark in "{[":
+            missing.append("}" if mark == "{" else "]")
+        elif missing and missing[-1] == mark:
+            missing.pop()
+    return "".join(reversed(missing))
 
 
 def _expand(width: int, tabs: re.Match[str]) -> str:
@@ -100,6 +135,14 @@ def _leave_out_line(text: str, line: int) -> Iterator[Repaired]:
         following = next((each for each in lines[number:] if each.strip()), "")
         if _indent(following) <= _indent(lines[number - 1]):
             yield Repaired("".join([*lines[: number - 1], "\n", *lines[number:]]).encode(), is_complete=False)
+
+
+def _leave_out_open_quote(text: str) -> Iterator[Repaired]:
+    """Yields the text without a line whose quote may be the one that is not closed, the last one first."""
+    lines = text.splitlines(keepends=True)
+    odd = [number for number, line in enumerate(lines) if line.count('"') % 2 or line.count("'") % 2]
+    for number in odd[: -_MOST_QUOTES - 1 : -1]:
+        yield Repaired("".join([*lines[:number], "\n", *lines[number + 1 :]]).encode(), is_complete=False)
 
 
 def _indent(line: str) -> int:

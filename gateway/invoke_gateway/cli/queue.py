@@ -17,7 +17,7 @@ _ENDS = ("succeeded", "failed", "expired", "dropped", "undelivered")
 _STATES = ("waiting", "retrying", "running", "delivering", "undelivered", "held")
 
 
-@click.group(invoke_without_command=True)
+@click.group(invoke_without_command=True, subcommand_metavar="[COMMAND] [ARGS]...")
 @click.option("--watch", is_flag=True, help="Refresh the table every second, until Ctrl-C.")
 @click.option("--rows", type=click.IntRange(0, 100_000), default=100, show_default=True, help="Functions to show.")
 @json_option

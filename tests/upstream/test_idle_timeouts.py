@@ -27,6 +27,11 @@ def now() -> float:
     return time.monotonic()
 
 
+def patient(backend: ScriptedBackend, **seconds: float) -> dict[str, object]:
+    """Returns settings with a time-out that ends no call of these tests, however slow the machine is."""
+    return {"backend": {"url": backend.url, "timeout_seconds": 120, **seconds}, "quotas": {"request": LARGE}}
+
+
 @pytest.mark.parametrize(
     "sent",
     [
@@ -89,15 +94,17 @@ async def test_dripping_bytes_does_not_put_the_time_out_off(
     await check_is_fault(gateway, backend, script, "timeout", TIMEOUT)
 
 
-async def test_a_slow_drip_that_ends_in_time_is_a_response(gateway: GatewayUnderTest, backend: ScriptedBackend) -> None:
+async def test_a_slow_drip_that_ends_in_time_is_a_response() -> None:
     async def script(call: BackendCall) -> None:
         for byte in OK + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n":
             await call.send(bytes([byte]))
             await asyncio.sleep(0.001)
 
-    backend.script = script
-    answer = await invoke(gateway.listen)
-    assert (answer.status, answer.body) == (200, b"abc")
+    async with ScriptedBackend() as backend:
+        backend.script = script
+        async with serving(backend.url, **patient(backend)) as gateway:
+            answer = await invoke(gateway.listen)
+            assert (answer.status, answer.body) == (200, b"abc")
 
 
 async def test_a_stream_that_hangs_is_cut_at_the_time_out(gateway: GatewayUnderTest, backend: ScriptedBackend) -> None:
@@ -106,18 +113,18 @@ async def test_a_stream_that_hangs_is_cut_at_the_time_out(gateway: GatewayUnderT
     assert (answer.status, answer.body, answer.is_whole) == (200, b"hello", False)
 
 
-async def test_a_backend_that_stops_sending_has_failed_at_once(
-    gateway: GatewayUnderTest, backend: ScriptedBackend
-) -> None:
+async def test_a_backend_that_stops_sending_has_failed_at_once() -> None:
     """It can answer no more, also where the rest of a large request still waits to be sent."""
 
     async def script(call: BackendCall) -> None:
         call.connection.writer.write_eof()
         await call.stay()
 
-    backend.on_head = script
-    answer = await invoke(gateway.listen, body=b'"' + b"x" * (LARGE - 2) + b'"')
-    check_is_service_exception(answer, RESET)
+    async with ScriptedBackend() as backend:
+        backend.on_head = script
+        async with serving(backend.url, **patient(backend)) as gateway:
+            answer = await invoke(gateway.listen, body=b'"' + b"x" * (LARGE - 2) + b'"')
+            check_is_service_exception(answer, RESET)
 
 
 async def test_a_refused_connection_is_unreachable_and_takes_nothing() -> None:
@@ -151,10 +158,6 @@ async def test_a_connection_that_is_not_opened_in_time_is_a_connect_time_out() -
 
 FIRST_BYTE = "The backend sent nothing within backend.first_byte_timeout_seconds."
 IDLE = "The backend stopped within its response for backend.idle_timeout_seconds."
-
-
-def patient(backend: ScriptedBackend, **seconds: float) -> dict[str, object]:
-    return {"backend": {"url": backend.url, "timeout_seconds": 10, **seconds}, "quotas": {"request": LARGE}}
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,10 @@ from typing import Any, NamedTuple
 from invoke_gateway.counters.shared.connecting import SERVER_RULES, run_of
 from invoke_gateway.counters.shared.messages import RequestIdentity, Take
 from invoke_gateway.counters.shared.script import RENEW, base_key
-from invoke_gateway.counters.shared.tally import Tally
+from invoke_gateway.counters.shared.tally import Holding, Tally
+from invoke_gateway.policy.concurrency import OWN, Claim, Lane
 from invoke_gateway.policy.limits import AccountLimits, FunctionLimits
+from invoke_gateway.refusals import Refusal
 from invoke_gateway.store.connection import StoreConnection
 from invoke_gateway.store.errors import StoreUnavailable
 from loadtests.bench.processes import Trouble
@@ -148,23 +150,22 @@ async def _rounds(link: StoreConnection, tally: Tally, limits: AccountLimits, ba
     """Takes `batch` slots, and releases them with the next batch, repeatedly. Returns the number taken."""
     end = time.monotonic() + seconds
     taken = 0
-    running: list[list[str]] = []
+    running: list[Holding] = []
     number = 0
     while time.monotonic() < end:
-        for counters in running:
-            tally.release(counters)
+        for holding in running:
+            tally.release(holding)
         running = []
         for _ in range(batch):
             number += 1
             tally.enqueue(Take(limits.plan(f"function-{number % 100}")))
-        for take, answer in await _talk(link, tally):
-            if not isinstance(answer, int):
+        for _, answer in await _talk(link, tally):
+            if not isinstance(answer, Holding):
                 raise Trouble(f"a take was answered with {answer}")
-            plan = take.plan
-            running.append([claim.counter or plan.function_counter for claim in plan.lanes[answer].claims])
+            running.append(answer)
         taken += batch
-    for counters in running:
-        tally.release(counters)
+    for holding in running:
+        tally.release(holding)
     await _talk(link, tally)
     return taken
 
@@ -211,15 +212,18 @@ async def _memory(link: StoreConnection, counters: int = 10_000, deep: int = 100
     each = (await _used(link) - before) / len(tallies)
     before = await _used(link)
     tally = tallies[0]
-    tally.held.update({f"000000000000/function/function-{number:06d}": 1 for number in range(counters)})
+    lane = Lane("own", (Claim(OWN, None, Refusal.CONCURRENCY, "own"),))
+    held = [tally.holding_of(lane, f"000000000000/function/function-{number:06d}") for number in range(counters)]
+    for holding in held:
+        holding.held = 1
     tally.fence(tally.epoch)
     began = time.monotonic()
     await _talk(link, tally)
     register_ms = (time.monotonic() - began) * 1000
     wide = await _used(link) - before
     before = await _used(link)
-    for counter in tally.held:
-        tally.held[counter] = deep
+    for holding in held:
+        holding.held = deep
     tally.fence(tally.epoch)
     await _talk(link, tally)
     deeper = await _used(link) - before

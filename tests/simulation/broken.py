@@ -133,8 +133,8 @@ BREAKS = (
     Break(
         "abandoned grants are not given back",
         "tally.py",
-        "                self._owe(self._changes, claim.counter or plan.function_counter, -1)\n",
-        "                pass\n",
+        "            holding.owed -= 1\n            self._owing[holding] = None\n            return None if",
+        "            return None if",
     ),
     Break(
         "a lost batch gets a new number",
@@ -175,7 +175,7 @@ BREAKS = (
     Break(
         "changes are told twice",
         "tally.py",
-        "        self._void()\n        self._changes.clear()\n",
+        "        self._void()\n        self._forget_changes()\n",
         "        self._void()\n",
         first=6,
     ),
@@ -232,7 +232,7 @@ BREAKS = (
         "waiting takes are not planned again",
         "tally.py",
         "                take.plan = self._renew(take.plan)\n",
-        "",
+        "                pass\n",
         first=3,
     ),
     Break(

@@ -221,7 +221,7 @@ class Gateway:
             self._answer(asked, "full alone")
             return
         call = self._make_call(asked, lane)
-        self.tally.admit_locally(call.counters)
+        self.tally.admit_locally(self._holding_of(call))
         call.excused = "admitted alone"
         self._ring()
         self._begin(asked, call, None)
@@ -233,6 +233,9 @@ class Gateway:
 
     def _make_call(self, asked: Asked, lane: Lane) -> Call:
         return Call(self._ledger.began, self.name, asked.plan, lane)
+
+    def _holding_of(self, call: Call) -> Any:
+        return self.tally.holding_of(call.lane, call.own)
 
     def _begin(self, asked: Asked, call: Call, granted_by: tuple[Server, int, int] | None) -> None:
         standing = self._standing()
@@ -263,7 +266,7 @@ class Gateway:
     def _give_back(self, call: Call) -> None:
         self.holds.subtract(call.counters)
         self.holds = +self.holds
-        self.tally.release(call.counters)
+        self.tally.release(self._holding_of(call))
         self._world.note("{} ends call {}", self.name, call.number)
         self._ring()
 
@@ -346,8 +349,8 @@ class Gateway:
             asked.plan = take.plan
             if answer is None:
                 self._acquire_locally(asked)
-            elif isinstance(answer, int):
-                self._begin(asked, self._make_call(asked, asked.plan.lanes[answer]), granted_by)
+            elif isinstance(answer, self._core.Holding):
+                self._begin(asked, self._make_call(asked, answer.lane), granted_by)
             else:
                 self._answer(asked, f"full: {answer.claim.limit}")
         if was is None and self.tally.acknowledged is not None and self._hurry is not None:

@@ -11,12 +11,13 @@ from invoke_gateway.policy.concurrency import Lane, Plan
 class Call:
     """One invocation in the backend. `excused`: it does not count against a ceiling any more, and why."""
 
-    __slots__ = ("claims", "excused", "gateway", "number", "own")
+    __slots__ = ("claims", "excused", "gateway", "lane", "number", "own")
 
     def __init__(self, number: int, gateway: str, plan: Plan, lane: Lane) -> None:
         self.number = number
         self.gateway = gateway
         self.own = plan.function_counter
+        self.lane = lane
         self.claims = [(claim.counter or plan.function_counter, claim.ceiling) for claim in lane.claims]
         self.excused = ""
 

@@ -325,7 +325,7 @@ class Rules:
             return
         copy = {counter: int(slots) for counter, slots in self.copies(server).get(gateway.name, {}).items()}
         both = Counter(copy)
-        for counter, slots in tally._changes.items():
+        for counter, slots in tally.changes.items():
             both[counter] += slots
         if {counter: slots for counter, slots in both.items() if slots} != dict(tally.held):
             self.world.fail(f"{tally!r} and the store counts {copy}")

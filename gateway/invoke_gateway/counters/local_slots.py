@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import islice
 from time import monotonic
+from typing import Any
 
 from ..exchange import Holder
 from ..policy.concurrency import Claim, Lane, LimitReached, Plan, SlotUsage
@@ -50,11 +51,15 @@ class CounterState:
 
 
 class LocalSlot:
-    """Holds the claims of one admitted call, until it is released."""
+    """Holds the claims of one admitted call, until it is released.
 
-    __slots__ = ("_owner", "function_counter", "holder", "lane", "taken_at")
+    granted_by: what the store has of it beside this process; only a store that counts elsewhere sets it
+    """
+
+    __slots__ = ("_owner", "function_counter", "granted_by", "holder", "lane", "taken_at")
 
     holder: Holder | None  # not there until it is set by the caller, so that taking a slot costs no more
+    granted_by: Any
 
     def __init__(self, owner: LocalSlots, lane: Lane, function_counter: str, taken_at: float) -> None:
         self._owner: LocalSlots | None = owner
@@ -77,14 +82,14 @@ class LocalSlots:
     """Counts slots by counter.
 
     clock: returns monotonic seconds.
-    on_release: called for the store with each slot that was released, its claims, and its function's own counter.
+    on_release: called for the store with each slot that was released.
     on_free: called after that, with the claims and the function's own counter (`Counters.on_free`).
     """
 
     def __init__(
         self,
         clock: Callable[[], float] = monotonic,
-        on_release: Callable[[LocalSlot, tuple[Claim, ...], str], None] | None = None,
+        on_release: Callable[[LocalSlot], None] | None = None,
     ) -> None:
         self._clock = clock
         self._on_release = on_release
@@ -144,7 +149,7 @@ class LocalSlots:
             if not running and not claim.counter:
                 self._put_away(function_counter, state, claim)
         if self._on_release is not None:
-            self._on_release(slot, claims, function_counter)
+            self._on_release(slot)
         if self.on_free is not None:
             self.on_free(claims, function_counter)
 

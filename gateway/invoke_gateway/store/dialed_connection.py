@@ -1,14 +1,14 @@
-"""Makes connections of redis-py that are opened by a `Dialer`, so that a server whose name has a dead address is
-reached by another one."""
+"""Makes connections of redis-py that lend their transport once they are open. Those by TCP are opened by a `Dialer`, so
+that a server whose name has a dead address is reached by another one."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
-from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection
+from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, UnixDomainSocketConnection
 
 from ..dialing import Dialer
 
@@ -27,7 +27,16 @@ class Dialers:
         return self._dialers[host, port]
 
 
-class _Dialed(Connection):
+class LentConnection(AbstractConnection):
+    """Adds the transport to a connection of redis-py, whose `_connect` is to be overridden and sets `_writer`."""
+
+    def lend_transport(self) -> asyncio.Transport:
+        """Returns the transport of an open connection. The connection still closes it."""
+        assert self._writer is not None, "open"
+        return cast("asyncio.Transport", self._writer.transport)
+
+
+class _Dialed(LentConnection, Connection):
     """Mixed in before a connection of redis-py, which then is given an open socket instead of a name."""
 
     def __init__(self, *, dialers: Dialers, **arguments: Any) -> None:
@@ -62,7 +71,11 @@ class DialedSSLConnection(_Dialed, SSLConnection):
     """TLS, with the certificate checked against the name."""
 
 
-def dialed(kind: type[AbstractConnection]) -> type[AbstractConnection] | None:
+class UnixConnection(LentConnection, UnixDomainSocketConnection):
+    """A Unix socket."""
+
+
+def dialed(kind: type[AbstractConnection]) -> type[DialedConnection | DialedSSLConnection] | None:
     """Return the class in place of one of redis-py's; None where there is nothing to dial, such as a Unix socket."""
     if kind is SSLConnection:
         return DialedSSLConnection

@@ -11,7 +11,8 @@ from loadtests.bench.processes import Trouble
 
 
 def count(path: str, tracer: Tracer | None = None, *, has_strace: bool = True) -> Counted:
-    """Counts the work of a call of `path`. Signatures make no system call, so those are counted without them."""
+    """Counts the work of a call of `path`. Signatures make no system call. Exchanges with a store make one more or
+    less, by chance. So both are counted without them."""
     is_traced = has_strace and path in PATHS
     return Counted(count_work(path, tracer), system_calls.count_system_calls(path) if is_traced else None)
 

@@ -7,17 +7,23 @@ loadtests.bench.counted.driven PATH CALLS` does the same under a tracer of syste
 import asyncio
 import os
 import socket
+import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractContextManager, asynccontextmanager, closing, nullcontext, suppress
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AbstractContextManager, asynccontextmanager, closing, contextmanager, nullcontext, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+from invoke_gateway.chaos.store import find_server
 from invoke_gateway.server.process import new_event_loop
 from invoke_gateway.server.run import serve_in_process
 from invoke_gateway.settings import Settings
 from loadtests.bench.calls import ACCESS_KEY, ANSWER, SECRET, hold, invocation, is_whole
 from loadtests.bench.paths import FORWARDED, PATHS, REFUSED
+from loadtests.bench.processes import Trouble
 from loadtests.bench.stage import PLENTY
 
 RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (
@@ -27,9 +33,12 @@ RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length
 VERIFIED, SIGNED = "verified", "signed"
 """Name forwarded calls whose signature the gateway verifies, and those that it signs for its backend."""
 
-COUNTED_PATHS = (*PATHS, VERIFIED, SIGNED)
+SHARED = "forwarded, shared counters"
+"""Names forwarded calls that a store counts: one exchange takes the slot, another releases it."""
 
-STATUSES = {FORWARDED: b"200", REFUSED: b"429", VERIFIED: b"200", SIGNED: b"200"}
+COUNTED_PATHS = (*PATHS, VERIFIED, SIGNED, SHARED)
+
+STATUSES = {FORWARDED: b"200", REFUSED: b"429", VERIFIED: b"200", SIGNED: b"200", SHARED: b"200"}
 _CALLER = {"secret": "env:BENCH_SECRET", "arn": "arn:aws:iam::111122223333:user/bench"}
 _SETTINGS: dict[str, dict[str, Any]] = {
     VERIFIED: {"signatures": "verify", "callers": {ACCESS_KEY: _CALLER}},
@@ -120,7 +129,7 @@ def drive(
 @asynccontextmanager
 async def _serve(path: str, functions: Mapping[str, Any]) -> AsyncIterator[int]:
     """Serves the gateway until the block ends, on the port that it yields. On the refused path its slot is taken."""
-    with closing(Backend()) as backend:
+    with closing(Backend()) as backend, _run_store() if path == SHARED else nullcontext() as store:
         account = {"concurrent_executions": 1 if path == REFUSED else PLENTY, "functions": functions}
         values: dict[str, Any] = {
             "listen": "127.0.0.1:0",
@@ -129,6 +138,10 @@ async def _serve(path: str, functions: Mapping[str, Any]) -> AsyncIterator[int]:
             "accounts": {"default": account},
         }
         values["backend"] = {"url": backend.url, **values.get("backend", {})}
+        if store is not None:
+            values["counters"] = store
+            # A tracer slows the exchanges. The heartbeat comes seldom, and no other gateway is awaited.
+            values["shared"] = {"lease_seconds": 4 * SECONDS, "store_timeout_seconds": SECONDS, "expected_gateways": 1}
         async with serve_in_process(Settings.model_validate(values)) as server:
             port = server.listen.port
             if path != REFUSED:
@@ -138,6 +151,24 @@ async def _serve(path: str, functions: Mapping[str, Any]) -> AsyncIterator[int]:
                 await asyncio.to_thread(backend.is_holding.wait, SECONDS)
                 yield port
                 backend.close()
+
+
+@contextmanager
+def _run_store() -> Iterator[str]:
+    """Runs a store of its own until the block ends. Yields its URL."""
+    with TemporaryDirectory(prefix="counted-") as folder:
+        path = Path(folder, "s")
+        command = [find_server(), "--port", "0", "--unixsocket", str(path), "--save", "", "--dir", folder]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+            try:
+                end = time.monotonic() + SECONDS
+                while not path.exists():
+                    if process.poll() is not None or time.monotonic() > end:
+                        raise Trouble(f"{command[0]} did not start")
+                    time.sleep(0.01)
+                yield f"unix://{path}"
+            finally:
+                process.terminate()
 
 
 if __name__ == "__main__":

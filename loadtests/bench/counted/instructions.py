@@ -7,12 +7,13 @@ besides, on a busy machine in nearly all.
 
 import sys
 from collections import Counter
+from statistics import mode
 from threading import get_ident
 from types import CodeType, FrameType, TracebackType
 from typing import Any, NamedTuple
 
 from invoke_gateway.listener import InvokeProtocol
-from loadtests.bench.counted.driven import drive
+from loadtests.bench.counted.driven import SHARED, drive
 
 CALLS = 61
 WARM_UP = 10
@@ -97,4 +98,6 @@ def count_work(path: str, tracer: Tracer | None = None, **driven: Any) -> Work:
     """Returns the work of a call of `path`; for `driven` see `drive`."""
     tracer = tracer or Tracer()
     drive(path, CALLS, tracer, **driven)
-    return min(tracer.works[WARM_UP:])
+    works = tracer.works[WARM_UP:]
+    # By chance one exchange with a store releases a slot and takes the next: that is not the usual call.
+    return mode(works) if path == SHARED else min(works)

@@ -202,10 +202,14 @@ async def test_a_write_after_a_reset_counts_as_a_lost_connection(store: Store, m
         (await take(counters)).release()
         await counted(store, 0)
 
-        async def fail(*arguments: object, **more: object) -> None:
-            raise RuntimeError("the handler is closed")
+        class Reset:
+            def write(self, data: bytes) -> None:
+                raise RuntimeError("the handler is closed")
 
-        monkeypatch.setattr(shard_of(counters)._link._connection, "send_packed_command", fail)
+            def is_closing(self) -> bool:
+                return True
+
+        monkeypatch.setattr(shard_of(counters)._link._protocol, "_transport", Reset())
         await take(counters)
         await counted(store, 1)
         assert counters.totals.fallback == {"refused": 0, "admitted": 0}
@@ -272,8 +276,11 @@ async def test_open_admits_as_if_it_were_alone(store: Store) -> None:
         store.resume()
         await counted(store, 8)
         await eventually(lambda: one.unavailable_reason is None, "answers again")
-        full = await refuse(one)
+        full = one.check(PLAN)
+        assert full is not None
         assert (full.in_use, full.ceiling) == (4, 4)  # what it holds itself is enough to refuse
+        full = await refuse(one)
+        assert (full.in_use, full.ceiling) == (8, 4)
 
 
 async def test_without_a_store_it_starts_all_the_same(kept: Store) -> None:

@@ -21,7 +21,7 @@ from invoke_gateway.counters.shared.messages import (
     read_renewal,
 )
 from invoke_gateway.counters.shared.script import ALL, CONTROL, FORGET, RENEW, Script, base_key
-from invoke_gateway.counters.shared.tally import Tally
+from invoke_gateway.counters.shared.tally import Holding, Tally
 from invoke_gateway.policy.control.state import ControlDocument
 from invoke_gateway.policy.limits import AccountLimits, FunctionLimits, Limits
 
@@ -45,6 +45,12 @@ def names_of(function: str) -> list[str]:
     return [claim.counter or plan.function_counter for claim in plan.lanes[0].claims]
 
 
+class Run(str):
+    """The function of a call that truly runs, and its holding."""
+
+    holding: Holding
+
+
 class Gateway:
     """One process: its tally, its limits, what travels, and the calls that truly run."""
 
@@ -58,7 +64,7 @@ class Gateway:
         self.request: tuple[Script, bytes] | None = None
         self.reply: bytes | None = None
         self.waiting: list[Take] = []
-        self.running: list[str] = []
+        self.running: list[Run] = []
         self.is_paused = False
         self.heard_at = now
 
@@ -132,8 +138,10 @@ class World:
         reply, gateway.reply = gateway.reply, None
         for take, answer in gateway.tally.apply_reply(reply, self.now):
             gateway.waiting.remove(take)
-            if isinstance(answer, int):
-                gateway.running.append(take.plan.function_counter.rpartition("/")[2])
+            if isinstance(answer, Holding):
+                run = Run(take.plan.function_counter.rpartition("/")[2])
+                run.holding = answer
+                gateway.running.append(run)
             else:
                 assert answer is None or isinstance(answer, Refused)
 
@@ -164,7 +172,7 @@ class World:
             gateway.tally.enqueue(take)
 
     def end_call(self, gateway: Gateway, index: int = 0) -> None:
-        gateway.tally.release(names_of(gateway.running.pop(index)))
+        gateway.tally.release(gateway.running.pop(index).holding)
 
     def lose(self, gateway: Gateway, *, is_late: bool = False) -> None:
         """A request is lost, or its reply; or the request is only late."""

@@ -13,8 +13,8 @@ from functools import partial
 from secrets import token_hex
 
 from ...policy.control.state import ControlDocument
-from ...store.connection import Command
 from ...store.errors import StoreUnavailable
+from ...store.resp import Command
 from .connecting import Redirect
 from .messages import OK, REFILLING, encode_control, read_control_reply
 from .script import CONTROL, base_key, control_key

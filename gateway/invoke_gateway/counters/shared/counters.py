@@ -15,7 +15,7 @@ from secrets import token_hex
 from time import monotonic
 
 from ...background import BackgroundTasks
-from ...policy.concurrency import Claim, Lane, LimitReached, Plan, RateClaim, renew_plan
+from ...policy.concurrency import LimitReached, Plan, RateClaim, renew_plan
 from ...policy.limits import Limits
 from ..base import UNAVAILABLE, OnFree
 from ..local_slots import LocalSlot, LocalSlots
@@ -24,23 +24,14 @@ from .control_documents import ControlDocuments
 from .fallback import choose_part
 from .holder_snapshots import HolderSnapshots
 from .limits_digest import LimitsDigest
-from .messages import Answer, RequestIdentity, Take
+from .messages import Refused, RequestIdentity, Take
 from .servers import make_servers, read_sums
 from .shard_context import AccountTally, ShardContext
 from .shared_config import SharedConfig, StoreTotals
 from .store_admin import StoreAdmin
+from .tally import Answer, Holding
 
 _WAIT_SECONDS = 0.01
-
-
-class _PendingTake(Take):
-    """Adds the future of a request to a take."""
-
-    __slots__ = ("answer",)
-
-    def __init__(self, plan: Plan, answer: asyncio.Future[LocalSlot | LimitReached]) -> None:
-        super().__init__(plan)
-        self.answer = answer
 
 
 class SharedCounters:
@@ -80,7 +71,6 @@ class SharedCounters:
         self._degraded = degraded
         degraded |= {"store_unavailable": False, "store_recovering": False, "limits_mismatch": False}
         self._tallies: dict[str, AccountTally] = {}
-        self._tally_of: dict[LocalSlot, AccountTally] = {}
         self._limits_digest = LimitsDigest(limits)
         self._snapshots = HolderSnapshots(
             self,
@@ -142,18 +132,20 @@ class SharedCounters:
     # Admission.
 
     async def acquire(self, plan: Plan) -> LocalSlot | LimitReached:
-        full = self.check(plan)
-        if full is not None:  # this process alone fills the limit
-            return full
         tally = self._tallies.get(plan.account) or self._open(plan.account)
         shard = tally.shard
-        if shard.availability.unavailable_reason is not None or tally.recovers_until > self._clock() or self._is_closed:
-            return self._acquire_locally(plan, tally)
-        asked = _PendingTake(plan, self._loop.create_future())
+        recovers_until = tally.recovers_until
+        if (
+            shard.availability.unavailable_reason is not None
+            or (recovers_until and recovers_until > self._clock())
+            or self._is_closed
+        ):
+            return self.check(plan) or self._acquire_locally(plan, tally)
+        asked = Take(plan, self._loop.create_future())
         tally.enqueue(asked)
         shard.mark_dirty(tally)
         try:
-            return await asked.answer
+            return await asked.answer  # type: ignore[no-any-return]
         except asyncio.CancelledError:
             asked.abandon()
             if asked.answer.done() and not asked.answer.cancelled():
@@ -170,9 +162,10 @@ class SharedCounters:
     def on_free(self, call: OnFree | None) -> None:
         self._slots.on_free = call
 
-    def _on_release(self, slot: LocalSlot, claims: tuple[Claim, ...], function_counter: str) -> None:
-        tally = self._tally_of.pop(slot)
-        tally.release(claim.counter or function_counter for claim in claims)
+    def _on_release(self, slot: LocalSlot) -> None:
+        holding = slot.granted_by
+        tally: AccountTally = holding.tally
+        tally.release(holding)
         tally.shard.mark_dirty(tally)
 
     # What the admin listener asks.
@@ -231,35 +224,31 @@ class SharedCounters:
 
     def _deliver(self, tally: AccountTally, asked: Take, answer: Answer) -> None:
         """Answers a pending request; without an answer, by the policy."""
-        assert isinstance(asked, _PendingTake), "the only kind of take here"
+        waits: asyncio.Future[LocalSlot | LimitReached] = asked.answer
         try:
-            self._answer(tally, asked, answer)
-        except Exception as error:  # a bug: one request fails by it, and not those that follow
-            if not asked.answer.done():
-                asked.answer.set_exception(error)
-
-    def _answer(self, tally: AccountTally, asked: _PendingTake, answer: Answer) -> None:
-        given: LocalSlot | LimitReached
-        plan = asked.plan
-        if answer is None:
-            if asked.answer.done():
+            given: LocalSlot | LimitReached
+            if isinstance(answer, Holding):
+                given = self._slots.occupy(answer.lane, asked.plan.function_counter)
+                given.granted_by = answer
+            elif waits.done():
                 return
-            given = self._acquire_locally(plan, tally)
-        elif isinstance(answer, int):
-            given = self._enter(plan, plan.lanes[answer], tally)
-        elif isinstance(answer.claim, RateClaim):
-            given = describe_empty(answer.claim)
-        else:
-            given = self._slots.describe_limit_reached(answer.claim, plan.function_counter, answer.in_use)
-        if not asked.answer.done():
-            asked.answer.set_result(given)
-        elif isinstance(given, LocalSlot):
-            given.release(was_call=False)
+            else:
+                given = self._refuse(tally, asked.plan, answer)
+            if not waits.done():
+                waits.set_result(given)
+            elif isinstance(given, LocalSlot):
+                given.release(was_call=False)
+        except Exception as error:  # a bug: one request fails by it, and not those that follow
+            if not waits.done():
+                waits.set_exception(error)
 
-    def _enter(self, plan: Plan, lane: Lane, tally: AccountTally) -> LocalSlot:
-        slot = self._slots.occupy(lane, plan.function_counter)
-        self._tally_of[slot] = tally
-        return slot
+    def _refuse(self, tally: AccountTally, plan: Plan, answer: Refused | None) -> LocalSlot | LimitReached:
+        """Returns the refusal; without an answer, the decision by the policy."""
+        if answer is None:
+            return self._acquire_locally(plan, tally)
+        if isinstance(answer.claim, RateClaim):
+            return describe_empty(answer.claim)
+        return self._slots.describe_limit_reached(answer.claim, plan.function_counter, answer.in_use)
 
     def _acquire_locally(self, plan: Plan, tally: AccountTally) -> LocalSlot | LimitReached:
         """Decides by the policy while the store is unavailable or recovering."""
@@ -283,9 +272,12 @@ class SharedCounters:
             return found
         take_now(found)
         self.totals.fallback["admitted"] += 1
-        tally.admit_locally(claim.counter or plan.function_counter for claim in lane.claims)
+        holding = tally.holding_of(lane, plan.function_counter)
+        tally.admit_locally(holding)
         tally.shard.mark_dirty(tally)
-        return self._enter(plan, lane, tally)
+        slot = self._slots.occupy(lane, plan.function_counter)
+        slot.granted_by = holding
+        return slot
 
     def _note_availability(self) -> None:
         states = [owner.availability for owner in self._servers.owners()]

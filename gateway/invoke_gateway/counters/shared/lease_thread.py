@@ -8,8 +8,9 @@ import logging
 import threading
 from collections.abc import Callable
 
-from ...store.connection import Command, StoreConnection
+from ...store.connection import StoreConnection
 from ...store.errors import StoreUnavailable, describe_failure
+from ...store.resp import Command
 from .connecting import Redirect, run_of
 from .messages import Renewed, read_renewal
 from .script import RENEW, base_key

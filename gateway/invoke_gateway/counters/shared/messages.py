@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -16,6 +16,8 @@ _decode = msgspec.msgpack.decode
 # (scripts/take.lua).
 OK, FENCED, REFILLING, _, STALE = range(5)
 RATE, LANE_RATE = 1, 2
+
+_MOST_SHAPES = 1000
 
 
 class RequestIdentity(NamedTuple):
@@ -36,12 +38,16 @@ class RequestIdentity(NamedTuple):
 
 
 class Take:
-    """Requests one plan. `is_waiting` until it is answered, or its request is gone."""
+    """Requests one plan. `is_waiting` until it is answered, or its request is gone.
 
-    __slots__ = ("is_waiting", "plan")
+    answer: what the request awaits; only the one that makes the take uses it
+    """
 
-    def __init__(self, plan: Plan) -> None:
+    __slots__ = ("answer", "is_waiting", "plan")
+
+    def __init__(self, plan: Plan, answer: Any = None) -> None:
         self.plan = plan
+        self.answer = answer
         self.is_waiting = True
 
     def abandon(self) -> None:
@@ -54,10 +60,6 @@ class Refused(NamedTuple):
 
     claim: Claim | RateClaim
     in_use: int
-
-
-Answer = int | Refused | None
-"""Is the index of the lane that was taken, a refusal, or None where the store decided nothing."""
 
 
 class ControlReply(NamedTuple):
@@ -86,21 +88,36 @@ class Renewed(NamedTuple):
     round: int
 
 
-def describe_takes(takes: Iterable[Take]) -> tuple[list[object], list[object]]:
-    """Returns the distinct shapes of these takes; and for each take its function's counter and its shape's index."""
-    shapes: list[object] = []
-    known: dict[tuple[int, int], int] = {}  # by identity, which is quick: the takes keep the plans alive
-    described: list[object] = []
-    for take in takes:
-        plan = take.plan
-        key = (id(plan.lanes), id(plan.rates))
-        index = known.get(key)
-        if index is None:
-            index = known[key] = len(shapes)
-            shapes.append(_describe_shape(plan))
-        described.append(plan.function_counter)
-        described.append(index)
-    return shapes, described
+class Shapes:
+    """Encodes what takes have in common, once for each pair of lanes and rates."""
+
+    def __init__(self) -> None:
+        # By identity, which is quick; the pair is kept, so that no other one gets its ids.
+        self._encoded: dict[tuple[int, int], tuple[object, object, msgspec.Raw]] = {}
+
+    def describe(self, takes: Iterable[Take]) -> tuple[list[msgspec.Raw], list[str | int]]:
+        """Returns the distinct shapes of these takes; and for each take its counter and the index of its shape."""
+        shapes: list[msgspec.Raw] = []
+        known: dict[tuple[int, int], int] = {}
+        described: list[str | int] = []
+        for take in takes:
+            plan = take.plan
+            key = id(plan.lanes), id(plan.rates)
+            index = known.get(key)
+            if index is None:
+                index = known[key] = len(shapes)
+                shapes.append(self._encode(plan, key))
+            described += plan.function_counter, index
+        return shapes, described
+
+    def _encode(self, plan: Plan, key: tuple[int, int]) -> msgspec.Raw:
+        found = self._encoded.get(key)
+        if found is None:
+            if len(self._encoded) == _MOST_SHAPES:
+                self._encoded.clear()
+            found = plan.lanes, plan.rates, msgspec.Raw(_encode(_describe_shape(plan)))
+            self._encoded[key] = found
+        return found[2]
 
 
 def _describe_shape(plan: Plan) -> list[object]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
+from ...store.resp import encode_commands
 from ...store.script import Script
 
 TAKE = Script(__package__, "take")
@@ -23,3 +26,14 @@ def control_key(account: str) -> str:
 def base_key(account: str) -> str:
     """Returns the beginning of all keys of an account; the braces put them on one node of a cluster."""
     return f"invoke-gateway:{{{account}}}"
+
+
+def encode_call(script: Script, account: str, argument: bytes) -> bytes:
+    """Returns the command that runs a script for an account, as it is sent."""
+    return b"%b$%d\r\n%b\r\n" % (_encode_head(script.sha, account), len(argument), argument)
+
+
+@lru_cache(1024)
+def _encode_head(sha: str, account: str) -> bytes:
+    """Returns all of the command but its argument."""
+    return encode_commands([("EVALSHA", sha, 1, base_key(account), b"")]).removesuffix(b"$0\r\n\r\n")

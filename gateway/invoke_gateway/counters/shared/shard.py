@@ -1,6 +1,9 @@
 """Exchanges batches with one server of the store: its accounts, its heartbeat and its availability.
 
-Servers are independent: the failure of one does not affect another's accounts.
+Servers are independent: the failure of one does not affect another's accounts. While a server replies, its exchanges
+need no task (direct_exchange.py). A task opens connections, checks the server, and waits after a failure.
+
+This file is longer than 300 lines: exchanges with a task and without one change the same state.
 """
 
 from __future__ import annotations
@@ -12,15 +15,19 @@ from collections.abc import Callable
 from typing import Any
 
 from ...background import BackgroundTask
-from ...store.connection import Command, StoreConnection
+from ...store.connection import StoreConnection
 from ...store.errors import StoreUnavailable, describe_failure
+from ...store.resp import Command, encode_commands
 from .connecting import Redirect, run_of
+from .direct_exchange import Asked, DirectExchange
 from .lease_events import LeaseEvents, log_fenced
 from .messages import encode_forget
-from .script import FORGET, base_key
+from .script import FORGET, base_key, encode_call
 from .shard_context import AccountTally, ShardContext, SlotMap
 
 log = logging.getLogger("invoke_gateway")
+
+_PING = encode_commands([("PING",)])
 
 
 class Shard:
@@ -45,7 +52,6 @@ class Shard:
         self._clock = context.clock
         self._dirty: dict[AccountTally, None] = {}
         self._bell = asyncio.Event()
-        self._is_free = asyncio.Lock()
         self._lease_events = LeaseEvents(
             make_link(),
             context,
@@ -58,7 +64,17 @@ class Shard:
         )
         self._must_check = True
         self._must_reopen = False
+        self._waits_since: float | None = None
         self._task: BackgroundTask | None = None
+        self._direct = DirectExchange(
+            self._link,
+            timeout_seconds=self._config.timeout_seconds,
+            clock=self._clock,
+            collect=self._collect,
+            apply=self._apply,
+            on_failure=self._on_failure,
+            on_blocked=self._bell.set,
+        )
 
     # Its life.
 
@@ -77,7 +93,8 @@ class Shard:
         """Releases everything, so that no gateway waits for the lease to end. Where slots are to be kept for calls that
         still run in the backend, they are reported instead."""
         if self._task is not None:
-            async with self._is_free:  # the exchange under way is finished
+            async with self._direct.turn():  # the exchange under way is finished
+                self._direct.close()
                 self._task.cancel()
             await self._task.close()
             await self._lease_events.close()
@@ -107,7 +124,7 @@ class Shard:
 
     async def release(self, tally: AccountTally) -> None:
         """Stops counting an account. The exchange under way is finished first."""
-        async with self._is_free:
+        async with self._direct.turn():
             self._drop(tally)
 
     def _drop(self, tally: AccountTally) -> None:
@@ -116,7 +133,8 @@ class Shard:
 
     def mark_dirty(self, tally: AccountTally) -> None:
         self._dirty[tally] = None
-        self._bell.set()
+        if not self._direct.is_scheduled:
+            self._direct.schedule()
 
     async def query(self, commands: list[Command]) -> list[Any] | None:
         """Returns the replies to commands that change nothing; None without a reply within the time bound."""
@@ -129,7 +147,7 @@ class Shard:
         """Returns the replies to commands, which are made for the server process of the connection. Raises
         `StoreUnavailable` without a reply within the time bound: any number of the commands may have been executed."""
         try:
-            async with asyncio.timeout(self._config.timeout_seconds), self._is_free:
+            async with asyncio.timeout(self._config.timeout_seconds), self._direct.turn():
                 return await self._link.call(make_commands(run_of(self._link)))
         except (StoreUnavailable, TimeoutError) as error:
             self._check_now()
@@ -160,24 +178,23 @@ class Shard:
         except (StoreUnavailable, TimeoutError) as error:
             self._record_failure(describe_failure(error, self._config.timeout_seconds))
             return False
-        except Exception:  # a bug: no request may wait for ever
-            log.exception("An exchange with the shared counters failed.")
-            await self._link.close()
-            for tally in self.tallies.values():
-                tally.mark_lost()
-            self._record_failure("an error in the gateway; its log has the details")
+        except Exception as error:
+            self._record_bug(error)
             return False
         self.availability.record_success()
+        self._direct.is_on = True
         return True
 
     async def _exchange(self) -> None:
         """Makes one round trip, and a second where the connection was closed meanwhile."""
         bound = self._config.timeout_seconds
+        since, self._waits_since = self._waits_since, None
         if self.availability.unavailable_reason is not None:  # no request waits: connecting may take longer
             bound = max(bound, self._config.lease_seconds / 8)
-        async with self._is_free:
-            async with asyncio.timeout(bound):
-                await self._exchange_now()
+        elif since is not None:  # requests wait since then
+            bound = max(0.0, since + bound - self._clock())
+        async with self._direct.turn(), asyncio.timeout(bound):
+            await self._exchange_now()
 
     async def _exchange_now(self) -> None:
         try:
@@ -194,33 +211,49 @@ class Shard:
         await self._exchange_once()
 
     async def _exchange_once(self) -> None:
-        dirty, self._dirty = self._dirty, {}
         now = self._clock()
-        asked = []
-        commands: list[Command] = []
-        for tally in dirty:
-            request = tally.next_request(run_of(self._link), now)
-            if request is not None:
-                asked.append(tally)
-                commands.append(("EVALSHA", request[0].sha, 1, base_key(tally.account), request[1]))
-        if not commands and not self._must_check:
+        asked, data = self._collect(now)
+        if not asked and not self._must_check:
             return
         try:
-            replies = await self._link.call(commands or [("PING",)])
+            replies = await self._link.exchange(data or _PING, len(asked) or 1)
         except BaseException:
-            for tally in asked:
-                tally.mark_lost()
-            self._totals.failures += 1
+            self._lose(asked)
             raise
         self._must_check = False
-        replied_at = self._clock()
-        self._totals.batches += 1
-        self._totals.seconds += replied_at - now
+        self._apply(asked, replies, now)
+
+    # What both have in common.
+
+    def _collect(self, now: float) -> tuple[Asked, bytes]:
+        """Returns the accounts with something due, and their requests."""
+        dirty, self._dirty = self._dirty, {}
+        run = run_of(self._link)
+        asked: Asked = []
+        data = b""
+        for tally in dirty:
+            request = tally.next_request(run, now)
+            if request is not None:
+                asked.append(tally)
+                data += encode_call(request[0], tally.account, request[1])
+        return asked, data
+
+    def _apply(self, asked: Asked, replies: list[Any], sent_at: float) -> None:
+        now = self._clock()
+        totals = self._totals
+        totals.batches += 1
+        totals.seconds += now - sent_at
         for tally, reply in zip(asked, replies, strict=False):  # of a PING there is no tally
             if isinstance(reply, Redirect):
                 self._redirect(tally, reply)
             else:
-                self._apply_reply(tally, reply, replied_at)
+                self._apply_reply(tally, reply, now)
+
+    def _lose(self, asked: Asked) -> None:
+        """Records that the requests have no reply. They are sent again as they were."""
+        for tally in asked:
+            tally.mark_lost()
+        self._totals.failures += 1
 
     # Replies.
 
@@ -251,17 +284,39 @@ class Shard:
         for tally in self.tallies.values():
             self._context.refuse_pending(tally)
 
+    def _on_failure(self, asked: Asked, error: Exception) -> None:
+        """Records the failure of an exchange without a task. The task connects again."""
+        self._must_reopen = True
+        if isinstance(error, StoreUnavailable):  # an idle connection may end without notice
+            self._lose(asked)
+            self._waits_since = self._direct.sent_at
+            self._direct.is_on = False
+            self._bell.set()
+        elif isinstance(error, TimeoutError):
+            self._lose(asked)
+            self._record_failure(describe_failure(error, self._config.timeout_seconds))
+        else:
+            self._record_bug(error)
+
     def _record_failure(self, why: str) -> None:
         self.availability.record_failure(why)
         self._answer_all_pending()
-        self._must_check = True
-        self._bell.set()
+        self._check_now()
+
+    def _record_bug(self, error: Exception) -> None:
+        """Records an error of the gateway itself: no request may wait for ever."""
+        log.error("An exchange with the shared counters failed.", exc_info=error)
+        self._must_reopen = True
+        for tally in self.tallies.values():
+            tally.mark_lost()
+        self._record_failure("an error in the gateway; its log has the details")
 
     # Called by the heartbeat.
 
     def _check_now(self) -> None:
         """Checks the server for the calls, too: its heartbeat had no reply."""
         self._must_check = True
+        self._direct.is_on = False
         self._bell.set()
 
     def _reconnect(self) -> None:

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol
 
 from ...background import BackgroundTasks
-from ...store.connection import Command, StoreConnection
+from ...store.connection import StoreConnection
+from ...store.resp import Command
 from .availability import CountersAvailability
 from .connecting import Redirect
 from .limits_digest import LimitsDigest
-from .messages import Answer, Take
+from .messages import Take
 from .shared_config import SharedConfig, StoreTotals
-from .tally import Tally
+from .tally import Answer, Tally
 
 
 class AccountOwner(Protocol):

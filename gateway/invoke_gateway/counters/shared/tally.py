@@ -30,12 +30,11 @@ This file is longer than 300 lines: the theory holds only while one object has t
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import msgspec
 
-from ...policy.concurrency import Plan, renew_plan
+from ...policy.concurrency import Lane, Plan, renew_plan
 from ...policy.control.state import ControlDocument
 from ...store.script import Script
 from .messages import (
@@ -45,12 +44,11 @@ from .messages import (
     RATE,
     REFILLING,
     STALE,
-    Answer,
     Refused,
     Renewed,
     RequestIdentity,
+    Shapes,
     Take,
-    describe_takes,
 )
 from .script import REGISTER, TAKE
 
@@ -59,6 +57,30 @@ _decode = msgspec.msgpack.decode
 
 # Takes in one batch. A script blocks the store; so many take about a millisecond.
 MOST_TAKES = 500
+
+# Holdings without a slot that are kept for the next call of their function.
+_MOST_IDLE = 1000
+
+
+class Holding:
+    """Counts the slots that one function holds by one lane. So a call costs two additions, whatever the lane claims.
+
+    counters: those of the lane
+    held: slots that are held now
+    owed: changes of `held` that are in no batch yet, and slots to return that were not used
+    """
+
+    __slots__ = ("counters", "held", "lane", "owed", "tally")
+
+    def __init__(self, tally: Tally, lane: Lane, function_counter: str) -> None:
+        self.tally = tally
+        self.lane = lane  # kept, so that no other lane gets its id
+        self.counters = [claim.counter or function_counter for claim in lane.claims]
+        self.held = 0
+        self.owed = 0
+
+    def __repr__(self) -> str:
+        return f"<Holding {self.held} of {self.counters}, owes {self.owed}>"
 
 
 class _Batch(NamedTuple):
@@ -73,7 +95,6 @@ class Tally:
 
     def __init__(self, account: str, identity: RequestIdentity) -> None:
         self.account = account
-        self.held: Counter[str] = Counter()
         self.epoch = 0
         self.acknowledged: tuple[int, int] | None = None
         """Holds epoch and number of the last batch whose reply is here; None while the gateway is not registered. It is
@@ -92,7 +113,10 @@ class Tally:
         """Holds the newest control state that this process has read or written."""
         self._identity = identity
         self._number = 0
-        self._changes: Counter[str] = Counter()
+        self._holdings: dict[tuple[int, str], Holding] = {}
+        self._most_holdings = _MOST_IDLE
+        self._owing: dict[Holding, None] = {}
+        self._shapes = Shapes()
         self._queue: deque[Take] = deque()
         self._under_way: _Batch | None = None
         self._is_registering = False
@@ -117,15 +141,42 @@ class Tally:
     def enqueue(self, take: Take) -> None:
         self._queue.append(take)
 
-    def release(self, counters: Iterable[str]) -> None:
-        """Returns a slot of each counter."""
-        for counter in counters:
-            self._change(counter, -1)
+    def holding_of(self, lane: Lane, function_counter: str) -> Holding:
+        key = id(lane), function_counter
+        return self._holdings.get(key) or self._add_holding(lane, function_counter, key)
 
-    def admit_locally(self, counters: Iterable[str]) -> None:
-        """Takes a slot of each counter without the store, to which it is reported later."""
-        for counter in counters:
-            self._change(counter, 1)
+    def release(self, holding: Holding) -> None:
+        """Returns a slot."""
+        holding.held -= 1
+        holding.owed -= 1
+        self._owing[holding] = None
+
+    def admit_locally(self, holding: Holding) -> None:
+        """Takes a slot without the store, to which it is reported later."""
+        holding.held += 1
+        holding.owed += 1
+        self._owing[holding] = None
+
+    @property
+    def held(self) -> Counter[str]:
+        """Returns each counter of which slots are held, with their number."""
+        held: Counter[str] = Counter()
+        for holding in self._holdings.values():
+            if holding.held:
+                for counter in holding.counters:
+                    held[counter] += holding.held
+        return held
+
+    @property
+    def changes(self) -> dict[str, int]:
+        """Returns the changes of each counter that are in no batch yet."""
+        changes: dict[str, int] = {}
+        for holding in self._owing:
+            for counter in holding.counters:
+                changes[counter] = changes.get(counter, 0) + holding.owed
+        if 0 in changes.values():
+            return {counter: slots for counter, slots in changes.items() if slots}
+        return changes
 
     def share_of(self, ceiling: int) -> int:
         """Returns this gateway's share of a ceiling. The shares of all gateways add up to exactly the ceiling."""
@@ -137,7 +188,7 @@ class Tally:
     @property
     def is_idle(self) -> bool:
         """Returns True where nothing is due."""
-        if self.acknowledged is None or self._under_way or self._changes:
+        if self.acknowledged is None or self._under_way or self._owing:
             return False
         return not self._queue or self.is_stale
 
@@ -164,7 +215,7 @@ class Tally:
         batch that was fenced are sent again."""
         status, answers, refill_ms = _decode(reply)
         self._is_awaited = False
-        self.recovers_until = now + refill_ms / 1000
+        self.recovers_until = now + refill_ms / 1000 if refill_ms else 0.0
         if self._is_registering:
             self._is_registering = False
             if status == OK:
@@ -236,7 +287,7 @@ class Tally:
         self.gateways, self.rank = max(1, len(renewed.gateways)), renewed.rank
         if epoch != self.epoch:
             return
-        self.recovers_until = now + renewed.refill_ms / 1000
+        self.recovers_until = now + renewed.refill_ms / 1000 if renewed.refill_ms else 0.0
         self.round = renewed.round
         if renewed.refill_ms:  # gateways that the store lost may still have to report
             self._known.update(renewed.gateways)
@@ -245,26 +296,21 @@ class Tally:
 
     # Internals.
 
-    def _change(self, counter: str, slots: int) -> None:
-        held, changes = self.held, self._changes
-        left = held[counter] + slots
-        if left:
-            held[counter] = left
-        else:
-            del held[counter]
-        self._owe(changes, counter, slots)
+    def _add_holding(self, lane: Lane, function_counter: str, key: tuple[int, str]) -> Holding:
+        if len(self._holdings) >= self._most_holdings:
+            self._holdings = {kept: one for kept, one in self._holdings.items() if one.held or one.owed}
+            self._most_holdings = _MOST_IDLE + 2 * len(self._holdings)
+        holding = self._holdings[key] = Holding(self, lane, function_counter)
+        return holding
 
-    @staticmethod
-    def _owe(changes: Counter[str], counter: str, slots: int) -> None:
-        left = changes[counter] + slots
-        if left:
-            changes[counter] = left
-        else:
-            del changes[counter]
+    def _forget_changes(self) -> None:
+        for holding in self._owing:
+            holding.owed = 0
+        self._owing = {}
 
     def _make_register(self, run: str) -> tuple[Script, bytes]:
         self._void()
-        self._changes.clear()
+        self._forget_changes()
         self.epoch += 1
         self._number = 0
         self._is_registering = True
@@ -280,25 +326,38 @@ class Tally:
             self._queue.extendleft(reversed(batch.takes))
 
     def _make_batch(self) -> _Batch | None:
-        takes: list[Take] = []
-        queue = self._queue
-        while queue and len(takes) < MOST_TAKES and not self.is_stale:
-            take = queue.popleft()
-            if take.is_waiting:
+        takes = self._dequeue() if self._queue and not self.is_stale else []
+        for take in takes:
+            table = take.plan.table
+            if table is not None and table.successor is not None:
                 take.plan = self._renew(take.plan)
-                takes.append(take)
-        if not takes and not self._changes:
+        changes = self.changes
+        self._forget_changes()
+        if not takes and not changes:
             return None
-        changes, self._changes = self._changes, Counter()
         self._number += 1
         return _Batch(self._number, changes, takes, self.revision)
+
+    def _dequeue(self) -> list[Take]:
+        """Takes what still waits out of the queue, as much as one batch may have."""
+        queue = self._queue
+        if len(queue) <= MOST_TAKES:
+            takes = [take for take in queue if take.is_waiting]
+            queue.clear()
+            return takes
+        takes = []
+        while queue and len(takes) < MOST_TAKES:
+            take = queue.popleft()
+            if take.is_waiting:
+                takes.append(take)
+        return takes
 
     def _renew(self, plan: Plan) -> Plan:
         renewed = renew_plan(plan)
         return renewed if renewed.account == self.account else plan  # the settings may not name it any more
 
     def _encode_batch(self, batch: _Batch, run: str) -> bytes:
-        shapes, takes = describe_takes(batch.takes)
+        shapes, takes = self._shapes.describe(batch.takes)
         gateway, lease_ms, keep_ms, *_ = self._identity
         return _encode(
             (gateway, self.epoch, batch.number, lease_ms, keep_ms, run, batch.changes, shapes, takes, batch.revision)
@@ -308,15 +367,17 @@ class Tally:
         plan = take.plan
         is_wanted = take.is_waiting
         take.is_waiting = False
-        if raw is None:
-            return None if is_wanted else _NO_LISTENER
         if isinstance(raw, int):
+            lane, function_counter = plan.lanes[raw], plan.function_counter
+            key = id(lane), function_counter
+            holding = self._holdings.get(key) or self._add_holding(lane, function_counter, key)
             if is_wanted and not is_late:
-                for claim in plan.lanes[raw].claims:
-                    self.held[claim.counter or plan.function_counter] += 1
-                return raw
-            for claim in plan.lanes[raw].claims:
-                self._owe(self._changes, claim.counter or plan.function_counter, -1)
+                holding.held += 1
+                return holding
+            holding.owed -= 1
+            self._owing[holding] = None
+            return None if is_wanted else _NO_LISTENER
+        if raw is None:
             return None if is_wanted else _NO_LISTENER
         if not is_wanted:
             return _NO_LISTENER
@@ -329,11 +390,14 @@ class Tally:
     def __repr__(self) -> str:
         position = "not registered" if self.acknowledged is None else "{}:{}".format(*self.acknowledged)
         told = "in doubt or under way" if self._under_way else "all told"
-        holds, owes = dict(self.held), dict(self._changes)
+        holds, owes = dict(self.held), self.changes
         return (
             f"<Tally {self._identity.gateway} {self.account} {position} holds {holds} owes {owes} "
             f"{len(self._queue)} waiting, {told}>"
         )
 
+
+Answer = Holding | Refused | None
+"""Is what was taken, a refusal, or None where the store decided nothing."""
 
 _NO_LISTENER = object()

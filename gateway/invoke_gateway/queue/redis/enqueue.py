@@ -15,7 +15,7 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from ...background import BackgroundTask, BackgroundTasks
-from ...store.connection import Command
+from ...store.resp import Command
 from ..base import StoreError
 from ..event import Event, encode_head
 from .request_channel import RequestChannel

@@ -17,7 +17,7 @@ from urllib.parse import quote
 from redis.exceptions import ResponseError
 
 from ...background import BackgroundTask, BackgroundTasks
-from ...store.connection import Command
+from ...store.resp import Command
 from ..base import StoreError
 from .request_channel import RequestChannel
 from .script import LEAVE, RENEW

@@ -9,8 +9,8 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from ...store.availability import Availability
-from ...store.connection import Command
 from ...store.errors import StoreUnavailable, describe_failure
+from ...store.resp import Command
 from ..base import CannotOpen, StoreError
 from .address import EventStoreAddress
 from .store_errors import read_refusal

@@ -17,7 +17,7 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from ...background import BackgroundTask, BackgroundTasks
-from ...store.connection import Command
+from ...store.resp import Command
 from ...store.script import Script
 from ..base import StoreError
 from .request_channel import RequestChannel

@@ -23,16 +23,12 @@ if at ~= epoch .. ':' .. (number - 1) then
 end
 renew(gateway, lease, keep)
 
-local mine = key_of(gateway)
+-- `changes` gains what is taken, and is written once at the end: under load as many slots are released as are taken.
 local sums = {}
-for counter, slots in pairs(changes) do
-  sums[counter] = add(mine, counter, slots)
-end
-
 local function sum_of(counter)
   local sum = sums[counter]
   if not sum then
-    sum = tonumber(call('HGET', SUMS, counter)) or 0
+    sum = math.max(0, (tonumber(call('HGET', SUMS, counter)) or 0) + (changes[counter] or 0))
     sums[counter] = sum
   end
   return sum
@@ -129,7 +125,6 @@ local function take_tokens(rates, own)
 end
 
 local NO_RATES = {}
-local taken = {}
 local function take(own, lanes, rates, lane_rates)
   local full
   for index, lane in ipairs(lanes) do
@@ -144,8 +139,10 @@ local function take(own, lanes, rates, lane_rates)
       take_tokens(rates, own)
       for i = 1, #lane, 2 do
         local counter = lane[i] == '' and own or lane[i]
-        sums[counter] = sum_of(counter) + 1
-        taken[counter] = (taken[counter] or 0) + 1
+        if sums[counter] then
+          sums[counter] = sums[counter] + 1
+        end
+        changes[counter] = (changes[counter] or 0) + 1
       end
       return index - 1
     end
@@ -165,8 +162,11 @@ if status == OK then
     answers[(i + 1) / 2] = take(takes[i], shape[1], shape[2], shape[3])
   end
 end
-for counter, slots in pairs(taken) do
-  add(mine, counter, slots)
+local mine = key_of(gateway)
+for counter, slots in pairs(changes) do
+  if slots ~= 0 then
+    add(mine, counter, slots)
+  end
 end
 for key, bucket in pairs(buckets) do
   if bucket.is_taken then -- gone by itself once it has drained

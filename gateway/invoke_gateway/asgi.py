@@ -29,8 +29,29 @@ class _Done:
 
 
 DONE = _Done()
-"""Ends a stage that calls no other stage. A stage that only decides is a plain function, which returns the awaitable of
-the next stage, or this one: a coroutine for each such stage would cost as much as its decision."""
+"""Says that a stage, or a `send`, has no work left. A stage is a plain function: it decides at once, and returns the
+awaitable of the next stage, or this one. Only where something must wait does it return a coroutine of its own. So a
+request that need not wait makes no coroutine, and the caller that gets `DONE` need not await it."""
+
+
+class Received:
+    """Completes immediately with the next message: what `receive` returns where nothing must be waited for.
+
+    body: the bytes that have come; None: the client is gone, or has its response
+    """
+
+    __slots__ = ("body", "more_body")
+
+    def __init__(self, body: bytes | memoryview | None, *, more_body: bool) -> None:
+        self.body = body
+        self.more_body = more_body
+
+    def __await__(self) -> Generator[None, None, Message]:
+        yield from ()
+        if self.body is None:
+            return {"type": "http.disconnect"}
+        return {"type": "http.request", "body": self.body, "more_body": self.more_body}
+
 
 ATTEMPT = "invoke_gateway.attempt"
 """Holds the `Attempt` in the scope of an event's run."""
@@ -39,6 +60,10 @@ EXCHANGE = "invoke_gateway.exchange"
 
 INJECTED = "invoke_gateway.injected"
 """Names the key of a scope for the fault that a script injects into this call (`policy/fault_script.py`)."""
+
+CALL = "invoke_gateway.call"
+"""Names the key of a scope for the call to the backend whose end the rest of the chain waits for, and nothing else. The
+last stage sets it where it has sent the request before it returned (`upstream/call.py`)."""
 
 HEADERS = "invoke_gateway.headers"
 """Holds a scope's headers by name, where the listener has set them. Of several with one name, the last counts."""

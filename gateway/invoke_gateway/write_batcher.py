@@ -1,34 +1,62 @@
-"""Makes small writes of one cycle of the event loop together.
+"""Runs the steps of one cycle of the event loop together, behind its reads, and then makes their small writes together.
 
 A write to a socket is a long way through the kernel. In the middle of the work for a request, a write evicts the next
 request's data from the processor's caches. It also wakes the peer for each message alone. Made together after the work,
-the same writes cost a third less of the whole (measured with 32 connections, `make bench`). A lone request is sent
-immediately: the batch ends with the present cycle of the loop.
+the same writes cost a third less of the whole (measured with 32 connections, `make bench`). Steps gain in the same way:
+all heads are parsed first, then all requests are served. A lone request is sent immediately: the batch ends with the
+present cycle of the loop.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
+
+log = logging.getLogger("invoke_gateway")
 
 
 class WriteBatcher:
-    """Collects small writes. Call `flush` before a direct write to the same transport, or its close: this keeps the
-    order."""
+    """Collects steps and small writes. Call `flush` before a direct write to the same transport, or its close: this
+    keeps the order."""
 
-    __slots__ = ("_call_soon", "_pending")
+    __slots__ = ("_call_soon", "_is_due", "_pending", "_steps")
 
     def __init__(self) -> None:
         self._pending: list[tuple[asyncio.WriteTransport, bytes]] = []
-        # Kept from the first write on: asking for the running loop costs a system call before Python 3.12.
+        self._steps: list[Callable[[], None]] = []
+        self._is_due = False
+        # Kept from the first use on: asking for the running loop costs a system call before Python 3.12.
         self._call_soon: Callable[[Callable[[], None]], object] | None = None
 
     def write(self, transport: asyncio.WriteTransport, data: bytes) -> None:
-        if not self._pending:
-            if self._call_soon is None:
-                self._call_soon = asyncio.get_running_loop().call_soon
-            self._call_soon(self.flush)
+        if not self._is_due:
+            self._schedule()
         self._pending.append((transport, data))
+
+    def defer(self, step: Callable[[], None]) -> None:
+        """Calls `step` behind the reads of this cycle of the loop, before the writes."""
+        if not self._is_due:
+            self._schedule()
+        self._steps.append(step)
+
+    def _schedule(self) -> None:
+        self._is_due = True
+        if self._call_soon is None:
+            self._call_soon = asyncio.get_running_loop().call_soon
+        self._call_soon(self._run)
+
+    def _run(self) -> None:
+        steps = self._steps
+        for step in steps:  # a step may add others
+            try:
+                step()
+            except Exception:  # the other steps belong to other requests
+                log.exception("a step of a request failed")
+        steps.clear()
+        self._is_due = False
+        if self._pending:
+            self.flush()
 
     def flush(self) -> None:
         pending, self._pending = self._pending, []
@@ -37,4 +65,4 @@ class WriteBatcher:
                 transport.write(data)
 
     def __repr__(self) -> str:
-        return f"<WriteBatcher pending={len(self._pending)}>"
+        return f"<WriteBatcher steps={len(self._steps)} pending={len(self._pending)}>"

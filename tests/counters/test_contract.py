@@ -216,6 +216,20 @@ def make_rated(per_second: float, slots: int = 100) -> Plan:
 
 
 @repeat_if_late(0.2)
+async def test_acquiring_now_decides_as_acquiring_does_or_takes_nothing(counters: Counters) -> None:
+    plan = make_account(1).plan("f")
+    taken = counters.acquire_now(plan)
+    if taken is None:
+        assert counters.counts() == {}
+        taken = await take(counters, plan)
+    assert not isinstance(taken, LimitReached)
+    again = counters.acquire_now(plan)
+    refused = await refuse(counters, plan)
+    assert again is None or (isinstance(again, LimitReached) and again.claim == refused.claim)
+    taken.release()
+    assert counters.counts() == {}
+
+
 async def test_a_rate_gives_one_second_of_tokens_and_then_refuses(counters: Counters) -> None:
     plan = make_rated(5)
     for _ in range(5):

@@ -39,6 +39,9 @@ class ToyCounters:
         return None if None in reached else reached[-1]
 
     async def acquire(self, plan: Plan) -> ToySlot | LimitReached:
+        return self.acquire_now(plan)
+
+    def acquire_now(self, plan: Plan) -> ToySlot | LimitReached:
         reached = [self._find_reached(lane, plan.function_counter, with_rates=True) for lane in plan.lanes]
         if None not in reached:
             return reached[-1]

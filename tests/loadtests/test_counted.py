@@ -81,8 +81,8 @@ def test_a_stage_more_is_found(path: str, monkeypatch: pytest.MonkeyPatch) -> No
     assert with_it.instructions > without.instructions
     exact = {"work": {baseline.python_version(): {path: without._asdict()}}, "system_calls": {path: {}}}
     assert baseline.find_excess(exact, path, Counted(without, None)) == []
-    (sentence,) = baseline.find_excess(exact, path, Counted(with_it, None))
-    assert sentence.startswith(f"A {path} call calls {with_it.calls} functions; the baseline has {without.calls} (")
+    found = baseline.find_excess(exact, path, Counted(with_it, None))  # a coroutine more may cost a task as well
+    assert found[-1].startswith(f"A {path} call calls {with_it.calls} functions; the baseline has {without.calls} (")
 
 
 def test_a_further_system_call_is_named() -> None:

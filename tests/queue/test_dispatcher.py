@@ -532,12 +532,13 @@ async def test_an_event_that_was_refused_by_limits_which_were_replaced_meanwhile
         before = world.limits
         full = await world.counters.acquire(before.default.plan("f"))
         assert not isinstance(full, LimitReached)
-        acquire = world.counters.acquire
+        acquire, acquire_now = world.counters.acquire, world.counters.acquire_now
 
         async def acquire_late(plan: Plan) -> LocalSlot | LimitReached:
             """Refuses by the old limits, as a store does whose reply is on its way while the limits change."""
-            refused = await acquire(plan)
+            refused = acquire_now(plan)
             world.counters.acquire = acquire  # type: ignore[method-assign]  # the store's answer comes once
+            world.counters.acquire_now = acquire_now  # type: ignore[method-assign]  # as above
             world.set_limits(2, {"f": 2})
             world.limits.supersede(before)
             world.dispatcher.on_limits_changed()
@@ -545,6 +546,7 @@ async def test_an_event_that_was_refused_by_limits_which_were_replaced_meanwhile
             return refused
 
         world.counters.acquire = acquire_late  # type: ignore[method-assign]  # its answer comes late
+        world.counters.acquire_now = lambda plan: None  # type: ignore[method-assign]  # it has to be asked
         await world.send()
         await settle()
         assert len(world.runs) == 1

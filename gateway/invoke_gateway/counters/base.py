@@ -79,6 +79,9 @@ class Counters(SlotCounts, Protocol):
     async def acquire(self, plan: Plan) -> CountedSlot | LimitReached:
         """Takes every claim of the first lane that has room for all of them, and one token of each rate; or nothing."""
 
+    def acquire_now(self, plan: Plan) -> CountedSlot | LimitReached | None:
+        """Does the same where the store need not wait. None: only `acquire` can decide, and nothing is taken."""
+
     def usage(self, counter: str, most: int) -> list[SlotUsage]:
         """Returns the functions whose slots hold `counter`, most slots first. Only its `most` oldest slots count."""
 

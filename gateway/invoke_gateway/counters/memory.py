@@ -8,7 +8,7 @@ from time import monotonic
 from ..policy.concurrency import LimitReached, Plan
 from .base import OnFree
 from .local_slots import LocalSlot, LocalSlots
-from .rates import Rates
+from .rates import Rates, take_now
 
 
 class MemoryCounters:
@@ -25,6 +25,9 @@ class MemoryCounters:
         self.oldest_slots = slots.oldest_slots
 
     async def acquire(self, plan: Plan) -> LocalSlot | LimitReached:
+        return self.acquire_now(plan)
+
+    def acquire_now(self, plan: Plan) -> LocalSlot | LimitReached:
         reached: LimitReached | None = None
         function_counter = plan.function_counter
         for lane in plan.lanes:
@@ -41,9 +44,7 @@ class MemoryCounters:
             buckets = self._rates.find(rates, function_counter)
             if isinstance(buckets, LimitReached):
                 return buckets
-            for bucket in buckets:
-                bucket.sure -= 1
-                await bucket.acquire()  # which does not wait
+            take_now(buckets)
         return self._slots.occupy(lane, function_counter)
 
     @property

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from uvicorn.protocols.http.flow_control import FlowControl
 
-from ..asgi import DONE, LOST, READ_INTO, Message, Scope
+from ..asgi import DONE, LOST, READ_INTO, Message, Received, Scope
 from ..write_batcher import WriteBatcher
 
 log = logging.getLogger("invoke_gateway")
@@ -25,8 +25,6 @@ _JOINED_BYTES = 65_536
 _FRAMED_BYTES = 32_768
 
 _join_header = b": ".join
-
-_DISCONNECT: Message = {"type": "http.disconnect"}
 
 
 def _make_status_line(status: int) -> bytes:
@@ -151,7 +149,19 @@ class Cycle:
 
     # ASGI
 
-    async def receive(self) -> Message:
+    def receive(self) -> Awaitable[Message]:
+        if not self._has_news and not self.disconnected and not self.response_complete:
+            return self._receive_later()
+        self._has_news = False
+        if self.disconnected or self.response_complete:
+            return Received(None, more_body=False)
+        pieces = self._pieces
+        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        self.unread = 0
+        return Received(body, more_body=self.more_body)
+
+    async def _receive_later(self) -> Message:
         if not self._has_news and not self.disconnected and not self.response_complete:
             self._send_continue()
             view = self.scope.pop(READ_INTO, None)
@@ -163,14 +173,7 @@ class Cycle:
                 await self._waiter
             finally:
                 self._waiter = None
-        self._has_news = False
-        if self.disconnected or self.response_complete:
-            return _DISCONNECT
-        pieces = self._pieces
-        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        pieces.clear()
-        self.unread = 0
-        return {"type": "http.request", "body": body, "more_body": self.more_body}
+        return await self.receive()
 
     def _send_continue(self) -> None:
         """Sends a 100, because the application wants the body and the client may wait for it."""

@@ -19,8 +19,10 @@ import logging
 import socket
 import struct
 from collections import deque
-from collections.abc import Callable, Hashable, Mapping
-from typing import Any, NamedTuple, cast
+from collections.abc import Awaitable, Callable, Generator, Hashable, Mapping
+from functools import partial
+from types import CoroutineType, coroutine
+from typing import Any, NamedTuple, Protocol, cast
 from urllib.parse import unquote
 
 import httptools
@@ -29,7 +31,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 from uvicorn.server import ServerState
 
-from ..asgi import HEADERS, MESSAGE, App, Scope
+from ..asgi import CALL, DONE, HEADERS, MESSAGE, App, Scope
 from ..exchange import new_request_id
 from ..refusals import Refusal, Rendered, render
 from ..write_batcher import WriteBatcher
@@ -79,6 +81,15 @@ def refuse(refusal: Refusal, **values: object) -> Rendered:
     return rendered._replace(headers=(*rendered.headers, request_id))
 
 
+class AwaitedCall(Protocol):
+    """Is the call to the backend that a request waits for."""
+
+    has_ended: bool
+
+    def resume_at_end(self, resume: Callable[[], None] | None) -> None:
+        """Has `resume` called once, at the end of the call; None: not called."""
+
+
 class InvokeProtocol(asyncio.Protocol):
     """Serves one client connection. The first three arguments are those that uvicorn gives to every protocol class.
 
@@ -102,6 +113,8 @@ class InvokeProtocol(asyncio.Protocol):
     ) -> None:
         self.loop = _loop or asyncio.get_event_loop()
         self.server_state = server_state
+        # What a drain waits for, and cancels at its end: tasks, and connections that wait for a call.
+        self._pending = cast("set[object]", server_state.tasks)
         self.parser = self._make_parser()
         self.transport: asyncio.Transport
         self.flow: FlowControl
@@ -125,6 +138,8 @@ class InvokeProtocol(asyncio.Protocol):
         self._last_method = b""
         self._last_scope: dict[str, Any] = {}
         self._first_line = _NO_LINE
+        # Whether the head that is being read begins with that line.
+        self._repeats_line = False
         # Whether the newest head goes on as it came.
         self._is_as_sent = False
         # Whether what is refused is a HEAD request, whose answer has no body.
@@ -135,8 +150,13 @@ class InvokeProtocol(asyncio.Protocol):
         self._cycle: Cycle | None = None
         self._running: Cycle | None = None
         self._waiting: deque[Cycle] = deque()
+        # The request that the application was last called for, whether it is still at it, and what is left to be done.
+        self._served: Cycle | None = None
+        self._is_serving = False
+        self._rest: Any = None
+        self._call: AwaitedCall | None = None
         self._worker: asyncio.Task[None] | None = None
-        self._next_cycle: asyncio.Future[None] | None = None
+        self._next_rest: asyncio.Future[None] | None = None
         self._is_lost = False
         self._date: tuple[object, bytes] = (None, b"")
         # How many messages the parser has met.
@@ -203,6 +223,7 @@ class InvokeProtocol(asyncio.Protocol):
         self._bytes_since_progress += len(data)
         ended = self._ended
         is_between_messages = self._begun == ended
+        is_repeated = self._repeats_line = is_between_messages and data.startswith(self._first_line)
         try:
             try:
                 self.parser.feed_data(data)
@@ -218,7 +239,7 @@ class InvokeProtocol(asyncio.Protocol):
                     cycle is not None
                     and cycle.keep_alive
                     and self._is_as_sent
-                    and (data.startswith(self._first_line) or self._begins_canonically(data))
+                    and (is_repeated or self._begins_canonically(data))
                     # Some do not take a tab for a space. And nothing but the body may follow the head.
                     and data.find(b"\t", 0, len(data) - self._body_bytes) < 0
                     and (data[-1] not in b"\r\n" or data.find(b"\r\n\r\n") + 4 + self._body_bytes == len(data))
@@ -226,6 +247,9 @@ class InvokeProtocol(asyncio.Protocol):
                     cycle.scope[MESSAGE] = data
             if self._bytes_since_progress > self._limits.max_header_bytes:
                 self.reject(Refusal.HEAD_TOO_LARGE, limit=f"{self._limits.max_header_bytes} bytes")
+        if self._running is not self._served and not self._is_serving:
+            self._is_serving = True
+            self.write_batcher.defer(self._serve)
 
     def _begins_canonically(self, data: bytes) -> bool:
         """Returns whether a POST request has the first line that the gateway would write: origin form, single
@@ -314,7 +338,6 @@ class InvokeProtocol(asyncio.Protocol):
         running = self._running
         if running is None or running.response_complete:
             self._running = cycle
-            self._wake_worker()
         else:
             # Reading goes on, or a client that hangs up would not be noticed; but not for any number of requests.
             self._waiting.append(cycle)
@@ -386,10 +409,14 @@ class InvokeProtocol(asyncio.Protocol):
                 raise Unacceptable(Refusal.HEAD_TOO_LARGE, limit=f"{limits.max_header_bytes} bytes")
 
     def _make_scope(self) -> Scope:
-        version = self.parser.get_http_version()
-        method = self.parser.get_method()
-        if version != "1.1":
-            version = _read_version(version)
+        if self._repeats_line:
+            version, method = "1.1", b"POST"
+            self._repeats_line = False  # the next head in the same piece may begin otherwise
+        else:
+            version = self.parser.get_http_version()  # which takes as long as ten other calls
+            method = self.parser.get_method()
+            if version != "1.1":
+                version = _read_version(version)
         url, headers = self._url, self._headers
         by_name = dict(headers)
         host = by_name.get(b"host")
@@ -434,38 +461,109 @@ class InvokeProtocol(asyncio.Protocol):
 
     # Requests in turn.
 
-    async def _work(self) -> None:
-        """Serves the requests of this connection one after the other. One task serves all of them: a task for each is
-        expensive, above all before Python 3.12."""
-        tasks = self.server_state.tasks
-        worker = self._worker
-        assert worker is not None  # it is this task
-        served: Cycle | None = None
+    def _serve(self) -> None:
+        """Calls the application for one request after the other, until one of them has to wait."""
         while not self._is_lost:
             cycle = self._running
-            if cycle is served and self._waiting:
+            if cycle is self._served:
+                if not self._waiting:
+                    self._is_serving = False
+                    return
                 cycle = self._running = self._waiting.popleft()
-            if cycle is None or cycle is served:
-                self._next_cycle = self.loop.create_future()
-                await self._next_cycle
-                continue
-            served = cycle
-            tasks.add(worker)
+            assert cycle is not None  # nothing was served before the first
+            self._served = cycle
             try:
-                await self._app(cycle.scope, cycle.receive, cycle.send)
+                rest = self._app(cycle.scope, cycle.receive, cycle.send)
             except Exception:  # whatever it is, the requests that wait behind this one get their turn
                 log.exception("the application failed")
+                rest = DONE
+            if rest is not DONE:
+                self._serve_rest(rest, cycle)
+                return
+            self._end_service(cycle)
+
+    def _serve_rest(self, rest: Awaitable[None], cycle: Cycle) -> None:
+        """Has the rest of a request served later: once its call has ended, or by the task of this connection."""
+        self._rest = rest
+        call: AwaitedCall | None = cycle.scope.pop(CALL, None)
+        if call is None or call.has_ended or type(rest) is not CoroutineType:
+            self._wake_worker()
+        else:
+            self._call = call
+            call.resume_at_end(partial(self.write_batcher.defer, self._resume))
+            self._pending.add(self)
+
+    def _resume(self) -> None:
+        """Serves the rest of a request whose call has ended. That is one step, without a task, if the client takes the
+        response at once."""
+        if self._call is None:  # cancelled meanwhile
+            return
+        rest: CoroutineType[Any, None, None] = self._rest
+        self._rest = self._call = None
+        self._pending.discard(self)
+        try:
+            waits_for = rest.send(None)
+        except StopIteration:
+            pass
+        except Exception:
+            log.exception("the application failed")
+        else:
+            self._rest = _go_on(rest, waits_for)
+            self._wake_worker()
+            return
+        assert self._served is not None  # it has the response
+        self._end_service(self._served)
+        self._serve()
+
+    def cancel(self, msg: object = None) -> bool:
+        """Cancels a request that waits for the end of its call, as if it were a task: uvicorn does so at the end of
+        a drain."""
+        if self._call is None:
+            return False
+        self._call.resume_at_end(None)
+        self._call = None
+        self._wake_worker()
+        assert self._worker is not None  # it has been woken
+        self.loop.call_soon(self._worker.cancel, msg)  # behind its first step: what is cancelled has begun
+        self.loop.call_soon(self._pending.discard, self)  # not now: all of them are being cancelled
+        return True
+
+    async def _work(self) -> None:
+        """Serves the rests of those requests of this connection that have to wait. One task serves all of them: a task
+        for each is expensive, above all before Python 3.12."""
+        worker = self._worker
+        assert worker is not None  # it is this task
+        while True:
+            if self._rest is None or self._call is not None:
+                if self._is_lost:
+                    return
+                self._next_rest = self.loop.create_future()
+                await self._next_rest
+                continue
+            rest, self._rest = self._rest, None
+            served = self._served
+            assert served is not None  # the rest is its
+            self._pending.add(worker)
+            try:
+                await rest
+            except Exception:
+                log.exception("the application failed")
             finally:
-                tasks.discard(worker)
-                if not cycle.response_complete and not cycle.disconnected:
-                    cycle.cut()  # nothing more will come, and what the client has is not all
+                self._pending.discard(worker)
+                self._end_service(served)
+            self._serve()
+
+    def _end_service(self, cycle: Cycle) -> None:
+        """Cuts a response that the application has left unfinished."""
+        if not cycle.response_complete and not cycle.disconnected:
+            cycle.cut()  # nothing more will come, and what the client has is not all
 
     def _wake_worker(self) -> None:
-        if self._worker is None:
+        if self._worker is None or self._worker.done():
             self._worker = self.loop.create_task(self._work())
             self._worker.add_done_callback(self._on_worker_end)
-        elif self._next_cycle is not None and not self._next_cycle.done():
-            self._next_cycle.set_result(None)
+        elif self._next_rest is not None and not self._next_rest.done():
+            self._next_rest.set_result(None)
 
     def _on_worker_end(self, worker: asyncio.Task[None]) -> None:
         """Closes a connection whose task has ended: further requests on it would wait forever."""
@@ -558,6 +656,22 @@ class InvokeProtocol(asyncio.Protocol):
     def __repr__(self) -> str:
         state = "idle" if self._idle_since is not None else "busy"
         return f"<InvokeProtocol {self._client} {state} waiting={len(self._waiting)}>"
+
+
+@coroutine
+def _go_on(rest: CoroutineType[Any, None, None], waits_for: object) -> Generator[object, None, None]:
+    """Runs a coroutine to its end, inside of a task, that began outside and now waits for something."""
+    while True:
+        try:
+            yield waits_for
+        except BaseException as error:
+            step = partial(rest.throw, error)
+        else:
+            step = partial(rest.send, None)
+        try:
+            waits_for = step()
+        except StopIteration:
+            return
 
 
 def _read_version(version: str) -> str:

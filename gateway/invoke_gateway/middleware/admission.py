@@ -12,7 +12,7 @@ from ..asgi import DONE, EXCHANGE, App, Receive, Scope, Send
 from ..counters.base import Counters, Environments
 from ..exchange import Exchange, Slot
 from ..invocation import TENANT_HEADER
-from ..policy.concurrency import LimitReached, renew_plan
+from ..policy.concurrency import LimitReached, Plan, renew_plan
 
 
 class Precheck:
@@ -64,30 +64,57 @@ class Admission:
         self._environments = environments
         self._clock = clock
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         exchange: Exchange = scope[EXCHANGE]
         assert exchange.plan is not None  # the authenticate stage sets it for every invocation
         plan = exchange.plan = renew_plan(exchange.plan)  # limits may have changed, perhaps during a slow upload
         started = self._clock()
-        claim = plan.lanes[-1].environments
+        environments = plan.lanes[-1].environments
+        if environments is None or self._environments is None:
+            taken = self._counters.acquire_now(plan)
+            if taken is not None:
+                exchange.admission_seconds = self._clock() - started
+                return self._go_on(taken, exchange, scope, receive, send)
+        return self._acquire(plan, started, exchange, scope, receive, send)
+
+    async def _acquire(
+        self, plan: Plan, started: float, exchange: Exchange, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        environments = plan.lanes[-1].environments
         taken: Slot | LimitReached
-        if claim is None or self._environments is None:
+        if environments is None or self._environments is None:
             taken = await self._counters.acquire(plan)
         else:
             tenant = exchange.headers.get(TENANT_HEADER, b"")
-            taken = await self._environments.acquire(plan, claim, tenant)
+            taken = await self._environments.acquire(plan, environments, tenant)
         exchange.admission_seconds = self._clock() - started
+        await self._go_on(taken, exchange, scope, receive, send)
+
+    def _go_on(
+        self, taken: Slot | LimitReached, exchange: Exchange, scope: Scope, receive: Receive, send: Send
+    ) -> Awaitable[None]:
+        """Calls the next stage with the slot, or refuses."""
         if isinstance(taken, LimitReached):
             _refuse(exchange, taken)
-            return
+            return DONE
         exchange.slot = taken
         taken.holder = exchange
+        rest: Awaitable[None] = DONE
         try:
-            await self.app(scope, receive, send)
+            rest = self.app(scope, receive, send)
         finally:
             # Once the backend may have the request, the end of the backend's work releases the slot, not ours.
-            if not exchange.is_dispatched:
+            if rest is DONE and not exchange.is_dispatched:
                 taken.release()
+        return rest if exchange.is_dispatched or rest is DONE else _release_after(rest, exchange, taken)
+
+
+async def _release_after(rest: Awaitable[None], exchange: Exchange, taken: Slot) -> None:
+    try:
+        await rest
+    finally:
+        if not exchange.is_dispatched:
+            taken.release()
 
 
 def _refuse(exchange: Exchange, full: LimitReached) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from random import random
 
-from ..asgi import EXCHANGE, INJECTED, App, Receive, Scope, Send
+from ..asgi import DONE, EXCHANGE, INJECTED, App, Message, Receive, Scope, Send
 from ..backend_errors import BackendError
 from ..exchange import Exchange
 from ..policy.retry_after import NEVER, as_retry_after, spread_seconds
@@ -48,18 +48,32 @@ class ErrorResponse:
         self._decision_header = decision_header
         self._longest = longest_retry_seconds
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         exchange: Exchange = scope[EXCHANGE]
         try:
-            await self.app(scope, receive, send)
-        except BackendError as fault:
-            _record_error(exchange, fault.kind, Refusal.BACKEND_ERROR, text=str(fault))
-        except Exception:  # a mistake of ours: the client gets Lambda's ServiceException, the log the traceback
-            log.exception("request %s failed inside the gateway", exchange.request_id)
-            _record_error(exchange, "internal", Refusal.INTERNAL)
+            rest = self.app(scope, receive, send)
+        except Exception as error:
+            _record_failure(exchange, error)
+            rest = DONE
+        if rest is DONE:
+            return self._respond(exchange, scope, receive, send)
+        return self._respond_after(rest, exchange, scope, receive, send)
+
+    async def _respond_after(
+        self, rest: Awaitable[None], exchange: Exchange, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        try:
+            await rest
+        except Exception as error:
+            _record_failure(exchange, error)
+        if exchange.refusal is not None:
+            await self._respond(exchange, scope, receive, send)
+
+    def _respond(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Sends the refusal, if there is one and no response has been sent."""
         refusal = exchange.refusal
         if refusal is None or exchange.status:
-            return
+            return DONE
         rendered = refusal.rendered or render(refusal, **_values_of(exchange))
         exchange.status = rendered.status
         headers = [*rendered.headers, (b"x-amzn-requestid", exchange.request_id.encode())]
@@ -68,15 +82,12 @@ class ErrorResponse:
         is_abandoned = not is_short and not _may_drain(exchange)
         if is_abandoned or refusal is _AMBIGUOUS:  # another reader may see its end elsewhere
             headers.append((b"connection", b"close"))
-        await send({"type": "http.response.start", "status": rendered.status, "headers": headers})
+        start = {"type": "http.response.start", "status": rendered.status, "headers": headers}
         if is_short or is_abandoned:
-            await send({"type": "http.response.body", "body": rendered.body})
-            return
-        # The client has all of the answer now; what it still uploads is dropped before the response is ended.
-        await send({"type": "http.response.body", "body": rendered.body, "more_body": True})
-        if await _drain(receive):
-            await send({"type": "http.response.body", "body": b""})
-        # else the server closes the connection, because the response has not been ended
+            sent = send(start)
+            body = {"type": "http.response.body", "body": rendered.body}
+            return send(body) if sent is DONE else _send_after(sent, body, send)
+        return _send_and_drain(start, rendered.body, receive, send)
 
     def _add_hints(
         self, exchange: Exchange, refusal: ErrorAnswer, scope: Scope, headers: list[tuple[bytes, bytes]]
@@ -96,8 +107,30 @@ class ErrorResponse:
                 headers.append((b"x-invoke-gateway-decision", decided.describe().encode()))
 
 
+async def _send_after(sent: Awaitable[None], message: Message, send: Send) -> None:
+    await sent
+    await send(message)
+
+
+async def _send_and_drain(start: Message, body: bytes, receive: Receive, send: Send) -> None:
+    await send(start)
+    # The client has all of the answer now; what it still uploads is dropped before the response is ended.
+    await send({"type": "http.response.body", "body": body, "more_body": True})
+    if await _drain(receive):
+        await send({"type": "http.response.body", "body": b""})
+    # else the server closes the connection, because the response has not been ended
+
+
 def _values_of(exchange: Exchange) -> Mapping[str, object]:
     return exchange.refusal_values or (exchange.full.refusal_values if exchange.full is not None else {})
+
+
+def _record_failure(exchange: Exchange, error: Exception) -> None:
+    if isinstance(error, BackendError):
+        _record_error(exchange, error.kind, Refusal.BACKEND_ERROR, text=str(error))
+    else:  # a mistake of ours: the client gets Lambda's ServiceException, the log the traceback
+        log.error("request %s failed inside the gateway", exchange.request_id, exc_info=error)
+        _record_error(exchange, "internal", Refusal.INTERNAL)
 
 
 def _record_error(exchange: Exchange, kind: str, refusal: Refusal, **values: object) -> None:

@@ -6,9 +6,9 @@ The body is read before a slot is taken, so that a slow upload uses up no concur
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
-from ..asgi import EXCHANGE, READ_INTO, App, Message, Receive, Scope, Send
+from ..asgi import DONE, EXCHANGE, READ_INTO, App, Message, Receive, Received, Scope, Send
 from ..buffers import Buffers
 from ..exchange import Exchange
 from ..policy.payloads.json_text import find_json_error, is_plain_json
@@ -31,37 +31,70 @@ class ReadPayload:
         self._quotas = quotas
         self._buffers = buffers
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         exchange: Exchange = scope[EXCHANGE]
-        invocation = exchange.invocation
-        if invocation is None:  # passed through, streaming
-            await self.app(scope, receive, send)
-            return
-        try:
-            declared = exchange.content_length or 0
-            if not self._grow_to(exchange, declared):
-                return
-            exchange.has_continued = True  # the first receive() lets a client that waits for it go on
-            message = await receive()
-            if declared and message["type"] == "http.request" and not message.get("more_body", False):
+        if exchange.invocation is None:  # passed through, streaming
+            return self.app(scope, receive, send)
+        declared = exchange.content_length or 0
+        if not self._grow_to(exchange, declared):
+            return DONE
+        exchange.has_continued = True  # the first receive() lets a client that waits for it go on
+        first = receive()
+        if type(first) is Received and not first.more_body and declared <= _LONG_BODY:
+            body = first.body
+            if type(body) is bytes and len(body) <= declared:
                 exchange.body_is_read = True  # all of it at once, as nearly always
-                body = message["body"]
-            else:
-                body = await self._read(exchange, scope, receive, message, declared)
-                if body is None:
-                    return
-            if body:
-                error = await _find_error_of_long(body) if len(body) > _LONG_BODY else find_json_error(body)
-                if error is not None:
-                    exchange.refuse(Refusal.INVALID_JSON, text=error)
-                    return
-            exchange.body = body
-            await self.app(scope, receive, send)
+                return self._go_on(body, _find_error(body), exchange, scope, receive, send)
+        return self._read(first, declared, exchange, scope, receive, send)
+
+    async def _read(
+        self,
+        first: Awaitable[Message],
+        declared: int,
+        exchange: Exchange,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        try:
+            body = await self._read_whole(exchange, scope, receive, await first, declared)
+            if body is not None:
+                error = await _find_error_of_long(body) if len(body) > _LONG_BODY else _find_error(bytes(body))
+                await self._go_on(body, error, exchange, scope, receive, send)
         finally:
             if exchange.buffered:  # the forwarding stage has not released it
                 self._release_buffer(exchange)
 
-    async def _read(
+    def _go_on(
+        self,
+        body: bytes | bytearray,
+        error: str | None,
+        exchange: Exchange,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> Awaitable[None]:
+        """Calls the next stage with the whole body, or refuses what is not JSON."""
+        rest: Awaitable[None] = DONE
+        try:
+            if error is None:
+                exchange.body = body
+                rest = self.app(scope, receive, send)
+            else:
+                exchange.refuse(Refusal.INVALID_JSON, text=error)
+        finally:
+            if rest is DONE and exchange.buffered:
+                self._release_buffer(exchange)
+        return self._release_after(rest, exchange) if exchange.buffered else rest
+
+    async def _release_after(self, rest: Awaitable[None], exchange: Exchange) -> None:
+        try:
+            await rest
+        finally:
+            if exchange.buffered:  # the forwarding stage has not released it
+                self._release_buffer(exchange)
+
+    async def _read_whole(
         self, exchange: Exchange, scope: Scope, receive: Receive, message: Message, declared: int
     ) -> bytes | bytearray | None:
         """Returns the whole body, from its first message on. None: the exchange has the reason."""
@@ -139,6 +172,11 @@ class _BodyParts:
         if self._buffer is not None:
             return self._buffer
         return b"".join(self._pieces)
+
+
+def _find_error(body: bytes) -> str | None:
+    """Returns why a body is not JSON; None where it is, or where there is none."""
+    return find_json_error(body) if body else None
 
 
 async def _find_error_of_long(body: bytes | bytearray) -> str | None:

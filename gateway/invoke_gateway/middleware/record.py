@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from time import monotonic
 
-from ..asgi import EXCHANGE, LOST, App, Receive, Scope, Send
+from ..asgi import DONE, EXCHANGE, LOST, App, Receive, Scope, Send
 from ..exchange import Exchange
 
 
@@ -23,15 +23,28 @@ class Record:
         self._on_end = on_end
         self._clock = clock
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
+            return self.app(scope, receive, send)
         exchange = scope[EXCHANGE] = Exchange(self._clock())
         try:
-            await self.app(scope, receive, send)
+            rest = self.app(scope, receive, send)
+        except BaseException:
+            self._record(exchange, scope)
+            raise
+        if rest is DONE:
+            self._record(exchange, scope)
+            return DONE
+        return self._record_after(rest, exchange, scope)
+
+    async def _record_after(self, rest: Awaitable[None], exchange: Exchange, scope: Scope) -> None:
+        try:
+            await rest
         finally:
-            exchange.duration_seconds = self._clock() - exchange.received_at
-            if LOST in scope:
-                exchange.response_is_lost = True
-            self._on_end(exchange, scope)
+            self._record(exchange, scope)
+
+    def _record(self, exchange: Exchange, scope: Scope) -> None:
+        exchange.duration_seconds = self._clock() - exchange.received_at
+        if LOST in scope:
+            exchange.response_is_lost = True
+        self._on_end(exchange, scope)

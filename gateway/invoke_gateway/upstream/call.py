@@ -13,7 +13,8 @@ from time import monotonic
 from types import MappingProxyType
 from typing import Protocol
 
-from ..backend_errors import BackendError, BackendReset
+from ..backend_errors import BackendError, BackendReset, ResponseTooLarge
+from ..policy.payloads.payload import make_too_large_error
 
 _NONE_SINGLED_OUT: Mapping[bytes, bytes] = MappingProxyType({})
 
@@ -42,6 +43,7 @@ class UpstreamCall:
 
     __slots__ = (
         "_on_end",
+        "_resume",
         "_started_at",
         "_waiter",
         "connection",
@@ -86,6 +88,7 @@ class UpstreamCall:
         self._started_at = 0.0
         self._on_end: Callable[[], None] | None = on_end
         self._waiter: asyncio.Future[None] | None = None
+        self._resume: Callable[[], None] | None = None
 
     # Called by the connection.
 
@@ -116,6 +119,13 @@ class UpstreamCall:
             on_end()
         if self._waiter is not None:
             self.wake()
+        elif self._resume is not None:
+            resume, self._resume = self._resume, None
+            resume()
+
+    def resume_at_end(self, resume: Callable[[], None] | None) -> None:
+        """Has `resume` called as the last step of the end, in place of a task that waits; None: not called."""
+        self._resume = resume
 
     def wake(self) -> None:
         waiter, self._waiter = self._waiter, None
@@ -136,6 +146,17 @@ class UpstreamCall:
         pieces, self.pieces = self.pieces, []
         self.unread = 0
         return pieces
+
+    def replace_too_large(self) -> bytes:
+        """Turns a response above its limit into Lambda's function error, a success with an error as its payload.
+        Changes the headers and returns the payload. Raises `ResponseTooLarge` if the response is no success."""
+        if self.status != 200:
+            raise ResponseTooLarge(f"status {self.status}, {self.received} bytes, quota {self.limit}")
+        replaced = (b"content-type", b"content-encoding", b"x-amz-function-error")
+        kept = [header for header in self.headers if header[0] not in replaced]
+        self.headers = [*kept, (b"content-type", b"application/json"), (b"x-amz-function-error", b"Unhandled")]
+        self.singled_out = {**self.singled_out, b"x-amz-function-error": b"Unhandled"}
+        return make_too_large_error(self.limit)
 
     async def head(self) -> None:
         """Waits for the status and the headers. Raises the error that came instead."""

@@ -8,22 +8,18 @@ its client. All other requests are passed through, with both bodies streamed.
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from ..asgi import EXCHANGE, MESSAGE, Message, Receive, Scope, Send
+from ..asgi import CALL, EXCHANGE, MESSAGE, Message, Receive, Scope, Send
 from ..backend_errors import BackendReset, ResponseTooLarge
 from ..buffers import Buffers
 from ..exchange import Exchange
-from ..invocation import Operation
 from ..policy.events.function_errors import FunctionErrors
-from ..policy.payloads.payload import make_too_large_error
 from ..policy.recursion import TRACE_HEADER
-from ..policy.requests.request_target import canonical_path
 from .call import UpstreamCall
 from .connection import BackendConnection
-from .headers import Headers, is_end_to_end, request_head
+from .headers import Headers, is_end_to_end, rename, request_head
 from .lineage_header import LineageHeader
 from .pool import Pool
 from .slot_release import find_release
@@ -34,7 +30,6 @@ _LARGE_BODY = 65_536
 # written into the head alone.
 _COPIED_BODY = 16_384
 _PASSED_WINDOW = 262_144
-_NAME_IN_PATH = re.compile(rb"(\A/[0-9-]+/functions/)([^/]+)(/[a-z-]+)/*\Z")
 
 
 class ResponseQuotas(NamedTuple):
@@ -88,14 +83,31 @@ class Forward:
             return self._stream(exchange, scope, send)
         return self._exchange_whole(exchange, scope, send)
 
-    async def _exchange_whole(self, exchange: Exchange, scope: Scope, send: Send) -> None:
-        limit = self._quotas().response
-        call = UpstreamCall(limit, find_release(exchange))
+    def _exchange_whole(self, exchange: Exchange, scope: Scope, send: Send) -> Awaitable[None]:
+        call = UpstreamCall(self._quotas().response, find_release(exchange))
         call.is_head_request = scope["method"] == "HEAD"
+        connection = self._pool.pop_idle()
+        if connection is not None and self._dispatch(call, connection, exchange, scope) <= _LARGE_BODY:
+            if exchange.buffered:
+                self._release_request_buffer(exchange)
+            scope[CALL] = call
+            connection = None
+        return self._respond(call, connection, exchange, scope, send)
+
+    async def _respond(
+        self, call: UpstreamCall, busy: BackendConnection | None, exchange: Exchange, scope: Scope, send: Send
+    ) -> None:
+        """Returns the whole response to the client.
+
+        busy: the connection that still sends a large request
+        """
         try:
-            connection = self._pool.pop_idle() or await self._pool.connect()
-            if self._dispatch(call, connection, exchange, scope) > _LARGE_BODY:
-                await connection.drained()
+            if not exchange.is_dispatched:
+                connection = await self._pool.connect()
+                if self._dispatch(call, connection, exchange, scope) > _LARGE_BODY:
+                    busy = connection
+            if busy is not None:
+                await busy.drained()
             if exchange.buffered:
                 self._release_request_buffer(exchange)
             if not call.has_ended:
@@ -109,7 +121,7 @@ class Forward:
         try:
             size = held
             if call.is_over_limit:
-                pieces = [_replace_too_large(call, limit)]
+                pieces = [call.replace_too_large()]
                 size = len(pieces[0])
             headers = self._record_response(exchange, call)
             if self._function_errors is not None and not exchange.function_error:
@@ -235,7 +247,7 @@ class Forward:
     def _head(self, exchange: Exchange, scope: Scope, headers: Headers, length: int | None, *, has_body: bool) -> bytes:
         path: bytes = scope["raw_path"]
         if self._function_path is not None and exchange.invocation is not None:
-            path = self._rename(path, exchange.invocation.operation)
+            path = rename(path, exchange.invocation.operation, self._function_path)
         query: bytes = scope["query_string"]
         return request_head(
             scope["method"].encode("ascii"),
@@ -246,12 +258,6 @@ class Forward:
             host=self._host if b"host" in exchange.headers else self._own_host,
             has_body=has_body,
         )
-
-    def _rename(self, path: bytes, operation: Operation) -> bytes:
-        """Returns the path with the backend's name of the function; the canonical path if there is no name in it."""
-        assert self._function_path is not None  # the caller has looked
-        renamed, count = _NAME_IN_PATH.subn(rb"\1" + self._function_path + rb"\3", path)
-        return renamed if count else canonical_path(operation, self._function_path.decode("ascii"))
 
     def _record_response(self, exchange: Exchange, call: UpstreamCall) -> Headers:
         """Records the response on the exchange. Returns its headers, always with a request id."""
@@ -283,15 +289,3 @@ def _chunk(message: Message, is_chunked: bool) -> bytes:
         return body
     framed = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
     return framed if message.get("more_body", False) else framed + b"0\r\n\r\n"
-
-
-def _replace_too_large(call: UpstreamCall, limit: int) -> bytes:
-    """Turns a response above its quota into Lambda's function error, a success with an error as its payload. Changes
-    the headers of the call and returns the payload."""
-    if call.status != 200:
-        raise ResponseTooLarge(f"status {call.status}, {call.received} bytes, quota {limit}")
-    replaced = (b"content-type", b"content-encoding", b"x-amz-function-error")
-    kept = [header for header in call.headers if header[0] not in replaced]
-    call.headers = [*kept, (b"content-type", b"application/json"), (b"x-amz-function-error", b"Unhandled")]
-    call.singled_out = {**call.singled_out, b"x-amz-function-error": b"Unhandled"}
-    return make_too_large_error(limit)

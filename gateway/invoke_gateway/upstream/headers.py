@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
-from ..policy.requests.request_target import READ_HEADERS
+from ..invocation import Operation
+from ..policy.requests.request_target import READ_HEADERS, canonical_path
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -37,6 +39,15 @@ _PERSISTENT = frozenset({b"keep-alive", b"close"})
 # What the gateway has acted upon goes on, whatever Connection lists: without its invocation type, an event that took
 # no slot would run as a call that needs one.
 NOT_DROPPABLE = READ_HEADERS | {b"host"}
+
+
+_NAME_IN_PATH = re.compile(rb"(\A/[0-9-]+/functions/)([^/]+)(/[a-z-]+)/*\Z")
+
+
+def rename(path: bytes, operation: Operation, name: bytes) -> bytes:
+    """Returns the path with the backend's `name` of the function; the canonical path if there is no name in it."""
+    renamed, count = _NAME_IN_PATH.subn(rb"\1" + name + rb"\3", path)
+    return renamed if count else canonical_path(operation, name.decode("ascii"))
 
 
 def request_head(

@@ -131,6 +131,9 @@ class SharedCounters:
 
     # Admission.
 
+    def acquire_now(self, plan: Plan) -> None:
+        """Decides nothing: the store has to be asked."""
+
     async def acquire(self, plan: Plan) -> LocalSlot | LimitReached:
         tally = self._tallies.get(plan.account) or self._open(plan.account)
         shard = tally.shard

@@ -8,10 +8,9 @@ from collections.abc import Awaitable
 from http import HTTPStatus
 from typing import Protocol
 
-from uvicorn.protocols.http.flow_control import FlowControl
-
 from ..asgi import DONE, LOST, READ_INTO, Message, Received, Scope
 from ..write_batcher import WriteBatcher
+from .flow_control import FlowControl
 
 log = logging.getLogger("invoke_gateway")
 

@@ -18,7 +18,6 @@ import asyncio
 import logging
 import socket
 import struct
-from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Hashable, Mapping
 from functools import partial
 from types import CoroutineType, coroutine
@@ -27,7 +26,6 @@ from urllib.parse import unquote
 
 import httptools
 from uvicorn.config import Config
-from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 from uvicorn.server import ServerState
 
@@ -37,6 +35,7 @@ from ..refusals import Refusal, Rendered, render
 from ..write_batcher import WriteBatcher
 from .body_reader import BodyReader
 from .cycle import STATUS_LINES, Cycle
+from .flow_control import FlowControl
 from .head import Unacceptable, malformed, normalize, without_upgrade
 from .overflow import Overflow
 
@@ -99,6 +98,54 @@ class InvokeProtocol(asyncio.Protocol):
     extra_headers: adds headers to those refusals
     """
 
+    __slots__ = (
+        "_answers_head",
+        "_app",
+        "_begun",
+        "_body_bytes",
+        "_bytes_since_progress",
+        "_call",
+        "_client",
+        "_connections",
+        "_cycle",
+        "_date",
+        "_ended",
+        "_extra_headers",
+        "_first_line",
+        "_headers",
+        "_host",
+        "_idle_since",
+        "_is_as_sent",
+        "_is_lost",
+        "_is_serving",
+        "_keep_alive_seconds",
+        "_last_method",
+        "_last_scope",
+        "_last_url",
+        "_limits",
+        "_next_rest",
+        "_pending",
+        "_refuse",
+        "_repeats_line",
+        "_rest",
+        "_running",
+        "_scheme",
+        "_served",
+        "_server",
+        "_url",
+        "_waiting",
+        "_without_upgrade",
+        "_worker",
+        "flow",
+        "loop",
+        "parser",
+        "server_state",
+        "stalled_at",
+        "stalled_step",
+        "transport",
+        "write_batcher",
+    )
+
     def __init__(
         self,
         config: Config,
@@ -149,7 +196,7 @@ class InvokeProtocol(asyncio.Protocol):
         # The newest request, the one that is being served, and those between them.
         self._cycle: Cycle | None = None
         self._running: Cycle | None = None
-        self._waiting: deque[Cycle] = deque()
+        self._waiting: list[Cycle] = []  # at most some dozens, and nearly always none
         # The request that the application was last called for, whether it is still at it, and what is left to be done.
         self._served: Cycle | None = None
         self._is_serving = False
@@ -186,7 +233,7 @@ class InvokeProtocol(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
-        self.flow = FlowControl(self.transport)
+        self.flow = FlowControl(self.transport, self.loop)
         self._connections.add(self)
         self._server = get_local_addr(self.transport)
         self._client = get_remote_addr(self.transport)
@@ -469,7 +516,7 @@ class InvokeProtocol(asyncio.Protocol):
                 if not self._waiting:
                     self._is_serving = False
                     return
-                cycle = self._running = self._waiting.popleft()
+                cycle = self._running = self._waiting.pop(0)
             assert cycle is not None  # nothing was served before the first
             self._served = cycle
             try:

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from ..asgi import CALL, EXCHANGE, MESSAGE, Message, Receive, Scope, Send
+from ..asgi import CALL, EXCHANGE, HEADERS, MESSAGE, Message, Receive, Scope, Send
 from ..backend_errors import BackendReset, ResponseTooLarge
 from ..buffers import Buffers
 from ..exchange import Exchange
@@ -242,6 +242,7 @@ class Forward:
             head = self._head(exchange, scope, lines, size, has_body=True)
             exchange.is_dispatched = True
             connection.start(call, head, body)
+        scope["headers"], scope[HEADERS] = (), exchange.forget_headers()
         return size
 
     def _head(self, exchange: Exchange, scope: Scope, headers: Headers, length: int | None, *, has_body: bool) -> bytes:

@@ -197,7 +197,8 @@ def test_a_client_that_takes_nothing_of_its_response_is_cut(served: Gateway) -> 
         assert len(wire.rest()) < len(LARGEST_EVENT)
 
 
-def test_a_client_that_takes_its_response_slowly_gets_all_of_it(served: Gateway) -> None:
+@pytest.mark.parametrize("piece", [1_000_000, 10_000], ids=["a sixth", "less than makes the kernel ask for more"])
+def test_a_client_that_takes_its_response_slowly_gets_all_of_it(served: Gateway, piece: int) -> None:
     """Each read time-out sees some of it go."""
 
     def download(pace: Pace) -> None:
@@ -206,7 +207,7 @@ def test_a_client_that_takes_its_response_slowly_gets_all_of_it(served: Gateway)
             for _ in range(4):
                 pace.step()
                 wait_seconds(READ_TIMEOUT * 0.6)
-                wire.take(1_000_000)
+                wire.take(piece)
             assert wire.answer().body == LARGEST_EVENT
 
     try_in_time(download, READ_TIMEOUT * 0.85)

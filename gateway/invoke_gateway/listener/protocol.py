@@ -38,6 +38,7 @@ from .cycle import STATUS_LINES, Cycle
 from .flow_control import FlowControl
 from .head import Unacceptable, malformed, normalize, without_upgrade
 from .overflow import Overflow
+from .unacknowledged import count_unacknowledged
 
 log = logging.getLogger("invoke_gateway")
 
@@ -685,7 +686,7 @@ class InvokeProtocol(asyncio.Protocol):
         if cycle is None or cycle.response_complete:
             return None if self._idle_since is not None else ("head", id(cycle))
         if self.flow.write_paused:
-            return ("take", id(cycle), self.transport.get_write_buffer_size())
+            return ("take", id(cycle), count_unacknowledged(self.transport))
         if cycle.more_body and not self.flow.read_paused:
             return ("body", id(cycle), self._body_bytes // PROGRESS_BYTES)
         return None

@@ -17,6 +17,7 @@ from invoke_gateway.queue.base import CannotOpen, StoreError
 from invoke_gateway.queue.event import Event
 from invoke_gateway.queue.sqlite import journal as sqlite_journal
 from invoke_gateway.queue.sqlite import store as sqlite
+from invoke_gateway.queue.sqlite.moved_file import FileLocation
 from invoke_gateway.queue.sqlite.store import SqliteStore
 
 PLENTY = 1 << 40
@@ -243,6 +244,23 @@ async def test_an_event_is_refused_when_the_file_goes_between_its_commit_and_its
     path.parent.with_name("moved").rename(path.parent)
     await until(lambda: store.problem is None)
     assert await ids(store) == ["before"]
+
+
+async def test_a_folder_that_is_moved_within_a_check_is_named_as_in_each_later_check(
+    store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = FileLocation._check
+
+    def look_and_move(location: FileLocation, what: str) -> StoreError | None:
+        found = look(location, what)
+        monkeypatch.undo()
+        move_folder(path)
+        return found
+
+    monkeypatch.setattr(FileLocation, "_check", look_and_move)
+    faults = [str(store._file.location.check()) for _ in range(2)]
+    assert faults[0].startswith("The queue's file ")
+    assert faults[0] == faults[1]
 
 
 OPEN = """

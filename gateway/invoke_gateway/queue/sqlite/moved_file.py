@@ -98,9 +98,17 @@ class FileLocation:
 
     def check(self) -> StoreError | None:
         """Returns the first change since the file was opened; None where there is none."""
-        found = (self._check(what) for what in self._inodes)
-        self._change = next((one for one in found if one is not None), None) or self._check_log()
+        if self._find_change() is None:
+            self._change = self._check_log()
+        else:
+            # A move of the folder may fall between two look-ups: by the second time all that is gone is gone, so one
+            # fault has one text.
+            self._change = self._find_change()
         return self._change
+
+    def _find_change(self) -> StoreError | None:
+        found = (self._check(what) for what in self._inodes)
+        return next((change for change in found if change is not None), None)
 
     def measure(self) -> None:
         """Takes the present size as the least, after this process has made the file smaller."""

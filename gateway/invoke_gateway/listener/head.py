@@ -86,12 +86,12 @@ def split_target(method: bytes, url: bytes) -> tuple[bytes, bytes, bytes | None]
     found = _ABSOLUTE.fullmatch(url)
     if found is None:
         raise malformed("its target is neither a path nor an http URL")
-    authority, path, query = found[1], found[2], found[3]
+    authority: bytes = found[1]
     if not authority or b"@" in authority or not _is_host(authority):  # RFC 9110, 4.2.1 and 4.2.4
         raise malformed("its target's authority is no host with or without a port")
-    if not path:
-        path = b"*" if method == b"OPTIONS" and query is None else b"/"
-    return path, query or b"", authority
+    asked: bytes | None = found[3]
+    path = found[2] or (b"*" if method == b"OPTIONS" and asked is None else b"/")
+    return path, asked or b"", authority
 
 
 def without_upgrade(method: bytes, url: bytes, version: str, headers: Headers) -> bytes:

@@ -168,7 +168,8 @@ class InvokeProtocol(asyncio.Protocol):
         self.flow: FlowControl
         self._app = cast("App", config.loaded_app)
         self._connections = cast("set[InvokeProtocol]", server_state.connections)
-        self._keep_alive_seconds: float = config.timeout_keep_alive
+        # The real type, where uvicorn names another one: a compiled module would check for that.
+        self._keep_alive_seconds: float = cast("Any", config).timeout_keep_alive
         self.write_batcher = write_batcher
         self._limits = limits
         self._refuse = refuse
@@ -534,7 +535,8 @@ class InvokeProtocol(asyncio.Protocol):
         """Has the rest of a request served later: once its call has ended, or by the task of this connection."""
         self._rest = rest
         call: AwaitedCall | None = cycle.scope.pop(CALL, None)
-        if call is None or call.has_ended or type(rest) is not CoroutineType:
+        # By what a coroutine can do: those of compiled modules have a type of their own.
+        if call is None or call.has_ended or not hasattr(rest, "send"):
             self._wake_worker()
         else:
             self._call = call

@@ -9,6 +9,8 @@ from random import random
 from ..asgi import DONE, EXCHANGE, INJECTED, App, Message, Receive, Scope, Send
 from ..backend_errors import BackendError
 from ..exchange import Exchange
+from ..policy.concurrency import LimitReached
+from ..policy.fault_script import Injected
 from ..policy.retry_after import NEVER, as_retry_after, spread_seconds
 from ..refusals import ErrorAnswer, Refusal, render
 
@@ -92,8 +94,8 @@ class ErrorResponse:
     def _add_hints(
         self, exchange: Exchange, refusal: ErrorAnswer, scope: Scope, headers: list[tuple[bytes, bytes]]
     ) -> None:
-        decided = exchange.full
-        estimate = decided.retry_seconds if decided is not None else _USUAL_SECONDS
+        full = exchange.full
+        estimate = full.retry_seconds if full is not None else _USUAL_SECONDS
         if refusal.is_retryable and estimate != NEVER:
             seconds = spread_seconds(estimate, random(), self._longest)
             if self._retry_after:
@@ -101,7 +103,8 @@ class ErrorResponse:
             if self._x_amz_retry_after:
                 headers.append((b"x-amz-retry-after", b"%d" % (int(seconds * 1000) or 1)))
         if self._decision_header:
-            if decided is None and refusal.is_injected:
+            decided: LimitReached | Injected | None = full
+            if full is None and refusal.is_injected:
                 decided = scope[INJECTED]
             if decided is not None:
                 headers.append((b"x-invoke-gateway-decision", decided.describe().encode()))

@@ -7,7 +7,6 @@ its client. All other requests are passed through, with both bodies streamed.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
@@ -23,6 +22,7 @@ from .headers import Headers, is_end_to_end, rename, request_head
 from .lineage_header import LineageHeader
 from .pool import Pool
 from .slot_release import find_release
+from .upload import return_beside
 
 _NO_LIMIT = 1 << 62
 _LARGE_BODY = 65_536
@@ -167,18 +167,16 @@ class Forward:
         exchange.is_dispatched = True
         head = self._head(exchange, scope, scope["headers"], length, has_body=declared is not None or is_chunked)
         connection.start(call, head, more_body=length != 0)
-        uploading = None
-        if length != 0:  # beside the response: a backend may answer, at length, before it has read everything
-            uploading = asyncio.create_task(self._upload(call, connection, exchange, receive))
+        returning = self._return_stream(call, exchange, send)
         try:
-            await self._return_stream(call, exchange, send)
+            if length == 0:
+                await returning
+            else:  # beside the response: a backend may answer, at length, before it has read everything
+                await return_beside(returning, self._upload(call, connection, exchange, receive))
         except BackendReset:
             if not exchange.client_is_gone:
                 raise
         finally:
-            if uploading is not None:
-                uploading.cancel()
-                await asyncio.gather(uploading, return_exceptions=True)
             self._release_buffer(call.abandon())
             exchange.backend_seconds = call.seconds
 

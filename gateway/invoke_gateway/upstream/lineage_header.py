@@ -19,6 +19,7 @@ from .headers import Headers
 
 _BEGIN = b"\r\nX-Amzn-Trace-Id: "
 _BEFORE = b"\n%b: " % TRACE_HEADER
+_BEFORE_BYTES = len(_BEFORE)
 _LINE = re.compile(rb"\n%b:[ \t]*" % TRACE_HEADER, re.IGNORECASE)
 _KNOWN_FUNCTIONS = 8192  # functions whose hash is kept; the hash of others takes a few microseconds each time
 
@@ -28,7 +29,7 @@ def _find_value(message: bytes, given: bytes) -> int | None:
     unchanged."""
     start = message.find(given)
     # Nearly always: what is so rare as a root is not elsewhere, too.
-    if given and message[start - len(_BEFORE) : start].lower() == _BEFORE:
+    if given and start >= _BEFORE_BYTES and message[start - _BEFORE_BYTES : start].lower() == _BEFORE:
         return start
     found = _LINE.search(message)  # the one in the head: there is one, and the body comes behind it
     return found.end() if found is not None and message.startswith(given, found.end()) else None

@@ -144,7 +144,7 @@ def _parse_plain(raw_path: bytes) -> Invocation | None:
     """Returns the call of a function by its plain name; None for any other path."""
     if not (raw_path.startswith(_PLAIN_START) and raw_path.endswith(_PLAIN_END)):
         return None
-    name = raw_path[len(_PLAIN_START) : -len(_PLAIN_END)]
+    name = raw_path[len(_PLAIN_START) :][: -len(_PLAIN_END)]  # both may be of the same bytes
     if not 0 < len(name) <= _NAME_LENGTH or name.translate(None, _PLAIN_CHARACTERS):
         return None
     return Invocation(_INVOKE, Function(name.decode("ascii")), _REQUEST_RESPONSE)

@@ -145,9 +145,10 @@ async def test_a_server_that_hangs_is_given_up(
     ("url", "message"),
     [
         ("redis://:hush@127.0.0.1:{free}/0?stream=a", "check that it runs"),
-        ("redis://:hush@127.0.0.1:{port}/0?stream=a", "check user name and password"),
-        ("redis://127.0.0.1:{port}/0?stream=a&nonsense=1", "check the query of its URL"),
-        ("redis://127.0.0.1:{port}/99?stream=a", "DB index is out of range"),
+        ("redis://:hush@127.0.0.1:{port}/0?stream=a", "check user name, password and ACL"),
+        ("redis://127.0.0.1:{port}/0?stream=a&nonsense=1", "is not understood: .*'nonsense'; correct it"),
+        ("redis://127.0.0.1:{port}/0?stream=a&db=x", "check the query of its URL"),
+        ("redis://127.0.0.1:{port}/99?stream=a", "the database 99 of its URL: DB index is out of range"),
     ],
 )
 async def test_what_cannot_be_reached_is_said_with_its_cure(

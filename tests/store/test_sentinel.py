@@ -8,10 +8,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from redis.asyncio.connection import AbstractConnection
 
 from invoke_gateway.policy.store_url import split_store_url
+from invoke_gateway.store import opener
 from invoke_gateway.store.errors import StoreUnavailable
+from invoke_gateway.store.exchange_protocol import ExchangeProtocol
 from invoke_gateway.store.sentinel import Sentinels
 
 MOST_STEPS = 1000  # of an event loop, for one search
@@ -61,14 +62,14 @@ async def test_a_search_that_is_cut_short_at_any_step_leaves_no_connection_open(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The caller's time-out may come at every one of them."""
-    made: list[AbstractConnection] = []
-    make = AbstractConnection.__init__
+    made: list[asyncio.BaseTransport] = []
 
-    def remember(self: AbstractConnection, **arguments: object) -> None:
-        make(self, **arguments)
-        made.append(self)
+    class Recorded(ExchangeProtocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            made.append(transport)
 
-    monkeypatch.setattr(AbstractConnection, "__init__", remember)
+    monkeypatch.setattr(opener, "ExchangeProtocol", Recorded)
     async with sentinel() as sentinels:
         for steps in range(MOST_STEPS):
             search = asyncio.create_task(sentinels.find_primary())
@@ -77,7 +78,7 @@ async def test_a_search_that_is_cut_short_at_any_step_leaves_no_connection_open(
             has_ended = search.done()
             search.cancel()
             await asyncio.gather(search, return_exceptions=True)
-            assert [connection for connection in made if connection.is_connected] == [], f"cut at step {steps}"
+            assert all(transport.is_closing() for transport in made), f"cut at step {steps}"
             made.clear()
             if has_ended:
                 break

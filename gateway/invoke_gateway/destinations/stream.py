@@ -2,79 +2,92 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from importlib.resources import files
-from typing import Any
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, ConnectionError, RedisError, TimeoutError
+from redis.exceptions import ResponseError
 
 from ..policy.events.destination_url import StreamTarget
 from ..queue.base import DeliveryFailed
-from ..store.denial import find_denial
-from ..store.dialed_connection import DialedConnection, Dialers, dialed
+from ..store.connection import ConnectionRules, StoreConnection
+from ..store.errors import StoreUnavailable, StoreUnusable, first_line
+from ..store.resp import Command
 from .message import Message
 
 REMEMBERED_SECONDS = 86_400  # within which a message is not appended again
 _CONNECTIONS = 8  # to a server; further deliveries wait for one
+_CLOSE_SECONDS = 1.0  # for TLS
 
 _SCRIPT = (files(__package__) / "deliver_once.lua").read_text("utf-8")
+_RULES = ConnectionRules((), lambda error: error, lambda facts: None)
 
 
 class Streams:
-    """Delivers to streams, with one client for each server."""
+    """Delivers to streams, with a few connections to each server. Time bounds belong to the caller."""
 
-    def __init__(self, timeout_seconds: float) -> None:
-        self._timeout = timeout_seconds
-        self._clients: dict[str, Any] = {}
+    def __init__(self) -> None:
+        self._servers: dict[str, _StreamServer] = {}
 
     async def deliver(self, stream: StreamTarget, message: Message) -> None:
         """Appends an entry, once within a day. Raises `DeliveryFailed`."""
         entry = [part for field in make_fields(message).items() for part in field]
         mark = f"invoke-gateway:delivered:{stream.name}:{message.id}"
+        server = self._servers.get(stream.connection)
+        if server is None:
+            server = self._servers[stream.connection] = _StreamServer(stream.connection)
         try:
-            client = self._clients.get(stream.connection)
-            if client is None:
-                client = self._clients[stream.connection] = self._make_client(stream.connection)
-            await client.eval(_SCRIPT, 2, stream.name, mark, REMEMBERED_SECONDS, *entry)
-        except (RedisError, OSError, RuntimeError, TypeError, ValueError) as error:  # the third is uvloop's
-            if (denial := await self._find_denial(stream.connection, error)) is not None:
-                raise DeliveryFailed(denial) from error
-            said = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
-            raise DeliveryFailed(f"{said}; {_cure(error)}") from error
+            reply = await server.call(("EVAL", _SCRIPT, 2, stream.name, mark, REMEMBERED_SECONDS, *entry))
+        except StoreUnavailable as error:
+            raise DeliveryFailed(str(error)) from error
+        except ValueError as error:
+            raise DeliveryFailed(f"{error}; check the query of its URL") from error
+        if isinstance(reply, ResponseError):
+            cause = first_line(reply).rstrip(".")
+            raise DeliveryFailed(f"{cause}; check the stream and the server's settings") from reply
 
     async def close(self) -> None:
-        clients, self._clients = self._clients, {}
-        for client in clients.values():
-            await client.aclose()
+        servers, self._servers = self._servers, {}
+        await asyncio.gather(*(server.close() for server in servers.values()))
 
-    async def _find_denial(self, url: str, error: Exception) -> str | None:
-        """Returns why a server without TLS refuses every connection of this machine, where a connection was lost."""
-        client = self._clients.get(url)
-        if client is None or not isinstance(error, ConnectionError) or isinstance(error, AuthenticationError):
-            return None
-        pool = client.connection_pool
-        if pool.connection_class is not DialedConnection:
-            return None
-        server = pool.connection_kwargs
-        return await find_denial(server["dialers"].of(server.get("host", "localhost"), int(server.get("port", 6379))))
 
-    def _make_client(self, url: str) -> Any:
-        # One more attempt, for a connection that the server has closed: the mark makes it harmless.
-        pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=_CONNECTIONS,
-            timeout=self._timeout,
-            protocol=2,
-            socket_timeout=self._timeout,
-            socket_connect_timeout=self._timeout,
-            retry=Retry(NoBackoff(), 1),
-        )
-        if (dialed_class := dialed(pool.connection_class)) is not None:
-            pool.connection_class = dialed_class
-            pool.connection_kwargs["dialers"] = Dialers()
-        return Redis.from_pool(pool)
+class _StreamServer:
+    """Keeps connections to one server. The connection that was used last is used first."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._idle: list[StoreConnection] = []
+        self._turns = asyncio.Semaphore(_CONNECTIONS)
+
+    async def call(self, command: Command) -> object:
+        """Returns the reply. A connection that ends meanwhile is replaced once: the mark makes a second try harmless.
+
+        Raises `StoreUnavailable`."""
+        async with self._turns:
+            connection = self._idle.pop() if self._idle else StoreConnection(self._url, _RULES, where="the stream")
+            try:
+                if connection.is_open:
+                    with contextlib.suppress(StoreUnavailable):
+                        return await _call(connection, command)
+                await connection.connect()
+                return await _call(connection, command)
+            finally:
+                self._idle.append(connection)
+
+    async def close(self) -> None:
+        """Closes all connections, once no call is under way."""
+        idle, self._idle = self._idle, []
+        await asyncio.gather(*(connection.close(_CLOSE_SECONDS) for connection in idle))
+
+
+async def _call(connection: StoreConnection, command: Command) -> object:
+    try:
+        (reply,) = await connection.call([command])
+    except StoreUnusable:
+        raise
+    except StoreUnavailable as error:
+        raise StoreUnavailable(f"{str(error).rstrip('.')}; check that it runs") from error
+    return reply
 
 
 def make_fields(message: Message) -> dict[str, str | int | bytes]:
@@ -83,14 +96,3 @@ def make_fields(message: Message) -> dict[str, str | int | bytes]:
     if message.attributes is None:
         return {**fields, "record": message.body}
     return {**fields, **message.attributes, "body": message.body}
-
-
-def _cure(error: Exception) -> str:
-    match error:
-        case AuthenticationError():
-            return "check user name and password"
-        case ConnectionError() | TimeoutError() | OSError() | RuntimeError():
-            return "check that it runs"
-        case TypeError() | ValueError():
-            return "check the query of its URL"
-    return "check the stream and the server's settings"

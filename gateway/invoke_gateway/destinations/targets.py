@@ -82,7 +82,7 @@ class Destinations:
                 if self._streams is None:
                     from .stream import Streams
 
-                    self._streams = Streams(self._timeout)
+                    self._streams = Streams()
                 await self._streams.deliver(target, message)
             case FunctionTarget():
                 await self._functions.deliver(target, message)

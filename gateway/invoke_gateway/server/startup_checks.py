@@ -13,7 +13,6 @@ import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from ..admin_client import NoResponse, request
@@ -126,7 +125,7 @@ def find_url_mistake(url: str, ours: tuple[str, ...] = ()) -> str | None:
     """Returns the part of a store's URL that redis-py does not accept, or a file in it that cannot be read.
 
     `ours`: parameters that are not for redis-py, and are whole numbers."""
-    from redis.asyncio.connection import Connection, parse_url
+    from ..store.connection_options import read_options
 
     query = dict(parse_qsl(urlsplit(url).query, keep_blank_values=True))
     for name in [name for name in ours if name in query]:
@@ -136,9 +135,8 @@ def find_url_mistake(url: str, ours: tuple[str, ...] = ()) -> str | None:
     # Each alone first, to name the one; then together, for what does not go with one another.
     for parameters in ({}, *({name: value} for name, value in query.items()), query):
         try:
-            arguments: dict[str, Any] = dict(parse_url(f"{bare}?{urlencode(parameters)}" if parameters else bare))
-            arguments.pop("connection_class", Connection)(**arguments)
-        except (TypeError, ValueError) as error:
+            read_options(f"{bare}?{urlencode(parameters)}" if parameters else bare)
+        except ValueError as error:
             if len(parameters) == 1:
                 return f"has the query parameter {next(iter(parameters))}, or a value of it, that is not understood"
             return " ".join(str(error).split())

@@ -1,17 +1,14 @@
 """Connects to one Redis or Valkey, by TCP, TLS or a Unix socket, and exchanges batches of commands with it.
 
-redis-py connects and authenticates. Neither its client nor its parser is used after that: the client takes more than
-100 µs of CPU for each command, the parser alone six times as many instructions as ours (resp.py).
+redis-py reads the URL (connection_options.py) and has the classes of errors. Its client takes more than 100 µs of CPU
+for each command, its parser alone six times as many instructions as ours (resp.py).
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, NamedTuple
 
-from redis.asyncio.connection import Connection, parse_url
 from redis.exceptions import (
     AuthenticationError,
     AuthenticationWrongNumberOfArgsError,
@@ -23,10 +20,11 @@ from redis.exceptions import (
 )
 
 from ..policy.store_url import Host
-from .denial import find_denial
-from .dialed_connection import DialedConnection, Dialers, LentConnection, UnixConnection, dialed
+from .connection_options import ConnectionOptions, make_options, split_url
+from .denial import PROTECTED_MODE, find_denial, is_denial
 from .errors import StoreUnavailable, StoreUnusable, first_line
 from .exchange_protocol import ENDED, ExchangeProtocol, OnEnd
+from .opener import Opener
 from .resp import Command, encode_commands
 from .script import Script
 from .server_facts import ServerFacts, read_info
@@ -59,18 +57,11 @@ class StoreConnection:
     def __init__(
         self, url: str, rules: ConnectionRules, *, where: str, find_server: Callable[[], Awaitable[Host]] | None = None
     ) -> None:
-        arguments: dict[str, Any] = dict(parse_url(url))
-        self._class: type[LentConnection] = UnixConnection
-        if (dialed_class := dialed(arguments.pop("connection_class", Connection))) is not None:
-            self._class = dialed_class
-            arguments["dialers"] = Dialers()
-        # The URL's query cannot change these: time bounds are the caller's, and replies are bytes.
-        ours = {"protocol": 2, "decode_responses": False, "socket_timeout": None, "socket_connect_timeout": None}
-        self._arguments = {**arguments, **ours}
+        self._kind, self._arguments = split_url(url)
+        self._opener = Opener()
         self._rules = rules
         self._find_server = find_server
         self._found_at: Host | None = None
-        self._connection: LentConnection | None = None
         self._protocol: ExchangeProtocol | None = None
         self.where = where
         self.run_id = ""
@@ -84,11 +75,7 @@ class StoreConnection:
         """Connects to a primary and loads the scripts. Raises `StoreUnavailable`."""
         await self.connect()
         load = [("SCRIPT", "LOAD", script.source) for script in self._rules.scripts]
-        try:
-            info, *_ = await self._exchange([("INFO",), *load], _raise_error)
-        except StoreUnavailable as error:
-            await self._raise_denial(error)
-            raise
+        info, *_ = await self._exchange([("INFO",), *load], _raise_error)
         try:
             self._check_server(read_info(info))
         except StoreUnavailable:
@@ -103,32 +90,28 @@ class StoreConnection:
             host, port = self._found_at = await self._find_server()
             arguments = {**arguments, "host": host, "port": port}
         try:
-            connection = self._connection = self._class(**arguments)
-        except (TypeError, ValueError) as error:
-            raise StoreUnusable(f"the query of its URL is not understood: {error}") from error
+            options = make_options(self._kind, arguments)
+        except ValueError as error:
+            raise StoreUnusable(f"the query of its URL is not understood: {error}; correct it") from error
         try:
-            await connection.connect()  # type: ignore[no-untyped-call]  # redis-py leaves it without types
-        except (RedisError, OSError, UnicodeError) as error:
-            await self.close()
+            self._protocol = await self._opener.open(options)
+        except (RedisError, OSError) as error:
             if isinstance(error, _REFUSED):
                 raise _describe_refused(error) from error
-            await self._raise_denial(error)
+            if (denial := await self._find_denial(options, error)) is not None:
+                raise StoreUnusable(denial) from error
             raise StoreUnavailable(f"{first_line(error).removesuffix('.')}; check that it runs") from error
-        except BaseException:
-            await self.close()
-            raise
-        self._protocol = ExchangeProtocol(connection.lend_transport())
 
-    async def _raise_denial(self, error: Exception) -> None:
-        """Raises `StoreUnusable` where the server refuses every connection of this machine, else returns.
+    async def _find_denial(self, options: ConnectionOptions, error: Exception) -> str | None:
+        """Returns why the server refuses every connection of this machine, or None where it sends no such reason.
 
         Without TLS only: a server with TLS sends the reason before the handshake ends, which cannot be read.
         """
-        if self._class is not DialedConnection or isinstance(error, StoreUnusable):
-            return
-        host, port = self._found_at or (self._arguments.get("host", "localhost"), self._arguments.get("port", 6379))
-        if (denial := await find_denial(self._arguments["dialers"].of(host, int(port)))) is not None:
-            raise StoreUnusable(denial) from error
+        if is_denial(error):
+            return PROTECTED_MODE
+        if options.path or options.make_tls is not None:
+            return None
+        return await find_denial(self._opener.dialer_of(options.host, options.port))
 
     async def has_moved(self) -> bool:
         """Returns True where the server is found at another address now. A failed search returns False."""
@@ -175,12 +158,13 @@ class StoreConnection:
             raise StoreUnavailable("not connected")
         if not commands:
             return []
-        ended: asyncio.Future[list[Any] | Exception] = asyncio.get_running_loop().create_future()
-        self._protocol.send(data, commands, ended.set_result)
         try:
-            return self._read(await ended, read_error)
+            try:
+                ended: list[Any] | Exception = await self._protocol.exchange(data, commands)
+            except (RedisError, OSError) as error:
+                ended = error
+            return self._read(ended, read_error)
         except BaseException:
-            self.cancel()
             await self.close()
             raise
 
@@ -193,7 +177,7 @@ class StoreConnection:
                     ended[index] = read_error(reply)
                 elif isinstance(reply, RedisError):  # of the connection: the server is loading its files
                     raise reply
-        except (RedisError, OSError, RuntimeError) as error:
+        except (RedisError, OSError) as error:
             if isinstance(error, _REFUSED):
                 raise _describe_refused(error) from error
             raise StoreUnavailable(first_line(error)) from error
@@ -202,12 +186,11 @@ class StoreConnection:
     async def close(self, patience_seconds: float = 0) -> None:
         """Closes the connection. With patience it returns once the connection has ended: TLS needs a message from both
         sides, and an event loop that ends before that leaves a socket open."""
-        connection, self._connection = self._connection, None
-        self._protocol = None
-        if connection is not None:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(patience_seconds or None):
-                    await connection.disconnect(nowait=not patience_seconds)
+        protocol, self._protocol = self._protocol, None
+        if protocol is not None:
+            protocol.close()
+            if patience_seconds:
+                await protocol.wait_closed(patience_seconds)
 
     def _check_server(self, facts: ServerFacts) -> None:
         if facts.primary is not None:

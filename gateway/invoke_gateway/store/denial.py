@@ -1,12 +1,14 @@
 """Reads why a server closes each connection: a stock Redis or Valkey sends the reason before it closes.
 
-redis-py writes before it reads, so its error is that of the write, and the server's reason is lost.
+The greeting may be written before the reason is read. Its error is then that of the write, and the reason is lost.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+
+from redis.exceptions import ConnectionError
 
 from ..dialing import Dialer
 
@@ -16,6 +18,11 @@ PROTECTED_MODE = (
     "the server refuses other machines (protected mode); set its `requirepass` and the password in the URL, or its "
     "`protected-mode no` in a network that only gateways reach"
 )
+
+
+def is_denial(error: Exception) -> bool:
+    """Returns True for the reason itself, where it has been read."""
+    return isinstance(error, ConnectionError) and error.status_code == "DENIED"
 
 
 async def find_denial(dialer: Dialer) -> str | None:

@@ -1,11 +1,9 @@
-"""Exchanges commands and replies on a connection that redis-py has opened, without a coroutine or a future.
-
-redis-py opens the connection, with TLS and a password where the URL has them. From then on the bytes are ours.
-"""
+"""Exchanges commands and replies on one connection, without a coroutine or a future where speed matters."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -21,19 +19,22 @@ ENDED = "Connection closed by server."
 class ExchangeProtocol(asyncio.Protocol):
     """Sends one group of commands at a time.
 
-    before: the protocol that opened the connection; it is called at the end of the connection.
     is_over: True once nothing more can be exchanged.
     """
 
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self.is_over = transport.is_closing()
-        self._transport = transport
-        self._before = cast("asyncio.Protocol", transport.get_protocol())
+    def __init__(self) -> None:
+        self.is_over = False
+        self._transport: asyncio.Transport
         self._parser = ReplyParser()
         self._replies: list[Any] = []
         self._wanted = 0
         self._on_end: OnEnd | None = None
-        transport.set_protocol(self)
+        self._end_error: Exception = ConnectionError(ENDED)
+        self._is_lost = False
+        self._closed: asyncio.Future[None] | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
 
     def send(self, data: bytes, commands: int, on_end: OnEnd) -> None:
         """Sends encoded commands. `on_end` is called once: with all replies, or with the error that ended the
@@ -42,12 +43,31 @@ class ExchangeProtocol(asyncio.Protocol):
         self._wanted = commands
         self._on_end = on_end
         if self.is_over:
-            self._end(ConnectionError(ENDED))
+            self._end(self._end_error)
             return
         try:
             self._transport.write(data)
         except (OSError, RuntimeError) as error:  # the last from uvloop, for a write after a reset
-            self._end(error)
+            self._end(ConnectionError(str(error)))
+
+    async def exchange(self, data: bytes, commands: int) -> list[Any]:
+        """Sends encoded commands and returns all replies. Raises the error that ended the connection. Cancelled, it
+        ends the exchange: close the connection then."""
+        ended: asyncio.Future[list[Any] | Exception] = asyncio.get_running_loop().create_future()
+
+        def end(value: list[Any] | Exception) -> None:
+            if not ended.done():  # cancelled, and its task has not run since
+                ended.set_result(value)
+
+        self.send(data, commands, end)
+        try:
+            value = await ended
+        except BaseException:
+            self.cancel()
+            raise
+        if isinstance(value, Exception):
+            raise value
+        return value
 
     def cancel(self) -> None:
         """Ends the exchange without a call of `on_end`. The connection is of no use then: close it."""
@@ -78,16 +98,28 @@ class ExchangeProtocol(asyncio.Protocol):
         on_end(replies)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._before.connection_lost(exc)
-        self._end(exc or ConnectionError(ENDED))
+        self._is_lost = True
+        if self._closed is not None and not self._closed.done():
+            self._closed.set_result(None)
+        # A server that closes the connection may have sent the reason in place of the first reply.
+        reason = next((reply for reply in self._replies[:1] if isinstance(reply, ConnectionError)), None)
+        self._end(reason or exc or ConnectionError(ENDED))
 
-    def pause_writing(self) -> None:
-        self._before.pause_writing()
+    def close(self) -> None:
+        """Closes the connection, without waiting for its end."""
+        self._transport.close()
 
-    def resume_writing(self) -> None:
-        self._before.resume_writing()
+    async def wait_closed(self, patience_seconds: float) -> None:
+        """Returns once the closed connection has ended, or after `patience_seconds`."""
+        if not self._is_lost:
+            self._closed = asyncio.get_running_loop().create_future()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(patience_seconds):
+                    await self._closed
 
     def _end(self, error: Exception) -> None:
+        if not self.is_over:
+            self._end_error = error
         self.is_over = True
         on_end, self._on_end = self._on_end, None
         if not self._transport.is_closing():

@@ -41,6 +41,7 @@ _ARRAY, _BULK, _ERROR, _INTEGER, _STATUS = b"*$-:+"
 _ERRORS: dict[str, type[RedisError]] = {
     "ASK": AskError,
     "CLUSTERDOWN": ClusterDownError,
+    "DENIED": ConnectionError,
     "EXECABORT": ExecAbortError,
     "LOADING": BusyLoadingError,
     "MASTERDOWN": MasterDownError,
@@ -78,7 +79,7 @@ def parse_error(line: str) -> RedisError:
         return kind(text, status_code=code)
     if line == "ERR max number of clients reached":
         return ConnectionError("max number of clients reached")
-    return ResponseError(text if code == "ERR" else line)
+    return ResponseError(text, status_code=code) if code == "ERR" else ResponseError(line)
 
 
 class ReplyParser:

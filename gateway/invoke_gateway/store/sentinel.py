@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
 
-from redis.asyncio.connection import Connection, SSLConnection, parse_url
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
 from ..policy.store_url import Host, StoreUrl
+from .connection_options import make_options, split_url
 from .errors import StoreUnavailable, StoreUnusable
+from .opener import Opener
+from .resp import encode_commands
+
+_MASTERS = encode_commands([("SENTINEL", "MASTERS")])
 
 
 class Sentinels:
@@ -27,17 +28,11 @@ class Sentinels:
     def __init__(self, url: StoreUrl, timeout_seconds: float) -> None:
         self._hosts = url.hosts
         self._service = url.service
-        arguments = parse_url(url.connection)
-        self._class = SSLConnection if arguments.get("connection_class") is SSLConnection else Connection
-        self._arguments: dict[str, Any] = {
-            **{key: value for key, value in arguments.items() if key.startswith("ssl_")},
-            **url.sentinel,
-            "protocol": 2,
-            "decode_responses": True,
-            "socket_timeout": timeout_seconds,
-            "socket_connect_timeout": timeout_seconds,
-            "retry": Retry(NoBackoff(), 0),
-        }
+        self._kind, arguments = split_url(url.connection)
+        # The server's user, password and database are not those of its sentinels.
+        self._arguments = {key: value for key, value in arguments.items() if key.startswith("ssl_")} | url.sentinel
+        self._timeout = timeout_seconds
+        self._opener = Opener()
 
     async def find_primary(self) -> Host:
         """Returns the primary's address. Raises `StoreUnavailable`."""
@@ -56,17 +51,18 @@ class Sentinels:
         """Returns the number of failovers that one sentinel has seen, and the primary's address; None without a primary
         that is up."""
         try:
-            connection = self._class(host=host[0], port=host[1], **self._arguments)
-        except (TypeError, ValueError) as error:
-            raise StoreUnusable(f"the query of its URL is not understood: {error}") from error
-        # A client of redis-py, with its pool, would close its connection in tasks of their own. Cancelled before they
-        # have begun, as where the caller's time is up, they leave the connection open.
-        try:
-            await connection.connect()  # type: ignore[no-untyped-call]  # redis-py leaves it without types
-            await connection.send_command("SENTINEL", "MASTERS")
-            return _read_primary(await connection.read_response(), self._service)
-        finally:
-            await connection.disconnect(nowait=True)
+            options = make_options(self._kind, {**self._arguments, "host": host[0], "port": host[1]})
+        except ValueError as error:
+            raise StoreUnusable(f"the query of its URL is not understood: {error}; correct it") from error
+        async with asyncio.timeout(self._timeout):
+            protocol = await self._opener.open(options)
+            try:
+                (reply,) = await protocol.exchange(_MASTERS, 1)
+            finally:
+                protocol.close()
+        if isinstance(reply, RedisError):
+            raise reply
+        return _read_primary(reply, self._service)
 
     def __repr__(self) -> str:
         return f"<Sentinels of {self._service} at {self._hosts}>"
@@ -77,10 +73,11 @@ def find_primary_of(url: StoreUrl, timeout_seconds: float) -> Callable[[], Await
     return Sentinels(url, timeout_seconds).find_primary if url.kind == "sentinel" else None
 
 
-def _read_primary(masters: Sequence[Sequence[str]], service: str) -> tuple[int, Host] | None:
+def _read_primary(masters: Sequence[Sequence[bytes]], service: str) -> tuple[int, Host] | None:
     """Returns the number of failovers and the address in the reply to SENTINEL MASTERS; None without a primary that is
     up. Each primary is a list of names, each with its value behind it."""
-    for fields in masters:
+    for encoded in masters:
+        fields = [part.decode(errors="replace") for part in encoded]
         state = dict(zip(fields[::2], fields[1::2], strict=True))
         if state["name"] == service:
             flags = state["flags"].split(",")

@@ -209,7 +209,12 @@ async def test_a_write_after_a_reset_counts_as_a_lost_connection(store: Store, m
             def is_closing(self) -> bool:
                 return True
 
-        monkeypatch.setattr(shard_of(counters)._link._protocol, "_transport", Reset())
+            def close(self) -> None:
+                transport.close()
+
+        protocol = shard_of(counters)._link._protocol
+        transport = protocol._transport
+        monkeypatch.setattr(protocol, "_transport", Reset())
         await take(counters)
         await counted(store, 1)
         assert counters.totals.fallback == {"refused": 0, "admitted": 0}

@@ -275,7 +275,7 @@ async def test_an_event_whose_run_is_killed_waits_again(
 BARE = {
     "background.py": "the construct itself",
     "dialing.py": "a look-up of a name, awaited by the calls that need its addresses",
-    "listener/protocol.py": "one for each connection, which is closed at its end",
+    "listener/pipeline.py": "one for each connection, which is closed at its end",
     "upstream/forward.py": "an upload, awaited by the request",
     "upstream/health.py": "one look at the backend, awaited by whoever wants it",
     "demo/api.py": "an event of the demo backend",

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from invoke_gateway.listener import protocol
+from invoke_gateway.listener import rejection
 from tests.support.sockets import (
     Wire,
     gateway,
@@ -40,7 +40,7 @@ def test_a_connection_above_the_ceiling_is_told_so(monkeypatch: pytest.MonkeyPat
 
 def test_a_flood_of_connections_above_the_ceiling_is_only_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     """Telling them all would take as much as serving them."""
-    monkeypatch.setattr(protocol, "_ANSWERED_EXCESS", 2)
+    monkeypatch.setattr(rejection, "_ANSWERED_EXCESS", 2)
     with gateway(max_connections=1) as served, ExitStack() as stack:
         wires = [stack.enter_context(Wire(served.port)) for _ in range(10)]
         assert wires[0].send(invoke()).answer().status == 200

@@ -11,7 +11,7 @@ import pytest
 from uvicorn.server import ServerState
 
 from invoke_gateway.asgi import CALL, DONE, LOST, App, Receive, Scope, Send
-from invoke_gateway.listener.protocol import InvokeProtocol, ListenerLimits
+from invoke_gateway.listener import InvokeProtocol, ListenerLimits
 from invoke_gateway.write_batcher import WriteBatcher
 
 REQUEST = b"POST /%b HTTP/1.1\r\nHost: gateway\r\nContent-Length: 2\r\n\r\n{}"

@@ -1,0 +1,60 @@
+"""Measures the progress of one client, for the sweep of all connections (`timeouts`)."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+from ..refusals import Refusal
+from .connection_setup import ConnectionSetup
+from .rejection import RejectionProtocol
+from .unacknowledged import count_unacknowledged
+
+# A body must bring this much within each read time-out, so that dribbling does not count as progress.
+PROGRESS_BYTES = 65_536
+
+
+class ProgressProtocol(RejectionProtocol):
+    """Adds the counts of bytes by which a client is found to have stalled.
+
+    stalled_at, stalled_step: since when it makes no step, and which one is next; kept for the sweep
+    """
+
+    __slots__ = (
+        "_body_bytes",
+        "_bytes_since_progress",
+        "stalled_at",
+        "stalled_step",
+    )
+
+    def __init__(self, setup: ConnectionSetup) -> None:
+        super().__init__(setup)
+        # Bytes since the head or the body last got on; a head, or trailers, of any size would only make this grow.
+        self._bytes_since_progress = 0
+        self._body_bytes = 0
+        self.stalled_at: float | None = None
+        self.stalled_step: Hashable = None
+
+    def has_idled(self, now: float) -> bool:
+        """Returns whether the connection was kept alive without a request for the whole time."""
+        return self._idle_since is not None and now - self._idle_since >= self._keep_alive_seconds
+
+    def waits_for_client(self) -> Hashable:
+        """Returns the step for which this connection waits for its client; the value changes with each step."""
+        cycle = self._cycle
+        if cycle is None or cycle.response_complete:
+            return None if self._idle_since is not None else ("head", id(cycle))
+        if self.flow.write_paused:
+            return ("take", id(cycle), count_unacknowledged(self.transport))
+        if cycle.more_body and not self.flow.read_paused:
+            return ("body", id(cycle), self._body_bytes // PROGRESS_BYTES)
+        return None
+
+    def cut(self, seconds: float) -> None:
+        """Closes a connection whose client has stalled for `seconds`, with a refusal if the client can still
+        read one."""
+        if self.transport.is_closing() or self.flow.write_paused:
+            self.transport.abort()
+        elif not self._bytes_since_progress and (self._cycle is None or self._cycle.response_complete):
+            self.close()  # no request has begun: an answer would be taken for that to the next one
+        else:
+            self.reject(Refusal.READ_TIMEOUT, seconds=seconds)

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from invoke_gateway.backend_errors import BackendError, BackendGarbage, BackendReset
 from invoke_gateway.buffers import Buffers
 from invoke_gateway.upstream.call import UpstreamCall
-from invoke_gateway.upstream.connection import MAX_HEAD_BYTES, BackendConnection
+from invoke_gateway.upstream.connection import BackendConnection
 from invoke_gateway.upstream.pool import Pool
+from invoke_gateway.upstream.response_parser import MAX_HEAD_BYTES
 
 LIMIT = 1000
 

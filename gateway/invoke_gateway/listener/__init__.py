@@ -1,4 +1,4 @@
-"""Serves clients: `protocol` (one connection, whose parts are `transport`, `pipeline`, `scope`, `rejection`, `progress`),
+"""Serves clients: `protocol` (one connection; its parts are `transport`, `pipeline`, `scope`, `rejection`, `progress`),
 `head` (targets, Host and lists of a request), `cycle` (one request as ASGI), `timeouts`, `overflow` (the response above
 the ceiling of connections)."""
 

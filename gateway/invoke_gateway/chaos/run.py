@@ -163,7 +163,7 @@ class Proof:
         if self.plan.gateway is None:  # a running gateway keeps its limits
             changes = LimitChanges(self.target, self.backend, self.accounts, f"{seed}.{round}")
             self.changes.append(changes)
-            steps["limit changes"] = lambda: changes.run(history)
+            steps["limit changes"] = lambda: self._change_limits(changes, history, final_check)
         if self.cluster is not None and history.fault_log is not None:
             workload = Workload(
                 route,
@@ -192,6 +192,12 @@ class Proof:
                     "the gateway refused calls by a request rate, and such a refusal shows nothing about slots: "
                     "set requests_per_second to off, of its accounts and of their functions"
                 )
+
+    async def _change_limits(self, changes: LimitChanges, history: CallHistory, final_check: FinalCheck) -> None:
+        """Changes limits once nothing is in flight. A call whose client has left may hold a slot until its function
+        ends, and the history of the changes does not know it. What stays in flight is left to the final check."""
+        if not await final_check.settle():
+            await changes.run(history)
 
     def _describe(self) -> str:
         if self.plan.gateway is not None:

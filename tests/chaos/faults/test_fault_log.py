@@ -450,6 +450,17 @@ def test_a_slot_is_known_to_be_free_only_when_its_release_has_had_time(scene: Sc
     assert scene.history.was_free(scene.call(scene.two))
 
 
+def test_a_call_that_was_under_way_when_all_was_quiet_gives_back_no_slot_twice(scene: Scene) -> None:
+    stray = scene.call(scene.one)
+    scene.history.left(stray)
+    scene.history.release_all()
+    scene.history.end(scene.history.begin(stray))
+    scene.now += RELEASE_SECONDS
+    for _ in range(POOL_LANE.ceiling):
+        scene.call(scene.two)
+    assert not scene.history.was_free(scene.call(scene.two))
+
+
 def test_a_call_whose_client_left_holds_no_slot_when_its_function_has_ended_a_while_ago(scene: Scene) -> None:
     left = [scene.call(scene.one), scene.call(scene.one)]
     runs = [scene.history.begin(call) for call in left]

@@ -67,6 +67,18 @@ def test_only_a_stream_whose_backend_failed_may_break_off(history: CallHistory) 
     assert violations_of(history, sent(history, "b", CallEnding.BREAKS_OFF), cut) == {Violation.UNANSWERED}
 
 
+@pytest.mark.parametrize(
+    ("sent_at", "is_streamed", "violations"),
+    [(98.0, True, set()), (98.1, True, {Violation.UNANSWERED}), (98.0, False, {Violation.UNANSWERED})],
+)
+def test_a_stream_may_break_off_once_the_gateways_time_out_has_passed(
+    history: CallHistory, sent_at: float, is_streamed: bool, violations: set[Violation]
+) -> None:
+    call = sent(history, "a", is_streamed=is_streamed)
+    call.sent_at = sent_at
+    assert violations_of(history, call, HttpAnswer(200, {}, b"{", is_whole=False)) == violations
+
+
 def test_a_5xx_needs_a_backend_that_failed_or_a_time_out_that_has_passed(history: CallHistory) -> None:
     assert violations_of(history, sent(history, "a", CallEnding.GARBAGE), FAILED) == set()
     late = sent(history, "b")

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+from random import Random
 from typing import cast
 
 import pytest
 from rich.console import Console
 
 from invoke_gateway.chaos.backend import RecordingBackend
+from invoke_gateway.chaos.calls import PlannedCall
 from invoke_gateway.chaos.cluster import Sharing
 from invoke_gateway.chaos.judging.changes_history import ChangesHistory
 from invoke_gateway.chaos.judging.violations import Violation
 from invoke_gateway.chaos.plan import ProvePlan
-from invoke_gateway.chaos.quotas import AccountQuota, VersionQuota
+from invoke_gateway.chaos.quotas import POOL, AccountQuota, VersionQuota
 from invoke_gateway.chaos.report.progress import Progress
 from invoke_gateway.chaos.report.verdict import UNJUDGED
 from invoke_gateway.chaos.run import prove
 from invoke_gateway.chaos.scheduler_lag import SchedulerLag
 from invoke_gateway.chaos.target import GatewayTarget
+from invoke_gateway.chaos.traffic import limit_changes
+from invoke_gateway.chaos.traffic.clients import ClientBehaviour, invoke
 from invoke_gateway.chaos.traffic.limit_changes import CHANGES, LimitChanges
+from invoke_gateway.chaos.traffic.phases import Phases
 
 ATTEMPTS = 3  # of a run in which the machine stood still, so that what was late is not judged
 ACCOUNT = AccountQuota(
@@ -47,6 +53,26 @@ async def test_no_call_is_admitted_above_limits_that_change_every_200_ms_nor_ref
     (note,) = [note for note in verdict.notes if note.startswith("Limit changes")]
     print(note)
     assert f"{CHANGES} Puts" in note
+
+
+async def leave_calls_running(phases: Phases) -> None:
+    """Sends calls that fill the pool, and leaves each once it has arrived. Their functions run on."""
+    lane = next(lane for lane in phases.accounts[0].lanes if lane.name == POOL)
+    calls = [PlannedCall(f"left.{number}", lane, "prove-one", seconds=1.5) for number in range(lane.ceiling)]
+    rng = Random(15)
+    await asyncio.gather(*(invoke(phases.route, call, ClientBehaviour.LEAVES_DURING, rng) for call in calls))
+
+
+async def test_calls_whose_clients_have_left_before_the_changes_hold_no_slot_when_these_begin(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limit_changes, "CHANGES", 8)
+    monkeypatch.setattr(Phases, "hostile", leave_calls_running)
+    plan = ProvePlan([15], accounts=[ACCOUNT], timeout_seconds=10.0, phases=("hostile", "limit changes", "final check"))
+    verdict = await prove(plan, Progress(Console(file=io.StringIO()), 1))
+    assert verdict.examples == []
+    (result,) = verdict.results
+    assert result.answers["left"] == ACCOUNT.unreserved
 
 
 class Lag:

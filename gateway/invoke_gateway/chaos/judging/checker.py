@@ -32,7 +32,8 @@ def check_answer(history: CallHistory, call: PlannedCall, answer: HttpAnswer | N
     if not answer.is_whole:
         history.record_answer(UNANSWERED)
         history.left(call)
-        if not (call.is_streamed and call.ending.is_fault) and not _excuses_silence(history, call):
+        may_break_off = call.is_streamed and (call.ending.is_fault or _is_late(history, call))
+        if not may_break_off and not _excuses_silence(history, call):
             history.violations.add(Violation.UNANSWERED, f"{call}: its answer broke off after {len(answer.body)} bytes")
         return
     if answer.status == 200:
@@ -60,6 +61,11 @@ def _excuses_silence(history: CallHistory, call: PlannedCall) -> bool:
         return False
     history.fault_log.record_silence(call)
     return True
+
+
+def _is_late(history: CallHistory, call: PlannedCall) -> bool:
+    """True where the gateway's time-out may have ended the call. On an overloaded machine it may end any."""
+    return call.sent_at is not None and history.clock() - call.sent_at >= history.timeout_seconds
 
 
 def _check_result(history: CallHistory, call: PlannedCall, answer: HttpAnswer) -> None:
@@ -106,11 +112,8 @@ def _check_refusal(history: CallHistory, call: PlannedCall, answer: HttpAnswer) 
 
 def _check_failure(history: CallHistory, call: PlannedCall, answer: HttpAnswer) -> None:
     history.record_answer(FAILED_BY_BACKEND if call.ending.is_fault else FAILED)
-    is_late = call.sent_at is not None and history.clock() - call.sent_at >= history.timeout_seconds
     is_affected = history.fault_log is not None and history.fault_log.excuses_failure(call, history.clock())
-    if (
-        not call.ending.is_fault and not is_late and not is_affected
-    ):  # on an overloaded machine the time-out may hit any call
+    if not call.ending.is_fault and not is_affected and not _is_late(history, call):
         when = history.fault_log.describe_moment(call, history.clock()) if history.fault_log else ""
         text = describe(call, answer) + when
         if answer.headers.get("x-amzn-errortype") == "ServiceException":  # the store may have been too slow

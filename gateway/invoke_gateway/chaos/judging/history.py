@@ -155,6 +155,8 @@ class CallHistory(ConcurrencyHistory[PlannedCall, CallRun]):
 
     def release_all(self) -> None:
         """Records that nothing runs and nothing is under way: no call holds a slot."""
+        for _, _, call in self._letting_go:
+            call.is_let_go = True  # a function that is still to end gives back no slot a second time
         self._letting_go.clear()
         for track in self.tracks.values():
             track.possible = [0]

@@ -8,7 +8,7 @@ CONSTRAINTS := constraints.txt
 LOCKED := PIP_CONSTRAINT=$(CONSTRAINTS) PIP_BUILD_CONSTRAINT=$(CONSTRAINTS)
 PIP := $(LOCKED) $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help docs docs-serve live run test test-system test-newest test-oldest check lint types lock soak broken simulate load bench bench-queue reference dashboards dist clean
+.PHONY: help docs docs-serve live run test test-system test-newest test-oldest check lint types lock soak broken simulate load bench bench-queue reference dashboards dist compiled clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -135,6 +135,17 @@ dist: $(VENV)/dist.stamp ## build the wheel and the source distribution into dis
 	$(BIN)/python -m twine check --strict dist/*
 	$(BIN)/python -m tests.support.distributions dist
 
+# A wheel of its own, in an environment of its own: the usual ones stay pure Python.
+compiled: $(VENV)/dev.stamp $(VENV)/redis.stamp ## build a wheel with compiled modules, and run tests and a `prove` on it, in .venv-compiled
+	rm -rf build/compiled
+	INVOKE_GATEWAY_COMPILED=1 $(BIN)/python -m build --no-isolation --wheel --outdir build/compiled/dist
+	$(PYTHON) -m venv --clear .venv-compiled
+	$(LOCKED) .venv-compiled/bin/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(LOCKED) .venv-compiled/bin/python -m pip install --quiet --disable-pip-version-check --group dev build/compiled/dist/*.whl
+	$(LOCKED) .venv-compiled/bin/python tests/support/fetch_redis.py
+	.venv-compiled/bin/invoke-gateway --version
+	.venv-compiled/bin/python -m tests.support.compiled $(ARGS)
+
 $(VENV)/bench.stamp: $(VENV)/runtime.stamp
 	$(PIP) --group bench
 	@touch $@
@@ -146,4 +157,4 @@ bench-queue: $(VENV)/bench.stamp $(VENV)/redis.stamp ## events accepted a second
 	$(BIN)/python -m loadtests.bench queue $(ARGS)
 
 clean: ## remove what the targets above made
-	rm -rf $(VENV) .venv-system .venv-newest .venv-oldest .cache tests/live/node_modules build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-system .venv-compiled .venv-newest .venv-oldest .cache tests/live/node_modules build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -12,6 +12,7 @@ from loadtests.bench.calls import ACCESS_KEY, SECRET
 from loadtests.bench.processes import Trouble, free_port
 
 CONFIGS = Path(__file__).parent / "configs"
+ROOT = Path(__file__).parents[2]
 VENV = Path(sys.executable).parent
 NO_PACKAGE = "make bench"
 LOOPBACK = "127.0.0.1"
@@ -100,6 +101,7 @@ GATEWAY = "gateway"
 EARLIER = "earlier gateway"
 SIGNING = "gateway, signing"
 VERIFYING = "gateway, verifying"
+COMPILED = "gateway, compiled"
 FLOOR = "uvicorn hello"
 
 _ONE_THREAD = (("GOMAXPROCS", "1"),)
@@ -158,9 +160,16 @@ def verifying_gateway() -> Peer:
     )
 
 
+def compiled_gateway() -> Peer:
+    """Returns the gateway with compiled modules; its ratio to `gateway` is what they save."""
+    program = ROOT / ".venv-compiled" / "bin" / "invoke-gateway"
+    return replace(gateway(str(program), COMPILED), install="make compiled")
+
+
 PEERS = (
     signing_gateway(),
     verifying_gateway(),
+    compiled_gateway(),
     Peer(
         "nginx",
         "nginx",

@@ -73,11 +73,19 @@ class Commands(click.Group):
             raise explain_flag(error) from None
 
 
+def _is_compiled() -> bool:
+    """Returns whether the modules on the way of a call are compiled (gateway/build_compiled.py)."""
+    from importlib.util import find_spec  # here: only this option needs it
+
+    spec = find_spec("invoke_gateway.asgi")
+    return spec is not None and spec.origin is not None and not spec.origin.endswith(".py")
+
+
 def _print_version(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
         from invoke_gateway import __version__  # here: reading it loads much
 
-        click.echo(f"invoke-gateway, version {__version__}")
+        click.echo(f"invoke-gateway, version {__version__}{' (compiled)' if _is_compiled() else ''}")
         ctx.exit()
 
 

@@ -12,7 +12,7 @@ from loadtests.bench.goals.cores import Crew
 from loadtests.bench.goals.latency import Steady
 from loadtests.bench.in_flight import Outcome
 from loadtests.bench.paths import BODIES, PATHS
-from loadtests.bench.peers import PEERS, SIGNING, VERIFYING, Peer
+from loadtests.bench.peers import COMPILED, PEERS, SIGNING, VERIFYING, Peer
 from loadtests.bench.processes import Trouble
 from loadtests.bench.shared import Cost
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 # The peers of a short run: those that the goals name.
 QUICK_PEERS = ("nginx", "Envoy", "Traefik", "Caddy")
 # Variants of the gateway without a goal: `compare --only` measures them.
-VARIANTS = (SIGNING, VERIFYING)
+VARIANTS = (SIGNING, VERIFYING, COMPILED)
 # Two workers are compared with those of these peers, and the 99th percentile with that of nginx.
 CORES_PEERS = ("nginx", "Envoy")
 LATENCY_PEERS = ("nginx",)

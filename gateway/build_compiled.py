@@ -1,0 +1,159 @@
+"""Builds a wheel whose hot modules are compiled to C by mypyc, where INVOKE_GATEWAY_COMPILED=1 is set.
+
+hatchling loads this file as the build hook of the wheel. Without the variable it does nothing, so the usual wheel is
+pure Python and needs no compiler. The sources stay as they are: what mypyc does not accept is changed in a copy.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+VARIABLE = "INVOKE_GATEWAY_COMPILED"
+PACKAGE = "invoke_gateway"
+
+# What compiles, beside the dependencies of the gateway, whose types mypyc reads.
+REQUIREMENTS = ["mypy>=2.1,<3", "setuptools>=77,<83"]
+
+# The modules that a call passes. `refusals` is not among them: a member of an Enum cannot be of a compiled class.
+MODULES = (
+    "app/recorder",
+    "asgi",
+    "buffers",
+    "counters/local_slots",
+    "counters/memory",
+    "counters/tenant_environments",
+    "exchange",
+    "invocation",
+    "listener/cycle",
+    "listener/flow_control",
+    "listener/head",
+    "listener/protocol",
+    "middleware/admission",
+    "middleware/announced_length",
+    "middleware/authenticate",
+    "middleware/error_response",
+    "middleware/identify",
+    "middleware/payload",
+    "middleware/record",
+    "middleware/recursion",
+    "policy/concurrency",
+    "policy/counter_names",
+    "policy/limits",
+    "policy/payloads/payload",
+    "policy/recursion",
+    "policy/requests/caller",
+    "policy/requests/request_target",
+    "policy/retry_after",
+    "telemetry/frequent",
+    "telemetry/last_refusals",
+    "telemetry/totals",
+    "upstream/call",
+    "upstream/connection",
+    "upstream/forward",
+    "upstream/headers",
+    "upstream/lineage_header",
+    "upstream/pool",
+    "upstream/slot_release",
+    "write_batcher",
+)
+
+
+def is_wanted() -> bool:
+    return os.environ.get(VARIABLE, "") not in ("", "0")
+
+
+def adapt(source: str) -> str:
+    """Returns the source as mypyc needs it, each line in its place.
+
+    That is without `__slots__`, which compiled classes have anyway.
+    """
+    edits: list[tuple[int, int, int, int, bytes]] = []
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.ClassDef):
+            continue
+        for statement in node.body:
+            if isinstance(statement, ast.Assign) and _names(statement) == ["__slots__"]:
+                edits.append(_replacement(statement, "pass"))
+        for decorator in node.decorator_list:
+            for keyword in decorator.keywords if isinstance(decorator, ast.Call) else ():
+                if keyword.arg == "slots":
+                    edits.append(_replacement(keyword.value, "False"))
+    lines = [line.encode() for line in source.splitlines(keepends=True)]
+    for edit in sorted(edits, reverse=True):
+        _apply(lines, *edit)
+    return b"".join(lines).decode()
+
+
+def _names(statement: ast.Assign) -> list[str]:
+    return [target.id for target in statement.targets if isinstance(target, ast.Name)]
+
+
+def _replacement(node: ast.stmt | ast.expr, text: str) -> tuple[int, int, int, int, bytes]:
+    assert node.end_lineno is not None
+    assert node.end_col_offset is not None
+    return node.lineno - 1, node.col_offset, node.end_lineno - 1, node.end_col_offset, text.encode()
+
+
+def _apply(lines: list[bytes], first: int, start: int, last: int, end: int, text: bytes) -> None:
+    """Puts `text`, and as many line ends as there were, in the place of a node."""
+    rest = lines[last][end:]
+    if last > first:
+        lines[last] = rest
+        rest = b"\n"
+    lines[first] = lines[first][:start] + text + rest
+    for number in range(first + 1, last):
+        lines[number] = b"\n"
+
+
+def copy_sources(package: Path, folder: Path) -> Path:
+    """Copies the package into `folder`, the compiled modules adapted. Returns the copy."""
+    copy = folder / PACKAGE
+    shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    for module in MODULES:
+        path = copy / f"{module}.py"
+        path.write_text(adapt(path.read_text(encoding="utf-8")), encoding="utf-8")
+    return copy
+
+
+def compile_here() -> None:
+    """Compiles the modules of the package in the current folder in place."""
+    from mypyc.build import mypycify  # type: ignore[import-untyped,unused-ignore]
+    from setuptools import setup  # type: ignore[import-untyped,unused-ignore]
+
+    options = ["--ignore-missing-imports", "--cache-dir", ".mypy_cache"]
+    paths = [f"{PACKAGE}/{module}.py" for module in MODULES]
+    extensions = mypycify([*options, *paths], opt_level="1", debug_level="0", target_dir="c", group_name=PACKAGE)
+    setup(name=PACKAGE, ext_modules=extensions, script_args=["--quiet", "build_ext", "--inplace"])
+
+
+class CompiledBuildHook(BuildHookInterface[Any]):
+    PLUGIN_NAME = "custom"
+
+    def dependencies(self) -> list[str]:
+        return [*REQUIREMENTS, *self.metadata.core.dependencies] if is_wanted() else []
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        if not is_wanted() or version == "editable":
+            return
+        folder = Path(self.root, "build", "compiled", "source")
+        shutil.rmtree(folder, ignore_errors=True)
+        copy_sources(Path(self.root, "gateway", PACKAGE), folder)
+        subprocess.run([sys.executable, __file__], cwd=folder, check=True)
+        for path in folder.rglob("*.so"):
+            name = path.relative_to(folder)
+            if name.parts[0] == PACKAGE or len(name.parts) == 1:
+                build_data["force_include"][str(path)] = str(name)
+        build_data["pure_python"] = False
+        build_data["infer_tag"] = True
+
+
+if __name__ == "__main__":
+    compile_here()

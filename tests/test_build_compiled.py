@@ -1,0 +1,125 @@
+"""The build hook does nothing without its variable. The modules that it compiles are such as mypyc compiles rightly.
+
+Nothing is compiled here: `make compiled` does that, and runs tests on the result.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.compiled import LEFT_OUT, load_hook
+from tests.support.lock import ROOT, read_project
+
+PACKAGE = ROOT / "gateway" / "invoke_gateway"
+
+# Slices with both bounds, each of which is never behind the other: mypyc's slice of bytes fails where it is.
+ORDERED_SLICES = {
+    ("middleware/payload", "self._size:self._size + len(piece)"),
+    ("middleware/payload", "at:at + len(piece)"),
+    ("telemetry/totals", "start:end"),
+    ("upstream/lineage_header", "start - _BEFORE_BYTES:start"),
+    ("upstream/lineage_header", "len(_BEGIN):-2"),
+}
+
+
+# What can suspend a coroutine.
+_WAITS = (ast.Await, ast.Yield, ast.YieldFrom, ast.AsyncWith, ast.AsyncFor)
+
+hook = load_hook()
+
+
+def make_hook(folder: Path) -> Any:
+    return hook.CompiledBuildHook(str(folder), {}, None, None, str(folder), "wheel")
+
+
+def read_modules() -> Iterator[tuple[str, str]]:
+    for module in hook.MODULES:
+        yield module, (PACKAGE / f"{module}.py").read_text()
+
+
+def test_each_module_exists_and_is_named_once() -> None:
+    assert [module for module in hook.MODULES if not (PACKAGE / f"{module}.py").is_file()] == []
+    assert list(hook.MODULES) == sorted(set(hook.MODULES))
+
+
+@pytest.mark.parametrize(
+    ("value", "version"), [(None, "standard"), ("", "standard"), ("0", "standard"), ("1", "editable")]
+)
+def test_nothing_is_compiled_unless_it_is_wanted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, value: str | None, version: str
+) -> None:
+    monkeypatch.delenv(hook.VARIABLE, raising=False)
+    if value is not None:
+        monkeypatch.setenv(hook.VARIABLE, value)
+    build_data: dict[str, Any] = {"force_include": {}, "pure_python": True, "infer_tag": False}
+    built = make_hook(tmp_path)
+    built.initialize(version, build_data)
+    assert build_data == {"force_include": {}, "pure_python": True, "infer_tag": False}
+    assert list(tmp_path.iterdir()) == []
+    if version == "standard":
+        assert built.dependencies() == []
+
+
+def test_a_compiled_build_needs_what_the_group_has() -> None:
+    assert read_project()["dependency-groups"]["compiled"] == hook.REQUIREMENTS
+
+
+def test_a_module_is_compiled_without_slots_and_with_the_lines_of_its_source() -> None:
+    changed = 0
+    for module, source in read_modules():
+        adapted = hook.adapt(source)
+        assert "slots=True" not in adapted, module
+        assert "__slots__" not in adapted, module
+        before, after = ast.parse(source), ast.parse(adapted)
+        assert adapted.count("\n") == source.count("\n"), module
+        assert list(_list_places(before)) == list(_list_places(after)), module
+        changed += source != adapted
+    assert changed > 10
+
+
+def _list_places(tree: ast.Module) -> Iterator[tuple[str, int]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Return):
+            yield type(node).__name__, node.lineno
+
+
+def test_slots_are_removed_wherever_they_stand() -> None:
+    source = 'class A:\n    """é."""\n\n    __slots__ = (\n        "a",  # the first\n    )\n    b = 1\n'
+    assert hook.adapt(source) == 'class A:\n    """é."""\n\n    pass\n\n\n    b = 1\n'
+    source = "@dataclass(frozen=True, slots=True)  # why\nclass A:\n    a: int\n"
+    assert hook.adapt(source) == source.replace("slots=True", "slots=False")
+
+
+def test_no_compiled_coroutine_waits_while_it_handles_an_exception() -> None:
+    """The exception would be that of every other task meanwhile: mypyc's coroutines have no state of their own for it.
+    `asyncio.timeout` does not wait at its end."""
+    found = []
+    for module, source in read_modules():
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Try):
+                handled = [*node.finalbody, *(line for handler in node.handlers for line in handler.body)]
+                waits = [each for line in handled for each in ast.walk(line) if isinstance(each, _WAITS)]
+                found += [f"{module}:{each.lineno}" for each in waits]
+            if isinstance(node, ast.AsyncWith) and not ast.unparse(node.items[0]).startswith("asyncio.timeout("):
+                found.append(f"{module}:{node.lineno}")
+    assert found == []
+
+
+def test_no_compiled_slice_ends_before_its_start() -> None:
+    found = set()
+    for module, source in read_modules():
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Slice) and node.lower is not None and node.upper is not None:
+                found.add((module, ast.unparse(node)))
+    assert found <= ORDERED_SLICES
+
+
+def test_the_tests_that_a_compiled_build_leaves_out_exist() -> None:
+    for test, reason in LEFT_OUT.items():
+        path, _, name = test.partition("::")
+        assert f"def {name}(" in (ROOT / path).read_text(), reason

@@ -110,6 +110,28 @@ def test_no_compiled_coroutine_waits_while_it_handles_an_exception() -> None:
     assert found == []
 
 
+def test_what_a_compiled_class_inherits_from_is_compiled_too() -> None:
+    """mypyc finds no attribute of a class that is Python."""
+    found = []
+    for module, source in read_modules():
+        tree = ast.parse(source)
+        origins = dict(_list_imports(module, tree))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                bases = {ast.unparse(base).partition("[")[0] for base in node.bases}
+                found += [f"{module}: {base}" for base in bases & origins.keys() if origins[base] not in hook.MODULES]
+    assert found == []
+
+
+def _list_imports(module: str, tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """Yields each name that is imported from the package, with its module."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            folder = module.split("/")[: -node.level]
+            for alias in node.names:
+                yield alias.asname or alias.name, "/".join([*folder, *(node.module or "").split(".")])
+
+
 def test_no_compiled_slice_ends_before_its_start() -> None:
     found = set()
     for module, source in read_modules():

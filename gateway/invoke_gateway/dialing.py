@@ -70,10 +70,18 @@ class Dialer:
             return await loop.create_connection(make, self.host, self.port, ssl=tls, server_hostname=name)
         opened = await self.open()
         peer = opened.getpeername() if tls is not None else None
+        is_taken = False
+
+        def make_for_transport() -> _Protocol:
+            nonlocal is_taken
+            is_taken = True
+            return make()
+
         try:
-            return await loop.create_connection(make, sock=opened, ssl=tls, server_hostname=name)
+            return await loop.create_connection(make_for_transport, sock=opened, ssl=tls, server_hostname=name)
         except BaseException:
-            opened.close()
+            if not is_taken:  # else its transport closes it; after that, its number may be another socket's
+                opened.close()
             if peer is not None:  # what does not get through TLS is no better than what does not answer
                 self._avoid(peer)
             raise

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from time import time
 from typing import Any, Protocol
 
 from ..policy.identity.request_signer import SigningCredentials
@@ -17,6 +17,8 @@ from ..policy.identity.request_signer import SigningCredentials
 MISSING_EXTRA = "needs botocore, which is not installed: pip install botocore"
 
 _PROFILE = "profile:"
+_PRECISION_SECONDS = 2
+_MOST_SECONDS = 1 << 30  # 34 years; credentials that are valid for longer do not expire
 
 
 class CannotLoad(Exception):
@@ -74,6 +76,7 @@ class BotocoreCredentials:
     def __init__(self, profile: str | None = None) -> None:
         self._profile = profile
         self._credentials: Any = None
+        self._expires_at: float | None = None
         self._files: list[str] = []
         self._read: list[tuple[str, int, int]] = []
 
@@ -90,10 +93,10 @@ class BotocoreCredentials:
             raise CannotLoad(f"botocore cannot load credentials: {error}") from error
         if not frozen.access_key or not frozen.secret_key:
             raise CannotLoad("botocore found credentials without a key. Correct the profile, or the provider")
-        # The time is no public attribute, and absent from credentials that do not expire.
-        expiry = getattr(self._credentials, "_expiry_time", None)
-        expires_at = expiry.timestamp() if isinstance(expiry, datetime) else None
-        return SigningCredentials(frozen.access_key, frozen.secret_key, frozen.token or None, expires_at)
+        expires_at = _find_expiry(self._credentials)
+        if expires_at is None or self._expires_at is None or abs(expires_at - self._expires_at) > _PRECISION_SECONDS:
+            self._expires_at = expires_at  # else the same credentials would differ by parts of a second
+        return SigningCredentials(frozen.access_key, frozen.secret_key, frozen.token or None, self._expires_at)
 
     def forget(self) -> None:
         self._credentials = None
@@ -110,6 +113,26 @@ class BotocoreCredentials:
             where = f"profile {self._profile}" if self._profile is not None else "chain of providers"
             raise CannotLoad(f"botocore finds none in its {where}. Give the gateway a role, a profile or keys")
         return found
+
+
+def _find_expiry(credentials: Any) -> float | None:
+    """Returns the end of the credentials, to the second; None: they do not expire.
+
+    botocore has no public attribute for it. `refresh_needed` compares the rest of the time with a number of seconds, so
+    the rest is found by halving.
+    """
+    is_shorter = getattr(credentials, "refresh_needed", None)
+    if is_shorter is None or not is_shorter(_MOST_SECONDS):
+        return None
+    now = time()
+    least, most = -_MOST_SECONDS, _MOST_SECONDS
+    while most - least > 1:
+        middle = (least + most) // 2
+        if is_shorter(middle):
+            most = middle
+        else:
+            least = middle
+    return now + least
 
 
 def _describe_files(files: list[str]) -> Iterator[tuple[str, int, int]]:

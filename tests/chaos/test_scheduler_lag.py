@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 
+import pytest
+
 from invoke_gateway.chaos.scheduler_lag import TICK_SECONDS, SchedulerLag, Ticks
 from tests.support.gateways import eventually
 
@@ -28,6 +30,15 @@ def test_a_lag_within_the_limit_explains_nothing() -> None:
 def test_a_tick_that_is_overdue_counts_before_it_has_come() -> None:
     ticks = Ticks(0.0, limit=0.2)
     assert ticks.longest_since(0.0, TICK_SECONDS + 0.5) == 0.5
+
+
+def test_the_time_that_was_lost_is_the_sum_of_the_lags_above_the_limit() -> None:
+    ticks = Ticks(0.0, limit=0.2)
+    for came in (0.55, 0.7, 1.25, 1.3):  # due at 0.05, 0.6, 0.75 and 1.3
+        ticks.tick(came)
+    assert ticks.sum_between(0.0, 2.0, 1.3) == pytest.approx(1.0)
+    assert ticks.sum_between(0.3, 1.0, 1.3) == pytest.approx(0.5), "only what lies between"
+    assert ticks.sum_between(0.0, 3.0, 2.35) == pytest.approx(2.0), "one that has not come"
 
 
 class SteppedClock:

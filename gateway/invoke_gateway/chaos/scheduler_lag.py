@@ -48,6 +48,12 @@ class Ticks:
         late = (late.came - late.due for late in kept if late.came >= since)
         return max((seconds for seconds in late if seconds > self._limit), default=0.0)
 
+    def sum_between(self, since: float, until: float, now: float) -> float:
+        """Returns the seconds between `since` and `until` in which a tick that was late above the limit was due."""
+        kept = [*self._late, Late(self._due, now)]
+        late = (one for one in kept if one.came - one.due > self._limit)
+        return sum(max(0.0, min(one.came, until) - max(one.due, since)) for one in late)
+
 
 class SchedulerLag:
     """`async with SchedulerLag(limit)` measures. `limit`: seconds of lag above which a machine counts as overloaded."""
@@ -83,6 +89,12 @@ class SchedulerLag:
         """Returns the longest lag since then (seconds), or 0 within the limit. `since` is on the monotonic clock."""
         now = self._clock()
         return max(ticks.longest_since(since, now) for ticks in (self._loop_ticks, self._thread_ticks))
+
+    def sum_between(self, since: float, until: float) -> float:
+        """Returns the time that this process lost between two moments (seconds), by lags above the limit. Each step of
+        what takes several may be late by one of them."""
+        now = self._clock()
+        return max(ticks.sum_between(since, until, now) for ticks in (self._loop_ticks, self._thread_ticks))
 
     async def _tick_on_loop(self) -> None:
         while True:

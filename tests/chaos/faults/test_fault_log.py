@@ -8,7 +8,7 @@ import math
 import pytest
 
 from invoke_gateway.chaos.calls import CallEnding, GatewayInstance, PlannedCall
-from invoke_gateway.chaos.faults.fault_log import LEASE, TIMEOUT, FaultLog
+from invoke_gateway.chaos.faults.fault_log import GRACE_SECONDS, LEASE, TIMEOUT, FaultLog
 from invoke_gateway.chaos.faults.timeline import FAILED, FAILED_BY_BACKEND, UNANSWERED, Timeline
 from invoke_gateway.chaos.judging.checker import check_answer
 from invoke_gateway.chaos.judging.history import RELEASE_SECONDS, CallHistory
@@ -339,6 +339,9 @@ class Lagging(SchedulerLag):
     def overloaded_since(self, since: float) -> float:
         return self.seconds
 
+    def sum_between(self, since: float, until: float) -> float:
+        return self.seconds
+
 
 @pytest.mark.parametrize(("lag", "violation"), [(0.0, Violation.NO_FAULT), (0.3, Violation.NOT_JUDGED)])
 def test_an_error_of_a_gateway_is_not_judged_where_the_store_may_have_been_too_slow(
@@ -346,6 +349,27 @@ def test_an_error_of_a_gateway_is_not_judged_where_the_store_may_have_been_too_s
 ) -> None:
     scene = Scene()
     scene.history.lag = Lagging(lag)
+    assert violations_of(scene, scene.call(scene.one), AWAY) == {violation}
+
+
+class LaggedOnce(SchedulerLag):
+    """This process was late by half a second, until `at`."""
+
+    def __init__(self, at: float) -> None:
+        super().__init__(0.1)
+        self.at = at
+
+    def overloaded_since(self, since: float) -> float:
+        return 0.5 if self.at >= since else 0.0
+
+
+@pytest.mark.parametrize(("at", "violation"), [(6.9, Violation.NO_FAULT), (7.0, Violation.NOT_JUDGED)])
+def test_an_error_is_not_judged_while_a_gateway_may_recover_from_the_machines_lag(
+    scene: Scene, at: float, violation: Violation
+) -> None:
+    """A gateway that loses its lease by a lag recovers within the lease and a second, as after any fault."""
+    scene.history.lag = LaggedOnce(at)
+    scene.now = 7.0 + LEASE_SECONDS + GRACE_SECONDS
     assert violations_of(scene, scene.call(scene.one), AWAY) == {violation}
 
 
@@ -384,7 +408,7 @@ def test_a_recovery_is_not_judged_only_when_it_was_late_by_less_than_the_machine
 ) -> None:
     scene = Scene()
     scene.history.lag = Lagging(lag)
-    told = scene.history.add_unless_overloaded(Violation.NOT_HEALED, "killed: healed late", 0.0, beyond)
+    told = scene.history.add_unless_time_was_lost(Violation.NOT_HEALED, "healed late", 0.0, 3.0, beyond)
     assert dict(scene.history.violations.counts) == {violation: 1}
     assert told == (lag if violation is Violation.NOT_JUDGED else 0.0)
     (example,) = scene.history.violations.examples[violation]

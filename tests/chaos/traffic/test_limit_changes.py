@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import io
+import math
 from random import Random
+from time import monotonic
 from typing import cast
 
 import pytest
@@ -78,8 +80,10 @@ async def test_calls_whose_clients_have_left_before_the_changes_hold_no_slot_whe
 class Lag:
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
+        self.since = math.inf
 
     def overloaded_since(self, since: float) -> float:
+        self.since = since
         return self.seconds
 
 
@@ -96,7 +100,8 @@ async def test_a_change_that_fails_while_the_machine_stands_still_is_not_judged(
     status: int, lag: float, violation: Violation
 ) -> None:
     changes = ChangesHistory(ACCOUNT, 4, 60, 90, is_shared=True)
-    changes.lag = cast("SchedulerLag", Lag(lag))
+    lags = Lag(lag)
+    changes.lag, changes.recovery_seconds = cast("SchedulerLag", lags), 3.0
 
     async def send() -> tuple[int, bytes]:
         return status, b"no"
@@ -104,4 +109,6 @@ async def test_a_change_that_fails_while_the_machine_stands_still_is_not_judged(
     phase = LimitChanges(cast("GatewayTarget", None), cast("RecordingBackend", None), [ACCOUNT], "s")
     await phase._put(changes, changes.reserved, 2, send())
     assert changes.violations.counts == {violation: 1}
+    if status == 500:
+        assert lags.since <= monotonic() - 3.0, "a gateway may still recover from it"
     assert phase.puts == 0

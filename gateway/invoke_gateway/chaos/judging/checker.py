@@ -116,8 +116,9 @@ def _check_failure(history: CallHistory, call: PlannedCall, answer: HttpAnswer) 
     if not call.ending.is_fault and not is_affected and not _is_late(history, call):
         when = history.fault_log.describe_moment(call, history.clock()) if history.fault_log else ""
         text = describe(call, answer) + when
-        if answer.headers.get("x-amzn-errortype") == "ServiceException":  # the store may have been too slow
-            history.add_unless_overloaded(Violation.NO_FAULT, text, call.opened_at - history.release_seconds)
+        if answer.headers.get("x-amzn-errortype") == "ServiceException":
+            # A gateway that was late may have lost its lease, and admits calls once it has recovered from that.
+            history.add_unless_overloaded(Violation.NO_FAULT, text, call.opened_at - history.recovery_seconds)
         else:
             history.violations.add(Violation.NO_FAULT, text)
         return

@@ -51,6 +51,7 @@ class CallHistory(ConcurrencyHistory[PlannedCall, CallRun]):
         self.limits_change = False
         self.timeline: Timeline | None = None
         self.release_seconds = RELEASE_SECONDS if fault_log else 0.0
+        self.recovery_seconds = fault_log.deadline if fault_log else 0.0  # in which gateways recover from lateness
         self.answers: Counter[str] = Counter()
         self.endings: Counter[str] = Counter()
         self._deadlines: list[tuple[float, int, CallRun]] = []
@@ -144,7 +145,21 @@ class CallHistory(ConcurrencyHistory[PlannedCall, CallRun]):
     def add_unless_overloaded(self, violation: Violation, example: str, since: float, least: float = 0.0) -> float:
         """Records a violation that may only be lateness. It is recorded as not judged where this process lagged by
         more than `least` seconds since then. Returns that lag, or 0."""
-        lag = self.overloaded_since(since)
+        return self._add_unless_late(violation, example, self.overloaded_since(since), least)
+
+    def add_unless_time_was_lost(
+        self, violation: Violation, example: str, since: float, seconds: float, beyond: float
+    ) -> float:
+        """Records a violation of a deadline. It is recorded as not judged where this process lost more time than the
+        deadline was missed by. Returns that time, or 0.
+
+        seconds: the time from `since` until what was expected
+        beyond: the part of it after the deadline; infinite where it never came
+        """
+        lost = self.lag.sum_between(since, since + seconds) if self.lag is not None else 0.0
+        return self._add_unless_late(violation, example, lost, beyond)
+
+    def _add_unless_late(self, violation: Violation, example: str, lag: float, least: float) -> float:
         if lag <= least:
             self.violations.add(violation, example)
             return 0.0

@@ -74,7 +74,7 @@ class LimitChanges:
             history.timeout_seconds,
             is_shared=is_shared,
         )
-        changes.lag = history.lag
+        changes.lag, changes.recovery_seconds = history.lag, history.recovery_seconds
         self._backend.history = changes
         rng = Random(f"{self._script}.changes")
         try:
@@ -148,7 +148,7 @@ class LimitChanges:
         if not 200 <= status < 300:
             example = f"a change to {slots} slots got {status} {text!r}"
             if status >= 500:  # a store that was late, perhaps with all of this machine
-                changes.add_unless_overloaded(Violation.UNEXPECTED, example, asked_at)
+                changes.add_unless_overloaded(Violation.UNEXPECTED, example, asked_at - changes.recovery_seconds)
             else:
                 changes.violations.add(Violation.UNEXPECTED, example)
             return

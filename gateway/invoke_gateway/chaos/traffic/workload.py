@@ -156,8 +156,8 @@ class Workload:
                 await asyncio.sleep(PAUSE)
             self._log(str(recovery))
             if not recovery.within_deadline:
-                recovery.lag = history.add_unless_overloaded(
-                    Violation.NOT_HEALED, str(recovery), recovery.since, recovery.beyond
+                recovery.lag = history.add_unless_time_was_lost(
+                    Violation.NOT_HEALED, str(recovery), recovery.since, recovery.seconds or 0.0, recovery.beyond
                 )
 
     # The load.

@@ -32,13 +32,17 @@ def test_a_tick_that_is_overdue_counts_before_it_has_come() -> None:
     assert ticks.longest_since(0.0, TICK_SECONDS + 0.5) == 0.5
 
 
-def test_the_time_that_was_lost_is_the_sum_of_the_lags_above_the_limit() -> None:
-    ticks = Ticks(0.0, limit=0.2)
-    for came in (0.55, 0.7, 1.25, 1.3):  # due at 0.05, 0.6, 0.75 and 1.3
-        ticks.tick(came)
-    assert ticks.sum_between(0.0, 2.0, 1.3) == pytest.approx(1.0)
-    assert ticks.sum_between(0.3, 1.0, 1.3) == pytest.approx(0.5), "only what lies between"
-    assert ticks.sum_between(0.0, 3.0, 2.35) == pytest.approx(2.0), "one that has not come"
+def test_the_longest_calm_lies_between_lags_above_the_limit() -> None:
+    now = 0.0
+    lag = SchedulerLag(0.2, lambda: now)
+    for now in (0.05, 0.9, 0.95):  # late from 0.1 to 0.9
+        lag._loop_ticks.tick(now)
+    for now in (0.05, 0.1, 0.15, 0.2, 1.45):  # late from 0.25 to 1.45
+        lag._thread_ticks.tick(now)
+    lag._loop_ticks.tick(1.0)
+    assert lag.longest_calm(0.0, 1.4) == pytest.approx(0.1)
+    assert lag.longest_calm(0.0, 2.0) == pytest.approx(0.55)
+    assert lag.longest_calm(1.45, 1.6) == pytest.approx(0.15)
 
 
 class SteppedClock:

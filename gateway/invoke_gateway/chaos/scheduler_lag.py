@@ -48,11 +48,9 @@ class Ticks:
         late = (late.came - late.due for late in kept if late.came >= since)
         return max((seconds for seconds in late if seconds > self._limit), default=0.0)
 
-    def sum_between(self, since: float, until: float, now: float) -> float:
-        """Returns the seconds between `since` and `until` in which a tick that was late above the limit was due."""
-        kept = [*self._late, Late(self._due, now)]
-        late = (one for one in kept if one.came - one.due > self._limit)
-        return sum(max(0.0, min(one.came, until) - max(one.due, since)) for one in late)
+    def list_late(self, now: float) -> list[Late]:
+        """Lists the ticks that were late above the limit, also one that is due and has not come."""
+        return [late for late in [*self._late, Late(self._due, now)] if late.came - late.due > self._limit]
 
 
 class SchedulerLag:
@@ -90,11 +88,14 @@ class SchedulerLag:
         now = self._clock()
         return max(ticks.longest_since(since, now) for ticks in (self._loop_ticks, self._thread_ticks))
 
-    def sum_between(self, since: float, until: float) -> float:
-        """Returns the time that this process lost between two moments (seconds), by lags above the limit. Each step of
-        what takes several may be late by one of them."""
+    def longest_calm(self, since: float, until: float) -> float:
+        """Returns the longest time between two moments in which no tick was late above the limit (seconds)."""
         now = self._clock()
-        return max(ticks.sum_between(since, until, now) for ticks in (self._loop_ticks, self._thread_ticks))
+        calm, begin = 0.0, since
+        for late in sorted(self._loop_ticks.list_late(now) + self._thread_ticks.list_late(now)):
+            calm = max(calm, min(late.due, until) - begin)
+            begin = max(begin, late.came)
+        return max(calm, until - begin)
 
     async def _tick_on_loop(self) -> None:
         while True:

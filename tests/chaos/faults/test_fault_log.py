@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 
 import pytest
 
@@ -332,15 +331,16 @@ def test_the_moments_of_a_fault_are_its_begin_the_end_of_the_lease_its_end_and_i
 class Lagging(SchedulerLag):
     """This process was late by so many seconds, all the time."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, calm: float = 0.0) -> None:
         super().__init__(0.1)
         self.seconds = seconds
+        self.calm = calm
 
     def overloaded_since(self, since: float) -> float:
         return self.seconds
 
-    def sum_between(self, since: float, until: float) -> float:
-        return self.seconds
+    def longest_calm(self, since: float, until: float) -> float:
+        return self.calm
 
 
 @pytest.mark.parametrize(("lag", "violation"), [(0.0, Violation.NO_FAULT), (0.3, Violation.NOT_JUDGED)])
@@ -395,22 +395,23 @@ def test_an_overshoot_is_one_on_any_machine(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize(
-    ("beyond", "lag", "violation"),
+    ("recovered_at", "calm", "violation"),
     [
-        (0.5, 0.0, Violation.NOT_HEALED),
-        (0.5, 0.4, Violation.NOT_HEALED),
-        (0.5, 0.6, Violation.NOT_JUDGED),
-        (math.inf, 60.0, Violation.NOT_HEALED),
+        (7.1, 3.1, Violation.NOT_HEALED),
+        (7.1, 3.0, Violation.NOT_JUDGED),
+        (3.5, 2.9, Violation.NOT_JUDGED),
+        (None, 1.0, Violation.NOT_HEALED),
     ],
 )
-def test_a_recovery_is_not_judged_only_when_it_was_late_by_less_than_the_machine(
-    beyond: float, lag: float, violation: Violation
+def test_a_recovery_is_late_only_where_the_machine_kept_its_time_for_as_long_as_the_deadline(
+    scene: Scene, recovered_at: float | None, calm: float, violation: Violation
 ) -> None:
-    scene = Scene()
-    scene.history.lag = Lagging(lag)
-    told = scene.history.add_unless_time_was_lost(Violation.NOT_HEALED, "healed late", 0.0, 3.0, beyond)
+    scene.history.lag = Lagging(0.6, calm)
+    recovery = scene.fault_log.expect("killed", [scene.one], 0.0)
+    recovery.recovered_at = recovered_at
+    scene.history.add_late_recovery(recovery)
     assert dict(scene.history.violations.counts) == {violation: 1}
-    assert told == (lag if violation is Violation.NOT_JUDGED else 0.0)
+    assert recovery.lag == (0.6 if violation is Violation.NOT_JUDGED else 0.0)
     (example,) = scene.history.violations.examples[violation]
     assert ("the machine was overloaded (lag 0.6 s)" in example) is (violation is Violation.NOT_JUDGED)
 

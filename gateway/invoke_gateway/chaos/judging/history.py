@@ -20,6 +20,7 @@ from itertools import count
 from time import monotonic
 
 from ..calls import CallRun, PlannedCall
+from ..faults.fault import Recovery
 from ..faults.fault_log import FaultLog
 from ..faults.timeline import Timeline
 from ..quotas import WHOLE, AccountQuota, QuotaLane
@@ -145,28 +146,29 @@ class CallHistory(ConcurrencyHistory[PlannedCall, CallRun]):
     def add_unless_overloaded(self, violation: Violation, example: str, since: float, least: float = 0.0) -> float:
         """Records a violation that may only be lateness. It is recorded as not judged where this process lagged by
         more than `least` seconds since then. Returns that lag, or 0."""
-        return self._add_unless_late(violation, example, self.overloaded_since(since), least)
-
-    def add_unless_time_was_lost(
-        self, violation: Violation, example: str, since: float, seconds: float, beyond: float
-    ) -> float:
-        """Records a violation of a deadline. It is recorded as not judged where this process lost more time than the
-        deadline was missed by. Returns that time, or 0.
-
-        seconds: the time from `since` until what was expected
-        beyond: the part of it after the deadline; infinite where it never came
-        """
-        lost = self.lag.sum_between(since, since + seconds) if self.lag is not None else 0.0
-        return self._add_unless_late(violation, example, lost, beyond)
-
-    def _add_unless_late(self, violation: Violation, example: str, lag: float, least: float) -> float:
+        lag = self.overloaded_since(since)
         if lag <= least:
             self.violations.add(violation, example)
             return 0.0
-        self.violations.add(
-            Violation.NOT_JUDGED, f"not judged: the machine was overloaded (lag {lag:.1f} s): {example}"
-        )
+        self._add_not_judged(example, lag)
         return lag
+
+    def add_late_recovery(self, recovery: Recovery) -> None:
+        """Records a recovery after its deadline. A lag may cost a gateway its lease again, so the deadline runs from
+        the end of each. The recovery is recorded as not judged where no time without a lag was longer than that. One
+        that never came is a violation on any machine."""
+        since = recovery.since
+        if self.lag is not None and recovery.recovered_at is not None:
+            calm = self.lag.longest_calm(since, recovery.recovered_at)
+            if calm <= recovery.deadline:
+                recovery.lag = self.overloaded_since(since)
+                self._add_not_judged(str(recovery), recovery.lag)
+                return
+        self.violations.add(Violation.NOT_HEALED, str(recovery))
+
+    def _add_not_judged(self, example: str, lag: float) -> None:
+        text = f"not judged: the machine was overloaded (lag {lag:.1f} s): {example}"
+        self.violations.add(Violation.NOT_JUDGED, text)
 
     def release_all(self) -> None:
         """Records that nothing runs and nothing is under way: no call holds a slot."""

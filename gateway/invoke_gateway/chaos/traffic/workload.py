@@ -19,7 +19,6 @@ from ..faults.fault_log import TIMEOUT, FaultLog
 from ..faults.kinds import FaultKind, PlannedFault, plan_faults
 from ..faults.nemesis import Nemesis
 from ..faults.timeline import AFTER_SECONDS, BEFORE_SECONDS, SAMPLE_SECONDS, Timeline
-from ..judging.violations import Violation
 from ..quotas import AccountQuota, QuotaLane
 from .clients import CallRoute, ClientBehaviour, invoke
 
@@ -156,9 +155,7 @@ class Workload:
                 await asyncio.sleep(PAUSE)
             self._log(str(recovery))
             if not recovery.within_deadline:
-                recovery.lag = history.add_unless_time_was_lost(
-                    Violation.NOT_HEALED, str(recovery), recovery.since, recovery.seconds or 0.0, recovery.beyond
-                )
+                history.add_late_recovery(recovery)
 
     # The load.
 

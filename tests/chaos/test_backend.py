@@ -17,6 +17,7 @@ from invoke_gateway.chaos.judging.violations import Violation
 from invoke_gateway.chaos.quotas import WHOLE, AccountQuota
 from invoke_gateway.chaos.traffic.clients import encode_call_head
 from invoke_gateway.chaos.wire import HostPort, WireConnection
+from tests.support.gateways import eventually
 
 ACCOUNT = AccountQuota("000000000000", 4)
 (POOL,) = ACCOUNT.lanes
@@ -42,9 +43,10 @@ async def test_a_call_runs_when_its_request_is_whole_and_no_longer_when_its_end_
     backend: tuple[RecordingBackend, HostPort], ending: CallEnding, is_large: bool
 ) -> None:
     stub, endpoint = backend
+    began = monotonic()
+    stub.history.clock = lambda: began  # a function whose time is over when its request arrives does not begin
     call = plan(stub, ending, seconds=0.01, is_large=is_large)
     if ending not in (CallEnding.HANGS, CallEnding.LATE_ANSWER, CallEnding.LATE_GARBAGE):
-        # A function whose time is over when its request arrives does not begin.
         stub.history.function_seconds, stub.history.timeout_seconds = 50.0, 60.0
     track = stub.history.tracks[ACCOUNT.account, WHOLE]
     whole = encode_call_head(call) + encode_request(call)
@@ -53,6 +55,8 @@ async def test_a_call_runs_when_its_request_is_whole_and_no_longer_when_its_end_
         await asyncio.sleep(0.02)
         assert track.highest == 0
         await connection.send(whole[-1:])
+        await eventually(lambda: track.highest == 1, "the call does not run")
+        stub.history.clock = monotonic
         if ending is CallEnding.HANGS:  # it is the gateway that gives up
             await asyncio.sleep(0.45)
             connection.hang_up()
@@ -68,7 +72,8 @@ async def test_a_call_runs_when_its_request_is_whole_and_no_longer_when_its_end_
 
 async def test_a_function_runs_on_when_the_gateway_hangs_up(backend: tuple[RecordingBackend, HostPort]) -> None:
     stub, endpoint = backend
-    call = plan(stub, CallEnding.ANSWERS, seconds=0.1)
+    stub.history.function_seconds, stub.history.timeout_seconds = 50.0, 60.0
+    call = plan(stub, CallEnding.ANSWERS, seconds=30)
     async with WireConnection(endpoint) as connection:
         await connection.send(encode_call_head(call) + encode_request(call))
         await call.arrived.wait()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
-from invoke_gateway.asgi import EXCHANGE, App, Message, Receive, Scope, Send
+from invoke_gateway.asgi import DONE, EXCHANGE, App, Message, Receive, Received, Scope, Send
 from invoke_gateway.exchange import Exchange
 from invoke_gateway.policy.requests.request_target import parse_target
 
@@ -29,6 +29,17 @@ class Driven(NamedTuple):
         return values[0] if values else None
 
 
+class Speed:
+    """Says what a driven stage has to wait for. conftest.py runs each test that drives a stage in all three ways.
+
+    has_body: the body is there, and responses are taken, at once
+    has_rest: the rest of the chain is done at once
+    """
+
+    has_body = False
+    has_rest = False
+
+
 class Inside:
     """The rest of the chain: notes that it was reached, and does what the test says."""
 
@@ -36,7 +47,16 @@ class Inside:
         self.exchanges: list[Exchange] = []
         self._do = do
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if not Speed.has_rest:
+            return self._run(scope)
+        self._note(scope)
+        return DONE
+
+    async def _run(self, scope: Scope) -> None:
+        self._note(scope)
+
+    def _note(self, scope: Scope) -> None:
         self.exchanges.append(scope[EXCHANGE])
         self._do(scope[EXCHANGE])
 
@@ -65,15 +85,22 @@ async def drive(
     body = list(pieces) or [b""]
     reads = 0
 
-    async def receive() -> Message:
+    def receive() -> Awaitable[Message]:
         nonlocal reads
         reads += 1
-        piece = body.pop(0)
-        if piece is None:
-            return {"type": "http.disconnect"}
-        return {"type": "http.request", "body": piece, "more_body": bool(body)}
+        received = Received(body.pop(0), more_body=bool(body))
+        return received if Speed.has_body else wait_for(received)
 
-    async def send(message: Message) -> None:
+    async def wait_for(received: Received) -> Message:
+        return await received
+
+    def send(message: Message) -> Awaitable[None]:
+        if not Speed.has_body:
+            return send_later(message)
+        sent.append(message)
+        return DONE
+
+    async def send_later(message: Message) -> None:
         sent.append(message)
 
     exchange = exchange or Exchange(0.0)

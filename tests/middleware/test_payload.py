@@ -128,6 +128,7 @@ async def test_a_client_that_leaves_is_no_refusal() -> None:
     assert driven.exchange.client_is_gone
     assert driven.exchange.refusal is None
     assert stage.bodies == []
+    assert stage.buffers.in_use == 0
 
 
 async def test_what_is_passed_through_is_not_read() -> None:

@@ -133,8 +133,8 @@ def copy_sources(package: Path, folder: Path) -> Path:
 
 def compile_here() -> None:
     """Compiles the modules of the package in the current folder in place."""
-    from mypyc.build import mypycify  # type: ignore[import-untyped,unused-ignore]
-    from setuptools import setup  # type: ignore[import-untyped,unused-ignore]
+    from mypyc.build import mypycify  # type: ignore[import-untyped,unused-ignore]  # only a build has it
+    from setuptools import setup  # type: ignore[import-untyped,unused-ignore]  # as above
 
     options = ["--ignore-missing-imports", "--cache-dir", ".mypy_cache"]
     paths = [f"{PACKAGE}/{module}.py" for module in MODULES]

@@ -14,7 +14,7 @@ try:
     import fcntl
     import termios
 except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None  # type: ignore[assignment]  # other systems have none
 
 _INT = struct.Struct("i")
 

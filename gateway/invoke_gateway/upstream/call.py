@@ -26,7 +26,7 @@ class ResponseSource(Protocol):
         """Reads on if the client has taken enough of the response."""
 
     def read_to_end(self) -> None:
-        """Reads the rest of the response, and drop it."""
+        """Reads the rest of the response, and drops it."""
 
 
 class UpstreamCall:

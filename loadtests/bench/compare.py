@@ -6,7 +6,7 @@ from statistics import median
 
 from loadtests.bench.load import Sample
 from loadtests.bench.paths import REFUSED, SHAPES
-from loadtests.bench.peers import EARLIER, GATEWAY, PEERS, Peer
+from loadtests.bench.peers import COMPILED, EARLIER, GATEWAY, PEERS, Peer
 from loadtests.bench.processes import Trouble
 from loadtests.bench.stage import Running, Stage
 
@@ -71,7 +71,7 @@ def compared(path: str, peers: Sequence[Peer], is_chosen: bool) -> list[Peer]:
     names = SHAPES[path].peers
     if is_chosen or not names:
         return list(peers)
-    return [peer for peer in peers if peer.name in (GATEWAY, EARLIER, *names)]
+    return [peer for peer in peers if peer.name in (GATEWAY, COMPILED, EARLIER, *names)]
 
 
 def chosen(names: Sequence[str], gateway: Peer) -> list[Peer]:

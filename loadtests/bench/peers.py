@@ -1,5 +1,6 @@
 """Finds, configures (with a limit in flight) and starts the proxies of the comparison."""
 
+import filecmp
 import importlib.metadata
 import re
 import shutil
@@ -14,7 +15,10 @@ from loadtests.bench.processes import Trouble, free_port
 CONFIGS = Path(__file__).parent / "configs"
 ROOT = Path(__file__).parents[2]
 VENV = Path(sys.executable).parent
+COMPILED_VENV = ROOT / ".venv-compiled"
+SOURCES = ROOT / "gateway" / "invoke_gateway"
 NO_PACKAGE = "make bench"
+MAKE_COMPILED = "make compiled"
 LOOPBACK = "127.0.0.1"
 
 
@@ -162,8 +166,18 @@ def verifying_gateway() -> Peer:
 
 def compiled_gateway() -> Peer:
     """Returns the gateway with compiled modules; its ratio to `gateway` is what they save."""
-    program = ROOT / ".venv-compiled" / "bin" / "invoke-gateway"
-    return replace(gateway(str(program), COMPILED), install="make compiled")
+    program = COMPILED_VENV / "bin" / "invoke-gateway"
+    return replace(gateway(str(program), COMPILED), install=MAKE_COMPILED)
+
+
+def find_compiled(venv: Path = COMPILED_VENV, sources: Path = SOURCES) -> Path | None:
+    """Returns the compiled build's package; None where it is missing or of other sources than these."""
+    package = next(venv.glob("lib/python*/site-packages/invoke_gateway"), None)
+    if package is None or next(package.rglob("*.so"), None) is None:
+        return None
+    names = [str(path.relative_to(sources)) for path in sources.rglob("*.py")]
+    _, different, missing = filecmp.cmpfiles(sources, package, names, shallow=False)
+    return None if different or missing else package
 
 
 PEERS = (

@@ -11,7 +11,7 @@ from loadtests.bench.goals import history, numbers, whole
 from loadtests.bench.goals import tables as goal_tables
 from loadtests.bench.goals.whole import Measured
 from loadtests.bench.paths import BODIES, PATHS
-from loadtests.bench.peers import EARLIER, GATEWAY, Peer, gateway
+from loadtests.bench.peers import EARLIER, GATEWAY, Peer, compiled_gateway, find_compiled, gateway
 from loadtests.bench.processes import Trouble
 
 
@@ -30,23 +30,30 @@ def compare_command(
     """Measures everything that has a goal beside nginx, HAProxy, Envoy, Traefik and Caddy.
 
     This is CPU time per call, calls a second of two workers, the 99th percentile at half the peak rate, what shared
-    counters add, and the memory of a call in flight. A run with --only, --path, --gateway or --earlier is printed, and
-    not written to loadtests/results/.
+    counters add, and the memory of a call in flight. The compiled build is measured in the same rounds, if `make
+    compiled` has made it of these sources. A run with --only, --path, --gateway or --earlier is printed, and not
+    written to loadtests/results/.
     """
     try:
         peers = chosen(only, gateway(program))
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--only") from error
-    gateways = peers[:1] + ([gateway(earlier, EARLIER)] if earlier else [])
+    is_all = not (only or paths)
+    gateways = [*peers[:1], *(_compiled(program) if is_all else []), *([gateway(earlier, EARLIER)] if earlier else [])]
     found = _compare(gateways, peers[1:], only, paths, rounds, seconds)
-    is_whole = not (only or paths or program or earlier)
+    is_whole = is_all and not (program or earlier)
     publish(goal_tables.comparison(found, command_line()), is_whole)
     if is_whole:
-        history.append(history.entry(history.figures_of(found, GATEWAY)))
+        history.append(history.entry(history.figures_of(found)))
         numbers.write()
         tell("written: loadtests/results/history.jsonl and docs/explanation/numbers.md")
     if not all(row.is_good for rows in found.paths.values() for row in rows if row.name == GATEWAY):
         raise Trouble("the gateway was not measured; the table says why")
+
+
+def _compiled(program: str | None) -> list[Peer]:
+    """Returns the compiled build, if there is one of these sources, and they are what is measured."""
+    return [compiled_gateway()] if not program and find_compiled() else []
 
 
 def _compare(
@@ -76,8 +83,9 @@ def _compare(
 def quick_command(program: str | None, rounds: int, seconds: int) -> None:
     """Measures everything that has a goal in about two minutes, beside the peers of the goals. Writes nothing."""
     peers = whole.quick_peers()
-    with bounded(whole.bound_seconds(1, len(peers), rounds, seconds)):
-        found = whole.measure([gateway(program)], peers, rounds, seconds, in_flight.CALLS // 5, tell)
+    gateways = [gateway(program), *_compiled(program)]
+    with bounded(whole.bound_seconds(len(gateways), len(peers), rounds, seconds)):
+        found = whole.measure(gateways, peers, rounds, seconds, in_flight.CALLS // 5, tell)
     publish(goal_tables.comparison(found, command_line()), is_whole=False)
 
 

@@ -40,18 +40,27 @@ class Goal:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Judges one goal. `now`: None when it was not measured. `earlier`: the figure of the earlier gateway."""
+    """Judges one goal. `now`: None when it was not measured. `earlier`, `compiled`: the figures of the earlier gateway
+    and of the compiled build."""
 
     goal: Goal
     processor: str
     now: float | None
     earlier: float | None = None
+    compiled: float | None = None
 
     @property
     def word(self) -> str:
-        if self.now is None:
+        return self._judge(self.now)
+
+    @property
+    def compiled_word(self) -> str:
+        return self._judge(self.compiled)
+
+    def _judge(self, figure: float | None) -> str:
+        if figure is None:
             return "not measured"
-        return "met" if self.goal.is_met(self.now, self.processor) else "MISSED"
+        return "met" if self.goal.is_met(figure, self.processor) else "MISSED"
 
     @property
     def wanted(self) -> str:
@@ -120,5 +129,8 @@ def ratios(results: Mapping[str, Sequence[Row]], gateway: str) -> dict[str, floa
     return {name: figure for name, figure in found.items() if figure is not None}
 
 
-def verdicts(processor: str, now: Figures, earlier: Figures | None = None) -> list[Verdict]:
-    return [Verdict(goal, processor, now.get(goal.name), (earlier or {}).get(goal.name)) for goal in GOALS]
+def verdicts(
+    processor: str, now: Figures, earlier: Figures | None = None, compiled: Figures | None = None
+) -> list[Verdict]:
+    several = (now, earlier or {}, compiled or {})
+    return [Verdict(goal, processor, *(figures.get(goal.name) for figures in several)) for goal in GOALS]

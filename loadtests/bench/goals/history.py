@@ -9,6 +9,7 @@ from pathlib import Path
 from loadtests.bench import machine
 from loadtests.bench.goals.goal import GOALS, show
 from loadtests.bench.goals.whole import Measured
+from loadtests.bench.peers import COMPILED, GATEWAY
 from loadtests.bench.processes import Trouble
 from loadtests.bench.report import RESULTS, Table
 
@@ -17,6 +18,8 @@ ROOT = RESULTS.parents[1]
 WRITTEN = ("loadtests/results", "docs/explanation/numbers.md")
 DIRTY = "+ changes"
 LAST = 4
+# What a figure of the compiled build has after its name.
+IN_COMPILED = ", compiled"
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ def _table(name: str, shown: Sequence[Entry]) -> Table:
 
 
 def _row(name: str, shown: Sequence[Entry]) -> list[str]:
-    goal = next((goal for goal in GOALS if goal.name == name), None)
+    goal = next((goal for goal in GOALS if goal.name == name.removesuffix(IN_COMPILED)), None)
     figures = [one.figures.get(name) for one in shown]
     texts = [show(goal, one) if goal else _plain(one) for one in figures]
     return [*texts, _change(figures)]
@@ -109,8 +112,14 @@ def _change(figures: Sequence[float | None]) -> str:
     return f"{100 * (after / before - 1):+.1f} %" if before and after is not None else ""
 
 
-def figures_of(found: Measured, gateway: str) -> dict[str, float]:
-    """Returns all figures of a whole run: CPU time in microseconds first, then those of the goals in their order."""
+def figures_of(found: Measured) -> dict[str, float]:
+    """Returns all figures of a whole run: those of the gateway, then those of the compiled build if it was measured."""
+    compiled = _figures_of(found, COMPILED) if COMPILED in found.gateways else {}
+    return _figures_of(found, GATEWAY) | {f"{name}{IN_COMPILED}": figure for name, figure in compiled.items()}
+
+
+def _figures_of(found: Measured, gateway: str) -> dict[str, float]:
+    """Returns CPU time in microseconds first, then the figures of the goals in their order."""
     measured = found.figures(gateway)
     ordered = {goal.name: measured[goal.name] for goal in GOALS if goal.name in measured}
     return found.microseconds(gateway) | ordered

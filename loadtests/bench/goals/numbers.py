@@ -31,11 +31,20 @@ def _replace(page: str, name: str, table: str) -> str:
 
 def _goals(document: Document) -> str:
     processor = document["machine"]["processor"]
-    found = {one["goal"]: one["now"] for one in document["goals"] if one.get("now") is not None}
-    lines = [f"| On {processor}, Python {document['machine']['python']} | goal | now | |", "| --- | --: | --: | --- |"]
-    for one in goal.verdicts(processor, found):
-        lines.append(f"| {one.goal.name} | {one.wanted} | {show(one.goal, one.now)} | {one.word} |")
+    now, compiled = ({one["goal"]: one.get(key) for one in document["goals"]} for key in ("now", "compiled"))
+    is_compiled = any("compiled" in one for one in document["goals"])
+    lines = [
+        f"| On {processor}, Python {document['machine']['python']} | goal | now | |{' compiled | |' * is_compiled}",
+        f"| --- | --: | --: | --- |{' --: | --- |' * is_compiled}",
+    ]
+    for one in goal.verdicts(processor, _without_gaps(now), compiled=_without_gaps(compiled)):
+        more = f" {show(one.goal, one.compiled)} | {one.compiled_word} |" if is_compiled else ""
+        lines.append(f"| {one.goal.name} | {one.wanted} | {show(one.goal, one.now)} | {one.word} |{more}")
     return "\n".join(lines)
+
+
+def _without_gaps(figures: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: figure for name, figure in figures.items() if figure is not None}
 
 
 def _peers(document: Document) -> str:

@@ -11,16 +11,16 @@ from loadtests.bench.goals import cores, goal, latency
 from loadtests.bench.goals.goal import Verdict, show
 from loadtests.bench.goals.whole import Measured, Part
 from loadtests.bench.paths import PATHS, SHAPES
-from loadtests.bench.peers import EARLIER, GATEWAY
+from loadtests.bench.peers import COMPILED, EARLIER, GATEWAY, MAKE_COMPILED
 from loadtests.bench.report import Report, Table, mebibytes, spread_of
 
 
 def comparison(found: Measured, command: str) -> Report:
     """Makes the report of a run. Only a run of everything has a table of goals."""
     processor = machine.processor()
-    has_earlier = EARLIER in found.gateways
-    judged = goal.verdicts(processor, found.figures(GATEWAY), found.figures(EARLIER) if has_earlier else None)
-    goals = [_goal_table(judged, processor, has_earlier=has_earlier)] if found.is_whole else []
+    judged = goal.verdicts(processor, *(found.figures(name) for name in (GATEWAY, EARLIER, COMPILED)))
+    goals = [_goal_table(judged, processor, found.gateways)] if found.is_whole else []
+    is_compiled = COMPILED in found.gateways
     return Report(
         "bench",
         command,
@@ -29,6 +29,7 @@ def comparison(found: Measured, command: str) -> Report:
             "seconds": found.seconds,
             "goals": [
                 {"goal": one.goal.name, "bound": one.goal.bound(processor), "now": one.now, "verdict": one.word}
+                | ({"compiled": one.compiled, "compiled_verdict": one.compiled_word} if is_compiled else {})
                 for one in judged
             ],
             "paths": {path: [_figures(rows, row) for row in rows] for path, rows in found.paths.items()},
@@ -64,11 +65,13 @@ def _lines(found: Measured) -> list[str]:
     return [cores.METHOD, latency.METHOD]
 
 
-def _goal_table(judged: Sequence[Verdict], processor: str, *, has_earlier: bool) -> Table:
+def _goal_table(judged: Sequence[Verdict], processor: str, gateways: Sequence[str]) -> Table:
+    """Makes the table of the goals. Without a compiled build, its verdict is the command that makes one."""
+    has_earlier, is_compiled = EARLIER in gateways, COMPILED in gateways
     earlier = ("earlier",) if has_earlier else ()
     return Table(
         f"Goals, on {processor}",
-        ("", "goal", *earlier, "now", "verdict"),
+        ("", "goal", *earlier, "now", "verdict", "compiled", "verdict"),
         [
             (
                 one.goal.name,
@@ -76,6 +79,8 @@ def _goal_table(judged: Sequence[Verdict], processor: str, *, has_earlier: bool)
                 *((show(one.goal, one.earlier),) if has_earlier else ()),
                 show(one.goal, one.now),
                 one.word,
+                show(one.goal, one.compiled),
+                one.compiled_word if is_compiled else MAKE_COMPILED,
             )
             for one in judged
         ],

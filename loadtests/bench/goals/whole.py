@@ -1,4 +1,4 @@
-"""Measures all that the goals are about, of this gateway and, if given, of an earlier one in the same rounds."""
+"""Measures all that the goals are about, of this gateway and others, such as the compiled build, in the same rounds."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -51,7 +51,9 @@ class Measured:
     in_flight: Part[Outcome] = field(default_factory=Part)
 
     def figures(self, gateway: str) -> dict[str, float]:
-        """Returns the measured figures of this gateway by the names of their goals."""
+        """Returns the measured figures of this gateway by the names of their goals; none of one that did not run."""
+        if gateway not in self.gateways:
+            return {}
         place = self.gateways.index(gateway)
         several = {
             goal.TWO_WORKERS: cores.ratio(self.cores.found, gateway),

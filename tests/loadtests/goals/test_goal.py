@@ -67,8 +67,10 @@ def test_every_goal_has_a_measurement() -> None:
         assert peer in names
 
 
-def test_the_verdicts_have_the_figures_of_both_gateways() -> None:
-    found = {one.goal.name: one for one in goal.verdicts(AMD, {MEMORY: 9.0}, {MEMORY: 17.3})}
+def test_the_verdicts_have_the_figures_of_all_gateways() -> None:
+    found = {one.goal.name: one for one in goal.verdicts(AMD, {MEMORY: 9.0}, {MEMORY: 17.3}, {MEMORY: 7.0})}
     assert len(found) == len(GOALS)
-    assert (found[MEMORY].now, found[MEMORY].earlier, found[MEMORY].word) == (9.0, 17.3, "MISSED")
-    assert found[LATE].word == "not measured"
+    memory = found[MEMORY]
+    assert (memory.now, memory.earlier, memory.word) == (9.0, 17.3, "MISSED")
+    assert (memory.compiled, memory.compiled_word) == (7.0, "met")
+    assert (found[LATE].word, found[LATE].compiled_word) == ("not measured", "not measured")

@@ -82,6 +82,11 @@ def test_the_table_of_a_machine_shows_the_change() -> None:
     ]
 
 
+def test_a_figure_of_the_compiled_build_has_the_unit_of_its_goal() -> None:
+    (table,) = history.tables([replace(FIRST, figures={MEMORY: 12.0, f"{MEMORY}, compiled": 11.5})])
+    assert [row[:2] for row in table.rows] == [(MEMORY, "12.0 kB"), (f"{MEMORY}, compiled", "11.5 kB")]
+
+
 def test_only_the_last_runs_of_each_machine_are_shown() -> None:
     runs = [replace(FIRST, commit=f"{number:010d}") for number in range(6)]
     one, two = history.tables([*runs, replace(FIRST, processor="Intel")], last=2)

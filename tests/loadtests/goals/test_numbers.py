@@ -38,4 +38,21 @@ def test_each_figure_has_its_place() -> None:
     )
     assert "| refused, µs |  | 30.0 |" in filled
     assert "old" not in filled
+    assert "compiled" not in filled
     assert numbers.fill(filled, document) == filled
+
+
+def test_a_run_with_the_compiled_build_has_two_columns_more() -> None:
+    goals = [
+        {"goal": "forwarded / nginx", "now": 2.5, "compiled": 2.0},
+        {"goal": "refused / nginx", "now": 2.0, "compiled": None},
+    ]
+    document = {
+        "machine": {"processor": "AMD EPYC", "python": "3.11.7"},
+        "goals": goals,
+        "paths": {"forwarded": [], "refused": []},
+    }
+    filled = numbers.fill("<!-- bench: goals -->\n\n<!-- end -->", document)
+    assert "| On AMD EPYC, Python 3.11.7 | goal | now | | compiled | |\n| --- | --: | --: | --- | --: | --- |" in filled
+    assert "| forwarded / nginx | 2.30 | 2.50 | MISSED | 2.00 | met |" in filled
+    assert "| refused / nginx | 2.40 | 2.00 | met |  | not measured |" in filled

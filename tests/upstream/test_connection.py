@@ -52,8 +52,8 @@ class Transport:
 class Wire:
     """One call on one connection, to which bytes come as the test cuts them. `async with` sends the request first."""
 
-    def __init__(self) -> None:
-        self.pool = Pool("127.0.0.1", 9, buffers=Buffers(1 << 30))
+    def __init__(self, pool: Pool | None = None) -> None:
+        self.pool = pool or Pool("127.0.0.1", 9, buffers=Buffers(1 << 30))
         self.pool.loop = asyncio.get_running_loop()
         self.transport = Transport()
         self.connection = BackendConnection(self.pool)
@@ -180,6 +180,60 @@ async def test_whatever_comes_the_call_ends_once_and_gives_everything_back(
         assert all(b"\r" not in value and b"\n" not in value and b"\0" not in value for _, value in headers)
     assert len(body) <= LIMIT
     assert not is_over_limit or fault or wire.call.received > LIMIT
+
+
+WHOLE = b"HTTP/1.1 201 Created\r\nX-Own: 1\r\nContent-Length: 3\r\n\r\nown"
+OWN = (None, 201, [(b"x-own", b"1")], b"own", False)
+
+
+@given(mangled(), cuts, cuts)
+@settings(max_examples=500)
+async def test_what_comes_on_one_connection_changes_no_response_on_another(
+    data: bytes, places: list[int], own_places: list[int]
+) -> None:
+    """Connections of a pool use one parser in turn."""
+    async with Wire() as other, Wire(other.pool) as wire:
+        for piece in cut(data, places):
+            other.bring(piece)
+        for piece in cut(WHOLE, own_places):
+            wire.bring(piece)
+        assert wire.call.has_ended
+        other.end(is_reset=False)
+        wire.end(is_reset=False)
+        other.pool.buffers.release(other.call.abandon())
+        assert wire.result() == OWN
+
+
+@pytest.mark.parametrize("first", [b"HTTP/1.1 204 No Content\r\n\r\n", WHOLE, b"HTTP/1.1 200 OK\r\n" + BODIES[4]])
+async def test_a_parser_that_has_seen_more_than_a_response_is_not_used_again(first: bytes) -> None:
+    """Only a line end changes nothing."""
+    for number in range(256):
+        async with Wire() as wire:
+            wire.bring(first + bytes([number]))
+            assert len(wire.pool.spare_parsers) == (number in b"\r\n")
+            async with Wire(wire.pool) as next_wire:
+                next_wire.bring(WHOLE)
+                assert len(wire.pool.spare_parsers) == 1
+                wire.end(is_reset=False)
+                next_wire.end(is_reset=False)
+                assert wire.call.has_ended
+                wire.pool.buffers.release(wire.call.abandon())
+                assert next_wire.result() == OWN
+
+
+async def test_only_a_response_that_is_being_read_has_a_parser() -> None:
+    async with Wire() as one, Wire(one.pool) as other:
+        assert not one.pool.spare_parsers
+        one.bring(WHOLE[:10])
+        other.bring(WHOLE)
+        assert len(one.pool.spare_parsers) == 1  # the other's
+        one.bring(WHOLE[10:])
+        assert len(one.pool.spare_parsers) == 2
+        third = Wire(one.pool)
+        third.bring(WHOLE[:10])
+        assert len(one.pool.spare_parsers) == 1
+        third.end(is_reset=True)  # in the middle of a response
+        assert len(one.pool.spare_parsers) == 1
 
 
 @pytest.mark.parametrize(("size", "fault"), [(MAX_HEAD_BYTES - 1000, None), (MAX_HEAD_BYTES, BackendGarbage)])

@@ -7,6 +7,7 @@ The connection is used again only if both sides agree on the end of the response
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import Protocol, cast
 
 import httptools
@@ -15,7 +16,7 @@ from ..backend_errors import BackendError, BackendGarbage, BackendReset
 from ..buffers import Buffers
 from ..write_batcher import WriteBatcher
 from .call import UpstreamCall
-from .response_parser import MAX_HEAD_BYTES, ResponseProtocol
+from .response_parser import MAX_HEAD_BYTES, ResponseParser
 
 # A body above this is not copied to be sent together with its head.
 _LARGE_BODY = 65_536
@@ -27,6 +28,7 @@ class ConnectionOwner(Protocol):
     loop: asyncio.AbstractEventLoop
     buffers: Buffers
     write_batcher: WriteBatcher
+    spare_parsers: deque[ResponseParser]
 
     def put_back(self, connection: BackendConnection) -> None:
         """Keeps `connection` for the next call: it has finished one and can take another."""
@@ -35,24 +37,33 @@ class ConnectionOwner(Protocol):
         """Drops `connection`, which is closed or about to be."""
 
 
-class BackendConnection(ResponseProtocol):
-    """Adds the transport to the parser: sends requests, pauses, and ends calls."""
+class BackendConnection(asyncio.Protocol):
+    """Sends requests, has responses parsed, pauses, and ends calls.
+
+    call: the call that runs; None: the connection is idle or closed
+    keep_alive_seconds: the time for which the backend has announced that it keeps the connection open; None: it has not
+    """
 
     __slots__ = (
         "_drained",
         "_is_reading",
         "_is_sending",
         "_pool",
+        "_response",
         "_waits_for_room",
+        "call",
         "idle_since",
         "is_closed",
+        "keep_alive_seconds",
         "transport",
     )
 
     def __init__(self, pool: ConnectionOwner) -> None:
-        super().__init__()
         self._pool = pool
         self.transport: asyncio.Transport
+        self.call: UpstreamCall | None = None
+        self._response: ResponseParser | None = None
+        self.keep_alive_seconds: float | None = None
         self.is_closed = False
         self.idle_since = 0.0
         self._drained: asyncio.Future[None] | None = None
@@ -112,7 +123,7 @@ class BackendConnection(ResponseProtocol):
     @property
     def received(self) -> int:
         """Bytes of the response to the present call, its head included."""
-        return self._head_bytes
+        return self._response.received if self._response is not None else 0
 
     def waits_for_backend(self) -> bool:
         """Returns whether the next step is the backend's: the request is sent, and its response may come."""
@@ -149,30 +160,35 @@ class BackendConnection(ResponseProtocol):
         if call is None:  # unrequested bytes: the start of the next response is unknown
             self.transport.abort()
             return
-        self._head_bytes += len(data)
+        response = self._response
+        if response is None:
+            spare = self._pool.spare_parsers
+            response = self._response = spare.pop() if spare else ResponseParser()
+            response.call = call
+        response.received += len(data)
         before = call.unread
         try:
-            self._feed(data)
+            response.feed(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self._extra = True
-            if not self._is_complete:
+            response.is_followed = True
+            if not response.is_complete:
                 self._pool.buffers.reserve(call.unread - before)  # the task that waits for the call releases them
                 self.abort(BackendGarbage(_describe(error)))
                 return
-        if self._is_complete:
+        if response.is_complete:
             added = call.unread - before
             if added:
                 self._pool.buffers.reserve(added)
-            self._finish(call)
+            self._finish(call, response)
             return
         if not call.has_head:
-            if self._head_bytes > MAX_HEAD_BYTES:
+            if response.received > MAX_HEAD_BYTES:
                 self.abort(BackendGarbage("its head is too large"))
             return
         added = call.unread - before
-        if not self._is_in_pieces:
-            self._is_in_pieces = True
-            self._pass_by_parser(call)
+        if not response.is_in_pieces:
+            response.is_in_pieces = True
+            response.pass_by_parser(call)
         if added:
             self._pool.buffers.reserve_response(added, self, stays=call.window is None)
         if call.window is not None:
@@ -188,7 +204,9 @@ class BackendConnection(ResponseProtocol):
         """Ends the call: the backend has closed its side, so no further byte of a response can come."""
         call = self.call
         if call is not None:
-            self._end(None if call.has_head and self._reads_until_close else BackendReset())
+            response = self._response
+            is_whole = call.has_head and response is not None and response.reads_until_close
+            self._end(None if is_whole else BackendReset())
         self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -209,16 +227,20 @@ class BackendConnection(ResponseProtocol):
 
     # The end of a call.
 
-    def _finish(self, call: UpstreamCall) -> None:
+    def _finish(self, call: UpstreamCall, response: ResponseParser) -> None:
         is_unsent = self._is_sending or self.transport.get_write_buffer_size() > 0
-        is_reusable = self._keeps_alive and not self._extra and not is_unsent and not self.is_closed
-        self.call = None
-        if self._is_in_pieces:
+        is_reusable = response.keeps_alive and not response.is_followed and not is_unsent and not self.is_closed
+        self.call = self._response = None
+        if response.is_in_pieces:
+            response.is_in_pieces = False
             self._pool.buffers.end_response(self)
             self._waits_for_room = False
             self.resume_if_drained()
         if is_reusable:
-            self._reset()
+            if response.keep_alive_seconds is not None:
+                self.keep_alive_seconds, response.keep_alive_seconds = response.keep_alive_seconds, None
+            response.reset()
+            self._pool.spare_parsers.append(response)
             self._pool.put_back(self)
         else:
             self._pool.forget(self)
@@ -230,6 +252,7 @@ class BackendConnection(ResponseProtocol):
 
     def _end(self, error: BackendError | None) -> None:
         call, self.call = self.call, None
+        self._response = None
         self._pool.forget(self)
         self._pool.buffers.end_response(self)
         if call is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -20,6 +21,10 @@ from ..dialing import Dialer, Resolve
 from ..write_batcher import WriteBatcher
 from .connection import BackendConnection
 from .idle_timeouts import IdleTimeouts
+from .response_parser import ResponseParser
+
+# So many parsers are kept for the next responses. Most responses come in one piece, so one parser serves them all.
+_MOST_SPARE_PARSERS = 64
 
 
 class Pool:
@@ -49,6 +54,7 @@ class Pool:
         self.port = port
         self.buffers = buffers
         self.write_batcher = write_batcher or WriteBatcher()
+        self.spare_parsers: deque[ResponseParser] = deque(maxlen=_MOST_SPARE_PARSERS)
         self._tls = tls
         self._dialer = Dialer(host, port, resolve=resolve)
         self._timeout = timeout_seconds

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import settings
 
 from tests.support import forking, lateness
+from tests.support.shared_collection import import_own_share
 from tests.support.sockets import Backend, backend
 from tests.support.tools import pytest_runtest_makereport, pytest_terminal_summary
 
@@ -26,11 +27,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection() -> Iterator[None]:
+def pytest_collection(session: pytest.Session) -> Iterator[None]:
     """Keeps the collector from what lives as long as the run: modules and tests are no garbage, and the tests' own
     collections need not go through them."""
     gc.disable()
     try:
+        import_own_share(session.config)
         return (yield)
     finally:
         gc.enable()

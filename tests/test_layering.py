@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "gateway" / "invoke_gateway"
 
-CORE = ("asgi", "backend_errors", "buffers", "exchange", "invocation", "policy", "refusals")
+CORE = ("asgi", "awaited", "backend_errors", "buffers", "exchange", "invocation", "policy", "refusals")
 CONNECTING = ("dialing", "store")
 
 ALLOWED: dict[str, tuple[str, ...]] = {
@@ -52,6 +52,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "write_batcher",
     ),
     "asgi": (),
+    "awaited": (),
     "aws": (*CORE, "background"),
     "backend_errors": (),
     "background": (),
@@ -79,8 +80,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "exchange": ("invocation", "policy", "refusals"),
     "identity": ("invocation", "policy.identity"),
     "invocation": (),
-    "listener": ("asgi", "exchange", "refusals", "watched_time", "write_batcher"),
-    "middleware": (*CORE, "control.base", "counters.base", "queue.base"),
+    "listener": ("asgi", "awaited", "exchange", "refusals", "watched_time", "write_batcher"),
+    "middleware": (*CORE, "control.base", "counters.base", "counters.pending_slot", "queue.base"),
     "outside": (),
     "policy": ("invocation", "refusals"),
     "queue": (*CORE, *CONNECTING, "background", "state_folder"),
@@ -170,6 +171,7 @@ INNER: dict[str, tuple[str, ...]] = {
         "counters.base",
         "counters.holders",
         "counters.local_slots",
+        "counters.pending_slot",
         "counters.rates",
         "policy",
         "store",

@@ -61,9 +61,10 @@ EXCHANGE = "invoke_gateway.exchange"
 INJECTED = "invoke_gateway.injected"
 """Names the key of a scope for the fault that a script injects into this call (`policy/fault_script.py`)."""
 
-CALL = "invoke_gateway.call"
-"""Names the key of a scope for the call to the backend whose end the rest of the chain waits for, and nothing else. The
-last stage sets it where it has sent the request before it returned (`upstream/call.py`)."""
+AWAITED = "invoke_gateway.awaited"
+"""Names the key of a scope for what the rest of the chain waits for, and nothing else (`awaited.py`). The admission
+sets a store's decision. The last stage sets the call to the backend, where it has sent the request before it
+returned."""
 
 HEADERS = "invoke_gateway.headers"
 """Holds a scope's headers by name, where the listener has set them. Of several with one name, the last counts."""

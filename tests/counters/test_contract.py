@@ -21,6 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from invoke_gateway.counters.base import CountedSlot, Counters
 from invoke_gateway.counters.memory import MemoryCounters
+from invoke_gateway.counters.pending_slot import PendingSlot
 from invoke_gateway.counters.shared.counters import SharedCounters
 from invoke_gateway.counters.shared.shared_config import SharedConfig
 from invoke_gateway.policy.caller_limits import CallerLimits
@@ -29,7 +30,7 @@ from invoke_gateway.policy.control.state import ProvisionedConfig
 from invoke_gateway.policy.limits import AccountLimits, FunctionLimits, Limits
 from invoke_gateway.refusals import Refusal
 
-from ..support.lateness import ATTEMPTS
+from ..support.lateness import ATTEMPTS, end_at_once
 from ..support.stores import KINDS, Store, running_store
 from .toy_store import ToyCounters
 
@@ -216,18 +217,40 @@ def make_rated(per_second: float, slots: int = 100) -> Plan:
 
 
 @repeat_if_late(0.2)
-async def test_acquiring_now_decides_as_acquiring_does_or_takes_nothing(counters: Counters) -> None:
+async def test_acquiring_now_decides_as_acquiring_does_or_returns_what_gives_the_decision(counters: Counters) -> None:
     plan = make_account(1).plan("f")
     taken = counters.acquire_now(plan)
-    if taken is None:
+    if isinstance(taken, PendingSlot):
         assert counters.counts() == {}
-        taken = await take(counters, plan)
+        taken = await taken
     assert not isinstance(taken, LimitReached)
     again = counters.acquire_now(plan)
-    refused = await refuse(counters, plan)
-    assert again is None or (isinstance(again, LimitReached) and again.claim == refused.claim)
+    if isinstance(again, PendingSlot):
+        again = await again
+    assert isinstance(again, LimitReached)
+    assert again.claim == (await refuse(counters, plan)).claim
     taken.release()
     assert counters.counts() == {}
+
+
+async def test_the_end_of_a_wait_resumes_what_waits_once_and_then_the_decision_is_there(counters: Counters) -> None:
+    plan = make_account(1).plan("f")
+    resumed: list[str] = []
+    awaited = counters.acquire_now(plan)
+    if not isinstance(awaited, PendingSlot):
+        return  # it waits for nothing
+    assert not awaited.has_ended
+    awaited.resume_at_end(lambda: resumed.append("resumed"))
+    while not awaited.has_ended:  # noqa: ASYNC110 (what waits is resumed, and no future wakes)
+        await asyncio.sleep(0.001)
+    assert resumed == ["resumed"]
+
+    async def wait() -> CountedSlot | LimitReached:
+        return await awaited
+
+    taken = end_at_once(wait())
+    assert not isinstance(taken, LimitReached)
+    taken.release()
 
 
 async def test_a_rate_gives_one_second_of_tokens_and_then_refuses(counters: Counters) -> None:

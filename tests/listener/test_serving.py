@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from uvicorn.server import ServerState
 
-from invoke_gateway.asgi import CALL, DONE, LOST, App, Receive, Scope, Send
+from invoke_gateway.asgi import AWAITED, DONE, LOST, App, Receive, Scope, Send
+from invoke_gateway.awaited import Awaited
 from invoke_gateway.listener import InvokeProtocol, ListenerLimits
 from invoke_gateway.write_batcher import WriteBatcher
 
@@ -40,22 +41,17 @@ class Transport(asyncio.Transport):
     def resume_reading(self) -> None: ...
 
 
-class Call:
-    """A call to the backend that ends when the test says so."""
+class Call(Awaited):
+    """A call to the backend, or a decision of a store, that ends when the test says so."""
 
-    def __init__(self) -> None:
-        self.has_ended = False
-        self.ending = asyncio.Event()
-        self._resume: Callable[[], None] | None = None
-
-    def resume_at_end(self, resume: Callable[[], None] | None) -> None:
-        self._resume = resume
+    async def wait(self) -> None:
+        if not self.has_ended:
+            self._waiter = waiter = asyncio.get_running_loop().create_future()
+            await waiter
 
     def end(self) -> None:
         self.has_ended = True
-        self.ending.set()
-        if self._resume is not None:
-            self._resume()
+        self._wake_at_end()
 
 
 class Connection:
@@ -81,10 +77,14 @@ def respond(send: Send, text: str) -> None:
 
 
 class Backend:
-    """An application that waits for a call on all paths but `/now`, and then does what a test says."""
+    """An application that waits for a call on all paths but `/now`, and then does what a test says.
 
-    def __init__(self) -> None:
+    decisions: of the paths that wait for a decision before their call
+    """
+
+    def __init__(self, decided: Iterable[str] = ()) -> None:
         self.calls: dict[str, Call] = {}
+        self.decisions = {path: Call() for path in decided}
         self.ended: list[str] = []
         self.lost: list[str] = []
         self.then: Callable[[], Awaitable[None]] | None = None
@@ -94,13 +94,26 @@ class Backend:
         if path == "/now":
             respond(send, path)
             return DONE
-        scope[CALL] = self.calls[path] = Call()
+        if path in self.decisions:
+            scope[AWAITED] = self.decisions[path]
+            return self._decide(path, scope, send)
+        return self._call(path, scope, send)
+
+    async def _decide(self, path: str, scope: Scope, send: Send) -> None:
+        try:
+            await self.decisions[path].wait()
+        except asyncio.CancelledError:
+            self.ended.append(f"{path} before its call")
+            raise
+        await self._call(path, scope, send)
+
+    def _call(self, path: str, scope: Scope, send: Send) -> Awaitable[None]:
+        scope[AWAITED] = self.calls[path] = Call()
         return self._wait(path, scope, send)
 
     async def _wait(self, path: str, scope: Scope, send: Send) -> None:
         try:
-            if not self.calls[path].has_ended:
-                await self.calls[path].ending.wait()
+            await self.calls[path].wait()
             if self.then is not None:
                 await self.then()
             respond(send, path)
@@ -261,3 +274,88 @@ async def test_a_rest_that_fails_is_logged_and_its_connection_closed(caplog: pyt
     await turn()
     assert "the application failed" in caplog.text
     assert not connection.transport.is_open
+
+
+async def test_a_request_that_waits_for_a_decision_and_then_for_its_call_needs_no_task() -> None:
+    backend = Backend(decided=["/a", "/b"])
+    connection = Connection(backend)
+    before = asyncio.all_tasks()
+    connection.protocol.data_received(REQUEST % b"a" + REQUEST % b"b")
+    await turn()
+    for path in ("/a", "/b"):
+        assert path not in backend.calls
+        backend.decisions[path].end()
+        await turn()
+        assert not backend.calls[path].has_ended
+        assert connection.state.tasks == {connection.protocol}
+        assert asyncio.all_tasks() == before
+        backend.calls[path].end()
+        await turn()
+    assert connection.bodies() == [b"/a", b"/b"]
+    assert connection.state.tasks == set()
+    assert asyncio.all_tasks() == before
+
+
+async def test_a_call_that_ends_at_once_behind_its_decision_is_answered() -> None:
+    backend = Backend(decided=["/a"])
+    connection = Connection(backend)
+    call, wait = backend._call, asyncio.Event()
+
+    def call_and_end(path: str, scope: Scope, send: Send) -> Awaitable[None]:
+        rest = call(path, scope, send)
+        backend.calls[path].end()
+        return rest
+
+    backend._call = call_and_end  # type: ignore[method-assign]  # a backend that has answered already
+    backend.then = wait.wait  # type: ignore[assignment]  # its result is not used
+    connection.protocol.data_received(REQUEST % b"a" + REQUEST % b"now")
+    await turn()
+    backend.decisions["/a"].end()
+    await turn()
+    (worker,) = connection.state.tasks
+    assert isinstance(worker, asyncio.Task)
+    wait.set()
+    await turn()
+    await turn()
+    assert connection.bodies() == [b"/a", b"/now"]
+    connection.protocol.connection_lost(None)
+    await worker
+
+
+@pytest.mark.parametrize(
+    ("ends", "ended"), [([], ["/a before its call"]), (["decision"], ["/a"])], ids=["decision", "call"]
+)
+async def test_the_end_of_a_drain_cancels_a_decision_and_the_call_behind_it(ends: list[str], ended: list[str]) -> None:
+    backend = Backend(decided=["/a"])
+    connection = Connection(backend)
+    connection.protocol.data_received(REQUEST % b"a")
+    await turn()
+    if ends:
+        backend.decisions["/a"].end()
+        await turn()
+        assert not backend.calls["/a"].has_ended
+    for task in [*connection.state.tasks]:  # as uvicorn does
+        task.cancel(msg="too late")
+    await turn()
+    assert backend.ended == ended
+    assert connection.bodies() == []
+    assert not connection.transport.is_open
+    assert connection.state.tasks == set()
+    backend.decisions["/a"].end()
+    await turn()
+    assert backend.ended == ended
+
+
+async def test_a_cancellation_between_the_end_of_a_call_behind_a_decision_and_its_response_is_a_cancellation() -> None:
+    backend = Backend(decided=["/a"])
+    connection = Connection(backend)
+    connection.protocol.data_received(REQUEST % b"a")
+    await turn()
+    backend.decisions["/a"].end()
+    await turn()
+    backend.calls["/a"].end()
+    for task in [*connection.state.tasks]:
+        task.cancel(msg="too late")
+    await turn()
+    assert backend.ended == ["/a"]
+    assert connection.state.tasks == set()

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
+from invoke_gateway.counters.local_slots import LocalSlot
 from invoke_gateway.counters.memory import MemoryCounters
+from invoke_gateway.counters.pending_slot import PendingSlot
 from invoke_gateway.exchange import Exchange
 from invoke_gateway.middleware.admission import Admission, Precheck
 from invoke_gateway.middleware.handoff import Handoff
+from invoke_gateway.policy.concurrency import LimitReached, Plan
 from invoke_gateway.policy.limits import AccountLimits, FunctionLimits
 from invoke_gateway.refusals import Refusal
-from tests.middleware.stages import ECHO, Inside, drive, make_exchange
+from tests.middleware.stages import ECHO, Driven, Inside, drive, make_exchange
 
 ONE = AccountLimits("000000000000", 2, {"echo": FunctionLimits(1)})
 EVENT = (("x-amz-invocation-type", "Event"),)
@@ -61,6 +66,81 @@ async def test_once_the_backend_may_have_the_request_the_slot_is_the_backends() 
     assert exchange.slot is not None
     exchange.slot.release()
     assert counters.counts() == {}
+
+
+class AskedCounters(MemoryCounters):
+    """A store that decides when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[tuple[Plan, PendingSlot[LocalSlot]]] = []
+
+    def acquire_now(self, plan: Plan) -> PendingSlot[LocalSlot]:  # type: ignore[override]  # it is never decided at once
+        pending: PendingSlot[LocalSlot] = PendingSlot(asyncio.get_running_loop())
+        pending.withdraw = lambda: None
+        self.asked.append((plan, pending))
+        return pending
+
+    def decide(self) -> None:
+        plan, pending = self.asked.pop(0)
+        pending.end(super().acquire_now(plan))
+
+
+async def ask(counters: AskedCounters, inside: Inside, exchange: Exchange) -> asyncio.Task[Driven]:
+    driving = asyncio.create_task(drive(Admission(inside, counters=counters), exchange))
+    while not counters.asked:  # noqa: ASYNC110 (the task has a few steps to go)
+        await asyncio.sleep(0)
+    assert not inside.exchanges
+    return driving
+
+
+async def test_a_slot_that_a_store_decides_over_is_held_and_given_back_as_any_other() -> None:
+    counters, held, inside = AskedCounters(), [], Inside(lambda exchange: held.append(counters.counts()))
+    driving = await ask(counters, inside, exchange_for(ONE))
+    counters.decide()
+    await driving
+    assert held == [{"000000000000/function/echo": 1, "000000000000/account": 1}]
+    assert counters.counts() == {}
+
+
+async def test_a_store_without_room_refuses() -> None:
+    counters, inside, exchange = AskedCounters(), Inside(), exchange_for(ONE)
+    taken = MemoryCounters.acquire_now(counters, ONE.plan("echo"))
+    driving = await ask(counters, inside, exchange)
+    counters.decide()
+    await driving
+    assert exchange.refusal is Refusal.RESERVED_CONCURRENCY
+    assert not inside.exchanges
+    assert not isinstance(taken, LimitReached)
+    taken.release()
+    assert counters.counts() == {}
+
+
+async def test_an_error_of_the_store_is_an_error_of_the_request() -> None:
+    counters = AskedCounters()
+    driving = await ask(counters, Inside(), exchange_for(ONE))
+    counters.asked.pop()[1].fail(RuntimeError("broken"))
+    with pytest.raises(RuntimeError, match="broken"):
+        await driving
+
+
+@pytest.mark.parametrize("is_decided", [False, True], ids=["before the decision", "after it"])
+async def test_a_request_that_is_cancelled_while_it_waits_for_a_store_keeps_no_slot(is_decided: bool) -> None:
+    counters, inside, withdrawn = AskedCounters(), Inside(), []
+    driving = await ask(counters, inside, exchange_for(ONE))
+    await asyncio.sleep(0)
+    counters.asked[0][1].withdraw = lambda: withdrawn.append("withdrawn")
+    if is_decided:
+        counters.decide()
+        assert counters.counts()
+    driving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await driving
+    if not is_decided:
+        counters.decide()
+    assert withdrawn == ([] if is_decided else ["withdrawn"])
+    assert counters.counts() == {}
+    assert not inside.exchanges
 
 
 @pytest.mark.parametrize("stage", [Admission, Precheck])

@@ -14,6 +14,7 @@ from invoke_gateway.asgi import EXCHANGE
 from invoke_gateway.backend_errors import BackendReset, BackendTimeout, BackendUnreachable
 from invoke_gateway.counters.local_slots import LocalSlot
 from invoke_gateway.counters.memory import MemoryCounters
+from invoke_gateway.counters.pending_slot import PendingSlot
 from invoke_gateway.exchange import Exchange
 from invoke_gateway.invocation import Function, Invocation, InvocationType, Operation
 from invoke_gateway.middleware.admission import Admission
@@ -545,8 +546,14 @@ async def test_an_event_that_was_refused_by_limits_which_were_replaced_meanwhile
             await settle()
             return refused
 
+        def ask(plan: Plan) -> PendingSlot[LocalSlot]:
+            pending: PendingSlot[LocalSlot] = PendingSlot(asyncio.get_running_loop())
+            asking = asyncio.create_task(acquire_late(plan))
+            asking.add_done_callback(lambda asked: pending.end(asked.result()))
+            return pending
+
         world.counters.acquire = acquire_late  # type: ignore[method-assign]  # its answer comes late
-        world.counters.acquire_now = lambda plan: None  # type: ignore[method-assign]  # it has to be asked
+        world.counters.acquire_now = ask  # type: ignore[method-assign, assignment]  # it has to be asked
         await world.send()
         await settle()
         assert len(world.runs) == 1

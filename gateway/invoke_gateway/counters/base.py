@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..exchange import Slot
 from ..policy.concurrency import Claim, LimitReached, Plan, RateClaim, SlotUsage
 from ..refusals import Refusal
+from .pending_slot import PendingSlot
 
 
 class StoreNotCounting(LimitReached):
@@ -79,8 +80,8 @@ class Counters(SlotCounts, Protocol):
     async def acquire(self, plan: Plan) -> CountedSlot | LimitReached:
         """Takes every claim of the first lane that has room for all of them, and one token of each rate; or nothing."""
 
-    def acquire_now(self, plan: Plan) -> CountedSlot | LimitReached | None:
-        """Does the same where the store need not wait. None: only `acquire` can decide, and nothing is taken."""
+    def acquire_now(self, plan: Plan) -> CountedSlot | LimitReached | PendingSlot[Any]:
+        """Does the same at once; where a store has to be asked, returns what is to be awaited, once."""
 
     def usage(self, counter: str, most: int) -> list[SlotUsage]:
         """Returns the functions whose slots hold `counter`, most slots first. Only its `most` oldest slots count."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Generator
 from functools import partial
 from types import CoroutineType, coroutine
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
-from ..asgi import CALL, DONE, App
+from ..asgi import AWAITED, DONE, App
+from ..awaited import Awaited
 from .connection_setup import ConnectionSetup
 from .cycle import Cycle
 from .transport import TransportProtocol
@@ -20,15 +21,6 @@ log = logging.getLogger("invoke_gateway")
 PIPELINED = 16
 
 
-class AwaitedCall(Protocol):
-    """Is the call to the backend that a request waits for."""
-
-    has_ended: bool
-
-    def resume_at_end(self, resume: Callable[[], None] | None) -> None:
-        """Has `resume` called once, at the end of the call; None: not called."""
-
-
 class PipelineProtocol(TransportProtocol):
     """Adds the requests of a connection: the newest, the running and the waiting ones, and the work that is left.
 
@@ -37,7 +29,7 @@ class PipelineProtocol(TransportProtocol):
 
     __slots__ = (
         "_app",
-        "_call",
+        "_awaited",
         "_cycle",
         "_idle_since",
         "_is_serving",
@@ -47,6 +39,7 @@ class PipelineProtocol(TransportProtocol):
         "_running",
         "_served",
         "_waiting",
+        "_waits_for",
         "_worker",
     )
 
@@ -64,7 +57,9 @@ class PipelineProtocol(TransportProtocol):
         self._served: Cycle | None = None
         self._is_serving = False
         self._rest: Any = None
-        self._call: AwaitedCall | None = None
+        # What the rest waits for; and the future of it, if the rest has begun.
+        self._awaited: Awaited | None = None
+        self._waits_for: object = None
         self._worker: asyncio.Task[None] | None = None
         self._next_rest: asyncio.Future[None] | None = None
 
@@ -101,25 +96,30 @@ class PipelineProtocol(TransportProtocol):
             self._end_service(cycle)
 
     def _serve_rest(self, rest: Awaitable[None], cycle: Cycle) -> None:
-        """Has the rest of a request served later: once its call has ended, or by the task of this connection."""
+        """Has the rest of a request served later: once what it waits for has ended, or by the task of this
+        connection."""
         self._rest = rest
-        call: AwaitedCall | None = cycle.scope.pop(CALL, None)
+        awaited: Awaited | None = cycle.scope.pop(AWAITED, None)
         # By what a coroutine can do: those of compiled modules have a type of their own.
-        if call is None or call.has_ended or not hasattr(rest, "send"):
+        if awaited is None or awaited.has_ended or not hasattr(rest, "send"):
             self._wake_worker()
         else:
-            self._call = call
-            call.resume_at_end(partial(self.write_batcher.defer, self._resume))
-            self._pending.add(self)
+            self._await(awaited)
+
+    def _await(self, awaited: Awaited) -> None:
+        self._awaited = awaited
+        self._pending.add(self)
+        awaited.resume_at_end(partial(self.write_batcher.defer, self._resume))
 
     def _resume(self) -> None:
-        """Serves the rest of a request whose call has ended. That is one step, without a task, if the client takes the
-        response at once."""
-        if self._call is None:  # cancelled meanwhile
+        """Serves the rest of a request once what it waits for has ended. That is one step, without a task, if nothing
+        else is waited for: a call that a store has admitted waits for the backend as well."""
+        if self._awaited is None:  # cancelled meanwhile
             return
         rest: CoroutineType[Any, None, None] = self._rest
-        self._rest = self._call = None
-        self._pending.discard(self)
+        served = self._served
+        assert served is not None  # the rest is its
+        self._awaited = self._waits_for = None
         try:
             waits_for = rest.send(None)
         except StopIteration:
@@ -127,20 +127,28 @@ class PipelineProtocol(TransportProtocol):
         except Exception:
             log.exception("the application failed")
         else:
+            awaited: Awaited | None = served.scope.pop(AWAITED, None)
+            if awaited is not None and not awaited.has_ended:
+                self._waits_for = waits_for
+                self._await(awaited)
+                return
+            self._pending.discard(self)
             self._rest = _go_on(rest, waits_for)
             self._wake_worker()
             return
-        assert self._served is not None  # it has the response
-        self._end_service(self._served)
+        self._rest = None
+        self._pending.discard(self)
+        self._end_service(served)
         self._serve()
 
     def cancel(self, msg: object = None) -> bool:
-        """Cancels a request that waits for the end of its call, as if it were a task: uvicorn does so at the end of
-        a drain."""
-        if self._call is None:
+        """Cancels a request that waits without a task, as if it were one: uvicorn does so at the end of a drain."""
+        if self._awaited is None:
             return False
-        self._call.resume_at_end(None)
-        self._call = None
+        self._awaited.resume_at_end(None)
+        self._awaited = None
+        if self._waits_for is not None:
+            self._rest, self._waits_for = _go_on(self._rest, self._waits_for), None
         self._wake_worker()
         assert self._worker is not None  # it has been woken
         self.loop.call_soon(self._worker.cancel, msg)  # behind its first step: what is cancelled has begun
@@ -155,7 +163,7 @@ class PipelineProtocol(TransportProtocol):
         worker = self._worker
         assert worker is not None  # it is this task
         while True:
-            if self._rest is None or self._call is not None:
+            if self._rest is None or self._awaited is not None:
                 if self._is_lost:
                     return
                 self._next_rest = self.loop.create_future()

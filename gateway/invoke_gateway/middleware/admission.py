@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from time import perf_counter
 
-from ..asgi import DONE, EXCHANGE, App, Receive, Scope, Send
+from ..asgi import AWAITED, DONE, EXCHANGE, App, Receive, Scope, Send
 from ..counters.base import Counters, Environments
+from ..counters.pending_slot import PendingSlot
 from ..exchange import Exchange, Slot
 from ..invocation import TENANT_HEADER
-from ..policy.concurrency import LimitReached, Plan, renew_plan
+from ..policy.concurrency import LimitReached, renew_plan
 
 
 class Precheck:
@@ -70,25 +71,31 @@ class Admission:
         plan = exchange.plan = renew_plan(exchange.plan)  # limits may have changed, perhaps during a slow upload
         started = self._clock()
         environments = plan.lanes[-1].environments
-        if environments is None or self._environments is None:
-            taken = self._counters.acquire_now(plan)
-            if taken is not None:
-                exchange.admission_seconds = self._clock() - started
-                return self._go_on(taken, exchange, scope, receive, send)
-        return self._acquire(plan, started, exchange, scope, receive, send)
-
-    async def _acquire(
-        self, plan: Plan, started: float, exchange: Exchange, scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        environments = plan.lanes[-1].environments
-        taken: Slot | LimitReached
-        if environments is None or self._environments is None:
-            taken = await self._counters.acquire(plan)
-        else:
+        if environments is not None and self._environments is not None:
             tenant = exchange.headers.get(TENANT_HEADER, b"")
-            taken = await self._environments.acquire(plan, environments, tenant)
+            acquiring = self._environments.acquire(plan, environments, tenant)
+            return self._go_on_after(acquiring, started, exchange, scope, receive, send)
+        taken = self._counters.acquire_now(plan)
+        if isinstance(taken, PendingSlot):
+            scope[AWAITED] = taken
+            return self._go_on_after(taken, started, exchange, scope, receive, send)
         exchange.admission_seconds = self._clock() - started
-        await self._go_on(taken, exchange, scope, receive, send)
+        return self._go_on(taken, exchange, scope, receive, send)
+
+    async def _go_on_after(
+        self,
+        acquiring: Awaitable[Slot | LimitReached],
+        started: float,
+        exchange: Exchange,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        taken = await acquiring
+        exchange.admission_seconds = self._clock() - started
+        rest = self._go_on(taken, exchange, scope, receive, send)
+        if rest is not DONE:
+            await rest
 
     def _go_on(
         self, taken: Slot | LimitReached, exchange: Exchange, scope: Scope, receive: Receive, send: Send

@@ -13,6 +13,7 @@ from time import monotonic
 from types import MappingProxyType
 from typing import Protocol
 
+from ..awaited import Awaited
 from ..backend_errors import BackendError, BackendReset, ResponseTooLarge
 from ..policy.payloads.payload import make_too_large_error
 
@@ -29,7 +30,7 @@ class ResponseSource(Protocol):
         """Reads the rest of the response, and drops it."""
 
 
-class UpstreamCall:
+class UpstreamCall(Awaited):
     """Collects the response to one request.
 
     limit: bytes of body that are kept; the rest is read and dropped
@@ -43,13 +44,10 @@ class UpstreamCall:
 
     __slots__ = (
         "_on_end",
-        "_resume",
         "_started_at",
-        "_waiter",
         "connection",
         "content_length",
         "error",
-        "has_ended",
         "has_head",
         "headers",
         "is_abandoned",
@@ -87,8 +85,8 @@ class UpstreamCall:
         self.seconds: float | None = None
         self._started_at = 0.0
         self._on_end: Callable[[], None] | None = on_end
-        self._waiter: asyncio.Future[None] | None = None
-        self._resume: Callable[[], None] | None = None
+        self._waiter = None
+        self._resume = None
 
     # Called by the connection.
 
@@ -117,20 +115,7 @@ class UpstreamCall:
         on_end, self._on_end = self._on_end, None
         if on_end is not None:
             on_end()
-        if self._waiter is not None:
-            self.wake()
-        elif self._resume is not None:
-            resume, self._resume = self._resume, None
-            resume()
-
-    def resume_at_end(self, resume: Callable[[], None] | None) -> None:
-        """Has `resume` called as the last step of the end, in place of a task that waits; None: not called."""
-        self._resume = resume
-
-    def wake(self) -> None:
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        self._wake_at_end()
 
     # Called by the request's task.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from ..asgi import CALL, EXCHANGE, HEADERS, MESSAGE, Message, Receive, Scope, Send
+from ..asgi import AWAITED, EXCHANGE, HEADERS, MESSAGE, Message, Receive, Scope, Send
 from ..backend_errors import BackendReset, ResponseTooLarge
 from ..buffers import Buffers
 from ..exchange import Exchange
@@ -90,7 +90,7 @@ class Forward:
         if connection is not None and self._dispatch(call, connection, exchange, scope) <= _LARGE_BODY:
             if exchange.buffered:
                 self._release_request_buffer(exchange)
-            scope[CALL] = call
+            scope[AWAITED] = call
             connection = None
         return self._respond(call, connection, exchange, scope, send)
 

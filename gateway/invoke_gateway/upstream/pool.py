@@ -119,6 +119,8 @@ class Pool:
         return connection
 
     async def _open(self) -> BackendConnection:
+        if asyncio.current_task() is None:  # a store has just admitted the call; `asyncio.timeout` needs a task
+            return await self.loop.create_task(self._open())
         try:
             async with asyncio.timeout(self._connect_timeout):
                 _, connection = await self._dialer.connect(lambda: BackendConnection(self), tls=self._tls)

@@ -137,7 +137,7 @@ async def _serve(path: str, functions: Mapping[str, Any]) -> AsyncIterator[int]:
             **_SETTINGS.get(path, {}),
             "accounts": {"default": account},
         }
-        values["backend"] = {"url": backend.url, **values.get("backend", {})}
+        values["backend"] = {"url": backend.url, "connect_timeout_seconds": SECONDS, **values.get("backend", {})}
         if store is not None:
             values["counters"] = store
             # A tracer slows the exchanges. The heartbeat comes seldom, and no other gateway is awaited.

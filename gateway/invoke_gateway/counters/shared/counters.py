@@ -19,6 +19,7 @@ from ...policy.concurrency import LimitReached, Plan, RateClaim, renew_plan
 from ...policy.limits import Limits
 from ..base import UNAVAILABLE, OnFree
 from ..local_slots import LocalSlot, LocalSlots
+from ..pending_slot import PendingSlot
 from ..rates import Rates, describe_empty, take_now
 from .control_documents import ControlDocuments
 from .fallback import choose_part
@@ -131,10 +132,11 @@ class SharedCounters:
 
     # Admission.
 
-    def acquire_now(self, plan: Plan) -> None:
-        """Decides nothing: the store has to be asked."""
-
     async def acquire(self, plan: Plan) -> LocalSlot | LimitReached:
+        taken = self.acquire_now(plan)
+        return await taken if isinstance(taken, PendingSlot) else taken
+
+    def acquire_now(self, plan: Plan) -> LocalSlot | LimitReached | PendingSlot[LocalSlot]:
         tally = self._tallies.get(plan.account) or self._open(plan.account)
         shard = tally.shard
         recovers_until = tally.recovers_until
@@ -144,18 +146,12 @@ class SharedCounters:
             or self._is_closed
         ):
             return self.check(plan) or self._acquire_locally(plan, tally)
-        asked = Take(plan, self._loop.create_future())
-        tally.enqueue(asked)
+        pending: PendingSlot[LocalSlot] = PendingSlot(self._loop)
+        take = Take(plan, pending)
+        pending.withdraw = take.abandon
+        tally.enqueue(take)
         shard.mark_dirty(tally)
-        try:
-            return await asked.answer  # type: ignore[no-any-return]
-        except asyncio.CancelledError:
-            asked.abandon()
-            if asked.answer.done() and not asked.answer.cancelled():
-                answer = asked.answer.result()
-                if isinstance(answer, LocalSlot):  # the grant came too late
-                    answer.release(was_call=False)
-            raise
+        return pending
 
     @property
     def on_free(self) -> OnFree | None:
@@ -227,23 +223,19 @@ class SharedCounters:
 
     def _deliver(self, tally: AccountTally, asked: Take, answer: Answer) -> None:
         """Answers a pending request; without an answer, by the policy."""
-        waits: asyncio.Future[LocalSlot | LimitReached] = asked.answer
+        pending: PendingSlot[LocalSlot] = asked.answer
         try:
             given: LocalSlot | LimitReached
             if isinstance(answer, Holding):
                 given = self._slots.occupy(answer.lane, asked.plan.function_counter)
                 given.granted_by = answer
-            elif waits.done():
+            elif pending.has_ended:
                 return
             else:
                 given = self._refuse(tally, asked.plan, answer)
-            if not waits.done():
-                waits.set_result(given)
-            elif isinstance(given, LocalSlot):
-                given.release(was_call=False)
+            pending.end(given)
         except Exception as error:  # a bug: one request fails by it, and not those that follow
-            if not waits.done():
-                waits.set_exception(error)
+            pending.fail(error)
 
     def _refuse(self, tally: AccountTally, plan: Plan, answer: Refused | None) -> LocalSlot | LimitReached:
         """Returns the refusal; without an answer, the decision by the policy."""

@@ -40,7 +40,7 @@ class RequestIdentity(NamedTuple):
 class Take:
     """Requests one plan. `is_waiting` until it is answered, or its request is gone.
 
-    answer: what the request awaits; only the one that makes the take uses it
+    answer: takes the decision; only the one that makes the take uses it
     """
 
     __slots__ = ("answer", "is_waiting", "plan")

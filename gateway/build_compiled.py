@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +50,7 @@ MODULES = (
     "middleware/announced_length",
     "middleware/authenticate",
     "middleware/error_response",
+    "middleware/handoff",
     "middleware/identify",
     "middleware/payload",
     "middleware/record",
@@ -54,6 +58,7 @@ MODULES = (
     "policy/concurrency",
     "policy/counter_names",
     "policy/limits",
+    "policy/payloads/json_text",
     "policy/payloads/payload",
     "policy/recursion",
     "policy/requests/caller",
@@ -74,6 +79,12 @@ MODULES = (
 )
 
 
+# The bytes from one place in a source to another, and what takes their place.
+Edit = tuple[int, int, int, int, bytes]
+
+_CONSTANT = re.compile(r"_?[A-Z][A-Z0-9_]+")
+
+
 def is_wanted() -> bool:
     return os.environ.get(VARIABLE, "") not in ("", "0")
 
@@ -81,30 +92,74 @@ def is_wanted() -> bool:
 def adapt(source: str) -> str:
     """Returns the source as mypyc needs it, each line in its place.
 
-    That is without `__slots__`, which compiled classes have anyway.
+    That is without `__slots__`, which compiled classes have anyway, and with final constants: mypyc looks all other
+    names of a module up in a dict, at each use.
     """
-    edits: list[tuple[int, int, int, int, bytes]] = []
-    for node in ast.walk(ast.parse(source)):
-        if not isinstance(node, ast.ClassDef):
-            continue
-        for statement in node.body:
-            if isinstance(statement, ast.Assign) and _names(statement) == ["__slots__"]:
-                edits.append(_replacement(statement, "pass"))
-        for decorator in node.decorator_list:
-            for keyword in decorator.keywords if isinstance(decorator, ast.Call) else ():
-                if keyword.arg == "slots":
-                    edits.append(_replacement(keyword.value, "False"))
+    tree = ast.parse(source)
+    edits = [*_remove_slots(tree), *_make_final(tree)]
     lines = [line.encode() for line in source.splitlines(keepends=True)]
     for edit in sorted(edits, reverse=True):
         _apply(lines, *edit)
     return b"".join(lines).decode()
 
 
+def _remove_slots(tree: ast.Module) -> Iterator[Edit]:
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.ClassDef):
+            continue
+        for statement in node.body:
+            if isinstance(statement, ast.Assign) and _names(statement) == ["__slots__"]:
+                yield _replacement(statement, "pass")
+        for decorator in node.decorator_list:
+            for keyword in decorator.keywords if isinstance(decorator, ast.Call) else ():
+                if keyword.arg == "slots":
+                    yield _replacement(keyword.value, "False")
+
+
+def _make_final(tree: ast.Module) -> Iterator[Edit]:
+    """Annotates the names in capitals that a module assigns once; not those of tuples, which mypyc makes of their items
+    at each use."""
+    assigned = Counter(
+        node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    )
+    has_finals = False
+    for statement in tree.body:
+        if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
+            target, annotation = statement.targets[0], None
+        elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
+            target, annotation = statement.target, statement.annotation
+        else:
+            continue
+        if not isinstance(target, ast.Name) or not _CONSTANT.fullmatch(target.id) or assigned[target.id] > 1:
+            continue
+        if isinstance(statement.value, ast.Tuple):
+            continue
+        has_finals = True
+        if annotation is None:
+            yield _insertion(target, ": Final")
+        else:
+            yield _replacement(annotation, f"Final[{ast.unparse(annotation)}]")
+    if has_finals:
+        yield _insertion(_find_first_import(tree), "; from typing import Final")
+
+
+def _find_first_import(tree: ast.Module) -> ast.stmt:
+    """Returns the statement behind which a module may import: one from `__future__`, or the first."""
+    imports = (node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module == "__future__")
+    return next(imports, tree.body[0])
+
+
 def _names(statement: ast.Assign) -> list[str]:
     return [target.id for target in statement.targets if isinstance(target, ast.Name)]
 
 
-def _replacement(node: ast.stmt | ast.expr, text: str) -> tuple[int, int, int, int, bytes]:
+def _insertion(node: ast.stmt | ast.expr, text: str) -> Edit:
+    """Returns the edit that puts a text behind a node."""
+    _, _, line, column, added = _replacement(node, text)
+    return line, column, line, column, added
+
+
+def _replacement(node: ast.stmt | ast.expr, text: str) -> Edit:
     assert node.end_lineno is not None
     assert node.end_col_offset is not None
     return node.lineno - 1, node.col_offset, node.end_lineno - 1, node.end_col_offset, text.encode()

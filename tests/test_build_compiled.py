@@ -21,11 +21,19 @@ PACKAGE = ROOT / "gateway" / "invoke_gateway"
 ORDERED_SLICES = {
     ("middleware/payload", "self._size:self._size + len(piece)"),
     ("middleware/payload", "at:at + len(piece)"),
+    ("policy/payloads/json_text", "start:start + _CHUNK"),
     ("telemetry/totals", "start:end"),
     ("upstream/lineage_header", "start - _BEFORE_BYTES:start"),
     ("upstream/lineage_header", "len(_BEGIN):-2"),
 }
 
+# Arguments of `vars` whose classes are Python: those of compiled ones have no `__dict__`.
+PYTHON_OBJECTS = {
+    ("workers/aggregate", "read_event_totals(*encoded)"),
+    ("workers/aggregate", "self._retired_store"),
+    ("workers/aggregate", "self.event_totals"),
+    ("workers/snapshots", "shared.totals"),
+}
 
 # What can suspend a coroutine.
 _WAITS = (ast.Await, ast.Yield, ast.YieldFrom, ast.AsyncWith, ast.AsyncFor)
@@ -95,6 +103,32 @@ def test_slots_are_removed_wherever_they_stand() -> None:
     assert hook.adapt(source) == source.replace("slots=True", "slots=False")
 
 
+def test_constants_are_final() -> None:
+    source = '"""Doc."""\n\nfrom __future__ import annotations\n\nA_B = 1  # why\n_C_D: dict[str, int] = {"é": 2}\n'
+    adapted = (
+        '"""Doc."""\n\nfrom __future__ import annotations; from typing import Final\n\n'
+        'A_B: Final = 1  # why\n_C_D: Final[dict[str, int]] = {"é": 2}\n'
+    )
+    assert hook.adapt(source) == adapted
+    assert hook.adapt('"""Doc."""\nA_B = 1\n') == '"""Doc."""; from typing import Final\nA_B: Final = 1\n'
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import os\nScope = dict[str, int]\n",
+        "import os\nlog = make()\n",
+        "import os\nA_B = (0.1, 0.2)\n",
+        "import os\nA_B, C_D = 1, 2\n",
+        "import os\nA_B = 1\n\ndef f():\n    global A_B\n    A_B = 2\n",
+        "class A:\n    A_B = 1\n",
+    ],
+    ids=["alias", "lower case", "tuple", "two at once", "assigned twice", "of a class"],
+)
+def test_other_names_are_not_final(source: str) -> None:
+    assert hook.adapt(source) == source
+
+
 def test_no_compiled_coroutine_waits_while_it_handles_an_exception() -> None:
     """The exception would be that of every other task meanwhile: mypyc's coroutines have no state of their own for it.
     `asyncio.timeout` does not wait at its end."""
@@ -139,6 +173,17 @@ def test_no_compiled_slice_ends_before_its_start() -> None:
             if isinstance(node, ast.Slice) and node.lower is not None and node.upper is not None:
                 found.add((module, ast.unparse(node)))
     assert found <= ORDERED_SLICES
+
+
+def test_no_module_reads_the_dict_of_a_compiled_object() -> None:
+    found = set()
+    for path in PACKAGE.rglob("*.py"):
+        module = path.relative_to(PACKAGE).with_suffix("").as_posix()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "vars" and not module.startswith("chaos/"):
+                found.add((module, ", ".join(map(ast.unparse, node.args))))
+            assert not isinstance(node, ast.Attribute) or node.attr != "__dict__", module
+    assert found <= PYTHON_OBJECTS
 
 
 def test_the_tests_that_a_compiled_build_leaves_out_exist() -> None:

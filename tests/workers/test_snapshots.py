@@ -14,6 +14,7 @@ from invoke_gateway.workers.snapshots import (
     encode_totals,
     read_event_totals,
     read_totals,
+    replace_totals,
     sum_processes,
 )
 
@@ -85,6 +86,14 @@ def flat(totals: Totals | EventTotals) -> dict[Any, float]:
 
     walk(totals, ())
     return found
+
+
+def test_all_totals_are_replaced_in_place() -> None:
+    totals, by = Totals(), Totals()
+    for name in vars(by):
+        setattr(by, name, object())
+    replace_totals(totals, by)
+    assert vars(totals) == vars(by)
 
 
 @given(some_totals(), some_totals())

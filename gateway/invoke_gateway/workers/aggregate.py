@@ -42,6 +42,7 @@ from .snapshots import (
     encode_totals,
     read_event_totals,
     read_totals,
+    replace_totals,
     sum_processes,
 )
 from .sums import BufferSums, ConnectionSums, LevelSums, StoreSums, WorstCredentials, sum_pairs
@@ -171,7 +172,7 @@ class Aggregate:
         await self._workers.refresh_totals()
         serving = self._workers.serving()
         encoded = [self._retired, *(worker.totals for worker in serving)]
-        vars(self.totals).update(vars(read_totals(*encoded)))
+        replace_totals(self.totals, read_totals(*encoded))
         self.totals.log_lines_dropped += count_dropped_lines()
         add_counts(self.totals.background_task_failures, self._workers.tasks.failures)
         if self.queue is not None:
@@ -214,7 +215,7 @@ class Aggregate:
         add_throttles(throttles, (row for snapshot in snapshots for row in snapshot["throttles"]))
         for snapshot in snapshots:
             add_counts(throttles.refusals, snapshot["refused"])
-        vars(self.throttles).update(vars(throttles))
+        replace_totals(self.throttles, throttles)
         refusals = [
             refusal | {"id": f"{worker.name}-{refusal['id']}"}
             for worker in workers

@@ -32,6 +32,7 @@ MODULES = (
     "buffers",
     "counters/local_slots",
     "counters/memory",
+    "counters/rates",
     "counters/tenant_environments",
     "exchange",
     "invocation",

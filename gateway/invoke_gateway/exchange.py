@@ -35,9 +35,6 @@ def new_request_id() -> str:
 # Characters of a request id that are shown; a backend may have answered with any text as its id.
 MOST_SHOWN = 64
 
-# Headers that are read after the request has been sent: by those below, the totals and the access log.
-_READ_LATER = (b"authorization", b"x-amzn-requestid", b"amz-sdk-request")
-
 _NO_VALUES: Mapping[str, object] = MappingProxyType({})
 
 
@@ -154,10 +151,15 @@ class Exchange:
 
     def forget_headers(self) -> dict[bytes, bytes]:
         """Drops the headers that are not read after the request has been sent: 2.4 kB of memory per call in flight.
-        Returns the others."""
-        get = self.headers.get  # None for one that was not sent, which `get` cannot tell from a missing one
-        self.headers = kept = cast("dict[bytes, bytes]", dict(zip(_READ_LATER, map(get, _READ_LATER), strict=True)))
-        return kept
+        Returns the others, which are read by the methods below, the totals and the access log."""
+        headers = self.headers
+        kept = {
+            b"authorization": headers.get(b"authorization"),
+            b"x-amzn-requestid": headers.get(b"x-amzn-requestid"),
+            b"amz-sdk-request": headers.get(b"amz-sdk-request"),
+        }
+        self.headers = cast("dict[bytes, bytes]", kept)  # None is as good as missing for `get`
+        return self.headers
 
     def describe_holder(self) -> dict[str, object]:
         caller = self.caller

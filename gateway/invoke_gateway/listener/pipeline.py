@@ -21,6 +21,9 @@ log = logging.getLogger("invoke_gateway")
 PIPELINED = 16
 
 
+_ENDED = object()
+
+
 class PipelineProtocol(TransportProtocol):
     """Adds the requests of a connection: the newest, the running and the waiting ones, and the work that is left.
 
@@ -121,12 +124,11 @@ class PipelineProtocol(TransportProtocol):
         assert served is not None  # the rest is its
         self._awaited = self._waits_for = None
         try:
-            waits_for = rest.send(None)
-        except StopIteration:
-            pass
+            waits_for = next(rest.__await__(), _ENDED)  # `send` would end in a StopIteration, which is expensive
         except Exception:
             log.exception("the application failed")
-        else:
+            waits_for = _ENDED
+        if waits_for is not _ENDED:
             awaited: Awaited | None = served.scope.pop(AWAITED, None)
             if awaited is not None and not awaited.has_ended:
                 self._waits_for = waits_for

@@ -18,8 +18,9 @@ from loadtests.bench.stage import Running, Stage
 
 BARE = "no proxy"
 METHOD = (
-    "Half the peak rate: the same constant rate for all. A call's time runs from the moment at which it was due. It"
-    " includes the client's own delay, as the row without a proxy shows."
+    "Half the peak rate: the same constant rate for all, over connections that have carried a call before. A call's"
+    " time runs from the moment at which it was due. It includes the client's own delay, as the row"
+    " without a proxy shows."
 )
 
 

@@ -19,6 +19,7 @@ import pytest
 from tests.support import forking
 from tests.support.forking import LOCALE, READ_AT_START, SERVER
 from tests.support.processes import LOOPBACK, RunningProcess, bare_environment, free_port, listens, running, wait_until
+from tests.support.start_of_worker import NUMBER
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="programs are forked on Linux only")
 
@@ -72,6 +73,43 @@ def test_a_forked_program_finds_what_an_executed_one_finds(more: dict[str, Any],
     for name, value in executed.items():
         assert forked[name] == value
     assert forked["parent"] == os.getpid()
+
+
+def test_a_forked_worker_finds_what_an_executed_one_finds(tmp_path: Path) -> None:
+    (tmp_path / "tests").symlink_to(ROOT / "tests")
+    command = [sys.executable, "-m", "tests.support.start_of_worker", "serve", "--workers"]
+    found = []
+    for popen in (subprocess.Popen, forking.Popen):
+        with popen(command, cwd=tmp_path, env=LOCALE, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            output, _ = process.communicate(b"not for workers", timeout=100)
+        assert process.returncode == 0
+        worker, supervisor = map(json.loads, output.splitlines())
+        assert worker["parent"] == supervisor["supervisor"] == process.pid
+        assert supervisor["status"] == 3
+        assert worker["files"] == [0, 1, 2, NUMBER]
+        del worker["parent"], worker["flags"]  # of `-P`, a fork has the path only
+        found.append((supervisor["kind"], worker))
+    (executed, of_executed), (forked, of_forked) = found
+    assert (executed, forked) == ("Process", "ForkedWorker")
+    assert of_forked == of_executed
+
+
+def test_a_gateway_forks_its_workers(tmp_path: Path) -> None:
+    port = free_port()
+    command = [*GATEWAY, "serve", "--backend", "demo", "--listen", f"{LOOPBACK}:{port}", "--admin", f"{LOOPBACK}:0"]
+    with running([*command, "--workers", "2"], tmp_path / "log", bare_environment(tmp_path), tmp_path) as process:
+        process.wait_until(lambda: listens(port), "it listens")
+        forked = [child for child in list_children(process._process.pid) if is_forked(child)]
+        assert len([child for child in forked if os.getsid(child) == child]) == 2
+        assert len(forked) == 3, "the server of workers besides"
+
+
+def test_a_gateway_without_workers_has_no_server_for_them(gateway: RunningProcess) -> None:
+    assert list_children(gateway._process.pid) == []
+
+
+def list_children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def test_it_has_the_umask_and_the_limits_of_this_moment(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ would not have, and environments in which the interpreter itself would start in 
 A forked program has had its imports before it began, and the programs of one server have one hash seed. So a test uses
 `subprocess` where the start is the point: the time, the order and the failures of imports (tests/test_entry.py), the
 first instructions (tests/test_signals.py), the command line that the system shows, the memory, a process as users start
-it (tests/server/test_process.py), and what an installation or a page says. Workers are executed: their supervisor
-starts them.
+it (tests/server/test_process.py), and what an installation or a page says. A forked supervisor forks its workers
+(forked_workers.py); one that runs in a test or was executed executes them.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ SCRIPTS = {
     for name, loaded in (("invoke-gateway", "gateway"), ("aws", "aws"))
 }
 _PR_SET_CHILD_SUBREAPER = 36
-_LIMITS = [getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")]
+LIMITS = [getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")]
 _USUAL = {
     "executable": None,
     "preexec_fn": None,
@@ -118,23 +118,29 @@ class ForkServer:
     def fork(self, request: Mapping[str, Any], streams: Sequence[int]) -> int:
         """Starts a program as a child of this process, and returns its id."""
         socket.send_fds(self._channel, [json.dumps(request).encode()], streams)
-        program = int(self._receive())
-        _set_child_subreaper(True)  # for as long as the process between ends: other orphans are not ours
-        try:
-            self._channel.send(b"!")
-            self._receive()
-        finally:
-            _set_child_subreaper(False)
-        return program
-
-    def _receive(self) -> bytes:
-        if not (message := self._channel.recv(100)):
-            raise RuntimeError(f"the fork server has ended with status {self._process.wait()}")
-        return message
+        return adopt(self._channel)
 
     def close(self) -> None:
         self._channel.close()
         self._process.wait()
+
+
+def adopt(channel: socket.socket) -> int:
+    """Becomes the parent of the program that was asked for on `channel`, and returns its id."""
+    program = int(_receive(channel))
+    _set_child_subreaper(True)  # for as long as the process between ends: other orphans are not ours
+    try:
+        channel.send(b"!")
+        _receive(channel)
+    finally:
+        _set_child_subreaper(False)
+    return program
+
+
+def _receive(channel: socket.socket) -> bytes:
+    if not (message := channel.recv(100)):
+        raise RuntimeError("the fork server has ended, or the program before it began")
+    return message
 
 
 def _set_child_subreaper(is_one: bool) -> None:
@@ -170,8 +176,10 @@ class ForkServers:
             **program._asdict(),
             "folder": folder,
             "environment": {**environment},
-            "umask": int(_status("Umask"), 8),
-            "limits": [(limit, resource.getrlimit(limit)) for limit in _LIMITS],
+            "code": None,
+            "umask": read_umask(),
+            "limits": [(limit, resource.getrlimit(limit)) for limit in LIMITS],
+            "numbers": [0, 1, 2],
             **more,
         }
         with self._lock:
@@ -191,9 +199,9 @@ def _read_at_start(environment: Mapping[str, str]) -> frozenset[tuple[str, str]]
     return frozenset(item for item in environment.items() if item[0].startswith(READ_AT_START))
 
 
-def _status(name: str) -> str:
-    """Returns a value of this process's that only the system has."""
-    return re.search(rf"^{name}:\s*(\S+)", Path("/proc/self/status").read_text(), re.MULTILINE)[1]
+def read_umask() -> int:
+    """Returns the umask of this process, which another call could only tell by a change of it."""
+    return int(re.search(r"^Umask:\s*(\S+)", Path("/proc/self/status").read_text(), re.MULTILINE)[1], 8)
 
 
 servers = ForkServers()

@@ -33,9 +33,10 @@ def describe() -> dict[str, Any]:
     umask = os.umask(0)
     os.umask(umask)
     streams, originals = (sys.stdin, sys.stdout, sys.stderr), (sys.__stdin__, sys.__stdout__, sys.__stderr__)
-    own = {"main": main.__name__, "file": main.__file__, "spec": main.__spec__.name, "package": main.__package__}
+    own = {"main": main.__name__, "file": getattr(main, "__file__", None), "package": main.__package__}
     return {
         **own,
+        "spec": main.__spec__.name if main.__spec__ else None,  # neither file nor specification: `python -c`
         "argv": sys.argv,
         "orig_argv": sys.orig_argv,
         "executable": sys.executable,

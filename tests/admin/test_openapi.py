@@ -20,10 +20,11 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
 from invoke_gateway.admin.access import AccessRules, AdminAccess
+from invoke_gateway.settings.files.yaml_text import PARSER
 from tests.support.processes import LOOPBACK, bare_environment, free_port, running, wait_until
 
 ROOT = Path(__file__).parents[2]
-DOCUMENT: dict[str, Any] = yaml.safe_load((ROOT / "docs" / "reference" / "admin-api.yaml").read_text())
+DOCUMENT: dict[str, Any] = yaml.load((ROOT / "docs" / "reference" / "admin-api.yaml").read_text(), PARSER)
 # Those that make something come before those that show it. Those that end one thing, and those that end all, are last.
 ORDER = ("post", "get", "delete")
 CALLS = sorted(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from xml.etree import ElementTree
 
 import pytest
@@ -14,7 +16,6 @@ from loadtests.load import table
 from loadtests.load.judging import ADMITTED, CONCURRENCY, REFUSED, RESERVED_CONCURRENCY
 from loadtests.load.knee import Step, describe_knee, find_knee
 from loadtests.load.outcome import Line, Outcome, Sample
-from loadtests.load.picture import draw, per_second
 
 GOOD = Outcome(
     "burst",
@@ -31,6 +32,12 @@ GOOD = Outcome(
         Sample(0.1 * n, 4, {"account": n, "unreserved": n, "checkout": 0}, 3 * n, {CONCURRENCY: n}) for n in range(9)
     ],
 )
+
+
+@pytest.fixture(scope="module")
+def picture() -> ModuleType:
+    """Imports what draws: matplotlib takes a tenth of the time in which all tests are collected."""
+    return importlib.import_module("loadtests.load.picture")
 
 
 def shown(*outcomes: Outcome) -> str:
@@ -96,15 +103,15 @@ def test_leaks_that_nobody_looked_for_are_not_told_as_none() -> None:
     assert "?" in shown(outcome)
 
 
-def test_a_rate_is_the_growth_of_a_total_over_bins_of_a_width() -> None:
-    middles, rates = per_second([0.0, 0.1, 0.5, 1.0, 1.2], [0, 1, 5, 5, 9], width=0.5)
+def test_a_rate_is_the_growth_of_a_total_over_bins_of_a_width(picture: ModuleType) -> None:
+    middles, rates = picture.per_second([0.0, 0.1, 0.5, 1.0, 1.2], [0, 1, 5, 5, 9], width=0.5)
     assert middles == pytest.approx([0.25, 0.75, 1.1])
     assert rates == pytest.approx([10, 0, 20])
-    assert per_second([1.0, 1.0], [0, 5]) == ([], [])
+    assert picture.per_second([1.0, 1.0], [0, 5]) == ([], [])
 
 
-def test_a_picture_is_a_png_and_a_small_svg_with_the_verdict_in_words(tmp_path: Path) -> None:
-    svg, png = draw(GOOD, "do too many get through?", tmp_path)
+def test_a_picture_is_a_png_and_a_small_svg_with_the_verdict_in_words(tmp_path: Path, picture: ModuleType) -> None:
+    svg, png = picture.draw(GOOD, "do too many get through?", tmp_path)
     assert png.read_bytes().startswith(b"\x89PNG")
     assert svg.stat().st_size < 300_000
     text = " ".join(ElementTree.parse(svg).getroot().itertext())
@@ -113,20 +120,20 @@ def test_a_picture_is_a_png_and_a_small_svg_with_the_verdict_in_words(tmp_path: 
     assert "unreserved: 8 of 12" in text
 
 
-def test_a_picture_has_its_marks_in_words(tmp_path: Path) -> None:
-    svg, _ = draw(replace(GOOD, marks={"knee: 12 users": 0.4}), "", tmp_path)
+def test_a_picture_has_its_marks_in_words(tmp_path: Path, picture: ModuleType) -> None:
+    svg, _ = picture.draw(replace(GOOD, marks={"knee: 12 users": 0.4}), "", tmp_path)
     text = " ".join(ElementTree.parse(svg).getroot().itertext())
     assert "knee: 12 users" in text
     assert "users: 4" in text
 
 
-def test_the_picture_of_a_broken_limit_says_so(tmp_path: Path) -> None:
-    svg, _ = draw(replace(GOOD, truly_highest={"unreserved": 13}), "", tmp_path)
+def test_the_picture_of_a_broken_limit_says_so(tmp_path: Path, picture: ModuleType) -> None:
+    svg, _ = picture.draw(replace(GOOD, truly_highest={"unreserved": 13}), "", tmp_path)
     assert "burst: BROKEN – highest 13 of 12, overshoot 1" in " ".join(ElementTree.parse(svg).getroot().itertext())
 
 
-def test_there_is_no_picture_of_what_nobody_saw(tmp_path: Path) -> None:
-    assert draw(Outcome("burst", failures={"the gateway ended": 1}), "", tmp_path) == []
+def test_there_is_no_picture_of_what_nobody_saw(tmp_path: Path, picture: ModuleType) -> None:
+    assert picture.draw(Outcome("burst", failures={"the gateway ended": 1}), "", tmp_path) == []
 
 
 # ---- where a ramp bends ----------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from click.testing import CliRunner
 
 from invoke_gateway.cli.main import main
 from invoke_gateway.settings import Settings
+from invoke_gateway.settings.files.yaml_text import PARSER
 from tests.support import forking
 from tests.support.clusters import Watched, watched_store
 from tests.support.processes import LOOPBACK, bare_environment, wait_until
@@ -61,14 +62,14 @@ def examples() -> list[Example]:
 def _settings_of(file: Path) -> list[str]:
     """The file itself, and files within a ConfigMap."""
     text = file.read_text()
-    maps = [one for one in yaml.safe_load_all(text) if isinstance(one, dict) and one.get("kind") == "ConfigMap"]
+    maps = [one for one in yaml.load_all(text, PARSER) if isinstance(one, dict) and one.get("kind") == "ConfigMap"]
     within = [value for one in maps for value in one.get("data", {}).values()]
     return within or [text]
 
 
 def _is_settings(text: str) -> bool:
     try:
-        values = yaml.safe_load(text)
+        values = yaml.load(text, PARSER)
     except yaml.YAMLError:  # several documents, or lines of JSON
         return False
     return isinstance(values, dict) and bool(set(values) & KEYS) and not set(values) & OTHER_DOCUMENTS

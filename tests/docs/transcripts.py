@@ -59,6 +59,8 @@ CHANGING = (
     (r"(?m)^date: .*$", "date: <time>"),
     (r"(?m)^x-amz-retry-after: \d+", "x-amz-retry-after: <milliseconds>"),
     (r"(?m)^(retry-after: )\d+", r"\1<seconds>"),
+    # The length is that of 30.0 seconds or of 29.999.
+    (r"(?m)^content-length: \d+(?=(?:\r?\n[^\r\n]+)*\s+.*\"seconds_left\":)", "content-length: <bytes>"),
     (r"(?<=\"seconds_left\":)[\d.]+", "<seconds>"),
     (r"(?m)^(real|user|sys)\s+\d+m[\d.]+s", r"\1 <seconds>"),
     (r"(?<=\"at\": )[\d.]+", "<time>"),

@@ -33,14 +33,17 @@ class Awaited:
 
     def wake(self) -> None:
         """Wakes the task that waits for a future, if there is one."""
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        waiter = self._waiter
+        if waiter is not None:
+            self._waiter = None
+            if not waiter.done():
+                waiter.set_result(None)
 
     def _wake_at_end(self) -> None:
         """Wakes and resumes what waits. A request that is resumed inside a coroutine has a future as well."""
         if self._waiter is not None:
             self.wake()
-        if self._resume is not None:
-            resume, self._resume = self._resume, None
+        resume = self._resume
+        if resume is not None:
+            self._resume = None
             resume()

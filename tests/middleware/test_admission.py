@@ -68,16 +68,22 @@ async def test_once_the_backend_may_have_the_request_the_slot_is_the_backends() 
     assert counters.counts() == {}
 
 
+class Pending(PendingSlot[LocalSlot]):
+    is_abandoned = False
+
+    def abandon(self) -> None:
+        self.is_abandoned = True
+
+
 class AskedCounters(MemoryCounters):
     """A store that decides when the test says so."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.asked: list[tuple[Plan, PendingSlot[LocalSlot]]] = []
+        self.asked: list[tuple[Plan, Pending]] = []
 
     def acquire_now(self, plan: Plan) -> PendingSlot[LocalSlot]:  # type: ignore[override]  # it is never decided at once
-        pending: PendingSlot[LocalSlot] = PendingSlot(asyncio.get_running_loop())
-        pending.withdraw = lambda: None
+        pending = Pending(asyncio.get_running_loop())
         self.asked.append((plan, pending))
         return pending
 
@@ -126,10 +132,10 @@ async def test_an_error_of_the_store_is_an_error_of_the_request() -> None:
 
 @pytest.mark.parametrize("is_decided", [False, True], ids=["before the decision", "after it"])
 async def test_a_request_that_is_cancelled_while_it_waits_for_a_store_keeps_no_slot(is_decided: bool) -> None:
-    counters, inside, withdrawn = AskedCounters(), Inside(), []
+    counters, inside = AskedCounters(), Inside()
     driving = await ask(counters, inside, exchange_for(ONE))
     await asyncio.sleep(0)
-    counters.asked[0][1].withdraw = lambda: withdrawn.append("withdrawn")
+    pending = counters.asked[0][1]
     if is_decided:
         counters.decide()
         assert counters.counts()
@@ -138,7 +144,7 @@ async def test_a_request_that_is_cancelled_while_it_waits_for_a_store_keeps_no_s
         await driving
     if not is_decided:
         counters.decide()
-    assert withdrawn == ([] if is_decided else ["withdrawn"])
+    assert pending.is_abandoned is not is_decided
     assert counters.counts() == {}
     assert not inside.exchanges
 

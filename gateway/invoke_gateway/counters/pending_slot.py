@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from typing import Generic, TypeVar
 
 from ..awaited import Awaited
@@ -19,20 +19,18 @@ class PendingSlot(Awaited, Generic[SlotType]):
     A request that stops waiting gives back its slot, also one that comes later.
 
     loop: the event loop of the request
-    withdraw: called where a request stops waiting before the decision
     """
 
-    __slots__ = ("_decision", "_error", "_loop", "withdraw")
+    __slots__ = ("_decision", "_error", "_loop")
 
-    withdraw: Callable[[], None]
+    _error: Exception
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop | None) -> None:
         self.has_ended = False
         self._resume = None
         self._waiter = None
         self._loop = loop
         self._decision: SlotType | LimitReached | None = None
-        self._error: Exception | None = None
 
     def end(self, decision: SlotType | LimitReached) -> None:
         """Gives the decision. A slot that no request waits for any more is released."""
@@ -52,23 +50,27 @@ class PendingSlot(Awaited, Generic[SlotType]):
 
     def __await__(self) -> Generator[object, None, SlotType | LimitReached]:
         if not self.has_ended:
+            assert self._loop is not None  # it is awaited
             self._waiter = waiter = self._loop.create_future()
             try:
                 yield from waiter
             except BaseException:  # cancelled
                 self._stop()
                 raise
-        if self._error is not None:
+        decision = self._decision
+        if decision is None:
             raise self._error
-        assert self._decision is not None  # it has ended without an error
-        return self._decision
+        return decision
+
+    def abandon(self) -> None:
+        """Tells the store that nothing waits for the decision any more."""
 
     def _stop(self) -> None:
         if self._decision is not None:  # it came too late
             _give_back(self._decision)
         elif not self.has_ended:
             self.has_ended = True
-            self.withdraw()
+            self.abandon()
 
 
 def _give_back(decision: Slot | LimitReached) -> None:

@@ -19,7 +19,6 @@ from ...policy.concurrency import LimitReached, Plan, RateClaim, renew_plan
 from ...policy.limits import Limits
 from ..base import UNAVAILABLE, OnFree
 from ..local_slots import LocalSlot, LocalSlots
-from ..pending_slot import PendingSlot
 from ..rates import Rates, describe_empty, take_now
 from .control_documents import ControlDocuments
 from .fallback import choose_part
@@ -134,9 +133,9 @@ class SharedCounters:
 
     async def acquire(self, plan: Plan) -> LocalSlot | LimitReached:
         taken = self.acquire_now(plan)
-        return await taken if isinstance(taken, PendingSlot) else taken
+        return await taken if isinstance(taken, Take) else taken
 
-    def acquire_now(self, plan: Plan) -> LocalSlot | LimitReached | PendingSlot[LocalSlot]:
+    def acquire_now(self, plan: Plan) -> LocalSlot | LimitReached | Take:
         tally = self._tallies.get(plan.account) or self._open(plan.account)
         shard = tally.shard
         recovers_until = tally.recovers_until
@@ -146,12 +145,10 @@ class SharedCounters:
             or self._is_closed
         ):
             return self.check(plan) or self._acquire_locally(plan, tally)
-        pending: PendingSlot[LocalSlot] = PendingSlot(self._loop)
-        take = Take(plan, pending)
-        pending.withdraw = take.abandon
+        take = Take(plan, self._loop)
         tally.enqueue(take)
         shard.mark_dirty(tally)
-        return pending
+        return take
 
     @property
     def on_free(self) -> OnFree | None:
@@ -223,19 +220,18 @@ class SharedCounters:
 
     def _deliver(self, tally: AccountTally, asked: Take, answer: Answer) -> None:
         """Answers a pending request; without an answer, by the policy."""
-        pending: PendingSlot[LocalSlot] = asked.answer
         try:
             given: LocalSlot | LimitReached
             if isinstance(answer, Holding):
                 given = self._slots.occupy(answer.lane, asked.plan.function_counter)
                 given.granted_by = answer
-            elif pending.has_ended:
+            elif asked.has_ended:
                 return
             else:
                 given = self._refuse(tally, asked.plan, answer)
-            pending.end(given)
+            asked.end(given)
         except Exception as error:  # a bug: one request fails by it, and not those that follow
-            pending.fail(error)
+            asked.fail(error)
 
     def _refuse(self, tally: AccountTally, plan: Plan, answer: Refused | None) -> LocalSlot | LimitReached:
         """Returns the refusal; without an answer, the decision by the policy."""

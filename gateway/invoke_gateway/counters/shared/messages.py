@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from ...policy.concurrency import Claim, GrowthClaim, Plan, RateClaim
+from ..local_slots import LocalSlot
+from ..pending_slot import PendingSlot
 
 _encode = msgspec.msgpack.encode
 _decode = msgspec.msgpack.decode
@@ -37,17 +40,21 @@ class RequestIdentity(NamedTuple):
     expected: int = 0
 
 
-class Take:
+class Take(PendingSlot[LocalSlot]):
     """Requests one plan. `is_waiting` until it is answered, or its request is gone.
 
-    answer: takes the decision; only the one that makes the take uses it
+    loop: the event loop of the request; None: it is not awaited
     """
 
-    __slots__ = ("answer", "is_waiting", "plan")
+    __slots__ = ("is_waiting", "plan")
 
-    def __init__(self, plan: Plan, answer: Any = None) -> None:
+    def __init__(self, plan: Plan, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        self.has_ended = False
+        self._resume = None
+        self._waiter = None
+        self._loop = loop
+        self._decision = None
         self.plan = plan
-        self.answer = answer
         self.is_waiting = True
 
     def abandon(self) -> None:

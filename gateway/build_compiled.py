@@ -35,6 +35,7 @@ MODULES = (
     "counters/memory",
     "counters/pending_slot",
     "counters/rates",
+    "counters/shared/messages",
     "counters/tenant_environments",
     "exchange",
     "invocation",

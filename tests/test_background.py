@@ -276,6 +276,7 @@ BARE = {
     "background.py": "the construct itself",
     "dialing.py": "a look-up of a name, awaited by the calls that need its addresses",
     "listener/pipeline.py": "one for each connection, which is closed at its end",
+    "upstream/pool.py": "an attempt to connect, awaited by a call that has no task",
     "upstream/upload.py": "an upload, awaited by the request",
     "upstream/health.py": "one look at the backend, awaited by whoever wants it",
     "demo/api.py": "an event of the demo backend",

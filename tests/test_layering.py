@@ -80,7 +80,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "exchange": ("invocation", "policy", "refusals"),
     "identity": ("invocation", "policy.identity"),
     "invocation": (),
-    "listener": ("asgi", "awaited", "exchange", "refusals", "watched_time", "write_batcher"),
+    "listener": ("asgi", "exchange", "refusals", "watched_time", "write_batcher"),
     "middleware": (*CORE, "control.base", "counters.base", "counters.pending_slot", "queue.base"),
     "outside": (),
     "policy": ("invocation", "refusals"),

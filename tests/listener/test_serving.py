@@ -11,7 +11,6 @@ import pytest
 from uvicorn.server import ServerState
 
 from invoke_gateway.asgi import AWAITED, DONE, LOST, App, Receive, Scope, Send
-from invoke_gateway.awaited import Awaited
 from invoke_gateway.listener import InvokeProtocol, ListenerLimits
 from invoke_gateway.write_batcher import WriteBatcher
 
@@ -41,8 +40,16 @@ class Transport(asyncio.Transport):
     def resume_reading(self) -> None: ...
 
 
-class Call(Awaited):
+class Call:
     """A call to the backend, or a decision of a store, that ends when the test says so."""
+
+    def __init__(self) -> None:
+        self.has_ended = False
+        self._waiter: asyncio.Future[None] | None = None
+        self._resume: Callable[[], None] | None = None
+
+    def resume_at_end(self, resume: Callable[[], None] | None) -> None:
+        self._resume = resume
 
     async def wait(self) -> None:
         if not self.has_ended:
@@ -51,7 +58,10 @@ class Call(Awaited):
 
     def end(self) -> None:
         self.has_ended = True
-        self._wake_at_end()
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+        if self._resume is not None:
+            self._resume()
 
 
 class Connection:

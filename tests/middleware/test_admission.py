@@ -6,9 +6,8 @@ import asyncio
 
 import pytest
 
-from invoke_gateway.counters.local_slots import LocalSlot
 from invoke_gateway.counters.memory import MemoryCounters
-from invoke_gateway.counters.pending_slot import PendingSlot
+from invoke_gateway.counters.shared.messages import Take
 from invoke_gateway.exchange import Exchange
 from invoke_gateway.middleware.admission import Admission, Precheck
 from invoke_gateway.middleware.handoff import Handoff
@@ -68,22 +67,15 @@ async def test_once_the_backend_may_have_the_request_the_slot_is_the_backends() 
     assert counters.counts() == {}
 
 
-class Pending(PendingSlot[LocalSlot]):
-    is_abandoned = False
-
-    def abandon(self) -> None:
-        self.is_abandoned = True
-
-
 class AskedCounters(MemoryCounters):
     """A store that decides when the test says so."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.asked: list[tuple[Plan, Pending]] = []
+        self.asked: list[tuple[Plan, Take]] = []
 
-    def acquire_now(self, plan: Plan) -> PendingSlot[LocalSlot]:  # type: ignore[override]  # it is never decided at once
-        pending = Pending(asyncio.get_running_loop())
+    def acquire_now(self, plan: Plan) -> Take:  # type: ignore[override]  # it is never decided at once
+        pending = Take(plan, asyncio.get_running_loop())
         self.asked.append((plan, pending))
         return pending
 
@@ -144,7 +136,7 @@ async def test_a_request_that_is_cancelled_while_it_waits_for_a_store_keeps_no_s
         await driving
     if not is_decided:
         counters.decide()
-    assert pending.is_abandoned is not is_decided
+    assert pending.is_waiting is is_decided
     assert counters.counts() == {}
     assert not inside.exchanges
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from functools import partial
 from types import CoroutineType, coroutine
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from ..asgi import AWAITED, DONE, App
-from ..awaited import Awaited
 from .connection_setup import ConnectionSetup
 from .cycle import Cycle
 from .transport import TransportProtocol
@@ -22,6 +21,15 @@ PIPELINED = 16
 
 
 _ENDED = object()
+
+
+class AwaitedEnd(Protocol):
+    """Is what the rest of a request waits for (`awaited.Awaited`)."""
+
+    has_ended: bool
+
+    def resume_at_end(self, resume: Callable[[], None] | None) -> None:
+        """Has `resume` called once, at the end; None: not called."""
 
 
 class PipelineProtocol(TransportProtocol):
@@ -61,7 +69,7 @@ class PipelineProtocol(TransportProtocol):
         self._is_serving = False
         self._rest: Any = None
         # What the rest waits for; and the future of it, if the rest has begun.
-        self._awaited: Awaited | None = None
+        self._awaited: AwaitedEnd | None = None
         self._waits_for: object = None
         self._worker: asyncio.Task[None] | None = None
         self._next_rest: asyncio.Future[None] | None = None
@@ -102,14 +110,14 @@ class PipelineProtocol(TransportProtocol):
         """Has the rest of a request served later: once what it waits for has ended, or by the task of this
         connection."""
         self._rest = rest
-        awaited: Awaited | None = cycle.scope.pop(AWAITED, None)
+        awaited: AwaitedEnd | None = cycle.scope.pop(AWAITED, None)
         # By what a coroutine can do: those of compiled modules have a type of their own.
         if awaited is None or awaited.has_ended or not hasattr(rest, "send"):
             self._wake_worker()
         else:
             self._await(awaited)
 
-    def _await(self, awaited: Awaited) -> None:
+    def _await(self, awaited: AwaitedEnd) -> None:
         self._awaited = awaited
         self._pending.add(self)
         awaited.resume_at_end(partial(self.write_batcher.defer, self._resume))
@@ -129,7 +137,7 @@ class PipelineProtocol(TransportProtocol):
             log.exception("the application failed")
             waits_for = _ENDED
         if waits_for is not _ENDED:
-            awaited: Awaited | None = served.scope.pop(AWAITED, None)
+            awaited: AwaitedEnd | None = served.scope.pop(AWAITED, None)
             if awaited is not None and not awaited.has_ended:
                 self._waits_for = waits_for
                 self._await(awaited)

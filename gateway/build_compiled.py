@@ -34,7 +34,6 @@ MODULES = (
     "counters/local_slots",
     "counters/memory",
     "counters/pending_slot",
-    "counters/rates",
     "counters/shared/messages",
     "counters/tenant_environments",
     "exchange",

@@ -220,7 +220,7 @@ LIBRARIES: dict[str, set[str]] = {
     "control": {"msgspec"},
     "chaos": {"click", "msgspec", "rich", "uvloop"},
     "cli": {"click", "pydantic_core", "rich"},
-    "counters": {"msgspec", "redis"},
+    "counters": {"aiolimiter", "msgspec", "redis"},
     "demo": {"msgspec"},
     "destinations": {"boto3", "botocore", "httptools", "msgspec", "redis"},
     "dialing": {"aiohappyeyeballs"},

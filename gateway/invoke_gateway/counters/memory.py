@@ -12,11 +12,11 @@ from .rates import Rates, take_now
 
 
 class MemoryCounters:
-    """The embedded store. `clock` returns monotonic seconds."""
+    """The embedded store. `clock` returns monotonic seconds; rates use the event loop's clock."""
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._slots = slots = LocalSlots(clock)
-        self._rates = Rates(slots.in_use, clock)
+        self._rates = Rates(slots.in_use)
         self.check = slots.check
         self.in_use = slots.in_use
         self.oldest_seconds = slots.oldest_seconds

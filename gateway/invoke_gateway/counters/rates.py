@@ -1,38 +1,38 @@
-"""Finds tokens of request rates."""
+"""Finds tokens of request rates. The only clock of rates is the event loop's, which aiolimiter reads."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from time import monotonic
+
+from aiolimiter import AsyncLimiter
 
 from ..policy.concurrency import WARM_SECONDS, GrowthClaim, LimitReached, RateClaim
 from ..policy.retry_after import NEVER
 
+_MANY = 64  # tokens
 
-class Bucket:
+
+class Bucket(AsyncLimiter):
     """Holds the tokens of one rate: those of one second, but at least the one that a request needs. A rate of 0 has
     none.
 
-    most: so many tokens instead of those of one second
+    sure: so many tokens are there for certain. Time only adds tokens, so `has_capacity` need not be called again for
+    them: `acquire` calls it, too.
     """
 
-    __slots__ = ("_at", "_most", "_taken", "per_second")
+    __slots__ = ("per_second", "sure")
 
     def __init__(self, per_second: float, most: float | None = None) -> None:
         self.per_second = per_second
-        self._most = max(1.0, per_second if most is None else most) if per_second else 0.0
-        self._taken = 0.0  # tokens that time has not put back, at the last look
-        self._at = 0.0
+        self.sure = 0
+        burst = max(1.0, per_second if most is None else most) if per_second else 0.0
+        super().__init__(burst, burst / per_second if per_second else 1.0)
 
-    def has_token(self, now: float) -> bool:
-        """Returns whether `take` may follow, before time goes on."""
-        self._taken = max(0.0, self._taken - (now - self._at) * self.per_second)
-        self._at = now
-        return self._taken + 1.0 <= self._most
-
-    def take(self) -> None:
-        """Takes the token that `has_token` has found."""
-        self._taken += 1.0
+    def has_token(self) -> bool:
+        if not self.sure and self.has_capacity():
+            self.sure = _MANY if self.has_capacity(_MANY) else 1
+        return self.sure > 0
 
 
 class GrowthBucket(Bucket):
@@ -51,30 +51,33 @@ class GrowthBucket(Bucket):
         self._high = 0
         self._before = 0
 
-    def has_token(self, now: float) -> bool:
-        window = int(now // WARM_SECONDS)
+    def has_token(self) -> bool:
+        return self._in_use() < self._warm() or self.has_capacity()
+
+    async def acquire(self, amount: float = 1) -> None:
+        self.sure = 0  # `has_token` is called each time
+        level = self._in_use() + 1
+        if level > self._warm():
+            await super().acquire(amount)
+        self._high = max(self._high, level)
+
+    def _warm(self) -> int:
+        """Returns the highest level of this minute and the one before."""
+        window = int(asyncio.get_running_loop().time() // WARM_SECONDS)
         if window != self._window:
             self._before = self._high if window == self._window + 1 else 0
             self._window, self._high = window, 0
-        return super().has_token(now) or self._in_use() < max(self._high, self._before)
-
-    def take(self) -> None:
-        level = self._in_use() + 1
-        if level > max(self._high, self._before):
-            super().take()
-        self._high = max(self._high, level)
+        return max(self._high, self._before)
 
 
 class Rates:
     """Holds a bucket for each rate that was claimed.
 
     in_use: returns the slots of a counter in use
-    clock: returns monotonic seconds
     """
 
-    def __init__(self, in_use: Callable[[str], int], clock: Callable[[], float] = monotonic) -> None:
+    def __init__(self, in_use: Callable[[str], int]) -> None:
         self._in_use = in_use
-        self._clock = clock
         self._buckets: dict[str, Bucket] = {}
 
     def _make(self, rate: RateClaim) -> Bucket:
@@ -84,17 +87,15 @@ class Rates:
         return Bucket(rate.per_second)
 
     def find(self, rates: tuple[RateClaim, ...], function_counter: str) -> list[Bucket] | LimitReached:
-        """Returns the buckets of all rates, each of which has a token; or the rate that has none. Takes nothing."""
-        found: list[Bucket] = []
-        if not rates:
-            return found
-        now = self._clock()
+        """Returns the buckets of all rates, each of which has a token; or the rate that has none. Takes nothing: until
+        the next await of something else, `acquire` of each bucket does not wait. Its caller lowers `sure`."""
+        found = []
         for rate in rates:
             name = rate.bucket or function_counter
             bucket = self._buckets.get(name)
             if bucket is None or bucket.per_second != rate.per_second:
                 bucket = self._buckets[name] = self._make(rate)
-            if not bucket.has_token(now):
+            if not bucket.sure and not bucket.has_token():
                 return describe_empty(rate)
             found.append(bucket)
         return found
@@ -106,9 +107,14 @@ class Rates:
 
 
 def take_now(buckets: list[Bucket]) -> None:
-    """Takes a token of each bucket that `find` has returned, before anything is awaited."""
+    """Takes a token of each bucket that `find` has returned, outside of a coroutine."""
     for bucket in buckets:
-        bucket.take()
+        bucket.sure -= 1
+        try:
+            bucket.acquire().send(None)
+        except StopIteration:
+            continue
+        raise AssertionError("a bucket with a token made its caller wait")
 
 
 def describe_empty(rate: RateClaim) -> LimitReached:

@@ -22,7 +22,7 @@ MOST_INSTRUCTIONS = 1.01
 """Is the greatest ratio to the baseline. Of function calls and system calls not one more is accepted: a stage that only
 calls the next one executes 0.5 % more instructions."""
 
-_PACKAGES = ("httptools", "msgspec", "uvicorn", "uvloop")
+_PACKAGES = ("aiolimiter", "httptools", "msgspec", "uvicorn", "uvloop")
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ class SharedCounters:
     ) -> None:
         self._clock = clock
         self._slots = slots = LocalSlots(clock, self._on_release)
-        self._rates = Rates(slots.in_use, clock)
+        self._rates = Rates(slots.in_use)
         self.check = slots.check
         self.in_use = slots.in_use
         self.oldest_seconds = slots.oldest_seconds

@@ -47,6 +47,7 @@ MODULES = (
     "listener/progress",
     "listener/protocol",
     "listener/rejection",
+    "listener/request_parser",
     "listener/scope",
     "listener/transport",
     "middleware/admission",

@@ -11,7 +11,8 @@ import pytest
 from uvicorn.server import ServerState
 
 from invoke_gateway.asgi import AWAITED, DONE, LOST, App, Receive, Scope, Send
-from invoke_gateway.listener import InvokeProtocol, ListenerLimits
+from invoke_gateway.listener import InvokeProtocol, ListenerLimits, make_spare_parsers
+from invoke_gateway.listener.request_parser import SpareParsers
 from invoke_gateway.write_batcher import WriteBatcher
 
 REQUEST = b"POST /%b HTTP/1.1\r\nHost: gateway\r\nContent-Length: 2\r\n\r\n{}"
@@ -67,10 +68,17 @@ class Call:
 class Connection:
     """One connection to the listener, without a socket."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, spare_parsers: SpareParsers | None = None) -> None:
         self.state = ServerState()
         config = cast("Any", SimpleNamespace(loaded_app=app, timeout_keep_alive=60))
-        self.protocol = InvokeProtocol(config, self.state, {}, limits=ListenerLimits(), write_batcher=WriteBatcher())
+        self.protocol = InvokeProtocol(
+            config,
+            self.state,
+            {},
+            limits=ListenerLimits(),
+            write_batcher=WriteBatcher(),
+            spare_parsers=make_spare_parsers() if spare_parsers is None else spare_parsers,
+        )
         self.transport = Transport()
         self.protocol.connection_made(self.transport)
 

@@ -14,23 +14,18 @@ PROGRESS_BYTES = 65_536
 
 
 class ProgressProtocol(RejectionProtocol):
-    """Adds the counts of bytes by which a client is found to have stalled.
+    """Finds a client that has stalled.
 
     stalled_at, stalled_step: since when it makes no step, and which one is next; kept for the sweep
     """
 
     __slots__ = (
-        "_body_bytes",
-        "_bytes_since_progress",
         "stalled_at",
         "stalled_step",
     )
 
     def __init__(self, setup: ConnectionSetup) -> None:
         super().__init__(setup)
-        # Bytes since the head or the body last got on; a head, or trailers, of any size would only make this grow.
-        self._bytes_since_progress = 0
-        self._body_bytes = 0
         self.stalled_at: float | None = None
         self.stalled_step: Hashable = None
 
@@ -46,15 +41,18 @@ class ProgressProtocol(RejectionProtocol):
         if self.flow.write_paused:
             return ("take", id(cycle), count_unacknowledged(self.transport))
         if cycle.more_body and not self.flow.read_paused:
-            return ("body", id(cycle), self._body_bytes // PROGRESS_BYTES)
+            body_bytes = self._parser.body_bytes if self._parser is not None else 0
+            return ("body", id(cycle), body_bytes // PROGRESS_BYTES)
         return None
 
     def cut(self, seconds: float) -> None:
         """Closes a connection whose client has stalled for `seconds`, with a refusal if the client can still
         read one."""
+        parser = self._parser
+        has_begun = parser is not None and parser.bytes_since_progress > 0
         if self.transport.is_closing() or self.flow.write_paused:
             self.transport.abort()
-        elif not self._bytes_since_progress and (self._cycle is None or self._cycle.response_complete):
+        elif not has_begun and (self._cycle is None or self._cycle.response_complete):
             self.close()  # no request has begun: an answer would be taken for that to the next one
         else:
             self.reject(Refusal.READ_TIMEOUT, seconds=seconds)

@@ -33,6 +33,7 @@ from .limits import ListenerLimits
 from .pipeline import PIPELINED
 from .progress import ProgressProtocol
 from .rejection import refuse
+from .request_parser import RequestParser, SpareParsers
 
 # One read can bring ten thousand small requests: above this number of waiting ones they are refused.
 _FLOOD = 64
@@ -43,15 +44,12 @@ class InvokeProtocol(ProgressProtocol):
 
     limits: the bounds of this connection
     write_batcher: takes the small responses
+    spare_parsers: the parsers that the connections of a listener use in turn
     refuse: renders what the listener itself refuses
     extra_headers: adds headers to those refusals
     """
 
-    __slots__ = (
-        "_begun",
-        "_ended",
-        "_without_upgrade",
-    )
+    __slots__ = ("_spare_parsers",)
 
     def __init__(
         self,
@@ -62,87 +60,86 @@ class InvokeProtocol(ProgressProtocol):
         *,
         limits: ListenerLimits,
         write_batcher: WriteBatcher,
+        spare_parsers: SpareParsers,
         refuse: Refuse = refuse,
         extra_headers: ExtraHeaders | None = None,
     ) -> None:
         loop = _loop or asyncio.get_event_loop()
         super().__init__(ConnectionSetup(config, server_state, loop, limits, write_batcher, refuse, extra_headers))
-        # How many messages the parser has met.
-        self._begun = 0
-        self._ended = 0
-        # The head of a request that wished for an upgrade, without that wish, until it is parsed once more.
-        self._without_upgrade: bytes | None = None
+        self._spare_parsers = spare_parsers
 
     def data_received(self, data: bytes) -> None:
         self._idle_since = None
-        self._bytes_since_progress += len(data)
-        ended = self._ended
-        is_between_messages = self._begun == ended
+        parser = self._parser
+        is_between_messages = parser is None
+        if parser is None:
+            spare = self._spare_parsers
+            parser = self._parser = spare.pop() if spare else RequestParser()
+            parser.reader = self
+            parser.bytes_since_progress = len(data)
+        else:
+            parser.bytes_since_progress += len(data)
         is_repeated = self._repeats_line = is_between_messages and data.startswith(self._first_line)
         try:
             try:
-                self.parser.feed_data(data)
+                parser.http.feed_data(data)
             except httptools.HttpParserUpgrade as upgrade:
-                self._parse_resumed(data, upgrade)
+                self._parse_resumed(parser, data, upgrade)
         except httptools.HttpParserError as error:
-            self._reject_unparsed(error)
+            self._reject_unparsed(parser, error)
         else:
-            if is_between_messages and self._begun == self._ended == ended + 1:
-                cycle = self._cycle
-                # What follows the last request of a connection is dropped by the parser, and must not be passed on.
+            cycle = parser.cycle
+            # What follows the last request of a connection is dropped by the parser, and must not be passed on.
+            if cycle is not None and parser.begun == parser.ended and cycle.keep_alive:
                 if (
-                    cycle is not None
-                    and cycle.keep_alive
+                    parser.ended == 1
+                    and is_between_messages
                     and self._is_as_sent
                     and (is_repeated or self._begins_canonically(data))
                     # Some do not take a tab for a space. And nothing but the body may follow the head.
-                    and data.find(b"\t", 0, len(data) - self._body_bytes) < 0
-                    and (data[-1] not in b"\r\n" or data.find(b"\r\n\r\n") + 4 + self._body_bytes == len(data))
+                    and data.find(b"\t", 0, len(data) - parser.body_bytes) < 0
+                    and (data[-1] not in b"\r\n" or data.find(b"\r\n\r\n") + 4 + parser.body_bytes == len(data))
                 ):
                     cycle.scope[MESSAGE] = data
-            if self._bytes_since_progress > self._limits.max_header_bytes:
+                self._parser = None
+                parser.reset()
+                self._spare_parsers.append(parser)
+            elif parser.bytes_since_progress > self._limits.max_header_bytes:
                 self.reject(Refusal.HEAD_TOO_LARGE, limit=f"{self._limits.max_header_bytes} bytes")
         if self._running is not self._served and not self._is_serving:
             self._is_serving = True
             self.write_batcher.defer(self._serve)
 
-    def _parse_resumed(self, data: bytes, upgrade: httptools.HttpParserUpgrade) -> None:
+    def _parse_resumed(self, parser: RequestParser, data: bytes, upgrade: httptools.HttpParserUpgrade) -> None:
         """Parses a request with a wish to upgrade once more, and what follows. Raises `httptools.HttpParserError`."""
         while True:
             (parsed,) = upgrade.args
-            assert self._without_upgrade is not None  # the parser stops nowhere else
-            data = self._without_upgrade + data[parsed:]
-            self._without_upgrade = None
-            self.parser = self._make_parser()
+            assert parser.without_upgrade is not None  # the parser stops nowhere else
+            data = parser.without_upgrade + data[parsed:]
+            parser.without_upgrade = None
+            parser.renew()
             try:
-                self.parser.feed_data(data)
+                parser.http.feed_data(data)
                 return
             except httptools.HttpParserUpgrade as another:
                 upgrade = another
 
-    # httptools
+    # RequestReader
 
-    def on_message_begin(self) -> None:
-        self._begun += 1
-
-    def on_headers_complete(self) -> None:
-        self._check_head()
-        if self.parser.should_upgrade():  # the parser stops behind this head
-            method = self.parser.get_method()
+    def begin_request(self, parser: RequestParser) -> None:
+        self._check_head(parser)
+        http = parser.http
+        if http.should_upgrade():  # the parser stops behind this head
+            method = http.get_method()
             if method == b"CONNECT":
                 raise Unacceptable(Refusal.NOT_IMPLEMENTED, text="CONNECT")
-            self._without_upgrade = without_upgrade(method, self._url, self.parser.get_http_version(), self._headers)
-            self._headers = []
-            self._url = b""
+            parser.without_upgrade = without_upgrade(method, parser.url, http.get_http_version(), parser.headers)
             return
-        self._bytes_since_progress = 0
-        self._body_bytes = 0
-        scope = self._make_scope()
-        keep_alive = scope["http_version"] == "1.1" and self.parser.should_keep_alive()
-        cycle = self._cycle = Cycle(self, scope, keep_alive=keep_alive)
-        # Trailers must not join the headers that have been acted upon.
-        self._headers = []
-        self._url = b""
+        parser.bytes_since_progress = 0
+        parser.body_bytes = 0
+        scope = self._make_scope(parser)
+        keep_alive = scope["http_version"] == "1.1" and http.should_keep_alive()
+        cycle = self._cycle = parser.cycle = Cycle(self, scope, keep_alive=keep_alive)
         running = self._running
         if running is None or running.response_complete:
             self._running = cycle
@@ -152,34 +149,16 @@ class InvokeProtocol(ProgressProtocol):
             if len(self._waiting) > PIPELINED:
                 self.flow.pause_reading()
 
-    def _check_head(self) -> None:
+    def _check_head(self, parser: RequestParser) -> None:
         limits = self._limits
-        if len(self._waiting) >= _FLOOD:
+        if self._waiting and len(self._waiting) >= _FLOOD:
             raise malformed(f"{_FLOOD} others wait for their responses")
-        if len(self._headers) > limits.max_headers:
+        if len(parser.headers) > limits.max_headers:
             raise Unacceptable(Refusal.HEAD_TOO_LARGE, limit=f"{limits.max_headers} headers")
-        if self._bytes_since_progress > limits.max_header_bytes:  # rarely: most heads arrive in one small piece
-            size = len(self._url) + sum(len(name) + len(value) + 4 for name, value in self._headers)
+        if parser.bytes_since_progress > limits.max_header_bytes:  # rarely: most heads arrive in one small piece
+            size = len(parser.url) + sum(len(name) + len(value) + 4 for name, value in parser.headers)
             if size > limits.max_header_bytes:
                 raise Unacceptable(Refusal.HEAD_TOO_LARGE, limit=f"{limits.max_header_bytes} bytes")
-
-    def on_body(self, body: bytes) -> None:
-        self._bytes_since_progress = 0
-        self._body_bytes += len(body)
-        cycle = self._cycle
-        if cycle is not None and not cycle.response_complete:
-            cycle.add_body(body)
-
-    def on_message_complete(self) -> None:
-        self._ended += 1
-        if self._without_upgrade is not None:
-            return
-        self._bytes_since_progress = 0
-        if self._headers:  # trailers; what comes now is the next request
-            self._headers = []
-        cycle = self._cycle
-        if cycle is not None and not cycle.response_complete:
-            cycle.end_body()
 
     # Large bodies.
 
@@ -189,26 +168,29 @@ class InvokeProtocol(ProgressProtocol):
         Not done where the parser knows more than the length: of a chunked body, and of a last request, behind which it
         drops what comes.
         """
+        parser = self._parser
         by_name = cycle.scope[HEADERS]
         length = by_name.get(b"content-length")
         if cycle is not self._cycle or not cycle.keep_alive or length is None or b"transfer-encoding" in by_name:
             return
-        if len(view) != int(length) - self._body_bytes:
+        if parser is None or len(view) != int(length) - parser.body_bytes:
             return
         self._read_with(BodyReader(self, view))
 
     def record_read(self, size: int) -> None:
-        self._body_bytes += size
-        self._bytes_since_progress = 0
+        parser = self._parser
+        assert parser is not None  # it has read the head
+        parser.body_bytes += size
+        parser.bytes_since_progress = 0
 
     def end_read(self, view: memoryview) -> None:
-        """Goes on with the next request: the body is whole."""
-        self.parser = self._make_parser()
+        """Goes on with the next request: the body is whole. The parser has missed its end, and is of no more use."""
+        self._parser = None
         self._read_with(self)
         cycle = self._cycle
         if cycle is not None and not cycle.response_complete:
             cycle.add_filled(view)
-        self.on_message_complete()
+            cycle.end_body()
 
     def _read_with(self, protocol: asyncio.BaseProtocol) -> None:
         """Hands what comes to `protocol`. The transport chooses its way to read when it starts to."""

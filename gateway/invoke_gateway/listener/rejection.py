@@ -10,6 +10,7 @@ from .connection_setup import ConnectionSetup
 from .cycle import STATUS_LINES
 from .head import Unacceptable
 from .overflow import Overflow
+from .request_parser import RequestParser
 from .scope import ScopeProtocol
 
 # Connections above the ceiling that get a refusal at one time; further ones are only cut.
@@ -47,12 +48,12 @@ class RejectionProtocol(ScopeProtocol):
             if excess > _ANSWERED_EXCESS:
                 self.transport.abort()
 
-    def _reject_unparsed(self, error: Exception) -> None:
+    def _reject_unparsed(self, parser: RequestParser, error: Exception) -> None:
         cause = error.__context__
         if isinstance(cause, Unacceptable):
-            self._answers_head = self.parser.get_method() == b"HEAD"
+            self._answers_head = parser.http.get_method() == b"HEAD"
             self.reject(cause.refusal, **cause.values)
-        elif self.parser.get_method() == b"PRI":
+        elif parser.http.get_method() == b"PRI":
             self.reject(Refusal.UNKNOWN_VERSION, text="HTTP/2.0")
         else:
             self.reject(Refusal.MALFORMED, text=str(error) or type(error).__name__)
@@ -74,6 +75,8 @@ class RejectionProtocol(ScopeProtocol):
         else:
             running.keep_alive = False
             self._cycle = running
+            if self._parser is not None:
+                self._parser.cycle = running
             self._waiting.clear()
             self.flow.resume_reading()  # to drop it: closing over unread bytes would reset that response away
 
@@ -89,6 +92,7 @@ class RejectionProtocol(ScopeProtocol):
     def _find_extra_headers(self) -> list[tuple[bytes, bytes]]:
         """Returns the further headers, by the request whose body is awaited, else by the head as far as it has come."""
         assert self._extra_headers is not None
-        cycle = self._cycle
-        headers = cycle.scope["headers"] if cycle is not None and cycle.more_body else self._headers
-        return self._extra_headers(dict(headers))
+        cycle, parser = self._cycle, self._parser
+        if cycle is not None and cycle.more_body:
+            return self._extra_headers(dict(cycle.scope["headers"]))
+        return self._extra_headers(dict(parser.headers) if parser is not None else {})

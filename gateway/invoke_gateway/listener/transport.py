@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from functools import lru_cache
 from typing import Any, cast
 
-from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
+from uvicorn.protocols.utils import is_ssl
 
 from .connection_setup import ConnectionSetup
 from .flow_control import FlowControl
@@ -63,8 +64,8 @@ class TransportProtocol(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
         self.flow = FlowControl(self.transport, self.loop)
         self._connections.add(self)
-        self._server = get_local_addr(self.transport)
-        self._client = get_remote_addr(self.transport)
+        self._server = _read_server(transport.get_extra_info("sockname"))
+        self._client = _read_client(transport.get_extra_info("peername"))
         self._scheme = "https" if is_ssl(self.transport) else "http"
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -105,3 +106,25 @@ class TransportProtocol(asyncio.Protocol):
         if connection is not None:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.transport.abort()
+
+
+# Addresses as a scope has them. uvicorn would have the transport make an object of its socket, which keeps them again.
+
+
+@lru_cache(64)
+def _read_server(address: Any) -> tuple[str, int | None] | None:
+    """Returns the address of a listening socket: one object for all its connections."""
+    if isinstance(address, tuple):
+        return address[0], address[1]
+    return (address, None) if isinstance(address, str) else None
+
+
+def _read_client(address: Any) -> tuple[str, int] | None:
+    """Returns the address of a client; None for a Unix socket's."""
+    return (_share_host(address[0]), address[1]) if isinstance(address, tuple) else None
+
+
+@lru_cache(1024)
+def _share_host(host: str) -> str:
+    """Returns one object for all connections of a host."""
+    return host

@@ -20,7 +20,7 @@ from ..admin.json_documents import refuse
 from ..app.gateway import Gateway
 from ..asgi import App
 from ..background import BackgroundTasks
-from ..listener import InvokeProtocol, ListenerLimits, enforce_timeouts
+from ..listener import InvokeProtocol, ListenerLimits, enforce_timeouts, make_spare_parsers
 from ..settings import Settings
 from ..signals import IGNORED
 from ..telemetry.file_descriptors import keep_watching_files
@@ -98,7 +98,13 @@ async def serve_admin(
 
     access: decides which requests reach the application
     """
-    http = partial(InvokeProtocol, limits=_bounds(settings), write_batcher=WriteBatcher(), refuse=refuse)
+    http = partial(
+        InvokeProtocol,
+        limits=_bounds(settings),
+        write_batcher=WriteBatcher(),
+        spare_parsers=make_spare_parsers(),
+        refuse=refuse,
+    )
     config = configure(
         LoopbackNames(TokenCheck(app, access), settings.admin.host),
         http=http,
@@ -131,6 +137,7 @@ def _configure_invoke(gateway: Gateway, settings: Settings) -> uvicorn.Config:
             InvokeProtocol,
             limits=_bounds(settings),
             write_batcher=gateway.write_batcher,
+            spare_parsers=make_spare_parsers(),
             extra_headers=gateway.cors.for_response if gateway.cors is not None else None,
         ),
         keep_alive_seconds=settings.keep_alive_seconds,

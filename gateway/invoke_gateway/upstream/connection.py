@@ -29,6 +29,7 @@ class ConnectionOwner(Protocol):
     buffers: Buffers
     write_batcher: WriteBatcher
     spare_parsers: deque[ResponseParser]
+    keep_alive_seconds: float
 
     def put_back(self, connection: BackendConnection) -> None:
         """Keeps `connection` for the next call: it has finished one and can take another."""
@@ -41,7 +42,7 @@ class BackendConnection(asyncio.Protocol):
     """Sends requests, has responses parsed, pauses, and ends calls.
 
     call: the call that runs; None: the connection is idle or closed
-    keep_alive_seconds: the time for which the backend has announced that it keeps the connection open; None: it has not
+    trusted_seconds: the time for which the connection is used again when idle
     """
 
     __slots__ = (
@@ -54,8 +55,8 @@ class BackendConnection(asyncio.Protocol):
         "call",
         "idle_since",
         "is_closed",
-        "keep_alive_seconds",
         "transport",
+        "trusted_seconds",
     )
 
     def __init__(self, pool: ConnectionOwner) -> None:
@@ -63,7 +64,7 @@ class BackendConnection(asyncio.Protocol):
         self.transport: asyncio.Transport
         self.call: UpstreamCall | None = None
         self._response: ResponseParser | None = None
-        self.keep_alive_seconds: float | None = None
+        self.trusted_seconds = pool.keep_alive_seconds
         self.is_closed = False
         self.idle_since = 0.0
         self._drained: asyncio.Future[None] | None = None
@@ -237,8 +238,11 @@ class BackendConnection(asyncio.Protocol):
             self._waits_for_room = False
             self.resume_if_drained()
         if is_reusable:
-            if response.keep_alive_seconds is not None:
-                self.keep_alive_seconds, response.keep_alive_seconds = response.keep_alive_seconds, None
+            announced = response.keep_alive_seconds
+            if announced is not None:
+                # A backend that closes after so many seconds starts counting before its last byte has reached us.
+                self.trusted_seconds = min(self._pool.keep_alive_seconds, announced * 0.8)
+                response.keep_alive_seconds = None
             response.reset()
             self._pool.spare_parsers.append(response)
             self._pool.put_back(self)

@@ -59,7 +59,7 @@ class Pool:
         self._dialer = Dialer(host, port, resolve=resolve)
         self._timeout = timeout_seconds
         self._connect_timeout = connect_timeout_seconds
-        self._keep_alive = keep_alive_seconds
+        self.keep_alive_seconds = keep_alive_seconds
         self._idle: dict[BackendConnection, None] = {}  # the newest last
         # In order of their start; all have the same time to live, so the first is the first to expire and one
         # timer serves them all.
@@ -92,10 +92,10 @@ class Pool:
         """Returns an idle connection that the backend has hardly closed by now, or None."""
         while self._idle:
             connection, _ = self._idle.popitem()
-            if connection.is_closed or connection.transport.is_closing():
+            if connection.transport.is_closing():
                 continue
             now = self.loop.time()
-            if now - connection.idle_since >= self._trusted_seconds(connection):
+            if now - connection.idle_since >= connection.trusted_seconds:
                 connection.close()
                 continue
             self._busy[connection] = now
@@ -139,7 +139,7 @@ class Pool:
         connection.idle_since = self.loop.time()
         self._idle[connection] = None
         if self._idle_timer is None:
-            self._idle_timer = self.loop.call_later(self._keep_alive, self._close_stale)
+            self._idle_timer = self.loop.call_later(self.keep_alive_seconds, self._close_stale)
 
     def forget(self, connection: BackendConnection) -> None:
         """Drops `connection`, which is closed or about to be."""
@@ -177,20 +177,15 @@ class Pool:
                 return
             connection.abort(BackendTimeout())
 
-    def _trusted_seconds(self, connection: BackendConnection) -> float:
-        announced = connection.keep_alive_seconds
-        # A backend that closes after N seconds starts counting before its last byte has reached us.
-        return self._keep_alive if announced is None else min(self._keep_alive, announced * 0.8)
-
     def _close_stale(self) -> None:
         self._idle_timer = None
         now = self.loop.time()
         for connection in list(self._idle):
-            if now - connection.idle_since >= self._trusted_seconds(connection):
+            if now - connection.idle_since >= connection.trusted_seconds:
                 del self._idle[connection]
                 connection.close()
         if self._idle:
-            self._idle_timer = self.loop.call_later(self._keep_alive / 2, self._close_stale)
+            self._idle_timer = self.loop.call_later(self.keep_alive_seconds / 2, self._close_stale)
 
     def __repr__(self) -> str:
         return f"<Pool {self.host}:{self.port} busy={self.busy} idle={self.idle}>"

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from ..asgi import AWAITED, EXCHANGE, HEADERS, MESSAGE, Message, Receive, Scope, Send
-from ..backend_errors import BackendReset, ResponseTooLarge
+from ..asgi import AWAITED, EXCHANGE, HEADERS, MESSAGE, Receive, Scope, Send
+from ..backend_errors import BackendError, BackendReset, ResponseTooLarge
 from ..buffers import Buffers
 from ..exchange import Exchange
 from ..policy.events.function_errors import FunctionErrors
@@ -22,7 +22,7 @@ from .headers import Headers, is_end_to_end, rename, request_head
 from .lineage_header import LineageHeader
 from .pool import Pool
 from .slot_release import find_release
-from .upload import return_beside
+from .upload import frame, return_beside
 
 _NO_LIMIT = 1 << 62
 _LARGE_BODY = 65_536
@@ -92,7 +92,25 @@ class Forward:
                 self._release_request_buffer(exchange)
             scope[AWAITED] = call
             connection = None
+        elif connection is None and len(exchange.body) <= _LARGE_BODY:
+            exchange.is_dispatched = True  # as far as the slot goes: the end of the call releases it
+            size, exchange.buffered = exchange.buffered, 0
+            self._pool.run_for(call, self._connect_and_dispatch(call, exchange, scope, size))
+            scope[AWAITED] = call
         return self._respond(call, connection, exchange, scope, send)
+
+    async def _connect_and_dispatch(self, call: UpstreamCall, exchange: Exchange, scope: Scope, buffered: int) -> None:
+        """Sends the request on a new connection. It is not sent if the request has been cancelled meanwhile."""
+        try:
+            connection = await self._pool.connect()
+            if call.is_abandoned:
+                self._pool.put_back(connection)
+            else:
+                self._dispatch(call, connection, exchange, scope)
+        except BackendError as error:
+            call.end(error)
+        finally:
+            self._release_buffer(buffered)
 
     async def _respond(
         self, call: UpstreamCall, busy: BackendConnection | None, exchange: Exchange, scope: Scope, send: Send
@@ -192,7 +210,7 @@ class Forward:
                 if message["type"] != "http.request":
                     exchange.client_is_gone = True
                     return
-                await connection.write(_chunk(message, is_chunked))
+                await connection.write(frame(message, is_chunked))
                 exchange.body_is_read = not message.get("more_body", False)
             connection.end_body()
         finally:
@@ -280,11 +298,3 @@ class Forward:
         size, exchange.buffered = exchange.buffered, 0
         if size:
             self._buffers.release(size)
-
-
-def _chunk(message: Message, is_chunked: bool) -> bytes:
-    body: bytes = message.get("body", b"")
-    if not is_chunked:
-        return body
-    framed = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
-    return framed if message.get("more_body", False) else framed + b"0\r\n\r\n"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 
 from ..backend_errors import (
     BackendConnectTimeout,
@@ -19,6 +20,7 @@ from ..backend_errors import (
 from ..buffers import Buffers
 from ..dialing import Dialer, Resolve
 from ..write_batcher import WriteBatcher
+from .call import UpstreamCall
 from .connection import BackendConnection
 from .idle_timeouts import IdleTimeouts
 from .response_parser import ResponseParser
@@ -69,6 +71,7 @@ class Pool:
         self._idle_timer: asyncio.TimerHandle | None = None
         # Kept from the first connect on: asking for the running loop costs a system call before Python 3.12.
         self.loop: asyncio.AbstractEventLoop
+        self._connecting: set[asyncio.Task[None]] = set()
         self._opened_at = -1.0  # when the last connection was opened, and when the last one was not (the loop's time)
         self.failed_at = -1.0
         self.on_failure: Callable[[], None] = _do_nothing
@@ -103,6 +106,19 @@ class Pool:
                 self._start_timers()
             return connection
         return None
+
+    def run_for(self, call: UpstreamCall, connecting: Coroutine[None, None, None]) -> None:
+        """Runs `connecting`, which connects and then begins `call`, in a task that ends with that. So a call in flight
+        has no task. A call that has not begun then has ended."""
+        call.loop = asyncio.get_running_loop()
+        task = call.loop.create_task(connecting, name=f"connect to {self.host}")
+        self._connecting.add(task)
+        task.add_done_callback(partial(self._end_unless_begun, call))
+
+    def _end_unless_begun(self, call: UpstreamCall, task: asyncio.Task[None]) -> None:
+        self._connecting.discard(task)
+        if call.connection is None:
+            call.end(BackendReset())
 
     async def connect(self) -> BackendConnection:
         """Opens a connection. Raises `BackendUnreachable`, `BackendUntrusted` or `BackendConnectTimeout`."""
@@ -158,6 +174,8 @@ class Pool:
             if timer is not None:
                 timer.cancel()
         self._idle_timeouts.stop()
+        for task in self._connecting:
+            task.cancel()
         for connection in [*self._busy, *self._idle]:
             connection.abort(BackendReset())
         with suppress(asyncio.CancelledError):

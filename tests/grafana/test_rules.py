@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from typing import Any
@@ -19,7 +20,10 @@ SEVERITIES = {"critical", "warning"}
 
 def check(tool: Tool, *arguments: str) -> str:
     """What the tool prints, run in grafana/; skips the test where there is no such tool."""
-    done = subprocess.run([tool.require(), *arguments], cwd=GRAFANA, capture_output=True, text=True, timeout=300)
+    environment = {**os.environ, "GOGC": "800"}  # Go's collector takes a fifth of the time, and memory is there
+    done = subprocess.run(
+        [tool.require(), *arguments], cwd=GRAFANA, env=environment, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -15,7 +15,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,10 @@ import pytest
 import yaml
 
 from invoke_gateway.server.run import CannotListen, serve_in_process
+from tests.support import forking
 from tests.support.gateways import make_settings
 from tests.support.processes import bare_environment, free_port, wait_until
+from tests.support.served import EXECUTED
 from tests.support.sockets import (
     LOOPBACK,
     PATIENCE,
@@ -44,16 +46,17 @@ UNRESERVED = "ConcurrentInvocationLimitExceeded"
 
 
 class Process:
-    """`python -m gateway serve` on free ports. `settings` are its file, which a test may write again."""
+    """`python -m invoke_gateway serve` on free ports. `settings` are its file, which a test may write again.
+    `prefix`: as that of `Served`."""
 
-    def __init__(self, folder: Path, *flags: str, **settings: Any) -> None:
+    def __init__(self, folder: Path, *flags: str, prefix: Sequence[str] = (), **settings: Any) -> None:
         self.file = folder / "gateway.yaml"
         self._log = folder / "log"
         self._values = {"listen": f"{LOOPBACK}:0", "admin": f"{LOOPBACK}:0", **settings}
         self.write()
-        command = [sys.executable, "-m", "invoke_gateway", "serve", "--config", str(self.file), *flags]
+        command = [*prefix, sys.executable, "-m", "invoke_gateway", "serve", "--config", str(self.file), *flags]
         with self._log.open("wb") as output:
-            self._process = subprocess.Popen(
+            self._process = forking.Popen(
                 command, cwd=folder, env=bare_environment(folder), stdin=subprocess.DEVNULL, stderr=output
             )
 
@@ -129,8 +132,8 @@ def live_document(port: int) -> dict[str, Any]:
 def start(tmp_path: Path) -> Iterator[Callable[..., Process]]:
     started: list[Process] = []
 
-    def make(*flags: str, **settings: Any) -> Process:
-        started.append(Process(tmp_path, *flags, **settings))
+    def make(*flags: str, prefix: Sequence[str] = (), **settings: Any) -> Process:
+        started.append(Process(tmp_path, *flags, prefix=prefix, **settings))
         return started[-1]
 
     yield make
@@ -145,7 +148,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Process]]:
 def test_a_taken_port_is_one_clear_message_and_exit_status_2(start: Callable[..., Process], key: str) -> None:
     with socket.create_server((LOOPBACK, 0)) as taken:
         address = f"{LOOPBACK}:{taken.getsockname()[1]}"
-        process = start(**{key: address})
+        process = start(prefix=EXECUTED, **{key: address})
         assert process.wait() == 2
     start, line = process.log.splitlines()
     assert re.search(r" INFO Invoke Gateway \S+ starts \(process \d+\), settings file /.*gateway\.yaml$", start)
@@ -224,7 +227,7 @@ def test_a_signal_lets_what_was_admitted_finish(
     start: Callable[..., Process], behind: Backend, number: signal.Signals
 ) -> None:
     """New connections are refused at once, an idle one is closed, /readyz says that it drains; the end is a 0."""
-    process = start("--backend", behind.backend.url).until_up()
+    process = start("--backend", behind.backend.url, prefix=EXECUTED).until_up()
     with Wire(process.port) as running_call, Wire(process.port) as idle:
         idle.send(invoke()).answer()
         running_call.send(invoke("hold", b'"admitted"'))

@@ -7,9 +7,9 @@ would not have, and environments in which the interpreter itself would start in 
 
 A forked program has had its imports before it began, and the programs of one server have one hash seed. So a test uses
 `subprocess` where the start is the point: the time, the order and the failures of imports (tests/test_entry.py), the
-first instructions (tests/test_signals.py), the command line that the system shows, the memory, a process as users start
-it (tests/server/test_process.py), and what an installation or a page says. A forked supervisor forks its workers
-(forked_workers.py); one that runs in a test or was executed executes them.
+first instructions (tests/test_signals.py), the command line that the system shows, the memory, two starts and ends as
+users see them (tests/server/test_process.py), and what an installation or a page says. A forked supervisor forks its
+workers (forked_workers.py); one that runs in a test or was executed executes them.
 """
 
 from __future__ import annotations

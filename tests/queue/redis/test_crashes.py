@@ -17,20 +17,23 @@ import pytest
 
 from invoke_gateway.queue.base import StoreError
 from invoke_gateway.queue.redis.store import StreamStore
+from tests.support import forking
 from tests.support.event_places import LANE, StreamPlace, hear_nothing, make_event
+from tests.support.processes import bare_environment
 from tests.support.stores import KINDS, running_store
 
 LEASE = 1.0  # seconds
 EVENTS = 1500
 BATCH = 16  # events that a gateway claims together
-CHILD = str(Path(__file__).with_name("working_gateway.py"))
+CHILD = [sys.executable, "-m", "tests.queue.redis.working_gateway"]
 
 
 class Gateway:
     def __init__(self, place: StreamPlace, path: Path) -> None:
         arguments = [place.server.url, place.base.strip("{}"), str(LEASE), LANE, str(path)]
-        self.process = subprocess.Popen(
-            [sys.executable, CHILD, *arguments], stdout=subprocess.PIPE, cwd=Path(__file__).parents[3]
+        environment = bare_environment(path.parent)
+        self.process = forking.Popen(
+            [*CHILD, *arguments], stdout=subprocess.PIPE, env=environment, cwd=Path(__file__).parents[3]
         )
         assert self.process.stdout is not None
         assert self.process.stdout.readline() == b"ready\n"

@@ -1,7 +1,9 @@
 """A process with a store of its own, which says on its output what the store has answered.
 
-python crash_child.py put FILE FIRST      puts and ends events, numbered from FIRST on, until it is killed
-python crash_child.py fill FILE BYTES     puts events until the file is so big, or, with 0, its file system full
+`python -m tests.queue.sqlite.crash_child ACTION FILE NUMBER`:
+
+put FILE FIRST      puts and ends events, numbered from FIRST on, until it is killed
+fill FILE BYTES     puts events until the file is so big, or, with 0, its file system full
 """
 
 from __future__ import annotations

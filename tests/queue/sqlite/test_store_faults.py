@@ -20,11 +20,12 @@ from invoke_gateway.queue.sqlite import journal as sqlite_journal
 from invoke_gateway.queue.sqlite import owned_file as sqlite_file
 from invoke_gateway.queue.sqlite.owned_file import PAGE_BYTES
 from invoke_gateway.queue.sqlite.store import SqliteStore
+from tests.support import forking
 from tests.support.lateness import judge
+from tests.support.processes import bare_environment
 
 ROOT = Path(__file__).parents[3]
-CHILD = [sys.executable, str(Path(__file__).with_name("crash_child.py"))]
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+CHILD = [sys.executable, "-m", "tests.queue.sqlite.crash_child"]
 PLENTY = 1 << 40
 
 
@@ -98,7 +99,7 @@ def check_filling(output: str, kinds: set[str]) -> None:
 
 def test_a_file_that_may_not_grow_refuses_events_and_loses_none(path: Path) -> None:
     """By RLIMIT_FSIZE, which needs no rights: to SQLite it is an error of input and output."""
-    run = subprocess.run([*CHILD, "fill", path, "3000000"], env=ENVIRONMENT, capture_output=True, text=True, timeout=60)
+    run = subprocess.run([*CHILD, "fill", path, "3000000"], cwd=ROOT, capture_output=True, text=True, timeout=60)
     check_filling(run.stdout, {"failed", "full"})
 
 
@@ -119,7 +120,7 @@ def test_a_full_disk_refuses_events_and_loses_none(path: Path) -> None:
     else:
         pytest.skip(f"no tmpfs can be mounted here: {why}")
     command = [*unshare, "sh", "-c", inside]
-    run = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=60)
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     check_filling(run.stdout, {"full"})
 
 
@@ -301,7 +302,7 @@ async def test_in_a_file_damaged_while_it_is_open_what_is_on_sound_pages_still_e
 
 def child_that_puts(path: Path, first: int) -> subprocess.Popen[str]:
     command = [*CHILD, "put", str(path), str(first)]
-    return subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
+    return forking.Popen(command, env=bare_environment(path.parent), cwd=ROOT, stdout=subprocess.PIPE, text=True)
 
 
 @pytest.mark.parametrize("seed", range(4))

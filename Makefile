@@ -51,9 +51,9 @@ run: $(VENV)/runtime.stamp ## start the gateway on its embedded demo backend; AR
 	$(BIN)/invoke-gateway serve --backend demo $(ARGS)
 
 test: live ## run the tests
-	@# Four more than there are cores: many tests wait, for processes and for time to pass. These read compiled modules,
+	@# Six more than there are cores: many tests wait, for processes and for time to pass. These read compiled modules,
 	@# whatever is set.
-	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest --numprocesses $$($(BIN)/python -c 'import os; print((os.cpu_count() or 1) + 4)') --dist loadfile
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest --numprocesses $$($(BIN)/python -c 'import os; print((os.cpu_count() or 1) + 6)') --dist loadfile
 
 test-system: ## serve one call, and run the policy tests, on the system's own Python (Debian 12: 3.11.2)
 	tests/live/system_python.sh $(ARGS)

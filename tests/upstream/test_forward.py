@@ -19,6 +19,7 @@ from invoke_gateway.invocation import Function, Invocation, InvocationType, Oper
 from invoke_gateway.upstream.call import UpstreamCall
 from invoke_gateway.upstream.forward import Forward, ResponseQuotas
 from invoke_gateway.upstream.pool import Pool
+from tests.support.gateways import eventually
 from tests.support.processes import free_port
 
 BODY = b'{"a": 1}'
@@ -158,8 +159,9 @@ async def test_a_call_that_is_cancelled_before_it_is_connected_is_not_sent(scene
     rest.send(None)  # as a task would
     with pytest.raises(asyncio.CancelledError):
         rest.throw(asyncio.CancelledError())
+    assert (scene.slot.releases, call.has_ended) == (1, True), "no backend works"
     scene.is_resolved.set()
-    await end_of(call)
+    await eventually(lambda: scene.pool.idle == 1, "the connection is kept")
     assert (scene.pool.busy, scene.pool.idle) == (0, 1), "the next call takes the connection"
     assert (scene.slot.releases, scene.buffers.in_use) == (1, 0)
     assert not backend.requests

@@ -120,7 +120,10 @@ class PipelineProtocol(TransportProtocol):
     def _await(self, awaited: AwaitedEnd) -> None:
         self._awaited = awaited
         self._pending.add(self)
-        awaited.resume_at_end(partial(self.write_batcher.defer, self._resume))
+        awaited.resume_at_end(self._resume_later)  # a method takes a fifth of the memory of a partial function
+
+    def _resume_later(self) -> None:
+        self.write_batcher.defer(self._resume)
 
     def _resume(self) -> None:
         """Serves the rest of a request once what it waits for has ended. That is one step, without a task, if nothing

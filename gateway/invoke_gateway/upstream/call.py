@@ -173,6 +173,8 @@ class UpstreamCall(Awaited):
             self.unread = 0
         if self.connection is not None:
             self.connection.read_to_end()
+        else:
+            self.end(BackendReset())  # nothing has been sent: no backend works
         return dropped
 
     def _take_pieces(self) -> bytes:

@@ -103,7 +103,7 @@ class Forward:
         """Sends the request on a new connection. It is not sent if the request has been cancelled meanwhile."""
         try:
             connection = await self._pool.connect()
-            if call.is_abandoned:
+            if call.has_ended:
                 self._pool.put_back(connection)
             else:
                 self._dispatch(call, connection, exchange, scope)

@@ -165,6 +165,14 @@ async def test_a_request_that_waits_for_nothing_and_one_that_waits_for_its_call_
     assert connection.transport.is_open
 
 
+async def test_a_request_that_comes_alone_is_served_inside_its_read() -> None:
+    connection = Connection(Backend())
+    connection.protocol.data_received(REQUEST % b"now")
+    assert connection.bodies() == [b"/now"]
+    await turn()
+    assert connection.bodies() == [b"/now"]
+
+
 async def test_pipelined_requests_are_served_one_after_the_other() -> None:
     backend = Backend()
     connection = Connection(backend)

@@ -108,7 +108,7 @@ class InvokeProtocol(ProgressProtocol):
                 self.reject(Refusal.HEAD_TOO_LARGE, limit=f"{self._limits.max_header_bytes} bytes")
         if self._running is not self._served and not self._is_serving:
             self._is_serving = True
-            self.write_batcher.defer(self._serve)
+            self.write_batcher.run_soon(self._serve)
 
     def _parse_resumed(self, parser: RequestParser, data: bytes, upgrade: httptools.HttpParserUpgrade) -> None:
         """Parses a request with a wish to upgrade once more, and what follows. Raises `httptools.HttpParserError`."""

@@ -31,11 +31,18 @@ PATHS = (
 )
 
 _REPLACES = "replaces a constant of a module; a compiled module has taken its value when it was compiled"
+_INHERITS = "makes a Python class of a compiled one, which is not allowed"
+_CANCELLED = "test_a_request_that_is_cancelled_while_it_waits_for_a_store_keeps_no_slot"
+_DECIDED = "test_a_slot_that_a_store_decides_over_is_held_and_given_back_as_any_other"
 _ENDLESS = "test_an_upload_without_end_is_cut_when_it_has_been_read_long_enough"
 _STANDS_IN = "hands over an object that only looks like an Exchange; a compiled function takes the class itself"
 
 LEFT_OUT = {
     "tests/listener/test_overflow.py::test_a_flood_of_connections_above_the_ceiling_is_only_cut": _REPLACES,
+    f"tests/middleware/test_admission.py::{_CANCELLED}": _INHERITS,
+    f"tests/middleware/test_admission.py::{_DECIDED}": _INHERITS,
+    "tests/middleware/test_admission.py::test_a_store_without_room_refuses": _INHERITS,
+    "tests/middleware/test_admission.py::test_an_error_of_the_store_is_an_error_of_the_request": _INHERITS,
     f"tests/middleware/test_error_response.py::{_ENDLESS}": _REPLACES,
     "tests/policy/payloads/test_json_text.py::test_the_reason_does_not_depend_on_the_words_of_the_parser": _REPLACES,
     "tests/policy/test_limits.py::test_invented_names_of_functions_and_callers_do_not_fill_the_memory": _REPLACES,

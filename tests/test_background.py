@@ -262,12 +262,12 @@ async def test_an_event_whose_run_is_killed_waits_again(
         dispatcher = server.gateway.events.dispatcher
         assert dispatcher is not None
         await eventually(lambda: len(behind.forwarded()) == 1, "it runs")
-        (task,) = dispatcher._tasks.running
+        (task,) = dispatcher.tasks.running
         task.cancel()
         await eventually(lambda: len(behind.forwarded()) == 2, "it runs again")
         assert "a task of the event dispatcher failed" in caplog.text
         behind.release()
-        await eventually(lambda: not dispatcher._tasks, "it has ended")
+        await eventually(lambda: not dispatcher.tasks, "it has ended")
 
 
 # ---- the rule ---------------------------------------------------------------------------------------------------

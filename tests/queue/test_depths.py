@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from invoke_gateway.policy.events.event_rules import EventRules, EventTargets
 from invoke_gateway.policy.limits import AccountLimits, FunctionLimits, Limits
-from invoke_gateway.queue.base import LaneBacklog, StoreError
+from invoke_gateway.queue.base import ClaimedEvents, LaneBacklog, StoreError
 from invoke_gateway.queue.depths import (
     Depth,
     Depths,
@@ -138,6 +138,61 @@ async def test_an_event_that_goes_back_while_the_queue_is_looked_at_is_not_overl
         looker = make_looker(world)
         await looker.refresh(at_most_every=0)
         assert whole(looker)[("a", "f")].retrying == 1
+
+
+async def test_an_event_that_is_retried_again_and_again_beside_the_counts_is_not_overlooked() -> None:
+    async with World() as world:
+        world.held.add("f")
+        world.answers["f"] = [ERROR, ERROR]
+        await world.send("f")
+        waiting, counts = world.store.backlog, 0
+
+        async def wait_while_it_runs_and_goes_back() -> list[LaneBacklog]:
+            nonlocal counts
+            counts += 1
+            await world.clock.advance(1000)  # its next run begins
+            seen = await waiting()
+            if world.gates["f"]:
+                await world.let_go("f")
+            return seen
+
+        world.store.backlog = wait_while_it_runs_and_goes_back  # type: ignore[method-assign]  # at the worst moment
+        world.answers["f"] = [ERROR]
+        looker = make_looker(world)
+        await looker.refresh(at_most_every=0)
+        assert whole(looker) == {}, "its second run has ended it"
+        assert counts == 3, "the last one saw no task"
+
+
+async def test_an_event_that_is_being_claimed_is_not_overlooked() -> None:
+    async with World() as world:
+        world.answers["f"] = [ERROR]
+        await world.send("f")
+        claim, gate, counts = world.store.claim_due, asyncio.Event(), 0
+
+        async def claim_and_wait(*given: Any) -> ClaimedEvents:
+            claimed = await claim(*given)
+            await gate.wait()
+            return claimed
+
+        waiting = world.store.backlog
+
+        async def ask() -> list[LaneBacklog]:
+            nonlocal counts
+            counts += 1
+            if counts == 4:
+                world.held.add("f")
+                gate.set()
+                await settle()
+            return await waiting()
+
+        world.store.claim_due = claim_and_wait  # type: ignore[method-assign]  # its answer comes late
+        world.store.backlog = ask  # type: ignore[method-assign]  # to be counted
+        await world.clock.advance(1000)
+        looker = make_looker(world)
+        await looker.refresh(at_most_every=0)
+        assert (counts, whole(looker)[("a", "f")].running) == (4, 1)
+        await world.let_go("f")
 
 
 async def test_the_store_is_asked_at_most_once_in_five_seconds_and_by_one_at_a_time() -> None:

@@ -20,6 +20,8 @@ log = logging.getLogger("invoke_gateway")
 
 SCRAPE_SECONDS = 5.0  # a scrape takes counts up to this age
 _PATIENCE_SECONDS = 2.0  # the longest wait of a request; a file with ten million events takes that long
+_MOST_COUNTS = 100  # of a queue that seems empty while a task runs; an adoption is one that may run for long
+_BETWEEN_COUNTS_SECONDS = 0.005
 _AT_ONCE = 5_000  # lanes and events between two pauses; about a millisecond
 
 
@@ -199,13 +201,18 @@ class QueueMonitor:
     async def _refresh_now(self) -> None:
         """Counts the store's events, then the claimed ones.
 
-        An event that returns to the store between both counts is in neither, so a queue that seems empty is counted
-        twice.
+        A task that moves an event between the store and this process can keep it out of both counts. So a queue that
+        seems empty is counted again, until no task has run beside the counts.
         """
-        for _ in range(2):
+        tasks = self._dispatcher.tasks
+        for _ in range(_MOST_COUNTS):
+            started, running = tasks.started, len(tasks)
             await self._count_all()
-            if _has_work(self.stored) or _has_work(self.here):
+            if _has_work(self.stored) or _has_work(self.here) or self._fault is not None:
                 break
+            if not running and tasks.started == started:
+                break
+            await asyncio.sleep(_BETWEEN_COUNTS_SECONDS)
         await self._fold_all()
 
     async def _count_all(self) -> None:

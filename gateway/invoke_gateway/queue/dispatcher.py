@@ -81,8 +81,8 @@ class Dispatcher:
         self.store = store
         self.origin = origin or Origin()
         self._background = background or BackgroundTasks()
-        self._tasks = EventTasks(self._background, on_end=self._offer_task, on_lost=self._release)
-        self.spawn = self._tasks.spawn
+        self.tasks = EventTasks(self._background, on_end=self._offer_task, on_lost=self._release)
+        self.spawn = self.tasks.spawn
         self.prefetch = Prefetch(
             store,
             spawn=self.spawn,
@@ -152,17 +152,17 @@ class Dispatcher:
         """Waits at most so many seconds for the running events. The other events stay stored for the next start."""
         self.stop()
         until = monotonic() + seconds
-        while self._tasks and (left := until - monotonic()) > 0:
-            await self._tasks.wait(min(left, _CLOSING_PAUSE))
+        while self.tasks and (left := until - monotonic()) > 0:
+            await self.tasks.wait(min(left, _CLOSING_PAUSE))
             if self.store.problem is not None and not self._runs:
                 break  # all runs have ended; closing the store has a time-out of its own
         self.cancel_running()
-        await self._tasks.join()
+        await self.tasks.join()
         await self.store.close()
 
     def cancel_running(self) -> None:
         """Cancels the running events, which run again after the next start."""
-        self._tasks.cancel()
+        self.tasks.cancel()
 
     def on_slots_free(self, claims: Iterable[Claim], own: str) -> None:
         """Offers the freed slots of these limits to the lanes behind them."""
@@ -174,7 +174,7 @@ class Dispatcher:
 
     def on_call_refused(self, full: LimitReached, plan: Plan) -> None:
         """Records that a synchronous call was refused, so that events yield to calls."""
-        if isinstance(full.claim, Claim) and (self._round_robin.blocked or self._tasks):
+        if isinstance(full.claim, Claim) and (self._round_robin.blocked or self.tasks):
             self._slot_gate.yield_to_calls(full.claim.counter or plan.function_counter)
 
     def on_limits_changed(self) -> None:
@@ -248,7 +248,7 @@ class Dispatcher:
             self._end_next(lane, "ZeroReservedConcurrency", _NO_CONCURRENCY)
         elif now - event.received_at >= rules.maximum_event_age_seconds:
             self._end_next(lane, "EventAgeExceeded", _TOO_OLD)
-        elif len(self._tasks) >= _MOST_TASKS:
+        elif len(self.tasks) >= _MOST_TASKS:
             self._round_robin.block(lane, _TASKS)
         else:
             plan = without_rates(account.plan(lane.function, event.qualifier))
@@ -313,4 +313,4 @@ class Dispatcher:
         self.prefetch.give_turn(lane)
 
     def __repr__(self) -> str:
-        return f"<Dispatcher {self.prefetch!r} tasks={len(self._tasks)}>"
+        return f"<Dispatcher {self.prefetch!r} tasks={len(self.tasks)}>"

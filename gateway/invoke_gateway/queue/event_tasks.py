@@ -21,6 +21,7 @@ FAILED_PAUSE = 1.0  # before a retry of what a bug in the gateway has made fail
 class EventTasks:
     """Holds the running tasks, each with the claimed event that it is about.
 
+    started: the number of all tasks so far.
     on_end: called after each end.
     on_lost: called with the event of a task that failed or was cancelled from outside, after a pause.
     """
@@ -29,6 +30,7 @@ class EventTasks:
         self, background: BackgroundTasks, *, on_end: Callable[[], None], on_lost: Callable[[Event], None]
     ) -> None:
         self.running: dict[asyncio.Task[None], Event | None] = {}
+        self.started = 0
         self._background = background
         self._on_end = on_end
         self._on_lost = on_lost
@@ -40,6 +42,7 @@ class EventTasks:
     def spawn(self, work: Coroutine[Any, Any, None], event: Event | None = None) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self.running[task] = event
+        self.started += 1
         task.add_done_callback(self._end)
         return task
 

@@ -7,7 +7,6 @@ besides, on a busy machine in nearly all.
 
 import sys
 from collections import Counter
-from statistics import mode
 from threading import get_ident
 from types import CodeType, FrameType, TracebackType
 from typing import Any, NamedTuple
@@ -17,6 +16,7 @@ from loadtests.bench.counted.driven import SHARED, drive
 
 CALLS = 61
 WARM_UP = 10
+OFTEN = 3
 
 
 class Work(NamedTuple):
@@ -99,5 +99,9 @@ def count_work(path: str, tracer: Tracer | None = None, **driven: Any) -> Work:
     tracer = tracer or Tracer()
     drive(path, CALLS, tracer, **driven)
     works = tracer.works[WARM_UP:]
-    # By chance one exchange with a store releases a slot and takes the next: that is not the usual call.
-    return mode(works) if path == SHARED else min(works)
+    if path != SHARED:
+        return min(works)
+    # By chance one exchange with a store releases a slot and takes the next: that is not the usual call, and rare. The
+    # usual ones differ, too: the client's next request may come before or after the end of a cycle of the loop.
+    often = [work for work, times in Counter(works).items() if times >= OFTEN]
+    return min(often or works)

@@ -187,7 +187,7 @@ BREAKS = {
         [Violation.LOST],
     ),
     "no drain: an event that runs at the end runs again": Break(
-        [Edit(DISPATCHER, "while self._tasks and (left", "while False and (left")],
+        [Edit(DISPATCHER, "while self.tasks and (left", "while False and (left")],
         EVENTS,
         [Violation.AGAIN],
     ),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Coroutine
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -16,6 +15,7 @@ from invoke_gateway.buffers import Buffers
 from invoke_gateway.dialing import Found
 from invoke_gateway.exchange import Exchange
 from invoke_gateway.invocation import Function, Invocation, InvocationType, Operation
+from invoke_gateway.policy.limits import AccountLimits
 from invoke_gateway.upstream.call import UpstreamCall
 from invoke_gateway.upstream.forward import Forward, ResponseQuotas
 from invoke_gateway.upstream.pool import Pool
@@ -62,7 +62,7 @@ class Scene:
         self.slot = Slot()
         self.exchange = Exchange(0.0)
         self.exchange.invocation = Invocation(Operation.INVOKE, Function("f"), InvocationType.REQUEST_RESPONSE)
-        self.exchange.plan = cast("Any", SimpleNamespace(function_counter="function:111122223333:f"))
+        self.exchange.plan = AccountLimits("111122223333", 10).plan("f")
         self.exchange.slot = cast("Any", self.slot)
         self.exchange.body, self.exchange.buffered = BODY, len(BODY)
         self.buffers.reserve(len(BODY))

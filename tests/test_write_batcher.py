@@ -73,7 +73,7 @@ async def test_a_step_runs_behind_its_cycle_until_a_cycle_had_a_single_step() ->
         """Returns what has run before the end of the cycle."""
         del log[:]
         for name in names:
-            batcher.run_soon(lambda name=name: log.append(name))  # type: ignore[misc]
+            batcher.run_soon(lambda name=name: log.append(name))  # type: ignore[misc]  # mypy infers no default
         at_once = log[:]
         await asyncio.sleep(0)
         assert log == list(names)

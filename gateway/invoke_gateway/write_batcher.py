@@ -60,7 +60,7 @@ class WriteBatcher:
         self._has_begun = self._runs_at_once = True
         try:
             step()
-        except Exception:
+        except Exception:  # the read that brought the request goes on
             log.exception("a step of a request failed")
         finally:
             self._runs_at_once = False

@@ -81,4 +81,4 @@ def install(channel: socket.socket) -> None:
             return await _execute(*command, **more)
         return ForkedWorker(fork_worker(channel, command, pass_fds))
 
-    asyncio.create_subprocess_exec = create_subprocess_exec  # type: ignore[assignment]
+    asyncio.create_subprocess_exec = create_subprocess_exec  # type: ignore[assignment]  # it gives less, and that is enough here

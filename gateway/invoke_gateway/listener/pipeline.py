@@ -20,7 +20,7 @@ log = logging.getLogger("invoke_gateway")
 PIPELINED = 16
 
 
-_ENDED = object()
+_ENDED = object()  # what `next` returns for a coroutine that has ended
 
 
 class AwaitedEnd(Protocol):

@@ -27,10 +27,12 @@ REQUIREMENTS = ["mypy>=2.1,<3", "setuptools>=77,<83"]
 
 # The modules that a call passes. `refusals` is not among them: a member of an Enum cannot be of a compiled class.
 MODULES = (
+    "app/current_tables",
     "app/recorder",
     "asgi",
     "awaited",
     "buffers",
+    "counters/base",
     "counters/local_slots",
     "counters/memory",
     "counters/pending_slot",

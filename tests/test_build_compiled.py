@@ -35,8 +35,8 @@ PYTHON_OBJECTS = {
     ("workers/snapshots", "shared.totals"),
 }
 
-# A `NamedTuple` and a `Protocol` of compiled modules: Python classes may inherit from them.
-OPEN = {"LimitReached", "Slot"}
+# A `Protocol` of compiled modules: Python classes may inherit from it.
+OPEN = {"Slot"}
 
 # What can suspend a coroutine.
 _WAITS = (ast.Await, ast.Yield, ast.YieldFrom, ast.AsyncWith, ast.AsyncFor)

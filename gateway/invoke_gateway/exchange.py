@@ -28,8 +28,8 @@ _REST = f"4{getrandbits(12):03x}-{getrandbits(14) | 0x8000:04x}-{getrandbits(48)
 
 def new_request_id() -> str:
     """Returns a new UUID, version 4, lower-case and hyphenated as AWS writes it."""
-    walked = "%012x" % (next(_WALK) & 0xFFFF_FFFF_FFFF)
-    return f"{walked[:8]}-{walked[8:]}-{_REST}"
+    walked = (next(_WALK) & 0xFFFF_FFFF_FFFF).to_bytes(6)
+    return f"{walked.hex('-', -4)}-{_REST}"
 
 
 # Characters of a request id that are shown; a backend may have answered with any text as its id.
@@ -73,6 +73,7 @@ class Exchange:
     client_is_gone: the client left before its request had arrived
     response_is_lost: the client left before the response was sent whole
     is_recursive: an event that closes a loop; it is accepted and never run
+    may_have_lineage: the trace header was not searched, or may have a lineage
     error_kind: the kind of the backend error, or `internal`
     """
 
@@ -95,6 +96,7 @@ class Exchange:
         "invocation",
         "is_dispatched",
         "is_recursive",
+        "may_have_lineage",
         "plan",
         "received_at",
         "refusal",
@@ -123,6 +125,7 @@ class Exchange:
         self.buffered = 0
         self.is_dispatched = False
         self.is_recursive = False
+        self.may_have_lineage = True
         self.error_kind: str | None = None
         self.status = 0
         self.function_error = False
@@ -136,8 +139,10 @@ class Exchange:
         """Returns the client's own `x-amzn-RequestId` if it is a UUID, else a new one, made at the first use."""
         if self._request_id is None:
             given = self.headers.get(b"x-amzn-requestid")
-            is_valid = given is not None and _UUID.fullmatch(given) is not None
-            self._request_id = given.decode() if given is not None and is_valid else new_request_id()
+            if given is not None and _UUID.fullmatch(given) is not None:
+                self._request_id = given.decode()
+            else:
+                self._request_id = new_request_id()
         return self._request_id
 
     @request_id.setter

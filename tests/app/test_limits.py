@@ -53,7 +53,7 @@ def test_the_table_has_the_source_of_outside_concurrency(setting: int | str, sou
 
 def test_a_reload_replaces_limits_and_quotas_and_leaves_everything_else() -> None:
     gateway = make_gateway()
-    gateway.tables = make_tables(
+    gateway._tables.tables = make_tables(
         Settings.model_validate(
             {
                 "accounts": {"default": {"concurrent_executions": 7}},

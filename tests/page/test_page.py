@@ -461,7 +461,7 @@ def test_names_are_text_and_never_markup(served: Gateway, open_page: Open) -> No
     """The gateway lets no such name in today; the page does not count on it."""
     application = served.server.gateway
     odd = Limits(AccountLimits("000000000000", 10, {MARKUP: FunctionLimits(1)}))
-    served.on_loop(lambda: setattr(application, "tables", application.tables._replace(limits=odd)))
+    served.on_loop(lambda: setattr(application._tables, "tables", application.tables._replace(limits=odd)))
     page = open_page(served).page
     expect(page.locator("tr.row .opens")).to_have_text(MARKUP)
     assert page.locator("tr.row img, tr.row b b").count() == 0

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from invoke_gateway.policy.recursion import extend, hash_function
+from invoke_gateway.policy.recursion import extend, hash_function, may_have_lineage
 from invoke_gateway.upstream.lineage_header import LineageHeader
 from tests.support.backends import ScriptedBackend, chunk
 from tests.support.clients import Client, call, invoke_path, request
@@ -73,7 +73,7 @@ async def test_only_the_lineage_of_a_request_is_another_byte(name: str, end: str
     before = f"POST /x HTTP/1.1\r\nX-Amzn-Trace-Id-2: {TRACE}\r\nX-Copy: {TRACE}\r\n".encode()
     after = f"{end}Content-Length: 1\r\n\r\n\nX-Amzn-Trace-Id: {TRACE}".encode()
     message = before + (name + TRACE).encode() + after
-    written = make_traces()[0].write(message, TRACE.encode(), COUNTER)
+    written = make_traces()[0].write(message, TRACE.encode(), COUNTER, True)
     assert written == before + name.encode() + EXTENDED + after
 
 
@@ -81,7 +81,8 @@ async def test_a_request_whose_header_is_not_found_in_its_bytes_is_not_written_t
     """Its head is put together anew, from what the parser has understood."""
     traces, _ = make_traces()
     for head in (b"X-Amzn-Trace-Id:\r\n Root=1-a\r\n", b"X-Amzn-Trace-Id : Root=1-a\r\n", b"X-Other: Root=1-a\r\n"):
-        assert traces.write(b"POST /x HTTP/1.1\r\n" + head + b"\r\n", b"Root=1-a", COUNTER) is None
+        message = b"POST /x HTTP/1.1\r\n" + head + b"\r\n"
+        assert traces.write(message, b"Root=1-a", COUNTER, True) is None
 
 
 @given(st.text("RL=1-a;:|", max_size=30))
@@ -90,7 +91,7 @@ async def test_bytes_and_headers_say_the_same(trace: str) -> None:
     headers = [(b"x-a", b"1"), (b"x-amzn-trace-id", trace.encode())]
     added = traces.add(headers, COUNTER)
     message = b"POST /x HTTP/1.1\r\nX-Amzn-Trace-Id:%b\r\n\r\n" % trace.encode()
-    written = traces.write(message, trace.encode(), COUNTER)
+    written = traces.write(message, trace.encode(), COUNTER, may_have_lineage(trace.encode()))
     assert written == b"POST /x HTTP/1.1\r\nX-Amzn-Trace-Id:%b\r\n\r\n" % added[1][1]
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from time import monotonic
 from typing import Annotated, Protocol
 
@@ -153,7 +154,7 @@ class Holds:
         for _ in range(count):
             taken = await self._counters.acquire(plan)
             if isinstance(taken, LimitReached):
-                return taken._replace(in_use=max(0, taken.in_use - len(slots)))
+                return replace(taken, in_use=max(0, taken.in_use - len(slots)))
             slots.append(taken)
         return None
 

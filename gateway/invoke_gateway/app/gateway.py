@@ -40,9 +40,10 @@ from .allocation import Allocation
 from .backend import make_forward, make_function_errors, make_pool
 from .chain import Stages, inject_faults, link_stages
 from .control import GatewayControl, make_control_store
+from .current_tables import CurrentTables
 from .events import EventParts, make_events
 from .identity import Identity
-from .limits import NOTHING_SET, find_next_allocation, make_tables
+from .limits import NOTHING_SET, Tables, find_next_allocation, make_tables
 from .outside import OutsideCallers
 from .recorder import ExchangeRecorder
 from .signing import make_signing
@@ -74,19 +75,13 @@ class Gateway:
         self._following: BackgroundTask | None = None
         self._adopting = asyncio.Lock()
         self._allocation = Allocation(self._make_tables_again, self.tasks)
-        self.tables = make_tables(settings, at_start=settings)
+        self._tables = CurrentTables(make_tables(settings, at_start=settings))
         self.buffers = Buffers(settings.buffer_bytes)
         self.write_batcher = WriteBatcher()
         self.totals = Totals()
         self.totals.background_task_failures = self.tasks.failures
-        self.identity = Identity(
-            settings,
-            self.tasks,
-            lambda: self.tables,
-            self.buffers,
-            self.totals,
-        )
-        self.shared = make_shared_counters(settings, name, lambda: self.tables.limits, self.tasks)
+        self.identity = Identity(settings, self.tasks, self._tables.all, self.buffers, self.totals)
+        self.shared = make_shared_counters(settings, name, self._tables.limits, self.tasks)
         self.counters: Counters = self.shared or MemoryCounters()
         self.outside = OutsideCallers(settings, self.counters, self.shared, self.tasks, self._make_tables_again)
         self.tenant_environments = TenantEnvironments(self.counters)
@@ -98,7 +93,7 @@ class Gateway:
         self.pool.on_failure = self.backend_watch.record_failure
 
         worker = (name or "").partition(".")[2]
-        self.holds = Holds(self.counters, limits=lambda: self.tables.limits, prefix=f"{worker}-" if worker else "")
+        self.holds = Holds(self.counters, limits=self._tables.limits, prefix=f"{worker}-" if worker else "")
         self.last_refusals = LastRefusals(self.counters, holds=self.holds.by_counter)
         self._recorder = ExchangeRecorder(
             self.totals,
@@ -110,9 +105,7 @@ class Gateway:
         function_errors = make_function_errors(settings)
         self.signing = make_signing(settings, backend_url, self.tasks, self.totals)
         last = self.signing.wrap(
-            make_forward(
-                settings, backend_url, self.pool, self.buffers, lambda: self.tables.response_quotas, function_errors
-            ),
+            make_forward(settings, backend_url, self.pool, self.buffers, self._tables.response_quotas, function_errors),
             self.buffers,
         )
         self.fault_scripts = FaultScripts() if settings.accepts_faults else None
@@ -123,7 +116,7 @@ class Gateway:
             EventParts(
                 counters=self.counters,
                 environments=self.tenant_environments,
-                tables=lambda: self.tables,
+                tables=self._tables.all,
                 tasks=self.tasks,
                 last=last,
                 function_errors=function_errors,
@@ -142,8 +135,8 @@ class Gateway:
             outside=self.outside.watch,
             counters=self.counters,
             shared=self.shared,
-            limits=lambda: self.tables.limits,
-            permissions=lambda: self.tables.permissions,
+            limits=self._tables.limits,
+            permissions=self._tables.permissions,
             totals=self.totals,
             buffers=self.buffers,
             pool=self.pool,
@@ -167,7 +160,7 @@ class Gateway:
             last,
             at_start=self.settings,
             settings=lambda: self._in_force,
-            limits=lambda: self.tables.limits,
+            limits=self._tables.limits,
             followed=self._followed,
             degraded=self.degraded,
         )
@@ -182,16 +175,16 @@ class Gateway:
             partial(
                 Recursion,
                 region=settings.region,
-                limits=lambda: self.tables.limits,
+                limits=self._tables.limits,
                 on_recursive=self.totals.record_recursive,
                 queues_events=self.events.dispatcher is not None,
             ),
             *inject_faults(settings, self.fault_scripts, self.totals),
         ]
         reading: Stages = [
-            partial(CheckLength, quotas=lambda: self.tables.payload_quotas),
+            partial(CheckLength, quotas=self._tables.payload_quotas),
             partial(Precheck, counters=self.counters),
-            partial(ReadPayload, quotas=lambda: self.tables.payload_quotas, buffers=self.buffers),
+            partial(ReadPayload, quotas=self._tables.payload_quotas, buffers=self.buffers),
         ]
         return [
             partial(Record, on_end=self._recorder.record),
@@ -204,7 +197,7 @@ class Gateway:
                 decision_header=settings.decision_header,
             ),
             partial(Identify, region=settings.region),
-            *self.identity.arrange(partial(Authenticate, limits=lambda: self.tables.limits), judging, reading),
+            *self.identity.arrange(partial(Authenticate, limits=self._tables.limits), judging, reading),
             partial(
                 Handoff,
                 unadmitted=last,
@@ -242,7 +235,7 @@ class Gateway:
             outside=self.outside.watch.slots,
         )
         made.limits.supersede(self.tables.limits)
-        self.tables = made
+        self._tables.tables = made
         if self.shared is not None:
             self.shared.on_limits_changed()
         self.events.on_limits_changed()
@@ -251,6 +244,11 @@ class Gateway:
     async def _make_tables_again(self) -> None:
         async with self._adopting:
             await self._replace_tables()
+
+    @property
+    def tables(self) -> Tables:
+        """Returns the tables in force."""
+        return self._tables.tables
 
     @property
     def control_states(self) -> tuple[ControlState, ControlState]:

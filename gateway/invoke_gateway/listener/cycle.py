@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable
 from http import HTTPStatus
-from typing import Protocol
 
 from ..asgi import DONE, LOST, READ_INTO, Message, Received, Scope
 from ..write_batcher import WriteBatcher
@@ -37,8 +36,11 @@ def _make_status_line(status: int) -> bytes:
 STATUS_LINES = {status: _make_status_line(status) for status in range(100, 600)}
 
 
-class ClientConnection(Protocol):
-    """Carries requests and responses, one after the other: `InvokeProtocol`."""
+class ClientConnection(asyncio.Protocol):
+    """Carries requests and responses, one after the other: the base of `InvokeProtocol`. (A compiled module finds the
+    attributes of a class by their places, and those of a `Protocol` by their names.)"""
+
+    __slots__ = ("flow", "loop", "transport", "write_batcher")
 
     loop: asyncio.AbstractEventLoop
     transport: asyncio.Transport
@@ -47,24 +49,31 @@ class ClientConnection(Protocol):
 
     def default_headers(self) -> bytes:
         """Returns the headers of every response, as bytes."""
+        raise NotImplementedError
 
     def read_into(self, cycle: Cycle, view: memoryview) -> None:
         """Reads the rest of the body into `view`, if it can."""
+        raise NotImplementedError
 
     def write(self, data: bytes) -> None:
         """Writes immediately, behind the content of the batcher."""
+        raise NotImplementedError
 
     def write_together(self, *pieces: bytes) -> None:
         """Writes the pieces immediately, without making one of them."""
+        raise NotImplementedError
 
     def close(self) -> None:
         """Closes once everything is written."""
+        raise NotImplementedError
 
     def reset(self) -> None:
         """Cuts the connection, so that the client sees no orderly end."""
+        raise NotImplementedError
 
     def end_response(self) -> None:
         """Goes on to the next request."""
+        raise NotImplementedError
 
 
 class Cycle:
@@ -220,8 +229,7 @@ class Cycle:
             else:
                 self._chunked = True
                 lines.append(b"transfer-encoding: chunked")
-        lines += (b"", b"")
-        self._head = STATUS_LINES[status] + self._protocol.default_headers() + b"\r\n".join(lines)
+        self._head = STATUS_LINES[status] + self._protocol.default_headers() + b"\r\n".join(lines) + b"\r\n\r\n"
 
     def _send_body(self, body: bytes, more_body: bool) -> None:
         if not self.response_started or self.response_complete:

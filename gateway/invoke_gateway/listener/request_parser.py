@@ -11,6 +11,8 @@ from typing import Any, Protocol
 
 import httptools
 
+from .cycle import Cycle
+
 # So many parsers are kept for the next requests. Most requests come in one piece, so one parser serves them all.
 _MOST_SPARE_PARSERS = 64
 
@@ -64,9 +66,8 @@ class RequestParser:
 
     def reset(self) -> None:
         """Makes ready for another connection, behind a message that has ended and left its connection open."""
-        # Not typed as what they are nearly always: that would take a check in each callback.
         self.reader: Any = None
-        self.cycle: Any = None
+        self.cycle: Cycle | None = None
         self.begun = 0
         self.ended = 0
 
@@ -90,7 +91,7 @@ class RequestParser:
         self.bytes_since_progress = 0
         self.body_bytes += len(body)
         cycle = self.cycle
-        if not cycle.response_complete:
+        if cycle is not None and not cycle.response_complete:
             cycle.add_body(body)
 
     def on_message_complete(self) -> None:
@@ -101,7 +102,7 @@ class RequestParser:
         if self.headers:  # trailers; what comes now is the next request
             self.headers = []
         cycle = self.cycle
-        if not cycle.response_complete:
+        if cycle is not None and not cycle.response_complete:
             cycle.end_body()
 
 

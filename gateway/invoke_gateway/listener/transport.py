@@ -11,36 +11,32 @@ from typing import Any, cast
 from uvicorn.protocols.utils import is_ssl
 
 from .connection_setup import ConnectionSetup
+from .cycle import ClientConnection
 from .flow_control import FlowControl
 
 _RESET = struct.pack("ii", 1, 0)
 
 
-class TransportProtocol(asyncio.Protocol):
+class TransportProtocol(ClientConnection):
     """Writes to a client, and closes. What is read is for the classes that inherit from this one."""
 
     __slots__ = (
         "_client",
         "_connections",
         "_date",
+        "_dated_headers",
         "_is_lost",
         "_keep_alive_seconds",
         "_limits",
         "_scheme",
         "_server",
-        "flow",
-        "loop",
         "server_state",
-        "transport",
-        "write_batcher",
     )
 
     def __init__(self, setup: ConnectionSetup) -> None:
         self.loop = setup.loop
         self.server_state = setup.server_state
         self.write_batcher = setup.write_batcher
-        self.transport: asyncio.Transport
-        self.flow: FlowControl
         self._connections = cast("set[TransportProtocol]", setup.server_state.connections)
         # The real type, where uvicorn names another one: a compiled module would check for that.
         self._keep_alive_seconds: float = cast("Any", setup.config).timeout_keep_alive
@@ -49,14 +45,17 @@ class TransportProtocol(asyncio.Protocol):
         self._client: tuple[str, int] | None = None
         self._scheme = "http"
         self._is_lost = False
-        self._date: tuple[object, bytes] = (None, b"")
+        # The list that uvicorn renews each second, and the same as bytes.
+        self._dated_headers: object = None
+        self._date = b""
 
     def default_headers(self) -> bytes:
         """Returns the headers of every response as bytes: the Date, which changes each second."""
         headers = self.server_state.default_headers
-        if headers is not self._date[0]:
-            self._date = (headers, b"".join(b"%b: %b\r\n" % header for header in headers))
-        return self._date[1]
+        if headers is not self._dated_headers:
+            self._dated_headers = headers
+            self._date = b"".join(b"%b: %b\r\n" % header for header in headers)
+        return self._date
 
     # asyncio.Protocol
 

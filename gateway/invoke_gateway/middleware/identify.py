@@ -21,7 +21,7 @@ class Identify:
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         exchange: Exchange = scope[EXCHANGE]
-        headers = scope.get(HEADERS)
+        headers: dict[bytes, bytes] | None = scope.get(HEADERS)
         if headers is None:
             headers = dict(scope["headers"])
         exchange.headers = headers

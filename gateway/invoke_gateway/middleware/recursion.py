@@ -41,7 +41,9 @@ class Recursion:
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         exchange: Exchange = scope[EXCHANGE]
         trace = exchange.headers.get(TRACE_HEADER)
-        if trace is not None and may_have_lineage(trace) and self._is_to_be_stopped(exchange):
+        if trace is not None and not may_have_lineage(trace):
+            exchange.may_have_lineage = False
+        elif trace is not None and self._is_to_be_stopped(exchange):
             assert exchange.plan is not None  # _is_to_be_stopped has looked
             assert exchange.invocation is not None
             self._on_recursive(exchange.plan)

@@ -142,13 +142,14 @@ def list_limited_counters(plan: Plan) -> tuple[str, ...]:
     return tuple(dict.fromkeys(claim.counter for claim in claims))
 
 
-class LimitReached(NamedTuple):
+@dataclass(slots=True)  # not frozen, as above
+class LimitReached:
     """Describes a claim that found no room: which limit, how much of it was in use, the seconds until another try may
     help. They are infinite where the limit is 0."""
 
     claim: Claim | RateClaim
     in_use: int
-    ceiling: float
+    ceiling: int | float  # shown as it is
     retry_seconds: float
 
     @property

@@ -8,16 +8,15 @@ long as the backend works.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from time import monotonic
-from types import MappingProxyType
 from typing import Protocol
 
 from ..awaited import Awaited
 from ..backend_errors import BackendError, BackendReset, ResponseTooLarge
 from ..policy.payloads.payload import make_too_large_error
 
-_NONE_SINGLED_OUT: Mapping[bytes, bytes] = MappingProxyType({})
+_NONE_SINGLED_OUT: dict[bytes, bytes] = {}
 
 
 class ResponseSource(Protocol):

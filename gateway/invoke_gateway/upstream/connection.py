@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Protocol, cast
+from typing import cast
 
 import httptools
 
@@ -22,8 +22,8 @@ from .response_parser import MAX_HEAD_BYTES, ResponseParser
 _LARGE_BODY = 65_536
 
 
-class ConnectionOwner(Protocol):
-    """Keeps the connections to one backend: the pool."""
+class ConnectionOwner:
+    """Keeps the connections to one backend: the base of the pool."""
 
     loop: asyncio.AbstractEventLoop
     buffers: Buffers
@@ -33,9 +33,11 @@ class ConnectionOwner(Protocol):
 
     def put_back(self, connection: BackendConnection) -> None:
         """Keeps `connection` for the next call: it has finished one and can take another."""
+        raise NotImplementedError
 
     def forget(self, connection: BackendConnection) -> None:
         """Drops `connection`, which is closed or about to be."""
+        raise NotImplementedError
 
 
 class BackendConnection(asyncio.Protocol):

@@ -249,7 +249,7 @@ class Forward:
         if message is not None and self._takes_messages and is_end_to_end(headers):
             if size > _COPIED_BODY:
                 message, apart = message[:-size], body
-            traced = self._lineage.write(message, headers.get(TRACE_HEADER), function)
+            traced = self._lineage.write(message, headers.get(TRACE_HEADER), function, exchange.may_have_lineage)
         if traced is not None:
             exchange.is_dispatched = True
             connection.start(call, traced, apart)

@@ -87,7 +87,7 @@ _OF_THE_CONNECTION = _NOT_FORWARDED - {b"content-length"}
 def is_end_to_end(headers: Mapping[bytes, bytes]) -> bool:
     """Returns whether a request can be sent on unchanged: its length is known, and no header is about the client's
     connection."""
-    return b"content-length" in headers and headers.keys().isdisjoint(_OF_THE_CONNECTION)
+    return b"content-length" in headers and _OF_THE_CONNECTION.isdisjoint(headers)
 
 
 def is_persistence(connection: bytes) -> bool:

@@ -14,7 +14,7 @@ from secrets import randbits
 from time import time
 
 from ..policy.counter_names import split_counter
-from ..policy.recursion import TRACE_HEADER, begin_lineage, extend, hash_function, may_have_lineage
+from ..policy.recursion import TRACE_HEADER, begin_lineage, extend, hash_function
 from .headers import Headers
 
 _BEGIN = b"\r\nX-Amzn-Trace-Id: "
@@ -54,10 +54,13 @@ class LineageHeader:
         self._walk = count(1 << 95 | randbits(94), 0x9E37_79B9_7F4B)
         self._find = lru_cache(_KNOWN_FUNCTIONS)(self._describe)
 
-    def write(self, message: bytes, given: bytes | None, function: str) -> bytes | None:
+    def write(self, message: bytes, given: bytes | None, function: str, may_have_lineage: bool) -> bytes | None:
         """Returns a request as bytes, its trace header extended by this function. None: the value `given` is not found
         in the bytes. A request without a trace header gets one behind its first line, which ends in nothing but CR
-        and LF."""
+        and LF.
+
+        may_have_lineage: False: `given` has none
+        """
         if given is None:
             return message.replace(b"\r\n", self._begin(function), 1)
         start = _find_value(message, given)
@@ -65,7 +68,7 @@ class LineageHeader:
             return None
         end = start + len(given)
         known = self._find(function)
-        if given and not may_have_lineage(given) and not given.endswith(b";"):
+        if given and not may_have_lineage and not given.endswith(b";"):
             return b"%b%b%b" % (message[:end], known[2], message[end:])
         return message[:start] + extend(given, known[0]) + message[end:]
 

@@ -21,15 +21,14 @@ from ..buffers import Buffers
 from ..dialing import Dialer, Resolve
 from ..write_batcher import WriteBatcher
 from .call import UpstreamCall
-from .connection import BackendConnection
+from .connection import BackendConnection, ConnectionOwner
 from .idle_timeouts import IdleTimeouts
-from .response_parser import ResponseParser
 
 # So many parsers are kept for the next responses. Most responses come in one piece, so one parser serves them all.
 _MOST_SPARE_PARSERS = 64
 
 
-class Pool:
+class Pool(ConnectionOwner):
     """Opens and keeps connections to one host.
 
     timeout_seconds: longest time of a call, from its start to the last byte of its response
@@ -56,7 +55,7 @@ class Pool:
         self.port = port
         self.buffers = buffers
         self.write_batcher = write_batcher or WriteBatcher()
-        self.spare_parsers: deque[ResponseParser] = deque(maxlen=_MOST_SPARE_PARSERS)
+        self.spare_parsers = deque(maxlen=_MOST_SPARE_PARSERS)
         self._tls = tls
         self._dialer = Dialer(host, port, resolve=resolve)
         self._timeout = timeout_seconds
@@ -69,8 +68,7 @@ class Pool:
         self._idle_timeouts = IdleTimeouts(self._busy, first_byte_timeout_seconds, idle_timeout_seconds)
         self._deadline_timer: asyncio.TimerHandle | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
-        # Kept from the first connect on: asking for the running loop costs a system call before Python 3.12.
-        self.loop: asyncio.AbstractEventLoop
+        # `loop` is kept from the first connect on: asking for it costs a system call before Python 3.12.
         self._connecting: set[asyncio.Task[None]] = set()
         self._opened_at = -1.0  # when the last connection was opened, and when the last one was not (the loop's time)
         self.failed_at = -1.0

@@ -58,6 +58,7 @@ class Store:
         path = self._folder / "s"
         self.url = f"redis://{LOOPBACK}:{self.port}/0" if self.port else f"unix://{path}"
         self._where = ["--port", str(self.port), "--unixsocket", str(path)]
+        self._own = self.client()  # one connection for what tests read often: to open one takes longer than a command
 
     def start(self) -> None:
         """Starts the server, empty."""
@@ -78,8 +79,7 @@ class Store:
         return redis.Redis(unix_socket_path=str(self._folder / "s"), decode_responses=True, protocol=2)
 
     def info(self) -> dict[str, Any]:
-        with self.client() as client:
-            return dict(client.info())
+        return dict(self._own.info())
 
     def kill(self) -> None:
         process, self._process = self._process, None
@@ -101,31 +101,30 @@ class Store:
         self.start()
 
     def close(self) -> None:
+        self._own.close()
         self.kill()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def clear(self, *accounts: str) -> None:
         """Empties the store, but registers `accounts`, so that no gateway has to wait until it is refilled."""
-        with self.client() as client:
-            client.flushall()
-            run = client.info()["run_id"][:16]
-            for account in accounts:
-                client.hset(f"invoke-gateway:{{{account}}}:state", mapping={"run": run, "refill": 0})
+        self._own.flushall()
+        run = self._own.info()["run_id"][:16]
+        for account in accounts:
+            self._own.hset(f"invoke-gateway:{{{account}}}:state", mapping={"run": run, "refill": 0})
 
     def sums(self, account: str) -> dict[str, int]:
         """Returns the slots over all gateways, after checking that they are the sums of the gateways' own."""
         base = f"invoke-gateway:{{{account}}}"
         pattern = f"{base}:of:*".replace("{", r"\{").replace("}", r"\}")
-        with self.client() as client:
-            stored, own = client.eval(READ_SLOTS, 1, f"{base}:sums", pattern)
-            sums = _as_counts(stored)
-            added: dict[str, int] = {}
-            for slots_of_one in own:
-                for counter, slots in _as_counts(slots_of_one).items():
-                    assert slots > 0
-                    added[counter] = added.get(counter, 0) + slots
-            assert sums == added
-            return sums
+        stored, own = self._own.eval(READ_SLOTS, 1, f"{base}:sums", pattern)
+        sums = _as_counts(stored)
+        added: dict[str, int] = {}
+        for slots_of_one in own:
+            for counter, slots in _as_counts(slots_of_one).items():
+                assert slots > 0
+                added[counter] = added.get(counter, 0) + slots
+        assert sums == added
+        return sums
 
 
 @contextmanager

@@ -59,7 +59,7 @@ def make_options(kind: Any, arguments: dict[str, Any]) -> ConnectionOptions:
         for name in _OBJECTS:
             if name in arguments:
                 raise ValueError(f"{name} cannot be given in a URL")
-        read = kind(**arguments)
+        read = kind(**{"driver_info": None, **arguments})  # else each reads redis-py's version from its metadata: 1 ms
         common: dict[str, Any] = {
             "username": read.username or "",
             "password": read.password or "",

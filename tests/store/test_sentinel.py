@@ -62,14 +62,13 @@ async def test_a_search_that_is_cut_short_at_any_step_leaves_no_connection_open(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The caller's time-out may come at every one of them."""
-    made: list[asyncio.BaseTransport] = []
+    made: list[ExchangeProtocol] = []
 
-    class Recorded(ExchangeProtocol):
-        def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            super().connection_made(transport)
-            made.append(transport)
+    def make_recorded() -> ExchangeProtocol:
+        made.append(ExchangeProtocol())
+        return made[-1]
 
-    monkeypatch.setattr(opener, "ExchangeProtocol", Recorded)
+    monkeypatch.setattr(opener, "ExchangeProtocol", make_recorded)
     async with sentinel() as sentinels:
         for steps in range(MOST_STEPS):
             search = asyncio.create_task(sentinels.find_primary())
@@ -78,7 +77,8 @@ async def test_a_search_that_is_cut_short_at_any_step_leaves_no_connection_open(
             has_ended = search.done()
             search.cancel()
             await asyncio.gather(search, return_exceptions=True)
-            assert all(transport.is_closing() for transport in made), f"cut at step {steps}"
+            opened = [protocol for protocol in made if hasattr(protocol, "_transport")]
+            assert all(protocol._transport.is_closing() for protocol in opened), f"cut at step {steps}"
             made.clear()
             if has_ended:
                 break

@@ -94,7 +94,7 @@ class ReplyParser:
         if not self._rest:
             if data.startswith(b"$") and not self._arrays:  # nearly all replies of scripts: one string, whole
                 end = data.find(b"\r\n", 1, 12)
-                digits = data[1:end]
+                digits = data[1:end] if end > 0 else b""
                 if digits.isdigit() and len(data) == end + int(digits) + 4 and data.endswith(b"\r\n"):
                     return [data[end + 2 : -2]]
             replies, end = self._parse(data)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ...store.connection import StoreConnection
@@ -66,15 +66,26 @@ class DirectExchange:
         if not self._asked:  # else it is sent after the exchange under way
             self._loop.call_soon(self._send_due)
 
-    @contextlib.asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Enters the block once no exchange is under way. None begins before the end of the block."""
+    async def turn(self) -> contextlib.AbstractContextManager[None]:
+        """Waits until no exchange is under way. None begins before the end of the block, which is to be entered at
+        once: `with await exchange.turn()`."""
         self._loop = asyncio.get_running_loop()
-        async with self._is_free:
-            if self._asked:
-                self._end = self._loop.create_future()
+        await self._is_free.acquire()
+        if self._asked:
+            self._end = self._loop.create_future()
+            try:
                 await self._end
+            except BaseException:  # cancelled
+                self._is_free.release()
+                raise
+        return self._release_at_end()
+
+    @contextlib.contextmanager
+    def _release_at_end(self) -> Iterator[None]:
+        try:
             yield
+        finally:
+            self._is_free.release()
 
     def close(self) -> None:
         self.is_on = False

@@ -93,7 +93,7 @@ class Shard:
         """Releases everything, so that no gateway waits for the lease to end. Where slots are to be kept for calls that
         still run in the backend, they are reported instead."""
         if self._task is not None:
-            async with self._direct.turn():  # the exchange under way is finished
+            with await self._direct.turn():  # the exchange under way is finished
                 self._direct.close()
                 self._task.cancel()
             await self._task.close()
@@ -124,7 +124,7 @@ class Shard:
 
     async def release(self, tally: AccountTally) -> None:
         """Stops counting an account. The exchange under way is finished first."""
-        async with self._direct.turn():
+        with await self._direct.turn():
             self._drop(tally)
 
     def _drop(self, tally: AccountTally) -> None:
@@ -147,8 +147,9 @@ class Shard:
         """Returns the replies to commands, which are made for the server process of the connection. Raises
         `StoreUnavailable` without a reply within the time bound: any number of the commands may have been executed."""
         try:
-            async with asyncio.timeout(self._config.timeout_seconds), self._direct.turn():
-                return await self._link.call(make_commands(run_of(self._link)))
+            async with asyncio.timeout(self._config.timeout_seconds):
+                with await self._direct.turn():
+                    return await self._link.call(make_commands(run_of(self._link)))
         except (StoreUnavailable, TimeoutError) as error:
             self._check_now()
             cause = self.availability.unavailable_reason or describe_failure(error, self._config.timeout_seconds)
@@ -193,8 +194,9 @@ class Shard:
             bound = max(bound, self._config.lease_seconds / 8)
         elif since is not None:  # requests wait since then
             bound = max(0.0, since + bound - self._clock())
-        async with self._direct.turn(), asyncio.timeout(bound):
-            await self._exchange_now()
+        with await self._direct.turn():
+            async with asyncio.timeout(bound):
+                await self._exchange_now()
 
     async def _exchange_now(self) -> None:
         try:

@@ -30,7 +30,9 @@ TIMEOUT_SECONDS = 180.0
 SHARED = "--gateways 2 --redis spawn --lease 2"
 SHARED_FOR_LONGER = "--gateways 2 --redis spawn --lease 4"  # what lasts for a part of a lease lasts longer
 
-TAKE, PRELUDE, RENEW = (f"counters/shared/scripts/{name}.lua" for name in ("take", "prelude", "renew"))
+TAKE, PRELUDE, PRUNING, RENEW = (
+    f"counters/shared/scripts/{name}.lua" for name in ("take", "prelude", "pruning", "renew")
+)
 MEMORY, SHARED_COUNTERS = "counters/local_slots.py", "counters/shared/counters.py"
 LIMITS, CONCURRENCY = "policy/limits.py", "policy/concurrency.py"
 CALLER_LIMITS = "policy/caller_limits.py"
@@ -63,7 +65,7 @@ _FENCED_RENEWAL = "if tonumber(known_epoch) ~= epoch or tonumber(known_number) <
 
 BREAKS = {
     ">= is > in the store's script": Break(
-        [Edit(TAKE, "if sum >= ceiling then", "if sum > ceiling then")],
+        [Edit(TAKE, "ceiling = lane[i + 1]\n", "ceiling = lane[i + 1] < 0 and -1 or lane[i + 1] + 1\n")],
         f"{SHARED} --faults slow",
         [Violation.OVERSHOOT],
     ),
@@ -86,7 +88,7 @@ BREAKS = {
         [Violation.OVERSHOOT, Violation.MISSING],
     ),
     "no healing: a dead gateway keeps its slots": Break(
-        [Edit(PRELUDE, "if #ended == 0 then", "if true then")],
+        [Edit(PRUNING, "if #ended > 0 then", "if false then")],
         f"{SHARED} --faults killed",
         [Violation.NOT_HEALED],
     ),

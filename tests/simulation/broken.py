@@ -13,10 +13,13 @@ from .course import run
 from .store import Library
 from .world import Violation
 
+# What other scripts include.
+_PARTS = ("prelude.lua", "pruning.lua", "forgetting.lua", "recovery.lua")
+
 
 class Break(NamedTuple):
-    """`was` becomes `now` in a file: `tally.py`, or one of the scripts with the prelude before it. Tests look for
-    it from seed `first` on; `python -m tests.simulation --broken` tells which sees it first."""
+    """`was` becomes `now` in a file: `tally.py`, or a file of Lua in all scripts that have it. Tests look for it from
+    seed `first` on; `python -m tests.simulation --broken` tells which sees it first."""
 
     name: str
     file: str
@@ -40,7 +43,7 @@ class Break(NamedTuple):
         found = []
 
         def change(name: str, source: str) -> str:
-            if self.file not in (f"{name}.lua", "prelude.lua"):
+            if f"{name}.lua" != self.file and (self.file not in _PARTS or self.was not in source):
                 return source
             found.append(name)
             return self._apply(source)
@@ -59,8 +62,8 @@ BREAKS = (
     Break(
         "a ceiling that lets one more in",
         "take.lua",
-        "if sum >= ceiling then",
-        "if sum > ceiling then",
+        "ceiling = lane[i + 1]\n",
+        "ceiling = lane[i + 1] < 0 and -1 or lane[i + 1] + 1\n",
     ),
     Break(
         "no check of the number",
@@ -85,20 +88,20 @@ BREAKS = (
     ),
     Break(
         "sums keep what ended leases held",
-        "prelude.lua",
+        "forgetting.lua",
         "    add(key, held[i], -held[i + 1])\n",
         "    call('HDEL', key, held[i])\n",
     ),
     Break(
         "nothing is ever pruned",
-        "prelude.lua",
-        "if #ended == 0 then",
-        "if true then",
+        "pruning.lua",
+        "if #ended > 0 then",
+        "if false then",
         first=19,
     ),
     Break(
         "no lease for all after the store was away",
-        "prelude.lua",
+        "pruning.lua",
         "if freshest[2] - keep < now + lease / 2 then",
         "if false then",
         first=232,
@@ -120,8 +123,8 @@ BREAKS = (
     Break(
         "rates are not asked",
         "take.lua",
-        "if bucket.level + 1 > bucket.burst then",
-        "if false then",
+        "if bucket.level + 1 <= bucket.most then",
+        "if true then",
     ),
     Break(
         "late grants are kept",
@@ -133,8 +136,8 @@ BREAKS = (
     Break(
         "abandoned grants are not given back",
         "tally.py",
-        "            holding.owed -= 1\n            self._owing[holding] = None\n            return None if",
-        "            return None if",
+        "                    holding.owed -= 1\n                    self._owing[holding] = None\n            elif",
+        "                    pass\n            elif",
     ),
     Break(
         "a lost batch gets a new number",
@@ -258,7 +261,7 @@ BREAKS = (
     ),
     Break(
         "an older control state replaces a newer one",
-        "prelude.lua",
+        "recovery.lua",
         "if number > stored_number and (left > 0 or stored == '') then",
         "if left > 0 or stored == '' then",
         first=3,

@@ -226,7 +226,9 @@ class Rules:
             return  # the reply was given again
         server.applied[gateway] = (epoch, number)
         given: dict[str, int] = {}
-        for own, shape, answer in zip(takes[::2], takes[1::2], answers, strict=True):
+        groups = zip(takes[::3], takes[1::3], takes[2::3], strict=True)
+        single = [(own, shape) for own, shape, count in groups for _ in range(count)]
+        for (own, shape), answer in zip(single, answers, strict=True):
             lanes, rates, *of_lanes = shapes[shape]
             self._check_rates(server, own, rates, answer)
             if isinstance(answer, int):

@@ -20,6 +20,7 @@ from ...policy.store_url import Host, split_store_url
 from ...store.connection import StoreConnection
 from ...store.errors import StoreUnavailable
 from .connecting import NODE_RULES, Redirect
+from .messages import Take
 from .script import base_key
 from .shard import Shard
 from .shard_context import AccountOwner, AccountTally, ShardContext
@@ -56,6 +57,9 @@ class Unassigned:
 
     def mark_dirty(self, tally: AccountTally) -> None:
         """Does nothing: the next owner sends what is due."""
+
+    def enqueue(self, tally: AccountTally, take: Take) -> None:
+        tally.enqueue(take)
 
 
 class Cluster:

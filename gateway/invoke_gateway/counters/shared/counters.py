@@ -146,8 +146,7 @@ class SharedCounters:
         ):
             return self.check(plan) or self._acquire_locally(plan, tally)
         take = Take(plan, self._loop)
-        tally.enqueue(take)
-        shard.mark_dirty(tally)
+        shard.enqueue(tally, take)
         return take
 
     @property

@@ -16,10 +16,14 @@ from .shard_context import AccountTally
 Asked = list[AccountTally]
 """Lists the accounts whose requests are in an exchange."""
 
+# An exchange costs as much as 30 takes in it, or more: with so many it waits for no others.
+_ENOUGH = 32
+
 
 class DirectExchange:
     """Runs one exchange at a time on an open connection.
 
+    count_waiting: returns the number of takes that wait for the next exchange.
     collect: returns the accounts with something due at this time, and their requests, encoded.
     apply: called with the accounts, the replies, and the time at which the requests were sent.
     on_failure: called with the accounts and the error, which is a `TimeoutError` where the reply was late.
@@ -35,6 +39,7 @@ class DirectExchange:
         *,
         timeout_seconds: float,
         clock: Callable[[], float],
+        count_waiting: Callable[[], int],
         collect: Callable[[float], tuple[Asked, bytes]],
         apply: Callable[[Asked, list[Any], float], None],
         on_failure: Callable[[Asked, Exception], None],
@@ -45,6 +50,7 @@ class DirectExchange:
         self._link = link
         self._timeout_seconds = timeout_seconds
         self._clock = clock
+        self._count_waiting = count_waiting
         self._collect = collect
         self._apply = apply
         self._on_failure = on_failure
@@ -107,6 +113,15 @@ class DirectExchange:
             self._timer = self._loop.call_later(self._timeout_seconds, self._check_time)
         self._link.send(data, len(asked), self._on_replies)
 
+    def _send_or_wait(self, waiting: int) -> None:
+        """Sends what is due, unless more takes have come in this turn of the event loop: under load the next turns
+        bring others, and an exchange costs more than what it carries."""
+        now_waiting = self._count_waiting()
+        if waiting < now_waiting < _ENOUGH:
+            self._loop.call_soon(self._send_or_wait, now_waiting)
+        else:
+            self._send_due()
+
     def _on_replies(self, ended: list[Any] | Exception) -> None:
         try:
             self._apply(self._asked, self._link.read_replies(ended), self.sent_at)
@@ -132,9 +147,7 @@ class DirectExchange:
         if error is not None:
             self._on_failure(asked, error)
         if self.is_scheduled:
-            # Under load the next exchange waits for one more turn of the event loop, in which the calls that were just
-            # answered go on and others come: an exchange costs more than what it carries.
-            self._loop.call_soon(self._loop.call_soon, self._send_due)
+            self._loop.call_soon(self._send_or_wait, 0)
         if self._end is not None:
             if not self._end.done():
                 self._end.set_result(None)

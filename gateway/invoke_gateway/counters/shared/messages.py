@@ -103,18 +103,28 @@ class Shapes:
         self._encoded: dict[tuple[int, int], tuple[object, object, msgspec.Raw]] = {}
 
     def describe(self, takes: Iterable[Take]) -> tuple[list[msgspec.Raw], list[str | int]]:
-        """Returns the distinct shapes of these takes; and for each take its counter and the index of its shape."""
+        """Returns the distinct shapes of these takes; and for takes that follow each other and are alike their counter,
+        the index of their shape and their number."""
         shapes: list[msgspec.Raw] = []
         known: dict[tuple[int, int], int] = {}
         described: list[str | int] = []
+        last: Plan | None = None
+        index = count = 0
         for take in takes:
             plan = take.plan
+            if plan is last:  # as a rule, the plans of a function's calls are one object
+                count += 1
+                continue
+            if last is not None:
+                described += last.function_counter, index, count
+            last, count = plan, 1
             key = id(plan.lanes), id(plan.rates)
-            index = known.get(key)
-            if index is None:
-                index = known[key] = len(shapes)
+            if key not in known:
+                known[key] = len(shapes)
                 shapes.append(self._encode(plan, key))
-            described += plan.function_counter, index
+            index = known[key]
+        if last is not None:
+            described += last.function_counter, index, count
         return shapes, described
 
     def _encode(self, plan: Plan, key: tuple[int, int]) -> msgspec.Raw:

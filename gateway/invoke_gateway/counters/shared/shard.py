@@ -21,7 +21,7 @@ from ...store.resp import Command, encode_commands
 from .connecting import Redirect, run_of
 from .direct_exchange import Asked, DirectExchange
 from .lease_events import LeaseEvents, log_fenced
-from .messages import encode_forget
+from .messages import Take, encode_forget
 from .script import FORGET, base_key, encode_call
 from .shard_context import AccountTally, ShardContext, SlotMap
 
@@ -51,6 +51,7 @@ class Shard:
         self._deliver = context.deliver
         self._clock = context.clock
         self._dirty: dict[AccountTally, None] = {}
+        self._waiting = 0  # takes since the last exchange began
         self._bell = asyncio.Event()
         self._lease_events = LeaseEvents(
             make_link(),
@@ -70,6 +71,7 @@ class Shard:
             self._link,
             timeout_seconds=self._config.timeout_seconds,
             clock=self._clock,
+            count_waiting=lambda: self._waiting,
             collect=self._collect,
             apply=self._apply,
             on_failure=self._on_failure,
@@ -130,6 +132,14 @@ class Shard:
     def _drop(self, tally: AccountTally) -> None:
         self.tallies.pop(tally.account, None)
         self._dirty.pop(tally, None)
+
+    def enqueue(self, tally: AccountTally, take: Take) -> None:
+        """Has a take sent with the next exchange."""
+        tally.enqueue(take)
+        self._waiting += 1
+        self._dirty[tally] = None
+        if not self._direct.is_scheduled:
+            self._direct.schedule()
 
     def mark_dirty(self, tally: AccountTally) -> None:
         self._dirty[tally] = None
@@ -230,6 +240,7 @@ class Shard:
     def _collect(self, now: float) -> tuple[Asked, bytes]:
         """Returns the accounts with something due, and their requests."""
         dirty, self._dirty = self._dirty, {}
+        self._waiting = 0
         run = run_of(self._link)
         asked: Asked = []
         data = b""

@@ -31,6 +31,9 @@ class AccountOwner(Protocol):
     def mark_dirty(self, tally: AccountTally) -> None:
         """Schedules an exchange for the tally."""
 
+    def enqueue(self, tally: AccountTally, take: Take) -> None:
+        """Adds a take to the next exchange."""
+
 
 class AccountTally(Tally):
     """Adds the owner of its account to a tally."""

@@ -118,6 +118,7 @@ class Tally:
         self._owing: dict[Holding, None] = {}
         self._shapes = Shapes()
         self._queue: deque[Take] = deque()
+        self.enqueue = self._queue.append  # a method of our own would be one more call for each take
         self._under_way: _Batch | None = None
         self._is_registering = False
         self._is_awaited = False
@@ -137,9 +138,6 @@ class Tally:
             self.is_stale = False
 
     # Calls of this process.
-
-    def enqueue(self, take: Take) -> None:
-        self._queue.append(take)
 
     def holding_of(self, lane: Lane, function_counter: str) -> Holding:
         key = id(lane), function_counter
@@ -237,11 +235,7 @@ class Tally:
         is_late = now - self._sent_at >= self._identity.patience_seconds
         if status == REFILLING:
             answers = [None] * len(batch.takes)
-        return [
-            (take, answer)
-            for take, raw in zip(batch.takes, answers, strict=True)
-            if (answer := self._settle(take, raw, is_late)) is not _NO_LISTENER
-        ]
+        return self._settle(batch.takes, answers, is_late)
 
     def mark_lost(self) -> None:
         """Records that the reply was lost: the request is sent again as it was, or in the next epoch."""
@@ -363,29 +357,28 @@ class Tally:
             (gateway, self.epoch, batch.number, lease_ms, keep_ms, run, batch.changes, shapes, takes, batch.revision)
         )
 
-    def _settle(self, take: Take, raw: Any, is_late: bool) -> Any:
-        plan = take.plan
-        is_wanted = take.is_waiting
-        take.is_waiting = False
-        if isinstance(raw, int):
-            lane, function_counter = plan.lanes[raw], plan.function_counter
-            key = id(lane), function_counter
-            holding = self._holdings.get(key) or self._add_holding(lane, function_counter, key)
-            if is_wanted and not is_late:
-                holding.held += 1
-                return holding
-            holding.owed -= 1
-            self._owing[holding] = None
-            return None if is_wanted else _NO_LISTENER
-        if raw is None:
-            return None if is_wanted else _NO_LISTENER
-        if not is_wanted:
-            return _NO_LISTENER
-        if raw[0] == RATE:
-            return Refused(plan.rates[raw[1]], 0)
-        if raw[0] == LANE_RATE:
-            return Refused(plan.lanes[-1].rates[raw[1]], 0)
-        return Refused(plan.lanes[-1].claims[raw[1]], raw[2])
+    def _settle(self, takes: list[Take], answers: list[Any], is_late: bool) -> list[tuple[Take, Answer]]:
+        """Counts what was granted. Returns the answers to takes for which a request waits."""
+        settled: list[tuple[Take, Answer]] = []
+        for take, raw in zip(takes, answers, strict=True):
+            plan = take.plan
+            answer: Answer = None
+            if isinstance(raw, int):
+                lane, function_counter = plan.lanes[raw], plan.function_counter
+                key = id(lane), function_counter
+                holding = self._holdings.get(key) or self._add_holding(lane, function_counter, key)
+                if take.is_waiting and not is_late:
+                    holding.held += 1
+                    answer = holding
+                else:
+                    holding.owed -= 1
+                    self._owing[holding] = None
+            elif raw is not None:
+                answer = _read_refusal(plan, raw)
+            if take.is_waiting:
+                take.is_waiting = False
+                settled.append((take, answer))
+        return settled
 
     def __repr__(self) -> str:
         position = "not registered" if self.acknowledged is None else "{}:{}".format(*self.acknowledged)
@@ -400,4 +393,10 @@ class Tally:
 Answer = Holding | Refused | None
 """Is what was taken, a refusal, or None where the store decided nothing."""
 
-_NO_LISTENER = object()
+
+def _read_refusal(plan: Plan, raw: list[int]) -> Refused:
+    if raw[0] == RATE:
+        return Refused(plan.rates[raw[1]], 0)
+    if raw[0] == LANE_RATE:
+        return Refused(plan.lanes[-1].rates[raw[1]], 0)
+    return Refused(plan.lanes[-1].claims[raw[1]], raw[2])

@@ -7,6 +7,7 @@
 -- store has now, its document (nothing where it is the one of the request).
 local run, lease, known, following, document, is_copy = unpack(cmsgpack.unpack(ARGV[1]))
 
+-- include: recovery
 local left = refilling(run, lease)
 local stored = call('HGET', CONTROL, 'revision') or ''
 if is_copy then

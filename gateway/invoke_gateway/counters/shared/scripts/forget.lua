@@ -5,6 +5,7 @@
 -- A gateway that lives all the same is fenced by it, and registers again.
 local gateway, counter, lease, keep = unpack(cmsgpack.unpack(ARGV[1]))
 
+-- include: forgetting
 local ends = call('ZSCORE', LEASES, gateway)
 if lease > 0 and ends and ends - keep > now + lease / 2 then
   return cmsgpack.pack({ ALIVE, 0 })

@@ -4,6 +4,7 @@
 -- gives them back), slots of the counter, ms since its list was made (-1: it has none), the list.
 local counter = cmsgpack.unpack(ARGV[1])[1]
 
+-- include: listing
 local gateways = {}
 local leases = call('ZRANGE', LEASES, 0, -1, 'WITHSCORES')
 for i = 1, #leases, 2 do

@@ -1,4 +1,7 @@
--- prelude: what every script begins with: the keys of one account, the store's clock, and how a gateway's slots go back.
+-- prelude: what every script begins with: the keys of one account, the store's clock, counts and leases.
+--
+-- A line `-- include: NAME` is replaced by the file of this name. A function costs the store 1,500 instructions each time
+-- it is made, so those that few scripts need, or only rarely, are in files of their own.
 --
 -- KEYS[1] is `invoke-gateway:{account}`. All other keys begin with it, so one account lies on one shard.
 --   :sums     hash    counter -> slots over all gateways; always the sum of the next one over all gateways
@@ -29,10 +32,6 @@ local function key_of(gateway)
   return BASE .. ':of:' .. gateway
 end
 
-local function listing_of(gateway)
-  return BASE .. ':holders:' .. gateway
-end
-
 -- Add to one gateway's count and to the sum, never below zero. Returns the new sum.
 local function add(key, counter, slots)
   local mine = call('HINCRBY', key, counter, slots)
@@ -49,39 +48,6 @@ local function add(key, counter, slots)
     sum = 0
   end
   return sum
-end
-
--- Give back everything that a gateway holds, and forget it.
-local function forget(gateway)
-  local key = key_of(gateway)
-  local held = call('HGETALL', key)
-  for i = 1, #held, 2 do
-    add(key, held[i], -held[i + 1])
-  end
-  call('DEL', key, listing_of(gateway))
-  call('ZREM', LEASES, gateway)
-  call('HDEL', SEQ, gateway, gateway .. '/reply', gateway .. '/run')
-  call('HDEL', LIMITS, gateway)
-  call('HDEL', RECOVERY, 'of/' .. gateway)
-end
-
--- Forget the gateways whose lease has ended. But where nobody at all was heard for half a lease, it is the store that was
--- away (or its clock that jumped), not they: then each gets a whole lease to say that it lives.
-local function prune(lease, keep)
-  local ended = call('ZRANGEBYSCORE', LEASES, '-inf', now)
-  if #ended == 0 then
-    return
-  end
-  local freshest = call('ZREVRANGE', LEASES, 0, 0, 'WITHSCORES')
-  if freshest[2] - keep < now + lease / 2 then
-    for _, gateway in ipairs(call('ZRANGE', LEASES, 0, -1)) do
-      call('ZADD', LEASES, now + lease + keep, gateway)
-    end
-    return
-  end
-  for _, gateway in ipairs(ended) do
-    forget(gateway)
-  end
 end
 
 -- `epoch:number` of the batch of a gateway that this server process applied last; nothing where the gateway has not
@@ -105,24 +71,4 @@ local function refilling(run, lease)
     return lease
   end
   return math.max(0, state[2] - now)
-end
-
--- Write the control state of a gateway into a store that has lost it, or has an older one after a restart: `left` is how
--- long nobody is admitted. Returns the revision that the store has then.
-local function restore_control(revision, document, left)
-  local stored = call('HGET', CONTROL, 'revision') or ''
-  if not revision then -- a gateway of an earlier version sends none
-    return stored
-  end
-  local number, stored_number = tonumber(revision:match('^%d+')) or 0, tonumber(stored:match('^%d+')) or 0
-  if number > stored_number and (left > 0 or stored == '') then
-    call('HSET', CONTROL, 'revision', revision, 'document', document)
-    return revision
-  end
-  return stored
-end
-
--- Names the recovery that is under way.
-local function recovery_tag()
-  return table.concat(call('HMGET', STATE, 'run', 'refill'), ' ')
 end

@@ -7,6 +7,8 @@
 local gateway, epoch, lease, keep, run, held, workers, expected, known, revision, document =
   unpack(cmsgpack.unpack(ARGV[1]))
 
+-- include: recovery
+-- include: forgetting
 -- What the gateway has reported counts towards the end of the recovery. Returns the round that begins with it.
 local function report()
   local tag = recovery_tag()
@@ -24,7 +26,7 @@ local function report()
   return call('HINCRBY', RECOVERY, 'round', 1)
 end
 
-prune(lease, keep)
+-- include: pruning
 local at = call('HGET', SEQ, gateway)
 if at and tonumber(at:match('^%d+')) >= epoch then
   return cmsgpack.pack({ FENCED, {}, 0 })

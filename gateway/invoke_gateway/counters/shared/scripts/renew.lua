@@ -12,7 +12,8 @@
 -- made after the last of them had registered. What one that is dead sent before its end returns no later round.
 local gateway, epoch, number, lease, keep, run, limits, round = unpack(cmsgpack.unpack(ARGV[1]))
 
-prune(lease, keep)
+-- include: recovery
+-- include: pruning
 local at = applied(gateway, run)
 local known_epoch, known_number = (at or ''):match('^(%d+):(%d+)$')
 if tonumber(known_epoch) ~= epoch or tonumber(known_number) < number then

@@ -63,7 +63,7 @@ class Exchanges:
         return [TALLY], b"request"
 
     async def begin(self) -> None:
-        async with self.direct.turn():
+        with await self.direct.turn():
             self.direct.is_on = True
         self.ask(1)
         await asyncio.sleep(0)

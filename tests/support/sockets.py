@@ -365,7 +365,7 @@ class Gateway(Backend):
     def reload(self, **changes: Any) -> None:
         """Puts the limits of other settings in force."""
         gateway, settings = self.server.gateway, self.make_settings(**changes)
-        self.on_loop(lambda: setattr(gateway, "tables", make_tables(settings, at_start=gateway.settings)))
+        self.on_loop(lambda: setattr(gateway._tables, "tables", make_tables(settings, at_start=gateway.settings)))
 
     @property
     def port(self) -> int:

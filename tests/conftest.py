@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 
 from tests.support import forking, lateness
-from tests.support.shared_collection import import_own_share
+from tests.support.shared_collection import SharedCollection
 from tests.support.sockets import Backend, backend
 from tests.support.tools import pytest_runtest_makereport, pytest_terminal_summary
 
@@ -23,16 +23,16 @@ settings.load_profile("shared machine")
 
 def pytest_configure(config: pytest.Config) -> None:
     lateness.is_judged = "lateness" in config.option.markexpr
+    config.pluginmanager.register(SharedCollection())
     catch_ignored_signals()
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection(session: pytest.Session) -> Iterator[None]:
+def pytest_collection() -> Iterator[None]:
     """Keeps the collector from what lives as long as the run: modules and tests are no garbage, and the tests' own
     collections need not go through them."""
     gc.disable()
     try:
-        import_own_share(session.config)
         return (yield)
     finally:
         gc.enable()

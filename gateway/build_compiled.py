@@ -36,6 +36,7 @@ MODULES = (
     "counters/local_slots",
     "counters/memory",
     "counters/pending_slot",
+    "counters/rates",
     "counters/shared/availability",
     "counters/shared/counters",
     "counters/shared/direct_exchange",
@@ -101,6 +102,9 @@ Edit = tuple[int, int, int, int, bytes]
 
 _CONSTANT = re.compile(r"_?[A-Z][A-Z0-9_]+")
 
+# Functions of the standard library that a call of the gateway calls, each under a name of its own in a module.
+_FUNCTIONS = ("bisect_left", "map", "monotonic", "next", "random")
+
 
 def is_wanted() -> bool:
     return os.environ.get(VARIABLE, "") not in ("", "0")
@@ -109,11 +113,14 @@ def is_wanted() -> bool:
 def adapt(source: str) -> str:
     """Returns the source as mypyc needs it, each line in its place.
 
-    That is without `__slots__`, which compiled classes have anyway, and with final constants: mypyc looks all other
-    names of a module up in a dict, at each use.
+    That is without `__slots__`, which compiled classes have anyway, and with final names for constants and for some
+    functions: mypyc looks all other names of a module up in a dict, at each use.
     """
     tree = ast.parse(source)
-    edits = [*_remove_slots(tree), *_make_final(tree)]
+    final = [*_make_final(tree), *_name_functions(tree)]
+    if final:
+        final.append(_insertion(_find_first_import(tree), "; from typing import Final"))
+    edits = [*_remove_slots(tree), *final]
     lines = [line.encode() for line in source.splitlines(keepends=True)]
     for edit in sorted(edits, reverse=True):
         _apply(lines, *edit)
@@ -139,7 +146,6 @@ def _make_final(tree: ast.Module) -> Iterator[Edit]:
     assigned = Counter(
         node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
     )
-    has_finals = False
     for statement in tree.body:
         if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
             target, annotation = statement.targets[0], None
@@ -151,13 +157,25 @@ def _make_final(tree: ast.Module) -> Iterator[Edit]:
             continue
         if isinstance(statement.value, ast.Tuple):
             continue
-        has_finals = True
         if annotation is None:
             yield _insertion(target, ": Final")
         else:
             yield _replacement(annotation, f"Final[{ast.unparse(annotation)}]")
-    if has_finals:
-        yield _insertion(_find_first_import(tree), "; from typing import Final")
+
+
+def _name_functions(tree: ast.Module) -> Iterator[Edit]:
+    """Gives those of `_FUNCTIONS` that functions of the module call a final name there."""
+    bodies = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    calls = {node for body in bodies for node in ast.walk(body) if isinstance(node, ast.Call)}
+    called = [node.func for node in calls if not (node.args and isinstance(node.args[0], ast.GeneratorExp))]
+    names = set()
+    for function in called:
+        if isinstance(function, ast.Name) and function.id in _FUNCTIONS:
+            names.add(function.id)
+            yield _replacement(function, f"_final_{function.id}")
+    if names:
+        imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+        yield _insertion(imports[-1], "".join(f"; _final_{name}: Final = {name}" for name in sorted(names)))
 
 
 def _find_first_import(tree: ast.Module) -> ast.stmt:

@@ -30,6 +30,7 @@ ORDERED_SLICES = {
     ("store/resp", "start:position - 2"),
     ("telemetry/totals", "start:end"),
     ("upstream/lineage_header", "start - _BEFORE_BYTES:start"),
+    ("upstream/lineage_header", "start:end"),
     ("upstream/lineage_header", "len(_BEGIN):-2"),
 }
 
@@ -126,6 +127,19 @@ def test_constants_are_final() -> None:
     )
     assert hook.adapt(source) == adapted
     assert hook.adapt('"""Doc."""\nA_B = 1\n') == '"""Doc."""; from typing import Final\nA_B: Final = 1\n'
+
+
+def test_functions_that_are_called_have_a_final_name() -> None:
+    source = (
+        "import os\nfrom time import monotonic\n\n\ndef now(clock=monotonic):\n    def inner():\n"
+        "        return next(clock())\n    return monotonic(), next(x for x in inner())\n"
+    )
+    assert hook.adapt(source) == (
+        "import os; from typing import Final\n"
+        "from time import monotonic; _final_monotonic: Final = monotonic; _final_next: Final = next\n\n\n"
+        "def now(clock=monotonic):\n    def inner():\n        return _final_next(clock())\n"
+        "    return _final_monotonic(), next(x for x in inner())\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from invoke_gateway.counters.buckets import Bucket
 from invoke_gateway.counters.local_slots import LocalSlot
 from invoke_gateway.counters.memory import MemoryCounters
-from invoke_gateway.counters.rates import Bucket
 from invoke_gateway.exchange import Slot
 from invoke_gateway.policy.concurrency import Claim, Lane, Plan, RateClaim
 from invoke_gateway.policy.limits import AccountLimits, FunctionLimits

@@ -38,6 +38,8 @@ from .request_parser import RequestParser, SpareParsers
 # One read can bring ten thousand small requests: above this number of waiting ones they are refused.
 _FLOOD = 64
 
+_TAB = ord("\t")
+
 
 class InvokeProtocol(ProgressProtocol):
     """Adds the reading of messages, and serves a connection: the first three arguments are those that uvicorn gives.
@@ -97,7 +99,7 @@ class InvokeProtocol(ProgressProtocol):
                     and self._is_as_sent
                     and (is_repeated or self._begins_canonically(data))
                     # Some do not take a tab for a space. And nothing but the body may follow the head.
-                    and data.find(b"\t", 0, len(data) - parser.body_bytes) < 0
+                    and (_TAB not in data or data.find(b"\t", 0, len(data) - parser.body_bytes) < 0)
                     and (data[-1] not in b"\r\n" or data.find(b"\r\n\r\n") + 4 + parser.body_bytes == len(data))
                 ):
                     cycle.scope[MESSAGE] = data

@@ -36,6 +36,8 @@ _MOST_PAIRS = 16
 _GREATEST_LOOP_COUNTER = 32_767
 _GREATEST_REQUEST_COUNTER = 255
 
+_SMALL_G = ord("g")
+_LARGE_G = ord("G")
 _LINEAGE = re.compile(rb"(?:\A|;)[ \t]*lineage=([^;]*)", re.IGNORECASE)
 _CURRENT = re.compile(rb"([0-9]{1,5}):([0-9a-f]{8}):([0-9]{1,3})")
 _PAIRS = re.compile(rb"[0-9a-f]{8}:[0-9]{1,5}(?:\|[0-9a-f]{8}:[0-9]{1,5}){0,15}")
@@ -87,8 +89,9 @@ def hash_function(region: str, account: str, name: str) -> bytes:
 
 
 def may_have_lineage(header: bytes) -> bool:
-    """Returns whether a trace header may have a lineage. Most have none, and this check costs a tenth of a search."""
-    return header.lower().find(b"lineage") >= 0  # `in` takes more than twice the time: it first tries a number
+    """Returns whether a trace header may have a lineage. Most have none: no other field of AWS has a `g`, and a byte is
+    found in a fifth of the time that a word takes."""
+    return (_SMALL_G in header or _LARGE_G in header) and header.lower().find(b"lineage") >= 0
 
 
 def is_loop(header: bytes, function: bytes) -> bool:

@@ -174,7 +174,7 @@ class Dispatcher:
 
     def on_call_refused(self, full: LimitReached, plan: Plan) -> None:
         """Records that a synchronous call was refused, so that events yield to calls."""
-        if isinstance(full.claim, Claim) and (self._round_robin.blocked or self.tasks):
+        if isinstance(full.claim, Claim) and (self._round_robin.blocked or self.tasks.running):
             self._slot_gate.yield_to_calls(full.claim.counter or plan.function_counter)
 
     def on_limits_changed(self) -> None:

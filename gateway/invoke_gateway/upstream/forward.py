@@ -26,9 +26,6 @@ from .upload import frame, return_beside
 
 _NO_LIMIT = 1 << 62
 _LARGE_BODY = 65_536
-# The trace header is written into the bytes of the whole request, which copies them. Above this size of the body it is
-# written into the head alone.
-_COPIED_BODY = 16_384
 _PASSED_WINDOW = 262_144
 
 
@@ -245,14 +242,12 @@ class Forward:
         function = exchange.plan.function_counter
         size = len(body)
         traced: bytes | None = None
-        apart: bytes | bytearray = b""
         if message is not None and self._takes_messages and is_end_to_end(headers):
-            if size > _COPIED_BODY:
-                message, apart = message[:-size], body
-            traced = self._lineage.write(message, headers.get(TRACE_HEADER), function, exchange.may_have_lineage)
+            head = message[: len(message) - size]
+            traced = self._lineage.write(head, headers.get(TRACE_HEADER), function, exchange.may_have_lineage)
         if traced is not None:
             exchange.is_dispatched = True
-            connection.start(call, traced, apart)
+            connection.start(call, traced, body)
         else:
             lines = self._lineage.add(scope["headers"], function)
             head = self._head(exchange, scope, lines, size, has_body=True)

@@ -79,7 +79,7 @@ class StoreConnection:
         try:
             self._check_server(read_info(info))
         except StoreUnavailable:
-            await self.close()
+            self._drop()
             raise
 
     async def connect(self) -> None:
@@ -95,12 +95,14 @@ class StoreConnection:
             raise StoreUnusable(f"the query of its URL is not understood: {error}; correct it") from error
         try:
             self._protocol = await self._opener.open(options)
+            return
         except (RedisError, OSError) as error:
             if isinstance(error, _REFUSED):
                 raise _describe_refused(error) from error
-            if (denial := await self._find_denial(options, error)) is not None:
-                raise StoreUnusable(denial) from error
-            raise StoreUnavailable(f"{first_line(error).removesuffix('.')}; check that it runs") from error
+            failure = error
+        if (denial := await self._find_denial(options, failure)) is not None:
+            raise StoreUnusable(denial) from failure
+        raise StoreUnavailable(f"{first_line(failure).removesuffix('.')}; check that it runs") from failure
 
     async def _find_denial(self, options: ConnectionOptions, error: Exception) -> str | None:
         """Returns why the server refuses every connection of this machine, or None where it sends no such reason.
@@ -165,7 +167,7 @@ class StoreConnection:
                 ended = error
             return self._read(ended, read_error)
         except BaseException:
-            await self.close()
+            self._drop()
             raise
 
     def _read(self, ended: list[Any] | Exception, read_error: Callable[[ResponseError], object]) -> list[Any]:
@@ -186,11 +188,16 @@ class StoreConnection:
     async def close(self, patience_seconds: float = 0) -> None:
         """Closes the connection. With patience it returns once the connection has ended: TLS needs a message from both
         sides, and an event loop that ends before that leaves a socket open."""
+        protocol = self._drop()
+        if protocol is not None and patience_seconds:
+            await protocol.wait_closed(patience_seconds)
+
+    def _drop(self) -> ExchangeProtocol | None:
+        """Closes the connection, if there is one, without waiting for its end."""
         protocol, self._protocol = self._protocol, None
         if protocol is not None:
             protocol.close()
-            if patience_seconds:
-                await protocol.wait_closed(patience_seconds)
+        return protocol
 
     def _check_server(self, facts: ServerFacts) -> None:
         if facts.primary is not None:

@@ -20,46 +20,14 @@ from ...policy.store_url import Host, split_store_url
 from ...store.connection import StoreConnection
 from ...store.errors import StoreUnavailable
 from .connecting import NODE_RULES, Redirect
-from .messages import Take
 from .script import base_key
 from .shard import Shard
-from .shard_context import AccountOwner, AccountTally, ShardContext
+from .shard_context import AccountOwner, AccountTally, ShardContext, Unassigned
 
 log = logging.getLogger("invoke_gateway")
 
 Slots = list[tuple[int, int, Host]]
 """Lists the first slot, the last slot, and the node that has them."""
-
-
-class Unassigned:
-    """Holds the accounts that no node counts now."""
-
-    def __init__(self, context: ShardContext, where: str) -> None:
-        self.availability = context.make_availability(where)
-        self.tallies: dict[str, AccountTally] = {}
-        self._context = context
-
-    def make_link(self) -> StoreConnection:
-        raise StoreUnavailable(self.availability.unavailable_reason or "no node of the cluster counts the account now")
-
-    def assign(self, tally: AccountTally) -> None:
-        """Waits at the start; later the account is unavailable at once."""
-        tally.shard = self
-        self.tallies[tally.account] = tally
-        if self.availability.unavailable_reason is None:
-            self.reassign(tally, "the node that has its slot is not known")
-
-    def reassign(self, tally: AccountTally, reason: str) -> None:
-        tally.shard = self
-        self.tallies[tally.account] = tally
-        self.availability.record_failure(f"account {tally.account}: {reason}")
-        self._context.refuse_pending(tally)
-
-    def mark_dirty(self, tally: AccountTally) -> None:
-        """Does nothing: the next owner sends what is due."""
-
-    def enqueue(self, tally: AccountTally, take: Take) -> None:
-        tally.enqueue(take)
 
 
 class Cluster:

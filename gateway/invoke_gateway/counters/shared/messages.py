@@ -17,8 +17,12 @@ _decode = msgspec.msgpack.decode
 
 # The statuses of replies (scripts/prelude.lua), and what begins an answer about a rate of the plan or of a lane
 # (scripts/take.lua).
-OK, FENCED, REFILLING, _, STALE = range(5)
-RATE, LANE_RATE = 1, 2
+OK = 0
+FENCED = 1
+REFILLING = 2
+STALE = 4
+RATE = 1
+LANE_RATE = 2
 
 _MOST_SHAPES = 1000
 
@@ -62,11 +66,14 @@ class Take(PendingSlot[LocalSlot]):
         self.is_waiting = False
 
 
-class Refused(NamedTuple):
+class Refused:
     """Holds a refusal: the claim that was full with the slots in use, or the rate without a token."""
 
-    claim: Claim | RateClaim
-    in_use: int
+    __slots__ = ("claim", "in_use")
+
+    def __init__(self, claim: Claim | RateClaim, in_use: int) -> None:
+        self.claim = claim
+        self.in_use = in_use
 
 
 class ControlReply(NamedTuple):

@@ -23,14 +23,14 @@ from .direct_exchange import Asked, DirectExchange
 from .lease_events import LeaseEvents, log_fenced
 from .messages import Take, encode_forget
 from .script import FORGET, base_key, encode_call
-from .shard_context import AccountTally, ShardContext, SlotMap
+from .shard_context import AccountOwner, AccountTally, ShardContext, SlotMap
 
 log = logging.getLogger("invoke_gateway")
 
 _PING = encode_commands([("PING",)])
 
 
-class Shard:
+class Shard(AccountOwner):
     """Serves the accounts of one server. `make_link` returns a new connection. A node of a cluster has a `slot_map`."""
 
     def __init__(
@@ -41,7 +41,7 @@ class Shard:
         slot_map: SlotMap | None = None,
     ) -> None:
         self.tallies: dict[str, AccountTally] = {}
-        self.make_link = make_link
+        self._make_link = make_link
         self._link = make_link()
         self.availability = context.make_availability(self._link.where)
         self._config = context.config
@@ -117,6 +117,9 @@ class Shard:
             await self._link.call(("EVALSHA", FORGET.sha, 1, base_key(account), argument) for account in self.tallies)
 
     # Requests.
+
+    def make_link(self) -> StoreConnection:
+        return self._make_link()
 
     def assign(self, tally: AccountTally) -> None:
         tally.shard = self

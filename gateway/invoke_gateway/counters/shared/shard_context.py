@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 
 from ...background import BackgroundTasks
 from ...store.connection import StoreConnection
+from ...store.errors import StoreUnavailable
 from ...store.resp import Command
 from .availability import CountersAvailability
 from .connecting import Redirect
@@ -16,23 +17,28 @@ from .shared_config import SharedConfig, StoreTotals
 from .tally import Answer, Tally
 
 
-class AccountOwner(Protocol):
-    """Counts accounts: a shard, or the list of those that no shard counts now."""
+class AccountOwner:
+    """Counts accounts: the base of a shard, and of the list of those that no shard counts now. (A compiled module finds
+    the attributes of a class by their places, and those of a `Protocol` by their names.)"""
 
     availability: CountersAvailability
     tallies: dict[str, AccountTally]
 
     def make_link(self) -> StoreConnection:
         """Returns another connection to the server. Raises `StoreUnavailable` where there is no server now."""
+        raise NotImplementedError
 
     def assign(self, tally: AccountTally) -> None:
         """Counts the account here from now on."""
+        raise NotImplementedError
 
     def mark_dirty(self, tally: AccountTally) -> None:
         """Schedules an exchange for the tally."""
+        raise NotImplementedError
 
     def enqueue(self, tally: AccountTally, take: Take) -> None:
         """Adds a take to the next exchange."""
+        raise NotImplementedError
 
 
 class AccountTally(Tally):
@@ -78,6 +84,37 @@ class ShardContext(NamedTuple):
         """Delivers no answer to each pending take: the policy decides over it."""
         for take in tally.cancel_pending():
             self.deliver(tally, take, None)
+
+
+class Unassigned(AccountOwner):
+    """Holds the accounts that no node of a cluster counts now."""
+
+    def __init__(self, context: ShardContext, where: str) -> None:
+        self.availability = context.make_availability(where)
+        self.tallies: dict[str, AccountTally] = {}
+        self._context = context
+
+    def make_link(self) -> StoreConnection:
+        raise StoreUnavailable(self.availability.unavailable_reason or "no node of the cluster counts the account now")
+
+    def assign(self, tally: AccountTally) -> None:
+        """Waits at the start; later the account is unavailable at once."""
+        tally.shard = self
+        self.tallies[tally.account] = tally
+        if self.availability.unavailable_reason is None:
+            self.reassign(tally, "the node that has its slot is not known")
+
+    def reassign(self, tally: AccountTally, reason: str) -> None:
+        tally.shard = self
+        self.tallies[tally.account] = tally
+        self.availability.record_failure(f"account {tally.account}: {reason}")
+        self._context.refuse_pending(tally)
+
+    def mark_dirty(self, tally: AccountTally) -> None:
+        """Does nothing: the next owner sends what is due."""
+
+    def enqueue(self, tally: AccountTally, take: Take) -> None:
+        tally.enqueue(take)
 
 
 class SlotMap(Protocol):

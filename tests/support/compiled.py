@@ -24,6 +24,7 @@ PATHS = (
     "tests/upstream",
     "tests/app",
     "tests/counters",
+    "tests/store",
     "tests/test_buffers.py",
     "tests/test_write_batcher.py",
     "tests/scenarios/test_fault_scripts.py",

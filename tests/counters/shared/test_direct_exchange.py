@@ -3,40 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any, cast
 
+from invoke_gateway.counters.shared.connecting import SERVER_RULES
 from invoke_gateway.counters.shared.direct_exchange import DirectExchange
+from invoke_gateway.counters.shared.messages import RequestIdentity
 from invoke_gateway.counters.shared.shard_context import AccountTally
 from invoke_gateway.store.connection import StoreConnection
+from invoke_gateway.store.exchange_protocol import ExchangeProtocol
 
-TALLY = cast("AccountTally", object())
+TALLY = AccountTally("a", RequestIdentity("g-1", lease_ms=1000, keep_ms=0, patience_seconds=1.0))
 
 
-class Link:
-    """A connection whose replies come when the test says so."""
+class Unsent(asyncio.Transport):
+    """A transport whose other side replies when the test says so."""
 
-    is_open = True
-
-    def __init__(self) -> None:
-        self.sent = 0
-        self._on_end: Callable[[list[Any]], None] | None = None
-
-    def send(self, data: bytes, count: int, on_end: Callable[[list[Any]], None]) -> None:
-        assert self._on_end is None, "one exchange at a time"
-        self.sent += 1
-        self._on_end = on_end
-
-    def reply(self) -> None:
-        on_end, self._on_end = self._on_end, None
-        assert on_end is not None
-        on_end([b"reply"])
-
-    def read_replies(self, replies: list[Any]) -> list[Any]:
-        return replies
-
-    def cancel(self) -> None:
-        self._on_end = None
+    def write(self, data: object) -> None:
+        """Sends nothing."""
 
 
 class Exchanges:
@@ -45,9 +27,12 @@ class Exchanges:
     def __init__(self) -> None:
         self.waiting = 0
         self.carried: list[int] = []
-        self.link = Link()
+        self._protocol = ExchangeProtocol()
+        self._protocol.connection_made(Unsent())
+        link = StoreConnection("redis://127.0.0.1:1", SERVER_RULES, where="the store")
+        link._protocol = self._protocol
         self.direct = DirectExchange(
-            cast("StoreConnection", self.link),
+            link,
             timeout_seconds=60,
             clock=asyncio.get_running_loop().time,
             count_waiting=lambda: self.waiting,
@@ -74,6 +59,9 @@ class Exchanges:
         if not self.direct.is_scheduled:
             self.direct.schedule()
 
+    def reply(self) -> None:
+        self._protocol.data_received(b"+reply\r\n")
+
     async def run(self, takes_by_turn: list[int]) -> None:
         for takes in takes_by_turn:
             self.ask(takes)
@@ -83,7 +71,7 @@ class Exchanges:
 async def test_a_lone_take_is_sent_in_the_next_turn_of_the_loop() -> None:
     exchanges = Exchanges()
     await exchanges.begin()
-    exchanges.link.reply()
+    exchanges.reply()
     exchanges.ask(1)
     await asyncio.sleep(0)
     assert exchanges.carried == [1, 1]
@@ -94,7 +82,7 @@ async def test_the_next_exchange_waits_as_long_as_each_turn_brings_more_takes() 
     exchanges = Exchanges()
     await exchanges.begin()
     exchanges.ask(2)
-    exchanges.link.reply()
+    exchanges.reply()
     await exchanges.run([3, 1, 4])
     assert exchanges.carried == [1]
     await asyncio.sleep(0)
@@ -107,7 +95,7 @@ async def test_the_next_exchange_waits_for_no_more_than_are_worth_it() -> None:
     exchanges = Exchanges()
     await exchanges.begin()
     exchanges.ask(2)
-    exchanges.link.reply()
+    exchanges.reply()
     await exchanges.run([20, 20, 20, 20])
     assert exchanges.carried == [1, 42]
     exchanges.direct.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from ..policy.concurrency import GrowthClaim, LimitReached, RateClaim
@@ -22,10 +23,11 @@ class Rates:
         self._buckets: dict[str, Bucket] = {}
 
     def _make(self, rate: RateClaim) -> Bucket:
+        loop = asyncio.get_running_loop()
         if isinstance(rate, GrowthClaim):
             counter = rate.counter
-            return GrowthBucket(rate.per_second, rate.most, lambda: self._in_use(counter))
-        return Bucket(rate.per_second)
+            return GrowthBucket(rate.per_second, rate.most, lambda: self._in_use(counter), loop=loop)
+        return Bucket(rate.per_second, loop=loop)
 
     def find(self, rates: tuple[RateClaim, ...], function_counter: str) -> list[Bucket] | LimitReached:
         """Returns the buckets of all rates, each of which has a token; or the rate that has none. Takes nothing: until

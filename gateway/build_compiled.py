@@ -49,6 +49,7 @@ MODULES = (
     "counters/tenant_environments",
     "exchange",
     "invocation",
+    "listener/client_connection",
     "listener/connection_setup",
     "listener/cycle",
     "listener/flow_control",

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, MutableMapping
+from collections.abc import Awaitable, Callable, Generator, Iterable, MutableMapping
 from typing import Any, NamedTuple, cast
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+Respond = Callable[[int, Iterable[tuple[bytes, bytes]], bytes, bool], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+WITHOUT_BODY = frozenset({204, 304})
+"""Lists the statuses of responses that have no body, and no length."""
 
 
 class Attempt(NamedTuple):
@@ -32,6 +36,33 @@ DONE = _Done()
 """Says that a stage, or a `send`, has no work left. A stage is a plain function: it decides at once, and returns the
 awaitable of the next stage, or this one. Only where something must wait does it return a coroutine of its own. So a
 request that need not wait makes no coroutine, and the caller that gets `DONE` need not await it."""
+
+
+def respond(
+    send: Send, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes, *, closes: bool = False
+) -> Awaitable[None]:
+    """Sends a whole response, and its length with it: in one step by `send.respond`, which the listener has, else by
+    two messages. What wraps `send` need not know of it.
+
+    headers: without `content-length` and `connection`
+    closes: no other request is served on the connection
+    """
+    at_once: Respond | None = getattr(send, "respond", None)
+    if at_once is not None:
+        return at_once(status, headers, body, closes)
+    lines = [*headers]
+    if status not in WITHOUT_BODY:
+        lines.append((b"content-length", b"%d" % len(body)))
+    if closes:
+        lines.append((b"connection", b"close"))
+    sent = send({"type": "http.response.start", "status": status, "headers": lines})
+    message: Message = {"type": "http.response.body", "body": body}
+    return send(message) if sent is DONE else _send_after(sent, message, send)
+
+
+async def _send_after(sent: Awaitable[None], message: Message, send: Send) -> None:
+    await sent
+    await send(message)
 
 
 class Received:

@@ -43,7 +43,7 @@ def _unverified(code: str, message: str) -> Kind:
 
 
 class Rendered(NamedTuple):
-    """Holds a refusal as bytes: status, the headers of every instance of it, body."""
+    """Holds a refusal as bytes: status, the headers of every instance of it but its length, body."""
 
     status: int
     headers: tuple[tuple[bytes, bytes], ...]
@@ -56,7 +56,6 @@ def _render(refusal: ErrorAnswer, message: str) -> Rendered:
     body = json.dumps(given, separators=(",", ":") if refusal.is_compact else None).encode()
     headers = (
         (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
         (b"x-amzn-errortype", refusal.code.encode()),
     )
     return Rendered(refusal.status, headers, body)

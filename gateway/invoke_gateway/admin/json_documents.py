@@ -101,5 +101,4 @@ def answer_error(text: str, status: int) -> Response:
 def refuse(refusal: Refusal, **values: object) -> Rendered:
     """Renders a refusal of the listener in the shape of this listener's errors."""
     body = msgspec.json.encode({"error": refusal.message.format(**values)})
-    headers = ((b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)))
-    return Rendered(refusal.status, headers, body)
+    return Rendered(refusal.status, ((b"content-type", b"application/json"),), body)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from http import HTTPStatus
 
-from ..asgi import DONE, LOST, READ_INTO, Message, Received, Scope
-from ..write_batcher import WriteBatcher
-from .flow_control import FlowControl
+from ..asgi import DONE, LOST, READ_INTO, WITHOUT_BODY, Message, Received, Scope
+from .client_connection import ClientConnection
 
 log = logging.getLogger("invoke_gateway")
 
@@ -24,6 +23,8 @@ _FRAMED_BYTES = 32_768
 
 _join_header = b": ".join
 
+_ONE_START = "a response has only one start"
+
 
 def _make_status_line(status: int) -> bytes:
     try:
@@ -34,46 +35,6 @@ def _make_status_line(status: int) -> bytes:
 
 
 STATUS_LINES = {status: _make_status_line(status) for status in range(100, 600)}
-
-
-class ClientConnection(asyncio.Protocol):
-    """Carries requests and responses, one after the other: the base of `InvokeProtocol`. (A compiled module finds the
-    attributes of a class by their places, and those of a `Protocol` by their names.)"""
-
-    __slots__ = ("flow", "loop", "transport", "write_batcher")
-
-    loop: asyncio.AbstractEventLoop
-    transport: asyncio.Transport
-    flow: FlowControl
-    write_batcher: WriteBatcher
-
-    def default_headers(self) -> bytes:
-        """Returns the headers of every response, as bytes."""
-        raise NotImplementedError
-
-    def read_into(self, cycle: Cycle, view: memoryview) -> None:
-        """Reads the rest of the body into `view`, if it can."""
-        raise NotImplementedError
-
-    def write(self, data: bytes) -> None:
-        """Writes immediately, behind the content of the batcher."""
-        raise NotImplementedError
-
-    def write_together(self, *pieces: bytes) -> None:
-        """Writes the pieces immediately, without making one of them."""
-        raise NotImplementedError
-
-    def close(self) -> None:
-        """Closes once everything is written."""
-        raise NotImplementedError
-
-    def reset(self) -> None:
-        """Cuts the connection, so that the client sees no orderly end."""
-        raise NotImplementedError
-
-    def end_response(self) -> None:
-        """Goes on to the next request."""
-        raise NotImplementedError
 
 
 class Cycle:
@@ -191,7 +152,39 @@ class Cycle:
         if any(name == b"expect" and value.lower() == b"100-continue" for name, value in self.scope["headers"]):
             self._protocol.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def send(self, message: Message) -> Awaitable[None]:
+    def respond(
+        self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes, closes: bool = False
+    ) -> Awaitable[None]:
+        """Sends a whole response, as `asgi.respond` describes it. The bytes are those of the two messages."""
+        if self.disconnected:
+            return DONE
+        protocol = self._protocol
+        if protocol.flow.write_paused:
+            return self._respond_after_drain(status, headers, body, closes)
+        if self.response_started:
+            raise RuntimeError(_ONE_START)
+        self.response_started = True
+        lines = [*map(_join_header, headers)]
+        if status not in WITHOUT_BODY:
+            lines.append(b"content-length: %d" % len(body))
+        if closes:
+            self.keep_alive = False
+        if not self.keep_alive:
+            lines.append(b"connection: close")
+        head = STATUS_LINES[status] + protocol.default_headers() + b"\r\n".join(lines) + b"\r\n\r\n"
+        self.response_complete = True
+        self._write(head, b"" if self._is_head_request else body)
+        self._end()
+        return DONE
+
+    async def _respond_after_drain(
+        self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes, closes: bool
+    ) -> None:
+        await self._protocol.flow.drain()
+        await self.respond(status, headers, body, closes)
+
+    def __call__(self, message: Message) -> Awaitable[None]:
+        """Sends a message: a `Cycle` is the `send` of its request."""
         if self.disconnected:
             return DONE
         if self._protocol.flow.write_paused:
@@ -204,12 +197,12 @@ class Cycle:
 
     async def _send_after_drain(self, message: Message) -> None:
         await self._protocol.flow.drain()
-        await self.send(message)
+        await self(message)
 
     def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """Keeps the head until there is a body to send with it. Header names are lower-case."""
         if self.response_started:
-            raise RuntimeError("a response has only one start")
+            raise RuntimeError(_ONE_START)
         self.response_started = True
         by_name = dict(headers)  # those few that the connection acts upon are found without a loop
         lines = [*map(_join_header, headers)]
@@ -223,7 +216,7 @@ class Cycle:
             self._left = 0
         elif length is not None:
             self._left = int(length)
-        elif status != 204 and status != 304:
+        elif status not in WITHOUT_BODY:
             if self.scope["http_version"] == "1.0":  # which has no codings, and never keeps a connection here
                 self._is_unframed = True
             else:
@@ -249,13 +242,18 @@ class Cycle:
             if self._left < 0 or (self._left and not more_body):
                 raise RuntimeError("a body must be as long as its Content-Length says")
         self.response_complete = not more_body
-        self._write(body)
+        head, self._head = self._head, None
+        self._write(head, body)
         if not more_body:
-            if self._waiter is not None:
-                self._wake()
-            if not self.keep_alive:
-                self._protocol.close()
-            self._protocol.end_response()
+            self._end()
+
+    def _end(self) -> None:
+        """Goes on to what follows a complete response."""
+        if self._waiter is not None:
+            self._wake()
+        if not self.keep_alive:
+            self._protocol.close()
+        self._protocol.end_response()
 
     def _write_chunk(self, body: bytes) -> None:
         """Writes a large chunk without a copy of it, behind the head if that is still to be sent."""
@@ -269,9 +267,8 @@ class Cycle:
         else:
             self._protocol.close()
 
-    def _write(self, body: bytes) -> None:
+    def _write(self, head: bytes | None, body: bytes) -> None:
         protocol = self._protocol
-        head, self._head = self._head, None
         if head is not None and self.response_complete and len(body) <= _JOINED_BYTES:
             protocol.write_batcher.write(protocol.transport, head + body)
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from ..asgi import Receive, Scope, Send
+from ..asgi import Receive, Scope, Send, respond
 from ..refusals import Refusal, Rendered
 
 _READ_BYTES = 65_536
@@ -35,13 +35,7 @@ class Overflow:
             dropped += len(message["body"])
             message = await receive()
         rendered = self._refuse(Refusal.TOO_MANY_CONNECTIONS, limit=self._limit)
-        headers = [
-            *rendered.headers,
-            (b"retry-after", b"1"),
-            (b"x-amz-retry-after", b"1000"),
-            (b"connection", b"close"),
-        ]
+        headers = [*rendered.headers, (b"retry-after", b"1"), (b"x-amz-retry-after", b"1000")]
         if self._extra_headers is not None:
             headers += self._extra_headers(dict(scope["headers"]))
-        await send({"type": "http.response.start", "status": rendered.status, "headers": headers})
-        await send({"type": "http.response.body", "body": rendered.body})
+        await respond(send, rendered.status, headers, rendered.body, closes=True)

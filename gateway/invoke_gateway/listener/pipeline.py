@@ -97,7 +97,7 @@ class PipelineProtocol(TransportProtocol):
             assert cycle is not None  # nothing was served before the first
             self._served = cycle
             try:
-                rest = self._app(cycle.scope, cycle.receive, cycle.send)
+                rest = self._app(cycle.scope, cycle.receive, cycle)
             except Exception:  # whatever it is, the requests that wait behind this one get their turn
                 log.exception("the application failed")
                 rest = DONE

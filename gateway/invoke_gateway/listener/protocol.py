@@ -164,16 +164,18 @@ class InvokeProtocol(ProgressProtocol):
 
     # Large bodies.
 
-    def read_into(self, cycle: Cycle, view: memoryview) -> None:
+    def read_into(self, cycle: object, view: memoryview) -> None:
         """Reads the rest of the newest request's body into `view`, past the parser, which would copy it twice.
 
         Not done where the parser knows more than the length: of a chunked body, and of a last request, behind which it
         drops what comes.
         """
-        parser = self._parser
-        by_name = cycle.scope[HEADERS]
+        parser, newest = self._parser, self._cycle
+        if newest is None or newest is not cycle or not newest.keep_alive:
+            return
+        by_name = newest.scope[HEADERS]
         length = by_name.get(b"content-length")
-        if cycle is not self._cycle or not cycle.keep_alive or length is None or b"transfer-encoding" in by_name:
+        if length is None or b"transfer-encoding" in by_name:
             return
         if parser is None or len(view) != int(length) - parser.body_bytes:
             return

@@ -84,7 +84,8 @@ class RejectionProtocol(ScopeProtocol):
         rendered = self._refuse(refusal, **values)
         lines = [STATUS_LINES[rendered.status], self.default_headers()]
         extra = self._find_extra_headers() if self._extra_headers is not None else ()
-        for name, value in (*rendered.headers, *extra, (b"connection", b"close")):
+        length = (b"content-length", b"%d" % len(rendered.body))
+        for name, value in (*rendered.headers, *extra, length, (b"connection", b"close")):
             lines += (name, b": ", value, b"\r\n")
         self.write(b"".join([*lines, b"\r\n", b"" if self._answers_head else rendered.body]))
         self.close()

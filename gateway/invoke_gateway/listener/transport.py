@@ -10,8 +10,8 @@ from typing import Any, cast
 
 from uvicorn.protocols.utils import is_ssl
 
+from .client_connection import ClientConnection
 from .connection_setup import ConnectionSetup
-from .cycle import ClientConnection
 from .flow_control import FlowControl
 
 _RESET = struct.pack("ii", 1, 0)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 
-from ..asgi import EXCHANGE, App, Message, Receive, Scope, Send
+from ..asgi import EXCHANGE, App, Message, Receive, Scope, Send, respond
 from ..control.base import BackendReply, ControlAnswer, ControlOperations, ControlRequest
 from ..exchange import Exchange
 from ..invocation import Caller
@@ -88,10 +88,7 @@ class ControlPlane:
         if reply is not None:
             reply = await self._operations.read_reply(request, reply)
             headers = [header for header in reply.headers if header[0].lower() not in _REPLACED_HEADERS]
-            if reply.status not in (204, 304):
-                headers.append((b"content-length", b"%d" % len(reply.body)))
-            await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-            await send({"type": "http.response.body", "body": reply.body})
+            await respond(send, reply.status, headers, reply.body)
 
 
 def _refuse_coding(scope: Scope) -> None:
@@ -164,8 +161,7 @@ async def _send(exchange: Exchange, answer: ControlAnswer, send: Send) -> None:
     exchange.status = answer.status
     headers = [(b"x-amzn-requestid", exchange.request_id.encode())]
     if answer.status != 204:
-        headers += [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(answer.body))]
+        headers.append((b"content-type", b"application/json"))
     if answer.code is not None:
         headers.append((b"x-amzn-errortype", answer.code.encode()))
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.body})
+    await respond(send, answer.status, headers, answer.body)

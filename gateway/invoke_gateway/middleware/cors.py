@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 
-from ..asgi import EXCHANGE, HEADERS, App, Message, Receive, Scope, Send
+from ..asgi import EXCHANGE, HEADERS, App, Message, Receive, Scope, Send, respond
 from ..exchange import Exchange
 from ..policy.requests.cors import CorsRules, is_preflight, replace
 from ..refusals import Refusal, render
@@ -45,5 +45,4 @@ class CorsHeaders:
             rendered = render(Refusal.UNKNOWN_ORIGIN)
             exchange.status, body = rendered.status, rendered.body
             headers += (*rendered.headers, (b"vary", b"Origin"))
-        await send({"type": "http.response.start", "status": exchange.status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        await respond(send, exchange.status, headers, body)

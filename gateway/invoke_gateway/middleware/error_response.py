@@ -6,7 +6,7 @@ import logging
 from collections.abc import Awaitable, Mapping
 from random import random
 
-from ..asgi import DONE, EXCHANGE, INJECTED, App, Message, Receive, Scope, Send
+from ..asgi import DONE, EXCHANGE, INJECTED, App, Message, Receive, Scope, Send, respond
 from ..backend_errors import BackendError
 from ..exchange import Exchange
 from ..policy.concurrency import LimitReached
@@ -80,15 +80,15 @@ class ErrorResponse:
         exchange.status = rendered.status
         headers = [*rendered.headers, (b"x-amzn-requestid", exchange.request_id.encode())]
         self._add_hints(exchange, refusal, scope, headers)
-        is_short = _will_end_soon(exchange)
-        is_abandoned = not is_short and not _may_drain(exchange)
-        if is_abandoned or refusal is _AMBIGUOUS:  # another reader may see its end elsewhere
+        is_ambiguous = refusal is _AMBIGUOUS  # another reader may see the end of the request elsewhere
+        if _will_end_soon(exchange):
+            return respond(send, rendered.status, headers, rendered.body, closes=is_ambiguous)
+        if not _may_drain(exchange):
+            return respond(send, rendered.status, headers, rendered.body, closes=True)
+        headers.append((b"content-length", b"%d" % len(rendered.body)))
+        if is_ambiguous:
             headers.append((b"connection", b"close"))
         start = {"type": "http.response.start", "status": rendered.status, "headers": headers}
-        if is_short or is_abandoned:
-            sent = send(start)
-            body = {"type": "http.response.body", "body": rendered.body}
-            return send(body) if sent is DONE else _send_after(sent, body, send)
         return _send_and_drain(start, rendered.body, receive, send)
 
     def _add_hints(
@@ -108,11 +108,6 @@ class ErrorResponse:
                 decided = scope[INJECTED]
             if decided is not None:
                 headers.append((b"x-invoke-gateway-decision", decided.describe().encode()))
-
-
-async def _send_after(sent: Awaitable[None], message: Message, send: Send) -> None:
-    await sent
-    await send(message)
 
 
 async def _send_and_drain(start: Message, body: bytes, receive: Receive, send: Send) -> None:

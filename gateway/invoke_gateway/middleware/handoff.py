@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from ..asgi import EXCHANGE, App, Receive, Scope, Send
+from ..asgi import EXCHANGE, App, Receive, Scope, Send, respond
 from ..exchange import Exchange
 from ..invocation import InvocationType, Operation
 from ..queue.base import StoreError
@@ -22,8 +22,8 @@ Enqueue = Callable[[Exchange, Scope], Awaitable[None]]
 
 _EVENT, _DRY_RUN = InvocationType.EVENT, InvocationType.DRY_RUN
 _STATUS = b'{"Status": 202}'  # the body of InvokeAsync; Invoke has none
-_ACCEPTED = ((b"content-length", b"0"), (b"x-amzn-remapped-content-length", b"0"))
-_ACCEPTED_WITH_STATUS = ((b"content-type", b"application/json"), (b"content-length", b"%d" % len(_STATUS)))
+_ACCEPTED = ((b"x-amzn-remapped-content-length", b"0"),)
+_ACCEPTED_WITH_STATUS = ((b"content-type", b"application/json"),)
 
 
 class Handoff:
@@ -69,8 +69,7 @@ class Handoff:
     async def _answer_dry_run(self, exchange: Exchange, send: Send) -> None:
         exchange.status = 204
         headers = [(b"x-amzn-requestid", exchange.request_id.encode())]
-        await send({"type": "http.response.start", "status": 204, "headers": headers})
-        await send({"type": "http.response.body", "body": b""})
+        await respond(send, 204, headers, b"")
 
     async def _accept(self, enqueue: Enqueue, exchange: Exchange, scope: Scope, send: Send) -> None:
         try:
@@ -85,5 +84,4 @@ class Handoff:
             *(_ACCEPTED_WITH_STATUS if is_old else _ACCEPTED),
             (b"x-amzn-requestid", exchange.request_id.encode()),
         ]
-        await send({"type": "http.response.start", "status": 202, "headers": headers})
-        await send({"type": "http.response.body", "body": _STATUS if is_old else b""})
+        await respond(send, 202, headers, _STATUS if is_old else b"")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from ..asgi import AWAITED, EXCHANGE, HEADERS, MESSAGE, Receive, Scope, Send
+from ..asgi import AWAITED, DONE, EXCHANGE, HEADERS, MESSAGE, Receive, Scope, Send, respond
 from ..backend_errors import BackendError, BackendReset, ResponseTooLarge
 from ..buffers import Buffers
 from ..exchange import Exchange
@@ -142,18 +142,20 @@ class Forward:
             if self._function_errors is not None and not exchange.function_error:
                 pieces = [b"".join(pieces)]
                 exchange.function_error = self._function_errors.find(call.status, dict(headers), pieces[0]) is not None
-            if call.is_head_request:
-                if call.content_length is not None:
-                    headers.append((b"content-length", call.content_length))
-            elif call.status != 204 and call.status != 304:
-                headers.append((b"content-length", b"%d" % size))
+            if size <= _LARGE_BODY and not call.is_head_request:
+                rest = respond(send, call.status, headers, b"".join(pieces))
+                if rest is not DONE:
+                    await rest
+                return
+            length = call.content_length if call.is_head_request else b"%d" % size
+            if length is not None:
+                headers.append((b"content-length", length))
             await send({"type": "http.response.start", "status": call.status, "headers": headers})
-            if size > _LARGE_BODY:
-                for piece in pieces:
-                    await send({"type": "http.response.body", "body": piece, "more_body": True})
-                # An empty send waits until the client has taken most of the body, which is in memory until then.
-                pieces.clear()
-            await send({"type": "http.response.body", "body": b"".join(pieces)})
+            for piece in pieces:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            # An empty send waits until the client has taken most of the body, which is in memory until then.
+            pieces.clear()
+            await send({"type": "http.response.body", "body": b""})
         finally:
             if held:
                 self._buffers.release(held)

@@ -8,12 +8,12 @@ cause it, and the text names the gateway's account.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from hashlib import sha256
 from time import gmtime, strftime, time
 from typing import Protocol
 
-from ..asgi import DONE, EXCHANGE, MESSAGE, App, Message, Receive, Scope, Send
+from ..asgi import DONE, EXCHANGE, MESSAGE, App, Message, Receive, Scope, Send, respond
 from ..backend_errors import IdentityRefused
 from ..buffers import Buffers
 from ..exchange import Exchange
@@ -98,7 +98,7 @@ class SignRequests:
         del body
         signer, date = self._find_signer()
         self._sign(signer, date, exchange, scope, payload_hash)
-        await self.app(scope, receive, _Reply(send, exchange, self._signers).send)
+        await self.app(scope, receive, _Reply(send, exchange, self._signers))
 
     def _send_signed(
         self, exchange: Exchange, scope: Scope, body: bytes | bytearray, receive: Receive, send: Send
@@ -118,7 +118,7 @@ class SignRequests:
         else:
             payload_hash = sha256(body).hexdigest().encode() if body else EMPTY_HASH
             self._sign(signer, date, exchange, scope, payload_hash)
-        return self.app(scope, receive, _Reply(send, exchange, self._signers).send)
+        return self.app(scope, receive, _Reply(send, exchange, self._signers))
 
     def _find_signer(self) -> tuple[RequestSigner, bytes]:
         """Returns the signer, and the time of its signature. Raises `NoCredentials`."""
@@ -210,7 +210,7 @@ class _Reply:
         self._held: list[Message] | None = None
         self._size = 0
 
-    def send(self, message: Message) -> Awaitable[None]:
+    def __call__(self, message: Message) -> Awaitable[None]:
         if self._held is not None:
             return self._hold(self._held, message)
         if message["type"] == "http.response.start":
@@ -218,9 +218,23 @@ class _Reply:
             if 400 <= status < 500:
                 self._held = [message]
                 return DONE
-            if self._signers.is_refused and status < 400:
-                self._signers.record_success()
+            self._note(status)
         return self._send(message)
+
+    def respond(
+        self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes, closes: bool = False
+    ) -> Awaitable[None]:
+        """Passes a whole response on, as `asgi.respond` describes it. Raises `IdentityRefused` as `_finish` does."""
+        if 400 <= status < 500:
+            if len(body) <= _LONGEST_REFUSAL:
+                self._check(status, headers, body)
+        else:
+            self._note(status)
+        return respond(self._send, status, headers, body, closes=closes)
+
+    def _note(self, status: int) -> None:
+        if self._signers.is_refused and status < 400:
+            self._signers.record_success()
 
     def _hold(self, held: list[Message], message: Message) -> Awaitable[None]:
         held.append(message)
@@ -238,9 +252,13 @@ class _Reply:
         """Passes a whole response on. Raises `IdentityRefused` if it refuses the gateway's identity."""
         start, *pieces = held
         body = b"".join(piece.get("body", b"") for piece in pieces)
-        refusal = find_identity_refusal(start["status"], dict(start["headers"]), body)
+        self._check(start["status"], start["headers"], body)
+        await self._pass_on(held)
+
+    def _check(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
+        """Raises `IdentityRefused` if the response refuses the gateway's identity."""
+        refusal = find_identity_refusal(status, dict(headers), body)
         if refusal is None:
-            await self._pass_on(held)
             return
         self._signers.record_refusal(refusal)
         self._exchange.status = 0  # the client has not got any of it

@@ -30,7 +30,7 @@ This file is longer than 300 lines: the theory holds only while one object has t
 from __future__ import annotations
 
 from collections import Counter, deque
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -83,11 +83,16 @@ class Holding:
         return f"<Holding {self.held} of {self.counters}, owes {self.owed}>"
 
 
-class _Batch(NamedTuple):
-    number: int
-    changes: dict[str, int]
-    takes: list[Take]
-    revision: str
+class _Batch:
+    """Holds one request until its reply has been applied. (A named tuple is made by a function of Python.)"""
+
+    __slots__ = ("changes", "number", "revision", "takes")
+
+    def __init__(self, number: int, changes: dict[str, int], takes: list[Take], revision: str) -> None:
+        self.number = number
+        self.changes = changes
+        self.takes = takes
+        self.revision = revision
 
 
 class Tally:

@@ -26,6 +26,7 @@ class Exchanges:
 
     def __init__(self) -> None:
         self.waiting = 0
+        self.now = 100.0
         self.carried: list[int] = []
         self._protocol = ExchangeProtocol()
         self._protocol.connection_made(Unsent())
@@ -34,7 +35,7 @@ class Exchanges:
         self.direct = DirectExchange(
             link,
             timeout_seconds=60,
-            clock=asyncio.get_running_loop().time,
+            clock=lambda: self.now,
             count_waiting=lambda: self.waiting,
             collect=self._collect,
             apply=lambda asked, replies, sent_at: None,
@@ -53,6 +54,7 @@ class Exchanges:
         self.ask(1)
         await asyncio.sleep(0)
         assert self.carried == [1]
+        self.now += 0.25
 
     def ask(self, takes: int) -> None:
         self.waiting += takes
@@ -88,6 +90,21 @@ async def test_the_next_exchange_waits_as_long_as_each_turn_brings_more_takes() 
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert exchanges.carried == [1, 10]
+    exchanges.direct.close()
+
+
+async def test_the_next_exchange_waits_no_longer_than_the_last_one_took() -> None:
+    exchanges = Exchanges()
+    await exchanges.begin()
+    exchanges.ask(2)
+    exchanges.reply()
+    await exchanges.run([1, 1])
+    exchanges.now += 0.2
+    await exchanges.run([1])
+    assert exchanges.carried == [1]
+    exchanges.now += 0.1
+    await exchanges.run([1, 1])
+    assert exchanges.carried == [1, 6]
     exchanges.direct.close()
 
 

@@ -58,6 +58,7 @@ class DirectExchange:
         self._is_free = asyncio.Lock()
         self._asked: Asked = []
         self.sent_at = 0.0
+        self._wait_until = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._end: asyncio.Future[None] | None = None
         self._loop: asyncio.AbstractEventLoop
@@ -115,9 +116,10 @@ class DirectExchange:
 
     def _send_or_wait(self, waiting: int) -> None:
         """Sends what is due, unless more takes have come in this turn of the event loop: under load the next turns
-        bring others, and an exchange costs more than what it carries."""
+        bring others, and an exchange costs more than what it carries. No take waits longer for others than for the last
+        exchange."""
         now_waiting = self._count_waiting()
-        if waiting < now_waiting < _ENOUGH:
+        if waiting < now_waiting < _ENOUGH and self._clock() < self._wait_until:
             self._loop.call_soon(self._send_or_wait, now_waiting)
         else:
             self._send_due()
@@ -147,6 +149,8 @@ class DirectExchange:
         if error is not None:
             self._on_failure(asked, error)
         if self.is_scheduled:
+            now = self._clock()
+            self._wait_until = now + (now - self.sent_at)
             self._loop.call_soon(self._send_or_wait, 0)
         if self._end is not None:
             if not self._end.done():

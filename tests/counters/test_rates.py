@@ -45,7 +45,8 @@ def test_a_bucket_gives_at_most_its_burst_plus_rate_times_time(rate: float, paus
     loop = Loop()
     counters = MemoryCounters()
     claim = RateClaim("bucket", rate, Refusal.FUNCTION_RATE, "rate")
-    counters._rates._buckets["bucket"] = Bucket(rate, loop=loop)  # type: ignore[arg-type]  # only its time is read
+    counters._rates._buckets["bucket"] = bucket = Bucket(rate)
+    bucket._event_loop = loop  # only its time is asked for
     plan = Plan("a", "f", "f", (Lane("only", (Claim("slots", 1000, Refusal.CONCURRENCY, "slots"),)),), (claim,))
     admitted = 0
     for pause in pauses:

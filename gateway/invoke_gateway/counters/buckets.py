@@ -17,18 +17,13 @@ class Bucket(AsyncLimiter):
     """Holds the tokens of one rate: those of one second, but at least the one that a request needs. A rate of 0 has
     none.
 
-    loop: the event loop of the requests. aiolimiter finds it by a property, twice for each token, which takes a third
-        of the token's time
     sure: so many tokens are there for certain. Time only adds tokens, so `has_capacity` need not be called again for
-        them: `acquire` calls it, too.
+    them: `acquire` calls it, too.
     """
 
-    __slots__ = ("_loop", "per_second", "sure")
+    __slots__ = ("per_second", "sure")
 
-    _loop: asyncio.AbstractEventLoop  # in place of a property of aiolimiter
-
-    def __init__(self, per_second: float, most: float | None = None, *, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+    def __init__(self, per_second: float, most: float | None = None) -> None:
         self.per_second = per_second
         self.sure = 0
         burst = max(1.0, per_second if most is None else most) if per_second else 0.0
@@ -49,10 +44,8 @@ class GrowthBucket(Bucket):
 
     __slots__ = ("_before", "_high", "_in_use", "_window")
 
-    def __init__(
-        self, per_second: float, most: float, in_use: Callable[[], int], *, loop: asyncio.AbstractEventLoop
-    ) -> None:
-        super().__init__(per_second, most, loop=loop)
+    def __init__(self, per_second: float, most: float, in_use: Callable[[], int]) -> None:
+        super().__init__(per_second, most)
         self._in_use = in_use
         self._window = 0
         self._high = 0
@@ -70,7 +63,7 @@ class GrowthBucket(Bucket):
 
     def _warm(self) -> int:
         """Returns the highest level of this minute and the one before."""
-        window = int(self._loop.time() // WARM_SECONDS)
+        window = int(asyncio.get_running_loop().time() // WARM_SECONDS)
         if window != self._window:
             self._before = self._high if window == self._window + 1 else 0
             self._window, self._high = window, 0

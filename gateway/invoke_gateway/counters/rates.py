@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 from ..policy.concurrency import GrowthClaim, LimitReached, RateClaim
@@ -23,11 +22,10 @@ class Rates:
         self._buckets: dict[str, Bucket] = {}
 
     def _make(self, rate: RateClaim) -> Bucket:
-        loop = asyncio.get_running_loop()
         if isinstance(rate, GrowthClaim):
             counter = rate.counter
-            return GrowthBucket(rate.per_second, rate.most, lambda: self._in_use(counter), loop=loop)
-        return Bucket(rate.per_second, loop=loop)
+            return GrowthBucket(rate.per_second, rate.most, lambda: self._in_use(counter))
+        return Bucket(rate.per_second)
 
     def find(self, rates: tuple[RateClaim, ...], function_counter: str) -> list[Bucket] | LimitReached:
         """Returns the buckets of all rates, each of which has a token; or the rate that has none. Takes nothing: until

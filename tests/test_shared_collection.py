@@ -90,6 +90,15 @@ def test_a_forked_worker_finds_what_an_executed_one_finds_and_is_replaced_when_i
         assert {**found, "environment": {**found["environment"], "EXECUTED": ""}} == like
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are executed there")
+def test_workers_are_executed_where_a_test_file_starts_a_thread(project: Path) -> None:
+    thread = "import threading; threading.Thread(target=threading.Event().wait, args=(60,), daemon=True).start()\n"
+    (project / "own" / "test_own.py").write_text(thread + TESTS)
+    last, found = run(project)
+    assert "42 passed" in last
+    assert [is_forked for is_forked, _ in found] == [False] * 2
+
+
 def test_the_names_are_those_that_the_collection_gives() -> None:
     names = list_modules(ROOT, [ROOT / "tests", ROOT / "docs" / "examples"])
     assert len(names) == len(set(names)) > 300

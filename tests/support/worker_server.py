@@ -41,10 +41,8 @@ def serve(listener: socket.socket, control: int) -> str | None:
         while control not in [key.fileobj for key, _ in selector.select()]:
             connection, _ = listener.accept()
             message, streams, _, _ = socket.recv_fds(connection, LARGEST, 3)
-            assert len(os.listdir(TASKS)) == 1, (
-                "a fork copies one thread: no test may start another when it is imported"
-            )
             if not (worker := os.fork()):
+                connection.send(b"1")
                 _take_streams(connection, streams)
                 return message.decode()
             workers.append(worker)
@@ -69,6 +67,9 @@ def main() -> None:
     listener, control = socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2])
     sys.path[0] = os.getcwd()  # in place of this file's folder
     pytest.main([], plugins=[Importer()])
+    if len(os.listdir(TASKS)) > 1:
+        print("The workers of xdist are not forked: a test file starts a thread when it is imported.", file=sys.stderr)
+        return  # a fork copies one thread
     gc.freeze()  # a worker's collections then write to no page that all of them share
     on_interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the workers, which end this process
     code = serve(listener, control)

@@ -95,6 +95,22 @@ async def test_a_list_has_the_oldest_calls_and_is_told_once() -> None:
     assert told(snapshots) == {}
 
 
+async def test_a_slot_that_was_just_taken_is_told_once_its_holder_is_known() -> None:
+    counters, clock = MemoryCounters(), Clock()
+    listing = listing_of(counters, clock, "a")
+    await take(counters)
+    slot = await counters.acquire(ACCOUNT.plan("f"))
+    assert isinstance(slot, LocalSlot)
+    listing.refresh()
+    ((*_, rows),) = told(listing).values()
+    assert [row["request_id"] for row in rows] == [ID]
+    exchange = Exchange(0.0)
+    slot.holder = exchange
+    listing.refresh()
+    ((*_, rows),) = told(listing).values()
+    assert [row["request_id"] for row in rows] == [ID, exchange.request_id]
+
+
 async def test_an_account_whose_calls_have_ended_is_told_so_once() -> None:
     clock = Clock()
     counters = MemoryCounters(clock)

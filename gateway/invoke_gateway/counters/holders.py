@@ -45,12 +45,13 @@ def accounts_of(counters: SlotCounts) -> list[str]:
 
 
 def list_rows(counters: Counters, account: str, function: str | None, most: int) -> list[Row]:
-    """Returns the `most` oldest slots. The slots of one hold are one row."""
+    """Returns the `most` oldest slots. The slots of one hold are one row. A slot that was just taken may have no holder
+    yet, and is left out: a list that is the last of its gateway would show it without a request for ever."""
     rows: list[Row] = []
     seen: set[int] = set()
     for slot, age in counters.oldest_slots(counter_of(account, function), most):
-        holder = getattr(slot, "holder", None)  # not there yet where the slot has just been taken
-        if holder is not None and id(holder) in seen:
+        holder = getattr(slot, "holder", None)
+        if holder is None or id(holder) in seen:
             continue
         seen.add(id(holder))
         row: Row = {
@@ -59,7 +60,7 @@ def list_rows(counters: Counters, account: str, function: str | None, most: int)
             "slots": 1,
             "age_seconds": round(age, 3),
         }
-        rows.append(row | holder.describe_holder() if holder is not None else row)
+        rows.append(row | holder.describe_holder())
     return rows
 
 

@@ -82,9 +82,13 @@ def test_signals_from_the_first_moment_to_the_last_end_nothing_early(tmp_path: P
 
         def is_up() -> bool:
             pester()
+            assert gateway.process.poll() is None, gateway.log
             return "backend demo" in gateway.log
 
-        wait_until(is_up, "it serves", timeout=60)
+        try:
+            wait_until(is_up, "it serves", timeout=60)
+        finally:
+            print(gateway.log)
         gateway.process.send_signal(signal.SIGTERM)
 
         def has_ended() -> bool:

@@ -75,7 +75,7 @@ def run(project: Path, **environment: str) -> tuple[str, list[tuple[bool, dict[s
     return done.stdout.splitlines()[-1], [json.loads(file.read_text()) for file in project.glob("gw*")]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="workers are executed there")
+@pytest.mark.skipif(sys.platform != "linux", reason="workers of xdist are forked on Linux only")
 def test_a_forked_worker_finds_what_an_executed_one_finds_and_is_replaced_when_it_ends(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -90,7 +90,7 @@ def test_a_forked_worker_finds_what_an_executed_one_finds_and_is_replaced_when_i
         assert {**found, "environment": {**found["environment"], "EXECUTED": ""}} == like
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="workers are executed there")
+@pytest.mark.skipif(sys.platform != "linux", reason="workers of xdist are forked on Linux only")
 def test_workers_are_executed_where_a_test_file_starts_a_thread(project: Path) -> None:
     thread = "import threading; threading.Thread(target=threading.Event().wait, args=(60,), daemon=True).start()\n"
     (project / "own" / "test_own.py").write_text(thread + TESTS)

@@ -21,28 +21,28 @@ class ClientConnection(asyncio.Protocol):
 
     def default_headers(self) -> bytes:
         """Returns the headers of every response, as bytes."""
-        raise NotImplementedError
+        raise NotImplementedError  # `InvokeProtocol` has it
 
     def read_into(self, cycle: object, view: memoryview) -> None:
         """Reads the rest of the body of `cycle`, a request of this connection, into `view`, if it can."""
-        raise NotImplementedError
+        raise NotImplementedError  # `InvokeProtocol` has it
 
     def write(self, data: bytes) -> None:
         """Writes immediately, behind the content of the batcher."""
-        raise NotImplementedError
+        raise NotImplementedError  # `InvokeProtocol` has it
 
     def write_together(self, *pieces: bytes) -> None:
         """Writes the pieces immediately, without making one of them."""
-        raise NotImplementedError
+        raise NotImplementedError  # `InvokeProtocol` has it
 
     def close(self) -> None:
         """Closes once everything is written."""
-        raise NotImplementedError
+        raise NotImplementedError  # `InvokeProtocol` has it
 
     def reset(self) -> None:
         """Cuts the connection, so that the client sees no orderly end."""
-        raise NotImplementedError
+        raise NotImplementedError  # `InvokeProtocol` has it
 
     def end_response(self) -> None:
         """Goes on to the next request."""
-        raise NotImplementedError
+        raise NotImplementedError  # `InvokeProtocol` has it

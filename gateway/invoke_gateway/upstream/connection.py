@@ -33,11 +33,11 @@ class ConnectionOwner:
 
     def put_back(self, connection: BackendConnection) -> None:
         """Keeps `connection` for the next call: it has finished one and can take another."""
-        raise NotImplementedError
+        raise NotImplementedError  # the pool has it
 
     def forget(self, connection: BackendConnection) -> None:
         """Drops `connection`, which is closed or about to be."""
-        raise NotImplementedError
+        raise NotImplementedError  # the pool has it
 
 
 class BackendConnection(asyncio.Protocol):

@@ -26,19 +26,19 @@ class AccountOwner:
 
     def make_link(self) -> StoreConnection:
         """Returns another connection to the server. Raises `StoreUnavailable` where there is no server now."""
-        raise NotImplementedError
+        raise NotImplementedError  # each owner has its own
 
     def assign(self, tally: AccountTally) -> None:
         """Counts the account here from now on."""
-        raise NotImplementedError
+        raise NotImplementedError  # each owner has its own
 
     def mark_dirty(self, tally: AccountTally) -> None:
         """Schedules an exchange for the tally."""
-        raise NotImplementedError
+        raise NotImplementedError  # each owner has its own
 
     def enqueue(self, tally: AccountTally, take: Take) -> None:
         """Adds a take to the next exchange."""
-        raise NotImplementedError
+        raise NotImplementedError  # each owner has its own
 
 
 class AccountTally(Tally):

@@ -1,5 +1,5 @@
--- pruning: forget the gateways whose lease has ended; `lease` and `keep` are the script's. But where no gateway was heard
--- for half a lease, it is the store that was away (or its clock that jumped), not they: then each gets a whole lease.
+-- pruning: forget the gateways whose lease has ended. `lease` and `keep` are variables of the script.
+-- Where no gateway has renewed for half a lease, the store was away, or its clock has jumped. Then each gets a whole lease.
 local ended = call('ZRANGEBYSCORE', LEASES, '-inf', now)
 if #ended > 0 then
   -- include: forgetting

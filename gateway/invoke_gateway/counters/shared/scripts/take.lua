@@ -6,10 +6,11 @@
 --   token is skipped. A scaling rate has [tokens a second, most tokens, counter] instead of tokens a second: a take has a
 --   token of it only where the counter rises above its level of this minute and the one before.
 --   Takes: own counter, index of the shape (from 0), number of takes that are alike, ...
--- Reply: status, answers, ms for which nobody is admitted. Each take has an answer: the index of the lane taken, or what was full:
---   [0, index of the claim in the last lane, slots in use], [1, index of the rate] or [2, index of the last lane's rate].
+-- Reply: status, answers, ms for which no call is admitted. Each take has an answer. It is the index of the lane that was
+--   taken, or what was full: [0, index of the claim in the last lane, slots in use], [1, index of the rate], or [2, index of
+--   the last lane's rate].
 -- STALE: the takes were planned by another revision of the control state than the store has. The changes are applied, and
---   nobody is admitted.
+--   no call is admitted.
 local gateway, epoch, number, lease, keep, run, changes, shapes, takes, revision = unpack(cmsgpack.unpack(ARGV[1]))
 
 -- include: pruning

@@ -142,3 +142,12 @@ async def test_it_is_the_invoked_function_that_counts_whatever_the_backend_is_as
         assert (await call(other.listen, invoke_path("checkout"), b"{}", headers)).status == 200
     arrived = backend.requests[0].header(b"x-amzn-trace-id") or b""
     assert arrived == EXTENDED if trace else MADE.fullmatch(arrived)
+
+
+async def test_a_value_that_begins_later_than_the_last_one_is_found() -> None:
+    """The place of the last value is tried first."""
+    traces, _ = make_traces()
+    for blanks in (b" ", b"  ", b" \t ", b" "):
+        head = b"POST / HTTP/1.1\r\nX-Amzn-Trace-Id:%bRoot=1-a\r\n\r\n" % blanks
+        written = traces.write(head, b"Root=1-a", COUNTER, may_have_lineage=False)
+        assert written == head.replace(b"Root=1-a", extend(b"Root=1-a", CHECKOUT))

@@ -116,3 +116,20 @@ async def test_the_next_exchange_waits_for_no_more_than_are_worth_it() -> None:
     await exchanges.run([20, 20, 20, 20])
     assert exchanges.carried == [1, 42]
     exchanges.direct.close()
+
+
+async def test_a_wait_for_a_turn_that_is_cancelled_keeps_no_turn() -> None:
+    exchanges = Exchanges()
+    await exchanges.begin()
+    waiting = asyncio.ensure_future(exchanges.direct.turn())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    exchanges.reply()
+    next_turn = asyncio.ensure_future(exchanges.direct.turn())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert next_turn.done()
+    with next_turn.result():
+        pass
+    exchanges.direct.close()
